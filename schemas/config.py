@@ -1,0 +1,111 @@
+"""The shape of `crossdock.toml` (contract §2). Only shapes: reading files and the environment is `deploy.config`.
+
+Every field has the default that the commented defaults file shows; a test holds the two together.
+"""
+
+import re
+from typing import Annotated, Any
+
+import msgspec
+
+Secret = Annotated[str, msgspec.Meta(min_length=1, extra={"source": "secret"})]
+"""Text, or `{ env = "NAME" }`, or `{ file = "path" }` (one trailing newline removed); resolved when loading."""
+Column = Annotated[list[str], msgspec.Meta(extra={"source": "column"})]
+"""A list, or `{ file = "x.csv" }`: the first column of a CSV file, a first row equal to the setting's singular skipped."""
+Name = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9_-]{1,64}$")]
+"""Part of a routing key, so no dots, stars or hashes."""
+Seconds = Annotated[float, msgspec.Meta(gt=0)]
+Count = Annotated[int, msgspec.Meta(ge=1)]
+Port = Annotated[int, msgspec.Meta(ge=0, le=65535)]
+
+_UNITS = {"B": 1, "KB": 1000, "MB": 1000**2, "GB": 1000**3, "KIB": 1024, "MIB": 1024**2, "GIB": 1024**3}
+
+
+def parse_size(text: str | int) -> int:
+    """Bytes of `"1MiB"`, `"64 kB"` or a bare number. Raises ValueError that shows what is accepted."""
+    if isinstance(text, int):
+        return text
+    match = re.fullmatch(r"\s*(\d+)\s*([A-Za-z]*)\s*", text)
+    if match is None or (match[2].upper() or "B") not in _UNITS:
+        raise ValueError(f'{text!r} is no size; write bytes or a unit, as in "1MiB", "512KiB" or 1048576')
+    return int(match[1]) * _UNITS[match[2].upper() or "B"]
+
+
+class _Section(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    pass
+
+
+class Ingress(_Section):
+    host: str = "127.0.0.1"
+    port: Port = 8080
+    max_body: str | int = "1MiB"
+    body_timeout: Seconds = 10.0
+    confirm_timeout: Seconds = 5.0
+    """Seconds to wait for the broker's confirm before 503."""
+    max_connections: Count = 10_000
+    drain_timeout: Seconds = 10.0
+    processes: Count = 1
+
+
+class Api(_Section):
+    host: str = "127.0.0.1"
+    port: Port = 8082
+    operator_token: Secret | None = None
+
+
+class Admin(_Section):
+    host: str = "127.0.0.1"
+    port: Port = 8081
+
+
+class Store(_Section):
+    prefetch: Annotated[int, msgspec.Meta(ge=1, le=2000)] = 1000
+    """Quorum queues allow at most 2,000."""
+    batch: Count = 300
+    batch_wait: Annotated[float, msgspec.Meta(ge=0)] = 0.005
+    """Seconds a message may wait for company."""
+    connections: Count = 4
+    """PostgreSQL connections of one process."""
+
+
+class Route(_Section):
+    prefetch: Annotated[int, msgspec.Meta(ge=1, le=2000)] = 100
+
+
+class Subscriber(_Section):
+    username: str
+    password: Secret
+    accounts: list[str]
+
+
+class Delivery(_Section):
+    timeout: Seconds = 15.0
+    schedule: list[Annotated[float, msgspec.Meta(ge=0)]] = msgspec.field(
+        default_factory=lambda: [0, 5, 300, 1800, 7200, 18000, 36000, 50400, 72000, 86400]
+    )
+    channelape_interval: Seconds = 900.0
+    allow_networks: list[str] = []
+    allow_http: bool = False
+
+
+class Storage(_Section):
+    retention_days: Count = 400
+
+
+class Log(_Section):
+    level: Annotated[str, msgspec.Meta(pattern="^(debug|info|warning|error)$")] = "info"
+
+
+class Config(_Section):
+    """A whole configuration. `accounts[platform][account]` holds that platform's own Struct."""
+
+    ingress: Ingress = msgspec.field(default_factory=Ingress)
+    api: Api = msgspec.field(default_factory=Api)
+    admin: Admin = msgspec.field(default_factory=Admin)
+    store: Store = msgspec.field(default_factory=Store)
+    route: Route = msgspec.field(default_factory=Route)
+    accounts: dict[str, dict[Name, Any]] = {}
+    subscribers: dict[Name, Subscriber] = {}
+    delivery: Delivery = msgspec.field(default_factory=Delivery)
+    storage: Storage = msgspec.field(default_factory=Storage)
+    log: Log = msgspec.field(default_factory=Log)

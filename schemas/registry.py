@@ -1,0 +1,44 @@
+"""Finds the platforms: every package under `schemas.platforms` that exports `PLATFORM`."""
+
+import importlib
+import pkgutil
+from functools import cache
+from pathlib import Path
+from types import MappingProxyType
+
+from schemas import platforms as _folder
+from schemas.platform import Event, Platform
+
+
+@cache
+def platforms() -> MappingProxyType[str, Platform]:
+    """All platforms by name, in alphabetical order."""
+    found: dict[str, Platform] = {}
+    for module in sorted(pkgutil.iter_modules(_folder.__path__), key=lambda m: m.name):
+        if module.ispkg:
+            platform: Platform = importlib.import_module(f"{_folder.__name__}.{module.name}").PLATFORM
+            found[platform.name] = platform
+    return MappingProxyType(found)
+
+
+def event(platform: str, name: str) -> Event:
+    """The event called `name` of a platform. Raises LookupError with what there is to choose from."""
+    try:
+        known = platforms()[platform]
+    except KeyError:
+        raise LookupError(f"unknown platform {platform!r}; known: {', '.join(platforms())}") from None
+    for candidate in known.events:
+        if candidate.name == name:
+            return candidate
+    raise LookupError(
+        f"unknown event {name!r} of {platform}; known: {', '.join(e.name for e in known.events)}"
+    )
+
+
+def example(platform: str, name: str) -> bytes:
+    """The stored example `name` of a platform, byte for byte. Raises LookupError when there is none."""
+    for folder in _folder.__path__:
+        file = Path(folder) / platform / "examples" / f"{name}.json"
+        if file.is_file():
+            return file.read_bytes()
+    raise LookupError(f"{platform} has no example {name!r}")

@@ -1,0 +1,120 @@
+"""The exchanges, queues and bindings of contract §4, as values. Names are derived here and typed nowhere else.
+
+Works unchanged on RabbitMQ 3.10 to 4.x: everything is declared by arguments over AMQP, no policy is needed.
+"""
+
+from typing import Any, Literal
+
+import msgspec
+
+from schemas import registry
+
+INBOUND = "crossdock.inbound"
+EVENTS = "crossdock.events"
+EVENTS_LOG = "crossdock.events.log"
+UNROUTED = "crossdock.unrouted"
+DEAD = "crossdock.dead"
+STORE = "crossdock.store"
+
+DELIVERY_LIMIT = 20
+"""RabbitMQ 4's own default, said aloud because 3.10 has none: the attempts before a message counts as poison."""
+EVENTS_LOG_MAX_AGE = "7D"
+EVENTS_LOG_SEGMENT_BYTES = 100_000_000
+"""A stream is trimmed by whole segments; RabbitMQ's default of 500 MB would keep a small log far past its age."""
+
+
+class Exchange(msgspec.Struct, frozen=True):
+    name: str
+    type: Literal["topic", "fanout", "direct"]
+    arguments: dict[str, Any] = {}
+
+
+class Queue(msgspec.Struct, frozen=True):
+    name: str
+    arguments: dict[str, Any] = {}
+
+
+class Binding(msgspec.Struct, frozen=True):
+    exchange: str
+    queue: str
+    routing_key: str
+
+
+class Topology(msgspec.Struct, frozen=True):
+    exchanges: tuple[Exchange, ...]
+    queues: tuple[Queue, ...]
+    bindings: tuple[Binding, ...]
+
+
+def inbound_key(platform: str, account: str, event: str) -> str:
+    """Routing key on `crossdock.inbound`: `channelape.rothys.receipt_confirmation`."""
+    return f"{platform}.{account}.{event}"
+
+
+def event_key(type_: str, account: str, *more: str) -> str:
+    """Routing key on `crossdock.events`: `channelape.receipt_confirmation.rothys`."""
+    return ".".join((type_, account, *more))
+
+
+def reply_queue(platform: str) -> str:
+    """The queue of requests of `platform` that a worker answers while the sender waits."""
+    return f"crossdock.route.{platform}"
+
+
+def _quorum(**more: Any) -> dict[str, Any]:
+    return {"x-queue-type": "quorum", **more}
+
+
+def _work() -> dict[str, Any]:
+    """A queue whose poison ends, whole and at least once, in `crossdock.dead`.
+
+    RabbitMQ: at-least-once dead-lettering needs a quorum source and `overflow=reject-publish`.
+    """
+    return _quorum(
+        **{
+            "x-delivery-limit": DELIVERY_LIMIT,
+            "x-dead-letter-exchange": "",
+            "x-dead-letter-routing-key": DEAD,
+            "x-dead-letter-strategy": "at-least-once",
+            "x-overflow": "reject-publish",
+        }
+    )
+
+
+def topology() -> Topology:
+    """Everything that must exist before the first webhook. The same for every configuration of accounts."""
+    answered = [
+        (platform.name, event.name)
+        for platform in registry.platforms().values()
+        for event in platform.events
+        if event.reply is not None
+    ]
+    exchanges = (
+        Exchange(UNROUTED, "fanout"),
+        Exchange(INBOUND, "topic", {"alternate-exchange": UNROUTED}),
+        Exchange(EVENTS, "topic"),
+    )
+    queues = (
+        Queue(UNROUTED, _quorum()),
+        Queue(DEAD, _quorum()),
+        Queue(STORE, _work()),
+        *(Queue(name, _work()) for name in sorted({reply_queue(platform) for platform, _ in answered})),
+        Queue(
+            EVENTS_LOG,
+            {
+                "x-queue-type": "stream",
+                "x-max-age": EVENTS_LOG_MAX_AGE,
+                "x-stream-max-segment-size-bytes": EVENTS_LOG_SEGMENT_BYTES,
+            },
+        ),
+    )
+    bindings = (
+        Binding(UNROUTED, UNROUTED, ""),
+        Binding(INBOUND, STORE, "#"),
+        *(
+            Binding(INBOUND, reply_queue(platform), inbound_key(platform, "*", name))
+            for platform, name in answered
+        ),
+        Binding(EVENTS, EVENTS_LOG, "#"),
+    )
+    return Topology(exchanges, queues, bindings)
