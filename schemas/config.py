@@ -35,7 +35,7 @@ class _Section(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     pass
 
 
-class Ingress(_Section):
+class Ingress(_Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
     host: str = "127.0.0.1"
     port: Port = 8080
     max_body: str | int = "1MiB"
@@ -47,18 +47,18 @@ class Ingress(_Section):
     processes: Count = 1
 
 
-class Api(_Section):
+class Api(_Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
     host: str = "127.0.0.1"
     port: Port = 8082
     operator_token: Secret | None = None
 
 
-class Admin(_Section):
+class Admin(_Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
     host: str = "127.0.0.1"
     port: Port = 8081
 
 
-class Store(_Section):
+class Store(_Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
     prefetch: Annotated[int, msgspec.Meta(ge=1, le=2000)] = 1000
     """Quorum queues allow at most 2,000."""
     batch: Count = 300
@@ -68,17 +68,17 @@ class Store(_Section):
     """PostgreSQL connections of one process."""
 
 
-class Route(_Section):
+class Route(_Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
     prefetch: Annotated[int, msgspec.Meta(ge=1, le=2000)] = 100
 
 
-class Subscriber(_Section):
+class Subscriber(_Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
     username: str
     password: Secret
     accounts: list[str]
 
 
-class Delivery(_Section):
+class Delivery(_Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
     timeout: Seconds = 15.0
     schedule: list[Annotated[float, msgspec.Meta(ge=0)]] = msgspec.field(
         default_factory=lambda: [0, 5, 300, 1800, 7200, 18000, 36000, 50400, 72000, 86400]
@@ -88,15 +88,15 @@ class Delivery(_Section):
     allow_http: bool = False
 
 
-class Storage(_Section):
+class Storage(_Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
     retention_days: Count = 400
 
 
-class Log(_Section):
+class Log(_Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
     level: Annotated[str, msgspec.Meta(pattern="^(debug|info|warning|error)$")] = "info"
 
 
-class Config(_Section):
+class Config(_Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A whole configuration. `accounts[platform][account]` holds that platform's own Struct."""
 
     ingress: Ingress = msgspec.field(default_factory=Ingress)

@@ -30,9 +30,7 @@ def event(platform: str, name: str) -> Event:
     for candidate in known.events:
         if candidate.name == name:
             return candidate
-    raise LookupError(
-        f"unknown event {name!r} of {platform}; known: {', '.join(e.name for e in known.events)}"
-    )
+    raise LookupError(f"unknown event {name!r} of {platform}; known: {', '.join(e.name for e in known.events)}")
 
 
 def example(platform: str, name: str) -> bytes:

@@ -111,10 +111,7 @@ def topology() -> Topology:
     bindings = (
         Binding(UNROUTED, UNROUTED, ""),
         Binding(INBOUND, STORE, "#"),
-        *(
-            Binding(INBOUND, reply_queue(platform), inbound_key(platform, "*", name))
-            for platform, name in answered
-        ),
+        *(Binding(INBOUND, reply_queue(platform), inbound_key(platform, "*", name)) for platform, name in answered),
         Binding(EVENTS, EVENTS_LOG, "#"),
     )
     return Topology(exchanges, queues, bindings)
