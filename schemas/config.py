@@ -11,7 +11,7 @@ import msgspec
 Secret = Annotated[str, msgspec.Meta(min_length=1, extra={"source": "secret"})]
 """Text, or `{ env = "NAME" }`, or `{ file = "path" }` (one trailing newline removed); resolved when loading."""
 Column = Annotated[list[str], msgspec.Meta(extra={"source": "column"})]
-"""A list, or `{ file = "x.csv" }`: the first column of a CSV file, a first row equal to the setting's singular skipped."""
+"""A list, or `{ file = "x.csv" }`: a CSV file's first column; a first row that is the setting's singular is skipped."""
 Name = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9_-]{1,64}$")]
 """Part of a routing key, so no dots, stars or hashes."""
 Seconds = Annotated[float, msgspec.Meta(gt=0)]

@@ -1,0 +1,152 @@
+"""One AMQP connection, kept open.
+
+The library's connection and heartbeats do the work; this adds what a service needs around them: several hosts in one
+URL, reconnection with back-off, and one moment (`on_open`) where everything that lives on the connection is set up
+again. A channel that dies takes its connection with it: one way to fail, one way to recover.
+"""
+
+import asyncio
+import logging
+import random
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from typing import Any
+
+import aiormq
+from aiormq.abc import AbstractChannel, AbstractConnection
+from yarl import URL
+
+log = logging.getLogger("crossdock.broker")
+
+HEARTBEAT = 10
+"""Seconds. A dead peer is noticed after (heartbeat + 1) × 3 of them."""
+CONNECT_TIMEOUT = 5.0
+BACK_OFF = (0.1, 0.2, 0.5, 1.0, 2.0)
+"""Seconds between attempts, ±20 %; the last repeats: a broker that is back is found within about two seconds."""
+
+
+def addresses(url: str) -> list[str]:
+    """The URLs that `AMQP_URL` stands for: `amqp://u:p@a:5672,b:5673/vhost` names two nodes of a cluster.
+
+    A heartbeat is added where the URL doesn't choose one. Raises ValueError when it is no AMQP URL.
+    """
+    scheme, separator, rest = url.partition("://")
+    if not separator or scheme not in ("amqp", "amqps"):
+        raise ValueError("AMQP_URL must look like amqp://user:password@host:5672/vhost")
+    authority, slash, path = rest.partition("/")
+    user, at, hosts = authority.rpartition("@")
+    result = []
+    for host in hosts.split(","):
+        one = URL(f"{scheme}://{user}{at}{host.strip()}{slash}{path}")
+        if "heartbeat" not in one.query:
+            one = one.update_query(heartbeat=str(HEARTBEAT))
+        result.append(str(one))
+    return result
+
+
+def redacted(url: str) -> str:
+    """The URL without its password, for messages."""
+    return str(URL(url).with_password(None).with_query(None))
+
+
+class Link:
+    """Keeps one connection open until `stop`. `on_open` runs on each new connection, `on_lost` when it is gone."""
+
+    def __init__(
+        self,
+        url: str,
+        *,
+        name: str,
+        on_open: Callable[["Link", AbstractConnection], Awaitable[None]],
+        on_lost: Callable[[], None] = lambda: None,
+    ) -> None:
+        self._urls = addresses(url)
+        self._name = name
+        self._on_open = on_open
+        self._on_lost = on_lost
+        self._task: asyncio.Task[None] | None = None
+        self._broken: asyncio.Future[None] | None = None
+        self._connection: AbstractConnection | None = None
+        self.opened = asyncio.Event()
+        self.error: str = "not connected yet"
+
+    @property
+    def is_open(self) -> bool:
+        """Connected, and `on_open` has run to its end."""
+        return self.opened.is_set()
+
+    def start(self) -> None:
+        """Begins to connect, in the background."""
+        self._task = asyncio.get_running_loop().create_task(self._run(), name=f"amqp-{self._name}")
+
+    async def stop(self) -> None:
+        """Closes the connection; returns when it is closed."""
+        if self._task is not None:
+            self._task.cancel()
+            with suppress(asyncio.CancelledError):
+                await self._task
+
+    def fail(self, reason: str) -> None:
+        """Gives the connection up and opens another: for whoever finds out that it doesn't work any more."""
+        self.error = reason
+        if self._broken is not None and not self._broken.done():
+            self._broken.set_result(None)
+
+    async def channel(self, connection: AbstractConnection, *, confirms: bool) -> AbstractChannel:
+        """A new channel whose end ends the connection."""
+        channel = await connection.channel(publisher_confirms=confirms, on_return_raises=True)
+        channel.closing.add_done_callback(self._channel_closed)
+        return channel
+
+    def _channel_closed(self, closing: "asyncio.Future[Any]") -> None:
+        reason = None if closing.cancelled() else closing.exception()
+        self.fail(f"channel closed: {reason or 'no reason given'}")
+
+    async def _run(self) -> None:
+        attempt = 0
+        while True:
+            url = self._urls[attempt % len(self._urls)]
+            opened = False
+            try:
+                opened = await self._hold(url)
+            except asyncio.CancelledError:
+                raise
+            except Exception as error:
+                self.error = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
+            attempt = 0 if opened and len(self._urls) == 1 else attempt + 1
+            log.warning("broker connection lost", extra={"link": self._name, "error": self.error})
+            pause = 0.0 if opened else BACK_OFF[min(attempt // len(self._urls), len(BACK_OFF)) - 1]
+            await asyncio.sleep(pause * random.uniform(0.8, 1.2))  # noqa: S311 - jitter, not a secret
+
+    async def _hold(self, url: str) -> bool:
+        """Connects, sets up, waits for the end. True if it had been set up."""
+        self._broken = broken = asyncio.get_running_loop().create_future()
+        async with asyncio.timeout(CONNECT_TIMEOUT):
+            self._connection = connection = await aiormq.connect(URL(url).update_query(name=f"crossdock {self._name}"))
+        closing = connection.closing
+        closing.add_done_callback(lambda done: self.fail(_reason(done)))
+        ready = False
+        try:
+            async with asyncio.timeout(CONNECT_TIMEOUT * 2):
+                await self._on_open(self, connection)
+            if not broken.done():
+                ready = True
+                self.opened.set()
+                log.info("broker connected", extra={"link": self._name})
+            await broken
+        finally:
+            self.opened.clear()
+            self._connection = None
+            if ready:
+                self._on_lost()
+            with suppress(Exception):
+                async with asyncio.timeout(CONNECT_TIMEOUT):
+                    await connection.close()
+        return ready
+
+
+def _reason(closing: "asyncio.Future[Any]") -> str:
+    if closing.cancelled():
+        return "connection closed"
+    error = closing.exception()
+    return f"connection closed: {error!s}" if error and str(error) else "connection closed"

@@ -1,0 +1,139 @@
+"""Applies and checks `schemas.topology` against a broker, over AMQP alone; exports it as RabbitMQ definitions."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import aiormq
+from aiormq.abc import AbstractChannel, AbstractConnection
+from aiormq.exceptions import AMQPError, ChannelNotFoundEntity, ChannelPreconditionFailed
+from yarl import URL
+
+from broker.connection import CONNECT_TIMEOUT, addresses, redacted
+from schemas.topology import Exchange, Queue, Topology, topology
+
+
+class TopologyError(Exception):
+    """The broker can't be reached, or holds something of ours with other properties; the text says what to do."""
+
+
+@asynccontextmanager
+async def _connected(url: str) -> AsyncIterator[AbstractConnection]:
+    problems = []
+    for address in addresses(url):
+        try:
+            async with asyncio.timeout(CONNECT_TIMEOUT):
+                connection = await aiormq.connect(URL(address).update_query(name="crossdock topology"))
+        except (OSError, TimeoutError, AMQPError) as error:
+            problems.append(f"{redacted(address)}: {error or type(error).__name__}")
+            continue
+        try:
+            yield connection
+        finally:
+            await connection.close()
+        return
+    raise TopologyError(f"RabbitMQ can't be reached at {'; '.join(problems)}: check AMQP_URL and that the node runs")
+
+
+async def apply(url: str, wanted: Topology | None = None) -> None:
+    """Declares every exchange, queue and binding that is missing. Idempotent. Raises TopologyError."""
+    wanted = wanted or topology()
+    async with _connected(url) as connection:
+        channel = await connection.channel()
+        for exchange in wanted.exchanges:
+            await _declare(channel, exchange)
+        for queue in wanted.queues:
+            await _declare(channel, queue)
+        for binding in wanted.bindings:
+            await channel.queue_bind(binding.queue, binding.exchange, binding.routing_key)
+
+
+async def _declare(channel: AbstractChannel, thing: Exchange | Queue) -> None:
+    try:
+        if isinstance(thing, Exchange):
+            await channel.exchange_declare(
+                thing.name, exchange_type=thing.type, durable=True, arguments=dict(thing.arguments)
+            )
+        else:
+            await channel.queue_declare(thing.name, durable=True, arguments=dict(thing.arguments))
+    except ChannelPreconditionFailed as error:
+        raise TopologyError(
+            f"{thing.name} exists with other properties ({error}): "
+            "drain and delete it, then run `crossdock topology apply`"
+        ) from None
+
+
+async def check(url: str, wanted: Topology | None = None) -> list[str]:
+    """What is missing or different on the broker, a line each; empty when all is well. Changes nothing.
+
+    Bindings can't be seen over AMQP 0-9-1; `apply` is safe to run for those.
+    """
+    wanted = wanted or topology()
+    problems = []
+    async with _connected(url) as connection:
+        things: list[Exchange | Queue] = [*wanted.exchanges, *wanted.queues]
+        for thing in things:
+            channel = await connection.channel()
+            try:
+                if isinstance(thing, Exchange):
+                    await channel.exchange_declare(thing.name, exchange_type=thing.type, passive=True)
+                else:
+                    await channel.queue_declare(thing.name, passive=True)
+                # Passive declares ignore arguments; the same declare again compares them and changes nothing.
+                await _declare(channel, thing)
+            except ChannelNotFoundEntity:
+                problems.append(f"{thing.name} is missing: run `crossdock topology apply`")
+            except TopologyError as error:
+                problems.append(str(error))
+    return problems
+
+
+async def depths(url: str) -> dict[str, tuple[int, int]]:
+    """Messages ready and consumers, by queue of ours that exists. Asks the broker only; scans nothing."""
+    found: dict[str, tuple[int, int]] = {}
+    async with _connected(url) as connection:
+        for queue in topology().queues:
+            channel = await connection.channel()
+            try:
+                ok = await channel.queue_declare(queue.name, passive=True)
+            except ChannelNotFoundEntity:
+                continue
+            found[queue.name] = (ok.message_count or 0, ok.consumer_count or 0)
+            await channel.close()
+    return found
+
+
+def export(vhost: str = "/", wanted: Topology | None = None) -> dict[str, Any]:
+    """RabbitMQ definitions, for `rabbitmqctl import_definitions` or the management API."""
+    wanted = wanted or topology()
+    return {
+        "vhosts": [{"name": vhost}],
+        "exchanges": [
+            {
+                "name": exchange.name,
+                "vhost": vhost,
+                "type": exchange.type,
+                "durable": True,
+                "auto_delete": False,
+                "internal": False,
+                "arguments": exchange.arguments,
+            }
+            for exchange in wanted.exchanges
+        ],
+        "queues": [
+            {"name": queue.name, "vhost": vhost, "durable": True, "auto_delete": False, "arguments": queue.arguments}
+            for queue in wanted.queues
+        ],
+        "bindings": [
+            {
+                "source": binding.exchange,
+                "vhost": vhost,
+                "destination": binding.queue,
+                "destination_type": "queue",
+                "routing_key": binding.routing_key,
+                "arguments": {},
+            }
+            for binding in wanted.bindings
+        ],
+    }

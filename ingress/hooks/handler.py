@@ -1,0 +1,275 @@
+"""One webhook request: find, read, verify, publish, answer. Turn the pages forwards only.
+
+Nothing here decodes a body or knows the database. A 2xx leaves only when the broker has confirmed the message.
+"""
+
+import asyncio
+import logging
+import time
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+from aiohttp import hdrs, web
+
+from broker import publisher, replies
+from ingress.hooks import body, identity, metrics, routes
+from ingress.hooks.accesslog import AccessLog
+from schemas import envelope, problems, topology
+from schemas.platform import Platform
+
+log = logging.getLogger("crossdock.ingress")
+
+RETRY_AFTER = "5"
+"""Seconds. The broker is usually back, or a worker free, well within it."""
+
+_TITLES = {
+    400: "Bad request",
+    401: "Unauthorized",
+    403: "Forbidden",
+    404: "Not found",
+    405: "Method not allowed",
+    408: "Request timeout",
+    413: "Content too large",
+    415: "Unsupported media type",
+    503: "Service unavailable",
+}
+_DETAILS = {
+    404: "There is no webhook at this URL. Check the platform, the account and the last part of the path.",
+    405: "Webhooks are posted.",
+    408: "The body did not arrive in time.",
+    413: "The body is larger than this service accepts.",
+    415: "Send the body without Content-Encoding: the signature is over the bytes as sent.",
+    503: "The message could not be made safe. Nothing was lost on our side; send it again.",
+}
+
+
+class Settings(msgspec.Struct, frozen=True):
+    """What a reload may change while requests are under way."""
+
+    routes: routes.Routes
+    max_body: int
+    body_timeout: float
+
+
+class _Query:
+    """The query string, decoded only if a platform looks into it."""
+
+    __slots__ = ("_request",)
+
+    def __init__(self, request: web.BaseRequest) -> None:
+        self._request = request
+
+    def getall(self, key: str, default: list[str], /) -> list[str]:
+        return self._request.rel_url.query.getall(key, default)
+
+
+class Outcome(msgspec.Struct):
+    """What a request came to; the access log's line and the metrics are made of it."""
+
+    status: int
+    body: bytes
+    content_type: str
+    reason: str | None = None
+    """One of a few fixed texts: it is a metric's label."""
+    detail: str | None = None
+    """More for the operator's log."""
+    headers: dict[str, str] | None = None
+    close: bool = False
+
+
+class Handler:
+    """Answers requests on behalf of one ingress process."""
+
+    def __init__(
+        self, settings: Settings, publish: publisher.Publisher, pending: replies.Replies, log: AccessLog
+    ) -> None:
+        self.settings = settings
+        self.idle = asyncio.Event()
+        """Set while no request is under way."""
+        self.idle.set()
+        self._in_flight = 0
+        self._publish = publish
+        self._replies = pending
+        self._log = log
+
+    async def __call__(self, request: web.BaseRequest) -> web.StreamResponse:
+        """Never raises: whatever goes wrong is an answer, a log line and a count."""
+        started = time.perf_counter()
+        self._in_flight += 1
+        self.idle.clear()
+        path = request.raw_path.partition("?")[0]
+        route = self.settings.routes.find(path)
+        message_id = identity.message_id()
+        size = 0
+        try:
+            if route is None:
+                outcome = _error(routes.platform_of(path), 404, "unknown path", request)
+            elif request.method != hdrs.METH_POST:
+                outcome = _error(route.platform, 405, "method", request, {hdrs.ALLOW: hdrs.METH_POST})
+            else:
+                outcome, size = await self._hook(request, route, message_id)
+        except Exception:
+            # A fault of ours: nothing was confirmed, so the sender must hear that it should send again.
+            log.exception("request failed", extra={"path": path[:200], "id": message_id})
+            platform = route.platform if route else None
+            outcome = _error(platform, 503, "internal error", request, {hdrs.RETRY_AFTER: RETRY_AFTER})
+        finally:
+            self._in_flight -= 1
+            if not self._in_flight:
+                self.idle.set()
+        self._record(request, route, path, outcome, message_id, size, time.perf_counter() - started)
+        headers = outcome.headers or {}
+        headers[hdrs.CONTENT_TYPE] = outcome.content_type
+        response = web.Response(body=outcome.body, status=outcome.status, headers=headers)
+        if outcome.close:
+            response.force_close()
+        return response
+
+    async def _hook(self, request: web.BaseRequest, route: routes.Route, message_id: str) -> tuple[Outcome, int]:
+        platform, settings = route.platform, self.settings
+        headers = request.headers
+        encoding = headers.get(hdrs.CONTENT_ENCODING)
+        if encoding is not None and encoding.strip().lower() not in ("", "identity"):
+            return _error(platform, 415, "content encoding", request), 0
+        try:
+            raw = await body.read(request, limit=settings.max_body, timeout=settings.body_timeout)
+        except body.TooLarge:
+            return _error(platform, 413, "body too large", request, close=True), 0
+        except body.TooSlow:
+            return _error(platform, 408, "body too slow", request, close=True), 0
+        except body.Broken:
+            return _error(platform, 400, "connection broken", request, close=True), 0
+        secret = platform.verify(raw, headers, _Query(request), route.settings)
+        if secret is None:
+            return _error(platform, platform.unauthorized, "signature", request), len(raw)
+        received = envelope.now()
+        language = headers.get(hdrs.ACCEPT_LANGUAGE) if route.event.reply else None
+        deadline = received.timestamp() + route.reply_timeout if route.reply_timeout is not None else None
+        properties = route.stamp(headers.get(hdrs.CONTENT_TYPE))(
+            message_id, received, identity.traceparent(headers.get("traceparent")), deadline, language
+        )
+        if deadline is None:
+            outcome = await self._accept(request, route, message_id, properties, raw)
+        else:
+            outcome = await self._answer(request, route, message_id, properties, raw, deadline)
+            if platform.sign_answer is not None:
+                outcome.headers = {
+                    **(outcome.headers or {}),
+                    **platform.sign_answer(outcome.body, secret, route.settings),
+                }
+        return outcome, len(raw)
+
+    async def _accept(
+        self, request: web.BaseRequest, route: routes.Route, message_id: str, properties: bytes, raw: bytes
+    ) -> Outcome:
+        """Safe with the broker: 200 and the id."""
+        try:
+            await self._publish.publish(topology.INBOUND, route.key, properties, message_id, raw)
+        except Exception as error:
+            outcome = _error(route.platform, 503, "broker", request, {hdrs.RETRY_AFTER: RETRY_AFTER})
+            outcome.detail = str(publisher.explain(error))
+            return outcome
+        return _accepted(message_id)
+
+    async def _answer(
+        self,
+        request: web.BaseRequest,
+        route: routes.Route,
+        message_id: str,
+        properties: bytes,
+        raw: bytes,
+        deadline: float,
+    ) -> Outcome:
+        """Safe with the broker, and a worker's answer; without one in time, what the event says of that."""
+        reply = route.event.reply
+        assert reply is not None
+        assert route.reply_timeout is not None
+        until = time.perf_counter() + route.reply_timeout
+        answer = self._replies.expect(message_id)
+        try:
+            outcome = await self._accept(request, route, message_id, properties, raw)
+            if outcome.status != 200:
+                return outcome
+            async with asyncio.timeout(max(0.0, until - time.perf_counter())):
+                said = await answer
+        except TimeoutError:
+            reason = "no answer from a worker in time"
+        except replies.Lost:
+            reason = "connection lost while waiting for an answer"
+        else:
+            if said.status == 200 and reply.on_timeout == "accept":
+                return outcome
+            refused = None if said.status < 400 else "refused by a worker"
+            headers = {"X-Crossdock-Id": message_id}
+            return Outcome(said.status, said.body, said.content_type, refused, headers=headers)
+        finally:
+            self._replies.forget(message_id)
+        if reply.on_timeout == "accept":
+            outcome.reason = reason
+            return outcome
+        return _error(route.platform, 503, reason, request, {hdrs.RETRY_AFTER: RETRY_AFTER})
+
+    def _record(
+        self,
+        request: web.BaseRequest,
+        route: routes.Route | None,
+        path: str,
+        outcome: Outcome,
+        message_id: str,
+        size: int,
+        seconds: float,
+    ) -> None:
+        """One line and the counts. The reason is for the operator; the sender isn't told."""
+        platform = route.platform.name if route else ""
+        status = str(outcome.status)
+        line: dict[str, Any] = {
+            "time": envelope.rfc3339(envelope.now()),
+            "level": "info",
+            "logger": "crossdock.access",
+            "message": "request",
+            "method": request.method,
+            "path": path[:200],
+            "status": outcome.status,
+            "ms": round(seconds * 1000, 2),
+            "bytes": size,
+            "remote": request.remote,
+        }
+        if outcome.status < 300:
+            line["id"] = message_id
+        if outcome.reason:
+            line["reason"] = f"{outcome.reason}: {outcome.detail}" if outcome.detail else outcome.reason
+            metrics.REFUSED.labels(platform, outcome.reason).inc()
+        if route is not None:
+            line["platform"], line["account"], line["event"] = platform, route.account, route.name
+            metrics.REQUESTS.labels(platform, route.account, route.name, status).inc()
+            metrics.SECONDS.labels(platform, route.name).observe(seconds)
+            if outcome.status == 200:
+                metrics.BYTES.labels(platform).inc(size)
+        else:
+            metrics.REQUESTS.labels("", "", "", status).inc()
+        self._log.line(line)
+
+
+def _accepted(message_id: str) -> Outcome:
+    return Outcome(
+        200, b'{"id":"%b"}' % message_id.encode(), "application/json", headers={"X-Crossdock-Id": message_id}
+    )
+
+
+def _error(
+    platform: Platform | None,
+    status: int,
+    reason: str,
+    request: web.BaseRequest,
+    headers: Mapping[str, str] = {},
+    *,
+    close: bool = False,
+) -> Outcome:
+    """Our own refusal: problem+json (RFC 9457), or the platform's own form; not a word about why a signature failed."""
+    if platform is not None and platform.error is not None:
+        content_type, text = platform.error(status, request.headers.get(hdrs.ACCEPT_LANGUAGE))
+    else:
+        content_type = problems.CONTENT_TYPE
+        text = problems.problem(status, _TITLES[status], _DETAILS.get(status))
+    return Outcome(status, text, content_type, reason, headers=dict(headers), close=close)

@@ -1,0 +1,16 @@
+"""Prometheus metrics of the ingress. No label ever carries a query string, a header or a path that isn't ours."""
+
+from prometheus_client import Counter, Gauge, Histogram
+
+REQUESTS = Counter("crossdock_requests", "Webhook requests answered", ("platform", "account", "event", "status"))
+REFUSED = Counter("crossdock_refused", "Webhook requests not accepted, by reason", ("platform", "reason"))
+SECONDS = Histogram(
+    "crossdock_request_seconds",
+    "From the request's headers to its answer",
+    ("platform", "event"),
+    buckets=(0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 1, 2, 5, 10),
+)
+BYTES = Counter("crossdock_request_body_bytes", "Bytes of accepted bodies", ("platform",))
+OUTSTANDING = Gauge("crossdock_publish_outstanding", "Messages published and not confirmed")
+PENDING_REPLIES = Gauge("crossdock_replies_pending", "Senders waiting for a worker's answer")
+CONNECTIONS = Gauge("crossdock_connections", "Open client connections")

@@ -1,0 +1,73 @@
+"""The seven URLs (and those of any platform added later), looked up by path."""
+
+from typing import Any
+
+import msgspec
+
+from broker.replies import REPLY_TO
+from schemas import registry, topology
+from schemas.config import Config
+from schemas.envelope import Stamp
+from schemas.platform import Event, Platform
+
+_STAMPS_KEPT = 16
+"""Content types remembered a URL: senders use one; whoever invents more pays for the encoding each time."""
+
+
+class Route:
+    """One URL of one account, with all that doesn't change between requests worked out."""
+
+    __slots__ = ("account", "event", "key", "name", "path", "platform", "reply_timeout", "settings", "stamps")
+
+    def __init__(self, platform: Platform, account: str, settings: Any, event: Event) -> None:
+        self.platform = platform
+        self.account = account
+        self.settings = settings
+        self.event = event
+        self.name = event.name
+        self.path = f"/hooks/{platform.name}/{account}/{event.path}"
+        self.key = topology.inbound_key(platform.name, account, event.name)
+        self.reply_timeout: float | None = getattr(settings, event.reply.timeout_setting) if event.reply else None
+        self.stamps: dict[str | None, Stamp] = {}
+
+    def stamp(self, content_type: str | None) -> Stamp:
+        """The encoder of message properties for this URL and content type."""
+        stamp = self.stamps.get(content_type)
+        if stamp is None:
+            if content_type is not None and len(content_type) > 255:
+                content_type = content_type[:255]  # AMQP: a short string
+            reply_to = REPLY_TO if self.event.reply else None
+            stamp = Stamp(self.platform.name, self.account, self.name, content_type, reply_to)
+            if len(self.stamps) < _STAMPS_KEPT:
+                self.stamps[content_type] = stamp
+        return stamp
+
+
+class Routes(msgspec.Struct, frozen=True):
+    """All URLs of one configuration; swapped whole on a reload."""
+
+    by_path: dict[str, Route]
+
+    def find(self, path: str) -> Route | None:
+        """With or without one trailing slash; never a redirect (ChannelApe would count one as delivered)."""
+        route = self.by_path.get(path)
+        if route is None and path.endswith("/"):
+            route = self.by_path.get(path[:-1])
+        return route
+
+
+def build(config: Config) -> Routes:
+    """Every account's every URL."""
+    found: dict[str, Route] = {}
+    for platform in registry.platforms().values():
+        for account, settings in config.accounts.get(platform.name, {}).items():
+            for event in platform.events:
+                route = Route(platform, account, settings, event)
+                found[route.path] = route
+    return Routes(found)
+
+
+def platform_of(path: str) -> Platform | None:
+    """Whose language an error under this path is written in, known account or not."""
+    parts = path.split("/", 3)
+    return registry.platforms().get(parts[2]) if len(parts) > 3 and parts[1] == "hooks" else None

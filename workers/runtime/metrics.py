@@ -1,0 +1,18 @@
+"""Prometheus metrics that every worker has."""
+
+from prometheus_client import Counter, Gauge, Histogram
+
+SETTLED = Counter("crossdock_messages", "Messages settled, by what became of them", ("queue", "outcome"))
+BATCH = Histogram(
+    "crossdock_batch_messages",
+    "Messages taken at a time",
+    ("queue",),
+    buckets=(1, 2, 5, 10, 25, 50, 100, 200, 300, 500),
+)
+OLDEST = Gauge("crossdock_oldest_message_seconds", "Age of the oldest message when it was taken", ("queue",))
+STAGE = Histogram(
+    "crossdock_stage_seconds",
+    "Time of one batch in one stage",
+    ("stage",),
+    buckets=(0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 1, 2, 5, 10),
+)
