@@ -40,6 +40,18 @@ def rfc3339(moment: datetime) -> str:
     return moment.isoformat("T", "microseconds")[:26] + "Z"
 
 
+_second = (0, "")
+
+
+def rfc3339_of(seconds: float) -> str:
+    """The same of Unix seconds; the text of the current second is kept, since many messages share it."""
+    global _second
+    whole = int(seconds)
+    if whole != _second[0]:
+        _second = (whole, datetime.fromtimestamp(whole, UTC).isoformat()[:19])
+    return f"{_second[1]}.{int((seconds - whole) * 1e6):06d}Z"
+
+
 def now() -> datetime:
     """The wall clock, aware. The one place that reads it for envelopes."""
     return datetime.fromtimestamp(time.time(), UTC)
@@ -95,15 +107,19 @@ class Stamp:
     def __call__(
         self,
         message_id: str,
-        received_at: datetime,
+        received_at: float,
         traceparent: str,
         deadline: float | None = None,
         language: str | None = None,
     ) -> bytes:
-        """Encoded property flags and list. Only the reply-to, deadline and language of answered events vary more."""
-        table = self._table + _entry("received-at", rfc3339(received_at)) + _entry("traceparent", traceparent)
+        """Encoded property flags and list. Times in Unix seconds; `traceparent` has 55 characters."""
+        table = b"%b%b\x0btraceparentS\0\0\x007%b" % (
+            self._table,
+            b"\x0breceived-atS\0\0\0\x1b" + rfc3339_of(received_at).encode(),
+            traceparent.encode(),
+        )
         if deadline is not None:
-            table += _entry("deadline", rfc3339(datetime.fromtimestamp(deadline, UTC)))
+            table += _entry("deadline", rfc3339_of(deadline))
         if language:
             table += _entry("accept-language", language)
         identity = message_id.encode("ascii")
@@ -116,7 +132,7 @@ class Stamp:
                 b"\x02",
                 name + self._reply_to if self._reply_to else b"",
                 name,
-                self._STAMP.pack(int(received_at.timestamp())),
+                self._STAMP.pack(int(received_at)),
             )
         )
 

@@ -7,9 +7,9 @@ import asyncio
 import logging
 import time
 from collections.abc import Mapping
-from typing import Any
 
 import msgspec
+import orjson
 from aiohttp import hdrs, web
 
 from broker import publisher, replies
@@ -143,9 +143,9 @@ class Handler:
         secret = platform.verify(raw, headers, _Query(request), route.settings)
         if secret is None:
             return _error(platform, platform.unauthorized, "signature", request), len(raw)
-        received = envelope.now()
+        received = time.time()
         language = headers.get(hdrs.ACCEPT_LANGUAGE) if route.event.reply else None
-        deadline = received.timestamp() + route.reply_timeout if route.reply_timeout is not None else None
+        deadline = received + route.reply_timeout if route.reply_timeout is not None else None
         properties = route.stamp(headers.get(hdrs.CONTENT_TYPE))(
             message_id, received, identity.traceparent(headers.get("traceparent")), deadline, language
         )
@@ -221,34 +221,27 @@ class Handler:
         seconds: float,
     ) -> None:
         """One line and the counts. The reason is for the operator; the sender isn't told."""
-        platform = route.platform.name if route else ""
-        status = str(outcome.status)
-        line: dict[str, Any] = {
-            "time": envelope.rfc3339(envelope.now()),
-            "level": "info",
-            "logger": "crossdock.access",
-            "message": "request",
-            "method": request.method,
-            "path": path[:200],
-            "status": outcome.status,
-            "ms": round(seconds * 1000, 2),
-            "bytes": size,
-            "remote": request.remote,
-        }
-        if outcome.status < 300:
-            line["id"] = message_id
-        if outcome.reason:
-            line["reason"] = f"{outcome.reason}: {outcome.detail}" if outcome.detail else outcome.reason
-            metrics.REFUSED.labels(platform, outcome.reason).inc()
-        if route is not None:
-            line["platform"], line["account"], line["event"] = platform, route.account, route.name
-            metrics.REQUESTS.labels(platform, route.account, route.name, status).inc()
-            metrics.SECONDS.labels(platform, route.name).observe(seconds)
-            if outcome.status == 200:
-                metrics.BYTES.labels(platform).inc(size)
-        else:
-            metrics.REQUESTS.labels("", "", "", status).inc()
-        self._log.line(line)
+        counts = route.counts if route else metrics.UNKNOWN
+        status = outcome.status
+        counts.request(status)
+        counts.seconds.observe(seconds)
+        reason = outcome.reason
+        if status == 200:
+            counts.bytes.inc(size)
+        if reason is not None:
+            metrics.REFUSED.labels(route.platform.name if route else "", reason).inc()
+            reason = f"{reason}: {outcome.detail}" if outcome.detail else reason
+        self._log.line(
+            envelope.rfc3339_of(time.time()),
+            route.log if route else b'"path":%b' % orjson.dumps(path[:200]),
+            status,
+            seconds,
+            size,
+            message_id if status < 300 else None,
+            reason,
+            request.remote,
+            request.method,
+        )
 
 
 def _accepted(message_id: str) -> Outcome:

@@ -14,3 +14,26 @@ BYTES = Counter("crossdock_request_body_bytes", "Bytes of accepted bodies", ("pl
 OUTSTANDING = Gauge("crossdock_publish_outstanding", "Messages published and not confirmed")
 PENDING_REPLIES = Gauge("crossdock_replies_pending", "Senders waiting for a worker's answer")
 CONNECTIONS = Gauge("crossdock_connections", "Open client connections")
+
+
+class Counts:
+    """The metrics of one URL, looked up once: a label look-up costs more than the count."""
+
+    __slots__ = ("_labels", "_requests", "bytes", "seconds")
+
+    def __init__(self, platform: str, account: str, event: str) -> None:
+        self._labels = (platform, account, event)
+        self._requests: dict[int, Counter] = {}
+        self.seconds = SECONDS.labels(platform, event)
+        self.bytes = BYTES.labels(platform)
+
+    def request(self, status: int) -> None:
+        """One request answered with `status`."""
+        counter = self._requests.get(status)
+        if counter is None:
+            counter = self._requests[status] = REQUESTS.labels(*self._labels, str(status))
+        counter.inc()
+
+
+UNKNOWN = Counts("", "", "")
+"""Requests to no URL of ours."""

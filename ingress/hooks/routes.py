@@ -3,8 +3,10 @@
 from typing import Any
 
 import msgspec
+import orjson
 
 from broker.replies import REPLY_TO
+from ingress.hooks.metrics import Counts
 from schemas import registry, topology
 from schemas.config import Config
 from schemas.envelope import Stamp
@@ -17,7 +19,19 @@ _STAMPS_KEPT = 16
 class Route:
     """One URL of one account, with all that doesn't change between requests worked out."""
 
-    __slots__ = ("account", "event", "key", "name", "path", "platform", "reply_timeout", "settings", "stamps")
+    __slots__ = (
+        "account",
+        "counts",
+        "event",
+        "key",
+        "log",
+        "name",
+        "path",
+        "platform",
+        "reply_timeout",
+        "settings",
+        "stamps",
+    )
 
     def __init__(self, platform: Platform, account: str, settings: Any, event: Event) -> None:
         self.platform = platform
@@ -28,6 +42,9 @@ class Route:
         self.path = f"/hooks/{platform.name}/{account}/{event.path}"
         self.key = topology.inbound_key(platform.name, account, event.name)
         self.reply_timeout: float | None = getattr(settings, event.reply.timeout_setting) if event.reply else None
+        self.counts = Counts(platform.name, account, event.name)
+        names = {"platform": platform.name, "account": account, "event": event.name, "path": self.path}
+        self.log = orjson.dumps(names)[1:-1]
         self.stamps: dict[str | None, Stamp] = {}
 
     def stamp(self, content_type: str | None) -> Stamp:
