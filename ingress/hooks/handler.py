@@ -15,6 +15,7 @@ from aiohttp import hdrs, web
 from broker import publisher, replies
 from ingress.hooks import body, identity, metrics, routes
 from ingress.hooks.accesslog import AccessLog
+from ingress.hooks.response import Accepted
 from schemas import envelope, problems, topology
 from schemas.platform import Platform
 
@@ -76,6 +77,8 @@ class Outcome(msgspec.Struct):
     """More for the operator's log."""
     headers: dict[str, str] | None = None
     close: bool = False
+    plain: bool = False
+    """200 and the id, nothing more."""
 
 
 class Handler:
@@ -119,6 +122,8 @@ class Handler:
             if not self._in_flight:
                 self.idle.set()
         self._record(request, route, path, outcome, message_id, size, time.perf_counter() - started)
+        if outcome.plain and Accepted.fits(request):
+            return Accepted(message_id)
         headers = outcome.headers or {}
         headers[hdrs.CONTENT_TYPE] = outcome.content_type
         response = web.Response(body=outcome.body, status=outcome.status, headers=headers)
@@ -245,9 +250,8 @@ class Handler:
 
 
 def _accepted(message_id: str) -> Outcome:
-    return Outcome(
-        200, b'{"id":"%b"}' % message_id.encode(), "application/json", headers={"X-Crossdock-Id": message_id}
-    )
+    text = b'{"id":"%b"}' % message_id.encode()
+    return Outcome(200, text, "application/json", headers={"X-Crossdock-Id": message_id}, plain=True)
 
 
 def _error(
