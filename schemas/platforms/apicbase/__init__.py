@@ -1,0 +1,33 @@
+"""Apicbase: purchase orders from customers to suppliers. The customer waits while we answer."""
+
+from schemas.platform import Event, Platform, Reply
+from schemas.platforms.apicbase import identity, signing
+from schemas.platforms.apicbase.config import Account
+
+
+def _secrets(account: Account) -> tuple[str, ...]:
+    return (*account.secrets, *([account.poll.client_secret] if account.poll else []))
+
+
+PLATFORM = Platform(
+    name="apicbase",
+    account=Account,
+    demo=("acme", {"secrets": ["demo-apicbase-secret"]}),
+    events=(
+        Event(
+            name=identity.EVENT,
+            path="purchase-orders",
+            types=(identity.TYPE,),
+            examples=("purchase_order",),
+            # No verdict in time: the order is durably queued, which is all that a 2xx promises.
+            reply=Reply("verdict_timeout", "accept"),
+        ),
+    ),
+    unauthorized=403,  # Apicbase's own sample code answers so
+    verify=signing.verify,
+    sign=signing.sign,
+    read=identity.read,
+    decode=identity.decode,
+    secrets=_secrets,
+    vary=identity.vary,
+)

@@ -1,0 +1,47 @@
+"""The purchase order as Apicbase posts it, and as its API lists it (apicbase.com, "Integrated Ordering").
+
+Prices are decimal strings and stay what was sent. `owned_by`, `order_remarks` and `expected_delivery_date` may be null.
+"""
+
+from msgspec import UNSET, Struct, UnsetType
+
+from schemas.loose import Scalar
+
+
+class Owner(Struct, frozen=True, kw_only=True):
+    username: Scalar = UNSET
+
+
+class StockItem(Struct, frozen=True, kw_only=True):
+    name: Scalar = UNSET
+
+
+class SupplierPackage(Struct, frozen=True, kw_only=True):
+    supplier_article_number: Scalar = UNSET
+    theoretical_price_per_package: Scalar = UNSET
+
+
+class Package(Struct, frozen=True, kw_only=True):
+    """One order line; it has no id of its own."""
+
+    stock_item: StockItem | UnsetType | None = UNSET
+    supplier_package: SupplierPackage | UnsetType | None = UNSET
+    quantity_ordered: Scalar = UNSET
+    total_theoretical_price: Scalar = UNSET
+
+
+class PurchaseOrder(Struct, frozen=True, kw_only=True):
+    id: Scalar = UNSET
+    order_number: Scalar = UNSET
+    """Unique as well, and the one that the customer sees."""
+    status: Scalar = UNSET
+    """Always ORDERED."""
+    ordered_on: Scalar = UNSET
+    """Neither zone nor format are documented: kept as sent."""
+    owned_by: Owner | UnsetType | None = UNSET
+    order_remarks: Scalar = UNSET
+    packages: list[Package] | UnsetType | None = UNSET
+    expected_delivery_date: Scalar = UNSET
+    theoretical_price: Scalar = UNSET
+    supplier_customer_number: Scalar = UNSET
+    """The customer's location; one outlet may have several."""

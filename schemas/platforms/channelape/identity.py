@@ -1,0 +1,121 @@
+"""Which document a body is, its lines, and the transfer order it belongs to.
+
+ChannelApe retries every 15 minutes with the newest copy of a document, so identity is its business key and never its
+content, except for receipts without an id: "multiple partial receipts" of a carton are different documents.
+"""
+
+import re
+from decimal import Decimal
+
+from schemas import canonical, loose
+from schemas.platform import Line, Reading, Unreadable
+from schemas.platforms.channelape import fields, wire
+
+STOCK_TRANSFER_ORDER = "stock_transfer_order"
+SHIP_CONFIRMATION = "ship_confirmation"
+ADVANCED_SHIP_NOTICE = "advanced_ship_notice"
+RECEIPT_CONFIRMATION = "receipt_confirmation"
+
+_read_order = loose.decoder(wire.StockTransferOrder)
+_read_shipment = loose.decoder(wire.Shipment)
+_read_receipt = loose.decoder(wire.Receipt)
+
+_CARTON = ("Sscc", "LicensePlate", "CartonNumber")
+"""What tells the cartons of a shipment apart, the best first."""
+_NOTHING = Decimal(0)
+
+
+def decode(event: str, raw: bytes) -> wire.Order:
+    """Nothing in a body tells a ship confirmation from an advanced ship notice: the URL does. Raises Unreadable."""
+    if event == STOCK_TRANSFER_ORDER:
+        return _read_order(raw)
+    if event in (SHIP_CONFIRMATION, ADVANCED_SHIP_NOTICE):
+        return _read_shipment(raw)
+    if event == RECEIPT_CONFIRMATION:
+        return _read_receipt(raw)
+    raise Unreadable(f"ChannelApe has no event {event!r}")
+
+
+def read(event: str, raw: bytes) -> Reading:
+    """Raises Unreadable."""
+    order = decode(event, raw)
+    more = order.additional_fields
+    receipt = isinstance(order, wire.Receipt)
+    carton = _carton(order)
+    return Reading(
+        type=f"channelape.{event}",
+        key=_key(order, carton, raw),
+        lines=tuple([_line(n, item, receipt) for n, item in enumerate(loose.each(order.line_items), 1)]),
+        order_number=loose.text(order.purchase_order_number),
+        order_ref=loose.text(order.channel_order_id),
+        warehouse_ref=loose.text(order.warehouse_order_id) or fields.first(more, "warehouse_order_id"),
+        carton=carton,
+        # As sent: the document gives from and to two meanings and its examples swap them. We never do.
+        ship_from=fields.first(more, "note_attributes_ship_from"),
+        ship_to=fields.first(more, "note_attributes_ship_to"),
+        placed_at=loose.text(order.purchased_at),
+        shipped_at=loose.aware(order.shipped_at) if isinstance(order, wire.Shipment) else None,
+        goods_received_at=loose.naive(fields.first(more, "actual_received_date")) if receipt else None,
+        flag_revised=event == STOCK_TRANSFER_ORDER,
+    )
+
+
+def vary(event: str, body: bytes, fresh: str) -> bytes:
+    """The same document under another channelOrderId, shipment id or receipt_id."""
+    return _VARIED[event].sub(lambda m: m[1] + b'"' + fresh.encode() + b'"', body, count=1)
+
+
+def _varied(name: bytes) -> re.Pattern[bytes]:
+    return re.compile(rb'("' + name + rb'"\s*:\s*)(?:"[^"\\]*"|-?[0-9.]+)')
+
+
+_VARIED = {
+    STOCK_TRANSFER_ORDER: _varied(b"channelOrderId"),
+    SHIP_CONFIRMATION: _varied(b"id"),  # the first "id" of a body, which is before those of the lines
+    ADVANCED_SHIP_NOTICE: _varied(b"id"),
+    RECEIPT_CONFIRMATION: _varied(b"receipt_id"),
+}
+
+
+def _carton(order: wire.Order) -> str | None:
+    if not isinstance(order, wire.Shipment):
+        return None
+    return next((said for name in _CARTON if (said := fields.first(order.additional_fields, name)) is not None), None)
+
+
+def _key(order: wire.Order, carton: str | None, raw: bytes) -> str:
+    """Transfer order: channelOrderId, else warehouseOrderId. Shipment: id and carton. Receipt: receipt_id, else id,
+    carton and content. purchaseOrderNumber "can have duplicates" and is never part of a key."""
+    if not isinstance(order, wire.Shipment):
+        if loose.text(order.channel_order_id) is not None:
+            return loose.key(order.channel_order_id, "channelOrderId")
+        return loose.key(order.warehouse_order_id, "channelOrderId` or `warehouseOrderId")
+    content = None
+    if isinstance(order, wire.Receipt):
+        receipt = fields.first(order.additional_fields, "receipt_id")
+        if receipt is not None:
+            return loose.key(receipt, "receipt_id")
+        content = canonical.digest(raw).hex()
+    parts = (loose.key(order.id, "id"), carton and loose.key(carton, "the carton's number"), content)
+    return "/".join([part.replace("%", "%25").replace("/", "%2F") for part in parts if part])
+
+
+def _line(position: int, item: wire.LineItem, receipt: bool) -> Line:
+    """What arrived is in the line's `additionalFields`: `received_qty`, else `quantity`; `damaged_qty`, else 0, which
+    is part of what was received. A line without an id goes by its article, or by its position."""
+    sku = loose.text(item.sku)
+    quantity = loose.number(item.quantity)
+    received = damaged = None
+    if receipt:
+        said = fields.first(item.additional_fields, "received_qty")
+        received = quantity if said is None else loose.number(said)
+        said = fields.first(item.additional_fields, "damaged_qty")
+        damaged = _NOTHING if said is None else loose.number(said)
+    return Line(
+        id=loose.text(item.id) or sku or f"#{position}",
+        article=sku,
+        name=loose.text(item.title),
+        quantity=quantity,
+        received=received,
+        damaged=damaged,
+    )

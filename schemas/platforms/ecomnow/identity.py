@@ -1,0 +1,66 @@
+"""Which order a notification is about, and its lines."""
+
+import hashlib
+import re
+
+from schemas import loose
+from schemas.platform import Line, Reading, Unreadable
+from schemas.platforms.ecomnow import wire
+
+EVENT = "notification"
+NEW_ORDER = "new_order"
+ORDER_CANCELLATION = "order_cancellation"
+TYPES = {NEW_ORDER: "ecomnow.new_order", ORDER_CANCELLATION: "ecomnow.order_cancellation"}
+
+REPEAT_WINDOW = 24 * 3600.0
+"""Seconds. A notification has neither id nor time, and a cancellation of one more of the same looks just like the
+first: within a day the same again is taken for a repeat, later for a new one under suspicion."""
+
+_VARIED = re.compile(rb'("orderNo"\s*:\s*)(?:("[^"\\]*")|-?[0-9][0-9.-]*)')
+
+
+def decode(event: str, raw: bytes) -> wire.Notification:
+    """Raises Unreadable."""
+    if event != EVENT:
+        raise Unreadable(f"eComNow has no event {event!r}")
+    return wire.read(raw)
+
+
+def read(event: str, raw: bytes) -> Reading:
+    """The key is `orderNo` as text, within its type: an order and its cancellation are two documents."""
+    notification = decode(event, raw)
+    kind = loose.text(notification.type)
+    if kind not in TYPES:
+        raise Unreadable(f"`type` is neither {' nor '.join(TYPES)}: we don't know what its items mean")
+    order_number = loose.key(notification.order_no, "orderNo")
+    return Reading(
+        type=TYPES[kind],
+        key=order_number,
+        lines=tuple([_line(n, item) for n, item in enumerate(loose.each(notification.items), 1)]),
+        order_number=order_number,
+        flag_revised=kind == NEW_ORDER,
+        repeat_window=REPEAT_WINDOW,
+    )
+
+
+def vary(event: str, body: bytes, fresh: str) -> bytes:
+    """The same notification under another orderNo, without quotes where it had none."""
+
+    def another(found: re.Match[bytes]) -> bytes:
+        if found[2]:
+            return found[1] + b'"' + fresh.encode() + b'"'
+        return found[1] + b"1000-%d" % int.from_bytes(hashlib.blake2b(fresh.encode(), digest_size=8).digest())
+
+    return _VARIED.sub(another, body, count=1)
+
+
+def _line(position: int, item: wire.Item) -> Line:
+    """Items have no ids: the position, from 1, tells them apart. One SKU may stand twice."""
+    return Line(
+        id=str(position),
+        article=loose.text(item.sku_nr),
+        name=loose.text(item.item_name),
+        quantity=loose.number(item.item_quantity),
+        unit_price=loose.number(item.item_price),
+        total=loose.number(item.item_total),
+    )

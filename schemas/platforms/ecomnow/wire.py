@@ -1,0 +1,72 @@
+"""The notification of eComNow, and the JSON that its documented example was meant to be.
+
+That example isn't JSON: `"orderNo": 1000-4612` lacks its quotes.
+"""
+
+import re
+
+from msgspec import UNSET, Struct, UnsetType
+
+from schemas import jsontext, loose
+from schemas.loose import Scalar
+from schemas.platform import Unreadable
+
+
+class Item(Struct, frozen=True, kw_only=True, rename="camel"):
+    sku_nr: Scalar = UNSET
+    """`&` in it is literal."""
+    item_name: Scalar = UNSET
+    item_quantity: Scalar = UNSET
+    """In a cancellation: the quantity cancelled."""
+    item_price: Scalar = UNSET
+    """A JSON number without a currency; exact all the same."""
+    item_total: Scalar = UNSET
+
+
+class Notification(Struct, frozen=True, kw_only=True, rename="camel"):
+    order_no: Scalar = UNSET
+    """Platform id and number of the order, "1000-4612"; text or number."""
+    type: Scalar = UNSET
+    """new_order or order_cancellation: what `items` means."""
+    items: list[Item] | UnsetType | None = UNSET
+
+
+_read = loose.decoder(Notification)
+_BARE = re.compile(
+    rb'(?P<key>"orderNo"\s*+:\s*+)(?P<number>[0-9]++-[0-9]++)(?=\s*+[,}])'
+    rb"|(?P<open>[\[{])|(?P<close>[\]}])|" + jsontext.STRING,
+    re.DOTALL,
+)
+
+
+def read(raw: bytes) -> Notification:
+    """Strictly first; as repaired if that isn't JSON. Raises Unreadable."""
+    try:
+        return _read(raw)
+    except Unreadable:
+        repaired = repair(raw)
+        if repaired is None:
+            raise
+        return _read(repaired)
+
+
+def repair(raw: bytes) -> bytes | None:
+    """The body with quotes round every bare `digits-digits` that is the top level's `orderNo`, or None without one.
+
+    Strings are skipped whole, so what looks like it inside one stays. Whether the result is JSON is not checked.
+    """
+    depth = repairs = 0
+
+    def mend(token: re.Match[bytes]) -> bytes:
+        nonlocal depth, repairs
+        if token["open"]:
+            depth += 1
+        elif token["close"]:
+            depth -= 1
+        elif token["key"] and depth == 1:
+            repairs += 1
+            return token["key"] + b'"' + token["number"] + b'"'
+        return token[0]
+
+    mended = _BARE.sub(mend, raw)
+    return mended if repairs else None
