@@ -1,0 +1,45 @@
+"""XMPie uStore: which manufacturer prints which order item. The shopper's checkout waits for the answer."""
+
+from schemas.platform import Event, Platform, Reply
+from schemas.platforms.ustore import identity, messages, signing
+from schemas.platforms.ustore.config import Account
+
+
+def _secrets(account: Account) -> list[str]:
+    return account.secrets
+
+
+PLATFORM = Platform(
+    name="ustore",
+    account=Account,
+    demo=(
+        "printshop",
+        {
+            "secrets": ["demo-ustore-signature-key"],
+            "manufacturers": [
+                {"id": "1", "name": "Hanover Annex", "country": "US", "state": "MD", "postal_code": "21076"},
+                {"id": "2", "name": "test2 Manufacturer", "country": "US", "state": "MD", "postal_code": "21076"},
+            ],
+            # With these the documented order gets the documented answer.
+            "rules": [{"name": "static1 to the annex", "when": {"product_name": "static1"}, "manufacturer": "1"}],
+        },
+    ),
+    events=(
+        Event(
+            name=identity.EVENT,
+            path="manufacturer-allocations",
+            types=(identity.TYPE,),
+            examples=(identity.EVENT, f"{identity.EVENT}_one_item"),
+            reply=Reply("answer_timeout", "unavailable"),
+        ),
+    ),
+    unauthorized=401,
+    verify=signing.verify,
+    sign=signing.sign,
+    read=identity.read,
+    decode=identity.decode,
+    secrets=_secrets,
+    sign_answer=signing.sign_answer,
+    error=messages.error,
+    vary=identity.vary,
+)

@@ -1,0 +1,91 @@
+"""The message each manufacturer gets, `ustore.manufacturer_order`: just its items and addresses (contract §7)."""
+
+from collections.abc import Iterable
+from typing import Any
+
+import msgspec
+from msgspec import Raw
+
+from schemas import jsontext
+from schemas.platform import Unreadable
+from schemas.platforms.ustore.record import ItemAllocation
+from schemas.platforms.ustore.values import text
+
+TYPE = "ustore.manufacturer_order"
+
+_OBJECT = msgspec.json.Decoder(dict[str, Raw])
+_LIST = msgspec.json.Decoder(list[Raw])
+_SCALAR = msgspec.json.Decoder(Any, float_hook=lambda literal: Raw(literal.encode()))
+
+
+def split(raw: bytes, allocations: Iterable[ItemAllocation]) -> dict[str, bytes]:
+    """Manufacturer id → JSON of its `data`: its items as received, numbers and unknown keys untouched.
+
+    `{"orderId", "displayOrderId", "manufacturerId", "items": […], "deliveries": […]}`; a delivery that holds several
+    manufacturers' items is repeated with each one's own. In the order in which manufacturers first get an item.
+    Raises Unreadable if `raw` is no uStore order.
+    """
+    try:
+        order = _members(_members(Raw(_readable(raw))).get("Order"))
+        chosen: dict[str, str] = {}
+        for allocation in allocations:
+            chosen.setdefault(allocation.item, allocation.manufacturer)
+        found: dict[str, list[Raw]] = {manufacturer: [] for manufacturer in chosen.values()}
+        for item in _elements(_members(order.get("OrderProducts")).get("OrderProduct")):
+            manufacturer = chosen.get(_scalar(_members(item).get("@id")) or "")
+            if manufacturer is not None:
+                found[manufacturer].append(item)
+        deliveries = _elements(_members(order.get("DeliveryInformation")).get("Deliveries"))
+        return {
+            manufacturer: msgspec.json.encode(
+                {
+                    "orderId": _scalar(order.get("@OrderId")),
+                    "displayOrderId": _scalar(order.get("@DisplayOrderId")),
+                    "manufacturerId": manufacturer,
+                    "items": items,
+                    "deliveries": list(_own(deliveries, manufacturer, chosen)),
+                }
+            )
+            for manufacturer, items in found.items()
+            if items
+        }
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise Unreadable(f"not a uStore order: {error}") from None
+
+
+def _readable(raw: bytes) -> bytes:
+    """As sent, unless it holds what is no text: what we send on must be JSON, also in keys that we don't look at."""
+    try:
+        raw.decode()
+    except UnicodeDecodeError:
+        raw = jsontext.mend_bytes(raw)
+    return jsontext.mend(raw)
+
+
+def _own(deliveries: list[Raw], manufacturer: str, chosen: dict[str, str]) -> Iterable[dict[str, Any]]:
+    for delivery in deliveries:
+        members: dict[str, Any] = dict(_members(delivery))
+        held = [
+            item
+            for item in _elements(members.get("DeliveryItems"))
+            if chosen.get(_scalar(_members(item).get("OrderProductID")) or "") == manufacturer
+        ]
+        if held:
+            yield members | {"DeliveryItems": held}
+
+
+def _members(value: Raw | None) -> dict[str, Raw]:
+    """The object's members; none where `""`, null or nothing stands for it."""
+    return _OBJECT.decode(value) if value is not None and bytes(value).lstrip().startswith(b"{") else {}
+
+
+def _elements(value: Raw | None) -> list[Raw]:
+    """The list, or the single object that stands for it."""
+    literal = b"" if value is None else bytes(value).lstrip()
+    if literal.startswith(b"["):
+        return _LIST.decode(literal)
+    return [Raw(literal)] if literal.startswith(b"{") else []
+
+
+def _scalar(value: Raw | None) -> str | None:
+    return None if value is None else text(_SCALAR.decode(value))

@@ -1,0 +1,20 @@
+"""The parts of an order that are read: its items, and where each of them goes."""
+
+from collections.abc import Iterator
+
+from schemas.platforms.ustore import wire
+from schemas.platforms.ustore.values import each, part, text
+
+
+def items(order: wire.Order) -> list[wire.OrderProduct]:
+    """The order's items, as sent: ids may be missing or stand twice."""
+    holder = part(order.order_products)
+    return [] if holder is None else each(holder.order_product)
+
+
+def deliveries(order: wire.Order) -> Iterator[tuple[wire.Delivery, list[str]]]:
+    """Each delivery with the ids of the items it holds."""
+    information = part(order.delivery_information)
+    for delivery in [] if information is None else each(information.deliveries):
+        held = (text(item.order_product_id) for item in each(delivery.delivery_items))
+        yield delivery, [item_id for item_id in held if item_id is not None]
