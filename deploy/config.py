@@ -1,0 +1,194 @@
+"""Loads `crossdock.toml`: finds the file, resolves secrets, checks every key, and says where it is wrong."""
+
+import csv
+import ipaddress
+import os
+import tomllib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import msgspec
+from msgspec import inspect
+
+from schemas import registry
+from schemas.config import Config, parse_size
+
+FILE = "crossdock.toml"
+
+
+class ConfigError(ValueError):
+    """The configuration can't be used; one line that names the key and says what to do."""
+
+
+def find(path: Path | None = None) -> Path | None:
+    """The file that `load` reads: `path`, else CROSSDOCK_CONFIG, else ./crossdock.toml if there is one."""
+    if path is not None:
+        return path
+    if named := os.environ.get("CROSSDOCK_CONFIG"):
+        return Path(named)
+    return Path(FILE) if Path(FILE).is_file() else None
+
+
+def load(path: Path | None = None) -> Config:
+    """The configuration, secrets resolved. Raises ConfigError.
+
+    Without accounts, and listening on loopback only, there are the demo accounts of every platform.
+    """
+    file = find(path)
+    if file is None:
+        return parse({}, Path.cwd())
+    try:
+        text = file.read_text(encoding="utf-8")
+    except OSError as error:
+        raise ConfigError(f"{file} can't be read: {error.strerror}") from None
+    except UnicodeDecodeError:
+        raise ConfigError(f"{file} is not UTF-8") from None
+    try:
+        raw = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError(f"{file} is not TOML: {error}") from None
+    return parse(raw, file.resolve().parent)
+
+
+def parse(raw: dict[str, Any], base: Path) -> Config:
+    """The configuration of a decoded file; relative paths are relative to `base`. Raises ConfigError."""
+    accounts = raw.get("accounts", {})
+    rest = {key: value for key, value in raw.items() if key != "accounts"}
+    config: Config = _convert(rest, Config, "", base)
+    found = _accounts(accounts, base)
+    if not found and is_loopback(config.ingress.host):
+        for platform in registry.platforms().values():
+            name, settings = platform.demo
+            found[platform.name] = {
+                name: _convert(settings, platform.account, f"accounts.{platform.name}.{name}", base)
+            }
+    try:
+        parse_size(config.ingress.max_body)
+    except ValueError as error:
+        raise ConfigError(f"ingress.max_body: {error}") from None
+    loaded: Config = msgspec.structs.replace(config, accounts=found)
+    return loaded
+
+
+def is_loopback(host: str) -> bool:
+    """Whether only this machine can reach what listens on `host`."""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def secrets_of(config: Config) -> list[str]:
+    """Every secret value in use: what must never be seen."""
+    found = [config.api.operator_token] if config.api.operator_token else []
+    found += [subscriber.password for subscriber in config.subscribers.values()]
+    for platform in registry.platforms().values():
+        for settings in config.accounts.get(platform.name, {}).values():
+            found += platform.secrets(settings)
+    return sorted({secret for secret in found if secret}, key=len, reverse=True)
+
+
+def _accounts(raw: Any, base: Path) -> dict[str, dict[str, Any]]:
+    if not isinstance(raw, dict):
+        raise ConfigError("accounts: must be tables, as in [accounts.channelape.rothys]")
+    found: dict[str, dict[str, Any]] = {}
+    for name, accounts in raw.items():
+        platform = registry.platforms().get(name)
+        if platform is None:
+            raise ConfigError(f"accounts.{name}: unknown platform; known: {', '.join(registry.platforms())}")
+        if not isinstance(accounts, dict):
+            raise ConfigError(f"accounts.{name}: must be tables, as in [accounts.{name}.shop]")
+        found[name] = {}
+        for account, settings in accounts.items():
+            path = f"accounts.{name}.{account}"
+            if not account.isascii() or not account.replace("_", "").replace("-", "").isalnum() or len(account) > 64:
+                raise ConfigError(f"{path}: a name has letters, digits, - and _ only: it is part of a routing key")
+            found[name][account] = _convert(settings, platform.account, path, base)
+    return found
+
+
+def _convert(raw: Any, shape: type[Any], path: str, base: Path) -> Any:
+    resolved = _resolve(raw, inspect.type_info(shape), path, base, None)
+    try:
+        return msgspec.convert(resolved, shape)
+    except msgspec.ValidationError as error:
+        text, _, where = str(error).partition(" - at `$")
+        key = ".".join(part for part in (path, where.rstrip("`").lstrip(".")) if part) or "configuration"
+        raise ConfigError(f"{key}: {text[:1].lower()}{text[1:]}") from None
+
+
+def _resolve(value: Any, kind: inspect.Type, path: str, base: Path, source: str | None) -> Any:
+    """`value` with secrets and columns read from where they say, and unknown keys refused by name."""
+    if isinstance(kind, inspect.Metadata):
+        return _resolve(value, kind.type, path, base, (kind.extra or {}).get("source", source))
+    if isinstance(kind, inspect.UnionType):
+        return _resolve(value, _chosen(value, kind), path, base, source)
+    if source == "secret" and isinstance(value, dict):
+        return _secret(value, path, base)
+    if source == "column" and isinstance(value, dict):
+        return _column(value, path, base)
+    if isinstance(kind, inspect.StructType) and isinstance(value, dict):
+        fields = {field.encode_name: field.type for field in kind.fields}
+        for key in value:
+            if key not in fields:
+                raise ConfigError(f"{_join(path, key)}: unknown key; known: {', '.join(fields)}")
+        return {key: _resolve(item, fields[key], _join(path, key), base, None) for key, item in value.items()}
+    if isinstance(kind, inspect.DictType) and isinstance(value, dict):
+        return {key: _resolve(item, kind.value_type, _join(path, key), base, None) for key, item in value.items()}
+    if isinstance(kind, inspect.ListType) and isinstance(value, list):
+        return [_resolve(item, kind.item_type, f"{path}[{n}]", base, None) for n, item in enumerate(value)]
+    return value
+
+
+def _chosen(value: Any, union: inspect.UnionType) -> inspect.Type:
+    """The member of a union that `value` is meant for: by its kind, and a marked one for a `{ env = … }`."""
+    for member in union.types:
+        bare = member
+        marked = False
+        while isinstance(bare, inspect.Metadata):
+            marked = marked or "source" in (bare.extra or {})
+            bare = bare.type
+        if isinstance(value, dict) and (marked or isinstance(bare, inspect.StructType | inspect.DictType)):
+            return member
+        if isinstance(value, list) and isinstance(bare, inspect.ListType):
+            return member
+    return union.types[0] if not isinstance(value, dict | list) else inspect.AnyType()
+
+
+def _secret(value: dict[str, Any], path: str, base: Path) -> str:
+    if list(value) == ["env"]:
+        found = os.environ.get(str(value["env"]))
+        if not found:
+            raise ConfigError(f"{path}: the environment variable {value['env']} is not set")
+        return found
+    if list(value) == ["file"]:
+        file = base / str(value["file"])
+        try:
+            return file.read_text(encoding="utf-8").removesuffix("\n").removesuffix("\r")
+        except (OSError, UnicodeDecodeError) as error:
+            raise ConfigError(f"{path}: {file} can't be read: {getattr(error, 'strerror', 'not UTF-8')}") from None
+    raise ConfigError(f'{path}: write the secret as "text", {{ env = "NAME" }} or {{ file = "path" }}')
+
+
+def _column(value: dict[str, Any], path: str, base: Path) -> list[str]:
+    if list(value) != ["file"]:
+        raise ConfigError(f'{path}: write a list, or {{ file = "{path.rsplit(".", 1)[-1]}.csv" }}')
+    file = base / str(value["file"])
+    try:
+        with file.open(encoding="utf-8-sig", newline="") as lines:
+            cells = list(_first_cells(lines))
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise ConfigError(f"{path}: {file} can't be read: {getattr(error, 'strerror', None) or error}") from None
+    header = path.rsplit(".", 1)[-1].removesuffix("s")
+    return cells[1:] if cells and cells[0].lower() == header else cells
+
+
+def _first_cells(lines: Any) -> Iterator[str]:
+    for row in csv.reader(lines):
+        if row and row[0].strip():
+            yield row[0].strip()
+
+
+def _join(path: str, key: str) -> str:
+    return f"{path}.{key}" if path else key

@@ -1,0 +1,53 @@
+"""Structured logs: one JSON line a unit of work, on standard error. No secret survives the way out."""
+
+import logging
+import sys
+from collections.abc import Iterable
+from datetime import UTC, datetime
+
+import orjson
+
+from schemas.envelope import rfc3339
+
+SECRET = "[secret]"  # noqa: S105 - what stands in the log instead of one
+_STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
+
+
+class JsonFormatter(logging.Formatter):
+    """time, level, logger, message, then whatever the record carries in `extra`."""
+
+    def __init__(self, secrets: Iterable[str] = ()) -> None:
+        super().__init__()
+        self.secrets = list(secrets)
+        """Values replaced wherever they turn up: a last line of defence, not a licence."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        fields = {
+            "time": rfc3339(datetime.fromtimestamp(record.created, UTC)),
+            "level": record.levelname.lower(),
+            "logger": record.name,
+            "message": record.getMessage(),
+        }
+        fields.update({key: value for key, value in vars(record).items() if key not in _STANDARD})
+        if record.exc_info:
+            fields["exception"] = self.formatException(record.exc_info)
+        line = orjson.dumps(fields, default=str).decode()
+        for secret in self.secrets:
+            if secret in line:
+                line = line.replace(secret, SECRET)
+        return line
+
+
+def setup(level: str, secrets: Iterable[str]) -> JsonFormatter:
+    """All logging of this process, from now on. Give the formatter the new secrets after a reload."""
+    formatter = JsonFormatter(secrets)
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(formatter)
+    root = logging.getLogger()
+    root.handlers[:] = [handler]
+    root.setLevel(logging.WARNING)
+    logging.getLogger("crossdock").setLevel(level.upper())
+    # Their warnings repeat, at length and sometimes with URLs, what our own lines say of the same event.
+    for name in ("aiormq", "asyncio", "aiohttp"):
+        logging.getLogger(name).setLevel(logging.ERROR)
+    return formatter

@@ -1,0 +1,111 @@
+"""How one process runs: configuration, logs, admin server, signals, and a component that does the work."""
+
+import asyncio
+import logging
+import os
+import signal
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Protocol
+
+import uvloop
+
+from deploy import config as configuration
+from deploy import logs
+from deploy.admin import Admin
+from schemas.config import Config
+
+log = logging.getLogger("crossdock.process")
+
+
+class Component(Protocol):
+    """What a process is there for: the ingress, or a worker."""
+
+    async def start(self) -> None:
+        """Returns when it runs; its connections may still be on their way."""
+        ...
+
+    async def stop(self) -> None:
+        """Drains: takes nothing new, finishes what is in hand, closes. Bounded by itself."""
+        ...
+
+    def problems(self) -> list[str]:
+        """Why it can't do its work now; empty when it can."""
+        ...
+
+    def reload(self, config: Config) -> None:
+        """Works by a new configuration, which has been validated, from its next message on."""
+        ...
+
+
+class Missing(Exception):
+    """A setting of the environment that this process can't run without."""
+
+
+def amqp_url() -> str:
+    """AMQP_URL. Raises Missing."""
+    return _required("AMQP_URL", "amqp://user:password@host:5672/vhost")
+
+
+def database_url() -> str:
+    """DATABASE_URL. Raises Missing."""
+    return _required("DATABASE_URL", "postgresql://user:password@host:5432/crossdock")
+
+
+def _required(name: str, example: str) -> str:
+    value = os.environ.get(name)
+    if not value:
+        raise Missing(f"{name} is not set: set it to something like {example}, or run everything with `crossdock up`")
+    return value
+
+
+def run(
+    build: Callable[[Config], Component],
+    *,
+    config_path: Path | None = None,
+    admin_host: str | None = None,
+    admin_port: int | None = None,
+) -> int:
+    """Runs until SIGTERM or SIGINT, then drains. Returns the exit code. Raises ConfigError and Missing."""
+    config = configuration.load(config_path)
+    formatter = logs.setup(config.log.level, configuration.secrets_of(config))
+    component = build(config)
+    host = admin_host or config.admin.host
+    port = config.admin.port if admin_port is None else admin_port
+    try:
+        uvloop.run(_run(component, config_path, formatter, Admin(host, port, component.problems)))
+    except OSError as error:
+        print(f"crossdock: can't listen: {error.strerror or error}; choose another port", file=sys.stderr)  # noqa: T201
+        return 1
+    return 0
+
+
+async def _run(component: Component, config_path: Path | None, formatter: logs.JsonFormatter, admin: Admin) -> None:
+    loop = asyncio.get_running_loop()
+    ended = asyncio.Event()
+
+    def reload() -> None:
+        try:
+            config = configuration.load(config_path)
+            component.reload(config)
+        except ValueError as error:
+            log.error("reload refused, the old configuration stays", extra={"error": str(error)})
+            return
+        formatter.secrets = configuration.secrets_of(config)
+        logging.getLogger("crossdock").setLevel(config.log.level.upper())
+        log.info("reloaded")
+
+    for name in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(name, ended.set)
+    loop.add_signal_handler(signal.SIGHUP, reload)
+    await admin.start()
+    try:
+        await component.start()
+        log.info("started", extra={"admin": admin.url, "pid": os.getpid()})
+        await ended.wait()
+        log.info("draining")
+    finally:
+        await component.stop()
+        await admin.stop()
+        log.info("stopped")
