@@ -1,0 +1,121 @@
+"""Starting and ending the processes that are ours: none outlives us, none that isn't ours is touched."""
+
+import asyncio
+import ctypes
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path
+
+import psutil
+
+_PR_SET_PDEATHSIG = 1
+
+
+class StartError(Exception):
+    """A server or process of ours can't be started; one line that says what to do."""
+
+
+def free_ports(count: int) -> list[int]:
+    """Ports of 127.0.0.1 that nobody listens on now, all different."""
+    sockets = [socket.socket() for _ in range(count)]
+    try:
+        for one in sockets:
+            one.bind(("127.0.0.1", 0))
+        return [int(one.getsockname()[1]) for one in sockets]
+    finally:
+        for one in sockets:
+            one.close()
+
+
+def _ends_with_us(sign: int, parent: int) -> Callable[[], None] | None:
+    """Linux tells the child when its parent is gone, however that died."""
+    if not sys.platform.startswith("linux"):
+        return None
+    libc = ctypes.CDLL(None)
+
+    def ask() -> None:
+        libc.prctl(_PR_SET_PDEATHSIG, sign, 0, 0, 0)
+        if os.getppid() != parent:
+            os.kill(os.getpid(), sign)
+
+    return ask
+
+
+def spawn(
+    command: Sequence[str],
+    *,
+    env: Mapping[str, str],
+    log: Path,
+    user: int | None = None,
+    death: int = signal.SIGTERM,
+    cwd: Path | None = None,
+) -> subprocess.Popen[bytes]:
+    """A child in a process group of its own, its output appended to `log`; gets `death` when we die.
+
+    `user`: numeric id to run as, for servers that refuse to be root.
+    """
+    log.parent.mkdir(parents=True, exist_ok=True)
+    as_user = {} if user is None else {"user": user, "group": user, "extra_groups": []}
+    with log.open("ab") as out:
+        return subprocess.Popen(  # type: ignore[call-overload,no-any-return]
+            list(command),
+            env=dict(env),
+            stdin=subprocess.DEVNULL,
+            stdout=out,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+            preexec_fn=_ends_with_us(death, os.getpid()),
+            cwd=cwd,
+            **as_user,
+        )
+
+
+async def exited(process: subprocess.Popen[bytes], seconds: float) -> bool:
+    """Waits for the end of a child, at most `seconds`."""
+    until = time.monotonic() + seconds
+    while process.poll() is None:
+        if time.monotonic() >= until:
+            return False
+        await asyncio.sleep(0.02)
+    return True
+
+
+async def end(process: subprocess.Popen[bytes], sign: int, seconds: float) -> None:
+    """Asks with `sign`, waits, then kills: the child and whatever it left in its process group."""
+    if process.poll() is None:
+        process.send_signal(sign)
+        await exited(process, seconds)
+    with suppress(ProcessLookupError, PermissionError):
+        os.killpg(process.pid, signal.SIGKILL)
+    await exited(process, 5)
+
+
+def end_stale(pid: int, mark: str, sign: int, seconds: float) -> None:
+    """Ends what an earlier run left behind: `pid`, if its command line still holds `mark`."""
+    try:
+        process = psutil.Process(pid)
+        if not any(mark in word for word in process.cmdline()):
+            return
+        process.send_signal(sign)
+        process.wait(seconds)
+    except psutil.TimeoutExpired:
+        process.kill()
+        with suppress(psutil.TimeoutExpired):
+            process.wait(5)
+    except psutil.Error:
+        return
+
+
+def tail(log: Path, lines: int = 5) -> str:
+    """The last lines of a log on one line, for an error."""
+    try:
+        text = log.read_text(errors="replace")
+    except OSError:
+        return "no log was written"
+    return " | ".join(line.strip() for line in text.splitlines() if line.strip()[:1] not in ("", "{"))[-300 * lines :]
