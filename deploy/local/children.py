@@ -9,7 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from pathlib import Path
 
 import psutil
@@ -51,24 +51,25 @@ def spawn(
     command: Sequence[str],
     *,
     env: Mapping[str, str],
-    log: Path,
+    log: Path | None,
     user: int | None = None,
     death: int = signal.SIGTERM,
     cwd: Path | None = None,
 ) -> subprocess.Popen[bytes]:
-    """A child in a process group of its own, its output appended to `log`; gets `death` when we die.
+    """A child in a process group of its own, its output appended to `log` (None: ours); gets `death` when we die.
 
     `user`: numeric id to run as, for servers that refuse to be root.
     """
-    log.parent.mkdir(parents=True, exist_ok=True)
+    if log is not None:
+        log.parent.mkdir(parents=True, exist_ok=True)
     as_user = {} if user is None else {"user": user, "group": user, "extra_groups": []}
-    with log.open("ab") as out:
+    with log.open("ab") if log is not None else nullcontext() as out:
         return subprocess.Popen(  # type: ignore[call-overload,no-any-return]
             list(command),
             env=dict(env),
             stdin=subprocess.DEVNULL,
             stdout=out,
-            stderr=subprocess.STDOUT,
+            stderr=subprocess.STDOUT if out is not None else None,
             start_new_session=True,
             preexec_fn=_ends_with_us(death, os.getpid()),
             cwd=cwd,

@@ -54,6 +54,7 @@ class Postgres:
         self._log = folder / "postgres.log"
         self._process: subprocess.Popen[bytes] | None = None
         self._user = NOBODY if os.geteuid() == 0 else None
+        self._port = 0
         self.url = ""
 
     @property
@@ -76,7 +77,7 @@ class Postgres:
         if not (self._data / "PG_VERSION").exists():
             await self._init(tools)
         self._end_leftover()
-        port = free_ports(1)[0]
+        self._port = port = self._port or free_ports(1)[0]
         settings = [word for name, value in SETTINGS.items() for word in ("-c", f"{name}={value}")]
         self._process = spawn(
             [str(tools / "postgres"), "-D", str(self._data), "-p", str(port), *settings],
@@ -89,6 +90,11 @@ class Postgres:
         base = f"postgresql://postgres:{password}@127.0.0.1:{port}"
         await self._ready(f"{base}/postgres")
         self.url = f"{base}/{DATABASE}"
+
+    async def restart(self) -> None:
+        """After it died: the same data on the same port. Raises StartError."""
+        await self.stop()
+        await self.start()
 
     async def stop(self) -> None:
         """A fast shutdown: open transactions are rolled back, everything committed is kept."""

@@ -1,0 +1,161 @@
+"""A private RabbitMQ node, started from the installed server: own name, ports, cookie, data folder and epmd.
+
+The package's real script is run rather than its wrapper, which would change the user; so the node runs as whoever we
+are, root or not. Its epmd is a child of ours on a port of its own: no foreign one is touched and none is left running.
+"""
+
+import asyncio
+import hashlib
+import os
+import shutil
+import signal
+import subprocess
+import time
+from contextlib import suppress
+from pathlib import Path
+
+import aiormq
+from aiormq.exceptions import AMQPError
+
+from deploy.local.children import StartError, end, end_stale, free_ports, spawn, tail
+
+SCRIPTS = (
+    "/usr/lib/rabbitmq/bin/rabbitmq-server",
+    "/opt/homebrew/opt/rabbitmq/sbin/rabbitmq-server",
+    "/usr/local/opt/rabbitmq/sbin/rabbitmq-server",
+)
+"""Where Debian, Ubuntu and Homebrew keep the script that their wrappers call."""
+START_TIMEOUT = 60.0
+STOP_TIMEOUT = 9.0
+QUIET = "+sbwt none +sbwtdcpu none +sbwtdio none +S 2:2"
+"""Erlang: schedulers that wait without spinning, two of them: an idle node costs next to nothing."""
+
+
+def script() -> str:
+    """The server's start script. Raises StartError when RabbitMQ isn't installed."""
+    for candidate in (*SCRIPTS, shutil.which("rabbitmq-server")):
+        if candidate and os.access(candidate, os.X_OK):
+            return candidate
+    raise StartError("RabbitMQ is not installed: run `make setup`, or set AMQP_URL to a broker of yours")
+
+
+def epmd() -> str:
+    """Erlang's port mapper. Raises StartError."""
+    found = shutil.which("epmd") or next(map(str, Path("/usr/lib/erlang").glob("erts-*/bin/epmd")), None)
+    if found is None:
+        raise StartError("Erlang's epmd is not on PATH: reinstall RabbitMQ, or set AMQP_URL to a broker of yours")
+    return found
+
+
+class RabbitMQ:
+    """One node in one folder; what it holds survives a restart."""
+
+    def __init__(self, folder: Path, *, management: bool = False) -> None:
+        """`management`: with the HTTP API (the tests make virtual hosts with it), at `management_url`."""
+        self._folder = folder.resolve()
+        self._management = management
+        self._log = self._folder / "rabbitmq.log"
+        self._server: subprocess.Popen[bytes] | None = None
+        self._epmd: subprocess.Popen[bytes] | None = None
+        # The data belongs to the name, so the name is the folder's for good.
+        self._node = f"crossdock-{hashlib.sha256(str(self._folder).encode()).hexdigest()[:12]}@localhost"
+        self._ports: list[int] = []
+        self.url = ""
+        self.management_url = ""
+
+    @property
+    def pid(self) -> int:
+        """Of the Erlang machine, while it runs."""
+        with suppress(OSError, ValueError):
+            return int((self._folder / "node.pid").read_text())
+        return self._server.pid if self._server else 0
+
+    @property
+    def alive(self) -> bool:
+        return self._server is not None and self._server.poll() is None
+
+    async def start(self) -> None:
+        """Returns when it takes connections. Raises StartError."""
+        command, mapper = script(), epmd()
+        for name in ("data", "log", "home"):
+            (self._folder / name).mkdir(parents=True, exist_ok=True)
+        self._end_leftover()
+        self._ports = self._ports or free_ports(4)
+        amqp, distribution, mapper_port, web = self._ports
+        self._configure(amqp, web)
+        env = {
+            "PATH": os.environ.get("PATH", "") + ":/usr/sbin:/sbin",
+            "LANG": "C.UTF-8",
+            "HOME": str(self._folder / "home"),
+            "ERL_EPMD_PORT": str(mapper_port),
+            "ERL_EPMD_ADDRESS": "127.0.0.1",
+            "RABBITMQ_NODENAME": self._node,
+            "RABBITMQ_DIST_PORT": str(distribution),
+            "RABBITMQ_MNESIA_BASE": str(self._folder / "data"),
+            "RABBITMQ_LOG_BASE": str(self._folder / "log"),
+            "RABBITMQ_CONFIG_FILE": str(self._folder / "rabbitmq.conf"),
+            "RABBITMQ_ENABLED_PLUGINS_FILE": str(self._folder / "enabled_plugins"),
+            "RABBITMQ_CONF_ENV_FILE": str(self._folder / "none"),
+            "RABBITMQ_PID_FILE": str(self._folder / "node.pid"),
+            "RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS": f"{QUIET} -kernel inet_dist_use_interface {{127,0,0,1}}",
+        }
+        mapper_command = [mapper, "-port", str(mapper_port), "-address", "127.0.0.1"]
+        self._epmd = spawn(mapper_command, env=env, log=self._log, death=signal.SIGKILL)
+        self._server = spawn([command], env=env, log=self._log, death=signal.SIGTERM)
+        self.url = f"amqp://guest:guest@127.0.0.1:{amqp}/"
+        self.management_url = f"http://127.0.0.1:{web}" if self._management else ""
+        await self._ready(amqp)
+
+    async def restart(self) -> None:
+        """After it died: the same data on the same ports. Raises StartError."""
+        await self.stop()
+        await self.start()
+
+    async def stop(self) -> None:
+        """A clean stop; then whatever is left of it is killed, its epmd too."""
+        if self._server is not None:
+            pid = self.pid
+            with suppress(ProcessLookupError, PermissionError):
+                os.kill(pid, signal.SIGTERM)
+            await end(self._server, signal.SIGTERM, STOP_TIMEOUT)
+        if self._epmd is not None:
+            await end(self._epmd, signal.SIGTERM, 2)
+
+    def _configure(self, amqp: int, web: int) -> None:
+        lines = [
+            f"listeners.tcp.1 = 127.0.0.1:{amqp}",
+            "loopback_users.guest = true",
+            "log.file.level = warning",
+            "log.console = false",
+            "disk_free_limit.absolute = 50MB",
+            "vm_memory_high_watermark.relative = 0.4",
+        ]
+        if self._management:
+            lines += ["management.tcp.ip = 127.0.0.1", f"management.tcp.port = {web}"]
+        (self._folder / "rabbitmq.conf").write_text("\n".join(lines) + "\n")
+        plugins = "[rabbitmq_management]." if self._management else "[]."
+        (self._folder / "enabled_plugins").write_text(f"{plugins}\n")
+
+    def _end_leftover(self) -> None:
+        with suppress(OSError, ValueError):
+            end_stale(int((self._folder / "node.pid").read_text()), self._node, signal.SIGTERM, STOP_TIMEOUT)
+        (self._folder / "node.pid").unlink(missing_ok=True)
+
+    async def _ready(self, port: int) -> None:
+        assert self._server is not None
+        until = time.monotonic() + START_TIMEOUT
+        while True:
+            if self._server.poll() is not None:
+                raise StartError(f"RabbitMQ did not start, see {self._log}: {tail(self._log)}")
+            try:
+                async with asyncio.timeout(5):
+                    # The library logs each failed attempt at length, so a bare connection knocks first.
+                    _, knock = await asyncio.open_connection("127.0.0.1", port)
+                    knock.close()
+                    connection = await aiormq.connect(self.url)
+                    await connection.close()
+                return
+            except (OSError, TimeoutError, AMQPError):
+                if time.monotonic() > until:
+                    raise StartError(f"RabbitMQ was not ready in {START_TIMEOUT:.0f} s, see {self._log}") from None
+                await asyncio.sleep(0.1)

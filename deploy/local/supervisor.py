@@ -1,0 +1,120 @@
+"""Keeps our own processes running: starts them, restarts those that die, tells who lives, stops them in order."""
+
+import asyncio
+import logging
+import math
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from pathlib import Path
+
+import aiohttp
+import msgspec
+
+from deploy.local.children import end, exited, spawn
+
+log = logging.getLogger("crossdock.supervisor")
+
+RESTART_PAUSES = (0.0, 0.5, 1.0, 2.0, 5.0)
+"""Seconds before a restart, by how often the child died young in a row; the last repeats."""
+YOUNG = 10.0
+"""Seconds: a child that lived longer is restarted at once."""
+POLL = 0.1
+
+
+class Child(msgspec.Struct, frozen=True):
+    """One process of ours: `python -m deploy.cli.main ARGS`."""
+
+    name: str
+    args: tuple[str, ...]
+    admin_port: int
+
+    @property
+    def admin(self) -> str:
+        return f"http://127.0.0.1:{self.admin_port}"
+
+
+class Supervisor:
+    """Runs children until `stop`. `changed` is called whenever a pid has changed."""
+
+    def __init__(
+        self, children: list[Child], env: Mapping[str, str], logs: Path | None, changed: Callable[[], None]
+    ) -> None:
+        """`logs`: a folder with a file a child; None leaves their output where ours goes."""
+        self._children = children
+        self._env = dict(env)
+        self._logs = logs
+        self._changed = changed
+        self._running: dict[str, subprocess.Popen[bytes]] = {}
+        self._keepers: list[asyncio.Task[None]] = []
+
+    @property
+    def pids(self) -> dict[str, int]:
+        """By process name, those that live now."""
+        return {name: process.pid for name, process in self._running.items() if process.poll() is None}
+
+    def start(self) -> None:
+        """Starts all and keeps them."""
+        for child in self._children:
+            self._start(child)
+        self._keepers = [asyncio.get_running_loop().create_task(self._keep(child)) for child in self._children]
+
+    async def ready(self, seconds: float) -> list[str]:
+        """Waits until every /readyz says 200; what still isn't ready after `seconds`, with its reasons."""
+        until = time.monotonic() + seconds
+        waiting = {child.name: "not reached yet" for child in self._children}
+        async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=2)) as session:
+            while waiting and time.monotonic() < until:
+                for child in self._children:
+                    if child.name in waiting:
+                        try:
+                            async with session.get(f"{child.admin}/readyz") as answer:
+                                if answer.status == 200:
+                                    del waiting[child.name]
+                                else:
+                                    waiting[child.name] = "; ".join((await answer.json())["problems"])
+                        except (aiohttp.ClientError, TimeoutError, OSError):
+                            pass
+                if waiting:
+                    await asyncio.sleep(POLL)
+        return [f"{name}: {why}" for name, why in waiting.items()]
+
+    def signal(self, sign: int) -> None:
+        """Passes a signal on to all."""
+        for process in self._running.values():
+            with suppress(ProcessLookupError):
+                process.send_signal(sign)
+
+    async def stop(self, seconds: float) -> None:
+        """In the order they were listed (the door first), each drained; all within about `seconds`."""
+        for keeper in self._keepers:
+            keeper.cancel()
+        until = time.monotonic() + seconds
+        for child in self._children:
+            process = self._running.get(child.name)
+            if process is not None:
+                with suppress(ProcessLookupError):
+                    process.send_signal(signal.SIGTERM)
+                await exited(process, max(0.5, (until - time.monotonic()) / 2))
+        for process in self._running.values():
+            await end(process, signal.SIGTERM, max(0.1, until - time.monotonic()))
+
+    def _start(self, child: Child) -> None:
+        command = [sys.executable, "-m", "deploy.cli.main", *child.args, "--admin-port", str(child.admin_port)]
+        log_file = self._logs / f"{child.name}.log" if self._logs else None
+        self._running[child.name] = spawn(command, env=self._env, log=log_file)
+
+    async def _keep(self, child: Child) -> None:
+        deaths = 0
+        while True:
+            process = self._running[child.name]
+            started = time.monotonic()
+            await exited(process, math.inf)
+            deaths = deaths + 1 if time.monotonic() - started < YOUNG else 0
+            log.warning("process ended, starting it again", extra={"process": child.name, "code": process.returncode})
+            await asyncio.sleep(RESTART_PAUSES[min(deaths, len(RESTART_PAUSES) - 1)])
+            self._start(child)
+            self._changed()

@@ -1,0 +1,214 @@
+"""`crossdock up`: the whole pipeline on this machine, on real servers, until it is told to stop."""
+
+import asyncio
+import base64
+import fcntl
+import logging
+import os
+import secrets
+import signal
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from broker import topology
+from deploy import config as configuration
+from deploy.local.children import StartError, free_ports
+from deploy.local.postgres import Postgres
+from deploy.local.rabbitmq import RabbitMQ
+from deploy.local.supervisor import Child, Supervisor
+from schemas.config import Config
+from storage import migrate
+
+log = logging.getLogger("crossdock.up")
+
+READY_TIMEOUT = 40.0
+CHILDREN_STOP = 7.0
+"""Seconds for all our processes to drain; the servers have the rest of fifteen."""
+SERVER_POLL = 0.25
+
+PROCESSES = (("store", ("worker", "store")), ("route", ("worker", "route")))
+"""Everything but the ingress: name and command. A new kind of process is one more line."""
+
+Say = Callable[[str], None]
+
+
+def state_folder(given: Path | None) -> Path:
+    """`--state`, else CROSSDOCK_STATE, else ./.crossdock."""
+    return given or Path(os.environ.get("CROSSDOCK_STATE") or ".crossdock")
+
+
+def read_endpoints(state: Path) -> dict[str, Any]:
+    """What a running `up` wrote; empty when there is none."""
+    try:
+        found: dict[str, Any] = orjson.loads((state / "endpoints.json").read_bytes())
+    except (OSError, orjson.JSONDecodeError):
+        return {}
+    return found
+
+
+class Up:
+    """One run on one state folder."""
+
+    def __init__(self, config_path: Path | None, state: Path, port: int | None, say: Say) -> None:
+        self._config_path = configuration.find(config_path)
+        self._config = configuration.load(config_path)
+        self._state = state.resolve()
+        self._port = port
+        self._say = say
+        self._postgres: Postgres | None = None
+        self._rabbitmq: RabbitMQ | None = None
+        self._supervisor: Supervisor | None = None
+        self._amqp_url = os.environ.get("AMQP_URL", "")
+        self._database_url = os.environ.get("DATABASE_URL", "")
+        self._children: list[Child] = []
+        self._ingress_port = 0
+
+    async def run(self) -> None:
+        """Until SIGTERM or SIGINT. Raises StartError and ConfigError."""
+        ended = asyncio.Event()
+        loop = asyncio.get_running_loop()
+        for name in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(name, ended.set)
+        loop.add_signal_handler(signal.SIGHUP, self._reload)
+        lock = self._lock()
+        try:
+            starting = loop.create_task(self._start())
+            told = loop.create_task(ended.wait())
+            await asyncio.wait((starting, told), return_when=asyncio.FIRST_COMPLETED)
+            if not starting.done():
+                starting.cancel()
+            with suppress(asyncio.CancelledError):
+                await starting
+            await self._watch(told)
+        finally:
+            await self._stop()
+            os.close(lock)
+
+    def _lock(self) -> int:
+        self._state.mkdir(parents=True, exist_ok=True)
+        handle = os.open(self._state / "lock", os.O_RDWR | os.O_CREAT, 0o600)
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            os.close(handle)
+            raise StartError(f"{self._state} is in use by a running `crossdock up`: stop it, or give --state") from None
+        return handle
+
+    async def _start(self) -> None:
+        servers: list[Awaitable[None]] = []
+        if not self._database_url:
+            self._postgres = Postgres(self._state / "postgres")
+            servers.append(self._postgres.start())
+        if not self._amqp_url:
+            self._rabbitmq = RabbitMQ(self._state / "rabbitmq")
+            servers.append(self._rabbitmq.start())
+        self._say(f"state   {self._state}")
+        await asyncio.gather(*servers)
+        if self._postgres:
+            self._database_url = self._postgres.url
+        if self._rabbitmq:
+            self._amqp_url = self._rabbitmq.url
+        await migrate.migrate(self._database_url)
+        await topology.apply(self._amqp_url)
+        self._children = self._plan(self._config)
+        self._supervisor = Supervisor(self._children, self._environment(), self._state / "logs", self._write)
+        self._supervisor.start()
+        problems = await self._supervisor.ready(READY_TIMEOUT)
+        if problems:
+            raise StartError(f"not ready: {'; '.join(problems)}; see {self._state / 'logs'}")
+        self._write()
+        for child in self._children:
+            self._say(f"{child.name:<10} {child.admin}")
+        self._say(f"webhooks   {self._ingress_url()}/hooks/…")
+        self._say("ready")
+
+    def _plan(self, config: Config) -> list[Child]:
+        count = config.ingress.processes
+        wanted = config.ingress.port if self._port is None else self._port
+        ports = free_ports(count + len(PROCESSES) + 1)
+        self._ingress_port = wanted or ports[-1]
+        path = ("--config", str(self._config_path)) if self._config_path else ()
+        children = [
+            Child(
+                "ingress" if n == 0 else f"ingress-{n + 1}",
+                ("ingress", *path, "--port", str(self._ingress_port), *(("--one-of-many",) if count > 1 else ())),
+                ports[n],
+            )
+            for n in range(count)
+        ]
+        children += [Child(name, (*args, *path), ports[count + n]) for n, (name, args) in enumerate(PROCESSES)]
+        return children
+
+    def _environment(self) -> dict[str, str]:
+        key = os.environ.get("CROSSDOCK_ENCRYPTION_KEY") or self._encryption_key()
+        return {
+            **os.environ,
+            "AMQP_URL": self._amqp_url,
+            "DATABASE_URL": self._database_url,
+            "CROSSDOCK_STATE": str(self._state),
+            "CROSSDOCK_ENCRYPTION_KEY": key,
+        }
+
+    def _encryption_key(self) -> str:
+        file = self._state / "encryption.key"
+        if not file.exists():
+            handle = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+            os.write(handle, base64.b64encode(secrets.token_bytes(32)))
+            os.close(handle)
+        return file.read_text().strip()
+
+    def _ingress_url(self) -> str:
+        host = self._config.ingress.host
+        shown = "127.0.0.1" if host in ("0.0.0.0", "::") else host  # noqa: S104 - compared, not bound
+        return f"http://{shown}:{self._ingress_port}"
+
+    def _write(self) -> None:
+        """endpoints.json, replaced whole: a reader sees the old one or the new one."""
+        assert self._supervisor is not None
+        pids = dict(self._supervisor.pids)
+        for name, server in (("postgres", self._postgres), ("rabbitmq", self._rabbitmq)):
+            if server is not None:
+                pids[name] = server.pid
+        found = {
+            "ingress": self._ingress_url(),
+            "api": None,
+            "amqp": self._amqp_url,
+            "postgres": self._database_url,
+            "admin": {child.name: child.admin for child in self._children},
+            "pids": pids,
+        }
+        fresh = self._state / "endpoints.json.new"
+        handle = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+        os.write(handle, orjson.dumps(found, option=orjson.OPT_INDENT_2))
+        os.close(handle)
+        fresh.replace(self._state / "endpoints.json")
+
+    async def _watch(self, told: "asyncio.Task[bool]") -> None:
+        """Until told to stop. A server of ours that died is started again on its data."""
+        while not told.done():
+            await asyncio.wait((told,), timeout=SERVER_POLL)
+            for name, server in (("postgres", self._postgres), ("rabbitmq", self._rabbitmq)):
+                if server is not None and not server.alive and not told.done():
+                    log.warning("server ended, starting it again", extra={"server": name})
+                    await server.restart()
+                    self._write()
+
+    def _reload(self) -> None:
+        if self._supervisor is not None:
+            self._supervisor.signal(signal.SIGHUP)
+
+    async def _stop(self) -> None:
+        if self._supervisor is not None:
+            await self._supervisor.stop(CHILDREN_STOP)
+        servers = [server.stop() for server in (self._postgres, self._rabbitmq) if server is not None]
+        await asyncio.gather(*servers, return_exceptions=True)
+        (self._state / "endpoints.json").unlink(missing_ok=True)
+
+
+def run_up(config_path: Path | None, state: Path | None, port: int | None, say: Say) -> None:
+    """Blocks until stopped. Raises StartError and ConfigError, one line each."""
+    asyncio.run(Up(config_path, state_folder(state), port, say).run())
