@@ -121,6 +121,8 @@ class Platform(msgspec.Struct, frozen=True, kw_only=True):
     """(event name, body) -> Reading; raises Unreadable and nothing else, whatever the bytes."""
     decode: Callable[[str, bytes], msgspec.Struct]
     """(event name, body) -> the wire Struct; raises Unreadable and nothing else. Encoding it again loses nothing."""
+    refuse: Callable[[str, bytes, Any], str | None] | None = None
+    """(event name, body, account) -> why the account doesn't take this document, for its sender; None: it does."""
     repair: Callable[[bytes], bytes | None] | None = None
     """For documented bodies that are no JSON: the JSON that was meant, or None if this isn't such a body."""
     secrets: Callable[[Any], Sequence[str]]

@@ -1,12 +1,17 @@
 """Apicbase: purchase orders from customers to suppliers. The customer waits while we answer."""
 
 from schemas.platform import Event, Platform, Reply
-from schemas.platforms.apicbase import identity, signing
+from schemas.platforms.apicbase import identity, refusal, signing
 from schemas.platforms.apicbase.config import Account
 
 
 def _secrets(account: Account) -> tuple[str, ...]:
     return (*account.secrets, *([account.poll.client_secret] if account.poll else []))
+
+
+def _refuse(event: str, raw: bytes, account: Account) -> str | None:
+    found = refusal.refusal(raw, account)
+    return None if found is None else found.detail
 
 
 PLATFORM = Platform(
@@ -29,5 +34,6 @@ PLATFORM = Platform(
     read=identity.read,
     decode=identity.decode,
     secrets=_secrets,
+    refuse=_refuse,
     vary=identity.vary,
 )

@@ -1,0 +1,46 @@
+-- Months of receipts and versions. A default partition takes what has no month, so that nothing is ever refused for
+-- want of one; making that month later moves those rows into it.
+
+CREATE TABLE crossdock.receipts_default PARTITION OF crossdock.receipts DEFAULT;
+CREATE TABLE crossdock.versions_default PARTITION OF crossdock.versions DEFAULT;
+
+-- Makes the partition of `parent` for the month (UTC) that holds `moment`; false if it is there already.
+CREATE FUNCTION crossdock.make_partition(parent text, moment timestamptz) RETURNS boolean
+LANGUAGE plpgsql AS $$
+DECLARE
+    month_start timestamptz := date_trunc('month', moment AT TIME ZONE 'UTC') AT TIME ZONE 'UTC';
+    month_end   timestamptz := (date_trunc('month', moment AT TIME ZONE 'UTC') + interval '1 month') AT TIME ZONE 'UTC';
+    partition   text        := parent || to_char(moment AT TIME ZONE 'UTC', '"_"YYYY"_"MM');
+BEGIN
+    IF to_regclass(format('crossdock.%I', partition)) IS NOT NULL THEN
+        RETURN false;
+    END IF;
+    -- Writers wait here, before they choose a partition; readers don't. Two makers come one after the other.
+    EXECUTE format('LOCK TABLE ONLY crossdock.%I IN SHARE ROW EXCLUSIVE MODE', parent);
+    IF to_regclass(format('crossdock.%I', partition)) IS NOT NULL THEN
+        RETURN false;
+    END IF;
+    EXECUTE format(
+        'CREATE TABLE crossdock.%I (LIKE crossdock.%I INCLUDING DEFAULTS INCLUDING STORAGE INCLUDING COMPRESSION)',
+        partition, parent);
+    EXECUTE format(
+        'WITH moved AS (DELETE FROM crossdock.%I WHERE received_at >= %L AND received_at < %L RETURNING *) '
+        'INSERT INTO crossdock.%I SELECT * FROM moved', parent || '_default', month_start, month_end, partition);
+    EXECUTE format(
+        'ALTER TABLE crossdock.%I ATTACH PARTITION crossdock.%I FOR VALUES FROM (%L) TO (%L)',
+        parent, partition, month_start, month_end);
+    RETURN true;
+END
+$$;
+
+-- The monthly partitions of `parent` that end at or before `moment`: names, oldest first.
+CREATE FUNCTION crossdock.partitions_before(parent text, moment timestamptz) RETURNS SETOF text
+LANGUAGE sql STABLE AS $$
+    SELECT child.relname::text
+    FROM pg_inherits
+    JOIN pg_class child ON child.oid = pg_inherits.inhrelid
+    WHERE pg_inherits.inhparent = format('crossdock.%I', parent)::regclass
+      AND child.relname ~ ('^' || parent || '_[0-9]{4,}_[0-9]{2}$')
+      AND (to_date(right(child.relname, 7), 'YYYY_MM')::timestamp + interval '1 month') AT TIME ZONE 'UTC' <= moment
+    ORDER BY child.relname
+$$;

@@ -1,0 +1,73 @@
+"""decode -> decide: one queued message, as what shall be written of it. Pure."""
+
+from collections.abc import Sequence
+from uuid import UUID
+
+import msgspec
+from pamqp.commands import Basic
+
+from schemas import documents, envelope, registry
+from schemas.config import Config
+from schemas.documents import Document
+from schemas.envelope import Envelope
+from schemas.platform import Unreadable
+from schemas.platforms.ustore import record
+from schemas.platforms.ustore.record import ItemAllocation
+
+
+class Foreign(Exception):
+    """Not a message of ours: there is nothing to file it under."""
+
+
+class Incoming(msgspec.Struct, frozen=True):
+    """A message, understood (`document`) or not (`reason`)."""
+
+    envelope: Envelope
+    message_id: UUID
+    raw: bytes
+    document: Document | None = None
+    reason: str | None = None
+    """Why it goes to quarantine."""
+    allocations: Sequence[ItemAllocation] | None = None
+    """Set on the route worker's note."""
+
+
+def prepare(properties: Basic.Properties, body: bytes, config: Config) -> Incoming:
+    """What is to be written of one message. Raises Foreign, and nothing else, whatever came."""
+    try:
+        about = envelope.from_properties(properties)
+        name = UUID(about.message_id)
+        if about.received_at.tzinfo is None:
+            raise ValueError("received-at has no zone")
+        raw, allocations = body, None
+        if about.type == envelope.RECORD_TYPE:
+            note = record.decode(body)
+            raw, allocations = note.raw, note.allocations
+    except ValueError as error:
+        raise Foreign(f"not a message of ours: {error}") from None
+    message = Incoming(about, name, raw, allocations=allocations)
+    platform = registry.platforms().get(about.platform)
+    if platform is None:
+        return _quarantined(message, f"unknown platform {about.platform!r}")
+    try:
+        document = documents.describe(platform, about.event, raw)
+        refused = _refusal(about, raw, config)
+    except Unreadable as error:
+        return _quarantined(message, str(error))
+    if refused is not None:
+        return _quarantined(message, refused)
+    return msgspec.structs.replace(message, document=document)
+
+
+def _refusal(about: Envelope, raw: bytes, config: Config) -> str | None:
+    """The platform's own reason not to take an order; the sender was told where it still listened."""
+    platform = registry.platforms()[about.platform]
+    settings = config.accounts.get(about.platform, {}).get(about.account)
+    if platform.refuse is None or settings is None:
+        return None
+    why = platform.refuse(about.event, raw, settings)
+    return None if why is None else f"refused: {why}"
+
+
+def _quarantined(message: Incoming, reason: str) -> Incoming:
+    return msgspec.structs.replace(message, reason=reason.replace("\0", "\ufffd")[:2000])

@@ -1,0 +1,208 @@
+"""Stores what comes in: take -> decode -> write (one transaction) -> publish events -> ack.
+
+Confirm, commit, publish, ack: in that order, and every step may be repeated. A batch that dies anywhere comes again,
+changes nothing that was written, and has its events published again under the same ids.
+"""
+
+import asyncio
+import logging
+import time
+from collections.abc import Sequence
+from contextlib import suppress
+from datetime import datetime
+
+import asyncpg
+from aiormq.abc import AbstractConnection
+
+from broker import publisher
+from broker.connection import Link
+from broker.consumer import Consumer, Delivery
+from schemas import envelope, topology
+from schemas.config import Config
+from storage import maintenance
+from storage import pool as pools
+from workers.runtime import metrics
+from workers.runtime.loop import Loop
+from workers.runtime.outcomes import Dead, NotNow, Outcome, Settled
+from workers.store import announce, prepare, write
+from workers.store.prepare import Incoming
+from workers.store.write import Written
+
+log = logging.getLogger("crossdock.store")
+
+CONFIRM_TIMEOUT = 10.0
+"""Seconds for the confirms of a batch's events."""
+UNDER_WAY = 3
+"""Batches at a time: one is decoded while another commits and a third waits for confirms."""
+MAINTENANCE_INTERVAL = 3600.0
+"""Seconds between making next months' partitions and dropping old ones."""
+
+AWAY = (
+    OSError,
+    TimeoutError,
+    asyncpg.PostgresConnectionError,
+    asyncpg.InterfaceError,
+    asyncpg.InternalClientError,
+    asyncpg.CannotConnectNowError,
+    asyncpg.AdminShutdownError,
+    asyncpg.CrashShutdownError,
+    asyncpg.TooManyConnectionsError,
+    asyncpg.ReadOnlySQLTransactionError,
+    asyncpg.DiskFullError,
+    asyncpg.LockNotAvailableError,
+    asyncpg.QueryCanceledError,
+    asyncpg.DeadlockDetectedError,
+    asyncpg.SerializationError,
+    asyncpg.InsufficientPrivilegeError,
+    asyncpg.UndefinedTableError,
+    asyncpg.InvalidAuthorizationSpecificationError,
+    asyncpg.InvalidCatalogNameError,
+)
+"""Errors that are about the database and not about a message: nothing is rejected for them."""
+
+
+class StoreWorker:
+    """Start, stop, problems, reload: what `deploy.process` runs."""
+
+    def __init__(self, config: Config, *, amqp_url: str, database_url: str) -> None:
+        self._config = config
+        self._database_url = database_url
+        self._pool: asyncpg.Pool | None = None
+        self._publisher = publisher.Publisher(confirm_timeout=CONFIRM_TIMEOUT)
+        self._consumer = Consumer(topology.STORE, prefetch=config.store.prefetch)
+        self._loop = Loop(
+            self._consumer,
+            self._publisher,
+            self._handle,
+            batch=config.store.batch,
+            wait=config.store.batch_wait,
+            under_way=min(UNDER_WAY, config.store.connections),
+        )
+        self._in = Link(amqp_url, name="store-in", on_open=self._consumer.on_open, on_lost=self._consumer.on_lost)
+        self._out = Link(amqp_url, name="store-out", on_open=self._on_publisher, on_lost=self._publisher.on_lost)
+        self._keeper: asyncio.Task[None] | None = None
+        self._no_database: str | None = "not connected yet"
+
+    async def start(self) -> None:
+        """Connects and begins to store. A database that isn't there yet is waited for."""
+        self._out.start()
+        self._in.start()
+        self._loop.start()
+        self._keeper = asyncio.get_running_loop().create_task(self._keep(), name="maintenance")
+
+    async def stop(self) -> None:
+        """Takes no more, finishes and acks what is in hand, closes."""
+        await self._loop.stop()
+        if self._keeper is not None:
+            self._keeper.cancel()
+            with suppress(asyncio.CancelledError):
+                await self._keeper
+        await self._publisher.stop()
+        await self._in.stop()
+        await self._out.stop()
+        if self._pool is not None:
+            with suppress(Exception):
+                async with asyncio.timeout(5):
+                    await self._pool.close()
+
+    def problems(self) -> list[str]:
+        """Empty when a message would be stored now."""
+        found = [f"no connection to RabbitMQ: {link.error}" for link in (self._in, self._out) if not link.is_open]
+        if self._no_database is not None:
+            found.append(f"no use of PostgreSQL: {self._no_database}")
+        if self._loop.waiting_for is not None:
+            found.append(f"held up: {self._loop.waiting_for}")
+        return found
+
+    def reload(self, config: Config) -> None:
+        """Accounts and rules of the next batch; batch sizes with the next start."""
+        self._config = config
+
+    async def _on_publisher(self, link: Link, connection: AbstractConnection) -> None:
+        self._publisher.use(await link.channel(connection, confirms=True))
+
+    async def _handle(self, batch: Sequence[Delivery]) -> list[Outcome]:
+        started = time.perf_counter()
+        outcomes: list[Outcome] = [Settled.DONE] * len(batch)
+        incoming: list[Incoming] = []
+        for place, delivery in enumerate(batch):
+            try:
+                incoming.append(prepare.prepare(delivery.properties, delivery.body, self._config))
+            except prepare.Foreign as why:
+                outcomes[place] = Dead(str(why))
+        decoded = time.perf_counter()
+        if not incoming:
+            return outcomes
+        written = await self._write(incoming)
+        stored = time.perf_counter()
+        await self._announce(written)
+        done = time.perf_counter()
+        self._record(incoming, written, decoded - started, stored - decoded, done - stored)
+        return outcomes
+
+    async def _write(self, incoming: list[Incoming]) -> Written:
+        try:
+            written = await write.write_isolating(await self._database(), incoming)
+        except AWAY as error:
+            self._no_database = f"{type(error).__name__}: {error}"
+            raise NotNow(f"the database is away ({type(error).__name__})") from error
+        self._no_database = None
+        return written
+
+    async def _database(self) -> asyncpg.Pool:
+        if self._pool is None:
+            self._pool = await pools.create_pool(self._database_url, size=self._config.store.connections + 1)
+        return self._pool
+
+    async def _announce(self, written: Written) -> None:
+        """Every event confirmed by the broker, or NotNow: the batch is then handled again, and published again."""
+        try:
+            futures = [
+                self._publisher.publish(topology.EVENTS, event.routing_key, event.properties, event.name, event.body)
+                for event in announce.events(written)
+            ]
+            for future in futures:
+                await future
+        except Exception as error:
+            raise NotNow(f"events are not confirmed ({publisher.explain(error)})") from error
+
+    def _record(self, incoming: list[Incoming], written: Written, decode: float, write: float, publish: float) -> None:
+        for stage, seconds in (("decode", decode), ("write", write), ("publish", publish)):
+            metrics.STAGE.labels(stage).observe(seconds)
+        oldest = min(message.envelope.received_at for message in incoming)
+        age = _age(oldest)
+        metrics.OLDEST.labels(self._consumer.queue).set(age)
+        log.info(
+            "stored",
+            extra={
+                "messages": len(incoming),
+                "versions": len(written.versions),
+                "quarantined": written.quarantined,
+                "decode_ms": round(decode * 1000, 2),
+                "write_ms": round(write * 1000, 2),
+                "publish_ms": round(publish * 1000, 2),
+                "oldest_s": round(age, 3),
+                "first_id": incoming[0].envelope.message_id,
+                "last_id": incoming[-1].envelope.message_id,
+            },
+        )
+
+    async def _keep(self) -> None:
+        """Partitions ahead of time, old ones away. Tries again soon while the database is away."""
+        while True:
+            try:
+                pool = await self._database()
+                await maintenance.keep(pool, retention_days=self._config.storage.retention_days)
+                self._no_database = None
+                pause = MAINTENANCE_INTERVAL
+            except AWAY as error:
+                self._no_database = f"{type(error).__name__}: {error}"
+                pause = 1.0
+            except Exception:
+                log.exception("maintenance failed")
+                pause = 60.0
+            await asyncio.sleep(pause)
+
+
+def _age(moment: datetime) -> float:
+    return max(0.0, (envelope.now() - moment).total_seconds())
