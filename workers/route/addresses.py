@@ -1,0 +1,183 @@
+"""Countries and states as people and systems write them, to ISO 3166 codes.
+
+One uStore order speaks two dialects: `State "NY"`, `Country "US"` and `StateName "Pennsylvania"`, `CountryName "United
+States"`. Names come from ISO (pycountry) and, for countries, from CLDR (Babel) in every language that we answer in;
+`_ALIASES` adds what people write and no standard lists. Case, accents, spaces and punctuation don't matter.
+"""
+
+import gettext
+import unicodedata
+from functools import cache, lru_cache
+
+import pycountry
+from babel import Locale
+
+LANGUAGES = ("en", "fr", "de", "es", "nl", "it", "pt")
+"""English first: where two languages call different countries the same, English is meant."""
+
+_ALIASES = {
+    "US": "U.S.|USofA|America|The United States|The United States of America|US of America|Etats-Unis d'Amérique",
+    "GB": "UK|United Kingdom|Great Britain|Britain|England|Scotland|Wales|Northern Ireland|Großbritannien|Inglaterra"
+    "|Angleterre|Engeland|Inghilterra|Gran Bretaña|Grande-Bretagne|Gran Bretagna|Groot-Brittannië|Grã-Bretanha",
+    "NL": "Holland|The Netherlands|Nederlanden|Hollande|Holanda|Olanda",
+    "AE": "UAE|Emirates",
+    "CI": "Ivory Coast",
+    "CN": "PRC|Mainland China",
+    "CV": "Cape Verde",
+    "CZ": "Czech Republic",
+    "GR": "EL|Hellas",
+    "HK": "Hong Kong",
+    "IE": "Eire|Republic of Ireland",
+    "KR": "South Korea|Republic of Korea|Korea",
+    "MK": "Macedonia|FYROM",
+    "MM": "Burma",
+    "MO": "Macau|Macao",
+    "PS": "Palestine",
+    "RU": "Russia",
+    "SZ": "Swaziland",
+    "TR": "Turkey",
+    "TW": "Taiwan",
+    "VA": "Vatican",
+    "XK": "Kosovo",
+}
+_STATE_ALIASES = {
+    "US-DC": "Washington DC|Washington D.C.",
+    "CA-QC": "PQ",
+    "CA-NL": "NF|Newfoundland",
+    "DE-BY": "Bavaria",
+    "DE-HE": "Hesse",
+    "DE-MV": "Mecklenburg-Western Pomerania",
+    "DE-NI": "Lower Saxony",
+    "DE-NW": "North Rhine-Westphalia|NRW",
+    "DE-RP": "Rhineland-Palatinate",
+    "DE-SN": "Saxony",
+    "DE-ST": "Saxony-Anhalt",
+    "DE-TH": "Thuringia",
+    "AT-2": "Carinthia",
+    "AT-3": "Lower Austria",
+    "AT-4": "Upper Austria",
+    "AT-6": "Styria",
+    "AT-7": "Tyrol",
+    "AT-9": "Vienna",
+    "BE-VLG": "Flanders",
+    "BE-WAL": "Wallonia",
+    "BE-BRU": "Brussels",
+    "IT-25": "Lombardy",
+    "IT-52": "Tuscany",
+    "IT-82": "Sicily",
+    "IT-88": "Sardinia",
+    "ES-CT": "Catalonia",
+    "ES-AN": "Andalusia",
+    "NL-NH": "North Holland",
+    "NL-ZH": "South Holland",
+    "NL-NB": "North Brabant",
+}
+
+
+@lru_cache(maxsize=8192)
+def fold(text: str) -> str:
+    """What is left of a name when case, accents, spaces and punctuation are not looked at: `U.S.` → `us`."""
+    plain = unicodedata.normalize("NFKD", text.casefold())
+    return "".join(letter for letter in plain if letter.isalnum())
+
+
+@lru_cache(maxsize=8192)
+def country(text: str | None) -> str | None:
+    """ISO 3166-1 alpha-2 of a code (two or three letters, or digits) or a name; None if nobody calls a country that."""
+    return _countries().get(fold(text)) if text else None
+
+
+@lru_cache(maxsize=8192)
+def state(country_code: str, text: str | None) -> tuple[str, ...]:
+    """ISO 3166-2 of a state's code or name within a country, then of what it is part of; () if it isn't known there.
+
+    `("US", "NY")`, `("US", "new york")`, `("US", "US-NY")` → `("US-NY",)`; `("GB", "Kent")` → `("GB-KEN", "GB-ENG")`.
+    """
+    if not text:
+        return ()
+    code = _states(country_code).get(fold(text))
+    found: list[str] = []
+    while code is not None and code not in found:
+        found.append(code)
+        code = _parents(country_code).get(code)
+    return tuple(found)
+
+
+def is_country(code: str) -> bool:
+    """Whether `code` is an ISO 3166-1 alpha-2 code."""
+    return code in _codes()
+
+
+def postal(text: str | None) -> str:
+    """A postal code as it is compared: capitals without spaces and punctuation; `19028-1234` stays one text."""
+    return "".join(letter for letter in text.upper() if letter.isalnum()) if text else ""
+
+
+def warm() -> None:
+    """Loads what lookups need: done when rules are compiled, so that no shopper waits for it. About 0.1 s, once."""
+    _countries()
+    _states("US")
+
+
+@cache
+def _codes() -> frozenset[str]:
+    return frozenset(entry.alpha_2 for entry in pycountry.countries) | {"XK"}
+
+
+@cache
+def _countries() -> dict[str, str]:
+    codes = _codes()
+    found: dict[str, str] = {code.lower(): code for code in sorted(codes)}
+    for code, names in _ALIASES.items():
+        found |= {fold(name): code for name in names.split("|")}
+    for entry in sorted(pycountry.countries, key=lambda entry: str(entry.alpha_2)):
+        for field in ("alpha_3", "numeric", "name", "official_name", "common_name"):
+            name = getattr(entry, field, None)
+            if name:
+                found.setdefault(fold(name), entry.alpha_2)
+    for language in LANGUAGES:
+        for code, name in sorted(Locale(language).territories.items()):
+            if code in codes:
+                found.setdefault(fold(name), code)
+    return found
+
+
+@cache
+def _subdivisions(country_code: str) -> list[tuple[str, str, str | None]]:
+    """(code, name, parent's code) of a country, those that are part of nothing first; pycountry hands out a set."""
+    entries = pycountry.subdivisions.get(country_code=country_code) or ()  # type: ignore[no-untyped-call]
+    listed = [(str(entry.code), str(entry.name), entry.parent_code) for entry in entries]
+    return sorted(listed, key=lambda entry: (entry[2] is not None, entry[0]))
+
+
+@cache
+def _parents(country_code: str) -> dict[str, str]:
+    return {code: parent for code, _, parent in _subdivisions(country_code) if parent}
+
+
+@cache
+def _states(country_code: str) -> dict[str, str]:
+    listed = _subdivisions(country_code)
+    found: dict[str, str] = {}
+    for code, _, _ in listed:
+        found.setdefault(fold(code), code)
+        found.setdefault(fold(code.partition("-")[2]), code)
+    for code, names in _STATE_ALIASES.items():
+        if code.startswith(country_code + "-"):
+            for name in names.split("|"):
+                found.setdefault(fold(name), code)
+    for code, name, _ in listed:
+        for variant in _variants(name):
+            found.setdefault(fold(variant), code)
+    for language in LANGUAGES:
+        catalogue = gettext.translation("iso3166-2", pycountry.LOCALES_DIR, [language], fallback=True)
+        for code, name, _ in listed:
+            found.setdefault(fold(catalogue.gettext(name)), code)
+    return found
+
+
+def _variants(name: str) -> list[str]:
+    """ISO writes `Catalunya [Cataluña]` and `Murcia, Región de`: each half alone, and both the other way round."""
+    head, _, tail = name.partition("[")
+    first, _, second = head.partition(",")
+    return [variant for variant in (name, head, tail, f"{second} {first}", first) if fold(variant)]

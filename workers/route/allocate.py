@@ -1,0 +1,67 @@
+"""An order in, each item's manufacturer out, or the one reason why not. Pure: the same again is the same."""
+
+import weakref
+
+import msgspec
+
+from schemas.platforms.ustore import wire
+from schemas.platforms.ustore.config import Account
+from schemas.platforms.ustore.record import ItemAllocation
+from workers.route import items
+from workers.route.rules import Rules
+
+
+class Allocation(msgspec.Struct, frozen=True):
+    """Every item of the order once, in the order's own order."""
+
+    items: list[ItemAllocation]
+
+
+class Refusal(msgspec.Struct, frozen=True):
+    """Why the order gets no allocation: an item that can't be produced, or one that can't be named in an answer."""
+
+    item: str | None
+    """@id of the first item that can't be produced; None where an item has no usable id."""
+    name: str | None
+    """The item as the shopper knows it."""
+
+
+_compiled: dict[int, tuple[weakref.ref[Account], Rules]] = {}
+
+
+def rules(account: Account) -> Rules:
+    """The account's rules, compiled once per configuration: a reload brings another object and so other rules."""
+    key = id(account)
+    known = _compiled.get(key)
+    if known is not None and known[0]() is account:
+        return known[1]
+    made = Rules(account)
+    # An id is used again once its object is gone, so the entry goes with it.
+    _compiled[key] = weakref.ref(account, lambda _: _forget(key)), made
+    return made
+
+
+def _forget(key: int) -> None:
+    _compiled.pop(key, None)
+
+
+def allocate(order: wire.Order, account: Account) -> Allocation | Refusal:
+    """Each item by the first rule that matches it. An id that stands twice is answered once, for the first."""
+    found = items.of(order)
+    if found is None:
+        return Refusal(None, None)
+    compiled = rules(account)
+    chosen: dict[str, ItemAllocation] = {}
+    for item in found:
+        if item.id in chosen:
+            continue
+        allocation = compiled.allocate(item)
+        if allocation is None:
+            return Refusal(item.id, item.name())
+        chosen[item.id] = allocation
+    return Allocation(list(chosen.values()))
+
+
+def answer_bytes(allocation: Allocation) -> bytes:
+    """What uStore expects: `{"<OrderProduct @id>": "<manufacturer id>"}`; the same bytes for the same allocation."""
+    return msgspec.json.encode({entry.item: entry.manufacturer for entry in allocation.items})

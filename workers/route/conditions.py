@@ -1,0 +1,265 @@
+"""The conditions of a rule's `when`, made ready: does it hold, why not, and is it wider than another.
+
+Texts are compared without regard to case and surrounding spaces. Countries and states are compared as ISO codes, and
+as written only where one of the two sides isn't known to ISO. Postal prefixes are compared without spaces and dashes.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from decimal import Decimal
+from typing import Protocol
+
+from schemas.platforms.ustore.config import Units, Values, When
+from schemas.platforms.ustore.values import text
+from workers.route import addresses
+from workers.route.items import Destination, Item, plain
+
+
+class Condition(Protocol):
+    field: str
+    """As in the configuration: `ship_to_state`, `property.Finishing`."""
+
+    def holds(self, item: Item) -> bool: ...
+
+    def reads(self, item: Item) -> str:
+        """What the item has there, for people."""
+        ...
+
+    def wants(self) -> str:
+        """What would have fitted, for people."""
+        ...
+
+    def covers(self, other: "Condition") -> bool:
+        """Whether this holds wherever `other`, on the same field, holds. False when in doubt."""
+        ...
+
+
+class Text:
+    """One of several texts."""
+
+    def __init__(self, field: str, values: Values, read: Callable[[Item], str]) -> None:
+        self.field = field
+        self._texts = texts(values)
+        self._wanted = frozenset(plain(value) for value in self._texts)
+        self._read = read
+
+    def holds(self, item: Item) -> bool:
+        return self._read(item) in self._wanted
+
+    def reads(self, item: Item) -> str:
+        return self._read(item) or "empty"
+
+    def wants(self) -> str:
+        return " or ".join(self._texts)
+
+    def covers(self, other: Condition) -> bool:
+        return isinstance(other, Text) and other._wanted <= self._wanted
+
+
+class Property:
+    """A property, found by DisplayName or @externalId, has one of several values. One that isn't there has none."""
+
+    def __init__(self, name: str, values: Values) -> None:
+        self.field = f"property.{name}"
+        self._name = plain(name)
+        self._texts = texts(values)
+        self._wanted = frozenset(plain(value) for value in self._texts)
+
+    def _values(self, item: Item) -> Iterator[str]:
+        return (value for name, external_id, value in item.properties() if self._name in (name, external_id))
+
+    def holds(self, item: Item) -> bool:
+        return any(value in self._wanted for value in self._values(item))
+
+    def reads(self, item: Item) -> str:
+        return ", ".join(value or "empty" for value in self._values(item)) or "absent"
+
+    def wants(self) -> str:
+        return " or ".join(value or "empty" for value in self._texts)
+
+    def covers(self, other: Condition) -> bool:
+        return isinstance(other, Property) and other._name == self._name and other._wanted <= self._wanted
+
+
+class _ShipTo:
+    """A condition on the destination: an item without an address never meets it."""
+
+    field: str
+
+    def holds(self, item: Item) -> bool:
+        return item.destination is not None and self._fits(item.destination)
+
+    def reads(self, item: Item) -> str:
+        return (
+            "unknown: the item has no address" if item.destination is None else self._shown(item.destination) or "empty"
+        )
+
+    def _fits(self, destination: Destination) -> bool:
+        raise NotImplementedError
+
+    def _shown(self, destination: Destination) -> str:
+        raise NotImplementedError
+
+
+class Country(_ShipTo):
+    field = "ship_to_country"
+
+    def __init__(self, values: Values) -> None:
+        self._texts = texts(values)
+        self.codes = frozenset(code for value in self._texts if (code := addresses.country(value)) is not None)
+        self.unknown = [value for value in self._texts if addresses.country(value) is None]
+        self._spelt = frozenset(addresses.fold(value) for value in self.unknown) - {""}
+
+    def _fits(self, destination: Destination) -> bool:
+        if destination.country is not None:
+            return destination.country in self.codes
+        return addresses.fold(destination.country_text) in self._spelt
+
+    def _shown(self, destination: Destination) -> str:
+        return destination.country or destination.country_text
+
+    def wants(self) -> str:
+        return " or ".join(self._texts)
+
+    def covers(self, other: Condition) -> bool:
+        return isinstance(other, Country) and other.codes <= self.codes and other._spelt <= self._spelt
+
+
+class State(_ShipTo):
+    field = "ship_to_state"
+
+    def __init__(self, values: Values, countries: frozenset[str]) -> None:
+        """`countries` are those of the same rule's ship_to_country; none: a state of any country."""
+        self._texts = texts(values)
+        self._spelt = frozenset(addresses.fold(value) for value in self._texts) - {""}
+        self._countries = countries
+        self._by_country: dict[str, frozenset[str]] = {}
+        self._codes = frozenset(code for country in countries for code in self._in(country))
+
+    def _in(self, country: str) -> frozenset[str]:
+        """The codes that are meant in a country; worked out when its first order comes, and kept."""
+        if country not in self._by_country:
+            found = (addresses.state(country, value) for value in self._texts)
+            self._by_country[country] = frozenset(codes[0] for codes in found if codes)
+        return self._by_country[country]
+
+    def nowhere(self) -> list[str]:
+        """The values that are no state of the rule's countries; none where the rule names no country."""
+        if not self._countries:
+            return []
+        return [value for value in self._texts if not any(addresses.state(c, value) for c in self._countries)]
+
+    def _fits(self, destination: Destination) -> bool:
+        if destination.country is not None and destination.states:
+            wanted = self._in(destination.country)
+            return any(state in wanted for state in destination.states)
+        return addresses.fold(destination.state_text) in self._spelt
+
+    def _shown(self, destination: Destination) -> str:
+        return destination.states[0] if destination.states else destination.state_text
+
+    def wants(self) -> str:
+        return " or ".join(self._texts)
+
+    def covers(self, other: Condition) -> bool:
+        return isinstance(other, State) and (
+            other._spelt <= self._spelt
+            or (other._countries <= self._countries and bool(other._codes) and self._has(other))
+        )
+
+    def _has(self, other: "State") -> bool:
+        return not other.nowhere() and other._codes <= self._codes
+
+
+class ZipPrefix(_ShipTo):
+    field = "ship_to_zip_prefix"
+
+    def __init__(self, values: Values) -> None:
+        self._texts = texts(values)
+        self._prefixes = tuple(addresses.postal(value) for value in self._texts)
+
+    def _fits(self, destination: Destination) -> bool:
+        return bool(destination.postal) and destination.postal.startswith(self._prefixes)
+
+    def _shown(self, destination: Destination) -> str:
+        return destination.postal
+
+    def wants(self) -> str:
+        return " or ".join(f"{value}…" for value in self._texts)
+
+    def covers(self, other: Condition) -> bool:
+        return isinstance(other, ZipPrefix) and all(prefix.startswith(self._prefixes) for prefix in other._prefixes)
+
+
+class Limit:
+    """`min_units` or `max_units`, both inclusive. An item without a readable quantity meets neither."""
+
+    def __init__(self, field: str, value: Units) -> None:
+        self.field = field
+        self._least = field == "min_units"
+        amounts = value if isinstance(value, list) else [value]
+        # Of several, one that holds is enough: the easiest to meet.
+        self.amount = Decimal(str(min(amounts) if self._least else max(amounts)))
+
+    def holds(self, item: Item) -> bool:
+        units = item.units()
+        return units is not None and (units >= self.amount if self._least else units <= self.amount)
+
+    def reads(self, item: Item) -> str:
+        units = item.units()
+        return "units unknown" if units is None else f"{units.normalize():f} units"
+
+    def wants(self) -> str:
+        return f"{'at least' if self._least else 'at most'} {self.amount.normalize():f}"
+
+    def covers(self, other: Condition) -> bool:
+        if not isinstance(other, Limit) or other.field != self.field:
+            return False
+        return other.amount >= self.amount if self._least else other.amount <= self.amount
+
+
+_TEXTS: dict[str, Callable[[Item], str]] = {
+    "product_id": lambda item: plain(text(item.product.id)),
+    "product_external_id": lambda item: plain(text(item.product.external_id)),
+    "product_name": lambda item: plain(text(item.product.name)),
+    "catalog_number": lambda item: plain(text(item.product.catalog_number)),
+    "product_type": lambda item: plain(text(item.product.type)),
+    "store_id": lambda item: item.store_id,
+    "delivery_method": lambda item: item.method,
+    "currency": lambda item: item.currency,
+}
+
+
+def texts(values: Values) -> Sequence[str]:
+    """A value or a list, as uStore would write them: everything is text there."""
+    listed = values if isinstance(values, list) else [values]
+    return [value if isinstance(value, str) else _written(value) for value in listed]
+
+
+def _written(value: float | bool) -> str:
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    return f"{Decimal(str(value)).normalize():f}"
+
+
+def compile_when(when: When) -> tuple[Condition, ...]:
+    """Every listed condition, the cheap ones first: all must hold, so the order changes only the time it takes."""
+    found: list[Condition] = []
+    for field, read in _TEXTS.items():
+        values: Values | None = getattr(when, field)
+        if values is not None:
+            found.append(Text(field, values, read))
+    countries: frozenset[str] = frozenset()
+    if when.ship_to_country is not None:
+        country = Country(when.ship_to_country)
+        countries = country.codes
+        found.append(country)
+    if when.ship_to_state is not None:
+        found.append(State(when.ship_to_state, countries))
+    if when.ship_to_zip_prefix is not None:
+        found.append(ZipPrefix(when.ship_to_zip_prefix))
+    if when.min_units is not None:
+        found.append(Limit("min_units", when.min_units))
+    if when.max_units is not None:
+        found.append(Limit("max_units", when.max_units))
+    found += [Property(name, values) for name, values in when.property.items()]
+    return tuple(found)

@@ -1,0 +1,161 @@
+"""How far a postal code is from another, without asking anybody.
+
+Places come from `data/places.csv` (centres of countries, states and postal prefixes, see the README beside it); where
+`CROSSDOCK_POSTAL_CODES` names a folder with GeoNames' postal code files, from their exact codes first.
+"""
+
+import csv
+import math
+import os
+from collections.abc import Iterable, Iterator
+from functools import cache
+from pathlib import Path
+from typing import Literal, TypeAlias
+
+import msgspec
+
+from workers.route import addresses
+
+DATA = Path(__file__).parent / "data" / "places.csv"
+FOLDER_VARIABLE = "CROSSDOCK_POSTAL_CODES"
+EARTH_RADIUS_KM = 6371.0088
+"""Mean radius (IUGG)."""
+
+Precision: TypeAlias = Literal["code", "prefix", "state", "country"]
+Point: TypeAlias = tuple[float, float]
+"""Latitude and longitude in degrees."""
+
+_ZIP_TERRITORIES = frozenset({"PR", "VI", "GU", "AS", "MP"})
+"""Countries to ISO, ZIP codes to the US Postal Service."""
+_PREFIX_LENGTHS = (2, 3)
+"""Of which prefixes the centre is computed from exact codes; 3 digits are what a US sorting centre serves."""
+
+
+class Place(msgspec.Struct, frozen=True):
+    """A point and what it stands for."""
+
+    latitude: float
+    longitude: float
+    precision: Precision
+    name: str
+    """`21076`, `190`, `US-MD`, `US`."""
+
+    def describe(self) -> str:
+        """For the record: `21076`, or what stood in for a code that isn't known."""
+        if self.precision == "code":
+            return self.name
+        return {"prefix": "postal prefix", "state": "centre of", "country": "centre of"}[
+            self.precision
+        ] + f" {self.name}"
+
+
+def between(a: Place, b: Place) -> float:
+    """Great-circle distance in kilometres (haversine)."""
+    lat_a, lat_b = math.radians(a.latitude), math.radians(b.latitude)
+    half_lat = math.sin((lat_b - lat_a) / 2)
+    half_lon = math.sin(math.radians(b.longitude - a.longitude) / 2)
+    h = half_lat * half_lat + math.cos(lat_a) * math.cos(lat_b) * half_lon * half_lon
+    return 2 * EARTH_RADIUS_KM * math.asin(math.sqrt(min(1.0, h)))
+
+
+class Gazetteer:
+    """Where codes, states and countries are. Read-only once built."""
+
+    def __init__(self) -> None:
+        self._codes: dict[str, dict[str, Point]] = {}
+        self._prefixes: dict[str, dict[str, Point]] = {}
+        self._states: dict[str, Point] = {}
+        self._countries: dict[str, Point] = {}
+        self._found: dict[tuple[str, tuple[str, ...], str], Place | None] = {}
+
+    def locate(self, country: str, states: tuple[str, ...], postal: str) -> Place | None:
+        """The best that is known: the code, its longest known prefix, the state's centre, the country's; or None.
+
+        `country` is ISO 3166-1 alpha-2, `states` are ISO 3166-2 codes from the smallest up, `postal` is as
+        `addresses.postal` writes it.
+        """
+        key = (country, states, postal)
+        if key not in self._found:
+            if len(self._found) >= 50_000:
+                self._found.clear()  # it costs microseconds to find them again
+            self._found[key] = self._locate(*key)
+        return self._found[key]
+
+    def _locate(self, country: str, states: tuple[str, ...], postal: str) -> Place | None:
+        system = "US" if country in _ZIP_TERRITORIES else country
+        if system == "US":
+            postal = postal[:5]  # ZIP+4 names a block within the ZIP code
+        codes, prefixes = self._codes.get(system, {}), self._prefixes.get(system, {})
+        for length in range(len(postal), 0, -1):
+            start = postal[:length]
+            if start in codes:
+                return Place(*codes[start], "code" if length == len(postal) else "prefix", start)
+            if start in prefixes:
+                return Place(*prefixes[start], "prefix", start)
+        for state in states:
+            if state in self._states:
+                return Place(*self._states[state], "state", state)
+        return Place(*self._countries[country], "country", country) if country in self._countries else None
+
+    def read_places(self, file: Path) -> None:
+        """Adds `country,kind,code,latitude,longitude`. Raises OSError, ValueError."""
+        with file.open(encoding="utf-8", newline="") as lines:
+            for country, kind, code, latitude, longitude in list(csv.reader(lines))[1:]:
+                point = float(latitude), float(longitude)
+                if kind == "prefix":
+                    self._prefixes.setdefault(country, {})[code] = point
+                elif kind == "state":
+                    self._states[code] = point
+                else:
+                    self._countries[country] = point
+
+    def read_geonames(self, file: Path) -> None:
+        """Adds a postal code file of GeoNames: tab-separated, country 1st, code 2nd, latitude 10th, longitude 11th.
+
+        A code that stands several times (one row a village) is where its rows are on average. Raises OSError, and
+        ValueError naming the line that isn't so.
+        """
+        with file.open(encoding="utf-8") as lines:
+            found: dict[str, dict[str, list[Point]]] = {}
+            for country, code, point in _geonames(lines, file.name):
+                found.setdefault(country, {}).setdefault(code, []).append(point)
+        for country, codes in found.items():
+            known = self._codes.setdefault(country, {})
+            known |= {code: _centre(points) for code, points in codes.items()}
+            areas: dict[str, list[Point]] = {}
+            for code, point in known.items():
+                for length in _PREFIX_LENGTHS:
+                    if len(code) > length:
+                        areas.setdefault(code[:length], []).append(point)
+            self._prefixes.setdefault(country, {}).update((area, _centre(points)) for area, points in areas.items())
+
+
+@cache
+def gazetteer() -> Gazetteer:
+    """The places of this process, read once. Raises OSError or ValueError if the operator's files can't be read."""
+    built = Gazetteer()
+    built.read_places(DATA)
+    folder = os.environ.get(FOLDER_VARIABLE)
+    if folder:
+        files = sorted(Path(folder).glob("[A-Z][A-Z]*.txt"))
+        if not files:
+            raise ValueError(f"{FOLDER_VARIABLE}: no postal code files such as US.txt in {folder}")
+        for file in files:
+            built.read_geonames(file)
+    return built
+
+
+def _geonames(lines: Iterable[str], name: str) -> Iterator[tuple[str, str, Point]]:
+    for number, line in enumerate(lines, 1):
+        if not line.strip():
+            continue
+        try:
+            columns = line.split("\t")
+            yield columns[0], addresses.postal(columns[1]), (float(columns[9]), float(columns[10]))
+        except (IndexError, ValueError):
+            raise ValueError(f"{name}, line {number}: not a line of a GeoNames postal code file") from None
+
+
+def _centre(points: list[Point]) -> Point:
+    """The mean; near enough within a postal area, none of which lies across the date line."""
+    return sum(p[0] for p in points) / len(points), sum(p[1] for p in points) / len(points)

@@ -1,0 +1,158 @@
+"""Why an order goes where it goes, rule by rule; and what is wrong with a set of rules. For people."""
+
+import msgspec
+
+from schemas.platform import Unreadable
+from schemas.platforms.ustore import wire
+from schemas.platforms.ustore.config import Account
+from workers.route import addresses, allocate, conditions, items
+from workers.route.rules import Nearest, Rule, place_of
+
+
+class Step(msgspec.Struct, frozen=True):
+    """One rule, tried on one item."""
+
+    rule: str
+    matched: bool
+    reasons: list[str]
+    """Why it did not match; empty where it did."""
+    distances: dict[str, float] = {}
+    """Manufacturer → kilometres, for `nearest` where the destination is known, whether the rule matched or not."""
+
+
+class Explanation(msgspec.Struct, frozen=True):
+    """One order item."""
+
+    item: str
+    name: str
+    units: str | None
+    destination: str | None
+    """`US US-PA 19028`; None without an address."""
+    place: str | None
+    """What the destination's postal code was taken for when measuring: the code, or what stands in for it."""
+    steps: list[Step]
+    """Up to and with the rule that matched."""
+    manufacturer: str | None
+    """None: the item can't be produced, and so the order is refused."""
+    rule: str
+    """The rule that decided, or the fallback."""
+    detail: str | None
+
+
+def explain(account: Account, raw: bytes) -> list[Explanation]:
+    """Every item of the order in `raw`. Raises Unreadable if it is none, or if an item has no id."""
+    found = items.of(wire.decode(raw).order)
+    if found is None:
+        raise Unreadable("an item of the order has no @id, so no answer can name it")
+    return [_explain(account, item) for item in found]
+
+
+def _explain(account: Account, item: items.Item) -> Explanation:
+    compiled = allocate.rules(account)
+    steps: list[Step] = []
+    for rule in compiled.rules:
+        reasons = rule.why_not(item)
+        steps.append(Step(rule.name, not reasons, reasons, _distances(rule, item)))
+        if not reasons:
+            break
+    decided = compiled.allocate(item)
+    place = item.destination and item.destination.place()
+    units = item.units()
+    return Explanation(
+        item=item.id,
+        name=item.name(),
+        units=None if units is None else f"{units:f}",
+        destination=None if item.destination is None else item.destination.describe() or "an empty address",
+        place=place.describe() if place else None,
+        steps=steps,
+        manufacturer=decided.manufacturer if decided else None,
+        rule=decided.rule if decided else f"fallback: {account.fallback}",
+        detail=decided.detail if decided else _refused(account, item),
+    )
+
+
+def _distances(rule: Rule, item: items.Item) -> dict[str, float]:
+    if not isinstance(rule.way, Nearest):
+        return {}
+    start = None if item.destination is None else item.destination.place()
+    return {} if start is None else {name: round(far, 1) for name, far in rule.way.distances(start)}
+
+
+def _refused(account: Account, item: items.Item) -> str:
+    if account.fallback == "refuse":
+        return "no rule matches and the account refuses what no rule matches"
+    name, external_id = item.maker()
+    called = " / ".join(word for word in (name, external_id) if word)
+    if not called:
+        return "no rule matches and the product has no manufacturer"
+    return f"no rule matches and the product's manufacturer ({called}) is not in manufacturers"
+
+
+def check(account: Account) -> list[str]:
+    """What an account's rules almost certainly don't mean, a sentence each; empty when nothing is found."""
+    compiled = allocate.rules(account)
+    found = [*_manufacturers(account), *_names(compiled.rules)]
+    for position, rule in enumerate(compiled.rules):
+        where = f"rule {rule.name!r}"
+        found += [f"{where}: {reason}" for reason in _impossible(rule)]
+        found += [f"{where}: the weight of manufacturer {name!r} is 0: it never gets an item" for name in _idle(rule)]
+        by = next((earlier for earlier in compiled.rules[:position] if _shadows(earlier, rule)), None)
+        if by is not None:
+            found.append(f"{where} can never match: rule {by.name!r} before it takes every item that would")
+    if account.fallback == "product" and not any(m.name or m.external_id for m in account.manufacturers):
+        found.append(
+            'fallback is "product", but no manufacturer has a name or an external_id by which an order could name it'
+        )
+    return found
+
+
+def _manufacturers(account: Account) -> list[str]:
+    found: list[str] = []
+    measured = {name for rule in account.rules for name in rule.nearest or ()}
+    for manufacturer in account.manufacturers:
+        where = f"manufacturer {manufacturer.id!r}"
+        country = addresses.country(manufacturer.country)
+        if manufacturer.country is not None and country is None:
+            found.append(f"{where}: nobody calls a country {manufacturer.country!r}; write a code such as US")
+        elif (
+            country is not None and manufacturer.state is not None and not addresses.state(country, manufacturer.state)
+        ):
+            found.append(f"{where}: {country} has no state {manufacturer.state!r}")
+        place = place_of(manufacturer) if manufacturer.id in measured else None
+        if place is not None and place.precision in ("state", "country"):
+            why = "has no postal_code" if manufacturer.postal_code is None else "has a postal code that isn't known"
+            found.append(f"{where} {why}: nearest measures from the {place.describe()}")
+    return found
+
+
+def _names(rules: list[Rule]) -> list[str]:
+    names = [rule.name for rule in rules]
+    twice = sorted({name for name in names if names.count(name) > 1})
+    return [f"{names.count(name)} rules are called {name!r}: records won't say which of them decided" for name in twice]
+
+
+def _idle(rule: Rule) -> list[str]:
+    return [name for name, weight in (rule.written.split or {}).items() if weight == 0]
+
+
+def _impossible(rule: Rule) -> list[str]:
+    found: list[str] = []
+    limits = {c.field: c.amount for c in rule.conditions if isinstance(c, conditions.Limit)}
+    if limits.get("min_units", 0) > limits.get("max_units", limits.get("min_units", 0)):
+        found.append(f"can never match: min_units {limits['min_units']} is over max_units {limits['max_units']}")
+    for condition in rule.conditions:
+        if isinstance(condition, conditions.Country):
+            found += [f"nobody calls a country {value!r}: write a code such as US" for value in condition.unknown]
+        elif isinstance(condition, conditions.State):
+            strays = condition.nowhere()
+            found += [f"{value!r} is no state of the rule's ship_to_country" for value in strays]
+    if isinstance(rule.way, Nearest) and not rule.way.places:
+        found.append("can never match: it isn't known where any of its manufacturers is")
+    return found
+
+
+def _shadows(earlier: Rule, later: Rule) -> bool:
+    """Whether every item that `later` would match is taken by `earlier`. False when in doubt."""
+    if isinstance(earlier.way, Nearest) and not (isinstance(later.way, Nearest) and earlier.way.places):
+        return False  # without an address it lets items through
+    return all(any(wide.covers(narrow) for narrow in later.conditions) for wide in earlier.conditions)

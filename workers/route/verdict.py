@@ -1,0 +1,35 @@
+"""The verdict on an Apicbase order while its customer waits: taken, refused with the reason, or not readable."""
+
+import msgspec
+
+from schemas.platform import Unreadable
+from schemas.platforms.apicbase import refusal
+from schemas.platforms.apicbase.config import Account
+
+PROBLEM = "application/problem+json"
+
+
+class Verdict(msgspec.Struct, frozen=True):
+    status: int
+    """200 taken; 422 refused; 400 no order (Apicbase shows any 4xx to the customer at once)."""
+    content_type: str
+    body: bytes
+
+
+TAKEN = Verdict(200, "application/json", b"{}")
+"""The body doesn't matter: the ingress answers a taken order with its id."""
+
+
+def judge(raw: bytes, account: Account) -> Verdict:
+    """Never raises, whatever the bytes."""
+    try:
+        refused = refusal.refusal(raw, account)
+    except Unreadable as error:
+        return _problem(400, "The purchase order could not be read", str(error))
+    return TAKEN if refused is None else _problem(422, "The purchase order is refused", refused.detail)
+
+
+def _problem(status: int, title: str, detail: str) -> Verdict:
+    """RFC 9457."""
+    body = {"type": "about:blank", "title": title, "status": status, "detail": detail}
+    return Verdict(status, PROBLEM, msgspec.json.encode(body))
