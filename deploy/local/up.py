@@ -21,7 +21,7 @@ from deploy.local.postgres import Postgres
 from deploy.local.rabbitmq import RabbitMQ
 from deploy.local.supervisor import Child, Supervisor
 from schemas.config import Config
-from storage import migrate
+from storage.migrate import migrate
 
 log = logging.getLogger("crossdock.up")
 
@@ -112,7 +112,7 @@ class Up:
             self._database_url = self._postgres.url
         if self._rabbitmq:
             self._amqp_url = self._rabbitmq.url
-        await migrate.migrate(self._database_url)
+        await migrate(self._database_url)
         await topology.apply(self._amqp_url)
         self._children = self._plan(self._config)
         self._supervisor = Supervisor(self._children, self._environment(), self._state / "logs", self._write)

@@ -1,0 +1,37 @@
+"""`crossdock ingress` with `[ingress] processes` above 1: that many processes on one port, kept running."""
+
+import asyncio
+import os
+import signal
+from pathlib import Path
+
+from deploy import config as configuration
+from deploy.local.children import free_ports
+from deploy.local.supervisor import Child, Supervisor
+
+STOP_TIMEOUT = 30.0
+"""Seconds for all of them to drain; each is bounded by `[ingress] drain_timeout`."""
+
+
+def run_many(config: Path | None, port: int | None, admin_port: int | None, count: int) -> int:
+    """Until SIGTERM or SIGINT; SIGHUP is passed on. The admin ports count up from the given one."""
+    loaded = configuration.load(config)
+    chosen = loaded.ingress.port if port is None else port
+    first = loaded.admin.port if admin_port is None else admin_port
+    admins = free_ports(count) if first == 0 else [first + n for n in range(count)]
+    path = ("--config", str(config)) if config else ()
+    args = ("ingress", *path, "--port", str(chosen or free_ports(1)[0]), "--one-of-many")
+    children = [Child(f"ingress-{n + 1}", args, admins[n]) for n in range(count)]
+    asyncio.run(_run(Supervisor(children, os.environ, None, lambda: None)))
+    return 0
+
+
+async def _run(supervisor: Supervisor) -> None:
+    ended = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for name in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(name, ended.set)
+    loop.add_signal_handler(signal.SIGHUP, lambda: supervisor.signal(signal.SIGHUP))
+    supervisor.start()
+    await ended.wait()
+    await supervisor.stop(STOP_TIMEOUT)
