@@ -30,9 +30,11 @@ class Incoming(msgspec.Struct, frozen=True):
     """Why it goes to quarantine."""
     allocations: Sequence[ItemAllocation] | None = None
     """Set on the route worker's note."""
+    again: bool = False
+    """It was here before: what it stood for may have been stored and not announced."""
 
 
-def prepare(properties: Basic.Properties, body: bytes, config: Config) -> Incoming:
+def prepare(properties: Basic.Properties, body: bytes, config: Config, *, again: bool = False) -> Incoming:
     """What is to be written of one message. Raises Foreign, and nothing else, whatever came."""
     try:
         about = envelope.from_properties(properties)
@@ -45,7 +47,7 @@ def prepare(properties: Basic.Properties, body: bytes, config: Config) -> Incomi
             raw, allocations = note.raw, note.allocations
     except ValueError as error:
         raise Foreign(f"not a message of ours: {error}") from None
-    message = Incoming(about, name, raw, allocations=allocations)
+    message = Incoming(about, name, raw, allocations=allocations, again=again)
     platform = registry.platforms().get(about.platform)
     if platform is None:
         return _quarantined(message, f"unknown platform {about.platform!r}")

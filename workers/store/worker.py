@@ -80,6 +80,8 @@ class StoreWorker:
         )
         self._in = Link(amqp_url, name="store-in", on_open=self._consumer.on_open, on_lost=self._consumer.on_lost)
         self._out = Link(amqp_url, name="store-out", on_open=self._on_publisher, on_lost=self._publisher.on_lost)
+        self._unannounced: set[str] = set()
+        """Message ids that are stored and whose events are not confirmed yet."""
         self._keeper: asyncio.Task[None] | None = None
         self._no_database: str | None = "not connected yet"
 
@@ -127,7 +129,8 @@ class StoreWorker:
         incoming: list[Incoming] = []
         for place, delivery in enumerate(batch):
             try:
-                incoming.append(prepare.prepare(delivery.properties, delivery.body, self._config))
+                again = delivery.redelivered or delivery.properties.message_id in self._unannounced
+                incoming.append(prepare.prepare(delivery.properties, delivery.body, self._config, again=again))
             except prepare.Foreign as why:
                 outcomes[place] = Dead(str(why))
         decoded = time.perf_counter()
@@ -135,7 +138,10 @@ class StoreWorker:
             return outcomes
         written = await self._write(incoming)
         stored = time.perf_counter()
+        names = {message.envelope.message_id for message in incoming}
+        self._unannounced |= names
         await self._announce(written)
+        self._unannounced -= names
         done = time.perf_counter()
         self._record(incoming, written, decoded - started, stored - decoded, done - stored)
         return outcomes

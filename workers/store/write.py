@@ -106,8 +106,13 @@ def _groups(batch: Sequence[Incoming]) -> list[Group]:
         reading, about = message.document.reading, message.envelope
         key = (reading.key, about.account, reading.type, about.platform)
         same = found.setdefault(key, {})
-        if message.message_id not in same or message.allocations is not None:
-            same[message.message_id] = message
+        other = same.get(message.message_id)
+        if other is not None:
+            # The request and the route worker's note on it, or one of them twice: both say what the other does not.
+            message = msgspec.structs.replace(
+                message, allocations=message.allocations or other.allocations, again=message.again or other.again
+            )
+        same[message.message_id] = message
     return [
         Group(platform, account, type_, key, list(found[key, account, type_, platform].values()))
         for key, account, type_, platform in sorted(found)
@@ -205,8 +210,13 @@ def _repeats(row: asyncpg.Record, new: Sequence[Incoming], window: float | None)
 
 
 async def _again(connection: Connection, groups: list[Group], fresh: set[UUID], written: Written) -> None:
-    """Messages that were stored before: whoever stored them may have died before announcing them."""
-    old = [(group, message) for group in groups for message in group.messages if message.message_id not in fresh]
+    """Messages that come again and are stored: whoever stored them may have died before announcing them."""
+    old = [
+        (group, message)
+        for group in groups
+        for message in group.messages
+        if message.again and message.message_id not in fresh
+    ]
     if not old:
         return
     pairs = [(group.id, message.message_id) for group, message in old]
