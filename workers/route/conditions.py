@@ -251,7 +251,8 @@ def compile_when(when: When) -> tuple[Condition, ...]:
     countries: frozenset[str] = frozenset()
     if when.ship_to_country is not None:
         country = Country(when.ship_to_country)
-        countries = country.codes
+        # A country that isn't known leaves open what its states are.
+        countries = frozenset() if country.unknown else country.codes
         found.append(country)
     if when.ship_to_state is not None:
         found.append(State(when.ship_to_state, countries))
