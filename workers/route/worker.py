@@ -17,7 +17,7 @@ from broker import consumer as deliveries
 from broker import publisher
 from broker.connection import Link
 from broker.consumer import Consumer, Delivery
-from schemas import envelope, topology
+from schemas import envelope, registry, topology
 from schemas.config import Config
 from schemas.envelope import Envelope
 from workers.route import metrics
@@ -45,7 +45,8 @@ class RouteWorker:
         self._taking: list[asyncio.Task[None]] = []
 
     async def start(self) -> None:
-        """Connects and begins to answer."""
+        """Connects and begins to answer, with the rules compiled and the first answer already thought through."""
+        _warm_up(self._config)
         self._out.start()
         self._in.start()
         loop = asyncio.get_running_loop()
@@ -69,6 +70,7 @@ class RouteWorker:
 
     def reload(self, config: Config) -> None:
         """Rules change between two messages, all at once."""
+        _warm_up(config)
         self._config = config
 
     async def _on_open(self, link: Link, connection: AbstractConnection) -> None:
@@ -174,3 +176,15 @@ class RouteWorker:
 
 def _names(request: Envelope) -> dict[str, str]:
     return {"platform": request.platform, "account": request.account, "event": request.event}
+
+
+def _warm_up(config: Config) -> None:
+    """Answers every account's example once, for nobody: data is read and rules are compiled before a shopper waits."""
+    for name, answers in ANSWERS.items():
+        platform = registry.platforms()[name]
+        for account, settings in config.accounts.get(name, {}).items():
+            for event in platform.events:
+                request = Envelope(
+                    message_id="", platform=name, account=account, event=event.name, received_at=envelope.now()
+                )
+                answers(request, registry.example(name, event.examples[0]), settings)

@@ -1,0 +1,159 @@
+"""Real servers for the tests: one private PostgreSQL and one private RabbitMQ a run, a fresh database and virtual host
+a test. Unit tests start neither."""
+
+import asyncio
+import logging
+import tempfile
+import time
+from collections.abc import AsyncIterator, Callable, Iterator
+from pathlib import Path
+from uuid import uuid4
+
+import aiohttp
+import asyncpg
+import pytest
+import pytest_asyncio
+import uvloop
+
+from broker import topology
+from deploy.local.postgres import Postgres
+from deploy.local.rabbitmq import RabbitMQ
+from storage import migrate
+
+LoopFactory = Callable[[], asyncio.AbstractEventLoop]
+BLOCKED = 2.0
+"""Seconds that one step of the loop may take before a test fails; generous, for shared machines."""
+
+
+def pytest_asyncio_loop_factories(config: pytest.Config, item: pytest.Item) -> dict[str, LoopFactory]:
+    """The loop of production."""
+    return {"uvloop": uvloop.new_event_loop}
+
+
+@pytest.fixture(autouse=True)
+def _no_foreign_settings(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing of the machine's own environment reaches a test."""
+    for name in ("AMQP_URL", "DATABASE_URL", "CROSSDOCK_CONFIG", "CROSSDOCK_STATE", "CROSSDOCK_ENCRYPTION_KEY"):
+        monkeypatch.delenv(name, raising=False)
+
+
+@pytest_asyncio.fixture(autouse=True)
+async def _nothing_blocks() -> AsyncIterator[None]:
+    """Fails the test if something held the loop: a heartbeat measures the longest gap between its own beats."""
+    longest = 0.0
+
+    async def beat() -> None:
+        nonlocal longest
+        while True:
+            before = time.monotonic()
+            await asyncio.sleep(0.05)
+            longest = max(longest, time.monotonic() - before - 0.05)
+
+    task = asyncio.get_running_loop().create_task(beat())
+    yield
+    task.cancel()
+    assert longest < BLOCKED, f"something blocked the event loop for {longest:.2f} s"
+
+
+@pytest.fixture(autouse=True)
+def _quiet_libraries() -> None:
+    """Lost connections are part of many tests; the library's own account of them is not."""
+    for name in ("aiormq", "aiormq.connection"):
+        logging.getLogger(name).setLevel(logging.CRITICAL)
+
+
+@pytest.fixture(scope="session")
+def servers() -> Iterator[Path]:
+    """Where the servers keep their data. Not pytest's own folder: under root PostgreSQL runs as another user, and each
+    new run of pytest shuts others out of that."""
+    with tempfile.TemporaryDirectory(prefix="crossdock-tests-", ignore_cleanup_errors=True) as folder:
+        yield Path(folder)
+
+
+@pytest_asyncio.fixture(scope="session")
+async def postgres(servers: Path) -> AsyncIterator[Postgres]:
+    """The run's PostgreSQL, with a migrated template database."""
+    server = Postgres(servers / "postgres")
+    await server.start()
+    try:
+        await migrate.migrate(server.url)
+        yield server
+    finally:
+        await server.stop()
+
+
+@pytest_asyncio.fixture(scope="session")
+async def rabbitmq(servers: Path) -> AsyncIterator[RabbitMQ]:
+    """The run's RabbitMQ, with the HTTP API that makes virtual hosts."""
+    server = RabbitMQ(servers / "rabbitmq", management=True)
+    await server.start()
+    try:
+        yield server
+    finally:
+        await server.stop()
+
+
+@pytest_asyncio.fixture
+async def database_url(postgres: Postgres) -> AsyncIterator[str]:
+    """A fresh database, cloned from the migrated one."""
+    name = f"test_{uuid4().hex}"
+    base = postgres.url.rsplit("/", 1)[0]
+    connection = await asyncpg.connect(f"{base}/postgres")
+    try:
+        await connection.execute(f"CREATE DATABASE {name} TEMPLATE crossdock")
+        yield f"{base}/{name}"
+        await connection.execute(f"DROP DATABASE {name} WITH (FORCE)")
+    finally:
+        await connection.close()
+
+
+@pytest_asyncio.fixture
+async def database(database_url: str) -> AsyncIterator[asyncpg.Connection]:
+    """A connection to the fresh database."""
+    connection = await asyncpg.connect(database_url)
+    try:
+        yield connection
+    finally:
+        await connection.close()
+
+
+@pytest_asyncio.fixture
+async def pool(database_url: str) -> AsyncIterator[asyncpg.Pool]:
+    """A pool on the fresh database, as a store worker has one."""
+    from storage import pool as pools
+
+    created = await pools.create_pool(database_url, size=4)
+    try:
+        yield created
+    finally:
+        await created.close()
+
+
+@pytest_asyncio.fixture
+async def empty_amqp_url(rabbitmq: RabbitMQ) -> AsyncIterator[str]:
+    """A fresh virtual host with nothing in it."""
+    name = f"test-{uuid4().hex}"
+    headers = {"Authorization": aiohttp.encode_basic_auth("guest", "guest")}
+    async with aiohttp.ClientSession(rabbitmq.management_url, headers=headers) as session:
+        async with session.put(f"/api/vhosts/{name}") as answer:
+            assert answer.status == 201, await answer.text()
+        async with session.put(
+            f"/api/permissions/{name}/guest", json={"configure": ".*", "write": ".*", "read": ".*"}
+        ) as answer:
+            assert answer.status in (201, 204), await answer.text()
+        yield f"{rabbitmq.url}{name}"
+        async with session.delete(f"/api/vhosts/{name}") as answer:
+            assert answer.status == 204, await answer.text()
+
+
+@pytest_asyncio.fixture
+async def amqp_url(empty_amqp_url: str) -> str:
+    """A fresh virtual host with our exchanges and queues."""
+    await topology.apply(empty_amqp_url)
+    return empty_amqp_url
+
+
+@pytest.fixture
+def state(tmp_path: Path) -> Path:
+    """A state folder for `crossdock up`."""
+    return tmp_path / "state"

@@ -1,0 +1,112 @@
+"""The pipeline's parts started in the test's own process, and what tests ask of it again and again."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import asynccontextmanager
+from functools import partial
+from typing import Any
+
+import aiohttp
+import msgspec
+
+from deploy import config as configuration
+from deploy.process import Component
+from ingress.hooks.accesslog import AccessLog
+from ingress.hooks.app import IngressApp
+from schemas import registry
+from schemas.config import Config
+from workers.route.worker import RouteWorker
+from workers.store.worker import StoreWorker
+
+
+def config(raw: Mapping[str, Any] | None = None) -> Config:
+    """The demo accounts, or a configuration as in a file."""
+    from pathlib import Path
+
+    return configuration.parse(dict(raw or {}), Path())
+
+
+@asynccontextmanager
+async def running(*components: Component) -> AsyncIterator[None]:
+    """Components started in order and stopped in order."""
+    started: list[Component] = []
+    try:
+        for component in components:
+            await component.start()
+            started.append(component)
+        for component in components:
+            await until(partial(_ready, component), what=f"{component} is ready")
+        yield
+    finally:
+        for component in started:
+            await component.stop()
+
+
+def _ready(component: Component) -> bool:
+    return not component.problems()
+
+
+async def until(condition: Callable[[], Any], *, what: str = "the condition", seconds: float = 20.0) -> Any:
+    """Looks again and again until `condition` (plain or async) is true, and returns what it said."""
+    end = time.monotonic() + seconds
+    while True:
+        found = condition()
+        if isinstance(found, Awaitable):
+            found = await found
+        if found:
+            return found
+        assert time.monotonic() < end, f"waited {seconds} s for {what}"
+        await asyncio.sleep(0.01)
+
+
+class Door:
+    """A running ingress and a client in front of it."""
+
+    def __init__(self, app: IngressApp, session: aiohttp.ClientSession, settings: Config, lines: list[bytes]) -> None:
+        self.app = app
+        self.session = session
+        self.config = settings
+        self.lines = lines
+        """The access log."""
+
+    def url(self, platform: str, event: str, account: str | None = None) -> str:
+        hook = registry.event(platform, event)
+        account = account or next(iter(self.config.accounts[platform]))
+        return f"http://127.0.0.1:{self.app.port}/hooks/{platform}/{account}/{hook.path}"
+
+    async def post(
+        self, platform: str, event: str, raw: bytes | None = None, *, headers: Mapping[str, str] = {}, sign: bool = True
+    ) -> tuple[int, bytes, Mapping[str, str]]:
+        """An example or `raw`, signed: status, body, headers of the answer."""
+        hook = registry.event(platform, event)
+        raw = registry.example(platform, hook.examples[0]) if raw is None else raw
+        account = next(iter(self.config.accounts[platform].values()))
+        signed = registry.platforms()[platform].sign(raw, account)
+        sent = {"Content-Type": "application/json", **(signed.headers if sign else {}), **headers}
+        query = signed.query if sign else {}
+        async with self.session.post(self.url(platform, event), data=raw, headers=sent, params=query) as answer:
+            return answer.status, await answer.read(), answer.headers
+
+
+@asynccontextmanager
+async def door(amqp_url: str, settings: Config | None = None) -> AsyncIterator[Door]:
+    """An ingress on a free port."""
+    settings = settings or config()
+    settings = msgspec.structs.replace(settings, ingress=msgspec.structs.replace(settings.ingress, port=0))
+    lines: list[bytes] = []
+    app = IngressApp(settings, amqp_url=amqp_url, log_requests=AccessLog(lines.append))
+    await app.start()
+    try:
+        async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=200)) as session:
+            yield Door(app, session, settings, lines)
+    finally:
+        await app.stop()
+
+
+def store(amqp_url: str, database_url: str, settings: Config | None = None) -> StoreWorker:
+    return StoreWorker(settings or config(), amqp_url=amqp_url, database_url=database_url)
+
+
+def route(amqp_url: str, settings: Config | None = None) -> RouteWorker:
+    return RouteWorker(settings or config(), amqp_url=amqp_url)
