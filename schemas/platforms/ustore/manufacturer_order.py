@@ -26,7 +26,7 @@ def split(raw: bytes, allocations: Iterable[ItemAllocation]) -> dict[str, bytes]
     Raises Unreadable if `raw` is no uStore order.
     """
     try:
-        order = _members(_members(Raw(_readable(raw))).get("Order"))
+        order = _members(_OBJECT.decode(_readable(raw)).get("Order"))
         chosen: dict[str, str] = {}
         for allocation in allocations:
             chosen.setdefault(allocation.item, allocation.manufacturer)
@@ -54,12 +54,12 @@ def split(raw: bytes, allocations: Iterable[ItemAllocation]) -> dict[str, bytes]
 
 
 def _readable(raw: bytes) -> bytes:
-    """As sent, unless it holds what is no text: what we send on must be JSON, also in keys that we don't look at."""
+    """As sent, unless it holds what is no text or is absurdly deep: what we send on must be readable JSON."""
     try:
         raw.decode()
     except UnicodeDecodeError:
         raw = jsontext.mend_bytes(raw)
-    return jsontext.mend(raw)
+    return jsontext.mend(jsontext.shallow(raw) if jsontext.too_deep(raw) else raw)
 
 
 def _own(deliveries: list[Raw], manufacturer: str, chosen: dict[str, str]) -> Iterable[dict[str, Any]]:
