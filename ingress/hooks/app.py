@@ -43,13 +43,18 @@ class IngressApp:
         self._listener: asyncio.Server | None = None
         metrics.OUTSTANDING.set_function(lambda: self._publisher.outstanding)
         metrics.PENDING_REPLIES.set_function(lambda: len(self._replies))
-        metrics.CONNECTIONS.set_function(lambda: len(self._protocols.connections) if self._protocols else 0)
+        metrics.CONNECTIONS.set_function(lambda: self.connections)
 
     @property
     def port(self) -> int:
         """The port we listen on, once started."""
         assert self._listener is not None
         return int(self._listener.sockets[0].getsockname()[1])
+
+    @property
+    def connections(self) -> int:
+        """Client connections that are open now."""
+        return len(self._protocols.connections) if self._protocols else 0
 
     async def start(self) -> None:
         """Connects and listens. Until the broker is there, posts are answered 503."""
@@ -98,7 +103,7 @@ class IngressApp:
 
     def _protocol(self) -> asyncio.BaseProtocol:
         assert self._protocols is not None
-        if len(self._protocols.connections) >= self._config.ingress.max_connections:
+        if self.connections >= self._config.ingress.max_connections:
             return _Full()
         return self._protocols()
 

@@ -1,0 +1,234 @@
+"""The door: what each kind of request is answered, over real sockets and a real broker."""
+
+import asyncio
+import gzip
+import json
+import re
+import socket
+
+import aiohttp
+import msgspec
+import pytest
+
+from broker import topology
+from schemas import registry
+from tests import pipeline
+
+HOOKS = [(name, event.name) for name, platform in registry.platforms().items() for event in platform.events]
+
+
+async def depth(amqp_url: str, queue: str = "crossdock.store") -> int:
+    return (await topology.depths(amqp_url))[queue][0]
+
+
+async def raw_request(port: int, data: bytes) -> bytes:
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    writer.write(data)
+    answer = await asyncio.wait_for(reader.read(65536), 10)
+    writer.close()
+    return answer
+
+
+@pytest.mark.parametrize(("platform", "event"), HOOKS)
+async def test_wrong_signature_is_refused_and_nothing_is_published(amqp_url: str, platform: str, event: str) -> None:
+    async with pipeline.door(amqp_url) as door:
+        status, body, headers = await door.post(platform, event, sign=False)
+        assert status == registry.platforms()[platform].unauthorized
+        for secret in registry.platforms()[platform].secrets(next(iter(door.config.accounts[platform].values()))):
+            assert secret.encode() not in body
+        wanted = "application/json" if platform == "ustore" else "application/problem+json"
+        assert headers["Content-Type"].startswith(wanted)
+        assert await depth(amqp_url) == 0
+
+
+async def test_unknown_account_path_and_method(amqp_url: str) -> None:
+    async with pipeline.door(amqp_url) as door:
+        url = door.url("channelape", "receipt_confirmation")
+        async with door.session.post(url.replace("/rothys/", "/nobody/")) as answer:
+            assert answer.status == 404
+        async with door.session.post(url.replace("/hooks/", "/elsewhere/")) as answer:
+            assert answer.status == 404
+        async with door.session.get(url) as answer:
+            assert (answer.status, answer.headers["Allow"]) == (405, "POST")
+        async with door.session.post(door.url("ustore", "manufacturer_allocation").replace("printshop", "x")) as answer:
+            assert answer.status == 404
+            assert json.loads(await answer.read())["message"]
+
+
+async def test_a_trailing_slash_is_no_redirect(amqp_url: str) -> None:
+    async with pipeline.door(amqp_url) as door:
+        url = door.url("channelape", "receipt_confirmation")
+        raw = registry.example("channelape", "receipt_confirmation")
+        account = door.config.accounts["channelape"]["rothys"]
+        query = registry.platforms()["channelape"].sign(raw, account).query
+        async with door.session.post(url + "/", data=raw, params=query, allow_redirects=False) as answer:
+            assert answer.status == 200
+
+
+async def test_oversized_body_is_413_and_read_no_further(amqp_url: str) -> None:
+    settings = pipeline.config({"ingress": {"max_body": "64KiB"}})
+    async with pipeline.door(amqp_url, settings) as door:
+        status, _, _ = await door.post("channelape", "receipt_confirmation", b" " * 65537)
+        assert status == 413
+        path = f"/hooks/channelape/{next(iter(settings.accounts['channelape']))}/receipt-confirmations"
+        head = f"POST {path} HTTP/1.1\r\nHost: x\r\nContent-Length: 99999999999\r\n\r\n"
+        assert b" 413 " in (await raw_request(door.app.port, head.encode())).split(b"\r\n")[0]
+
+        async def chunks() -> object:
+            for _ in range(100):
+                yield b" " * 1024
+
+        async with door.session.post(door.url("channelape", "receipt_confirmation"), data=chunks()) as answer:
+            assert answer.status == 413
+
+
+async def test_a_body_that_does_not_come_is_408(amqp_url: str) -> None:
+    settings = pipeline.config({"ingress": {"body_timeout": 0.2}})
+    async with pipeline.door(amqp_url, settings) as door:
+        path = "/hooks/channelape/rothys/receipt-confirmations"
+        head = f"POST {path} HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\nhalf of it"
+        assert b" 408 " in (await raw_request(door.app.port, head.encode())).split(b"\r\n")[0]
+
+
+async def test_a_compressed_body_is_415_and_not_unpacked(amqp_url: str) -> None:
+    async with pipeline.door(amqp_url) as door:
+        packed = gzip.compress(b"0" * 1_000_000)
+        status, _, _ = await door.post(
+            "channelape", "receipt_confirmation", packed, headers={"Content-Encoding": "gzip"}
+        )
+        assert status == 415
+        status, _, _ = await door.post("channelape", "receipt_confirmation", headers={"Content-Encoding": "identity"})
+        assert status == 200
+
+
+@pytest.mark.parametrize(
+    "body",
+    [b"", b"x", b"\xff\xfe", b'{"id": "\\u0000"}', b'{"a": 1e400}', b"[" * 100_000, b'{"id":"1","id":"2"}', b"null"],
+    ids=["empty", "text", "bad utf-8", "nul", "1e400", "deep", "duplicate keys", "null"],
+)
+async def test_anything_authentic_is_accepted_and_queued_as_it_is(amqp_url: str, body: bytes) -> None:
+    """ChannelApe and eComNow retry or lose what is refused; so it is accepted, and quarantined behind the queue."""
+    async with pipeline.door(amqp_url) as door:
+        for event in ("stock_transfer_order", "receipt_confirmation"):
+            status, answer, _ = await door.post("channelape", event, body)
+            assert status == 200, answer
+        await pipeline.until(lambda: _is(amqp_url, 2))
+
+
+async def _is(amqp_url: str, wanted: int) -> bool:
+    return await depth(amqp_url) == wanted
+
+
+async def test_the_query_string_reaches_no_log_line(amqp_url: str) -> None:
+    async with pipeline.door(amqp_url) as door:
+        await door.post("channelape", "receipt_confirmation")
+        await door.post("channelape", "receipt_confirmation", sign=False)
+        async with door.session.post(door.url("channelape", "receipt_confirmation") + "x?token=very-secret") as answer:
+            assert answer.status == 404
+        await pipeline.until(lambda: len(door.lines) >= 3)
+        log = b"".join(door.lines)
+        assert b"very-secret" not in log
+        assert b"?" not in log
+        for secret in registry.platforms()["channelape"].secrets(door.config.accounts["channelape"]["rothys"]):
+            assert secret.encode() not in log
+        for line in log.splitlines():
+            fields = json.loads(line)
+            assert fields["message"] == "request"
+            assert fields["status"] in (200, 401, 404)
+
+
+async def test_traceparent_is_kept_or_begun(amqp_url: str) -> None:
+    import aiormq
+
+    mine = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
+    async with pipeline.door(amqp_url) as door:
+        await door.post("channelape", "receipt_confirmation", headers={"traceparent": mine})
+        await door.post("channelape", "receipt_confirmation", headers={"traceparent": "nonsense"})
+        connection = await aiormq.connect(amqp_url)
+        channel = await connection.channel()
+        found = []
+        for _ in range(2):
+
+            async def one() -> object:
+                message = await channel.basic_get("crossdock.store")
+                return message if message.header.properties.headers else None
+
+            message = await pipeline.until(one)
+            properties = message.header.properties
+            assert properties.delivery_mode == 2
+            assert properties.content_type == "application/json"
+            assert properties.headers["platform"] == "channelape"
+            assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z", properties.headers["received-at"])
+            found.append(properties.headers["traceparent"])
+        await connection.close()
+    assert found[0] == mine
+    assert re.fullmatch(r"00-[0-9a-f]{32}-[0-9a-f]{16}-01", found[1])
+    assert found[1] != mine
+
+
+async def test_without_queues_nothing_is_acknowledged(empty_amqp_url: str) -> None:
+    """A broker that holds nothing of ours: the exchange is missing, so there is nothing to be safe in."""
+    settings = pipeline.config({"ingress": {"confirm_timeout": 1.0}})
+    async with pipeline.door(empty_amqp_url, settings) as door:
+        status, _, headers = await door.post("channelape", "receipt_confirmation")
+        assert status == 503
+        assert int(headers["Retry-After"]) > 0
+        await topology.apply(empty_amqp_url)
+
+        async def accepted() -> bool:
+            return (await door.post("channelape", "receipt_confirmation"))[0] == 200
+
+        await pipeline.until(accepted)
+
+
+async def test_reload_swaps_secrets_between_two_requests(amqp_url: str) -> None:
+    async with pipeline.door(amqp_url) as door:
+        assert (await door.post("channelape", "receipt_confirmation"))[0] == 200
+        changed = pipeline.config({"accounts": {"channelape": {"rothys": {"keys": [{"name": "k", "secret": "new"}]}}}})
+        door.app.reload(msgspec.structs.replace(changed, ingress=door.config.ingress))
+        assert (await door.post("channelape", "receipt_confirmation"))[0] == 401
+        door.config = changed
+        assert (await door.post("channelape", "receipt_confirmation"))[0] == 200
+
+
+async def test_connections_beyond_the_limit_are_turned_away(amqp_url: str) -> None:
+    settings = pipeline.config({"ingress": {"max_connections": 3}})
+    async with pipeline.door(amqp_url, settings) as door:
+        held = [socket.create_connection(("127.0.0.1", door.app.port)) for _ in range(3)]
+        await pipeline.until(lambda: door.app.connections == 3)
+        answer = await raw_request(door.app.port, b"POST / HTTP/1.1\r\nHost: x\r\n\r\n")
+        assert answer.startswith(b"HTTP/1.1 503 ")
+        for one in held:
+            one.close()
+        await pipeline.until(lambda: door.app.connections == 0)
+        assert (await door.post("channelape", "receipt_confirmation"))[0] == 200
+
+
+async def test_many_at_once_each_get_their_own_id(amqp_url: str) -> None:
+    async with pipeline.door(amqp_url) as door:
+        answers = await asyncio.gather(*(door.post("channelape", "receipt_confirmation") for _ in range(300)))
+        assert {status for status, _, _ in answers} == {200}
+        assert len({body for _, body, _ in answers}) == 300
+        await pipeline.until(lambda: _is(amqp_url, 300))
+
+
+async def test_http_1_0_is_answered_and_closed(amqp_url: str) -> None:
+    async with pipeline.door(amqp_url) as door:
+        raw = registry.example("channelape", "receipt_confirmation")
+        account = door.config.accounts["channelape"]["rothys"]
+        query = "&".join(f"{k}={v}" for k, v in registry.platforms()["channelape"].sign(raw, account).query.items())
+        head = f"POST /hooks/channelape/rothys/receipt-confirmations?{query} HTTP/1.0\r\nContent-Length: {len(raw)}\r\n"
+        answer = await raw_request(door.app.port, head.encode() + b"\r\n" + raw)
+        assert b" 200 " in answer.split(b"\r\n")[0]
+        assert b'"id"' in answer
+
+
+async def test_stopping_answers_what_is_under_way(amqp_url: str) -> None:
+    async with pipeline.door(amqp_url) as door:
+        posts = [asyncio.ensure_future(door.post("channelape", "receipt_confirmation")) for _ in range(20)]
+        await pipeline.until(lambda: any(post.done() for post in posts))
+        await door.app.stop()
+        answered = [post for post in await asyncio.gather(*posts, return_exceptions=True)]
+        accepted = [one for one in answered if not isinstance(one, BaseException) and one[0] == 200]
+        assert all(isinstance(one, aiohttp.ClientError) or one[0] in (200, 503) for one in answered)  # type: ignore[index]
+        assert await depth(amqp_url) >= len(accepted)
