@@ -265,3 +265,10 @@ def test_every_platform_that_waits_has_an_answer() -> None:
 
     waiting = {name for name, p in registry.platforms().items() if any(event.reply for event in p.events)}
     assert waiting == set(answers.ANSWERS)
+
+
+def test_rules_can_be_made_ready_before_the_first_order() -> None:
+    settings = account(TO_ONE)
+    answers.prepare({"ustore": {"printshop": settings}, "apicbase": {}})
+    assert id(settings) in allocate._compiled
+    answers.prepare({})
