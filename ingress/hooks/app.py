@@ -23,6 +23,7 @@ KEEPALIVE = 75.0
 LINGER = 1.0
 """Seconds we go on discarding a body that we refused, so that the sender gets to read why."""
 BACKLOG = 1024
+_FULL = b"HTTP/1.1 503 Service Unavailable\r\nRetry-After: 5\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
 
 
 class IngressApp:
@@ -103,9 +104,10 @@ class IngressApp:
 
     def _protocol(self) -> asyncio.BaseProtocol:
         assert self._protocols is not None
+        protocol: web.RequestHandler = self._protocols()
         if self.connections >= self._config.ingress.max_connections:
-            return _Full()
-        return self._protocols()
+            asyncio.get_running_loop().call_later(0.001, _turn_away, protocol)
+        return protocol
 
     async def _on_open(self, link: Link, connection: AbstractConnection) -> None:
         channel = await link.channel(connection, confirms=True)
@@ -117,15 +119,11 @@ class IngressApp:
         self._replies.on_lost()
 
 
-class _Full(asyncio.Protocol):
+def _turn_away(protocol: web.RequestHandler) -> None:
     """Answers a connection beyond the limit without spending a request on it."""
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        transport.write(
-            b"HTTP/1.1 503 Service Unavailable\r\nRetry-After: 5\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
-        )
-        transport.close()
+    if protocol.transport is not None:
+        protocol.transport.write(_FULL)
+        protocol.force_close()
 
 
 def _settings(config: Config) -> Settings:
