@@ -29,7 +29,7 @@ class Signed(msgspec.Struct, frozen=True):
     query: dict[str, str] = {}
 
 
-class Line(msgspec.Struct, frozen=True):
+class Line(msgspec.Struct, frozen=True, omit_defaults=True):
     """One line of a document, in the terms all platforms share. Ids stay text: `"000011"` is not 11."""
 
     id: str

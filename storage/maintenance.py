@@ -1,50 +1,128 @@
-"""Partitions: next months' made ahead, those past their retention dropped. Never a huge DELETE."""
+"""Partitions: next months' made ahead, those past their retention dropped. Never a huge DELETE.
 
+What is kept is kept by whole months of when it was first received. A document whose newest version goes with its month
+is forgotten; should it be received once more, it starts again at version 1.
+"""
+
+import asyncio
+from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import asyncpg
 
 from storage.sql import query
 
+Connection = asyncpg.Connection | asyncpg.pool.PoolConnectionProxy
+
 PARENTS = ("receipts", "versions")
 MONTHS_AHEAD = 2
-DOCUMENTS_AT_A_TIME = 1000
+ROWS_AT_A_TIME = 5000
+LOCK_TIMEOUT = "2s"
+"""A statement that waits for a table makes everyone behind it wait too: better to try again later."""
+PATIENCE = 50
+"""Looks, 0.1 s apart, at documents that are being written while they should go."""
 _LOCK = 0x63_72_6F_73_74
 """One process at a time; the others have nothing to add."""
 
 
 async def keep(pool: asyncpg.Pool, *, retention_days: int, now: datetime | None = None) -> list[str]:
-    """Makes and drops what is due at `now`; what was done, a line each. Raises asyncpg's errors."""
-    now = now or datetime.now(UTC)
+    """Makes and drops what is due at `now`; what was done or put off, a line each. Raises asyncpg's errors."""
+    now = (now or datetime.now(UTC)).astimezone(UTC)
     async with pool.acquire() as connection:
         if not await connection.fetchval("SELECT pg_try_advisory_lock($1)", _LOCK):
             return []
         try:
-            done = await _make(connection, now)
-            return done + await _drop(connection, now - timedelta(days=retention_days))
+            oldest = first_of_month(now - timedelta(days=retention_days))
+            done = await drop_old(connection, oldest)
+            return done + await make_partitions(connection, now, since=oldest)
         finally:
             await connection.execute("SELECT pg_advisory_unlock($1)", _LOCK)
 
 
-async def _make(connection: asyncpg.pool.PoolConnectionProxy, now: datetime) -> list[str]:
+def first_of_month(moment: datetime) -> datetime:
+    """The first instant of the month of `moment`, both in UTC."""
+    return moment.astimezone(UTC).replace(day=1, hour=0, minute=0, second=0, microsecond=0)
+
+
+async def make_partitions(connection: Connection, now: datetime, *, since: datetime | None = None) -> list[str]:
+    """This month's, MONTHS_AHEAD more, and those of rows that came before their month had one; a line each.
+
+    Rows from before `since` are left where they are: they are about to go.
+    """
+    wanted = [first_of_month(now)]
+    for _ in range(MONTHS_AHEAD):
+        wanted.append(first_of_month(wanted[-1] + timedelta(days=32)))
+    strays = [row["month"] for row in await connection.fetch(query("maintenance", "stray_months"))]
+    wanted += [month for month in strays if month not in wanted and (since is None or month >= since)]
     done: list[str] = []
-    month = now.replace(day=1)
-    for _ in range(MONTHS_AHEAD + 1):
-        done += [
-            f"made {parent} for {month:%Y-%m}"
-            for parent in PARENTS
-            if await connection.fetchval(query("maintenance", "make_partition"), parent, month)
-        ]
-        month = (month + timedelta(days=32)).replace(day=1)
+    for month in wanted:
+        for parent in PARENTS:
+            try:
+                async with connection.transaction():
+                    await _hurry(connection)
+                    if await connection.fetchval(query("maintenance", "make_partition"), parent, month):
+                        done.append(f"made {parent} for {month:%Y-%m}")
+            except asyncpg.LockNotAvailableError:
+                done.append(f"put off: {parent} for {month:%Y-%m} is in use")
     return done
 
 
-async def _drop(connection: asyncpg.pool.PoolConnectionProxy, before: datetime) -> list[str]:
-    done = []
+async def drop_old(connection: Connection, before: datetime) -> list[str]:
+    """What was received before `before`, the first instant of a month: documents first, so that none is left without
+    its version; then months at once; then what has no month, a bounded number of rows at a time."""
+    months: dict[str, list[str]] = {}
     for parent in PARENTS:
         for row in await connection.fetch(query("maintenance", "partitions_before"), parent, before):
-            await connection.execute(f'DROP TABLE crossdock."{row[0]}"')
-            done.append(f"dropped {row[0]}")
-    month = before.replace(day=1, hour=0, minute=0, second=0, microsecond=0)
-    await connection.execute(query("maintenance", "drop_documents"), month, DOCUMENTS_AT_A_TIME)
+            months.setdefault(row[0].removeprefix(parent), []).append(row[0])
+    strays = any(row["month"] < before for row in await connection.fetch(query("maintenance", "stray_months")))
+    done: list[str] = []
+    if months or strays:
+        if not await _forget_documents(connection, before):
+            return ["put off: documents that should go are being written"]
+        for _, names in sorted(months.items()):
+            done += await _drop(connection, names)
+        for name in ("forget_stray_receipts", "forget_stray_versions"):
+            await _delete_all(connection, name, before)
+    await _delete_all(connection, "forget_quarantined", before)
     return done
+
+
+async def _drop(connection: Connection, names: Iterable[str]) -> list[str]:
+    tables = ", ".join(f'crossdock."{name}"' for name in names)
+    try:
+        async with connection.transaction():
+            await _hurry(connection)
+            await connection.execute(f"DROP TABLE {tables}")
+    except asyncpg.LockNotAvailableError:
+        return [f"put off: {name} is in use" for name in names]
+    return [f"dropped {name}" for name in names]
+
+
+async def _forget_documents(connection: Connection, before: datetime) -> bool:
+    """False if some are still there."""
+    first, last = await connection.fetchval(query("maintenance", "id_range"))
+    for low in range(first, last + 1, ROWS_AT_A_TIME):
+        window = (low, low + ROWS_AT_A_TIME - 1, before)
+        for _ in range(PATIENCE):
+            await connection.execute(query("maintenance", "forget_documents"), *window)
+            if not await connection.fetchval(query("maintenance", "documents_left"), *window):
+                break
+            await asyncio.sleep(0.1)
+        else:
+            return False
+    return True
+
+
+async def _delete_all(connection: Connection, name: str, *before: Any) -> None:
+    while _count(await connection.execute(query("maintenance", name), *before, ROWS_AT_A_TIME)) == ROWS_AT_A_TIME:
+        pass
+
+
+async def _hurry(connection: Connection) -> None:
+    await connection.execute(f"SET LOCAL lock_timeout = '{LOCK_TIMEOUT}'")
+
+
+def _count(status: str) -> int:
+    """`DELETE 12` -> 12."""
+    return int(status.rsplit(" ", 1)[-1])

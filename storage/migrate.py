@@ -1,10 +1,13 @@
 """Numbered SQL files, each applied once, in order, in a transaction of its own, by one process at a time."""
 
 import hashlib
+from datetime import UTC, datetime
 from pathlib import Path
 
 import asyncpg
 from asyncpg.connect_utils import SessionAttribute
+
+from storage import maintenance
 
 _FOLDER = Path(__file__).parent / "migrations"
 _LOCK = 0x63_72_6F_73_73  # "cross": the advisory lock that starting processes queue up on
@@ -27,7 +30,10 @@ def files() -> list[tuple[str, str]]:
 
 
 async def migrate(url: str) -> list[str]:
-    """Applies what is missing and returns its names. Safe by several processes at once. Raises MigrationError."""
+    """Applies what is missing and returns its names; makes the next months' partitions.
+
+    Safe by several processes at once. Raises MigrationError, OSError and asyncpg's errors.
+    """
     connection = await asyncpg.connect(url, timeout=10, target_session_attrs=SessionAttribute.read_write)
     try:
         await connection.execute("SELECT pg_advisory_lock($1)", _LOCK)
@@ -49,6 +55,7 @@ async def migrate(url: str) -> list[str]:
                     "INSERT INTO crossdock.migrations (name, checksum) VALUES ($1, $2)", name, checksum
                 )
             fresh.append(name)
+        await maintenance.make_partitions(connection, datetime.now(UTC))
         return fresh
     finally:
         await connection.close()

@@ -18,7 +18,8 @@ CREATE TABLE crossdock.receipts (
     raw          bytea       NOT NULL,
     PRIMARY KEY (received_at, message_id)
 ) PARTITION BY RANGE (received_at);
-CREATE INDEX receipts_document ON crossdock.receipts (document_id);
+-- Late posts look at their document's receipts from some moment on.
+CREATE INDEX receipts_document ON crossdock.receipts (document_id, received_at);
 
 -- One row per business key, with what must be known of its newest version to place the next receipt. The counters of
 -- the newest version live here, those of older ones in their own row.
@@ -73,18 +74,19 @@ CREATE TABLE crossdock.versions (
     body              jsonb,
     PRIMARY KEY (id, received_at)
 ) PARTITION BY RANGE (received_at);
-CREATE INDEX versions_document ON crossdock.versions (document_id, version);
+CREATE INDEX versions_document ON crossdock.versions (document_id, received_at);
 -- Almost free to keep, and enough for "everything from … to …": rows come nearly in the order of time.
 CREATE INDEX versions_received ON crossdock.versions USING brin (received_at);
 
--- What the route worker answered, one row per answered request; and what that comes to per order item.
+-- What the route worker answered, one row per answered request; and what that comes to per order item: the newest
+-- record's, since when it has been so.
 CREATE TABLE crossdock.allocation_records (
     document_id bigint      NOT NULL,
     received_at timestamptz NOT NULL,
     message_id  uuid        NOT NULL,
     version_id  uuid        NOT NULL,
     items       jsonb       NOT NULL,
-    announced   text[]      NOT NULL,  -- the manufacturers that this record had news for
+    announced   jsonb,  -- the manufacturers that this record had news for; null: it came late and told nobody
     PRIMARY KEY (document_id, received_at, message_id)
 );
 CREATE TABLE crossdock.allocated_items (

@@ -52,8 +52,9 @@ SELECT id, platform, account, type, key, version, received_at, stored_at, times_
 FROM crossdock.events
 WHERE newest;
 
--- A line of a carton or a receipt belongs to the transfer order's line with its id or, having none, with its sku. Where
--- the order has several such lines it counts on the first, so that nothing counts twice.
+-- A line of a carton or a receipt belongs to the transfer order's line with its id or, where either has no id of its
+-- own (it then goes by its sku), with its sku. Where the order has several such lines it counts on the first, so that
+-- nothing counts twice.
 CREATE VIEW crossdock.transfer_progress AS
 SELECT sto.account, sto.key AS channel_order_id, progress.line_id, progress.sku, progress.ordered,
        progress.shipped, progress.announced, progress.received, progress.damaged,
@@ -63,11 +64,14 @@ FROM crossdock.documents sto
 JOIN crossdock.versions v ON v.id = sto.version_id AND v.received_at = sto.received_at
 CROSS JOIN LATERAL (
     WITH line AS MATERIALIZED (
-        SELECT place, nullif(id, '') AS id, article AS sku, quantity FROM crossdock.lines(v.lines)
-    ), target AS (
-        SELECT 'id' AS by, id AS name, min(place) AS place FROM line WHERE id IS NOT NULL GROUP BY id
+        SELECT place, id, article AS sku, quantity, id IS DISTINCT FROM article AS own_id
+        FROM crossdock.lines(v.lines)
+    ), target AS MATERIALIZED (
+        SELECT 'id' AS by, id AS name, min(place) AS place FROM line WHERE own_id GROUP BY id
         UNION ALL
         SELECT 'sku', sku, min(place) FROM line WHERE sku IS NOT NULL GROUP BY sku
+        UNION ALL
+        SELECT 'sku, having no id', sku, min(place) FROM line WHERE NOT own_id GROUP BY sku
     ), linked_document AS (
         SELECT d.id, d.type, d.version_id, d.received_at, d.ship_from, d.ship_to
         FROM crossdock.documents d
@@ -84,7 +88,7 @@ CROSS JOIN LATERAL (
         WHERE d.type IN ('channelape.ship_confirmation', 'channelape.advanced_ship_notice',
                          'channelape.receipt_confirmation')
     ), moved AS (
-        SELECT target.place,
+        SELECT coalesce(by_id.place, by_sku.place) AS place,
                sum(l.quantity) FILTER (WHERE linked.type = 'channelape.ship_confirmation') AS shipped,
                sum(l.quantity) FILTER (WHERE linked.type = 'channelape.advanced_ship_notice') AS announced,
                sum(coalesce(l.received, l.quantity)) FILTER (WHERE linked.type = 'channelape.receipt_confirmation')
@@ -96,9 +100,11 @@ CROSS JOIN LATERAL (
                    AS last_received_at
         FROM linked
         CROSS JOIN LATERAL crossdock.lines(linked.lines) l
-        JOIN target ON target.by = CASE WHEN nullif(l.id, '') IS NULL THEN 'sku' ELSE 'id' END
-                   AND target.name = coalesce(nullif(l.id, ''), l.article)
-        GROUP BY target.place
+        LEFT JOIN target by_id ON by_id.by = 'id' AND by_id.name = l.id AND l.id IS DISTINCT FROM l.article
+        LEFT JOIN target by_sku
+            ON by_sku.by = CASE WHEN l.id IS DISTINCT FROM l.article THEN 'sku, having no id' ELSE 'sku' END
+            AND by_sku.name = l.article
+        GROUP BY 1
     )
     SELECT line.id AS line_id, line.sku, line.quantity AS ordered,
            coalesce(moved.shipped, 0) AS shipped, coalesce(moved.announced, 0) AS announced,

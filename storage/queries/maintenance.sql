@@ -5,9 +5,51 @@ SELECT crossdock.make_partition($1, $2)
 -- name: partitions_before
 SELECT crossdock.partitions_before($1, $2)
 
--- name: drop_documents
--- Business keys whose newest version is gone with its partition, a bounded number at a time.
-DELETE FROM crossdock.documents
-WHERE id IN (
-    SELECT id FROM crossdock.documents WHERE last_received_at < $1 ORDER BY id LIMIT $2
+-- name: stray_months
+-- Months whose rows have no partition of their own; none, as a rule.
+SELECT DISTINCT date_trunc('month', received_at AT TIME ZONE 'UTC') AT TIME ZONE 'UTC' AS month
+FROM (
+    SELECT received_at FROM crossdock.receipts_default
+    UNION ALL
+    SELECT received_at FROM crossdock.versions_default
+) strays
+ORDER BY 1
+LIMIT 24
+
+-- name: id_range
+SELECT ARRAY[coalesce(min(id), 0), coalesce(max(id), -1)] FROM crossdock.documents
+
+-- name: forget_documents
+-- Those of a range whose newest version goes with its month, and what hangs on them. One that is being written right
+-- now is left to be looked at again: waiting for it in another order than the writers could end in a deadlock.
+WITH gone AS (
+    DELETE FROM crossdock.documents
+    WHERE id IN (
+        SELECT id FROM crossdock.documents
+        WHERE id BETWEEN $1 AND $2 AND received_at < $3
+        FOR UPDATE SKIP LOCKED
+    )
+    RETURNING id
+), records AS (
+    DELETE FROM crossdock.allocation_records WHERE document_id IN (SELECT id FROM gone)
+), items AS (
+    DELETE FROM crossdock.allocated_items WHERE document_id IN (SELECT id FROM gone)
 )
+SELECT count(*) FROM gone
+
+-- name: documents_left
+SELECT EXISTS (SELECT FROM crossdock.documents WHERE id BETWEEN $1 AND $2 AND received_at < $3)
+
+-- name: forget_stray_receipts
+DELETE FROM crossdock.receipts_default
+WHERE (received_at, message_id) IN (
+    SELECT received_at, message_id FROM crossdock.receipts_default WHERE received_at < $1 LIMIT $2
+)
+
+-- name: forget_stray_versions
+DELETE FROM crossdock.versions_default
+WHERE (id, received_at) IN (SELECT id, received_at FROM crossdock.versions_default WHERE received_at < $1 LIMIT $2)
+
+-- name: forget_quarantined
+DELETE FROM crossdock.quarantined
+WHERE id IN (SELECT id FROM crossdock.quarantined WHERE received_at < $1 ORDER BY received_at, id LIMIT $2)

@@ -1,6 +1,6 @@
--- name: place_documents
--- Makes the documents that are new, as if the batch were all there is of them, and locks the others, in one order for
--- everyone, so that workers wait for each other and never in a circle. Returns what was there before.
+-- name: claim_documents
+-- Makes the documents that are new, as if the batch were all there is of them, and locks the others, unchanged. Sorted
+-- keys, so that workers wait for each other and never in a circle. Returns the ones it made.
 INSERT INTO crossdock.documents AS d (
     platform, account, type, key, received_at, last_received_at, version_id, version, times_received, digest,
     order_number, order_ref, warehouse_ref, ship_from, ship_to
@@ -10,92 +10,123 @@ FROM unnest(
     $1::text[], $2::text[], $3::text[], $4::text[], $5::timestamptz[], $6::timestamptz[], $7::uuid[], $8::int[],
     $9::int[], $10::bytea[], $11::text[], $12::text[], $13::text[], $14::text[], $15::text[]
 )
-ON CONFLICT (key, account, type, platform) DO UPDATE SET key = excluded.key
-RETURNING d.id, d.platform, d.account, d.type, d.key, d.received_at, d.last_received_at, d.version_id, d.version,
-          d.times_received, d.digest, d.xmax = 0 AS fresh
+ON CONFLICT (key, account, type, platform) DO UPDATE SET version = d.version WHERE false
+RETURNING d.id, d.platform, d.account, d.type, d.key
 
--- name: insert_receipts
--- Those that weren't there: the broker delivering a message twice changes nothing.
-INSERT INTO crossdock.receipts (
-    received_at, message_id, document_id, digest, event, flags, content_type, traceparent, raw
-)
-SELECT received_at, message_id, document_id, digest, event, string_to_array(flags, ','), content_type, traceparent, raw
-FROM unnest(
-    $1::timestamptz[], $2::uuid[], $3::bigint[], $4::bytea[], $5::text[], $6::text[], $7::text[], $8::text[],
-    $9::bytea[]
-) AS r (received_at, message_id, document_id, digest, event, flags, content_type, traceparent, raw)
-ON CONFLICT DO NOTHING
-RETURNING message_id
+-- name: claimed_documents
+-- What the locked ones say, as of now and not as of before the wait for the lock.
+SELECT d.id, d.platform, d.account, d.type, d.key, d.received_at, d.last_received_at, d.version_id, d.version,
+       d.times_received, d.digest
+FROM unnest($1::text[], $2::text[], $3::text[], $4::text[]) AS k (platform, account, type, key)
+JOIN crossdock.documents d USING (key, account, type, platform)
 
--- name: insert_versions
+-- name: receipts_there
+-- Those of these messages that are filed already: the broker delivering a message twice changes nothing.
+SELECT message_id
+FROM unnest($1::timestamptz[], $2::uuid[]) AS m (received_at, message_id)
+JOIN crossdock.receipts USING (received_at, message_id)
+
+-- name: count_again
+-- Repeats of the newest version: two numbers of a narrow row.
+UPDATE crossdock.documents d
+SET times_received = again.times, last_received_at = again.last
+FROM unnest($1::bigint[], $2::int[], $3::timestamptz[]) AS again (id, times, last)
+WHERE d.id = again.id
+
+-- name: close_versions
+-- The final counts of versions that are no longer the newest.
+UPDATE crossdock.versions v
+SET times_received = closed.times, last_received_at = closed.last
+FROM unnest($1::uuid[], $2::timestamptz[], $3::int[], $4::timestamptz[]) AS closed (id, received_at, times, last)
+WHERE v.id = closed.id AND v.received_at = closed.received_at
+
+-- name: occurrences
+-- How many versions of a document have had this content, of those that retention has left.
+SELECT document_id, digest, max(occurrence) + 1 AS seen
+FROM crossdock.versions
+WHERE document_id = ANY ($1::bigint[]) AND digest = ANY ($2::bytea[])
+GROUP BY document_id, digest
+
+-- name: versions_at
+-- The version that was the newest when a message was received, per message; none if it came before all of them.
+SELECT m.message_id AS asked, v.id, v.document_id, v.received_at, v.message_id, v.version
+FROM unnest($1::bigint[], $2::timestamptz[], $3::uuid[]) AS m (document_id, received_at, message_id)
+CROSS JOIN LATERAL (
+    SELECT *
+    FROM crossdock.versions v
+    WHERE v.document_id = m.document_id AND (v.received_at, v.message_id) <= (m.received_at, m.message_id)
+    ORDER BY v.received_at DESC, v.message_id DESC
+    LIMIT 1
+) v
+
+-- name: versions_from
+SELECT v.id, v.document_id, v.received_at, v.message_id, v.version, v.occurrence, v.digest, v.times_received,
+       v.last_received_at, v.flags
+FROM unnest($1::bigint[], $2::timestamptz[]) AS since (document_id, at)
+JOIN crossdock.versions v ON v.document_id = since.document_id AND v.received_at >= coalesce(since.at, '-infinity')
+
+-- name: receipts_from
+SELECT r.document_id, r.received_at, r.message_id, r.digest, r.flags
+FROM unnest($1::bigint[], $2::timestamptz[]) AS since (document_id, at)
+JOIN crossdock.receipts r ON r.document_id = since.document_id AND r.received_at >= coalesce(since.at, '-infinity')
+
+-- name: copy_versions
+-- Versions whose content is that of another version of the same document.
 INSERT INTO crossdock.versions (
     id, document_id, received_at, last_received_at, message_id, version, times_received, occurrence, digest,
     shipped_at, goods_received_at, flags, order_number, order_ref, warehouse_ref, carton, ship_from, ship_to,
     placed_at, lines, body
 )
-SELECT id, document_id, received_at, last_received_at, message_id, version, times_received, occurrence, digest,
-       shipped_at, goods_received_at, string_to_array(flags, ','), order_number, order_ref, warehouse_ref, carton,
-       ship_from, ship_to, placed_at, lines::jsonb, body::jsonb
+SELECT c.id, v.document_id, c.received_at, c.last, c.message_id, c.version, c.times, c.occurrence, v.digest,
+       v.shipped_at, v.goods_received_at, string_to_array(c.flags, ','), v.order_number, v.order_ref, v.warehouse_ref,
+       v.carton, v.ship_from, v.ship_to, v.placed_at, v.lines, v.body
 FROM unnest(
-    $1::uuid[], $2::bigint[], $3::timestamptz[], $4::timestamptz[], $5::uuid[], $6::int[], $7::int[], $8::int[],
-    $9::bytea[], $10::timestamptz[], $11::timestamp[], $12::text[], $13::text[], $14::text[], $15::text[],
-    $16::text[], $17::text[], $18::text[], $19::text[], $20::text[], $21::text[]
-) AS v (
-    id, document_id, received_at, last_received_at, message_id, version, times_received, occurrence, digest,
-    shipped_at, goods_received_at, flags, order_number, order_ref, warehouse_ref, carton, ship_from, ship_to,
-    placed_at, lines, body
-)
+    $1::uuid[], $2::timestamptz[], $3::uuid[], $4::int[], $5::int[], $6::timestamptz[], $7::int[], $8::text[],
+    $9::uuid[], $10::timestamptz[]
+) AS c (id, received_at, message_id, version, times, last, occurrence, flags, source, source_received_at)
+JOIN crossdock.versions v ON v.id = c.source AND v.received_at = c.source_received_at
 
--- name: count_again
--- Repeats of the newest version: the commonest change, two numbers of a narrow row.
-UPDATE crossdock.documents d
-SET times_received = d.times_received + more.times, last_received_at = greatest(d.last_received_at, more.last)
-FROM unnest($1::bigint[], $2::int[], $3::timestamptz[]) AS more (id, times, last)
-WHERE d.id = more.id
-
--- name: receipts_of
-SELECT document_id, received_at, message_id, digest, flags
-FROM crossdock.receipts
-WHERE document_id = ANY ($1::bigint[])
-
--- name: versions_of
-SELECT id, document_id, received_at, message_id, version
-FROM crossdock.versions
-WHERE document_id = ANY ($1::bigint[])
-
--- name: receipt_bodies
-SELECT received_at, message_id, event, flags, content_type, traceparent, raw
-FROM crossdock.receipts
-WHERE (received_at, message_id) IN (SELECT * FROM unnest($1::timestamptz[], $2::uuid[]))
+-- name: move_versions
+UPDATE crossdock.versions v
+SET received_at = m.received_at, message_id = m.message_id, version = m.version, times_received = m.times,
+    last_received_at = m.last, flags = string_to_array(m.flags, ',')
+FROM unnest(
+    $1::uuid[], $2::timestamptz[], $3::timestamptz[], $4::uuid[], $5::int[], $6::int[], $7::timestamptz[], $8::text[]
+) AS m (id, was_received_at, received_at, message_id, version, times, last, flags)
+WHERE v.id = m.id AND v.received_at = m.was_received_at
 
 -- name: delete_versions
-DELETE FROM crossdock.versions
-WHERE (id, received_at) IN (SELECT * FROM unnest($1::uuid[], $2::timestamptz[]))
-
--- name: renumber_versions
-UPDATE crossdock.versions v
-SET version = n.version, last_received_at = n.last, times_received = n.times, flags = string_to_array(n.flags, ',')
-FROM unnest($1::uuid[], $2::timestamptz[], $3::int[], $4::timestamptz[], $5::int[], $6::text[])
-     AS n (id, received_at, version, last, times, flags)
-WHERE v.id = n.id AND v.received_at = n.received_at
+DELETE FROM crossdock.versions v
+USING unnest($1::uuid[], $2::timestamptz[]) AS gone (id, received_at)
+WHERE v.id = gone.id AND v.received_at = gone.received_at
 
 -- name: newest_versions
 -- What the documents say of their newest version.
 UPDATE crossdock.documents d
-SET received_at = n.received_at, last_received_at = n.last, version_id = n.version_id, version = n.version,
+SET received_at = v.received_at, last_received_at = n.last, version_id = v.id, version = n.version,
     times_received = n.times, digest = v.digest, order_number = v.order_number, order_ref = v.order_ref,
     warehouse_ref = v.warehouse_ref, ship_from = v.ship_from, ship_to = v.ship_to
-FROM unnest($1::bigint[], $2::timestamptz[], $3::timestamptz[], $4::uuid[], $5::int[], $6::int[])
-     AS n (id, received_at, last, version_id, version, times)
+FROM unnest($1::bigint[], $2::uuid[], $3::timestamptz[], $4::int[], $5::int[], $6::timestamptz[])
+     AS n (id, version_id, received_at, version, times, last)
 JOIN crossdock.versions v ON v.id = n.version_id AND v.received_at = n.received_at
 WHERE d.id = n.id
 
--- name: first_of
--- Versions that begin with one of these messages, and the ones after them.
+-- name: delete_documents
+DELETE FROM crossdock.documents WHERE id = ANY ($1::bigint[])
+
+-- name: begun_by
+-- Versions that begin with one of these messages, and those that its coming made out of the version it fell into.
 SELECT v.id, v.document_id, v.version, v.received_at, v.message_id
-FROM crossdock.versions v
-JOIN crossdock.versions mine ON mine.document_id = v.document_id AND v.version IN (mine.version, mine.version + 1)
-WHERE (mine.document_id, mine.message_id) IN (SELECT * FROM unnest($1::bigint[], $2::uuid[]))
+FROM unnest($1::bigint[], $2::timestamptz[], $3::uuid[]) AS m (document_id, received_at, message_id)
+JOIN crossdock.versions mine USING (document_id, received_at, message_id)
+JOIN crossdock.versions v
+    ON v.document_id = mine.document_id AND v.received_at >= mine.received_at
+    AND (v.version = mine.version OR v.version = mine.version + 1 AND v.occurrence > 0)
+
+-- name: receipt_bodies
+SELECT r.received_at, r.message_id, r.event, r.flags, r.content_type, r.traceparent, r.raw
+FROM unnest($1::timestamptz[], $2::uuid[]) AS asked (received_at, message_id)
+JOIN crossdock.receipts r USING (received_at, message_id)
 
 -- name: quarantine
 -- A message that fails again after a replay is back in quarantine, with the reason of today.
@@ -109,37 +140,34 @@ FROM unnest(
 ON CONFLICT (id) DO UPDATE SET reason = excluded.reason, replayed_at = NULL
 WHERE q.replayed_at IS NOT NULL
 
--- name: version_at
--- The version that a receipt counted towards.
-SELECT id, version
-FROM crossdock.versions
-WHERE document_id = $1 AND (received_at, message_id) <= ($2, $3)
-ORDER BY received_at DESC, message_id DESC
-LIMIT 1
+-- name: newest_records
+SELECT r.document_id, r.received_at, r.message_id, r.version_id, r.items, r.announced
+FROM unnest($1::bigint[]) AS asked (document_id)
+CROSS JOIN LATERAL (
+    SELECT *
+    FROM crossdock.allocation_records r
+    WHERE r.document_id = asked.document_id
+    ORDER BY r.received_at DESC, r.message_id DESC
+    LIMIT 1
+) r
 
--- name: version_records
-SELECT received_at, message_id, items, announced
+-- name: records_of
+SELECT document_id, received_at, message_id, version_id, items, announced
 FROM crossdock.allocation_records
-WHERE document_id = $1 AND version_id = $2
-ORDER BY received_at, message_id
+WHERE document_id = ANY ($1::bigint[])
+ORDER BY document_id, received_at, message_id
 
--- name: insert_record
+-- name: insert_records
 INSERT INTO crossdock.allocation_records (document_id, received_at, message_id, version_id, items, announced)
-VALUES ($1, $2, $3, $4, $5, $6)
-ON CONFLICT DO NOTHING
-
--- name: newest_record
-SELECT message_id
-FROM crossdock.allocation_records
-WHERE document_id = $1
-ORDER BY received_at DESC, message_id DESC
-LIMIT 1
+SELECT document_id, received_at, message_id, version_id, items::jsonb, announced::jsonb
+FROM unnest($1::bigint[], $2::timestamptz[], $3::uuid[], $4::uuid[], $5::text[], $6::text[])
+     AS r (document_id, received_at, message_id, version_id, items, announced)
 
 -- name: clear_items
-DELETE FROM crossdock.allocated_items WHERE document_id = $1
+DELETE FROM crossdock.allocated_items WHERE document_id = ANY ($1::bigint[])
 
 -- name: insert_items
 INSERT INTO crossdock.allocated_items (
     document_id, allocated_at, order_product_id, manufacturer_id, rule, detail
 )
-SELECT $1, $2, * FROM unnest($3::text[], $4::text[], $5::text[], $6::text[])
+SELECT * FROM unnest($1::bigint[], $2::timestamptz[], $3::text[], $4::text[], $5::text[], $6::text[])

@@ -1,26 +1,34 @@
 -- name: documents
--- By business key, order number, transfer order, or the id of any message or version of it.
+-- By business key, order number, transfer order, or the id of any message or version of it. One look into an index
+-- each; $3 and $4 bound when the message can have come.
 SELECT d.id, d.platform, d.account, d.type, d.key
-FROM crossdock.documents d
-WHERE d.key = $1 OR d.order_number = $1 OR d.order_ref = $1 OR (d.warehouse_ref = $1 AND d.order_ref IS NULL)
-   OR d.id IN (SELECT document_id FROM crossdock.versions WHERE id = $2)
-   OR d.id IN (SELECT document_id FROM crossdock.receipts WHERE message_id = $2)
-ORDER BY d.received_at
+FROM (
+    SELECT id FROM crossdock.documents WHERE key = $1
+    UNION SELECT id FROM crossdock.documents WHERE order_number = $1
+    UNION SELECT id FROM crossdock.documents WHERE order_ref = $1
+    UNION SELECT id FROM crossdock.documents WHERE warehouse_ref = $1 AND order_ref IS NULL
+    UNION SELECT document_id FROM crossdock.versions WHERE id = $2
+    UNION SELECT document_id FROM crossdock.receipts WHERE message_id = $2 AND received_at BETWEEN $3 AND $4
+) found
+JOIN crossdock.documents d USING (id)
+ORDER BY d.received_at, d.id
 LIMIT 50
 
 -- name: receipts
-SELECT message_id, received_at, stored_at, event, traceparent, length(raw) AS bytes
+SELECT message_id, received_at, stored_at, event, flags, content_type, traceparent, length(raw) AS bytes
 FROM crossdock.receipts
 WHERE document_id = $1
 ORDER BY received_at, message_id
 LIMIT 500
 
 -- name: versions
-SELECT e.id, e.version, e.received_at, e.stored_at, e.times_received, e.last_received_at, e.flags
+SELECT e.id, e.version, e.received_at, e.stored_at, e.times_received, e.last_received_at, e.flags, e.message_id,
+       e.traceparent, v.lines
 FROM crossdock.events e
 JOIN crossdock.versions v ON v.id = e.id AND v.received_at = e.received_at
 WHERE v.document_id = $1
 ORDER BY e.version
+LIMIT 500
 
 -- name: allocations
 SELECT order_product_id, manufacturer_id, rule, detail, allocated_at
@@ -29,12 +37,17 @@ WHERE document_id = $1
 ORDER BY order_product_id
 
 -- name: records
-SELECT received_at, message_id, version_id, announced
+-- announced: the manufacturers that were told; null where it came too late to tell anybody.
+SELECT received_at, message_id, version_id, items, announced
 FROM crossdock.allocation_records
 WHERE document_id = $1
 ORDER BY received_at, message_id
+LIMIT 500
 
 -- name: quarantine
+-- By message id, or because the text stands somewhere in the body.
 SELECT id, platform, account, event, reason, received_at, replayed_at, discarded_at
 FROM crossdock.quarantined
-WHERE id = $1
+WHERE id = $2 OR position(convert_to($1, 'UTF8') IN raw) > 0
+ORDER BY received_at, id
+LIMIT 50

