@@ -17,10 +17,10 @@ from broker import consumer as deliveries
 from broker import publisher
 from broker.connection import Link
 from broker.consumer import Consumer, Delivery
-from schemas import envelope, registry, topology
+from schemas import envelope, topology
 from schemas.config import Config
 from schemas.envelope import Envelope
-from workers.route import metrics
+from workers.route import answers, metrics
 from workers.route.answers import ANSWERS, Answer
 
 log = logging.getLogger("crossdock.route")
@@ -45,8 +45,8 @@ class RouteWorker:
         self._taking: list[asyncio.Task[None]] = []
 
     async def start(self) -> None:
-        """Connects and begins to answer, with the rules compiled and the first answer already thought through."""
-        _warm_up(self._config)
+        """Connects and begins to answer, with the rules compiled before the first shopper waits."""
+        answers.prepare(self._config.accounts)
         self._out.start()
         self._in.start()
         loop = asyncio.get_running_loop()
@@ -70,7 +70,7 @@ class RouteWorker:
 
     def reload(self, config: Config) -> None:
         """Rules change between two messages, all at once."""
-        _warm_up(config)
+        answers.prepare(config.accounts)
         self._config = config
 
     async def _on_open(self, link: Link, connection: AbstractConnection) -> None:
@@ -123,13 +123,13 @@ class RouteWorker:
 
     async def _handle(self, request: Envelope, delivery: Delivery, started: float, again: bool) -> str:
         settings = self._config.accounts.get(request.platform, {}).get(request.account)
-        answers = ANSWERS.get(request.platform)
+        decide = ANSWERS.get(request.platform)
         late = request.deadline is None or request.deadline <= time.time()
-        if settings is None or answers is None or (late and not again):
+        if settings is None or decide is None or (late and not again):
             outcome = "late" if settings is not None else "unknown account"
             log.info("not answered", extra={"id": request.message_id, "reason": outcome, **_names(request)})
             return outcome
-        answer = answers(request, delivery.body, settings)
+        answer = decide(request, delivery.body, settings)
         futures = []
         if answer.record is not None:
             # A late request that is delivered again may have been answered by whoever held it before: it is recorded.
@@ -176,15 +176,3 @@ class RouteWorker:
 
 def _names(request: Envelope) -> dict[str, str]:
     return {"platform": request.platform, "account": request.account, "event": request.event}
-
-
-def _warm_up(config: Config) -> None:
-    """Answers every account's example once, for nobody: data is read and rules are compiled before a shopper waits."""
-    for name, answers in ANSWERS.items():
-        platform = registry.platforms()[name]
-        for account, settings in config.accounts.get(name, {}).items():
-            for event in platform.events:
-                request = Envelope(
-                    message_id="", platform=name, account=account, event=event.name, received_at=envelope.now()
-                )
-                answers(request, registry.example(name, event.examples[0]), settings)

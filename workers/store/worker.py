@@ -25,6 +25,7 @@ from workers.runtime import metrics
 from workers.runtime.loop import Loop
 from workers.runtime.outcomes import Dead, NotNow, Outcome, Settled
 from workers.store import announce, prepare, write
+from workers.store import metrics as stores
 from workers.store.prepare import Incoming
 from workers.store.write import Written
 
@@ -175,6 +176,12 @@ class StoreWorker:
     def _record(self, incoming: list[Incoming], written: Written, decode: float, write: float, publish: float) -> None:
         for stage, seconds in (("decode", decode), ("write", write), ("publish", publish)):
             metrics.STAGE.labels(stage).observe(seconds)
+        for message in incoming:
+            if message.document is None:
+                about = message.envelope
+                stores.QUARANTINED.labels(about.platform, about.account, about.event).inc()
+        for stored in written.versions:
+            stores.STORED.labels(stored.document.reading.type).inc()
         oldest = min(message.envelope.received_at for message in incoming)
         age = _age(oldest)
         metrics.OLDEST.labels(self._consumer.queue).set(age)

@@ -1,0 +1,121 @@
+"""The configuration file: what it may say, where its secrets come from, and how mistakes are named."""
+
+import re
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+from msgspec import inspect
+
+from deploy import config
+from deploy.config import ConfigError
+from schemas import registry
+from schemas.config import Config, parse_size
+
+ROOT = Path(__file__).parents[2]
+
+
+def names(kind: inspect.Type) -> set[str]:
+    """Every field of a Struct, and of the Structs within it."""
+    found: set[str] = set()
+    if isinstance(kind, inspect.Metadata):
+        return names(kind.type)
+    if isinstance(kind, inspect.StructType):
+        for field in kind.fields:
+            found |= {field.encode_name} | names(field.type)
+    if isinstance(kind, inspect.UnionType):
+        for member in kind.types:
+            found |= names(member)
+    if isinstance(kind, inspect.ListType):
+        found |= names(kind.item_type)
+    if isinstance(kind, inspect.DictType):
+        found |= names(kind.value_type)
+    return found
+
+
+def test_the_commented_defaults_are_the_defaults() -> None:
+    assert config.load(ROOT / "crossdock.toml") == config.parse({}, ROOT)
+
+
+@pytest.mark.parametrize("shape", [Config, *(p.account for p in registry.platforms().values())])
+def test_the_commented_defaults_name_every_setting(shape: type[Any]) -> None:
+    text = (ROOT / "crossdock.toml").read_text()
+    said = set(re.findall(r"[A-Za-z_]+", text))
+    assert names(inspect.type_info(shape)) <= said
+
+
+def test_secrets_come_from_text_environment_and_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("A_SECRET", "from env")
+    (tmp_path / "secret").write_text("from file\n")
+    (tmp_path / "crossdock.toml").write_text(
+        '[accounts.apicbase.acme]\nsecrets = ["text", { env = "A_SECRET" }, { file = "secret" }]\n'
+    )
+    loaded = config.load(tmp_path / "crossdock.toml")
+    assert loaded.accounts["apicbase"]["acme"].secrets == ["text", "from env", "from file"]
+    assert config.secrets_of(loaded) == ["from file", "from env", "text"]
+
+
+@pytest.mark.parametrize(
+    ("raw", "said"),
+    [
+        ({"ingress": {"prt": 1}}, "ingress.prt: unknown key"),
+        ({"ingres": {}}, "ingres: unknown key"),
+        ({"ingress": {"port": "x"}}, "ingress.port"),
+        ({"ingress": {"max_body": "1 elephant"}}, "ingress.max_body"),
+        ({"accounts": {"nowhere": {}}}, "accounts.nowhere: unknown platform"),
+        ({"accounts": {"apicbase": {"a.b": {"secrets": ["x"]}}}}, "accounts.apicbase.a.b"),
+        ({"accounts": {"apicbase": {"acme": {"secretz": ["x"]}}}}, "accounts.apicbase.acme.secretz: unknown key"),
+        ({"accounts": {"apicbase": {"acme": {"secrets": [{"env": "NOT_SET_ANYWHERE"}]}}}}, "NOT_SET_ANYWHERE"),
+        ({"accounts": {"apicbase": {"acme": {"secrets": [{"file": "nowhere"}]}}}}, "accounts.apicbase.acme.secrets[0]"),
+        ({"accounts": {"apicbase": {"acme": {}}}}, "accounts.apicbase.acme"),
+        ({"storage": {"retention_days": 0}}, "storage.retention_days"),
+    ],
+)
+def test_mistakes_are_named_by_their_key(raw: dict[str, Any], said: str, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError) as error:
+        config.parse(raw, tmp_path)
+    assert said in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+def test_articles_come_from_the_first_column_of_a_file(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text("article,name\nART-1,one\n ART-2 ,two\n\n")
+    raw = {"accounts": {"apicbase": {"acme": {"secrets": ["x"], "articles": {"file": "a.csv"}}}}}
+    assert config.parse(raw, tmp_path).accounts["apicbase"]["acme"].articles == ["ART-1", "ART-2"]
+
+
+def test_demo_accounts_are_for_loopback_only() -> None:
+    assert set(config.parse({}, ROOT).accounts) == set(registry.platforms())
+    assert config.parse({"ingress": {"host": "0.0.0.0"}}, ROOT).accounts == {}
+    mine = {"accounts": {"channelape": {"me": {"keys": [{"name": "k", "secret": "s"}]}}}}
+    assert set(config.parse(mine, ROOT).accounts) == {"channelape"}
+
+
+def test_which_file_goes_before_which(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, level in (("crossdock.toml", "debug"), ("env.toml", "info"), ("given.toml", "error")):
+        (tmp_path / name).write_text(f'[log]\nlevel = "{level}"\n')
+    monkeypatch.chdir(tmp_path)
+    assert config.load().log.level == "debug"
+    monkeypatch.setenv("CROSSDOCK_CONFIG", "env.toml")
+    assert config.load().log.level == "info"
+    assert config.load(Path("given.toml")).log.level == "error"
+
+
+def test_a_file_that_is_not_there_or_no_toml(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="can't be read"):
+        config.load(tmp_path / "nowhere.toml")
+    (tmp_path / "bad.toml").write_text("[")
+    with pytest.raises(ConfigError, match="not TOML"):
+        config.load(tmp_path / "bad.toml")
+
+
+@pytest.mark.parametrize(("text", "size"), [("1MiB", 1048576), ("64 kB", 64000), ("10", 10), (7, 7)])
+def test_sizes(text: str | int, size: int) -> None:
+    assert parse_size(text) == size
+
+
+def test_a_config_can_be_changed_without_touching_the_old_one() -> None:
+    loaded = config.parse({}, ROOT)
+    changed = msgspec.structs.replace(loaded, ingress=msgspec.structs.replace(loaded.ingress, port=1))
+    assert (loaded.ingress.port, changed.ingress.port) == (8080, 1)

@@ -1,0 +1,31 @@
+"""The documents say what is so."""
+
+import re
+import tomllib
+from pathlib import Path
+
+ROOT = Path(__file__).parents[2]
+
+
+def test_every_dependency_has_its_reason() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    wanted = [*project["dependencies"], *(one for extra in project["optional-dependencies"].values() for one in extra)]
+    named = {re.split(r"[\[<>=~ ]", one)[0] for one in wanted} - {"crossdock"}
+    text = (ROOT / "CONTRIBUTING.md").read_text()
+    assert {name for name in named if not re.search(rf"\b{re.escape(name)}\b", text)} == set()
+
+
+def test_the_metrics_that_the_readme_names_exist() -> None:
+    named = set(re.findall(r"crossdock_[a-z_]+?(?=_total|\{|`)", (ROOT / "README.md").read_text()))
+    code = "".join(
+        path.read_text() for folder in ("ingress", "workers") for path in (ROOT / folder).rglob("metrics.py")
+    )
+    assert named
+    assert {name for name in named if f'"{name}"' not in code} == set()
+
+
+def test_the_map_names_every_folder() -> None:
+    text = (ROOT / "README.md").read_text()
+    for folder in ("schemas", "broker", "storage", "ingress", "workers", "deploy", "bench", "tests"):
+        assert f"`{folder}/`" in text
+        assert (ROOT / folder).is_dir()
