@@ -8,6 +8,7 @@ again. A channel that dies takes its connection with it: one way to fail, one wa
 import asyncio
 import logging
 import random
+import time
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from typing import Any
@@ -23,6 +24,9 @@ HEARTBEAT = 10
 CONNECT_TIMEOUT = 5.0
 BACK_OFF = (0.1, 0.2, 0.5, 1.0, 2.0)
 """Seconds between attempts, ±20 %; the last repeats: a broker that is back is found within about two seconds."""
+
+STEADY = 2.0
+"""Seconds after which a connection counts as one that worked."""
 
 
 def addresses(url: str) -> list[str]:
@@ -107,15 +111,18 @@ class Link:
         while True:
             url = self._urls[attempt % len(self._urls)]
             opened = False
+            began = time.monotonic()
             try:
                 opened = await self._hold(url)
             except asyncio.CancelledError:
                 raise
             except Exception as error:
                 self.error = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
+            # One that broke as soon as it was used is no success: without a pause it would break again and again.
+            opened = opened and time.monotonic() - began > STEADY
             attempt = 0 if opened and len(self._urls) == 1 else attempt + 1
             log.warning("broker connection lost", extra={"link": self._name, "error": self.error})
-            pause = 0.0 if opened else BACK_OFF[min(attempt // len(self._urls), len(BACK_OFF)) - 1]
+            pause = 0.0 if opened else BACK_OFF[min(max(attempt // len(self._urls), 1), len(BACK_OFF)) - 1]
             await asyncio.sleep(pause * random.uniform(0.8, 1.2))  # noqa: S311 - jitter, not a secret
 
     async def _hold(self, url: str) -> bool:

@@ -31,6 +31,8 @@ MAX_WAITING = 20_000
 """Messages collected and not yet sent. Beyond, publishing fails at once rather than eat memory."""
 METHODS_KEPT = 10_000
 """Encoded Basic.Publish frames remembered, one an exchange and routing key."""
+STOP_TIMEOUT = 3.0
+"""Seconds to wait for confirms when told to stop."""
 GRACE = 1.0
 """Seconds that a publish waits for a connection that was just lost, before it fails."""
 
@@ -112,10 +114,10 @@ class Publisher:
         self._waiting.extendleft(reversed(again))
 
     async def stop(self) -> None:
-        """Waits for outstanding confirms (at most the confirm timeout), then ends the tasks."""
+        """Waits for outstanding confirms, in bounded time, then ends the tasks."""
         pending = [entry.future for entry in (*self._waiting, *self._sent) if not entry.future.done()]
         if pending and self._channel is not None:
-            await asyncio.wait(pending, timeout=self._timeout)
+            await asyncio.wait(pending, timeout=min(self._timeout, STOP_TIMEOUT))
         tasks = [task for task in (self._flusher, self._sweeper) if task is not None]
         for task in tasks:
             task.cancel()

@@ -23,6 +23,8 @@ log = logging.getLogger("crossdock.worker")
 Handle = Callable[[Sequence[Delivery]], Awaitable[Sequence[Outcome]]]
 PAUSES = (0.1, 0.2, 0.5, 1.0, 2.0, 5.0)
 """Seconds between attempts while something is away; the last repeats."""
+DRAIN_TIMEOUT = 6.0
+"""Seconds to finish what is in hand when told to stop; what isn't done by then is delivered again."""
 SUSPICIOUS = 2
 """Failed deliveries after which a message is handled alone, after its innocent neighbours."""
 
@@ -49,6 +51,7 @@ class Loop:
         self._slots = asyncio.Semaphore(under_way)
         self._taking: asyncio.Task[None] | None = None
         self._last: asyncio.Task[None] | None = None
+        self._works: set[asyncio.Task[None]] = set()
         self.waiting_for: str | None = None
         """What the handler is held up by, for /readyz."""
 
@@ -57,19 +60,18 @@ class Loop:
         self._taking = asyncio.get_running_loop().create_task(self._take(), name=f"take-{self._consumer.queue}")
 
     async def stop(self) -> None:
-        """Takes no more, finishes and acks what is in hand. Unless something is away: then it goes back."""
+        """Takes no more, finishes and acks what is in hand, in bounded time. What is held up goes back."""
         if self._taking is not None:
             with suppress(Exception):
                 await self._consumer.cancel()
             self._taking.cancel()
             with suppress(asyncio.CancelledError):
                 await self._taking
-        last = self._last
-        if last is not None and not last.done():
-            if self.waiting_for is not None:
-                last.cancel()
-            with suppress(asyncio.CancelledError, Exception):
-                await last
+        if self._works:
+            await asyncio.wait(self._works, timeout=0.0 if self.waiting_for else DRAIN_TIMEOUT)
+        for work in self._works:
+            work.cancel()
+        await asyncio.gather(*self._works, return_exceptions=True)
 
     async def _take(self) -> None:
         while True:
@@ -81,6 +83,8 @@ class Loop:
                 raise
             metrics.BATCH.labels(self._consumer.queue).observe(len(batch))
             self._last = asyncio.get_running_loop().create_task(self._work(batch, self._last))
+            self._works.add(self._last)
+            self._last.add_done_callback(self._works.discard)
 
     async def _work(self, batch: list[Delivery], before: "asyncio.Task[None] | None") -> None:
         try:
