@@ -45,8 +45,9 @@ CREATE TABLE crossdock.documents (
 CREATE UNIQUE INDEX documents_identity ON crossdock.documents (key, account, type, platform);
 CREATE INDEX documents_order_number ON crossdock.documents (order_number) WHERE order_number IS NOT NULL;
 CREATE INDEX documents_order_ref ON crossdock.documents (order_ref, account) WHERE order_ref IS NOT NULL;
+-- For documents that only say the warehouse's number, and the transfer orders they then belong to.
 CREATE INDEX documents_warehouse_ref ON crossdock.documents (warehouse_ref, account)
-    WHERE warehouse_ref IS NOT NULL AND order_ref IS NULL;
+    WHERE warehouse_ref IS NOT NULL AND (order_ref IS NULL OR type = 'channelape.stock_transfer_order');
 
 -- One row per version: a run of receipts with the same content. received_at and message_id are its first receipt's.
 CREATE TABLE crossdock.versions (

@@ -147,15 +147,15 @@ SELECT d.platform, d.account, d.order_number, l.id, l.article, l.name, NULL::num
        l.unit_price, l.total, v.placed_at, d.type, d.key
 FROM crossdock.documents d
 JOIN crossdock.versions v ON v.id = d.version_id AND v.received_at = d.received_at
+CROSS JOIN LATERAL (
+    SELECT coalesce(array_agg(coalesce(o.article, '')), '{}') AS articles
+    FROM crossdock.documents od
+    JOIN crossdock.versions ov ON ov.id = od.version_id AND ov.received_at = od.received_at
+    CROSS JOIN LATERAL crossdock.lines(ov.lines) o
+    WHERE od.key = d.key AND od.account = d.account AND od.type = 'ecomnow.new_order' AND od.platform = d.platform
+) ordered
 CROSS JOIN LATERAL crossdock.lines(v.lines) l
-WHERE d.type = 'ecomnow.order_cancellation'
-  AND NOT EXISTS (
-      SELECT
-      FROM crossdock.documents od
-      JOIN crossdock.versions ov ON ov.id = od.version_id AND ov.received_at = od.received_at
-      CROSS JOIN LATERAL crossdock.lines(ov.lines) o
-      WHERE od.key = d.key AND od.account = d.account AND od.type = 'ecomnow.new_order' AND od.platform = d.platform
-        AND coalesce(o.article, '') = coalesce(l.article, ''));
+WHERE d.type = 'ecomnow.order_cancellation' AND coalesce(l.article, '') <> ALL (ordered.articles);
 
 CREATE VIEW crossdock.allocations AS
 SELECT d.account, d.key AS order_id, a.order_product_id, a.manufacturer_id, a.rule, a.allocated_at, a.detail

@@ -7,6 +7,7 @@ FROM (
     UNION SELECT id FROM crossdock.documents WHERE order_number = $1
     UNION SELECT id FROM crossdock.documents WHERE order_ref = $1
     UNION SELECT id FROM crossdock.documents WHERE warehouse_ref = $1 AND order_ref IS NULL
+    UNION SELECT id FROM crossdock.documents WHERE warehouse_ref = $1 AND type = 'channelape.stock_transfer_order'
     UNION SELECT document_id FROM crossdock.versions WHERE id = $2
     UNION SELECT document_id FROM crossdock.receipts WHERE message_id = $2 AND received_at BETWEEN $3 AND $4
 ) found
