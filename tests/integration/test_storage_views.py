@@ -1,0 +1,317 @@
+"""The views of the contract, over documents whose numbers can be added up by hand."""
+
+import re
+from datetime import UTC, datetime
+from decimal import Decimal
+from typing import Any
+
+import asyncpg
+import msgspec
+import pytest
+
+from schemas import registry
+from tests.storing import incoming, rows
+from workers.store import write
+
+BLUE, RED = ("000011", "002_110_BLUE"), ("000012", "002_110_RED")
+HERE, THERE = "969", "819"
+
+
+def line(which: tuple[str, str], quantity: Any, **more: str) -> dict[str, Any]:
+    return {"id": which[0], "sku": which[1], "quantity": quantity, "additionalFields": more}
+
+
+def document(*lines: dict[str, Any], **more: Any) -> dict[str, Any]:
+    fields = {"note_attributes_ship_from": HERE, "note_attributes_ship_to": THERE, **more.pop("fields", {})}
+    return {"channelOrderId": "STO1", "warehouseOrderId": "W1", "additionalFields": fields, "lineItems": lines, **more}
+
+
+def transfer(*lines: dict[str, Any], **more: Any) -> dict[str, Any]:
+    return document(*(lines or (line(BLUE, 100), line(RED, 50.5))), **more)
+
+
+def carton(number: str, *lines: dict[str, Any], **more: Any) -> dict[str, Any]:
+    fields = {"Sscc": number, **more.pop("fields", {})}
+    return document(*lines, **{"id": "S1", "shippedAt": "2026-11-11T08:00:00.000Z", **more}, fields=fields)
+
+
+def receipt(number: str, *lines: dict[str, Any], when: str = "2026-11-12T10:00:00.500", **more: Any) -> dict[str, Any]:
+    fields = {"receipt_id": number, "actual_received_date": when, **more.pop("fields", {})}
+    return document(*lines, **{"id": "S1", **more}, fields=fields)
+
+
+async def store(pool: asyncpg.Pool, *said: tuple[str, Any]) -> None:
+    """Channelape documents, a second apart."""
+    seconds = await pool.fetchval("SELECT count(*) FROM crossdock.receipts")
+    batch = [incoming("channelape", event, body, seconds=seconds + n) for n, (event, body) in enumerate(said)]
+    await write.write_isolating(pool, batch)
+
+
+async def progress(pool: asyncpg.Pool) -> dict[str, dict[str, Any]]:
+    return {row["line_id"]: row for row in await rows(pool, "transfer_progress")}
+
+
+async def test_transfer_progress_over_cartons_their_asns_and_partial_receipts_with_damage(pool: asyncpg.Pool) -> None:
+    first = carton("C1", line(BLUE, 60), line(RED, 50.5))
+    second = carton("C2", line(BLUE, 40), shippedAt="2026-11-10T23:30:00.000-05:00")
+    await store(
+        pool,
+        ("stock_transfer_order", transfer()),
+        ("ship_confirmation", first),
+        ("ship_confirmation", second),
+        ("advanced_ship_notice", first),
+        ("advanced_ship_notice", second),
+        ("receipt_confirmation", receipt("R1", line(BLUE, 60, received_qty="55", damaged_qty="5"))),
+        (
+            "receipt_confirmation",
+            receipt("R2", line(BLUE, 40, received_qty="30.25", damaged_qty="0"), when="2026-11-14T09:00:00"),
+        ),
+        ("receipt_confirmation", receipt("R3", line(RED, 50.5))),
+    )
+    found = await progress(pool)
+    assert found["000011"] == {
+        "account": "acme",
+        "channel_order_id": "STO1",
+        "line_id": "000011",
+        "sku": "002_110_BLUE",
+        "ordered": Decimal(100),
+        "shipped": Decimal(100),
+        "announced": Decimal(100),
+        "received": Decimal("85.25"),
+        "damaged": Decimal(5),
+        "outstanding": Decimal("14.75"),
+        "cartons": 2,
+        "first_shipped_at": datetime(2026, 11, 11, 4, 30, tzinfo=UTC),
+        "last_received_at": datetime(2026, 11, 14, 9),  # noqa: DTZ001 - the warehouse's clock
+        "flags": [],
+    }
+    red = found["000012"]
+    assert [red[name] for name in ("ordered", "shipped", "announced", "received", "damaged", "outstanding")] == [
+        Decimal("50.5"),
+        Decimal("50.5"),
+        Decimal("50.5"),
+        Decimal("50.5"),
+        0,
+        0,
+    ]
+    assert (red["cartons"], red["last_received_at"]) == (1, datetime(2026, 11, 12, 10, 0, 0, 500_000))  # noqa: DTZ001
+
+
+async def test_progress_sums_the_newest_version_of_each_carton_and_receipt(pool: asyncpg.Pool) -> None:
+    await store(
+        pool,
+        ("stock_transfer_order", transfer()),
+        ("ship_confirmation", carton("C1", line(BLUE, 60))),
+        ("ship_confirmation", carton("C1", line(BLUE, 61))),
+        ("ship_confirmation", carton("C1", line(BLUE, 61))),
+        ("receipt_confirmation", receipt("R1", line(BLUE, 60, received_qty="1"))),
+        ("receipt_confirmation", receipt("R1", line(BLUE, 60, received_qty="2"))),
+    )
+    blue = (await progress(pool))["000011"]
+    assert (blue["shipped"], blue["received"], blue["cartons"]) == (61, 2, 1)
+
+
+async def test_progress_before_anything_moved_and_of_the_newest_order(pool: asyncpg.Pool) -> None:
+    await store(pool, ("stock_transfer_order", transfer(line(BLUE, 1))), ("stock_transfer_order", transfer()))
+    found = await progress(pool)
+    assert {name: row["ordered"] for name, row in found.items()} == {"000011": 100, "000012": Decimal("50.5")}
+    blue = found["000011"]
+    assert (blue["shipped"], blue["received"], blue["outstanding"], blue["cartons"]) == (0, 0, 100, 0)
+    assert blue["first_shipped_at"] is None
+    assert blue["last_received_at"] is None
+
+
+async def test_documents_without_an_order_number_are_found_by_the_warehouses(pool: asyncpg.Pool) -> None:
+    mine = carton("C1", line(BLUE, 60), channelOrderId=None)
+    others = carton("C2", line(BLUE, 7), channelOrderId="STO2")
+    nobodys = carton("C3", line(BLUE, 8), channelOrderId=None, warehouseOrderId="W9")
+    await store(
+        pool, ("stock_transfer_order", transfer()), *(("ship_confirmation", one) for one in (mine, others, nobodys))
+    )
+    assert (await progress(pool))["000011"]["shipped"] == 60
+
+
+async def test_an_order_that_only_the_warehouse_numbered(pool: asyncpg.Pool) -> None:
+    await store(
+        pool,
+        ("stock_transfer_order", transfer(channelOrderId=None)),
+        ("ship_confirmation", carton("C1", line(BLUE, 60), channelOrderId="")),
+    )
+    blue = (await progress(pool))["000011"]
+    assert (blue["channel_order_id"], blue["shipped"]) == ("W1", 60)
+
+
+async def test_accounts_do_not_mix(pool: asyncpg.Pool) -> None:
+    await store(pool, ("stock_transfer_order", transfer()))
+    other = incoming("channelape", "ship_confirmation", carton("C1", line(BLUE, 60)), seconds=9, account="other")
+    await write.write_isolating(pool, [other])
+    assert (await progress(pool))["000011"]["shipped"] == 0
+
+
+async def test_lines_without_ids_go_by_their_sku_and_count_once(pool: asyncpg.Pool) -> None:
+    """The order's two lines share a sku; one of the carton's has no id, the other one of nobody's."""
+    same = {"sku": "SAME", "quantity": 10}
+    await store(
+        pool,
+        ("stock_transfer_order", transfer({"id": "1", **same}, {"id": "2", **same}, {"sku": "BARE", "quantity": 5})),
+        (
+            "ship_confirmation",
+            carton("C1", same, {"id": "2", **same}, {"id": "77", **same}, {"id": "8", "sku": "BARE", "quantity": 4}),
+        ),
+    )
+    assert {name: row["shipped"] for name, row in (await progress(pool)).items()} == {"1": 10, "2": 10, "BARE": 4}
+
+
+@pytest.mark.parametrize("swapped", [True, False])
+async def test_direction_flipped(pool: asyncpg.Pool, swapped: bool) -> None:
+    ends = (THERE, HERE) if swapped else (HERE, THERE)
+    fields = dict(zip(("note_attributes_ship_from", "note_attributes_ship_to"), ends, strict=True))
+    shipped = carton("C1", line(BLUE, 60), fields=fields)
+    await store(pool, ("ship_confirmation", shipped))
+    assert (await rows(pool, "events"))[0]["flags"] == []  # the transfer order isn't there yet
+    await store(pool, ("stock_transfer_order", transfer()))
+    expected = ["direction_flipped"] if swapped else []
+    flags = {row["type"]: row["flags"] for row in await rows(pool, "events")}
+    assert flags == {"channelape.ship_confirmation": expected, "channelape.stock_transfer_order": []}
+    assert (await progress(pool))["000011"]["flags"] == expected
+
+
+async def test_direction_flipped_by_the_warehouses_number(pool: asyncpg.Pool) -> None:
+    fields = {"note_attributes_ship_from": THERE, "note_attributes_ship_to": HERE}
+    shipped = carton("C1", line(BLUE, 60), channelOrderId=None, fields=fields)
+    await store(pool, ("stock_transfer_order", transfer()), ("ship_confirmation", shipped))
+    assert (await progress(pool))["000011"]["flags"] == ["direction_flipped"]
+    assert ["direction_flipped"] in [row["flags"] for row in await rows(pool, "current_events")]
+
+
+async def test_progress_of_the_platforms_own_examples(pool: asyncpg.Pool) -> None:
+    names = [(event.name, event.examples[0]) for event in registry.platforms()["channelape"].events]
+    await store(pool, *((event, registry.example("channelape", name)) for event, name in names))
+    found = await progress(pool)
+    assert [found["000011"][name] for name in ("ordered", "shipped", "announced", "received", "damaged")] == [
+        *[100] * 4,
+        0,
+    ]
+    assert found["000011"]["flags"] == ["direction_flipped"]  # the documentation swaps 969 and 819
+    assert found["000011"]["channel_order_id"] == "STO4600000039"
+
+
+def notification(type_: str, *items: dict[str, Any], number: str = "1000-4612") -> dict[str, Any]:
+    return {"orderNo": number, "type": type_, "items": items}
+
+
+def item(sku: str, quantity: Any) -> dict[str, Any]:
+    return {"skuNr": sku, "itemName": f"name of {sku}", "itemQuantity": quantity, "itemPrice": msgspec.Raw(b"60.10")}
+
+
+async def orders(pool: asyncpg.Pool, *bodies: Any) -> list[tuple[Any, ...]]:
+    batch = [incoming("ecomnow", "notification", body, seconds=n) for n, body in enumerate(bodies)]
+    await write.write_isolating(pool, batch)
+    return [
+        (row["article"], row["line"], row["quantity"], row["cancelled"])
+        for row in sorted(
+            await rows(pool, "orders"), key=lambda row: (row["order_number"], row["article"], row["line"])
+        )
+    ]
+
+
+async def test_what_is_cancelled_is_taken_from_the_first_line_on_and_never_more_than_it_holds(
+    pool: asyncpg.Pool,
+) -> None:
+    new = notification("new_order", item("A", 2), item("B", 5), item("A", 3), item("A", 1))
+    cancelled = notification("order_cancellation", item("A", 1), item("A", 3), item("C", 4))
+    assert await orders(pool, new, cancelled) == [
+        ("A", "1", 2, 2),
+        ("A", "3", 3, 2),
+        ("A", "4", 1, 0),
+        ("B", "2", 5, 0),
+        ("C", "3", None, 4),
+    ]
+
+
+async def test_more_cancelled_than_ordered_cancels_what_was_ordered(pool: asyncpg.Pool) -> None:
+    bodies = notification("order_cancellation", item("A", 9)), notification("new_order", item("A", 2))
+    assert await orders(pool, *bodies) == [("A", "1", 2, 2)]
+
+
+async def test_a_cancellation_without_its_order_stands_alone_and_the_newest_one_counts(pool: asyncpg.Pool) -> None:
+    bodies = [notification("order_cancellation", item("A", quantity)) for quantity in (9, 3)]
+    assert await orders(pool, *bodies) == [("A", "1", None, 3)]
+    assert (await rows(pool, "orders"))[0]["order_number"] == "1000-4612"
+
+
+async def test_order_lines_keep_exact_decimals_and_dates_as_sent(pool: asyncpg.Pool) -> None:
+    order = registry.example("apicbase", "purchase_order")
+    allocation = registry.example("ustore", "manufacturer_allocation")
+    documented = registry.example("ecomnow", registry.event("ecomnow", "notification").examples[0])
+    await write.write_isolating(
+        pool,
+        [
+            incoming("apicbase", "purchase_order", order, seconds=1),
+            incoming("ustore", "manufacturer_allocation", allocation, seconds=2),
+            incoming("ecomnow", "notification", documented, seconds=3),
+        ],
+    )
+    found = {(row["platform"], row["line"]): row for row in await rows(pool, "orders")}
+    sent = msgspec.json.decode(order)
+    first, package = found["apicbase", "1"], sent["packages"][0]
+    assert first["order_number"] == sent["order_number"]
+    assert first["placed_at"] == sent["ordered_on"]
+    assert first["article"] == package["supplier_package"]["supplier_article_number"]
+    assert str(first["unit_price"]) == package["supplier_package"]["theoretical_price_per_package"]
+    assert str(first["total"]) == package["total_theoretical_price"]
+    assert first["cancelled"] == 0
+    assert found["ustore", "3087"]["placed_at"] == "2023-03-27T02:13:55.410"
+    assert str(found["ustore", "3088"]["total"]) == "2.00000"
+    shop = found["ecomnow", "1"]
+    assert (shop["order_number"], shop["article"], str(shop["unit_price"])) == (
+        "1000-4612",
+        "NHCBDFSJ&P20027-1",
+        "60.0",
+    )
+
+
+async def test_current_events_is_the_newest_version_of_each_key(pool: asyncpg.Pool) -> None:
+    await store(
+        pool,
+        ("stock_transfer_order", transfer(status="OPEN")),
+        ("stock_transfer_order", transfer(status="SHIPPED")),
+        ("ship_confirmation", carton("C1", line(BLUE, 1))),
+    )
+    assert len(await rows(pool, "events")) == 3
+    current = {row["type"]: row for row in await rows(pool, "current_events")}
+    assert current["channelape.stock_transfer_order"]["version"] == 2
+    assert current["channelape.stock_transfer_order"]["flags"] == ["revised"]
+    assert msgspec.json.decode(current["channelape.stock_transfer_order"]["body"])["status"] == "SHIPPED"
+    assert current["channelape.ship_confirmation"]["key"] == "S1/C1"
+
+
+SELECTIVE = {
+    "one transfer order": "SELECT * FROM crossdock.transfer_progress "
+    "WHERE account = 'acme' AND channel_order_id = 'STO77'",
+    "one key": "SELECT * FROM crossdock.events WHERE key = 'STO77'",
+    "the newest of a key": "SELECT * FROM crossdock.current_events WHERE key = 'STO77' AND account = 'acme'",
+    "one event": "SELECT * FROM crossdock.events WHERE id = '00000000-0000-0000-0000-000000000077'",
+    "one order": "SELECT * FROM crossdock.orders WHERE order_number = 'PO77'",
+}
+
+
+@pytest.mark.parametrize("what", SELECTIVE)
+async def test_looking_for_one_thing_reads_no_table_from_end_to_end(
+    pool: asyncpg.Pool, database: asyncpg.Connection, what: str
+) -> None:
+    batch = []
+    for n in range(400):
+        own = {"channelOrderId": f"STO{n}", "warehouseOrderId": f"W{n}", "id": f"S{n}"}
+        shipped = carton("C1", line(BLUE, 60), **own)
+        batch += [
+            incoming("channelape", "stock_transfer_order", transfer(**own), seconds=n * 10),
+            incoming("channelape", "ship_confirmation", shipped, seconds=n * 10 + 1),
+            incoming("apicbase", "purchase_order", {"id": f"I{n}", "order_number": f"PO{n}"}, seconds=n * 10 + 2),
+        ]
+    await write.write_isolating(pool, batch)
+    await database.execute("ANALYZE")
+    plan = "\n".join(row[0] for row in await database.fetch(f"EXPLAIN {SELECTIVE[what]}"))
+    assert "Index" in plan
+    full = re.findall(r"Seq Scan on (?:documents|(?:versions|receipts)_2026_11)\b.*", plan)
+    assert not full, plan
