@@ -1,162 +1,214 @@
 """`crossdock quarantine`: authentic messages that could not be processed."""
 
-from typing import Annotated
+import asyncio
+import base64
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
 from uuid import UUID
 
-import asyncpg
 import typer
 
-from deploy.cli.shared import AsJson, Failed, State, amqp_url, database_url, failing, print_json, print_table, run
+from deploy.cli.errors import Failed
+from deploy.cli.options import AsJson, State
 
-app = typer.Typer(help="Authentic messages that could not be processed.", no_args_is_help=True)
+if TYPE_CHECKING:
+    from aiormq.abc import AbstractChannel
+    from asyncpg import Connection, Record
 
-Id = Annotated[str, typer.Argument(help="Message id, as `quarantine list` shows it.")]
+app = typer.Typer(help="Messages that could not be processed.", no_args_is_help=True, rich_markup_mode=None)
+CONFIRM_TIMEOUT = 10.0
+
+Id = Annotated[str, typer.Argument(metavar="ID", help="Message id, as `quarantine list` shows it.")]
+Ids = Annotated[list[str] | None, typer.Argument(metavar="[ID]…", help="Message ids.", show_default=False)]
 
 
 @app.command("list")
-@failing
 def list_(
     everything: Annotated[bool, typer.Option("--all", help="Replayed and discarded ones too.")] = False,
-    limit: Annotated[int, typer.Option(min=1)] = 100,
+    limit: Annotated[int, typer.Option("--limit", metavar="N", min=1, help="At most so many.")] = 100,
     state: State = None,
     as_json: AsJson = False,
 ) -> None:
     """What waits for a person, newest first."""
-    rows = run(_list(database_url(state), everything, limit))
+    from deploy.cli import output
+
+    rows = asyncio.run(_list(state, everything, limit))
     if as_json:
-        print_json([dict(row) for row in rows])
+        output.print_json([dict(row) for row in rows])
         return
-    columns = ("id", "received_at", "platform", "account", "event", "reason")
-    shown = [(row["id"], f"{row['received_at']:%Y-%m-%d %H:%M:%S}", *(row[c] for c in columns[2:])) for row in rows]
-    print_table("quarantine", columns, shown, "nothing in quarantine")
+    if not rows:
+        typer.echo("nothing in quarantine")
+        return
+    shown = [
+        (
+            output.moment(row["received_at"]),
+            f"{row['platform']}/{row['account']}\n{row['event']}",
+            f"{row['id']}{_fate(row)}\n{row['reason']}",
+        )
+        for row in rows
+    ]
+    output.print_table(("received (UTC)", "webhook", "id, and why"), shown)
 
 
 @app.command()
-@failing
-def show(id: Id, state: State = None, as_json: AsJson = False) -> None:
-    """One message, whole."""
-    row = run(_show(database_url(state), _uuid(id)))
+def show(
+    id: Id,
+    raw: Annotated[bool, typer.Option("--raw", help="The body alone, byte for byte.")] = False,
+    state: State = None,
+    as_json: AsJson = False,
+) -> None:
+    """One message, whole: what is known of it, then its body."""
+    from deploy.cli import output
+
+    row = asyncio.run(_show(state, _uuid(id)))
     if row is None:
         raise Failed(f"no message {id} in quarantine: `crossdock quarantine list --all` shows what there is")
-    if as_json:
-        print_json(dict(row))
+    body = bytes(row["raw"])
+    if raw:
+        sys.stdout.buffer.write(body)
         return
-    for name, value in row.items():
-        if name != "raw" and value is not None:
-            typer.echo(f"{name:<13} {value}")
-    typer.echo("")
-    typer.echo(bytes(row["raw"]).decode("utf-8", "backslashreplace"))
+    if as_json:
+        output.print_json({**row, "raw": body, "raw_base64": base64.b64encode(body).decode()})
+        return
+    about = [
+        (name, output.moment(value) if name.endswith("_at") else str(value))
+        for name, value in row.items()
+        if name != "raw" and value is not None
+    ]
+    output.print_table(("", ""), about)
+    typer.echo()
+    typer.echo(output.printable(body.decode("utf-8", "backslashreplace")))
 
 
 @app.command()
-@failing
 def replay(
-    ids: Annotated[list[str] | None, typer.Argument(help="Message ids.")] = None,
+    ids: Ids = None,
     everything: Annotated[bool, typer.Option("--all", help="All that wait.")] = False,
     state: State = None,
     as_json: AsJson = False,
 ) -> None:
-    """Publishes them again, as they were received. What fails again comes back with its new reason."""
-    if not ids and not everything:
-        raise typer.BadParameter("name the messages, or give --all")
-    wanted = None if everything else [_uuid(one) for one in ids or []]
-    done = run(_replay(database_url(state), amqp_url(state), wanted))
+    """Publishes messages again, as they were received. What fails again is back with its new reason."""
+    from deploy.cli import output
+
+    if bool(ids) == everything:
+        raise typer.BadParameter("name the messages, or give --all" if not ids else "either ids or --all, not both")
+    done = asyncio.run(_replay(state, None if everything else [_uuid(one) for one in ids or ()]))
     if as_json:
-        print_json({"replayed": done})
+        output.print_json({"replayed": done})
     else:
         typer.echo(f"{len(done)} replayed")
 
 
 @app.command()
-@failing
-def discard(id: Id, state: State = None) -> None:
-    """Takes it off the list; the bytes are kept."""
-    if not run(_discard(database_url(state), _uuid(id))):
-        raise Failed(f"no message {id} waits in quarantine: `crossdock quarantine list` shows what does")
-    typer.echo("discarded")
+def discard(ids: Ids = None, state: State = None, as_json: AsJson = False) -> None:
+    """Takes messages off the list; their bytes are kept."""
+    from deploy.cli import output
+
+    if not ids:
+        raise typer.BadParameter("name the messages")
+    wanted = [_uuid(one) for one in ids]
+    missing = asyncio.run(_discard(state, wanted))
+    if as_json:
+        output.print_json({"discarded": [one for one in wanted if one not in missing]})
+    elif len(missing) < len(wanted):
+        typer.echo(f"{len(wanted) - len(missing)} discarded")
+    if missing:
+        names = ", ".join(map(str, missing))
+        raise Failed(f"not waiting in quarantine: {names}; `crossdock quarantine list` shows what is")
 
 
 def _uuid(text: str) -> UUID:
     try:
         return UUID(text)
     except ValueError:
-        raise Failed(f"{text!r} is no message id: `crossdock quarantine list` shows them") from None
+        hint = "a message id is a UUID: `crossdock quarantine list` shows them"
+        raise typer.BadParameter(f"{text!r} is none, {hint}", param_hint="ID") from None
 
 
-async def _list(url: str, everything: bool, limit: int) -> list[asyncpg.Record]:
+def _fate(row: "Record") -> str:
+    return "".join(f"  ({name})" for name in ("replayed", "discarded") if row[f"{name}_at"] is not None)
+
+
+async def _list(state: Path | None, everything: bool, limit: int) -> "list[Record]":
+    from deploy.cli import servers
     from storage import quarantine
 
-    connection = await asyncpg.connect(url, timeout=10)
-    try:
+    async with servers.database(state) as connection:
         return await quarantine.entries(connection, everything=everything, limit=limit)
-    finally:
-        await connection.close()
 
 
-async def _show(url: str, id_: UUID) -> asyncpg.Record | None:
+async def _show(state: Path | None, id_: UUID) -> "Record | None":
+    from deploy.cli import servers
     from storage import quarantine
 
-    connection = await asyncpg.connect(url, timeout=10)
-    try:
+    async with servers.database(state) as connection:
         return await quarantine.show(connection, id_)
-    finally:
-        await connection.close()
 
 
-async def _discard(url: str, id_: UUID) -> bool:
+async def _discard(state: Path | None, ids: Sequence[UUID]) -> list[UUID]:
+    """Those that could not be discarded, because they don't wait."""
+    from deploy.cli import servers
     from storage import quarantine
 
-    connection = await asyncpg.connect(url, timeout=10)
-    try:
-        return await quarantine.discard(connection, id_)
-    finally:
-        await connection.close()
+    async with servers.database(state) as connection:
+        return [id_ for id_ in ids if not await quarantine.discard(connection, id_)]
 
 
-async def _replay(url: str, amqp: str, wanted: list[UUID] | None) -> list[UUID]:
-    """Marked and published in one transaction, committed after the confirm.
+async def _replay(state: Path | None, wanted: list[UUID] | None) -> list[UUID]:
+    """None: all that wait. Those named are looked up before the first is published."""
+    from deploy.cli import servers
+    from storage import quarantine
 
-    A death in between leaves it on the list, to be replayed once more, which changes nothing. Should it fail again,
-    the store worker waits for the commit and puts it back.
+    async with servers.database(state) as connection, servers.broker(state) as channel:
+        ids = await quarantine.open_ids(connection) if wanted is None else list(dict.fromkeys(wanted))
+        if wanted is not None:
+            unknown = [str(id_) for id_ in ids if await quarantine.show(connection, id_) is None]
+            if unknown:
+                raise Failed(f"not in quarantine: {', '.join(unknown)}; nothing was replayed")
+        for done, id_ in enumerate(ids):
+            try:
+                await _publish(connection, channel, id_)
+            except Exception as error:
+                raise Failed(f"{done} of {len(ids)} replayed, then: {_refusal(error)}") from error
+        return ids
+
+
+async def _publish(connection: "Connection[Any]", channel: "AbstractChannel", id_: UUID) -> None:
+    """Marked and published in one transaction, which commits when the broker has confirmed the message.
+
+    A death in between leaves it on the list, to be replayed once more, which changes nothing. Should the message fail
+    again, the store worker waits for the commit and then puts it back on the list.
     """
-    import aiormq
-
-    from broker.connection import addresses
     from schemas import envelope, topology
-    from schemas.envelope import Envelope
     from storage import quarantine
 
-    connection = await asyncpg.connect(url, timeout=10)
-    broker = await aiormq.connect(addresses(amqp)[0])
-    try:
-        channel = await broker.channel()
-        done: list[UUID] = []
-        for id_ in wanted if wanted is not None else await quarantine.open_ids(connection):
-            row = await quarantine.show(connection, id_)
-            if row is None:
-                raise Failed(f"no message {id_} in quarantine; {len(done)} were replayed before it")
-            about = Envelope(
-                message_id=str(id_),
-                platform=row["platform"],
-                account=row["account"],
-                event=row["event"],
-                received_at=row["received_at"],
-                content_type=row["content_type"],
-                traceparent=row["traceparent"],
-            )
-            key = topology.inbound_key(about.platform, about.account, about.event)
-            async with connection.transaction():
-                await quarantine.mark_replayed(connection, id_)
-                await channel.basic_publish(
-                    bytes(row["raw"]),
-                    exchange=topology.INBOUND,
-                    routing_key=key,
-                    properties=envelope.to_properties(about),
-                    mandatory=True,
-                    timeout=10,
-                )
-            done.append(id_)
-        return done
-    finally:
-        await broker.close()
-        await connection.close()
+    row = await quarantine.show(connection, id_)
+    assert row is not None
+    about = envelope.Envelope(
+        message_id=str(id_),
+        platform=row["platform"],
+        account=row["account"],
+        event=row["event"],
+        received_at=row["received_at"],
+        content_type=row["content_type"],
+        traceparent=row["traceparent"],
+    )
+    async with connection.transaction():
+        await quarantine.mark_replayed(connection, id_)
+        await channel.basic_publish(
+            bytes(row["raw"]),
+            exchange=topology.INBOUND,
+            routing_key=topology.inbound_key(about.platform, about.account, about.event),
+            properties=envelope.to_properties(about),
+            mandatory=True,
+            timeout=CONFIRM_TIMEOUT,
+        )
+
+
+def _refusal(error: Exception) -> str:
+    from broker import publisher
+    from deploy.cli.errors import explain
+
+    return explain(error) or str(publisher.explain(error))

@@ -1,43 +1,54 @@
 """`crossdock topology`: exchanges and queues."""
 
+import asyncio
+from typing import Annotated
+
 import typer
 
-from deploy.cli.shared import AsJson, State, amqp_url, die, failing, print_json, run
+from deploy.cli.errors import Failed
+from deploy.cli.options import AsJson, State
 
-app = typer.Typer(help="Exchanges and queues.", no_args_is_help=True)
-
-
-@app.command()
-@failing
-def apply(state: State = None) -> None:
-    """Declares what is missing. Safe to repeat."""
-    from broker import topology
-
-    run(topology.apply(amqp_url(state)))
-    typer.echo("exchanges, queues and bindings are there")
+app = typer.Typer(help="Exchanges and queues.", no_args_is_help=True, rich_markup_mode=None)
 
 
 @app.command()
-@failing
-def check(state: State = None, as_json: AsJson = False) -> None:
-    """What is missing or different on the broker. Exit code 1 if anything is."""
+def apply(state: State = None, as_json: AsJson = False) -> None:
+    """Declares what is missing. Safe to repeat; nothing is ever deleted."""
     from broker import topology
+    from deploy.cli import output, servers
+    from schemas.topology import topology as wanted
 
-    problems = run(topology.check(amqp_url(state)))
+    asyncio.run(topology.apply(servers.amqp_url(state)))
+    there = wanted()
+    counts = {"exchanges": len(there.exchanges), "queues": len(there.queues), "bindings": len(there.bindings)}
     if as_json:
-        print_json({"problems": problems})
-    elif not problems:
-        typer.echo("exchanges and queues are as they should be")
-    if problems:
-        if as_json:
-            raise typer.Exit(1)
-        die("; ".join(problems))
+        output.print_json(counts)
+    else:
+        typer.echo(f"in place: {', '.join(f'{count} {name}' for name, count in counts.items())}")
 
 
 @app.command()
-@failing
-def export(vhost: str = typer.Option("/", help="Virtual host to write into the definitions.")) -> None:
-    """RabbitMQ definitions as JSON, for `rabbitmqctl import_definitions`."""
+def check(state: State = None, as_json: AsJson = False) -> None:
+    """What is missing or different on the broker. Changes nothing; exit code 1 if anything is."""
     from broker import topology
+    from deploy.cli import output, servers
 
-    print_json(topology.export(vhost))
+    problems = asyncio.run(topology.check(servers.amqp_url(state)))
+    if as_json:
+        output.print_json({"problems": problems})
+    elif problems:
+        raise Failed("; ".join(problems))
+    else:
+        typer.echo("exchanges and queues are as they should be")
+    raise typer.Exit(1 if problems else 0)
+
+
+@app.command()
+def export(
+    vhost: Annotated[str, typer.Option("--vhost", metavar="NAME", help="Virtual host of the definitions.")] = "/",
+) -> None:
+    """RabbitMQ definitions as JSON, for `rabbitmqctl import_definitions`. Asks no broker."""
+    from broker import topology
+    from deploy.cli import output
+
+    output.print_json(topology.export(vhost))

@@ -12,8 +12,6 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext, suppress
 from pathlib import Path
 
-import psutil
-
 _PR_SET_PDEATHSIG = 1
 
 
@@ -99,6 +97,8 @@ async def end(process: subprocess.Popen[bytes], sign: int, seconds: float) -> No
 
 def end_stale(pid: int, mark: str, sign: int, seconds: float) -> None:
     """Ends what an earlier run left behind: `pid`, if its command line still holds `mark`."""
+    import psutil  # comes with the embedded PostgreSQL; containers supervise without either
+
     try:
         process = psutil.Process(pid)
         if not any(mark in word for word in process.cmdline()):

@@ -1,0 +1,117 @@
+"""`crossdock check`: the configuration and every connection, what is wrong, and how to mend it."""
+
+import asyncio
+from collections.abc import Callable, Coroutine
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import typer
+
+from deploy.cli.errors import explain
+from deploy.cli.options import AsJson, ConfigFile, State
+
+if TYPE_CHECKING:
+    from schemas.config import Config
+
+
+class Finding(NamedTuple):
+    """One thing looked at. `problems`: empty when it is as it should be."""
+
+    what: str
+    problems: list[str]
+    note: str = ""
+
+
+def check(config: ConfigFile = None, state: State = None, as_json: AsJson = False) -> None:
+    """Says what is wrong and how to mend it.
+
+    Looks at the configuration, the uStore rules, RabbitMQ and its queues, PostgreSQL and its schema. Exit code 1 if
+    anything is wrong.
+    """
+    from deploy.cli import output
+
+    found = asyncio.run(_check(config, state))
+    if as_json:
+        output.print_json([{"what": one.what, "ok": not one.problems, "problems": one.problems} for one in found])
+    else:
+        _print(found)
+    if any(one.problems for one in found):
+        raise typer.Exit(1)
+
+
+def _print(found: list[Finding]) -> None:
+    from deploy.cli.output import print_table
+
+    rows = [
+        (one.what if n == 0 else "", said)
+        for one in found
+        for n, said in enumerate(one.problems or [f"ok{', ' + one.note if one.note else ''}"])
+    ]
+    print_table(("checked", ""), rows)
+
+
+async def _check(path: Path | None, state: Path | None) -> list[Finding]:
+    from deploy import config as configuration
+
+    found = []
+    try:
+        loaded = configuration.load(path)
+    except configuration.ConfigError as error:
+        found.append(Finding("configuration", [str(error)]))
+    else:
+        found.append(_configuration(configuration.find(path), loaded))
+        found += _rules(loaded)
+    found += await asyncio.gather(
+        _asked("rabbitmq", lambda: _rabbitmq(state)),
+        _asked("postgresql", lambda: _postgresql(state)),
+    )
+    return found
+
+
+def _configuration(file: Path | None, loaded: "Config") -> Finding:
+    counts = {name: len(accounts) for name, accounts in loaded.accounts.items() if accounts}
+    if not counts:
+        problem = "no account is configured, so every webhook gets 404: add one, as in [accounts.channelape.rothys]"
+        return Finding("configuration", [problem])
+    accounts = ", ".join(f"{count} of {name}" for name, count in counts.items())
+    return Finding("configuration", [], f"{file or 'no file, so the defaults and demo accounts'}; accounts: {accounts}")
+
+
+def _rules(loaded: "Config") -> list[Finding]:
+    from workers.route import explain as engine
+
+    accounts = loaded.accounts.get("ustore", {})
+    return [
+        Finding(f"rules of ustore/{name}", engine.check(account), f"{len(account.rules)} of them")
+        for name, account in accounts.items()
+    ]
+
+
+async def _asked(what: str, ask: Callable[[], Coroutine[Any, Any, Finding]]) -> Finding:
+    """A server that can't be asked is a finding too."""
+    try:
+        return await ask()
+    except Exception as error:
+        said = explain(error)
+        if said is None:
+            raise
+        return Finding(what, [said])
+
+
+async def _rabbitmq(state: Path | None) -> Finding:
+    from broker import topology
+    from deploy.cli import servers
+
+    url = servers.amqp_url(state)
+    return Finding("rabbitmq", await topology.check(url), servers.redacted(url))
+
+
+async def _postgresql(state: Path | None) -> Finding:
+    from deploy.cli import servers
+    from storage import migrate
+
+    url = servers.database_url(state)
+    with servers.reaching("PostgreSQL", "DATABASE_URL", url):
+        pending = await migrate.pending(url)
+    problems = [f"migrations to apply: {', '.join(pending)}; run `crossdock migrate`"] if pending else []
+    return Finding("postgresql", problems, servers.redacted(url))

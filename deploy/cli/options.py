@@ -1,0 +1,28 @@
+"""Options that several commands have, said once."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+ConfigFile = Annotated[
+    Path | None,
+    typer.Option(
+        "--config", metavar="FILE", help="Configuration.", show_default="CROSSDOCK_CONFIG or ./crossdock.toml"
+    ),
+]
+State = Annotated[
+    Path | None,
+    typer.Option(
+        "--state", metavar="DIR", help="State folder of `crossdock up`.", show_default="CROSSDOCK_STATE or ./.crossdock"
+    ),
+]
+Port = Annotated[
+    int | None,
+    typer.Option("--port", metavar="N", min=0, max=65535, help="Port of the webhooks; 0 is a free one."),
+]
+AdminPort = Annotated[
+    int | None,
+    typer.Option("--admin-port", metavar="N", min=0, max=65535, help="Port of health and metrics; 0 is a free one."),
+]
+AsJson = Annotated[bool, typer.Option("--json", help="JSON instead of a table.")]

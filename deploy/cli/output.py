@@ -1,0 +1,86 @@
+"""What commands print: JSON for programs, tables for people."""
+
+import os
+import sys
+from collections.abc import Iterable, Sequence
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.text import Text
+
+WIDTH = 100
+"""Columns where there is no terminal to ask."""
+
+
+def console() -> "Console":
+    """As wide as the terminal; WIDTH without one."""
+    from rich.console import Console
+
+    known = sys.stdout.isatty() or "COLUMNS" in os.environ
+    return Console(width=None if known else WIDTH, highlight=False, soft_wrap=False)
+
+
+def print_json(value: Any) -> None:
+    """Indented, with times and UUIDs as text, and bytes as text where they are some."""
+    import orjson
+
+    typer.echo(orjson.dumps(value, option=orjson.OPT_INDENT_2 | orjson.OPT_UTC_Z, default=_plain).decode())
+
+
+def printable(text: str) -> str:
+    """The text with what a terminal would obey written out: a sender may have chosen it."""
+    return "".join(
+        char if char.isprintable() or char in "\n\t" else char.encode("unicode_escape").decode() for char in text
+    )
+
+
+def _plain(value: Any) -> Any:
+    return value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value)
+
+
+def print_table(
+    columns: Sequence[str],
+    rows: Iterable[Sequence["str | int | float | Text | None"]],
+    *,
+    title: str = "",
+    right: str = "",
+) -> None:
+    """Plain columns. `right`: names of columns of numbers, separated by spaces."""
+    from rich.table import Table
+    from rich.text import Text
+
+    made = Table(
+        show_header=any(columns),
+        title=printable(title) or None,
+        title_justify="left",
+        title_style="bold",
+        box=None,
+        pad_edge=False,
+    )
+    numbers = right.split()
+    for column in columns:
+        made.add_column(column, overflow="fold", justify="right" if column in numbers else "left", header_style="dim")
+    for row in rows:
+        # Never as markup: what a sender chose may stand in it.
+        made.add_row(
+            *(cell if isinstance(cell, Text) else Text(printable("" if cell is None else str(cell))) for cell in row)
+        )
+    to = console()
+    if to.is_terminal:
+        to.print(made)
+        return
+    with to.capture() as written:
+        to.print(made)
+    typer.echo("\n".join(text.rstrip() for text in written.get().splitlines()))
+
+
+def moment(value: datetime | None, *, fraction: bool = False) -> str:
+    """A time in UTC: `2026-11-21 09:30:00`, with milliseconds if wanted."""
+    if value is None:
+        return ""
+    text = value.astimezone(UTC).isoformat(" ", "milliseconds" if fraction else "seconds")
+    return text.removesuffix("+00:00")

@@ -1,0 +1,107 @@
+"""`crossdock up`, and one process of one kind each: what containers and service managers start."""
+
+import logging
+import socket
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from deploy.cli.errors import Failed, reason
+from deploy.cli.options import AdminPort, ConfigFile, Port, State
+
+if TYPE_CHECKING:
+    from deploy.process import Component
+    from schemas.config import Config
+
+worker = typer.Typer(help="One worker process of one kind.", no_args_is_help=True, rich_markup_mode=None)
+
+
+def up(config: ConfigFile = None, state: State = None, port: Port = None) -> None:
+    """Everything on this machine, in the foreground, until Ctrl-C."""
+    from deploy import config as configuration
+    from deploy import logs
+    from deploy.local.up import run_up
+
+    loaded = configuration.load(config)
+    logs.setup("warning", configuration.secrets_of(loaded))
+    logging.getLogger("aiormq").setLevel(logging.CRITICAL)  # what it says of a refused connection, our error says
+    _check_port(loaded.ingress.host, loaded.ingress.port if port is None else port)
+
+    def say(text: str) -> None:
+        typer.echo(text)
+        sys.stdout.flush()  # whoever waits for `ready` may be behind a pipe
+
+    run_up(config, state, port, say)
+
+
+def _check_port(host: str, port: int) -> None:
+    """Raises Failed if somebody listens there already: better now than when the servers have started."""
+    family, kind, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
+    with socket.socket(family, kind) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(address)
+        except OSError as error:
+            raise Failed(f"can't listen on {host}:{port}: {reason(error)}; choose another with --port") from None
+
+
+def ingress(
+    config: ConfigFile = None,
+    port: Port = None,
+    admin_port: AdminPort = None,
+    one_of_many: Annotated[bool, typer.Option("--one-of-many", hidden=True)] = False,
+) -> None:
+    """The webhooks' door: verifies, publishes, answers. [ingress] processes above 1: that many on one port."""
+    from deploy import config as configuration
+
+    count = configuration.load(config).ingress.processes
+    if count > 1 and not one_of_many:
+        from deploy.local.many import run_many
+
+        _amqp_url()
+        raise typer.Exit(run_many(config, port, admin_port, count))
+    from ingress.hooks.app import IngressApp
+
+    amqp = _amqp_url()
+    _run(lambda loaded: IngressApp(loaded, amqp_url=amqp, port=port), config, admin_port)
+
+
+@worker.command()
+def store(config: ConfigFile = None, admin_port: AdminPort = None) -> None:
+    """Decodes and stores what comes in; publishes what it has stored."""
+    from workers.store.worker import StoreWorker
+
+    amqp, database = _amqp_url(), _database_url()
+    _run(lambda loaded: StoreWorker(loaded, amqp_url=amqp, database_url=database), config, admin_port)
+
+
+@worker.command()
+def route(config: ConfigFile = None, admin_port: AdminPort = None) -> None:
+    """Answers senders that wait: uStore's shoppers, Apicbase's customers."""
+    from workers.route.worker import RouteWorker
+
+    amqp = _amqp_url()
+    _run(lambda loaded: RouteWorker(loaded, amqp_url=amqp), config, admin_port)
+
+
+def _run(build: "Callable[[Config], Component]", config: Path | None, admin_port: int | None) -> None:
+    from deploy import process
+
+    raise typer.Exit(process.run(build, config_path=config, admin_port=admin_port))
+
+
+def _amqp_url() -> str:
+    from deploy import process
+    from deploy.cli.servers import check_amqp_url
+
+    return check_amqp_url(process.amqp_url())
+
+
+def _database_url() -> str:
+    from deploy import process
+    from deploy.cli.servers import check_database_url
+
+    return check_database_url(process.database_url())

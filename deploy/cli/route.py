@@ -1,0 +1,66 @@
+"""`crossdock route explain`: where an order's items would go, and why."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from deploy.cli.errors import Failed, reason
+from deploy.cli.options import AsJson, ConfigFile
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from workers.route.explain import Explanation
+
+app = typer.Typer(help="Routing rules of uStore accounts.", no_args_is_help=True, rich_markup_mode=None)
+
+
+@app.callback()
+def _group() -> None:
+    """Keeps `explain` a command of its own while it is the only one."""
+
+
+@app.command()
+def explain(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="An order as uStore posts it.")],
+    account: Annotated[str, typer.Option("--account", metavar="A", help="uStore account whose rules are asked.")],
+    config: ConfigFile = None,
+    as_json: AsJson = False,
+) -> None:
+    """For each item: which rule decides, and why those before it don't."""
+    import msgspec
+
+    from deploy import config as configuration
+    from deploy.cli import output
+    from schemas.platform import Unreadable
+    from workers.route import explain as engine
+
+    accounts = configuration.load(config).accounts.get("ustore", {})
+    if account not in accounts:
+        raise Failed(f"no account {account!r} of ustore is configured; known: {', '.join(accounts) or 'none'}")
+    try:
+        raw = file.read_bytes()
+    except OSError as error:
+        raise Failed(f"the order can't be read: {reason(error)}") from None
+    try:
+        explained = engine.explain(accounts[account], raw)
+    except Unreadable as error:
+        raise Failed(f"{file} is no order: {error}") from None
+    if as_json:
+        output.print_json(msgspec.to_builtins(explained))
+    else:
+        typer.echo("\n\n".join("\n".join(lines(item)) for item in explained) or "the order has no items")
+
+
+def lines(item: "Explanation") -> "Iterator[str]":
+    """One item's account, a line a rule."""
+    where = f"to {item.destination}" if item.destination else "without an address"
+    measured = f", measured from {item.place}" if item.place else ""
+    yield f"item {item.item}  {item.name}, {item.units or 'an unknown number of'} units, {where}{measured}"
+    for step in item.steps:
+        yield f"  {step.rule}: {'matches' if step.matched else 'no, ' + '; '.join(step.reasons)}"
+        for manufacturer, distance in step.distances.items():
+            yield f"    {manufacturer}: {distance:,.0f} km"
+    detail = f" ({item.detail})" if item.detail else ""
+    yield f"  → {item.manufacturer or 'can’t be produced'}, by {item.rule}{detail}"

@@ -1,0 +1,161 @@
+"""`crossdock send`: posts examples signed as the platform signs them, and says how it went."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, NamedTuple
+from uuid import uuid4
+
+import typer
+
+from deploy.cli.errors import Failed, reason
+from deploy.cli.options import AsJson, ConfigFile, State
+
+if TYPE_CHECKING:
+    from deploy.cli.load import Request, Summary
+    from schemas.platform import Event, Platform
+
+BAR_FROM = 20
+"""Posts from which a progress bar is worth showing."""
+
+
+class Chosen(NamedTuple):
+    """What EVENT stands for."""
+
+    event: "Event"
+    example: str
+
+
+def send(
+    platform: Annotated[str, typer.Argument(metavar="PLATFORM", help="apicbase, channelape, ecomnow, ustore, …")],
+    event: Annotated[str, typer.Argument(metavar="EVENT", help="receipt_confirmation, new_order, …")],
+    account: Annotated[
+        str | None, typer.Option("--account", metavar="A", help="Account.", show_default="the first one configured")
+    ] = None,
+    file: Annotated[
+        Path | None, typer.Option("--file", metavar="F", help="A body of your own.", show_default="the example")
+    ] = None,
+    url: Annotated[
+        str | None, typer.Option("--url", metavar="U", help="The ingress.", show_default="the running `crossdock up`'s")
+    ] = None,
+    count: Annotated[int, typer.Option("--count", metavar="N", min=1, help="How many, each under its own key.")] = 1,
+    rate: Annotated[
+        float | None, typer.Option("--rate", metavar="R", min=0.001, help="At most so many a second.")
+    ] = None,
+    concurrency: Annotated[int, typer.Option("--concurrency", metavar="N", min=1, max=1000, help="Connections.")] = 64,
+    same: Annotated[bool, typer.Option("--same", help="The very same document each time.")] = False,
+    config: ConfigFile = None,
+    state: State = None,
+    as_json: AsJson = False,
+) -> None:
+    """Posts signed examples. Exit code 1 if any was not answered 2xx; nothing is sent twice."""
+    from schemas import registry
+
+    known = registry.platforms().get(platform)
+    if known is None:
+        raise typer.BadParameter(f"{platform!r} is none of {', '.join(registry.platforms())}", param_hint="PLATFORM")
+    chosen = choose(known, event)
+    body = _read(file) if file else registry.example(platform, chosen.example)
+    account, settings = _account(known, account, config)
+    base = _ingress(url, state)
+
+    import uvloop
+
+    from deploy.cli import load, output
+
+    make = maker(known, chosen.event, settings, body, vary=count > 1 and not same)
+    target = f"{base}/hooks/{platform}/{account}/{chosen.event.path}"
+    summary = uvloop.run(load.post(target, make, count, rate, concurrency, bar=count >= BAR_FROM and not as_json))
+    if as_json:
+        import msgspec
+
+        output.print_json(msgspec.to_builtins(summary))
+    else:
+        _print(summary)
+    if not summary.all_accepted:
+        raise typer.Exit(1)
+
+
+def choose(platform: "Platform", name: str) -> Chosen:
+    """The event and the example that `name` stands for: an example's name, an event's, or a type's.
+
+    Raises BadParameter with what there is to choose from.
+    """
+    events = platform.events
+    for event in events:
+        if name in event.examples:
+            return Chosen(event, name)
+    for event in events:
+        if name == event.name:
+            return Chosen(event, event.examples[0])
+    for event in events:
+        for type_ in event.types:
+            short = type_.removeprefix(f"{platform.name}.")
+            if name in (type_, short):
+                return Chosen(event, short if short in event.examples else event.examples[0])
+    names = dict.fromkeys(known for event in events for known in (event.name, *event.examples))
+    raise typer.BadParameter(f"{name!r} is none of {', '.join(names)}", param_hint="EVENT")
+
+
+def maker(
+    platform: "Platform", event: "Event", settings: object, body: bytes, *, vary: bool
+) -> "Callable[[], Request]":
+    """Makes one request after the other: `body` signed, under a business key of its own if they are to `vary`."""
+    from deploy.cli.load import Request
+
+    def sign(raw: bytes) -> "Request":
+        signed = platform.sign(raw, settings)
+        return Request(raw, {"Content-Type": "application/json", **signed.headers}, signed.query)
+
+    if not vary or platform.vary is None:
+        always = sign(body)
+        return lambda: always
+    another = platform.vary
+    return lambda: sign(another(event.name, body, uuid4().hex))
+
+
+def _read(file: Path) -> bytes:
+    try:
+        return file.read_bytes()
+    except OSError as error:
+        raise Failed(f"the body can't be read: {reason(error)}") from None
+
+
+def _account(platform: "Platform", name: str | None, config: Path | None) -> tuple[str, object]:
+    from deploy import config as configuration
+
+    accounts = configuration.load(config).accounts.get(platform.name, {})
+    if not accounts:
+        raise Failed(f"no account of {platform.name} is configured: add [accounts.{platform.name}.…], or give --config")
+    if name is None:
+        name = next(iter(accounts))
+    if name not in accounts:
+        raise Failed(f"no account {name!r} of {platform.name} is configured; known: {', '.join(accounts)}")
+    return name, accounts[name]
+
+
+def _ingress(url: str | None, state: Path | None) -> str:
+    from deploy.cli import servers
+
+    base = url or servers.endpoints(state).get("ingress")
+    if not base:
+        raise Failed(f"no `crossdock up` runs on {servers.folder(state)}: start one, or give --url or --state")
+    if not base.startswith(("http://", "https://")):
+        raise typer.BadParameter("write it like http://127.0.0.1:8080", param_hint="--url")
+    return str(base).rstrip("/")
+
+
+def _print(summary: "Summary") -> None:
+    from deploy.cli.output import print_table, printable
+
+    if summary.posted == 1:
+        status = next(iter(summary.statuses))
+        typer.echo(f"{status} in {summary.latency_ms['max']:.1f} ms  {printable(summary.answer)}")
+        return
+    counts = [(status, number) for status, number in sorted(summary.statuses.items())]
+    print_table(("status", "posts"), counts, right="posts")
+    typer.echo()
+    print_table(("latency", *summary.latency_ms), [("ms", *(f"{ms:.1f}" for ms in summary.latency_ms.values()))],
+                right=" ".join(summary.latency_ms))  # fmt: skip
+    typer.echo(f"\n{summary.posted} posted in {summary.seconds:.1f} s, {summary.per_second:,.0f} a second")
+    if not summary.all_accepted:
+        typer.echo(f"first that was not accepted: {printable(summary.first_failure or '')}")

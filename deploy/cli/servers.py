@@ -1,0 +1,131 @@
+"""Where the servers are: the environment first, else what a running `crossdock up` wrote into its state folder."""
+
+import asyncio
+import os
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from deploy.cli.errors import Failed, reason
+
+if TYPE_CHECKING:
+    import asyncpg
+    from aiormq.abc import AbstractChannel
+
+CONNECT_TIMEOUT = 10.0
+
+
+def folder(state: Path | None) -> Path:
+    """`--state`, else CROSSDOCK_STATE, else ./.crossdock."""
+    return state or Path(os.environ.get("CROSSDOCK_STATE") or ".crossdock")
+
+
+def endpoints(state: Path | None) -> dict[str, Any]:
+    """What a running `up` says of itself; empty when there is none."""
+    import orjson
+
+    try:
+        found = orjson.loads((folder(state) / "endpoints.json").read_bytes())
+    except (OSError, orjson.JSONDecodeError):
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def database_url(state: Path | None = None) -> str:
+    """DATABASE_URL, else the running `up`'s. Raises Failed."""
+    return check_database_url(_url("DATABASE_URL", "postgres", state))
+
+
+def amqp_url(state: Path | None = None) -> str:
+    """AMQP_URL, else the running `up`'s. Raises Failed."""
+    return check_amqp_url(_url("AMQP_URL", "amqp", state))
+
+
+def check_database_url(url: str) -> str:
+    """The URL, if it looks like one. Raises Failed, which doesn't show it: it holds a password."""
+    if not url.startswith(("postgresql://", "postgres://")):
+        raise Failed("DATABASE_URL can't be read: write postgresql://user:password@host:5432/database")
+    return url
+
+
+def check_amqp_url(url: str) -> str:
+    """The URL, if it is one. Raises Failed, which doesn't show it: it holds a password."""
+    from broker.connection import addresses
+
+    try:
+        addresses(url)
+    except ValueError:
+        raise Failed("AMQP_URL can't be read: write amqp://user:password@host:5672/vhost") from None
+    return url
+
+
+def _url(name: str, key: str, state: Path | None) -> str:
+    found = os.environ.get(name) or endpoints(state).get(key)
+    if not found:
+        raise Failed(f"{name} is not set and no `crossdock up` runs on {folder(state)}: set it, or give --state")
+    return str(found)
+
+
+@contextmanager
+def reaching(server: str, name: str, url: str) -> Iterator[None]:
+    """Says which server could not be reached, and where. `name`: the variable that says where."""
+    try:
+        yield
+    except ValueError:
+        # asyncpg says so of a URL, and may quote from it.
+        raise Failed(f"{name} can't be read: it is no URL of {server}") from None
+    except (OSError, TimeoutError) as error:
+        where = redacted(url)
+        raise Failed(
+            f"{server} can't be reached at {where}: {reason(error)}; check {name} and that it is running"
+        ) from None
+
+
+@asynccontextmanager
+async def database(state: Path | None) -> AsyncIterator["asyncpg.Connection"]:
+    """A connection to the database. Raises Failed, and asyncpg's errors."""
+    import asyncpg
+
+    url = database_url(state)
+    with reaching("PostgreSQL", "DATABASE_URL", url):
+        connection = await asyncpg.connect(
+            url, timeout=CONNECT_TIMEOUT, server_settings={"application_name": "crossdock cli", "timezone": "UTC"}
+        )
+    try:
+        yield connection
+    finally:
+        await connection.close()
+
+
+@asynccontextmanager
+async def broker(state: Path | None) -> AsyncIterator["AbstractChannel"]:
+    """A channel with confirms, on the first node that answers. Raises Failed, and aiormq's errors."""
+    import aiormq
+
+    from broker.connection import addresses
+
+    nodes = addresses(amqp_url(state))
+    for place, node in enumerate(nodes, 1):
+        try:
+            with reaching("RabbitMQ", "AMQP_URL", node):
+                async with asyncio.timeout(CONNECT_TIMEOUT):
+                    connection = await aiormq.connect(node)
+            break
+        except Failed:
+            if place == len(nodes):
+                raise
+    try:
+        yield await connection.channel(publisher_confirms=True, on_return_raises=True)
+    finally:
+        await connection.close()
+
+
+def redacted(url: str) -> str:
+    """The URL without password and query. When in doubt where the password ends, without anything but the scheme."""
+    scheme, separator, rest = url.partition("://")
+    before = rest.partition("?")[0]
+    if not separator or ("@" in rest and "@" not in before):
+        return f"{scheme}://…" if separator else "…"
+    login, at, hosts = before.rpartition("@")
+    return f"{scheme}://{login.partition(':')[0]}{at}{hosts}"

@@ -1,0 +1,177 @@
+"""`crossdock status`: what is running, and how much waits where."""
+
+import asyncio
+import os
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from deploy.cli.errors import explain, line
+from deploy.cli.options import AsJson, State
+
+if TYPE_CHECKING:
+    import aiohttp
+
+HTTP_TIMEOUT = 2.0
+COUNTED = ("crossdock_requests_total", "crossdock_messages_total", "crossdock_answers_total")
+"""What a process's rate is counted by: webhooks answered, messages settled, senders answered."""
+OLDEST = "crossdock_oldest_message_seconds"
+
+Samples = list[tuple[str, dict[str, str], float]]
+
+
+def status(
+    seconds: Annotated[
+        float, typer.Option("--seconds", metavar="S", min=0.1, max=60, help="How long rates are measured.")
+    ] = 1.0,
+    state: State = None,
+    as_json: AsJson = False,
+) -> None:
+    """Processes, queues and quarantine. Exit code 1 if something can't be asked or isn't ready."""
+    from deploy.cli import output
+
+    found = asyncio.run(_status(state, seconds))
+    if as_json:
+        output.print_json(found)
+    else:
+        _print(found)
+    if found["problems"]:
+        raise typer.Exit(1)
+
+
+def _print(found: dict[str, Any]) -> None:
+    from deploy.cli.output import print_table
+
+    if found["processes"]:
+        rows = [(p["name"], p["pid"], p["state"], p["per_second"], p["admin"]) for p in found["processes"]]
+        print_table(("process", "pid", "state", "per s", "admin"), rows, right="pid per s".replace("per s", "per\xa0s"))
+        typer.echo()
+    if found["queues"]:
+        queues = [(q["name"], q["messages"], q["consumers"], q["oldest_seconds"]) for q in found["queues"]]
+        print_table(("queue", "messages", "consumers", "oldest s"), queues, right="messages consumers")
+        typer.echo()
+    if found["quarantine"] is not None:
+        hint = ": `crossdock quarantine list` shows why" if found["quarantine"] else ""
+        typer.echo(f"quarantine  {found['quarantine']} waiting{hint}")
+    for problem in found["problems"]:
+        typer.echo(f"crossdock: {problem}", err=True)
+
+
+async def _status(state: Path | None, seconds: float) -> dict[str, Any]:
+    processes, queues, quarantine = await asyncio.gather(
+        _processes(state, seconds), _queues(state), _quarantine(state), return_exceptions=True
+    )
+    problems = []
+    for part in (processes, queues, quarantine):
+        if isinstance(part, BaseException):
+            said = explain(part)
+            if said is None:
+                raise part
+            problems.append(said)
+    known, ages = ([], {}) if isinstance(processes, BaseException) else processes
+    problems += [f"{p['name']}: {p['state']}" for p in known if p["state"] not in ("ready", "running")]
+    depths = {} if isinstance(queues, BaseException) else queues
+    return {
+        "processes": known,
+        "queues": [
+            # The age is of the oldest message that was taken last: of an empty queue it says nothing any more.
+            {
+                "name": name,
+                "messages": ready,
+                "consumers": consumers,
+                "oldest_seconds": ages.get(name) if ready else None,
+            }
+            for name, (ready, consumers) in depths.items()
+        ],
+        "quarantine": None if isinstance(quarantine, BaseException) else quarantine,
+        "problems": problems,
+    }
+
+
+async def _queues(state: Path | None) -> dict[str, tuple[int, int]]:
+    from broker import topology
+    from deploy.cli import servers
+
+    return await topology.depths(servers.amqp_url(state))
+
+
+async def _quarantine(state: Path | None) -> int:
+    from deploy.cli import servers
+    from storage import quarantine
+
+    async with servers.database(state) as connection:
+        return await quarantine.count_open(connection)
+
+
+async def _processes(state: Path | None, seconds: float) -> tuple[list[dict[str, Any]], dict[str, float]]:
+    """Every process of a running `up`, and the age of the oldest message by queue."""
+    import aiohttp
+
+    from deploy.cli import servers
+
+    known = servers.endpoints(state)
+    async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=HTTP_TIMEOUT)) as session:
+        answers = await asyncio.gather(
+            *(_process(session, name, pid, known.get("admin", {}).get(name), seconds)
+              for name, pid in known.get("pids", {}).items())
+        )  # fmt: skip
+    ages: dict[str, float] = {}
+    for _, samples in answers:
+        ages |= oldest(samples)
+    return [process for process, _ in answers], ages
+
+
+async def _process(
+    session: "aiohttp.ClientSession", name: str, pid: int, admin: str | None, seconds: float
+) -> tuple[dict[str, Any], Samples]:
+    import aiohttp
+
+    found: dict[str, Any] = {"name": name, "pid": pid, "state": "running", "per_second": None, "admin": admin}
+    if not alive(pid):
+        return found | {"state": "ended"}, []
+    if admin is None:
+        return found, []
+    try:
+        async with session.get(f"{admin}/readyz") as answer:
+            said = (await answer.json()).get("problems") or ["ready"]
+        before, begun = await _metrics(session, admin), time.monotonic()
+        await asyncio.sleep(seconds)
+        after = await _metrics(session, admin)
+        rate = rate_between(before, after, time.monotonic() - begun)
+        return found | {"state": "; ".join(said), "per_second": rate}, after
+    except (aiohttp.ClientError, OSError, TimeoutError, ValueError) as error:
+        return found | {"state": f"does not answer ({line(error) if isinstance(error, OSError) else 'late'})"}, []
+
+
+async def _metrics(session: "aiohttp.ClientSession", admin: str) -> Samples:
+    from prometheus_client.parser import text_string_to_metric_families
+
+    async with session.get(f"{admin}/metrics") as answer:
+        families = text_string_to_metric_families(await answer.text())
+        return [(sample.name, sample.labels, sample.value) for family in families for sample in family.samples]
+
+
+def alive(pid: int) -> bool:
+    """Whether there is such a process."""
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
+
+
+def rate_between(before: Samples, after: Samples, seconds: float) -> float | None:
+    """Events a second between two looks; None for a process that counts none of them."""
+    totals = [sum(value for name, _, value in samples if name in COUNTED) for samples in (before, after)]
+    if not any(name in COUNTED for name, _, _ in after):
+        return 0.0 if any(name.startswith("crossdock_") for name, _, _ in after) else None
+    return round(max(0.0, totals[1] - totals[0]) / seconds, 1)
+
+
+def oldest(samples: Samples) -> dict[str, float]:
+    """Age in seconds of the oldest message, by queue, when a worker last took some."""
+    return {labels["queue"]: round(value, 3) for name, labels, value in samples if name == OLDEST}
