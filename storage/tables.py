@@ -11,4 +11,7 @@ Connection = asyncpg.Connection | asyncpg.pool.PoolConnectionProxy
 async def copy(connection: Connection, table: str, columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
     """Adds rows to `crossdock.<table>`. A bad or double one fails them all. Raises asyncpg's errors."""
     if rows:
-        await connection.copy_records_to_table(table, schema_name="crossdock", columns=columns, records=rows)
+        try:
+            await connection.copy_records_to_table(table, schema_name="crossdock", columns=columns, records=rows)
+        except (ValueError, OverflowError) as error:  # asyncpg's encoders, unwrapped here and wrapped elsewhere
+            raise asyncpg.DataError(f"invalid value for crossdock.{table}: {error}") from error
