@@ -1,17 +1,22 @@
-"""`make demo`: the whole pipeline, one signed example of every event of every platform, and where each came out."""
+"""`make demo`: the whole pipeline, one signed example of every event of every platform, and where each came out.
+
+Everything runs as a user would run it: `crossdock up` on a state folder and ports of its own, posts over HTTP, a
+consumer of its own on `crossdock.events`, and a look into the database's views.
+"""
 
 import asyncio
 import os
+import shutil
 import signal
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any
-from uuid import UUID
+from typing import Any, NamedTuple
+from uuid import UUID, uuid4
 
 import aiohttp
 import aiormq
@@ -20,211 +25,264 @@ import msgspec
 import orjson
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
+from broker.connection import addresses
 from deploy import config as configuration
+from deploy.cli.errors import Failed, explain
 from deploy.local.up import read_endpoints
 from schemas import cloudevents, registry, topology
 from schemas.config import Config
 from schemas.platform import Event, Platform
+from schemas.platforms.ustore import manufacturer_order
 
-READY_TIMEOUT = 90.0
+WIDTH = 100
+"""Columns where there is no terminal to ask."""
+READY_TIMEOUT = 60.0
+STOP_TIMEOUT = 20.0
 ARRIVAL_TIMEOUT = 15.0
-"""Seconds from the answer until the row and the queue message must be there."""
+"""Seconds for all that was posted to be stored and announced."""
+OTHERS = ("DATABASE_URL", "AMQP_URL")
+"""With servers that were there before, an example may have come before too: then each gets a key of its own."""
 
 
-class Post(msgspec.Struct):
+class Came(NamedTuple):
+    """One thing that a post became. A new kind of outcome is one more of these."""
+
+    kind: str
+    what: str
+    ms: float | None = None
+    """After the post began."""
+
+
+class Post(msgspec.Struct, kw_only=True):
     """One example, and what became of it."""
 
     platform: Platform
     event: Event
     example: str
     account: str
+    body: bytes
+    began: float = 0.0
+    """Unix seconds, as everything is that compares moments of several processes."""
     status: int = 0
+    ms: float = 0.0
     id: str = ""
-    answer: str = ""
-    answered_ms: float = 0.0
-    row: str = ""
-    stored_ms: float = 0.0
-    queued: list[str] = []
-    problem: str = ""
+    answer: dict[str, str] = {}
+    """uStore's: which manufacturer each item goes to."""
+    came: list[Came] = []
+    problem: str | None = None
+
+    @property
+    def name(self) -> str:
+        return f"{self.platform.name} {self.example}"
+
+    @property
+    def workers(self) -> str:
+        return "route\nstore" if self.event.reply else "store"
 
 
-class Heard:
-    """What came out on `crossdock.events`, by event id."""
+class Heard(NamedTuple):
+    """One message on `crossdock.events`."""
 
-    def __init__(self) -> None:
-        self.keys: dict[str, list[str]] = {}
-        self.changed = asyncio.Event()
-
-    async def on_message(self, message: aiormq.abc.DeliveredMessage) -> None:
-        event = cloudevents.decode(bytes(message.body))
-        self.keys.setdefault(event.subject, []).append(getattr(message.delivery, "routing_key", ""))
-        self.changed.set()
+    id: str
+    subject: str
+    routing_key: str
+    at: float
 
 
 def main() -> int:
     """0 when everything arrived, 1 with the reason otherwise."""
-    console = Console(width=None if sys.stdout.isatty() else 160, highlight=False)
+    console = Console(width=None if sys.stdout.isatty() else WIDTH, highlight=False, markup=False)
+    folder = Path(tempfile.mkdtemp(prefix="crossdock-demo-"))
     try:
-        posts = asyncio.run(_demo(console))
-    except (RuntimeError, OSError, TimeoutError, configuration.ConfigError) as error:
-        console.print(f"demo failed: {error}")
+        failed = asyncio.run(_demo(console, folder))
+    except KeyboardInterrupt:
+        failed = ["interrupted"]
+    except Exception as error:
+        said = explain(error)
+        if said is None:
+            raise
+        failed = [said]
+    if failed:
+        for reason in failed:
+            console.print(f"failed: {reason}", soft_wrap=True)
+        console.print(f"logs are kept in {folder}", soft_wrap=True)
         return 1
-    failed = [post for post in posts if post.problem]
-    for post in failed:
-        console.print(f"{post.platform.name} {post.example}: {post.problem}")
-    console.print("everything arrived" if not failed else f"{len(failed)} of {len(posts)} did not arrive")
-    return 1 if failed else 0
+    shutil.rmtree(folder, ignore_errors=True)
+    return 0
 
 
-async def _demo(console: Console) -> list[Post]:
+async def _demo(console: Console, folder: Path) -> list[str]:
+    """What did not arrive, a line each."""
     started = time.monotonic()
-    with tempfile.TemporaryDirectory(prefix="crossdock-demo-") as folder:
-        console.print("starting PostgreSQL, RabbitMQ, the ingress and the workers …")
-        async with _pipeline(Path(folder)) as endpoints:
-            console.print(f"ready after {time.monotonic() - started:.1f} s at {endpoints['ingress']}")
-            config = _config(Path(folder))
-            posts = _posts(config)
-            async with _listening(endpoints["amqp"]) as heard:
-                await _post_all(posts, config, endpoints["ingress"])
-                await _follow(posts, endpoints["postgres"], heard)
-        _print(console, posts)
-        console.print(f"stopped; {time.monotonic() - started:.1f} s in all")
-    return posts
-
-
-def _config(folder: Path) -> Config:
-    """The demo accounts, whatever configuration lies about."""
-    return configuration.load(folder / "crossdock.toml")
+    console.print("starting PostgreSQL, RabbitMQ, the ingress and the workers …")
+    async with _pipeline(folder) as endpoints:
+        console.print(f"ready after {time.monotonic() - started:.1f} s at {endpoints['ingress']}\n")
+        config = configuration.load(folder / "crossdock.toml")
+        posts = list(_posts(config))
+        async with _listening(endpoints["amqp"]) as heard:
+            await _post_all(posts, config, endpoints["ingress"])
+            await _follow_all(posts, endpoints["postgres"], heard)
+        console.print(_table(posts))
+    failed = [f"{post.name}: {post.problem}" for post in posts if post.problem is not None]
+    arrived = f"{len(posts) - len(failed)} of {len(posts)} events arrived"
+    console.print(f"\n{arrived}; everything is stopped; {time.monotonic() - started:.1f} s in all")
+    return failed
 
 
 @asynccontextmanager
 async def _pipeline(folder: Path) -> AsyncIterator[dict[str, Any]]:
-    """`crossdock up` as a user would run it, on a state folder and ports of its own."""
-    (folder / "crossdock.toml").write_text("# no accounts: the demo accounts\n")
+    """`crossdock up`, with the demo accounts whatever configuration lies about. Raises Failed."""
+    config, log = folder / "crossdock.toml", folder / "up.log"
+    config.write_text("# no accounts: the demo accounts\n")
     command = [sys.executable, "-m", "deploy.cli.main", "up", "--state", str(folder / "state"), "--port", "0"]
-    command += ["--config", str(folder / "crossdock.toml")]
-    with (folder / "up.log").open("wb") as log:
-        process = subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT, env=dict(os.environ))  # noqa: ASYNC220
+    with log.open("wb") as output:
+        process = await asyncio.create_subprocess_exec(
+            *command, "--config", str(config), stdout=output, stderr=subprocess.STDOUT
+        )
+    ended = asyncio.create_task(process.wait())
     try:
         until = time.monotonic() + READY_TIMEOUT
         while not (endpoints := read_endpoints(folder / "state")):
-            if process.poll() is not None or time.monotonic() > until:
-                said = (folder / "up.log").read_text(errors="replace").strip().splitlines()
-                raise RuntimeError(f"the pipeline did not start: {said[-1] if said else 'it said nothing'}")
-            await asyncio.sleep(0.1)
+            if ended.done() or time.monotonic() > until:
+                said = log.read_text(errors="replace").strip().splitlines()
+                raise Failed(f"the pipeline did not start: {said[-1] if said else 'it said nothing'}")
+            await asyncio.wait((ended,), timeout=0.1)
         yield endpoints
     finally:
-        process.send_signal(signal.SIGTERM)
-        with suppress(subprocess.TimeoutExpired):
-            await asyncio.to_thread(process.wait, 20)
-        if process.poll() is None:
+        if not ended.done():
+            process.send_signal(signal.SIGTERM)
+            await asyncio.wait((ended,), timeout=STOP_TIMEOUT)
+        if not ended.done():
             process.kill()
+            await ended
 
 
-def _posts(config: Config) -> list[Post]:
-    """An example of every type of every event, under the first account of its platform."""
-    return [
-        Post(platform, event, example, next(iter(config.accounts[platform.name])))
-        for platform in registry.platforms().values()
-        for event in platform.events
-        for example in event.examples[: len(event.types)]
-    ]
+def _posts(config: Config) -> Iterator[Post]:
+    """An example of every type of every event, to the first account of its platform."""
+    fresh = uuid4().hex if any(os.environ.get(name) for name in OTHERS) else None
+    for platform in registry.platforms().values():
+        for event in platform.events:
+            for example in event.examples[: len(event.types)]:
+                body = registry.example(platform.name, example)
+                if fresh is not None and platform.vary is not None:
+                    body = platform.vary(event.name, body, fresh)
+                account = next(iter(config.accounts[platform.name]))
+                yield Post(platform=platform, event=event, example=example, account=account, body=body)
 
 
 @asynccontextmanager
-async def _listening(amqp: str) -> AsyncIterator[Heard]:
-    """A consumer of its own on everything that is announced."""
-    heard = Heard()
-    connection = await aiormq.connect(amqp)
+async def _listening(amqp: str) -> AsyncIterator[list[Heard]]:
+    """What comes out on `crossdock.events`, as it comes; a queue of our own that goes with us."""
+    heard: list[Heard] = []
+
+    async def on_message(message: aiormq.abc.DeliveredMessage) -> None:
+        event = cloudevents.decode(bytes(message.body))
+        heard.append(Heard(event.id, event.subject, message.routing_key or "", time.time()))
+
+    connection = await aiormq.connect(addresses(amqp)[0])
     try:
         channel = await connection.channel()
-        queue = await channel.queue_declare(exclusive=True)
-        assert queue.queue is not None
-        await channel.queue_bind(queue.queue, topology.EVENTS, "#")
+        queue = (await channel.queue_declare(exclusive=True)).queue
+        assert queue is not None
+        await channel.queue_bind(queue, topology.EVENTS, "#")
         await channel.basic_qos(prefetch_count=100)
-        await channel.basic_consume(queue.queue, heard.on_message, no_ack=True)
+        await channel.basic_consume(queue, on_message, no_ack=True)
         yield heard
     finally:
         await connection.close()
 
 
 async def _post_all(posts: list[Post], config: Config, ingress: str) -> None:
+    """One after the other, signed as the platform signs."""
     async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=20)) as session:
         for post in posts:
-            raw = registry.example(post.platform.name, post.example)
-            signed = post.platform.sign(raw, config.accounts[post.platform.name][post.account])
+            signed = post.platform.sign(post.body, config.accounts[post.platform.name][post.account])
             url = f"{ingress}/hooks/{post.platform.name}/{post.account}/{post.event.path}"
             headers = {"Content-Type": "application/json", **signed.headers}
-            begun = time.perf_counter()
-            async with session.post(url, data=raw, headers=headers, params=signed.query) as response:
+            post.began, begun = time.time(), time.perf_counter()
+            async with session.post(url, data=post.body, headers=headers, params=signed.query) as response:
                 body = await response.read()
-            post.answered_ms = (time.perf_counter() - begun) * 1000
-            post.status = response.status
-            post.id = response.headers.get("X-Crossdock-Id", "")
-            post.answer = body.decode() if post.platform.sign_answer else ""
+            post.ms = (time.perf_counter() - begun) * 1000
+            post.status, post.id = response.status, response.headers.get("X-Crossdock-Id", "")
             if post.status != 200:
                 post.problem = f"answered {post.status}: {body.decode(errors='replace')[:200]}"
+            elif post.platform.sign_answer is not None:
+                post.answer = orjson.loads(body)
+                post.came = [Came("answer", body.decode(), post.ms)]
 
 
-async def _follow(posts: list[Post], postgres: str, heard: Heard) -> None:
-    """Waits for each post's row and queue message."""
+async def _follow_all(posts: list[Post], postgres: str, heard: list[Heard]) -> None:
+    """Looks for each until all have arrived, or the time is up."""
     connection = await asyncpg.connect(postgres)
     try:
+        until = time.monotonic() + ARRIVAL_TIMEOUT
         for post in posts:
-            if not post.problem:
-                with suppress(TimeoutError):
-                    async with asyncio.timeout(ARRIVAL_TIMEOUT):
-                        await _arrival(post, connection, heard)
-                if not post.row or not post.queued:
-                    post.problem = "no row was stored" if not post.row else "no event was published"
+            if post.problem is None:
+                post.problem = "it was not looked for"
+                while post.problem is not None:
+                    post.problem = await _follow(post, connection, heard)
+                    if post.problem is None or time.monotonic() > until:
+                        break
+                    await asyncio.sleep(0.05)
     finally:
         await connection.close()
 
 
-async def _arrival(post: Post, connection: asyncpg.Connection, heard: Heard) -> None:
-    while True:
-        row = await connection.fetchrow(
-            "SELECT key, type, version, stored_at - received_at AS took FROM crossdock.events WHERE message_id = $1",
-            UUID(post.id),
-        )
-        if row is not None:
-            post.row = f"{row['key']} v{row['version']}"
-            post.stored_ms = row["took"].total_seconds() * 1000
-            wanted = {topology.event_key(row["type"], post.account)}
-            if post.platform.sign_answer:
-                wanted |= {
-                    topology.event_key("ustore.manufacturer_order", post.account, manufacturer)
-                    for manufacturer in set(orjson.loads(post.answer).values())
-                }
-            found = [key for key in heard.keys.get(row["key"], []) if key in wanted]
-            if wanted <= set(found):
-                post.queued = found
-                return
-        heard.changed.clear()
-        with suppress(TimeoutError):
-            async with asyncio.timeout(0.1):
-                await heard.changed.wait()
+async def _follow(post: Post, connection: asyncpg.Connection, heard: list[Heard]) -> str | None:
+    """Adds to `post.came` where it came out, once all is there; until then says what is missing."""
+    row = await connection.fetchrow(
+        "SELECT id, key, type, version, stored_at, raw FROM crossdock.events WHERE message_id = $1", UUID(post.id)
+    )
+    if row is None:
+        return "no row is stored"
+    if row["raw"] != post.body:
+        return "the row does not hold the very bytes that were sent"
+    items = await connection.fetch(
+        "SELECT order_product_id AS item, manufacturer_id AS manufacturer, rule, allocated_at "
+        "FROM crossdock.allocations WHERE account = $1 AND order_id = $2 ORDER BY order_product_id",
+        post.account,
+        row["key"] if post.answer else "",
+    )
+    if {one["item"]: one["manufacturer"] for one in items} != post.answer:
+        return "the allocations in the database are not those that were answered"
+    wanted = {topology.event_key(row["type"], post.account)} | {
+        topology.event_key(manufacturer_order.TYPE, post.account, manufacturer) for manufacturer in post.answer.values()
+    }
+    queued = [one for one in heard if one.subject == row["key"] and one.routing_key in wanted]
+    missing = wanted - {one.routing_key for one in queued}
+    if missing:
+        return f"no message on {topology.EVENTS} with the key {', '.join(sorted(missing))}"
+
+    def after(moment: float) -> float:
+        return (moment - post.began) * 1000
+
+    post.came = [
+        Came("row", f"{row['key']} v{row['version']}", after(row["stored_at"].timestamp())),
+        *(
+            Came("queue", key, after(next(one.at for one in queued if one.routing_key == key)))
+            for key in sorted(wanted)
+        ),
+        *post.came,
+        *(Came("item", f"{one['item']} to {one['manufacturer']}, {one['rule']}") for one in items),
+    ]
+    return None
 
 
-def _print(console: Console, posts: list[Post]) -> None:
-    table = Table(title="one example of every event", title_justify="left", box=None, pad_edge=False)
-    for name in ("platform", "example", "status", "ms", "worker", "row", "stored ms", "message on crossdock.events"):
-        table.add_column(name, overflow="fold", justify="right" if name in ("status", "ms", "stored ms") else "left")
+def _table(posts: list[Post]) -> Table:
+    """A block of lines a post, in 100 columns."""
+    table = Table(box=None, pad_edge=False, header_style="dim")
+    for name in ("event", "answer", "worker", "came out as", "after"):
+        table.add_column(name, justify="right" if name == "after" else "left", overflow="fold")
     for post in posts:
-        workers = "route, store" if post.event.reply else "store"
-        queued = "\n".join(post.queued) + (f"\nanswer {post.answer}" if post.answer else "")
-        table.add_row(
-            post.platform.name,
-            post.example,
-            str(post.status),
-            f"{post.answered_ms:.1f}",
-            workers,
-            post.row,
-            f"{post.stored_ms:.1f}",
-            queued,
-        )
-    console.print(table)
+        if table.row_count:
+            table.add_row()
+        came = "\n".join(f"{one.kind:<7} {one.what}" for one in post.came) or f"nothing: {post.problem}"
+        times = "\n".join("" if one.ms is None else f"{one.ms:.1f} ms" for one in post.came)
+        cells = (f"{post.platform.name}\n{post.example}", f"{post.status}\n{post.ms:.1f} ms", post.workers, came, times)
+        table.add_row(*map(Text, cells))
+    return table
 
 
 if __name__ == "__main__":
