@@ -1,0 +1,258 @@
+"""`make bench`: our processes beside what people would pick instead, in turn, in one run, on servers of their own.
+
+python -m bench [--quick] [ingress] [store]
+"""
+
+import argparse
+import asyncio
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+from uuid import uuid4
+
+import aiohttp
+import aiormq
+import asyncpg
+import msgspec
+from rich.console import Console
+from rich.table import Table
+
+from bench import load
+from broker import topology
+from broker.connection import Link
+from broker.publisher import Publisher
+from deploy import config as configuration
+from deploy.local.children import end, free_ports, spawn
+from deploy.local.postgres import Postgres
+from deploy.local.rabbitmq import RabbitMQ
+from ingress.hooks import identity
+from schemas import registry
+from schemas.envelope import Stamp
+from schemas.topology import INBOUND, STORE
+from storage import migrate
+
+PEERS = Path(__file__).parent / "peers"
+RESULTS = Path(__file__).parent / "results"
+PEER_QUEUE = "bench.rows"
+
+
+class Row(msgspec.Struct, frozen=True):
+    """One comparison: rates of ours and theirs, run by run."""
+
+    what: str
+    against: str
+    ours: list[float]
+    theirs: list[float]
+    goal: float
+
+    @property
+    def ratio(self) -> float:
+        """Of the medians."""
+        return statistics.median(self.ours) / statistics.median(self.theirs)
+
+
+class Servers(msgspec.Struct, frozen=True):
+    amqp: str
+    database: str
+    folder: Path
+
+    @property
+    def env(self) -> dict[str, str]:
+        root = str(Path(__file__).parents[1])
+        config = self.folder / "crossdock.toml"
+        config.write_text("# the demo accounts\n")
+        more = {"AMQP_URL": self.amqp, "DATABASE_URL": self.database, "CROSSDOCK_CONFIG": str(config)}
+        return {**os.environ, **more, "PYTHONPATH": root}
+
+
+@asynccontextmanager
+async def servers() -> AsyncIterator[Servers]:
+    """A private RabbitMQ and PostgreSQL, with our topology and schema."""
+    with tempfile.TemporaryDirectory(prefix="crossdock-bench-", ignore_cleanup_errors=True) as folder:
+        rabbitmq, postgres = RabbitMQ(Path(folder) / "rabbitmq"), Postgres(Path(folder) / "postgres")
+        try:
+            await asyncio.gather(rabbitmq.start(), postgres.start())
+            await topology.apply(rabbitmq.url)
+            await migrate.migrate(postgres.url)
+            yield Servers(rabbitmq.url, postgres.url, Path(folder))
+        finally:
+            await asyncio.gather(rabbitmq.stop(), postgres.stop())
+
+
+@asynccontextmanager
+async def process(found: Servers, *command: str) -> AsyncIterator[subprocess.Popen[bytes]]:
+    """One process, its output in the temporary folder, ended when done."""
+    child = spawn([sys.executable, *command], env=found.env, log=found.folder / "processes.log")
+    try:
+        yield child
+    finally:
+        await end(child, 15, 15)
+
+
+async def answers(url: str, status: int, seconds: float = 30) -> None:
+    """Waits until `url` answers with `status`."""
+    until = time.monotonic() + seconds
+    async with aiohttp.ClientSession() as session:
+        while True:
+            try:
+                async with session.get(url) as answer:
+                    if answer.status == status:
+                        return
+            except aiohttp.ClientError:
+                pass
+            if time.monotonic() > until:
+                raise TimeoutError(f"{url} did not answer {status}")
+            await asyncio.sleep(0.05)
+
+
+async def bench_ingress(found: Servers, *, runs: int, seconds: int, connections: int) -> Row:
+    """Requests accepted a second: verified, confirmed on the quorum queue; beside a handler that does nothing."""
+    platform = registry.platforms()["channelape"]
+    account = platform.demo[0]
+    raw = registry.example("channelape", "receipt_confirmation")
+    signed = platform.sign(raw, configuration.parse({}, found.folder).accounts["channelape"][account])
+    query = "&".join(f"{name}={value}" for name, value in signed.query.items())
+    port, admin, bare = free_ports(3)
+    path = f"/hooks/channelape/{account}/receipt-confirmations?{query}"
+    headers = {"Content-Type": "application/json", **signed.headers}
+    ours: list[float] = []
+    theirs: list[float] = []
+    ingress = ("-m", "deploy.cli.main", "ingress", "--port", str(port), "--admin-port", str(admin))
+    async with process(found, *ingress), process(found, str(PEERS / "bare_aiohttp.py"), str(bare)):
+        await answers(f"http://127.0.0.1:{admin}/readyz", 200)
+        await answers(f"http://127.0.0.1:{bare}/", 405)
+        for target, rates in [(port, ours), (bare, theirs)] * runs:
+            url = f"http://127.0.0.1:{target}{path}"
+            result = await asyncio.to_thread(load.run, url, headers, raw, connections=connections, seconds=seconds)
+            if result.failed:
+                raise RuntimeError(f"{result.failed} requests to {url.split('?')[0]} failed")
+            rates.append(result.per_second)
+            await purge(found.amqp)
+    size = f"{len(raw) / 1000:.1f} kB"
+    return Row(f"ingress accepted/s, {size}, {connections} connections", "bare aiohttp handler", ours, theirs, 0.5)
+
+
+async def purge(amqp: str) -> None:
+    """An empty queue for the next run."""
+    connection = await aiormq.connect(amqp)
+    channel = await connection.channel()
+    await channel.queue_purge(STORE)
+    await connection.close()
+
+
+async def bench_store(found: Servers, *, runs: int, messages: int) -> Row:
+    """Events stored a second from a backlog, one worker; beside FastStream with a row per message."""
+    connection = await aiormq.connect(found.amqp)
+    channel = await connection.channel()
+    await channel.queue_declare(PEER_QUEUE, durable=True, arguments={"x-queue-type": "quorum"})
+    await connection.close()
+    database = await asyncpg.connect(found.database)
+    await database.execute("CREATE TABLE IF NOT EXISTS bench_rows (id uuid PRIMARY KEY, key text, body jsonb)")
+    admin = free_ports(1)[0]
+    ours: list[float] = []
+    theirs: list[float] = []
+    worker = ("-m", "deploy.cli.main", "worker", "store", "--admin-port", str(admin))
+    peer = (str(PEERS / "faststream_row.py"), found.amqp, found.database, PEER_QUEUE)
+    for _ in range(runs):
+        await fill(found.amqp, INBOUND, "channelape.rothys.receipt_confirmation", messages)
+        ours.append(await timed(found, database, worker, "SELECT count(*) FROM crossdock.receipts", messages))
+        await fill(found.amqp, "", PEER_QUEUE, messages)
+        theirs.append(await timed(found, database, peer, "SELECT count(*) FROM bench_rows", messages))
+    await database.close()
+    return Row("stored events/s, one worker, from a backlog", "FastStream, a row per message", ours, theirs, 4.0)
+
+
+async def fill(amqp: str, exchange: str, key: str, messages: int) -> None:
+    """A backlog of distinct documents."""
+    platform = registry.platforms()["channelape"]
+    assert platform.vary is not None
+    raw = registry.example("channelape", "receipt_confirmation")
+    stamp = Stamp("channelape", "rothys", "receipt_confirmation", "application/json", None)
+    publisher = Publisher(confirm_timeout=60)
+
+    async def on_open(link: Link, connection: aiormq.abc.AbstractConnection) -> None:
+        publisher.use(await link.channel(connection, confirms=True))
+
+    link = Link(amqp, name="bench", on_open=on_open, on_lost=publisher.on_lost)
+    link.start()
+    await link.opened.wait()
+    futures = []
+    for _ in range(messages):
+        name = identity.message_id()
+        body = platform.vary("receipt_confirmation", raw, uuid4().hex)
+        futures.append(
+            publisher.publish(exchange, key, stamp(name, time.time(), identity.traceparent(None)), name, body)
+        )
+    await asyncio.gather(*futures)
+    await publisher.stop()
+    await link.stop()
+
+
+async def timed(
+    found: Servers, database: asyncpg.Connection, command: tuple[str, ...], count: str, messages: int
+) -> float:
+    """Messages a second, from the first one stored to the last: the start of a process is nobody's throughput."""
+    before = await database.fetchval(count)
+    async with process(found, *command) as child:
+        first: float | None = None
+        stored_first = 0
+        until = time.monotonic() + 180
+        while time.monotonic() < until and child.poll() is None:
+            stored = await database.fetchval(count) - before
+            if stored and first is None:
+                first, stored_first = time.perf_counter(), stored
+            if stored >= messages and first is not None:
+                return (messages - stored_first) / (time.perf_counter() - first)
+            await asyncio.sleep(0.02)
+    raise RuntimeError(f"{' '.join(command[:4])} did not store {messages} messages; see its log")
+
+
+def report(rows: list[Row]) -> str:
+    """A Markdown table."""
+    lines = ["| what | against | ours | theirs | ratio | goal |", "|---|---|---|---|---|---|"]
+    for row in rows:
+        ours, theirs = (
+            f"{statistics.median(one):,.0f} ({min(one):,.0f}–{max(one):,.0f})" for one in (row.ours, row.theirs)
+        )
+        lines.append(f"| {row.what} | {row.against} | {ours} | {theirs} | {row.ratio:.2f} | ≥ {row.goal} |")
+    return "\n".join(lines) + "\n"
+
+
+def show(console: Console, rows: list[Row]) -> None:
+    table = Table(title="a second, medians (lowest–highest)", title_justify="left", box=None, pad_edge=False)
+    for name in ("what", "against", "ours", "theirs", "ratio", "goal"):
+        table.add_column(name)
+    for line in report(rows).splitlines()[2:]:
+        table.add_row(*(cell.strip() for cell in line.strip("|").split("|")))
+    console.print(table)
+
+
+async def main(parts: list[str], *, quick: bool) -> list[Row]:
+    """The parts asked for, or all."""
+    runs = 3
+    plans: dict[str, Callable[[Servers], Awaitable[Row]]] = {
+        "ingress": lambda found: bench_ingress(found, runs=runs, seconds=3 if quick else 10, connections=64),
+        "store": lambda found: bench_store(found, runs=runs, messages=6_000 if quick else 20_000),
+    }
+    async with servers() as found:
+        return [await plans[name](found) for name in parts or list(plans)]
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
+    parser.add_argument("parts", nargs="*", metavar="PART", help="ingress, store; default all")
+    parser.add_argument("--quick", action="store_true", help="about a minute")
+    arguments = parser.parse_args()
+    console = Console(width=150 if not sys.stdout.isatty() else None, highlight=False)
+    console.print(f"load by {load.generator()}; {os.cpu_count()} cores")
+    found_rows = asyncio.run(main(arguments.parts, quick=arguments.quick))
+    show(console, found_rows)
+    RESULTS.mkdir(exist_ok=True)
+    (RESULTS / "latest.md").write_text(report(found_rows))
+    (RESULTS / "latest.json").write_bytes(msgspec.json.format(msgspec.json.encode(found_rows)))
