@@ -1,6 +1,8 @@
 """The containers, read rather than run: what they name exists."""
 
 import re
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -10,11 +12,18 @@ import yaml
 
 from deploy import config
 from deploy.cli.main import app
+from deploy.local import children
 
 ROOT = Path(__file__).parents[2]
 COMPOSE: dict[str, Any] = yaml.safe_load((ROOT / "docker-compose.yml").read_text())
 DOCKERFILE = (ROOT / "deploy/docker/Dockerfile").read_text()
 OURS = {name: service for name, service in COMPOSE["services"].items() if service.get("image") == "crossdock"}
+
+
+def copied() -> list[str]:
+    """What the image is built from."""
+    sources = re.findall(r"^COPY (?!--from)(.+) \S+$", DOCKERFILE, re.MULTILINE)
+    return [name for source in sources for name in source.split()]
 
 
 @pytest.mark.parametrize("name", OURS)
@@ -65,11 +74,63 @@ def test_ports_and_settings_agree() -> None:
     assert COMPOSE["services"]["ingress"]["ports"] == [f"127.0.0.1:{loaded.ingress.port}:{loaded.ingress.port}"]
     assert f":{loaded.admin.port}/healthz" in DOCKERFILE
     assert loaded.accounts == {}
+    assert loaded.ingress.host == loaded.admin.host == "0.0.0.0"
+
+
+def test_every_process_has_a_health_check_on_the_admin_port() -> None:
+    port = config.load(ROOT / "deploy/docker/crossdock.toml").admin.port
+    for service in OURS.values():
+        if service["command"][0] in ("ingress", "worker"):
+            assert service["healthcheck"]["test"][:3] == ["CMD", "python", "-c"]
+            assert f"http://127.0.0.1:{port}/healthz" in service["healthcheck"]["test"][3]
+        else:
+            assert service["healthcheck"] == {"disable": True}  # it is done before anybody asks
+
+
+def test_the_health_check_says_what_it_should(tmp_path: Path) -> None:
+    """The very command, against nobody: a check that can't fail checks nothing."""
+    command = OURS["ingress"]["healthcheck"]["test"][1:]
+    (port,) = children.free_ports(1)
+    script = command[2].replace("8081", str(port))
+    assert subprocess.run([sys.executable, "-c", script], capture_output=True, cwd=tmp_path).returncode == 1
+
+
+def test_it_has_longer_to_stop_than_it_needs() -> None:
+    loaded = config.load(ROOT / "deploy/docker/crossdock.toml")
+    for service in OURS.values():
+        assert float(service["stop_grace_period"].removesuffix("s")) > loaded.ingress.drain_timeout + 5
+
+
+def test_volumes_are_where_the_images_keep_their_data() -> None:
+    services = COMPOSE["services"]
+    assert services["postgres"]["image"] == "postgres:18"
+    assert services["postgres"]["volumes"] == ["postgres:/var/lib/postgresql"]
+    assert services["rabbitmq"]["image"] == "rabbitmq:4"
+    assert services["rabbitmq"]["volumes"] == ["rabbitmq:/var/lib/rabbitmq"]
+    for service in OURS.values():
+        (mounted,) = service["volumes"]
+        source, target, mode = mounted.split(":")
+        assert (ROOT / source).is_file()
+        assert f"CROSSDOCK_CONFIG={target}" in DOCKERFILE
+        assert mode == "ro"
 
 
 def test_the_image_runs_as_nobody_in_particular_from_the_locked_dependencies() -> None:
     assert re.search(r"^USER (?!root|0)", DOCKERFILE, re.MULTILINE)
-    for source in re.findall(r"^COPY (?!--from)(.+) \S+$", DOCKERFILE, re.MULTILINE):
-        for name in source.split():
-            assert (ROOT / name).exists()
+    for name in copied():
+        assert (ROOT / name).exists()
     assert "--require-hashes -r requirements/run.txt" in DOCKERFILE
+    assert "--require-hashes -r requirements/build.txt" in DOCKERFILE
+
+
+def test_nothing_reaches_the_builder_but_what_is_copied() -> None:
+    lines = [line for line in (ROOT / ".dockerignore").read_text().splitlines() if line and line[0] != "#"]
+    assert lines[0] == "*"
+    let_through = {line[1:] for line in lines if line[0] == "!"}
+    assert let_through == {name for name in copied() if not name.startswith("deploy/")}
+
+
+def test_it_is_built_with_the_tools_that_are_locked_for_us() -> None:
+    build = (ROOT / "requirements/build.txt").read_text()
+    assert build.startswith("setuptools==")
+    assert build in (ROOT / "requirements/dev.txt").read_text()
