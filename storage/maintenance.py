@@ -5,7 +5,6 @@ is forgotten; should it be received once more, it starts again at version 1.
 """
 
 import asyncio
-from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -15,13 +14,15 @@ from storage.sql import query
 
 Connection = asyncpg.Connection | asyncpg.pool.PoolConnectionProxy
 
-PARENTS = ("receipts", "versions")
+PARENTS = ("versions", "receipts")
+"""What points to the other goes first."""
 MONTHS_AHEAD = 2
 ROWS_AT_A_TIME = 5000
 LOCK_TIMEOUT = "2s"
 """A statement that waits for a table makes everyone behind it wait too: better to try again later."""
 PATIENCE = 50
 """Looks, 0.1 s apart, at documents that are being written while they should go."""
+IN_USE = (asyncpg.LockNotAvailableError, asyncpg.DeadlockDetectedError)
 _LOCK = 0x63_72_6F_73_74
 """One process at a time; the others have nothing to add."""
 
@@ -63,7 +64,7 @@ async def make_partitions(connection: Connection, now: datetime, *, since: datet
                     await _hurry(connection)
                     if await connection.fetchval(query("maintenance", "make_partition"), parent, month):
                         done.append(f"made {parent} for {month:%Y-%m}")
-            except asyncpg.LockNotAvailableError:
+            except IN_USE:
                 done.append(f"put off: {parent} for {month:%Y-%m} is in use")
     return done
 
@@ -71,32 +72,30 @@ async def make_partitions(connection: Connection, now: datetime, *, since: datet
 async def drop_old(connection: Connection, before: datetime) -> list[str]:
     """What was received before `before`, the first instant of a month: documents first, so that none is left without
     its version; then months at once; then what has no month, a bounded number of rows at a time."""
-    months: dict[str, list[str]] = {}
+    names: list[str] = []
     for parent in PARENTS:
-        for row in await connection.fetch(query("maintenance", "partitions_before"), parent, before):
-            months.setdefault(row[0].removeprefix(parent), []).append(row[0])
+        names += [row[0] for row in await connection.fetch(query("maintenance", "partitions_before"), parent, before)]
     strays = any(row["month"] < before for row in await connection.fetch(query("maintenance", "stray_months")))
     done: list[str] = []
-    if months or strays:
+    if names or strays:
         if not await _forget_documents(connection, before):
             return ["put off: documents that should go are being written"]
-        for _, names in sorted(months.items()):
-            done += await _drop(connection, names)
+        done += [await _drop(connection, name) for name in names]
         for name in ("forget_stray_receipts", "forget_stray_versions"):
             await _delete_all(connection, name, before)
     await _delete_all(connection, "forget_quarantined", before)
     return done
 
 
-async def _drop(connection: Connection, names: Iterable[str]) -> list[str]:
-    tables = ", ".join(f'crossdock."{name}"' for name in names)
+async def _drop(connection: Connection, name: str) -> str:
+    """One table a transaction: who reads both doesn't lock them in our order."""
     try:
         async with connection.transaction():
             await _hurry(connection)
-            await connection.execute(f"DROP TABLE {tables}")
-    except asyncpg.LockNotAvailableError:
-        return [f"put off: {name} is in use" for name in names]
-    return [f"dropped {name}" for name in names]
+            await connection.execute(f'DROP TABLE crossdock."{name}"')
+    except IN_USE:
+        return f"put off: {name} is in use"
+    return f"dropped {name}"
 
 
 async def _forget_documents(connection: Connection, before: datetime) -> bool:

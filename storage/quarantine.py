@@ -6,7 +6,7 @@ import asyncpg
 
 from storage.sql import query
 
-Connection = asyncpg.Connection
+Connection = asyncpg.Connection | asyncpg.pool.PoolConnectionProxy
 
 
 async def entries(connection: Connection, *, everything: bool, limit: int) -> list[asyncpg.Record]:

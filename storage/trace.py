@@ -16,7 +16,7 @@ _NEAR = timedelta(days=1)
 """How far a message's own idea of when it was made may be from when it was received."""
 
 
-async def trace(connection: asyncpg.Connection, key: str) -> dict[str, Any]:
+async def trace(connection: asyncpg.Connection | asyncpg.pool.PoolConnectionProxy, key: str) -> dict[str, Any]:
     """`key`: a business key, an order number, or a message's or version's id. Empty lists where nothing is known.
 
     `{"key", "documents": [{"platform", "account", "type", "key", "receipts", "versions", "allocations", "records"}],

@@ -27,8 +27,9 @@ BEGIN
     IF to_regclass(format('crossdock.%I', partition)) IS NOT NULL THEN
         RETURN false;
     END IF;
-    -- Writers wait here, before they choose a partition; readers don't. Two makers come one after the other.
-    EXECUTE format('LOCK TABLE ONLY crossdock.%I IN SHARE ROW EXCLUSIVE MODE', parent);
+    -- Everyone who comes now waits here, at the parent, before choosing or locking a partition: so the default partition
+    -- is free when it is needed below, and nobody can wait in a circle. Two makers come one after the other.
+    EXECUTE format('LOCK TABLE ONLY crossdock.%I IN ACCESS EXCLUSIVE MODE', parent);
     IF to_regclass(format('crossdock.%I', partition)) IS NOT NULL THEN
         RETURN false;
     END IF;

@@ -1,0 +1,66 @@
+"""Messages that a person has to look at."""
+
+from uuid import UUID
+
+import asyncpg
+
+from storage import quarantine
+from tests.storing import rows, unreadable
+from workers.store import write
+
+
+async def open_(pool: asyncpg.Pool) -> list[UUID]:
+    async with pool.acquire() as connection:
+        return await quarantine.open_ids(connection)
+
+
+async def test_listed_shown_replayed_and_discarded(pool: asyncpg.Pool, database: asyncpg.Connection) -> None:
+    messages = [unreadable(b"no %d" % n, f"reason {n}", seconds=n) for n in range(4)]
+    await write.write_isolating(pool, messages)
+    names = [message.message_id for message in messages]
+    assert await quarantine.open_ids(database) == names
+    listed = await quarantine.entries(database, everything=False, limit=3)
+    assert [row["id"] for row in listed] == names[:0:-1]
+    assert listed[0]["bytes"] == 4
+    shown = await quarantine.show(database, names[2])
+    assert shown is not None
+    assert (bytes(shown["raw"]), shown["reason"], shown["platform"]) == (b"no 2", "reason 2", "ecomnow")
+    assert await quarantine.show(database, UUID(int=99)) is None
+
+    await quarantine.mark_replayed(database, names[0])
+    assert await quarantine.discard(database, names[1])
+    assert not await quarantine.discard(database, names[1])
+    assert not await quarantine.discard(database, UUID(int=99))
+    assert await quarantine.open_ids(database) == names[2:]
+    assert await quarantine.count_open(database) == 2
+    assert len(await quarantine.entries(database, everything=True, limit=9)) == 4
+    marks = {
+        row["id"]: (row["replayed_at"] is None, row["discarded_at"] is None) for row in await rows(pool, "quarantine")
+    }
+    assert [marks[name] for name in names] == [(False, True), (True, False), (True, True), (True, True)]
+
+
+async def test_a_replay_that_fails_again_is_back_with_its_new_reason(
+    pool: asyncpg.Pool, database: asyncpg.Connection
+) -> None:
+    await write.write_isolating(pool, [unreadable(b"x", "then")])
+    (name,) = await open_(pool)
+    await quarantine.mark_replayed(database, name)
+    await write.write_isolating(pool, [unreadable(b"x", "now")])
+    (row,) = await rows(pool, "quarantine")
+    assert (row["replayed_at"], row["reason"]) == (None, "now")
+
+
+async def test_the_broker_delivering_it_twice_changes_nothing(pool: asyncpg.Pool) -> None:
+    for reason in ("first", "second"):
+        await write.write_isolating(pool, [unreadable(b"x", reason)])
+    (row,) = await rows(pool, "quarantine")
+    assert row["reason"] == "first"
+
+
+async def test_what_was_discarded_stays_discarded(pool: asyncpg.Pool, database: asyncpg.Connection) -> None:
+    await write.write_isolating(pool, [unreadable(b"x", "then")])
+    (name,) = await open_(pool)
+    await quarantine.discard(database, name)
+    await write.write_isolating(pool, [unreadable(b"x", "now")])
+    assert await open_(pool) == []

@@ -1,0 +1,107 @@
+"""Everything known of one order, by any of its names."""
+
+from typing import Any
+from uuid import UUID
+
+import asyncpg
+import pytest
+
+from schemas.platforms.ustore.record import ItemAllocation
+from storage import trace
+from tests.storing import at, incoming, unreadable
+from workers.store import write
+
+ORDER = {"channelOrderId": "STO1", "warehouseOrderId": "W1", "lineItems": [{"id": "1", "sku": "A", "quantity": 1.50}]}
+CARTON = {"channelOrderId": "STO1", "warehouseOrderId": "W1", "id": "S1"}
+BARE = {"warehouseOrderId": "W1", "id": "S2"}
+
+
+async def keys(database: asyncpg.Connection, name: str) -> set[str]:
+    return {f"{one['type']} {one['key']}" for one in (await trace.trace(database, name))["documents"]}
+
+
+@pytest.fixture
+async def stored(pool: asyncpg.Pool) -> list[Any]:
+    batch = [
+        incoming("channelape", "stock_transfer_order", ORDER, seconds=1),
+        incoming("channelape", "stock_transfer_order", ORDER, seconds=2),
+        incoming("channelape", "stock_transfer_order", {**ORDER, "status": "SHIPPED"}, seconds=3),
+        incoming("channelape", "ship_confirmation", CARTON, seconds=4),
+        incoming("channelape", "ship_confirmation", BARE, seconds=5),
+        incoming("apicbase", "purchase_order", {"id": "I1", "order_number": "PO-1"}, seconds=6),
+        incoming(
+            "ustore",
+            "manufacturer_allocation",
+            {"Order": {"@OrderId": "5295", "OrderProducts": {"OrderProduct": {"@id": "3087"}}}},
+            seconds=7,
+            allocations=[ItemAllocation("3087", "2", "the rest", "5 km")],
+        ),
+        unreadable(b'{"orderNo": "Q-1"', "not JSON", seconds=8),
+    ]
+    await write.write_isolating(pool, batch)
+    return batch
+
+
+async def test_a_transfer_order_and_what_belongs_to_it(database: asyncpg.Connection, stored: list[Any]) -> None:
+    assert await keys(database, "STO1") == {"channelape.stock_transfer_order STO1", "channelape.ship_confirmation S1"}
+    assert await keys(database, "W1") == {"channelape.stock_transfer_order STO1", "channelape.ship_confirmation S2"}
+    assert await keys(database, "PO-1") == {"apicbase.purchase_order I1"}
+    assert await keys(database, "nobody") == set()
+
+
+async def test_each_time_received_and_every_version(database: asyncpg.Connection, stored: list[Any]) -> None:
+    order = next(one for one in (await trace.trace(database, "STO1"))["documents"] if one["key"] == "STO1")
+    assert (order["platform"], order["account"]) == ("channelape", "acme")
+    assert [(one["received_at"], one["message_id"]) for one in order["receipts"]] == [
+        (at(n), stored[n - 1].message_id) for n in (1, 2, 3)
+    ]
+    assert order["receipts"][0]["traceparent"] == stored[0].envelope.traceparent
+    assert [(one["version"], one["times_received"], one["flags"]) for one in order["versions"]] == [
+        (1, 2, []),
+        (2, 1, ["revised"]),
+    ]
+    assert order["versions"][0]["lines"] == [{"id": "1", "article": "A", "quantity": 1.5}]
+
+
+async def test_by_the_id_of_a_message_or_a_version(database: asyncpg.Connection, stored: list[Any]) -> None:
+    assert await keys(database, str(stored[1].message_id)) == {"channelape.stock_transfer_order STO1"}
+    version = await database.fetchval("SELECT id FROM crossdock.events WHERE key = 'I1'")
+    assert await keys(database, str(version).upper()) == {"apicbase.purchase_order I1"}
+
+
+async def test_message_ids_that_tell_their_time(pool: asyncpg.Pool, database: asyncpg.Connection) -> None:
+    made = UUID(f"{int(at(0).timestamp() * 1000):012x}70008000000000000001")
+    message = incoming("apicbase", "purchase_order", {"id": "I7"}, seconds=1, number=made.int)
+    await write.write_isolating(pool, [message])
+    assert made.version == 7
+    assert await keys(database, str(made)) == {"apicbase.purchase_order I7"}
+    assert await keys(database, "ffffffff-ffff-7fff-8fff-ffffffffffff") == set()
+
+
+async def test_allocations_and_who_was_told(database: asyncpg.Connection, stored: list[Any]) -> None:
+    (order,) = (await trace.trace(database, "5295"))["documents"]
+    assert order["allocations"] == [
+        {
+            "order_product_id": "3087",
+            "manufacturer_id": "2",
+            "rule": "the rest",
+            "detail": "5 km",
+            "allocated_at": at(7),
+        }
+    ]
+    (record,) = order["records"]
+    assert record["announced"] == ["2"]
+    assert record["items"] == [{"item": "3087", "manufacturer": "2", "rule": "the rest", "detail": "5 km"}]
+
+
+@pytest.mark.parametrize("name", ["Q-1", "by id"])
+async def test_what_is_in_quarantine(database: asyncpg.Connection, stored: list[Any], name: str) -> None:
+    found = await trace.trace(database, str(stored[-1].message_id) if name == "by id" else name)
+    assert found["documents"] == []
+    assert [(row["id"], row["reason"]) for row in found["quarantine"]] == [(stored[-1].message_id, "not JSON")]
+
+
+@pytest.mark.parametrize("name", ["\0", "%", "'; DROP TABLE x", "\ufffd" * 3000])
+async def test_names_nobody_has(database: asyncpg.Connection, stored: list[Any], name: str) -> None:
+    found = await trace.trace(database, name)
+    assert (found["documents"], found["quarantine"]) == ([], [])
