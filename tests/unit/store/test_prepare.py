@@ -1,0 +1,128 @@
+"""From a queued message to what is written of it, and from what was written to events."""
+
+import base64
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+import msgspec
+import pytest
+from pamqp.commands import Basic
+
+from deploy import config as configuration
+from schemas import registry
+from schemas.config import Config
+from schemas.envelope import RECORD_TYPE, Envelope, to_properties
+from schemas.platforms.ustore.record import AllocationRecord, ItemAllocation, encode
+from tests.storing import at
+from workers.store import announce, prepare
+from workers.store.prepare import Foreign
+from workers.store.rows import Stored
+from workers.store.versions import Receipt, Run
+from workers.store.write import Written
+
+NAME = "01932d5e-0000-7000-8000-000000000001"
+
+
+def properties(platform: str = "apicbase", event: str = "purchase_order", **more: Any) -> Basic.Properties:
+    said = {"message_id": NAME, "account": "acme", "received_at": at(0), **more}
+    return to_properties(Envelope(platform=platform, event=event, **said))
+
+
+def config(**apicbase: Any) -> Config:
+    return configuration.parse({"accounts": {"apicbase": {"acme": {"secrets": ["s"], **apicbase}}}}, Path())
+
+
+def test_a_readable_message_has_its_document() -> None:
+    raw = registry.example("apicbase", "purchase_order")
+    message = prepare.prepare(properties(), raw, config(), again=True)
+    assert (message.message_id, message.raw, message.reason, message.again) == (UUID(NAME), raw, None, True)
+    assert message.document is not None
+    assert message.document.reading.type == "apicbase.purchase_order"
+
+
+def _without(name: str) -> Callable[[Basic.Properties], None]:
+    return lambda made: made.headers.pop(name)  # type: ignore[union-attr, return-value]
+
+
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        _without("platform"),
+        _without("received-at"),
+        lambda made: setattr(made, "message_id", None),
+        lambda made: setattr(made, "message_id", "not-a-uuid"),
+        lambda made: made.headers.update({"received-at": "2026-11-10T12:00:00"}),
+        lambda made: made.headers.update({"received-at": "yesterday"}),
+        lambda made: setattr(made, "message_type", RECORD_TYPE),
+    ],
+)
+def test_what_is_no_message_of_ours_is_foreign(spoil: Callable[[Basic.Properties], object]) -> None:
+    made = properties()
+    spoil(made)
+    with pytest.raises(Foreign):
+        prepare.prepare(made, b'{"id": "I1"}', config())
+
+
+@pytest.mark.parametrize(
+    ("platform", "event", "raw", "reason"),
+    [
+        ("fax", "purchase_order", b"{}", "unknown platform 'fax'"),
+        ("apicbase", "nothing", b"{}", "nothing"),
+        ("apicbase", "purchase_order", b"{}", "id"),
+        ("apicbase", "purchase_order", b"\x00", "JSON"),
+        ("channelape", "receipt_confirmation", b"[" * 100_000, ""),
+    ],
+)
+def test_what_cannot_be_read_goes_to_quarantine_whole(platform: str, event: str, raw: bytes, reason: str) -> None:
+    message = prepare.prepare(properties(platform, event), raw, config())
+    assert message.document is None
+    assert message.raw == raw
+    assert message.reason is not None
+    assert reason in message.reason
+    assert "\0" not in message.reason
+
+
+def test_an_order_that_the_account_refuses_goes_to_quarantine() -> None:
+    raw = registry.example("apicbase", "purchase_order")
+    message = prepare.prepare(properties(), raw, config(customers=["nobody"]))
+    assert message.document is None
+    assert message.reason is not None
+    assert message.reason.startswith("refused: ")
+
+
+def test_the_route_workers_note_is_the_request_and_its_allocations() -> None:
+    raw = registry.example("ustore", "manufacturer_allocation")
+    items = [ItemAllocation("3087", "2", "the rest")]
+    made = properties("ustore", "manufacturer_allocation", type=RECORD_TYPE)
+    message = prepare.prepare(made, encode(AllocationRecord(raw, items)), config())
+    assert (message.raw, message.allocations) == (raw, items)
+    assert message.document is not None
+    assert message.document.reading.key == "5295"
+
+
+def stored(message: prepare.Incoming) -> Stored:
+    assert message.document is not None
+    first = Receipt(at(0), message.message_id, message.document.digest)
+    return Stored(1, message, Run(UUID(int=7), 3, message.document.digest, 0, first, at(0)))
+
+
+def test_an_event_carries_what_was_received() -> None:
+    raw = b'{ "id":"I1", "n":1.10 }'
+    message = prepare.prepare(properties(traceparent="00-1-2-01"), raw, config())
+    (event,) = announce.events(Written([stored(message)]))
+    said = msgspec.json.decode(event.body)
+    assert (event.routing_key, event.name) == ("apicbase.purchase_order.acme", str(UUID(int=7)))
+    assert (said["id"], said["version"], said["subject"], said["source"]) == (event.name, 3, "I1", "/apicbase/acme")
+    assert raw in event.body
+    assert said["traceparent"] == "00-1-2-01"
+
+
+def test_an_event_of_what_is_no_json_carries_its_bytes() -> None:
+    raw = b'{"id":"S1","x":"\xff"}'
+    message = prepare.prepare(properties("channelape", "ship_confirmation"), raw, config())
+    (event,) = announce.events(Written([stored(message)]))
+    said = msgspec.json.decode(event.body)
+    assert (said["subject"], said["datacontenttype"]) == ("S1", "application/octet-stream")
+    assert base64.b64decode(said["data_base64"]) == raw
