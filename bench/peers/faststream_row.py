@@ -1,6 +1,6 @@
 """What one would write first: a FastStream subscriber on a quorum queue that inserts a row per message.
 
-Prefetch 300, acked after the insert, ten handlers at a time, an asyncpg pool as wide, uvloop.
+Prefetch 300 (so many handlers run at a time), acked after the insert, an asyncpg pool of ten, uvloop.
 python bench/peers/faststream_row.py AMQP_URL DATABASE_URL QUEUE
 """
 
@@ -14,16 +14,16 @@ import uvloop
 from faststream import AckPolicy
 from faststream.rabbit import Channel, QueueType, RabbitBroker, RabbitQueue
 
-WORKERS = 10
+CONNECTIONS = 10
 
 
 async def main() -> None:
     amqp_url, database_url, name = sys.argv[1:4]
-    pool = await asyncpg.create_pool(database_url, min_size=WORKERS, max_size=WORKERS)
+    pool = await asyncpg.create_pool(database_url, min_size=CONNECTIONS, max_size=CONNECTIONS)
     broker = RabbitBroker(amqp_url, default_channel=Channel(prefetch_count=300), log_level=50)
     queue = RabbitQueue(name, durable=True, queue_type=QueueType.QUORUM, declare=False)
 
-    @broker.subscriber(queue, ack_policy=AckPolicy.REJECT_ON_ERROR, max_workers=WORKERS)
+    @broker.subscriber(queue, ack_policy=AckPolicy.REJECT_ON_ERROR)
     async def insert(body: dict[str, Any]) -> None:
         await pool.execute(
             "INSERT INTO bench_rows (id, key, body) VALUES (gen_random_uuid(), $1, $2::jsonb)",

@@ -28,6 +28,7 @@ def refusal(order: wire.PurchaseOrder | bytes, account: Account) -> Refusal | No
     """Why `account` doesn't take this order, or None. Raises Unreadable if `order` is bytes that are no order."""
     if isinstance(order, bytes):
         order = identity.decode(identity.EVENT, order)
+        loose.key(order.id, "id")  # an order that can't be told from others is no order: 400, not 2xx and quarantine
     reasons = [reason for reason in (_customer(order, account), _articles(order, account)) if reason]
     return Refusal(" ".join(reasons)) if reasons else None
 

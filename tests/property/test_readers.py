@@ -1,0 +1,125 @@
+"""No byte string makes a reader raise anything but Unreadable, and what it reads can always be stored."""
+
+import json
+from contextlib import suppress
+from decimal import Decimal
+
+import msgspec
+import pytest
+from hypothesis import given, settings
+
+from schemas import canonical, documents
+from schemas.documents import Document
+from schemas.platform import Event, Line, Platform, Reading, Unreadable
+from tests.property.bodies import BOUNDED, DEEPLY, NASTY, known, posts
+
+
+def describe(platform: Platform, event: Event, raw: bytes) -> Document | None:
+    try:
+        return documents.describe(platform, event.name, raw)
+    except Unreadable as error:
+        reason = str(error)
+    assert reason
+    return None
+
+
+def can_be_stored(document: Document, raw: bytes) -> None:
+    assert len(document.digest) == canonical.DIGEST_BYTES
+    assert document.reading.key
+    assert len(document.reading.key.encode()) <= documents.NAME_BYTES
+    for record in (document.reading, *document.reading.lines):
+        for name in record.__struct_fields__:
+            value = getattr(record, name)
+            if isinstance(value, str):
+                assert "\x00" not in value
+                value.encode()
+            if isinstance(value, Decimal):
+                assert value.is_finite()
+    if document.body is not None:
+        json.loads(document.body)
+        assert canonical.digest(document.body.encode()) == document.digest
+    else:
+        assert {documents.NOT_JSON, documents.NOT_JSONB} & set(document.flags)
+    if document.data is not None:
+        msgspec.json.decode(document.data, type=msgspec.Raw) if b"\\ud" not in document.data.lower() else None
+        assert documents.NOT_JSON not in document.flags
+    if documents.REPAIRED_JSON not in document.flags:
+        assert document.data in (None, raw)
+
+
+def every_reader_behaves(platform: Platform, event: Event, raw: bytes) -> None:
+    document = describe(platform, event, raw)
+    if document is not None:
+        can_be_stored(document, raw)
+        assert describe(platform, event, raw) == document
+        assert document.reading.type in event.types
+    for reader in (platform.read, platform.decode):
+        with suppress(Unreadable):
+            reader(event.name, raw)
+    if platform.repair is not None:
+        repaired = platform.repair(raw)
+        assert repaired is None or platform.repair(repaired) is None
+    if platform.refuse is not None:
+        account = msgspec.convert(platform.demo[1], platform.account)
+        try:
+            refused = platform.refuse(event.name, raw, account)
+        except Unreadable:
+            # Its sender was told no; then it must not have been stored as if it were taken.
+            assert document is None
+        else:
+            assert refused is None or refused
+
+
+@settings(BOUNDED, max_examples=1500)
+@given(posts())
+def test_any_bytes(post: tuple[Platform, Event, bytes]) -> None:
+    every_reader_behaves(*post)
+
+
+@pytest.mark.parametrize("nasty", NASTY + DEEPLY, ids=lambda nasty: repr(nasty[:20]))
+def test_every_value_of_every_example_replaced(nasty: bytes) -> None:
+    for platform, event, body in known():
+        every_reader_behaves(platform, event, nasty)
+        for value in set(_scalars(platform, body)):
+            every_reader_behaves(platform, event, body.replace(value, nasty, 1))
+
+
+def _scalars(platform: Platform, body: bytes) -> list[bytes]:
+    """A handful of values of different kinds: what identifies, what is counted, what is a part."""
+    names = (b"@OrderId", b"id", b"orderNo", b"type", b"channelOrderId", b"Sscc", b"receipt_id", b"quantity", b"Order")
+    found = []
+    for name in names:
+        at = body.find(b'"' + name + b'"')
+        if at >= 0:
+            start = body.index(b":", at) + 1
+            end = min(i for i in (body.find(stop, start) for stop in (b",", b"\n", b"}")) if i >= 0)
+            found.append(body[start:end].strip() or b'"')
+    return found
+
+
+@settings(BOUNDED, max_examples=200)
+@given(posts(), posts())
+def test_an_event_reads_the_bodies_of_others_or_says_no(
+    one: tuple[Platform, Event, bytes], other: tuple[Platform, Event, bytes]
+) -> None:
+    every_reader_behaves(one[0], one[1], other[2])
+
+
+@settings(BOUNDED, max_examples=300)
+@given(posts())
+def test_what_is_decoded_encodes_to_what_decodes_the_same(post: tuple[Platform, Event, bytes]) -> None:
+    platform, event, raw = post
+    try:
+        decoded = platform.decode(event.name, raw)
+    except Unreadable:
+        return
+    once = msgspec.json.encode(decoded)
+    assert msgspec.json.encode(platform.decode(event.name, once)) == once
+
+
+def test_a_reading_and_its_lines_are_values() -> None:
+    for platform, event, raw in known():
+        first, again = platform.read(event.name, raw), platform.read(event.name, raw)
+        assert first == again
+        assert isinstance(first, Reading)
+        assert all(isinstance(line, Line) for line in first.lines)

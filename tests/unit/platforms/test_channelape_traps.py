@@ -1,0 +1,279 @@
+"""ChannelApe: a test for every trap of its document, by name."""
+
+import json
+from datetime import UTC, datetime
+from decimal import Decimal
+from typing import Any
+
+import msgspec
+import pytest
+from multidict import CIMultiDict, MultiDict
+
+from schemas import canonical, documents, registry
+from schemas.platform import Reading, Unreadable
+from schemas.platforms.channelape import PLATFORM, fields, identity, signing, wire
+from schemas.platforms.channelape.config import Account, Key
+
+STO, SHIP, ASN, RECEIPT = (
+    "stock_transfer_order",
+    "ship_confirmation",
+    "advanced_ship_notice",
+    "receipt_confirmation",
+)
+
+
+def body(event: str) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads(registry.example("channelape", event))
+    return found
+
+
+def read(event: str, said: dict[str, Any]) -> Reading:
+    return documents.describe(PLATFORM, event, json.dumps(said).encode()).reading
+
+
+def without(fields_: dict[str, Any], *names: str) -> dict[str, Any]:
+    return {name: value for name, value in fields_.items() if name not in names}
+
+
+def test_identical_ship_and_asn_bodies_are_told_apart_by_their_urls() -> None:
+    assert registry.example("channelape", SHIP) == registry.example("channelape", ASN)
+    ship, asn = read(SHIP, body(SHIP)), read(ASN, body(ASN))
+    assert (ship.type, asn.type) == ("channelape.ship_confirmation", "channelape.advanced_ship_notice")
+    assert ship.key == asn.key == "208924061/00001922492001525086"
+
+
+def test_transfer_order_is_its_channel_order_id() -> None:
+    assert read(STO, body(STO)).key == "STO4600000039"
+    assert read(STO, body(STO) | {"channelOrderId": ""}).key == "4600000039"
+    assert read(STO, without(body(STO), "channelOrderId")).key == "4600000039"
+
+
+def test_purchase_order_number_is_never_identity() -> None:
+    with pytest.raises(Unreadable, match="channelOrderId"):
+        read(STO, without(body(STO), "channelOrderId", "warehouseOrderId"))
+
+
+@pytest.mark.parametrize(
+    ("missing", "key"),
+    [
+        ((), "208924061/00001922492001525086"),
+        (("Sscc",), "208924061/0386149425"),
+        (("Sscc", "LicensePlate"), "208924061/1"),
+        (("Sscc", "LicensePlate", "CartonNumber"), "208924061"),
+    ],
+)
+def test_shipment_is_its_id_and_carton(missing: tuple[str, ...], key: str) -> None:
+    said = body(SHIP)
+    for gone in (without(said["additionalFields"], *missing), said["additionalFields"] | dict.fromkeys(missing, "")):
+        reading = read(SHIP, said | {"additionalFields": gone})
+        assert reading.key == key
+        assert reading.carton == (key.partition("/")[2] or None)
+
+
+def test_slashes_in_ids_and_cartons_do_not_collide() -> None:
+    said = body(SHIP)
+    keys = {
+        read(SHIP, said | {"id": id_, "additionalFields": {"Sscc": carton} if carton else {}}).key
+        for id_, carton in (("a/b", None), ("a", "b"), ("a", "b/c"), ("a/b", "c"), ("a%2Fb", None), ("a", "b%2Fc"))
+    }
+    assert keys == {"a%2Fb", "a/b", "a/b%2Fc", "a%2Fb/c", "a%252Fb", "a/b%252Fc"}
+
+
+@pytest.mark.parametrize("event", [SHIP, ASN])
+@pytest.mark.parametrize("missing", [None, "", [], "\u0000"])
+def test_shipment_without_an_id_is_unreadable(event: str, missing: Any) -> None:
+    with pytest.raises(Unreadable, match="`id`"):
+        read(event, body(event) | {"id": missing})
+
+
+def test_receipt_is_its_receipt_id() -> None:
+    assert read(RECEIPT, body(RECEIPT)).key == "27d7b5b5-5451-470e-98cd-374100ba8dc4"
+
+
+def test_partial_receipts_without_an_id_are_told_apart_by_content() -> None:
+    said = body(RECEIPT)
+    said["additionalFields"] = without(said["additionalFields"], "receipt_id")
+    raw = json.dumps(said).encode()
+    key = f"208924061/00001922492001525086/{canonical.digest(raw).hex()}"
+    assert read(RECEIPT, said).key == key
+    assert documents.describe(PLATFORM, RECEIPT, json.dumps(said, indent=1).encode()).reading.key == key
+    said["lineItems"][0]["additionalFields"]["received_qty"] = "40"
+    assert read(RECEIPT, said).key != key
+    with pytest.raises(Unreadable, match="`id`"):
+        read(RECEIPT, without(said, "id"))
+
+
+def test_additional_fields_as_dict_or_array() -> None:
+    said = body(RECEIPT)
+    array = said | {"additionalFields": as_array(said["additionalFields"])}
+    array["lineItems"] = [line | {"additionalFields": as_array(line["additionalFields"])} for line in said["lineItems"]]
+    assert read(RECEIPT, array) == read(RECEIPT, said)
+
+
+def as_array(said: dict[str, str]) -> list[dict[str, str]]:
+    return [{"name": name, "value": value} for name, value in said.items()]
+
+
+def test_customers_and_addresses_take_both_shapes() -> None:
+    said = body(STO)
+    for extra in ({"tier": "A"}, [{"name": "tier", "value": "A"}], [], None):
+        said["customer"]["additionalFields"] = extra
+        said["customer"]["shippingAddress"]["additionalFields"] = extra
+        raw = json.dumps(said).encode()
+        assert canonical.digest(msgspec.json.encode(identity.decode(STO, raw))) == canonical.digest(raw)
+
+
+def test_repeated_names_in_an_array_lose_nothing() -> None:
+    said = [{"name": "Sscc", "value": v} for v in ("", "1", "2")] + [{"name": "PARTN", "value": "3"}, {"value": "4"}]
+    decoded = identity.decode(SHIP, json.dumps({"id": "9", "additionalFields": said}).encode())
+    assert fields.values(decoded.additional_fields) == {"Sscc": ("", "1", "2"), "sap_source_location": ("3",)}
+    assert read(SHIP, {"id": "9", "additionalFields": said}).key == "9/1"
+    assert json.loads(msgspec.json.encode(decoded))["additionalFields"] == said
+
+
+@pytest.mark.parametrize(("example", "table"), list(fields.SPELLINGS.items()))
+def test_both_spellings_of_additional_fields(example: str, table: str) -> None:
+    assert fields.first({example: "x"}, example) == fields.first({table: "x"}, example) == "x"
+    assert fields.first([wire.AdditionalField(name=table, value="x")], example) == "x"
+    assert fields.first({example: "", table: "x"}, example) == "x"
+    assert fields.first({table: None}, example) is None
+
+
+def test_shipping_company_and_method_are_two_fields() -> None:
+    order = identity.decode(STO, registry.example("channelape", STO))
+    assert (order.shipping_company, order.shipping_method) == ("FEDEX", "GROUND")
+
+
+def test_ship_from_and_to_are_stored_as_sent_and_never_swapped() -> None:
+    order, shipment = read(STO, body(STO)), read(SHIP, body(SHIP))
+    assert (order.ship_from, order.ship_to) == ("969", "819")
+    assert (shipment.ship_from, shipment.ship_to) == ("819", "969")
+
+
+def test_zero_padded_ids_stay_text() -> None:
+    reading = read(RECEIPT, body(RECEIPT))
+    assert [line.id for line in reading.lines] == ["000011", "000012"]
+    assert read(STO, body(STO) | {"channelOrderId": "0046"}).key == "0046"
+    receipt = identity.decode(RECEIPT, registry.example("channelape", RECEIPT))
+    assert fields.first(receipt.additional_fields, "sap_asn_number") == "0180000011"
+    assert isinstance(receipt.line_items, list)
+    numbers = [fields.first(line.additional_fields, "sap_asn_line_number") for line in receipt.line_items]
+    assert numbers == ["000010", "00020"]
+
+
+def test_ids_sent_as_numbers_are_their_text() -> None:
+    said = body(SHIP) | {"id": 208924061, "channelOrderId": 46}
+    said["additionalFields"]["Sscc"] = 1922492001525086000000000000
+    reading = read(SHIP, said)
+    assert (reading.key, reading.order_ref) == ("208924061/1922492001525086000000000000", "46")
+
+
+def test_quantities_are_decimals_whether_number_or_text() -> None:
+    [first, _] = read(RECEIPT, body(RECEIPT)).lines
+    assert (first.quantity, first.received, first.damaged) == (Decimal(100), Decimal(100), Decimal(0))
+    said = body(RECEIPT)
+    said["lineItems"][0] |= {"quantity": "100"}
+    said["lineItems"][0]["additionalFields"] |= {"received_qty": 98.50, "damaged_qty": "1.5"}
+    [first, _] = read(RECEIPT, said).lines
+    assert (first.quantity, first.received, first.damaged) == (Decimal(100), Decimal("98.5"), Decimal("1.5"))
+
+
+def test_received_falls_back_to_quantity_and_damaged_to_nothing() -> None:
+    said = body(RECEIPT)
+    said["lineItems"][0]["additionalFields"] = {}
+    said["lineItems"][1]["additionalFields"] = {"received_qty": "", "damaged_qty": None}
+    for line in read(RECEIPT, said).lines:
+        assert (line.received, line.damaged) == (Decimal(100), Decimal(0))
+
+
+def test_received_that_is_no_number_is_none_and_no_guess() -> None:
+    said = body(RECEIPT)
+    said["lineItems"][0]["additionalFields"] |= {"received_qty": "some", "damaged_qty": "Infinity"}
+    [first, _] = read(RECEIPT, said).lines
+    assert (first.received, first.damaged) == (None, None)
+
+
+def test_only_receipts_receive() -> None:
+    for event in (STO, SHIP, ASN):
+        assert {(line.received, line.damaged) for line in read(event, body(event)).lines} == {(None, None)}
+
+
+def test_naive_dates_stay_naive() -> None:
+    reading = read(RECEIPT, body(RECEIPT))
+    assert reading.goods_received_at == datetime(2023, 4, 25, 19, 18, 10, 143000)  # noqa: DTZ001 - that is the point
+    assert reading.shipped_at == datetime(2023, 4, 1, 15, 35, tzinfo=UTC)
+    assert read(RECEIPT, body(RECEIPT) | {"shippedAt": "2023-04-01T15:35:00"}).shipped_at is None
+
+
+@pytest.mark.parametrize(
+    "said", ["soon", "", None, 5, "0001-01-01T00:00:00+14:00", "9999-12-31T23:59:59-14:00", "2023-02-30"]
+)
+def test_dates_that_are_none(said: Any) -> None:
+    changed = body(RECEIPT) | {"shippedAt": said}
+    assert read(RECEIPT, changed).shipped_at is None
+    changed["additionalFields"]["actual_received_date"] = said if isinstance(said, str) and "T" not in said else None
+    assert read(RECEIPT, changed).goods_received_at is None
+
+
+def test_status_is_an_open_string() -> None:
+    assert read(STO, body(STO) | {"status": "HELD_AT_CUSTOMS"}).key == "STO4600000039"
+
+
+def test_every_order_level_field_is_optional() -> None:
+    assert read(STO, {"channelOrderId": "1"}) == Reading(
+        "channelape.stock_transfer_order", "1", order_ref="1", flag_revised=True
+    )
+    assert read(SHIP, {"id": "1", "lineItems": None, "additionalFields": None, "customer": None}).key == "1"
+
+
+def test_fields_that_the_table_lacks_are_no_error() -> None:
+    assert read(STO, body(STO) | {"somethingNew": {"deep": [1]}}).key == "STO4600000039"
+
+
+def test_the_warehouse_order_is_found_at_either_place() -> None:
+    said = without(body(SHIP), "warehouseOrderId")
+    assert read(SHIP, said).warehouse_ref == "4600000039"
+    assert read(SHIP, said | {"additionalFields": {}}).warehouse_ref is None
+
+
+def test_only_transfer_orders_are_revised() -> None:
+    assert [read(event, body(event)).flag_revised for event in (STO, SHIP, ASN, RECEIPT)] == [True, False, False, False]
+
+
+def test_lines_without_an_id_go_by_their_article() -> None:
+    said = {"channelOrderId": "1", "lineItems": [{"sku": "A"}, {"id": "", "sku": "B"}, {}]}
+    assert [line.id for line in read(STO, said).lines] == ["A", "B", "#3"]
+
+
+def test_a_retry_with_a_newer_body_is_the_same_document() -> None:
+    older, newer = body(STO), body(STO) | {"status": "SHIPPED"}
+    assert read(STO, older).key == read(STO, newer).key
+
+
+ACCOUNT = Account(keys=[Key(name="token", secret="s1"), Key(name="token", secret="s2"), Key(name="clé", secret="ß")])
+
+
+def verify(*query: tuple[str, str]) -> str | None:
+    return signing.verify(b"", CIMultiDict(), MultiDict(query), ACCOUNT)
+
+
+def test_key_and_secret_in_the_query() -> None:
+    assert verify(("token", "s1")) == "s1"
+    assert verify(("token", "s2")) == "s2"
+    assert verify(("clé", "ß")) == "ß"
+    assert verify(("Token", "s1")) is None
+    assert verify(("token", "ß")) is None
+    assert verify(("token", "s")) is None
+    assert verify(("token", "s1\ud800")) is None
+    assert verify() is None
+
+
+def test_a_query_key_given_twice() -> None:
+    assert verify(("token", "wrong"), ("token", "s1")) == "s1"
+    assert verify(("token", "s1"), ("token", "wrong")) == "s1"
+    assert verify(("token", "wrong"), ("token", "")) is None
+
+
+def test_unknown_event_is_unreadable() -> None:
+    with pytest.raises(Unreadable, match="no event"):
+        documents.describe(PLATFORM, "refund", b"{}")

@@ -1,0 +1,166 @@
+"""What is the same, and what PostgreSQL takes as jsonb."""
+
+import json
+from itertools import pairwise
+
+import pytest
+
+from schemas import canonical, jsontext
+from schemas.canonical import NotJson
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        [b'{"a":1,"b":[1,2]}', b'{ "b" : [1,\n2] ,\t"a":1 }', b'{"\\u0061":1,"b":[1,2]}', b'{"b":[1,2],"a":0,"a":1}'],
+        [b'"\xc3\xa9/"', b'"\\u00e9\\/"', b'"\\u00E9/"'],
+        [b'"\xf0\x9f\x98\x80"', b'"\\ud83d\\ude00"', b'"\\uD83D\\uDE00"'],
+        [b"[0]", b"[-0]"],
+    ],
+)
+def test_the_same(said: list[bytes]) -> None:
+    assert len({canonical.digest(raw) for raw in said}) == 1
+
+
+def test_not_the_same() -> None:
+    said = [
+        *(b"1", b'"1"', b"[1]", b"1.0", b"1.10", b"1.1", b"11e-1", b"true", b"null", b'"null"', b"{}", b"[]", b'""'),
+        *(
+            b"[1,2]",
+            b"[2,1]",
+            b'{"a":1}',
+            b'{"A":1}',
+            b'{"a":null}',
+            b"",
+            b" ",
+            b"{",
+            b"\xff",
+            b"\xfe",
+            b"\xef\xbb\xbf1",
+        ),
+        *(b'"\\ud800"', b'"\\ud801"', b'"\\udc00"', b'"\\ufffd"', b'"d800"', b'"\\u0000"', b'"\\\\u0000"', b"1e400"),
+        *(b"1e401", b"9" * 5000, b"9" * 5001, b'"' + b"9" * 5000 + b'"', b"[" * 5000 + b"]" * 5000),
+        *(b"[" * 5001 + b"]" * 5001, b"9" * 400, b"9007199254740993", b"9007199254740992", b"1e-7", b"0.0000001"),
+    ]
+    assert len({canonical.digest(raw) for raw in said}) == len(said)
+
+
+JSONB: list[tuple[bytes, bool]] = [
+    (b"{}", True),
+    (b'"\\u0001\\u00e9\\ud83d\\ude00"', True),
+    (b'"\\u0000"', False),
+    (b'"\\\\u0000"', True),
+    (b'"\\\\\\u0000"', False),
+    (b'{"\\u0000":1}', False),
+    (b'"\\ud83d"', False),
+    (b'"\\ude00\\ud83d"', False),
+    (b'"\\\\ud83d"', True),
+    (b"1e400", True),
+    (b"1e131071", True),
+    (b"1e131072", False),
+    (b"10e131071", False),
+    (b"-0.1e131072", True),
+    (b"1e-16383", True),
+    (b"1e-16384", False),
+    (b"1.5e-16383", False),
+    (b"0e999999999999", False),
+    (b"1e999999999999999999999", False),
+    (b"0." + b"1" * 16_383, True),
+    (b"0." + b"1" * 16_384, False),
+    (b"1" * 4300, True),
+    (b"1" * 4301, False),
+    (b"[" * jsontext.MAX_DEPTH + b"]" * jsontext.MAX_DEPTH, True),
+    (b"[" * (jsontext.MAX_DEPTH + 1) + b"]" * (jsontext.MAX_DEPTH + 1), False),
+]
+"""Whether PostgreSQL takes it; it is asked in tests/integration/test_jsonb.py."""
+
+
+@pytest.mark.parametrize(("raw", "takes"), JSONB, ids=lambda value: str(value)[:30])
+def test_what_postgresql_takes_as_jsonb(raw: bytes, takes: bool) -> None:
+    assert canonical.form(raw).jsonb is takes
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [
+        *(
+            b"",
+            b" ",
+            b"{",
+            b"[1,]",
+            b"{'a':1}",
+            b"nan",
+            b"NaN",
+            b"01",
+            b"1.",
+            b".5",
+            b'"\t"',
+            b'"\xff"',
+            b'"\xed\xa0\x80"',
+        ),
+        *(b"\xef\xbb\xbf{}", b"{}{}", b'"\\x"', b'"\\u12"', b'"\\', b'{"orderNo": 1000-4612}', b"1" * 5000 + b"-1"),
+    ],
+    ids=lambda value: repr(value)[:30],
+)
+def test_what_is_not_json(raw: bytes) -> None:
+    with pytest.raises(NotJson) as caught:
+        canonical.form(raw)
+    assert str(caught.value)
+
+
+class TestText:
+    def test_shallow_keeps_what_is_not_deep(self) -> None:
+        deep = b"[" * 100_000 + b"]" * 100_000
+        raw = b'{"id": "a", "x": ' + deep + b', "y": "]]", "z": ' + deep + b', "last": [1]}'
+        assert jsontext.too_deep(raw)
+        left = jsontext.shallow(raw)
+        assert not jsontext.too_deep(left)
+        said = json.loads(left)
+        assert (said["id"], said["y"], said["last"]) == ("a", "]]", [1])
+
+    def test_brackets_in_strings_are_no_nesting(self) -> None:
+        for raw in (
+            b'["' + b"[" * 5000 + b'"]',
+            b'["\\"' + b"[" * 5000 + b'"]',
+            b'["' + b'", "['.join([b"{"] * 5000) + b'"]',
+        ):
+            json.loads(raw)
+            assert not jsontext.too_deep(raw)
+            assert jsontext.shallow(raw) == raw
+
+    def test_wide_is_not_deep(self) -> None:
+        assert not jsontext.too_deep(b"[" + b",".join([b'{"a":[]}'] * 5000) + b"]")
+
+    def test_unclosed_depth(self) -> None:
+        assert jsontext.too_deep(b"[" * 5000)
+        assert jsontext.shallow(b"[" * 5000) == b"[" * jsontext.MAX_DEPTH + b"null"
+
+    def test_lone_surrogates_are_told_in_letters(self) -> None:
+        raw = rb'"\ud83d\ude00 \ud83d \uDE00 \\ud83d \\\ud83d \ud83d\ud83d\ude00"'
+        assert json.loads(jsontext.mend(raw)) == "😀 \ufffdd83d \ufffdde00 \\ud83d \\\ufffdd83d \ufffdd83d😀"
+
+    def test_long_integers_become_text(self) -> None:
+        many = b"9" * 5000
+        raw = b'{"n": -' + many + b', "t": "' + many + b'", "f": ' + many + b'.5, "g": 0.' + many + b', "s": [1]}'
+        assert jsontext.mend(raw) == raw.replace(b": -" + many, b': "-' + many + b'"')
+
+    @pytest.mark.timeout(30)
+    @pytest.mark.parametrize(
+        "unit", [b'"', b'\\"', b"\\", b'"\\', b"[", b"{", b'""', b'"[', b"\\ud800", b"9", b"-", b'"orderNo":', b"1-1,"]
+    )
+    def test_every_look_at_a_text_is_linear(self, unit: bytes) -> None:
+        """A quadratic one would take hours on these."""
+        half = unit * (2**19 // len(unit))
+        for raw in (half + half, b'"' + half, half + b'"', b"{" + half + b"}"):
+            canonical.digest(raw)
+            jsontext.mend(raw)
+            jsontext.mend_bytes(raw)
+            jsontext.has_nul(raw)
+            jsontext.shallow(raw)
+
+
+def test_digests_do_not_depend_on_the_run() -> None:
+    """They are stored: another value would make every document a new version."""
+    assert canonical.digest(b'{"b":1,"a":[1.10,"x"]}').hex() == "b15a9a134f711f744d08244fd55f117a"
+    assert canonical.digest(b"no JSON").hex() == "7353bddd6e1091e89b2b4ba1e4ac00b8"
+    assert all(a != b for a, b in pairwise(canonical.digest(b"%d" % n) for n in range(100)))

@@ -1,0 +1,304 @@
+"""The command line's manners: what it makes of wrong usage and of trouble, and what it prints."""
+
+import importlib
+import json
+import re
+import subprocess
+import sys
+from datetime import UTC, datetime, timedelta, timezone
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+import asyncpg
+import pytest
+import typer
+
+from deploy.cli import errors, main, output, servers
+from deploy.config import ConfigError
+
+HEAVY = (
+    "aiohttp",
+    "aiormq",
+    "asyncpg",
+    "msgspec",
+    "orjson",
+    "rich",
+    "uvloop",
+    "schemas",
+    "prometheus_client",
+)
+
+
+def commands() -> dict[str, Any]:
+    """Every command by what is typed."""
+
+    def walk(command: Any, path: str) -> dict[str, Any]:
+        if not hasattr(command, "commands"):
+            return {path: command}
+        found: dict[str, Any] = {}
+        for name, child in command.commands.items():
+            found |= walk(child, f"{path} {name}".strip())
+        return found
+
+    return walk(typer.main.get_command(main.app), "")
+
+
+@pytest.fixture
+def said(capsys: pytest.CaptureFixture[str]) -> Any:
+    """Runs a command line that ends before it does anything: exit code, output, errors."""
+
+    def run(*args: str) -> tuple[int, str, str]:
+        code = main.main(args)
+        captured = capsys.readouterr()
+        return code, captured.out, captured.err
+
+    return run
+
+
+@pytest.mark.parametrize(
+    ("args", "says"),
+    [
+        (["frobnicate"], "No such command 'frobnicate'"),
+        (["worker", "frobnicate"], "No such command 'frobnicate'"),
+        (["--frobnicate"], "No such option: --frobnicate"),
+        (["send"], "Missing argument 'PLATFORM'"),
+        (["send", "apicbase"], "Missing argument 'EVENT'"),
+        (["send", "faxbase", "purchase_order"], "'faxbase' is none of apicbase, channelape, ecomnow, ustore"),
+        (["send", "apicbase", "fax"], "'fax' is none of purchase_order"),
+        (["send", "apicbase", "purchase_order", "--count", "0"], "'--count'"),
+        (["send", "apicbase", "purchase_order", "--count", "many"], "'--count'"),
+        (["send", "apicbase", "purchase_order", "--rate", "-1"], "'--rate'"),
+        (["send", "apicbase", "purchase_order", "--url", "ftp://x"], "http://127.0.0.1:8080"),
+        (["ingress", "--port", "70000"], "'--port'"),
+        (["trace"], "Missing argument 'KEY'"),
+        (["quarantine", "show", "7"], "'7' is none"),
+        (["quarantine", "replay"], "name the messages, or give --all"),
+        (["quarantine", "replay", "--all", str(UUID(int=7))], "not both"),
+        (["quarantine", "discard"], "name the messages"),
+        (["route", "explain", "order.json"], "Missing option '--account'"),
+    ],
+)
+def test_wrong_usage_is_one_line_and_exit_code_2(args: list[str], says: str, said: Any) -> None:
+    code, out, err = said(*args)
+    assert (code, out) == (2, "")
+    assert err.startswith("crossdock: ")
+    assert err.count("\n") == 1
+    assert says in err
+    assert "--help` shows what is accepted" in err
+
+
+@pytest.mark.parametrize("args", [[], ["worker"], ["topology"], ["quarantine"], ["route"]])
+def test_a_command_left_out_shows_what_there_is(args: list[str], said: Any) -> None:
+    code, out, err = said(*args)
+    assert (code, out) == (2, "")
+    assert "Commands:" in err
+
+
+@pytest.mark.parametrize(
+    ("args", "says"),
+    [
+        (["ingress"], "AMQP_URL is not set"),
+        (["worker", "route"], "AMQP_URL is not set"),
+        (["worker", "store"], "AMQP_URL is not set"),
+        (["migrate"], "DATABASE_URL is not set and no `crossdock up` runs on .crossdock"),
+        (["topology", "apply"], "AMQP_URL is not set and no `crossdock up` runs on .crossdock"),
+        (["topology", "check", "--state", "here"], "no `crossdock up` runs on here"),
+        (["send", "apicbase", "purchase_order"], "no `crossdock up` runs on .crossdock: start one, or give --url"),
+        (
+            ["send", "apicbase", "purchase_order", "--account", "x"],
+            "no account 'x' of apicbase is configured; known: acme",
+        ),
+        (["send", "apicbase", "purchase_order", "--file", "no.json"], "no.json: No such file"),
+        (["send", "apicbase", "purchase_order", "--config", "no.toml"], "no.toml can't be read"),
+        (["ingress", "--config", "bad.toml"], "ingress.prot: unknown key"),
+        (["up", "--config", "bad.toml"], "ingress.prot: unknown key"),
+        (["route", "explain", "no.json", "--account", "x"], "no account 'x' of ustore is configured; known: printshop"),
+        (["route", "explain", "no.json", "--account", "printshop"], "no.json: No such file"),
+        (["route", "explain", "bad.toml", "--account", "printshop"], "bad.toml is no order: "),
+    ],
+)
+def test_what_can_not_be_done_is_one_line_and_exit_code_1(
+    args: list[str], says: str, said: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "bad.toml").write_text("[ingress]\nprot = 1\n")
+    code, out, err = said(*args)
+    assert (code, out) == (1, "")
+    assert err.startswith("crossdock: ")
+    assert err.count("\n") == 1
+    assert says in err
+
+
+@pytest.mark.parametrize("url", ["nonsense", "http://u:hush@h/", "amqp://u:hu/sh@h:5672/", "amqp://u:hush@h:port/"])
+def test_a_url_that_can_not_be_read_is_not_shown(url: str, said: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AMQP_URL", url)
+    for args in (["ingress"], ["worker", "route"], ["topology", "apply"]):
+        code, _, err = said(*args)
+        assert code == 1
+        assert "AMQP_URL can't be read: write amqp://" in err
+        assert "hu" not in err
+
+
+def test_the_same_of_the_database(said: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AMQP_URL", "amqp://h/")
+    monkeypatch.setenv("DATABASE_URL", "mysql://u:hush@h/")
+    for args in (["worker", "store"], ["migrate"], ["trace", "1"]):
+        code, _, err = said(*args)
+        assert code == 1
+        assert "DATABASE_URL can't be read: write postgresql://" in err
+        assert "hush" not in err
+
+
+def test_version(said: Any) -> None:
+    code, out, _ = said("--version")
+    assert code == 0
+    assert re.fullmatch(r"crossdock \d+\.\d+\.\d+\n", out)
+
+
+def test_export_asks_no_broker(said: Any) -> None:
+    code, out, _ = said("topology", "export", "--vhost", "orders")
+    assert code == 0
+    found = json.loads(out)
+    assert {queue["vhost"] for queue in found["queues"]} == {"orders"}
+    assert "crossdock.store" in {queue["name"] for queue in found["queues"]}
+
+
+def test_every_command_of_the_contract_is_there() -> None:
+    assert set(commands()) >= {
+        "up", "ingress", "worker store", "worker route", "migrate", "topology apply", "topology check",
+        "topology export", "send", "trace", "quarantine list", "quarantine show", "quarantine replay",
+        "quarantine discard", "status", "check", "route explain",
+    }  # fmt: skip
+
+
+def test_all_but_processes_print_json() -> None:
+    without = {
+        path
+        for path, command in commands().items()
+        if "--json" not in {name for one in command.params for name in one.opts}
+    }
+    assert without == {"up", "ingress", "worker store", "worker route", "topology export"}
+
+
+def test_every_command_says_what_it_does() -> None:
+    for path, command in commands().items():
+        first = (command.help or "").splitlines()[0]
+        assert first.endswith("."), path
+        for param in command.params:
+            assert getattr(param, "hidden", False) or getattr(param, "help", None), f"{path} {param.name}"
+
+
+def test_help_imports_nothing_heavy() -> None:
+    """What makes `crossdock --help` fast; the time itself depends on who else uses the machine."""
+    script = (
+        "import sys; from deploy.cli.main import main; code = main(['--help']); "
+        f"found = [name for name in {HEAVY!r} if name in sys.modules]; "
+        "sys.exit(f'{code} {found}' if code or found else 0)"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=30)
+    assert done.returncode == 0, done.stderr
+
+
+def test_errors_of_ours_exist() -> None:
+    for module, name in errors.OURS:
+        assert issubclass(getattr(importlib.import_module(module), name), Exception)
+    for name in (*errors.SCHEMA, *errors.LOGIN):
+        assert issubclass(getattr(asyncpg, name), asyncpg.PostgresError)
+
+
+@pytest.mark.parametrize(
+    ("error", "says"),
+    [
+        (errors.Failed("two\nlines"), "two lines"),
+        (ConfigError("ingress.port: wrong"), "ingress.port: wrong"),
+        (asyncpg.UndefinedTableError("relation"), "run `crossdock migrate`"),
+        (asyncpg.InvalidPasswordError("no"), "refuses the login: no; check DATABASE_URL"),
+        (asyncpg.DiskFullError("no room"), "PostgreSQL says: no room"),
+        (ConnectionRefusedError(111, "Connect call failed ('127.0.0.1', 1)"), "Connection refused"),
+        (FileNotFoundError(2, "No such file", "x.json"), "x.json: No such file or directory"),
+        (TimeoutError(), "no answer in time"),
+    ],
+)
+def test_trouble_is_explained(error: Exception, says: str) -> None:
+    text = errors.explain(error)
+    assert text is not None
+    assert says in text
+    assert "\n" not in text
+
+
+@pytest.mark.parametrize("error", [ValueError("x"), KeyError("x"), AssertionError()])
+def test_what_nobody_foresaw_is_not_explained_away(error: Exception) -> None:
+    assert errors.explain(error) is None
+
+
+@pytest.mark.parametrize(
+    ("url", "shown"),
+    [
+        ("postgresql://user:hush@host:5432/db", "postgresql://user@host:5432/db"),
+        ("postgresql://user:hush@a:1,b:2/db?password=hush", "postgresql://user@a:1,b:2/db"),
+        ("postgresql://host/db", "postgresql://host/db"),
+        ("postgresql://host/db?password=hush", "postgresql://host/db"),
+        ("postgresql://user:h@u:s@host/db", "postgresql://user@host/db"),
+        ("postgresql://user:hu/sh@host/db", "postgresql://user@host/db"),
+        ("postgresql://user:hu?sh@host/db", "postgresql://…"),
+        ("amqp://user@host/", "amqp://user@host/"),
+        ("hush", "…"),
+    ],
+)
+def test_urls_are_shown_without_passwords(url: str, shown: str) -> None:
+    assert servers.redacted(url) == shown
+
+
+def test_environment_goes_before_the_state_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "endpoints.json").write_text('{"postgres": "postgresql://there/", "amqp": "amqp://there/"}')
+    assert servers.database_url(tmp_path) == "postgresql://there/"
+    monkeypatch.setenv("CROSSDOCK_STATE", str(tmp_path))
+    assert servers.amqp_url() == "amqp://there/"
+    monkeypatch.setenv("AMQP_URL", "amqp://here/")
+    monkeypatch.setenv("DATABASE_URL", "postgresql://here/")
+    assert servers.amqp_url(tmp_path) == "amqp://here/"
+    assert servers.database_url(tmp_path) == "postgresql://here/"
+
+
+@pytest.mark.parametrize("text", ["", "{", "[1]", "null"])
+def test_an_endpoints_file_that_is_none_is_no_running_up(text: str, tmp_path: Path) -> None:
+    (tmp_path / "endpoints.json").write_text(text)
+    assert servers.endpoints(tmp_path) == {}
+
+
+def test_json_is_for_programs(capsys: pytest.CaptureFixture[str]) -> None:
+    value = {"at": datetime(2026, 11, 21, tzinfo=UTC), "id": UUID(int=1), "raw": b"caf\xc3\xa9 \xff"}
+    output.print_json(value)
+    assert json.loads(capsys.readouterr().out) == {
+        "at": "2026-11-21T00:00:00Z",
+        "id": "00000000-0000-0000-0000-000000000001",
+        "raw": "café \ufffd",
+    }
+
+
+def test_tables_hold_what_senders_wrote_harmlessly(capsys: pytest.CaptureFixture[str]) -> None:
+    output.print_table(("name", "n"), [("[bold]x[/bold] \x1b[2J\x07", 7), (None, 12)], title="t\x1b", right="n")
+    assert [line.split() for line in capsys.readouterr().out.splitlines()] == [
+        ["t\\x1b"],
+        ["name", "n"],
+        ["[bold]x[/bold]", "\\x1b[2J\\x07", "7"],
+        ["12"],
+    ]
+
+
+def test_tables_keep_to_100_columns_without_a_terminal(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("COLUMNS", raising=False)
+    output.print_table(("a", "b"), [("x" * 150, "word " * 40)])
+    lines = capsys.readouterr().out.splitlines()
+    assert max(map(len, lines)) <= output.WIDTH
+    assert sum(line.count("x") for line in lines) == 150
+
+
+def test_moments_are_utc() -> None:
+    at = datetime(2026, 11, 21, 10, 30, 0, 123456, timezone(timedelta(hours=1)))
+    assert output.moment(at) == "2026-11-21 09:30:00"
+    assert output.moment(at, fraction=True) == "2026-11-21 09:30:00.123"
+    assert output.moment(None) == ""

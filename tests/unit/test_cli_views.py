@@ -1,0 +1,142 @@
+"""What `crossdock trace` and `crossdock status` make of what they are told."""
+
+import os
+import subprocess
+import sys
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from uuid import UUID
+
+import pytest
+
+from deploy.cli import status, trace
+
+START = datetime(2026, 11, 21, 9, 30, tzinfo=UTC)
+MESSAGES = [UUID(int=n) for n in range(1, 5)]
+VERSIONS = [UUID(int=n) for n in range(11, 15)]
+
+
+def later(seconds: float) -> datetime:
+    return START + timedelta(seconds=seconds)
+
+
+def item(id_: str, manufacturer: str, rule: str = "fallback: product", detail: str | None = None) -> dict[str, Any]:
+    return {"item": id_, "manufacturer": manufacturer, "rule": rule, "detail": detail}
+
+
+def version(number: int, seconds: float, times: int = 1, flags: tuple[str, ...] = ()) -> dict[str, Any]:
+    return {
+        "id": VERSIONS[number - 1],
+        "version": number,
+        "stored_at": later(seconds),
+        "times_received": times,
+        "flags": list(flags),
+    }
+
+
+def receipt(number: int, seconds: float) -> dict[str, Any]:
+    return {"message_id": MESSAGES[number - 1], "received_at": later(seconds), "bytes": 100 + number}
+
+
+def document(**parts: Any) -> dict[str, Any]:
+    found: dict[str, Any] = {"type": "ustore.manufacturer_allocation", "account": "printshop", "key": "5295"}
+    found |= {"receipts": [], "versions": [], "records": [], "allocations": [], **parts}
+    found["messages"] = list(trace.messages(found))
+    return found
+
+
+def test_a_life_is_told_in_the_order_it_happened() -> None:
+    records = [
+        {
+            "received_at": later(0),
+            "message_id": MESSAGES[0],
+            "version_id": VERSIONS[0],
+            "items": [item("3087", "2"), item("3088", "1", "annex", "12 km")],
+            "announced": ["1", "2"],
+        },
+        {
+            "received_at": later(60),
+            "message_id": MESSAGES[1],
+            "version_id": VERSIONS[0],
+            "items": [item("3087", "2"), item("3088", "1", "annex", "12 km")],
+            "announced": [],
+        },
+    ]
+    found = document(
+        receipts=[receipt(1, 0), receipt(2, 60), receipt(3, 120)],
+        versions=[version(1, 0.01, times=2), version(2, 120.01, flags=("revised",))],
+        records=records,
+    )
+    assert [(one.what, one.detail) for one in trace.timeline(found)] == [
+        ("received", f"101 bytes, message {MESSAGES[0]}"),
+        ("allocated", "item 3087 to manufacturer 2 by fallback: product"),
+        ("allocated", "item 3088 to manufacturer 1 by annex (12 km)"),
+        ("stored", f"version 1, received 2 times, event {VERSIONS[0]}"),
+        ("queued", "ustore.manufacturer_allocation.printshop on crossdock.events"),
+        ("queued", "ustore.manufacturer_order.printshop.1 on crossdock.events"),
+        ("queued", "ustore.manufacturer_order.printshop.2 on crossdock.events"),
+        ("received", f"102 bytes, message {MESSAGES[1]}"),
+        ("allocated", f"as before, for message {MESSAGES[1]}"),
+        ("received", f"103 bytes, message {MESSAGES[2]}"),
+        ("stored", f"version 2 [revised], event {VERSIONS[1]}"),
+        ("queued", "ustore.manufacturer_allocation.printshop on crossdock.events"),
+    ]
+
+
+def test_a_record_that_told_nobody_queued_nothing() -> None:
+    record = {
+        "received_at": START,
+        "message_id": MESSAGES[0],
+        "version_id": VERSIONS[0],
+        "items": [],
+        "announced": None,
+    }
+    found = document(receipts=[receipt(1, 0)], versions=[version(1, 1)], records=[record])
+    assert [one["routing_key"] for one in found["messages"]] == ["ustore.manufacturer_allocation.printshop"]
+
+
+def test_the_setbacks_of_a_message_are_told_in_order() -> None:
+    entry = {"received_at": START, "reason": "no id", "replayed_at": None, "discarded_at": later(9)}
+    assert [one.what for one in trace.setbacks(entry)] == ["quarantined", "discarded"]
+    entry |= {"replayed_at": later(12)}
+    assert [one.what for one in trace.setbacks(entry)] == ["quarantined", "discarded", "replayed"]
+
+
+@pytest.mark.parametrize(
+    ("seconds", "shown"),
+    [(0, "0.000 s"), (0.0412, "0.041 s"), (59.9, "59.900 s"), (90, "1.5 min"), (5400, "1.5 h"), (216_000, "2.5 d")],
+)
+def test_how_long_after(seconds: float, shown: str) -> None:
+    assert trace.since(later(seconds), START) == shown
+
+
+def samples(*counts: float, name: str = "crossdock_requests_total") -> status.Samples:
+    return [(name, {"status": str(n)}, count) for n, count in enumerate(counts)]
+
+
+def test_a_rate_is_what_came_between_two_looks() -> None:
+    assert status.rate_between(samples(10, 5), samples(20, 15, 5), 2.0) == 12.5
+
+
+def test_a_process_that_has_counted_nothing_yet_has_rate_0() -> None:
+    assert status.rate_between([], samples(1, name="crossdock_connections"), 1.0) == 0.0
+
+
+def test_a_restart_between_two_looks_is_no_negative_rate() -> None:
+    assert status.rate_between(samples(100), samples(3), 1.0) == 0.0
+
+
+def test_something_else_has_no_rate() -> None:
+    assert status.rate_between([], samples(1, name="python_info"), 1.0) is None
+
+
+def test_ages_are_by_queue() -> None:
+    found = [(status.OLDEST, {"queue": "crossdock.store"}, 1.23456), ("other", {"queue": "x"}, 9.0)]
+    assert status.oldest(found) == {"crossdock.store": 1.235}
+
+
+def test_alive() -> None:
+    ended = subprocess.Popen([sys.executable, "-c", ""])
+    ended.wait()
+    assert status.alive(os.getpid())
+    assert not status.alive(ended.pid)
