@@ -4,6 +4,7 @@ Texts are compared without regard to case and surrounding spaces. Countries and 
 as written only where one of the two sides isn't known to ISO. Postal prefixes are compared without spaces and dashes.
 """
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from decimal import Decimal
 from typing import Protocol
@@ -80,7 +81,7 @@ class Property:
         return isinstance(other, Property) and other._name == self._name and other._wanted <= self._wanted
 
 
-class _ShipTo:
+class _ShipTo(ABC):
     """A condition on the destination: an item without an address never meets it."""
 
     field: str
@@ -93,11 +94,11 @@ class _ShipTo:
             "unknown: the item has no address" if item.destination is None else self._shown(item.destination) or "empty"
         )
 
-    def _fits(self, destination: Destination) -> bool:
-        raise NotImplementedError
+    @abstractmethod
+    def _fits(self, destination: Destination) -> bool: ...
 
-    def _shown(self, destination: Destination) -> str:
-        raise NotImplementedError
+    @abstractmethod
+    def _shown(self, destination: Destination) -> str: ...
 
 
 class Country(_ShipTo):
