@@ -21,10 +21,12 @@ FROM unnest($1::text[], $2::text[], $3::text[], $4::text[]) AS k (platform, acco
 JOIN crossdock.documents d USING (key, account, type, platform)
 
 -- name: receipts_there
--- Those of these messages that are filed already: the broker delivering a message twice changes nothing.
-SELECT message_id
+-- Those of these messages that are filed already: the broker delivering a message twice changes nothing. $3 and $4 are
+-- the first and the last received_at: months outside are not even planned for.
+SELECT r.message_id
 FROM unnest($1::timestamptz[], $2::uuid[]) AS m (received_at, message_id)
-JOIN crossdock.receipts USING (received_at, message_id)
+JOIN crossdock.receipts r USING (received_at, message_id)
+WHERE r.received_at BETWEEN $3 AND $4
 
 -- name: count_again
 -- Repeats of the newest version: two numbers of a narrow row.

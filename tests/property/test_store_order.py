@@ -6,6 +6,7 @@ from typing import Any
 
 import asyncpg
 import msgspec
+import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -19,7 +20,7 @@ from workers.store.versions import Receipt, runs
 HOUR = 3600.0
 TABLES = "documents, receipts, versions, allocation_records, allocated_items, quarantined"
 DELIVERIES = settings(
-    max_examples=60,
+    max_examples=50,
     deadline=None,
     print_blob=True,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow, HealthCheck.data_too_large],
@@ -135,6 +136,7 @@ async def _work(pool: asyncpg.Pool, batches: list[list[Incoming]]) -> None:
         await write.write_isolating(pool, batch)
 
 
+@pytest.mark.timeout(180)
 @DELIVERIES
 @given(drawn=deliveries())
 async def test_any_order_repetition_batching_and_interleaving_gives_the_same_rows(

@@ -161,7 +161,9 @@ async def _file(connection: Connection, groups: Sequence[Group]) -> None:
     messages = [(group.id, message) for group in groups for message in group.messages]
     messages.sort(key=lambda one: (one[1].envelope.received_at, one[1].message_id))  # as its key grows
     places = [(message.envelope.received_at, message.message_id) for _, message in messages]
-    there = {row["message_id"] for row in await connection.fetch(query("store", "receipts_there"), *columns(places))}
+    between = (places[0][0], places[-1][0])
+    filed = await connection.fetch(query("store", "receipts_there"), *columns(places), *between)
+    there = {row["message_id"] for row in filed}
     for group in groups:
         group.new = [one for one in group.messages if one.message_id not in there] if there else group.messages
     rows = [receipt_row(id_, message) for id_, message in messages if message.message_id not in there]
