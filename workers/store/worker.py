@@ -79,10 +79,10 @@ class StoreWorker:
             wait=config.store.batch_wait,
             under_way=min(UNDER_WAY, config.store.connections),
         )
-        self._in = Link(amqp_url, name="store-in", on_open=self._consumer.on_open, on_lost=self._consumer.on_lost)
+        self._in = Link(amqp_url, name="store-in", on_open=self._consumer.on_open, on_lost=self._on_lost)
         self._out = Link(amqp_url, name="store-out", on_open=self._on_publisher, on_lost=self._publisher.on_lost)
         self._unannounced: set[str] = set()
-        """Message ids that are stored and whose events are not confirmed yet."""
+        """Message ids that may be stored and whose events are not confirmed yet."""
         self._keeper: asyncio.Task[None] | None = None
         self._no_database: str | None = "not connected yet"
 
@@ -121,6 +121,11 @@ class StoreWorker:
         """Accounts and rules of the next batch; batch sizes with the next start."""
         self._config = config
 
+    def _on_lost(self) -> None:
+        """What was in hand is delivered again, marked so by the broker."""
+        self._consumer.on_lost()
+        self._unannounced.clear()
+
     async def _on_publisher(self, link: Link, connection: AbstractConnection) -> None:
         self._publisher.use(await link.channel(connection, confirms=True))
 
@@ -137,10 +142,12 @@ class StoreWorker:
         decoded = time.perf_counter()
         if not incoming:
             return outcomes
-        written = await self._write(incoming)
-        stored = time.perf_counter()
+        # Before the write: a connection that dies during COMMIT leaves us not knowing, and what was committed must be
+        # announced when the batch is handled again.
         names = {message.envelope.message_id for message in incoming}
         self._unannounced |= names
+        written = await self._write(incoming)
+        stored = time.perf_counter()
         await self._announce(written)
         self._unannounced -= names
         done = time.perf_counter()
