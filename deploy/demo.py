@@ -14,6 +14,7 @@ import tempfile
 import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any, NamedTuple
 from uuid import UUID, uuid4
@@ -78,8 +79,8 @@ class Post(msgspec.Struct, kw_only=True):
         return f"{self.platform.name} {self.example}"
 
     @property
-    def workers(self) -> str:
-        return "route\nstore" if self.event.reply else "store"
+    def workers(self) -> tuple[str, ...]:
+        return ("route", "store") if self.event.reply else ("store",)
 
 
 class Heard(NamedTuple):
@@ -161,7 +162,7 @@ async def _pipeline(folder: Path) -> AsyncIterator[dict[str, Any]]:
 
 def _posts(config: Config) -> Iterator[Post]:
     """An example of every type of every event, to the first account of its platform."""
-    fresh = uuid4().hex if any(os.environ.get(name) for name in OTHERS) else None
+    fresh = uuid4().hex[:12] if any(os.environ.get(name) for name in OTHERS) else None
     for platform in registry.platforms().values():
         for event in platform.events:
             for example in event.examples[: len(event.types)]:
@@ -278,10 +279,17 @@ def _table(posts: list[Post]) -> Table:
     for post in posts:
         if table.row_count:
             table.add_row()
-        came = "\n".join(f"{one.kind:<7} {one.what}" for one in post.came) or f"nothing: {post.problem}"
-        times = "\n".join("" if one.ms is None else f"{one.ms:.1f} ms" for one in post.came)
-        cells = (f"{post.platform.name}\n{post.example}", f"{post.status}\n{post.ms:.1f} ms", post.workers, came, times)
-        table.add_row(*map(Text, cells))
+        came = post.came or [Came("nothing", post.problem or "")]
+        lines = zip_longest(
+            (post.platform.name, post.example),
+            (f"{post.status}", f"{post.ms:.1f} ms"),
+            post.workers,
+            (f"{one.kind:<7} {one.what}" for one in came),
+            ("" if one.ms is None else f"{one.ms:.1f} ms" for one in came),
+            fillvalue="",
+        )
+        for cells in lines:
+            table.add_row(*map(Text, cells))
     return table
 
 

@@ -1,0 +1,90 @@
+"""`make demo`, as it is run."""
+
+import asyncio
+import os
+import re
+import sys
+from pathlib import Path
+
+import asyncpg
+import pytest
+
+from deploy.demo import WIDTH
+from schemas import registry
+
+EVENTS = [
+    (platform.name, example)
+    for platform in registry.platforms().values()
+    for event in platform.events
+    for example in event.examples[: len(event.types)]
+]
+
+
+async def demo(folder: Path, **env: str) -> tuple[int | None, str]:
+    """Exit code and all that was printed."""
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "deploy.demo",
+        cwd=folder, env={"PATH": os.environ["PATH"], "TMPDIR": str(folder), **env},
+        stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT,
+    )  # fmt: skip
+    out, _ = await process.communicate()
+    return process.returncode, out.decode()
+
+
+def made(folder: Path) -> Path:
+    folder.mkdir()
+    return folder
+
+
+def assert_all_arrived(text: str) -> None:
+    assert len(EVENTS) == 8
+    assert "8 of 8 events arrived" in text
+    blocks = re.split(r"\n\s*\n", text)
+    for platform, example in EVENTS:
+        (block,) = (one for one in blocks if re.search(rf"^{platform} .*\n{example} ", one, re.MULTILINE))
+        assert re.search(rf"^{platform} +200 ", block, re.MULTILINE)
+        assert re.search(r" row +\S+ v1 +\d+\.\d ms", block)
+        assert re.search(rf" queue +{platform}\.\S+ +\d+\.\d ms", block)
+    for line in (
+        "ustore.manufacturer_order.printshop.1 ",
+        "ustore.manufacturer_order.printshop.2 ",
+        "item    3087 to 2",
+    ):
+        assert line in text
+    assert max(map(len, text.splitlines())) <= WIDTH
+
+
+@pytest.mark.timeout(180)
+async def test_from_nothing_everything_arrives_and_nothing_is_left(servers: Path) -> None:
+    folder = made(servers / "demo")
+    code, text = await demo(folder)
+    assert code == 0, text
+    assert_all_arrived(text)
+    assert '{"3087":"2","3088":"1"}' in text
+    assert "1000-4612 v1" in text  # the documented examples, as they are
+    assert list(folder.iterdir()) == []
+
+
+@pytest.mark.timeout(180)
+async def test_on_servers_that_were_there_before_it_can_be_repeated(
+    tmp_path: Path, amqp_url: str, database_url: str, database: asyncpg.Connection
+) -> None:
+    folder = made(tmp_path / "demo")
+    for _ in range(2):
+        code, text = await demo(folder, AMQP_URL=amqp_url, DATABASE_URL=database_url)
+        assert code == 0, text
+        assert_all_arrived(text)
+    assert await database.fetchval("SELECT count(*) FROM crossdock.events") == 2 * len(EVENTS)
+
+
+async def test_what_does_not_start_is_said_and_its_logs_are_kept(tmp_path: Path, database_url: str) -> None:
+    folder = made(tmp_path / "demo")
+    code, text = await demo(folder, AMQP_URL="amqp://user:hush@127.0.0.1:1/", DATABASE_URL=database_url)
+    assert code == 1
+    assert (
+        "failed: the pipeline did not start: crossdock: RabbitMQ can't be reached at amqp://user@127.0.0.1:1/" in text
+    )
+    (kept,) = folder.iterdir()
+    assert f"logs are kept in {kept}" in text
+    assert "hush" not in text
+    assert (kept / "up.log").is_file()
