@@ -75,6 +75,15 @@ def test_signature_missing() -> None:
     assert signing.verify(EXAMPLE, CIMultiDict(), MultiDict(), ACCOUNT) is None
 
 
+def test_invalid_utf8_in_a_field_nobody_reads_is_no_json_either() -> None:
+    """msgspec skips unknown fields without looking: verdict and store must say the same of such a body."""
+    raw = EXAMPLE.replace(b'{"id"', b'{"unknown": "\xff", "id"')
+    with pytest.raises(Unreadable, match="UTF-8"):
+        refusal.refusal(raw, ACCOUNT)
+    with pytest.raises(Unreadable, match="UTF-8"):
+        describe(raw)
+
+
 @pytest.mark.parametrize(
     "raw",
     [
