@@ -1,0 +1,88 @@
+"""What the image holds: the wheel with all its files, on the locked run-time dependencies and nothing else."""
+
+import importlib.metadata
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import pytest
+
+from tests.unit.test_docker import ROOT, copied
+
+PACKAGES = ("schemas", "broker", "storage", "ingress", "workers", "deploy")
+NOT_CODE = ("Dockerfile", ".sh")
+"""Beside the code, and of no use to what runs."""
+
+
+@pytest.fixture(scope="module")
+def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The wheel, built from just what the Dockerfile copies, and unpacked."""
+    folder = tmp_path_factory.mktemp("image")
+    source, wheels, target = folder / "source", folder / "wheels", folder / "installed"
+    source.mkdir()
+    ignore = shutil.ignore_patterns("__pycache__", "*.egg-info")
+    for name in copied():
+        if (ROOT / name).is_dir():
+            shutil.copytree(ROOT / name, source / name, ignore=ignore)
+        elif name in ("pyproject.toml", "README.md"):
+            shutil.copy(ROOT / name, source / name)
+    pip = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--no-index", "--no-build-isolation"]
+    built = subprocess.run(
+        [*pip, "--wheel-dir", str(wheels), "."], cwd=source, capture_output=True, text=True, timeout=55
+    )
+    assert built.returncode == 0, built.stderr
+    (wheel,) = wheels.glob("*.whl")
+    zipfile.ZipFile(wheel).extractall(target)
+    return target
+
+
+def test_every_file_of_ours_is_in_the_wheel(installed: Path) -> None:
+    for package in PACKAGES:
+        for file in (ROOT / package).rglob("*"):
+            if file.is_file() and "__pycache__" not in file.parts and not file.name.endswith(NOT_CODE):
+                name = file.relative_to(ROOT)
+                assert (installed / name).is_file(), f"{name}: add it to package-data in pyproject.toml"
+
+
+def test_the_wheel_runs_on_the_run_time_dependencies_alone(installed: Path, tmp_path: Path) -> None:
+    script = (
+        "import sys\n"
+        f"for name in {only_for_developers()!r}: sys.modules[name] = None\n"
+        "import importlib, pathlib, schemas\n"
+        f"assert schemas.__file__.startswith({str(installed)!r}), schemas.__file__\n"
+        "for name in ('ingress.hooks.app', 'workers.store.worker', 'workers.route.worker', 'deploy.local.many'):\n"
+        "    importlib.import_module(name)\n"
+        "from deploy.cli.main import main\n"
+        "assert main(['check']) == 1\n"  # no servers; but configuration and rules are read
+        "sys.exit(main(['topology', 'export']))\n"
+    )
+    env = {"PATH": os.environ["PATH"], "PYTHONPATH": str(installed)}
+    done = subprocess.run(
+        [sys.executable, "-c", script], cwd=tmp_path, env=env, capture_output=True, text=True, timeout=55
+    )
+    assert done.returncode == 0, done.stderr
+    checked, _, exported = done.stdout.partition("{")
+    assert checked.count(" ok") == 2
+    assert "crossdock.store" in {queue["name"] for queue in json.loads("{" + exported)["queues"]}
+
+
+def only_for_developers() -> list[str]:
+    """Modules of what dev.txt locks and run.txt doesn't."""
+    run, dev = (
+        {
+            name.lower()
+            for name in re.findall(r"^([A-Za-z0-9._-]+)==", (ROOT / f"requirements/{file}.txt").read_text(), re.M)
+        }
+        for file in ("run", "dev")
+    )
+    assert "psutil" in dev - run
+    return sorted(
+        module
+        for module, names in importlib.metadata.packages_distributions().items()
+        if {name.lower().replace("_", "-") for name in names} <= dev - run
+    )
