@@ -47,9 +47,9 @@ def print_table(
     rows: Iterable[Sequence["str | int | float | Text | None"]],
     *,
     title: str = "",
-    right: str = "",
+    right: Sequence[str] = (),
 ) -> None:
-    """Plain columns. `right`: names of columns of numbers, separated by spaces."""
+    """Plain columns. `right`: those of numbers."""
     from rich.table import Table
     from rich.text import Text
 
@@ -61,9 +61,8 @@ def print_table(
         box=None,
         pad_edge=False,
     )
-    numbers = right.split()
     for column in columns:
-        made.add_column(column, overflow="fold", justify="right" if column in numbers else "left", header_style="dim")
+        made.add_column(column, overflow="fold", justify="right" if column in right else "left", header_style="dim")
     for row in rows:
         # Never as markup: what a sender chose may stand in it.
         made.add_row(

@@ -152,10 +152,10 @@ def _print(summary: "Summary") -> None:
         typer.echo(f"{status} in {summary.latency_ms['max']:.1f} ms  {printable(summary.answer)}")
         return
     counts = [(status, number) for status, number in sorted(summary.statuses.items())]
-    print_table(("status", "posts"), counts, right="posts")
+    print_table(("status", "posts"), counts, right=("posts",))
     typer.echo()
-    print_table(("latency", *summary.latency_ms), [("ms", *(f"{ms:.1f}" for ms in summary.latency_ms.values()))],
-                right=" ".join(summary.latency_ms))  # fmt: skip
+    latencies = ("ms", *(f"{ms:.1f}" for ms in summary.latency_ms.values()))
+    print_table(("latency", *summary.latency_ms), [latencies], right=tuple(summary.latency_ms))
     typer.echo(f"\n{summary.posted} posted in {summary.seconds:.1f} s, {summary.per_second:,.0f} a second")
     if not summary.all_accepted:
         typer.echo(f"first that was not accepted: {printable(summary.first_failure or '')}")

@@ -46,11 +46,11 @@ def _print(found: dict[str, Any]) -> None:
 
     if found["processes"]:
         rows = [(p["name"], p["pid"], p["state"], p["per_second"], p["admin"]) for p in found["processes"]]
-        print_table(("process", "pid", "state", "per s", "admin"), rows, right="pid per s".replace("per s", "per\xa0s"))
+        print_table(("process", "pid", "state", "per s", "admin"), rows, right=("pid", "per s"))
         typer.echo()
     if found["queues"]:
         queues = [(q["name"], q["messages"], q["consumers"], q["oldest_seconds"]) for q in found["queues"]]
-        print_table(("queue", "messages", "consumers", "oldest s"), queues, right="messages consumers")
+        print_table(("queue", "messages", "consumers", "oldest s"), queues, right=("messages", "consumers", "oldest s"))
         typer.echo()
     if found["quarantine"] is not None:
         hint = ": `crossdock quarantine list` shows why" if found["quarantine"] else ""

@@ -140,7 +140,7 @@ def _print(title: str, moments: list[Moment]) -> None:
     if len({time[:10] for time in times}) == 1:
         head, times = f"{times[0][:10]} UTC", [time[11:] for time in times]
     rows = [(time, since(one.at, first), one.what, one.detail) for time, one in zip(times, moments, strict=True)]
-    print_table((head, "after", "", ""), rows, title=title, right="after")
+    print_table((head, "after", "", ""), rows, title=title, right=("after",))
     typer.echo()
 
 

@@ -278,7 +278,7 @@ def test_json_is_for_programs(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_tables_hold_what_senders_wrote_harmlessly(capsys: pytest.CaptureFixture[str]) -> None:
-    output.print_table(("name", "n"), [("[bold]x[/bold] \x1b[2J\x07", 7), (None, 12)], title="t\x1b", right="n")
+    output.print_table(("name", "n"), [("[bold]x[/bold] \x1b[2J\x07", 7), (None, 12)], title="t\x1b", right=("n",))
     assert [line.split() for line in capsys.readouterr().out.splitlines()] == [
         ["t\\x1b"],
         ["name", "n"],
