@@ -81,6 +81,8 @@ def _quoted(token: re.Match[bytes]) -> bytes:
     digits = token[0]
     if len(digits) <= MAX_DIGITS or not digits.removeprefix(b"-").isdigit():
         return digits
+    if token.string[token.end() :].lstrip(b" \t\r\n").startswith(b":"):
+        return digits  # a number for a key is no JSON, and text would make it some
     return b'"' + digits + b'"'
 
 
