@@ -164,12 +164,10 @@ def alive(pid: int) -> bool:
     return True
 
 
-def rate_between(before: Samples, after: Samples, seconds: float) -> float | None:
-    """Events a second between two looks; None for a process that counts none of them."""
-    totals = [sum(value for name, _, value in samples if name in COUNTED) for samples in (before, after)]
-    if not any(name in COUNTED for name, _, _ in after):
-        return 0.0 if any(name.startswith("crossdock_") for name, _, _ in after) else None
-    return round(max(0.0, totals[1] - totals[0]) / seconds, 1)
+def rate_between(before: Samples, after: Samples, seconds: float) -> float:
+    """Events a second between two looks; what has counted nothing yet has no sample, and what started anew less."""
+    was, now = (sum(value for name, _, value in samples if name in COUNTED) for samples in (before, after))
+    return round(max(0.0, now - was) / seconds, 1)
 
 
 def oldest(samples: Samples) -> dict[str, float]:
