@@ -31,7 +31,7 @@ from rich.text import Text
 from broker.connection import addresses
 from deploy import config as configuration
 from deploy.cli.errors import Failed, explain
-from deploy.local.up import read_endpoints
+from deploy.cli.servers import endpoints as read_endpoints
 from schemas import cloudevents, registry, topology
 from schemas.config import Config
 from schemas.platform import Event, Platform

@@ -3,15 +3,8 @@
 import os
 import sys
 
-OURS = (
-    ("deploy.config", "ConfigError"),
-    ("deploy.process", "Missing"),
-    ("deploy.local.children", "StartError"),
-    ("broker.topology", "TopologyError"),
-    ("broker.publisher", "Unavailable"),
-    ("storage.migrate", "MigrationError"),
-)
-"""Errors whose text is already such a line. By name: one can only have been raised if its module is there."""
+OURS = ("schemas", "broker", "storage", "ingress", "workers", "deploy")
+"""Packages whose own errors are written as such a line already."""
 SCHEMA = ("UndefinedTableError", "UndefinedColumnError", "UndefinedFunctionError", "InvalidSchemaNameError")
 LOGIN = ("InvalidPasswordError", "InvalidAuthorizationSpecificationError", "InvalidCatalogNameError")
 
@@ -22,7 +15,7 @@ class Failed(Exception):
 
 def explain(error: BaseException) -> str | None:
     """The line for standard error, or None for an error that nobody foresaw."""
-    if isinstance(error, Failed) or _is_one_of(error, OURS):
+    if type(error).__module__.partition(".")[0] in OURS:
         return line(error)
     kind = type(error).__name__
     if _is_one_of(error, (("asyncpg", "PostgresError"), ("asyncpg", "InterfaceError"))):
@@ -58,4 +51,5 @@ def line(error: BaseException) -> str:
 
 
 def _is_one_of(error: BaseException, names: tuple[tuple[str, str], ...]) -> bool:
+    """By name: an error can only have been raised if its module is there, and none is imported for this."""
     return any(isinstance(error, getattr(sys.modules[module], name)) for module, name in names if module in sys.modules)

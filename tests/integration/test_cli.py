@@ -5,6 +5,7 @@ import base64
 import json
 import os
 import signal
+import socket
 import sys
 import time
 from collections.abc import AsyncIterator
@@ -20,7 +21,6 @@ import pytest_asyncio
 
 from broker import topology
 from deploy.admin import Admin
-from deploy.local.children import free_ports
 from deploy.local.postgres import Postgres
 from schemas import registry
 from tests import pipeline
@@ -397,7 +397,7 @@ async def test_up_says_at_once_that_its_port_is_taken(tmp_path: Path) -> None:
 @asynccontextmanager
 async def process(shell: Shell, *args: str, admins: int = 1) -> AsyncIterator[list[str]]:
     """One of our processes, ready: its admin URLs. It must end with 0 when asked to."""
-    ports = free_ports(admins) if admins == 1 else consecutive_ports(admins)
+    ports = free_ports(admins)
     running = await shell.start(*args, "--admin-port", str(ports[0]))
     urls = [f"http://127.0.0.1:{port}" for port in ports]
     try:
@@ -421,19 +421,18 @@ async def process(shell: Shell, *args: str, admins: int = 1) -> AsyncIterator[li
     assert running.returncode == 0, err.decode()[-2000:]
 
 
-def consecutive_ports(count: int) -> list[int]:
+def free_ports(count: int) -> list[int]:
     """Ports in a row that nobody listens on now."""
-    import socket
-
+    first = 0
     while True:
-        (first,) = free_ports(1)
         sockets = [socket.socket() for _ in range(count)]
         try:
             for n, one in enumerate(sockets):
-                one.bind(("127.0.0.1", first + n))
+                one.bind(("127.0.0.1", first and first + n))
+                first = first or one.getsockname()[1]
             return [first + n for n in range(count)]
-        except OSError:
-            continue
+        except (OSError, OverflowError):
+            first = 0
         finally:
             for one in sockets:
                 one.close()
