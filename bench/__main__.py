@@ -115,7 +115,7 @@ async def bench_ingress(found: Servers, *, runs: int, seconds: int, connections:
     """Requests accepted a second: verified, confirmed on the quorum queue; beside a handler that does nothing."""
     platform = registry.platforms()["channelape"]
     account = platform.demo[0]
-    raw = registry.example("channelape", "receipt_confirmation")
+    raw = msgspec.json.format(registry.example("channelape", "receipt_confirmation"), indent=-1)  # as machines send it
     signed = platform.sign(raw, configuration.parse({}, found.folder).accounts["channelape"][account])
     query = "&".join(f"{name}={value}" for name, value in signed.query.items())
     port, admin, bare = free_ports(3)
@@ -172,24 +172,26 @@ async def fill(amqp: str, exchange: str, key: str, messages: int) -> None:
     """A backlog of distinct documents."""
     platform = registry.platforms()["channelape"]
     assert platform.vary is not None
-    raw = registry.example("channelape", "receipt_confirmation")
+    raw = msgspec.json.format(registry.example("channelape", "receipt_confirmation"), indent=-1)
     stamp = Stamp("channelape", "rothys", "receipt_confirmation", "application/json", None)
     publisher = Publisher(confirm_timeout=60)
 
     async def on_open(link: Link, connection: aiormq.abc.AbstractConnection) -> None:
-        publisher.use(await link.channel(connection, confirms=True))
+        publisher.use(link.transport, await link.channel(connection, confirms=True))
 
     link = Link(amqp, name="bench", on_open=on_open, on_lost=publisher.on_lost)
     link.start()
     await link.opened.wait()
-    futures = []
-    for _ in range(messages):
-        name = identity.message_id()
-        body = platform.vary("receipt_confirmation", raw, uuid4().hex)
-        futures.append(
-            publisher.publish(exchange, key, stamp(name, time.time(), identity.traceparent(None)), name, body)
-        )
-    await asyncio.gather(*futures)
+    left = messages
+    while left:
+        futures = []
+        for _ in range(min(left, 2000)):
+            name = identity.message_id()
+            body = platform.vary("receipt_confirmation", raw, uuid4().hex)
+            properties = stamp(name, time.time(), identity.traceparent(None))
+            futures.append(publisher.publish(exchange, key, properties, name, body))
+        await asyncio.gather(*futures)
+        left -= len(futures)
     await publisher.stop()
     await link.stop()
 

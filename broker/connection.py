@@ -17,6 +17,8 @@ import aiormq
 from aiormq.abc import AbstractChannel, AbstractConnection
 from yarl import URL
 
+from broker.frames import Transport
+
 log = logging.getLogger("crossdock.broker")
 
 HEARTBEAT = 10
@@ -71,6 +73,8 @@ class Link:
         self._task: asyncio.Task[None] | None = None
         self._broken: asyncio.Future[None] | None = None
         self._connection: AbstractConnection | None = None
+        self.transport = Transport()
+        """The open connection's, for whoever reads or writes frames past the library."""
         self.opened = asyncio.Event()
         self.error: str = "not connected yet"
 
@@ -128,8 +132,11 @@ class Link:
     async def _hold(self, url: str) -> bool:
         """Connects, sets up, waits for the end. True if it had been set up."""
         self._broken = broken = asyncio.get_running_loop().create_future()
+        self.transport = Transport()
         async with asyncio.timeout(CONNECT_TIMEOUT):
-            self._connection = connection = await aiormq.connect(URL(url).update_query(name=f"crossdock {self._name}"))
+            self._connection = connection = await aiormq.connect(
+                URL(url).update_query(name=f"crossdock {self._name}"), transport_factory=self.transport
+            )
         closing = connection.closing
         closing.add_done_callback(lambda done: self.fail(_reason(done)))
         ready = False

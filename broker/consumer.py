@@ -1,7 +1,7 @@
 """Batch consumption: messages of one queue in lists, bounded by size and by time.
 
-The callback only puts messages into a list that the prefetch bounds. Acks are by hand and in order: everything of a
-batch at once with one frame, singled-out messages before it.
+Messages come straight from the frames (`broker.frames`) into a list that the prefetch bounds. Acks are by hand and in
+order: everything of a batch at once with one frame, singled-out messages before it.
 """
 
 import asyncio
@@ -11,22 +11,42 @@ from collections import deque
 from aiormq.abc import AbstractChannel, AbstractConnection, DeliveredMessage
 
 from broker.connection import Link
+from broker.frames import Hot
+from schemas import properties
+from schemas.properties import Properties
 
 
 class Delivery:
-    """One message as delivered. `attempts`: deliveries before this one that ended badly."""
+    """One message as delivered; its properties are read when they are first asked for."""
 
-    __slots__ = ("attempts", "body", "channel", "properties", "redelivered", "tag")
+    __slots__ = ("_properties", "body", "channel", "encoded", "redelivered", "tag")
 
-    def __init__(self, message: DeliveredMessage) -> None:
-        self.channel: AbstractChannel = message.channel
-        self.tag: int = message.delivery_tag or 0
-        self.body: bytes = message.body
-        self.properties = message.header.properties
-        self.redelivered: bool = bool(message.redelivered)
-        # RabbitMQ 3.10 says 0 on the first delivery, 4.x leaves the header out.
-        count = (self.properties.headers or {}).get("x-delivery-count", 0)
-        self.attempts: int = count if isinstance(count, int) else 0
+    def __init__(self, channel: AbstractChannel, tag: int, redelivered: bool, encoded: bytes, body: bytes) -> None:
+        self.channel = channel
+        self.tag = tag
+        self.redelivered = redelivered
+        self.encoded = encoded
+        """Property flags and list of the content header."""
+        self.body = body
+        self._properties: Properties | None = None
+
+    @property
+    def properties(self) -> Properties:
+        """Raises ValueError when they are broken."""
+        if self._properties is None:
+            self._properties = properties.read(self.encoded)
+        return self._properties
+
+    @property
+    def attempts(self) -> int:
+        """Deliveries before this one that ended badly. RabbitMQ 3.10 says 0 on the first, 4.x leaves the header out."""
+        if not self.redelivered:
+            return 0
+        try:
+            count = self.properties.headers.get("x-delivery-count", 0)
+        except ValueError:
+            return 0
+        return count if isinstance(count, int) else 0
 
 
 class Consumer:
@@ -54,7 +74,14 @@ class Consumer:
         channel.on_consumer_cancel_callbacks.add(lambda _: link.fail(f"consumer of {self._queue} cancelled"))
         self._channel = channel
         self._link = link
-        ok = await channel.basic_consume(self._queue, self._on_message)
+
+        def received(tag: int, redelivered: bool, encoded: bytes, body: bytes) -> None:
+            if self._channel is channel:
+                self._buffer.append(Delivery(channel, tag, redelivered, encoded, body))
+                self._arrived.set()
+
+        link.transport.listen(channel.number, Hot(received, None, None))
+        ok = await channel.basic_consume(self._queue, _elsewhere)
         self._tag = ok.consumer_tag
 
     def on_lost(self) -> None:
@@ -72,16 +99,10 @@ class Consumer:
     async def cancel(self) -> None:
         """Takes no more; what has been taken can still be acked. What lies in the buffer goes back to the queue."""
         channel, tag = self._channel, self._tag
-        self._tag = None
+        self._channel, self._tag = None, None
         if channel is not None and tag is not None and not channel.is_closed:
             await channel.basic_cancel(tag, timeout=5)
         self._buffer.clear()
-
-    async def _on_message(self, message: DeliveredMessage) -> None:
-        if message.channel is not self._channel:
-            return
-        self._buffer.append(Delivery(message))
-        self._arrived.set()
 
     async def take(self, limit: int, wait: float) -> list[Delivery]:
         """Waits for a first message, then at most `wait` seconds for company; at most `limit` of one channel."""
@@ -99,6 +120,11 @@ class Consumer:
                     break
         buffer = self._buffer
         return [buffer.popleft() for _ in range(min(limit, len(buffer)))]
+
+
+async def _elsewhere(message: DeliveredMessage) -> None:
+    """The library wants a callback; the frames it would be called for never reach it."""
+    raise AssertionError(f"delivery {message.delivery_tag} went past broker.frames")
 
 
 async def ack(batch: list[Delivery]) -> bool:

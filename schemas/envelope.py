@@ -9,6 +9,9 @@ import msgspec
 import pamqp.encode
 from pamqp.commands import Basic
 
+from schemas import properties
+from schemas.properties import Properties
+
 PERSISTENT = 2
 RECORD_TYPE = "crossdock.allocation"
 """AMQP `type` of the route worker's note to the store worker; inbound messages carry none."""
@@ -143,23 +146,29 @@ def _entry(name: str, value: str) -> bytes:
     return bytes((len(name),)) + name.encode("ascii") + b"S" + len(data).to_bytes(4, "big") + data
 
 
-def from_properties(properties: Basic.Properties) -> Envelope:
-    """The reverse. Raises ValueError naming the property that is missing or wrong: such a message isn't ours."""
-    headers = properties.headers or {}
+def from_properties(encoded: bytes) -> Envelope:
+    """The reverse, from encoded properties. Raises ValueError naming what is missing or wrong: such a message isn't
+    ours."""
+    return of(properties.read(encoded))
+
+
+def of(found: Properties) -> Envelope:
+    """The envelope of properties that were read. Raises ValueError like `from_properties`."""
+    headers = found.headers
     try:
         deadline = headers.get("deadline")
         return Envelope(
-            message_id=_text(properties.message_id),
+            message_id=_text(found.message_id),
             platform=_text(headers["platform"]),
             account=_text(headers["account"]),
             event=_text(headers["event"]),
             received_at=datetime.fromisoformat(_text(headers["received-at"])),
-            content_type=properties.content_type,
-            traceparent=headers.get("traceparent"),  # type: ignore[arg-type]
-            reply_to=properties.reply_to,
+            content_type=found.content_type,
+            traceparent=headers.get("traceparent"),
+            reply_to=found.reply_to,
             deadline=datetime.fromisoformat(_text(deadline)).timestamp() if deadline else None,
-            language=headers.get("accept-language"),  # type: ignore[arg-type]
-            type=properties.message_type,
+            language=headers.get("accept-language"),
+            type=found.type,
         )
     except KeyError as missing:
         raise ValueError(f"header {missing} is missing") from None

@@ -112,7 +112,7 @@ class IngressApp:
     async def _on_open(self, link: Link, connection: AbstractConnection) -> None:
         channel = await link.channel(connection, confirms=True)
         await self._replies.on_open(channel)
-        self._publisher.use(channel)
+        self._publisher.use(link.transport, channel, self._replies.received)
 
     def _on_lost(self) -> None:
         self._publisher.on_lost()

@@ -82,7 +82,7 @@ class RouteWorker:
             consumer.on_lost()
 
     async def _on_publisher(self, link: Link, connection: AbstractConnection) -> None:
-        self._publisher.use(await link.channel(connection, confirms=True))
+        self._publisher.use(link.transport, await link.channel(connection, confirms=True))
 
     async def _take(self, consumer: Consumer) -> None:
         while True:
@@ -95,7 +95,7 @@ class RouteWorker:
         """One request. Until the ack, anything that goes wrong gives the message back."""
         started = time.perf_counter()
         try:
-            request = envelope.from_properties(delivery.properties)
+            request = envelope.of(delivery.properties)
         except ValueError as error:
             # The store worker gets its own copy and buries it with the reason; here nobody can be answered.
             log.error("not a message of ours", extra={"queue": consumer.queue, "error": str(error)})

@@ -14,7 +14,7 @@ from pamqp.commands import Basic
 from broker import consumer as deliveries
 from broker import publisher
 from broker.consumer import Consumer, Delivery
-from schemas import topology
+from schemas import properties, topology
 from workers.runtime import metrics
 from workers.runtime.outcomes import Dead, NotNow, Outcome, Settled
 
@@ -155,15 +155,18 @@ class Loop:
             metrics.SETTLED.labels(self._consumer.queue, "done").inc(len(done))
 
     async def _bury(self, delivery: Delivery, outcome: Dead) -> None:
-        properties = delivery.properties
-        name = properties.message_id or ""
-        headers = {**(properties.headers or {}), "reason": outcome.reason, "queue": self._consumer.queue}
+        try:
+            found = properties.decode(delivery.encoded)
+        except ValueError:
+            found = Basic.Properties()
+        name = found.message_id or f"{self._consumer.queue}/{delivery.tag}"
+        headers = {**(found.headers or {}), "reason": outcome.reason, "queue": self._consumer.queue}
         copy = Basic.Properties(
-            content_type=properties.content_type,
+            content_type=found.content_type,
             headers=headers,
             delivery_mode=2,
             message_id=name,
-            timestamp=properties.timestamp,
+            timestamp=found.timestamp,
         )
         log.error("message is dead", extra={"id": name, "queue": self._consumer.queue, "reason": outcome.reason})
         await self._publish.publish("", topology.DEAD, copy.marshal(), name, delivery.body)

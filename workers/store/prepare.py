@@ -4,7 +4,6 @@ from collections.abc import Sequence
 from uuid import UUID
 
 import msgspec
-from pamqp.commands import Basic
 
 from schemas import documents, envelope, registry
 from schemas.config import Config
@@ -13,6 +12,7 @@ from schemas.envelope import Envelope
 from schemas.platform import Unreadable
 from schemas.platforms.ustore import record
 from schemas.platforms.ustore.record import ItemAllocation
+from schemas.properties import Properties
 
 
 class Foreign(Exception):
@@ -34,10 +34,10 @@ class Incoming(msgspec.Struct, frozen=True):
     """It was here before: what it stood for may have been stored and not announced."""
 
 
-def prepare(properties: Basic.Properties, body: bytes, config: Config, *, again: bool = False) -> Incoming:
+def prepare(properties: Properties, body: bytes, config: Config, *, again: bool = False) -> Incoming:
     """What is to be written of one message. Raises Foreign, and nothing else, whatever came."""
     try:
-        about = envelope.from_properties(properties)
+        about = envelope.of(properties)
         name = UUID(about.message_id)
         if about.received_at.tzinfo is None:
             raise ValueError("received-at has no zone")

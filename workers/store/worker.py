@@ -127,7 +127,7 @@ class StoreWorker:
         self._unannounced.clear()
 
     async def _on_publisher(self, link: Link, connection: AbstractConnection) -> None:
-        self._publisher.use(await link.channel(connection, confirms=True))
+        self._publisher.use(link.transport, await link.channel(connection, confirms=True))
 
     async def _handle(self, batch: Sequence[Delivery]) -> list[Outcome]:
         started = time.perf_counter()
@@ -135,9 +135,10 @@ class StoreWorker:
         incoming: list[Incoming] = []
         for place, delivery in enumerate(batch):
             try:
-                again = delivery.redelivered or delivery.properties.message_id in self._unannounced
-                incoming.append(prepare.prepare(delivery.properties, delivery.body, self._config, again=again))
-            except prepare.Foreign as why:
+                found = delivery.properties
+                again = delivery.redelivered or found.message_id in self._unannounced
+                incoming.append(prepare.prepare(found, delivery.body, self._config, again=again))
+            except (prepare.Foreign, ValueError) as why:
                 outcomes[place] = Dead(str(why))
         decoded = time.perf_counter()
         if not incoming:

@@ -11,6 +11,7 @@ import pytest
 from pamqp.commands import Basic
 
 from deploy import config as configuration
+from schemas import properties as encoded
 from schemas import registry
 from schemas.config import Config
 from schemas.envelope import RECORD_TYPE, Envelope, to_properties
@@ -34,9 +35,13 @@ def config(**apicbase: Any) -> Config:
     return configuration.parse({"accounts": {"apicbase": {"acme": {"secrets": ["s"], **apicbase}}}}, Path())
 
 
+def _prepare(made: Basic.Properties, raw: bytes, settings: Config, *, again: bool = False) -> prepare.Incoming:
+    return prepare.prepare(encoded.read(made.marshal()), raw, settings, again=again)
+
+
 def test_a_readable_message_has_its_document() -> None:
     raw = registry.example("apicbase", "purchase_order")
-    message = prepare.prepare(properties(), raw, config(), again=True)
+    message = _prepare(properties(), raw, config(), again=True)
     assert (message.message_id, message.raw, message.reason, message.again) == (UUID(NAME), raw, None, True)
     assert message.document is not None
     assert message.document.reading.type == "apicbase.purchase_order"
@@ -62,7 +67,7 @@ def test_what_is_no_message_of_ours_is_foreign(spoil: Callable[[Basic.Properties
     made = properties()
     spoil(made)
     with pytest.raises(Foreign):
-        prepare.prepare(made, b'{"id": "I1"}', config())
+        _prepare(made, b'{"id": "I1"}', config())
 
 
 @pytest.mark.parametrize(
@@ -76,7 +81,7 @@ def test_what_is_no_message_of_ours_is_foreign(spoil: Callable[[Basic.Properties
     ],
 )
 def test_what_cannot_be_read_goes_to_quarantine_whole(platform: str, event: str, raw: bytes, reason: str) -> None:
-    message = prepare.prepare(properties(platform, event), raw, config())
+    message = _prepare(properties(platform, event), raw, config())
     assert message.document is None
     assert message.raw == raw
     assert message.reason is not None
@@ -86,7 +91,7 @@ def test_what_cannot_be_read_goes_to_quarantine_whole(platform: str, event: str,
 
 def test_an_order_that_the_account_refuses_goes_to_quarantine() -> None:
     raw = registry.example("apicbase", "purchase_order")
-    message = prepare.prepare(properties(), raw, config(customers=["nobody"]))
+    message = _prepare(properties(), raw, config(customers=["nobody"]))
     assert message.document is None
     assert message.reason is not None
     assert message.reason.startswith("refused: ")
@@ -96,7 +101,7 @@ def test_the_route_workers_note_is_the_request_and_its_allocations() -> None:
     raw = registry.example("ustore", "manufacturer_allocation")
     items = [ItemAllocation("3087", "2", "the rest")]
     made = properties("ustore", "manufacturer_allocation", type=RECORD_TYPE)
-    message = prepare.prepare(made, encode(AllocationRecord(raw, items)), config())
+    message = _prepare(made, encode(AllocationRecord(raw, items)), config())
     assert (message.raw, message.allocations) == (raw, items)
     assert message.document is not None
     assert message.document.reading.key == "5295"
@@ -110,7 +115,7 @@ def stored(message: prepare.Incoming) -> Stored:
 
 def test_an_event_carries_what_was_received() -> None:
     raw = b'{ "id":"I1", "n":1.10 }'
-    message = prepare.prepare(properties(traceparent="00-1-2-01"), raw, config())
+    message = _prepare(properties(traceparent="00-1-2-01"), raw, config())
     (event,) = announce.events(Written([stored(message)]))
     said = msgspec.json.decode(event.body)
     assert (event.routing_key, event.name) == ("apicbase.purchase_order.acme", str(UUID(int=7)))
@@ -121,8 +126,17 @@ def test_an_event_carries_what_was_received() -> None:
 
 def test_an_event_of_what_is_no_json_carries_its_bytes() -> None:
     raw = b'{"id":"S1","x":"\xff"}'
-    message = prepare.prepare(properties("channelape", "ship_confirmation"), raw, config())
+    message = _prepare(properties("channelape", "ship_confirmation"), raw, config())
     (event,) = announce.events(Written([stored(message)]))
     said = msgspec.json.decode(event.body)
     assert (said["subject"], said["datacontenttype"]) == ("S1", "application/octet-stream")
     assert base64.b64decode(said["data_base64"]) == raw
+
+
+@pytest.mark.parametrize("traceparent", [None, "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"])
+def test_properties_of_events_are_what_the_general_encoder_makes(traceparent: str | None) -> None:
+    headers: dict[str, Any] = {"traceparent": traceparent} if traceparent else {}
+    general = Basic.Properties(
+        content_type="application/cloudevents+json", headers=headers, delivery_mode=2, message_id=NAME
+    )
+    assert announce.outgoing("key", NAME, traceparent, b"{}").properties == general.marshal()

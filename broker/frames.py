@@ -1,0 +1,191 @@
+"""Frames between the socket and the library: the hot ones are taken out and handled here, the rest passes through.
+
+The library parses every frame into objects and starts a task a delivered message: most of a worker's time. Deliveries,
+confirms and returned messages of the channels that ask for it are read here, in the turn of the loop that received
+them, straight from the bytes (AMQP 0-9-1 §2.3.5, §4.2). Opening, closing, heartbeats, declarations and errors stay the
+library's: it sees a connection on which those frames never came.
+"""
+
+import asyncio
+import struct
+import time
+from collections.abc import Callable
+from typing import Any
+
+from aiormq.connection import TransportFactory
+from aiormq.exceptions import AMQPConnectionError
+from yarl import URL
+
+_HEAD = struct.Struct(">BHI")
+_METHOD = struct.Struct(">HH")
+_CONFIRM = struct.Struct(">QB")
+_BODY_SIZE = struct.Struct(">Q")
+_FRAME_METHOD, _FRAME_HEADER, _FRAME_BODY = 1, 2, 3
+_KINDS = frozenset((_FRAME_METHOD, _FRAME_HEADER, _FRAME_BODY, 8))
+_END = 0xCE
+_BASIC = 60
+_RETURN, _DELIVER, _ACK, _NACK = 50, 60, 80, 120
+_OVERHEAD = 8
+"""Bytes of a frame around its payload: kind, channel, size, and the end octet."""
+_HEARTBEAT = b"\x08\0\0\0\0\0\0\xce"
+_SIGN_OF_LIFE = 1.0
+"""Seconds after which the library hears of the frames that it was spared, as one heartbeat: it judges by them whether
+the peer lives, and RabbitMQ sends none of its own while it sends anything else."""
+
+
+Received = Callable[[int, bool, bytes, bytes], None]
+"""Takes a channel's deliveries: tag, redelivered, the encoded property flags and list, body."""
+Confirmed = Callable[[int, bool, bool], None]
+"""Takes a channel's confirms: tag, multiple, accepted."""
+Returned = Callable[[bytes], None]
+"""Takes the encoded properties of what no queue wanted; its confirm comes afterwards."""
+
+
+class Hot:
+    """The handlers of one channel, and the content that is being received on it."""
+
+    __slots__ = ("_about", "_left", "_parts", "_properties", "confirmed", "received", "returned")
+
+    def __init__(self, received: Received | None, confirmed: Confirmed | None, returned: Returned | None) -> None:
+        self.received = received
+        self.confirmed = confirmed
+        self.returned = returned
+        self._about: tuple[int, bool] | None = None
+        """Delivery tag and redelivered of the content under way; tag 0: one that was returned."""
+        self._properties = b""
+        self._parts: list[bytes] = []
+        self._left = 0
+
+    def frame(self, kind: int, data: bytes, start: int, end: int) -> bool:
+        """One frame's payload, `data[start:end]`. False: it is for the library."""
+        if kind == _FRAME_METHOD:
+            group, method = _METHOD.unpack_from(data, start)
+            if group != _BASIC:
+                return False
+            if method == _DELIVER and self.received is not None:
+                at = start + 5 + data[start + 4]  # past the consumer tag: one consumer a channel
+                self._about = (int.from_bytes(data[at : at + 8], "big"), bool(data[at + 8] & 1))
+                return True
+            if method in (_ACK, _NACK) and self.confirmed is not None:
+                tag, bits = _CONFIRM.unpack_from(data, start + 4)
+                self.confirmed(tag, bool(bits & 1), method == _ACK)
+                return True
+            if method == _RETURN and self.returned is not None:
+                self._about = (0, False)
+                return True
+            return False
+        if self._about is None:
+            return False
+        if kind == _FRAME_HEADER:
+            (self._left,) = _BODY_SIZE.unpack_from(data, start + 4)
+            self._properties = data[start + 12 : end]
+            if not self._left:
+                self._complete(b"")
+        else:
+            self._left -= end - start
+            if self._left or self._parts:
+                self._parts.append(data[start:end])
+                if not self._left:
+                    self._complete(b"".join(self._parts))
+            else:
+                self._complete(data[start:end])
+        return True
+
+    def _complete(self, body: bytes) -> None:
+        assert self._about is not None
+        tag, redelivered = self._about
+        self._about, self._parts = None, []
+        if tag and self.received is not None:
+            self.received(tag, redelivered, self._properties, body)
+        elif self.returned is not None:
+            self.returned(self._properties)
+
+
+class Reader(asyncio.StreamReader):
+    """The library's reader, that hands it only what nobody here takes."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        super().__init__(loop=loop)
+        self._hot: dict[int, Hot] = {}
+        self._rest = b""
+        self._strange = False
+        self._passed_at = time.monotonic()
+
+    def listen(self, channel: int, hot: Hot) -> None:
+        """From now on `hot` takes its frames of this channel."""
+        self._hot[channel] = hot
+
+    def feed_data(self, data: bytes) -> None:  # type: ignore[override]  # sockets give bytes
+        """Called by the protocol with what the socket gave: parts of frames and many at once."""
+        if self._strange:
+            super().feed_data(data)
+            return
+        if self._rest:
+            data = self._rest + data
+        start, size = 0, len(data)
+        hot = self._hot
+        passed: list[bytes] = []
+        while size - start >= _OVERHEAD:
+            kind, channel, length = _HEAD.unpack_from(data, start)
+            end = start + length + _OVERHEAD
+            if kind not in _KINDS or (end <= size and data[end - 1] != _END):
+                # No frame: another protocol's answer, or garbage. The library knows what to say of it.
+                self._strange = True
+                passed.append(data[start:])
+                start = size
+                break
+            if end > size:
+                break
+            taker = hot.get(channel)
+            if taker is None or not taker.frame(kind, data, start + 7, end - 1):
+                passed.append(data[start:end])
+            start = end
+        self._rest = data[start:] if start else data
+        now = time.monotonic()
+        if not passed and start and now - self._passed_at > _SIGN_OF_LIFE:
+            passed.append(_HEARTBEAT)
+        if passed:
+            self._passed_at = now
+            super().feed_data(b"".join(passed))
+
+
+class Transport(TransportFactory):
+    """Connects for the library, with our reader in between; one a connection."""
+
+    def __init__(self) -> None:
+        self._reader: Reader | None = None
+        self._writer: asyncio.StreamWriter | None = None
+
+    async def create(self, url: URL, **kwargs: Any) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        """Opens the socket; TLS for `amqps`. Raises AMQPConnectionError."""
+        provider = kwargs.pop("ssl_context_provider")
+        context = await provider.get_context() if url.scheme == "amqps" else None
+        loop = asyncio.get_running_loop()
+        reader = Reader(loop)
+        protocol = asyncio.StreamReaderProtocol(reader, loop=loop)
+        try:
+            transport, _ = await loop.create_connection(
+                lambda: protocol, url.host or "localhost", url.port or 5672, ssl=context, **kwargs
+            )
+        except OSError as error:
+            raise AMQPConnectionError(*error.args) from error
+        self._reader, self._writer = reader, asyncio.StreamWriter(transport, protocol, reader, loop)
+        return reader, self._writer
+
+    def listen(self, channel: int, hot: Hot) -> None:
+        """Hot frames of this channel go to `hot`; once connected."""
+        assert self._reader is not None
+        self._reader.listen(channel, hot)
+
+    @property
+    def unsent(self) -> int:
+        """Bytes written and not yet taken by the socket; -1 when it is closing."""
+        writer = self._writer
+        if writer is None or writer.transport.is_closing():
+            return -1
+        return writer.transport.get_write_buffer_size()
+
+    def write(self, block: bytes) -> None:
+        """Whole frames, past the library's queue of frames: between two of its blocks, never inside one."""
+        assert self._writer is not None
+        self._writer.write(block)

@@ -1,0 +1,1 @@
+"""What RabbitMQ says, without RabbitMQ."""

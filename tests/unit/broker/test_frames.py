@@ -1,0 +1,142 @@
+"""The frames that are taken out of the stream, and those that pass: whole or in any pieces."""
+
+import asyncio
+import random
+
+import pamqp.frame
+import pytest
+from pamqp.body import ContentBody
+from pamqp.commands import Basic, Channel
+from pamqp.header import ContentHeader
+from pamqp.heartbeat import Heartbeat
+
+from broker.frames import Hot, Reader
+
+ABOUT = Basic.Properties(message_id="m-1", headers={"a": "b"})
+
+
+def content(method: Basic.Deliver | Basic.Return, body: bytes, channel: int = 1, piece: int = 100_000) -> bytes:
+    parts = [body[start : start + piece] for start in range(0, len(body), piece)]
+    found = [method, ContentHeader(0, len(body), ABOUT), *map(ContentBody, parts)]
+    return b"".join(pamqp.frame.marshal(one, channel) for one in found)
+
+
+def deliver(tag: int, *, redelivered: bool = False) -> Basic.Deliver:
+    return Basic.Deliver("consumer", tag, redelivered, "exchange", "key")
+
+
+class Heard:
+    def __init__(self) -> None:
+        self.received: list[tuple[int, bool, bytes, bytes]] = []
+        self.confirmed: list[tuple[int, bool, bool]] = []
+        self.returned: list[bytes] = []
+        self.order: list[str] = []
+
+    def hot(self) -> Hot:
+        return Hot(self._received, self._confirmed, self._returned)
+
+    def _received(self, tag: int, redelivered: bool, properties: bytes, body: bytes) -> None:
+        self.received.append((tag, redelivered, properties, body))
+        self.order.append("received")
+
+    def _confirmed(self, tag: int, multiple: bool, accepted: bool) -> None:
+        self.confirmed.append((tag, multiple, accepted))
+        self.order.append("confirmed")
+
+    def _returned(self, properties: bytes) -> None:
+        self.returned.append(properties)
+        self.order.append("returned")
+
+
+async def rest(reader: Reader) -> bytes:
+    """What is left for the library."""
+    reader.feed_eof()
+    return await reader.read()
+
+
+def stream() -> tuple[bytes, bytes]:
+    """Everything mixed, and what of it is the library's."""
+    other = pamqp.frame.marshal(Basic.ConsumeOk("consumer"), 1)
+    beat = pamqp.frame.marshal(Heartbeat(), 0)
+    cold = content(deliver(9), b"for another channel", channel=2)
+    close = pamqp.frame.marshal(Channel.Close(404, "no", 0, 0), 1)
+    sent = (
+        other
+        + content(deliver(1), b"one")
+        + beat
+        + content(deliver(2, redelivered=True), b"")
+        + cold
+        + pamqp.frame.marshal(Basic.Ack(7, True), 1)
+        + content(Basic.Return(312, "NO_ROUTE", "e", "k"), b"came back")
+        + pamqp.frame.marshal(Basic.Nack(8, False), 1)
+        + content(deliver(3), bytes(range(256)) * 40, piece=1000)
+        + close
+    )
+    return sent, other + beat + cold + close
+
+
+async def feed(sent: bytes, cuts: list[int]) -> tuple[Heard, bytes]:
+    reader, heard = Reader(asyncio.get_running_loop()), Heard()
+    reader.listen(1, heard.hot())
+    for start, end in zip([0, *cuts], [*cuts, len(sent)], strict=True):
+        reader.feed_data(sent[start:end])
+    return heard, await rest(reader)
+
+
+def check(heard: Heard, left: bytes, passed: bytes) -> None:
+    assert [(tag, again, body) for tag, again, _, body in heard.received] == [
+        (1, False, b"one"),
+        (2, True, b""),
+        (3, False, bytes(range(256)) * 40),
+    ]
+    assert {properties for _, _, properties, _ in heard.received} == {ABOUT.marshal()}
+    assert heard.confirmed == [(7, True, True), (8, False, False)]
+    assert heard.returned == [ABOUT.marshal()]
+    assert heard.order == ["received", "received", "confirmed", "returned", "confirmed", "received"]
+    assert left == passed
+
+
+async def test_hot_frames_are_taken_and_the_rest_passes_as_it_came() -> None:
+    sent, passed = stream()
+    check(*await feed(sent, []), passed)
+
+
+async def test_in_whatever_pieces_it_arrives() -> None:
+    sent, passed = stream()
+    check(*await feed(sent, list(range(1, len(sent)))), passed)
+    for cut in range(1, 700):
+        check(*await feed(sent, [cut]), passed)
+    for _ in range(50):
+        cuts = sorted(random.sample(range(1, len(sent)), 20))
+        check(*await feed(sent, cuts), passed)
+
+
+async def test_only_what_is_listened_for_is_taken() -> None:
+    reader, heard = Reader(asyncio.get_running_loop()), Heard()
+    reader.listen(1, Hot(None, heard.hot().confirmed, None))
+    sent = content(deliver(1), b"one") + content(Basic.Return(312, "NO_ROUTE", "e", "k"), b"x")
+    reader.feed_data(sent + pamqp.frame.marshal(Basic.Ack(1), 1))
+    assert await rest(reader) == sent
+    assert heard.confirmed == [(1, False, True)]
+
+
+@pytest.mark.parametrize("said", [b"AMQP\0\0\x09\x01", b"HTTP/1.1 400 Bad Request\r\n\r\n", b"\x01\0\x01\0\0\0\x01xx"])
+async def test_what_is_no_frame_is_left_to_the_library(said: bytes) -> None:
+    sent = pamqp.frame.marshal(Heartbeat(), 0) + said
+    reader, heard = Reader(asyncio.get_running_loop()), Heard()
+    reader.listen(1, heard.hot())
+    reader.feed_data(sent)
+    reader.feed_data(b"more")
+    assert await rest(reader) == sent + b"more"
+
+
+async def test_the_library_hears_that_the_peer_lives(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = 100.0
+    monkeypatch.setattr("time.monotonic", lambda: now)
+    reader, heard = Reader(asyncio.get_running_loop()), Heard()
+    reader.listen(1, heard.hot())
+    for tag in range(1, 31):
+        now += 0.1
+        reader.feed_data(content(deliver(tag), b"x"))
+    assert len(heard.received) == 30
+    assert await rest(reader) == pamqp.frame.marshal(Heartbeat(), 0) * 2
