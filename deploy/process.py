@@ -53,6 +53,11 @@ def database_url() -> str:
     return _required("DATABASE_URL", "postgresql://user:password@host:5432/crossdock")
 
 
+def encryption_key() -> str:
+    """CROSSDOCK_ENCRYPTION_KEY. Raises Missing."""
+    return _required("CROSSDOCK_ENCRYPTION_KEY", "the output of `openssl rand -base64 32`")
+
+
 def _required(name: str, example: str) -> str:
     value = os.environ.get(name)
     if not value:

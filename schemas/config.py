@@ -59,7 +59,7 @@ class Admin(_Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
 
 class Store(_Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    prefetch: Annotated[int, msgspec.Meta(ge=1, le=2000)] = 1000
+    prefetch: Annotated[int, msgspec.Meta(ge=1, le=2000)] = 2000
     """Quorum queues allow at most 2,000."""
     batch: Count = 300
     batch_wait: Annotated[float, msgspec.Meta(ge=0)] = 0.005

@@ -14,8 +14,9 @@ from storage.sql import query
 
 Connection = asyncpg.Connection | asyncpg.pool.PoolConnectionProxy
 
-PARENTS = ("versions", "receipts")
+PARENTS = ("versions", "receipts", "finished", "attempts")
 """What points to the other goes first."""
+STRAYS = ("forget_stray_receipts", "forget_stray_versions", "forget_stray_finished", "forget_stray_attempts")
 MONTHS_AHEAD = 2
 ROWS_AT_A_TIME = 5000
 LOCK_TIMEOUT = "2s"
@@ -36,6 +37,7 @@ async def keep(pool: asyncpg.Pool, *, retention_days: int, now: datetime | None 
         try:
             oldest = first_of_month(now - timedelta(days=retention_days))
             done = await drop_old(connection, oldest)
+            await _delete_all(connection, "forget_idempotent", now)
             return done + await make_partitions(connection, now, since=oldest)
         finally:
             await connection.execute("SELECT pg_advisory_unlock($1)", _LOCK)
@@ -81,8 +83,9 @@ async def drop_old(connection: Connection, before: datetime) -> list[str]:
         if not await _forget_documents(connection, before):
             return ["put off: documents that should go are being written"]
         done += [await _drop(connection, name) for name in names]
-        for name in ("forget_stray_receipts", "forget_stray_versions"):
+        for name in STRAYS:
             await _delete_all(connection, name, before)
+        await _delete_all(connection, "forget_outbox", before)
     await _delete_all(connection, "forget_quarantined", before)
     return done
 

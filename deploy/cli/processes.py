@@ -15,6 +15,7 @@ from deploy.cli.options import AdminPort, ConfigFile, Port, State
 if TYPE_CHECKING:
     from deploy.process import Component
     from schemas.config import Config
+    from storage.vault import Vault
 
 worker = typer.Typer(help="One worker process of one kind.", no_args_is_help=True, rich_markup_mode=None)
 
@@ -87,10 +88,29 @@ def route(config: ConfigFile = None, admin_port: AdminPort = None) -> None:
     _run(lambda loaded: RouteWorker(loaded, amqp_url=amqp), config, admin_port)
 
 
+@worker.command()
+def deliver(config: ConfigFile = None, admin_port: AdminPort = None) -> None:
+    """Sends webhooks to subscribers."""
+    from workers.deliver.worker import DeliverWorker
+
+    database, vault = _database_url(), _vault()
+    _run(lambda loaded: DeliverWorker(loaded, database_url=database, vault=vault), config, admin_port)
+
+
 def _run(build: "Callable[[Config], Component]", config: Path | None, admin_port: int | None) -> None:
     from deploy import process
 
     raise typer.Exit(process.run(build, config_path=config, admin_port=admin_port))
+
+
+def _vault() -> "Vault":
+    from deploy import process
+    from storage.vault import Vault
+
+    try:
+        return Vault.from_text(process.encryption_key())
+    except ValueError as error:
+        raise Failed(str(error)) from None
 
 
 def _amqp_url() -> str:

@@ -30,8 +30,12 @@ CHILDREN_STOP = 7.0
 """Seconds for all our processes to drain; the servers have the rest of fifteen."""
 SERVER_POLL = 0.25
 
-PROCESSES = (("store", ("worker", "store")), ("route", ("worker", "route")))
-"""Everything but the ingress: name and command. A new kind of process is one more line."""
+PROCESSES = (
+    ("store", ("worker", "store")),
+    ("route", ("worker", "route")),
+    ("deliver", ("worker", "deliver")),
+)
+"""The workers: name and command. A new kind is one more line."""
 
 Say = Callable[[str], None]
 
@@ -66,6 +70,7 @@ class Up:
         self._database_url = os.environ.get("DATABASE_URL", "")
         self._children: list[Child] = []
         self._ingress_port = 0
+        self._api_port = 0
 
     async def run(self) -> None:
         """Until SIGTERM or SIGINT. Raises StartError and ConfigError."""
@@ -129,8 +134,10 @@ class Up:
     def _plan(self, config: Config) -> list[Child]:
         count = config.ingress.processes
         wanted = config.ingress.port if self._port is None else self._port
-        ports = free_ports(count + len(PROCESSES) + 1)
+        ports = free_ports(count + len(PROCESSES) + 3)
         self._ingress_port = wanted or ports[-1]
+        # With a port of one's own for the ingress there may be another `up`: the API then takes a free one.
+        self._api_port = ports[-2] if self._port is not None or not config.api.port else config.api.port
         path = ("--config", str(self._config_path)) if self._config_path else ()
         children = [
             Child(
@@ -162,9 +169,10 @@ class Up:
         return file.read_text().strip()
 
     def _ingress_url(self) -> str:
-        host = self._config.ingress.host
-        shown = "127.0.0.1" if host in ("0.0.0.0", "::") else host  # noqa: S104 - compared, not bound
-        return f"http://{shown}:{self._ingress_port}"
+        return _url(self._config.ingress.host, self._ingress_port)
+
+    def _api_url(self) -> str:
+        return _url(self._config.api.host, self._api_port)
 
     def _write(self) -> None:
         """endpoints.json, replaced whole: a reader sees the old one or the new one."""
@@ -207,6 +215,11 @@ class Up:
         servers = [server.stop() for server in (self._postgres, self._rabbitmq) if server is not None]
         await asyncio.gather(*servers, return_exceptions=True)
         (self._state / "endpoints.json").unlink(missing_ok=True)
+
+
+def _url(host: str, port: int) -> str:
+    shown = "127.0.0.1" if host in ("0.0.0.0", "::") else host  # noqa: S104 - compared, not bound
+    return f"http://{shown}:{port}"
 
 
 def run_up(config_path: Path | None, state: Path | None, port: int | None, say: Say) -> None:

@@ -7,11 +7,15 @@ SELECT crossdock.partitions_before($1, $2)
 
 -- name: stray_months
 -- Months whose rows have no partition of their own; none, as a rule.
-SELECT DISTINCT date_trunc('month', received_at AT TIME ZONE 'UTC') AT TIME ZONE 'UTC' AS month
+SELECT DISTINCT date_trunc('month', moment AT TIME ZONE 'UTC') AT TIME ZONE 'UTC' AS month
 FROM (
-    SELECT received_at FROM crossdock.receipts_default
+    SELECT received_at AS moment FROM crossdock.receipts_default
     UNION ALL
     SELECT received_at FROM crossdock.versions_default
+    UNION ALL
+    SELECT finished_at FROM crossdock.finished_default
+    UNION ALL
+    SELECT at FROM crossdock.attempts_default
 ) strays
 ORDER BY 1
 LIMIT 24
@@ -53,3 +57,33 @@ WHERE (id, received_at) IN (SELECT id, received_at FROM crossdock.versions_defau
 -- name: forget_quarantined
 DELETE FROM crossdock.quarantined
 WHERE id IN (SELECT id FROM crossdock.quarantined WHERE received_at < $1 ORDER BY received_at, id LIMIT $2)
+
+-- name: forget_stray_finished
+DELETE FROM crossdock.finished_default
+WHERE (id, finished_at) IN (SELECT id, finished_at FROM crossdock.finished_default WHERE finished_at < $1 LIMIT $2)
+
+-- name: forget_stray_attempts
+DELETE FROM crossdock.attempts_default
+WHERE (delivery_id, at) IN (SELECT delivery_id, at FROM crossdock.attempts_default WHERE at < $1 LIMIT $2)
+
+-- name: forget_outbox
+-- What still waits for a body that is gone: it can't be sent any more.
+WITH gone AS (
+    DELETE FROM crossdock.outbox
+    WHERE id IN (SELECT id FROM crossdock.outbox WHERE received_at < $1 LIMIT $2)
+    RETURNING *
+)
+INSERT INTO crossdock.finished (
+    id, subscription_id, created_at, received_at, event_id, message_id, replay_id, document_id, version, attempts,
+    type, key, status, payload
+)
+SELECT id, subscription_id, created_at, received_at, event_id, message_id, replay_id, document_id, version, attempts,
+       type, key, 'failed', payload
+FROM gone
+
+-- name: forget_idempotent
+-- A day is what the field keeps the answers of idempotent requests for.
+DELETE FROM crossdock.idempotent
+WHERE (subscriber, name) IN (
+    SELECT subscriber, name FROM crossdock.idempotent WHERE asked_at < $1::timestamptz - interval '1 day' LIMIT $2
+)

@@ -2,9 +2,12 @@
 
 import msgspec
 
+from schemas import documents
 from schemas.platform import Unreadable
+from schemas.platforms import apicbase
 from schemas.platforms.apicbase import refusal
 from schemas.platforms.apicbase.config import Account
+from schemas.platforms.apicbase.identity import EVENT
 
 PROBLEM = "application/problem+json"
 
@@ -23,6 +26,9 @@ TAKEN = Verdict(200, "application/json", b"{}")
 def judge(raw: bytes, account: Account) -> Verdict:
     """Never raises, whatever the bytes."""
     try:
+        # All that the store worker will ask of it: an order that would end in quarantine is refused while the customer
+        # looks. Nothing wrong with it that is only noted (its JSON is odd, say) matters here.
+        documents.describe(apicbase.PLATFORM, EVENT, raw)
         refused = refusal.refusal(raw, account)
     except Unreadable as error:
         return _problem(400, "The purchase order could not be read", str(error))

@@ -32,6 +32,9 @@ class Told(msgspec.Struct, frozen=True):
     version_id: UUID
     version: int
     manufacturers: tuple[str, ...]
+    document_id: int
+    fresh: bool = True
+    """Not filed before."""
 
 
 class Record(msgspec.Struct, frozen=True):
@@ -114,27 +117,32 @@ async def record(connection: Connection, groups: Sequence[Group]) -> list[Told]:
     for id_, message in asked:
         if message.message_id in versions:
             new[id_][message.message_id] = _new(message, versions[message.message_id]["id"])
-    filed = await _file(connection, new)
+    filed, fresh = await _file(connection, new)
     return [
-        Told(message, filed[name].version_id, versions[name]["version"], announced)
-        for _, message in asked
+        Told(message, filed[name].version_id, versions[name]["version"], announced, id_, name in fresh)
+        for id_, message in asked
         if (name := message.message_id) in filed and (announced := filed[name].announced)
     ]
 
 
-async def _file(connection: Connection, new: Mapping[int, Mapping[UUID, Record]]) -> dict[UUID, Record]:
-    """Every record as it is filed, by message id; orders whose newest record says something new get their items."""
+async def _file(
+    connection: Connection, new: Mapping[int, Mapping[UUID, Record]]
+) -> tuple[dict[UUID, Record], set[UUID]]:
+    """Every record as it is filed, by message id, and those that weren't before; orders whose newest record says
+    something new get their items."""
     known = await _fetch(connection, "newest_records", list(new))
     longer = [id_ for id_, records in new.items() if id_ in known and not _again(known[id_][-1], records)]
     if longer:
         known |= await _fetch(connection, "records_of", longer)
     filed: dict[UUID, Record] = {}
+    added: set[UUID] = set()
     inserts: list[Row] = []
     items: list[Row] = []
     for id_, records in new.items():
         there = {record.message_id: record for record in known.get(id_, ())}
         fresh = announce(list(there.values()), [record for name, record in records.items() if name not in there])
         filed |= {name: there[name] for name in records if name in there} | {one.message_id: one for one in fresh}
+        added |= {one.message_id for one in fresh}
         inserts += [_row(id_, record) for record in fresh]
         if fresh and (id_ in longer or not there):
             held = holding([*there.values(), *fresh])
@@ -144,7 +152,7 @@ async def _file(connection: Connection, new: Mapping[int, Mapping[UUID, Record]]
     if items:
         await connection.execute(query("store", "clear_items"), sorted({row[0] for row in items}))
         await connection.execute(query("store", "insert_items"), *columns(items))
-    return filed
+    return filed, added
 
 
 def _again(newest: Record, records: Mapping[UUID, Record]) -> bool:

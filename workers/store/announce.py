@@ -2,7 +2,8 @@
 
 import struct
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from uuid import UUID
 
 import msgspec
 import pamqp.encode
@@ -11,7 +12,6 @@ from schemas import cloudevents, topology
 from schemas.platforms.ustore import manufacturer_order
 from workers.store.allocations import Told, event_id
 from workers.store.rows import Stored
-from workers.store.write import Written
 
 
 class Outgoing(msgspec.Struct, frozen=True):
@@ -24,12 +24,12 @@ class Outgoing(msgspec.Struct, frozen=True):
     body: bytes
 
 
-def events(written: Written) -> Iterator[Outgoing]:
+def events(versions: Iterable[Stored], told: Iterable[Told]) -> Iterator[Outgoing]:
     """A CloudEvent a version, and one a manufacturer that has news."""
-    for stored in written.versions:
+    for stored in versions:
         yield _event(stored)
-    for told in written.told:
-        yield from _manufacturers(told)
+    for one in told:
+        yield from _manufacturers(one)
 
 
 def _event(stored: Stored) -> Outgoing:
@@ -50,18 +50,31 @@ def _event(stored: Stored) -> Outgoing:
     return outgoing(topology.event_key(reading.type, about.account), name, about.traceparent, body)
 
 
-def _manufacturers(told: Told) -> Iterator[Outgoing]:
+class Part(msgspec.Struct, frozen=True):
+    """A manufacturer's share of an order."""
+
+    id: UUID
+    manufacturer: str
+    data: bytes
+
+
+def parts(told: Told) -> Iterator[Part]:
+    """One a manufacturer that has news."""
     message = told.message
-    about, document = message.envelope, message.document
-    assert document is not None
     assert message.allocations is not None
     items: dict[str, list[str]] = defaultdict(list)
     for allocation in message.allocations:
         items[allocation.manufacturer].append(allocation.item)
     for manufacturer, data in manufacturer_order.split(message.raw, message.allocations).items():
-        if manufacturer not in told.manufacturers:
-            continue
-        name = str(event_id(told.version_id, manufacturer, items[manufacturer]))
+        if manufacturer in told.manufacturers:
+            yield Part(event_id(told.version_id, manufacturer, items[manufacturer]), manufacturer, data)
+
+
+def _manufacturers(told: Told) -> Iterator[Outgoing]:
+    about, document = told.message.envelope, told.message.document
+    assert document is not None
+    for part in parts(told):
+        name = str(part.id)
         body = cloudevents.encode(
             id=name,
             platform=about.platform,
@@ -71,10 +84,10 @@ def _manufacturers(told: Told) -> Iterator[Outgoing]:
             received_at=about.received_at,
             version=told.version,
             traceparent=about.traceparent,
-            data=data,
-            raw=data,
+            data=part.data,
+            raw=part.data,
         )
-        key = topology.event_key(manufacturer_order.TYPE, about.account, manufacturer)
+        key = topology.event_key(manufacturer_order.TYPE, about.account, part.manufacturer)
         yield outgoing(key, name, about.traceparent, body)
 
 

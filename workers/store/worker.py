@@ -26,6 +26,7 @@ from workers.runtime.loop import Loop
 from workers.runtime.outcomes import Dead, NotNow, Outcome, Settled
 from workers.store import announce, prepare, write
 from workers.store import metrics as stores
+from workers.store.outbox import Outbound
 from workers.store.prepare import Incoming
 from workers.store.write import Written
 
@@ -81,6 +82,7 @@ class StoreWorker:
         )
         self._in = Link(amqp_url, name="store-in", on_open=self._consumer.on_open, on_lost=self._on_lost)
         self._out = Link(amqp_url, name="store-out", on_open=self._on_publisher, on_lost=self._publisher.on_lost)
+        self._outbound = _outbound(config)
         self._unannounced: set[str] = set()
         """Message ids that may be stored and whose events are not confirmed yet."""
         self._keeper: asyncio.Task[None] | None = None
@@ -120,6 +122,7 @@ class StoreWorker:
     def reload(self, config: Config) -> None:
         """Accounts and rules of the next batch; batch sizes with the next start."""
         self._config = config
+        self._outbound = _outbound(config)
 
     def _on_lost(self) -> None:
         """What was in hand is delivered again, marked so by the broker."""
@@ -157,7 +160,7 @@ class StoreWorker:
 
     async def _write(self, incoming: list[Incoming]) -> Written:
         try:
-            written = await write.write_isolating(await self._database(), incoming)
+            written = await write.write_isolating(await self._database(), incoming, self._outbound)
         except AWAY as error:
             self._no_database = f"{type(error).__name__}: {error}"
             raise NotNow(f"the database is away ({type(error).__name__})") from error
@@ -174,7 +177,7 @@ class StoreWorker:
         try:
             futures = [
                 self._publisher.publish(topology.EVENTS, event.routing_key, event.properties, event.name, event.body)
-                for event in announce.events(written)
+                for event in announce.events(written.versions, written.told)
             ]
             for future in futures:
                 await future
@@ -199,6 +202,7 @@ class StoreWorker:
                 "messages": len(incoming),
                 "versions": len(written.versions),
                 "quarantined": written.quarantined,
+                "deliveries": written.deliveries,
                 "decode_ms": round(decode * 1000, 2),
                 "write_ms": round(write * 1000, 2),
                 "publish_ms": round(publish * 1000, 2),
@@ -223,6 +227,10 @@ class StoreWorker:
                 log.exception("maintenance failed")
                 pause = 60.0
             await asyncio.sleep(pause)
+
+
+def _outbound(config: Config) -> Outbound:
+    return Outbound(config.subscribers, next(iter(config.delivery.schedule), 0.0))
 
 
 def _age(moment: datetime) -> float:

@@ -14,8 +14,9 @@ import msgspec
 from schemas import documents
 from storage import tables
 from storage.sql import query
-from workers.store import allocations, rebuild, versions
+from workers.store import allocations, outbox, rebuild, versions
 from workers.store.allocations import Told
+from workers.store.outbox import NOBODY, Outbound
 from workers.store.prepare import Incoming
 from workers.store.rows import (
     RECEIPT_COLUMNS,
@@ -55,33 +56,36 @@ class Written(msgspec.Struct):
     quarantined: int = 0
     told: list[Told] = []
     """News for manufacturers."""
+    deliveries: int = 0
+    """Webhooks that were decided with it."""
 
 
-async def write_isolating(pool: asyncpg.Pool, batch: Sequence[Incoming]) -> Written:
+async def write_isolating(pool: asyncpg.Pool, batch: Sequence[Incoming], outbound: Outbound = NOBODY) -> Written:
     """`write`, with a bad row alone in the end: kept without its jsonb, or else in quarantine; the rest is stored.
 
     Raises asyncpg's errors that are not about a row; what was committed before then is repeatable.
     """
     try:
-        return await _patiently(pool, batch)
+        return await _patiently(pool, batch, outbound)
     except BAD_DATA as error:
         if len(batch) > 1:
             half = len(batch) // 2
-            first = await write_isolating(pool, batch[:half])
-            second = await write_isolating(pool, batch[half:])
+            first = await write_isolating(pool, batch[:half], outbound)
+            second = await write_isolating(pool, batch[half:], outbound)
             return Written(
                 first.versions + second.versions,
                 first.quarantined + second.quarantined,
                 first.told + second.told,
+                first.deliveries + second.deliveries,
             )
-        return await write_isolating(pool, [_less(batch[0], error)])
+        return await write_isolating(pool, [_less(batch[0], error)], outbound)
 
 
-async def _patiently(pool: asyncpg.Pool, batch: Sequence[Incoming]) -> Written:
+async def _patiently(pool: asyncpg.Pool, batch: Sequence[Incoming], outbound: Outbound) -> Written:
     for attempt in range(1, ATTEMPTS + 1):
         try:
             async with pool.acquire() as connection:
-                return await write(connection, batch)
+                return await write(connection, batch, outbound)
         except COLLISIONS:
             if attempt == ATTEMPTS:
                 raise
@@ -100,7 +104,7 @@ def _less(message: Incoming, error: Exception) -> Incoming:
     return msgspec.structs.replace(message, document=None, reason=reason)
 
 
-async def write(connection: Connection, batch: Sequence[Incoming]) -> Written:
+async def write(connection: Connection, batch: Sequence[Incoming], outbound: Outbound = NOBODY) -> Written:
     """One transaction. Raises asyncpg's errors, with nothing written."""
     bad = {message.message_id: message for message in batch if message.document is None}
     groups = _groups(batch)
@@ -115,8 +119,11 @@ async def write(connection: Connection, batch: Sequence[Incoming]) -> Written:
             late = await _carry_on(connection, groups, newest, written)
             if late:
                 written.versions += await rebuild.rebuild(connection, late)
+            new = list(written.versions)
             await _again(connection, groups, written)
             written.told = await allocations.record(connection, groups)
+            told = [one for one in written.told if one.fresh]
+            written.deliveries = await outbox.decide(connection, new, told, outbound)
     return written
 
 

@@ -21,7 +21,6 @@ from workers.store import announce, prepare
 from workers.store.prepare import Foreign
 from workers.store.rows import Stored
 from workers.store.versions import Receipt, Run
-from workers.store.write import Written
 
 NAME = "01932d5e-0000-7000-8000-000000000001"
 
@@ -116,7 +115,7 @@ def stored(message: prepare.Incoming) -> Stored:
 def test_an_event_carries_what_was_received() -> None:
     raw = b'{ "id":"I1", "n":1.10 }'
     message = _prepare(properties(traceparent="00-1-2-01"), raw, config())
-    (event,) = announce.events(Written([stored(message)]))
+    (event,) = announce.events([stored(message)], [])
     said = msgspec.json.decode(event.body)
     assert (event.routing_key, event.name) == ("apicbase.purchase_order.acme", str(UUID(int=7)))
     assert (said["id"], said["version"], said["subject"], said["source"]) == (event.name, 3, "I1", "/apicbase/acme")
@@ -127,7 +126,7 @@ def test_an_event_carries_what_was_received() -> None:
 def test_an_event_of_what_is_no_json_carries_its_bytes() -> None:
     raw = b'{"id":"S1","x":"\xff"}'
     message = _prepare(properties("channelape", "ship_confirmation"), raw, config())
-    (event,) = announce.events(Written([stored(message)]))
+    (event,) = announce.events([stored(message)], [])
     said = msgspec.json.decode(event.body)
     assert (said["subject"], said["datacontenttype"]) == ("S1", "application/octet-stream")
     assert base64.b64decode(said["data_base64"]) == raw

@@ -1,0 +1,1 @@
+"""Where webhooks may go: URLs read strictly, addresses judged. Pure; connecting is `workers.deliver.connector`."""

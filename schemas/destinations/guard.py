@@ -1,0 +1,53 @@
+"""The guard against server-side request forgery: no subscriber's URL reaches a private network (contract §6). Pure.
+
+It stands at two places. `check_url` tells the subscriber at once, at registration and again before each attempt; names
+it can't judge. `allowed` judges every final address when connecting (`workers.deliver.connector`), and is the one that
+holds: names may resolve to anything, and to something else a second later.
+"""
+
+from collections.abc import Sequence
+
+from schemas.destinations import addresses, urls
+from schemas.destinations.urls import Blocked, Target
+
+__all__ = ["Blocked", "Guard"]
+
+LOOPBACK = ("127.0.0.1", "::1")
+"""What `localhost` and all names below it are (RFC 6761 §6.3), whatever a resolver says."""
+
+
+class Guard:
+    """What `[delivery] allow_networks` and `allow_http` permit."""
+
+    def __init__(self, allow_networks: Sequence[str], allow_http: bool) -> None:
+        """`allow_networks` in CIDR notation. Raises ValueError that names a network which is none."""
+        self._networks = addresses.networks(allow_networks)
+        self._schemes = ("https", "http") if allow_http else ("https",)
+
+    def check_url(self, url: str) -> None:
+        """Raises Blocked, with a text that the subscriber can act on, if nothing may be sent there."""
+        self.target(url)
+
+    def target(self, url: str) -> Target:
+        """The URL as it will be called. Raises Blocked."""
+        target = urls.parse(url)
+        if target.scheme not in self._schemes:
+            raise Blocked(f"the URL must begin with {' or '.join(f'{scheme}://' for scheme in self._schemes)}")
+        if target.address and not self.allowed(target.host):
+            raise Blocked("the URL's address is not a public one; use a public address, or have its network allowed")
+        name = target.host.rstrip(".")
+        if (name == "localhost" or name.endswith(".localhost")) and not any(map(self.allowed, LOOPBACK)):
+            raise Blocked("localhost is this machine, not yours; use a public name or address")
+        return target
+
+    def allowed(self, address: str) -> bool:
+        """Whether a final address may be connected to: a public one, or one in the allowed networks.
+
+        An IPv4-mapped IPv6 address is judged as the IPv4 address that it is. What is no address is not allowed.
+        Allowing a NAT64 or 6to4 network allows every IPv4 address that can be written in it.
+        """
+        try:
+            found = addresses.parse(address)
+        except ValueError:
+            return False
+        return addresses.public(found) or any(found in network for network in self._networks)

@@ -1,0 +1,128 @@
+"""A subscriber's URL taken apart as strictly as the strictest reader would, and put together again. Pure.
+
+Readers of URLs disagree about backslashes, blanks, userinfo and odd spellings of addresses, and every disagreement
+between the one who checks and the one who connects is a hole. So there is one reading, and the call is made to what
+was read: the host in canonical spelling, the rest untouched. No text of an error repeats any of the URL.
+"""
+
+import re
+import unicodedata
+from collections.abc import Iterable
+from urllib.parse import quote
+
+import msgspec
+from yarl import URL
+
+from schemas.destinations import addresses
+
+LONGEST = 4096
+"""Characters. Servers commonly refuse request lines over 8 KiB, and the query key is still to be added."""
+
+_PARTS = re.compile(
+    r"(?P<scheme>[A-Za-z][A-Za-z0-9+.-]*)://(?P<authority>[^/?#]*)(?P<path>/[^?#]*)?(?:\?(?P<query>.*))?"
+)
+_AUTHORITY = re.compile(r"(?:\[(?P<bracketed>[^\[\]]*)\]|(?P<host>[^:\[\]]*))(?::(?P<port>[0-9]*))?")
+_LABEL = re.compile(r"[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?")
+_UNREADABLE = re.compile(r"[\x00-\x20\x7f-\xa0\\\u2028\u2029\ud800-\udfff]|\s")
+_STRAY_PERCENT = re.compile(r"%(?![0-9A-Fa-f]{2})")
+_KEPT = "/?:@!$&'()*+,;=-._~%"
+"""What may stand in a path or query as it is (RFC 3986 §3.4), and the percent sign of what is encoded already."""
+_DEFAULT_PORTS = {"http": 80, "https": 443}
+
+
+class Blocked(Exception):
+    """Nothing may be sent there. The text tells the subscriber what to change, and repeats nothing of the URL."""
+
+
+class Target(msgspec.Struct, frozen=True, kw_only=True):
+    """A URL as it was read."""
+
+    scheme: str
+    host: str
+    """A name in lower case and punycode, or an address in canonical spelling, without brackets."""
+    address: bool
+    """Whether `host` is an address."""
+    port: int
+    path: str
+    query: str
+    """As written; characters that may not stand in a URL encoded."""
+
+    def url(self, extra: Iterable[tuple[str, str]] = ()) -> URL:
+        """What is called: `extra` is added to the query. Nothing that was encoded is encoded or decoded again."""
+        added = "&".join(f"{quote(name, safe='')}={quote(value, safe='')}" for name, value in extra)
+        query = f"{self.query}&{added}" if self.query and added and self.query[-1] != "&" else self.query + added
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        port = "" if self.port == _DEFAULT_PORTS.get(self.scheme) else f":{self.port}"
+        return URL(f"{self.scheme}://{host}{port}{self.path}{'?' if query else ''}{query}", encoded=True)
+
+    def __repr__(self) -> str:
+        return "Target(…)"
+
+
+def parse(url: str) -> Target:
+    """Reads a URL with a host. Raises Blocked."""
+    if len(url) > LONGEST:
+        raise Blocked(f"the URL is longer than {LONGEST:,} characters")
+    if _UNREADABLE.search(url):
+        raise Blocked("the URL holds a space, a line break, a backslash or a control character; percent-encode it")
+    if "#" in url:
+        raise Blocked("the URL has a fragment (#…), which is never sent; leave it out")
+    match = _PARTS.fullmatch(url)
+    if match is None:
+        raise Blocked("this is no absolute URL; write it as in https://example.com/hooks")
+    if "@" in match["authority"]:
+        raise Blocked("the URL holds a user name or password; leave it out and use the subscription's authorization")
+    authority = _AUTHORITY.fullmatch(match["authority"])
+    if authority is None:
+        raise Blocked("the URL's host or port can't be read; write it as in https://example.com:8443/hooks")
+    scheme = match["scheme"].lower()
+    host, is_address = _bracketed(authority["bracketed"]) if authority["host"] is None else _host(authority["host"])
+    return Target(
+        scheme=scheme,
+        host=host,
+        address=is_address,
+        port=_port(authority["port"], scheme),
+        path=_encoded(match["path"] or "/"),
+        query=_encoded(match["query"] or ""),
+    )
+
+
+def _port(text: str | None, scheme: str) -> int:
+    if not text:
+        return _DEFAULT_PORTS.get(scheme, 0)
+    if len(text) > 5 or not 1 <= int(text) <= 65535:
+        raise Blocked("the URL's port is not between 1 and 65535")
+    return int(text)
+
+
+def _bracketed(text: str) -> tuple[str, bool]:
+    try:
+        if ":" in text:
+            return addresses.literal(text) or "", True
+    except ValueError:
+        pass
+    raise Blocked("what stands in brackets in the URL is no IPv6 address")
+
+
+def _host(text: str) -> tuple[str, bool]:
+    if not text:
+        raise Blocked("the URL has no host")
+    try:
+        # Compatibility forms first (full-width digits, circled numbers, ideographic full stops): what a resolver would
+        # make of them is judged, not what they look like. Names then as browsers do (IDNA 2008 with UTS 46).
+        folded = re.sub("[。．｡]", ".", unicodedata.normalize("NFKC", text)).lower()
+        name = URL.build(scheme="https", host=folded).raw_host or ""
+        found = addresses.literal(name.rstrip("."))
+    except ValueError:
+        raise Blocked("the URL's host is neither a name nor an IP address") from None
+    if found is not None:
+        return found, True
+    # One dot at the end is the root, and keeps the resolver from trying its search list.
+    labels = name.removesuffix(".").split(".")
+    if len(name) > 253 or not all(_LABEL.fullmatch(label) for label in labels):
+        raise Blocked("the URL's host is neither a name nor an IP address")
+    return name, False
+
+
+def _encoded(text: str) -> str:
+    return quote(_STRAY_PERCENT.sub("%25", text), safe=_KEPT)

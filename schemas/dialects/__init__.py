@@ -1,0 +1,26 @@
+"""Finds the dialects: every module in this folder that exports `DIALECT`."""
+
+import importlib
+import pkgutil
+from functools import cache
+from types import MappingProxyType
+
+from schemas.outbound import Dialect
+
+
+@cache
+def dialects() -> MappingProxyType[str, Dialect]:
+    """All dialects by name, in alphabetical order."""
+    found: dict[str, Dialect] = {}
+    for module in sorted(pkgutil.iter_modules(__path__), key=lambda m: m.name):
+        one: Dialect = importlib.import_module(f"{__name__}.{module.name}").DIALECT
+        found[one.name] = one
+    return MappingProxyType(found)
+
+
+def dialect(name: str) -> Dialect:
+    """Raises LookupError with what there is to choose from."""
+    try:
+        return dialects()[name]
+    except KeyError:
+        raise LookupError(f"unknown dialect {name!r}; known: {', '.join(dialects())}") from None

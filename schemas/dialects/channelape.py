@@ -1,0 +1,31 @@
+"""As ChannelApe sends: the newest copy of the document, a secret in the query string, 200-399 is success, and every 15
+minutes again until then "or a user intervenes"."""
+
+import secrets
+
+from schemas.outbound import Credentials, Dialect, Event, Request
+
+
+def request(event: Event, credentials: Credentials, now: int) -> Request:
+    """The body as received."""
+    key = credentials.query_key
+    query = ((key, credentials.secrets[0]),) if key and credentials.secrets else ()
+    headers = {"Content-Type": "application/json", "X-Crossdock-Id": event.id}
+    return Request(body=event.raw, headers=headers, query=query)
+
+
+def make_secret() -> str:
+    """256 random bits that need no escaping in a URL."""
+    return secrets.token_urlsafe(32)
+
+
+DIALECT = Dialect(
+    name="channelape",
+    types=None,
+    request=request,
+    success=range(200, 400),
+    newest=True,
+    forever=True,
+    make_secret=make_secret,
+    uses_query_key=True,
+)

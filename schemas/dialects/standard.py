@@ -1,0 +1,62 @@
+"""Standard Webhooks 1.0 (standardwebhooks.com): the CloudEvent, signed with HMAC-SHA256 over id, time and body."""
+
+import base64
+import binascii
+import hashlib
+import hmac
+import secrets
+
+from schemas import cloudevents
+from schemas.outbound import Credentials, Dialect, Event, Request
+
+PREFIX = "whsec_"
+SHORTEST, LONGEST = 24, 64
+"""Bytes of a secret, as the specification asks."""
+
+
+def request(event: Event, credentials: Credentials, now: int) -> Request:
+    """Every secret signs: after a rotation both do, and a receiver that has either takes it."""
+    body = cloudevents.encode(
+        id=event.id,
+        platform=event.platform,
+        account=event.account,
+        type=event.type,
+        key=event.key,
+        received_at=event.received_at,
+        version=event.version,
+        traceparent=event.traceparent,
+        data=event.data,
+        raw=event.raw,
+    )
+    content = b"%b.%d.%b" % (event.id.encode(), now, body)
+    signatures = [base64.b64encode(hmac.digest(_key(one), content, hashlib.sha256)) for one in credentials.secrets]
+    return Request(
+        body=body,
+        headers={
+            "Content-Type": cloudevents.CONTENT_TYPE,
+            "webhook-id": event.id,
+            "webhook-timestamp": str(now),
+            "webhook-signature": " ".join(f"v1,{signature.decode()}" for signature in signatures),
+        },
+    )
+
+
+def make_secret() -> str:
+    """32 random bytes, written as the specification does."""
+    return PREFIX + base64.b64encode(secrets.token_bytes(32)).decode()
+
+
+def check_secret(secret: str) -> str | None:
+    """What is wrong with it."""
+    wrong = f"must be {PREFIX} and the base64 of {SHORTEST} to {LONGEST} bytes"
+    try:
+        return None if secret.startswith(PREFIX) and SHORTEST <= len(_key(secret)) <= LONGEST else wrong
+    except (binascii.Error, ValueError):
+        return wrong
+
+
+def _key(secret: str) -> bytes:
+    return base64.b64decode(secret.removeprefix(PREFIX), validate=True)
+
+
+DIALECT = Dialect(name="standard", types=None, request=request, make_secret=make_secret, check_secret=check_secret)
