@@ -4,7 +4,6 @@ The documented receiver hashes `json.dumps(request.data)`, ours over the very by
 signed these are the same.
 """
 
-import hashlib
 import hmac
 import secrets
 
@@ -20,7 +19,7 @@ def request(event: Event, credentials: Credentials, now: int) -> Request:
         body=event.raw,
         headers={
             "Content-Type": "application/json",
-            HEADER: hmac.digest(key, event.raw, hashlib.sha256).hex(),
+            HEADER: hmac.digest(key, event.raw, "sha256").hex(),
             "X-Crossdock-Id": event.id,
         },
     )

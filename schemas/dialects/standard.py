@@ -2,7 +2,6 @@
 
 import base64
 import binascii
-import hashlib
 import hmac
 import secrets
 
@@ -29,7 +28,7 @@ def request(event: Event, credentials: Credentials, now: int) -> Request:
         raw=event.raw,
     )
     content = b"%b.%d.%b" % (event.id.encode(), now, body)
-    signatures = [base64.b64encode(hmac.digest(_key(one), content, hashlib.sha256)) for one in credentials.secrets]
+    signatures = [base64.b64encode(hmac.digest(_key(one), content, "sha256")) for one in credentials.secrets]
     return Request(
         body=body,
         headers={

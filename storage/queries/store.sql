@@ -1,6 +1,6 @@
 -- name: claim_documents
 -- Makes the documents that are new, as if the batch were all there is of them, and locks the others, unchanged. Sorted
--- keys, so that workers wait for each other and never in a circle. Returns the ones it made.
+-- keys, so that workers wait for each other and never in a circle. Returns the ones it made, by their version.
 INSERT INTO crossdock.documents AS d (
     platform, account, type, key, received_at, last_received_at, version_id, version, times_received, digest,
     order_number, order_ref, warehouse_ref, ship_from, ship_to
@@ -11,7 +11,7 @@ FROM unnest(
     $9::int[], $10::bytea[], $11::text[], $12::text[], $13::text[], $14::text[], $15::text[]
 )
 ON CONFLICT (key, account, type, platform) DO UPDATE SET version = d.version WHERE false
-RETURNING d.id, d.platform, d.account, d.type, d.key
+RETURNING d.id, d.version_id
 
 -- name: claimed_documents
 -- What the locked ones say, as of now and not as of before the wait for the lock.

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import logging
 import zlib
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
@@ -20,6 +21,7 @@ from schemas.platforms.ustore.record import ItemAllocation
 from tests.pipeline import running, until
 from tests.receiver import VAULT, Receiver, config, receiver, statuses, subscribe
 from tests.storing import incoming
+from workers.deliver import attemptlog
 from workers.deliver import breaker as breakers
 from workers.deliver.worker import DeliverWorker
 from workers.store import write
@@ -97,6 +99,31 @@ async def one(pool: asyncpg.Pool, sql: str) -> asyncpg.Record:
 async def _all(pool: asyncpg.Pool, status: str) -> bool:
     found = await statuses(pool)
     return set(found) == {status}
+
+
+async def test_an_attempt_is_one_line_of_the_log_without_secrets(
+    pool: asyncpg.Pool, database_url: str, there: Receiver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lines: list[bytes] = []
+    monkeypatch.setattr(attemptlog, "LINES", attemptlog.Lines(lines.append))
+    logging.getLogger("crossdock.deliver").setLevel(logging.INFO)
+    try:
+        id_ = await subscribe(pool, f"{there.url}/in?key=hush-hush", dialect="channelape", secret="s3cr3t-in-the-query")
+        await store(pool, receipt("K"))
+        async with running(worker(database_url)):
+            await until(lambda: _all(pool, "delivered"))
+    finally:
+        logging.getLogger("crossdock.deliver").setLevel(logging.NOTSET)
+    (line,) = b"".join(lines).splitlines()
+    said = json.loads(line)
+    assert (said["subscription"], said["outcome"], said["becomes"], said["attempt"]) == (
+        str(id_),
+        "delivered",
+        "delivered",
+        1,
+    )
+    assert b"hush" not in line
+    assert b"s3cr3t" not in line
 
 
 async def test_within_200_ms_of_the_commit_when_idle(pool: asyncpg.Pool, database_url: str, there: Receiver) -> None:

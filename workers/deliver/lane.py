@@ -15,7 +15,7 @@ from uuid import UUID
 import msgspec
 
 from schemas.outbound import Credentials, Dialect, Untranslatable
-from workers.deliver import breaker, metrics
+from workers.deliver import attemptlog, breaker, metrics
 from workers.deliver.answer import Answer
 from workers.deliver.breaker import Breaker
 from workers.deliver.content import Due
@@ -93,6 +93,11 @@ class Lane:
         return [*self._tasks, *(due.id for due in self._queue)]
 
     @property
+    def in_flight(self) -> int:
+        """Attempts under way."""
+        return len(self._tasks)
+
+    @property
     def idle(self) -> bool:
         return not self._tasks and not self._queue
 
@@ -147,8 +152,7 @@ class Lane:
         answer: Answer | None = None
         final = False
         try:
-            with metrics.IN_FLIGHT.track_inprogress():
-                answer, final = await self._send(due, terms)
+            answer, final = await self._send(due, terms)
         finally:
             now = time.monotonic()
             if answer is None or answer.outcome == "blocked":
@@ -158,11 +162,13 @@ class Lane:
             else:
                 self._breaker.succeeded()
             self.busy_at = now
-            if answer is not None:
-                self._conclude(due, terms, answer, at, final)
-            self._tasks.pop(due.id, None)
-            if not self._closed:
-                self.pump()
+            try:
+                if answer is not None:
+                    self._conclude(due, terms, answer, at, final)
+            finally:
+                self._tasks.pop(due.id, None)
+                if not self._closed:
+                    self.pump()
 
     async def _send(self, due: Due, terms: Terms) -> tuple[Answer, bool]:
         """The answer, and whether trying again is pointless."""
@@ -190,28 +196,6 @@ class Lane:
                 jitter=random.uniform(-1, 1),  # noqa: S311 - jitter, not a secret
             )
         status = "delivered" if answer.outcome == "delivered" else "failed" if wait is None else "pending"
-        metrics.ATTEMPTS.labels(dialect.name, answer.outcome).inc()
-        metrics.SECONDS.labels(dialect.name).observe(answer.duration_ms / 1000)
-        if status != "pending":
-            metrics.FINISHED.labels(dialect.name, status).inc()
-        log.info(
-            "delivery attempted",
-            extra={
-                "delivery": str(due.id),
-                "subscription": str(terms.id),
-                "event": due.event.id if due.event else None,
-                "type": due.event.type if due.event else None,
-                "dialect": dialect.name,
-                "attempt": attempt,
-                "outcome": answer.outcome,
-                "status_code": answer.status_code,
-                "ms": round(answer.duration_ms, 2),
-                "error": answer.error,
-                "becomes": status,
-                "next_s": None if wait is None else round(wait, 3),
-                "breaker": self._breaker.state,
-            },
-        )
         self._record(
             Result(
                 id=due.id,
@@ -226,5 +210,32 @@ class Lane:
                 next_seconds=wait or 0.0,
             )
         )
+        counts = metrics.counts(dialect.name)
+        counts.attempt(answer.outcome)
+        counts.seconds.observe(answer.duration_ms / 1000)
+        if status != "pending":
+            counts.finished(status)
+        if log.isEnabledFor(logging.INFO):
+            attemptlog.LINES.line(
+                {
+                    "time": at,
+                    "level": "info",
+                    "logger": log.name,
+                    "message": "delivery attempted",
+                    "delivery": due.id,
+                    "subscription": terms.id,
+                    "event": due.event.id if due.event else None,
+                    "type": due.event.type if due.event else None,
+                    "dialect": dialect.name,
+                    "attempt": attempt,
+                    "outcome": answer.outcome,
+                    "status_code": answer.status_code,
+                    "ms": round(answer.duration_ms, 2),
+                    "error": answer.error,
+                    "becomes": status,
+                    "next_s": None if wait is None else round(wait, 3),
+                    "breaker": self._breaker.state,
+                }
+            )
         if answer.gone:
             self._gone(self)

@@ -1,5 +1,7 @@
 """Prometheus metrics of the deliver worker."""
 
+from functools import cache
+
 from prometheus_client import Counter, Gauge, Histogram
 
 ATTEMPTS = Counter("crossdock_delivery_attempts", "Attempts to deliver a webhook, by outcome", ("dialect", "outcome"))
@@ -19,3 +21,31 @@ IN_FLIGHT = Gauge("crossdock_deliveries_in_flight", "Attempts under way")
 LANES = Gauge("crossdock_delivery_subscriptions", "Subscriptions that this worker sends for")
 OPEN = Gauge("crossdock_delivery_breakers_open", "Of these, those that are left alone for a while")
 DISABLED = Counter("crossdock_subscriptions_disabled", "Subscriptions disabled because they answered 410")
+
+
+class Counts:
+    """The metrics of one dialect, looked up once: a label look-up costs more than the count."""
+
+    def __init__(self, dialect: str) -> None:
+        self._dialect = dialect
+        self._attempts: dict[str, Counter] = {}
+        self._finished: dict[str, Counter] = {}
+        self.seconds = SECONDS.labels(dialect)
+
+    def attempt(self, outcome: str) -> None:
+        counter = self._attempts.get(outcome)
+        if counter is None:
+            counter = self._attempts[outcome] = ATTEMPTS.labels(self._dialect, outcome)
+        counter.inc()
+
+    def finished(self, status: str) -> None:
+        counter = self._finished.get(status)
+        if counter is None:
+            counter = self._finished[status] = FINISHED.labels(self._dialect, status)
+        counter.inc()
+
+
+@cache
+def counts(dialect: str) -> Counts:
+    """Of a dialect."""
+    return Counts(dialect)

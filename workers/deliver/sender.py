@@ -4,8 +4,6 @@ import asyncio
 import io
 import re
 import time
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from importlib.metadata import version
 from types import SimpleNamespace
 
@@ -83,7 +81,7 @@ class Sender:
                     self._targets.clear()
                 self._targets[url] = target
             _check_headers(request)
-            async with asyncio.timeout(self._timeout), self._post(target, request) as response:
+            async with asyncio.timeout(self._timeout), await self._post(target, request) as response:
                 status = response.status
                 body, cut = await _beginning(response)
         except Blocked as blocked:
@@ -101,8 +99,7 @@ class Sender:
             gone=status == 410,
         )
 
-    @asynccontextmanager
-    async def _post(self, target: Target, request: Request) -> AsyncIterator[aiohttp.ClientResponse]:
+    async def _post(self, target: Target, request: Request) -> aiohttp.ClientResponse:
         """The answer's head. A kept connection that turns out to be closed is no failure: the next one is tried."""
         assert self._session is not None
         while True:
@@ -111,7 +108,7 @@ class Sender:
             # that did get the first copy knows it by its id: at least once is what we promise.
             kept = _Kept()
             try:
-                response = await self._session.post(
+                return await self._session.post(
                     target.url(request.query),
                     # Written in pieces where it is large: a megabyte at once would hold the loop.
                     data=request.body if len(request.body) <= SMALL else io.BytesIO(request.body),
@@ -123,9 +120,6 @@ class Sender:
                 if kept.used:
                     continue
                 raise
-            async with response:
-                yield response
-            return
 
 
 class _Kept:

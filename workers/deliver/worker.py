@@ -66,6 +66,7 @@ class DeliverWorker:
         self._tasks: list[asyncio.Task[None]] = []
         self._leaving: set[asyncio.Task[None]] = set()
         self._problem: str | None = "not connected yet"
+        metrics.IN_FLIGHT.set_function(lambda: sum(lane.in_flight for lane in self._lanes.values()))
         metrics.LANES.set_function(lambda: len(self._lanes))
         metrics.OPEN.set_function(lambda: sum(lane.is_open for lane in self._lanes.values()))
 

@@ -150,12 +150,13 @@ async def _claim(connection: Connection, groups: Sequence[Group]) -> dict[int, R
     for group in groups:
         group.runs = group.follow(group.messages)
     made = await connection.fetch(query("store", "claim_documents"), *columns([document_row(one) for one in groups]))
-    by_identity = {group.identity: group for group in groups}
-    for row in made:
-        group = by_identity[_identity(row)]
-        group.id, group.made = row["id"], True
+    by_version = {group.runs[-1].id: group for group in groups}
+    for id_, version in made:
+        group = by_version[version]
+        group.id, group.made = id_, True
     newest: dict[int, Run] = {}
     if len(made) < len(groups):
+        by_identity = {group.identity: group for group in groups}
         wanted = [group.identity for group in groups if not group.made]
         for row in await connection.fetch(query("store", "claimed_documents"), *columns(wanted)):
             by_identity[_identity(row)].id = row["id"]
@@ -167,10 +168,19 @@ async def _file(connection: Connection, groups: Sequence[Group]) -> None:
     """Files every post; those that weren't there before are the groups' new ones."""
     messages = [(group.id, message) for group in groups for message in group.messages]
     messages.sort(key=lambda one: (one[1].envelope.received_at, one[1].message_id))  # as its key grows
-    places = [(message.envelope.received_at, message.message_id) for _, message in messages]
-    between = (places[0][0], places[-1][0])
-    filed = await connection.fetch(query("store", "receipts_there"), *columns(places), *between)
-    there = {row["message_id"] for row in filed}
+    # A document that this batch made had no receipts; what was delivered before is looked for all the same, since
+    # retention may have forgotten the document and not yet the receipt.
+    asked = [
+        (message.envelope.received_at, message.message_id)
+        for group in groups
+        for message in group.messages
+        if message.again or not group.made
+    ]
+    there: set[UUID] = set()
+    if asked:
+        between = (min(asked)[0], max(asked)[0])
+        filed = await connection.fetch(query("store", "receipts_there"), *columns(asked), *between)
+        there = {row["message_id"] for row in filed}
     for group in groups:
         group.new = [one for one in group.messages if one.message_id not in there] if there else group.messages
     rows = [receipt_row(id_, message) for id_, message in messages if message.message_id not in there]
