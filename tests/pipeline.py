@@ -5,6 +5,7 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import aiohttp
@@ -22,9 +23,12 @@ from workers.store.worker import StoreWorker
 
 def config(raw: Mapping[str, Any] | None = None) -> Config:
     """The demo accounts, or a configuration as in a file."""
-    from pathlib import Path
-
     return configuration.parse(dict(raw or {}), Path())
+
+
+def load(file: Path) -> Config:
+    """The configuration of a file."""
+    return configuration.load(file)
 
 
 @asynccontextmanager

@@ -1,0 +1,230 @@
+"""uStore's shoppers under load and under trouble: every answer right, each its own, and none that hangs."""
+
+import asyncio
+import base64
+import hashlib
+import hmac
+import json
+import os
+import signal
+import sys
+import time
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import aiormq
+import asyncpg
+
+from deploy.local.children import end, free_ports, spawn
+from tests import pipeline
+from tests.pipeline import Door, door, running, until
+
+ROOT = Path(__file__).parents[2]
+SECRET = "the-signature-key"
+RULES = """
+[accounts.ustore.printshop]
+secrets = ["the-signature-key"]
+answer_timeout = {timeout}
+fallback = "refuse"
+[[accounts.ustore.printshop.manufacturers]]
+id = "2"
+name = "test2 Manufacturer"
+[[accounts.ustore.printshop.manufacturers]]
+id = "5"
+name = "Five"
+[[accounts.ustore.printshop.manufacturers]]
+id = "7"
+name = "Seven"
+[[accounts.ustore.printshop.rules]]
+name = "all"
+{rule}
+"""
+SPLIT = 'split = { "2" = 50, "5" = 50 }'
+
+
+def settings(tmp_path: Path, *, timeout: float = 2.0, rule: str = SPLIT) -> Path:
+    """A configuration file."""
+    file = tmp_path / "crossdock.toml"
+    file.write_text(RULES.format(timeout=timeout, rule=rule))
+    return file
+
+
+def worker(amqp_url: str, file: Path) -> Any:
+    """A route worker in a process of its own."""
+    env = {**os.environ, "AMQP_URL": amqp_url, "CROSSDOCK_CONFIG": str(file), "PYTHONPATH": str(ROOT)}
+    command = [sys.executable, "-m", "deploy.cli.main", "worker", "route", "--admin-port", str(free_ports(1)[0])]
+    return spawn(command, env=env, log=file.parent / "route.log")
+
+
+def order(name: str, items: int = 3) -> bytes:
+    """An order of its own, with items of its own."""
+    products = [{"@id": f"{name}-{n}", "@OrderProductId": str(n)} for n in range(items)]
+    return json.dumps({"Order": {"@OrderId": name, "OrderProducts": {"OrderProduct": products}}}).encode()
+
+
+async def ask(hook: Door, name: str) -> tuple[int, dict[str, str]]:
+    """Status and answer; the signature is over the very bytes."""
+    status, body, headers = await hook.post("ustore", "manufacturer_allocation", order(name))
+    expected = base64.b64encode(hmac.digest(SECRET.encode(), body, hashlib.sha512)).decode()
+    assert headers["X-Signature"] == expected
+    return status, json.loads(body)
+
+
+def right(name: str, answer: dict[str, str], among: tuple[str, ...] = ("2", "5")) -> bool:
+    return list(answer) == [f"{name}-{n}" for n in range(3)] and set(answer.values()) <= set(among)
+
+
+async def consumers(amqp_url: str) -> int:
+    connection = await aiormq.connect(amqp_url)
+    try:
+        channel = await connection.channel()
+        return (await channel.queue_declare("crossdock.route.ustore", passive=True)).consumer_count or 0
+    finally:
+        await connection.close()
+
+
+async def test_sixty_at_once_each_get_their_own(
+    amqp_url: str, database_url: str, database: asyncpg.Connection, tmp_path: Path
+) -> None:
+    loaded = pipeline.load(settings(tmp_path))
+    async with (
+        door(amqp_url, loaded) as hook,
+        running(pipeline.route(amqp_url, loaded), pipeline.store(amqp_url, database_url, loaded)),
+    ):
+        names = [f"o{n}" for n in range(60)]
+        first = await asyncio.gather(*(ask(hook, name) for name in names))
+        for name, (status, answer) in zip(names, first, strict=True):
+            assert status == 200
+            assert right(name, answer)
+        again = await asyncio.gather(*(ask(hook, name) for name in names))
+        assert again == first
+        await until(lambda: database.fetchval("SELECT count(*) = 180 FROM crossdock.allocations"))
+        rows = await database.fetch("SELECT order_product_id, manufacturer_id FROM crossdock.allocations")
+        said = {item: maker for _, answer in first for item, maker in answer.items()}
+        assert {row["order_product_id"]: row["manufacturer_id"] for row in rows} == said
+
+
+async def test_a_worker_killed_under_load_costs_only_what_it_held(
+    amqp_url: str, database_url: str, database: asyncpg.Connection, tmp_path: Path
+) -> None:
+    file = settings(tmp_path)
+    loaded = pipeline.load(file)
+    async with door(amqp_url, loaded) as hook:
+        one, two = worker(amqp_url, file), worker(amqp_url, file)
+        try:
+            await until(lambda: _is(consumers(amqp_url), 2))
+            results: dict[str, tuple[int, dict[str, str]]] = {}
+            slowest = 0.0
+            names = iter(range(600))
+
+            async def shopper() -> None:
+                nonlocal slowest
+                for n in names:
+                    started = time.monotonic()
+                    results[f"s{n}"] = await ask(hook, f"s{n}")
+                    slowest = max(slowest, time.monotonic() - started)
+                    if n == 200:
+                        one.kill()
+
+            await asyncio.gather(*(shopper() for _ in range(10)))
+            one.wait()
+            after = await asyncio.gather(*(ask(hook, f"after{n}") for n in range(30)))
+        finally:
+            await end(two, signal.SIGTERM, 10)
+            with suppress(ProcessLookupError):
+                one.kill()
+        assert {status for status, _ in after} == {200}
+        wrong = [name for name, (status, answer) in results.items() if status == 200 and not right(name, answer)]
+        failed = [name for name, (status, answer) in results.items() if status != 200]
+        assert wrong == []
+        assert {results[name][0] for name in failed} <= {503}
+        assert len(failed) <= 10  # no more than one a shopper: what the killed one had in its hands
+        assert slowest < 2.0 + 1.0
+        assert len(hook.app._replies) == 0
+        async with running(pipeline.store(amqp_url, database_url, loaded)):
+            answered = {name for name, (status, _) in results.items() if status == 200}
+            await until(lambda: _covers(database, answered))
+
+
+async def _is(found: Any, wanted: int) -> bool:
+    return bool(await found == wanted)
+
+
+async def _covers(database: asyncpg.Connection, names: set[str]) -> bool:
+    rows = await database.fetch("SELECT DISTINCT order_id FROM crossdock.allocations")
+    return names <= {row["order_id"] for row in rows}
+
+
+async def test_a_stalled_worker_is_503_at_the_deadline_and_late_requests_are_dropped(
+    amqp_url: str, tmp_path: Path
+) -> None:
+    file = settings(tmp_path, timeout=0.5)
+    async with door(amqp_url, pipeline.load(file)) as hook:
+        process = worker(amqp_url, file)
+        try:
+            await until(lambda: _is(consumers(amqp_url), 1))
+            assert (await ask(hook, "before"))[0] == 200
+            process.send_signal(signal.SIGSTOP)
+            started = time.monotonic()
+            status, body, headers = await hook.post("ustore", "manufacturer_allocation", order("stalled"))
+            assert (status, headers["Retry-After"]) == (503, "5")
+            assert set(json.loads(body)) == {"message"}
+            assert time.monotonic() - started < 1.5
+            assert len(hook.app._replies) == 0
+            process.send_signal(signal.SIGCONT)
+            assert (await ask(hook, "after"))[0] == 200
+        finally:
+            process.send_signal(signal.SIGCONT)
+            await end(process, signal.SIGTERM, 10)
+    lines = [json.loads(line) for line in (tmp_path / "route.log").read_text().splitlines() if line.startswith("{")]
+    assert [line["reason"] for line in lines if line["message"] == "not answered"] == ["late"]
+
+
+async def test_a_lost_connection_ends_what_waits_at_once(amqp_url: str, tmp_path: Path) -> None:
+    """Nobody answers, and the shopper would wait for ten seconds: the answer could not come any more."""
+    loaded = pipeline.load(settings(tmp_path, timeout=10.0))
+    async with door(amqp_url, loaded) as hook:
+        waiting = [asyncio.create_task(ask(hook, f"w{n}")) for n in range(20)]
+        await until(lambda: len(hook.app._replies) == 20)
+        await until(lambda: hook.app._publisher.outstanding == 0)
+        cut = time.monotonic()
+        hook.app._link.fail("cut by a test")
+        found = await asyncio.gather(*waiting)
+        assert time.monotonic() - cut < 2.0
+        assert [status for status, _ in found] == [503] * 20
+        assert len(hook.app._replies) == 0
+        async with running(pipeline.route(amqp_url, loaded)):
+            await until(lambda: hook.app.problems() == [])
+            assert (await ask(hook, "works again"))[0] == 200
+
+
+async def test_rules_are_swapped_all_at_once(amqp_url: str, tmp_path: Path) -> None:
+    """Orders of three items while the rules change: each is wholly by the old ones or wholly by the new."""
+    file = settings(tmp_path, rule='manufacturer = "2"')
+    async with door(amqp_url, pipeline.load(file)) as hook:
+        process = worker(amqp_url, file)
+        try:
+            await until(lambda: _is(consumers(amqp_url), 1))
+            found: list[tuple[int, dict[str, str]]] = []
+
+            async def until_it_says(maker: str, name: str) -> None:
+                async def says() -> bool:
+                    found.extend(await asyncio.gather(*(ask(hook, f"{name}{len(found)}x{n}") for n in range(10))))
+                    return set(found[-1][1].values()) == {maker}
+
+                await until(says)
+
+            for maker in ("7", "5", "2"):
+                settings(tmp_path, rule=f'manufacturer = "{maker}"')
+                process.send_signal(signal.SIGHUP)
+                await until_it_says(maker, f"to{maker}")
+            settings(tmp_path, rule='manufacturer = "nobody"')
+            process.send_signal(signal.SIGHUP)
+            log = tmp_path / "route.log"
+            await until(lambda: "reload refused" in log.read_text())
+            await until_it_says("2", "still")
+        finally:
+            await end(process, signal.SIGTERM, 10)
+    assert {status for status, _ in found} == {200}
+    assert all(len(set(answer.values())) == 1 and len(answer) == 3 for _, answer in found)
