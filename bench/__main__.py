@@ -1,6 +1,6 @@
 """`make bench`: our processes beside what people would pick instead, in turn, in one run, on servers of their own.
 
-python -m bench [--quick] [ingress] [store]
+python -m bench [--quick] [ingress] [store] [answers] [deliveries]
 """
 
 import argparse
@@ -23,6 +23,8 @@ import msgspec
 from rich.console import Console
 from rich.table import Table
 
+from bench import answers as waiting
+from bench import deliveries as outbound
 from bench import load
 from broker import topology
 from broker.connection import Link
@@ -43,13 +45,15 @@ PEER_QUEUE = "bench.rows"
 
 
 class Row(msgspec.Struct, frozen=True):
-    """One comparison: rates of ours and theirs, run by run."""
+    """One comparison, run by run: rates (a second), or times (milliseconds) where less is better."""
 
     what: str
     against: str
     ours: list[float]
     theirs: list[float]
-    goal: float
+    goal: float | None
+    """What the project asks of itself; None where it only looks."""
+    less: bool = False
 
     @property
     def ratio(self) -> float:
@@ -111,7 +115,7 @@ async def answers(url: str, status: int, seconds: float = 30) -> None:
             await asyncio.sleep(0.05)
 
 
-async def bench_ingress(found: Servers, *, runs: int, seconds: int, connections: int) -> Row:
+async def bench_ingress(found: Servers, *, runs: int, seconds: int, connections: int) -> list[Row]:
     """Requests accepted a second: verified, confirmed on the quorum queue; beside a handler that does nothing."""
     platform = registry.platforms()["channelape"]
     account = platform.demo[0]
@@ -135,7 +139,7 @@ async def bench_ingress(found: Servers, *, runs: int, seconds: int, connections:
             rates.append(result.per_second)
             await purge(found.amqp)
     size = f"{len(raw) / 1000:.1f} kB"
-    return Row(f"ingress accepted/s, {size}, {connections} connections", "bare aiohttp handler", ours, theirs, 0.5)
+    return [Row(f"ingress accepted/s, {size}, {connections} connections", "bare aiohttp handler", ours, theirs, 0.5)]
 
 
 async def purge(amqp: str) -> None:
@@ -146,7 +150,7 @@ async def purge(amqp: str) -> None:
     await connection.close()
 
 
-async def bench_store(found: Servers, *, runs: int, messages: int) -> Row:
+async def bench_store(found: Servers, *, runs: int, messages: int) -> list[Row]:
     """Events stored a second from a backlog, one worker; beside FastStream with a row per message."""
     connection = await aiormq.connect(found.amqp)
     channel = await connection.channel()
@@ -165,7 +169,7 @@ async def bench_store(found: Servers, *, runs: int, messages: int) -> Row:
         await fill(found.amqp, "", PEER_QUEUE, messages)
         theirs.append(await timed(found, database, peer, "SELECT count(*) FROM bench_rows", messages))
     await database.close()
-    return Row("stored events/s, one worker, from a backlog", "FastStream, a row per message", ours, theirs, 4.0)
+    return [Row("stored events/s, one worker, from a backlog", "FastStream, a row per message", ours, theirs, 4.0)]
 
 
 async def fill(amqp: str, exchange: str, key: str, messages: int) -> None:
@@ -219,15 +223,18 @@ def report(rows: list[Row]) -> str:
     """A Markdown table."""
     lines = ["| what | against | ours | theirs | ratio | goal |", "|---|---|---|---|---|---|"]
     for row in rows:
+        form = ".2f" if row.less else ".0f"
         ours, theirs = (
-            f"{statistics.median(one):,.0f} ({min(one):,.0f}–{max(one):,.0f})" for one in (row.ours, row.theirs)
+            f"{statistics.median(one):,{form}} ({min(one):,{form}}–{max(one):,{form}})"
+            for one in (row.ours, row.theirs)
         )
-        lines.append(f"| {row.what} | {row.against} | {ours} | {theirs} | {row.ratio:.2f} | ≥ {row.goal} |")
+        goal = "" if row.goal is None else f"{'≤' if row.less else '≥'} {row.goal}"
+        lines.append(f"| {row.what} | {row.against} | {ours} | {theirs} | {row.ratio:.2f} | {goal} |")
     return "\n".join(lines) + "\n"
 
 
 def show(console: Console, rows: list[Row]) -> None:
-    table = Table(title="a second, medians (lowest–highest)", title_justify="left", box=None, pad_edge=False)
+    table = Table(title="medians (lowest–highest)", title_justify="left", box=None, pad_edge=False)
     for name in ("what", "against", "ours", "theirs", "ratio", "goal"):
         table.add_column(name)
     for line in report(rows).splitlines()[2:]:
@@ -235,20 +242,46 @@ def show(console: Console, rows: list[Row]) -> None:
     console.print(table)
 
 
+async def bench_answers(found: Servers, *, runs: int, count: int) -> list[Row]:
+    """uStore's answers in milliseconds, for one shopper and for several at a time."""
+    rows = []
+    for at_once in (waiting.ALONE, waiting.TOGETHER):
+        results = [
+            await waiting.measure(found.env, found.amqp, found.folder, count=count, at_once=at_once)
+            for _ in range(runs)
+        ]
+        what, against = f"uStore answer, {at_once} at a time", "bare HTTP + bare direct reply"
+        for name, goal in (("p50", 2.5), ("p99", None)):
+            ours = [getattr(one.ours, name) for one in results]
+            theirs = [getattr(one.http, name) + getattr(one.reply, name) for one in results]
+            rows.append(Row(f"{what}, {name} ms", against, ours, theirs, goal, less=True))
+    return rows
+
+
+async def bench_deliveries(found: Servers, *, runs: int, count: int) -> list[Row]:
+    """Webhooks out a second."""
+    database = await asyncpg.connect(found.database)
+    ours, theirs = await outbound.measure(database, found.env, found.folder, runs=runs, count=count)
+    await database.close()
+    return [Row("deliveries/s, one worker, from a backlog", "bare aiohttp client", ours, theirs, 0.5)]
+
+
 async def main(parts: list[str], *, quick: bool) -> list[Row]:
     """The parts asked for, or all."""
     runs = 3
-    plans: dict[str, Callable[[Servers], Awaitable[Row]]] = {
+    plans: dict[str, Callable[[Servers], Awaitable[list[Row]]]] = {
         "ingress": lambda found: bench_ingress(found, runs=runs, seconds=3 if quick else 10, connections=64),
         "store": lambda found: bench_store(found, runs=runs, messages=6_000 if quick else 20_000),
+        "answers": lambda found: bench_answers(found, runs=runs, count=400 if quick else 2_000),
+        "deliveries": lambda found: bench_deliveries(found, runs=runs, count=6_000 if quick else 20_000),
     }
     async with servers() as found:
-        return [await plans[name](found) for name in parts or list(plans)]
+        return [row for name in parts or list(plans) for row in await plans[name](found)]
 
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
-    parser.add_argument("parts", nargs="*", metavar="PART", help="ingress, store; default all")
+    parser.add_argument("parts", nargs="*", metavar="PART", help="ingress, store, answers, deliveries; default all")
     parser.add_argument("--quick", action="store_true", help="about a minute")
     arguments = parser.parse_args()
     console = Console(width=150 if not sys.stdout.isatty() else None, highlight=False)
