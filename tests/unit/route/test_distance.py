@@ -61,6 +61,17 @@ def test_great_circles(a: tuple[float, float], b: tuple[float, float], kilometre
         ("US", "99501", 61.2, -149.9),
         ("US", "96813", 21.3, -157.85),
         ("PR", "00901", 18.46, -66.1),
+    ],
+)
+def test_us_zip_codes_are_known_exactly(country: str, postal: str, latitude: float, longitude: float) -> None:
+    found = place(country, postal)
+    assert (found.precision, found.name) == ("code", postal[:5])
+    assert distance.between(found, Place(latitude, longitude, "code", "")) < 15
+
+
+@pytest.mark.parametrize(
+    ("country", "postal", "latitude", "longitude"),
+    [
         ("CA", "M5V 2T6", 43.64, -79.4),
         ("GB", "SW1A 1AA", 51.5, -0.14),
         ("DE", "10115", 52.53, 13.38),
@@ -88,7 +99,8 @@ def test_every_us_prefix_lies_in_or_near_the_united_states() -> None:
 
 
 def test_a_code_that_isn_t_known_falls_back_to_its_prefix_its_state_its_country() -> None:
-    assert place("US", "19028", "PA").describe() == "postal prefix 190"
+    assert place("US", "19028", "PA").describe() == "19028"
+    assert place("US", "19059", "PA").describe() == "postal prefix 190"
     assert place("US", "21399", "MD").describe() == "centre of US-MD"
     assert place("US", "", "New York").describe() == "centre of US-NY"
     assert place("GB", "", "Kent").describe() == "centre of GB-ENG"
@@ -99,10 +111,11 @@ def test_a_code_that_isn_t_known_falls_back_to_its_prefix_its_state_its_country(
 def test_exact_codes_go_before_prefixes(exact: Path) -> None:
     assert place("US", "21076").describe() == "21076"
     assert place("US", "21076-0001") == place("US", "21076")
+    assert place("US", "21076").latitude == 39.1729
     unknown = place("US", "21099", "MD")
     assert unknown.describe() == "postal prefix 210"
     assert unknown.latitude == pytest.approx((39.1729 + 39.15) / 2)
-    assert place("US", "10016").describe() == "postal prefix 100"
+    assert place("US", "10016").describe() == "10016"
     amsterdam = place("NL", "1015 CC")
     assert (amsterdam.latitude, amsterdam.longitude) == pytest.approx((52.378, 4.883))
     assert distance.between(place("US", "21076"), place("US", "19028")) == pytest.approx(139, abs=2)
@@ -138,7 +151,7 @@ def test_nearest_says_in_the_record_what_stood_in_for_the_codes() -> None:
     entry = recorded(shipping_to(), account({"name": "near", "nearest": ["5", "2"]}))[0]
     assert (entry.manufacturer, entry.rule) == ("2", "near")
     assert entry.detail is not None
-    assert entry.detail.startswith("2 at 133 km (postal prefix 190 to postal prefix 210); 5 at 38")
+    assert entry.detail.startswith("2 at 142 km (19028 to 21076); 5 at 37")
 
 
 def test_nearest_ties_go_by_the_order_written() -> None:
