@@ -1,8 +1,8 @@
 """How far a postal code is from another, without asking anybody.
 
-US ZIP codes come exactly from the `zipcodes` package; other places from `data/places.csv` (centres of countries, states and
-postal prefixes, see the README beside it). Where `CROSSDOCK_POSTAL_CODES` names a folder with GeoNames' postal code files,
-their exact codes go before both.
+US ZIP codes come exactly from the `zipcodes` package; other places from `data/places.csv` (centres of countries, states
+and postal prefixes, see the README beside it). Where `CROSSDOCK_POSTAL_CODES` names a folder with GeoNames' postal code
+files, their exact codes go before both.
 """
 
 import csv
