@@ -139,7 +139,7 @@ def _zip(code: str) -> Point | None:
     """Where a ZIP code is; a third of a millisecond, so what is found is kept."""
     if not (code.isascii() and code.isdecimal()):
         return None
-    for row in zipcodes.matching(code):
+    for row in zipcodes.matching(code):  # type: ignore[no-untyped-call]
         return float(row["lat"]), float(row["long"])
     return None
 
