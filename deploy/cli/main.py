@@ -20,6 +20,7 @@ app = typer.Typer(
 )
 app.command("up")(processes.up)
 app.command("ingress")(processes.ingress)
+app.command("api")(processes.api)
 app.add_typer(processes.worker, name="worker")
 app.command("migrate")(migrate.migrate)
 app.add_typer(topology.app, name="topology")

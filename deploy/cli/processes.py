@@ -97,6 +97,14 @@ def deliver(config: ConfigFile = None, admin_port: AdminPort = None) -> None:
     _run(lambda loaded: DeliverWorker(loaded, database_url=database, vault=vault), config, admin_port)
 
 
+def api(config: ConfigFile = None, port: Port = None, admin_port: AdminPort = None) -> None:
+    """The API: subscriptions for subscribers, operations for operators."""
+    from ingress.api.app import ApiApp
+
+    database, vault = _database_url(), _vault()
+    _run(lambda loaded: ApiApp(loaded, database_url=database, vault=vault, port=port), config, admin_port)
+
+
 def _run(build: "Callable[[Config], Component]", config: Path | None, admin_port: int | None) -> None:
     from deploy import process
 

@@ -129,6 +129,7 @@ class Up:
         for child in self._children:
             self._say(f"{child.name:<10} {child.admin}")
         self._say(f"webhooks   {self._ingress_url()}/hooks/…")
+        self._say(f"API        {self._api_url()}/v1/…")
         self._say("ready")
 
     def _plan(self, config: Config) -> list[Child]:
@@ -148,6 +149,7 @@ class Up:
             for n in range(count)
         ]
         children += [Child(name, (*args, *path), ports[count + n]) for n, (name, args) in enumerate(PROCESSES)]
+        children.append(Child("api", ("api", *path, "--port", str(self._api_port)), ports[count + len(PROCESSES)]))
         return children
 
     def _environment(self) -> dict[str, str]:
@@ -183,7 +185,7 @@ class Up:
                 pids[name] = server.pid
         found = {
             "ingress": self._ingress_url(),
-            "api": None,
+            "api": self._api_url(),
             "amqp": self._amqp_url,
             "postgres": self._database_url,
             "admin": {child.name: child.admin for child in self._children},

@@ -181,7 +181,7 @@ def test_all_but_processes_print_json() -> None:
         for path, command in commands().items()
         if "--json" not in {name for one in command.params for name in one.opts}
     }
-    assert without == {"up", "ingress", "worker store", "worker route", "worker deliver", "topology export"}
+    assert without == {"up", "ingress", "api", "worker store", "worker route", "worker deliver", "topology export"}
 
 
 def test_every_command_says_what_it_does() -> None:

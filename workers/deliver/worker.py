@@ -19,7 +19,7 @@ from schemas.config import Config
 from schemas.destinations.guard import Guard
 from schemas.dialects import dialect
 from storage import pool as pools
-from storage import sealed
+from storage import replays, sealed
 from storage.sql import query
 from storage.vault import Undecryptable, Vault
 from workers.deliver import content, metrics
@@ -41,6 +41,11 @@ LANES = 1000
 DRAIN_TIMEOUT = 6.0
 """Seconds for attempts under way when told to stop; what isn't done by then is sent again."""
 CHANNEL = "crossdock_outbox"
+OPERATOR = ""
+"""Subscriber of what the operator registered."""
+REPLAY_PIECE = 500
+REPLAY_WAITING = 5000
+"""Deliveries of one replay that wait at a time: a long replay must not fill the outbox."""
 
 
 class DeliverWorker:
@@ -75,7 +80,7 @@ class DeliverWorker:
         await self._sender.start()
         self._ledger.start()
         loop = asyncio.get_running_loop()
-        rounds = (self._listen, self._lease, self._renew, self._fetch)
+        rounds = (self._listen, self._lease, self._renew, self._fetch, self._replay)
         self._tasks = [loop.create_task(one(), name=f"deliver{one.__name__}") for one in rounds]
         self._look.set()
 
@@ -247,6 +252,25 @@ class DeliverWorker:
                 lane.drained = len(there) < room
                 if there and self._lanes.get(lane.terms.id) is lane:
                     lane.give(there)
+
+    async def _replay(self) -> None:
+        """Writes the deliveries of replays, a piece at a time, no faster than they are sent."""
+        while True:
+            await asyncio.sleep(POLL)
+            try:
+                pool = await self._pool()
+                for row in await pool.fetch(query("replays", "open"), REPLAY_WAITING):
+                    async with pool.acquire() as connection:
+                        if not await replays.write_piece(connection, row["id"], REPLAY_PIECE, self._scope):
+                            self._look.set()
+            except Exception as error:
+                self._away(error)
+
+    def _scope(self, row: asyncpg.Record) -> tuple[list[str], list[str] | None]:
+        subscriber = self._config.subscribers.get(row["subscriber"])
+        allowed = ["*"] if row["subscriber"] == OPERATOR else list(subscriber.accounts) if subscriber else []
+        said = dialect(row["dialect"]).types
+        return allowed, None if said is None else sorted(said)
 
     def _on_result(self, result: Result) -> None:
         self._unwritten.add(result.id)

@@ -3,6 +3,7 @@
 import hashlib
 import hmac
 import json
+import time
 from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
@@ -17,8 +18,7 @@ from schemas.dialects import dialect, dialects, ecomnow, standard
 from schemas.outbound import Credentials, Event, Untranslatable
 from schemas.platforms.ecomnow import identity as ecomnow_identity
 
-NOW = int(datetime.now(UTC).timestamp())
-"""The official package refuses signatures more than five minutes old."""
+NOW = 1_795_250_000
 
 
 def event(platform: str, name: str, raw: bytes | None = None) -> Event:
@@ -77,8 +77,9 @@ def test_every_event_that_it_says(name: str, one: Event) -> None:
 @pytest.mark.parametrize("one", EVERY, ids=lambda one: one.type)
 def test_standard_is_verified_by_the_official_package(one: Event) -> None:
     new, old, other = (standard.make_secret() for _ in range(3))
+    now = int(time.time())  # the package refuses signatures more than five minutes old
     for secrets in ((new,), (new, old)):
-        told = standard.request(one, Credentials(secrets=secrets), NOW)
+        told = standard.request(one, Credentials(secrets=secrets), now)
         for secret in secrets:
             said = Webhook(secret).verify(told.body, told.headers)
             assert (said["id"], said["subject"], said["version"]) == (one.id, one.key, 2)

@@ -1,0 +1,159 @@
+"""What every handler works with, and how it reads and answers."""
+
+import time
+from collections.abc import Mapping
+from typing import Any, TypeVar
+from uuid import UUID, uuid4
+
+import asyncpg
+import msgspec
+from aiohttp import web
+
+from ingress.api.auth import Caller
+from ingress.api.errors import NOT_FOUND, Problem, invalid, unreadable
+from schemas.config import Config
+from schemas.destinations.guard import Blocked, Guard
+from schemas.dialects import dialect
+from schemas.outbound import Dialect
+from schemas.patterns import fits
+from storage import sealed
+from storage.sealed import Sealed, Secret
+from storage.subscriptions import Subscription
+from storage.vault import Vault
+
+MAX_BODY = 64 * 1024
+OVERLAP = 86_400.0
+"""Seconds that a secret goes on counting after its rotation (contract §6: 24 h)."""
+
+SUBSCRIBER = web.RequestKey("subscriber", str)
+"""Who asked, for the log."""
+_RAW = web.RequestKey("raw", bytes)
+
+T = TypeVar("T")
+_encode = msgspec.json.Encoder().encode
+
+
+class Context:
+    """The parts of the API; the configuration may change under it."""
+
+    def __init__(self, config: Config, vault: Vault) -> None:
+        self.vault = vault
+        self.pool: asyncpg.Pool | None = None
+        self.reload(config)
+
+    def reload(self, config: Config) -> None:
+        """Goes by this configuration from the next request on."""
+        self.config = config
+        self.guard = Guard(config.delivery.allow_networks, config.delivery.allow_http)
+
+    def check_url(self, url: str) -> str | None:
+        """What is wrong with it."""
+        try:
+            self.guard.check_url(url)
+        except Blocked as why:
+            return str(why)
+        return None
+
+    def seal(self, id_: UUID, secrets: Sealed) -> bytes:
+        return sealed.seal(self.vault, id_, secrets)
+
+    def unseal(self, one: Subscription) -> Sealed:
+        """Raises Undecryptable."""
+        return sealed.unseal(self.vault, one.id, one.sealed)
+
+
+async def body(request: web.Request, shape: type[T]) -> T:
+    """The request's JSON. Raises Problem."""
+    content_type = request.headers.get("Content-Type", "application/json").partition(";")[0].strip().lower()
+    if content_type != "application/json" and not content_type.endswith("+json"):
+        raise Problem(415, "Send JSON, with Content-Type: application/json.")
+    raw = await read(request)
+    try:
+        raw.decode()  # the decoder doesn't look into what it skips
+        return msgspec.json.decode(raw, type=shape)
+    except msgspec.DecodeError as error:
+        raise unreadable(error) from None
+    except (UnicodeDecodeError, RecursionError):
+        raise Problem(400, "The body is not JSON.") from None
+
+
+async def read(request: web.Request) -> bytes:
+    """The body, once. Raises Problem: 413."""
+    raw = request.get(_RAW)
+    if raw is None:
+        if (request.content_length or 0) > MAX_BODY:
+            raise Problem(413, "The body is too large.")
+        parts: list[bytes] = []
+        size = 0
+        async for part in request.content.iter_any():
+            size += len(part)
+            if size > MAX_BODY:
+                raise Problem(413, "The body is too large.")
+            parts.append(part)
+        raw = request[_RAW] = b"".join(parts)
+    return raw
+
+
+def answer(said: Any, status: int = 200, headers: Mapping[str, str] | None = None) -> web.Response:
+    """JSON, kept by nobody."""
+    return web.Response(
+        status=status,
+        body=_encode(said),
+        content_type="application/json",
+        headers={"Cache-Control": "no-store", **(headers or {})},
+    )
+
+
+def identity(request: web.Request, name: str = "id") -> UUID:
+    """From the path. What is no id is nobody's: 404."""
+    try:
+        return UUID(request.match_info[name])
+    except ValueError:
+        raise Problem(404, NOT_FOUND) from None
+
+
+def spoken(name: str) -> Dialect:
+    """Raises Problem: 400."""
+    try:
+        return dialect(name)
+    except LookupError as error:
+        raise invalid({"dialect": str(error)}) from None
+
+
+def accounts(caller: Caller, asked: list[str] | None) -> list[str]:
+    """Patterns within what the caller may see; all of that when nothing is asked for. Raises Problem: 400."""
+    if asked is None:
+        return list(caller.accounts)
+    wrong = [one for one in asked if not (one in caller.accounts or _within(one, caller.accounts))]
+    if wrong:
+        raise invalid({"accounts": f"{wrong[0]!r} is not among yours: {', '.join(caller.accounts)}"})
+    return asked
+
+
+def _within(pattern: str, allowed: tuple[str, ...]) -> bool:
+    """Whether all that a pattern may stand for is allowed: read as a name, its stars are just characters."""
+    return fits(pattern, allowed)
+
+
+def fresh_secret(one: Dialect, brought: str | None) -> str | None:
+    """The subscriber's own, checked; else a new one; None where the dialect has none. Raises Problem: 400."""
+    if brought is not None:
+        if one.make_secret is None:
+            raise invalid({"secret": f"dialect {one.name} uses none"})
+        wrong = one.check_secret(brought)
+        if wrong is not None:
+            raise invalid({"secret": wrong})
+        return brought
+    return None if one.make_secret is None else one.make_secret()
+
+
+def rotated(one: Dialect, old: Sealed, new: str) -> Sealed:
+    """With the new secret first; the old one counts for a while where a receiver can be told both."""
+    kept: tuple[Secret, ...] = ()
+    if one.name == "standard" and old.secrets:
+        kept = (Secret(secret=old.secrets[0].secret, until=time.time() + OVERLAP),)
+    return msgspec.structs.replace(old, secrets=(Secret(secret=new), *kept))
+
+
+def new_id() -> UUID:
+    return uuid4()

@@ -1,0 +1,66 @@
+"""Idempotency-Key: the same key and body get the same answer, however often and however close together they come.
+
+The answer is filed in the transaction that does what was asked: either both are there or neither. A second request
+waits for the first at the key's row.
+"""
+
+import hashlib
+from collections.abc import Awaitable, Callable
+
+import asyncpg
+import msgspec
+from aiohttp import web
+
+from ingress.api.auth import Caller
+from ingress.api.context import Context, read
+from ingress.api.errors import Problem, invalid
+from storage.sql import query
+
+HEADER = "Idempotency-Key"
+KEPT = ("Content-Type", "Location", "Cache-Control")
+Connection = asyncpg.Connection | asyncpg.pool.PoolConnectionProxy
+
+
+class _Answer(msgspec.Struct):
+    body: bytes
+    headers: dict[str, str]
+
+
+async def once(
+    context: Context,
+    connection: Connection,
+    request: web.Request,
+    caller: Caller,
+    do: Callable[[], Awaitable[web.Response]],
+) -> web.Response:
+    """`do`, or what it answered before. Within the request's transaction. Raises Problem."""
+    name = request.headers.get(HEADER)
+    if name is None:
+        return await do()
+    if not (1 <= len(name) <= 255 and name.isascii() and name.isprintable()):
+        raise invalid({HEADER: "must be 1 to 255 printable ASCII characters"})
+    digest = hashlib.blake2b(
+        b"\0".join((request.method.encode(), request.path.encode(), await read(request))), digest_size=16
+    ).digest()
+    owner = f"{caller.subscriber}\n{'operator' if caller.operator else ''}"
+    about = f"{owner}\n{name}".encode()
+    if await connection.fetchval(query("subscriptions", "begin_idempotent"), owner, name, digest) is None:
+        row = await connection.fetchrow(query("subscriptions", "idempotent"), owner, name)
+        if row is None:
+            raise Problem(409, "A request with this Idempotency-Key was just given up; send it again.")
+        if row["digest"] != digest:
+            raise Problem(422, "This Idempotency-Key was used for another request; use a new one.")
+        said = msgspec.msgpack.decode(context.vault.decrypt(row["sealed"], about), type=_Answer)
+        return web.Response(
+            status=row["status"],
+            body=said.body,
+            headers={**said.headers, "Idempotency-Replayed": "true"},
+        )
+    response = await do()
+    assert isinstance(response.body, bytes)
+    headers = {
+        key: value for key, value in response.headers.items() if key in ("Content-Type", "Location", "Cache-Control")
+    }
+    sealed = context.vault.encrypt(msgspec.msgpack.encode(_Answer(response.body, headers)), about)
+    await connection.execute(query("subscriptions", "end_idempotent"), owner, name, response.status, sealed)
+    return response

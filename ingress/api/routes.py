@@ -1,0 +1,153 @@
+"""Every route, once: what serves it, what it takes and gives. The router and the OpenAPI document are made of this."""
+
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import asyncpg
+import msgspec
+from aiohttp import web
+
+from ingress.api import basic, deliveries, shapes, subscriptions
+from ingress.api.auth import Caller
+from ingress.api.context import Context
+from ingress.api.shapes import Page
+
+Handler = Callable[[Context, asyncpg.pool.PoolConnectionProxy, web.Request, Caller], Awaitable[web.Response]]
+
+
+class Route(msgspec.Struct, frozen=True, kw_only=True):
+    """One method of one path. Each runs in a transaction of its own."""
+
+    method: str
+    path: str
+    serve: Handler
+    summary: str
+    takes: Any = None
+    gives: dict[int, Any]
+    """By status; None: no body."""
+    refuses: tuple[int, ...] = ()
+    """Statuses besides 401 and 429."""
+    query: tuple[str, ...] = ()
+    idempotent: bool = False
+    """Takes an Idempotency-Key."""
+
+
+PAGE = ("limit", "cursor")
+BODY = (400, 413, 415)
+ONE = "/v1/subscriptions/{id}"
+
+V1 = (
+    Route(
+        method="POST",
+        path="/v1/subscriptions",
+        serve=subscriptions.create,
+        summary="Register a URL",
+        takes=shapes.NewSubscription,
+        gives={201: shapes.CreatedSubscription},
+        refuses=(*BODY, 409, 422),
+        idempotent=True,
+    ),
+    Route(
+        method="GET",
+        path="/v1/subscriptions",
+        serve=subscriptions.listing,
+        summary="Your subscriptions, the oldest first",
+        gives={200: Page[shapes.Subscription]},
+        refuses=(400,),
+        query=PAGE,
+    ),
+    Route(
+        method="GET",
+        path=ONE,
+        serve=subscriptions.show,
+        summary="One subscription",
+        gives={200: shapes.Subscription},
+        refuses=(404,),
+    ),
+    Route(
+        method="PATCH",
+        path=ONE,
+        serve=subscriptions.change,
+        summary="Change a subscription; enabling it clears the reason why it was disabled",
+        takes=shapes.Changes,
+        gives={200: shapes.Subscription},
+        refuses=(*BODY, 404),
+    ),
+    Route(
+        method="DELETE",
+        path=ONE,
+        serve=subscriptions.delete,
+        summary="Delete a subscription; what waits for it is cancelled",
+        gives={204: None},
+        refuses=(404,),
+    ),
+    Route(
+        method="POST",
+        path=f"{ONE}/rotate-secret",
+        serve=subscriptions.rotate,
+        summary="A new secret; in dialect standard the old one signs too for 24 hours",
+        gives={200: shapes.Secret},
+        refuses=(400, 404, 409, 413, 422),
+        idempotent=True,
+    ),
+    Route(
+        method="POST",
+        path=f"{ONE}/test",
+        serve=subscriptions.test,
+        summary="Send the newest stored event that fits",
+        gives={202: shapes.DeliveryId},
+        refuses=(400, 404, 409, 413, 422),
+        idempotent=True,
+    ),
+    Route(
+        method="POST",
+        path=f"{ONE}/replay",
+        serve=subscriptions.replay,
+        summary="Send the events of a time again; 200 and only the count for a dry run",
+        takes=shapes.NewReplay,
+        gives={202: shapes.Replay, 200: shapes.Count},
+        refuses=(*BODY, 404, 409, 422),
+        idempotent=True,
+    ),
+    Route(
+        method="GET",
+        path=f"{ONE}/deliveries",
+        serve=deliveries.listing,
+        summary="A subscription's deliveries, the newest first",
+        gives={200: Page[shapes.Delivery]},
+        refuses=(400, 404),
+        query=(*PAGE, "status", "key"),
+    ),
+    Route(
+        method="GET",
+        path="/v1/deliveries/{id}",
+        serve=deliveries.show,
+        summary="One delivery, with every attempt",
+        gives={200: shapes.DeliveryWithAttempts},
+        refuses=(404,),
+    ),
+    Route(
+        method="POST",
+        path="/v1/deliveries/{id}/retry",
+        serve=deliveries.retry,
+        summary="Try again now",
+        gives={200: shapes.Delivery},
+        refuses=(404,),
+    ),
+    Route(
+        method="POST",
+        path="/v1/deliveries/{id}/cancel",
+        serve=deliveries.cancel,
+        summary="Send no more",
+        gives={200: shapes.Delivery},
+        refuses=(404,),
+    ),
+)
+
+BASIC = (
+    ("POST", "/basic/webhooks", basic.create),
+    ("GET", "/basic/webhooks", basic.listing),
+    ("GET", "/basic/webhooks/{id}", basic.show),
+    ("PUT", "/basic/webhooks/{id}", basic.change),
+    ("DELETE", "/basic/webhooks/{id}", basic.delete),
+)

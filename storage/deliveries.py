@@ -1,0 +1,92 @@
+"""Deliveries seen and steered: listed, shown with their attempts, tried again, cancelled."""
+
+from datetime import datetime
+from typing import Any
+from uuid import UUID, uuid4
+
+import asyncpg
+
+from storage.replays import Scope
+from storage.sql import query
+
+Connection = asyncpg.Connection | asyncpg.pool.PoolConnectionProxy
+
+FIELDS = (
+    "id",
+    "subscription_id",
+    "event_id",
+    "type",
+    "key",
+    "version",
+    "status",
+    "attempts",
+    "next_attempt_at",
+    "created_at",
+    "finished_at",
+)
+
+
+async def listing(
+    connection: Connection,
+    *,
+    subscriber: str | None,
+    subscription: UUID | None = None,
+    status: str | None = None,
+    key: str | None = None,
+    before: tuple[datetime, UUID] | None = None,
+    limit: int = 100,
+) -> list[dict[str, Any]]:
+    """The newest first; `subscriber` None sees all. Rows of FIELDS."""
+    place = before or (None, None)
+    rows = await connection.fetch(query("deliveries", "listing"), subscription, subscriber, status, key, *place, limit)
+    return [_plain(row) for row in rows]
+
+
+async def get(connection: Connection, id_: UUID, subscriber: str | None) -> dict[str, Any] | None:
+    """One, or None if there is none or it is somebody else's."""
+    row = await connection.fetchrow(query("deliveries", "get"), id_, subscriber)
+    return None if row is None else _plain(row)
+
+
+async def attempts(connection: Connection, id_: UUID) -> list[dict[str, Any]]:
+    """The oldest first; `response` as text, with U+FFFD for what is none."""
+    rows = await connection.fetch(query("deliveries", "attempts"), id_)
+    return [{**row, "response": row["response"].decode("utf-8", "replace")} for row in rows]
+
+
+async def retry(connection: Connection, id_: UUID, subscriber: str | None) -> dict[str, Any] | None:
+    """Due now, whatever became of it. None if there is none."""
+    async with connection.transaction():
+        found = await get(connection, id_, subscriber)
+        if found is None:
+            return None
+        if found["status"] == "pending":
+            await connection.execute(query("deliveries", "due_now"), id_)
+        else:
+            await connection.execute(query("deliveries", "back_to_outbox"), id_, found["finished_at"])
+        await connection.execute(query("outbox", "wake"))
+        return await get(connection, id_, subscriber)
+
+
+async def cancel(connection: Connection, id_: UUID, subscriber: str | None) -> dict[str, Any] | None:
+    """Sent no more; one that has ended stays as it is. None if there is none."""
+    async with connection.transaction():
+        found = await get(connection, id_, subscriber)
+        if found is None or found["status"] != "pending":
+            return found
+        await connection.execute(query("deliveries", "cancel"), id_)
+        return await get(connection, id_, subscriber)
+
+
+async def test(connection: Connection, subscription: UUID, scope: Scope) -> UUID | None:
+    """A delivery of the newest event that fits; None if nothing stored does."""
+    places = (scope.types, scope.accounts, scope.allowed, scope.said)
+    async with connection.transaction():
+        found: UUID | None = await connection.fetchval(query("deliveries", "test"), uuid4(), subscription, *places)
+        if found is not None:
+            await connection.execute(query("outbox", "wake"))
+    return found
+
+
+def _plain(row: asyncpg.Record) -> dict[str, Any]:
+    return {name: row[name] for name in FIELDS}

@@ -1,0 +1,76 @@
+-- name: listing
+-- The newest first, from before ($5, $6). Each half by its own index.
+SELECT * FROM (
+    (SELECT d.* FROM crossdock.deliveries d
+     JOIN crossdock.subscribed s ON s.id = d.subscription_id
+     WHERE ($1::uuid IS NULL OR d.subscription_id = $1)
+       AND ($2::text IS NULL OR s.subscriber = $2)
+       AND ($3::text IS NULL OR d.status = $3)
+       AND ($4::text IS NULL OR d.key = $4)
+       AND ($5::timestamptz IS NULL OR (d.created_at, d.id) < ($5, $6::uuid))
+     ORDER BY d.created_at DESC, d.id DESC
+     LIMIT $7)
+) found
+ORDER BY created_at DESC, id DESC
+
+-- name: get
+SELECT d.* FROM crossdock.deliveries d
+JOIN crossdock.subscribed s ON s.id = d.subscription_id
+WHERE d.id = $1 AND ($2::text IS NULL OR s.subscriber = $2)
+ORDER BY d.finished_at DESC NULLS FIRST
+LIMIT 1
+
+-- name: attempts
+SELECT attempt, at, outcome, status_code, duration_ms, response, error
+FROM crossdock.delivery_attempts
+WHERE delivery_id = $1
+ORDER BY at
+
+-- name: due_now
+UPDATE crossdock.outbox SET next_attempt_at = now() WHERE id = $1 RETURNING id
+
+-- name: back_to_outbox
+-- A finished one waits again, with the attempts it had.
+WITH back AS (
+    DELETE FROM crossdock.finished f
+    WHERE f.id = $1 AND f.finished_at = $2
+    RETURNING *
+)
+INSERT INTO crossdock.outbox (
+    id, subscription_id, next_attempt_at, created_at, received_at, event_id, message_id, replay_id, document_id,
+    version, attempts, type, key, payload
+)
+SELECT id, subscription_id, now(), created_at, received_at, event_id, message_id, replay_id, document_id, version,
+       attempts, type, key, payload
+FROM back
+ON CONFLICT (id) DO NOTHING
+RETURNING id
+
+-- name: cancel
+WITH gone AS (
+    DELETE FROM crossdock.outbox WHERE id = $1 RETURNING *
+)
+INSERT INTO crossdock.finished (
+    id, subscription_id, created_at, received_at, event_id, message_id, replay_id, document_id, version, attempts,
+    type, key, status, payload
+)
+SELECT id, subscription_id, created_at, received_at, event_id, message_id, replay_id, document_id, version, attempts,
+       type, key, 'cancelled', payload
+FROM gone
+RETURNING id
+
+-- name: test
+-- The newest stored event that the subscription would get, sent to it alone. $3 to $6 as in replays.
+INSERT INTO crossdock.outbox (
+    id, subscription_id, next_attempt_at, received_at, event_id, message_id, document_id, version, type, key
+)
+SELECT $1, $2, now(), v.received_at, v.id, v.message_id, d.id, v.version, d.type, d.key
+FROM crossdock.documents d
+JOIN crossdock.versions v ON v.id = d.version_id AND v.received_at = d.received_at
+WHERE crossdock.fits(d.type, $3::text[])
+  AND crossdock.fits(d.platform || '/' || d.account, $4::text[])
+  AND crossdock.fits(d.platform || '/' || d.account, $5::text[])
+  AND ($6::text[] IS NULL OR d.type = ANY ($6))
+ORDER BY d.received_at DESC
+LIMIT 1
+RETURNING id

@@ -1,0 +1,65 @@
+-- name: create
+INSERT INTO crossdock.subscribed (
+    id, subscriber, url, types, accounts, dialect, webhook_type, query_key, schedule, max_rate, max_in_flight, enabled,
+    sealed
+)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)
+RETURNING *
+
+-- name: get
+-- $2: whose it must be; null for the operator, who sees all.
+SELECT * FROM crossdock.subscribed
+WHERE id = $1 AND deleted_at IS NULL AND ($2::text IS NULL OR subscriber = $2)
+
+-- name: lock
+SELECT * FROM crossdock.subscribed
+WHERE id = $1 AND deleted_at IS NULL AND ($2::text IS NULL OR subscriber = $2)
+FOR NO KEY UPDATE
+
+-- name: listing
+-- The oldest first, from behind ($2, $3).
+SELECT * FROM crossdock.subscribed
+WHERE deleted_at IS NULL AND ($1::text IS NULL OR subscriber = $1)
+  AND ($2::timestamptz IS NULL OR (created_at, id) > ($2, $3::uuid))
+  AND ($5::boolean IS NULL OR (webhook_type IS NOT NULL) = $5)
+ORDER BY created_at, id
+LIMIT $4
+
+-- name: update
+UPDATE crossdock.subscribed
+SET url = $2, types = $3, accounts = $4, dialect = $5, webhook_type = $6, query_key = $7, schedule = $8, max_rate = $9,
+    max_in_flight = $10, enabled = $11, disabled_reason = $12, sealed = $13, updated_at = now()
+WHERE id = $1
+RETURNING *
+
+-- name: delete
+UPDATE crossdock.subscribed SET deleted_at = now(), enabled = false, leased_until = NULL, leased_by = NULL
+WHERE id = $1
+
+-- name: cancel_waiting
+-- What waits for a subscription that is gone.
+WITH gone AS (
+    DELETE FROM crossdock.outbox WHERE subscription_id = $1 RETURNING *
+)
+INSERT INTO crossdock.finished (
+    id, subscription_id, created_at, received_at, event_id, message_id, replay_id, document_id, version, attempts,
+    type, key, status, payload
+)
+SELECT id, subscription_id, created_at, received_at, event_id, message_id, replay_id, document_id, version, attempts,
+       type, key, 'cancelled', payload
+FROM gone
+
+-- name: end_replays
+UPDATE crossdock.replays SET finished_at = now() WHERE subscription_id = $1 AND finished_at IS NULL
+
+-- name: begin_idempotent
+-- Waits for another request with the same key to end; returns nothing if it has been answered.
+INSERT INTO crossdock.idempotent (subscriber, name, digest) VALUES ($1, $2, $3)
+ON CONFLICT (subscriber, name) DO NOTHING
+RETURNING name
+
+-- name: idempotent
+SELECT digest, status, sealed FROM crossdock.idempotent WHERE subscriber = $1 AND name = $2
+
+-- name: end_idempotent
+UPDATE crossdock.idempotent SET status = $3, sealed = $4 WHERE subscriber = $1 AND name = $2

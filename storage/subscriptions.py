@@ -1,0 +1,111 @@
+"""Subscriptions, as rows. Whose they are is part of every look-up: somebody else's doesn't exist."""
+
+from collections.abc import Sequence
+from datetime import datetime
+from uuid import UUID
+
+import asyncpg
+import msgspec
+
+from storage.sql import query
+
+Connection = asyncpg.Connection | asyncpg.pool.PoolConnectionProxy
+
+
+class Subscription(msgspec.Struct, frozen=True, kw_only=True):
+    """One row, without what only workers need."""
+
+    id: UUID
+    subscriber: str
+    url: str
+    types: Sequence[str]
+    accounts: Sequence[str]
+    dialect: str
+    webhook_type: str | None = None
+    query_key: str | None = None
+    schedule: Sequence[float] | None = None
+    max_rate: float | None = None
+    max_in_flight: int
+    enabled: bool = True
+    disabled_reason: str | None = None
+    sealed: bytes
+    created_at: datetime | None = None
+    updated_at: datetime | None = None
+
+    def __repr__(self) -> str:
+        return f"Subscription({self.id})"
+
+
+async def create(connection: Connection, one: Subscription) -> Subscription:
+    """As it stands in the table then. Raises asyncpg's errors."""
+    row = await connection.fetchrow(
+        query("subscriptions", "create"),
+        one.id,
+        one.subscriber,
+        one.url,
+        one.types,
+        one.accounts,
+        one.dialect,
+        one.webhook_type,
+        one.query_key,
+        one.schedule,
+        one.max_rate,
+        one.max_in_flight,
+        one.enabled,
+        one.sealed,
+    )
+    assert row is not None
+    return _of(row)
+
+
+async def get(connection: Connection, id_: UUID, subscriber: str | None, *, lock: bool = False) -> Subscription | None:
+    """None if there is none, or it is not `subscriber`'s; `subscriber` None sees all. `lock`: to be changed."""
+    row = await connection.fetchrow(query("subscriptions", "lock" if lock else "get"), id_, subscriber)
+    return None if row is None else _of(row)
+
+
+async def listing(
+    connection: Connection,
+    subscriber: str | None,
+    *,
+    after: tuple[datetime, UUID] | None,
+    limit: int,
+    basic: bool | None = None,
+) -> list[Subscription]:
+    """The oldest first. `basic`: only those of /basic/webhooks, or only others."""
+    place = after or (None, None)
+    rows = await connection.fetch(query("subscriptions", "listing"), subscriber, *place, limit, basic)
+    return [_of(row) for row in rows]
+
+
+async def update(connection: Connection, one: Subscription) -> Subscription:
+    """Writes it, in the transaction that locked it. Workers go by it within seconds."""
+    row = await connection.fetchrow(
+        query("subscriptions", "update"),
+        one.id,
+        one.url,
+        one.types,
+        one.accounts,
+        one.dialect,
+        one.webhook_type,
+        one.query_key,
+        one.schedule,
+        one.max_rate,
+        one.max_in_flight,
+        one.enabled,
+        one.disabled_reason,
+        one.sealed,
+    )
+    assert row is not None
+    return _of(row)
+
+
+async def delete(connection: Connection, id_: UUID) -> None:
+    """With what waits for it: cancelled. In the transaction that locked it."""
+    await connection.execute(query("subscriptions", "delete"), id_)
+    await connection.execute(query("subscriptions", "cancel_waiting"), id_)
+    await connection.execute(query("subscriptions", "end_replays"), id_)
+
+
+def _of(row: asyncpg.Record) -> Subscription:
+    return Subscription(**{name: row[name] for name in Subscription.__struct_fields__})

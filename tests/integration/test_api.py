@@ -1,0 +1,350 @@
+"""The API, over HTTP and on a real database: registered, shown once, seen by its owner alone, steered."""
+
+import asyncio
+import base64
+import json
+import logging
+from collections.abc import AsyncIterator
+from typing import Any
+from uuid import uuid4
+
+import asyncpg
+import pytest
+import pytest_asyncio
+import schemathesis
+from schemathesis.specs.openapi.checks import positive_data_acceptance
+from standardwebhooks.webhooks import Webhook
+
+from tests.api import BOARDS, OPERATOR, OTHER, Client, api, config
+from tests.integration.test_deliver import receipt, store
+from tests.pipeline import running, until
+from tests.receiver import VAULT, Receiver, receiver, statuses
+from workers.deliver.worker import DeliverWorker
+
+
+@pytest_asyncio.fixture
+async def client(database_url: str) -> AsyncIterator[Client]:
+    async with api(database_url) as found:
+        yield found
+
+
+@pytest_asyncio.fixture
+async def there() -> AsyncIterator[Receiver]:
+    async with receiver() as found:
+        yield found
+
+
+def worker(database_url: str) -> DeliverWorker:
+    return DeliverWorker(config(), database_url=database_url, vault=VAULT)
+
+
+async def test_registered_shown_changed_and_deleted(client: Client) -> None:
+    status, made, headers = await client.ask(
+        "POST",
+        "/v1/subscriptions",
+        {"url": "https://boards.example/in?x=1", "types": ["channelape.*"], "max_rate": 5.5, "schedule": [0, 60]},
+    )
+    assert (status, headers["Cache-Control"], headers["Location"]) == (
+        201,
+        "no-store",
+        f"/v1/subscriptions/{made['id']}",
+    )
+    assert made["secret"].startswith("whsec_")
+    assert made["accounts"] == ["channelape/rothys", "ecomnow/*", "apicbase/*"]
+    assert (made["dialect"], made["max_in_flight"], made["enabled"], made["disabled_reason"]) == (
+        "standard",
+        10,
+        True,
+        None,
+    )
+    path = headers["Location"]
+    shown = {name: value for name, value in made.items() if name != "secret"}
+    assert (await client.ask("GET", path))[:2] == (200, shown)
+    status, changed, _ = await client.ask(
+        "PATCH", path, {"url": "https://boards.example/new", "enabled": False, "max_rate": None}
+    )
+    assert (status, changed["url"], changed["enabled"], changed["max_rate"], changed["schedule"]) == (
+        200,
+        "https://boards.example/new",
+        False,
+        None,
+        [0, 60],
+    )
+    assert (await client.ask("DELETE", path))[0] == 204
+    assert (await client.ask("GET", path))[0] == 404
+    assert (await client.ask("DELETE", path))[0] == 404
+
+
+@pytest.mark.parametrize(
+    ("body", "field", "why"),
+    [
+        ({}, "url", "required"),
+        ({"url": "https://a.example/", "colour": 1}, "colour", "no such field"),
+        ({"url": "http://10.0.0.1/"}, "url", "not a public one"),
+        ({"url": "ftp://a.example/"}, "url", "must begin with https://"),
+        ({"url": 5}, "url", "Expected `str`"),
+        ({"url": "https://a.example/", "types": []}, "types", "length >= 1"),
+        ({"url": "https://a.example/", "dialect": "soap"}, "dialect", "known: apicbase"),
+        ({"url": "https://a.example/", "accounts": ["ustore/printshop"]}, "accounts", "not among yours"),
+        ({"url": "https://a.example/", "accounts": ["*"]}, "accounts", "not among yours"),
+        ({"url": "https://a.example/", "max_in_flight": 0}, "max_in_flight", ">= 1"),
+        ({"url": "https://a.example/", "max_rate": 0}, "max_rate", "> 0"),
+        ({"url": "https://a.example/", "schedule": [-1]}, "schedule[0]", ">= 0"),
+        ({"url": "https://a.example/", "secret": "short"}, "secret", "whsec_"),
+        ({"url": "https://a.example/", "authorization": "Basic x"}, "authorization", "sends none"),
+        ({"url": "https://a.example/", "query_key": "k"}, "query_key", "uses none"),
+        ({"url": "https://a.example/", "dialect": "ecomnow", "secret": "x"}, "secret", "uses none"),
+        ({"url": "https://a.example/", "dialect": "ecomnow", "authorization": "a\nb"}, "authorization", "printable"),
+    ],
+)
+async def test_errors_name_the_field(client: Client, body: dict[str, Any], field: str, why: str) -> None:
+    status, said, headers = await client.ask("POST", "/v1/subscriptions", body)
+    assert (status, headers["Content-Type"]) == (400, "application/problem+json")
+    assert [(one["field"], why in one["detail"]) for one in said["errors"]] == [(field, True)], said
+
+
+async def test_what_is_no_json_too_large_or_of_another_type(client: Client) -> None:
+    for raw in (b"", b"{", b"[]", b"\xff", b"[" * 60_000):
+        assert (await client.ask("POST", "/v1/subscriptions", raw=raw, headers={"Content-Type": "application/json"}))[
+            0
+        ] == 400, raw[:10]
+    assert (await client.ask("POST", "/v1/subscriptions", raw=b"x" * 65_537))[0] == 413
+    assert (await client.ask("POST", "/v1/subscriptions", raw=b"a=b", headers={"Content-Type": "text/plain"}))[0] == 415
+    status, said, headers = await client.ask("PUT", "/v1/subscriptions", {})
+    assert (status, set(headers["Allow"].split(",")), said["status"]) == (405, {"GET", "POST"}, 405)
+    assert (await client.ask("GET", "/v1/nothing"))[0] == 404
+
+
+async def test_somebody_elses_is_not_there(client: Client, pool: asyncpg.Pool) -> None:
+    mine = await client.subscribe()
+    await store(pool, receipt("K"), settings=config())
+    delivery = await pool.fetchval("SELECT id FROM crossdock.deliveries")
+    one, sub = f"/v1/deliveries/{delivery}", f"/v1/subscriptions/{mine['id']}"
+    replay = {"from": "2020-01-01T00:00:00Z"}
+    asked: list[tuple[str, str, Any]] = [
+        ("GET", sub, None),
+        ("PATCH", sub, {}),
+        ("DELETE", sub, None),
+        ("POST", f"{sub}/rotate-secret", None),
+        ("POST", f"{sub}/test", None),
+        ("POST", f"{sub}/replay", replay),
+        ("GET", f"{sub}/deliveries", None),
+        ("GET", one, None),
+        ("POST", f"{one}/retry", None),
+        ("POST", f"{one}/cancel", None),
+    ]
+    for method, path, body in asked:
+        assert (await client.ask(method, path, body, who=OTHER))[0] == 404, path
+        assert (await client.ask(method, path.replace(path.split("/")[3], str(uuid4())), body))[0] == 404, path
+        assert (await client.ask(method, path.replace(path.split("/")[3], "x"), body))[0] == 404, path
+    assert (await client.ask("GET", "/v1/subscriptions", who=OTHER))[1]["data"] == []
+    assert [row["id"] for row in (await client.ask("GET", "/v1/subscriptions", who=OPERATOR))[1]["data"]] == [
+        mine["id"]
+    ]
+    for method, path, _ in asked[7:8] + asked[:1]:
+        assert (await client.ask(method, path, who=OPERATOR))[0] == 200
+
+
+async def test_log_in(client: Client) -> None:
+    basic = "Basic " + base64.b64encode(b"boards:b0ards-password").decode()
+    for who in (BOARDS, {"Authorization": basic}, OPERATOR):
+        assert (await client.ask("GET", "/v1/subscriptions", who=who))[0] == 200
+    for who in (
+        {},
+        {"Username": "boards"},
+        {"Username": "boards", "Password": "other"},
+        {"Username": "other", "Password": "b0ards-password"},
+        {"Authorization": "Basic !!!"},
+        {"Authorization": "Bearer "},
+        {"Authorization": "Bearer nothing"},
+    ):
+        status, said, headers = await client.ask("GET", "/v1/subscriptions", who=who)
+        assert (status, said["status"]) == (401, 401)
+        assert headers["WWW-Authenticate"].startswith("Basic")
+
+
+async def test_guessing_is_slowed_down_and_others_are_not(client: Client) -> None:
+    wrong = {"Username": "boards", "Password": "guess"}
+    found = [(await client.ask("GET", "/v1/subscriptions", who=wrong))[0] for _ in range(12)]
+    assert found == [401] * 10 + [429] * 2
+    status, _, headers = await client.ask("GET", "/v1/subscriptions", who=BOARDS)
+    assert status == 429  # the right password tells a guesser nothing either
+    assert 1 <= int(headers["Retry-After"]) <= 61
+
+
+async def test_pages_go_on_without_gap_or_repeat(client: Client) -> None:
+    made = [(await client.subscribe(f"https://a.example/{n}"))["id"] for n in range(25)]
+    seen: list[str] = []
+    query: dict[str, str] = {"limit": "10"}
+    for wanted in (10, 10, 5):
+        _, page, _ = await client.ask("GET", "/v1/subscriptions", query=query)
+        assert len(page["data"]) == wanted
+        seen += [row["id"] for row in page["data"]]
+        query = {"limit": "10", "cursor": page["next"] or ""}
+    assert page["next"] is None
+    assert seen == made
+    for bad in ({"cursor": "nonsense"}, {"cursor": "e30"}, {"limit": "0"}, {"limit": "x"}, {"limit": "501"}):
+        assert (await client.ask("GET", "/v1/subscriptions", query=bad))[0] == 400
+
+
+async def test_the_same_key_gets_the_same_answer(client: Client, pool: asyncpg.Pool) -> None:
+    key = {"Idempotency-Key": "once-1"}
+    body = {"url": "https://a.example/"}
+    answers = await asyncio.gather(*(client.ask("POST", "/v1/subscriptions", body, headers=key) for _ in range(8)))
+    assert {status for status, _, _ in answers} == {201}
+    assert len({json.dumps(said, sort_keys=True) for _, said, _ in answers}) == 1
+    assert answers[0][1]["secret"].startswith("whsec_")
+    assert sorted("Idempotency-Replayed" in headers for _, _, headers in answers) == [False] + [True] * 7
+    assert await pool.fetchval("SELECT count(*) FROM crossdock.subscriptions") == 1
+    assert (await client.ask("POST", "/v1/subscriptions", {"url": "https://b.example/"}, headers=key))[0] == 422
+    assert (await client.ask("POST", "/v1/subscriptions", body, headers=key, who=OTHER))[1]["id"] != answers[0][1]["id"]
+    refused = {"Idempotency-Key": "once-2"}
+    assert (await client.ask("POST", "/v1/subscriptions", {}, headers=refused))[0] == 400
+    assert (await client.ask("POST", "/v1/subscriptions", body, headers=refused))[0] == 201
+
+
+async def test_secrets_are_shown_once_and_lie_encrypted(
+    client: Client, pool: asyncpg.Pool, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.DEBUG)
+    made = await client.subscribe(dialect="channelape", secret="a-secret-of-mine")
+    told = await client.subscribe(dialect="ecomnow", authorization="Basic aHVzaA==", types=["ecomnow.*"])
+    assert (made["secret"], made["query_key"], told["has_authorization"]) == ("a-secret-of-mine", "token", True)
+    seen = [
+        await client.ask("GET", "/v1/subscriptions"),
+        await client.ask("GET", f"/v1/subscriptions/{made['id']}"),
+        await client.ask("PATCH", f"/v1/subscriptions/{told['id']}", {"types": ["ecomnow.new_order"]}),
+    ]
+    rows = await pool.fetch("SELECT s::text FROM crossdock.subscribed s")
+    text = f"{seen} {rows} {caplog.text}"
+    assert "a-secret-of-mine" not in text
+    assert "aHVzaA" not in text
+    assert seen[2][1]["has_authorization"] is True
+    status, rotated, _ = await client.ask("POST", f"/v1/subscriptions/{made['id']}/rotate-secret")
+    assert status == 200
+    assert rotated["secret"] != "a-secret-of-mine"
+
+
+async def test_both_secrets_sign_after_a_rotation(
+    client: Client, pool: asyncpg.Pool, database_url: str, there: Receiver
+) -> None:
+    made = await client.subscribe(there.url)
+    _, rotated, _ = await client.ask("POST", f"/v1/subscriptions/{made['id']}/rotate-secret")
+    await store(pool, receipt("K"), settings=config())
+    async with running(worker(database_url)):
+        await until(lambda: there.got)
+    for secret in (made["secret"], rotated["secret"]):
+        assert Webhook(secret).verify(there.got[0].body, there.got[0].headers)["subject"] == "K"
+
+
+async def test_a_test_a_replay_and_steering(
+    client: Client, pool: asyncpg.Pool, database_url: str, there: Receiver
+) -> None:
+    made = await client.subscribe(there.url, types=["channelape.*"], enabled=False)
+    path = f"/v1/subscriptions/{made['id']}"
+    assert (await client.ask("POST", f"{path}/test"))[0] == 409
+    await client.ask("PATCH", path, {"enabled": True})
+    assert (await client.ask("POST", f"{path}/test"))[0] == 409  # nothing stored
+    await client.ask("PATCH", path, {"enabled": False})
+    await store(
+        pool, *(receipt(f"K{n}", seconds=n) for n in range(30)), receipt("other", account="x"), settings=config()
+    )
+    await client.ask("PATCH", path, {"enabled": True})
+    since = {"from": "2026-11-10T12:00:10Z", "to": "2026-11-10T12:00:20Z"}
+    assert (await client.ask("POST", f"{path}/replay", {**since, "dry_run": True}))[:2] == (200, {"count": 10})
+    assert (await client.ask("POST", f"{path}/replay", {**since, "key": "K12", "dry_run": True}))[1] == {"count": 1}
+    assert (await client.ask("POST", f"{path}/replay", {**since, "types": ["apicbase.*"]}))[0] == 400
+    assert (await client.ask("POST", f"{path}/replay", {"from": "2026-11-10T12:00:10"}))[0] == 400
+    status, replay, _ = await client.ask("POST", f"{path}/replay", since)
+    assert (status, replay["count"]) == (202, 10)
+    status, test, _ = await client.ask("POST", f"{path}/test")
+    assert status == 202
+    async with running(worker(database_url)):
+        await until(lambda: _delivered(pool, 11))
+    subjects = sorted(json.loads(got.body)["subject"] for got in there.got)
+    assert subjects == sorted([f"K{n}" for n in range(10, 20)] + ["K29"])
+    status, shown, _ = await client.ask("GET", f"/v1/deliveries/{test['delivery_id']}")
+    assert (status, shown["status"], shown["attempts"], len(shown["history"])) == (200, "delivered", 1, 1)
+    assert shown["history"][0]["outcome"] == "delivered"
+    status, again, _ = await client.ask("POST", f"/v1/deliveries/{test['delivery_id']}/retry")
+    assert (status, again["status"], again["attempts"]) == (200, "pending", 1)
+    status, ended, _ = await client.ask("POST", f"/v1/deliveries/{test['delivery_id']}/cancel")
+    assert (status, ended["status"]) == (200, "cancelled")
+    _, page, _ = await client.ask("GET", f"{path}/deliveries", query={"status": "delivered", "limit": "4"})
+    assert len(page["data"]) == 4
+    _, rest, _ = await client.ask("GET", f"{path}/deliveries", query={"status": "delivered", "cursor": page["next"]})
+    assert len({row["id"] for row in page["data"] + rest["data"]}) == 10
+    assert (await client.ask("GET", f"{path}/deliveries", query={"status": "lost"}))[0] == 400
+    assert (await client.ask("DELETE", path))[0] == 204
+
+
+async def _delivered(pool: asyncpg.Pool, count: int) -> bool:
+    return (await statuses(pool)) == {"delivered": count}
+
+
+async def test_ecomnows_registration_as_documented(client: Client, pool: asyncpg.Pool) -> None:
+    body = {"authentication": "Basic XxxXxxXX", "webhookType": "new_order", "url": "https://vendor.example/in"}
+    status, made, _ = await client.ask("POST", "/basic/webhooks", body)
+    assert status == 200
+    assert made == {**body, "webhookId": made["webhookId"], "method": "POST", "vendorId": "boards"}
+    path = f"/basic/webhooks/{made['webhookId']}"
+    assert (await client.ask("GET", path))[:2] == (200, made)
+    assert (await client.ask("GET", f"{path}/"))[0] == 200
+    row = await pool.fetchrow("SELECT * FROM crossdock.subscriptions")
+    assert row is not None
+    assert (row["types"], row["dialect"]) == (["ecomnow.new_order", "apicbase.purchase_order"], "ecomnow")
+    changed = {**body, "webhookType": "order_cancellation", "url": "https://vendor.example/out"}
+    status, said, _ = await client.ask("PUT", path, changed)
+    assert (status, said) == (200, {**made, **changed})
+    for wrong in ({}, {**body, "url": "nowhere"}, {**body, "webhookType": "both"}, {**body, "webhookType": None}):
+        status, said, _ = await client.ask("POST", "/basic/webhooks", wrong)
+        assert (status, list(said)) == (400, ["message"])
+    for who, wanted in ((OTHER, 404), ({}, 401)):
+        status, said, _ = await client.ask("GET", path, who=who)
+        assert (status, list(said)) == (wanted, ["message"])
+    assert (await client.ask("DELETE", path))[:2] == (200, {"webhookId": made["webhookId"]})
+    assert (await client.ask("GET", path))[0] == 404
+
+
+async def test_the_document_describes_what_is_served(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    """schemathesis: every operation with generated input; nothing undocumented, no 5xx, every answer of its schema."""
+    monkeypatch.setattr("ingress.api.auth.FAILURES", 1_000_000)  # it tries wrong credentials again and again
+    monkeypatch.setattr("ingress.api.auth.NAME_FAILURES", 1_000_000)
+    async with client.session.get(f"{client.base}/v1/openapi.json") as answer:
+        document = await answer.json()
+    assert document["openapi"] == "3.1.0"
+    await client.subscribe()
+    schema = schemathesis.openapi.from_dict(document)
+    schema.config.update(base_url=client.base)
+    found = await asyncio.to_thread(_exercise, schema)
+    assert found == []
+
+
+def _exercise(schema: Any) -> list[str]:
+    """Problems, by operation. In a thread: it is another client, that blocks."""
+    from hypothesis import HealthCheck, Phase, given, settings
+
+    problems: list[str] = []
+    for result in schema.get_all_operations():
+        operation = result.ok()
+
+        @given(case=operation.as_strategy())
+        @settings(
+            max_examples=15,
+            deadline=None,
+            database=None,
+            derandomize=True,
+            phases=[Phase.explicit, Phase.generate],
+            suppress_health_check=list(HealthCheck),
+        )
+        def run(case: Any) -> None:
+            response = case.call(headers=BOARDS)
+            # Whether a URL may be called or a secret is well made is more than a schema can say.
+            case.validate_response(response, excluded_checks=[positive_data_acceptance])
+            assert response.status_code < 500
+
+        try:
+            run()
+        except Exception as error:
+            problems.append(f"{operation.label}: {error}"[:2000])
+    return problems
