@@ -1,11 +1,12 @@
 """`make demo`: the whole pipeline, one signed example of every event of every platform, and where each came out.
 
 Everything runs as a user would run it: `crossdock up` on a state folder and ports of its own, posts over HTTP, a
-consumer of its own on `crossdock.events`, and a look into the database's views.
+consumer of its own on `crossdock.events`, a subscriber in every dialect, and a look into the database's views.
 """
 
 import asyncio
 import os
+import secrets
 import shutil
 import signal
 import subprocess
@@ -30,8 +31,10 @@ from rich.text import Text
 
 from broker.connection import addresses
 from deploy import config as configuration
+from deploy import receiver
 from deploy.cli.errors import Failed, explain
 from deploy.cli.servers import endpoints as read_endpoints
+from deploy.receiver import Receiver
 from schemas import cloudevents, registry, topology
 from schemas.config import Config
 from schemas.platform import Event, Platform
@@ -45,6 +48,18 @@ ARRIVAL_TIMEOUT = 15.0
 """Seconds for all that was posted to be stored and announced."""
 OTHERS = ("DATABASE_URL", "AMQP_URL")
 """With servers that were there before, an example may have come before too: then each gets a key of its own."""
+
+
+SETTINGS = """# no accounts: the demo accounts
+[delivery]
+allow_networks = ["127.0.0.0/8"]
+allow_http = true
+[subscribers.demo]
+username = "demo"
+password = "{password}"
+accounts = ["*/*"]
+"""
+"""A subscriber on this machine, which only a demo has."""
 
 
 class Came(NamedTuple):
@@ -80,7 +95,7 @@ class Post(msgspec.Struct, kw_only=True):
 
     @property
     def workers(self) -> tuple[str, ...]:
-        return ("route", "store") if self.event.reply else ("store",)
+        return ("route", "store", "deliver") if self.event.reply else ("store", "deliver")
 
 
 class Heard(NamedTuple):
@@ -122,9 +137,13 @@ async def _demo(console: Console, folder: Path) -> list[str]:
         console.print(f"ready after {time.monotonic() - started:.1f} s at {endpoints['ingress']}\n")
         config = configuration.load(folder / "crossdock.toml")
         posts = list(_posts(config))
-        async with _listening(endpoints["amqp"]) as heard:
+        async with (
+            _listening(endpoints["amqp"]) as heard,
+            receiver.listening() as there,
+            receiver.subscribed(endpoints["api"], config.subscribers["demo"], there),
+        ):
             await _post_all(posts, config, endpoints["ingress"])
-            await _follow_all(posts, endpoints["postgres"], heard)
+            await _follow_all(posts, endpoints["postgres"], heard, there)
         console.print(_table(posts))
     failed = [f"{post.name}: {post.problem}" for post in posts if post.problem is not None]
     arrived = f"{len(posts) - len(failed)} of {len(posts)} events arrived"
@@ -136,7 +155,7 @@ async def _demo(console: Console, folder: Path) -> list[str]:
 async def _pipeline(folder: Path) -> AsyncIterator[dict[str, Any]]:
     """`crossdock up`, with the demo accounts whatever configuration lies about. Raises Failed."""
     config, log = folder / "crossdock.toml", folder / "up.log"
-    config.write_text("# no accounts: the demo accounts\n")
+    config.write_text(SETTINGS.format(password=secrets.token_urlsafe(24)))
     command = [sys.executable, "-m", "deploy.cli.main", "up", "--state", str(folder / "state"), "--port", "0"]
     with log.open("wb") as output:
         process = await asyncio.create_subprocess_exec(
@@ -214,7 +233,7 @@ async def _post_all(posts: list[Post], config: Config, ingress: str) -> None:
                 post.came = [Came("answer", body.decode(), post.ms)]
 
 
-async def _follow_all(posts: list[Post], postgres: str, heard: list[Heard]) -> None:
+async def _follow_all(posts: list[Post], postgres: str, heard: list[Heard], there: Receiver) -> None:
     """Looks for each until all have arrived, or the time is up."""
     connection = await asyncpg.connect(postgres)
     try:
@@ -223,7 +242,7 @@ async def _follow_all(posts: list[Post], postgres: str, heard: list[Heard]) -> N
             if post.problem is None:
                 post.problem = "it was not looked for"
                 while post.problem is not None:
-                    post.problem = await _follow(post, connection, heard)
+                    post.problem = await _follow(post, connection, heard, there)
                     if post.problem is None or time.monotonic() > until:
                         break
                     await asyncio.sleep(0.05)
@@ -231,7 +250,7 @@ async def _follow_all(posts: list[Post], postgres: str, heard: list[Heard]) -> N
         await connection.close()
 
 
-async def _follow(post: Post, connection: asyncpg.Connection, heard: list[Heard]) -> str | None:
+async def _follow(post: Post, connection: asyncpg.Connection, heard: list[Heard], there: Receiver) -> str | None:
     """Adds to `post.came` where it came out, once all is there; until then says what is missing."""
     row = await connection.fetchrow(
         "SELECT id, key, type, version, stored_at, raw FROM crossdock.events WHERE message_id = $1", UUID(post.id)
@@ -256,6 +275,13 @@ async def _follow(post: Post, connection: asyncpg.Connection, heard: list[Heard]
     if missing:
         return f"no message on {topology.EVENTS} with the key {', '.join(sorted(missing))}"
 
+    calls = {one.dialect: one for one in there.calls if one.event == str(row["id"])}
+    for name in receiver.dialects_of(row["type"]):
+        if name not in calls:
+            return f"no webhook in dialect {name}"
+        if (wrong := calls[name].wrong) is not None:
+            return f"the webhook in dialect {name} is not genuine: {wrong}"
+
     def after(moment: float) -> float:
         return (moment - post.began) * 1000
 
@@ -265,7 +291,8 @@ async def _follow(post: Post, connection: asyncpg.Connection, heard: list[Heard]
             Came("queue", key, after(next(one.at for one in queued if one.routing_key == key)))
             for key in sorted(wanted)
         ),
-        *post.came,
+        *(Came("call", f"{name}, verified", after(one.at)) for name, one in sorted(calls.items())),
+        *(one for one in post.came if one.kind == "answer"),
         *(Came("item", f"{one['item']} to {one['manufacturer']}, {one['rule']}") for one in items),
     ]
     return None

@@ -9,7 +9,7 @@ import msgspec
 
 from storage.sql import query
 
-PARTS = ("receipts", "versions", "allocations", "records")
+PARTS = ("receipts", "versions", "allocations", "records", "deliveries")
 _JSON = frozenset({"lines", "items", "announced"})
 _EVER = (datetime.min.replace(tzinfo=UTC), datetime.max.replace(tzinfo=UTC))  # asyncpg: minus and plus infinity
 _NEAR = timedelta(days=1)
@@ -19,7 +19,8 @@ _NEAR = timedelta(days=1)
 async def trace(connection: asyncpg.Connection | asyncpg.pool.PoolConnectionProxy, key: str) -> dict[str, Any]:
     """`key`: a business key, an order number, or a message's or version's id. Empty lists where nothing is known.
 
-    `{"key", "documents": [{"platform", "account", "type", "key", "receipts", "versions", "allocations", "records"}],
+    `{"key", "documents": [{"platform", "account", "type", "key", "receipts", "versions", "allocations", "records",
+    "deliveries"}],
     "quarantine"}`; the columns are those of `queries/trace.sql`.
     """
     if "\0" in key:

@@ -30,7 +30,8 @@ def trace(
 ) -> None:
     """One order's whole life.
 
-    Received (each time), stored, versions, allocation, queue messages; whatever stands in quarantine of it.
+    Received (each time), stored, versions, allocation, queue messages, every delivery attempt; whatever stands in
+    quarantine of it.
     """
     from deploy.cli import output
 
@@ -108,7 +109,18 @@ def timeline(document: Found) -> list[Moment]:
         Moment(one["stored_at"], 3, "queued", f"{one['routing_key']} on {one['exchange']}")
         for one in document["messages"]
     ]
+    found += [Moment(one["at"] or one["created_at"], 4, *_told(one)) for one in document["deliveries"]]
     return sorted(found)
+
+
+def _told(one: Found) -> tuple[str, str]:
+    """An attempt, or a delivery that waits for its first."""
+    whom = f"{one['dialect']} {one['url']}"
+    if one["at"] is None:
+        return one["status"], f"{whom}, delivery {one['id']}"
+    status = f" {one['status_code']}" if one["status_code"] else ""
+    error = f": {one['error']}" if one["error"] else ""
+    return one["outcome"], f"{whom}{status}, attempt {one['attempt']}, {one['duration_ms']:.1f} ms{error}"
 
 
 def _allocated(record: Found, before: Any) -> Iterator[str]:

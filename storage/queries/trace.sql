@@ -52,3 +52,14 @@ FROM crossdock.quarantined
 WHERE id = $2 OR position(convert_to($1, 'UTF8') IN raw) > 0
 ORDER BY received_at, id
 LIMIT 50
+
+-- name: deliveries
+-- What subscribers were told of it, each attempt a row; a delivery without one waits for its first.
+SELECT d.id, d.subscription_id, split_part(s.url, '?', 1) AS url, s.dialect, d.type, d.version, d.status, d.created_at,
+       d.next_attempt_at, a.attempt, a.at, a.outcome, a.status_code, a.duration_ms, a.error
+FROM crossdock.deliveries d
+LEFT JOIN crossdock.subscribed s ON s.id = d.subscription_id
+LEFT JOIN crossdock.attempts a ON a.delivery_id = d.id
+WHERE d.document_id = $1
+ORDER BY coalesce(a.at, d.created_at), a.attempt
+LIMIT 500

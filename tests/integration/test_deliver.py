@@ -3,6 +3,8 @@
 import asyncio
 import json
 import logging
+import os
+import sys
 import zlib
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
@@ -412,3 +414,35 @@ async def test_a_hanging_and_a_refusing_subscriber_delay_nobody(
     async with running(worker(database_url, config(timeout=30.0))):
         await until(lambda: len(there.of("/fine")) == 200, seconds=10)
         never.set()
+
+
+async def test_an_operator_sees_and_steers_from_the_command_line(
+    pool: asyncpg.Pool, database_url: str, there: Receiver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    there.answer = answering(400)
+    id_ = await subscribe(pool, there.url, schedule=[0.0])
+    await store(pool, *(receipt(f"K{n}", seconds=n) for n in range(3)))
+    async with running(worker(database_url)):
+        await until(lambda: _all(pool, "failed"))
+
+        async def cli(*words: str) -> Any:
+            command = [sys.executable, "-m", "deploy.cli.main", *words, "--json"]
+            env = {**os.environ, "DATABASE_URL": database_url}
+            process = await asyncio.create_subprocess_exec(*command, env=env, stdout=asyncio.subprocess.PIPE)
+            out, _ = await process.communicate()
+            assert process.returncode == 0
+            return json.loads(out)
+
+        found = await cli("deliveries", "list", "--status", "failed")
+        assert sorted(one["key"] for one in found) == ["K0", "K1", "K2"]
+        shown = await cli("deliveries", "show", found[0]["id"])
+        assert [one["status_code"] for one in shown["history"]] == [400]
+        there.answer = answering(200)
+        assert (await cli("deliveries", "retry", found[0]["id"]))["id"] == found[0]["id"]
+        await until(lambda: pool.fetchval("SELECT count(*) = 1 FROM crossdock.deliveries WHERE status = 'delivered'"))
+        since = "2026-11-10T00:00:00Z"
+        dry = await cli("replay", "--subscription", str(id_), "--from", since, "--dry-run")
+        assert dry == {"replay_id": None, "count": 0}  # the command line's configuration has no subscriber "demo"
+        traced = await cli("trace", found[0]["key"])
+        outcomes = [one["outcome"] for one in traced["documents"][0]["deliveries"]]
+        assert outcomes == ["refused", "delivered"]

@@ -45,6 +45,8 @@ def assert_all_arrived(text: str) -> None:
         assert re.search(rf"^{platform} +200 ", block, re.MULTILINE)
         assert re.search(r" row +\S+ v1 +\d+\.\d ms", block)
         assert re.search(rf" queue +{platform}\.\S+ +\d+\.\d ms", block)
+        for dialect in {"standard", platform} - {"ustore"} | ({"ecomnow"} if platform == "apicbase" else set()):
+            assert re.search(rf" call +{dialect}, verified +\d+\.\d ms", block), dialect
     for line in (
         "ustore.manufacturer_order.printshop.1 ",
         "ustore.manufacturer_order.printshop.2 ",

@@ -40,7 +40,7 @@ def receipt(number: int, seconds: float) -> dict[str, Any]:
 
 def document(**parts: Any) -> dict[str, Any]:
     found: dict[str, Any] = {"type": "ustore.manufacturer_allocation", "account": "printshop", "key": "5295"}
-    found |= {"receipts": [], "versions": [], "records": [], "allocations": [], **parts}
+    found |= {"receipts": [], "versions": [], "records": [], "allocations": [], "deliveries": [], **parts}
     found["messages"] = list(trace.messages(found))
     return found
 
@@ -136,3 +136,16 @@ def test_alive() -> None:
     ended.wait()
     assert status.alive(os.getpid())
     assert not status.alive(ended.pid)
+
+
+def test_every_attempt_is_part_of_a_life() -> None:
+    whom = {"id": MESSAGES[3], "dialect": "standard", "url": "https://a.example/in", "created_at": later(1)}
+    none = {"at": None, "status_code": None, "error": None, "status": "pending"}
+    first = {"at": later(2), "attempt": 1, "outcome": "refused", "status_code": 500, "duration_ms": 3.21}
+    found = document(
+        deliveries=[{**whom, **none}, {**whom, **first, "error": "answered 500"}],
+    )
+    assert [(one.what, one.detail) for one in trace.timeline(found)] == [
+        ("pending", f"standard https://a.example/in, delivery {MESSAGES[3]}"),
+        ("refused", "standard https://a.example/in 500, attempt 1, 3.2 ms: answered 500"),
+    ]

@@ -79,7 +79,7 @@ def test_ports_and_settings_agree() -> None:
 def test_every_process_has_a_health_check_on_the_admin_port() -> None:
     port = config.load(ROOT / "deploy/docker/crossdock.toml").admin.port
     for service in OURS.values():
-        if service["command"][0] in ("ingress", "worker"):
+        if service["command"][0] in ("ingress", "api", "worker"):
             assert service["healthcheck"]["test"][:3] == ["CMD", "python", "-c"]
             assert f"http://127.0.0.1:{port}/healthz" in service["healthcheck"]["test"][3]
         else:

@@ -60,7 +60,9 @@ def test_rows_have_a_value_for_every_column() -> None:
 
 def test_every_query_is_named_once_and_used() -> None:
     code = "\n".join(
-        file.read_text(encoding="utf-8") for part in ("storage", "workers") for file in (HOUSE / part).rglob("*.py")
+        file.read_text(encoding="utf-8")
+        for part in ("storage", "workers", "ingress")
+        for file in (HOUSE / part).rglob("*.py")
     )
     for file in sorted((HOUSE / "storage" / "queries").glob("*.sql")):
         names = re.findall(r"^-- name: (\w+)$", file.read_text(encoding="utf-8"), re.MULTILINE)
