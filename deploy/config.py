@@ -13,6 +13,7 @@ from msgspec import inspect
 
 from schemas import registry
 from schemas.config import Config, parse_size
+from schemas.destinations.guard import Guard
 
 FILE = "crossdock.toml"
 
@@ -67,6 +68,10 @@ def parse(raw: dict[str, Any], base: Path) -> Config:
         parse_size(config.ingress.max_body)
     except ValueError as error:
         raise ConfigError(f"ingress.max_body: {error}") from None
+    try:
+        Guard(config.delivery.allow_networks, config.delivery.allow_http)
+    except ValueError as error:
+        raise ConfigError(f"delivery.allow_networks: {error}") from None
     loaded: Config = msgspec.structs.replace(config, accounts=found)
     return loaded
 

@@ -119,3 +119,8 @@ def test_a_config_can_be_changed_without_touching_the_old_one() -> None:
     loaded = config.parse({}, ROOT)
     changed = msgspec.structs.replace(loaded, ingress=msgspec.structs.replace(loaded.ingress, port=1))
     assert (loaded.ingress.port, changed.ingress.port) == (8080, 1)
+
+
+def test_networks_that_are_none_are_named() -> None:
+    with pytest.raises(ConfigError, match=r"delivery\.allow_networks: .*10\.0\.0\.1/8"):
+        config.parse({"delivery": {"allow_networks": ["10.0.0.1/8"]}}, Path())
