@@ -79,7 +79,7 @@ async def listing(
 
 
 async def update(connection: Connection, one: Subscription) -> Subscription:
-    """Writes it, in the transaction that locked it. Workers go by it within seconds."""
+    """Writes it, in the transaction that locked it. Workers go by it at once."""
     row = await connection.fetchrow(
         query("subscriptions", "update"),
         one.id,
@@ -96,6 +96,7 @@ async def update(connection: Connection, one: Subscription) -> Subscription:
         one.disabled_reason,
         one.sealed,
     )
+    await connection.execute(query("subscriptions", "changed"))
     assert row is not None
     return _of(row)
 
@@ -105,6 +106,7 @@ async def delete(connection: Connection, id_: UUID) -> None:
     await connection.execute(query("subscriptions", "delete"), id_)
     await connection.execute(query("subscriptions", "cancel_waiting"), id_)
     await connection.execute(query("subscriptions", "end_replays"), id_)
+    await connection.execute(query("subscriptions", "changed"))
 
 
 def _of(row: asyncpg.Record) -> Subscription:

@@ -63,3 +63,7 @@ SELECT digest, status, sealed FROM crossdock.idempotent WHERE subscriber = $1 AN
 
 -- name: end_idempotent
 UPDATE crossdock.idempotent SET status = $3, sealed = $4 WHERE subscriber = $1 AND name = $2
+
+-- name: changed
+-- Workers that send for it look at once, and not only when they next renew their lease.
+SELECT pg_notify('crossdock_subscriptions', '')

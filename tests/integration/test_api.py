@@ -282,6 +282,30 @@ async def _delivered(pool: asyncpg.Pool, count: int) -> bool:
     return (await statuses(pool)) == {"delivered": count}
 
 
+async def test_disabling_holds_what_waits_at_once_and_enabling_lets_it_go(
+    client: Client, pool: asyncpg.Pool, database_url: str, there: Receiver
+) -> None:
+    made = await client.subscribe(there.url, max_rate=20, max_in_flight=1)
+    path = f"/v1/subscriptions/{made['id']}"
+    await store(pool, *(receipt(f"K{n}", seconds=n) for n in range(60)), settings=config())
+    async with running(worker(database_url)):
+        await until(lambda: len(there.got) >= 25)
+        assert (await client.ask("PATCH", path, {"enabled": False}))[0] == 200
+        await until(lambda: pool.fetchval("SELECT count(*) FROM crossdock.outbox"))
+        held = await until(lambda: _steady(pool))
+        assert held > 20
+        assert (await client.ask("PATCH", path, {"enabled": True, "max_rate": None}))[0] == 200
+        await until(lambda: _delivered(pool, 60), seconds=3)
+
+
+async def _steady(pool: asyncpg.Pool) -> int:
+    """How many wait, once nothing has been sent for half a second: it would have been ten."""
+    before = await pool.fetchval("SELECT count(*) FROM crossdock.outbox")
+    await asyncio.sleep(0.5)
+    after: int = await pool.fetchval("SELECT count(*) FROM crossdock.outbox")
+    return after if before == after else 0
+
+
 async def test_ecomnows_registration_as_documented(client: Client, pool: asyncpg.Pool) -> None:
     body = {"authentication": "Basic XxxXxxXX", "webhookType": "new_order", "url": "https://vendor.example/in"}
     status, made, _ = await client.ask("POST", "/basic/webhooks", body)

@@ -179,6 +179,10 @@ class Lane:
         except Untranslatable as why:
             error = f"can't be said in dialect {terms.dialect.name}: {why}"
             return Answer(outcome="blocked", duration_ms=0.0, error=error), True
+        except Exception:
+            # A fault of ours: it is tried again by the schedule, and not at once and for ever.
+            log.exception("request could not be made", extra={"delivery": str(due.id), "subscription": str(terms.id)})
+            return Answer(outcome="blocked", duration_ms=0.0, error="the request could not be made"), False
         answer = await self._sender.send(terms.url, request, success=terms.dialect.success)
         return answer, answer.gone
 

@@ -40,7 +40,8 @@ LANES = 1000
 """Subscriptions that one worker sends for at a time."""
 DRAIN_TIMEOUT = 6.0
 """Seconds for attempts under way when told to stop; what isn't done by then is sent again."""
-CHANNEL = "crossdock_outbox"
+CHANNEL, CHANGES = "crossdock_outbox", "crossdock_subscriptions"
+"""What is notified: something may be due; a subscription is not what it was."""
 OPERATOR = ""
 """Subscriber of what the operator registered."""
 REPLAY_PIECE = 500
@@ -68,6 +69,8 @@ class DeliverWorker:
         """Something may be due."""
         self._feed = asyncio.Event()
         """A lane has room."""
+        self._changed = asyncio.Event()
+        """A subscription is not what it was."""
         self._tasks: list[asyncio.Task[None]] = []
         self._leaving: set[asyncio.Task[None]] = set()
         self._problem: str | None = "not connected yet"
@@ -128,6 +131,7 @@ class DeliverWorker:
                 try:
                     connection.add_termination_listener(lambda _, closed=closed: closed.set())
                     await connection.add_listener(CHANNEL, lambda *_: self._look.set())
+                    await connection.add_listener(CHANGES, lambda *_: self._changed.set())
                     self._look.set()
                     await closed.wait()
                 finally:
@@ -194,14 +198,16 @@ class DeliverWorker:
     async def _renew(self) -> None:
         """Keeps what is ours, by its newest terms; lets go what isn't any more, or has long had nothing to do."""
         while True:
-            await asyncio.sleep(RENEW)
+            with suppress(TimeoutError):
+                async with asyncio.timeout(RENEW):
+                    await self._changed.wait()
+            self._changed.clear()
+            self._look.set()  # one that was enabled again may have something due
             now = time.monotonic()
             idle = [id_ for id_, lane in self._lanes.items() if lane.idle and now - lane.busy_at > IDLE]
             try:
                 pool = await self._pool()
                 rows = await pool.fetch(query("outbox", "renew"), self._name, LEASE, list(self._lanes))
-                if idle:
-                    await pool.execute(query("outbox", "release"), self._name, idle)
             except Exception as error:
                 self._away(error)
                 continue
@@ -216,9 +222,23 @@ class DeliverWorker:
         lane = self._lanes.pop(id_, None)
         if lane is not None:
             self._hungry.discard(lane)
-            for task in lane.close():
-                self._leaving.add(task)
-                task.add_done_callback(self._leaving.discard)
+            attempts = lane.close()
+            for task in attempts:
+                self._leave(task)
+            self._leave(asyncio.get_running_loop().create_task(self._let_go(id_, attempts)))
+
+    def _leave(self, task: asyncio.Task[None]) -> None:
+        """It runs to its end beside the rest, and `stop` waits for it."""
+        self._leaving.add(task)
+        task.add_done_callback(self._leaving.discard)
+
+    async def _let_go(self, id_: UUID, attempts: list[asyncio.Task[None]]) -> None:
+        """Gives it back once nothing is under way for it; a lease that is left behind runs out by itself."""
+        if attempts:
+            await asyncio.wait(attempts)
+        if id_ not in self._lanes:
+            with suppress(Exception):
+                await (await self._pool()).execute(query("outbox", "release"), self._name, [id_])
 
     async def _fetch(self) -> None:
         """Feeds the lanes that have room, all with one query."""
@@ -285,9 +305,7 @@ class DeliverWorker:
 
     def _on_gone(self, lane: Lane) -> None:
         self._close(lane.terms.id)
-        task = asyncio.get_running_loop().create_task(self._disable(lane.terms.id))
-        self._leaving.add(task)
-        task.add_done_callback(self._leaving.discard)
+        self._leave(asyncio.get_running_loop().create_task(self._disable(lane.terms.id)))
 
     async def _disable(self, id_: UUID) -> None:
         reason = "answered 410 Gone"

@@ -1,0 +1,66 @@
+"""A dialect is one file: a fifth one is found, and says events, with no edit anywhere else."""
+
+import importlib
+import sys
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from textwrap import dedent
+
+import pytest
+
+import schemas.dialects
+from schemas.dialects import dialect, dialects
+from schemas.outbound import Credentials, Event
+
+MODULE = dedent(
+    '''
+    """Pigeon: the key on a slip of paper."""
+
+    from schemas.outbound import Dialect, Request
+
+
+    def request(event, credentials, now):
+        return Request(body=event.key.encode(), headers={"X-Pigeon": str(now)})
+
+
+    DIALECT = Dialect(name="pigeon", types=frozenset({"a.b"}), request=request)
+    '''
+)
+
+
+@pytest.fixture
+def fifth(tmp_path: Path) -> Iterator[str]:
+    """A file `pigeon.py` beside the four, for one test."""
+    (tmp_path / "pigeon.py").write_text(MODULE)
+    schemas.dialects.__path__.append(str(tmp_path))
+    importlib.invalidate_caches()
+    dialects.cache_clear()
+    yield "pigeon"
+    schemas.dialects.__path__.remove(str(tmp_path))
+    sys.modules.pop("schemas.dialects.pigeon", None)
+    dialects.cache_clear()
+
+
+def test_one_file_is_all_it_takes(fifth: str) -> None:
+    assert list(dialects()) == ["apicbase", "channelape", "ecomnow", "pigeon", "standard"]
+    spoken = dialect(fifth)
+    assert (spoken.says("a.b"), spoken.says("a.c")) == (True, False)
+    one = Event(
+        id="1",
+        platform="a",
+        account="b",
+        type="a.b",
+        key="k",
+        version=1,
+        received_at=datetime(2026, 11, 21, tzinfo=UTC),
+        raw=b"",
+        data=None,
+    )
+    told = spoken.request(one, Credentials(), 7)
+    assert (told.body, told.headers, told.query) == (b"k", {"X-Pigeon": "7"}, ())
+
+
+def test_it_leaves_no_trace() -> None:
+    assert "pigeon" not in dialects()
+    assert dialects() is dialects()

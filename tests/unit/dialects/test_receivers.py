@@ -1,0 +1,110 @@
+"""Bodies that receivers get byte for byte, and what they check them with."""
+
+import base64
+import hashlib
+import hmac
+import json
+import time
+from typing import Any
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from standardwebhooks.webhooks import Webhook
+
+from schemas.dialects import dialect, standard
+from schemas.outbound import Credentials, Event, Untranslatable
+from tests.unit.dialects.test_dialects import EVERY, NOW, event
+
+HEADER = "X-APIC-WEBHOOK-SIGNATURE"
+ORDER = event("apicbase", "purchase_order")
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(max_size=8),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner, max_size=3),
+    max_leaves=8,
+)
+
+
+def signed(body: bytes) -> str:
+    """The header for a purchase order with this body; whether it is one doesn't matter to the signature."""
+    told = dialect("apicbase").request(msgspec.structs.replace(ORDER, raw=body), Credentials(secrets=("new", "old")), 0)
+    assert told.body == body
+    assert told.headers["X-Crossdock-Id"] == ORDER.id
+    return told.headers[HEADER]
+
+
+def documented(body: bytes, signature: str, secret: bytes) -> bool:
+    """apicbase-webhook.txt, with its key as bytes: as text, Python's HMAC refuses it."""
+    return signature == hmac.HMAC(key=secret, msg=json.dumps(json.loads(body)).encode(), digestmod="sha256").hexdigest()
+
+
+def over_the_bytes(body: bytes, signature: str, secret: bytes) -> bool:
+    return hmac.compare_digest(hmac.new(secret, body, hashlib.sha256).hexdigest(), signature)
+
+
+@given(JSON)
+def test_the_documented_receiver_takes_what_pythons_json_wrote(value: Any) -> None:
+    body = json.dumps(value).encode()
+    assert body == json.dumps(json.loads(body)).encode()
+    assert documented(body, signed(body), b"new")
+    assert not documented(body, signed(body), b"old")
+
+
+@given(st.binary(max_size=64))
+def test_a_receiver_over_the_bytes_takes_anything(body: bytes) -> None:
+    assert over_the_bytes(body, signed(body), b"new")
+    assert not over_the_bytes(body + b" ", signed(body), b"new")
+
+
+@pytest.mark.parametrize("body", [b'{"a":1}', '{"a": "é"}'.encode(), b'{"a": 1.10}', b'{"a": 1, "a": 2}'])
+def test_what_it_would_write_otherwise_only_the_bytes_fit(body: bytes) -> None:
+    """FACTS: dumping again changes these, so a receiver must hash what it got."""
+    assert over_the_bytes(body, signed(body), b"new")
+    assert not documented(body, signed(body), b"new")
+
+
+@pytest.mark.parametrize("one", EVERY, ids=lambda one: one.type)
+def test_channelape_is_every_body_as_received(one: Event) -> None:
+    told = dialect("channelape").request(one, Credentials(secrets=("s",), query_key="token"), NOW)
+    assert told.body is one.raw
+    assert told.headers == {"Content-Type": "application/json", "X-Crossdock-Id": one.id}
+
+
+@pytest.mark.parametrize("one", [one for one in EVERY if one.platform == "ecomnow"], ids=lambda one: one.key)
+def test_ecomnow_is_every_notification_as_received_or_repaired(one: Event) -> None:
+    told = dialect("ecomnow").request(one, Credentials(), NOW)
+    assert told.body == one.raw.replace(b" 1000-4612,", b' "1000-4612",')
+    assert isinstance(json.loads(told.body)["orderNo"], str)
+
+
+def test_what_could_not_be_repaired_is_not_told_to_ecomnow() -> None:
+    one = msgspec.structs.replace(event("ecomnow", "notification"), raw=b"{", data=None)
+    with pytest.raises(Untranslatable, match="no JSON"):
+        dialect("ecomnow").request(one, Credentials(), NOW)
+
+
+def test_standard_signs_what_is_no_json_too() -> None:
+    one = msgspec.structs.replace(event("channelape", "receipt_confirmation"), raw=b"\xff{", data=None)
+    secret = standard.make_secret()
+    told = standard.request(one, Credentials(secrets=(secret,)), int(time.time()))
+    said = Webhook(secret).verify(told.body, told.headers)
+    assert base64.b64decode(said["data_base64"]) == b"\xff{"
+    assert told.headers["Content-Type"] == "application/cloudevents+json"
+
+
+@pytest.mark.parametrize("size", [24, 32, 64])
+def test_standard_takes_secrets_of_the_specified_lengths(size: int) -> None:
+    secret = "whsec_" + base64.b64encode(b"\xfb" * size).decode()
+    assert standard.check_secret(secret) is None
+    told = standard.request(ORDER, Credentials(secrets=(secret,)), int(time.time()))
+    assert told.headers["webhook-signature"].count("v1,") == 1
+    Webhook(secret).verify(told.body, told.headers)
+
+
+@pytest.mark.parametrize("size", [0, 23, 65])
+def test_standard_refuses_others_without_showing_them(size: int) -> None:
+    secret = "whsec_" + base64.b64encode(b"\xfb" * size).decode()
+    wrong = standard.check_secret(secret)
+    assert wrong is not None
+    assert secret.removeprefix("whsec_") not in wrong or size == 0
