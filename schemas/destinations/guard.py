@@ -1,8 +1,8 @@
 """The guard against server-side request forgery: no subscriber's URL reaches a private network (contract §6). Pure.
 
 It stands at two places. `check_url` tells the subscriber at once, at registration and again before each attempt; names
-it can't judge. `allowed` judges every final address when connecting (`workers.deliver.connector`), and is the one that
-holds: names may resolve to anything, and to something else a second later.
+it can't judge. `allowed` judges every final address when connecting (`workers.deliver.attempt.connector`), and is the
+one that holds: names may resolve to anything, and to something else a second later.
 """
 
 from collections.abc import Sequence

@@ -47,13 +47,22 @@ class Target(msgspec.Struct, frozen=True, kw_only=True):
     query: str
     """As written; characters that may not stand in a URL encoded."""
 
-    def url(self, extra: Iterable[tuple[str, str]] = ()) -> URL:
-        """What is called: `extra` is added to the query. Nothing that was encoded is encoded or decoded again."""
+    @property
+    def origin(self) -> tuple[str, str, int]:
+        """What may share a connection."""
+        return self.scheme, self.host, self.port
+
+    @property
+    def authority(self) -> str:
+        """For the Host header: without the root's dot, without the scheme's own port (RFC 9110 §7.2)."""
+        host = f"[{self.host}]" if ":" in self.host else self.host.rstrip(".")
+        return host if self.port == _DEFAULT_PORTS.get(self.scheme) else f"{host}:{self.port}"
+
+    def resource(self, extra: Iterable[tuple[str, str]] = ()) -> str:
+        """Path and query as called: `extra` is added to the query. Nothing that was encoded is encoded again."""
         added = "&".join(f"{quote(name, safe='')}={quote(value, safe='')}" for name, value in extra)
         query = f"{self.query}&{added}" if self.query and added and self.query[-1] != "&" else self.query + added
-        host = f"[{self.host}]" if ":" in self.host else self.host
-        port = "" if self.port == _DEFAULT_PORTS.get(self.scheme) else f":{self.port}"
-        return URL(f"{self.scheme}://{host}{port}{self.path}{'?' if query else ''}{query}", encoded=True)
+        return f"{self.path}?{query}" if query else self.path
 
     def __repr__(self) -> str:
         return "Target(…)"

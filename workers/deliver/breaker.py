@@ -5,7 +5,7 @@ It protects us more than them: every attempt at a dead server holds a slot for t
 
 from typing import Literal
 
-from workers.deliver.answer import Outcome
+from workers.deliver.attempt.answer import Outcome
 
 THRESHOLD = 5
 """Failures in a row that open it. A restart behind a load balancer fails a few calls; a server that is down fails all,

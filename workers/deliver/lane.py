@@ -16,13 +16,13 @@ import msgspec
 
 from schemas.outbound import Credentials, Dialect, Untranslatable
 from workers.deliver import attemptlog, breaker, metrics
-from workers.deliver.answer import Answer
+from workers.deliver.attempt.answer import Answer
+from workers.deliver.attempt.sender import Sender
 from workers.deliver.breaker import Breaker
 from workers.deliver.content import Due
 from workers.deliver.ledger import Result
 from workers.deliver.rate import Bucket
 from workers.deliver.schedule import next_attempt
-from workers.deliver.sender import Sender
 
 log = logging.getLogger("crossdock.deliver")
 

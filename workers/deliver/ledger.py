@@ -16,7 +16,7 @@ import asyncpg
 import msgspec
 
 from storage.sql import query
-from workers.deliver.answer import Outcome
+from workers.deliver.attempt.answer import Outcome
 
 log = logging.getLogger("crossdock.deliver")
 

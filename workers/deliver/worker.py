@@ -23,9 +23,9 @@ from storage import replays, sealed
 from storage.sql import query
 from storage.vault import Undecryptable, Vault
 from workers.deliver import content, metrics
+from workers.deliver.attempt.sender import Sender
 from workers.deliver.lane import Lane, Terms
 from workers.deliver.ledger import Ledger, Result
-from workers.deliver.sender import Sender
 
 log = logging.getLogger("crossdock.deliver")
 

@@ -9,7 +9,6 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 
-from aiohttp.abc import AbstractResolver, ResolveResult
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
@@ -17,7 +16,8 @@ from cryptography.x509.oid import NameOID
 
 from schemas.destinations.guard import Guard
 from schemas.outbound import Request
-from workers.deliver.sender import Sender
+from workers.deliver.attempt.resolver import Info, Lookup
+from workers.deliver.attempt.sender import Sender
 
 Talk = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 SUCCESS = range(200, 300)
@@ -95,10 +95,10 @@ async def sender(
     allow_networks: Sequence[str] = ("127.0.0.0/8",),
     allow_http: bool = True,
     timeout: float = 10,
-    resolver: AbstractResolver | None = None,
+    look_up: Lookup = socket.getaddrinfo,
 ) -> AsyncIterator[Sender]:
     """A started sender that may call this machine."""
-    made = Sender(Guard(allow_networks, allow_http), timeout, resolver=resolver)
+    made = Sender(Guard(allow_networks, allow_http), timeout, look_up=look_up)
     await made.start()
     try:
         yield made
@@ -106,32 +106,20 @@ async def sender(
         await made.close()
 
 
-class Names(AbstractResolver):
-    """Answers each question with the next of `answers`; the last repeats."""
+class Names:
+    """In place of `socket.getaddrinfo`: answers each question with the next of `answers`; the last repeats."""
 
     def __init__(self, *answers: Sequence[str]) -> None:
         self.asked: list[str] = []
         self._answers = list(answers)
 
-    async def resolve(
-        self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_UNSPEC
-    ) -> list[ResolveResult]:
+    def __call__(self, host: str, port: int, *_: object) -> list[Info]:
         self.asked.append(host)
         found = self._answers.pop(0) if len(self._answers) > 1 else self._answers[0]
         return [
-            ResolveResult(
-                hostname=host,
-                host=address,
-                port=port,
-                family=socket.AF_INET6 if ":" in address else socket.AF_INET,
-                proto=0,
-                flags=0,
-            )
+            (socket.AF_INET6 if ":" in address else socket.AF_INET, socket.SOCK_STREAM, 6, "", (address, port))
             for address in found
         ]
-
-    async def close(self) -> None:
-        pass
 
 
 def certificate(folder: Path) -> tuple[ssl.SSLContext, Path]:

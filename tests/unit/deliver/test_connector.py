@@ -5,14 +5,13 @@ import socket
 import threading
 from typing import Any
 
-import aiohttp
 import pytest
 
 from schemas.destinations.guard import Guard
 from tests.unit.deliver.servers import REQUEST, SUCCESS, Names, raw, saying, sender
-from workers.deliver import connector
-from workers.deliver.connector import BlockedAddress
-from workers.deliver.resolver import Resolver
+from workers.deliver.attempt import resolver as resolver_
+from workers.deliver.attempt.connector import BlockedAddress, Connector
+from workers.deliver.attempt.resolver import Resolver
 
 OK = saying(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
 
@@ -20,10 +19,10 @@ OK = saying(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
 async def test_a_name_that_turns_private_between_check_and_connect_is_blocked_and_nothing_connects() -> None:
     names = Names(["93.184.216.34"], ["127.0.0.1"])
     guard = Guard([], allow_http=True)
-    async with raw(OK) as server, sender(allow_networks=[], resolver=names) as made:
+    async with raw(OK) as server, sender(allow_networks=[], look_up=names) as made:
         url = f"http://rebinding.example:{server.port}/hook"
         guard.check_url(url)
-        assert all(guard.allowed(found["host"]) for found in await names.resolve("rebinding.example"))
+        assert all(guard.allowed(address[0]) for *_, address in names("rebinding.example", 80))
         answer = await made.send(url, REQUEST, success=SUCCESS)
         assert (answer.outcome, answer.status_code) == ("blocked", None)
         assert "127" not in (answer.error or "")
@@ -36,7 +35,7 @@ async def test_a_name_that_turns_private_between_check_and_connect_is_blocked_an
     [["127.0.0.1"], ["127.0.0.1", "::1"], ["::ffff:127.0.0.1"], ["::1", "10.0.0.1", "169.254.169.254"], ["no address"]],
 )
 async def test_names_with_private_addresses_only_are_blocked(found: list[str]) -> None:
-    async with raw(OK) as server, sender(allow_networks=[], resolver=Names(found)) as made:
+    async with raw(OK) as server, sender(allow_networks=[], look_up=Names(found)) as made:
         answer = await made.send(f"http://a.example:{server.port}/", REQUEST, success=SUCCESS)
         assert answer.outcome == "blocked"
         assert server.connections == 0
@@ -44,23 +43,25 @@ async def test_names_with_private_addresses_only_are_blocked(found: list[str]) -
 
 @pytest.mark.parametrize("found", [["10.0.0.1", "127.0.0.1"], ["127.0.0.1", "::1"], ["::1", "127.0.0.1"]])
 async def test_a_name_is_reached_at_the_address_that_is_allowed(found: list[str]) -> None:
-    async with raw(OK) as server, sender(resolver=Names(found)) as made:
+    async with raw(OK) as server, sender(look_up=Names(found)) as made:
         answer = await made.send(f"http://a.example:{server.port}/", REQUEST, success=SUCCESS)
         assert answer.outcome == "delivered"
 
 
 async def test_an_address_in_a_url_is_checked_without_any_resolver() -> None:
-    async with raw(OK) as server, aiohttp.ClientSession(connector=connector.guarded(Guard([], False))) as session:
-        with pytest.raises(aiohttp.ClientConnectorError) as failed:
-            await session.post(server.url())
-        assert isinstance(failed.value.os_error, BlockedAddress)
-        assert isinstance(failed.value.os_error, OSError)
+    target = Guard(["127.0.0.0/8"], allow_http=True).target
+    async with raw(OK) as server:
+        connector = Connector(Guard([], allow_http=True))  # one that never saw the URL
+        with pytest.raises(BlockedAddress):
+            await connector.connect(target(server.url()))
+        connector.close()
         assert server.connections == 0
 
 
 async def test_a_real_lookup_finds_this_machine() -> None:
-    found = await Resolver().resolve("localhost", 80, socket.AF_INET)
-    assert {each["host"] for each in found} == {"127.0.0.1"}
+    found = await Resolver().resolve("localhost", 80)
+    assert {address[:2] for *_, address in found} <= {("127.0.0.1", 80), ("::1", 80)}
+    assert found
     with pytest.raises(OSError, match=r"."):
         await Resolver().resolve("nowhere.invalid", 80)
 
@@ -76,7 +77,7 @@ async def test_hanging_lookups_delay_nobody_elses() -> None:
     resolver = Resolver(look_up)
     hanging = [asyncio.create_task(resolver.resolve(f"bad{number}", 80)) for number in range(60)]
     try:
-        assert [each["host"] for each in await resolver.resolve("good", 80)] == ["127.0.0.1"]
+        assert [address for *_, address in await resolver.resolve("good", 80)] == [("127.0.0.1", 80)]
         assert not any(task.done() for task in hanging)
         hanging[0].cancel()
     finally:
@@ -86,8 +87,29 @@ async def test_hanging_lookups_delay_nobody_elses() -> None:
     assert not any(isinstance(result, BaseException) for result in results[1:])
 
 
-async def test_a_zone_is_kept_for_the_connect() -> None:
-    def look_up(host: str, port: int, *args: Any) -> list[Any]:
-        return [(socket.AF_INET6, socket.SOCK_STREAM, 6, "", ("fe80::1", port, 0, 3))]
+async def test_one_name_is_asked_for_once_by_all_and_again_when_its_answer_is_old(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    names = Names(["127.0.0.1"])
+    resolver = Resolver(names)
+    await asyncio.gather(*(resolver.resolve("a.example", 80) for _ in range(20)))
+    await resolver.resolve("a.example", 80)
+    assert names.asked == ["a.example"]
+    monkeypatch.setattr(resolver_, "CACHE", 0.0)
+    old = Resolver(names)
+    await old.resolve("a.example", 80)
+    await old.resolve("a.example", 80)
+    assert names.asked == ["a.example"] * 3
 
-    assert [each["host"] for each in await Resolver(look_up).resolve("a", 80)] == ["fe80::1%3"]
+
+async def test_a_failed_lookup_is_not_kept() -> None:
+    def look_up(host: str, *args: Any) -> list[Any]:
+        asked.append(host)
+        raise socket.gaierror(socket.EAI_AGAIN, "not now")
+
+    asked: list[str] = []
+    resolver = Resolver(look_up)
+    for count in (1, 2):
+        with pytest.raises(OSError, match="not now"):
+            await resolver.resolve("a.example", 80)
+        assert len(asked) == count

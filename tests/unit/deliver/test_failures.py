@@ -142,7 +142,7 @@ async def test_secrets_are_in_no_error_repr_or_log(caplog: pytest.LogCaptureFixt
 
 async def test_an_error_that_nobody_foresaw_is_returned_too(caplog: pytest.LogCaptureFixture) -> None:
     async with sender() as made:
-        broken = msgspec.structs.replace(REQUEST, headers={"s3cret": 1})
+        broken = msgspec.structs.replace(REQUEST, headers={"s3cret": "x"}, body="s3cret")
         async with raw(hanging) as server:
             answer = await made.send(server.url(), broken, success=SUCCESS)
     assert answer.outcome in ("connection", "blocked")

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from schemas.outbound import Request
 from tests.unit.deliver.servers import SUCCESS, raw, saying, sender
-from workers.deliver.scrub import scrub
+from workers.deliver.attempt.scrub import scrub
 
 SECRET = 'Gø"h=im+ &<1>/'
 ASKED = Request(body=b"", headers={"authorization": "Bearer t0ken-of-theirs"}, query=(("key", SECRET),))

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.unit.deliver.servers import REQUEST, SUCCESS, raw, said, saying, sender
-from workers.deliver.answer import retry_after
+from workers.deliver.attempt.answer import retry_after
 
 
 async def test_what_arrives_is_the_request_and_nothing_of_ours() -> None:

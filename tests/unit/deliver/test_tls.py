@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.unit.deliver.servers import REQUEST, SUCCESS, Names, certificate, hanging, raw, saying, sender
+from workers.deliver.attempt import connector
 
 OK = saying(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
 PLAIN = b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n"
@@ -14,9 +15,9 @@ PLAIN = b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n"
 
 @pytest.fixture
 def trusted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ssl.SSLContext:
-    """A server's context whose certificate, for 127.0.0.1, aiohttp's default trusts during the test."""
+    """A server's context whose certificate, for 127.0.0.1, is trusted during the test."""
     server, public = certificate(tmp_path)
-    monkeypatch.setattr("aiohttp.connector._SSL_CONTEXT_VERIFIED", ssl.create_default_context(cafile=public))
+    monkeypatch.setattr(connector, "tls", lambda: ssl.create_default_context(cafile=public))
     return server
 
 
@@ -45,7 +46,7 @@ async def test_a_trusted_certificate_is_accepted_and_the_connection_kept(trusted
 
 
 async def test_a_certificate_for_another_name_is_a_tls_error(trusted: ssl.SSLContext) -> None:
-    async with raw(OK, tls=trusted) as server, sender(resolver=Names(["127.0.0.1"])) as made:
+    async with raw(OK, tls=trusted) as server, sender(look_up=Names(["127.0.0.1"])) as made:
         answer = await made.send(f"https://other.example:{server.port}/", REQUEST, success=SUCCESS)
         assert answer.outcome == "tls"
         assert "not valid for 'other.example'" in (answer.error or "")
@@ -54,7 +55,7 @@ async def test_a_certificate_for_another_name_is_a_tls_error(trusted: ssl.SSLCon
 async def test_an_old_protocol_is_a_tls_error(trusted: ssl.SSLContext, monkeypatch: pytest.MonkeyPatch) -> None:
     client = ssl.create_default_context()
     client.minimum_version = ssl.TLSVersion.TLSv1_3
-    monkeypatch.setattr("aiohttp.connector._SSL_CONTEXT_VERIFIED", client)
+    monkeypatch.setattr(connector, "tls", lambda: client)
     trusted.maximum_version = ssl.TLSVersion.TLSv1_2
     async with raw(OK, tls=trusted) as server, sender() as made:
         answer = await made.send(server.url(scheme="https"), REQUEST, success=SUCCESS)

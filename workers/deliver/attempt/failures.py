@@ -1,0 +1,54 @@
+"""What went wrong with an attempt: an outcome of the ledger and a text.
+
+Texts are ours: those of libraries may carry what is secret.
+"""
+
+import errno
+import logging
+import os
+import ssl
+
+from workers.deliver.attempt.answer import Outcome
+from workers.deliver.attempt.connection import CutOff, NoAnswer, NotHTTP
+from workers.deliver.attempt.connector import BlockedAddress, HandshakeBroken, UnknownName
+
+log = logging.getLogger("crossdock.deliver")
+
+
+def explain(error: Exception) -> tuple[Outcome, str]:
+    """Outcome and text, for any error. What is not foreseen is logged, by type and place only."""
+    match error:
+        case BlockedAddress():
+            return "blocked", f"{error.strerror}; use a public one, or have its network allowed"
+        case HandshakeBroken():
+            return "tls", "the connection was closed during the TLS handshake; does this port speak TLS?"
+        case ssl.SSLError():
+            return "tls", _tls(error)
+        case TimeoutError():
+            return "timeout", "no complete answer in time"
+        case UnknownName():
+            return "connection", "the host's name was not found"
+        case NoAnswer():
+            return "connection", "the connection was closed without an answer"
+        case CutOff():
+            return "connection", "the answer was cut off"
+        case NotHTTP():
+            return "connection", "the answer is no HTTP"
+        case OSError():
+            known = error.errno is not None and error.errno in errno.errorcode
+            return "connection", os.strerror(error.errno or 0).lower() if known else "the connection failed"
+    name = type(error).__name__
+    where, step = "", error.__traceback__
+    while step is not None:
+        where, step = f"{step.tb_frame.f_code.co_filename}:{step.tb_lineno}", step.tb_next
+    log.error("unforeseen error of an attempt", extra={"error": name, "where": where})
+    return "connection", f"the attempt failed ({name})"
+
+
+def _tls(error: ssl.SSLError) -> str:
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return f"the certificate is not accepted: {error.verify_message}"
+    reason = getattr(error, "reason", None) or "unknown reason"
+    if reason in ("WRONG_VERSION_NUMBER", "HTTP_REQUEST", "RECORD_LAYER_FAILURE", "PACKET_LENGTH_TOO_LONG"):
+        return "the server does not speak TLS at this port"
+    return f"TLS failed: {reason.lower().replace('_', ' ')}"
