@@ -9,10 +9,11 @@ from schemas import documents, envelope, registry
 from schemas.config import Config
 from schemas.documents import Document
 from schemas.envelope import Envelope
-from schemas.platform import Unreadable
+from schemas.platform import Platform, Unreadable
 from schemas.platforms.ustore import record
 from schemas.platforms.ustore.record import ItemAllocation
 from schemas.properties import Properties
+from workers.store.versions import FastUUID
 
 
 class Foreign(Exception):
@@ -38,7 +39,7 @@ def prepare(properties: Properties, body: bytes, config: Config, *, again: bool 
     """What is to be written of one message. Raises Foreign, and nothing else, whatever came."""
     try:
         about = envelope.of(properties)
-        name = UUID(about.message_id)
+        name = FastUUID(about.message_id)
         if about.received_at.tzinfo is None:
             raise ValueError("received-at has no zone")
         raw, allocations = body, None
@@ -47,29 +48,25 @@ def prepare(properties: Properties, body: bytes, config: Config, *, again: bool 
             raw, allocations = note.raw, note.allocations
     except ValueError as error:
         raise Foreign(f"not a message of ours: {error}") from None
-    message = Incoming(about, name, raw, allocations=allocations, again=again)
+    document, reason = None, None
     platform = registry.platforms().get(about.platform)
     if platform is None:
-        return _quarantined(message, f"unknown platform {about.platform!r}")
-    try:
-        document = documents.describe(platform, about.event, raw)
-        refused = _refusal(about, raw, config)
-    except Unreadable as error:
-        return _quarantined(message, str(error))
-    if refused is not None:
-        return _quarantined(message, refused)
-    return msgspec.structs.replace(message, document=document)
+        reason = f"unknown platform {about.platform!r}"
+    else:
+        try:
+            document = documents.describe(platform, about.event, raw)
+            reason = None if platform.refuse is None else _refusal(platform, about, raw, config)
+        except Unreadable as error:
+            reason = str(error)
+    if reason is not None:
+        document, reason = None, reason.replace("\0", "\ufffd")[:2000]
+    return Incoming(about, name, raw, document, reason, allocations, again)
 
 
-def _refusal(about: Envelope, raw: bytes, config: Config) -> str | None:
+def _refusal(platform: Platform, about: Envelope, raw: bytes, config: Config) -> str | None:
     """The platform's own reason not to take an order; the sender was told where it still listened."""
-    platform = registry.platforms()[about.platform]
     settings = config.accounts.get(about.platform, {}).get(about.account)
     if platform.refuse is None or settings is None:
         return None
     why = platform.refuse(about.event, raw, settings)
     return None if why is None else f"refused: {why}"
-
-
-def _quarantined(message: Incoming, reason: str) -> Incoming:
-    return msgspec.structs.replace(message, reason=reason.replace("\0", "\ufffd")[:2000])

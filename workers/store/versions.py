@@ -10,9 +10,11 @@ from datetime import datetime
 from uuid import UUID
 
 import msgspec
+from asyncpg.pgproto import pgproto
 
-_FIXED = 0xF000_C000_0000_0000_0000
-_VERSION_8 = 0x8000_8000_0000_0000_0000
+__all__ = ["FastUUID", "Receipt", "Run", "follow", "hashed", "identity", "runs"]
+FastUUID = pgproto.UUID
+"""asyncpg's own subclass of UUID, which it reads and encodes: made in a sixth of the time, written in a tenth."""
 
 Document = tuple[str, str, str, str]
 """Business key of a document: platform, account, type, key."""
@@ -52,8 +54,10 @@ def identity(document: Document, digest: bytes, occurrence: int) -> UUID:
 
 def hashed(content: bytes) -> UUID:
     """A UUID of version 8 (RFC 9562: our own content), the same for the same bytes."""
-    value = int.from_bytes(hashlib.blake2b(content, digest_size=16).digest(), "big")
-    return UUID(int=value & ~_FIXED | _VERSION_8)
+    value = bytearray(hashlib.blake2b(content, digest_size=16).digest())
+    value[6] = value[6] & 0x0F | 0x80
+    value[8] = value[8] & 0x3F | 0x80
+    return FastUUID(bytes(value))
 
 
 def runs(
@@ -69,10 +73,11 @@ def runs(
     With `before`, the receipts carry on from that version, which comes first and counts those that say it again;
     `seen` then is the number of versions so far by digest, `before` included.
     """
-    ordered = sorted(receipts)
+    ordered = list(receipts)
     if before is None and len(ordered) == 1:
         (only,) = ordered  # nearly always
         return [Run(identity(document, only.digest, 0), 1, only.digest, 0, only, only.received_at)]
+    ordered.sort()
     found: list[Run] = [] if before is None else [before]
     counts = dict(seen or {})
     for receipt in ordered:

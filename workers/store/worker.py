@@ -7,6 +7,7 @@ changes nothing that was written, and has its events published again under the s
 import asyncio
 import logging
 import time
+from collections import Counter
 from collections.abc import Sequence
 from contextlib import suppress
 from datetime import datetime
@@ -34,8 +35,8 @@ log = logging.getLogger("crossdock.store")
 
 CONFIRM_TIMEOUT = 10.0
 """Seconds for the confirms of a batch's events."""
-UNDER_WAY = 3
-"""Batches at a time: one is decoded while another commits and a third waits for confirms."""
+UNDER_WAY = 4
+"""Batches at a time: one is decoded while others commit or wait for confirms."""
 MAINTENANCE_INTERVAL = 3600.0
 """Seconds between making next months' partitions and dropping old ones."""
 
@@ -191,8 +192,8 @@ class StoreWorker:
             if message.document is None:
                 about = message.envelope
                 stores.QUARANTINED.labels(about.platform, about.account, about.event).inc()
-        for stored in written.versions:
-            stores.STORED.labels(stored.document.reading.type).inc()
+        for type_, count in Counter(stored.document.reading.type for stored in written.versions).items():
+            stores.STORED.labels(type_).inc(count)
         oldest = min(message.envelope.received_at for message in incoming)
         age = _age(oldest)
         metrics.OLDEST.labels(self._consumer.queue).set(age)
