@@ -10,12 +10,12 @@ from bench.__main__ import Row, report
 PEERS = sorted((Path(__file__).parents[2] / "bench" / "peers").glob("*.py"))
 
 
-def test_a_ratio_is_of_medians() -> None:
-    assert Row("a", "b", [1.0, 100.0, 4.0], [2.0, 2.0, 50.0], 0.5).ratio == 2.0
+def test_a_ratio_is_the_median_of_the_pairs() -> None:
+    assert Row("a", "b", [1.0, 100.0, 4.0], [2.0, 2.0, 4.0], 0.5).ratio == 1.0
 
 
 def test_the_table_shows_medians_spread_and_goal() -> None:
-    text = report([Row("a", "b", [1000.0, 3000.0, 2000.0], [500.0], 4.0)])
+    text = report([Row("a", "b", [1000.0, 3000.0, 2000.0], [500.0, 500.0, 500.0], 4.0)])
     assert text.splitlines()[2] == "| a | b | 2,000 (1,000–3,000) | 500 (500–500) | 4.00 | ≥ 4.0 |"
 
 
