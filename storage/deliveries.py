@@ -88,5 +88,12 @@ async def test(connection: Connection, subscription: UUID, scope: Scope) -> UUID
     return found
 
 
+async def counts(connection: Connection) -> dict[str, Any]:
+    """What waits, what of it is due and for how many seconds, what failed in the last day; how many subscriptions."""
+    row = await connection.fetchrow(query("deliveries", "counts"))
+    assert row is not None
+    return dict(row)
+
+
 def _plain(row: asyncpg.Record) -> dict[str, Any]:
     return {name: row[name] for name in FIELDS}

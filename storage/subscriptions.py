@@ -7,7 +7,9 @@ from uuid import UUID
 import asyncpg
 import msgspec
 
+from storage import sealed
 from storage.sql import query
+from storage.vault import Undecryptable, Vault
 
 Connection = asyncpg.Connection | asyncpg.pool.PoolConnectionProxy
 
@@ -107,6 +109,20 @@ async def delete(connection: Connection, id_: UUID) -> None:
     await connection.execute(query("subscriptions", "cancel_waiting"), id_)
     await connection.execute(query("subscriptions", "end_replays"), id_)
     await connection.execute(query("subscriptions", "changed"))
+
+
+async def reseal(connection: Connection, vault: Vault) -> int:
+    """Seals with the vault's first key what another one sealed; what none opens is left. How many were."""
+    done = 0
+    for row in await connection.fetch(query("subscriptions", "sealed")):
+        if vault.needs_rotation(row["sealed"]):
+            try:
+                anew = sealed.seal(vault, row["id"], sealed.unseal(vault, row["id"], row["sealed"]))
+            except Undecryptable:
+                continue  # who needs it says so
+            await connection.execute(query("subscriptions", "reseal"), row["id"], row["sealed"], anew)
+            done += 1
+    return done
 
 
 def _of(row: asyncpg.Record) -> Subscription:

@@ -16,7 +16,8 @@ from storage.sealed import Sealed, Secret
 from storage.vault import Vault
 from tests import pipeline
 
-VAULT = Vault.from_text(Vault.generate())
+KEY = Vault.generate()
+VAULT = Vault.from_text(KEY)
 
 
 class Got(msgspec.Struct, frozen=True):

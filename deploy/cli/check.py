@@ -14,6 +14,10 @@ if TYPE_CHECKING:
     from schemas.config import Config
 
 
+LOOKED_AT = 10_000
+"""Subscriptions, at most."""
+
+
 class Finding(NamedTuple):
     """One thing looked at. `problems`: empty when it is as it should be."""
 
@@ -25,8 +29,8 @@ class Finding(NamedTuple):
 def check(config: ConfigFile = None, state: State = None, as_json: AsJson = False) -> None:
     """Says what is wrong and how to mend it.
 
-    Looks at the configuration, the uStore rules, RabbitMQ and its queues, PostgreSQL and its schema. Exit code 1 if
-    anything is wrong.
+    Looks at the configuration, the uStore rules, RabbitMQ and its queues, PostgreSQL and its schema, and the
+    subscriptions: whether each can be served. Exit code 1 if anything is wrong.
     """
     from deploy.cli import output
 
@@ -53,7 +57,8 @@ def _print(found: list[Finding]) -> None:
 async def _check(path: Path | None, state: Path | None) -> list[Finding]:
     from deploy import config as configuration
 
-    found = []
+    found: list[Finding] = []
+    loaded: Config | None = None
     try:
         loaded = configuration.load(path)
     except configuration.ConfigError as error:
@@ -65,6 +70,8 @@ async def _check(path: Path | None, state: Path | None) -> list[Finding]:
         _asked("rabbitmq", lambda: _rabbitmq(state)),
         _asked("postgresql", lambda: _postgresql(state)),
     )
+    if loaded is not None and not found[-1].problems:
+        found.append(await _asked("subscriptions", lambda: _subscriptions(state, loaded)))
     return found
 
 
@@ -115,3 +122,39 @@ async def _postgresql(state: Path | None) -> Finding:
         pending = await migrate.pending(url)
     problems = [f"migrations to apply: {', '.join(pending)}; run `crossdock migrate`"] if pending else []
     return Finding("postgresql", problems, servers.redacted(url))
+
+
+async def _subscriptions(state: Path | None, loaded: "Config") -> Finding:
+    """Whether each can be opened with the keys and called under the rules that are there now."""
+    from deploy.cli import servers
+    from schemas.destinations.guard import Blocked, Guard
+    from storage import sealed, subscriptions
+    from storage.vault import Undecryptable, Vault
+
+    async with servers.database(state) as connection:
+        rows = await subscriptions.listing(connection, None, after=None, limit=LOOKED_AT)
+    if not rows:
+        return Finding("subscriptions", [], "there are none")
+    key = servers.encryption_key(state)
+    if key is None:
+        return Finding("subscriptions", ["CROSSDOCK_ENCRYPTION_KEY is not set: set it to what api and deliver have"])
+    try:
+        vault = Vault.from_text(key)
+    except ValueError as error:
+        return Finding("subscriptions", [str(error)])
+    guard = Guard(loaded.delivery.allow_networks, loaded.delivery.allow_http)
+    problems = []
+    for one in rows:
+        try:
+            guard.check_url(one.url)
+            sealed.unseal(vault, one.id, one.sealed)
+        except (Blocked, Undecryptable) as why:
+            problems.append(f"{one.id}: {why}")
+        if one.subscriber and one.subscriber not in loaded.subscribers:
+            problems.append(f"{one.id}: its subscriber {one.subscriber!r} is not configured, so it gets nothing")
+    old = sum(vault.needs_rotation(one.sealed) for one in rows)
+    disabled = sum(not one.enabled for one in rows)
+    notes = [f"{len(rows)} of them"]
+    notes += [f"{disabled} disabled"] if disabled else []
+    notes += [f"{old} encrypted with an old key; a deliver worker renews them within ten minutes"] if old else []
+    return Finding("subscriptions", problems, ", ".join(notes))

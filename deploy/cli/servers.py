@@ -42,6 +42,17 @@ def amqp_url(state: Path | None = None) -> str:
     return check_amqp_url(_url("AMQP_URL", "amqp", state))
 
 
+def encryption_key(state: Path | None) -> str | None:
+    """CROSSDOCK_ENCRYPTION_KEY, else what `up` made in its state folder."""
+    found = os.environ.get("CROSSDOCK_ENCRYPTION_KEY")
+    if found:
+        return found
+    try:
+        return (folder(state) / "encryption.key").read_text().strip()
+    except OSError:
+        return None
+
+
 def check_database_url(url: str) -> str:
     """The URL, if it looks like one. Raises Failed, which doesn't show it: it holds a password."""
     if not url.startswith(("postgresql://", "postgres://")):

@@ -29,7 +29,7 @@ def status(
     state: State = None,
     as_json: AsJson = False,
 ) -> None:
-    """Processes, queues and quarantine. Exit code 1 if something can't be asked or isn't ready."""
+    """Processes, queues, quarantine and deliveries. Exit code 1 if something can't be asked or isn't ready."""
     from deploy.cli import output
 
     found = asyncio.run(_status(state, seconds))
@@ -55,16 +55,28 @@ def _print(found: dict[str, Any]) -> None:
     if found["quarantine"] is not None:
         hint = ": `crossdock quarantine list` shows why" if found["quarantine"] else ""
         typer.echo(f"quarantine  {found['quarantine']} waiting{hint}")
+    if found["deliveries"] is not None:
+        typer.echo(_deliveries_line(found["deliveries"]))
     for problem in found["problems"]:
         typer.echo(f"crossdock: {problem}", err=True)
 
 
+def _deliveries_line(found: dict[str, Any]) -> str:
+    late = f", for up to {found['oldest_due_seconds']:.0f} s" if found["due"] else ""
+    disabled = f", {found['disabled']} of them disabled" if found["disabled"] else ""
+    hint = ": `crossdock deliveries list --status failed`" if found["failed_today"] else ""
+    return (
+        f"deliveries  {found['waiting']} waiting, {found['due']} of them due{late}; {found['failed_today']} failed in "
+        f"the last day{hint}; {found['subscriptions']} subscriptions{disabled}"
+    )
+
+
 async def _status(state: Path | None, seconds: float) -> dict[str, Any]:
-    processes, queues, quarantine = await asyncio.gather(
-        _processes(state, seconds), _queues(state), _quarantine(state), return_exceptions=True
+    processes, queues, stored = await asyncio.gather(
+        _processes(state, seconds), _queues(state), _stored(state), return_exceptions=True
     )
     problems = []
-    for part in (processes, queues, quarantine):
+    for part in (processes, queues, stored):
         if isinstance(part, BaseException):
             said = explain(part)
             if said is None:
@@ -72,6 +84,7 @@ async def _status(state: Path | None, seconds: float) -> dict[str, Any]:
             problems.append(said)
     known, ages = ([], {}) if isinstance(processes, BaseException) else processes
     problems += [f"{p['name']}: {p['state']}" for p in known if p["state"] not in ("ready", "running")]
+    quarantine, deliveries = (None, None) if isinstance(stored, BaseException) else stored
     depths = {} if isinstance(queues, BaseException) else queues
     return {
         "processes": known,
@@ -85,7 +98,8 @@ async def _status(state: Path | None, seconds: float) -> dict[str, Any]:
             }
             for name, (ready, consumers) in depths.items()
         ],
-        "quarantine": None if isinstance(quarantine, BaseException) else quarantine,
+        "quarantine": quarantine,
+        "deliveries": deliveries,
         "problems": problems,
     }
 
@@ -97,12 +111,13 @@ async def _queues(state: Path | None) -> dict[str, tuple[int, int]]:
     return await topology.depths(servers.amqp_url(state))
 
 
-async def _quarantine(state: Path | None) -> int:
+async def _stored(state: Path | None) -> tuple[int, dict[str, Any]]:
+    """Messages in quarantine, and the deliveries."""
     from deploy.cli import servers
-    from storage import quarantine
+    from storage import deliveries, quarantine
 
     async with servers.database(state) as connection:
-        return await quarantine.count_open(connection)
+        return await quarantine.count_open(connection), await deliveries.counts(connection)
 
 
 async def _processes(state: Path | None, seconds: float) -> tuple[list[dict[str, Any]], dict[str, float]]:

@@ -64,6 +64,13 @@ SELECT digest, status, sealed FROM crossdock.idempotent WHERE subscriber = $1 AN
 -- name: end_idempotent
 UPDATE crossdock.idempotent SET status = $3, sealed = $4 WHERE subscriber = $1 AND name = $2
 
+-- name: sealed
+SELECT id, sealed FROM crossdock.subscribed WHERE deleted_at IS NULL ORDER BY id
+
+-- name: reseal
+-- Unless it was changed meanwhile: then it was sealed anew as well.
+UPDATE crossdock.subscribed SET sealed = $3 WHERE id = $1 AND sealed = $2
+
 -- name: changed
 -- Workers that send for it look at once, and not only when they next renew their lease.
 SELECT pg_notify('crossdock_subscriptions', '')

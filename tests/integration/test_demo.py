@@ -9,7 +9,7 @@ from pathlib import Path
 import asyncpg
 import pytest
 
-from deploy.demo import WIDTH
+from deploy.demo.__main__ import WIDTH
 from schemas import registry
 
 EVENTS = [

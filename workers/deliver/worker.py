@@ -19,11 +19,12 @@ from schemas.config import Config
 from schemas.destinations.guard import Guard
 from schemas.dialects import dialect
 from storage import pool as pools
-from storage import replays, sealed
+from storage import sealed
 from storage.sql import query
 from storage.vault import Undecryptable, Vault
 from workers.deliver import content, metrics
 from workers.deliver.attempt.sender import Sender
+from workers.deliver.chores import Chores
 from workers.deliver.lane import Lane, Terms
 from workers.deliver.ledger import Ledger, Result
 
@@ -42,11 +43,6 @@ DRAIN_TIMEOUT = 6.0
 """Seconds for attempts under way when told to stop; what isn't done by then is sent again."""
 CHANNEL, CHANGES = "crossdock_outbox", "crossdock_subscriptions"
 """What is notified: something may be due; a subscription is not what it was."""
-OPERATOR = ""
-"""Subscriber of what the operator registered."""
-REPLAY_PIECE = 500
-REPLAY_WAITING = 5000
-"""Deliveries of one replay that wait at a time: a long replay must not fill the outbox."""
 
 
 class DeliverWorker:
@@ -83,8 +79,9 @@ class DeliverWorker:
         await self._sender.start()
         self._ledger.start()
         loop = asyncio.get_running_loop()
-        rounds = (self._listen, self._lease, self._renew, self._fetch, self._replay)
-        self._tasks = [loop.create_task(one(), name=f"deliver{one.__name__}") for one in rounds]
+        chores = Chores(self._pool, self._vault, lambda: self._config, due=self._look.set, away=self._away)
+        rounds = (self._listen, self._lease, self._renew, self._fetch, chores.replay, chores.reseal)
+        self._tasks = [loop.create_task(one(), name=f"deliver-{one.__name__.strip('_')}") for one in rounds]
         self._look.set()
 
     async def stop(self) -> None:
@@ -272,25 +269,6 @@ class DeliverWorker:
                 lane.drained = len(there) < room
                 if there and self._lanes.get(lane.terms.id) is lane:
                     lane.give(there)
-
-    async def _replay(self) -> None:
-        """Writes the deliveries of replays, a piece at a time, no faster than they are sent."""
-        while True:
-            await asyncio.sleep(POLL)
-            try:
-                pool = await self._pool()
-                for row in await pool.fetch(query("replays", "open"), REPLAY_WAITING):
-                    async with pool.acquire() as connection:
-                        if not await replays.write_piece(connection, row["id"], REPLAY_PIECE, self._scope):
-                            self._look.set()
-            except Exception as error:
-                self._away(error)
-
-    def _scope(self, row: asyncpg.Record) -> tuple[list[str], list[str] | None]:
-        subscriber = self._config.subscribers.get(row["subscriber"])
-        allowed = ["*"] if row["subscriber"] == OPERATOR else list(subscriber.accounts) if subscriber else []
-        said = dialect(row["dialect"]).types
-        return allowed, None if said is None else sorted(said)
 
     def _on_result(self, result: Result) -> None:
         self._unwritten.add(result.id)

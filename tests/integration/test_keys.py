@@ -1,0 +1,104 @@
+"""One encryption key in place of another, and what `status` and `check` say of subscriptions and their deliveries."""
+
+import asyncio
+import json
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+import asyncpg
+from aiohttp import web
+
+from storage.vault import Vault
+from tests.integration.test_deliver import receipt, store, worker
+from tests.pipeline import running, until
+from tests.receiver import KEY, Receiver, config, receiver, statuses, subscribe
+from workers.deliver.worker import DeliverWorker
+
+NEW = Vault.generate()
+
+
+async def test_a_new_key_takes_over_and_the_old_one_is_needed_no_more(pool: asyncpg.Pool, database_url: str) -> None:
+    async with receiver() as there:
+        id_ = await subscribe(pool, there.url)
+        both = DeliverWorker(config(), database_url=database_url, vault=Vault.from_text(f"{NEW},{KEY}"))
+        new = Vault.from_text(NEW)
+
+        async def renewed() -> bool:
+            return not new.needs_rotation(await pool.fetchval("SELECT sealed FROM crossdock.subscribed"))
+
+        async with running(both):
+            await until(renewed)
+        await _delivers(pool, there, DeliverWorker(config(), database_url=database_url, vault=new))
+    assert await pool.fetchval("SELECT id FROM crossdock.subscribed") == id_
+
+
+async def _delivers(pool: asyncpg.Pool, there: Receiver, sender: DeliverWorker) -> None:
+    await store(pool, receipt("K"))
+    async with running(sender):
+        await until(lambda: there.got)
+
+
+async def test_status_says_what_waits_what_failed_and_what_is_disabled(
+    pool: asyncpg.Pool, database_url: str, amqp_url: str, tmp_path: Path
+) -> None:
+    async with receiver() as there:
+        there.answer = lambda _: _refuse()
+        await subscribe(pool, there.url, schedule=[0.0])
+        await store(pool, receipt("K"))
+        async with running(worker(database_url)):
+            await until(lambda: _are(pool, {"failed": 1}))
+        await store(pool, receipt("L"))
+        await subscribe(pool, there.url, enabled=False)
+        code, out = await run(tmp_path, "status", amqp_url, database_url, "--json")
+        found = json.loads(out)["deliveries"]
+        assert (code, found["waiting"], found["due"], found["failed_today"]) == (0, 1, 1, 1)
+        assert (found["subscriptions"], found["disabled"]) == (2, 1)
+        assert found["oldest_due_seconds"] >= 0
+        _, out = await run(tmp_path, "status", amqp_url, database_url)
+        assert "deliveries  1 waiting, 1 of them due" in out
+        assert "1 failed in the last day: `crossdock deliveries list --status failed`" in out
+        assert "2 subscriptions, 1 of them disabled" in out
+
+
+def _refuse() -> Any:
+    return web.Response(status=500)
+
+
+async def _are(pool: asyncpg.Pool, wanted: dict[str, int]) -> bool:
+    return await statuses(pool) == wanted
+
+
+async def test_check_says_which_subscriptions_can_not_be_served_and_why(
+    pool: asyncpg.Pool, database_url: str, amqp_url: str, tmp_path: Path
+) -> None:
+    settings = '[subscribers.demo]\nusername = "demo"\npassword = "demo-password"\naccounts = ["*/*"]\n'
+    (tmp_path / "crossdock.toml").write_text(settings)
+    fine = await subscribe(pool, "https://vendor.example/hook")
+    _, out = await run(tmp_path, "check", amqp_url, database_url, "--json")
+    assert _of(out) == []
+    private = await subscribe(pool, "http://127.0.0.1/hook")
+    nobodys = await subscribe(pool, "https://vendor.example/hook", subscriber="gone")
+    code, out = await run(tmp_path, "check", amqp_url, database_url, "--json")
+    assert code == 1
+    assert sorted(problem.split(": ")[0] for problem in _of(out)) == sorted([str(private), str(nobodys)])
+    code, out = await run(tmp_path, "check", amqp_url, database_url, "--json", key=NEW)
+    assert any(problem.startswith(f"{fine}: the key that this was encrypted with") for problem in _of(out))
+    _, out = await run(tmp_path, "check", amqp_url, database_url, "--json", key="")
+    assert _of(out) == ["CROSSDOCK_ENCRYPTION_KEY is not set: set it to what api and deliver have"]
+
+
+def _of(out: str) -> list[str]:
+    (found,) = (one["problems"] for one in json.loads(out) if one["what"] == "subscriptions")
+    return list(found)
+
+
+async def run(folder: Path, command: str, amqp: str, database: str, *args: str, key: str = KEY) -> tuple[int, str]:
+    env = {"PATH": os.environ["PATH"], "AMQP_URL": amqp, "DATABASE_URL": database, "CROSSDOCK_ENCRYPTION_KEY": key}
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "deploy.cli.main", command, *args, cwd=folder, env=env, stdout=asyncio.subprocess.PIPE
+    )
+    out, _ = await process.communicate()
+    assert process.returncode is not None
+    return process.returncode, out.decode()
