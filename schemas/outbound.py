@@ -69,6 +69,8 @@ class Dialect(msgspec.Struct, frozen=True, kw_only=True):
     """A new secret, where the dialect uses one and its subscriber brought none."""
     check_secret: Callable[[str], str | None] = lambda secret: None
     """What is wrong with a subscriber's own secret, to be shown to it; None if nothing is."""
+    two_secrets: bool = False
+    """Says the signatures of two secrets at once, so that the old one goes on counting after a rotation."""
     uses_authorization: bool = False
     uses_query_key: bool = False
 

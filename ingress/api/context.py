@@ -150,7 +150,7 @@ def fresh_secret(one: Dialect, brought: str | None) -> str | None:
 def rotated(one: Dialect, old: Sealed, new: str) -> Sealed:
     """With the new secret first; the old one counts for a while where a receiver can be told both."""
     kept: tuple[Secret, ...] = ()
-    if one.name == "standard" and old.secrets:
+    if one.two_secrets and old.secrets:
         kept = (Secret(secret=old.secrets[0].secret, until=time.time() + OVERLAP),)
     return msgspec.structs.replace(old, secrets=(Secret(secret=new), *kept))
 

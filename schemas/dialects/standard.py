@@ -58,4 +58,11 @@ def _key(secret: str) -> bytes:
     return base64.b64decode(secret.removeprefix(PREFIX), validate=True)
 
 
-DIALECT = Dialect(name="standard", types=None, request=request, make_secret=make_secret, check_secret=check_secret)
+DIALECT = Dialect(
+    name="standard",
+    types=None,
+    request=request,
+    make_secret=make_secret,
+    check_secret=check_secret,
+    two_secrets=True,
+)
