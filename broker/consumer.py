@@ -7,6 +7,8 @@ order: everything of a batch at once with one frame, singled-out messages before
 import asyncio
 import time
 from collections import deque
+from collections.abc import Callable, Mapping
+from typing import Any
 
 from aiormq.abc import AbstractChannel, AbstractConnection, DeliveredMessage
 
@@ -52,10 +54,14 @@ class Delivery:
 class Consumer:
     """Consumes one queue on a channel of its own; hand `on_open` and `on_lost` to a Link."""
 
-    def __init__(self, queue: str, *, prefetch: int) -> None:
-        """`prefetch`: messages held unacked at a time; quorum queues allow at most 2,000."""
+    def __init__(
+        self, queue: str, *, prefetch: int, arguments: Callable[[], Mapping[str, Any]] = dict[str, Any]
+    ) -> None:
+        """`prefetch`: messages held unacked at a time; quorum queues allow at most 2,000. `arguments`: of the consumer,
+        asked on each connection."""
         self._queue = queue
         self._prefetch = prefetch
+        self._arguments = arguments
         self._buffer: deque[Delivery] = deque()
         self._arrived = asyncio.Event()
         self._channel: AbstractChannel | None = None
@@ -81,7 +87,7 @@ class Consumer:
                 self._arrived.set()
 
         link.transport.listen(channel.number, Hot(received, None, None))
-        ok = await channel.basic_consume(self._queue, _elsewhere)
+        ok = await channel.basic_consume(self._queue, _elsewhere, arguments=dict(self._arguments()))
         self._tag = ok.consumer_tag
 
     def on_lost(self) -> None:

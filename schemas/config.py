@@ -92,6 +92,16 @@ class Storage(_Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
     retention_days: Count = 400
 
 
+class Events(_Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    log_max_age: Annotated[str, msgspec.Meta(pattern=r"^[1-9][0-9]{0,5}[YMDhms]$")] = "7D"
+    """RabbitMQ's notation: years, months, days, hours, minutes or seconds."""
+    log_max_bytes: str | int = 0
+    """0: no limit but the age."""
+
+    def __post_init__(self) -> None:
+        parse_size(self.log_max_bytes)
+
+
 class Log(_Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
     level: Annotated[str, msgspec.Meta(pattern="^(debug|info|warning|error)$")] = "info"
 
@@ -108,4 +118,5 @@ class Config(_Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
     subscribers: dict[Name, Subscriber] = {}
     delivery: Delivery = msgspec.field(default_factory=Delivery)
     storage: Storage = msgspec.field(default_factory=Storage)
+    events: Events = Events()
     log: Log = msgspec.field(default_factory=Log)

@@ -8,6 +8,7 @@ from typing import Any, Literal
 import msgspec
 
 from schemas import registry
+from schemas.config import Events, parse_size
 
 INBOUND = "crossdock.inbound"
 EVENTS = "crossdock.events"
@@ -18,7 +19,6 @@ STORE = "crossdock.store"
 
 DELIVERY_LIMIT = 20
 """RabbitMQ 4's own default, said aloud because 3.10 has none: the attempts before a message counts as poison."""
-EVENTS_LOG_MAX_AGE = "7D"
 EVENTS_LOG_SEGMENT_BYTES = 100_000_000
 """A stream is trimmed by whole segments; RabbitMQ's default of 500 MB would keep a small log far past its age."""
 
@@ -81,7 +81,16 @@ def _work() -> dict[str, Any]:
     )
 
 
-def topology() -> Topology:
+def _log(settings: Events) -> Queue:
+    size = parse_size(settings.log_max_bytes)
+    limit = {"x-max-length-bytes": size} if size else {}
+    segment = min(EVENTS_LOG_SEGMENT_BYTES, max(size // 10, 1_000_000)) if size else EVENTS_LOG_SEGMENT_BYTES
+    age = {"x-max-age": settings.log_max_age}
+    arguments = {"x-queue-type": "stream", **age, **limit, "x-stream-max-segment-size-bytes": segment}
+    return Queue(EVENTS_LOG, arguments)
+
+
+def topology(settings: Events | None = None) -> Topology:
     """Everything that must exist before the first webhook. The same for every configuration of accounts."""
     answered = [
         (platform.name, event.name)
@@ -99,14 +108,7 @@ def topology() -> Topology:
         Queue(DEAD, _quorum()),
         Queue(STORE, _work()),
         *(Queue(name, _work()) for name in sorted({reply_queue(platform) for platform, _ in answered})),
-        Queue(
-            EVENTS_LOG,
-            {
-                "x-queue-type": "stream",
-                "x-max-age": EVENTS_LOG_MAX_AGE,
-                "x-stream-max-segment-size-bytes": EVENTS_LOG_SEGMENT_BYTES,
-            },
-        ),
+        _log(settings or Events()),
     )
     bindings = (
         Binding(UNROUTED, UNROUTED, ""),

@@ -67,7 +67,7 @@ async def _check(path: Path | None, state: Path | None) -> list[Finding]:
         found.append(_configuration(configuration.find(path), loaded))
         found += _rules(loaded)
     found += await asyncio.gather(
-        _asked("rabbitmq", lambda: _rabbitmq(state)),
+        _asked("rabbitmq", lambda: _rabbitmq(state, loaded)),
         _asked("postgresql", lambda: _postgresql(state)),
     )
     if loaded is not None and not found[-1].problems:
@@ -105,12 +105,15 @@ async def _asked(what: str, ask: Callable[[], Coroutine[Any, Any, Finding]]) -> 
         return Finding(what, [said])
 
 
-async def _rabbitmq(state: Path | None) -> Finding:
+async def _rabbitmq(state: Path | None, loaded: "Config | None") -> Finding:
     from broker import topology
     from deploy.cli import servers
+    from schemas.topology import topology as wanted
 
     url = servers.amqp_url(state)
-    return Finding("rabbitmq", await topology.check(url), servers.redacted(url))
+    return Finding(
+        "rabbitmq", await topology.check(url, wanted(None if loaded is None else loaded.events)), servers.redacted(url)
+    )
 
 
 async def _postgresql(state: Path | None) -> Finding:

@@ -8,7 +8,20 @@ from typing import Annotated
 import typer
 from typer.exceptions import TyperException
 
-from deploy.cli import check, deliveries, errors, migrate, processes, quarantine, route, send, status, topology, trace
+from deploy.cli import (
+    check,
+    consume,
+    deliveries,
+    errors,
+    migrate,
+    processes,
+    quarantine,
+    route,
+    send,
+    status,
+    topology,
+    trace,
+)
 
 app = typer.Typer(
     name="crossdock",
@@ -29,6 +42,7 @@ app.command("trace")(trace.trace)
 app.add_typer(quarantine.app, name="quarantine")
 app.add_typer(deliveries.app, name="deliveries")
 app.command("replay")(deliveries.replay)
+app.command("consume")(consume.consume)
 app.add_typer(route.app, name="route")
 app.command("status")(status.status)
 app.command("check")(check.check)

@@ -1,25 +1,28 @@
 """`crossdock topology`: exchanges and queues."""
 
 import asyncio
-from typing import Annotated
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from deploy.cli.errors import Failed
-from deploy.cli.options import AsJson, State
+from deploy.cli.options import AsJson, ConfigFile, State
+
+if TYPE_CHECKING:
+    from schemas.topology import Topology
 
 app = typer.Typer(help="Exchanges and queues.", no_args_is_help=True, rich_markup_mode=None)
 
 
 @app.command()
-def apply(state: State = None, as_json: AsJson = False) -> None:
+def apply(config: ConfigFile = None, state: State = None, as_json: AsJson = False) -> None:
     """Declares what is missing. Safe to repeat; nothing is ever deleted."""
     from broker import topology
     from deploy.cli import output, servers
-    from schemas.topology import topology as wanted
 
-    asyncio.run(topology.apply(servers.amqp_url(state)))
-    there = wanted()
+    there = _wanted(config)
+    asyncio.run(topology.apply(servers.amqp_url(state), there))
     counts = {"exchanges": len(there.exchanges), "queues": len(there.queues), "bindings": len(there.bindings)}
     if as_json:
         output.print_json(counts)
@@ -28,12 +31,12 @@ def apply(state: State = None, as_json: AsJson = False) -> None:
 
 
 @app.command()
-def check(state: State = None, as_json: AsJson = False) -> None:
+def check(config: ConfigFile = None, state: State = None, as_json: AsJson = False) -> None:
     """What is missing or different on the broker. Changes nothing; exit code 1 if anything is."""
     from broker import topology
     from deploy.cli import output, servers
 
-    problems = asyncio.run(topology.check(servers.amqp_url(state)))
+    problems = asyncio.run(topology.check(servers.amqp_url(state), _wanted(config)))
     if as_json:
         output.print_json({"problems": problems})
     elif problems:
@@ -46,9 +49,17 @@ def check(state: State = None, as_json: AsJson = False) -> None:
 @app.command()
 def export(
     vhost: Annotated[str, typer.Option("--vhost", metavar="NAME", help="Virtual host of the definitions.")] = "/",
+    config: ConfigFile = None,
 ) -> None:
     """RabbitMQ definitions as JSON, for `rabbitmqctl import_definitions`. Asks no broker."""
     from broker import topology
     from deploy.cli import output
 
-    output.print_json(topology.export(vhost))
+    output.print_json(topology.export(vhost, _wanted(config)))
+
+
+def _wanted(config: Path | None) -> "Topology":
+    from deploy import config as configuration
+    from schemas.topology import topology
+
+    return topology(configuration.load(config).events)

@@ -21,6 +21,7 @@ from deploy.local.postgres import Postgres
 from deploy.local.rabbitmq import RabbitMQ
 from deploy.local.supervisor import Child, Supervisor
 from schemas.config import Config
+from schemas.topology import topology as wanted
 from storage.migrate import migrate
 
 log = logging.getLogger("crossdock.up")
@@ -118,7 +119,7 @@ class Up:
         if self._rabbitmq:
             self._amqp_url = self._rabbitmq.url
         await migrate(self._database_url)
-        await topology.apply(self._amqp_url)
+        await topology.apply(self._amqp_url, wanted(self._config.events))
         self._children = self._plan(self._config)
         self._supervisor = Supervisor(self._children, self._environment(), self._state / "logs", self._write)
         self._supervisor.start()

@@ -1,0 +1,160 @@
+"""`crossdock consume`: the log of events as JSON lines; a tool, and the model of a consumer."""
+
+import asyncio
+import signal
+import sys
+from contextlib import aclosing
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from deploy.cli.errors import Failed
+from deploy.cli.options import State
+
+if TYPE_CHECKING:
+    from broker.eventlog import Entry, EventLog, Start
+
+PATIENCE = 10.0
+"""Seconds to reach the broker before it is given up, unless it was asked to follow."""
+
+
+def consume(
+    start: Annotated[
+        str | None,
+        typer.Option(
+            "--from",
+            metavar="PLACE",
+            help="first, next, a time (RFC 3339) or an offset.",
+            show_default="first; next with --follow",
+        ),
+    ] = None,
+    types: Annotated[
+        list[str] | None, typer.Option("--type", metavar="P", help="Only these types, as in channelape.*; repeatable.")
+    ] = None,
+    accounts: Annotated[
+        list[str] | None,
+        typer.Option("--account", metavar="A", help="Only these, as in rothys or channelape/*; repeatable."),
+    ] = None,
+    count: Annotated[int | None, typer.Option("--count", metavar="N", min=1, help="Ends after so many.")] = None,
+    follow: Annotated[bool, typer.Option("--follow", help="Waits for more, until Ctrl-C.")] = False,
+    state: State = None,
+) -> None:
+    """Events of the log, a JSON line each, each once.
+
+    Ends at what was the newest when it began, unless it follows; then says from where to carry on.
+    """
+    from deploy.cli import servers
+
+    place = _place(start or ("next" if follow else "first"))
+    reader = _Reader(types or ["*"], accounts or ["*"], count, follow=follow)
+    asyncio.run(reader.run(servers.amqp_url(state), place))
+
+
+def _place(text: str) -> "Start":
+    if text in ("first", "next"):
+        return text  # type: ignore[return-value]
+    if text.isdecimal():
+        return int(text)
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        raise typer.BadParameter(
+            f"{text!r}: write first, next, an offset, or a time as in 2026-11-21T09:30:00Z", param_hint="--from"
+        ) from None
+    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+
+
+class _Reader:
+    def __init__(self, types: list[str], accounts: list[str], count: int | None, *, follow: bool) -> None:
+        self._types = types
+        # A bare name is an account of any platform.
+        self._accounts = [one if "/" in one or one == "*" else f"*/{one}" for one in accounts]
+        self._count = count
+        self._follow = follow
+        self._next: int | None = None
+        """Where another one would carry on."""
+        self._written = 0
+
+    async def run(self, url: str, place: "Start") -> None:
+        """Raises Failed, and aiormq's errors."""
+        from broker.eventlog import EventLog, newest
+
+        last = None
+        if not self._follow:
+            try:
+                last = await newest(url, PATIENCE)
+            except TimeoutError:
+                said = "RabbitMQ can't be asked for its log: check AMQP_URL, and run `crossdock topology check`"
+                raise Failed(said) from None
+        self._next = place if isinstance(place, int) else None
+        if self._follow or _is_before(place, last):
+            async with EventLog(url, place) as log:
+                await self._until_stopped(log, last)
+        more = "" if self._next is None else f"; carry on with `--from {self._next}`"
+        typer.echo(f"crossdock: {self._written} events{more}", err=True)
+
+    async def _until_stopped(self, log: "EventLog", last: int | None) -> None:
+        loop = asyncio.get_running_loop()
+        stop = asyncio.Event()
+        for number in (signal.SIGINT, signal.SIGTERM):
+            loop.add_signal_handler(number, stop.set)
+        tasks = [loop.create_task(one) for one in (self._read(log, last), stop.wait(), _complain(log))]
+        await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        for task in tasks:
+            task.cancel()
+        for ended in await asyncio.gather(*tasks, return_exceptions=True):
+            if isinstance(ended, Exception):
+                raise ended
+
+    async def _read(self, log: "EventLog", last: int | None) -> None:
+        """To the end, where there is one."""
+        if last is not None:
+            await log.opened()
+        async with aclosing(log.read()) as batches:
+            while True:
+                try:
+                    # A time later than the newest event's: nothing comes, and it is not waited for.
+                    async with asyncio.timeout(None if last is None else PATIENCE / 4):
+                        entries = await anext(batches)
+                except TimeoutError:
+                    return
+                for entry in entries:
+                    if last is not None and entry.offset > last:
+                        return
+                    if self._fits(entry):
+                        self._write(entry)
+                    self._next = entry.offset + 1
+                    if self._written == self._count or entry.offset == last:
+                        return
+                sys.stdout.buffer.flush()
+
+    def _fits(self, entry: "Entry") -> bool:
+        from schemas import cloudevents
+        from schemas.patterns import fits
+
+        if self._types == ["*"] and self._accounts == ["*"]:
+            return True
+        event = cloudevents.decode(entry.body)
+        return fits(event.type, self._types) and fits(event.source.removeprefix("/"), self._accounts)
+
+    def _write(self, entry: "Entry") -> None:
+        # A line break in JSON stands between values only: a body that was sent on several lines is one of ours.
+        sys.stdout.buffer.write(entry.body.replace(b"\r", b" ").replace(b"\n", b" ") + b"\n")
+        self._written += 1
+
+
+def _is_before(place: "Start", last: int | None) -> bool:
+    """Whether there is anything to read from there up to the newest event."""
+    if last is None or place == "next":
+        return False
+    return not isinstance(place, int) or place <= last
+
+
+async def _complain(log: "EventLog") -> None:
+    """Says once in a while why nothing comes."""
+    await asyncio.sleep(PATIENCE / 4)
+    while True:
+        if log.problem is not None:
+            typer.echo(f"crossdock: waiting for RabbitMQ: {log.problem}", err=True)
+        await asyncio.sleep(PATIENCE)

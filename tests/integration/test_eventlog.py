@@ -1,0 +1,222 @@
+"""The log of events: from the first or from anywhere, each event once, whatever happens to the connection."""
+
+import asyncio
+import json
+import os
+import signal
+import sys
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+import asyncpg
+import msgspec
+import pytest
+from aiormq.abc import AbstractConnection
+
+from broker.connection import Link
+from broker.eventlog import Entry, EventLog, newest
+from broker.publisher import Publisher
+from ingress.hooks import identity
+from schemas import cloudevents, registry
+from schemas.envelope import Stamp
+from schemas.topology import EVENTS, INBOUND
+from tests import pipeline
+from workers.store import announce
+
+MANY = 20_000
+
+
+@asynccontextmanager
+async def publishing(amqp_url: str) -> AsyncIterator[Publisher]:
+    publisher = Publisher(confirm_timeout=60)
+
+    async def on_open(link: Link, connection: AbstractConnection) -> None:
+        publisher.use(link.transport, await link.channel(connection, confirms=True))
+
+    link = Link(amqp_url, name="test", on_open=on_open, on_lost=publisher.on_lost)
+    link.start()
+    await link.opened.wait()
+    yield publisher
+    await publisher.stop()
+    await link.stop()
+
+
+async def announce_all(
+    amqp_url: str, names: list[str], *, platform: str = "channelape", account: str = "rothys"
+) -> None:
+    async with publishing(amqp_url) as publisher:
+        futures = []
+        for name in names:
+            body = cloudevents.encode(
+                id=name, platform=platform, account=account, type=f"{platform}.x", key=name, version=1,
+                received_at=datetime.now(UTC), traceparent=None, data=b'{"n":\r\n1}', raw=b"",
+            )  # fmt: skip
+            out = announce.outgoing(f"{platform}.x.{account}", name, None, body)
+            futures.append(publisher.publish(EVENTS, out.routing_key, out.properties, out.name, out.body))
+        await asyncio.gather(*futures)
+
+
+async def read(log: EventLog, count: int) -> list[Entry]:
+    found: list[Entry] = []
+    reading = log.read()
+    async with asyncio.timeout(60):
+        while len(found) < count:
+            found += await anext(reading)
+    await reading.aclose()
+    return found
+
+
+@pytest.mark.timeout(120)
+async def test_a_reader_that_starts_half_way_sees_every_stored_event_once_and_in_order(
+    amqp_url: str, database_url: str, pool: asyncpg.Pool
+) -> None:
+    platform = registry.platforms()["channelape"]
+    assert platform.vary is not None
+    raw = msgspec.json.format(registry.example("channelape", "receipt_confirmation"), indent=-1)
+    stamp = Stamp("channelape", "rothys", "receipt_confirmation", "application/json", None)
+
+    async def fill(publisher: Publisher) -> None:
+        for _ in range(MANY // 1000):
+            futures = []
+            for _ in range(1000):
+                name, body = identity.message_id(), platform.vary("receipt_confirmation", raw, uuid4().hex)  # type: ignore[misc]
+                properties = stamp(name, time.time(), identity.traceparent(None))
+                key = "channelape.rothys.receipt_confirmation"
+                futures.append(publisher.publish(INBOUND, key, properties, name, body))
+            await asyncio.gather(*futures)
+
+    async def half_way() -> bool:
+        return int(await pool.fetchval("SELECT count(*) FROM crossdock.receipts")) >= MANY // 2
+
+    async with publishing(amqp_url) as publisher, pipeline.running(pipeline.store(amqp_url, database_url)):
+        filling = asyncio.create_task(fill(publisher))
+        await pipeline.until(half_way, seconds=60)
+        async with EventLog(amqp_url, "first") as log:
+            found = await read(log, MANY)
+        await filling
+    ids = {str(row["id"]) for row in await pool.fetch("SELECT id FROM crossdock.events")}
+    assert len(found) == len(ids) == MANY
+    assert {entry.id for entry in found} == ids
+    assert [entry.offset for entry in found] == sorted(entry.offset for entry in found)
+    assert cloudevents.decode(found[0].body).id == found[0].id
+
+
+async def test_a_lost_connection_loses_and_repeats_nothing(amqp_url: str) -> None:
+    names = [str(uuid4()) for _ in range(3000)]
+    await announce_all(amqp_url, names)
+    async with EventLog(amqp_url, "first", prefetch=100) as log:
+        found: list[Entry] = []
+        async with asyncio.timeout(60):
+            reading = log.read()
+            while len(found) < len(names):
+                entries = await anext(reading)
+                if len(found) // 1000 != (len(found) + len(entries)) // 1000:
+                    log._link.fail("test")
+                found += entries
+            await reading.aclose()
+    assert [entry.id for entry in found] == names
+
+
+async def test_an_event_published_again_is_read_once(amqp_url: str) -> None:
+    names = ["a", "b", "a", "c", "b"]
+    await announce_all(amqp_url, names)
+    async with EventLog(amqp_url, "first") as log:
+        assert [entry.id for entry in await read(log, 3)] == ["a", "b", "c"]
+    assert await newest(amqp_url) == 4
+
+
+async def test_next_is_what_comes_from_now_on(amqp_url: str) -> None:
+    await announce_all(amqp_url, ["old"])
+    async with EventLog(amqp_url, "next") as log:
+        await log.opened()
+        await announce_all(amqp_url, ["new"])
+        assert [entry.id for entry in await read(log, 1)] == ["new"]
+
+
+async def test_an_offset_and_a_moment_are_where_it_starts(amqp_url: str) -> None:
+    await announce_all(amqp_url, [f"n{n}" for n in range(50)])
+    async with EventLog(amqp_url, 20) as log:
+        found = await read(log, 30)
+    assert [entry.id for entry in found] == [f"n{n}" for n in range(20, 50)]
+    async with EventLog(amqp_url, datetime.now(UTC) - timedelta(hours=1)) as log:
+        assert (await read(log, 50))[0].id == "n0"
+
+
+async def test_an_empty_log_has_no_newest(amqp_url: str) -> None:
+    assert await newest(amqp_url) is None
+
+
+class Command:
+    """`crossdock consume`."""
+
+    def __init__(self, folder: Path, amqp_url: str) -> None:
+        self.folder = folder
+        self.env = {"PATH": os.environ["PATH"], "AMQP_URL": amqp_url}
+
+    async def start(self, *args: str) -> asyncio.subprocess.Process:
+        pipe = asyncio.subprocess.PIPE
+        return await asyncio.create_subprocess_exec(
+            sys.executable,
+            "-m",
+            "deploy.cli.main",
+            "consume",
+            *args,
+            cwd=self.folder,
+            env=self.env,
+            stdout=pipe,
+            stderr=pipe,
+        )
+
+    async def __call__(self, *args: str) -> tuple[int | None, list[Any], str]:
+        process = await self.start(*args)
+        async with asyncio.timeout(40):
+            out, err = await process.communicate()
+        return process.returncode, [json.loads(line) for line in out.decode().splitlines()], err.decode()
+
+
+@pytest.fixture
+def consume(tmp_path: Path, amqp_url: str) -> Command:
+    return Command(tmp_path, amqp_url)
+
+
+async def test_consume_prints_each_event_on_a_line_and_says_where_to_carry_on(consume: Command, amqp_url: str) -> None:
+    assert await consume() == (0, [], "crossdock: 0 events\n")
+    await announce_all(amqp_url, ["a", "b"])
+    await announce_all(amqp_url, ["c"], platform="ecomnow", account="shop")
+    code, events, said = await consume()
+    assert (code, [event["id"] for event in events]) == (0, ["a", "b", "c"])
+    assert events[0]["data"] == {"n": 1}
+    assert said == "crossdock: 3 events; carry on with `--from 3`\n"
+    assert await consume("--from", "3") == (0, [], "crossdock: 0 events; carry on with `--from 3`\n")
+    _, events, said = await consume("--count", "1")
+    assert ([event["id"] for event in events], said) == (["a"], "crossdock: 1 events; carry on with `--from 1`\n")
+    for args in (("--type", "ecomnow.*"), ("--account", "shop"), ("--account", "ecomnow/*"), ("--from", "2")):
+        assert [event["id"] for event in (await consume(*args))[1]] == ["c"], args
+    later = (datetime.now(UTC) + timedelta(hours=1)).isoformat()
+    assert (await consume("--from", later))[:2] == (0, [])
+
+
+async def test_consume_follows_until_it_is_stopped(consume: Command, amqp_url: str) -> None:
+    await announce_all(amqp_url, ["old"])
+    process = await consume.start("--follow", "--from", "first")
+    assert process.stdout is not None
+    assert process.stderr is not None
+    async with asyncio.timeout(30):
+        assert json.loads(await process.stdout.readline())["id"] == "old"
+        await announce_all(amqp_url, ["new"])
+        assert json.loads(await process.stdout.readline())["id"] == "new"
+        process.send_signal(signal.SIGINT)
+        assert await process.wait() == 0
+        assert (await process.stderr.read()).decode() == "crossdock: 2 events; carry on with `--from 2`\n"
+
+
+@pytest.mark.parametrize("place", ["yesterday", "-1", "2026-13-01"])
+async def test_consume_says_what_from_takes(consume: Command, place: str) -> None:
+    code, _, said = await consume("--from", place)
+    assert code == 2
+    assert "write first, next, an offset, or a time as in 2026-11-21T09:30:00Z" in said
