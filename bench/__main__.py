@@ -1,23 +1,16 @@
 """`make bench`: our processes beside what people would pick instead, in turn, in one run, on servers of their own.
 
-python -m bench [--quick] [ingress] [store] [answers] [deliveries]
+python -m bench [--quick] [ingress] [store] [events] [answers] [deliveries]
 """
 
 import argparse
 import asyncio
 import os
 import statistics
-import subprocess
 import sys
-import tempfile
-import time
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from collections.abc import Awaitable, Callable
 from pathlib import Path
-from uuid import uuid4
 
-import aiohttp
-import aiormq
 import asyncpg
 import msgspec
 from rich.console import Console
@@ -26,93 +19,14 @@ from rich.table import Table
 from bench import answers as waiting
 from bench import deliveries as outbound
 from bench import load
-from broker import topology
-from broker.connection import Link
-from broker.publisher import Publisher
+from bench.common import PEERS, Row, Servers, answers, process, purge, servers
+from bench.storing import bench_events, bench_store
 from deploy import config as configuration
-from deploy.local.children import end, free_ports, spawn
-from deploy.local.postgres import Postgres
-from deploy.local.rabbitmq import RabbitMQ
-from ingress.hooks import identity
+from deploy.local.children import free_ports
 from schemas import registry
-from schemas.envelope import Stamp
-from schemas.topology import INBOUND, STORE
-from storage import migrate
 
-PEERS = Path(__file__).parent / "peers"
 RESULTS = Path(__file__).parent / "results"
-PEER_QUEUE = "bench.rows"
-
-
-class Row(msgspec.Struct, frozen=True):
-    """One comparison, run by run: rates (a second), or times (milliseconds) where less is better."""
-
-    what: str
-    against: str
-    ours: list[float]
-    theirs: list[float]
-    goal: float | None
-    """What the project asks of itself; None where it only looks."""
-    less: bool = False
-
-    @property
-    def ratio(self) -> float:
-        """Median of the runs' own ratios: a machine that slows down for a while slows both of a pair."""
-        return statistics.median(ours / theirs for ours, theirs in zip(self.ours, self.theirs, strict=True))
-
-
-class Servers(msgspec.Struct, frozen=True):
-    amqp: str
-    database: str
-    folder: Path
-
-    @property
-    def env(self) -> dict[str, str]:
-        root = str(Path(__file__).parents[1])
-        config = self.folder / "crossdock.toml"
-        config.write_text("# the demo accounts\n")
-        more = {"AMQP_URL": self.amqp, "DATABASE_URL": self.database, "CROSSDOCK_CONFIG": str(config)}
-        return {**os.environ, **more, "PYTHONPATH": root}
-
-
-@asynccontextmanager
-async def servers() -> AsyncIterator[Servers]:
-    """A private RabbitMQ and PostgreSQL, with our topology and schema."""
-    with tempfile.TemporaryDirectory(prefix="crossdock-bench-", ignore_cleanup_errors=True) as folder:
-        rabbitmq, postgres = RabbitMQ(Path(folder) / "rabbitmq"), Postgres(Path(folder) / "postgres")
-        try:
-            await asyncio.gather(rabbitmq.start(), postgres.start())
-            await topology.apply(rabbitmq.url)
-            await migrate.migrate(postgres.url)
-            yield Servers(rabbitmq.url, postgres.url, Path(folder))
-        finally:
-            await asyncio.gather(rabbitmq.stop(), postgres.stop())
-
-
-@asynccontextmanager
-async def process(found: Servers, *command: str) -> AsyncIterator[subprocess.Popen[bytes]]:
-    """One process, its output in the temporary folder, ended when done."""
-    child = spawn([sys.executable, *command], env=found.env, log=found.folder / "processes.log")
-    try:
-        yield child
-    finally:
-        await end(child, 15, 15)
-
-
-async def answers(url: str, status: int, seconds: float = 30) -> None:
-    """Waits until `url` answers with `status`."""
-    until = time.monotonic() + seconds
-    async with aiohttp.ClientSession() as session:
-        while True:
-            try:
-                async with session.get(url) as answer:
-                    if answer.status == status:
-                        return
-            except aiohttp.ClientError:
-                pass
-            if time.monotonic() > until:
-                raise TimeoutError(f"{url} did not answer {status}")
-            await asyncio.sleep(0.05)
+PARTS = ("ingress", "store", "events", "answers", "deliveries")
 
 
 async def bench_ingress(found: Servers, *, runs: int, seconds: int, connections: int) -> list[Row]:
@@ -140,96 +54,6 @@ async def bench_ingress(found: Servers, *, runs: int, seconds: int, connections:
             await purge(found.amqp)
     size = f"{len(raw) / 1000:.1f} kB"
     return [Row(f"ingress accepted/s, {size}, {connections} connections", "bare aiohttp handler", ours, theirs, 0.5)]
-
-
-async def purge(amqp: str) -> None:
-    """An empty queue for the next run."""
-    connection = await aiormq.connect(amqp)
-    channel = await connection.channel()
-    await channel.queue_purge(STORE)
-    await connection.close()
-
-
-async def bench_store(found: Servers, *, runs: int, messages: int) -> list[Row]:
-    """Events stored a second from a backlog, one worker; beside FastStream with a row per message."""
-    connection = await aiormq.connect(found.amqp)
-    channel = await connection.channel()
-    await channel.queue_declare(PEER_QUEUE, durable=True, arguments={"x-queue-type": "quorum"})
-    await connection.close()
-    database = await asyncpg.connect(found.database)
-    await database.execute("CREATE TABLE IF NOT EXISTS bench_rows (id uuid PRIMARY KEY, key text, body jsonb)")
-    admin = free_ports(1)[0]
-    ours: list[float] = []
-    theirs: list[float] = []
-    worker = ("-m", "deploy.cli.main", "worker", "store", "--admin-port", str(admin))
-    peer = (str(PEERS / "faststream_row.py"), found.amqp, found.database, PEER_QUEUE)
-    for _ in range(runs):
-        await fill(found.amqp, INBOUND, "channelape.rothys.receipt_confirmation", messages)
-        await database.execute("TRUNCATE crossdock.documents, crossdock.receipts, crossdock.versions CASCADE")
-        ours.append(await timed(found, database, worker, "crossdock.receipts", STORE, messages))
-        await fill(found.amqp, "", PEER_QUEUE, messages)
-        await database.execute("TRUNCATE bench_rows")
-        theirs.append(await timed(found, database, peer, "bench_rows", PEER_QUEUE, messages))
-    await database.close()
-    return [Row("stored events/s, one worker, from a backlog", "FastStream, a row per message", ours, theirs, 4.0)]
-
-
-async def fill(amqp: str, exchange: str, key: str, messages: int) -> None:
-    """A backlog of distinct documents."""
-    platform = registry.platforms()["channelape"]
-    assert platform.vary is not None
-    raw = msgspec.json.format(registry.example("channelape", "receipt_confirmation"), indent=-1)
-    stamp = Stamp("channelape", "rothys", "receipt_confirmation", "application/json", None)
-    publisher = Publisher(confirm_timeout=60)
-
-    async def on_open(link: Link, connection: aiormq.abc.AbstractConnection) -> None:
-        publisher.use(link.transport, await link.channel(connection, confirms=True))
-
-    link = Link(amqp, name="bench", on_open=on_open, on_lost=publisher.on_lost)
-    link.start()
-    await link.opened.wait()
-    left = messages
-    while left:
-        futures = []
-        for _ in range(min(left, 2000)):
-            name = identity.message_id()
-            body = platform.vary("receipt_confirmation", raw, uuid4().hex)
-            properties = stamp(name, time.time(), identity.traceparent(None))
-            futures.append(publisher.publish(exchange, key, properties, name, body))
-        await asyncio.gather(*futures)
-        left -= len(futures)
-    await publisher.stop()
-    await link.stop()
-
-
-async def timed(
-    found: Servers, database: asyncpg.Connection, command: tuple[str, ...], table: str, queue: str, messages: int
-) -> float:
-    """Messages a second, from the first one stored to the last: the start of a process is nobody's throughput.
-
-    Counting costs the database time, so rows are counted while there are few, and again once the queue is empty.
-    """
-    connection = await aiormq.connect(found.amqp)
-    channel = await connection.channel()
-    count = f"SELECT count(*) FROM {table}"  # noqa: S608 - ours
-    until = time.monotonic() + 180
-    async with process(found, *command) as child:
-
-        async def wait(pause: float) -> None:
-            if time.monotonic() > until or child.poll() is not None:
-                raise RuntimeError(f"{' '.join(command[:4])} did not store {messages} messages; see its log")
-            await asyncio.sleep(pause)
-
-        while not (before := await database.fetchval(count)):
-            await wait(0.02)
-        started = time.perf_counter()
-        while (await channel.queue_declare(queue, passive=True)).message_count:
-            await wait(0.1)
-        while await database.fetchval(count) < messages:
-            await wait(0.05)
-        rate: float = (messages - before) / (time.perf_counter() - started)
-    await connection.close()
-    return rate
 
 
 def report(rows: list[Row]) -> str:
@@ -285,6 +109,7 @@ async def main(parts: list[str], *, quick: bool) -> list[Row]:
     plans: dict[str, Callable[[Servers], Awaitable[list[Row]]]] = {
         "ingress": lambda found: bench_ingress(found, runs=runs, seconds=3 if quick else 10, connections=64),
         "store": lambda found: bench_store(found, runs=runs, messages=8_000 if quick else 20_000),
+        "events": lambda found: bench_events(found, runs=runs, messages=8_000 if quick else 20_000),
         "answers": lambda found: bench_answers(found, runs=runs, count=400 if quick else 2_000),
         "deliveries": lambda found: bench_deliveries(found, runs=runs, count=6_000 if quick else 20_000),
     }
@@ -294,7 +119,9 @@ async def main(parts: list[str], *, quick: bool) -> list[Row]:
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
-    parser.add_argument("parts", nargs="*", metavar="PART", help="ingress, store, answers, deliveries; default all")
+    parser.add_argument(
+        "parts", nargs="*", metavar="PART", help="ingress, store, events, answers, deliveries; default all"
+    )
     parser.add_argument("--quick", action="store_true", help="about a minute")
     arguments = parser.parse_args()
     console = Console(width=150 if not sys.stdout.isatty() else None, highlight=False)

@@ -143,7 +143,7 @@ async def _ours(database: asyncpg.Connection, env: dict[str, str], config: Path,
 
 
 if __name__ == "__main__":
-    from bench.__main__ import servers
+    from bench.common import servers
 
     async def main() -> None:
         async with servers() as found:

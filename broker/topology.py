@@ -1,7 +1,7 @@
 """Applies and checks `schemas.topology` against a broker, over AMQP alone; exports it as RabbitMQ definitions."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -19,7 +19,8 @@ class TopologyError(Exception):
 
 
 @asynccontextmanager
-async def _connected(url: str) -> AsyncIterator[AbstractConnection]:
+async def connected(url: str) -> AsyncIterator[AbstractConnection]:
+    """To the first node that answers. Raises TopologyError."""
     problems = []
     for address in addresses(url):
         try:
@@ -39,17 +40,18 @@ async def _connected(url: str) -> AsyncIterator[AbstractConnection]:
 async def apply(url: str, wanted: Topology | None = None) -> None:
     """Declares every exchange, queue and binding that is missing. Idempotent. Raises TopologyError."""
     wanted = wanted or topology()
-    async with _connected(url) as connection:
+    async with connected(url) as connection:
         channel = await connection.channel()
         for exchange in wanted.exchanges:
-            await _declare(channel, exchange)
+            await declare(channel, exchange)
         for queue in wanted.queues:
-            await _declare(channel, queue)
+            await declare(channel, queue)
         for binding in wanted.bindings:
             await channel.queue_bind(binding.queue, binding.exchange, binding.routing_key)
 
 
-async def _declare(channel: AbstractChannel, thing: Exchange | Queue) -> None:
+async def declare(channel: AbstractChannel, thing: Exchange | Queue) -> None:
+    """Unless it is there. Raises TopologyError where it is there with other properties."""
     try:
         if isinstance(thing, Exchange):
             await channel.exchange_declare(
@@ -71,7 +73,7 @@ async def check(url: str, wanted: Topology | None = None) -> list[str]:
     """
     wanted = wanted or topology()
     problems = []
-    async with _connected(url) as connection:
+    async with connected(url) as connection:
         things: list[Exchange | Queue] = [*wanted.exchanges, *wanted.queues]
         for thing in things:
             channel = await connection.channel()
@@ -81,7 +83,7 @@ async def check(url: str, wanted: Topology | None = None) -> list[str]:
                 else:
                     await channel.queue_declare(thing.name, passive=True)
                 # Passive declares ignore arguments; the same declare again compares them and changes nothing.
-                await _declare(channel, thing)
+                await declare(channel, thing)
             except ChannelNotFoundEntity:
                 problems.append(f"{thing.name} is missing: run `crossdock topology apply`")
             except TopologyError as error:
@@ -89,17 +91,17 @@ async def check(url: str, wanted: Topology | None = None) -> list[str]:
     return problems
 
 
-async def depths(url: str) -> dict[str, tuple[int, int]]:
-    """Messages ready and consumers, by queue of ours that exists. Asks the broker only; scans nothing."""
+async def depths(url: str, more: Iterable[str] = ()) -> dict[str, tuple[int, int]]:
+    """Messages ready and consumers, by queue of ours and of `more` that exists. Asks the broker only; scans nothing."""
     found: dict[str, tuple[int, int]] = {}
-    async with _connected(url) as connection:
-        for queue in topology().queues:
+    async with connected(url) as connection:
+        for name in (*(queue.name for queue in topology().queues), *more):
             channel = await connection.channel()
             try:
-                ok = await channel.queue_declare(queue.name, passive=True)
+                ok = await channel.queue_declare(name, passive=True)
             except ChannelNotFoundEntity:
                 continue
-            found[queue.name] = (ok.message_count or 0, ok.consumer_count or 0)
+            found[name] = (ok.message_count or 0, ok.consumer_count or 0)
             await channel.close()
     return found
 

@@ -9,8 +9,10 @@ import typer
 from typer.exceptions import TyperException
 
 from deploy.cli import (
+    asyncapi,
     check,
     consume,
+    consumers,
     deliveries,
     errors,
     migrate,
@@ -43,7 +45,9 @@ app.add_typer(quarantine.app, name="quarantine")
 app.add_typer(deliveries.app, name="deliveries")
 app.command("replay")(deliveries.replay)
 app.command("consume")(consume.consume)
+app.add_typer(consumers.app, name="consumers")
 app.add_typer(route.app, name="route")
+app.command("asyncapi")(asyncapi.asyncapi)
 app.command("status")(status.status)
 app.command("check")(check.check)
 

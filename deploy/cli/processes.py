@@ -105,6 +105,15 @@ def api(config: ConfigFile = None, port: Port = None, admin_port: AdminPort = No
     _run(lambda loaded: ApiApp(loaded, database_url=database, vault=vault, port=port), config, admin_port)
 
 
+@worker.command()
+def poll(config: ConfigFile = None, admin_port: AdminPort = None) -> None:
+    """Fetches the orders of Apicbase customers who can't post webhooks."""
+    from workers.poll.worker import PollWorker
+
+    amqp, database = _amqp_url(), _database_url()
+    _run(lambda loaded: PollWorker(loaded, amqp_url=amqp, database_url=database), config, admin_port)
+
+
 def _run(build: "Callable[[Config], Component]", config: Path | None, admin_port: int | None) -> None:
     from deploy import process
 

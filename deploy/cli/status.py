@@ -3,6 +3,7 @@
 import asyncio
 import os
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -13,6 +14,8 @@ from deploy.cli.options import AsJson, State
 
 if TYPE_CHECKING:
     import aiohttp
+
+    from storage.arrivals import Rhythm
 
 HTTP_TIMEOUT = 2.0
 COUNTED = ("crossdock_requests_total", "crossdock_messages_total", "crossdock_answers_total")
@@ -57,6 +60,11 @@ def _print(found: dict[str, Any]) -> None:
         typer.echo(f"quarantine  {found['quarantine']} waiting{hint}")
     if found["deliveries"] is not None:
         typer.echo(_deliveries_line(found["deliveries"]))
+    for one in found["accounts"]:
+        if one["quiet"]:
+            usual = f"usually every {duration(one['usual_seconds'])}"
+            quiet = f"{one['platform']}/{one['account']} is quiet for {duration(one['since_seconds'])}"
+            typer.echo(f"{quiet}, {usual} and never longer than {duration(one['limit_seconds'])}")
     for problem in found["problems"]:
         typer.echo(f"crossdock: {problem}", err=True)
 
@@ -69,6 +77,14 @@ def _deliveries_line(found: dict[str, Any]) -> str:
         f"deliveries  {found['waiting']} waiting, {found['due']} of them due{late}; {found['failed_today']} failed in "
         f"the last day{hint}; {found['subscriptions']} subscriptions{disabled}"
     )
+
+
+def duration(seconds: float) -> str:
+    """`6 h`, `15 min`, `1.5 s`: the largest unit that it has two of, or one."""
+    for size, unit in ((86_400, "d"), (3600, "h"), (60, "min")):
+        if seconds >= 2 * size or seconds == size:
+            return f"{seconds / size:.0f} {unit}"
+    return f"{seconds:.0f} s" if seconds >= 10 else f"{seconds:.2g} s"
 
 
 async def _status(state: Path | None, seconds: float) -> dict[str, Any]:
@@ -84,7 +100,7 @@ async def _status(state: Path | None, seconds: float) -> dict[str, Any]:
             problems.append(said)
     known, ages = ([], {}) if isinstance(processes, BaseException) else processes
     problems += [f"{p['name']}: {p['state']}" for p in known if p["state"] not in ("ready", "running")]
-    quarantine, deliveries = (None, None) if isinstance(stored, BaseException) else stored
+    quarantine, deliveries, accounts = (None, None, []) if isinstance(stored, BaseException) else stored
     depths = {} if isinstance(queues, BaseException) else queues
     return {
         "processes": known,
@@ -100,6 +116,19 @@ async def _status(state: Path | None, seconds: float) -> dict[str, Any]:
         ],
         "quarantine": quarantine,
         "deliveries": deliveries,
+        "accounts": [
+            {
+                "platform": one.platform,
+                "account": one.account,
+                "last_at": one.last_at,
+                "messages": one.messages,
+                "since_seconds": round(one.since, 1),
+                "usual_seconds": round(one.usual, 3),
+                "limit_seconds": one.limit,
+                "quiet": one.quiet,
+            }
+            for one in accounts
+        ],
         "problems": problems,
     }
 
@@ -107,17 +136,26 @@ async def _status(state: Path | None, seconds: float) -> dict[str, Any]:
 async def _queues(state: Path | None) -> dict[str, tuple[int, int]]:
     from broker import topology
     from deploy.cli import servers
+    from storage import consumers
 
-    return await topology.depths(servers.amqp_url(state))
+    names: list[str] = []
+    with suppress(Exception):  # that the database is away is said elsewhere
+        async with servers.database(state) as connection:
+            names = [one.consumer.queue for one in await consumers.listing(connection)]
+    return await topology.depths(servers.amqp_url(state), names)
 
 
-async def _stored(state: Path | None) -> tuple[int, dict[str, Any]]:
-    """Messages in quarantine, and the deliveries."""
+async def _stored(state: Path | None) -> tuple[int, dict[str, Any], list["Rhythm"]]:
+    """Messages in quarantine, the deliveries, and each account's rhythm."""
     from deploy.cli import servers
-    from storage import deliveries, quarantine
+    from storage import arrivals, deliveries, quarantine
 
     async with servers.database(state) as connection:
-        return await quarantine.count_open(connection), await deliveries.counts(connection)
+        return (
+            await quarantine.count_open(connection),
+            await deliveries.counts(connection),
+            await arrivals.rhythm(connection),
+        )
 
 
 async def _processes(state: Path | None, seconds: float) -> tuple[list[dict[str, Any]], dict[str, float]]:

@@ -37,6 +37,8 @@ PROCESSES = (
     ("deliver", ("worker", "deliver")),
 )
 """The workers: name and command. A new kind is one more line."""
+POLL = ("poll", ("worker", "poll"))
+"""Only where an account is polled."""
 
 Say = Callable[[str], None]
 
@@ -136,7 +138,9 @@ class Up:
     def _plan(self, config: Config) -> list[Child]:
         count = config.ingress.processes
         wanted = config.ingress.port if self._port is None else self._port
-        ports = free_ports(count + len(PROCESSES) + 3)
+        polled = any(getattr(one, "poll", None) for accounts in config.accounts.values() for one in accounts.values())
+        workers = (*PROCESSES, POLL) if polled else PROCESSES
+        ports = free_ports(count + len(workers) + 3)
         self._ingress_port = wanted or ports[-1]
         # With a port of one's own for the ingress there may be another `up`: the API then takes a free one.
         self._api_port = ports[-2] if self._port is not None or not config.api.port else config.api.port
@@ -149,8 +153,8 @@ class Up:
             )
             for n in range(count)
         ]
-        children += [Child(name, (*args, *path), ports[count + n]) for n, (name, args) in enumerate(PROCESSES)]
-        children.append(Child("api", ("api", *path, "--port", str(self._api_port)), ports[count + len(PROCESSES)]))
+        children += [Child(name, (*args, *path), ports[count + n]) for n, (name, args) in enumerate(workers)]
+        children.append(Child("api", ("api", *path, "--port", str(self._api_port)), ports[count + len(workers)]))
         return children
 
     def _environment(self) -> dict[str, str]:

@@ -2,6 +2,8 @@
 
 import asyncio
 import json
+import os
+import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
 from uuid import UUID, uuid4
@@ -130,10 +132,10 @@ async def test_a_foreign_message_is_dead_with_the_reason_and_harms_nobody(
     await connection.close()
 
 
-async def test_a_death_between_commit_and_publish_is_made_good(
-    amqp_url: str, database_url: str, database: asyncpg.Connection
+async def test_a_kill_between_commit_and_publish_is_made_good(
+    amqp_url: str, database_url: str, database: asyncpg.Connection, tmp_path: Path
 ) -> None:
-    """The first worker can't have its events confirmed (no exchange) and is stopped; the next one announces them."""
+    """The first worker can't have its events confirmed (no exchange) and is killed; the next one announces them."""
     import aiormq
 
     from schemas import cloudevents
@@ -142,11 +144,15 @@ async def test_a_death_between_commit_and_publish_is_made_good(
     channel = await connection.channel()
     await channel.exchange_delete("crossdock.events")
     async with pipeline.door(amqp_url) as door:
-        first = pipeline.store(amqp_url, database_url)
-        await first.start()
+        env = {**os.environ, "AMQP_URL": amqp_url, "DATABASE_URL": database_url}
+        command = ("-m", "deploy.cli.main", "worker", "store", "--admin-port", "0")
+        first = await asyncio.create_subprocess_exec(
+            sys.executable, *command, env=env, cwd=tmp_path, stderr=asyncio.subprocess.DEVNULL
+        )
         assert (await door.post("channelape", "receipt_confirmation"))[0] == 200
         row = await pipeline.until(lambda: database.fetchrow("SELECT * FROM crossdock.events"))
-        await first.stop()
+        first.kill()
+        await first.wait()
         await topology.apply(amqp_url)
         queue = await channel.queue_declare(exclusive=True)
         assert queue.queue is not None

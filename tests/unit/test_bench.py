@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from bench.__main__ import Row, report
+from bench.__main__ import report
+from bench.common import Row
 
 PEERS = sorted((Path(__file__).parents[2] / "bench" / "peers").glob("*.py"))
 

@@ -169,9 +169,12 @@ def test_export_asks_no_broker(said: Any) -> None:
 
 def test_every_command_of_the_contract_is_there() -> None:
     assert set(commands()) >= {
-        "up", "ingress", "worker store", "worker route", "migrate", "topology apply", "topology check",
+        "up", "ingress", "api", "worker store", "worker route", "worker deliver", "worker poll", "migrate",
+        "topology apply", "topology check",
         "topology export", "send", "trace", "quarantine list", "quarantine show", "quarantine replay",
-        "quarantine discard", "status", "check", "route explain",
+        "quarantine discard", "status", "check", "route explain", "deliveries list", "deliveries show",
+        "deliveries retry", "deliveries cancel", "replay", "consume", "consumers add", "consumers list",
+        "consumers remove", "asyncapi",
     }  # fmt: skip
 
 
@@ -181,7 +184,9 @@ def test_all_but_processes_print_json() -> None:
         for path, command in commands().items()
         if "--json" not in {name for one in command.params for name in one.opts}
     }
-    assert without == {"up", "ingress", "api", "worker store", "worker route", "worker deliver", "topology export"}
+    workers = {f"worker {kind}" for kind in ("store", "route", "deliver", "poll")}
+    # The last three print nothing but JSON.
+    assert without == {"up", "ingress", "api", *workers, "topology export", "consume", "asyncapi"}
 
 
 def test_every_command_says_what_it_does() -> None:

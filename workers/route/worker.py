@@ -122,6 +122,10 @@ class RouteWorker:
         metrics.ANSWERS.labels(request.platform, request.account, outcome).inc()
 
     async def _handle(self, request: Envelope, delivery: Delivery, started: float, again: bool) -> str:
+        if request.reply_to is None:
+            return (
+                "nobody waits"  # an order that was fetched, or one out of quarantine: storing it is all there is to do
+            )
         settings = self._config.accounts.get(request.platform, {}).get(request.account)
         decide = ANSWERS.get(request.platform)
         late = request.deadline is None or request.deadline <= time.time()
@@ -134,7 +138,7 @@ class RouteWorker:
         if answer.record is not None:
             # A late request that is delivered again may have been answered by whoever held it before: it is recorded.
             futures.append(self._record(request, answer.record))
-        if not late and request.reply_to:
+        if not late:
             futures.append(self._reply(request, answer))
         elapsed = time.perf_counter() - started
         results = await asyncio.gather(*futures, return_exceptions=True)

@@ -25,7 +25,7 @@ from storage import pool as pools
 from workers.runtime import metrics
 from workers.runtime.loop import Loop
 from workers.runtime.outcomes import Dead, NotNow, Outcome, Settled
-from workers.store import announce, prepare, write
+from workers.store import announce, backlog, prepare, rhythm, write
 from workers.store import metrics as stores
 from workers.store.outbox import Outbound
 from workers.store.prepare import Incoming
@@ -71,6 +71,7 @@ class StoreWorker:
         self._config = config
         self._database_url = database_url
         self._pool: asyncpg.Pool | None = None
+        self._pool_lock = asyncio.Lock()
         self._publisher = publisher.Publisher(confirm_timeout=CONFIRM_TIMEOUT)
         self._consumer = Consumer(topology.STORE, prefetch=config.store.prefetch)
         self._loop = Loop(
@@ -86,7 +87,10 @@ class StoreWorker:
         self._outbound = _outbound(config)
         self._unannounced: set[str] = set()
         """Message ids that may be stored and whose events are not confirmed yet."""
-        self._keeper: asyncio.Task[None] | None = None
+        self._amqp_url = amqp_url
+        self._arrivals = rhythm.Counter(self._database)
+        self._beside: list[asyncio.Task[None]] = []
+        """What goes on beside storing."""
         self._no_database: str | None = "not connected yet"
 
     async def start(self) -> None:
@@ -94,15 +98,23 @@ class StoreWorker:
         self._out.start()
         self._in.start()
         self._loop.start()
-        self._keeper = asyncio.get_running_loop().create_task(self._keep(), name="maintenance")
+        loop = asyncio.get_running_loop()
+        self._beside = [
+            loop.create_task(self._keep(), name="maintenance"),
+            loop.create_task(backlog.watch(self._database, self._amqp_url), name="backlog"),
+            loop.create_task(self._arrivals.run(), name="arrivals"),
+        ]
 
     async def stop(self) -> None:
         """Takes no more, finishes and acks what is in hand, closes."""
         await self._loop.stop()
-        if self._keeper is not None:
-            self._keeper.cancel()
-            with suppress(asyncio.CancelledError):
-                await self._keeper
+        for task in self._beside:
+            task.cancel()
+        await asyncio.gather(*self._beside, return_exceptions=True)
+        if self._pool is not None:
+            with suppress(Exception):
+                async with asyncio.timeout(2), self._pool.acquire() as connection:
+                    await self._arrivals.write(connection)
         await self._publisher.stop()
         await self._in.stop()
         await self._out.stop()
@@ -169,9 +181,10 @@ class StoreWorker:
         return written
 
     async def _database(self) -> asyncpg.Pool:
-        if self._pool is None:
-            self._pool = await pools.create_pool(self._database_url, size=self._config.store.connections + 1)
-        return self._pool
+        async with self._pool_lock:  # several ask for it at the start
+            if self._pool is None:
+                self._pool = await pools.create_pool(self._database_url, size=self._config.store.connections + 1)
+            return self._pool
 
     async def _announce(self, written: Written) -> None:
         """Every event confirmed by the broker, or NotNow: the batch is then handled again, and published again."""
@@ -194,6 +207,7 @@ class StoreWorker:
                 stores.QUARANTINED.labels(about.platform, about.account, about.event).inc()
         for type_, count in Counter(stored.document.reading.type for stored in written.versions).items():
             stores.STORED.labels(type_).inc(count)
+        self._arrivals.note(message.envelope for message in incoming)
         oldest = min(message.envelope.received_at for message in incoming)
         age = _age(oldest)
         metrics.OLDEST.labels(self._consumer.queue).set(age)

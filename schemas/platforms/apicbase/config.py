@@ -1,13 +1,12 @@
 """`[accounts.apicbase.<name>]`."""
 
+import math
 from functools import cached_property
-from typing import Annotated, TypeAlias
+from urllib.parse import urlsplit
 
 import msgspec
 
 from schemas.config import Column, Seconds, Secret
-
-Secrets: TypeAlias = Annotated[list[Secret], msgspec.Meta(min_length=1)]
 
 
 class Poll(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -18,12 +17,20 @@ class Poll(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     base_url: str = "https://api.apicbase.com"
     interval: Seconds = 60.0
 
+    def __post_init__(self) -> None:
+        if not self.client_id:
+            raise ValueError("`client_id` is empty")
+        if not math.isfinite(self.interval):
+            raise ValueError("`interval` is no number of seconds")
+        _check(self.base_url)
+
 
 class Account(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, dict=True):
     """One customer base whose orders come to us."""
 
-    secrets: Secrets
-    """Client secrets; any that fits is accepted: rotation without a gap."""
+    secrets: list[Secret] = []
+    """Client secrets; any that fits is accepted: rotation without a gap. None where orders are only fetched: then no
+    webhook is taken."""
     customers: Column | None = None
     """Known supplier_customer_numbers; None: every one is accepted."""
     articles: Column | None = None
@@ -32,6 +39,8 @@ class Account(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     poll: Poll | None = None
 
     def __post_init__(self) -> None:
+        if not self.secrets and self.poll is None:
+            raise ValueError("`secrets` is missing: what the customer's webhooks are signed with; or have it polled")
         for name, known in (("customers", self.customers), ("articles", self.articles)):
             if known is not None and not known:
                 raise ValueError(f"`{name}` is empty, so every order would be refused; leave it out to accept all")
@@ -43,3 +52,16 @@ class Account(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     @cached_property
     def known_articles(self) -> frozenset[str] | None:
         return None if self.articles is None else frozenset(self.articles)
+
+
+def _check(url: str) -> None:
+    """Raises ValueError that doesn't repeat the URL: what it shouldn't hold may be a password."""
+    try:
+        parts = urlsplit(url)
+        fits = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:  # a port that is no number, brackets that don't close
+        fits = False
+    if not fits or any(character.isspace() or not character.isprintable() for character in url):
+        raise ValueError("`base_url` is no absolute http or https URL; write it as in https://api.apicbase.com")
+    if "@" in parts.netloc or "?" in url or "#" in url:
+        raise ValueError("`base_url` has only scheme, host, port and path; the credentials are settings of their own")

@@ -26,8 +26,8 @@ def verify(raw: bytes, headers: Mapping[str, str], query: Query, account: Accoun
 
 
 def sign(raw: bytes, account: Account, /) -> Signed:
-    """What Apicbase would send with these bytes."""
-    return Signed(headers={HEADER: _hexdigest(account.secrets[0], raw).decode()})
+    """What Apicbase would send with these bytes. Without a secret nothing fits."""
+    return Signed(headers={HEADER: _hexdigest(account.secrets[0], raw).decode()} if account.secrets else {})
 
 
 def _fitting(message: bytes | None, signature: bytes, secrets: Sequence[str]) -> str | None:

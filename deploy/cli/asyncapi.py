@@ -1,0 +1,9 @@
+"""`crossdock asyncapi`: what is on the queues, for programs."""
+
+
+def asyncapi() -> None:
+    """The AsyncAPI 3.0 document of the queues, as JSON. Asks no broker."""
+    from deploy.cli import output
+    from schemas import asyncapi
+
+    output.print_json(asyncapi.document())

@@ -1,0 +1,222 @@
+"""`crossdock consumers`: queues for systems that come and go."""
+
+import asyncio
+import os
+import secrets
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from deploy.cli.errors import Failed
+from deploy.cli.options import AsJson, State
+
+if TYPE_CHECKING:
+    from broker.management import Management as Api
+    from schemas.consumers import Consumer
+    from storage.consumers import Added
+
+app = typer.Typer(help="Queues of systems that consume events.", no_args_is_help=True, rich_markup_mode=None)
+
+Management = Annotated[
+    str | None,
+    typer.Option(
+        "--management",
+        metavar="URL",
+        envvar="RABBITMQ_MANAGEMENT_URL",
+        show_envvar=False,
+        help="RabbitMQ's management API, http://user:password@host:15672, for --user; else RABBITMQ_MANAGEMENT_URL.",
+    ),
+]
+
+
+@app.command()
+def add(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="Letters, digits, - and _.")],
+    types: Annotated[
+        list[str] | None, typer.Option("--types", metavar="P", help="Event types, as in channelape.*; repeatable.")
+    ] = None,
+    accounts: Annotated[
+        list[str] | None, typer.Option("--accounts", metavar="A", help="As in rothys or channelape/*; repeatable.")
+    ] = None,
+    max_messages: Annotated[
+        int, typer.Option("--max-messages", metavar="N", min=1, help="Over it the oldest go; the log has them.")
+    ] = 1_000_000,
+    max_size: Annotated[str, typer.Option("--max-size", metavar="SIZE", help="The same, of its bytes.")] = "1GB",
+    user: Annotated[
+        str | None, typer.Option("--user", metavar="USER", help="Makes a RabbitMQ user that may only read this queue.")
+    ] = None,
+    management: Management = None,
+    state: State = None,
+    as_json: AsJson = False,
+) -> None:
+    """Declares a durable queue for NAME and binds it to `crossdock.events`. Safe to repeat.
+
+    It gets what is stored from now on; `crossdock consume --from …` has what was before. What it fails on again and
+    again ends in a queue of its own, `crossdock.consumer.NAME.dead`.
+    """
+    from deploy.cli import output
+
+    one = _consumer(name, types, accounts, max_messages, max_size)
+    found = asyncio.run(_add(one, user, management, state))
+    if as_json:
+        output.print_json(found)
+        return
+    typer.echo(f"{found['queue']} is there, bound to {', '.join(found['routing_keys'])}")
+    if user:
+        typer.echo(f"user {user}, password {found['password']} (shown once), may read it and nothing else")
+
+
+def _consumer(
+    name: str, types: list[str] | None, accounts: list[str] | None, max_messages: int, max_size: str
+) -> "Consumer":
+    import msgspec
+
+    from schemas.config import parse_size
+    from schemas.consumers import Consumer
+
+    def listed(values: list[str] | None) -> list[str]:
+        return [one.strip() for value in values or ["*"] for one in value.split(",")]
+
+    try:
+        said = {"name": name, "types": listed(types), "accounts": listed(accounts)}
+        return msgspec.convert(said | {"max_messages": max_messages, "max_bytes": parse_size(max_size)}, Consumer)
+    except msgspec.ValidationError:
+        raise typer.BadParameter(f"{name!r}: up to 64 letters, digits, - and _", param_hint="NAME") from None
+    except ValueError as error:
+        raise typer.BadParameter(str(error), param_hint="--max-size") from None
+
+
+async def _add(one: "Consumer", user: str | None, management: str | None, state: Path | None) -> dict[str, Any]:
+    from broker import consumers as queues
+    from deploy.cli import servers
+    from schemas.consumers import bindings
+    from storage import consumers
+
+    try:
+        keys = [binding.routing_key for binding in bindings(one)]
+    except ValueError as error:
+        raise Failed(str(error)) from None
+    url = servers.amqp_url(state)
+    api = None if user is None else _management(management)
+    async with servers.database(state) as connection:
+        for other in await consumers.listing(connection):
+            if other.consumer.name == one.name and other.consumer != one:
+                said = f"consumer {one.name} is there with other types, accounts or limits"
+                raise Failed(f"{said}: run `crossdock consumers remove {one.name}` first, or choose another name")
+        password = None
+        await queues.add(url, one)
+        if user is not None and api is not None:
+            password = secrets.token_urlsafe(24)
+            await api.give_reader(_vhost(url), user, password, [one.queue, one.dead])
+        await consumers.add(connection, one, user)
+    return {"name": one.name, "queue": one.queue, "dead": one.dead, "routing_keys": keys} | (
+        {"user": user, "password": password} if user else {}
+    )
+
+
+@app.command("list")
+def list_(state: State = None, as_json: AsJson = False) -> None:
+    """Who has a queue, and what waits in it."""
+    from deploy.cli import output
+
+    found = asyncio.run(_list(state))
+    if as_json:
+        output.print_json(found)
+    elif not found:
+        typer.echo("none: `crossdock consumers add NAME` makes one")
+    else:
+        columns = ("name", "messages", "dead", "consumers", "types", "accounts", "user")
+        rows = [
+            (
+                one["name"], one["messages"], one["dead"], one["consumers"],
+                ", ".join(one["types"]), ", ".join(one["accounts"]), one["user"],
+            )
+            for one in found
+        ]  # fmt: skip
+        output.print_table(columns, rows, right=("messages", "dead", "consumers"))
+
+
+async def _list(state: Path | None) -> list[dict[str, Any]]:
+    from broker import topology
+    from deploy.cli import servers
+    from storage import consumers
+
+    async with servers.database(state) as connection:
+        there = await consumers.listing(connection)
+    names = [name for one in there for name in (one.consumer.queue, one.consumer.dead)]
+    depths = await topology.depths(servers.amqp_url(state), names) if names else {}
+    return [_row(one, depths) for one in there]
+
+
+def _row(one: "Added", depths: dict[str, tuple[int, int]]) -> dict[str, Any]:
+    messages, readers = depths.get(one.consumer.queue, (None, None))
+    return {
+        "name": one.consumer.name,
+        "queue": one.consumer.queue,
+        "messages": messages,
+        "dead": depths.get(one.consumer.dead, (None,))[0],
+        "consumers": readers,
+        "types": one.consumer.types,
+        "accounts": one.consumer.accounts,
+        "max_messages": one.consumer.max_messages,
+        "max_bytes": one.consumer.max_bytes,
+        "user": one.username,
+        "created_at": one.created_at,
+    }
+
+
+@app.command()
+def remove(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="As it was added.")],
+    force: Annotated[bool, typer.Option("--force", help="Also what waits in its queue.")] = False,
+    management: Management = None,
+    state: State = None,
+    as_json: AsJson = False,
+) -> None:
+    """Deletes the queue of NAME, and its RabbitMQ user if it was made here."""
+    from deploy.cli import output
+
+    asyncio.run(_remove(name, management, state, force=force))
+    if as_json:
+        output.print_json({"removed": name})
+    else:
+        typer.echo(f"{name} has no queue any more")
+
+
+async def _remove(name: str, management: str | None, state: Path | None, *, force: bool) -> None:
+    from broker import consumers as queues
+    from deploy.cli import servers
+    from storage import consumers
+
+    url = servers.amqp_url(state)
+    async with servers.database(state) as connection:
+        found = next((one for one in await consumers.listing(connection) if one.consumer.name == name), None)
+        if found is None:
+            raise Failed(f"there is no consumer {name}: `crossdock consumers list` shows who is there")
+        waiting = await queues.waiting(url, found.consumer)
+        if waiting and not force:
+            raise Failed(f"{waiting} messages wait for {name}: let it take them, or say --force")
+        if found.username is not None:
+            await _management(management).remove_user(found.username)
+        await queues.remove(url, found.consumer)
+        await consumers.remove(connection, name)
+
+
+def _management(url: str | None) -> "Api":
+    from broker.management import Management as Api
+
+    url = url or os.environ.get("RABBITMQ_MANAGEMENT_URL")
+    if not url:
+        raise Failed(
+            "users are made through RabbitMQ's management API: say --management http://user:password@host:15672"
+        )
+    return Api(url)
+
+
+def _vhost(url: str) -> str:
+    from yarl import URL
+
+    from broker.connection import addresses
+
+    return URL(addresses(url)[0]).path.removeprefix("/") or "/"

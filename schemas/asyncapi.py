@@ -1,0 +1,298 @@
+"""The AsyncAPI 3.0 document of the queues: made of the topology, the platforms and the Structs that read them. Pure.
+
+What the topology or a platform knows isn't said again here: a new platform's messages are in it by themselves.
+"""
+
+import itertools
+from collections.abc import Iterable
+from importlib.metadata import version
+from typing import Any, TypeAlias
+
+import msgspec
+
+from schemas import cloudevents, envelope, jsonschema, registry, topology
+from schemas.jsonschema import Components, Schema
+from schemas.platforms.ustore import manufacturer_order
+from schemas.platforms.ustore.record import AllocationRecord
+from schemas.topology import Topology
+
+Part: TypeAlias = dict[str, Any]
+
+REPLY = "reply"
+"""Not in the topology: each ingress has its own, which the broker makes (RabbitMQ's direct reply-to)."""
+MANUFACTURERS = f"{topology.EVENTS}.manufacturers"
+BINDING_VERSION = "0.3.0"
+
+_ABOUT = (
+    "Order and supply-chain webhooks in, onto queues, out as CloudEvents. Everything is durable. A value without a "
+    "type is as its platform sent it: text, a number, true, false or null, and numbers keep every digit. Unknown keys "
+    "may be there; objects grow. Messages come at least once: the same `message_id` is the same message."
+)
+_CHANNELS = {
+    topology.INBOUND: "The bodies as received. One that no queue wants goes to the alternate exchange.",
+    topology.EVENTS: "What has been stored, published after the commit.",
+    MANUFACTURERS: "The same exchange: one message for each manufacturer that got items of an order.",
+    topology.STORE: "What the store workers write to the database.",
+    topology.EVENTS_LOG: "All events, kept for a while, for consumers that start from any offset or time: a stream.",
+    topology.DEAD: "What workers failed on again and again, whole, with the reason.",
+    topology.UNROUTED: "What no queue wanted.",
+    REPLY: "The request's `reply_to`: the direct reply-to of the ingress that asks.",
+}
+_REQUESTS = "Requests whose sender waits for a worker's answer."
+_MANUFACTURER = f"{manufacturer_order.TYPE}."
+_ADDRESSES: dict[str, dict[str, str | None]] = {
+    topology.INBOUND: {topology.INBOUND: topology.inbound_key("{platform}", "{account}", "{event}")},
+    topology.EVENTS: {
+        topology.EVENTS: topology.event_key("{type}", "{account}"),
+        MANUFACTURERS: topology.event_key(manufacturer_order.TYPE, "{account}", "{manufacturer}"),
+    },
+}
+"""Channels of an exchange, with the forms of routing keys. Of other exchanges it is whatever it was before."""
+_KEPT = {"durable": True, "autoDelete": False}
+
+
+class Message(msgspec.Struct, frozen=True):
+    """One Message Object, and where it is published."""
+
+    exchange: str
+    key: str
+    """Routing key, with `*` for what varies; on the default exchange, whose name is empty, the queue."""
+    said: Part
+
+
+def document() -> Part:
+    """The document, as what JSON is made of."""
+    shapes: dict[str, list[jsonschema.Shape]] = {"": [*_OWN]}
+    for platform in registry.platforms().values():
+        every = (jsonschema.shapes(platform, event) for event in platform.events)
+        shapes[platform.name] = [shape for types in every for known in types.values() for shape in known]
+    ustore = manufacturer_order.TYPE.partition(".")[0]
+    shapes[ustore] += [jsonschema.ManufacturerOrder, AllocationRecord]
+    parts = jsonschema.components(shapes)
+    messages = _messages(parts)
+    wanted = topology.topology()
+    channels = _channels(wanted, messages)
+    return {
+        "asyncapi": "3.0.0",
+        "info": {"title": "Crossdock", "version": version("crossdock"), "description": _ABOUT},
+        "defaultContentType": cloudevents.JSON,
+        "servers": {
+            "rabbitmq": {
+                "host": "{host}",
+                "protocol": "amqp",
+                "protocolVersion": "0-9-1",
+                "description": "RabbitMQ 3.10 to 4.x. User, password and virtual host are those of `AMQP_URL`.",
+                "variables": {"host": {"default": "localhost:5672", "description": "Host and port of `AMQP_URL`."}},
+                "security": [{"type": "userPassword"}],
+            }
+        },
+        "channels": channels,
+        "operations": _operations(wanted, channels, messages),
+        "components": {
+            "messages": {name: message.said for name, message in messages.items()},
+            "schemas": parts.schemas,
+        },
+    }
+
+
+_OWN: tuple[jsonschema.Shape, ...] = (
+    cloudevents.CloudEvent,
+    jsonschema.InboundHeaders,
+    jsonschema.EventHeaders,
+    jsonschema.DeadHeaders,
+    jsonschema.AnswerHeaders,
+)
+
+
+def _messages(parts: Components) -> dict[str, Message]:
+    """By name: `inbound.<platform>.<event>`, `event.<type>`, and what workers say to each other."""
+    made: dict[str, Message] = {}
+    for platform in registry.platforms().values():
+        for event in platform.events:
+            types = jsonschema.shapes(platform, event)
+            payload = parts.any_of(dict.fromkeys(shape for known in types.values() for shape in known))
+            headers = _and(
+                parts.refs[jsonschema.InboundHeaders],
+                {"platform": {"const": platform.name}, "event": {"const": event.name}},
+            )
+            told = "As received, so it may be anything that its sender signed; this is what is documented."
+            if platform.repair is not None:
+                told += " Where the platform's kind of broken JSON comes, this is what it was meant to be."
+            said = _message(cloudevents.JSON, headers, payload, f"{platform.name}: {event.name}, raw", told)
+            key = topology.inbound_key(platform.name, "*", event.name)
+            made[f"inbound.{platform.name}.{event.name}"] = Message(topology.INBOUND, key, said)
+            for type_, known in types.items():
+                said = _event(parts, platform.name, type_, parts.any_of(known))
+                made[f"event.{type_}"] = Message(topology.EVENTS, topology.event_key(type_, "*"), said)
+    type_ = manufacturer_order.TYPE
+    said = _event(parts, type_.partition(".")[0], type_, parts.refs[jsonschema.ManufacturerOrder])
+    said["description"] = "CloudEvents 1.0. `data` is one manufacturer's share of an order; `data_base64` never comes."
+    said["payload"]["allOf"].append({"required": ["data"]})
+    made[f"event.{type_}"] = Message(topology.EVENTS, topology.event_key(type_, "*", "*"), said)
+    return made | _between_workers(parts)
+
+
+def _between_workers(parts: Components) -> dict[str, Message]:
+    inbound, dead = parts.refs[jsonschema.InboundHeaders], parts.refs[jsonschema.DeadHeaders]
+    told = "Which item went where, with the request itself. Known by its AMQP `type`; for the store workers alone."
+    record = _message("application/msgpack", inbound, parts.refs[AllocationRecord], "An allocation that was made", told)
+    record["bindings"] = {"amqp": {"messageType": envelope.RECORD_TYPE, "bindingVersion": BINDING_VERSION}}
+    told = "Body and headers are those of the message that failed; see the work queues."
+    return {
+        "allocation": Message("", topology.STORE, record),
+        "dead": Message("", topology.DEAD, _message(cloudevents.OCTETS, dead, {}, "A message that failed", told)),
+        "answer": Message(
+            "",
+            REPLY,
+            _message(
+                cloudevents.JSON,
+                parts.refs[jsonschema.AnswerHeaders],
+                {},
+                "What the sender shall be told",
+                "Found by its `correlation_id`: the `message_id` of the request. Not persistent.",
+            ),
+        ),
+    }
+
+
+def _event(parts: Components, platform: str, type_: str, data: Schema) -> Part:
+    own = {"type": {"const": type_}, "source": {"pattern": f"^/{platform}/"}, "data": data}
+    payload = _and(parts.refs[cloudevents.CloudEvent], own)
+    told = "CloudEvents 1.0. `data` is the document as received; `data_base64` stands for it where it is no JSON."
+    return _message(cloudevents.CONTENT_TYPE, parts.refs[jsonschema.EventHeaders], payload, type_, told)
+
+
+def _message(content_type: str, headers: Schema, payload: Schema, title: str, told: str) -> Part:
+    return {
+        "title": title,
+        "description": told,
+        "contentType": content_type,
+        "headers": headers,
+        "payload": payload,
+    }
+
+
+def _and(schema: Schema, properties: Part) -> Schema:
+    """`schema` with more said of some properties."""
+    return {"type": "object", "allOf": [schema, {"properties": properties}]}
+
+
+def _channels(wanted: Topology, messages: dict[str, Message]) -> dict[str, Part]:
+    """One an exchange, more where its routing keys have several forms, and one a queue."""
+    made: dict[str, Part] = {}
+    queues = {queue.name for queue in wanted.queues}
+    for exchange in wanted.exchanges:
+        from_here = _sources(wanted, exchange.name)
+        for name, address in _ADDRESSES.get(exchange.name, {exchange.name: None}).items():
+            mine = {
+                key: message
+                for key, message in messages.items()
+                if message.exchange in from_here and (name == MANUFACTURERS) == message.key.startswith(_MANUFACTURER)
+            }
+            made[f"{name}.exchange" if name in queues else name] = {
+                **_channel(name, address, mine),
+                "parameters": _parameters(address or "", mine),
+                "bindings": _binding("routingKey", exchange={"name": exchange.name, "type": exchange.type, **_KEPT}),
+                "x-arguments": exchange.arguments,
+            }
+    for queue in wanted.queues:
+        bound = [binding for binding in wanted.bindings if binding.queue == queue.name]
+        made[queue.name] = {
+            **_channel(queue.name, queue.name, _arriving(wanted, queue.name, messages)),
+            "bindings": _binding("queue", queue={"name": queue.name, "exclusive": False, **_KEPT}),
+            "x-arguments": queue.arguments,
+            "x-bindings": [{"exchange": one.exchange, "routingKey": one.routing_key} for one in bound],
+        }
+    made[REPLY] = _channel(REPLY, None, _arriving(wanted, REPLY, messages))
+    return {name: {key: value for key, value in said.items() if value != {}} for name, said in made.items()}
+
+
+def _channel(name: str, address: str | None, messages: Iterable[str]) -> Part:
+    return {
+        "address": address,
+        "title": name,
+        "description": _CHANNELS.get(name, _REQUESTS),
+        "messages": {one: {"$ref": f"#/components/messages/{one}"} for one in messages},
+    }
+
+
+def _binding(is_: str, **named: Part) -> Part:
+    return {"amqp": {"is": is_, **named, "bindingVersion": BINDING_VERSION}}
+
+
+def _parameters(address: str, messages: dict[str, Message]) -> Part:
+    """Those of the address. What the messages' routing keys allow is listed; accounts are a matter of configuration."""
+    keys = [message.key for message in messages.values()]
+    said = {
+        "platform": {"enum": sorted({key.partition(".")[0] for key in keys})},
+        "event": {"enum": sorted({key.rpartition(".")[2] for key in keys})},
+        "type": {"description": "The event's type.", "enum": sorted(key.removesuffix(".*") for key in keys)},
+        "account": {"description": "Account of the platform, as in the configuration."},
+        "manufacturer": {"description": "The manufacturer's id in uStore."},
+    }
+    return {name: said[name] for name in said if f"{{{name}}}" in address}
+
+
+def _sources(wanted: Topology, exchange: str) -> set[str]:
+    """The exchange, and those that hand it what they have no queue for."""
+    return {exchange} | {one.name for one in wanted.exchanges if one.arguments.get("alternate-exchange") == exchange}
+
+
+def _arriving(wanted: Topology, queue: str, messages: dict[str, Message]) -> dict[str, Message]:
+    """What may come into a queue: through its bindings, or straight."""
+    kinds = {exchange.name: exchange.type for exchange in wanted.exchanges}
+    ways = [
+        (_sources(wanted, one.exchange), "#" if kinds[one.exchange] == "fanout" else one.routing_key)
+        for one in wanted.bindings
+        if one.queue == queue
+    ]
+    return {
+        name: message
+        for name, message in messages.items()
+        if (message.exchange, message.key) == ("", queue)
+        or any(message.exchange in sources and _matches(pattern, message.key) for sources, pattern in ways)
+    }
+
+
+def _matches(pattern: str, key: str) -> bool:
+    """Whether some routing key has both forms. `#` is understood alone, as the topology uses it."""
+    if pattern == "#":
+        return True
+    pairs = itertools.zip_longest(pattern.split("."), key.split("."))
+    return all(None not in (one, other) and (one == other or "*" in (one, other)) for one, other in pairs)
+
+
+def _operations(wanted: Topology, channels: dict[str, Part], messages: dict[str, Message]) -> dict[str, Part]:
+    """From where Crossdock stands: it sends into exchanges and to those who consume, and receives from work queues."""
+    made: dict[str, Part] = {}
+    answered = {topology.reply_queue(platform.name) for platform in registry.platforms().values()}
+    work = {queue.name for queue in wanted.queues if queue.arguments.get("x-dead-letter-routing-key")}
+    spoken_to = {message.exchange for message in messages.values()}
+    for name, channel in channels.items():
+        if name == REPLY or channel["bindings"]["amqp"].get("exchange", {"name": ""})["name"] not in spoken_to:
+            continue
+        straight = [one for one in channel["messages"] if (messages[one].exchange, messages[one].key) == ("", name)]
+        if name in work:
+            told = "Workers of Crossdock, as many as there are, share these."
+            made[f"receive.{name}"] = _operation("receive", name, channel["messages"], told)
+        if straight or name not in work:
+            told = "Crossdock publishes these."
+            if not straight and channel["bindings"]["amqp"]["is"] == "queue":
+                told = "The broker routes these here; Crossdock has published them to an exchange."
+            made[f"send.{name}"] = _operation("send", name, straight or channel["messages"], told)
+        if name in work & answered:
+            made[f"receive.{name}"]["reply"] = _way(REPLY, channels[REPLY]["messages"])
+    return made
+
+
+def _operation(action: str, channel: str, messages: Iterable[str], summary: str) -> Part:
+    how: Part = {"ack": True} if action == "receive" else {"deliveryMode": envelope.PERSISTENT}
+    bindings = {"amqp": {**how, "bindingVersion": BINDING_VERSION}}
+    return {"action": action, "summary": summary, **_way(channel, messages), "bindings": bindings}
+
+
+def _way(channel: str, messages: Iterable[str]) -> Part:
+    return {
+        "channel": {"$ref": f"#/channels/{channel}"},
+        "messages": [{"$ref": f"#/channels/{channel}/messages/{name}"} for name in messages],
+    }

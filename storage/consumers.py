@@ -1,0 +1,41 @@
+"""Who was given a queue on `crossdock.events`."""
+
+from datetime import datetime
+
+import asyncpg
+import msgspec
+
+from schemas.consumers import Consumer
+from storage.sql import query
+
+Connection = asyncpg.Connection | asyncpg.pool.PoolConnectionProxy
+
+
+class Added(msgspec.Struct, frozen=True):
+    """One that was added."""
+
+    consumer: Consumer
+    username: str | None
+    """Of its RabbitMQ user, if it was given one."""
+    created_at: datetime
+
+
+async def listing(connection: Connection) -> list[Added]:
+    """By name. Raises asyncpg's errors."""
+    fields = Consumer.__struct_fields__
+    return [
+        Added(Consumer(**{name: row[name] for name in fields}), row["username"], row["created_at"])
+        for row in await connection.fetch(query("consumers", "listing"))
+    ]
+
+
+async def add(connection: Connection, one: Consumer, username: str | None) -> None:
+    """Once more changes nothing but the user."""
+    await connection.execute(
+        query("consumers", "add"), one.name, one.types, one.accounts, one.max_messages, one.max_bytes, username
+    )
+
+
+async def remove(connection: Connection, name: str) -> None:
+    """It isn't there afterwards."""
+    await connection.execute(query("consumers", "remove"), name)

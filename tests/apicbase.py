@@ -1,0 +1,149 @@
+"""Apicbase's API as its pull mode is documented, for tests: tokens, pages newest first, a limit, and its faults."""
+
+import json
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from uuid import uuid4
+
+import msgspec
+from aiohttp import web
+
+from schemas import registry
+from schemas.config import Config
+from tests import pipeline
+
+CLIENT_ID = "supplier-7"
+CLIENT_SECRET = "cl1ent-s3cret-hush"
+PATH = "/api/v2/integrations/suppliers/purchase_orders/"
+
+
+class Asked(msgspec.Struct, frozen=True):
+    """One request."""
+
+    kind: str
+    """token or page"""
+    query: dict[str, str]
+    token: str
+    at: float
+
+
+Answer = Callable[[Asked, int], Awaitable[web.Response | None] | web.Response | None]
+
+
+class Apicbase:
+    """Listens on loopback. `orders` are the bytes it lists; change them at any time."""
+
+    def __init__(self) -> None:
+        self.url = ""
+        self.orders: list[bytes] = []
+        self.asked: list[Asked] = []
+        self.page_size = 200
+        """The most that it puts on a page, whatever is asked for."""
+        self.expires_in: Any = 604800
+        self.tokens: set[str] = set()
+        """The valid ones; clear it, and every token has expired."""
+        self.by_day = False
+        """`ordered_on__gt` compares days."""
+        self.filters = True
+        self.credentials = {CLIENT_ID: CLIENT_SECRET}
+        self.answer: Answer = lambda asked, number: None
+        """What to answer instead, for the nth request of its kind, from 1; None: as usual."""
+
+    def of(self, kind: str) -> list[Asked]:
+        return [one for one in self.asked if one.kind == kind]
+
+    async def _instead(self, kind: str, request: web.Request) -> web.Response | None:
+        token = request.headers.get("Authorization", "").removeprefix("Bearer ")
+        asked = Asked(kind, dict(request.query), token, time.monotonic())
+        self.asked.append(asked)
+        found = self.answer(asked, len(self.of(kind)))
+        return await found if isinstance(found, Awaitable) else found
+
+    async def _token(self, request: web.Request) -> web.Response:
+        form = dict(await request.post())
+        instead = await self._instead("token", request)
+        if instead is not None:
+            return instead
+        if form.get("grant_type") != "client_credentials" or form.get("scope") != "supplier":
+            return web.json_response({"error": "unsupported_grant_type"}, status=400)
+        if self.credentials.get(str(form.get("client_id"))) != form.get("client_secret"):
+            return web.json_response({"error": "invalid_client", "sent": str(form)}, status=401)
+        token = f"tok3n-{uuid4().hex}"
+        self.tokens.add(token)
+        return web.json_response({"access_token": token, "expires_in": self.expires_in, "token_type": "Bearer"})
+
+    async def _page(self, request: web.Request) -> web.Response:
+        instead = await self._instead("page", request)
+        if instead is not None:
+            return instead
+        if self.asked[-1].token not in self.tokens:
+            return web.json_response({"detail": "Invalid token."}, status=401)
+        found = sorted(self._found(request), key=_ordered_on, reverse=True)
+        size = min(self.page_size, int(request.query["page_size"]))
+        number = int(request.query.get("page", "1"))
+        here = found[(number - 1) * size : number * size]
+        if not here and number > 1:
+            return web.json_response({"detail": "Invalid page."}, status=404)
+        more = number * size < len(found)
+        following = str(request.url.update_query(page=str(number + 1))) if more else None
+        body = b'{"count":%d,"next":%b,"previous":null,"results":[%b]}' % (
+            len(found),
+            json.dumps(following).encode(),
+            b", ".join(here),
+        )
+        return web.Response(body=body, content_type="application/json")
+
+    def _found(self, request: web.Request) -> list[bytes]:
+        if not self.filters:
+            return self.orders
+        after = datetime.fromisoformat(request.query["ordered_on__gt"]).replace(tzinfo=UTC)
+        status = request.query["status"]
+        found = []
+        for raw in self.orders:
+            said = json.loads(raw)
+            moment = _ordered_on(raw)
+            newer = moment.date() > after.date() if self.by_day else moment > after
+            if newer and (not isinstance(said, dict) or said.get("status", status) == status):
+                found.append(raw)
+        return found
+
+
+def _ordered_on(raw: bytes) -> datetime:
+    said = json.loads(raw)
+    text = said.get("ordered_on") if isinstance(said, dict) else None
+    return datetime.fromisoformat(text) if text else datetime.now(UTC)
+
+
+@asynccontextmanager
+async def serving() -> AsyncIterator[Apicbase]:
+    """On a free port."""
+    found = Apicbase()
+    app = web.Application()
+    app.router.add_post("/oauth/token/", found._token)
+    app.router.add_get(PATH, found._page)
+    runner = web.AppRunner(app, shutdown_timeout=0.1)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    found.url = f"http://127.0.0.1:{runner.addresses[0][1]}"
+    try:
+        yield found
+    finally:
+        await runner.cleanup()
+
+
+def order(name: str, *, hours: float = 1.0, **more: Any) -> bytes:
+    """The example under another id, ordered some hours ago, written as no encoder of ours would write it."""
+    said = json.loads(registry.example("apicbase", "purchase_order"))
+    moment = (datetime.now(UTC) - timedelta(hours=hours)).isoformat()
+    said |= {"id": name, "order_number": f"PO-{name}", "ordered_on": moment, **more}
+    return json.dumps(said, separators=(" , ", " :"), ensure_ascii=False).encode().replace(b'"status" :', b'"status": ')
+
+
+def config(there: Apicbase, *accounts: str, interval: float = 0.05, **more: Any) -> Config:
+    """Accounts, by default `acme`, that poll `there`; `more` is set on each account."""
+    poll = {"client_id": CLIENT_ID, "client_secret": CLIENT_SECRET, "base_url": there.url, "interval": interval}
+    account = {"secrets": ["demo-apicbase-secret"], "poll": poll, **more}
+    return pipeline.config({"accounts": {"apicbase": dict.fromkeys(accounts or ("acme",), account)}})

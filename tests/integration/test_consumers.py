@@ -1,0 +1,180 @@
+"""Consumers that come and go: a queue each, bound to what it asked for, bounded, and readable by its user alone."""
+
+import asyncio
+import json
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+import aiormq
+import asyncpg
+import pytest
+import pytest_asyncio
+from aiormq.exceptions import AMQPError
+
+from deploy.local.rabbitmq import RabbitMQ
+from schemas.consumers import Consumer, bindings, queues
+from tests.integration.test_eventlog import announce_all
+from tests.pipeline import until
+from workers.store import backlog, metrics
+
+
+class Command:
+    """`crossdock …` with servers in the environment."""
+
+    def __init__(self, folder: Path, **env: str) -> None:
+        self.folder = folder
+        self.env = {"PATH": os.environ["PATH"], **env}
+
+    async def __call__(self, *args: str) -> tuple[int | None, str, str]:
+        pipe = asyncio.subprocess.PIPE
+        process = await asyncio.create_subprocess_exec(
+            sys.executable, "-m", "deploy.cli.main", *args, cwd=self.folder, env=self.env, stdout=pipe, stderr=pipe
+        )
+        async with asyncio.timeout(40):
+            out, err = await process.communicate()
+        assert "Traceback" not in err.decode()
+        return process.returncode, out.decode(), err.decode()
+
+
+@pytest.fixture
+def crossdock(tmp_path: Path, amqp_url: str, database_url: str) -> Command:
+    return Command(tmp_path, AMQP_URL=amqp_url, DATABASE_URL=database_url)
+
+
+@pytest_asyncio.fixture
+async def erp(crossdock: Command) -> str:
+    """The queue of a consumer of ChannelApe's events."""
+    code, out, err = await crossdock("consumers", "add", "erp", "--types", "channelape.*", "--json")
+    assert code == 0, err
+    return str(json.loads(out)["queue"])
+
+
+def keys(types: list[str], accounts: list[str]) -> list[str]:
+    return [binding.routing_key for binding in bindings(Consumer(name="x", types=types, accounts=accounts))]
+
+
+@pytest.mark.parametrize(
+    ("types", "accounts", "expected"),
+    [
+        (["*"], ["*"], ["#"]),
+        (["channelape.*"], ["*"], ["channelape.*.#"]),
+        (["channelape.receipt_confirmation"], ["rothys"], ["channelape.receipt_confirmation.rothys.#"]),
+        (["*"], ["channelape/rothys"], ["channelape.*.rothys.#"]),
+        (["*"], ["ecomnow/*", "rothys"], ["*.*.rothys.#", "ecomnow.*.#"]),
+        (["channelape.*", "ecomnow.new_order"], ["ecomnow/shop"], ["ecomnow.new_order.shop.#"]),
+        (["ustore.manufacturer_order"], ["printshop"], ["ustore.manufacturer_order.printshop.#"]),
+    ],
+)
+def test_routing_keys(types: list[str], accounts: list[str], expected: list[str]) -> None:
+    assert keys(types, accounts) == expected
+
+
+@pytest.mark.parametrize(
+    ("types", "accounts", "said"),
+    [
+        (["chanelape.*"], ["*"], "is no event type: write one of apicbase.purchase_order"),
+        (["channelape.rec*"], ["*"], "is no event type"),
+        (["*"], ["a.b"], "is no account"),
+        (["*"], ["ro*"], "is no account"),
+        (["*"], ["channelape/"], "is no account"),
+        (["channelape.*"], ["ecomnow/shop"], "no event has any of these types and any of these accounts"),
+    ],
+)
+def test_what_can_not_be_meant_is_refused(types: list[str], accounts: list[str], said: str) -> None:
+    with pytest.raises(ValueError, match=said):
+        keys(types, accounts)
+
+
+async def test_a_consumer_gets_what_it_asked_for_from_then_on(
+    crossdock: Command, erp: str, amqp_url: str, pool: asyncpg.Pool
+) -> None:
+    await announce_all(amqp_url, ["a", "b"])
+    await announce_all(amqp_url, ["c"], platform="ecomnow", account="shop")
+    code, out, _ = await crossdock("consumers", "list", "--json")
+    (row,) = json.loads(out)
+    assert (code, row["name"], row["messages"], row["dead"], row["consumers"]) == (0, "erp", 2, 0, 0)
+    assert "erp" in (await crossdock("consumers", "list"))[1]
+    queued = {one["name"]: one["messages"] for one in json.loads((await crossdock("status", "--json"))[1])["queues"]}
+    assert queued[erp] == 2
+
+    async def database() -> asyncpg.Pool:
+        return pool
+
+    watching = asyncio.create_task(backlog.watch(database, amqp_url))
+    await until(lambda: metrics.BACKLOG.labels("erp")._value.get() == 2.0)
+    watching.cancel()
+
+
+async def test_adding_again_changes_nothing_and_other_settings_are_refused(crossdock: Command, erp: str) -> None:
+    assert (await crossdock("consumers", "add", "erp", "--types", "channelape.*"))[0] == 0
+    code, _, err = await crossdock("consumers", "add", "erp", "--types", "ecomnow.*")
+    assert (code, "is there with other types, accounts or limits: run `crossdock consumers remove erp`" in err) == (
+        1,
+        True,
+    )
+    code, _, err = await crossdock("consumers", "add", "x", "--types", "nothing.*")
+    assert (code, "is no event type" in err) == (1, True)
+    assert (await crossdock("consumers", "add", "a.b"))[0] == 2
+    assert (await crossdock("consumers", "add", "x", "--max-size", "much"))[0] == 2
+
+
+async def test_what_waits_is_not_deleted_unless_told(crossdock: Command, erp: str, amqp_url: str) -> None:
+    await announce_all(amqp_url, ["a"])
+    code, _, err = await crossdock("consumers", "remove", "erp")
+    assert (code, err) == (1, "crossdock: 1 messages wait for erp: let it take them, or say --force\n")
+    assert (await crossdock("consumers", "remove", "erp", "--force"))[0] == 0
+    code, _, err = await crossdock("consumers", "remove", "erp")
+    assert (code, "there is no consumer erp" in err) == (1, True)
+    assert json.loads((await crossdock("consumers", "list", "--json"))[1]) == []
+
+
+async def test_one_that_is_away_keeps_no_more_than_its_limit(crossdock: Command, amqp_url: str) -> None:
+    assert (await crossdock("consumers", "add", "slow", "--max-messages", "5"))[0] == 0
+    await announce_all(amqp_url, [f"n{n}" for n in range(20)])
+
+    async def rows() -> Any:
+        (row,) = json.loads((await crossdock("consumers", "list", "--json"))[1])
+        return row["messages"] == 5 and row["dead"] == 15
+
+    await until(rows)
+
+
+async def test_its_user_reads_its_queue_and_nothing_else(crossdock: Command, amqp_url: str, rabbitmq: RabbitMQ) -> None:
+    management = rabbitmq.management_url.replace("://", "://guest:guest@")
+    code, out, err = await crossdock("consumers", "add", "erp", "--user", "erp", "--management", management, "--json")
+    assert code == 0, err
+    found = json.loads(out)
+    await announce_all(amqp_url, ["a"])
+    scheme, _, rest = amqp_url.partition("://")
+    connection = await aiormq.connect(f"{scheme}://erp:{found['password']}@{rest.rpartition('@')[2]}")
+    try:
+        channel = await connection.channel()
+        assert json.loads((await channel.basic_get(found["queue"])).body)["id"] == "a"
+        for queue in ("crossdock.store", "crossdock.events.log"):
+            with pytest.raises(AMQPError, match=r"ACCESS_REFUSED|access to"):
+                await (await connection.channel()).basic_get(queue)
+        channel = await connection.channel()
+        with pytest.raises(AMQPError, match=r"ACCESS_REFUSED|access to"):
+            await channel.basic_publish(b"x", exchange="crossdock.events", routing_key="a.b.c")
+    finally:
+        await connection.close()
+    _, _, err = await crossdock("consumers", "remove", "erp", "--force")
+    assert "say --management" in err
+    assert (await crossdock("consumers", "remove", "erp", "--force", "--management", management))[0] == 0
+    with pytest.raises(AMQPError):
+        await aiormq.connect(f"{scheme}://erp:{found['password']}@{rest.rpartition('@')[2]}")
+
+
+async def test_the_management_api_that_is_not_there_is_a_line(crossdock: Command) -> None:
+    for url, said in (("http://guest:s3cret@127.0.0.1:1", "can't be reached"), ("nonsense", "can't be read")):
+        code, _, err = await crossdock("consumers", "add", "erp", "--user", "erp", "--management", url)
+        assert (code, said in err, "s3cret" in err) == (1, True, False)
+    assert "say --management" in (await crossdock("consumers", "add", "erp", "--user", "erp"))[2]
+
+
+def test_limits_are_on_the_queue() -> None:
+    queue, dead = queues(Consumer(name="x", types=["*"], accounts=["*"], max_messages=5, max_bytes=6))
+    assert (queue.arguments["x-max-length"], queue.arguments["x-max-length-bytes"]) == (5, 6)
+    assert (queue.arguments["x-dead-letter-routing-key"], dead.name) == (dead.name, "crossdock.consumer.x.dead")

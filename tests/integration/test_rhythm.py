@@ -1,0 +1,119 @@
+"""Accounts that have fallen silent, by their own rhythm."""
+
+import asyncio
+import json
+import os
+import sys
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import asyncpg
+import pytest
+
+from deploy.cli.status import duration
+from schemas.envelope import Envelope
+from storage import arrivals
+from tests import pipeline
+from tests.pipeline import until
+from workers.store import metrics, rhythm
+
+NOW = datetime.now(UTC)
+
+
+async def heard(pool: asyncpg.Pool, account: str, *hours_ago: float, each: int = 4) -> None:
+    """Every 15 minutes in the hours before these."""
+    rows = []
+    for ago in hours_ago:
+        first = NOW - timedelta(hours=ago)
+        hour = first.replace(minute=0, second=0, microsecond=0)
+        rows.append(("channelape", account, hour, each, first, first + timedelta(minutes=15 * (each - 1))))
+    async with pool.acquire() as connection:
+        await arrivals.add(connection, rows)
+
+
+async def test_silence_is_told_from_what_is_usual(pool: asyncpg.Pool) -> None:
+    await heard(pool, "steady", *range(7, 40))
+    await heard(pool, "nightly", *[day * 24 + hour for day in range(10) for hour in (6.5, 7.5, 8.5)])
+    await heard(pool, "new", 20)
+    await heard(pool, "busy", 0.9, 2, 3, 4)
+    async with pool.acquire() as connection:
+        found = {one.account: one for one in await arrivals.rhythm(connection)}
+    assert {name for name, one in found.items() if one.quiet} == {"steady"}
+    steady = found["steady"]
+    assert steady.usual == pytest.approx(900, rel=0.01)
+    assert steady.since == pytest.approx(6.25 * 3600, rel=0.01)
+    assert found["new"].limit is None
+    assert found["nightly"].limit == pytest.approx((24 - 2.75) * 3600, rel=0.05)
+
+
+async def test_counts_of_several_workers_add_up_and_what_is_old_is_forgotten(pool: asyncpg.Pool) -> None:
+    for _ in range(2):
+        await heard(pool, "a", 1, 24 * 20)
+    async with pool.acquire() as connection:
+        (one,) = await arrivals.rhythm(connection)
+        assert one.messages == 8
+        assert await connection.fetchval("SELECT count(*) FROM crossdock.arrivals") == 2
+        await arrivals.forget(connection)
+        assert await connection.fetchval("SELECT count(*) FROM crossdock.arrivals") == 1
+
+
+async def test_a_store_worker_counts_what_it_stores(
+    amqp_url: str, database_url: str, pool: asyncpg.Pool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(rhythm, "WRITE", 0.05)
+    async with pipeline.running(pipeline.store(amqp_url, database_url)), pipeline.door(amqp_url) as door:
+        for _ in range(3):
+            await door.post("channelape", "receipt_confirmation")
+        await until(lambda: _messages(pool, 3))
+    assert metrics.QUIET.labels("channelape", "rothys")._value.get() < 60
+
+
+async def _messages(pool: asyncpg.Pool, count: int) -> bool:
+    return bool(await pool.fetchval("SELECT sum(count) FROM crossdock.arrivals") == count)
+
+
+async def test_what_could_not_be_written_is_written_later(pool: asyncpg.Pool) -> None:
+    async def database() -> asyncpg.Pool:
+        return pool
+
+    counter = rhythm.Counter(database)
+    about = Envelope(message_id="x", platform="ecomnow", account="shop", event="notification", received_at=NOW)
+    counter.note([about, about])
+    async with pool.acquire() as connection:
+        await connection.execute("ALTER TABLE crossdock.arrivals RENAME TO away")
+        with pytest.raises(asyncpg.UndefinedTableError):
+            await counter.write(connection)
+        counter.note([about])
+        await connection.execute("ALTER TABLE crossdock.away RENAME TO arrivals")
+        await counter.write(connection)
+        await counter.write(connection)
+        assert await connection.fetchval("SELECT count FROM crossdock.arrivals") == 3
+
+
+async def test_status_says_who_is_quiet(pool: asyncpg.Pool, amqp_url: str, database_url: str, tmp_path: Path) -> None:
+    await heard(pool, "rothys", *range(7, 40))
+    env = {"PATH": os.environ["PATH"], "AMQP_URL": amqp_url, "DATABASE_URL": database_url}
+    for args in ((), ("--json",)):
+        process = await asyncio.create_subprocess_exec(
+            sys.executable,
+            "-m",
+            "deploy.cli.main",
+            "status",
+            *args,
+            cwd=tmp_path,
+            env=env,
+            stdout=asyncio.subprocess.PIPE,
+        )
+        out = (await process.communicate())[0].decode()
+        if args:
+            assert [one["quiet"] for one in json.loads(out)["accounts"]] == [True]
+        else:
+            assert "channelape/rothys is quiet for 6 h, usually every 15 min and never longer than" in out
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [(6 * 3600, "6 h"), (900, "15 min"), (60, "1 min"), (90, "90 s"), (1.5, "1.5 s"), (3 * 86_400, "3 d"), (0, "0 s")],
+)
+def test_durations(seconds: float, text: str) -> None:
+    assert duration(seconds) == text

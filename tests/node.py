@@ -1,0 +1,93 @@
+"""Node.js for tests: finds it, and installs the packages of `tests/node` once, outside the repository."""
+
+import hashlib
+import os
+import shutil
+import subprocess
+import tempfile
+from functools import cache
+from pathlib import Path
+
+HERE = Path(__file__).parent / "node"
+OLDEST = 18
+INSTALL_TIMEOUT = 300.0
+"""Seconds for `npm ci`."""
+UNREACHABLE = ("EAI_AGAIN", "ECONNREFUSED", "ECONNRESET", "ENOTFOUND", "ENOTCACHED", "ETIMEDOUT", "EHOSTUNREACH")
+"""What npm says where there is no way to its packages."""
+
+
+class Missing(Exception):
+    """There is no Node.js to test with, and no way to its packages; the text says what is missing."""
+
+
+@cache
+def node() -> str:
+    """Path of a Node.js that is new enough. Raises Missing."""
+    found = shutil.which("node")
+    if found is None:
+        raise Missing(f"no `node` on PATH: install Node.js >= {OLDEST}")
+    said = subprocess.run([found, "--version"], capture_output=True, text=True, timeout=30).stdout.strip()
+    major = said.removeprefix("v").partition(".")[0]
+    if not major.isdecimal() or int(major) < OLDEST:
+        raise Missing(f"{found} is {said or 'of unknown version'}: install Node.js >= {OLDEST}")
+    return found
+
+
+@cache
+def packages() -> Path:
+    """Folder in which the packages are installed. Raises Missing; RuntimeError where the lock itself is wrong."""
+    runs = node()
+    npm = shutil.which("npm")
+    if npm is None:
+        raise Missing("no `npm` on PATH: it comes with Node.js")
+    files = [HERE / "package.json", HERE / "package-lock.json"]
+    digest = hashlib.sha256(b"\0".join(file.read_bytes() for file in files)).hexdigest()[:16]
+    cached = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "crossdock"
+    folder = cached / f"node-{digest}"
+    if folder.is_dir():
+        return folder
+    try:
+        cached.mkdir(parents=True, exist_ok=True)
+        new = Path(tempfile.mkdtemp(prefix="installing-", dir=cached))
+    except OSError as error:
+        raise Missing(f"nowhere to install packages to: {error}") from None
+    try:
+        for file in files:
+            shutil.copy(file, new)
+        _install(npm, runs, new)
+        try:
+            new.rename(folder)
+        except OSError:
+            if not folder.is_dir():  # another run may have been faster
+                raise
+    finally:
+        shutil.rmtree(new, ignore_errors=True)
+    return folder
+
+
+def _install(npm: str, runs: str, folder: Path) -> None:
+    """Exactly what the lock says; no package's own scripts are run."""
+    done = subprocess.run(
+        [npm, "ci", "--ignore-scripts", "--no-audit", "--no-fund", "--loglevel=error"],
+        cwd=folder,
+        env=os.environ | {"PATH": f"{Path(runs).parent}{os.pathsep}{os.environ.get('PATH', '')}"},
+        capture_output=True,
+        text=True,
+        timeout=INSTALL_TIMEOUT,
+    )
+    if done.returncode == 0:
+        return
+    if any(code in done.stderr for code in UNREACHABLE):
+        raise Missing(f"`npm ci` reaches no packages: {done.stderr.strip().splitlines()[0]}")
+    raise RuntimeError(f"`npm ci` in {HERE.name}/ failed:\n{done.stderr}")
+
+
+def run(script: str, *args: str, stdin: str = "", timeout: float = 120.0) -> str:
+    """What a script of `tests/node` prints. It finds its packages from the folder it runs in. Raises Missing."""
+    folder = packages()
+    done = subprocess.run(
+        [node(), str(HERE / script), *args], cwd=folder, input=stdin, capture_output=True, text=True, timeout=timeout
+    )
+    if done.returncode != 0:
+        raise RuntimeError(f"{script} ended with {done.returncode}:\n{done.stderr}")
+    return done.stdout

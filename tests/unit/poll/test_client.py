@@ -1,0 +1,313 @@
+"""The client of Apicbase's API, against a server that behaves as documented, and one that doesn't."""
+
+import asyncio
+import gzip
+import logging
+import time
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime
+from email.utils import format_datetime
+from typing import Any
+
+import msgspec
+import pytest
+import pytest_asyncio
+from aiohttp import web
+
+from schemas.platforms.apicbase.config import Poll
+from tests.apicbase import CLIENT_ID, CLIENT_SECRET, PATH, Apicbase, order, serving
+from workers.poll import client as clients
+from workers.poll.client import Client, Failed
+from workers.poll.limit import Limit
+
+AFTER = datetime(2026, 1, 2, 15, tzinfo=UTC)
+
+
+class Free(Limit):
+    """No limit; keeps what it was told."""
+
+    def __init__(self) -> None:
+        self.turns = 0
+        self.pauses: list[float] = []
+
+    async def turn(self) -> None:
+        self.turns += 1
+
+    async def pause(self, seconds: float) -> None:
+        self.pauses.append(seconds)
+
+
+@pytest.fixture(autouse=True)
+def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(clients, "BACK_OFF", (0.01, 0.01, 0.01, 0.01))
+
+
+@pytest_asyncio.fixture
+async def there() -> AsyncIterator[Apicbase]:
+    async with serving() as found:
+        yield found
+
+
+@pytest_asyncio.fixture
+async def api(there: Apicbase) -> AsyncIterator[Client]:
+    async with clients.session() as http:
+        made = Client(http, settings(there), Free())
+        yield made
+        await made.close()
+
+
+def settings(there: Apicbase, **more: Any) -> Poll:
+    return Poll(**{"client_id": CLIENT_ID, "client_secret": CLIENT_SECRET, "base_url": there.url, **more})
+
+
+def limit(api: Client) -> Free:
+    assert isinstance(api._limit, Free)
+    return api._limit
+
+
+async def first(api: Client) -> clients.Page:
+    return await api.page(api.first(AFTER))
+
+
+async def test_a_page_is_the_orders_as_they_came_and_the_next_one(there: Apicbase, api: Client) -> None:
+    there.orders = [order("A", hours=1), order("B", hours=2), order("C", hours=3)]
+    there.page_size = 2
+    page = await first(api)
+    assert page.results == there.orders[:2]
+    assert page.next is not None
+    last = await api.page(page.next)
+    assert (last.results, last.next) == (there.orders[2:], None)
+    (token, *pages) = there.asked
+    assert token.kind == "token"
+    assert pages[0].query == {"status": "ORDERED", "ordered_on__gt": "2026-01-02", "page_size": "200"}
+    assert pages[1].query == {**pages[0].query, "page": "2"}
+    assert limit(api).turns == 3
+
+
+async def test_a_token_is_used_until_it_is_about_to_expire(there: Apicbase, api: Client) -> None:
+    for _ in range(3):
+        await first(api)
+    assert len(there.of("token")) == 1
+    api._token_until = time.monotonic()
+    await first(api)
+    assert len(there.of("token")) == 2
+    assert len({one.token for one in there.of("page")}) == 2
+
+
+@pytest.mark.parametrize(("life", "expected"), [(604800, 604740), ("604800", 604740), (100, 90), (None, 3540)])
+async def test_a_token_is_renewed_before_its_end(there: Apicbase, api: Client, life: Any, expected: float) -> None:
+    there.expires_in = life
+    await first(api)
+    assert api._token_until - time.monotonic() == pytest.approx(expected, abs=5)
+
+
+async def test_one_request_for_a_token_however_many_wait(there: Apicbase, api: Client) -> None:
+    reached, go_on = asyncio.Event(), asyncio.Event()
+
+    async def hold(asked: Any, number: int) -> None:
+        if asked.kind == "token":
+            reached.set()
+            await go_on.wait()
+
+    there.answer = hold
+    one, *others = [asyncio.create_task(first(api)) for _ in range(10)]
+    await reached.wait()
+    one.cancel()  # the one that began it: the others still get theirs
+    go_on.set()
+    await asyncio.gather(*others)
+    assert len(there.of("token")) == 1
+    assert len(there.of("page")) == 9
+
+
+async def test_a_token_that_is_not_taken_is_renewed_once(there: Apicbase, api: Client) -> None:
+    await first(api)
+    there.tokens.clear()
+    await asyncio.gather(*(first(api) for _ in range(5)))
+    assert len(there.of("token")) == 2
+
+
+async def test_a_second_401_is_an_error(there: Apicbase, api: Client) -> None:
+    there.answer = lambda asked, number: web.Response(status=401) if asked.kind == "page" else None
+    with pytest.raises(Failed, match="401 with a new token"):
+        await first(api)
+    assert [one.kind for one in there.asked] == ["token", "page", "token", "page"]
+
+
+async def test_wrong_credentials_are_said_at_once_and_not_repeated(there: Apicbase, api: Client) -> None:
+    there.credentials = {}
+    with pytest.raises(Failed, match="answered 401: check `client_id`"):
+        await first(api)
+    assert len(there.asked) == 1
+
+
+@pytest.mark.parametrize("status", [500, 502, 503])
+async def test_an_error_of_the_server_is_tried_again(there: Apicbase, api: Client, status: int) -> None:
+    there.orders = [order("A")]
+    there.answer = lambda asked, number: web.Response(status=status) if number <= 2 else None
+    assert (await first(api)).results == there.orders
+    assert (len(there.of("token")), len(there.of("page"))) == (3, 3)
+
+
+async def test_but_not_for_ever(there: Apicbase, api: Client) -> None:
+    there.answer = lambda asked, number: web.Response(status=500) if asked.kind == "page" else None
+    with pytest.raises(Failed, match="page: answered 500, 5 times"):
+        await first(api)
+    assert len(there.of("page")) == 5
+
+
+async def test_nobody_there(there: Apicbase, unused_port: int) -> None:
+    async with clients.session() as http:
+        api = Client(http, settings(there, base_url=f"http://127.0.0.1:{unused_port}"), Free())
+        with pytest.raises(Failed, match="token: ClientConnectorError, 5 times"):
+            await first(api)
+
+
+@pytest.fixture
+def unused_port() -> int:
+    return 1  # nobody listens there
+
+
+async def test_429_makes_all_of_the_client_wait_as_long_as_it_says(there: Apicbase, api: Client) -> None:
+    said = iter(["7", format_datetime(datetime.fromtimestamp(time.time() + 100, UTC), usegmt=True), "1e9", "99999999"])
+
+    def answer(asked: Any, number: int) -> web.Response | None:
+        if asked.kind == "page" and (header := next(said, None)) is not None:
+            return web.Response(status=429, headers={"Retry-After": header})
+        return None
+
+    there.answer = answer
+    await first(api)
+    assert limit(api).pauses == [7, pytest.approx(100, abs=5), 0.01, clients.MAX_PAUSE]
+
+
+@pytest.mark.parametrize(
+    ("header", "seconds"),
+    [
+        (None, None),
+        ("", None),
+        ("soon", None),
+        ("-1", None),
+        ("٣", None),
+        ("0", 0),
+        (" 30 ", 30),
+        ("1" * 5000, 111111111),
+        ("Thu, 01 Jan 1970 00:01:00 GMT", 60),
+        ("Thu, 01 Jan 1970 00:00:00 GMT", 0),
+        ("Thu, 01 Jan 1970 00:01:00", 60),
+    ],
+)
+def test_retry_after(header: str | None, seconds: float | None) -> None:
+    assert clients.retry_after(header, 0.0) == seconds
+    assert clients.retry_after(header, 1e9) in (seconds, 0.0)
+
+
+@pytest.mark.parametrize(
+    "where",
+    [
+        "http://127.0.0.1:1/",
+        "https://{host}/",
+        "http://u:p@{host}/",
+        "//elsewhere.example/",
+        "file:///etc",
+        "http://[",
+        "a:b",
+    ],
+)
+async def test_the_token_never_leaves_the_address(there: Apicbase, api: Client, where: str) -> None:
+    away = where.replace("{host}", there.url.removeprefix("http://"))
+    there.answer = lambda asked, number: (
+        web.json_response({"next": away, "results": []}) if asked.kind == "page" else None
+    )
+    with pytest.raises(Failed, match="leads away"):
+        await first(api)
+
+
+async def test_a_relative_next_is_followed(there: Apicbase, api: Client) -> None:
+    there.answer = lambda asked, n: (
+        web.json_response({"next": "?page=2", "results": []}) if asked.kind == "page" else None
+    )
+    following = (await first(api)).next
+    assert str(following) == f"{there.url}{PATH}?page=2"
+
+
+@pytest.mark.parametrize("status", [301, 302, 307, 308])
+async def test_no_redirect_is_followed(there: Apicbase, api: Client, status: int) -> None:
+    there.answer = lambda asked, number: web.Response(status=status, headers={"Location": there.url + PATH})
+    with pytest.raises(Failed, match=f"token: answered {status}"):
+        await first(api)
+    assert len(there.asked) == 1
+
+
+@pytest.mark.parametrize("body", [b"", b"[]", b"{}", b"<html>", b'{"results":{}}', b'{"results":[' + b"[" * 50_000])
+async def test_what_is_no_page_is_an_error(there: Apicbase, api: Client, body: bytes) -> None:
+    there.answer = lambda asked, number: web.Response(body=body) if asked.kind == "page" else None
+    with pytest.raises(Failed, match="no page"):
+        await first(api)
+
+
+@pytest.mark.parametrize("said", [{}, {"access_token": ""}, {"access_token": "a\r\nX: 1"}, {"access_token": "é"}, []])
+async def test_what_is_no_token_is_an_error(there: Apicbase, api: Client, said: Any) -> None:
+    there.answer = lambda asked, number: web.json_response(said)
+    with pytest.raises(Failed, match="no token"):
+        await first(api)
+
+
+async def test_an_answer_is_read_up_to_a_size_also_unpacked(
+    there: Apicbase, api: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(clients, "MAX_BODY", 100_000)
+    packed = gzip.compress(b" " * 10_000_000)
+    there.answer = lambda asked, number: (
+        web.Response(body=packed, headers={"Content-Encoding": "gzip"}) if asked.kind == "page" else None
+    )
+    with pytest.raises(Failed, match="larger than 100000 bytes"):
+        await first(api)
+
+
+async def test_a_base_url_may_have_a_path(there: Apicbase) -> None:
+    async with clients.session() as http:
+        api = Client(http, settings(there, base_url="https://proxy.example/apicbase/"), Free())
+        assert str(api.first(AFTER)).startswith(f"https://proxy.example/apicbase{PATH}?status=ORDERED&")
+
+
+async def test_no_error_holds_a_secret(there: Apicbase, api: Client, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.DEBUG)
+    errors = []
+    for body in (CLIENT_SECRET, f'{{"access_token": 1, "x": "{CLIENT_SECRET}"}}'):
+        for status in (200, 301, 400, 401, 500):
+            there.answer = lambda asked, n, body=body, status=status: web.Response(text=body, status=status)  # type: ignore[misc]
+            with pytest.raises(Failed) as raised:
+                await first(api)
+            errors.append(repr(raised.value) + repr(raised.value.__cause__))
+    assert CLIENT_SECRET not in "".join(errors) + caplog.text
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "",
+        "api.apicbase.com",
+        "ftp://a",
+        "https://",
+        "https://a:b",
+        "https://a b",
+        "https://u:pass@a",
+        "https://a?x=1",
+        "https://a#x",
+        "https://a?",
+        "https://[",
+        "https://a\n",
+    ],
+)
+def test_a_base_url_that_is_none_is_refused_and_not_repeated(url: str) -> None:
+    with pytest.raises(msgspec.ValidationError, match="base_url") as raised:
+        msgspec.convert({"client_id": "c", "client_secret": "s", "base_url": url}, Poll)
+    assert "pass" not in str(raised.value).replace("password", "")
+
+
+@pytest.mark.parametrize(
+    "change", [{"client_id": ""}, {"client_secret": ""}, {"interval": 0}, {"interval": float("inf")}]
+)
+def test_settings_without_sense_are_refused(change: dict[str, Any]) -> None:
+    with pytest.raises(msgspec.ValidationError):
+        msgspec.convert({"client_id": "c", "client_secret": "s", **change}, Poll)

@@ -1,0 +1,69 @@
+"""What polling understands of an order, and when it comes again."""
+
+from datetime import UTC, datetime
+from uuid import UUID
+
+import msgspec
+import pytest
+
+from schemas import envelope, registry
+from tests.apicbase import order
+from workers.poll import poller, worker
+
+ODD = [b"5", b"null", b"[]", b'"x"', b"{}", b'{"id":null}', b'{"id":{}}', b'{"id":true}', b'{"id":"\xff"}', b"[" * 9999]
+
+
+def test_an_order_is_told_by_its_id_and_its_content() -> None:
+    raw = registry.example("apicbase", "purchase_order")
+    one, other = poller.read(raw), poller.read(msgspec.json.format(raw, indent=4))
+    assert (one.key, one.digest) == (other.key, other.digest)
+    assert one.raw == raw
+    changed = poller.read(raw.replace(b"11.90", b"11.91"))
+    assert changed.key == one.key
+    assert changed.digest != one.digest
+    assert poller.read(order("A")).key != one.key
+    assert one.status == "ORDERED"
+    assert one.ordered_on == datetime(2026, 11, 2, 7, 41, 27, 318000, tzinfo=UTC)
+
+
+@pytest.mark.parametrize("raw", ODD)
+def test_what_is_no_order_is_told_by_its_bytes(raw: bytes) -> None:
+    found = poller.read(raw)
+    assert (found.raw, found.status, found.ordered_on) == (raw, None, None)
+    assert len({poller.read(one).key for one in ODD}) == len(ODD)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("2026-11-02T08:41:27.318000+01:00", datetime(2026, 11, 2, 7, 41, 27, 318000, UTC)),
+        ("2026-11-02T08:41:27Z", datetime(2026, 11, 2, 8, 41, 27, 0, UTC)),
+        ("2026-11-02T08:41:27", datetime(2026, 11, 2, 8, 41, 27, 0, UTC)),
+        ("2026-11-02 08:41", datetime(2026, 11, 2, 8, 41, 0, 0, UTC)),
+        ("2026-11-02", datetime(2026, 11, 2, 0, 0, 0, 0, UTC)),
+        ("0001-01-01T00:00:00+14:00", None),
+        ("9999-12-31T23:59:59-14:00", None),
+        ("1970-01-01", None),
+        ("yesterday", None),
+        ("", None),
+        (None, None),
+    ],
+)
+def test_moments(text: str | None, expected: datetime | None) -> None:
+    assert poller.moment(text) == expected
+
+
+def test_ids_and_traces_are_what_the_envelope_takes() -> None:
+    names = [poller.message_id() for _ in range(1000)]
+    assert len(set(names)) == 1000
+    assert {(UUID(name).version, UUID(name).variant) for name in names} == {(7, UUID(names[0]).variant)}
+    stamp = envelope.Stamp("apicbase", "acme", "purchase_order", "application/json", None)
+    found = envelope.from_properties(stamp(names[0], 1e9, poller.traceparent()))
+    assert (found.message_id, found.reply_to, found.deadline) == (names[0], None, None)
+
+
+def test_an_account_that_fails_is_asked_less_and_less() -> None:
+    for failures, expected in enumerate((60, 120, 240, 480, 900, 900)):
+        assert worker.pause(60, failures) == pytest.approx(expected, rel=0.1)
+    assert worker.pause(3600, 5) == pytest.approx(3600, rel=0.1)
+    assert worker.pause(60, 10_000) == pytest.approx(900, rel=0.1)

@@ -1,0 +1,273 @@
+"""Polling: lease the accounts that are due -> one task each -> give them back, due again later.
+
+A poll that dies with its worker is begun again by another when its lease has run out; what was published twice is the
+same version received twice.
+"""
+
+import asyncio
+import logging
+import random
+import time
+from contextlib import suppress
+from datetime import datetime
+from uuid import uuid4
+
+import aiohttp
+import asyncpg
+from aiormq.abc import AbstractConnection
+
+from broker.connection import Link
+from broker.publisher import Publisher, Unavailable, explain
+from schemas import envelope
+from schemas.config import Config
+from schemas.platforms.apicbase.config import Account, Poll
+from storage import polls
+from storage import pool as pools
+from storage.polls import Place
+from workers.poll import client, metrics
+from workers.poll.client import Client
+from workers.poll.limit import PER_MINUTE, Limit
+from workers.poll.poller import PLATFORM, Poller, Stopping
+
+log = logging.getLogger("crossdock.poll")
+
+LEASE = 60.0
+"""Seconds that an account stays with a worker that says nothing more."""
+RENEW = LEASE / 3
+LOOK = 1.0
+"""Seconds between looks for accounts that are due; less if one has a shorter interval."""
+HELD_UP = 2.0
+"""Seconds to the next attempt when the broker or the database was away."""
+MAX_INTERVAL = 900.0
+"""Seconds between polls of an account that fails again and again, unless its interval is longer."""
+CONFIRM_TIMEOUT = 30.0
+DRAIN_TIMEOUT = 5.0
+"""Seconds for polls under way to reach the end of their page when told to stop."""
+
+_DATABASE = (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError)
+
+
+class PollWorker:
+    """Start, stop, problems, reload: what `deploy.process` runs."""
+
+    def __init__(self, config: Config, *, amqp_url: str, database_url: str, per_minute: float = PER_MINUTE) -> None:
+        """`per_minute`: requests of one API client, over all its accounts and all workers."""
+        self._config = config
+        self._database_url = database_url
+        self._per_minute = per_minute
+        self._name = uuid4()
+        self._publisher = Publisher(confirm_timeout=CONFIRM_TIMEOUT)
+        self._link = Link(amqp_url, name="poll", on_open=self._on_open, on_lost=self._publisher.on_lost)
+        self._pool_: asyncpg.Pool | None = None
+        self._pool_lock = asyncio.Lock()
+        self._http: aiohttp.ClientSession | None = None
+        self._clients: dict[tuple[str, str, str], Client] = {}
+        self._running: dict[str, tuple[Poller, asyncio.Task[None]]] = {}
+        """Polls under way, by account."""
+        self._ok_at: dict[str, datetime] = {}
+        self._tasks: list[asyncio.Task[None]] = []
+        self._problem: str | None = "not connected yet"
+
+    async def start(self) -> None:
+        """Begins to poll. A broker or a database that isn't there yet is waited for."""
+        self._http = client.session()
+        self._link.start()
+        loop = asyncio.get_running_loop()
+        self._tasks = [
+            loop.create_task(one(), name=f"poll-{one.__name__.strip('_')}") for one in (self._lease, self._renew)
+        ]
+
+    async def stop(self) -> None:
+        """Starts nothing more, ends polls at the end of their page or after `DRAIN_TIMEOUT`, gives accounts back."""
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        running = dict(self._running)
+        for poller, _ in running.values():
+            poller.stopping = True
+        if running:
+            _, late = await asyncio.wait([task for _, task in running.values()], timeout=DRAIN_TIMEOUT)
+            for task in late:
+                task.cancel()
+            await asyncio.gather(*late, return_exceptions=True)
+        for one in self._clients.values():
+            await one.close()
+        if self._http is not None:
+            await self._http.close()
+        await self._publisher.stop()
+        await self._link.stop()
+        if self._pool_ is not None:
+            with suppress(Exception):
+                async with asyncio.timeout(5):
+                    await polls.release(self._pool_, PLATFORM, list(running), self._name, 0.0)
+            with suppress(Exception):
+                async with asyncio.timeout(5):
+                    await self._pool_.close()
+
+    def problems(self) -> list[str]:
+        """Empty when a poll would be made now. An account that fails is its own problem: see the metrics."""
+        found = [] if self._link.is_open else [f"no connection to RabbitMQ: {self._link.error}"]
+        if self._problem is not None:
+            found.append(f"no use of PostgreSQL: {self._problem}")
+        return found
+
+    def reload(self, config: Config) -> None:
+        """Accounts, credentials and intervals of the next polls; those under way end by the old ones."""
+        self._config = config
+        kept = {_identity(settings) for settings in self._accounts().values()}
+        for unused in self._clients.keys() - kept:
+            del self._clients[unused]
+
+    def _accounts(self) -> dict[str, Poll]:
+        accounts: dict[str, Account] = self._config.accounts.get(PLATFORM, {})
+        return {name: account.poll for name, account in accounts.items() if account.poll is not None}
+
+    async def _on_open(self, link: Link, connection: AbstractConnection) -> None:
+        self._publisher.use(link.transport, await link.channel(connection, confirms=True))
+
+    async def _pool(self) -> asyncpg.Pool:
+        async with self._pool_lock:
+            if self._pool_ is None:
+                self._pool_ = await pools.create_pool(self._database_url, size=4)
+            return self._pool_
+
+    async def _lease(self) -> None:
+        """Takes what is due and begins to poll it, each account in a task of its own."""
+        while True:
+            accounts = self._accounts()
+            try:
+                pool = await self._pool()
+                await polls.register(pool, PLATFORM, accounts)
+                self._problem = None
+                # Orders that can't be published need not be fetched.
+                if self._link.is_open:
+                    free = accounts.keys() - self._running.keys()
+                    for place in await polls.lease(pool, PLATFORM, free, self._name, LEASE):
+                        self._begin(pool, place, accounts[place.account])
+            except Exception as error:
+                self._away(error)
+            await asyncio.sleep(min((LOOK, *(settings.interval for settings in accounts.values()))))
+
+    def _begin(self, pool: asyncpg.Pool, place: Place, settings: Poll) -> None:
+        poller = Poller(pool, self._publisher, self._client(settings), self._name, place.account)
+        name = f"poll-{place.account}"
+        task = asyncio.get_running_loop().create_task(self._poll(pool, poller, place, settings), name=name)
+        self._running[place.account] = poller, task
+        task.add_done_callback(lambda _: self._running.pop(place.account, None))
+
+    def _client(self, settings: Poll) -> Client:
+        assert self._http is not None
+        name = _identity(settings)
+        if name not in self._clients:
+            limit = Limit(self._pool, settings.base_url, settings.client_id, per_minute=self._per_minute)
+            self._clients[name] = Client(self._http, settings, limit)
+        return self._clients[name]
+
+    async def _poll(self, pool: asyncpg.Pool, poller: Poller, place: Place, settings: Poll) -> None:
+        """Never raises: whatever goes wrong is the line in the log, a count, and when the account is due again."""
+        account, began = place.account, time.monotonic()
+        mine = PLATFORM, account, self._name
+        error: str | None = None
+        try:
+            try:
+                await poller.run(place)
+                outcome, wait = "ok", max(0.0, settings.interval - (time.monotonic() - began))
+                await polls.succeeded(pool, *mine, wait)
+                self._succeeded(account, envelope.now())
+            except client.Failed as failure:
+                outcome, error = "failed", str(failure)
+                await polls.failed(pool, *mine, pause(settings.interval, place.failures), error)
+            except polls.Lost:
+                outcome = "lost"
+            except Stopping:
+                outcome = "stopped"
+                await polls.release(pool, PLATFORM, [account], self._name, 0.0)
+            except Unavailable as failure:
+                outcome, error = "no broker", str(explain(failure))
+                await polls.release(pool, PLATFORM, [account], self._name, HELD_UP)
+        except asyncio.CancelledError:
+            self._record(poller, place, "cancelled", None, time.monotonic() - began)
+            raise
+        except _DATABASE as failure:
+            # The account stays leased until the database is back, and is then due at once.
+            outcome, error = "no database", f"{type(failure).__name__}: {failure}"
+            self._away(failure)
+        except Exception as failure:
+            outcome, error = "internal error", type(failure).__name__
+            log.exception("poll failed", extra={"account": account})
+            with suppress(*_DATABASE):
+                await polls.failed(pool, *mine, pause(settings.interval, place.failures), error)
+        self._record(poller, place, outcome, error, time.monotonic() - began)
+
+    def _record(self, poller: Poller, place: Place, outcome: str, error: str | None, seconds: float) -> None:
+        summary = poller.summary
+        metrics.POLLS.labels(place.account, outcome).inc()
+        metrics.ORDERS.labels(place.account).inc(summary.published)
+        log.log(
+            logging.INFO if outcome in ("ok", "stopped") else logging.WARNING,
+            "polled",
+            extra={
+                "platform": PLATFORM,
+                "account": place.account,
+                "outcome": outcome,
+                "error": error,
+                "failures": 0 if outcome == "ok" else place.failures + (outcome in ("failed", "internal error")),
+                "cursor": envelope.rfc3339(place.cursor),
+                "pages": summary.pages,
+                "orders": summary.orders,
+                "published": summary.published,
+                "unchanged": summary.unchanged,
+                "skipped": summary.skipped,
+                "too_large": summary.too_large,
+                "undated": summary.undated,
+                "ms": round(seconds * 1000, 2),
+            },
+        )
+
+    async def _renew(self) -> None:
+        """Keeps the accounts that are being polled; ends polls that another worker has taken over."""
+        while True:
+            try:
+                pool = await self._pool()
+                running = dict(self._running)
+                kept = await polls.renew(pool, PLATFORM, running, self._name, LEASE) if running else frozenset()
+                for account, (_, task) in running.items():
+                    if account not in kept and self._running.get(account, (None, None))[1] is task:
+                        task.cancel()
+                await self._measure(pool)
+            except Exception as error:
+                self._away(error)
+            await asyncio.sleep(RENEW)
+
+    async def _measure(self, pool: asyncpg.Pool) -> None:
+        """The age of each account's last success, also where another worker had it."""
+        accounts = self._accounts()
+        found = await polls.successes(pool, PLATFORM, accounts)
+        for gone in self._ok_at.keys() - accounts.keys():
+            del self._ok_at[gone]
+            with suppress(KeyError):
+                metrics.SINCE.remove(gone)
+        for account, ok_at in found.items():
+            self._succeeded(account, ok_at)
+
+    def _succeeded(self, account: str, at: datetime) -> None:
+        self._ok_at[account] = at
+        metrics.SINCE.labels(account).set_function(lambda: (envelope.now() - at).total_seconds())
+
+    def _away(self, error: Exception) -> None:
+        self._problem = f"{type(error).__name__}: {error}"
+        log.warning("held up", extra={"reason": self._problem})
+
+
+def pause(interval: float, failures: int) -> float:
+    """Seconds to the next poll after a failure, ±10 %: 1, 2, 4, 8 … intervals, up to `MAX_INTERVAL`.
+
+    With 60 s: after 1, 3, 7 and 15 minutes, then every 15.
+    """
+    longest = max(interval, MAX_INTERVAL)
+    wait: float = min(longest, interval * 2.0 ** min(failures, 30))
+    return wait * random.uniform(0.9, 1.1)  # noqa: S311 - jitter, not a secret
+
+
+def _identity(settings: Poll) -> tuple[str, str, str]:
+    return settings.base_url, settings.client_id, settings.client_secret

@@ -1,0 +1,87 @@
+"""When each account was last heard, beside its own rhythm: silence is the one failure that sends no message.
+
+Counted beside storing and written every few seconds, so that storing waits for none of it. What is counted and not yet
+written when a worker dies is missing from a statistic, and from nothing else.
+"""
+
+import asyncio
+import logging
+import time
+from collections.abc import Awaitable, Callable, Iterable
+from datetime import datetime
+
+import asyncpg
+
+from schemas.envelope import Envelope
+from storage import arrivals
+from storage.arrivals import Arrivals
+from workers.store import metrics
+
+log = logging.getLogger("crossdock.store")
+
+WRITE = 5.0
+LOOK = 60.0
+FORGET = 3600.0
+"""Seconds between writing what was counted, looking at all of it, and forgetting what is old."""
+
+
+class Counter:
+    """`note` what came; `run` writes it and keeps the metrics."""
+
+    def __init__(self, pool: Callable[[], Awaitable[asyncpg.Pool]]) -> None:
+        self._pool = pool
+        self._counted: dict[tuple[str, str, datetime], Arrivals] = {}
+
+    def note(self, messages: Iterable[Envelope]) -> None:
+        """Messages that were stored."""
+        for about in messages:
+            at = about.received_at
+            place = about.platform, about.account, at.replace(minute=0, second=0, microsecond=0)
+            found = self._counted.get(place)
+            if found is None:
+                self._counted[place] = Arrivals(1, at, at)
+            else:
+                found.count += 1
+                found.first_at, found.last_at = min(found.first_at, at), max(found.last_at, at)
+
+    async def run(self) -> None:
+        """Until it is cancelled. A database that is away is somebody else's to report."""
+        looked = forgot = -FORGET
+        while True:
+            await asyncio.sleep(WRITE)
+            try:
+                pool = await self._pool()
+                async with pool.acquire() as connection:
+                    await self.write(connection)
+                    now = time.monotonic()
+                    if now - looked >= LOOK:
+                        looked = now
+                        await self._look(connection)
+                    if now - forgot >= FORGET:
+                        forgot = now
+                        await arrivals.forget(connection)
+            except Exception as error:
+                log.debug("arrivals not written", extra={"error": f"{type(error).__name__}: {error}"})
+
+    async def write(self, connection: asyncpg.Connection | asyncpg.pool.PoolConnectionProxy) -> None:
+        """What was counted since the last time; kept if it can't be written. Raises asyncpg's errors."""
+        counted, self._counted = self._counted, {}
+        try:
+            await arrivals.add(
+                connection, [(*place, one.count, one.first_at, one.last_at) for place, one in counted.items()]
+            )
+        except BaseException:
+            for place, one in self._counted.items():
+                before = counted.setdefault(place, one)
+                if before is not one:
+                    before.count += one.count
+                    before.last_at = max(before.last_at, one.last_at)
+            self._counted = counted
+            raise
+
+    async def _look(self, connection: asyncpg.Connection | asyncpg.pool.PoolConnectionProxy) -> None:
+        for one in await arrivals.rhythm(connection):
+            metrics.QUIET.labels(one.platform, one.account).set(one.since)
+            metrics.USUAL.labels(one.platform, one.account).set(one.usual)
+            if one.limit is not None:
+                metrics.LIMIT.labels(one.platform, one.account).set(one.limit)
