@@ -9,10 +9,10 @@ import asyncpg
 import msgspec
 
 from bench.common import PEERS, Row, Servers, process
+from broker import identity
 from broker.connection import Link
 from broker.publisher import Publisher
 from deploy.local.children import free_ports
-from ingress.hooks import identity
 from schemas import registry
 from schemas.envelope import Stamp
 from schemas.topology import INBOUND, STORE

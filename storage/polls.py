@@ -103,6 +103,22 @@ async def successes(connection: Anyone, platform: str, accounts: Collection[str]
     return {row["account"]: row["ok_at"] for row in rows}
 
 
+class Failing(msgspec.Struct, frozen=True):
+    """An account whose last poll failed."""
+
+    platform: str
+    account: str
+    failures: int
+    """In a row."""
+    error: str | None
+    last_ok_at: datetime | None
+
+
+async def failing(connection: Anyone) -> list[Failing]:
+    """By name."""
+    return [Failing(*row.values()) for row in await connection.fetch(query("polls", "failing"))]
+
+
 async def reserve(connection: Anyone, client: bytes, interval: float, burst: int) -> float:
     """Takes the client's next turn; seconds until it comes."""
     return max(0.0, float(await connection.fetchval(query("polls", "reserve"), client, interval, burst) or 0.0))

@@ -4,6 +4,6 @@
 def asyncapi() -> None:
     """The AsyncAPI 3.0 document of the queues, as JSON. Asks no broker."""
     from deploy.cli import output
-    from schemas import asyncapi
+    from schemas.asyncapi.document import document
 
-    output.print_json(asyncapi.document())
+    output.print_json(document())

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     import aiohttp
 
     from storage.arrivals import Rhythm
+    from storage.polls import Failing
 
 HTTP_TIMEOUT = 2.0
 COUNTED = ("crossdock_requests_total", "crossdock_messages_total", "crossdock_answers_total")
@@ -60,6 +61,8 @@ def _print(found: dict[str, Any]) -> None:
         typer.echo(f"quarantine  {found['quarantine']} waiting{hint}")
     if found["deliveries"] is not None:
         typer.echo(_deliveries_line(found["deliveries"]))
+    for one in found["failing_polls"]:
+        typer.echo(f"{one['platform']}/{one['account']} can't be polled, {one['failures']} times now: {one['error']}")
     for one in found["accounts"]:
         if one["quiet"]:
             usual = f"usually every {duration(one['usual_seconds'])}"
@@ -100,7 +103,7 @@ async def _status(state: Path | None, seconds: float) -> dict[str, Any]:
             problems.append(said)
     known, ages = ([], {}) if isinstance(processes, BaseException) else processes
     problems += [f"{p['name']}: {p['state']}" for p in known if p["state"] not in ("ready", "running")]
-    quarantine, deliveries, accounts = (None, None, []) if isinstance(stored, BaseException) else stored
+    quarantine, deliveries, accounts, failing = (None, None, [], []) if isinstance(stored, BaseException) else stored
     depths = {} if isinstance(queues, BaseException) else queues
     return {
         "processes": known,
@@ -129,6 +132,16 @@ async def _status(state: Path | None, seconds: float) -> dict[str, Any]:
             }
             for one in accounts
         ],
+        "failing_polls": [
+            {
+                "platform": one.platform,
+                "account": one.account,
+                "failures": one.failures,
+                "error": one.error,
+                "last_ok_at": one.last_ok_at,
+            }
+            for one in failing
+        ],
         "problems": problems,
     }
 
@@ -145,16 +158,17 @@ async def _queues(state: Path | None) -> dict[str, tuple[int, int]]:
     return await topology.depths(servers.amqp_url(state), names)
 
 
-async def _stored(state: Path | None) -> tuple[int, dict[str, Any], list["Rhythm"]]:
-    """Messages in quarantine, the deliveries, and each account's rhythm."""
+async def _stored(state: Path | None) -> tuple[int, dict[str, Any], list["Rhythm"], list["Failing"]]:
+    """Messages in quarantine, the deliveries, each account's rhythm, and those that can't be polled."""
     from deploy.cli import servers
-    from storage import arrivals, deliveries, quarantine
+    from storage import arrivals, deliveries, polls, quarantine
 
     async with servers.database(state) as connection:
         return (
             await quarantine.count_open(connection),
             await deliveries.counts(connection),
             await arrivals.rhythm(connection),
+            await polls.failing(connection),
         )
 
 

@@ -12,8 +12,8 @@ import msgspec
 import orjson
 from aiohttp import hdrs, web
 
-from broker import publisher, replies
-from ingress.hooks import body, identity, metrics, routes
+from broker import identity, publisher, replies
+from ingress.hooks import body, metrics, routes
 from ingress.hooks.accesslog import AccessLog
 from ingress.hooks.response import Accepted
 from schemas import envelope, problems, topology

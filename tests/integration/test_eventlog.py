@@ -18,10 +18,10 @@ import msgspec
 import pytest
 from aiormq.abc import AbstractConnection
 
+from broker import identity
 from broker.connection import Link
 from broker.eventlog import Entry, EventLog, newest
 from broker.publisher import Publisher
-from ingress.hooks import identity
 from schemas import cloudevents, registry
 from schemas.envelope import Stamp
 from schemas.topology import EVENTS, INBOUND

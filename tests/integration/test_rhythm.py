@@ -92,6 +92,10 @@ async def test_what_could_not_be_written_is_written_later(pool: asyncpg.Pool) ->
 
 async def test_status_says_who_is_quiet(pool: asyncpg.Pool, amqp_url: str, database_url: str, tmp_path: Path) -> None:
     await heard(pool, "rothys", *range(7, 40))
+    failing = (
+        "INSERT INTO crossdock.polls (platform, account, failures, last_error) VALUES ('apicbase', 'bistro', 3, 'no')"
+    )
+    await pool.execute(failing)
     env = {"PATH": os.environ["PATH"], "AMQP_URL": amqp_url, "DATABASE_URL": database_url}
     for args in ((), ("--json",)):
         process = await asyncio.create_subprocess_exec(
@@ -107,7 +111,9 @@ async def test_status_says_who_is_quiet(pool: asyncpg.Pool, amqp_url: str, datab
         out = (await process.communicate())[0].decode()
         if args:
             assert [one["quiet"] for one in json.loads(out)["accounts"]] == [True]
+            assert [one["failures"] for one in json.loads(out)["failing_polls"]] == [3]
         else:
+            assert "apicbase/bistro can't be polled, 3 times now: no" in out
             assert "channelape/rothys is quiet for 6 h, usually every 15 min and never longer than" in out
 
 

@@ -10,7 +10,8 @@ import jsonschema_rs
 import pytest
 
 from deploy.cli.asyncapi import asyncapi as command
-from schemas import asyncapi, cloudevents, documents, registry, topology
+from schemas import cloudevents, consumers, documents, registry, topology
+from schemas.asyncapi import document as made
 from schemas.envelope import Envelope, to_properties
 from schemas.platforms.ustore import manufacturer_order, record
 from tests import node
@@ -157,7 +158,8 @@ def test_every_exchange_queue_and_binding_is_in_it(document: Document) -> None:
     }
     wanted = topology.topology()
     assert exchanges == {(one.name, one.type, json.dumps(one.arguments)) for one in wanted.exchanges}
-    assert queues == {(one.name, json.dumps(one.arguments)) for one in wanted.queues}
+    consumer, _ = consumers.queues(consumers.Consumer(name="{name}", types=["*"], accounts=["*"]))
+    assert queues == {(one.name, json.dumps(one.arguments)) for one in (*wanted.queues, consumer)}
     assert bindings == {(one.exchange, one.queue, one.routing_key) for one in wanted.bindings}
     assert all((amqp.get("exchange") or amqp["queue"])["durable"] for amqp, _ in there)
 
@@ -241,7 +243,7 @@ def test_the_official_parser_takes_it(document: Document) -> None:
 
 def test_a_new_platform_is_in_it_by_itself(fifth: str) -> None:
     before: Document = json.loads(FILE.read_text())
-    after = asyncapi.document()
+    after = made.document()
     new = {f"inbound.{fifth}.hand_over", f"event.{fifth}.hand_over"}
     assert set(after["components"]["messages"]) - set(before["components"]["messages"]) == new
     assert set(after["channels"]) - set(before["channels"]) == {topology.reply_queue(fifth)}

@@ -6,7 +6,6 @@ received twice, as with a webhook that is sent again.
 
 import hashlib
 import logging
-import random
 import time
 from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
@@ -15,6 +14,7 @@ from uuid import UUID
 import asyncpg
 import msgspec
 
+from broker import identity as ids
 from broker.publisher import Publisher
 from schemas import canonical, envelope, topology
 from schemas.platforms import apicbase
@@ -32,8 +32,6 @@ OVERLAP = timedelta(days=3)
 MAX_ORDER = 8 * 1024 * 1024
 """Bytes of one order. RabbitMQ closes the channel for a message over 16 MiB, and with it everyone's."""
 STATUS = "ORDERED"
-
-_bits = random.SystemRandom().getrandbits
 
 
 class Stopping(Exception):
@@ -95,17 +93,6 @@ def moment(text: str | None) -> datetime | None:
     except (ValueError, OverflowError):
         return None
     return found if 2000 <= found.year < 3000 else None
-
-
-def message_id() -> str:
-    """A UUID of version 7 (RFC 9562), as the ingress gives one to each webhook: ids sort by time."""
-    value = (time.time_ns() // 1_000_000) << 80 | _bits(80)
-    return str(UUID(int=value & ~(0xF000 << 64) & ~(0xC000 << 48) | 0x7000 << 64 | 0x8000 << 48))
-
-
-def traceparent() -> str:
-    """The start of a new trace (W3C)."""
-    return f"00-{_bits(128) | 1:032x}-{_bits(64) | 1:016x}-01"
 
 
 class Poller:
@@ -184,8 +171,8 @@ class Poller:
             return
         confirms = []
         for order in fresh.values():
-            name = message_id()
-            properties = self._stamp(name, time.time(), traceparent())
+            name = ids.message_id()
+            properties = self._stamp(name, time.time(), ids.traceparent(None))
             confirms.append(self._publisher.publish(topology.INBOUND, self._key, properties, name, order.raw))
         for confirm in confirms:
             await confirm

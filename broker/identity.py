@@ -1,4 +1,4 @@
-"""What each accepted request is called: a message id and a trace context."""
+"""What each message is called: an id and a trace context."""
 
 import random
 import re

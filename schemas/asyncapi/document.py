@@ -6,22 +6,17 @@ What the topology or a platform knows isn't said again here: a new platform's me
 import itertools
 from collections.abc import Iterable
 from importlib.metadata import version
-from typing import Any, TypeAlias
 
-import msgspec
-
-from schemas import cloudevents, envelope, jsonschema, registry, topology
-from schemas.jsonschema import Components, Schema
+from schemas import cloudevents, consumers, envelope, registry, topology
+from schemas.asyncapi import shapes
+from schemas.asyncapi.messages import BINDING_VERSION, REPLY, Message, Part, messages
 from schemas.platforms.ustore import manufacturer_order
 from schemas.platforms.ustore.record import AllocationRecord
 from schemas.topology import Topology
 
-Part: TypeAlias = dict[str, Any]
-
-REPLY = "reply"
-"""Not in the topology: each ingress has its own, which the broker makes (RabbitMQ's direct reply-to)."""
 MANUFACTURERS = f"{topology.EVENTS}.manufacturers"
-BINDING_VERSION = "0.3.0"
+CONSUMER = "crossdock.consumer"
+"""Not in the topology either: `crossdock consumers add` makes one for each."""
 
 _ABOUT = (
     "Order and supply-chain webhooks in, onto queues, out as CloudEvents. Everything is durable. A value without a "
@@ -34,6 +29,7 @@ _CHANNELS = {
     MANUFACTURERS: "The same exchange: one message for each manufacturer that got items of an order.",
     topology.STORE: "What the store workers write to the database.",
     topology.EVENTS_LOG: "All events, kept for a while, for consumers that start from any offset or time: a stream.",
+    CONSUMER: "A consumer's own queue, of the events that it asked for; from one that is away the oldest are taken.",
     topology.DEAD: "What workers failed on again and again, whole, with the reason.",
     topology.UNROUTED: "What no queue wanted.",
     REPLY: "The request's `reply_to`: the direct reply-to of the ingress that asks.",
@@ -51,27 +47,18 @@ _ADDRESSES: dict[str, dict[str, str | None]] = {
 _KEPT = {"durable": True, "autoDelete": False}
 
 
-class Message(msgspec.Struct, frozen=True):
-    """One Message Object, and where it is published."""
-
-    exchange: str
-    key: str
-    """Routing key, with `*` for what varies; on the default exchange, whose name is empty, the queue."""
-    said: Part
-
-
 def document() -> Part:
     """The document, as what JSON is made of."""
-    shapes: dict[str, list[jsonschema.Shape]] = {"": [*_OWN]}
+    known: dict[str, list[shapes.Shape]] = {"": [*_OWN]}
     for platform in registry.platforms().values():
-        every = (jsonschema.shapes(platform, event) for event in platform.events)
-        shapes[platform.name] = [shape for types in every for known in types.values() for shape in known]
+        every = (shapes.shapes(platform, event) for event in platform.events)
+        known[platform.name] = [shape for types in every for each in types.values() for shape in each]
     ustore = manufacturer_order.TYPE.partition(".")[0]
-    shapes[ustore] += [jsonschema.ManufacturerOrder, AllocationRecord]
-    parts = jsonschema.components(shapes)
-    messages = _messages(parts)
+    known[ustore] += [shapes.ManufacturerOrder, AllocationRecord]
+    parts = shapes.components(known)
+    said = messages(parts)
     wanted = topology.topology()
-    channels = _channels(wanted, messages)
+    channels = _channels(wanted, said)
     return {
         "asyncapi": "3.0.0",
         "info": {"title": "Crossdock", "version": version("crossdock"), "description": _ABOUT},
@@ -87,94 +74,21 @@ def document() -> Part:
             }
         },
         "channels": channels,
-        "operations": _operations(wanted, channels, messages),
+        "operations": _operations(wanted, channels, said),
         "components": {
-            "messages": {name: message.said for name, message in messages.items()},
+            "messages": {name: message.said for name, message in said.items()},
             "schemas": parts.schemas,
         },
     }
 
 
-_OWN: tuple[jsonschema.Shape, ...] = (
+_OWN: tuple[shapes.Shape, ...] = (
     cloudevents.CloudEvent,
-    jsonschema.InboundHeaders,
-    jsonschema.EventHeaders,
-    jsonschema.DeadHeaders,
-    jsonschema.AnswerHeaders,
+    shapes.InboundHeaders,
+    shapes.EventHeaders,
+    shapes.DeadHeaders,
+    shapes.AnswerHeaders,
 )
-
-
-def _messages(parts: Components) -> dict[str, Message]:
-    """By name: `inbound.<platform>.<event>`, `event.<type>`, and what workers say to each other."""
-    made: dict[str, Message] = {}
-    for platform in registry.platforms().values():
-        for event in platform.events:
-            types = jsonschema.shapes(platform, event)
-            payload = parts.any_of(dict.fromkeys(shape for known in types.values() for shape in known))
-            headers = _and(
-                parts.refs[jsonschema.InboundHeaders],
-                {"platform": {"const": platform.name}, "event": {"const": event.name}},
-            )
-            told = "As received, so it may be anything that its sender signed; this is what is documented."
-            if platform.repair is not None:
-                told += " Where the platform's kind of broken JSON comes, this is what it was meant to be."
-            said = _message(cloudevents.JSON, headers, payload, f"{platform.name}: {event.name}, raw", told)
-            key = topology.inbound_key(platform.name, "*", event.name)
-            made[f"inbound.{platform.name}.{event.name}"] = Message(topology.INBOUND, key, said)
-            for type_, known in types.items():
-                said = _event(parts, platform.name, type_, parts.any_of(known))
-                made[f"event.{type_}"] = Message(topology.EVENTS, topology.event_key(type_, "*"), said)
-    type_ = manufacturer_order.TYPE
-    said = _event(parts, type_.partition(".")[0], type_, parts.refs[jsonschema.ManufacturerOrder])
-    said["description"] = "CloudEvents 1.0. `data` is one manufacturer's share of an order; `data_base64` never comes."
-    said["payload"]["allOf"].append({"required": ["data"]})
-    made[f"event.{type_}"] = Message(topology.EVENTS, topology.event_key(type_, "*", "*"), said)
-    return made | _between_workers(parts)
-
-
-def _between_workers(parts: Components) -> dict[str, Message]:
-    inbound, dead = parts.refs[jsonschema.InboundHeaders], parts.refs[jsonschema.DeadHeaders]
-    told = "Which item went where, with the request itself. Known by its AMQP `type`; for the store workers alone."
-    record = _message("application/msgpack", inbound, parts.refs[AllocationRecord], "An allocation that was made", told)
-    record["bindings"] = {"amqp": {"messageType": envelope.RECORD_TYPE, "bindingVersion": BINDING_VERSION}}
-    told = "Body and headers are those of the message that failed; see the work queues."
-    return {
-        "allocation": Message("", topology.STORE, record),
-        "dead": Message("", topology.DEAD, _message(cloudevents.OCTETS, dead, {}, "A message that failed", told)),
-        "answer": Message(
-            "",
-            REPLY,
-            _message(
-                cloudevents.JSON,
-                parts.refs[jsonschema.AnswerHeaders],
-                {},
-                "What the sender shall be told",
-                "Found by its `correlation_id`: the `message_id` of the request. Not persistent.",
-            ),
-        ),
-    }
-
-
-def _event(parts: Components, platform: str, type_: str, data: Schema) -> Part:
-    own = {"type": {"const": type_}, "source": {"pattern": f"^/{platform}/"}, "data": data}
-    payload = _and(parts.refs[cloudevents.CloudEvent], own)
-    told = "CloudEvents 1.0. `data` is the document as received; `data_base64` stands for it where it is no JSON."
-    return _message(cloudevents.CONTENT_TYPE, parts.refs[jsonschema.EventHeaders], payload, type_, told)
-
-
-def _message(content_type: str, headers: Schema, payload: Schema, title: str, told: str) -> Part:
-    return {
-        "title": title,
-        "description": told,
-        "contentType": content_type,
-        "headers": headers,
-        "payload": payload,
-    }
-
-
-def _and(schema: Schema, properties: Part) -> Schema:
-    """`schema` with more said of some properties."""
-    return {"type": "object", "allOf": [schema, {"properties": properties}]}
 
 
 def _channels(wanted: Topology, messages: dict[str, Message]) -> dict[str, Part]:
@@ -203,8 +117,21 @@ def _channels(wanted: Topology, messages: dict[str, Message]) -> dict[str, Part]
             "x-arguments": queue.arguments,
             "x-bindings": [{"exchange": one.exchange, "routingKey": one.routing_key} for one in bound],
         }
+    made[CONSUMER] = _consumer(messages)
     made[REPLY] = _channel(REPLY, None, _arriving(wanted, REPLY, messages))
     return {name: {key: value for key, value in said.items() if value != {}} for name, said in made.items()}
+
+
+def _consumer(messages: dict[str, Message]) -> Part:
+    one = consumers.Consumer(name="{name}", types=["*"], accounts=["*"])
+    queue, _ = consumers.queues(one)
+    mine = {name: message for name, message in messages.items() if message.exchange == topology.EVENTS}
+    return {
+        **_channel(CONSUMER, queue.name, mine),
+        "parameters": {"name": {"description": "Of the consumer, as it was added."}},
+        "bindings": _binding("queue", queue={"name": queue.name, "exclusive": False, **_KEPT}),
+        "x-arguments": queue.arguments,
+    }
 
 
 def _channel(name: str, address: str | None, messages: Iterable[str]) -> Part:

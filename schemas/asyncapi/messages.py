@@ -1,0 +1,99 @@
+"""The messages of the AsyncAPI document. Pure."""
+
+from typing import Any, TypeAlias
+
+import msgspec
+
+from schemas import cloudevents, envelope, registry, topology
+from schemas.asyncapi import shapes
+from schemas.asyncapi.shapes import Components, Schema
+from schemas.platforms.ustore import manufacturer_order
+from schemas.platforms.ustore.record import AllocationRecord
+
+Part: TypeAlias = dict[str, Any]
+
+BINDING_VERSION = "0.3.0"
+REPLY = "reply"
+"""Not in the topology: each ingress has its own, which the broker makes (RabbitMQ's direct reply-to)."""
+
+
+class Message(msgspec.Struct, frozen=True):
+    """One Message Object, and where it is published."""
+
+    exchange: str
+    key: str
+    """Routing key, with `*` for what varies; on the default exchange, whose name is empty, the queue."""
+    said: Part
+
+
+def messages(parts: Components) -> dict[str, Message]:
+    """By name: `inbound.<platform>.<event>`, `event.<type>`, and what workers say to each other."""
+    made: dict[str, Message] = {}
+    for platform in registry.platforms().values():
+        for event in platform.events:
+            types = shapes.shapes(platform, event)
+            payload = parts.any_of(dict.fromkeys(shape for known in types.values() for shape in known))
+            headers = _and(
+                parts.refs[shapes.InboundHeaders],
+                {"platform": {"const": platform.name}, "event": {"const": event.name}},
+            )
+            told = "As received, so it may be anything that its sender signed; this is what is documented."
+            if platform.repair is not None:
+                told += " Where the platform's kind of broken JSON comes, this is what it was meant to be."
+            said = _message(cloudevents.JSON, headers, payload, f"{platform.name}: {event.name}, raw", told)
+            key = topology.inbound_key(platform.name, "*", event.name)
+            made[f"inbound.{platform.name}.{event.name}"] = Message(topology.INBOUND, key, said)
+            for type_, known in types.items():
+                said = _event(parts, platform.name, type_, parts.any_of(known))
+                made[f"event.{type_}"] = Message(topology.EVENTS, topology.event_key(type_, "*"), said)
+    type_ = manufacturer_order.TYPE
+    said = _event(parts, type_.partition(".")[0], type_, parts.refs[shapes.ManufacturerOrder])
+    said["description"] = "CloudEvents 1.0. `data` is one manufacturer's share of an order; `data_base64` never comes."
+    said["payload"]["allOf"].append({"required": ["data"]})
+    made[f"event.{type_}"] = Message(topology.EVENTS, topology.event_key(type_, "*", "*"), said)
+    return made | _between_workers(parts)
+
+
+def _between_workers(parts: Components) -> dict[str, Message]:
+    inbound, dead = parts.refs[shapes.InboundHeaders], parts.refs[shapes.DeadHeaders]
+    told = "Which item went where, with the request itself. Known by its AMQP `type`; for the store workers alone."
+    record = _message("application/msgpack", inbound, parts.refs[AllocationRecord], "An allocation that was made", told)
+    record["bindings"] = {"amqp": {"messageType": envelope.RECORD_TYPE, "bindingVersion": BINDING_VERSION}}
+    told = "Body and headers are those of the message that failed; see the work queues."
+    return {
+        "allocation": Message("", topology.STORE, record),
+        "dead": Message("", topology.DEAD, _message(cloudevents.OCTETS, dead, {}, "A message that failed", told)),
+        "answer": Message(
+            "",
+            REPLY,
+            _message(
+                cloudevents.JSON,
+                parts.refs[shapes.AnswerHeaders],
+                {},
+                "What the sender shall be told",
+                "Found by its `correlation_id`: the `message_id` of the request. Not persistent.",
+            ),
+        ),
+    }
+
+
+def _event(parts: Components, platform: str, type_: str, data: Schema) -> Part:
+    own = {"type": {"const": type_}, "source": {"pattern": f"^/{platform}/"}, "data": data}
+    payload = _and(parts.refs[cloudevents.CloudEvent], own)
+    told = "CloudEvents 1.0. `data` is the document as received; `data_base64` stands for it where it is no JSON."
+    return _message(cloudevents.CONTENT_TYPE, parts.refs[shapes.EventHeaders], payload, type_, told)
+
+
+def _message(content_type: str, headers: Schema, payload: Schema, title: str, told: str) -> Part:
+    return {
+        "title": title,
+        "description": told,
+        "contentType": content_type,
+        "headers": headers,
+        "payload": payload,
+    }
+
+
+def _and(schema: Schema, properties: Part) -> Schema:
+    """`schema` with more said of some properties."""
+    return {"type": "object", "allOf": [schema, {"properties": properties}]}
