@@ -17,14 +17,11 @@ from tests import pipeline
 from tests.pipeline import until
 from workers.store import metrics, rhythm
 
-NOW = datetime.now(UTC)
-
-
 async def heard(pool: asyncpg.Pool, account: str, *hours_ago: float, each: int = 4) -> None:
     """Every 15 minutes in the hours before these."""
-    rows = []
+    rows, now = [], datetime.now(UTC)
     for ago in hours_ago:
-        first = NOW - timedelta(hours=ago)
+        first = now - timedelta(hours=ago)
         hour = first.replace(minute=0, second=0, microsecond=0)
         rows.append(("channelape", account, hour, each, first, first + timedelta(minutes=15 * (each - 1))))
     async with pool.acquire() as connection:
@@ -77,7 +74,7 @@ async def test_what_could_not_be_written_is_written_later(pool: asyncpg.Pool) ->
         return pool
 
     counter = rhythm.Counter(database)
-    about = Envelope(message_id="x", platform="ecomnow", account="shop", event="notification", received_at=NOW)
+    about = Envelope(message_id="x", platform="ecomnow", account="shop", event="notification", received_at=datetime.now(UTC))
     counter.note([about, about])
     async with pool.acquire() as connection:
         await connection.execute("ALTER TABLE crossdock.arrivals RENAME TO away")
