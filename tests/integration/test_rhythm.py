@@ -17,6 +17,7 @@ from tests import pipeline
 from tests.pipeline import until
 from workers.store import metrics, rhythm
 
+
 async def heard(pool: asyncpg.Pool, account: str, *hours_ago: float, each: int = 4) -> None:
     """Every 15 minutes in the hours before these."""
     rows, now = [], datetime.now(UTC)
@@ -74,7 +75,8 @@ async def test_what_could_not_be_written_is_written_later(pool: asyncpg.Pool) ->
         return pool
 
     counter = rhythm.Counter(database)
-    about = Envelope(message_id="x", platform="ecomnow", account="shop", event="notification", received_at=datetime.now(UTC))
+    now = datetime.now(UTC)
+    about = Envelope(message_id="x", platform="ecomnow", account="shop", event="notification", received_at=now)
     counter.note([about, about])
     async with pool.acquire() as connection:
         await connection.execute("ALTER TABLE crossdock.arrivals RENAME TO away")
