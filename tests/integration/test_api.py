@@ -330,6 +330,7 @@ async def test_ecomnows_registration_as_documented(client: Client, pool: asyncpg
     assert (await client.ask("GET", path))[0] == 404
 
 
+@pytest.mark.busy_thread
 async def test_the_document_describes_what_is_served(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
     """schemathesis: every operation with generated input; nothing undocumented, no 5xx, every answer of its schema."""
     monkeypatch.setattr("ingress.api.auth.FAILURES", 1_000_000)  # it tries wrong credentials again and again
