@@ -10,10 +10,10 @@ from pathlib import Path
 
 HERE = Path(__file__).parent / "node"
 OLDEST = 18
-INSTALL_TIMEOUT = 300.0
+INSTALL_TIMEOUT = 200.0
 """Seconds for `npm ci`."""
-UNREACHABLE = ("EAI_AGAIN", "ECONNREFUSED", "ECONNRESET", "ENOTFOUND", "ENOTCACHED", "ETIMEDOUT", "EHOSTUNREACH")
-"""What npm says where there is no way to its packages."""
+OURS = ("EUSAGE", "EINTEGRITY", "ENOLOCK", "EJSONPARSE")
+"""What npm says where `package.json` and the lock are wrong. Anything else is about the way to its packages."""
 
 
 class Missing(Exception):
@@ -67,19 +67,23 @@ def packages() -> Path:
 
 def _install(npm: str, runs: str, folder: Path) -> None:
     """Exactly what the lock says; no package's own scripts are run."""
-    done = subprocess.run(
-        [npm, "ci", "--ignore-scripts", "--no-audit", "--no-fund", "--loglevel=error"],
-        cwd=folder,
-        env=os.environ | {"PATH": f"{Path(runs).parent}{os.pathsep}{os.environ.get('PATH', '')}"},
-        capture_output=True,
-        text=True,
-        timeout=INSTALL_TIMEOUT,
-    )
+    options = ("--ignore-scripts", "--no-audit", "--no-fund", "--loglevel=error", "--fetch-retries=1")
+    try:
+        done = subprocess.run(
+            [npm, "ci", *options],
+            cwd=folder,
+            env=os.environ | {"PATH": f"{Path(runs).parent}{os.pathsep}{os.environ.get('PATH', '')}"},
+            capture_output=True,
+            text=True,
+            timeout=INSTALL_TIMEOUT,
+        )
+    except subprocess.TimeoutExpired:
+        raise Missing(f"`npm ci` was not done in {INSTALL_TIMEOUT:.0f} s") from None
     if done.returncode == 0:
         return
-    if any(code in done.stderr for code in UNREACHABLE):
-        raise Missing(f"`npm ci` reaches no packages: {done.stderr.strip().splitlines()[0]}")
-    raise RuntimeError(f"`npm ci` in {HERE.name}/ failed:\n{done.stderr}")
+    if any(code in done.stderr for code in OURS):
+        raise RuntimeError(f"`npm ci` in {HERE.name}/ failed:\n{done.stderr}")
+    raise Missing(f"`npm ci` gets no packages: {' '.join(done.stderr.split())[:300]}")
 
 
 def run(script: str, *args: str, stdin: str = "", timeout: float = 120.0) -> str:

@@ -52,6 +52,7 @@ async def test_the_one_in_python(amqp_url: str, tmp_path: Path) -> None:
     await reads([sys.executable, str(tmp_path / "consumer.py")], amqp_url)
 
 
+@pytest.mark.timeout(300)
 async def test_the_one_in_nodejs(amqp_url: str, tmp_path: Path) -> None:
     try:
         runs, packages = await asyncio.to_thread(lambda: (node.node(), node.packages()))
