@@ -7,6 +7,9 @@ import msgspec
 
 from schemas.platform import Unreadable
 
+OPERATOR = ""
+"""Subscriber of what the operator registered: it sees every account."""
+
 
 class Event(msgspec.Struct, frozen=True, kw_only=True):
     """A stored event, as much of it as any dialect needs."""

@@ -11,9 +11,8 @@ from aiohttp import hdrs, web
 
 from ingress.api.errors import Problem
 from schemas.config import Config
+from schemas.outbound import OPERATOR
 
-OPERATOR = ""
-"""Subscriber of what the operator registers."""
 EVERYTHING = ("*",)
 
 FAILURES, WINDOW = 10, 60.0

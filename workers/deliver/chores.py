@@ -8,6 +8,7 @@ import asyncpg
 
 from schemas.config import Config
 from schemas.dialects import dialect
+from schemas.outbound import OPERATOR
 from storage import replays, subscriptions
 from storage.sql import query
 from storage.vault import Vault
@@ -18,8 +19,6 @@ POLL = 1.0
 """Seconds between looks for a replay, and after a failure."""
 RESEAL = 600.0
 """Seconds between looks for what another key than the first has encrypted."""
-OPERATOR = ""
-"""Subscriber of what the operator registered."""
 REPLAY_PIECE = 500
 REPLAY_WAITING = 5000
 """Deliveries of one replay that wait at a time: a long replay must not fill the outbox."""

@@ -4,17 +4,17 @@ Nothing here ever says a secret: errors name the request, the status and the kin
 """
 
 import asyncio
-import email.utils
 import random
 import time
 from collections.abc import Mapping
-from datetime import UTC, datetime
+from datetime import datetime
 
 import aiohttp
 import msgspec
 from aiohttp import hdrs
 from yarl import URL
 
+from schemas import retryafter
 from schemas.platforms.apicbase.config import Poll
 from workers.poll import metrics
 from workers.poll.limit import Limit
@@ -208,14 +208,6 @@ class Client:
 
 
 def retry_after(header: str | None, now: float) -> float | None:
-    """Seconds from `now` (Unix) of a Retry-After: seconds or a date (RFC 9110 §10.2.3). None if it says nothing."""
-    text = (header or "").strip()
-    if text.isascii() and text.isdigit():
-        return float(text[:9])
-    try:
-        moment = email.utils.parsedate_to_datetime(text)
-    except ValueError:
-        return None
-    if moment.tzinfo is None:
-        moment = moment.replace(tzinfo=UTC)
-    return max(0.0, moment.timestamp() - now)
+    """Seconds from `now` (Unix) that an answer asks to wait, 0 for a date that is past. None if it says nothing."""
+    seconds = retryafter.seconds(header, now)
+    return None if seconds is None else max(0.0, seconds)

@@ -14,6 +14,7 @@ import msgspec
 
 from schemas.config import Subscriber
 from schemas.dialects import dialects
+from schemas.outbound import OPERATOR
 from schemas.patterns import fits
 from schemas.platforms.ustore import manufacturer_order
 from storage import tables
@@ -38,8 +39,6 @@ COLUMNS = (
     "key",
     "payload",
 )
-OPERATOR = ""
-"""Subscriber of what the operator registered: it sees every account."""
 
 
 class Outbound(msgspec.Struct, frozen=True):

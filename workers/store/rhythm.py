@@ -75,6 +75,7 @@ class Counter:
                 before = counted.setdefault(place, one)
                 if before is not one:
                     before.count += one.count
+                    before.first_at = min(before.first_at, one.first_at)
                     before.last_at = max(before.last_at, one.last_at)
             self._counted = counted
             raise

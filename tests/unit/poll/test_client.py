@@ -191,6 +191,8 @@ async def test_429_makes_all_of_the_client_wait_as_long_as_it_says(there: Apicba
         ("0", 0),
         (" 30 ", 30),
         ("1" * 5000, 111111111),
+        ("0" * 20 + "7", 7),
+        ("Wed, 21 Oct 99999999999999999999 07:28:00 GMT", None),
         ("Thu, 01 Jan 1970 00:01:00 GMT", 60),
         ("Thu, 01 Jan 1970 00:00:00 GMT", 0),
         ("Thu, 01 Jan 1970 00:01:00", 60),

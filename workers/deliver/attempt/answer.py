@@ -1,12 +1,10 @@
 """What becomes of one attempt, and what its answer asks for. Pure."""
 
-import email.utils
-import re
-from datetime import UTC
 from typing import Literal
 
 import msgspec
 
+from schemas import retryafter
 from workers.deliver.schedule import LONGEST_WAIT
 
 Outcome = Literal["delivered", "refused", "timeout", "connection", "tls", "blocked"]
@@ -36,13 +34,5 @@ class Answer(msgspec.Struct, frozen=True, kw_only=True):
 
 def retry_after(text: str | None, now: float) -> float | None:
     """Seconds from `now` (Unix) of a Retry-After header (RFC 9110 §10.2.3), at most a day; None if past or nonsense."""
-    text = (text or "").strip()
-    if re.fullmatch("[0-9]+", text):
-        seconds = LONGEST_WAIT if len(text) > 9 else float(text)
-    else:
-        try:
-            date = email.utils.parsedate_to_datetime(text)
-            seconds = (date if date.tzinfo else date.replace(tzinfo=UTC)).timestamp() - now
-        except (ValueError, OverflowError):
-            return None
-    return min(seconds, LONGEST_WAIT) if seconds > 0 else None
+    seconds = retryafter.seconds(text, now)
+    return min(seconds, LONGEST_WAIT) if seconds is not None and seconds > 0 else None
