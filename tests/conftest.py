@@ -19,6 +19,7 @@ from broker import topology
 from deploy.local.postgres import Postgres
 from deploy.local.rabbitmq import RabbitMQ
 from storage import migrate
+from tests.shell import Shell
 
 LoopFactory = Callable[[], asyncio.AbstractEventLoop]
 BUSY_THREAD = 20.0
@@ -206,3 +207,9 @@ async def amqp_url(empty_amqp_url: str) -> str:
 def state(tmp_path: Path) -> Path:
     """A state folder for `crossdock up`."""
     return tmp_path / "state"
+
+
+@pytest.fixture
+def shell(tmp_path: Path, amqp_url: str, database_url: str) -> Shell:
+    """`crossdock`, with the test's servers in its environment."""
+    return Shell(tmp_path, AMQP_URL=amqp_url, DATABASE_URL=database_url)

@@ -2,9 +2,6 @@
 
 import asyncio
 import json
-import os
-import sys
-from pathlib import Path
 from typing import Any
 
 import aiormq
@@ -17,36 +14,14 @@ from deploy.local.rabbitmq import RabbitMQ
 from schemas.consumers import Consumer, bindings, queues
 from tests.integration.test_eventlog import announce_all
 from tests.pipeline import until
+from tests.shell import Shell
 from workers.store import backlog, metrics
 
 
-class Command:
-    """`crossdock …` with servers in the environment."""
-
-    def __init__(self, folder: Path, **env: str) -> None:
-        self.folder = folder
-        self.env = {"PATH": os.environ["PATH"], **env}
-
-    async def __call__(self, *args: str) -> tuple[int | None, str, str]:
-        pipe = asyncio.subprocess.PIPE
-        process = await asyncio.create_subprocess_exec(
-            sys.executable, "-m", "deploy.cli.main", *args, cwd=self.folder, env=self.env, stdout=pipe, stderr=pipe
-        )
-        async with asyncio.timeout(40):
-            out, err = await process.communicate()
-        assert "Traceback" not in err.decode()
-        return process.returncode, out.decode(), err.decode()
-
-
-@pytest.fixture
-def crossdock(tmp_path: Path, amqp_url: str, database_url: str) -> Command:
-    return Command(tmp_path, AMQP_URL=amqp_url, DATABASE_URL=database_url)
-
-
 @pytest_asyncio.fixture
-async def erp(crossdock: Command) -> str:
+async def erp(shell: Shell) -> str:
     """The queue of a consumer of ChannelApe's events."""
-    code, out, err = await crossdock("consumers", "add", "erp", "--types", "channelape.*", "--json")
+    code, out, err = await shell("consumers", "add", "erp", "--types", "channelape.*", "--json")
     assert code == 0, err
     return str(json.loads(out)["queue"])
 
@@ -88,15 +63,15 @@ def test_what_can_not_be_meant_is_refused(types: list[str], accounts: list[str],
 
 
 async def test_a_consumer_gets_what_it_asked_for_from_then_on(
-    crossdock: Command, erp: str, amqp_url: str, pool: asyncpg.Pool
+    shell: Shell, erp: str, amqp_url: str, pool: asyncpg.Pool
 ) -> None:
     await announce_all(amqp_url, ["a", "b"])
     await announce_all(amqp_url, ["c"], platform="ecomnow", account="shop")
-    code, out, _ = await crossdock("consumers", "list", "--json")
+    code, out, _ = await shell("consumers", "list", "--json")
     (row,) = json.loads(out)
     assert (code, row["name"], row["messages"], row["dead"], row["consumers"]) == (0, "erp", 2, 0, 0)
-    assert "erp" in (await crossdock("consumers", "list"))[1]
-    queued = {one["name"]: one["messages"] for one in json.loads((await crossdock("status", "--json"))[1])["queues"]}
+    assert "erp" in (await shell("consumers", "list"))[1]
+    queued = {one["name"]: one["messages"] for one in json.loads((await shell("status", "--json"))[1])["queues"]}
     assert queued[erp] == 2
 
     async def database() -> asyncpg.Pool:
@@ -107,43 +82,43 @@ async def test_a_consumer_gets_what_it_asked_for_from_then_on(
     watching.cancel()
 
 
-async def test_adding_again_changes_nothing_and_other_settings_are_refused(crossdock: Command, erp: str) -> None:
-    assert (await crossdock("consumers", "add", "erp", "--types", "channelape.*"))[0] == 0
-    code, _, err = await crossdock("consumers", "add", "erp", "--types", "ecomnow.*")
+async def test_adding_again_changes_nothing_and_other_settings_are_refused(shell: Shell, erp: str) -> None:
+    assert (await shell("consumers", "add", "erp", "--types", "channelape.*"))[0] == 0
+    code, _, err = await shell("consumers", "add", "erp", "--types", "ecomnow.*")
     assert (code, "is there with other types, accounts or limits: run `crossdock consumers remove erp`" in err) == (
         1,
         True,
     )
-    code, _, err = await crossdock("consumers", "add", "x", "--types", "nothing.*")
+    code, _, err = await shell("consumers", "add", "x", "--types", "nothing.*")
     assert (code, "is no event type" in err) == (1, True)
-    assert (await crossdock("consumers", "add", "a.b"))[0] == 2
-    assert (await crossdock("consumers", "add", "x", "--max-size", "much"))[0] == 2
+    assert (await shell("consumers", "add", "a.b"))[0] == 2
+    assert (await shell("consumers", "add", "x", "--max-size", "much"))[0] == 2
 
 
-async def test_what_waits_is_not_deleted_unless_told(crossdock: Command, erp: str, amqp_url: str) -> None:
+async def test_what_waits_is_not_deleted_unless_told(shell: Shell, erp: str, amqp_url: str) -> None:
     await announce_all(amqp_url, ["a"])
-    code, _, err = await crossdock("consumers", "remove", "erp")
+    code, _, err = await shell("consumers", "remove", "erp")
     assert (code, err) == (1, "crossdock: 1 messages wait for erp: let it take them, or say --force\n")
-    assert (await crossdock("consumers", "remove", "erp", "--force"))[0] == 0
-    code, _, err = await crossdock("consumers", "remove", "erp")
+    assert (await shell("consumers", "remove", "erp", "--force"))[0] == 0
+    code, _, err = await shell("consumers", "remove", "erp")
     assert (code, "there is no consumer erp" in err) == (1, True)
-    assert json.loads((await crossdock("consumers", "list", "--json"))[1]) == []
+    assert json.loads((await shell("consumers", "list", "--json"))[1]) == []
 
 
-async def test_one_that_is_away_keeps_no_more_than_its_limit(crossdock: Command, amqp_url: str) -> None:
-    assert (await crossdock("consumers", "add", "slow", "--max-messages", "5"))[0] == 0
+async def test_one_that_is_away_keeps_no_more_than_its_limit(shell: Shell, amqp_url: str) -> None:
+    assert (await shell("consumers", "add", "slow", "--max-messages", "5"))[0] == 0
     await announce_all(amqp_url, [f"n{n}" for n in range(20)])
 
     async def rows() -> Any:
-        (row,) = json.loads((await crossdock("consumers", "list", "--json"))[1])
+        (row,) = json.loads((await shell("consumers", "list", "--json"))[1])
         return row["messages"] == 5 and row["dead"] == 15
 
     await until(rows)
 
 
-async def test_its_user_reads_its_queue_and_nothing_else(crossdock: Command, amqp_url: str, rabbitmq: RabbitMQ) -> None:
+async def test_its_user_reads_its_queue_and_nothing_else(shell: Shell, amqp_url: str, rabbitmq: RabbitMQ) -> None:
     management = rabbitmq.management_url.replace("://", "://guest:guest@")
-    code, out, err = await crossdock("consumers", "add", "erp", "--user", "erp", "--management", management, "--json")
+    code, out, err = await shell("consumers", "add", "erp", "--user", "erp", "--management", management, "--json")
     assert code == 0, err
     found = json.loads(out)
     await announce_all(amqp_url, ["a"])
@@ -160,18 +135,18 @@ async def test_its_user_reads_its_queue_and_nothing_else(crossdock: Command, amq
             await channel.basic_publish(b"x", exchange="crossdock.events", routing_key="a.b.c")
     finally:
         await connection.close()
-    _, _, err = await crossdock("consumers", "remove", "erp", "--force")
+    _, _, err = await shell("consumers", "remove", "erp", "--force")
     assert "say --management" in err
-    assert (await crossdock("consumers", "remove", "erp", "--force", "--management", management))[0] == 0
+    assert (await shell("consumers", "remove", "erp", "--force", "--management", management))[0] == 0
     with pytest.raises(AMQPError):
         await aiormq.connect(f"{scheme}://erp:{found['password']}@{rest.rpartition('@')[2]}")
 
 
-async def test_the_management_api_that_is_not_there_is_a_line(crossdock: Command) -> None:
+async def test_the_management_api_that_is_not_there_is_a_line(shell: Shell) -> None:
     for url, said in (("http://guest:s3cret@127.0.0.1:1", "can't be reached"), ("nonsense", "can't be read")):
-        code, _, err = await crossdock("consumers", "add", "erp", "--user", "erp", "--management", url)
+        code, _, err = await shell("consumers", "add", "erp", "--user", "erp", "--management", url)
         assert (code, said in err, "s3cret" in err) == (1, True, False)
-    assert "say --management" in (await crossdock("consumers", "add", "erp", "--user", "erp"))[2]
+    assert "say --management" in (await shell("consumers", "add", "erp", "--user", "erp"))[2]
 
 
 def test_limits_are_on_the_queue() -> None:

@@ -15,7 +15,7 @@ from aiohttp import web
 
 from deploy.local.children import end, free_ports, spawn
 from storage.sql import query
-from tests.integration.test_deliver import receipt, store, worker
+from tests.delivering import receipt, store, worker
 from tests.pipeline import running, until
 from tests.receiver import config, receiver, statuses, subscribe
 from workers.deliver.worker import LEASE

@@ -2,14 +2,11 @@
 
 import asyncio
 import json
-import os
 import signal
-import sys
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
@@ -26,9 +23,11 @@ from schemas import cloudevents, registry
 from schemas.envelope import Stamp
 from schemas.topology import EVENTS, INBOUND
 from tests import pipeline
+from tests.shell import Shell
 from workers.store import announce
 
 MANY = 20_000
+Consume = Callable[..., Awaitable[tuple[int, list[Any], str]]]
 
 
 @asynccontextmanager
@@ -151,40 +150,16 @@ async def test_an_empty_log_has_no_newest(amqp_url: str) -> None:
     assert await newest(amqp_url) is None
 
 
-class Command:
-    """`crossdock consume`."""
-
-    def __init__(self, folder: Path, amqp_url: str) -> None:
-        self.folder = folder
-        self.env = {"PATH": os.environ["PATH"], "AMQP_URL": amqp_url}
-
-    async def start(self, *args: str) -> asyncio.subprocess.Process:
-        pipe = asyncio.subprocess.PIPE
-        return await asyncio.create_subprocess_exec(
-            sys.executable,
-            "-m",
-            "deploy.cli.main",
-            "consume",
-            *args,
-            cwd=self.folder,
-            env=self.env,
-            stdout=pipe,
-            stderr=pipe,
-        )
-
-    async def __call__(self, *args: str) -> tuple[int | None, list[Any], str]:
-        process = await self.start(*args)
-        async with asyncio.timeout(40):
-            out, err = await process.communicate()
-        return process.returncode, [json.loads(line) for line in out.decode().splitlines()], err.decode()
-
-
 @pytest.fixture
-def consume(tmp_path: Path, amqp_url: str) -> Command:
-    return Command(tmp_path, amqp_url)
+def consume(shell: Shell) -> Consume:
+    async def run(*args: str) -> tuple[int, list[Any], str]:
+        said = await shell("consume", *args)
+        return said.code, said.lines, said.err
+
+    return run
 
 
-async def test_consume_prints_each_event_on_a_line_and_says_where_to_carry_on(consume: Command, amqp_url: str) -> None:
+async def test_consume_prints_each_event_on_a_line_and_says_where_to_carry_on(consume: Consume, amqp_url: str) -> None:
     assert await consume() == (0, [], "crossdock: 0 events\n")
     await announce_all(amqp_url, ["a", "b"])
     await announce_all(amqp_url, ["c"], platform="ecomnow", account="shop")
@@ -201,9 +176,9 @@ async def test_consume_prints_each_event_on_a_line_and_says_where_to_carry_on(co
     assert (await consume("--from", later))[:2] == (0, [])
 
 
-async def test_consume_follows_until_it_is_stopped(consume: Command, amqp_url: str) -> None:
+async def test_consume_follows_until_it_is_stopped(shell: Shell, amqp_url: str) -> None:
     await announce_all(amqp_url, ["old"])
-    process = await consume.start("--follow", "--from", "first")
+    process = await shell.start("consume", "--follow", "--from", "first")
     assert process.stdout is not None
     assert process.stderr is not None
     async with asyncio.timeout(30):
@@ -216,7 +191,7 @@ async def test_consume_follows_until_it_is_stopped(consume: Command, amqp_url: s
 
 
 @pytest.mark.parametrize("place", ["yesterday", "-1", "2026-13-01"])
-async def test_consume_says_what_from_takes(consume: Command, place: str) -> None:
+async def test_consume_says_what_from_takes(consume: Consume, place: str) -> None:
     code, _, said = await consume("--from", place)
     assert code == 2
     assert "write first, next, an offset, or a time as in 2026-11-21T09:30:00Z" in said

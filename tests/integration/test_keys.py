@@ -1,9 +1,6 @@
 """One encryption key in place of another, and what `status` and `check` say of subscriptions and their deliveries."""
 
-import asyncio
 import json
-import os
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +8,10 @@ import asyncpg
 from aiohttp import web
 
 from storage.vault import Vault
-from tests.integration.test_deliver import receipt, store, worker
+from tests.delivering import receipt, store, worker
 from tests.pipeline import running, until
 from tests.receiver import KEY, Receiver, config, receiver, statuses, subscribe
+from tests.shell import Shell
 from workers.deliver.worker import DeliverWorker
 
 NEW = Vault.generate()
@@ -95,10 +93,6 @@ def _of(out: str) -> list[str]:
 
 
 async def run(folder: Path, command: str, amqp: str, database: str, *args: str, key: str = KEY) -> tuple[int, str]:
-    env = {"PATH": os.environ["PATH"], "AMQP_URL": amqp, "DATABASE_URL": database, "CROSSDOCK_ENCRYPTION_KEY": key}
-    process = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "deploy.cli.main", command, *args, cwd=folder, env=env, stdout=asyncio.subprocess.PIPE
-    )
-    out, _ = await process.communicate()
-    assert process.returncode is not None
-    return process.returncode, out.decode()
+    shell = Shell(folder, AMQP_URL=amqp, DATABASE_URL=database, CROSSDOCK_ENCRYPTION_KEY=key)
+    said = await shell(command, *args)
+    return said.code, said.out

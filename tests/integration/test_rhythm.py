@@ -1,11 +1,6 @@
 """Accounts that have fallen silent, by their own rhythm."""
 
-import asyncio
-import json
-import os
-import sys
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 
 import asyncpg
 import pytest
@@ -15,6 +10,7 @@ from schemas.envelope import Envelope
 from storage import arrivals
 from tests import pipeline
 from tests.pipeline import until
+from tests.shell import Shell
 from workers.store import metrics, rhythm
 
 
@@ -89,31 +85,16 @@ async def test_what_could_not_be_written_is_written_later(pool: asyncpg.Pool) ->
         assert await connection.fetchval("SELECT count FROM crossdock.arrivals") == 3
 
 
-async def test_status_says_who_is_quiet(pool: asyncpg.Pool, amqp_url: str, database_url: str, tmp_path: Path) -> None:
+async def test_status_says_who_is_quiet(pool: asyncpg.Pool, shell: Shell) -> None:
     await heard(pool, "rothys", *range(7, 40))
-    failing = (
-        "INSERT INTO crossdock.polls (platform, account, failures, last_error) VALUES ('apicbase', 'bistro', 3, 'no')"
-    )
-    await pool.execute(failing)
-    env = {"PATH": os.environ["PATH"], "AMQP_URL": amqp_url, "DATABASE_URL": database_url}
-    for args in ((), ("--json",)):
-        process = await asyncio.create_subprocess_exec(
-            sys.executable,
-            "-m",
-            "deploy.cli.main",
-            "status",
-            *args,
-            cwd=tmp_path,
-            env=env,
-            stdout=asyncio.subprocess.PIPE,
-        )
-        out = (await process.communicate())[0].decode()
-        if args:
-            assert [one["quiet"] for one in json.loads(out)["accounts"]] == [True]
-            assert [one["failures"] for one in json.loads(out)["failing_polls"]] == [3]
-        else:
-            assert "apicbase/bistro can't be polled, 3 times now: no" in out
-            assert "channelape/rothys is quiet for 6 h, usually every 15 min and never longer than" in out
+    failing = "INSERT INTO crossdock.polls (platform, account, failures, last_error) VALUES ($1, $2, 3, 'no')"
+    await pool.execute(failing, "apicbase", "bistro")
+    out = (await shell("status")).out
+    assert "apicbase/bistro can't be polled, 3 times now: no" in out
+    assert "channelape/rothys is quiet for 6 h, usually every 15 min and never longer than" in out
+    found = (await shell("status", "--json")).json
+    assert [one["quiet"] for one in found["accounts"]] == [True]
+    assert [one["failures"] for one in found["failing_polls"]] == [3]
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,13 @@
+"""A subscriber."""
+
+from collections.abc import AsyncIterator
+
+import pytest_asyncio
+
+from tests.receiver import Receiver, receiver
+
+
+@pytest_asyncio.fixture
+async def there() -> AsyncIterator[Receiver]:
+    async with receiver() as found:
+        yield found

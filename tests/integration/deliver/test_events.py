@@ -1,0 +1,245 @@
+"""Webhooks out, on a real database and real sockets: decided with the event, sent at least once."""
+
+import asyncio
+import json
+import logging
+from datetime import timedelta
+
+import asyncpg
+import pytest
+from aiohttp import web
+from standardwebhooks.webhooks import Webhook
+
+from schemas import registry
+from schemas.platforms.ustore.record import ItemAllocation
+from tests.delivering import QUICK, SECRET, all_are, answering, none_is, one, receipt, store, worker
+from tests.pipeline import running, until
+from tests.receiver import Receiver, config, statuses, subscribe
+from tests.storing import incoming
+from workers.deliver import attemptlog
+
+
+async def test_an_event_reaches_its_subscriber_signed_and_is_written_down(
+    pool: asyncpg.Pool, database_url: str, there: Receiver
+) -> None:
+    await subscribe(pool, f"{there.url}/hook", types=["channelape.*"])
+    raw = registry.example("channelape", "receipt_confirmation")
+    message = incoming("channelape", "receipt_confirmation", raw, account="rothys")
+    written = await store(pool, message)
+    assert written.deliveries == 1
+    async with running(worker(database_url)):
+        await until(lambda: statuses(pool), what="a delivery")
+        await until(lambda: there.got)
+        assert await until(lambda: all_are(pool, "delivered"))
+    (got,) = there.got
+    said = Webhook(SECRET).verify(got.body, got.headers)
+    row = await one(pool, "SELECT * FROM crossdock.events")
+    assert (said["id"], said["version"], said["subject"]) == (str(row["id"]), 1, row["key"])
+    assert said["data"] == json.loads(raw)
+    assert got.headers["webhook-id"] == str(row["id"])
+    attempt = await one(pool, "SELECT * FROM crossdock.delivery_attempts")
+    assert (attempt["attempt"], attempt["outcome"], attempt["status_code"]) == (1, "delivered", 200)
+    delivery = await one(pool, "SELECT * FROM crossdock.deliveries")
+    assert (delivery["attempts"], delivery["status"], delivery["event_id"]) == (1, "delivered", row["id"])
+    assert delivery["finished_at"] is not None
+    assert delivery["next_attempt_at"] is None
+
+
+async def test_an_attempt_is_one_line_of_the_log_without_secrets(
+    pool: asyncpg.Pool, database_url: str, there: Receiver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lines: list[bytes] = []
+    monkeypatch.setattr(attemptlog, "LINES", attemptlog.Lines(lines.append))
+    logging.getLogger("crossdock.deliver").setLevel(logging.INFO)
+    try:
+        id_ = await subscribe(pool, f"{there.url}/in?key=hush-hush", dialect="channelape", secret="s3cr3t-in-the-query")
+        await store(pool, receipt("K"))
+        async with running(worker(database_url)):
+            await until(lambda: all_are(pool, "delivered"))
+    finally:
+        logging.getLogger("crossdock.deliver").setLevel(logging.NOTSET)
+    (line,) = b"".join(lines).splitlines()
+    said = json.loads(line)
+    assert (said["subscription"], said["outcome"], said["becomes"], said["attempt"]) == (
+        str(id_),
+        "delivered",
+        "delivered",
+        1,
+    )
+    assert b"hush" not in line
+    assert b"s3cr3t" not in line
+
+
+async def test_within_200_ms_of_the_commit_when_idle(pool: asyncpg.Pool, database_url: str, there: Receiver) -> None:
+    await subscribe(pool, there.url)
+    times = []
+    async with running(worker(database_url)):
+        for n in range(5):
+            there.arrived.clear()
+            await store(pool, receipt(f"K{n}", seconds=n))
+            committed = asyncio.get_running_loop().time()
+            await asyncio.wait_for(there.arrived.wait(), 5)
+            times.append(there.got[-1].at - committed)
+    assert sorted(times)[len(times) // 2] < 0.2, times
+
+
+async def test_only_what_matches_is_decided(pool: asyncpg.Pool) -> None:
+    await subscribe(pool, "https://a.example/", types=["channelape.receipt_*"], accounts=["channelape/rothys"])
+    await subscribe(pool, "https://b.example/", types=["apicbase.*"])
+    await subscribe(pool, "https://c.example/", dialect="apicbase")
+    await subscribe(pool, "https://d.example/", enabled=False)
+    await subscribe(pool, "https://e.example/", subscriber="gone")
+    everything = await subscribe(pool, "https://f.example/", subscriber="")
+    settings = config()
+    written = await store(
+        pool,
+        receipt("1"),
+        receipt("2", seconds=1, account="other"),
+        incoming("apicbase", "purchase_order", b'{"id":"9"}'),
+    )
+    assert written.deliveries == 1 + 1 + 1 + 3
+    rows = await pool.fetch("SELECT type FROM crossdock.deliveries WHERE subscription_id = $1", everything)
+    assert sorted(row["type"] for row in rows) == ["apicbase.purchase_order", *["channelape.receipt_confirmation"] * 2]
+    assert settings.subscribers["demo"].accounts == ["*/*"]
+
+
+async def test_a_message_that_is_handled_again_decides_nothing_anew(pool: asyncpg.Pool) -> None:
+    await subscribe(pool, "https://a.example/")
+    assert (await store(pool, receipt("K", number=7))).deliveries == 1
+    again = incoming(
+        "channelape",
+        "receipt_confirmation",
+        {"id": "K", "additionalFields": {"receipt_id": "K"}, "lineItems": []},
+        number=7,
+        account="rothys",
+        again=True,
+    )
+    written = await store(pool, again)
+    assert (written.deliveries, len(written.versions)) == (0, 1)
+    assert (await store(pool, receipt("K", seconds=5, number=8))).deliveries == 0  # the same content: the same version
+    assert (await store(pool, receipt("K", seconds=9, number=9, status="OPEN"))).deliveries == 1
+
+
+async def test_refusals_are_tried_again_by_the_schedule_and_then_failed(
+    pool: asyncpg.Pool, database_url: str, there: Receiver
+) -> None:
+    there.answer = lambda _: web.Response(status=400, text="no such board")
+    await subscribe(pool, there.url, schedule=QUICK)
+    await store(pool, receipt("K"))
+    async with running(worker(database_url)):
+        await until(lambda: all_are(pool, "failed"))
+    rows = await pool.fetch("SELECT * FROM crossdock.delivery_attempts ORDER BY attempt")
+    assert [(row["attempt"], row["outcome"], row["status_code"], row["response"]) for row in rows] == [
+        (n, "refused", 400, b"no such board") for n in (1, 2, 3)
+    ]
+    assert len({got.headers["webhook-id"] for got in there.got}) == 1
+
+
+async def test_retry_after_is_heeded(pool: asyncpg.Pool, database_url: str, there: Receiver) -> None:
+    there.answer = answering(429, Retry_After="86400000")
+    await subscribe(pool, there.url, schedule=QUICK)
+    await store(pool, receipt("K"))
+    async with running(worker(database_url)):
+        await until(lambda: pool.fetchval("SELECT max(attempts) FROM crossdock.outbox"))
+    wait = await pool.fetchval("SELECT next_attempt_at - now() FROM crossdock.deliveries")
+    assert timedelta(hours=23, minutes=59) < wait <= timedelta(days=1)
+
+
+async def test_410_disables_the_subscription_and_says_so(
+    pool: asyncpg.Pool, database_url: str, there: Receiver
+) -> None:
+    there.answer = answering(410)
+    id_ = await subscribe(pool, there.url, max_in_flight=1)
+    await store(pool, receipt("1"), receipt("2", seconds=1))
+    async with running(worker(database_url)):
+        row = await until(
+            lambda: pool.fetchrow("SELECT * FROM crossdock.subscriptions WHERE id = $1 AND NOT enabled", id_)
+        )
+        assert row["disabled_reason"] == "answered 410 Gone"
+        await until(lambda: pool.fetchval("SELECT count(*) FROM crossdock.finished"))
+    assert await statuses(pool) == {"failed": 1, "pending": 1}
+    assert (await store(pool, receipt("3", seconds=2))).deliveries == 0
+
+
+async def test_channelape_sends_the_newest_copy_and_replaces_what_waits(
+    pool: asyncpg.Pool, database_url: str, there: Receiver
+) -> None:
+    await subscribe(pool, f"{there.url}/in?shop=1", dialect="channelape", secret="s3cret&?")
+    await store(pool, receipt("K", number=1))
+    await store(pool, receipt("K", seconds=1, number=2, status="OPEN"))
+    await store(pool, receipt("K", seconds=2, number=3, status="RECEIVED"), receipt("L", seconds=3))
+    assert await statuses(pool) == {"superseded": 2, "pending": 2}
+    there.answer = answering(302, Location=f"{there.url}/elsewhere")  # delivered, to ChannelApe, and not followed
+    async with running(worker(database_url)):
+        await until(lambda: none_is(pool, "pending"))
+    assert await statuses(pool) == {"superseded": 2, "delivered": 2}
+    assert {got.path for got in there.got} == {"/in"}
+    assert all(got.query == {"shop": "1", "token": "s3cret&?"} for got in there.got)
+    bodies = [json.loads(got.body) for got in there.got]
+    assert sorted((body["id"], body.get("status")) for body in bodies) == [("K", "RECEIVED"), ("L", None)]
+
+
+async def test_a_version_stored_while_a_delivery_waits_for_its_retry_is_what_is_sent(
+    pool: asyncpg.Pool, database_url: str, there: Receiver
+) -> None:
+    there.answer = answering(500)
+    settings = config(channelape_interval=0.2)
+    await subscribe(pool, there.url, dialect="channelape")
+    await store(pool, receipt("K", number=1))
+    async with running(worker(database_url, settings)):
+        await until(lambda: len(there.got) >= 2)
+        await store(pool, receipt("K", seconds=1, number=2, status="NEW"))
+        await until(lambda: json.loads(there.got[-1].body).get("status") == "NEW")
+        there.answer = answering(399)
+        await until(lambda: none_is(pool, "pending"))
+    assert (await statuses(pool))["delivered"] == 1
+
+
+async def test_ecomnow_tells_purchase_orders_too(pool: asyncpg.Pool, database_url: str, there: Receiver) -> None:
+    await subscribe(pool, there.url, dialect="ecomnow", authorization="Basic c2hvcDpzZWNyZXQ=")
+    raw = registry.example("apicbase", "purchase_order")
+    await store(
+        pool, incoming("apicbase", "purchase_order", raw), incoming("ecomnow", "notification", NOTICE, seconds=1)
+    )
+    async with running(worker(database_url)):
+        await until(lambda: all_are(pool, "delivered"))
+    assert {got.headers["authorization"] for got in there.got} == {"Basic c2hvcDpzZWNyZXQ="}
+    said = {json.loads(got.body)["orderNo"]: got.body for got in there.got}
+    assert set(said) == {"PO-2026-00817", "1000-4612"}
+    assert b'"itemPrice":4.1500' in said["PO-2026-00817"]
+
+
+NOTICE = b'{"orderNo": 1000-4612, "type": "new_order", "items": []}'
+
+
+async def test_what_can_not_be_said_fails_at_once_with_the_reason(
+    pool: asyncpg.Pool, database_url: str, there: Receiver
+) -> None:
+    await subscribe(pool, there.url, dialect="ecomnow")
+    await store(pool, incoming("apicbase", "purchase_order", b'{"id": "1", "packages": [{}]}'))
+    async with running(worker(database_url)):
+        await until(lambda: all_are(pool, "failed"))
+    row = await one(pool, "SELECT * FROM crossdock.delivery_attempts")
+    assert row["outcome"] == "blocked"
+    assert row["error"] == "can't be said in dialect ecomnow: line 1 of the purchase order has no article number"
+    assert there.got == []
+
+
+async def test_manufacturers_get_their_part(pool: asyncpg.Pool, database_url: str, there: Receiver) -> None:
+    await subscribe(pool, f"{there.url}/all", types=["ustore.manufacturer_order"])
+    await subscribe(pool, f"{there.url}/two", types=["ustore.manufacturer_order.2"])
+    raw = registry.example("ustore", "manufacturer_allocation")
+    order = json.loads(raw)["Order"]
+    items = [one["@id"] for one in order["OrderProducts"]["OrderProduct"]]
+    chosen = [ItemAllocation(item, str(n + 2), "rule") for n, item in enumerate(items)]
+    message = incoming("ustore", "manufacturer_allocation", raw, allocations=chosen)
+    written = await store(pool, message)
+    assert written.deliveries == len(items) + 1
+    assert (await store(pool, message)).deliveries == 0
+    async with running(worker(database_url)):
+        await until(lambda: all_are(pool, "delivered"))
+    assert len(there.of("/all")) == len(items)
+    (got,) = there.of("/two")
+    said = Webhook(SECRET).verify(got.body, got.headers)
+    assert said["type"] == "ustore.manufacturer_order"
+    assert (said["data"]["manufacturerId"], [one["@id"] for one in said["data"]["items"]]) == ("2", items[:1])

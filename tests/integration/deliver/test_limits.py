@@ -1,0 +1,159 @@
+"""Limits, breakers, leases and steering, on a real database and real sockets."""
+
+import asyncio
+import json
+import os
+import sys
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from uuid import UUID
+
+import asyncpg
+import pytest
+from aiohttp import web
+
+from tests.delivering import QUICK, all_are, answering, receipt, store, worker
+from tests.pipeline import running, until
+from tests.receiver import Receiver, config, subscribe
+from workers.deliver import breaker as breakers
+
+
+async def test_limits_hold(pool: asyncpg.Pool, database_url: str, there: Receiver) -> None:
+    go = asyncio.Event()
+
+    async def wait(_: object) -> web.Response:
+        await go.wait()
+        return web.Response()
+
+    there.answer = wait
+    await subscribe(pool, there.url, max_in_flight=3)
+    await store(pool, *(receipt(f"K{n}", seconds=n) for n in range(20)))
+    async with running(worker(database_url)):
+        await until(lambda: there.busy == 3)
+        go.set()
+        await until(lambda: all_are(pool, "delivered"))
+    assert there.busiest == 3
+
+
+async def test_the_rate_holds(pool: asyncpg.Pool, database_url: str, there: Receiver) -> None:
+    await subscribe(pool, there.url, max_rate=20)
+    await store(pool, *(receipt(f"K{n}", seconds=n) for n in range(50)))
+    async with running(worker(database_url)):
+        await until(lambda: all_are(pool, "delivered"))
+    times = sorted(got.at for got in there.got)
+    assert times[-1] - times[0] >= 1.4  # a burst of 20, and 30 more at 20 a second
+
+
+async def test_the_breaker_opens_probes_and_recovers(
+    pool: asyncpg.Pool, database_url: str, there: Receiver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(breakers, "FIRST_PAUSE", 0.3)
+    there.answer = answering(500)
+    await subscribe(pool, there.url, max_in_flight=2, schedule=[0.0] + [0.01] * 40)
+    await store(pool, *(receipt(f"K{n}", seconds=n) for n in range(30)))
+    async with running(worker(database_url)):
+        await until(lambda: len(there.got) >= breakers.THRESHOLD + 2)
+        there.answer = answering(200)
+        await until(lambda: all_are(pool, "delivered"))
+    gaps = [later.at - one.at for one, later in zip(there.got, there.got[1:], strict=False)]
+    assert max(gaps) > 0.25, gaps
+
+
+async def test_a_dead_workers_subscriptions_are_taken_over(
+    pool: asyncpg.Pool, database_url: str, there: Receiver
+) -> None:
+    id_ = await subscribe(pool, there.url)
+    await store(pool, receipt("K"))
+    soon = datetime.now(UTC) + timedelta(seconds=1.5)
+    await pool.execute(
+        "UPDATE crossdock.subscribed SET leased_by = $2, leased_until = $3 WHERE id = $1", id_, UUID(int=1), soon
+    )
+    async with running(worker(database_url)):
+        await until(lambda: all_are(pool, "delivered"))
+        assert datetime.now(UTC) >= soon
+
+
+async def test_two_workers_send_each_delivery_once(pool: asyncpg.Pool, database_url: str, there: Receiver) -> None:
+    for n in range(8):
+        await subscribe(pool, f"{there.url}/{n}")
+    await store(pool, *(receipt(f"K{n}", seconds=n) for n in range(40)))
+    async with running(worker(database_url), worker(database_url)):
+        await until(lambda: all_are(pool, "delivered"))
+    assert len(there.got) == 320
+    assert len({(got.path, got.headers["webhook-id"]) for got in there.got}) == 320
+
+
+async def test_stopping_lets_go_of_the_lease(pool: asyncpg.Pool, database_url: str, there: Receiver) -> None:
+    await subscribe(pool, there.url)
+    await store(pool, receipt("K"))
+    async with running(worker(database_url)):
+        await until(lambda: all_are(pool, "delivered"))
+    assert await pool.fetchval("SELECT count(*) FROM crossdock.subscribed WHERE leased_until IS NOT NULL") == 0
+
+
+async def test_private_addresses_are_blocked_and_tried_again(
+    pool: asyncpg.Pool, database_url: str, there: Receiver
+) -> None:
+    await subscribe(pool, there.url, schedule=QUICK)
+    await store(pool, receipt("K"))
+    async with running(worker(database_url, config(allow_networks=[]))):
+        await until(lambda: all_are(pool, "failed"))
+    assert there.got == []
+    assert {row["outcome"] for row in await pool.fetch("SELECT outcome FROM crossdock.delivery_attempts")} == {
+        "blocked"
+    }
+
+
+async def test_a_hanging_and_a_refusing_subscriber_delay_nobody(
+    pool: asyncpg.Pool, database_url: str, there: Receiver
+) -> None:
+    never = asyncio.Event()
+
+    async def answer(got: Any) -> web.Response:
+        if got.path == "/hangs":
+            await never.wait()
+        if got.path == "/breaks":
+            return web.Response(status=500)
+        return web.Response()
+
+    there.answer = answer
+    await subscribe(pool, f"{there.url}/hangs", schedule=[0.0, 60.0])
+    await subscribe(pool, f"{there.url}/breaks", schedule=[0.0, 60.0])
+    await subscribe(pool, "http://127.0.0.1:1/", schedule=[0.0, 60.0])
+    await subscribe(pool, f"{there.url}/fine")
+    await store(pool, *(receipt(f"K{n}", seconds=n) for n in range(200)))
+    async with running(worker(database_url, config(timeout=30.0))):
+        await until(lambda: len(there.of("/fine")) == 200, seconds=10)
+        never.set()
+
+
+async def test_an_operator_sees_and_steers_from_the_command_line(
+    pool: asyncpg.Pool, database_url: str, there: Receiver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    there.answer = answering(400)
+    id_ = await subscribe(pool, there.url, schedule=[0.0])
+    await store(pool, *(receipt(f"K{n}", seconds=n) for n in range(3)))
+    async with running(worker(database_url)):
+        await until(lambda: all_are(pool, "failed"))
+
+        async def cli(*words: str) -> Any:
+            command = [sys.executable, "-m", "deploy.cli.main", *words, "--json"]
+            env = {**os.environ, "DATABASE_URL": database_url}
+            process = await asyncio.create_subprocess_exec(*command, env=env, stdout=asyncio.subprocess.PIPE)
+            out, _ = await process.communicate()
+            assert process.returncode == 0
+            return json.loads(out)
+
+        found = await cli("deliveries", "list", "--status", "failed")
+        assert sorted(one["key"] for one in found) == ["K0", "K1", "K2"]
+        shown = await cli("deliveries", "show", found[0]["id"])
+        assert [one["status_code"] for one in shown["history"]] == [400]
+        there.answer = answering(200)
+        assert (await cli("deliveries", "retry", found[0]["id"]))["id"] == found[0]["id"]
+        await until(lambda: pool.fetchval("SELECT count(*) = 1 FROM crossdock.deliveries WHERE status = 'delivered'"))
+        since = "2026-11-10T00:00:00Z"
+        dry = await cli("replay", "--subscription", str(id_), "--from", since, "--dry-run")
+        assert dry == {"replay_id": None, "count": 0}  # the command line's configuration has no subscriber "demo"
+        traced = await cli("trace", found[0]["key"])
+        outcomes = [one["outcome"] for one in traced["documents"][0]["deliveries"]]
+        assert outcomes == ["refused", "delivered"]

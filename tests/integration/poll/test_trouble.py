@@ -1,0 +1,288 @@
+"""Limits, refusals, deaths and servers that are away, while Apicbase is polled."""
+
+import asyncio
+import logging
+from typing import Any
+from uuid import UUID, uuid4
+
+import asyncpg
+import pytest
+from aiohttp import web
+from prometheus_client import generate_latest
+
+from broker import topology as broker_topology
+from deploy.logs import JsonFormatter
+from storage import polls
+from tests import pipeline
+from tests.apicbase import CLIENT_SECRET, Apicbase, config, order, serving
+from tests.pipeline import running, until
+from tests.polling import Lines, Start, has, holding, kill, rounds, stored, take, waiting
+from workers.poll import poller
+from workers.poll import worker as workers
+from workers.poll.limit import Limit
+from workers.poll.worker import PollWorker
+
+
+async def test_429_is_waited_for_by_all_accounts_of_the_client(
+    pool: asyncpg.Pool, there: Apicbase, start: Start
+) -> None:
+    there.answer = lambda asked, n: (
+        web.Response(status=429, headers={"Retry-After": "1"}) if (asked.kind, n) == ("page", 1) else None
+    )
+    async with running(start(config(there, "acme", "bistro"))):
+        await rounds(pool)
+        await rounds(pool, account="bistro")
+    refused, *others = there.of("page")
+    # The other account's first may have been on its way already.
+    assert [one for one in others if one.at < refused.at + 0.9] in ([], others[:1])
+    assert len(there.of("token")) == 1
+
+
+async def test_a_limit_is_shared_through_the_database(pool: asyncpg.Pool) -> None:
+    async def there_() -> asyncpg.Pool:
+        return pool
+
+    client = Limit(there_, "http://a", "c", per_minute=60)._client
+    assert Limit(there_, "http://a", "c")._client == client
+    assert Limit(there_, "http://b", "c")._client != client
+    waits = [await polls.reserve(pool, client, 10.0, 3) for _ in range(5)]
+    assert waits == [0, 0, 0, pytest.approx(10, abs=2), pytest.approx(20, abs=2)]
+    await polls.pause(pool, client, 300.0)
+    assert await polls.reserve(pool, client, 10.0, 3) == pytest.approx(310, abs=2)
+    await polls.pause(pool, client, 1.0)  # a shorter one takes nothing back
+    assert await polls.reserve(pool, client, 10.0, 3) == pytest.approx(320, abs=2)
+    assert await polls.reserve(pool, b"another", 10.0, 3) == 0
+
+
+async def test_errors_of_the_server_are_tried_again_within_the_round(
+    pool: asyncpg.Pool, amqp_url: str, there: Apicbase, start: Start, lines: Lines
+) -> None:
+    there.orders = [order("A")]
+    there.answer = lambda asked, number: web.Response(status=500) if number <= 3 else None
+    async with running(start(config(there))):
+        await until(lambda: lines())
+    assert (lines()[0]["outcome"], lines()[0]["published"]) == ("ok", 1)
+
+
+async def test_a_bad_account_holds_up_no_other(
+    pool: asyncpg.Pool, amqp_url: str, there: Apicbase, start: Start, lines: Lines
+) -> None:
+    hold, reached, go_on = holding()
+    async with serving() as stuck:
+        stuck.answer = hold
+        settings = config(there, "acme")
+        bad = config(stuck, "stuck").accounts["apicbase"]
+        denied = config(there, "denied").accounts["apicbase"]["denied"]
+        poll = {"client_id": "nobody", "client_secret": "x", "base_url": there.url, "interval": 0.05}
+        wrong = type(denied)(secrets=["s"], poll=type(denied.poll)(**poll))
+        settings.accounts["apicbase"].update(bad | {"wrong": wrong})
+        worker = start(settings)
+        async with running(worker):
+            await reached.wait()
+            await rounds(pool, 3)
+            assert worker.problems() == []
+            go_on.set()
+            await until(lambda: [line for line in lines() if line["account"] == "wrong"])
+            row = await pool.fetchrow("SELECT * FROM crossdock.polls WHERE account = 'wrong'")
+            assert row is not None
+            assert "answered 401" in row["last_error"]
+            assert row["failures"] > 0
+            assert row["last_ok_at"] is None
+
+
+async def test_a_401_again_and_again_is_an_error_of_the_account(
+    pool: asyncpg.Pool, there: Apicbase, start: Start, lines: Lines
+) -> None:
+    there.answer = lambda asked, number: web.Response(status=401) if asked.kind == "page" else None
+    async with running(start(config(there, interval=60))):
+        await until(lambda: lines())
+    assert [one.kind for one in there.asked] == ["token", "page", "token", "page"]
+    assert lines()[0]["outcome"] == "failed"
+    due = await pool.fetchval("SELECT due_at - now() FROM crossdock.polls")
+    assert 40 < due.total_seconds() < 70
+
+
+async def test_of_two_workers_one_polls(
+    pool: asyncpg.Pool, amqp_url: str, there: Apicbase, start: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    there.orders = [order("A")]
+    there.answer, reached, go_on = holding()
+    looks: list[UUID] = []
+    lease = polls.lease
+
+    async def counted(connection: Any, platform: str, accounts: Any, worker: UUID, seconds: float) -> Any:
+        found = await lease(connection, platform, accounts, worker, seconds)
+        looks.append(worker)
+        return found
+
+    monkeypatch.setattr(polls, "lease", counted)
+    one, other = start(config(there)), start(config(there))
+    async with running(one):
+        await reached.wait()
+        async with running(other):
+            await until(lambda: looks.count(other._name) >= 3)
+            assert len(there.of("page")) == 1
+            go_on.set()
+            await rounds(pool, 3)
+    assert len(await take(amqp_url)) == 1
+
+
+async def test_who_lost_the_lease_writes_nothing_more(
+    pool: asyncpg.Pool, there: Apicbase, start: Start, lines: Lines
+) -> None:
+    there.orders = [order("A")]
+    there.answer, reached, go_on = holding()
+    async with running(start(config(there))):
+        await reached.wait()
+        await pool.execute(
+            "UPDATE crossdock.polls SET leased_by = $1, leased_until = now() + interval '1 hour'", uuid4()
+        )
+        go_on.set()
+        await until(lambda: lines())
+        assert lines()[0]["outcome"] == "lost"
+        assert await pool.fetchval("SELECT count(*) FROM crossdock.polled") == 0
+        assert await pool.fetchval("SELECT leased_by IS NOT NULL AND last_ok_at IS NULL FROM crossdock.polls")
+
+
+async def test_killed_between_confirm_and_commit_it_is_published_again(
+    pool: asyncpg.Pool,
+    amqp_url: str,
+    database_url: str,
+    there: Apicbase,
+    start: Start,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    there.orders = [order("A"), order("B")]
+    reached, never = asyncio.Event(), asyncio.Event()
+
+    async def stuck(*_: Any) -> None:
+        reached.set()
+        await never.wait()
+
+    one = start(config(there))
+    with monkeypatch.context() as patch:
+        patch.setattr(polls, "remember", stuck)
+        patch.setattr(workers, "LEASE", 0.5)
+        await one.start()
+        await reached.wait()
+        await kill(one)
+    assert await waiting(amqp_url) == 2
+    assert await pool.fetchval("SELECT leased_by FROM crossdock.polls") == one._name
+    async with running(pipeline.store(amqp_url, database_url, config(there)), start(config(there))):
+        await until(has(pool, {"A": (1, 2), "B": (1, 2)}))
+        await rounds(pool, 2)
+        assert await stored(pool) == {"A": (1, 2), "B": (1, 2)}
+
+
+async def test_told_to_stop_it_ends_with_the_page_and_gives_the_account_back(
+    pool: asyncpg.Pool, amqp_url: str, there: Apicbase, start: Start, lines: Lines
+) -> None:
+    there.page_size = 1
+    there.orders = [order("A"), order("B", hours=2)]
+    there.answer, reached, go_on = holding()
+    worker = start(config(there))
+    async with running(worker):
+        await reached.wait()
+        stopping = asyncio.create_task(worker.stop())
+        await until(lambda: all(poller.stopping for poller, _ in worker._running.values()))
+        go_on.set()
+        await stopping
+    assert [line["outcome"] for line in lines()] == ["stopped"]
+    assert await pool.fetchval("SELECT leased_by IS NULL AND due_at <= now() FROM crossdock.polls")
+    assert await waiting(amqp_url) == 1
+    async with running(start(config(there))):
+        await rounds(pool)
+    assert await waiting(amqp_url) == 2
+
+
+async def test_stuck_when_told_to_stop_it_ends_all_the_same(
+    pool: asyncpg.Pool, there: Apicbase, start: Start, lines: Lines, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(workers, "DRAIN_TIMEOUT", 0.05)
+    there.answer, reached, go_on = holding()
+    try:
+        async with running(start(config(there))):
+            await reached.wait()
+    finally:
+        go_on.set()
+    assert [line["outcome"] for line in lines()] == ["cancelled"]
+    assert await pool.fetchval("SELECT leased_by IS NULL FROM crossdock.polls")
+
+
+async def test_without_a_broker_nothing_is_asked_for(database_url: str, pool: asyncpg.Pool, there: Apicbase) -> None:
+    worker = PollWorker(config(there), amqp_url="amqp://guest:guest@127.0.0.1:1/", database_url=database_url)
+    await worker.start()
+    try:
+        await until(lambda: worker.problems() and "RabbitMQ" in worker.problems()[0] and len(worker.problems()) == 1)
+        assert there.asked == []
+    finally:
+        await worker.stop()
+
+
+async def test_without_a_database_it_waits(amqp_url: str, there: Apicbase) -> None:
+    worker = PollWorker(config(there), amqp_url=amqp_url, database_url="postgresql://a:b@127.0.0.1:1/x")
+    await worker.start()
+    try:
+        await until(lambda: [one for one in worker.problems() if "Refused" in one])
+        assert there.asked == []
+    finally:
+        await worker.stop()
+
+
+async def test_an_exchange_without_queues_is_no_fault_of_the_account(
+    pool: asyncpg.Pool, empty_amqp_url: str, database_url: str, there: Apicbase, lines: Lines
+) -> None:
+    there.orders = [order("A")]
+    worker = PollWorker(config(there), amqp_url=empty_amqp_url, database_url=database_url, per_minute=60_000)
+    async with running(worker):
+        await until(lambda: lines())
+        assert lines()[0]["outcome"] == "no broker"
+        assert await pool.fetchval("SELECT failures = 0 AND last_ok_at IS NULL FROM crossdock.polls")
+        await broker_topology.apply(empty_amqp_url)
+        await rounds(pool)
+    assert len(await take(empty_amqp_url)) == 1
+
+
+async def test_an_order_too_large_for_the_broker_is_left_out_and_said(
+    pool: asyncpg.Pool, amqp_url: str, there: Apicbase, start: Start, lines: Lines, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(poller, "MAX_ORDER", 100_000)
+    there.orders = [order("BIG", order_remarks="x" * 100_000), order("A")]
+    async with running(start(config(there))):
+        await rounds(pool)
+    assert lines()[0]["too_large"] == 1
+    assert [body for _, body, _ in await take(amqp_url)] == there.orders[1:]
+
+
+async def test_a_reload_brings_accounts_and_credentials(
+    pool: asyncpg.Pool, there: Apicbase, start: Start, lines: Lines
+) -> None:
+    good = config(there)
+    there.credentials = {}
+    worker = start(good)
+    async with running(worker):
+        await until(lambda: lines())
+        worker.reload(pipeline.config())
+        assert worker._clients == {}
+        there.credentials = {"supplier-7": CLIENT_SECRET}
+        worker.reload(config(there, "acme", "bistro"))
+        await rounds(pool, account="bistro")
+        await rounds(pool)
+
+
+async def test_no_secret_is_in_the_log_the_metrics_or_the_database(
+    pool: asyncpg.Pool, there: Apicbase, start: Start, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.DEBUG)
+    there.orders = [order("A")]
+    there.answer = lambda asked, number: (
+        web.Response(status=(401, 500, 302)[number % 3], text=CLIENT_SECRET) if number < 30 and number % 4 else None
+    )
+    async with running(start(config(there))):
+        await rounds(pool, 3)
+    said = JsonFormatter()
+    text = "\n".join(said.format(record) for record in caplog.records)
+    text += generate_latest().decode() + str(await pool.fetch("SELECT * FROM crossdock.polls"))
+    text += str(await pool.fetch("SELECT * FROM crossdock.poll_limits"))
+    for secret in (CLIENT_SECRET, *(one.token for one in there.of("page"))):
+        assert secret not in text
