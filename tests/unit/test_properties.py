@@ -13,8 +13,9 @@ from schemas import properties
 
 TEXT = st.text(st.characters(codec="utf-8", exclude_characters="\0"), max_size=30)
 SHORT = st.none() | st.text(st.characters(codec="ascii", min_codepoint=33), min_size=1, max_size=40)
+# The general encoder writes floats in 32 bits.
 VALUES: st.SearchStrategy[Any] = st.recursive(
-    TEXT | st.booleans() | st.integers(-(2**63), 2**63 - 1) | st.floats(allow_nan=False) | st.none(),
+    TEXT | st.booleans() | st.integers(-(2**63), 2**63 - 1) | st.floats(allow_nan=False, width=32) | st.none(),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(SHORT.filter(bool), inner, max_size=3),
     max_leaves=4,
 )
