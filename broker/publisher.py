@@ -14,8 +14,9 @@ import logging
 import struct
 import time
 from collections import deque
+from collections.abc import Iterable
 from itertools import takewhile
-from typing import Any
+from typing import Any, NamedTuple
 
 import pamqp.frame
 from aiormq.abc import AbstractChannel
@@ -54,6 +55,42 @@ class Unroutable(Unavailable):
     """No queue wanted the message. `crossdock topology apply` declares what is missing."""
 
 
+class Outgoing(NamedTuple):
+    """One message to publish."""
+
+    exchange: str
+    key: str
+    properties: bytes
+    """The encoded property flags and list of a content header: persistence and headers are in there."""
+    message_id: str
+    """The one of `properties`. Unique among what is outstanding: the broker's returns are matched by it."""
+    body: bytes
+
+
+class _Burst:
+    """One future for messages that are wanted only all together: its entries take it for a future of their own."""
+
+    __slots__ = ("_left", "future")
+
+    def __init__(self, size: int, future: "asyncio.Future[Any]") -> None:
+        self._left = size
+        self.future = future
+
+    def done(self) -> bool:
+        return self.future.done()
+
+    def set_result(self, _: None) -> None:
+        self._left -= 1
+        if not self._left:
+            self.future.set_result(None)
+
+    def set_exception(self, error: Exception) -> None:
+        self.future.set_exception(error)
+
+    def exception(self) -> BaseException | None:
+        return self.future.exception()
+
+
 class _Entry:
     __slots__ = ("body", "deadline", "exchange", "future", "key", "message_id", "properties")
 
@@ -65,7 +102,7 @@ class _Entry:
         message_id: str,
         body: bytes,
         deadline: float,
-        future: "asyncio.Future[Any]",
+        future: "asyncio.Future[Any] | _Burst",
     ) -> None:
         self.exchange = exchange
         self.key = key
@@ -135,7 +172,8 @@ class Publisher:
 
     async def stop(self) -> None:
         """Waits for outstanding confirms, in bounded time, then ends."""
-        pending = [entry.future for entry in (*self._waiting, *self._sent.values()) if not entry.future.done()]
+        left = [entry.future for entry in (*self._waiting, *self._sent.values()) if not entry.future.done()]
+        pending = {one.future if isinstance(one, _Burst) else one for one in left}
         if pending and self._transport is not None:
             await asyncio.wait(pending, timeout=min(self._timeout, STOP_TIMEOUT))
         if self._sweeper is not None:
@@ -147,11 +185,26 @@ class Publisher:
     def publish(
         self, exchange: str, key: str, properties: bytes, message_id: str, body: bytes
     ) -> "asyncio.Future[Any]":
-        """Persistence and headers are in `properties`: the encoded property flags and list of a content header.
+        """One `Outgoing`. Mandatory. The future ends in the broker's confirm, or in Unavailable or Unroutable, within
+        the timeout."""
+        loop, deadline = self._admit(1)
+        future: asyncio.Future[Any] = loop.create_future()
+        self._waiting.append(_Entry(exchange, key, properties, message_id, body, deadline, future))
+        return future
 
-        Mandatory. The future ends in the broker's confirm, or in Unavailable or Unroutable, within the timeout.
-        `message_id` must be unique among what is outstanding: the broker's returns are matched by it.
-        """
+    def publish_all(self, messages: Iterable[Outgoing]) -> "asyncio.Future[Any]":
+        """Many, with one future, which ends in the last confirm or in the first error. At least one."""
+        messages = list(messages)
+        loop, deadline = self._admit(len(messages))
+        burst = _Burst(len(messages), loop.create_future())
+        self._waiting += [
+            _Entry(exchange, key, properties, message_id, body, deadline, burst)
+            for exchange, key, properties, message_id, body in messages
+        ]
+        return burst.future
+
+    def _admit(self, size: int) -> tuple[asyncio.AbstractEventLoop, float]:
+        """Whether that many may be published now; their loop and their deadline. They leave at the end of the turn."""
         now = time.monotonic()
         if self._transport is None and now - self._lost_at > GRACE:
             raise Unavailable("no connection to the broker")
@@ -160,12 +213,10 @@ class Publisher:
         loop = self._loop
         if loop is None:
             loop = self._loop = asyncio.get_running_loop()
-        future: asyncio.Future[Any] = loop.create_future()
-        self._waiting.append(_Entry(exchange, key, properties, message_id, body, now + self._timeout, future))
         if not self._scheduled:
             self._scheduled = True
             loop.call_soon(self._flush)
-        return future
+        return loop, now + self._timeout
 
     def _flush(self) -> None:
         """Sends what waits, as far as the window and the socket have room; their confirms flush again."""

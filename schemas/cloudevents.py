@@ -1,7 +1,8 @@
 """CloudEvents 1.0 in JSON: what `crossdock.events` and the `standard` webhooks carry (contract §4)."""
 
 import base64
-from datetime import datetime
+from datetime import UTC, datetime
+from typing import Any
 
 import msgspec
 from msgspec import UNSET, UnsetType
@@ -58,13 +59,15 @@ def encode(
 
     `received_at` is aware.
     """
+    # msgspec writes a moment in UTC just so, at a sixth of the price; but no microseconds where there are none.
+    moment: Any = received_at if received_at.tzinfo is UTC and received_at.microsecond else rfc3339(received_at)
     return _encode(
         CloudEvent(
             id=id,
             source=f"/{platform}/{account}",
             type=type,
             subject=key,
-            time=rfc3339(received_at),
+            time=moment,
             datacontenttype=OCTETS if data is None else JSON,
             version=version,
             traceparent=traceparent or UNSET,

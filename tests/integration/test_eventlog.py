@@ -21,7 +21,7 @@ from broker.eventlog import Entry, EventLog, newest
 from broker.publisher import Publisher
 from schemas import cloudevents, registry
 from schemas.envelope import Stamp
-from schemas.topology import EVENTS, INBOUND
+from schemas.topology import INBOUND
 from tests import pipeline
 from tests.shell import Shell
 from workers.store import announce
@@ -56,7 +56,7 @@ async def announce_all(
                 received_at=datetime.now(UTC), traceparent=None, data=b'{"n":\r\n1}', raw=b"",
             )  # fmt: skip
             out = announce.outgoing(f"{platform}.x.{account}", name, None, body)
-            futures.append(publisher.publish(EVENTS, out.routing_key, out.properties, out.name, out.body))
+            futures.append(publisher.publish(*out))
         await asyncio.gather(*futures)
 
 

@@ -51,7 +51,7 @@ async def test_each_item_its_manufacturer_and_each_manufacturer_its_message(pool
         }
         for item, where in (("3087", "2"), ("3088", "1"), ("3089", "2"))
     ]
-    keys = sorted(event.routing_key for event in announce.events(written.versions, written.told))
+    keys = sorted(event.key for event in announce.events(written.versions, written.told))
     assert keys == [
         "ustore.manufacturer_allocation.acme",
         "ustore.manufacturer_order.acme.1",

@@ -50,6 +50,8 @@ def test_numbers_in_data_are_never_written_anew() -> None:
 
 def test_time_is_utc_with_microseconds() -> None:
     assert json.loads(encoded())["time"] == "2026-11-21T09:30:00.000120Z"
+    utc = MOMENT.astimezone(UTC)
+    assert json.loads(encoded(received_at=utc))["time"] == "2026-11-21T09:30:00.000120Z"
     assert json.loads(encoded(received_at=datetime(2026, 1, 1, tzinfo=UTC)))["time"] == "2026-01-01T00:00:00.000000Z"
 
 

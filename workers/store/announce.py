@@ -8,20 +8,11 @@ from uuid import UUID
 import msgspec
 import pamqp.encode
 
+from broker.publisher import Outgoing
 from schemas import cloudevents, topology
 from schemas.platforms.ustore import manufacturer_order
 from workers.store.allocations import Told, event_id
 from workers.store.rows import Stored
-
-
-class Outgoing(msgspec.Struct, frozen=True):
-    """One message for the burst publisher."""
-
-    routing_key: str
-    properties: bytes
-    name: str
-    """AMQP message id: the event's own, the same whenever it is published."""
-    body: bytes
 
 
 def events(versions: Iterable[Stored], told: Iterable[Told]) -> Iterator[Outgoing]:
@@ -110,4 +101,4 @@ def outgoing(routing_key: str, name: str, traceparent: str | None, body: bytes) 
         headers = _LENGTH.pack(len(entry)) + entry
     identity = name.encode()
     properties = b"".join((_HEAD, headers, bytes((_PERSISTENT, len(identity))), identity))
-    return Outgoing(routing_key, properties, name, body)
+    return Outgoing(topology.EVENTS, routing_key, properties, name, body)

@@ -7,7 +7,8 @@ written when a worker dies is missing from a statistic, and from nothing else.
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Callable, Iterable
+from collections import defaultdict
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from datetime import datetime
 
 import asyncpg
@@ -34,15 +35,23 @@ class Counter:
 
     def note(self, messages: Iterable[Envelope]) -> None:
         """Messages that were stored."""
+        moments: dict[tuple[str, str], list[datetime]] = defaultdict(list)
         for about in messages:
-            at = about.received_at
-            place = about.platform, about.account, at.replace(minute=0, second=0, microsecond=0)
-            found = self._counted.get(place)
-            if found is None:
-                self._counted[place] = Arrivals(1, at, at)
+            moments[about.platform, about.account].append(about.received_at)
+        for (platform, account), found in moments.items():
+            if _hour(min(found)) == _hour(max(found)):
+                self._add(platform, account, found)
             else:
-                found.count += 1
-                found.first_at, found.last_at = min(found.first_at, at), max(found.last_at, at)
+                for moment in found:
+                    self._add(platform, account, [moment])
+
+    def _add(self, platform: str, account: str, moments: Sequence[datetime]) -> None:
+        """Moments of one hour."""
+        first, last = min(moments), max(moments)
+        place = platform, account, _hour(first)
+        found = self._counted.setdefault(place, Arrivals(0, first, last))
+        found.count += len(moments)
+        found.first_at, found.last_at = min(found.first_at, first), max(found.last_at, last)
 
     async def run(self) -> None:
         """Until it is cancelled. A database that is away is somebody else's to report."""
@@ -86,3 +95,7 @@ class Counter:
             metrics.USUAL.labels(one.platform, one.account).set(one.usual)
             if one.limit is not None:
                 metrics.LIMIT.labels(one.platform, one.account).set(one.limit)
+
+
+def _hour(moment: datetime) -> datetime:
+    return moment.replace(minute=0, second=0, microsecond=0)

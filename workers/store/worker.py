@@ -35,7 +35,7 @@ log = logging.getLogger("crossdock.store")
 
 CONFIRM_TIMEOUT = 10.0
 """Seconds for the confirms of a batch's events."""
-UNDER_WAY = 4
+UNDER_WAY = 6
 """Batches at a time: one is decoded while others commit or wait for confirms."""
 MAINTENANCE_INTERVAL = 3600.0
 """Seconds between making next months' partitions and dropping old ones."""
@@ -80,7 +80,7 @@ class StoreWorker:
             self._handle,
             batch=config.store.batch,
             wait=config.store.batch_wait,
-            under_way=min(UNDER_WAY, config.store.connections),
+            under_way=UNDER_WAY,
         )
         self._in = Link(amqp_url, name="store-in", on_open=self._consumer.on_open, on_lost=self._on_lost)
         self._out = Link(amqp_url, name="store-out", on_open=self._on_publisher, on_lost=self._publisher.on_lost)
@@ -189,12 +189,9 @@ class StoreWorker:
     async def _announce(self, written: Written) -> None:
         """Every event confirmed by the broker, or NotNow: the batch is then handled again, and published again."""
         try:
-            futures = [
-                self._publisher.publish(topology.EVENTS, event.routing_key, event.properties, event.name, event.body)
-                for event in announce.events(written.versions, written.told)
-            ]
-            for future in futures:
-                await future
+            events = list(announce.events(written.versions, written.told))
+            if events:
+                await self._publisher.publish_all(events)
         except Exception as error:
             raise NotNow(f"events are not confirmed ({publisher.explain(error)})") from error
 

@@ -117,8 +117,17 @@ def test_an_event_carries_what_was_received() -> None:
     message = _prepare(properties(traceparent="00-1-2-01"), raw, config())
     (event,) = announce.events([stored(message)], [])
     said = msgspec.json.decode(event.body)
-    assert (event.routing_key, event.name) == ("apicbase.purchase_order.acme", str(UUID(int=7)))
-    assert (said["id"], said["version"], said["subject"], said["source"]) == (event.name, 3, "I1", "/apicbase/acme")
+    assert (event.exchange, event.key, event.message_id) == (
+        "crossdock.events",
+        "apicbase.purchase_order.acme",
+        str(UUID(int=7)),
+    )
+    assert (said["id"], said["version"], said["subject"], said["source"]) == (
+        event.message_id,
+        3,
+        "I1",
+        "/apicbase/acme",
+    )
     assert raw in event.body
     assert said["traceparent"] == "00-1-2-01"
 
