@@ -1,17 +1,21 @@
 """Applies and checks `schemas.topology` against a broker, over AMQP alone; exports it as RabbitMQ definitions."""
 
 import asyncio
+import logging
 from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 from typing import Any
 
 import aiormq
 from aiormq.abc import AbstractChannel, AbstractConnection
-from aiormq.exceptions import AMQPError, ChannelNotFoundEntity, ChannelPreconditionFailed
+from aiormq.exceptions import AMQPError, ChannelAccessRefused, ChannelNotFoundEntity, ChannelPreconditionFailed
 from yarl import URL
 
 from broker.connection import CONNECT_TIMEOUT, addresses, redacted
-from schemas.topology import Exchange, Queue, Topology, topology
+from schemas.config import MAX_SHARDS
+from schemas.topology import Exchange, Queue, Topology, store_queue, stored, topology
+
+log = logging.getLogger("crossdock.broker")
 
 
 class TopologyError(Exception):
@@ -48,6 +52,42 @@ async def apply(url: str, wanted: Topology | None = None) -> None:
             await declare(channel, queue)
         for binding in wanted.bindings:
             await channel.queue_bind(binding.queue, binding.exchange, binding.routing_key)
+
+
+async def prune(url: str, wanted: Topology) -> list[str]:
+    """Removes bindings that another number of shards needed, and no queue. What is left to do then, a line each.
+
+    Only once every ingress has `wanted` in its configuration. Idempotent. Raises TopologyError.
+    """
+    left = []
+    mine = {queue.name for queue in wanted.queues}
+    async with connected(url) as connection:
+        channel = await connection.channel()
+        for binding in wanted.outdated:
+            depth = await _depth(connection, binding.queue)
+            if depth is None:
+                break  # shards are made in order
+            await channel.queue_unbind(binding.queue, binding.exchange, binding.routing_key)
+            if binding.queue not in mine and depth[0]:
+                left.append(f"{binding.queue} still holds {depth[0]} messages: run `crossdock worker store` for it")
+    return left
+
+
+async def see_stored(connection: AbstractConnection, shards: int) -> None:
+    """For whoever publishes to `crossdock.inbound`, before: a message that no store queue gets would be lost to it.
+
+    With another number of shards than before the topology may be behind the configuration. Raises TopologyError.
+    """
+    channel = await connection.channel()
+    try:
+        for binding in stored(shards):
+            await channel.queue_bind(binding.queue, binding.exchange, binding.routing_key)
+    except ChannelAccessRefused:
+        log.warning("not allowed to bind the store's queue: make sure that `crossdock topology apply` has run")
+    except ChannelNotFoundEntity as error:
+        raise TopologyError(f"{error}: run `crossdock topology apply`") from None
+    else:
+        await channel.close()
 
 
 async def declare(channel: AbstractChannel, thing: Exchange | Queue) -> None:
@@ -96,14 +136,24 @@ async def depths(url: str, more: Iterable[str] = ()) -> dict[str, tuple[int, int
     found: dict[str, tuple[int, int]] = {}
     async with connected(url) as connection:
         for name in (*(queue.name for queue in topology().queues), *more):
-            channel = await connection.channel()
-            try:
-                ok = await channel.queue_declare(name, passive=True)
-            except ChannelNotFoundEntity:
-                continue
-            found[name] = (ok.message_count or 0, ok.consumer_count or 0)
-            await channel.close()
+            if (depth := await _depth(connection, name)) is not None:
+                found[name] = depth
+        for name in map(store_queue, range(1, MAX_SHARDS)):
+            if (depth := await _depth(connection, name)) is None:
+                break  # shards are made in order
+            found[name] = depth
     return found
+
+
+async def _depth(connection: AbstractConnection, queue: str) -> tuple[int, int] | None:
+    """Messages ready and consumers; None when there is no such queue."""
+    channel = await connection.channel()
+    try:
+        ok = await channel.queue_declare(queue, passive=True)
+    except ChannelNotFoundEntity:
+        return None
+    await channel.close()
+    return ok.message_count or 0, ok.consumer_count or 0
 
 
 def export(vhost: str = "/", wanted: Topology | None = None) -> dict[str, Any]:

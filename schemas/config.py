@@ -58,6 +58,9 @@ class Admin(_Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
     port: Port = 8081
 
 
+MAX_SHARDS = 64
+
+
 class Store(_Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
     prefetch: Annotated[int, msgspec.Meta(ge=1, le=2000)] = 2000
     """Quorum queues allow at most 2,000."""
@@ -66,6 +69,8 @@ class Store(_Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Seconds a message may wait for company."""
     connections: Count = 4
     """PostgreSQL connections of one process."""
+    shards: Annotated[int, msgspec.Meta(ge=1, le=MAX_SHARDS)] = 1
+    """Inbound queues that the ingress spreads messages over, where one queue's leader is the limit."""
 
 
 class Route(_Section, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -3,6 +3,7 @@
 import struct
 import time
 from datetime import UTC, datetime
+from functools import cache
 from typing import Any
 
 import msgspec
@@ -11,6 +12,7 @@ from pamqp.commands import Basic
 
 from schemas import properties
 from schemas.properties import Properties
+from schemas.topology import shard_key
 
 PERSISTENT = 2
 RECORD_TYPE = "crossdock.allocation"
@@ -87,7 +89,8 @@ def to_properties(envelope: Envelope) -> Basic.Properties:
 
 
 class Stamp:
-    """`to_properties(...).marshal()` for one account's event, with what never changes encoded once.
+    """`to_properties(...).marshal()` for one account's event, with what never changes encoded once; with several
+    shards, also a BCC header (RabbitMQ: "sender-selected distribution") with the shard that stores it.
 
     The ingress makes one per URL and content type; a test holds its bytes against pamqp's own.
     """
@@ -99,13 +102,23 @@ class Stamp:
     _CONTENT_TYPE, _HEADERS, _DELIVERY_MODE = 1 << 15, 1 << 13, 1 << 12
     _CORRELATION, _REPLY_TO, _MESSAGE_ID, _TIMESTAMP = 1 << 10, 1 << 9, 1 << 7, 1 << 6
 
-    def __init__(self, platform: str, account: str, event: str, content_type: str | None, reply_to: str | None) -> None:
+    def __init__(
+        self,
+        platform: str,
+        account: str,
+        event: str,
+        content_type: str | None,
+        reply_to: str | None,
+        *,
+        shards: int = 1,
+    ) -> None:
         flags = self._HEADERS | self._DELIVERY_MODE | self._MESSAGE_ID | self._TIMESTAMP
         flags |= self._CONTENT_TYPE if content_type else 0
         flags |= self._CORRELATION | self._REPLY_TO if reply_to else 0
         self._head = self._FLAGS.pack(flags) + (pamqp.encode.short_string(content_type) if content_type else b"")
         self._table = _entry("account", account) + _entry("event", event) + _entry("platform", platform)
         self._reply_to = pamqp.encode.short_string(reply_to) if reply_to else None
+        self._shards = shards
 
     def __call__(
         self,
@@ -125,6 +138,8 @@ class Stamp:
             table += _entry("deadline", rfc3339_of(deadline))
         if language:
             table += _entry("accept-language", language)
+        if self._shards > 1:
+            table = _bcc(shard_key(message_id, self._shards)) + table
         identity = message_id.encode("ascii")
         name = bytes((len(identity),)) + identity
         return b"".join(
@@ -144,6 +159,13 @@ def _entry(name: str, value: str) -> bytes:
     """One long string of a field table."""
     data = value.encode("utf-8", "replace")
     return bytes((len(name),)) + name.encode("ascii") + b"S" + len(data).to_bytes(4, "big") + data
+
+
+@cache
+def _bcc(key: str) -> bytes:
+    """A list of one long string."""
+    data = b"S" + len(key).to_bytes(4, "big") + key.encode("ascii")
+    return b"\x03BCCA" + len(data).to_bytes(4, "big") + data
 
 
 def from_properties(encoded: bytes) -> Envelope:

@@ -8,7 +8,7 @@ from typing import Any, Literal
 import msgspec
 
 from schemas import registry
-from schemas.config import Events, parse_size
+from schemas.config import MAX_SHARDS, Events, parse_size
 
 INBOUND = "crossdock.inbound"
 EVENTS = "crossdock.events"
@@ -44,6 +44,12 @@ class Topology(msgspec.Struct, frozen=True):
     exchanges: tuple[Exchange, ...]
     queues: tuple[Queue, ...]
     bindings: tuple[Binding, ...]
+    outdated: tuple[Binding, ...] = ()
+    """What another number of shards needs and this one doesn't, the main queue's first.
+
+    While they are there a message may come twice, and is stored once; without them, what is published by an ingress
+    that counts as before is stored by nobody. So they go last.
+    """
 
 
 def inbound_key(platform: str, account: str, event: str) -> str:
@@ -59,6 +65,29 @@ def event_key(type_: str, account: str, *more: str) -> str:
 def reply_queue(platform: str) -> str:
     """The queue of requests of `platform` that a worker answers while the sender waits."""
     return f"crossdock.route.{platform}"
+
+
+def store_queue(shard: int) -> str:
+    """The queue of one shard of what is to be stored, counted from 0: the first is `crossdock.store`."""
+    return STORE if shard == 0 else f"{STORE}.{shard}"
+
+
+def stored(shards: int) -> tuple[Binding, ...]:
+    """What brings every message on `crossdock.inbound` to a store worker."""
+    return _SHARED[:shards] if shards > 1 else (_EVERYTHING,)
+
+
+def shard_key(message_id: str, shards: int) -> str:
+    """The additional routing key that takes a message to its shard: by its id, so that none is busier than others."""
+    return _shard_key(int(message_id[-4:], 16) % shards)
+
+
+def _shard_key(shard: int) -> str:
+    return f"shard-{shard}"  # one word, unlike any key of `inbound_key`
+
+
+_EVERYTHING = Binding(INBOUND, STORE, "#")
+_SHARED = tuple(Binding(INBOUND, store_queue(shard), _shard_key(shard)) for shard in range(MAX_SHARDS))
 
 
 def _quorum(**more: Any) -> dict[str, Any]:
@@ -90,8 +119,12 @@ def _log(settings: Events) -> Queue:
     return Queue(EVENTS_LOG, arguments)
 
 
-def topology(settings: Events | None = None) -> Topology:
-    """Everything that must exist before the first webhook. The same for every configuration of accounts."""
+def topology(settings: Events | None = None, *, shards: int = 1) -> Topology:
+    """Everything that must exist before the first webhook. The same for every configuration of accounts.
+
+    With several shards the ingress says in a BCC header (RabbitMQ: "sender-selected distribution", removed before
+    delivery) which of them stores a message.
+    """
     answered = [
         (platform.name, event.name)
         for platform in registry.platforms().values()
@@ -106,14 +139,15 @@ def topology(settings: Events | None = None) -> Topology:
     queues = (
         Queue(UNROUTED, _quorum()),
         Queue(DEAD, _quorum()),
-        Queue(STORE, _work()),
+        *(Queue(store_queue(shard), _work()) for shard in range(shards)),
         *(Queue(name, _work()) for name in sorted({reply_queue(platform) for platform, _ in answered})),
         _log(settings or Events()),
     )
     bindings = (
         Binding(UNROUTED, UNROUTED, ""),
-        Binding(INBOUND, STORE, "#"),
+        *stored(shards),
         *(Binding(INBOUND, reply_queue(platform), inbound_key(platform, "*", name)) for platform, name in answered),
         Binding(EVENTS, EVENTS_LOG, "#"),
     )
-    return Topology(exchanges, queues, bindings)
+    outdated = (*((_EVERYTHING,) if shards > 1 else ()), *_SHARED[shards:])
+    return Topology(exchanges, queues, bindings, outdated)

@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
 from pathlib import Path
@@ -108,8 +108,10 @@ async def door(amqp_url: str, settings: Config | None = None) -> AsyncIterator[D
         await app.stop()
 
 
-def store(amqp_url: str, database_url: str, settings: Config | None = None) -> StoreWorker:
-    return StoreWorker(settings or config(), amqp_url=amqp_url, database_url=database_url)
+def store(
+    amqp_url: str, database_url: str, settings: Config | None = None, *, shards: Sequence[int] | None = None
+) -> StoreWorker:
+    return StoreWorker(settings or config(), amqp_url=amqp_url, database_url=database_url, shards=shards)
 
 
 def route(amqp_url: str, settings: Config | None = None) -> RouteWorker:

@@ -111,9 +111,8 @@ async def _rabbitmq(state: Path | None, loaded: "Config | None") -> Finding:
     from schemas.topology import topology as wanted
 
     url = servers.amqp_url(state)
-    return Finding(
-        "rabbitmq", await topology.check(url, wanted(None if loaded is None else loaded.events)), servers.redacted(url)
-    )
+    there = wanted() if loaded is None else wanted(loaded.events, shards=loaded.store.shards)
+    return Finding("rabbitmq", await topology.check(url, there), servers.redacted(url))
 
 
 async def _postgresql(state: Path | None) -> Finding:

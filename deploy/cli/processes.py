@@ -71,12 +71,19 @@ def ingress(
 
 
 @worker.command()
-def store(config: ConfigFile = None, admin_port: AdminPort = None) -> None:
+def store(
+    shards: Annotated[
+        list[int] | None,
+        typer.Option("--shard", min=0, help="Take from this inbound queue alone; may be repeated.", metavar="N"),
+    ] = None,
+    config: ConfigFile = None,
+    admin_port: AdminPort = None,
+) -> None:
     """Decodes and stores what comes in; publishes what it has stored."""
     from workers.store.worker import StoreWorker
 
     amqp, database = _amqp_url(), _database_url()
-    _run(lambda loaded: StoreWorker(loaded, amqp_url=amqp, database_url=database), config, admin_port)
+    _run(lambda loaded: StoreWorker(loaded, amqp_url=amqp, database_url=database, shards=shards), config, admin_port)
 
 
 @worker.command()

@@ -199,8 +199,7 @@ async def _publish(connection: "Connection[Any]", channel: "AbstractChannel", id
         await quarantine.mark_replayed(connection, id_)
         await channel.basic_publish(
             bytes(row["raw"]),
-            exchange=topology.INBOUND,
-            routing_key=topology.inbound_key(about.platform, about.account, about.event),
+            routing_key=topology.STORE,
             properties=envelope.to_properties(about),
             mandatory=True,
             timeout=CONFIRM_TIMEOUT,

@@ -16,18 +16,32 @@ app = typer.Typer(help="Exchanges and queues.", no_args_is_help=True, rich_marku
 
 
 @app.command()
-def apply(config: ConfigFile = None, state: State = None, as_json: AsJson = False) -> None:
-    """Declares what is missing. Safe to repeat; nothing is ever deleted."""
+def apply(
+    prune: Annotated[
+        bool,
+        typer.Option(
+            "--prune",
+            help="Also unbind what another number of [store] shards needed: once every ingress has the new one.",
+        ),
+    ] = False,
+    config: ConfigFile = None,
+    state: State = None,
+    as_json: AsJson = False,
+) -> None:
+    """Declares what is missing. Safe to repeat; no queue is ever deleted."""
     from broker import topology
     from deploy.cli import output, servers
 
-    there = _wanted(config)
-    asyncio.run(topology.apply(servers.amqp_url(state), there))
+    there, url = _wanted(config), servers.amqp_url(state)
+    asyncio.run(topology.apply(url, there))
+    left = asyncio.run(topology.prune(url, there)) if prune else []
     counts = {"exchanges": len(there.exchanges), "queues": len(there.queues), "bindings": len(there.bindings)}
     if as_json:
-        output.print_json(counts)
+        output.print_json({**counts, "left": left})
     else:
         typer.echo(f"in place: {', '.join(f'{count} {name}' for name, count in counts.items())}")
+        for line in left:
+            typer.echo(line)
 
 
 @app.command()
@@ -62,4 +76,5 @@ def _wanted(config: Path | None) -> "Topology":
     from deploy import config as configuration
     from schemas.topology import topology
 
-    return topology(configuration.load(config).events)
+    loaded = configuration.load(config)
+    return topology(loaded.events, shards=loaded.store.shards)

@@ -121,7 +121,10 @@ class Up:
         if self._rabbitmq:
             self._amqp_url = self._rabbitmq.url
         await migrate(self._database_url)
-        await topology.apply(self._amqp_url, wanted(self._config.events))
+        there = wanted(self._config.events, shards=self._config.store.shards)
+        await topology.apply(self._amqp_url, there)
+        for left in await topology.prune(self._amqp_url, there):  # no ingress of ours runs yet
+            self._say(left)
         self._children = self._plan(self._config)
         self._supervisor = Supervisor(self._children, self._environment(), self._state / "logs", self._write)
         self._supervisor.start()

@@ -8,6 +8,7 @@ from contextlib import suppress
 from aiohttp import web
 from aiormq.abc import AbstractConnection
 
+from broker import topology
 from broker.connection import Link
 from broker.publisher import Publisher
 from broker.replies import Replies
@@ -34,11 +35,12 @@ class IngressApp:
     ):
         """`port` goes before the configured one; 0 is a free one."""
         self._config = config
+        self._shards = config.store.shards
         self._port = config.ingress.port if port is None else port
         self._publisher = Publisher(confirm_timeout=config.ingress.confirm_timeout)
         self._replies = Replies()
         self._log = log_requests or AccessLog()
-        self._handler = Handler(_settings(config), self._publisher, self._replies, self._log)
+        self._handler = Handler(_settings(config, self._shards), self._publisher, self._replies, self._log)
         self._link = Link(amqp_url, name="ingress", on_open=self._on_open, on_lost=self._on_lost)
         self._protocols: web.Server | None = None
         self._listener: asyncio.Server | None = None
@@ -98,9 +100,9 @@ class IngressApp:
         return [] if self._link.is_open else [f"no connection to RabbitMQ: {self._link.error}"]
 
     def reload(self, config: Config) -> None:
-        """Accounts, secrets and limits change at once; host, port and processes with the next start."""
+        """Accounts, secrets and limits change at once; host, port, processes and shards with the next start."""
         self._config = config
-        self._handler.settings = _settings(config)
+        self._handler.settings = _settings(config, self._shards)
 
     def _protocol(self) -> asyncio.BaseProtocol:
         assert self._protocols is not None
@@ -110,6 +112,7 @@ class IngressApp:
         return protocol
 
     async def _on_open(self, link: Link, connection: AbstractConnection) -> None:
+        await topology.see_stored(connection, self._shards)
         channel = await link.channel(connection, confirms=True)
         await self._replies.on_open(channel)
         self._publisher.use(link.transport, channel, self._replies.received)
@@ -126,9 +129,9 @@ def _turn_away(protocol: web.RequestHandler) -> None:
         protocol.force_close()
 
 
-def _settings(config: Config) -> Settings:
+def _settings(config: Config, shards: int) -> Settings:
     return Settings(
-        routes=routes.build(config),
+        routes=routes.build(config, shards),
         max_body=parse_size(config.ingress.max_body),
         body_timeout=config.ingress.body_timeout,
     )

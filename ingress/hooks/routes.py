@@ -30,10 +30,11 @@ class Route:
         "platform",
         "reply_timeout",
         "settings",
+        "shards",
         "stamps",
     )
 
-    def __init__(self, platform: Platform, account: str, settings: Any, event: Event) -> None:
+    def __init__(self, platform: Platform, account: str, settings: Any, event: Event, *, shards: int) -> None:
         self.platform = platform
         self.account = account
         self.settings = settings
@@ -45,6 +46,7 @@ class Route:
         self.counts = Counts(platform.name, account, event.name)
         names = {"platform": platform.name, "account": account, "event": event.name, "path": self.path}
         self.log = orjson.dumps(names)[1:-1]
+        self.shards = shards
         self.stamps: dict[str | None, Stamp] = {}
 
     def stamp(self, content_type: str | None) -> Stamp:
@@ -54,7 +56,7 @@ class Route:
             if content_type is not None and len(content_type) > 255:
                 content_type = content_type[:255]  # AMQP: a short string
             reply_to = REPLY_TO if self.event.reply else None
-            stamp = Stamp(self.platform.name, self.account, self.name, content_type, reply_to)
+            stamp = Stamp(self.platform.name, self.account, self.name, content_type, reply_to, shards=self.shards)
             if len(self.stamps) < _STAMPS_KEPT:
                 self.stamps[content_type] = stamp
         return stamp
@@ -73,13 +75,13 @@ class Routes(msgspec.Struct, frozen=True):
         return route
 
 
-def build(config: Config) -> Routes:
-    """Every account's every URL."""
+def build(config: Config, shards: int) -> Routes:
+    """Every account's every URL. `shards`: inbound queues that were seen to be bound."""
     found: dict[str, Route] = {}
     for platform in registry.platforms().values():
         for account, settings in config.accounts.get(platform.name, {}).items():
             for event in platform.events:
-                route = Route(platform, account, settings, event)
+                route = Route(platform, account, settings, event, shards=shards)
                 found[route.path] = route
     return Routes(found)
 

@@ -98,13 +98,15 @@ def moment(text: str | None) -> datetime | None:
 class Poller:
     """Polls for one account, once. `stopping` is looked at between pages."""
 
-    def __init__(self, pool: asyncpg.Pool, publisher: Publisher, client: Client, worker: UUID, account: str) -> None:
+    def __init__(
+        self, pool: asyncpg.Pool, publisher: Publisher, client: Client, worker: UUID, account: str, *, shards: int = 1
+    ) -> None:
         self._pool = pool
         self._publisher = publisher
         self._client = client
         self._worker = worker
         self._account = account
-        self._stamp = envelope.Stamp(PLATFORM, account, identity.EVENT, CONTENT_TYPE, None)
+        self._stamp = envelope.Stamp(PLATFORM, account, identity.EVENT, CONTENT_TYPE, None, shards=shards)
         self._key = topology.inbound_key(PLATFORM, account, identity.EVENT)
         self.stopping = False
         self.summary = Summary()

@@ -16,6 +16,7 @@ import aiohttp
 import asyncpg
 from aiormq.abc import AbstractConnection
 
+from broker import topology
 from broker.connection import Link
 from broker.publisher import Publisher, Unavailable, explain
 from schemas import envelope
@@ -53,6 +54,7 @@ class PollWorker:
     def __init__(self, config: Config, *, amqp_url: str, database_url: str, per_minute: float = PER_MINUTE) -> None:
         """`per_minute`: requests of one API client, over all its accounts and all workers."""
         self._config = config
+        self._shards = config.store.shards
         self._database_url = database_url
         self._per_minute = per_minute
         self._name = uuid4()
@@ -123,6 +125,7 @@ class PollWorker:
         return {name: account.poll for name, account in accounts.items() if account.poll is not None}
 
     async def _on_open(self, link: Link, connection: AbstractConnection) -> None:
+        await topology.see_stored(connection, self._shards)
         self._publisher.use(link.transport, await link.channel(connection, confirms=True))
 
     async def _pool(self) -> asyncpg.Pool:
@@ -149,7 +152,8 @@ class PollWorker:
             await asyncio.sleep(min((LOOK, *(settings.interval for settings in accounts.values()))))
 
     def _begin(self, pool: asyncpg.Pool, place: Place, settings: Poll) -> None:
-        poller = Poller(pool, self._publisher, self._client(settings), self._name, place.account)
+        client = self._client(settings)
+        poller = Poller(pool, self._publisher, client, self._name, place.account, shards=self._shards)
         name = f"poll-{place.account}"
         task = asyncio.get_running_loop().create_task(self._poll(pool, poller, place, settings), name=name)
         self._running[place.account] = poller, task

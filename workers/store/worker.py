@@ -11,6 +11,7 @@ from collections import Counter
 from collections.abc import Sequence
 from contextlib import suppress
 from datetime import datetime
+from functools import partial
 
 import asyncpg
 from aiormq.abc import AbstractConnection
@@ -67,22 +68,30 @@ AWAY = (
 class StoreWorker:
     """Start, stop, problems, reload: what `deploy.process` runs."""
 
-    def __init__(self, config: Config, *, amqp_url: str, database_url: str) -> None:
+    def __init__(
+        self, config: Config, *, amqp_url: str, database_url: str, shards: Sequence[int] | None = None
+    ) -> None:
+        """`shards`: the inbound queues to take from, counted from 0; all that the configuration has by default."""
         self._config = config
         self._database_url = database_url
         self._pool: asyncpg.Pool | None = None
         self._pool_lock = asyncio.Lock()
         self._publisher = publisher.Publisher(confirm_timeout=CONFIRM_TIMEOUT)
-        self._consumer = Consumer(topology.STORE, prefetch=config.store.prefetch)
-        self._loop = Loop(
-            self._consumer,
-            self._publisher,
-            self._handle,
-            batch=config.store.batch,
-            wait=config.store.batch_wait,
-            under_way=UNDER_WAY,
-        )
-        self._in = Link(amqp_url, name="store-in", on_open=self._consumer.on_open, on_lost=self._on_lost)
+        shards = shards or range(config.store.shards)
+        prefetch, under_way = -(-config.store.prefetch // len(shards)), -(-UNDER_WAY // len(shards))
+        self._consumers = [Consumer(topology.store_queue(shard), prefetch=prefetch) for shard in shards]
+        self._loops = [
+            Loop(
+                consumer,
+                self._publisher,
+                partial(self._handle, consumer.queue),
+                batch=config.store.batch,
+                wait=config.store.batch_wait,
+                under_way=under_way,
+            )
+            for consumer in self._consumers
+        ]
+        self._in = Link(amqp_url, name="store-in", on_open=self._on_consumers, on_lost=self._on_lost)
         self._out = Link(amqp_url, name="store-out", on_open=self._on_publisher, on_lost=self._publisher.on_lost)
         self._outbound = _outbound(config)
         self._unannounced: set[str] = set()
@@ -97,7 +106,8 @@ class StoreWorker:
         """Connects and begins to store. A database that isn't there yet is waited for."""
         self._out.start()
         self._in.start()
-        self._loop.start()
+        for taking in self._loops:
+            taking.start()
         loop = asyncio.get_running_loop()
         self._beside = [
             loop.create_task(self._keep(), name="maintenance"),
@@ -107,7 +117,7 @@ class StoreWorker:
 
     async def stop(self) -> None:
         """Takes no more, finishes and acks what is in hand, closes."""
-        await self._loop.stop()
+        await asyncio.gather(*(taking.stop() for taking in self._loops))
         for task in self._beside:
             task.cancel()
         await asyncio.gather(*self._beside, return_exceptions=True)
@@ -128,9 +138,8 @@ class StoreWorker:
         found = [f"no connection to RabbitMQ: {link.error}" for link in (self._in, self._out) if not link.is_open]
         if self._no_database is not None:
             found.append(f"no use of PostgreSQL: {self._no_database}")
-        if self._loop.waiting_for is not None:
-            found.append(f"held up: {self._loop.waiting_for}")
-        return found
+        held_up = {taking.waiting_for for taking in self._loops if taking.waiting_for is not None}
+        return found + [f"held up: {reason}" for reason in sorted(held_up)]
 
     def reload(self, config: Config) -> None:
         """Accounts and rules of the next batch; batch sizes with the next start."""
@@ -139,13 +148,18 @@ class StoreWorker:
 
     def _on_lost(self) -> None:
         """What was in hand is delivered again, marked so by the broker."""
-        self._consumer.on_lost()
+        for consumer in self._consumers:
+            consumer.on_lost()
         self._unannounced.clear()
+
+    async def _on_consumers(self, link: Link, connection: AbstractConnection) -> None:
+        for consumer in self._consumers:
+            await consumer.on_open(link, connection)
 
     async def _on_publisher(self, link: Link, connection: AbstractConnection) -> None:
         self._publisher.use(link.transport, await link.channel(connection, confirms=True))
 
-    async def _handle(self, batch: Sequence[Delivery]) -> list[Outcome]:
+    async def _handle(self, queue: str, batch: Sequence[Delivery]) -> list[Outcome]:
         started = time.perf_counter()
         outcomes: list[Outcome] = [Settled.DONE] * len(batch)
         incoming: list[Incoming] = []
@@ -168,7 +182,7 @@ class StoreWorker:
         await self._announce(written)
         self._unannounced -= names
         done = time.perf_counter()
-        self._record(incoming, written, decoded - started, stored - decoded, done - stored)
+        self._record(queue, incoming, written, decoded - started, stored - decoded, done - stored)
         return outcomes
 
     async def _write(self, incoming: list[Incoming]) -> Written:
@@ -195,7 +209,9 @@ class StoreWorker:
         except Exception as error:
             raise NotNow(f"events are not confirmed ({publisher.explain(error)})") from error
 
-    def _record(self, incoming: list[Incoming], written: Written, decode: float, write: float, publish: float) -> None:
+    def _record(
+        self, queue: str, incoming: list[Incoming], written: Written, decode: float, write: float, publish: float
+    ) -> None:
         for stage, seconds in (("decode", decode), ("write", write), ("publish", publish)):
             metrics.STAGE.labels(stage).observe(seconds)
         for message in incoming:
@@ -207,7 +223,7 @@ class StoreWorker:
         self._arrivals.note(message.envelope for message in incoming)
         oldest = min(message.envelope.received_at for message in incoming)
         age = _age(oldest)
-        metrics.OLDEST.labels(self._consumer.queue).set(age)
+        metrics.OLDEST.labels(queue).set(age)
         log.info(
             "stored",
             extra={

@@ -12,6 +12,7 @@ from prometheus_client import generate_latest
 
 from broker import topology as broker_topology
 from deploy.logs import JsonFormatter
+from schemas import topology
 from storage import polls
 from tests import pipeline
 from tests.apicbase import CLIENT_SECRET, Apicbase, config, order, serving
@@ -229,18 +230,37 @@ async def test_without_a_database_it_waits(amqp_url: str, there: Apicbase) -> No
         await worker.stop()
 
 
-async def test_an_exchange_without_queues_is_no_fault_of_the_account(
+async def test_without_a_queue_to_take_them_orders_are_not_fetched(
     pool: asyncpg.Pool, empty_amqp_url: str, database_url: str, there: Apicbase, lines: Lines
 ) -> None:
     there.orders = [order("A")]
     worker = PollWorker(config(there), amqp_url=empty_amqp_url, database_url=database_url, per_minute=60_000)
-    async with running(worker):
-        await until(lambda: lines())
-        assert lines()[0]["outcome"] == "no broker"
-        assert await pool.fetchval("SELECT failures = 0 AND last_ok_at IS NULL FROM crossdock.polls")
+    await worker.start()
+    try:
+        await until(lambda: "crossdock topology apply" in " ".join(worker.problems()))
+        assert not lines()
         await broker_topology.apply(empty_amqp_url)
         await rounds(pool)
+    finally:
+        await worker.stop()
     assert len(await take(empty_amqp_url)) == 1
+
+
+async def test_queues_that_went_away_are_no_fault_of_the_account(
+    pool: asyncpg.Pool, amqp_url: str, there: Apicbase, start: Start, lines: Lines
+) -> None:
+    worker = start(config(there))
+    async with running(worker):
+        await rounds(pool)
+        async with broker_topology.connected(amqp_url) as connection:
+            channel = await connection.channel()
+            for binding in topology.topology().bindings:
+                if binding.exchange in (topology.INBOUND, topology.UNROUTED):
+                    await channel.queue_unbind(binding.queue, binding.exchange, binding.routing_key)
+        there.orders = [order("A")]
+        before = len(lines())
+        await until(lambda: "no broker" in [line["outcome"] for line in lines()[before:]])
+        assert await pool.fetchval("SELECT failures = 0 AND last_ok_at IS NOT NULL FROM crossdock.polls")
 
 
 async def test_an_order_too_large_for_the_broker_is_left_out_and_said(
