@@ -1,0 +1,124 @@
+"""What a thousand messages cost, in counts that no machine's speed moves: frames, round trips, steps of tasks.
+
+A guard: whoever makes the hot path do more for a message than it did finds out here, and not in a benchmark.
+"""
+
+import asyncio
+from collections.abc import Coroutine, Generator, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import asyncpg
+
+from schemas import registry
+from tests import pipeline, wire
+from tests.pipeline import Door, until
+
+MESSAGES = 1000
+CONNECTIONS = 50
+
+
+class _Counting(Coroutine[Any, Any, Any]):
+    """A coroutine that counts how often its task is resumed."""
+
+    def __init__(self, inner: Coroutine[Any, Any, Any], steps: "Steps") -> None:
+        self._inner = inner
+        self._steps = steps
+
+    def send(self, value: Any) -> Any:
+        self._steps.count += 1
+        return self._inner.send(value)
+
+    def throw(self, *error: Any) -> Any:
+        self._steps.count += 1
+        return self._inner.throw(*error)
+
+    def close(self) -> None:
+        self._inner.close()
+
+    def __await__(self) -> Generator[Any, Any, Any]:
+        raise AssertionError("only tasks run it")
+
+
+class Steps:
+    """Steps of tasks of the program's own: those whose code is not the test's."""
+
+    def __init__(self) -> None:
+        self.count = 0
+
+    def factory(self, loop: asyncio.AbstractEventLoop, coro: Any, **more: Any) -> "asyncio.Task[Any]":
+        code = getattr(coro, "cr_code", None)
+        own = code is not None and "/tests/" not in code.co_filename and "tests/" not in code.co_filename
+        return asyncio.Task(_Counting(coro, self) if own else coro, loop=loop, **more)
+
+
+@contextmanager
+def counting() -> Iterator[Steps]:
+    """Of tasks that begin within."""
+    loop, steps = asyncio.get_running_loop(), Steps()
+    before = loop.get_task_factory()
+    loop.set_task_factory(steps.factory)
+    try:
+        yield steps
+    finally:
+        loop.set_task_factory(before)
+
+
+def bodies(count: int) -> list[bytes]:
+    platform = registry.platforms()["channelape"]
+    assert platform.vary is not None
+    raw = registry.example("channelape", "receipt_confirmation")
+    return [platform.vary("receipt_confirmation", raw, f"{n:032x}") for n in range(count)]
+
+
+async def post_all(door: Door, posts: list[bytes]) -> None:
+    """Over kept connections, each with one request at a time, by a client that makes no tasks of its own a request."""
+    settings = door.config.accounts["channelape"]["rothys"]
+    platform = registry.platforms()["channelape"]
+    path = "/hooks/channelape/rothys/receipt-confirmations"
+
+    async def client(own: list[bytes]) -> None:
+        reader, writer = await asyncio.open_connection("127.0.0.1", door.app.port)
+        for raw in own:
+            signed = platform.sign(raw, settings)
+            query = "&".join(f"{name}={value}" for name, value in signed.query.items())
+            head = f"POST {path}?{query} HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
+            writer.write(f"{head}Content-Length: {len(raw)}\r\n\r\n".encode() + raw)
+            answer = await reader.readuntil(b"}")
+            assert answer.startswith(b"HTTP/1.1 200"), answer
+        writer.close()
+
+    await asyncio.gather(*(client(posts[n::CONNECTIONS]) for n in range(CONNECTIONS)))
+
+
+async def test_what_accepting_costs(amqp_url: str) -> None:
+    async with wire.counted(amqp_url) as broker:
+        with counting() as steps:
+            async with pipeline.door(broker.url) as door:
+                await post_all(door, bodies(CONNECTIONS))  # connections are open, caches filled
+                broker.reset()
+                steps.count = 0
+                await post_all(door, bodies(MESSAGES))
+                found = steps.count
+    assert broker.sent["header"] == broker.sent["body"] == MESSAGES
+    assert broker.sent["method"] <= MESSAGES + 5  # and the end of the connection
+    assert broker.received["method"] <= MESSAGES / 4, "confirms of several"
+    assert broker.turns <= MESSAGES / 4, "several requests leave in one write"
+    # The library's server: its own task wakes twice a request; ours begins, and wakes with the confirm.
+    assert found <= 4 * MESSAGES + 5 * CONNECTIONS
+
+
+async def test_what_storing_costs(amqp_url: str, database_url: str, database: asyncpg.Connection) -> None:
+    async with pipeline.door(amqp_url) as door:
+        await post_all(door, bodies(MESSAGES))
+    async with wire.counted(amqp_url) as broker, wire.counted(database_url) as server:
+        with counting() as steps:
+            async with pipeline.running(pipeline.store(broker.url, server.url)):
+                await until(lambda: database.fetchval("SELECT count(*) = $1 FROM crossdock.receipts", MESSAGES))
+    assert broker.received["header"] == broker.received["body"] == MESSAGES, "delivered once"
+    assert broker.sent["header"] == broker.sent["body"] == MESSAGES, "announced once"
+    assert broker.sent["method"] <= MESSAGES + 40, "a batch is acked with one frame"
+    assert broker.received["method"] <= MESSAGES + MESSAGES / 4, "confirms of several"
+    # Four to six batches, and what a worker does once: connecting, preparing statements, partitions.
+    assert server.turns <= 300
+    assert steps.count <= MESSAGES / 2
