@@ -1,8 +1,16 @@
-"""Numbered SQL files, each applied once, in order, in a transaction of its own, by one process at a time."""
+"""Numbered SQL files, each applied once, in order, in a transaction of its own, by one process at a time.
 
+`0009_name.sql` is a `pre` half: it only adds, so that the version before goes on working on what it makes. What takes
+something away is a `post` half, `0010_name.post.sql`, numbered after all `pre` halves of its release: it is applied
+when no process of the version before runs any more, and at the latest before the next release's `pre` halves.
+"""
+
+import asyncio
 import hashlib
 from datetime import UTC, datetime
+from itertools import dropwhile
 from pathlib import Path
+from typing import NamedTuple
 
 import asyncpg
 from asyncpg.connect_utils import SessionAttribute
@@ -19,20 +27,43 @@ CREATE TABLE IF NOT EXISTS crossdock.migrations (
 );
 """
 
+LOCK_TIMEOUT = 2.0
+"""Seconds that a migration waits for a table in use. Everyone who comes after it waits as long, so not for longer …"""
+LOCK_ATTEMPTS = 30
+"""… but again and again …"""
+LOCK_PAUSE = 1.0
+"""… with so many seconds in between."""
+
 
 class MigrationError(Exception):
     """The database holds something else than these migrations made; the text says what to do."""
 
 
-def files() -> list[tuple[str, str]]:
-    """Name and text of every migration, in order."""
-    return [(file.stem, file.read_text(encoding="utf-8")) for file in sorted(_FOLDER.glob("*.sql"))]
+class Migration(NamedTuple):
+    """One file."""
+
+    name: str
+    text: str
+
+    @property
+    def is_post(self) -> bool:
+        return self.name.endswith(".post")
+
+    @property
+    def checksum(self) -> str:
+        return hashlib.sha256(self.text.encode()).hexdigest()
 
 
-async def migrate(url: str) -> list[str]:
+def files() -> list[Migration]:
+    """Every migration, in order."""
+    return [Migration(file.stem, file.read_text(encoding="utf-8")) for file in sorted(_FOLDER.glob("*.sql"))]
+
+
+async def migrate(url: str, *, post: bool = True) -> list[str]:
     """Applies what is missing and returns its names; makes the next months' partitions.
 
-    Safe by several processes at once. Raises MigrationError, OSError and asyncpg's errors.
+    Without `post`, the `post` halves of the newest release are left for later, unless the database is new. Safe by
+    several processes at once. Raises MigrationError, OSError and asyncpg's errors.
     """
     connection = await asyncpg.connect(url, timeout=10, target_session_attrs=SessionAttribute.read_write)
     try:
@@ -42,23 +73,42 @@ async def migrate(url: str) -> list[str]:
             row["name"]: row["checksum"]
             for row in await connection.fetch("SELECT name, checksum FROM crossdock.migrations")
         }
-        fresh = []
-        for name, text in files():
-            checksum = hashlib.sha256(text.encode()).hexdigest()
-            if name in applied:
-                if applied[name] != checksum:
-                    raise MigrationError(f"migration {name} was applied with other contents: restore the file it had")
-                continue
-            async with connection.transaction():
-                await connection.execute(text)
-                await connection.execute(
-                    "INSERT INTO crossdock.migrations (name, checksum) VALUES ($1, $2)", name, checksum
-                )
-            fresh.append(name)
+        for one in files():
+            if applied.get(one.name, one.checksum) != one.checksum:
+                raise MigrationError(f"migration {one.name} was applied with other contents: restore the file it had")
+        missing = [one for one in files() if one.name not in applied]
+        if applied and not post:
+            missing = _without_last_posts(missing)
+        for one in missing:
+            await _apply(connection, one)
         await maintenance.make_partitions(connection, datetime.now(UTC))
-        return fresh
+        return [one.name for one in missing]
     finally:
         await connection.close()
+
+
+def _without_last_posts(missing: list[Migration]) -> list[Migration]:
+    """Those that another release's `pre` half comes after belong to a release that everyone has left behind."""
+    return list(reversed(list(dropwhile(lambda one: one.is_post, reversed(missing)))))
+
+
+async def _apply(connection: asyncpg.Connection, one: Migration) -> None:
+    await connection.execute(f"SET lock_timeout = '{LOCK_TIMEOUT}s'")
+    for attempt in range(1, LOCK_ATTEMPTS + 1):
+        try:
+            async with connection.transaction():
+                await connection.execute(one.text)
+                await connection.execute(
+                    "INSERT INTO crossdock.migrations (name, checksum) VALUES ($1, $2)", one.name, one.checksum
+                )
+            return
+        except asyncpg.LockNotAvailableError:
+            if attempt == LOCK_ATTEMPTS:
+                raise MigrationError(
+                    f"migration {one.name} waits for a table that is in use: end the long transaction that holds it "
+                    "(pg_stat_activity shows which) and run `crossdock migrate` again"
+                ) from None
+        await asyncio.sleep(LOCK_PAUSE)
 
 
 async def pending(url: str) -> list[str]:
@@ -66,8 +116,8 @@ async def pending(url: str) -> list[str]:
     connection = await asyncpg.connect(url, timeout=10)
     try:
         if not await connection.fetchval("SELECT to_regclass('crossdock.migrations') IS NOT NULL"):
-            return [name for name, _ in files()]
+            return [one.name for one in files()]
         applied = {row["name"] for row in await connection.fetch("SELECT name FROM crossdock.migrations")}
-        return [name for name, _ in files() if name not in applied]
+        return [one.name for one in files() if one.name not in applied]
     finally:
         await connection.close()

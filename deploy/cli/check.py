@@ -122,8 +122,10 @@ async def _postgresql(state: Path | None) -> Finding:
     url = servers.database_url(state)
     with servers.reaching("PostgreSQL", "DATABASE_URL", url):
         pending = await migrate.pending(url)
-    problems = [f"migrations to apply: {', '.join(pending)}; run `crossdock migrate`"] if pending else []
-    return Finding("postgresql", problems, servers.redacted(url))
+    post = [name for name in pending if name.endswith(".post")]
+    problems = [f"migrations to apply: {', '.join(pending)}; run `crossdock migrate`"] if pending != post else []
+    note = f" ({', '.join(post)} left for `crossdock migrate --post`)" if post and not problems else ""
+    return Finding("postgresql", problems, servers.redacted(url) + note)
 
 
 async def _subscriptions(state: Path | None, loaded: "Config") -> Finding:

@@ -33,7 +33,7 @@ AWAY = (
     asyncpg.AdminShutdownError,
     asyncpg.TooManyConnectionsError,
     asyncpg.ReadOnlySQLTransactionError,
-    asyncpg.UndefinedTableError,
+    asyncpg.SyntaxOrAccessError,  # the schema isn't the one this version was written for, or not ours to use
     asyncpg.InvalidAuthorizationSpecificationError,
     asyncpg.InvalidCatalogNameError,
 )

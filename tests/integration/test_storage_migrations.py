@@ -1,7 +1,10 @@
 """The migrations, and the schema they come to."""
 
 import asyncio
+import re
+from collections.abc import Callable
 from pathlib import Path
+from typing import NamedTuple
 
 import asyncpg
 import pytest
@@ -9,6 +12,9 @@ import pytest
 from deploy.local.postgres import Postgres
 from storage import migrate
 from storage import pool as pools
+from storage.migrate import Migration
+from tests import pipeline
+from tests.pipeline import until
 from tests.storing import VIEWS
 
 GOLDEN = Path(__file__).parent / "schema.txt"
@@ -91,7 +97,7 @@ async def blank_url(postgres: Postgres, database_url: str) -> str:
 
 
 async def test_several_processes_at_once_apply_each_migration_once(blank_url: str) -> None:
-    names = [name for name, _ in migrate.files()]
+    names = [one.name for one in migrate.files()]
     assert await migrate.pending(blank_url) == names
     applied = await asyncio.gather(*(migrate.migrate(blank_url) for _ in range(4)))
     assert sorted(applied) == [[], [], [], names]
@@ -99,11 +105,11 @@ async def test_several_processes_at_once_apply_each_migration_once(blank_url: st
 
 
 async def test_numbers_are_in_order_and_used_once() -> None:
-    assert [name[:5] for name, _ in migrate.files()] == [f"{n:04}_" for n in range(1, len(migrate.files()) + 1)]
+    assert [one.name[:5] for one in migrate.files()] == [f"{n:04}_" for n in range(1, len(migrate.files()) + 1)]
 
 
 async def test_a_migration_that_fails_leaves_nothing_of_itself(blank_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    broken = ("0099_broken", "CREATE TABLE crossdock.half (); SELECT 1 / 0;")
+    broken = Migration("0099_broken", "CREATE TABLE crossdock.half (); SELECT 1 / 0;")
     files = migrate.files()
     monkeypatch.setattr(migrate, "files", lambda: [*files, broken])
     with pytest.raises(asyncpg.DivisionByZeroError):
@@ -119,10 +125,120 @@ async def test_a_migration_that_fails_leaves_nothing_of_itself(blank_url: str, m
 async def test_a_migration_that_was_changed_after_it_was_applied_is_refused(
     database_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    (name, text), *rest = migrate.files()
-    monkeypatch.setattr(migrate, "files", lambda: [(name, text + "\n-- a word more"), *rest])
-    with pytest.raises(migrate.MigrationError, match=name):
+    first, *rest = migrate.files()
+    monkeypatch.setattr(migrate, "files", lambda: [first._replace(text=first.text + "\n-- a word more"), *rest])
+    with pytest.raises(migrate.MigrationError, match=first.name):
         await migrate.migrate(database_url)
+
+
+class Release(NamedTuple):
+    """Two releases' migrations on top of today's; the columns stand for what old code knows nothing of, and uses."""
+
+    add: Migration = Migration("0091_add", "ALTER TABLE crossdock.receipts ADD COLUMN more text")
+    less: Migration = Migration("0092_less.post", "ALTER TABLE crossdock.receipts RENAME content_type TO kind")
+    next_add: Migration = Migration("0093_again", "ALTER TABLE crossdock.receipts ADD COLUMN yet_more text")
+    next_less: Migration = Migration("0094_again.post", "ALTER TABLE crossdock.receipts DROP COLUMN more")
+
+
+@pytest.fixture
+def released(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], None]:
+    """Makes the code the one of a release that has the first so many migrations of `Release` on top."""
+    files = migrate.files()
+
+    def release(count: int) -> None:
+        monkeypatch.setattr(migrate, "files", lambda: [*files, *Release()[:count]])
+
+    return release
+
+
+async def test_the_post_half_waits_until_it_is_asked_for(database_url: str, released: Callable[[int], None]) -> None:
+    released(2)
+    assert await migrate.migrate(database_url, post=False) == ["0091_add"]
+    assert await migrate.pending(database_url) == ["0092_less.post"]
+    assert await migrate.migrate(database_url, post=False) == []
+    assert await migrate.migrate(database_url, post=True) == ["0092_less.post"]
+
+
+async def test_the_post_half_of_the_release_before_comes_before_the_next_pre_half(
+    database_url: str, released: Callable[[int], None]
+) -> None:
+    released(2)
+    await migrate.migrate(database_url, post=False)
+    released(4)
+    assert await migrate.migrate(database_url, post=False) == ["0092_less.post", "0093_again"]
+
+
+async def test_a_new_database_gets_all(blank_url: str, released: Callable[[int], None]) -> None:
+    released(4)
+    assert (await migrate.migrate(blank_url, post=False))[-1] == "0094_again.post"
+
+
+async def test_the_version_before_goes_on_working_on_the_pre_halves_schema_and_not_on_the_post_halves(
+    amqp_url: str, database_url: str, database: asyncpg.Connection, released: Callable[[int], None]
+) -> None:
+    """A rolling change under load: this code is the version before; nothing is refused and nothing is stored twice."""
+    async with (
+        pipeline.running(worker := pipeline.store(amqp_url, database_url)),
+        pipeline.door(amqp_url) as door,
+    ):
+        posts = 0
+
+        async def post() -> None:
+            nonlocal posts
+            assert (await door.post("channelape", "receipt_confirmation"))[0] == 200
+            posts += 1
+
+        async def stored() -> bool:
+            return bool(await database.fetchval("SELECT count(*) = $1 FROM crossdock.receipts", posts))
+
+        released(2)
+        changing = asyncio.ensure_future(migrate.migrate(database_url, post=False))
+        while not changing.done():
+            await post()
+        assert await changing == ["0091_add"]
+        await post()
+        await until(stored)
+        assert not worker.problems()
+
+        await migrate.migrate(database_url)
+        await post()
+        await until(lambda: any("UndefinedColumn" in problem for problem in worker.problems()))
+        await database.execute("ALTER TABLE crossdock.receipts RENAME kind TO content_type")
+        await until(stored, what="what was held while the column was missing")
+
+
+async def test_a_table_in_use_is_not_waited_for_longer_than_others_can_wait(
+    database_url: str, database: asyncpg.Connection, monkeypatch: pytest.MonkeyPatch, released: Callable[[int], None]
+) -> None:
+    """A migration that queues for a table's lock makes everyone queue behind it."""
+    monkeypatch.setattr(migrate, "LOCK_TIMEOUT", 0.05)
+    monkeypatch.setattr(migrate, "LOCK_PAUSE", 0.01)
+    monkeypatch.setattr(migrate, "LOCK_ATTEMPTS", 3)
+    released(1)
+    async with database.transaction():
+        await database.fetchval("SELECT count(*) FROM crossdock.receipts")
+        with pytest.raises(migrate.MigrationError, match="0091_add waits for a table"):
+            await migrate.migrate(database_url)
+    assert await migrate.migrate(database_url) == ["0091_add"]
+
+
+RELEASED = 8
+"""Migrations up to this one made the first release: nothing ran before them."""
+TAKES_AWAY = re.compile(r"\b(DROP|RENAME|TRUNCATE|DELETE|SET NOT NULL|TYPE)\b|\bADD COLUMN\b[^,;]*\bNOT NULL", re.I)
+"""A new column that old code doesn't fill must do without."""
+
+
+def test_pre_halves_only_add() -> None:
+    """DROP VIEW and a new one in its place is fine: the contract's columns are tested above."""
+    for one in migrate.files()[RELEASED:]:
+        text = re.sub(r"--.*|DROP (VIEW|FUNCTION|INDEX)[^;]*;", "", one.text, flags=re.I)
+        if not one.is_post:
+            assert not TAKES_AWAY.search(text), f"{one.name} belongs in a post half"
+
+
+@pytest.mark.parametrize("one", Release())
+def test_what_takes_away_is_recognised(one: Migration) -> None:
+    assert bool(TAKES_AWAY.search(one.text)) == one.is_post
 
 
 async def test_the_pool_finds_the_server_that_takes_writes_among_several(database_url: str) -> None:

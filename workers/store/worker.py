@@ -57,8 +57,7 @@ AWAY = (
     asyncpg.QueryCanceledError,
     asyncpg.DeadlockDetectedError,
     asyncpg.SerializationError,
-    asyncpg.InsufficientPrivilegeError,
-    asyncpg.UndefinedTableError,
+    asyncpg.SyntaxOrAccessError,  # the schema isn't the one this version was written for, or not ours to use
     asyncpg.InvalidAuthorizationSpecificationError,
     asyncpg.InvalidCatalogNameError,
 )
