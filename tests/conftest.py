@@ -1,5 +1,5 @@
-"""Real servers for the tests: one private PostgreSQL and one private RabbitMQ a run, a fresh database and virtual host
-a test. Unit tests start neither."""
+"""Real servers for the tests: a private PostgreSQL and RabbitMQ for each process of pytest, a fresh database and
+virtual host for each test. Unit tests start neither."""
 
 import asyncio
 import logging
