@@ -32,7 +32,7 @@ SETTINGS = {
     "log_min_messages": "warning",
     "timezone": "UTC",
 }
-"""Durability stays at its defaults: fsync and synchronous_commit are on."""
+"""Durability stays at its defaults: fsync and synchronous_commit are on, but see Postgres."""
 
 
 def binaries() -> Path:
@@ -48,8 +48,11 @@ def binaries() -> Path:
 class Postgres:
     """One server in one folder; what it holds survives a restart."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *, durable: bool = True) -> None:
+        """`durable` False: what is committed outlives the server, however that ends, but not the machine. For tests,
+        which make and drop a database each: a DROP makes a checkpoint, and that waits for hundreds of files."""
         self._folder = folder
+        self._settings = SETTINGS if durable else SETTINGS | {"fsync": "off"}
         self._data = folder / "data"
         self._log = folder / "postgres.log"
         self._process: subprocess.Popen[bytes] | None = None
@@ -78,7 +81,7 @@ class Postgres:
             await self._init(tools)
         self._end_leftover()
         self._port = port = self._port or free_ports(1)[0]
-        settings = [word for name, value in SETTINGS.items() for word in ("-c", f"{name}={value}")]
+        settings = [word for name, value in self._settings.items() for word in ("-c", f"{name}={value}")]
         self._process = spawn(
             [str(tools / "postgres"), "-D", str(self._data), "-p", str(port), *settings],
             env=_environment(),

@@ -45,7 +45,10 @@ def test_a_changed_byte_or_another_row_does_not_open() -> None:
         vault.decrypt(sealed, b"subscription 2")
 
 
-@pytest.mark.parametrize("text", ["", "abc", ",", "not base64!", base64.b64encode(b"short").decode(), f"{NEW},x"])
+@pytest.mark.parametrize(
+    "text",
+    ["", "abc", ",", "not base64!", base64.b64encode(b"short").decode(), pytest.param(f"{NEW},x", id="a key and none")],
+)
 def test_keys_that_are_none(text: str) -> None:
     with pytest.raises(ValueError, match="one or more base64 keys of 32 bytes") as caught:
         Vault.from_text(text)
