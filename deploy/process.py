@@ -7,10 +7,12 @@ import os
 import signal
 import sys
 from collections.abc import Callable
+from importlib.metadata import version
 from pathlib import Path
 from typing import Protocol
 
 import uvloop
+from prometheus_client import Gauge
 
 from deploy import config as configuration
 from deploy import logs
@@ -18,6 +20,9 @@ from deploy.admin import Admin
 from schemas.config import Config
 
 log = logging.getLogger("crossdock.process")
+
+INFO = Gauge("crossdock_process_info", "Always 1; which process this is", ("process", "version"))
+READY = Gauge("crossdock_ready", "1 when it can do its work now, as /readyz says")
 
 
 class Component(Protocol):
@@ -67,16 +72,22 @@ def _required(name: str, example: str) -> str:
 
 
 def run(
+    name: str,
     build: Callable[[Config], Component],
     *,
     config_path: Path | None = None,
     admin_host: str | None = None,
     admin_port: int | None = None,
 ) -> int:
-    """Runs until SIGTERM or SIGINT, then drains. Returns the exit code. Raises ConfigError and Missing."""
+    """Runs until SIGTERM or SIGINT, then drains. Returns the exit code. Raises ConfigError and Missing.
+
+    `name`: what kind of process it is, in its metrics.
+    """
     config = configuration.load(config_path)
     formatter = logs.setup(config.log.level, configuration.secrets_of(config))
     component = build(config)
+    INFO.labels(name, version("crossdock")).set(1)
+    READY.set_function(lambda: not component.problems())
     # What was imported lives for good: the collector need never look at it. And hardly anything of ours forms cycles:
     # it may look seldom. With its defaults it takes up to a tenth of a busy process.
     gc.collect()

@@ -77,6 +77,7 @@ class Outcome(msgspec.Struct):
     """More for the operator's log."""
     headers: dict[str, str] | None = None
     close: bool = False
+    traceparent: str | None = None
     plain: bool = False
     """200 and the id, nothing more."""
 
@@ -151,9 +152,9 @@ class Handler:
         received = time.time()
         language = headers.get(hdrs.ACCEPT_LANGUAGE) if route.event.reply else None
         deadline = received + route.reply_timeout if route.reply_timeout is not None else None
-        properties = route.stamp(headers.get(hdrs.CONTENT_TYPE))(
-            message_id, received, identity.traceparent(headers.get("traceparent")), deadline, language
-        )
+        traceparent = identity.traceparent(headers.get("traceparent"))
+        stamp = route.stamp(headers.get(hdrs.CONTENT_TYPE))
+        properties = stamp(message_id, received, traceparent, deadline, language)
         if deadline is None:
             outcome = await self._accept(request, route, message_id, properties, raw)
         else:
@@ -163,18 +164,21 @@ class Handler:
                     **(outcome.headers or {}),
                     **platform.sign_answer(outcome.body, secret, route.settings),
                 }
+        outcome.traceparent = traceparent
         return outcome, len(raw)
 
     async def _accept(
         self, request: web.BaseRequest, route: routes.Route, message_id: str, properties: bytes, raw: bytes
     ) -> Outcome:
         """Safe with the broker: 200 and the id."""
+        handed = time.perf_counter()
         try:
             await self._publish.publish(topology.INBOUND, route.key, properties, message_id, raw)
         except Exception as error:
             outcome = _error(route.platform, 503, "broker", request, {hdrs.RETRY_AFTER: RETRY_AFTER})
             outcome.detail = str(publisher.explain(error))
             return outcome
+        metrics.CONFIRM.observe(time.perf_counter() - handed)
         return _accepted(message_id)
 
     async def _answer(
@@ -229,12 +233,13 @@ class Handler:
         counts = route.counts if route else metrics.UNKNOWN
         status = outcome.status
         counts.request(status)
-        counts.seconds.observe(seconds)
+        counts.seconds.observe(seconds, outcome.traceparent)
         reason = outcome.reason
         if status == 200:
             counts.bytes.inc(size)
         if reason is not None:
-            metrics.REFUSED.labels(route.platform.name if route else "", reason).inc()
+            names = (route.platform.name, route.account) if route else ("", "")
+            metrics.REFUSED.labels(*names, reason).inc()
             reason = f"{reason}: {outcome.detail}" if outcome.detail else reason
         self._log.line(
             envelope.rfc3339_of(time.time()),

@@ -102,9 +102,9 @@ class Lane:
         return not self._tasks and not self._queue
 
     @property
-    def is_open(self) -> bool:
-        """Whether its breaker keeps it waiting."""
-        return self._breaker.state != "closed"
+    def breaker(self) -> breaker.State:
+        """What its breaker says."""
+        return self._breaker.state
 
     def change(self, terms: Terms) -> None:
         """From the next attempt on."""
@@ -147,7 +147,8 @@ class Lane:
 
     async def _attempt(self, due: Due) -> None:
         at = datetime.now(UTC)
-        metrics.LAG.observe(max(0.0, (at - due.due_at).total_seconds()))
+        traceparent = due.event.traceparent if due.event else None
+        metrics.LAG.observe(max(0.0, (at - due.due_at).total_seconds()), traceparent)
         terms = self.terms
         answer: Answer | None = None
         final = False
@@ -216,7 +217,7 @@ class Lane:
         )
         counts = metrics.counts(dialect.name)
         counts.attempt(answer.outcome)
-        counts.seconds.observe(answer.duration_ms / 1000)
+        counts.seconds.observe(answer.duration_ms / 1000, due.event.traceparent if due.event else None)
         if status != "pending":
             counts.finished(status)
         if log.isEnabledFor(logging.INFO):

@@ -9,6 +9,7 @@ repeated with the same ids.
 import asyncio
 import logging
 import time
+from functools import partial
 
 from aiormq.abc import AbstractConnection
 from pamqp.commands import Basic
@@ -22,6 +23,8 @@ from schemas.config import Config
 from schemas.envelope import Envelope
 from workers.route import answers, metrics
 from workers.route.answers import ANSWERS, Answer
+from workers.runtime import age
+from workers.runtime import metrics as runtime
 
 log = logging.getLogger("crossdock.route")
 
@@ -41,8 +44,11 @@ class RouteWorker:
         self._consumers = [Consumer(queue, prefetch=config.route.prefetch) for queue in queues]
         self._in = Link(amqp_url, name="route-in", on_open=self._on_open, on_lost=self._on_lost)
         self._out = Link(amqp_url, name="route-out", on_open=self._on_publisher, on_lost=self._publisher.on_lost)
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._tasks: dict[asyncio.Task[None], tuple[Consumer, Delivery]] = {}
+        """Requests under way."""
         self._taking: list[asyncio.Task[None]] = []
+        for consumer in self._consumers:
+            runtime.OLDEST.labels(consumer.queue).set_function(partial(self._oldest, consumer))
 
     async def start(self) -> None:
         """Connects and begins to answer, with the rules compiled before the first shopper waits."""
@@ -84,12 +90,16 @@ class RouteWorker:
     async def _on_publisher(self, link: Link, connection: AbstractConnection) -> None:
         self._publisher.use(link.transport, await link.channel(connection, confirms=True))
 
+    def _oldest(self, consumer: Consumer) -> float:
+        held = [delivery for of, delivery in self._tasks.values() if of is consumer]
+        return age.oldest(consumer.head + held)
+
     async def _take(self, consumer: Consumer) -> None:
         while True:
             for delivery in await consumer.take(self._config.route.prefetch, 0):
                 task = asyncio.get_running_loop().create_task(self._serve(consumer, delivery))
-                self._tasks.add(task)
-                task.add_done_callback(self._tasks.discard)
+                self._tasks[task] = consumer, delivery
+                task.add_done_callback(self._tasks.pop)
 
     async def _serve(self, consumer: Consumer, delivery: Delivery) -> None:
         """One request. Until the ack, anything that goes wrong gives the message back."""
@@ -145,7 +155,7 @@ class RouteWorker:
         if answer.record is not None and isinstance(results[0], BaseException):
             raise publisher.explain(results[0])
         outcome = "recorded late" if late else str(answer.status)
-        metrics.SECONDS.labels(request.platform).observe(elapsed)
+        metrics.seconds(request.platform).observe(elapsed, request.traceparent)
         fields = {"id": request.message_id, "status": answer.status, "outcome": outcome, **answer.about}
         log.info("answered", extra={"ms": round(elapsed * 1000, 3), **fields, **_names(request)})
         return outcome

@@ -10,12 +10,12 @@ import time
 from collections import Counter
 from collections.abc import Sequence
 from contextlib import suppress
-from datetime import datetime
+from functools import partial
 
 import asyncpg
 from aiormq.abc import AbstractConnection
 
-from broker import publisher
+from broker import depths, publisher
 from broker.connection import Link
 from broker.consumer import Consumer, Delivery
 from schemas import envelope, topology
@@ -101,7 +101,7 @@ class StoreWorker:
         loop = asyncio.get_running_loop()
         self._beside = [
             loop.create_task(self._keep(), name="maintenance"),
-            loop.create_task(backlog.watch(self._database, self._amqp_url), name="backlog"),
+            loop.create_task(depths.watch(self._amqp_url, partial(backlog.queues, self._database)), name="depths"),
             loop.create_task(self._arrivals.run(), name="arrivals"),
         ]
 
@@ -199,8 +199,11 @@ class StoreWorker:
             raise NotNow(f"events are not confirmed ({publisher.explain(error)})") from error
 
     def _record(self, incoming: list[Incoming], written: Written, decode: float, write: float, publish: float) -> None:
+        oldest = min((message.envelope for message in incoming), key=lambda one: one.received_at)
+        age = max(0.0, (envelope.now() - oldest.received_at).total_seconds())
+        stores.LAG.observe(age, oldest.traceparent)
         for stage, seconds in (("decode", decode), ("write", write), ("publish", publish)):
-            metrics.STAGE.labels(stage).observe(seconds)
+            metrics.stage(stage).observe(seconds, oldest.traceparent)
         for message in incoming:
             if message.document is None:
                 about = message.envelope
@@ -208,9 +211,6 @@ class StoreWorker:
         for type_, count in Counter(stored.document.reading.type for stored in written.versions).items():
             stores.STORED.labels(type_).inc(count)
         self._arrivals.note(message.envelope for message in incoming)
-        oldest = min(message.envelope.received_at for message in incoming)
-        age = _age(oldest)
-        metrics.OLDEST.labels(self._consumer.queue).set(age)
         log.info(
             "stored",
             extra={
@@ -246,7 +246,3 @@ class StoreWorker:
 
 def _outbound(config: Config) -> Outbound:
     return Outbound(config.subscribers, next(iter(config.delivery.schedule), 0.0))
-
-
-def _age(moment: datetime) -> float:
-    return max(0.0, (envelope.now() - moment).total_seconds())
