@@ -21,6 +21,9 @@ from schemas.config import Config
 
 log = logging.getLogger("crossdock.process")
 
+CLOSE_TIMEOUT = 8.0
+"""Seconds on top of `[process] drain_timeout` to write down what came of it and to close connections."""
+
 INFO = Gauge("crossdock_process_info", "Always 1; which process this is", ("process", "version"))
 READY = Gauge("crossdock_ready", "1 when it can do its work now, as /readyz says")
 
@@ -33,7 +36,7 @@ class Component(Protocol):
         ...
 
     async def stop(self) -> None:
-        """Drains: takes nothing new, finishes what is in hand, closes. Bounded by itself."""
+        """Drains: takes nothing new, finishes what is in hand within `[process] drain_timeout`, closes."""
         ...
 
     def problems(self) -> list[str]:
@@ -96,14 +99,17 @@ def run(
     host = admin_host or config.admin.host
     port = config.admin.port if admin_port is None else admin_port
     try:
-        uvloop.run(_run(component, config_path, formatter, Admin(host, port, component.problems)))
+        admin = Admin(host, port, component.problems)
+        uvloop.run(_run(component, config_path, formatter, admin, config.process.drain_timeout + CLOSE_TIMEOUT))
     except OSError as error:
         print(f"crossdock: can't listen: {error.strerror or error}; choose another port", file=sys.stderr)  # noqa: T201
         return 1
     return 0
 
 
-async def _run(component: Component, config_path: Path | None, formatter: logs.JsonFormatter, admin: Admin) -> None:
+async def _run(
+    component: Component, config_path: Path | None, formatter: logs.JsonFormatter, admin: Admin, stop_timeout: float
+) -> None:
     loop = asyncio.get_running_loop()
     ended = asyncio.Event()
 
@@ -128,6 +134,17 @@ async def _run(component: Component, config_path: Path | None, formatter: logs.J
         await ended.wait()
         log.info("draining")
     finally:
-        await component.stop()
+        await _stop(component, stop_timeout)
         await admin.stop()
         log.info("stopped")
+
+
+async def _stop(component: Component, timeout: float) -> None:
+    """Ends the process where the component doesn't end by itself: it has acked nothing that isn't done."""
+    stopping = asyncio.get_running_loop().create_task(component.stop(), name="stop")
+    done, _ = await asyncio.wait((stopping,), timeout=timeout)
+    if not done:
+        log.error("not stopped in time, ending all the same", extra={"seconds": timeout})
+        logging.shutdown()
+        os._exit(1)  # what hangs may hang in a cancellation too
+    stopping.result()

@@ -43,8 +43,12 @@ class Ingress(_Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
     confirm_timeout: Seconds = 5.0
     """Seconds to wait for the broker's confirm before 503."""
     max_connections: Count = 10_000
-    drain_timeout: Seconds = 10.0
     processes: Count = 1
+
+
+class Process(_Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    drain_timeout: Seconds = 10.0
+    """Seconds that any process has, when told to stop, to finish what is under way; closing connections comes after."""
 
 
 class Api(_Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -110,6 +114,7 @@ class Config(_Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A whole configuration. `accounts[platform][account]` holds that platform's own Struct."""
 
     ingress: Ingress = msgspec.field(default_factory=Ingress)
+    process: Process = Process()
     api: Api = msgspec.field(default_factory=Api)
     admin: Admin = msgspec.field(default_factory=Admin)
     store: Store = msgspec.field(default_factory=Store)

@@ -93,7 +93,7 @@ class IngressApp:
         if self._protocols is not None:
             self._protocols.pre_shutdown()
             with suppress(TimeoutError):
-                async with asyncio.timeout(self._config.ingress.drain_timeout):
+                async with asyncio.timeout(self._config.process.drain_timeout):
                     await self._handler.idle.wait()
             await self._protocols.shutdown(1.0)
         await self._publisher.stop()

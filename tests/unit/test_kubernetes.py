@@ -14,6 +14,7 @@ import yaml
 from broker import depths
 from deploy import config
 from deploy.cli import main
+from deploy.process import CLOSE_TIMEOUT
 from schemas import topology
 from tests import promql
 
@@ -147,6 +148,9 @@ def test_probes_ports_and_time_to_stop_are_the_process_own(name: str) -> None:
     assert ports == ({"http": wanted[one["metadata"]["name"]]} if one["metadata"]["name"] in wanted else {})
     for probe, path in (("startupProbe", "/healthz"), ("livenessProbe", "/healthz"), ("readinessProbe", "/readyz")):
         assert inside[probe]["httpGet"] == {"path": path, "port": "admin"}
+    hook = inside.get("lifecycle", {}).get("preStop", {"exec": {"command": ["sleep", "0"]}})
+    needed = float(hook["exec"]["command"][1]) + SETTINGS.process.drain_timeout + CLOSE_TIMEOUT
+    assert pod(one)["terminationGracePeriodSeconds"] > needed
     annotations = one["spec"]["template"]["metadata"]["annotations"]
     assert annotations["prometheus.io/port"] == str(SETTINGS.admin.port)
 

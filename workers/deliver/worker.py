@@ -42,8 +42,6 @@ IDLE = 10.0
 """Seconds without work after which a subscription is given back, for another worker to take."""
 LANES = 1000
 """Subscriptions that one worker sends for at a time."""
-DRAIN_TIMEOUT = 6.0
-"""Seconds for attempts under way when told to stop; what isn't done by then is sent again."""
 CHANNEL, CHANGES = "crossdock_outbox", "crossdock_subscriptions"
 """What is notified: something may be due; a subscription is not what it was."""
 
@@ -91,13 +89,16 @@ class DeliverWorker:
         self._look.set()
 
     async def stop(self) -> None:
-        """Starts nothing more, finishes what is under way in bounded time, gives the subscriptions back."""
+        """Starts nothing more, finishes what is under way in bounded time, gives the subscriptions back.
+
+        An attempt that isn't done by then is made again.
+        """
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         attempts = [task for lane in self._lanes.values() for task in lane.close()] + list(self._leaving)
         if attempts:
-            _, late = await asyncio.wait(attempts, timeout=DRAIN_TIMEOUT)
+            _, late = await asyncio.wait(attempts, timeout=self._config.process.drain_timeout)
             for task in late:
                 task.cancel()
             await asyncio.gather(*late, return_exceptions=True)

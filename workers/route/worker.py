@@ -59,14 +59,18 @@ class RouteWorker:
         self._taking = [loop.create_task(self._take(consumer)) for consumer in self._consumers]
 
     async def stop(self) -> None:
-        """Takes no more, settles what it has answered, closes."""
+        """Takes no more, answers and settles what is under way in bounded time, closes. The rest is delivered again."""
         for consumer in self._consumers:
             await consumer.cancel()
         for task in self._taking:
             task.cancel()
         await asyncio.gather(*self._taking, return_exceptions=True)
+        if self._tasks:
+            _, late = await asyncio.wait(self._tasks, timeout=self._config.process.drain_timeout)
+            for task in late:
+                task.cancel()
+            await asyncio.gather(*late, return_exceptions=True)
         await self._publisher.stop()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
         await self._in.stop()
         await self._out.stop()
 

@@ -24,8 +24,6 @@ log = logging.getLogger("crossdock.worker")
 Handle = Callable[[Sequence[Delivery]], Awaitable[Sequence[Outcome]]]
 PAUSES = (0.1, 0.2, 0.5, 1.0, 2.0, 5.0)
 """Seconds between attempts while something is away; the last repeats."""
-DRAIN_TIMEOUT = 6.0
-"""Seconds to finish what is in hand when told to stop; what isn't done by then is delivered again."""
 SUSPICIOUS = 2
 """Failed deliveries after which a message is handled alone, after its innocent neighbours."""
 
@@ -41,14 +39,19 @@ class Loop:
         *,
         batch: int,
         wait: float,
+        drain: float,
         under_way: int = 1,
     ) -> None:
-        """`batch` messages at most, `wait` seconds for company, `under_way` batches at a time."""
+        """`batch` messages at most, `wait` seconds for company, `under_way` batches at a time.
+
+        `drain`: seconds to finish what is in hand when told to stop; what isn't done by then is delivered again.
+        """
         self._consumer = consumer
         self._publish = publish
         self._handle = handle
         self._batch = batch
         self._wait = wait
+        self._drain = drain
         self._slots = asyncio.Semaphore(under_way)
         self._taking: asyncio.Task[None] | None = None
         self._last: asyncio.Task[None] | None = None
@@ -75,7 +78,7 @@ class Loop:
             with suppress(asyncio.CancelledError):
                 await self._taking
         if self._works:
-            await asyncio.wait(self._works, timeout=0.0 if self.waiting_for else DRAIN_TIMEOUT)
+            await asyncio.wait(self._works, timeout=0.0 if self.waiting_for else self._drain)
         for work in self._works:
             work.cancel()
         await asyncio.gather(*self._works, return_exceptions=True)

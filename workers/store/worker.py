@@ -80,6 +80,7 @@ class StoreWorker:
             self._handle,
             batch=config.store.batch,
             wait=config.store.batch_wait,
+            drain=config.process.drain_timeout,
             under_way=min(UNDER_WAY, config.store.connections),
         )
         self._in = Link(amqp_url, name="store-in", on_open=self._consumer.on_open, on_lost=self._on_lost)
