@@ -9,7 +9,7 @@ import sys
 from collections.abc import Callable
 from importlib.metadata import version
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import uvloop
 from prometheus_client import Gauge
@@ -17,7 +17,10 @@ from prometheus_client import Gauge
 from deploy import config as configuration
 from deploy import logs
 from deploy.admin import Admin
-from schemas.config import Config
+from schemas.config import Config, Telemetry
+
+if TYPE_CHECKING:
+    from telemetry import otlp
 
 log = logging.getLogger("crossdock.process")
 
@@ -89,6 +92,7 @@ def run(
     config = configuration.load(config_path)
     formatter = logs.setup(config.log.level, configuration.secrets_of(config))
     component = build(config)
+    tracer = _tracer(config.telemetry, name)
     INFO.labels(name, version("crossdock")).set(1)
     READY.set_function(lambda: not component.problems())
     # What was imported lives for good: the collector need never look at it. And hardly anything of ours forms cycles:
@@ -100,15 +104,31 @@ def run(
     port = config.admin.port if admin_port is None else admin_port
     try:
         admin = Admin(host, port, component.problems)
-        uvloop.run(_run(component, config_path, formatter, admin, config.process.drain_timeout + CLOSE_TIMEOUT))
+        bound = config.process.drain_timeout + CLOSE_TIMEOUT
+        uvloop.run(_run(component, config_path, formatter, admin, bound, tracer))
     except OSError as error:
         print(f"crossdock: can't listen: {error.strerror or error}; choose another port", file=sys.stderr)  # noqa: T201
         return 1
     return 0
 
 
+def _tracer(settings: Telemetry, name: str) -> "otlp.Tracer | None":
+    """Turns tracing on where it is configured. Raises telemetry.otlp.Missing."""
+    if settings.otlp_endpoint is None:
+        return None
+    from telemetry import otlp, traces
+
+    traces.tracer = found = otlp.Tracer(settings, name)
+    return found
+
+
 async def _run(
-    component: Component, config_path: Path | None, formatter: logs.JsonFormatter, admin: Admin, stop_timeout: float
+    component: Component,
+    config_path: Path | None,
+    formatter: logs.JsonFormatter,
+    admin: Admin,
+    stop_timeout: float,
+    tracer: "otlp.Tracer | None",
 ) -> None:
     loop = asyncio.get_running_loop()
     ended = asyncio.Event()
@@ -135,6 +155,8 @@ async def _run(
         log.info("draining")
     finally:
         await _stop(component, stop_timeout)
+        if tracer is not None:
+            await tracer.stop()
         await admin.stop()
         log.info("stopped")
 

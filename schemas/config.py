@@ -110,6 +110,13 @@ class Log(_Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
     level: Annotated[str, msgspec.Meta(pattern="^(debug|info|warning|error)$")] = "info"
 
 
+class Telemetry(_Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    otlp_endpoint: Annotated[str, msgspec.Meta(pattern=r"^https?://[^@?#]+$")] | None = None
+    """Base URL of a collector that takes OTLP over HTTP; None: no tracing. No credentials in it: it is logged."""
+    sample: Annotated[float, msgspec.Meta(ge=0, le=1)] = 1.0
+    """Part of the traces that begin here; one that a sender began is kept if its own sampling says so."""
+
+
 class Config(_Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A whole configuration. `accounts[platform][account]` holds that platform's own Struct."""
 
@@ -125,3 +132,4 @@ class Config(_Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
     storage: Storage = msgspec.field(default_factory=Storage)
     events: Events = Events()
     log: Log = msgspec.field(default_factory=Log)
+    telemetry: Telemetry = Telemetry()

@@ -21,6 +21,7 @@ from broker.consumer import Consumer, Delivery
 from schemas import envelope, topology
 from schemas.config import Config
 from schemas.envelope import Envelope
+from telemetry import traces
 from workers.route import answers, metrics
 from workers.route.answers import ANSWERS, Answer
 from workers.runtime import age
@@ -160,6 +161,11 @@ class RouteWorker:
             raise publisher.explain(results[0])
         outcome = "recorded late" if late else str(answer.status)
         metrics.seconds(request.platform).observe(elapsed, request.traceparent)
+        if traces.tracer:
+            about = {"crossdock.platform": request.platform, "crossdock.account": request.account}
+            about |= {"messaging.message.id": request.message_id, "crossdock.outcome": outcome}
+            began = time.time() - (time.perf_counter() - started)
+            traces.tracer.begin(f"answer {request.platform}", "consumer", request.traceparent, about, at=began).end()
         fields = {"id": request.message_id, "status": answer.status, "outcome": outcome, **answer.about}
         log.info("answered", extra={"ms": round(elapsed * 1000, 3), **fields, **_names(request)})
         return outcome

@@ -22,10 +22,11 @@ from schemas import envelope, topology
 from schemas.config import Config
 from storage import maintenance
 from storage import pool as pools
+from telemetry import traces
 from workers.runtime import metrics
 from workers.runtime.loop import Loop
 from workers.runtime.outcomes import Dead, NotNow, Outcome, Settled
-from workers.store import announce, backlog, prepare, rhythm, write
+from workers.store import announce, backlog, prepare, rhythm, trace, write
 from workers.store import metrics as stores
 from workers.store.outbox import Outbound
 from workers.store.prepare import Incoming
@@ -203,6 +204,9 @@ class StoreWorker:
         oldest = min((message.envelope for message in incoming), key=lambda one: one.received_at)
         age = max(0.0, (envelope.now() - oldest.received_at).total_seconds())
         stores.LAG.observe(age, oldest.traceparent)
+        if traces.tracer:
+            now = time.time()
+            trace.record(traces.tracer, self._consumer.queue, incoming, now - decode - write - publish, now)
         for stage, seconds in (("decode", decode), ("write", write), ("publish", publish)):
             metrics.stage(stage).observe(seconds, oldest.traceparent)
         for message in incoming:
