@@ -73,6 +73,11 @@ class Consumer:
         """Name of the queue."""
         return self._queue
 
+    @property
+    def head(self) -> list[Delivery]:
+        """The first message that was delivered and not taken yet, if there is one."""
+        return [self._buffer[0]] if self._buffer else []
+
     async def on_open(self, link: Link, connection: AbstractConnection) -> None:
         """Starts to consume. The queue must exist: `crossdock topology apply` declares it."""
         channel = await link.channel(connection, confirms=False)

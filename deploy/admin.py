@@ -2,14 +2,18 @@
 
 from collections.abc import Callable
 
-from aiohttp import web
-from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+from aiohttp import hdrs, web
+from prometheus_client import REGISTRY
+from prometheus_client.exposition import choose_encoder
 
 Problems = Callable[[], list[str]]
 
 
 def app(problems: Problems) -> web.Application:
-    """`/healthz`: it lives. `/readyz`: it can do its work now, else 503 and why not. `/metrics`: Prometheus."""
+    """`/healthz`: it lives. `/readyz`: it can do its work now, else 503 and why not. `/metrics`: Prometheus.
+
+    In OpenMetrics, which has exemplars, where `Accept` asks for it; else in Prometheus' older text.
+    """
 
     async def healthz(_: web.Request) -> web.Response:
         return web.json_response({"status": "ok"})
@@ -19,8 +23,9 @@ def app(problems: Problems) -> web.Application:
         status = {"status": "not ready", "problems": found} if found else {"status": "ready"}
         return web.json_response(status, status=503 if found else 200)
 
-    async def metrics(_: web.Request) -> web.Response:
-        return web.Response(body=generate_latest(), headers={"Content-Type": CONTENT_TYPE_LATEST})
+    async def metrics(request: web.Request) -> web.Response:
+        encode, content_type = choose_encoder(request.headers.get(hdrs.ACCEPT, ""))
+        return web.Response(body=encode(REGISTRY), headers={hdrs.CONTENT_TYPE: content_type})
 
     application = web.Application()
     application.router.add_get("/healthz", healthz)

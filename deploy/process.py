@@ -7,17 +7,28 @@ import os
 import signal
 import sys
 from collections.abc import Callable
+from importlib.metadata import version
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import uvloop
+from prometheus_client import Gauge
 
 from deploy import config as configuration
 from deploy import logs
 from deploy.admin import Admin
-from schemas.config import Config
+from schemas.config import Config, Telemetry
+
+if TYPE_CHECKING:
+    from telemetry import otlp
 
 log = logging.getLogger("crossdock.process")
+
+CLOSE_TIMEOUT = 8.0
+"""Seconds on top of `[process] drain_timeout` to write down what came of it and to close connections."""
+
+INFO = Gauge("crossdock_process_info", "Always 1; which process this is", ("process", "version"))
+READY = Gauge("crossdock_ready", "1 when it can do its work now, as /readyz says")
 
 
 class Component(Protocol):
@@ -28,7 +39,7 @@ class Component(Protocol):
         ...
 
     async def stop(self) -> None:
-        """Drains: takes nothing new, finishes what is in hand, closes. Bounded by itself."""
+        """Drains: takes nothing new, finishes what is in hand within `[process] drain_timeout`, closes."""
         ...
 
     def problems(self) -> list[str]:
@@ -67,16 +78,23 @@ def _required(name: str, example: str) -> str:
 
 
 def run(
+    name: str,
     build: Callable[[Config], Component],
     *,
     config_path: Path | None = None,
     admin_host: str | None = None,
     admin_port: int | None = None,
 ) -> int:
-    """Runs until SIGTERM or SIGINT, then drains. Returns the exit code. Raises ConfigError and Missing."""
+    """Runs until SIGTERM or SIGINT, then drains. Returns the exit code. Raises ConfigError and Missing.
+
+    `name`: what kind of process it is, in its metrics.
+    """
     config = configuration.load(config_path)
     formatter = logs.setup(config.log.level, configuration.secrets_of(config))
     component = build(config)
+    tracer = _tracer(config.telemetry, name)
+    INFO.labels(name, version("crossdock")).set(1)
+    READY.set_function(lambda: not component.problems())
     # What was imported lives for good: the collector need never look at it. And hardly anything of ours forms cycles:
     # it may look seldom. With its defaults it takes up to a tenth of a busy process.
     gc.collect()
@@ -85,14 +103,33 @@ def run(
     host = admin_host or config.admin.host
     port = config.admin.port if admin_port is None else admin_port
     try:
-        uvloop.run(_run(component, config_path, formatter, Admin(host, port, component.problems)))
+        admin = Admin(host, port, component.problems)
+        bound = config.process.drain_timeout + CLOSE_TIMEOUT
+        uvloop.run(_run(component, config_path, formatter, admin, bound, tracer))
     except OSError as error:
         print(f"crossdock: can't listen: {error.strerror or error}; choose another port", file=sys.stderr)  # noqa: T201
         return 1
     return 0
 
 
-async def _run(component: Component, config_path: Path | None, formatter: logs.JsonFormatter, admin: Admin) -> None:
+def _tracer(settings: Telemetry, name: str) -> "otlp.Tracer | None":
+    """Turns tracing on where it is configured. Raises telemetry.otlp.Missing."""
+    if settings.otlp_endpoint is None:
+        return None
+    from telemetry import otlp, traces
+
+    traces.tracer = found = otlp.Tracer(settings, name)
+    return found
+
+
+async def _run(
+    component: Component,
+    config_path: Path | None,
+    formatter: logs.JsonFormatter,
+    admin: Admin,
+    stop_timeout: float,
+    tracer: "otlp.Tracer | None",
+) -> None:
     loop = asyncio.get_running_loop()
     ended = asyncio.Event()
 
@@ -117,6 +154,19 @@ async def _run(component: Component, config_path: Path | None, formatter: logs.J
         await ended.wait()
         log.info("draining")
     finally:
-        await component.stop()
+        await _stop(component, stop_timeout)
+        if tracer is not None:
+            await tracer.stop()
         await admin.stop()
         log.info("stopped")
+
+
+async def _stop(component: Component, timeout: float) -> None:
+    """Ends the process where the component doesn't end by itself: it has acked nothing that isn't done."""
+    stopping = asyncio.get_running_loop().create_task(component.stop(), name="stop")
+    done, _ = await asyncio.wait((stopping,), timeout=timeout)
+    if not done:
+        log.error("not stopped in time, ending all the same", extra={"seconds": timeout})
+        logging.shutdown()
+        os._exit(1)  # what hangs may hang in a cancellation too
+    stopping.result()

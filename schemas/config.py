@@ -43,8 +43,12 @@ class Ingress(_Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
     confirm_timeout: Seconds = 5.0
     """Seconds to wait for the broker's confirm before 503."""
     max_connections: Count = 10_000
-    drain_timeout: Seconds = 10.0
     processes: Count = 1
+
+
+class Process(_Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    drain_timeout: Seconds = 10.0
+    """Seconds that any process has, when told to stop, to finish what is under way; closing connections comes after."""
 
 
 class Api(_Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -111,10 +115,18 @@ class Log(_Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
     level: Annotated[str, msgspec.Meta(pattern="^(debug|info|warning|error)$")] = "info"
 
 
+class Telemetry(_Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    otlp_endpoint: Annotated[str, msgspec.Meta(pattern=r"^https?://[^@?#]+$")] | None = None
+    """Base URL of a collector that takes OTLP over HTTP; None: no tracing. No credentials in it: it is logged."""
+    sample: Annotated[float, msgspec.Meta(ge=0, le=1)] = 1.0
+    """Part of the traces that begin here; one that a sender began is kept if its own sampling says so."""
+
+
 class Config(_Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A whole configuration. `accounts[platform][account]` holds that platform's own Struct."""
 
     ingress: Ingress = msgspec.field(default_factory=Ingress)
+    process: Process = Process()
     api: Api = msgspec.field(default_factory=Api)
     admin: Admin = msgspec.field(default_factory=Admin)
     store: Store = msgspec.field(default_factory=Store)
@@ -125,3 +137,4 @@ class Config(_Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
     storage: Storage = msgspec.field(default_factory=Storage)
     events: Events = Events()
     log: Log = msgspec.field(default_factory=Log)
+    telemetry: Telemetry = Telemetry()

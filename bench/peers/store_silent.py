@@ -18,6 +18,7 @@ class Silent(StoreWorker):
 if __name__ == "__main__":
     sys.exit(
         process.run(
+            "store",
             lambda config: Silent(config, amqp_url=process.amqp_url(), database_url=process.database_url()),
             admin_port=0,
         )

@@ -3,7 +3,7 @@
 import os
 import sys
 
-OURS = ("schemas", "broker", "storage", "ingress", "workers", "deploy")
+OURS = ("schemas", "telemetry", "broker", "storage", "ingress", "workers", "deploy")
 """Packages whose own errors are written as such a line already."""
 SCHEMA = ("UndefinedTableError", "UndefinedColumnError", "UndefinedFunctionError", "InvalidSchemaNameError")
 LOGIN = ("InvalidPasswordError", "InvalidAuthorizationSpecificationError", "InvalidCatalogNameError")

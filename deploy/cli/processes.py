@@ -67,7 +67,7 @@ def ingress(
     from ingress.hooks.app import IngressApp
 
     amqp = _amqp_url()
-    _run(lambda loaded: IngressApp(loaded, amqp_url=amqp, port=port), config, admin_port)
+    _run("ingress", lambda loaded: IngressApp(loaded, amqp_url=amqp, port=port), config, admin_port)
 
 
 @worker.command()
@@ -83,7 +83,12 @@ def store(
     from workers.store.worker import StoreWorker
 
     amqp, database = _amqp_url(), _database_url()
-    _run(lambda loaded: StoreWorker(loaded, amqp_url=amqp, database_url=database, shards=shards), config, admin_port)
+    _run(
+        "store",
+        lambda loaded: StoreWorker(loaded, amqp_url=amqp, database_url=database, shards=shards),
+        config,
+        admin_port,
+    )
 
 
 @worker.command()
@@ -92,7 +97,7 @@ def route(config: ConfigFile = None, admin_port: AdminPort = None) -> None:
     from workers.route.worker import RouteWorker
 
     amqp = _amqp_url()
-    _run(lambda loaded: RouteWorker(loaded, amqp_url=amqp), config, admin_port)
+    _run("route", lambda loaded: RouteWorker(loaded, amqp_url=amqp), config, admin_port)
 
 
 @worker.command()
@@ -101,7 +106,7 @@ def deliver(config: ConfigFile = None, admin_port: AdminPort = None) -> None:
     from workers.deliver.worker import DeliverWorker
 
     database, vault = _database_url(), _vault()
-    _run(lambda loaded: DeliverWorker(loaded, database_url=database, vault=vault), config, admin_port)
+    _run("deliver", lambda loaded: DeliverWorker(loaded, database_url=database, vault=vault), config, admin_port)
 
 
 def api(config: ConfigFile = None, port: Port = None, admin_port: AdminPort = None) -> None:
@@ -109,7 +114,7 @@ def api(config: ConfigFile = None, port: Port = None, admin_port: AdminPort = No
     from ingress.api.app import ApiApp
 
     database, vault = _database_url(), _vault()
-    _run(lambda loaded: ApiApp(loaded, database_url=database, vault=vault, port=port), config, admin_port)
+    _run("api", lambda loaded: ApiApp(loaded, database_url=database, vault=vault, port=port), config, admin_port)
 
 
 @worker.command()
@@ -118,13 +123,13 @@ def poll(config: ConfigFile = None, admin_port: AdminPort = None) -> None:
     from workers.poll.worker import PollWorker
 
     amqp, database = _amqp_url(), _database_url()
-    _run(lambda loaded: PollWorker(loaded, amqp_url=amqp, database_url=database), config, admin_port)
+    _run("poll", lambda loaded: PollWorker(loaded, amqp_url=amqp, database_url=database), config, admin_port)
 
 
-def _run(build: "Callable[[Config], Component]", config: Path | None, admin_port: int | None) -> None:
+def _run(name: str, build: "Callable[[Config], Component]", config: Path | None, admin_port: int | None) -> None:
     from deploy import process
 
-    raise typer.Exit(process.run(build, config_path=config, admin_port=admin_port))
+    raise typer.Exit(process.run(name, build, config_path=config, admin_port=admin_port))
 
 
 def _vault() -> "Vault":

@@ -8,9 +8,10 @@ from pathlib import Path
 from deploy import config as configuration
 from deploy.local.children import free_ports
 from deploy.local.supervisor import Child, Supervisor
+from deploy.process import CLOSE_TIMEOUT
 
-STOP_TIMEOUT = 30.0
-"""Seconds for all of them to drain; each is bounded by `[ingress] drain_timeout`."""
+MARGIN = 2.0
+"""Seconds beyond what each bounds itself by, before it is killed."""
 
 
 def run_many(config: Path | None, port: int | None, admin_port: int | None, count: int) -> int:
@@ -22,11 +23,12 @@ def run_many(config: Path | None, port: int | None, admin_port: int | None, coun
     path = ("--config", str(config)) if config else ()
     args = ("ingress", *path, "--port", str(chosen or free_ports(1)[0]), "--one-of-many")
     children = [Child(f"ingress-{n + 1}", args, admins[n]) for n in range(count)]
-    asyncio.run(_run(Supervisor(children, os.environ, None, lambda: None)))
+    bound = loaded.process.drain_timeout + CLOSE_TIMEOUT + MARGIN
+    asyncio.run(_run(Supervisor(children, os.environ, None, lambda: None), bound))
     return 0
 
 
-async def _run(supervisor: Supervisor) -> None:
+async def _run(supervisor: Supervisor, bound: float) -> None:
     ended = asyncio.Event()
     loop = asyncio.get_running_loop()
     for name in (signal.SIGTERM, signal.SIGINT):
@@ -34,4 +36,4 @@ async def _run(supervisor: Supervisor) -> None:
     loop.add_signal_handler(signal.SIGHUP, lambda: supervisor.signal(signal.SIGHUP))
     supervisor.start()
     await ended.wait()
-    await supervisor.stop(STOP_TIMEOUT)
+    await supervisor.stop(bound, at_once=True)

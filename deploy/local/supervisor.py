@@ -88,10 +88,12 @@ class Supervisor:
             with suppress(ProcessLookupError):
                 process.send_signal(sign)
 
-    async def stop(self, seconds: float) -> None:
-        """In the order they were listed (the door first), each drained; all within about `seconds`."""
+    async def stop(self, seconds: float, *, at_once: bool = False) -> None:
+        """In the order they were listed (the door first), each drained, or all `at_once`; within about `seconds`."""
         for keeper in self._keepers:
             keeper.cancel()
+        if at_once:
+            self.signal(signal.SIGTERM)
         until = time.monotonic() + seconds
         for child in self._children:
             process = self._running.get(child.name)

@@ -75,7 +75,8 @@ class ApiApp:
             app.router.add_route(method, path, self._serve(plain))
             app.router.add_route(method, f"{path}/", self._serve(plain))
         app.router.add_get(openapi.PATH, _document, allow_head=False)
-        self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=3.0)  # ours is without the query string
+        drain = self._config.process.drain_timeout
+        self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=drain)  # ours is without the query string
         await self._runner.setup()
         await web.TCPSite(self._runner, self._config.api.host, self._port).start()
         await self._connect()

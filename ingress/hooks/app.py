@@ -8,7 +8,7 @@ from contextlib import suppress
 from aiohttp import web
 from aiormq.abc import AbstractConnection
 
-from broker import topology
+from broker import depths, topology
 from broker.connection import Link
 from broker.publisher import Publisher
 from broker.replies import Replies
@@ -44,6 +44,8 @@ class IngressApp:
         self._link = Link(amqp_url, name="ingress", on_open=self._on_open, on_lost=self._on_lost)
         self._protocols: web.Server | None = None
         self._listener: asyncio.Server | None = None
+        self._watching: asyncio.Task[None] | None = None
+        self._amqp_url = amqp_url
         metrics.OUTSTANDING.set_function(lambda: self._publisher.outstanding)
         metrics.PENDING_REPLIES.set_function(lambda: len(self._replies))
         metrics.CONNECTIONS.set_function(lambda: self.connections)
@@ -65,6 +67,7 @@ class IngressApp:
         with suppress(TimeoutError):
             async with asyncio.timeout(5):
                 await self._link.opened.wait()
+        self._watching = asyncio.get_running_loop().create_task(depths.watch(self._amqp_url), name="depths")
         self._protocols = web.Server(
             self._handler,
             access_log=None,  # the query string is a secret; we write our own line without it
@@ -83,12 +86,15 @@ class IngressApp:
 
     async def stop(self) -> None:
         """Takes no more connections, answers what is under way (bounded by drain_timeout), confirms, closes."""
+        if self._watching is not None:
+            self._watching.cancel()
+            await asyncio.gather(self._watching, return_exceptions=True)
         if self._listener is not None:
             self._listener.close()
         if self._protocols is not None:
             self._protocols.pre_shutdown()
             with suppress(TimeoutError):
-                async with asyncio.timeout(self._config.ingress.drain_timeout):
+                async with asyncio.timeout(self._config.process.drain_timeout):
                     await self._handler.idle.wait()
             await self._protocols.shutdown(1.0)
         await self._publisher.stop()

@@ -16,8 +16,10 @@ from broker import identity, publisher, replies
 from ingress.hooks import body, metrics, routes
 from ingress.hooks.accesslog import AccessLog
 from ingress.hooks.response import Accepted
+from ingress.hooks.trace import Trace
 from schemas import envelope, problems, topology
 from schemas.platform import Platform
+from telemetry import traces
 
 log = logging.getLogger("crossdock.ingress")
 
@@ -77,6 +79,7 @@ class Outcome(msgspec.Struct):
     """More for the operator's log."""
     headers: dict[str, str] | None = None
     close: bool = False
+    traceparent: str | None = None
     plain: bool = False
     """200 and the id, nothing more."""
 
@@ -134,6 +137,7 @@ class Handler:
     async def _hook(self, request: web.BaseRequest, route: routes.Route, message_id: str) -> tuple[Outcome, int]:
         platform, settings = route.platform, self.settings
         headers = request.headers
+        began = time.time()
         encoding = headers.get(hdrs.CONTENT_ENCODING)
         if encoding is not None and encoding.strip().lower() not in ("", "identity"):
             return _error(platform, 415, "content encoding", request), 0
@@ -151,30 +155,47 @@ class Handler:
         received = time.time()
         language = headers.get(hdrs.ACCEPT_LANGUAGE) if route.event.reply else None
         deadline = received + route.reply_timeout if route.reply_timeout is not None else None
-        properties = route.stamp(headers.get(hdrs.CONTENT_TYPE))(
-            message_id, received, identity.traceparent(headers.get("traceparent")), deadline, language
-        )
+        traceparent = headers.get("traceparent")
+        trace = Trace(traces.tracer, route, message_id, traceparent, began) if traces.tracer else None
+        traceparent = trace.traceparent if trace else identity.traceparent(traceparent)
+        stamp = route.stamp(headers.get(hdrs.CONTENT_TYPE))
+        properties = stamp(message_id, received, traceparent, deadline, language)
         if deadline is None:
-            outcome = await self._accept(request, route, message_id, properties, raw)
+            outcome = await self._accept(request, route, message_id, properties, raw, trace)
         else:
-            outcome = await self._answer(request, route, message_id, properties, raw, deadline)
+            outcome = await self._answer(request, route, message_id, properties, raw, deadline, trace)
             if platform.sign_answer is not None:
                 outcome.headers = {
                     **(outcome.headers or {}),
                     **platform.sign_answer(outcome.body, secret, route.settings),
                 }
+        outcome.traceparent = traceparent
+        if trace:
+            trace.answered(outcome.status, outcome.reason)
         return outcome, len(raw)
 
     async def _accept(
-        self, request: web.BaseRequest, route: routes.Route, message_id: str, properties: bytes, raw: bytes
+        self,
+        request: web.BaseRequest,
+        route: routes.Route,
+        message_id: str,
+        properties: bytes,
+        raw: bytes,
+        trace: Trace | None,
     ) -> Outcome:
         """Safe with the broker: 200 and the id."""
+        handed = time.perf_counter()
         try:
             await self._publish.publish(topology.INBOUND, route.key, properties, message_id, raw)
         except Exception as error:
             outcome = _error(route.platform, 503, "broker", request, {hdrs.RETRY_AFTER: RETRY_AFTER})
             outcome.detail = str(publisher.explain(error))
+            if trace:
+                trace.published(outcome.detail)
             return outcome
+        metrics.CONFIRM.observe(time.perf_counter() - handed)
+        if trace:
+            trace.published()
         return _accepted(message_id)
 
     async def _answer(
@@ -185,6 +206,7 @@ class Handler:
         properties: bytes,
         raw: bytes,
         deadline: float,
+        trace: Trace | None,
     ) -> Outcome:
         """Safe with the broker, and a worker's answer; without one in time, what the event says of that."""
         reply = route.event.reply
@@ -193,7 +215,7 @@ class Handler:
         until = time.perf_counter() + route.reply_timeout
         answer = self._replies.expect(message_id)
         try:
-            outcome = await self._accept(request, route, message_id, properties, raw)
+            outcome = await self._accept(request, route, message_id, properties, raw, trace)
             if outcome.status != 200:
                 return outcome
             async with asyncio.timeout(max(0.0, until - time.perf_counter())):
@@ -229,12 +251,13 @@ class Handler:
         counts = route.counts if route else metrics.UNKNOWN
         status = outcome.status
         counts.request(status)
-        counts.seconds.observe(seconds)
+        counts.seconds.observe(seconds, outcome.traceparent)
         reason = outcome.reason
         if status == 200:
             counts.bytes.inc(size)
         if reason is not None:
-            metrics.REFUSED.labels(route.platform.name if route else "", reason).inc()
+            names = (route.platform.name, route.account) if route else ("", "")
+            metrics.REFUSED.labels(*names, reason).inc()
             reason = f"{reason}: {outcome.detail}" if outcome.detail else reason
         self._log.line(
             envelope.rfc3339_of(time.time()),

@@ -116,3 +116,22 @@ FROM gone
 UPDATE crossdock.subscribed SET enabled = false, disabled_reason = $2, updated_at = now()
 WHERE id = $1 AND enabled
 RETURNING id
+
+-- name: waiting
+-- How much is due, and for how long: of this worker's subscriptions ($1) and of those that are nobody's, but for those
+-- that it leaves alone ($2) or that asked for a rate: more workers would not help them. $3 counted of each at most.
+SELECT coalesce(sum(d.due), 0)::bigint AS due,
+       coalesce(extract(epoch FROM now() - min(d.oldest)), 0)::float8 AS oldest
+FROM crossdock.subscribed s
+CROSS JOIN LATERAL (
+    SELECT count(*) AS due, min(one.next_attempt_at) AS oldest
+    FROM (
+        SELECT o.next_attempt_at
+        FROM crossdock.outbox o
+        WHERE o.subscription_id = s.id AND o.next_attempt_at <= now()
+        ORDER BY o.next_attempt_at
+        LIMIT $3
+    ) one
+) d
+WHERE s.enabled AND s.deleted_at IS NULL AND s.max_rate IS NULL AND s.id <> ALL ($2::uuid[])
+  AND (s.leased_by = $1 OR s.leased_until IS NULL OR s.leased_until < now())

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+from functools import partial
 from typing import Any
 
 import aiormq
@@ -9,13 +10,15 @@ import asyncpg
 import pytest
 import pytest_asyncio
 from aiormq.exceptions import AMQPError
+from prometheus_client import REGISTRY
 
+from broker import depths
 from deploy.local.rabbitmq import RabbitMQ
 from schemas.consumers import Consumer, bindings, queues
 from tests.integration.test_eventlog import announce_all
 from tests.pipeline import until
 from tests.shell import Shell
-from workers.store import backlog, metrics
+from workers.store import backlog
 
 
 @pytest_asyncio.fixture
@@ -77,8 +80,8 @@ async def test_a_consumer_gets_what_it_asked_for_from_then_on(
     async def database() -> asyncpg.Pool:
         return pool
 
-    watching = asyncio.create_task(backlog.watch(database, amqp_url))
-    await until(lambda: metrics.BACKLOG.labels("erp")._value.get() == 2.0)
+    watching = asyncio.create_task(depths.watch(amqp_url, partial(backlog.queues, database)))
+    await until(lambda: REGISTRY.get_sample_value("crossdock_queue_messages", {"queue": erp}) == 2.0)
     watching.cancel()
 
 

@@ -12,6 +12,7 @@ import yaml
 
 from deploy import config
 from deploy.cli.main import app
+from deploy.process import CLOSE_TIMEOUT
 
 ROOT = Path(__file__).parents[2]
 COMPOSE: dict[str, Any] = yaml.safe_load((ROOT / "docker-compose.yml").read_text())
@@ -96,7 +97,7 @@ def test_the_health_check_says_what_it_should(tmp_path: Path) -> None:
 def test_it_has_longer_to_stop_than_it_needs() -> None:
     loaded = config.load(ROOT / "deploy/docker/crossdock.toml")
     for service in OURS.values():
-        assert float(service["stop_grace_period"].removesuffix("s")) > loaded.ingress.drain_timeout + 5
+        assert float(service["stop_grace_period"].removesuffix("s")) > loaded.process.drain_timeout + CLOSE_TIMEOUT
 
 
 def test_volumes_are_where_the_images_keep_their_data() -> None:

@@ -18,7 +18,7 @@ def test_every_dependency_has_its_reason() -> None:
 def test_the_metrics_that_the_readme_names_exist() -> None:
     named = set(re.findall(r"crossdock_[a-z_]+?(?=_total|\{|`)", (ROOT / "README.md").read_text()))
     code = "".join(
-        path.read_text() for folder in ("ingress", "workers") for path in (ROOT / folder).rglob("metrics.py")
+        path.read_text() for folder in ("broker", "ingress", "workers") for path in (ROOT / folder).rglob("metrics.py")
     )
     assert named
     assert {name for name in named if f'"{name}"' not in code} == set()
@@ -26,6 +26,6 @@ def test_the_metrics_that_the_readme_names_exist() -> None:
 
 def test_the_map_names_every_folder() -> None:
     text = (ROOT / "README.md").read_text()
-    for folder in ("schemas", "broker", "storage", "ingress", "workers", "deploy", "bench", "tests"):
+    for folder in ("schemas", "telemetry", "broker", "storage", "ingress", "workers", "deploy", "bench", "tests"):
         assert f"`{folder}/`" in text
         assert (ROOT / folder).is_dir()

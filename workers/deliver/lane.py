@@ -14,7 +14,8 @@ from uuid import UUID
 
 import msgspec
 
-from schemas.outbound import Credentials, Dialect, Untranslatable
+from schemas.outbound import Credentials, Dialect, Event, Untranslatable
+from telemetry import traces
 from workers.deliver import attemptlog, breaker, metrics
 from workers.deliver.attempt.answer import Answer
 from workers.deliver.attempt.sender import Sender
@@ -102,9 +103,9 @@ class Lane:
         return not self._tasks and not self._queue
 
     @property
-    def is_open(self) -> bool:
-        """Whether its breaker keeps it waiting."""
-        return self._breaker.state != "closed"
+    def breaker(self) -> breaker.State:
+        """What its breaker says."""
+        return self._breaker.state
 
     def change(self, terms: Terms) -> None:
         """From the next attempt on."""
@@ -147,7 +148,8 @@ class Lane:
 
     async def _attempt(self, due: Due) -> None:
         at = datetime.now(UTC)
-        metrics.LAG.observe(max(0.0, (at - due.due_at).total_seconds()))
+        traceparent = due.event.traceparent if due.event else None
+        metrics.LAG.observe(max(0.0, (at - due.due_at).total_seconds()), traceparent)
         terms = self.terms
         answer: Answer | None = None
         final = False
@@ -183,7 +185,14 @@ class Lane:
             # A fault of ours: it is tried again by the schedule, and not at once and for ever.
             log.exception("request could not be made", extra={"delivery": str(due.id), "subscription": str(terms.id)})
             return Answer(outcome="blocked", duration_ms=0.0, error="the request could not be made"), False
+        span = traces.tracer and _span(traces.tracer, due, due.event, terms)
+        if span:
+            request = msgspec.structs.replace(request, headers={**request.headers, "traceparent": span.traceparent})
         answer = await self._sender.send(terms.url, request, success=terms.dialect.success)
+        if span:
+            status = {"http.response.status_code": answer.status_code} if answer.status_code else {}
+            failed = None if answer.outcome == "delivered" else answer.outcome
+            span.end({"crossdock.outcome": answer.outcome, **status}, error=failed)
         return answer, answer.gone
 
     def _conclude(self, due: Due, terms: Terms, answer: Answer, at: datetime, final: bool) -> None:
@@ -216,7 +225,7 @@ class Lane:
         )
         counts = metrics.counts(dialect.name)
         counts.attempt(answer.outcome)
-        counts.seconds.observe(answer.duration_ms / 1000)
+        counts.seconds.observe(answer.duration_ms / 1000, due.event.traceparent if due.event else None)
         if status != "pending":
             counts.finished(status)
         if log.isEnabledFor(logging.INFO):
@@ -243,3 +252,17 @@ class Lane:
             )
         if answer.gone:
             self._gone(self)
+
+
+def _span(tracer: traces.Tracer, due: Due, event: Event, terms: Terms) -> traces.Span:
+    """Of one attempt. Where it goes is the subscription; the URL may be a secret."""
+    about: dict[str, str | int | float] = {
+        "crossdock.delivery": str(due.id),
+        "crossdock.subscription": str(terms.id),
+        "crossdock.attempt": due.attempts + 1,
+        "crossdock.event": event.id,
+        "crossdock.type": event.type,
+        "crossdock.dialect": terms.dialect.name,
+        "http.request.method": "POST",
+    }
+    return tracer.begin(f"deliver {terms.dialect.name}", "client", event.traceparent, about)

@@ -4,6 +4,8 @@ from functools import cache
 
 from prometheus_client import Counter, Gauge, Histogram
 
+from telemetry.exemplars import Traced
+
 ATTEMPTS = Counter("crossdock_delivery_attempts", "Attempts to deliver a webhook, by outcome", ("dialect", "outcome"))
 FINISHED = Counter("crossdock_deliveries", "Deliveries that came to an end", ("dialect", "status"))
 SECONDS = Histogram(
@@ -12,14 +14,18 @@ SECONDS = Histogram(
     ("dialect",),
     buckets=(0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 15, 30),
 )
-LAG = Histogram(
-    "crossdock_delivery_lag_seconds",
-    "From when a delivery was due to the start of its attempt",
-    buckets=(0.01, 0.025, 0.05, 0.1, 0.2, 0.5, 1, 5, 30, 300, 3600),
+LAG = Traced(
+    Histogram(
+        "crossdock_delivery_lag_seconds",
+        "From when a delivery was due to the start of its attempt",
+        buckets=(0.01, 0.025, 0.05, 0.1, 0.2, 0.5, 1, 5, 30, 300, 3600),
+    )
 )
 IN_FLIGHT = Gauge("crossdock_deliveries_in_flight", "Attempts under way")
 LANES = Gauge("crossdock_delivery_subscriptions", "Subscriptions that this worker sends for")
-OPEN = Gauge("crossdock_delivery_breakers_open", "Of these, those that are left alone for a while")
+BREAKERS = Gauge("crossdock_delivery_breakers", "The same, by the state of their breaker", ("state",))
+DUE = Gauge("crossdock_deliveries_due", "Deliveries that are due and that nothing of their subscriber's own holds back")
+OLDEST_DUE = Gauge("crossdock_deliveries_oldest_due_seconds", "Since the oldest of them was due; 0 when there is none")
 DISABLED = Counter("crossdock_subscriptions_disabled", "Subscriptions disabled because they answered 410")
 
 
@@ -30,7 +36,7 @@ class Counts:
         self._dialect = dialect
         self._attempts: dict[str, Counter] = {}
         self._finished: dict[str, Counter] = {}
-        self.seconds = SECONDS.labels(dialect)
+        self.seconds = Traced(SECONDS.labels(dialect))
 
     def attempt(self, outcome: str) -> None:
         counter = self._attempts.get(outcome)

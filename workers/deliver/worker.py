@@ -10,6 +10,8 @@ import logging
 import time
 from collections.abc import Iterable
 from contextlib import suppress
+from functools import partial
+from typing import get_args
 from uuid import UUID, uuid4
 
 import asyncpg
@@ -22,8 +24,9 @@ from storage import pool as pools
 from storage import sealed
 from storage.sql import query
 from storage.vault import Undecryptable, Vault
-from workers.deliver import content, metrics
+from workers.deliver import backlog, content, metrics
 from workers.deliver.attempt.sender import Sender
+from workers.deliver.breaker import State
 from workers.deliver.chores import Chores
 from workers.deliver.lane import Lane, Terms
 from workers.deliver.ledger import Ledger, Result
@@ -39,8 +42,6 @@ IDLE = 10.0
 """Seconds without work after which a subscription is given back, for another worker to take."""
 LANES = 1000
 """Subscriptions that one worker sends for at a time."""
-DRAIN_TIMEOUT = 6.0
-"""Seconds for attempts under way when told to stop; what isn't done by then is sent again."""
 CHANNEL, CHANGES = "crossdock_outbox", "crossdock_subscriptions"
 """What is notified: something may be due; a subscription is not what it was."""
 
@@ -72,7 +73,8 @@ class DeliverWorker:
         self._problem: str | None = "not connected yet"
         metrics.IN_FLIGHT.set_function(lambda: sum(lane.in_flight for lane in self._lanes.values()))
         metrics.LANES.set_function(lambda: len(self._lanes))
-        metrics.OPEN.set_function(lambda: sum(lane.is_open for lane in self._lanes.values()))
+        for state in get_args(State):
+            metrics.BREAKERS.labels(state).set_function(partial(self._breakers, state))
 
     async def start(self) -> None:
         """Begins to send. A database that isn't there yet is waited for."""
@@ -82,16 +84,21 @@ class DeliverWorker:
         chores = Chores(self._pool, self._vault, lambda: self._config, due=self._look.set, away=self._away)
         rounds = (self._listen, self._lease, self._renew, self._fetch, chores.replay, chores.reseal)
         self._tasks = [loop.create_task(one(), name=f"deliver-{one.__name__.strip('_')}") for one in rounds]
+        watching = backlog.watch(self._pool, self._name, self._left_alone)
+        self._tasks.append(loop.create_task(watching, name="deliver-backlog"))
         self._look.set()
 
     async def stop(self) -> None:
-        """Starts nothing more, finishes what is under way in bounded time, gives the subscriptions back."""
+        """Starts nothing more, finishes what is under way in bounded time, gives the subscriptions back.
+
+        An attempt that isn't done by then is made again.
+        """
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         attempts = [task for lane in self._lanes.values() for task in lane.close()] + list(self._leaving)
         if attempts:
-            _, late = await asyncio.wait(attempts, timeout=DRAIN_TIMEOUT)
+            _, late = await asyncio.wait(attempts, timeout=self._config.process.drain_timeout)
             for task in late:
                 task.cancel()
             await asyncio.gather(*late, return_exceptions=True)
@@ -110,6 +117,13 @@ class DeliverWorker:
     def reload(self, config: Config) -> None:
         """Schedules and limits of the next attempts; the time-out and the networks with the next start."""
         self._config = config
+
+    def _breakers(self, state: State) -> int:
+        return sum(lane.breaker == state for lane in self._lanes.values())
+
+    def _left_alone(self) -> list[UUID]:
+        """Subscriptions that are waited for: more workers would not send to them any sooner."""
+        return [id_ for id_, lane in self._lanes.items() if lane.breaker != "closed"]
 
     async def _pool(self) -> asyncpg.Pool:
         async with self._pool_lock:

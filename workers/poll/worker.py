@@ -42,8 +42,6 @@ HELD_UP = 2.0
 MAX_INTERVAL = 900.0
 """Seconds between polls of an account that fails again and again, unless its interval is longer."""
 CONFIRM_TIMEOUT = 30.0
-DRAIN_TIMEOUT = 5.0
-"""Seconds for polls under way to reach the end of their page when told to stop."""
 
 _DATABASE = (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError)
 
@@ -80,7 +78,7 @@ class PollWorker:
         ]
 
     async def stop(self) -> None:
-        """Starts nothing more, ends polls at the end of their page or after `DRAIN_TIMEOUT`, gives accounts back."""
+        """Starts nothing more, ends polls at the end of their page or when the time is up, gives accounts back."""
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
@@ -88,7 +86,8 @@ class PollWorker:
         for poller, _ in running.values():
             poller.stopping = True
         if running:
-            _, late = await asyncio.wait([task for _, task in running.values()], timeout=DRAIN_TIMEOUT)
+            drain = self._config.process.drain_timeout
+            _, late = await asyncio.wait([task for _, task in running.values()], timeout=drain)
             for task in late:
                 task.cancel()
             await asyncio.gather(*late, return_exceptions=True)

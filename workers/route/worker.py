@@ -9,6 +9,7 @@ repeated with the same ids.
 import asyncio
 import logging
 import time
+from functools import partial
 
 from aiormq.abc import AbstractConnection
 from pamqp.commands import Basic
@@ -20,8 +21,11 @@ from broker.consumer import Consumer, Delivery
 from schemas import envelope, topology
 from schemas.config import Config
 from schemas.envelope import Envelope
+from telemetry import traces
 from workers.route import answers, metrics
 from workers.route.answers import ANSWERS, Answer
+from workers.runtime import age
+from workers.runtime import metrics as runtime
 
 log = logging.getLogger("crossdock.route")
 
@@ -41,8 +45,11 @@ class RouteWorker:
         self._consumers = [Consumer(queue, prefetch=config.route.prefetch) for queue in queues]
         self._in = Link(amqp_url, name="route-in", on_open=self._on_open, on_lost=self._on_lost)
         self._out = Link(amqp_url, name="route-out", on_open=self._on_publisher, on_lost=self._publisher.on_lost)
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._tasks: dict[asyncio.Task[None], tuple[Consumer, Delivery]] = {}
+        """Requests under way."""
         self._taking: list[asyncio.Task[None]] = []
+        for consumer in self._consumers:
+            runtime.OLDEST.labels(consumer.queue).set_function(partial(self._oldest, consumer))
 
     async def start(self) -> None:
         """Connects and begins to answer, with the rules compiled before the first shopper waits."""
@@ -53,14 +60,18 @@ class RouteWorker:
         self._taking = [loop.create_task(self._take(consumer)) for consumer in self._consumers]
 
     async def stop(self) -> None:
-        """Takes no more, settles what it has answered, closes."""
+        """Takes no more, answers and settles what is under way in bounded time, closes. The rest is delivered again."""
         for consumer in self._consumers:
             await consumer.cancel()
         for task in self._taking:
             task.cancel()
         await asyncio.gather(*self._taking, return_exceptions=True)
+        if self._tasks:
+            _, late = await asyncio.wait(self._tasks, timeout=self._config.process.drain_timeout)
+            for task in late:
+                task.cancel()
+            await asyncio.gather(*late, return_exceptions=True)
         await self._publisher.stop()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
         await self._in.stop()
         await self._out.stop()
 
@@ -84,12 +95,16 @@ class RouteWorker:
     async def _on_publisher(self, link: Link, connection: AbstractConnection) -> None:
         self._publisher.use(link.transport, await link.channel(connection, confirms=True))
 
+    def _oldest(self, consumer: Consumer) -> float:
+        held = [delivery for of, delivery in self._tasks.values() if of is consumer]
+        return age.oldest(consumer.head + held)
+
     async def _take(self, consumer: Consumer) -> None:
         while True:
             for delivery in await consumer.take(self._config.route.prefetch, 0):
                 task = asyncio.get_running_loop().create_task(self._serve(consumer, delivery))
-                self._tasks.add(task)
-                task.add_done_callback(self._tasks.discard)
+                self._tasks[task] = consumer, delivery
+                task.add_done_callback(self._tasks.pop)
 
     async def _serve(self, consumer: Consumer, delivery: Delivery) -> None:
         """One request. Until the ack, anything that goes wrong gives the message back."""
@@ -145,7 +160,12 @@ class RouteWorker:
         if answer.record is not None and isinstance(results[0], BaseException):
             raise publisher.explain(results[0])
         outcome = "recorded late" if late else str(answer.status)
-        metrics.SECONDS.labels(request.platform).observe(elapsed)
+        metrics.seconds(request.platform).observe(elapsed, request.traceparent)
+        if traces.tracer:
+            about = {"crossdock.platform": request.platform, "crossdock.account": request.account}
+            about |= {"messaging.message.id": request.message_id, "crossdock.outcome": outcome}
+            began = time.time() - (time.perf_counter() - started)
+            traces.tracer.begin(f"answer {request.platform}", "consumer", request.traceparent, about, at=began).end()
         fields = {"id": request.message_id, "status": answer.status, "outcome": outcome, **answer.about}
         log.info("answered", extra={"ms": round(elapsed * 1000, 3), **fields, **_names(request)})
         return outcome

@@ -8,6 +8,7 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
+from itertools import chain
 
 from pamqp.commands import Basic
 
@@ -15,7 +16,7 @@ from broker import consumer as deliveries
 from broker import publisher
 from broker.consumer import Consumer, Delivery
 from schemas import properties, topology
-from workers.runtime import metrics
+from workers.runtime import age, metrics
 from workers.runtime.outcomes import Dead, NotNow, Outcome, Settled
 
 log = logging.getLogger("crossdock.worker")
@@ -23,8 +24,6 @@ log = logging.getLogger("crossdock.worker")
 Handle = Callable[[Sequence[Delivery]], Awaitable[Sequence[Outcome]]]
 PAUSES = (0.1, 0.2, 0.5, 1.0, 2.0, 5.0)
 """Seconds between attempts while something is away; the last repeats."""
-DRAIN_TIMEOUT = 6.0
-"""Seconds to finish what is in hand when told to stop; what isn't done by then is delivered again."""
 SUSPICIOUS = 2
 """Failed deliveries after which a message is handled alone, after its innocent neighbours."""
 
@@ -40,24 +39,35 @@ class Loop:
         *,
         batch: int,
         wait: float,
+        drain: float,
         under_way: int = 1,
     ) -> None:
-        """`batch` messages at most, `wait` seconds for company, `under_way` batches at a time."""
+        """`batch` messages at most, `wait` seconds for company, `under_way` batches at a time.
+
+        `drain`: seconds to finish what is in hand when told to stop; what isn't done by then is delivered again.
+        """
         self._consumer = consumer
         self._publish = publish
         self._handle = handle
         self._batch = batch
         self._wait = wait
+        self._drain = drain
         self._slots = asyncio.Semaphore(under_way)
         self._taking: asyncio.Task[None] | None = None
         self._last: asyncio.Task[None] | None = None
-        self._works: set[asyncio.Task[None]] = set()
+        self._works: dict[asyncio.Task[None], list[Delivery]] = {}
+        """Batches under way."""
         self.waiting_for: str | None = None
         """What the handler is held up by, for /readyz."""
+        metrics.OLDEST.labels(consumer.queue).set_function(self.oldest)
 
     def start(self) -> None:
         """Begins to take batches."""
         self._taking = asyncio.get_running_loop().create_task(self._take(), name=f"take-{self._consumer.queue}")
+
+    def oldest(self) -> float:
+        """Seconds that the oldest message has waited which is in hand, or next; 0.0 when there is none."""
+        return age.oldest(chain(self._consumer.head, *self._works.values()))
 
     async def stop(self) -> None:
         """Takes no more, finishes and acks what is in hand, in bounded time. What is held up goes back."""
@@ -68,7 +78,7 @@ class Loop:
             with suppress(asyncio.CancelledError):
                 await self._taking
         if self._works:
-            await asyncio.wait(self._works, timeout=0.0 if self.waiting_for else DRAIN_TIMEOUT)
+            await asyncio.wait(self._works, timeout=0.0 if self.waiting_for else self._drain)
         for work in self._works:
             work.cancel()
         await asyncio.gather(*self._works, return_exceptions=True)
@@ -83,8 +93,8 @@ class Loop:
                 raise
             metrics.BATCH.labels(self._consumer.queue).observe(len(batch))
             self._last = asyncio.get_running_loop().create_task(self._work(batch, self._last))
-            self._works.add(self._last)
-            self._last.add_done_callback(self._works.discard)
+            self._works[self._last] = batch
+            self._last.add_done_callback(self._works.pop)
 
     async def _work(self, batch: list[Delivery], before: "asyncio.Task[None] | None") -> None:
         try:

@@ -1,10 +1,18 @@
 """Prometheus metrics of the store worker."""
 
-from prometheus_client import Counter, Gauge
+from prometheus_client import Counter, Gauge, Histogram
+
+from telemetry.exemplars import Traced
 
 STORED = Counter("crossdock_versions", "Versions stored", ("type",))
 QUARANTINED = Counter("crossdock_quarantined", "Messages put into quarantine", ("platform", "account", "event"))
-BACKLOG = Gauge("crossdock_consumer_backlog_messages", "Messages that wait in a consumer's queue", ("consumer",))
+LAG = Traced(
+    Histogram(
+        "crossdock_store_lag_seconds",
+        "From when the oldest message of a batch was received to its batch being stored and announced",
+        buckets=(0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 15, 60, 300, 1800),
+    )
+)
 _ACCOUNT = ("platform", "account")
 QUIET = Gauge("crossdock_account_quiet_seconds", "Since an account's last webhook", _ACCOUNT)
 USUAL = Gauge("crossdock_account_usual_seconds", "Between its webhooks, while they come", _ACCOUNT)

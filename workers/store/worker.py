@@ -10,23 +10,23 @@ import time
 from collections import Counter
 from collections.abc import Sequence
 from contextlib import suppress
-from datetime import datetime
 from functools import partial
 
 import asyncpg
 from aiormq.abc import AbstractConnection
 
-from broker import publisher
+from broker import depths, publisher
 from broker.connection import Link
 from broker.consumer import Consumer, Delivery
 from schemas import envelope, topology
 from schemas.config import Config
 from storage import maintenance
 from storage import pool as pools
+from telemetry import traces
 from workers.runtime import metrics
 from workers.runtime.loop import Loop
 from workers.runtime.outcomes import Dead, NotNow, Outcome, Settled
-from workers.store import announce, backlog, prepare, rhythm, write
+from workers.store import announce, backlog, prepare, rhythm, trace, write
 from workers.store import metrics as stores
 from workers.store.outbox import Outbound
 from workers.store.prepare import Incoming
@@ -86,6 +86,7 @@ class StoreWorker:
                 partial(self._handle, consumer.queue),
                 batch=config.store.batch,
                 wait=config.store.batch_wait,
+                drain=config.process.drain_timeout,
                 under_way=under_way,
             )
             for consumer in self._consumers
@@ -110,7 +111,7 @@ class StoreWorker:
         loop = asyncio.get_running_loop()
         self._beside = [
             loop.create_task(self._keep(), name="maintenance"),
-            loop.create_task(backlog.watch(self._database, self._amqp_url), name="backlog"),
+            loop.create_task(depths.watch(self._amqp_url, partial(backlog.queues, self._database)), name="depths"),
             loop.create_task(self._arrivals.run(), name="arrivals"),
         ]
 
@@ -211,8 +212,14 @@ class StoreWorker:
     def _record(
         self, queue: str, incoming: list[Incoming], written: Written, decode: float, write: float, publish: float
     ) -> None:
+        oldest = min((message.envelope for message in incoming), key=lambda one: one.received_at)
+        age = max(0.0, (envelope.now() - oldest.received_at).total_seconds())
+        stores.LAG.observe(age, oldest.traceparent)
+        if traces.tracer:
+            now = time.time()
+            trace.record(traces.tracer, queue, incoming, now - decode - write - publish, now)
         for stage, seconds in (("decode", decode), ("write", write), ("publish", publish)):
-            metrics.STAGE.labels(stage).observe(seconds)
+            metrics.stage(stage).observe(seconds, oldest.traceparent)
         for message in incoming:
             if message.document is None:
                 about = message.envelope
@@ -220,9 +227,6 @@ class StoreWorker:
         for type_, count in Counter(stored.document.reading.type for stored in written.versions).items():
             stores.STORED.labels(type_).inc(count)
         self._arrivals.note(message.envelope for message in incoming)
-        oldest = min(message.envelope.received_at for message in incoming)
-        age = _age(oldest)
-        metrics.OLDEST.labels(queue).set(age)
         log.info(
             "stored",
             extra={
@@ -258,7 +262,3 @@ class StoreWorker:
 
 def _outbound(config: Config) -> Outbound:
     return Outbound(config.subscribers, next(iter(config.delivery.schedule), 0.0))
-
-
-def _age(moment: datetime) -> float:
-    return max(0.0, (envelope.now() - moment).total_seconds())

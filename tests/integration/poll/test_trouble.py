@@ -6,6 +6,7 @@ from typing import Any
 from uuid import UUID, uuid4
 
 import asyncpg
+import msgspec
 import pytest
 from aiohttp import web
 from prometheus_client import generate_latest
@@ -13,6 +14,7 @@ from prometheus_client import generate_latest
 from broker import topology as broker_topology
 from deploy.logs import JsonFormatter
 from schemas import topology
+from schemas.config import Process
 from storage import polls
 from tests import pipeline
 from tests.apicbase import CLIENT_SECRET, Apicbase, config, order, serving
@@ -197,12 +199,12 @@ async def test_told_to_stop_it_ends_with_the_page_and_gives_the_account_back(
 
 
 async def test_stuck_when_told_to_stop_it_ends_all_the_same(
-    pool: asyncpg.Pool, there: Apicbase, start: Start, lines: Lines, monkeypatch: pytest.MonkeyPatch
+    pool: asyncpg.Pool, there: Apicbase, start: Start, lines: Lines
 ) -> None:
-    monkeypatch.setattr(workers, "DRAIN_TIMEOUT", 0.05)
+    hasty = msgspec.structs.replace(config(there), process=Process(drain_timeout=0.05))
     there.answer, reached, go_on = holding()
     try:
-        async with running(start(config(there))):
+        async with running(start(hasty)):
             await reached.wait()
     finally:
         go_on.set()

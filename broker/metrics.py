@@ -1,0 +1,6 @@
+"""Prometheus metrics of the queues, as the broker counts them. Whoever looks exports the same: take the maximum."""
+
+from prometheus_client import Gauge
+
+MESSAGES = Gauge("crossdock_queue_messages", "Messages that wait in a queue and no consumer holds", ("queue",))
+CONSUMERS = Gauge("crossdock_queue_consumers", "Consumers of a queue", ("queue",))

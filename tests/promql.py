@@ -1,0 +1,64 @@
+"""What a PromQL query names, and the metrics there are to be named."""
+
+import importlib
+import re
+
+import aiohttp
+from prometheus_client import REGISTRY
+from prometheus_client.metrics import MetricWrapperBase
+
+from deploy.admin import Admin
+
+PROCESSES = ("ingress.hooks.app", "ingress.api.app", "deploy.process", *(
+    f"workers.{kind}.worker" for kind in ("store", "route", "deliver", "poll")
+))  # fmt: skip
+
+
+async def exposed() -> dict[str, set[str]]:
+    """Every name that may stand in a query, with the labels it has: of all processes, as /metrics says them."""
+    for name in PROCESSES:
+        importlib.import_module(name)
+    admin = Admin("127.0.0.1", 0, list)
+    await admin.start()
+    try:
+        async with aiohttp.ClientSession() as session, session.get(f"{admin.url}/metrics") as answer:
+            text = await answer.text()
+    finally:
+        await admin.stop()
+    labels = {
+        collector._name: set(collector._labelnames)
+        for collector in REGISTRY._collector_to_names
+        if isinstance(collector, MetricWrapperBase)
+    }
+    found: dict[str, set[str]] = {}
+    for name, kind in re.findall(r"^# TYPE (crossdock_\w+) (\w+)$", text, re.MULTILINE):
+        if name.endswith("_created"):
+            continue
+        has = labels[name.removesuffix("_total")]
+        if kind == "histogram":
+            found |= {f"{name}_bucket": has | {"le"}, f"{name}_sum": has, f"{name}_count": has}
+        else:
+            found[name] = has
+    return found
+
+
+def selectors(query: str) -> list[tuple[str, set[str]]]:
+    """Every metric of ours in a query, with the labels that are chosen by."""
+    found = re.findall(r"(crossdock_\w+)(?:\{([^}]*)\})?", re.sub(r'"(?:\\.|[^"])*"', '""', query))
+    return [(name, set(re.findall(r"(\w+)(?=[!=]~?|=)", chosen))) for name, chosen in found]
+
+
+def grouped(query: str) -> set[str]:
+    """Labels that anything is grouped by."""
+    return {label for labels in re.findall(r"\bby \(([^)]*)\)", query) for label in labels.replace(" ", "").split(",")}
+
+
+def problems(query: str, known: dict[str, set[str]]) -> list[str]:
+    """What a query names that there isn't."""
+    named = selectors(query)
+    if not named:
+        return ["it names no metric of ours"]
+    found = [metric for metric, _ in named if metric not in known]
+    found += [f"{metric}{{{label}}}" for metric, labels in named for label in labels - known.get(metric, labels)]
+    every = set[str]().union(*(known.get(metric, set()) for metric, _ in named))
+    return found + [f"by ({label})" for label in grouped(query) - every]

@@ -1,0 +1,27 @@
+"""Programs that check what we ship and that not every machine has: on PATH, or where `.ci/run` puts them."""
+
+import os
+import shutil
+import subprocess
+from pathlib import Path
+
+FOLDER = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "crossdock" / "bin"
+TIMEOUT = 60.0
+
+
+class Missing(Exception):
+    """It isn't here; the text says where it comes from."""
+
+
+def find(name: str) -> str:
+    """Path of a program. Raises Missing."""
+    found = shutil.which(name) or shutil.which(name, path=str(FOLDER))
+    if found is None:
+        raise Missing(f"no `{name}` on PATH or in {FOLDER}: `.ci/run` gets it")
+    return found
+
+
+def run(name: str, *args: str, cwd: Path) -> tuple[int, str]:
+    """Exit code, and all it printed. Raises Missing."""
+    done = subprocess.run([find(name), *args], cwd=cwd, capture_output=True, text=True, timeout=TIMEOUT)
+    return done.returncode, done.stdout + done.stderr
