@@ -39,7 +39,11 @@ class Ingress(_Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
     host: str = "127.0.0.1"
     port: Port = 8080
     max_body: str | int = "1MiB"
+    header_timeout: Seconds = 10.0
+    """Seconds from a request's first byte to the end of its head before 408."""
     body_timeout: Seconds = 10.0
+    write_timeout: Seconds = 10.0
+    """Seconds that an answer may stay untaken before the connection is cut."""
     confirm_timeout: Seconds = 5.0
     """Seconds to wait for the broker's confirm before 503."""
     max_connections: Count = 10_000
