@@ -207,7 +207,8 @@ class Server(web.Server):
         now = self._loop.time()
         if now < self._all_busy_until:
             return False
-        idle = [(since, id(one), one) for one in self._open if (since := one.idle_since) is not None]
+        # The place breaks ties: the loop's clock has milliseconds.
+        idle = [(since, place, one) for place, one in enumerate(self._open) if (since := one.idle_since) is not None]
         if not idle:
             self._all_busy_until = now + _NONE_IDLE
         for _, _, one in heapq.nsmallest(max(1, self.limits.connections // _AT_ONCE), idle):

@@ -11,7 +11,7 @@ from broker.connection import Link
 from broker.publisher import Publisher
 from broker.replies import Replies
 from ingress import connections
-from ingress.hooks import metrics, routes
+from ingress.hooks import metrics, routes, shares
 from ingress.hooks.accesslog import AccessLog
 from ingress.hooks.handler import Handler, Settings
 from schemas.config import Config, parse_size
@@ -33,7 +33,8 @@ class IngressApp:
         self._publisher = Publisher(confirm_timeout=config.ingress.confirm_timeout)
         self._replies = Replies()
         self._log = log_requests or AccessLog()
-        self._handler = Handler(_settings(config), self._publisher, self._replies, self._log)
+        self._shares = shares.Shares(_shares(config))
+        self._handler = Handler(_settings(config, self._shares), self._publisher, self._replies, self._log)
         self._link = Link(amqp_url, name="ingress", on_open=self._on_open, on_lost=self._on_lost)
         self._server: connections.Server | None = None
         self._listener: asyncio.Server | None = None
@@ -97,7 +98,8 @@ class IngressApp:
     def reload(self, config: Config) -> None:
         """Accounts, secrets and limits change at once; host, port and processes with the next start."""
         self._config = config
-        self._handler.settings = _settings(config)
+        self._shares.limits = _shares(config)
+        self._handler.settings = _settings(config, self._shares)
         if self._server is not None:
             self._server.limits = _limits(config)
 
@@ -119,9 +121,14 @@ def _limits(config: Config) -> connections.Limits:
     )
 
 
-def _settings(config: Config) -> Settings:
+def _shares(config: Config) -> shares.Limits:
+    return shares.Limits(account=config.ingress.account_in_flight, shared=config.ingress.shared_in_flight)
+
+
+def _settings(config: Config, shared: shares.Shares) -> Settings:
     return Settings(
-        routes=routes.build(config),
+        routes=routes.build(config, shared),
+        bounded=_shares(config) != shares.Limits(),
         max_body=parse_size(config.ingress.max_body),
         body_timeout=config.ingress.body_timeout,
     )

@@ -7,6 +7,7 @@ import orjson
 
 from broker.replies import REPLY_TO
 from ingress.hooks.metrics import Counts
+from ingress.hooks.shares import Share, Shares
 from schemas import registry, topology
 from schemas.config import Config
 from schemas.envelope import Stamp
@@ -30,13 +31,15 @@ class Route:
         "platform",
         "reply_timeout",
         "settings",
+        "share",
         "stamps",
     )
 
-    def __init__(self, platform: Platform, account: str, settings: Any, event: Event) -> None:
+    def __init__(self, platform: Platform, account: str, settings: Any, event: Event, share: Share) -> None:
         self.platform = platform
         self.account = account
         self.settings = settings
+        self.share = share
         self.event = event
         self.name = event.name
         self.path = f"/hooks/{platform.name}/{account}/{event.path}"
@@ -73,13 +76,14 @@ class Routes(msgspec.Struct, frozen=True):
         return route
 
 
-def build(config: Config) -> Routes:
+def build(config: Config, shares: Shares) -> Routes:
     """Every account's every URL."""
     found: dict[str, Route] = {}
     for platform in registry.platforms().values():
         for account, settings in config.accounts.get(platform.name, {}).items():
+            share = shares.of(platform.name, account)
             for event in platform.events:
-                route = Route(platform, account, settings, event)
+                route = Route(platform, account, settings, event, share)
                 found[route.path] = route
     return Routes(found)
 
