@@ -3,6 +3,7 @@
 import importlib.util
 import subprocess
 import sys
+import tempfile
 import time
 import traceback
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
@@ -83,9 +84,11 @@ def parse(target: parsers.Target, count: int, seed: int = 0) -> Done:
 def parse_guided(target: parsers.Target, count: int, seconds: float) -> Done:
     """The same towards code that no input has reached, in a process of its own. Raises AssertionError."""
     began = time.perf_counter()
-    command = [sys.executable, "-m", "tests.attacks.guided", target.name, str(count)]
-    ran = subprocess.run(command, capture_output=True, text=True, timeout=seconds, cwd=parsers.ROOT)
-    assert ran.returncode == 0, f"{target.name}: {ran.stdout[-2000:]}{ran.stderr[-4000:]}"
+    with tempfile.TemporaryDirectory() as folder:
+        command = [sys.executable, "-m", "tests.attacks.guided", target.name, str(count), folder]
+        ran = subprocess.run(command, capture_output=True, text=True, timeout=seconds, cwd=parsers.ROOT)
+    said = [line for line in (ran.stdout + ran.stderr).splitlines() if not line.startswith("INFO: Instrumenting")]
+    assert ran.returncode == 0, f"{target.name}: " + "\n".join(said)[:4000]
     return Done(target.name, count, time.perf_counter() - began, "by coverage")
 
 
