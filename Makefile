@@ -1,5 +1,5 @@
 # What a fresh checkout needs: Python ≥ 3.11 and make. Everything else is set up by `make setup`, which all depend on.
-.PHONY: help setup demo test up bench
+.PHONY: help setup demo test up bench audit
 .DEFAULT_GOAL := help
 BIN := .venv/bin
 
@@ -8,6 +8,7 @@ help:
 	@echo "make test    lint, types, import rules and every test, against real PostgreSQL and RabbitMQ"
 	@echo "make up      the whole pipeline in the foreground, until Ctrl-C"
 	@echo "make bench   the benchmarks, side by side (BENCH=--quick for a minute)"
+	@echo "make audit   known vulnerabilities of the locked dependencies, where advisories can be asked for"
 	@echo "make setup   the set-up alone: .venv, and RabbitMQ if the machine has none"
 
 setup:
@@ -29,3 +30,6 @@ up: setup
 bench:
 	@bash deploy/setup.sh bench
 	@$(BIN)/python -m bench $(BENCH)
+
+audit: setup
+	@$(BIN)/python -m tests.attacks.audit

@@ -137,7 +137,15 @@ class Reader(asyncio.StreamReader):
             if end > size:
                 break
             taker = hot.get(channel)
-            if taker is None or not taker.frame(kind, data, start + 7, end - 1):
+            try:
+                taken = taker is not None and taker.frame(kind, data, start + 7, end - 1)
+            except (IndexError, struct.error):
+                # Whole, and shorter than what it says it is: for the library to complain of, with all that follows.
+                self._strange = True
+                passed.append(data[start:])
+                start = size
+                break
+            if not taken:
                 passed.append(data[start:end])
             start = end
         self._rest = data[start:] if start else data

@@ -79,4 +79,7 @@ def encode(
 
 def decode(body: bytes) -> CloudEvent:
     """The reverse. Raises msgspec.DecodeError (or ValidationError, which is one) for what isn't such an event."""
-    return _decode(body)
+    try:
+        return _decode(body)
+    except (UnicodeDecodeError, RecursionError) as error:  # of a key, and of an unknown attribute that never closes
+        raise msgspec.DecodeError(str(error)) from None

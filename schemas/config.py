@@ -16,6 +16,7 @@ Name = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9_-]{1,64}$")]
 """Part of a routing key, so no dots, stars or hashes."""
 Seconds = Annotated[float, msgspec.Meta(gt=0)]
 Count = Annotated[int, msgspec.Meta(ge=1)]
+Limit = Annotated[int, msgspec.Meta(ge=0)]
 Port = Annotated[int, msgspec.Meta(ge=0, le=65535)]
 
 _UNITS = {"B": 1, "KB": 1000, "MB": 1000**2, "GB": 1000**3, "KIB": 1024, "MIB": 1024**2, "GIB": 1024**3}
@@ -39,10 +40,18 @@ class Ingress(_Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
     host: str = "127.0.0.1"
     port: Port = 8080
     max_body: str | int = "1MiB"
+    header_timeout: Seconds = 10.0
+    """Seconds from a request's first byte to the end of its head before 408."""
     body_timeout: Seconds = 10.0
+    write_timeout: Seconds = 10.0
+    """Seconds that an answer may stay untaken before the connection is cut."""
     confirm_timeout: Seconds = 5.0
     """Seconds to wait for the broker's confirm before 503."""
     max_connections: Count = 10_000
+    account_in_flight: Limit = 0
+    """Authentic requests that one account may have under way in one process; 0: no limit."""
+    shared_in_flight: Limit = 0
+    """The same of all accounts: beyond it, whoever has an equal share or more is refused; 0: no limit."""
     processes: Count = 1
 
 

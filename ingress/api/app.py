@@ -7,12 +7,14 @@ from collections.abc import Awaitable, Callable
 from contextlib import suppress
 
 import asyncpg
+import msgspec
 from aiohttp import hdrs, web
 from prometheus_client import Counter, Histogram
 
+from ingress import connections
 from ingress.api import idempotency, openapi, routes
 from ingress.api.auth import Doorman
-from ingress.api.context import SUBSCRIBER, Context
+from ingress.api.context import SUBSCRIBER, Context, read
 from ingress.api.errors import NOT_FOUND, Problem
 from schemas.config import Config
 from storage import pool as pools
@@ -22,6 +24,7 @@ log = logging.getLogger("crossdock.api")
 
 CONNECTIONS = 8
 """To PostgreSQL; requests beyond wait their turn."""
+CLIENTS = connections.Limits(connections=2_000, header_timeout=10.0, write_timeout=10.0)
 WATCH = 5.0
 """Seconds between looks whether the database is there."""
 AWAY = (
@@ -40,8 +43,24 @@ AWAY = (
 
 REQUESTS = Counter("crossdock_api_requests", "API requests answered", ("method", "route", "status"))
 SECONDS = Histogram("crossdock_api_seconds", "Time of one API request", ("method", "route"))
+UNSEEN = Counter("crossdock_api_refused", "API connections and requests refused before they were read", ("reason",))
 
 Next = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+
+class _Runner(web.AppRunner):
+    """The library's, with our connections."""
+
+    async def _make_server(self) -> web.Server:
+        made = await super()._make_server()
+        limits = msgspec.structs.replace(CLIENTS, connections=connections.affordable(CLIENTS.connections))
+        return connections.Server(
+            made.request_handler,
+            limits,
+            lambda reason: UNSEEN.labels(reason).inc(),
+            request_factory=made.request_factory,
+            **self._kwargs,
+        )
 
 
 class ApiApp:
@@ -75,8 +94,14 @@ class ApiApp:
             app.router.add_route(method, path, self._serve(plain))
             app.router.add_route(method, f"{path}/", self._serve(plain))
         app.router.add_get(openapi.PATH, _document, allow_head=False)
-        drain = self._config.process.drain_timeout
-        self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=drain)  # ours is without the query string
+        self._runner = _Runner(
+            app,
+            access_log=None,  # ours is without the query string
+            shutdown_timeout=self._config.process.drain_timeout,
+            auto_decompress=False,
+            keepalive_timeout=connections.KEEPALIVE,
+            lingering_time=connections.LINGER,
+        )
         await self._runner.setup()
         await web.TCPSite(self._runner, self._config.api.host, self._port).start()
         await self._connect()
@@ -124,6 +149,8 @@ class ApiApp:
         async def serve(request: web.Request) -> web.StreamResponse:
             caller = self._doorman.caller(request)
             request[SUBSCRIBER] = "operator" if caller.operator else caller.subscriber
+            # The body before a connection of the database's: who sends it slowly must hold up nobody else.
+            await read(request)
             pool = self._context.pool
             if pool is None:
                 raise _away()

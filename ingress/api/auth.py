@@ -19,6 +19,8 @@ FAILURES, WINDOW = 10, 60.0
 """Failed log-ins from one address within so many seconds; further ones aren't looked at."""
 NAME_FAILURES = 100
 """The same for one name, from wherever: enough that nobody is locked out by a stranger's few guesses."""
+NAME_BYTES = 64
+"""Of a name that is remembered: a header holds up to eight thousand, and REMEMBERED times that is too much memory."""
 REMEMBERED = 10_000
 """Addresses and names with failures: beyond, the longest known are forgotten rather than memory used up."""
 
@@ -64,7 +66,7 @@ class Doorman:
             self._count(address)
             raise _unauthorized()
         name, password = _credentials(request, scheme, said)
-        known = f"name {name!r}"
+        known = f"name {name[:NAME_BYTES]!r}"
         self._check(address)
         self._check(known, NAME_FAILURES)
         found: Caller | None = None

@@ -1,5 +1,6 @@
 """What every handler works with, and how it reads and answers."""
 
+import asyncio
 import time
 from collections.abc import Mapping
 from typing import Any, TypeVar
@@ -7,7 +8,8 @@ from uuid import UUID, uuid4
 
 import asyncpg
 import msgspec
-from aiohttp import web
+from aiohttp import hdrs, web
+from aiohttp.http_exceptions import HttpProcessingError
 
 from ingress.api.auth import Caller
 from ingress.api.errors import NOT_FOUND, Problem, invalid, unreadable
@@ -22,6 +24,8 @@ from storage.subscriptions import Subscription
 from storage.vault import Vault
 
 MAX_BODY = 64 * 1024
+BODY_TIMEOUT = 10.0
+"""Seconds for a whole body."""
 OVERLAP = 86_400.0
 """Seconds that a secret goes on counting after its rotation (contract §6: 24 h)."""
 
@@ -78,20 +82,32 @@ async def body(request: web.Request, shape: type[T]) -> T:
 
 
 async def read(request: web.Request) -> bytes:
-    """The body, once. Raises Problem: 413."""
+    """The body, once. Raises Problem: 400, 408, 413, 415."""
     raw = request.get(_RAW)
     if raw is None:
+        if request.headers.get(hdrs.CONTENT_ENCODING, "identity").strip().lower() != "identity":
+            raise Problem(415, "Send the body without Content-Encoding.")
         if (request.content_length or 0) > MAX_BODY:
             raise Problem(413, "The body is too large.")
-        parts: list[bytes] = []
-        size = 0
-        async for part in request.content.iter_any():
-            size += len(part)
-            if size > MAX_BODY:
-                raise Problem(413, "The body is too large.")
-            parts.append(part)
-        raw = request[_RAW] = b"".join(parts)
+        try:
+            async with asyncio.timeout(BODY_TIMEOUT):
+                raw = request[_RAW] = await _all_of(request)
+        except TimeoutError:
+            raise Problem(408, "The body did not arrive in time.") from None
+        except (ConnectionError, HttpProcessingError, web.RequestPayloadError):
+            raise Problem(400, "The body broke off.") from None
     return raw
+
+
+async def _all_of(request: web.Request) -> bytes:
+    parts: list[bytes] = []
+    size = 0
+    async for part in request.content.iter_any():
+        size += len(part)
+        if size > MAX_BODY:
+            raise Problem(413, "The body is too large.")
+        parts.append(part)
+    return b"".join(parts)
 
 
 def answer(said: Any, status: int = 200, headers: Mapping[str, str] | None = None) -> web.Response:

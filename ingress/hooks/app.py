@@ -5,26 +5,21 @@ import logging
 import socket
 from contextlib import suppress
 
-from aiohttp import web
 from aiormq.abc import AbstractConnection
 
 from broker import depths, topology
 from broker.connection import Link
 from broker.publisher import Publisher
 from broker.replies import Replies
-from ingress.hooks import metrics, routes
+from ingress import connections
+from ingress.hooks import metrics, routes, shares
 from ingress.hooks.accesslog import AccessLog
 from ingress.hooks.handler import Handler, Settings
 from schemas.config import Config, parse_size
 
 log = logging.getLogger("crossdock.ingress")
 
-KEEPALIVE = 75.0
-"""Seconds an idle connection is kept, as is usual behind load balancers."""
-LINGER = 1.0
-"""Seconds we go on discarding a body that we refused, so that the sender gets to read why."""
 BACKLOG = 1024
-_FULL = b"HTTP/1.1 503 Service Unavailable\r\nRetry-After: 5\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
 
 
 class IngressApp:
@@ -40,9 +35,10 @@ class IngressApp:
         self._publisher = Publisher(confirm_timeout=config.ingress.confirm_timeout)
         self._replies = Replies()
         self._log = log_requests or AccessLog()
-        self._handler = Handler(_settings(config, self._shards), self._publisher, self._replies, self._log)
+        self._shares = shares.Shares(_shares(config))
+        self._handler = Handler(self._settings(config), self._publisher, self._replies, self._log)
         self._link = Link(amqp_url, name="ingress", on_open=self._on_open, on_lost=self._on_lost)
-        self._protocols: web.Server | None = None
+        self._server: connections.Server | None = None
         self._listener: asyncio.Server | None = None
         self._watching: asyncio.Task[None] | None = None
         self._amqp_url = amqp_url
@@ -59,7 +55,7 @@ class IngressApp:
     @property
     def connections(self) -> int:
         """Client connections that are open now."""
-        return len(self._protocols.connections) if self._protocols else 0
+        return self._server.count if self._server is not None else 0
 
     async def start(self) -> None:
         """Connects and listens. Until the broker is there, posts are answered 503."""
@@ -68,15 +64,17 @@ class IngressApp:
             async with asyncio.timeout(5):
                 await self._link.opened.wait()
         self._watching = asyncio.get_running_loop().create_task(depths.watch(self._amqp_url), name="depths")
-        self._protocols = web.Server(
+        self._server = connections.Server(
             self._handler,
+            _limits(self._config),
+            metrics.refused_unseen,
             access_log=None,  # the query string is a secret; we write our own line without it
             auto_decompress=False,  # signatures are over what was sent
-            keepalive_timeout=KEEPALIVE,
-            lingering_time=LINGER,
+            keepalive_timeout=connections.KEEPALIVE,
+            lingering_time=connections.LINGER,
         )
         self._listener = await asyncio.get_running_loop().create_server(
-            self._protocol,
+            self._server,
             self._config.ingress.host,
             self._port,
             backlog=BACKLOG,
@@ -91,12 +89,12 @@ class IngressApp:
             await asyncio.gather(self._watching, return_exceptions=True)
         if self._listener is not None:
             self._listener.close()
-        if self._protocols is not None:
-            self._protocols.pre_shutdown()
+        if self._server is not None:
+            self._server.pre_shutdown()
             with suppress(TimeoutError):
                 async with asyncio.timeout(self._config.process.drain_timeout):
                     await self._handler.idle.wait()
-            await self._protocols.shutdown(1.0)
+            await self._server.shutdown(1.0)
         await self._publisher.stop()
         await self._link.stop()
         self._log.flush()
@@ -108,14 +106,18 @@ class IngressApp:
     def reload(self, config: Config) -> None:
         """Accounts, secrets and limits change at once; host, port, processes and shards with the next start."""
         self._config = config
-        self._handler.settings = _settings(config, self._shards)
+        self._shares.limits = _shares(config)
+        self._handler.settings = self._settings(config)
+        if self._server is not None:
+            self._server.limits = _limits(config)
 
-    def _protocol(self) -> asyncio.BaseProtocol:
-        assert self._protocols is not None
-        protocol: web.RequestHandler = self._protocols()
-        if self.connections >= self._config.ingress.max_connections:
-            asyncio.get_running_loop().call_later(0.001, _turn_away, protocol)
-        return protocol
+    def _settings(self, config: Config) -> Settings:
+        return Settings(
+            routes=routes.build(config, self._shares, self._shards),
+            bounded=_shares(config) != shares.Limits(),
+            max_body=parse_size(config.ingress.max_body),
+            body_timeout=config.ingress.body_timeout,
+        )
 
     async def _on_open(self, link: Link, connection: AbstractConnection) -> None:
         await topology.see_stored(connection, self._shards)
@@ -128,16 +130,13 @@ class IngressApp:
         self._replies.on_lost()
 
 
-def _turn_away(protocol: web.RequestHandler) -> None:
-    """Answers a connection beyond the limit without spending a request on it."""
-    if protocol.transport is not None:
-        protocol.transport.write(_FULL)
-        protocol.force_close()
-
-
-def _settings(config: Config, shards: int) -> Settings:
-    return Settings(
-        routes=routes.build(config, shards),
-        max_body=parse_size(config.ingress.max_body),
-        body_timeout=config.ingress.body_timeout,
+def _limits(config: Config) -> connections.Limits:
+    return connections.Limits(
+        connections=connections.affordable(config.ingress.max_connections),
+        header_timeout=config.ingress.header_timeout,
+        write_timeout=config.ingress.write_timeout,
     )
+
+
+def _shares(config: Config) -> shares.Limits:
+    return shares.Limits(account=config.ingress.account_in_flight, shared=config.ingress.shared_in_flight)

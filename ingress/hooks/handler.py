@@ -26,6 +26,9 @@ log = logging.getLogger("crossdock.ingress")
 RETRY_AFTER = "5"
 """Seconds. The broker is usually back, or a worker free, well within it."""
 
+SHARE_RETRY_AFTER = "1"
+"""Seconds. What an account has under way is through in less, once it stops sending more."""
+
 _TITLES = {
     400: "Bad request",
     401: "Unauthorized",
@@ -35,6 +38,7 @@ _TITLES = {
     408: "Request timeout",
     413: "Content too large",
     415: "Unsupported media type",
+    429: "Too many requests",
     503: "Service unavailable",
 }
 _DETAILS = {
@@ -43,6 +47,7 @@ _DETAILS = {
     408: "The body did not arrive in time.",
     413: "The body is larger than this service accepts.",
     415: "Send the body without Content-Encoding: the signature is over the bytes as sent.",
+    429: "This account has as many requests under way as it may; send this one again later.",
     503: "The message could not be made safe. Nothing was lost on our side; send it again.",
 }
 
@@ -53,6 +58,8 @@ class Settings(msgspec.Struct, frozen=True):
     routes: routes.Routes
     max_body: int
     body_timeout: float
+    bounded: bool = False
+    """Whether accounts have limits."""
 
 
 class _Query:
@@ -152,6 +159,23 @@ class Handler:
         secret = platform.verify(raw, headers, _Query(request), route.settings)
         if secret is None:
             return _error(platform, platform.unauthorized, "signature", request), len(raw)
+        if not settings.bounded:
+            return await self._pass_on(request, route, message_id, raw, secret, began), len(raw)
+        crowded = route.share.enter()
+        if crowded is not None:
+            outcome = _error(platform, 429, crowded, request, {hdrs.RETRY_AFTER: SHARE_RETRY_AFTER})
+            _sign(outcome, route, secret)
+            return outcome, len(raw)
+        try:
+            return await self._pass_on(request, route, message_id, raw, secret, began), len(raw)
+        finally:
+            route.share.leave()
+
+    async def _pass_on(
+        self, request: web.BaseRequest, route: routes.Route, message_id: str, raw: bytes, secret: str, began: float
+    ) -> Outcome:
+        """An authentic body: onto the queue, and back with what is to be said of it. `began`: Unix seconds."""
+        headers = request.headers
         received = time.time()
         language = headers.get(hdrs.ACCEPT_LANGUAGE) if route.event.reply else None
         deadline = received + route.reply_timeout if route.reply_timeout is not None else None
@@ -164,15 +188,11 @@ class Handler:
             outcome = await self._accept(request, route, message_id, properties, raw, trace)
         else:
             outcome = await self._answer(request, route, message_id, properties, raw, deadline, trace)
-            if platform.sign_answer is not None:
-                outcome.headers = {
-                    **(outcome.headers or {}),
-                    **platform.sign_answer(outcome.body, secret, route.settings),
-                }
+            _sign(outcome, route, secret)
         outcome.traceparent = traceparent
         if trace:
             trace.answered(outcome.status, outcome.reason)
-        return outcome, len(raw)
+        return outcome
 
     async def _accept(
         self,
@@ -270,6 +290,15 @@ class Handler:
             request.remote,
             request.method,
         )
+
+
+def _sign(outcome: Outcome, route: routes.Route, secret: str) -> None:
+    """Where the platform's answers are signed: with the secret that fitted the request."""
+    if route.platform.sign_answer is not None:
+        outcome.headers = {
+            **(outcome.headers or {}),
+            **route.platform.sign_answer(outcome.body, secret, route.settings),
+        }
 
 
 def _accepted(message_id: str) -> Outcome:

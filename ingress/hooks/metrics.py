@@ -44,3 +44,8 @@ class Counts:
 
 UNKNOWN = Counts("", "", "")
 """Requests to no URL of ours."""
+
+
+def refused_unseen(reason: str) -> None:
+    """A connection or request refused before it was known whose it is."""
+    REFUSED.labels("", reason).inc()

@@ -7,6 +7,7 @@ import orjson
 
 from broker.replies import REPLY_TO
 from ingress.hooks.metrics import Counts
+from ingress.hooks.shares import Share, Shares
 from schemas import registry, topology
 from schemas.config import Config
 from schemas.envelope import Stamp
@@ -31,13 +32,17 @@ class Route:
         "reply_timeout",
         "settings",
         "shards",
+        "share",
         "stamps",
     )
 
-    def __init__(self, platform: Platform, account: str, settings: Any, event: Event, *, shards: int) -> None:
+    def __init__(
+        self, platform: Platform, account: str, settings: Any, event: Event, share: Share, *, shards: int
+    ) -> None:
         self.platform = platform
         self.account = account
         self.settings = settings
+        self.share = share
         self.event = event
         self.name = event.name
         self.path = f"/hooks/{platform.name}/{account}/{event.path}"
@@ -75,13 +80,14 @@ class Routes(msgspec.Struct, frozen=True):
         return route
 
 
-def build(config: Config, shards: int) -> Routes:
+def build(config: Config, shares: Shares, shards: int) -> Routes:
     """Every account's every URL. `shards`: inbound queues that were seen to be bound."""
     found: dict[str, Route] = {}
     for platform in registry.platforms().values():
         for account, settings in config.accounts.get(platform.name, {}).items():
+            share = shares.of(platform.name, account)
             for event in platform.events:
-                route = Route(platform, account, settings, event, shards=shards)
+                route = Route(platform, account, settings, event, share, shards=shards)
                 found[route.path] = route
     return Routes(found)
 

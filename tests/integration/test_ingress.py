@@ -190,17 +190,35 @@ async def test_reload_swaps_secrets_between_two_requests(amqp_url: str) -> None:
         assert (await door.post("channelape", "receipt_confirmation"))[0] == 200
 
 
-async def test_connections_beyond_the_limit_are_turned_away(amqp_url: str) -> None:
+async def test_connections_beyond_the_limit_are_turned_away_while_all_work(amqp_url: str) -> None:
     settings = pipeline.config({"ingress": {"max_connections": 3}})
     async with pipeline.door(amqp_url, settings) as door:
         held = [await asyncio.open_connection("127.0.0.1", door.app.port) for _ in range(3)]
-        await pipeline.until(lambda: door.app.connections == 3)
+        for _, writer in held:
+            writer.write(b"POST /hooks/channelape/rothys/receipt-confirmations HTTP/1.1\r\nHost: x\r\n")
+            writer.write(b"Content-Length: 9\r\nExpect: 100-continue\r\n\r\n")
+        for reader, _ in held:
+            assert (await reader.readline()).startswith(b"HTTP/1.1 100 ")
         answer = await raw_request(door.app.port, b"")
         assert answer.startswith(b"HTTP/1.1 503 ")
         for _, writer in held:
             writer.close()
         await pipeline.until(lambda: door.app.connections == 0)
         assert (await door.post("channelape", "receipt_confirmation"))[0] == 200
+
+
+async def test_at_the_limit_those_that_idle_longest_make_room(amqp_url: str) -> None:
+    settings = pipeline.config({"ingress": {"max_connections": 3}})
+    async with pipeline.door(amqp_url, settings) as door:
+        idle = []
+        for count in range(1, 4):
+            idle.append(await asyncio.open_connection("127.0.0.1", door.app.port))
+            await pipeline.until(lambda wanted=count: door.app.connections == wanted)  # type: ignore[misc]
+        assert (await door.post("channelape", "receipt_confirmation"))[0] == 200
+        assert await asyncio.wait_for(idle[0][0].read(), 5) == b""
+        assert door.app.connections == 3
+        for _, writer in idle:
+            writer.close()
 
 
 async def test_many_at_once_each_get_their_own_id(amqp_url: str) -> None:

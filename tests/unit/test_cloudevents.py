@@ -78,8 +78,9 @@ def test_decodes_what_it_encodes() -> None:
     event = cloudevents.decode(encoded())
     assert (event.id, event.version) == ("0193-1", 2)
     assert isinstance(event.data, msgspec.Raw)
-    with pytest.raises(msgspec.DecodeError):
-        cloudevents.decode(b"{}")
+    for wrong in (b"{}", b'{"\xff": 1}', b'{"id": "\xff"}', b'{"a":' * 5000):
+        with pytest.raises(msgspec.DecodeError):
+            cloudevents.decode(wrong)
 
 
 def test_problem() -> None:

@@ -29,3 +29,9 @@ def test_the_map_names_every_folder() -> None:
     for folder in ("schemas", "telemetry", "broker", "storage", "ingress", "workers", "deploy", "bench", "tests"):
         assert f"`{folder}/`" in text
         assert (ROOT / folder).is_dir()
+
+
+def test_the_threat_model_links_to_tests_that_exist() -> None:
+    linked = re.findall(r"\]\((.+?)\)", (ROOT / "THREAT_MODEL.md").read_text())
+    assert len(linked) > 20
+    assert [link for link in linked if not (ROOT / link).is_file()] == []

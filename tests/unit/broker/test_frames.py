@@ -130,6 +130,18 @@ async def test_what_is_no_frame_is_left_to_the_library(said: bytes) -> None:
     assert await rest(reader) == sent + b"more"
 
 
+@pytest.mark.parametrize(
+    "payload",
+    [b"", b"\0\x3c", b"\0\x3c\0\x3c", b"\0\x3c\0\x3c\xffc", b"\0\x3c\0\x50\0\0"],
+    ids=lambda payload: payload.hex(),
+)
+async def test_a_frame_that_is_cut_short_is_left_to_the_library(payload: bytes) -> None:
+    sent = b"\x01\0\x01" + len(payload).to_bytes(4, "big") + payload + b"\xce"
+    heard, left = await feed(sent, [])
+    assert left == sent
+    assert heard.order == []
+
+
 async def test_the_library_hears_that_the_peer_lives(monkeypatch: pytest.MonkeyPatch) -> None:
     now = 100.0
     monkeypatch.setattr("time.monotonic", lambda: now)

@@ -99,7 +99,12 @@ def test_any_bytes_are_an_answer_or_a_declared_error(noise: bytes, start: bytes)
         got, _ = asyncio.run(talked(start + noise, [3], ends=True))
     except (NoAnswer, CutOff, NotHTTP):
         return
-    assert 0 <= got.status <= 999
+    assert 100 <= got.status <= 999
+
+
+async def test_a_status_that_is_none_is_no_answer() -> None:
+    with pytest.raises(NotHTTP):
+        await talked(b"HTTP/1.1 000 None\r\nContent-Length: 0\r\n\r\n", [])
 
 
 async def test_an_upgrade_is_the_answer_and_the_end_of_the_connection() -> None:

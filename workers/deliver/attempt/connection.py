@@ -182,9 +182,9 @@ class Connection(asyncio.Protocol):
 
     def on_headers_complete(self) -> None:
         assert self._parser is not None
-        if self._head > LONGEST_HEAD:
-            self._fail(NotHTTP())
         self.status = self._parser.get_status_code()
+        if self._head > LONGEST_HEAD or self.status < 100:  # RFC 9110 §15: three digits, the first from 1 to 5
+            self._fail(NotHTTP())
         self._headed = not 100 <= self.status < 200 or self.status == 101
 
     def on_body(self, data: bytes) -> None:

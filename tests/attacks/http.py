@@ -1,0 +1,133 @@
+"""Mutated requests into the sockets of running processes: never a 5xx, never a hang, and everybody else is served."""
+
+import asyncio
+import random
+from collections import Counter
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
+
+from schemas import registry
+from schemas.config import Config
+from tests.attacks import raw
+from tests.attacks.mutate import Mutator
+from tests.property.bodies import known
+
+PATIENCE = 0.1
+"""Seconds that an input is given to be answered: what is waited for longer waits for more to come, and gets no more."""
+AT_ONCE = 32
+HEALTHY = 500
+"""Inputs after which one asks whether it still lives."""
+READ = 64 * 1024
+
+
+def hooks(config: Config) -> list[bytes]:
+    """A signed post of every example, chunked and not, and some that are none."""
+    found = []
+    for platform, event, body in known():
+        name, account = next(iter(config.accounts[platform.name].items()))
+        found += [
+            _post(platform.name, name, event.path, body, account),
+            _post(platform.name, name, event.path, b"{}", account),
+        ]
+    path = raw.hook(config).encode()
+    return [
+        *found,
+        b"POST %b HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n2\r\n{}\r\n3;a=b\r\n[1]\r\n0\r\nX: y\r\n\r\n"
+        % path,
+        b"GET /hooks/ustore/x HTTP/1.1\r\nHost: x\r\nAccept-Language: fr-CA;q=0.8, *;q=0.1\r\n\r\n",
+        b"POST %b HTTP/1.0\r\nContent-Length: 2\r\nExpect: 100-continue\r\n\r\n{}" % path,
+    ]
+
+
+def _post(platform: str, account: str, path: str, body: bytes, settings: object) -> bytes:
+    signed = registry.platforms()[platform].sign(body, settings)
+    query = "&".join(f"{key}={value}" for key, value in signed.query.items())
+    lines = [f"POST /hooks/{platform}/{account}/{path}{'?' if query else ''}{query} HTTP/1.1", "Host: x"]
+    lines += [f"{name}: {value}" for name, value in signed.headers.items()]
+    lines += ["Content-Type: application/json", f"Content-Length: {len(body)}", "", ""]
+    return "\r\n".join(lines).encode() + body
+
+
+def signed_mutants(config: Config, seed: int = 0) -> Callable[[], bytes]:
+    """Authentic posts of bodies that no platform would send."""
+    bodies, draw = Mutator([body for _, _, body in known()], seed), random.Random(seed)
+    events = [(platform, event) for platform in registry.platforms().values() for event in platform.events]
+
+    def make() -> bytes:
+        platform, event = draw.choice(events)
+        name, account = next(iter(config.accounts[platform.name].items()))
+        return _post(platform.name, name, event.path, bodies(), account)
+
+    return make
+
+
+def api_requests(login: str) -> list[bytes]:
+    """What subscribers ask, logged in by the header line `login`, or not at all."""
+    one = "/v1/subscriptions/00000000-0000-4000-8000-000000000001"
+    body = (
+        '{"url": "https://a.example/in", "types": ["channelape.*"], "accounts": ["channelape/rothys"], "max_rate": 5}'
+    )
+    basic = '{"authentication": "Basic eA==", "webhookType": "new_order", "url": "https://a.example/in"}'
+    asked = [
+        ("POST", "/v1/subscriptions", body),
+        ("PATCH", one, '{"enabled": false}'),
+        ("DELETE", one, ""),
+        ("GET", "/v1/subscriptions?limit=5&cursor=eyJ9", ""),
+        ("POST", f"{one}/replay", '{"from": "2026-01-01T00:00:00Z"}'),
+        ("POST", f"{one}/rotate-secret", ""),
+        ("POST", f"{one}/test", ""),
+        ("GET", f"{one}/deliveries?status=failed", ""),
+        ("POST", "/basic/webhooks", basic),
+        ("PUT", "/basic/webhooks/1", basic),
+        ("GET", "/v1/openapi.json", ""),
+    ]
+    found = [
+        f"{method} {path} HTTP/1.1\r\nHost: x\r\n{login}\r\nContent-Type: application/json\r\n"
+        f"Idempotency-Key: k1\r\nContent-Length: {len(said)}\r\n\r\n{said}"
+        for method, path, said in asked
+    ]
+    return [text.encode() for text in [*found, found[0].replace(login, "X: y")]]
+
+
+class Attack:
+    """What became of the inputs."""
+
+    def __init__(self, port: int) -> None:
+        self._port = port
+        self.statuses: Counter[int] = Counter()
+        """0: closed, or still waiting, without an answer."""
+        self.wrong: dict[int, bytes] = {}
+        """An input for each status that nobody should be able to cause."""
+
+    async def __call__(
+        self, makers: Sequence[Callable[[], bytes]], count: int, healthy: Callable[[], Awaitable[None]]
+    ) -> None:
+        """`count` inputs, from `makers` in turn. `healthy`: an ordinary request; raises when it isn't answered well."""
+        numbers = iter(range(count))
+
+        async def sender() -> None:
+            for number in numbers:
+                await self._one(makers[number % len(makers)]())
+                if number % HEALTHY == 0:
+                    async with asyncio.timeout(raw.PATIENCE):
+                        await healthy()
+
+        async with asyncio.TaskGroup() as group:
+            for _ in range(min(AT_ONCE, count)):
+                group.create_task(sender())
+
+    async def _one(self, data: bytes) -> None:
+        reader, writer = await asyncio.open_connection("127.0.0.1", self._port)
+        answer = b""
+        try:
+            writer.write(data)
+            with suppress(TimeoutError, ConnectionError):
+                async with asyncio.timeout(PATIENCE):
+                    answer = await reader.read(READ)
+        finally:
+            writer.transport.abort()
+        found = raw.statuses(answer) if answer.startswith(b"HTTP/1.") else []
+        self.statuses.update(found or [0])
+        for status in found:
+            if not 100 <= status < 500 and status != 503:
+                self.wrong.setdefault(status, data)

@@ -1,0 +1,45 @@
+"""How the audit reads what pip-audit says; asking is `make audit`'s, which needs the network."""
+
+import json
+import subprocess
+from typing import Any
+
+import pytest
+
+from tests.attacks import audit
+
+FINE = {"name": "aiohttp", "version": "3.14.5", "vulns": []}
+BAD = {"name": "aiohttp", "version": "3.9.0", "vulns": [{"id": "GHSA-1", "fix_versions": ["3.9.2"], "aliases": []}]}
+UNKNOWN = {"name": "other", "skip_reason": "not found"}
+
+
+def said(*packages: dict[str, Any], code: int = 0) -> "subprocess.CompletedProcess[str]":
+    return subprocess.CompletedProcess([], code, json.dumps({"dependencies": packages, "fixes": []}), "")
+
+
+def test_a_known_vulnerability_is_named_with_its_remedy() -> None:
+    found = audit.read(said(FINE, BAD, UNKNOWN, code=1))
+    assert found == audit.Found(["aiohttp 3.9.0: GHSA-1, fixed in 3.9.2"], None, 2)
+
+
+def test_none_is_none() -> None:
+    assert audit.read(said(FINE)) == audit.Found([], None, 1)
+
+
+@pytest.mark.parametrize(
+    "ran",
+    [None, subprocess.CompletedProcess([], 1, "", "ConnectionError: no route\n"), said(UNKNOWN), said()],
+    ids=["never ended", "no network", "nothing known", "nothing there"],
+)
+def test_what_could_not_be_asked_is_said_and_is_no_fault(ran: "subprocess.CompletedProcess[str] | None") -> None:
+    found = audit.read(ran)
+    assert found.vulnerable == []
+    assert found.skipped
+
+
+@pytest.mark.parametrize(
+    ("found", "code"), [(audit.Found(["x"], None, 1), 1), (audit.Found([], None, 1), 0), (audit.Found([], "away"), 0)]
+)
+def test_only_a_vulnerability_fails(found: audit.Found, code: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(audit, "audit", lambda: found)
+    assert audit.main() == code

@@ -1,0 +1,57 @@
+"""A signature check takes as long for a guess that is nearly right as for one that is wrong from its start."""
+
+import hmac
+
+import pytest
+from multidict import CIMultiDict, MultiDict
+
+from schemas import registry
+from schemas.platform import Platform
+from tests.attacks import timing
+from tests.contract.checks import account_of
+
+RAW = b'{"a": 1}'
+TRIES = 3
+"""A machine may do something else for just one side of a measurement; a check that leaks does so every time."""
+SMALL = 0.02
+"""Of the check's time: what no network shows, and less than a byte-by-byte comparison of these lengths takes."""
+LONG = "channelape-secret-that-is-as-long-as-people-make-them-0123456789abcdef" * 3
+
+
+def leaks(check: timing.Check, right: str) -> bool:
+    """Whether nearly right takes longer, in each of some tries."""
+    for seed in range(TRIES):
+        found, chance = timing.slope(check, right, seed)
+        if found < max(chance, SMALL):
+            return False
+    return True
+
+
+@pytest.mark.busy_thread
+@pytest.mark.parametrize("platform", registry.platforms().values(), ids=lambda platform: platform.name)
+def test_as_long_however_much_is_right(platform: Platform) -> None:
+    account = account_of(platform)
+    signed = platform.sign(RAW, account)
+    [(name, right)] = [*signed.headers.items(), *signed.query.items()]
+
+    def check(said: str) -> object:
+        headers = CIMultiDict({name: said} if signed.headers else {})
+        return platform.verify(RAW, headers, MultiDict({name: said} if signed.query else {}), account)
+
+    assert check(right)
+    assert not leaks(check, right)
+
+
+@pytest.mark.busy_thread
+def test_a_naive_check_is_found_out() -> None:
+    def naive(said: str) -> object:
+        for one, other in zip(said, LONG, strict=True):
+            if one != other:
+                return None
+        return LONG
+
+    def constant(said: str) -> object:
+        return hmac.compare_digest(said, LONG)
+
+    assert leaks(naive, LONG)
+    assert not leaks(constant, LONG)

@@ -1,0 +1,56 @@
+"""Whether a check takes longer the more of a credential is right: medians of interleaved samples, despite noise."""
+
+import random
+import statistics
+import time
+from collections.abc import Callable
+
+Check = Callable[[str], object]
+
+ROUNDS = 60
+"""Of which each measures every credential once, in random order: what slows the machine down slows all of them."""
+REPEATS = 40
+"""Calls a sample: one is too short for the clock."""
+CREDENTIALS = 12
+
+
+def slope(check: Check, right: str, seed: int = 0) -> tuple[float, float]:
+    """How much longer `check` takes for credentials that are wrong in their last character only than for those wrong in
+    their first, as a share of the time it takes; and how far chance alone moves that (an upper bound, by permutation).
+
+    All are of the same length and wrong; several of each, so that none is special.
+    """
+    draw = random.Random(seed)
+    early = [_wrong_at(right, 0, draw) for _ in range(CREDENTIALS)]
+    late = [_wrong_at(right, len(right) - 1, draw) for _ in range(CREDENTIALS)]
+    taken: dict[tuple[int, int], list[float]] = {}
+    order = [(side, number) for side in (0, 1) for number in range(CREDENTIALS)]
+    for _ in range(ROUNDS):
+        draw.shuffle(order)
+        for side, number in order:
+            credential = (early, late)[side][number]
+            began = time.perf_counter_ns()
+            for _ in range(REPEATS):
+                check(credential)
+            taken.setdefault((side, number), []).append((time.perf_counter_ns() - began) / REPEATS)
+    # The fastest third of each credential's samples: interruptions only ever add.
+    typical = {key: statistics.median(sorted(found)[: ROUNDS // 3]) for key, found in taken.items()}
+    sides = [[typical[side, number] for number in range(CREDENTIALS)] for side in (0, 1)]
+    level = statistics.median(typical.values())
+    found = (statistics.median(sides[1]) - statistics.median(sides[0])) / level
+    return found, _chance(sides, level, draw)
+
+
+def _wrong_at(right: str, place: int, draw: random.Random) -> str:
+    other = draw.choice([c for c in "0123456789abcdef" if c != right[place].lower()])
+    return right[:place] + other + right[place + 1 :]
+
+
+def _chance(sides: list[list[float]], level: float, draw: random.Random) -> float:
+    """The largest difference among a thousand ways to deal the same figures into two sides."""
+    both, largest = [*sides[0], *sides[1]], 0.0
+    for _ in range(1000):
+        draw.shuffle(both)
+        apart = statistics.median(both[:CREDENTIALS]) - statistics.median(both[CREDENTIALS:])
+        largest = max(largest, abs(apart) / level)
+    return largest

@@ -1,0 +1,69 @@
+"""Fair shares: who is let in, who isn't, and what it costs to ask."""
+
+import random
+import timeit
+
+from ingress.hooks.shares import Limits, Share, Shares
+
+
+def entered(share: Share, times: int) -> int:
+    """How many of `times` were let in."""
+    return sum(share.enter() is None for _ in range(times))
+
+
+def test_without_limits_all_are_let_in() -> None:
+    shares = Shares(Limits())
+    assert entered(shares.of("p", "a"), 10_000) == 10_000
+
+
+def test_one_account_alone_may_have_everything_and_leaves_room_when_others_come() -> None:
+    shares = Shares(Limits(shared=10))
+    a, b, c = (shares.of("p", name) for name in "abc")
+    assert entered(a, 20) == 10
+    assert a.enter() == "account over its share"
+    assert entered(b, 20) == 5  # an equal share of ten among two, whatever the other holds
+    assert entered(c, 20) == 3
+    for _ in range(10):
+        a.leave()
+    assert shares.accounts == 2
+    assert entered(a, 20) == 3
+    assert b.enter() == "account over its share"
+
+
+def test_everybody_may_have_one_however_many_they_are() -> None:
+    shares = Shares(Limits(shared=2))
+    assert [entered(shares.of("p", str(n)), 3) for n in range(20)] == [2] + [1] * 19
+
+
+def test_the_limit_of_one_account_holds_for_each() -> None:
+    shares = Shares(Limits(account=3))
+    a, b = shares.of("p", "a"), shares.of("other", "a")
+    assert (entered(a, 5), entered(b, 5)) == (3, 3)
+    assert a.enter() == "account over its limit"
+    a.leave()
+    assert a.enter() is None
+
+
+def test_counts_come_back_to_nothing() -> None:
+    shares = Shares(Limits(account=7, shared=20))
+    inside: list[Share] = []
+    for _ in range(20_000):
+        if inside and random.random() < 0.5:
+            inside.pop(random.randrange(len(inside))).leave()
+        elif (share := shares.of("p", str(random.randrange(9)))).enter() is None:
+            inside.append(share)
+        assert shares.count == len(inside)
+        assert shares.accounts == len(set(inside))
+    for share in inside:
+        share.leave()
+    assert (shares.count, shares.accounts) == (0, 0)
+
+
+def test_a_request_pays_less_than_a_microsecond() -> None:
+    share = Shares(Limits(account=100, shared=1000)).of("p", "a")
+
+    def pair() -> None:
+        share.enter()
+        share.leave()
+
+    assert min(timeit.repeat(pair, number=20_000, repeat=7)) / 20_000 < 2e-6  # twice that, on a machine that is shared
