@@ -35,7 +35,7 @@ class IngressApp:
         """`port` goes before the configured one; 0 is a free one."""
         self._config = config
         self._port = config.ingress.port if port is None else port
-        self._publisher = Publisher(confirm_timeout=config.ingress.confirm_timeout)
+        self._publisher = Publisher(confirm_timeout=config.ingress.confirm_timeout, useless=self._try_elsewhere)
         self._replies = Replies()
         self._log = log_requests or AccessLog()
         self._handler = Handler(_settings(config), self._publisher, self._replies, self._log)
@@ -108,6 +108,9 @@ class IngressApp:
         if self.connections >= self._config.ingress.max_connections:
             asyncio.get_running_loop().call_later(0.001, _turn_away, protocol)
         return protocol
+
+    def _try_elsewhere(self, reason: str) -> None:
+        self._link.elsewhere(reason)
 
     async def _on_open(self, link: Link, connection: AbstractConnection) -> None:
         channel = await link.channel(connection, confirms=True)

@@ -72,7 +72,7 @@ class StoreWorker:
         self._database_url = database_url
         self._pool: asyncpg.Pool | None = None
         self._pool_lock = asyncio.Lock()
-        self._publisher = publisher.Publisher(confirm_timeout=CONFIRM_TIMEOUT)
+        self._publisher = publisher.Publisher(confirm_timeout=CONFIRM_TIMEOUT, useless=self._try_elsewhere)
         self._consumer = Consumer(topology.STORE, prefetch=config.store.prefetch)
         self._loop = Loop(
             self._consumer,
@@ -141,6 +141,9 @@ class StoreWorker:
         """What was in hand is delivered again, marked so by the broker."""
         self._consumer.on_lost()
         self._unannounced.clear()
+
+    def _try_elsewhere(self, reason: str) -> None:
+        self._out.elsewhere(reason)
 
     async def _on_publisher(self, link: Link, connection: AbstractConnection) -> None:
         self._publisher.use(link.transport, await link.channel(connection, confirms=True))
