@@ -28,7 +28,12 @@ JOIN crossdock.versions v ON v.document_id = d.id
 GROUP BY d.id
 """
 """A document counts the repeats of its newest version itself; that version's own number is from when it was written."""
-ALLOCATED = "SELECT order_product_id, manufacturer_id FROM crossdock.allocations WHERE order_id = $1"
+ALLOCATED = """
+SELECT order_id, json_object_agg(order_product_id, manufacturer_id)::text AS answer
+FROM crossdock.allocations
+WHERE order_id = ANY ($1::text[])
+GROUP BY 1
+"""
 
 
 class Verdict(msgspec.Struct):
@@ -81,22 +86,26 @@ async def _judge(site: Site, posts: Sequence[Post], database: asyncpg.Connection
     found = await database.fetch(DOCUMENTS, [type_ for type_, _ in keys], [key for _, key in keys])
     for row in found:
         _count(site, verdict, row)
-    answered: dict[str, list[Post]] = {}
+    answered: dict[str, list[bytes]] = {}
     for post in accepted:
         if post.body.platform == "ustore":
-            answered.setdefault(post.body.key, []).append(post)
-    for order, several in answered.items():
-        answer = msgspec.json.decode(several[0].answer, type=dict[str, str])
-        rows = await database.fetch(ALLOCATED, order)
-        allocated = {row["order_product_id"]: row["manufacturer_id"] for row in rows}
-        verdict.differently += any(post.answer != several[0].answer for post in several)
-        if allocated:  # else it is on its way, and its events are missed below
-            verdict.differently += allocated != answer
-        parts = [site.consumer.parts.get((order, manufacturer)) for manufacturer in set(answer.values())]
-        verdict.unheard += sum(one is None for one in parts)
-        told = {name for one in parts if one is not None for name in one}
-        verdict.undelivered += sum(name not in site.subscribers.heard["standard"] for name in told)
+            answered.setdefault(post.body.key, []).append(post.answer)
+    allocated = {row["order_id"]: row["answer"] for row in await database.fetch(ALLOCATED, list(answered))}
+    for order, answers in answered.items():
+        _compare(site, verdict, order, answers, allocated.get(order))
     return verdict
+
+
+def _compare(site: Site, verdict: Verdict, order: str, answers: Sequence[bytes], allocated: str | None) -> None:
+    """One order that was answered: always the same, as the table says, and its manufacturers were told."""
+    answer = msgspec.json.decode(answers[0], type=dict[str, str])
+    verdict.differently += any(one != answers[0] for one in answers)
+    if allocated is not None:  # else it is on its way, and its events are missed below
+        verdict.differently += msgspec.json.decode(allocated, type=dict[str, str]) != answer
+    for manufacturer in set(answer.values()):
+        told = site.consumer.parts.get((order, manufacturer), set())
+        verdict.unheard += not told
+        verdict.undelivered += sum(name not in site.subscribers.heard["standard"] for name in told)
 
 
 def _count(site: Site, verdict: Verdict, row: asyncpg.Record) -> None:

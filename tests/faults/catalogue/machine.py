@@ -22,7 +22,10 @@ JUMP = 1800
 
 @asynccontextmanager
 async def disk_full(site: Site) -> AsyncIterator[None]:
-    """Not a byte left where both servers keep their data. Raises Skipped where that isn't a disk of its own."""
+    """Not a byte left where both servers keep their data, until there is room again and RabbitMQ is restarted.
+
+    Raises Skipped where that isn't a disk of its own.
+    """
     if not site.folder.is_mount():
         raise Skipped("takes root, to mount a small file system")
     filler = site.folder / "filler"
@@ -31,9 +34,10 @@ async def disk_full(site: Site) -> AsyncIterator[None]:
         yield
     finally:
         filler.unlink(missing_ok=True)
-        for server in (single(site).postgres, single(site).rabbitmq):
-            if not server.alive:  # `crossdock up` does the same
-                await server.restart()
+        if not single(site).postgres.alive:  # `crossdock up` does the same
+            await single(site).postgres.restart()
+        # RabbitMQ lives on without its write-ahead log, which gave up: it takes nothing until somebody restarts it.
+        await single(site).rabbitmq.restart()
 
 
 def _fill(file: Path) -> None:
