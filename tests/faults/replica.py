@@ -19,31 +19,40 @@ from tests.pipeline import until
 BACKUP_TIMEOUT = 30.0
 
 
-class Replicated:
-    """A primary and its synchronous replica under one `DATABASE_URL`, one RabbitMQ."""
+class Pair:
+    """A primary and its synchronous replica."""
 
     def __init__(self, folder: Path) -> None:
-        self.rabbitmq = RabbitMQ(folder / "rabbitmq")
         self.primary = Postgres(folder / "primary")
         self.replica = Postgres(folder / "replica")
         self._folder = folder
-        self.amqp_url = ""
-        self.database_url = ""
+
+    def url(self, *order: Postgres) -> str:
+        """One URL that names these, in this order."""
+        login, _, rest = order[0].url.rpartition("@")
+        hosts = ",".join(one.url.rpartition("@")[2].partition("/")[0] for one in order)
+        return f"{login}@{hosts}/{rest.partition('/')[2]}"
 
     async def start(self) -> None:
-        await asyncio.gather(self.rabbitmq.start(), self.primary.start())
+        """Returns when a commit waits for the replica. Raises StartError."""
+        await self.primary.start()
         await self._copy()
         await self.replica.start()
         await self._follow()
-        hosts = ",".join(one.url.rpartition("@")[2].partition("/")[0] for one in (self.primary, self.replica))
-        login, _, rest = self.primary.url.rpartition("@")
-        self.database_url = f"{login}@{hosts}/{rest.partition('/')[2]}"
-        self.amqp_url = self.rabbitmq.url
 
     async def stop(self) -> None:
-        # The replica last: a primary that shuts down waits for it.
-        await asyncio.gather(self.rabbitmq.stop(), self.primary.stop())
+        """The replica last: a primary that shuts down waits for it."""
+        await self.primary.stop()
         await self.replica.stop()
+
+    async def promote(self) -> None:
+        """The primary is killed and stays away; the replica takes over."""
+        os.killpg(self.primary.pid, signal.SIGKILL)
+        connection = await asyncpg.connect(self.replica.url)
+        try:
+            assert await connection.fetchval("SELECT pg_promote()")
+        finally:
+            await connection.close()
 
     async def _copy(self) -> None:
         """The replica's data, by pg_basebackup, with the settings that make it follow."""
@@ -64,7 +73,7 @@ class Replicated:
             raise StartError(f"pg_basebackup failed: {tail(log)}")
 
     async def _follow(self) -> None:
-        """Returns when a commit waits for the replica. Set after the copy, which would else wait for one of its own."""
+        """Commits wait for the replica from now on. Set after the copy, which would else wait for one of its own."""
         connection = await asyncpg.connect(self.primary.url)
         try:
             await connection.execute("ALTER SYSTEM SET synchronous_standby_names = '*'")
@@ -75,15 +84,33 @@ class Replicated:
             await connection.close()
 
 
-def _servers(site: Site) -> Replicated:
+class Replicated:
+    """A primary and its replica under one `DATABASE_URL`, one RabbitMQ."""
+
+    def __init__(self, folder: Path) -> None:
+        self.rabbitmq = RabbitMQ(folder / "rabbitmq")
+        self.pair = Pair(folder)
+        self.amqp_url = ""
+        self.database_url = ""
+
+    async def start(self) -> None:
+        await asyncio.gather(self.rabbitmq.start(), self.pair.start())
+        self.amqp_url = self.rabbitmq.url
+        self.database_url = self.pair.url(self.pair.primary, self.pair.replica)
+
+    async def stop(self) -> None:
+        await asyncio.gather(self.rabbitmq.stop(), self.pair.stop())
+
+
+def _pair(site: Site) -> Pair:
     assert isinstance(site.backing, Replicated)
-    return site.backing
+    return site.backing.pair
 
 
 @asynccontextmanager
 async def replica_stopped(site: Site) -> AsyncIterator[None]:
     """SIGSTOP to the replica: no commit is acknowledged until it goes on."""
-    group = _servers(site).replica.pid
+    group = _pair(site).replica.pid
     os.killpg(group, signal.SIGSTOP)
     try:
         yield
@@ -93,18 +120,12 @@ async def replica_stopped(site: Site) -> AsyncIterator[None]:
 
 @asynccontextmanager
 async def promoted(site: Site) -> AsyncIterator[None]:
-    """SIGKILL of the primary, which stays away; the replica takes over."""
-    found = _servers(site)
-    os.killpg(found.primary.pid, signal.SIGKILL)
+    """For good."""
+    await _pair(site).promote()
     yield
-    connection = await asyncpg.connect(found.replica.url)
-    try:
-        assert await connection.fetchval("SELECT pg_promote()")
-    finally:
-        await connection.close()
 
 
 FAULTS = (
     Fault("replica stopped, then goes on", replica_stopped, 4.0),
-    Fault("primary killed, replica promoted", promoted, 2.0),
+    Fault("primary killed, replica promoted", promoted, 0.0),
 )
