@@ -58,7 +58,7 @@ def _all(console: Console, asked: argparse.Namespace) -> int:
 
 def _soak(console: Console, asked: argparse.Namespace) -> int:
     soaked = asyncio.run(soak(asked.minutes, asked.every, asked.seed, asked.rate))
-    console.print(soaked)
+    console.print(str(soaked))
     report.write(OWN, "soak", str(soaked))
     return 0 if soaked.verdict.clean else 1
 

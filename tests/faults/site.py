@@ -1,6 +1,8 @@
 """Everything that is broken, and everyone who notices: servers, proxies, our processes, a load, those who listen."""
 
+import asyncio
 import os
+import shutil
 import tempfile
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -182,9 +184,12 @@ async def site(
     `home`: an existing folder for all of its files, instead of a temporary one. `mutant`: the safeguard that every
     process does without.
     """
-    with tempfile.TemporaryDirectory(prefix="crossdock-faults-", ignore_cleanup_errors=True) as temporary:
-        folder = home or Path(temporary)
+    folder = home or Path(tempfile.mkdtemp(prefix="crossdock-faults-"))
+    try:
         made = Site(folder, backing(folder), rate, seed, mutant)
         async with AsyncExitStack() as stack:
             await made.start(stack)
             yield made
+    finally:
+        if home is None:
+            await asyncio.to_thread(shutil.rmtree, folder, ignore_errors=True)
