@@ -1,5 +1,5 @@
 # What a fresh checkout needs: Python ≥ 3.11 and make. Everything else is set up by `make setup`, which all depend on.
-.PHONY: help setup demo test up bench audit
+.PHONY: help setup demo test up bench faults audit
 .DEFAULT_GOAL := help
 BIN := .venv/bin
 
@@ -7,6 +7,7 @@ help:
 	@echo "make demo    the whole pipeline on this machine, one signed example of every event, where each came out"
 	@echo "make test    lint, types, import rules and every test, against real PostgreSQL and RabbitMQ"
 	@echo "make up      the whole pipeline in the foreground, until Ctrl-C"
+	@echo "make faults  everything broken on purpose under load, and what was lost (a quarter of an hour)"
 	@echo "make bench   the benchmarks, side by side (BENCH=--quick for a minute)"
 	@echo "make audit   known vulnerabilities of the locked dependencies, where advisories can be asked for"
 	@echo "make setup   the set-up alone: .venv, and RabbitMQ if the machine has none"
@@ -26,6 +27,9 @@ test: setup
 
 up: setup
 	@$(BIN)/crossdock up
+
+faults: setup
+	@$(BIN)/python -m tests.faults
 
 bench:
 	@bash deploy/setup.sh bench

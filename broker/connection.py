@@ -100,6 +100,11 @@ class Link:
         if self._broken is not None and not self._broken.done():
             self._broken.set_result(None)
 
+    def elsewhere(self, reason: str) -> None:
+        """Gives the connection up if there is another node to try: this one is open, and of no use."""
+        if len(self._urls) > 1:
+            self.fail(reason)
+
     async def channel(self, connection: AbstractConnection, *, confirms: bool) -> AbstractChannel:
         """A new channel whose end ends the connection."""
         channel = await connection.channel(publisher_confirms=confirms, on_return_raises=True)

@@ -14,7 +14,7 @@ import logging
 import struct
 import time
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from itertools import takewhile
 from typing import Any, NamedTuple
 
@@ -39,6 +39,12 @@ STOP_TIMEOUT = 3.0
 """Seconds to wait for confirms when told to stop."""
 GRACE = 1.0
 """Seconds that a publish waits for a connection that was just lost, before it fails."""
+REFUSED = 1.0
+"""Seconds of nothing but refusals after which another node is tried. A channel that was opened before a quorum queue
+had elected its new leader asks the dead one for ever (RabbitMQ 3.10), and refuses what others would take."""
+SILENT = 3.5
+"""Seconds without any answer after which another node is tried: less than `[ingress] confirm_timeout`, so that what
+waits is still confirmed there; dead peers are noticed by heartbeats only after half a minute."""
 
 _CONTENT = struct.Struct(">BHIHHQ")
 _BODY = struct.Struct(">BHI")
@@ -122,9 +128,11 @@ class _Entry:
 class Publisher:
     """Publishes on one channel of one `Link`; call `use` from its `on_open` and hand it `on_lost`."""
 
-    def __init__(self, *, confirm_timeout: float) -> None:
-        """`confirm_timeout`: seconds from `publish` to its confirm."""
+    def __init__(self, *, confirm_timeout: float, useless: Callable[[str], None] = lambda reason: None) -> None:
+        """`confirm_timeout`: seconds from `publish` to its confirm. `useless` is told when the broker takes nothing any
+        more, with the reason: another node might."""
         self._timeout = confirm_timeout
+        self._useless = useless
         self._waiting: deque[_Entry] = deque()
         self._sent: dict[int, _Entry] = {}
         """By delivery tag, which is the order they were sent in."""
@@ -135,6 +143,10 @@ class Publisher:
         self._transport: Transport | None = None
         self._scheduled = False
         self._lost_at = 0.0
+        self._asked_at: float | None = None
+        """When the first message was sent of those since the last confirm; None: there is none."""
+        self._refused = False
+        """The broker has refused one since its last confirm."""
         self._sweeper: asyncio.Task[None] | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self.bursts = 0
@@ -155,6 +167,7 @@ class Publisher:
         self._number = channel.number
         self._limit = channel.connection.connection_tune.frame_max - 8
         self._tag = 0
+        self._asked_at, self._refused = None, False
         transport.listen(channel.number, Hot(received, self._confirmed, self._returned))
         self._transport = transport
         self._loop = asyncio.get_running_loop()
@@ -228,6 +241,8 @@ class Publisher:
             return
         self.bursts += 1
         transport.write(self._block())
+        if self._asked_at is None:
+            self._asked_at = time.monotonic()
 
     def _block(self) -> bytes:
         """Frames of as many waiting messages as the window has room for, registered for their confirms."""
@@ -278,6 +293,10 @@ class Publisher:
                 entry.future.set_result(None)
             else:
                 entry.fail(Unavailable(_REFUSED))
+        if accepted:
+            self._asked_at, self._refused = (time.monotonic() if sent else None), False
+        else:
+            self._refused = True
         if self._waiting and not self._scheduled:
             self._flush()
 
@@ -299,6 +318,9 @@ class Publisher:
             while self._waiting and (self._waiting[0].future.done() or self._waiting[0].deadline <= now):
                 self._waiting.popleft().fail(Unavailable("no confirm from the broker in time"))
             self._flush()
+            if self._asked_at is not None and now - self._asked_at > (REFUSED if self._refused else SILENT):
+                self._asked_at = now
+                self._useless("the broker refuses every message" if self._refused else "the broker confirms nothing")
 
     def _fail_all(self, reason: str) -> None:
         for entry in (*self._sent.values(), *self._waiting):

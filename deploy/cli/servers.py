@@ -4,6 +4,7 @@ import asyncio
 import os
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -95,14 +96,22 @@ def reaching(server: str, name: str, url: str) -> Iterator[None]:
 
 @asynccontextmanager
 async def database(state: Path | None) -> AsyncIterator["asyncpg.Connection"]:
-    """A connection to the database. Raises Failed, and asyncpg's errors."""
+    """A connection to the database; of several hosts, to the one that takes writes. Raises Failed, asyncpg's errors."""
     import asyncpg
+    from asyncpg.connect_utils import SessionAttribute
 
     url = database_url(state)
+    connect = partial(
+        asyncpg.connect,
+        url,
+        timeout=CONNECT_TIMEOUT,
+        server_settings={"application_name": "crossdock cli", "timezone": "UTC"},
+    )
     with reaching("PostgreSQL", "DATABASE_URL", url):
-        connection = await asyncpg.connect(
-            url, timeout=CONNECT_TIMEOUT, server_settings={"application_name": "crossdock cli", "timezone": "UTC"}
-        )
+        try:
+            connection = await connect(target_session_attrs=SessionAttribute.read_write)
+        except asyncpg.TargetServerAttributeNotMatched:
+            connection = await connect()  # one that takes no writes now: enough to look
     try:
         yield connection
     finally:

@@ -11,13 +11,15 @@ import shutil
 import signal
 import subprocess
 import time
+from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 
 import aiormq
+import msgspec
 from aiormq.exceptions import AMQPError
 
-from deploy.local.children import StartError, end, end_stale, free_ports, spawn, tail
+from deploy.local.children import StartError, end, end_stale, exited, free_ports, spawn, tail
 
 SCRIPTS = (
     "/usr/lib/rabbitmq/bin/rabbitmq-server",
@@ -47,18 +49,38 @@ def epmd() -> str:
     return found
 
 
+def start_epmd(port: int, env: Mapping[str, str], log: Path) -> subprocess.Popen[bytes]:
+    """A port mapper of our own. Raises StartError."""
+    return spawn([epmd(), "-port", str(port), "-address", "127.0.0.1"], env=env, log=log, death=signal.SIGKILL)
+
+
+def node_name(folder: Path) -> str:
+    """The data belongs to the name, so the name is the folder's for good."""
+    return f"crossdock-{hashlib.sha256(str(folder.resolve()).encode()).hexdigest()[:12]}@localhost"
+
+
+class Cluster(msgspec.Struct, frozen=True):
+    """What the nodes of one cluster have in common; they find each other when they first start."""
+
+    nodes: tuple[str, ...]
+    home: Path
+    """An existing folder, for the cookie."""
+    mapper_port: int
+    """Of an epmd that outlives every node."""
+
+
 class RabbitMQ:
     """One node in one folder; what it holds survives a restart."""
 
-    def __init__(self, folder: Path, *, management: bool = False) -> None:
+    def __init__(self, folder: Path, *, management: bool = False, cluster: Cluster | None = None) -> None:
         """`management`: with the HTTP API (the tests make virtual hosts with it), at `management_url`."""
         self._folder = folder.resolve()
         self._management = management
+        self._cluster = cluster
         self._log = self._folder / "rabbitmq.log"
         self._server: subprocess.Popen[bytes] | None = None
         self._epmd: subprocess.Popen[bytes] | None = None
-        # The data belongs to the name, so the name is the folder's for good.
-        self._node = f"crossdock-{hashlib.sha256(str(self._folder).encode()).hexdigest()[:12]}@localhost"
+        self._node = node_name(folder)
         self._ports: list[int] = []
         self.url = ""
         self.management_url = ""
@@ -76,35 +98,27 @@ class RabbitMQ:
 
     async def start(self) -> None:
         """Returns when it takes connections. Raises StartError."""
-        command, mapper = script(), epmd()
+        command = script()
         for name in ("data", "log", "home"):
             (self._folder / name).mkdir(parents=True, exist_ok=True)
         self._end_leftover()
         self._ports = self._ports or free_ports(4)
-        amqp, distribution, mapper_port, web = self._ports
+        amqp, _, mapper_port, web = self._ports
         self._configure(amqp, web)
-        env = {
-            "PATH": os.environ.get("PATH", "") + ":/usr/sbin:/sbin",
-            "LANG": "C.UTF-8",
-            "HOME": str(self._folder / "home"),
-            "ERL_EPMD_PORT": str(mapper_port),
-            "ERL_EPMD_ADDRESS": "127.0.0.1",
-            "RABBITMQ_NODENAME": self._node,
-            "RABBITMQ_DIST_PORT": str(distribution),
-            "RABBITMQ_MNESIA_BASE": str(self._folder / "data"),
-            "RABBITMQ_LOG_BASE": str(self._folder / "log"),
-            "RABBITMQ_CONFIG_FILE": str(self._folder / "rabbitmq.conf"),
-            "RABBITMQ_ENABLED_PLUGINS_FILE": str(self._folder / "enabled_plugins"),
-            "RABBITMQ_CONF_ENV_FILE": str(self._folder / "none"),
-            "RABBITMQ_PID_FILE": str(self._folder / "node.pid"),
-            "RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS": f"{QUIET} -kernel inet_dist_use_interface {{127,0,0,1}}",
-        }
-        mapper_command = [mapper, "-port", str(mapper_port), "-address", "127.0.0.1"]
-        self._epmd = spawn(mapper_command, env=env, log=self._log, death=signal.SIGKILL)
-        self._server = spawn([command], env=env, log=self._log, death=signal.SIGTERM)
+        if self._cluster is None:
+            self._epmd = start_epmd(mapper_port, self._environment(), self._log)
+        self._server = spawn([command], env=self._environment(), log=self._log, death=signal.SIGTERM)
         self.url = f"amqp://guest:guest@127.0.0.1:{amqp}/"
         self.management_url = f"http://127.0.0.1:{web}" if self._management else ""
         await self._ready(amqp)
+
+    async def control(self, *words: str) -> None:
+        """`rabbitmqctl WORDS` on this node. Raises StartError with what it said."""
+        tool = Path(script()).with_name("rabbitmqctl")
+        asked = spawn([str(tool), "-n", self._node, *words], env=self._environment(), log=self._log)
+        if not await exited(asked, START_TIMEOUT) or asked.returncode:
+            await end(asked, signal.SIGTERM, 1)
+            raise StartError(f"rabbitmqctl {words[0]} failed, see {self._log}: {tail(self._log)}")
 
     async def restart(self) -> None:
         """After it died: the same data on the same ports. Raises StartError."""
@@ -121,6 +135,26 @@ class RabbitMQ:
         if self._epmd is not None:
             await end(self._epmd, signal.SIGTERM, 2)
 
+    def _environment(self) -> dict[str, str]:
+        _, distribution, mapper_port, _ = self._ports
+        cluster = self._cluster
+        return {
+            "PATH": os.environ.get("PATH", "") + ":/usr/sbin:/sbin",
+            "LANG": "C.UTF-8",
+            "HOME": str(cluster.home if cluster else self._folder / "home"),
+            "ERL_EPMD_PORT": str(cluster.mapper_port if cluster else mapper_port),
+            "ERL_EPMD_ADDRESS": "127.0.0.1",
+            "RABBITMQ_NODENAME": self._node,
+            "RABBITMQ_DIST_PORT": str(distribution),
+            "RABBITMQ_MNESIA_BASE": str(self._folder / "data"),
+            "RABBITMQ_LOG_BASE": str(self._folder / "log"),
+            "RABBITMQ_CONFIG_FILE": str(self._folder / "rabbitmq.conf"),
+            "RABBITMQ_ENABLED_PLUGINS_FILE": str(self._folder / "enabled_plugins"),
+            "RABBITMQ_CONF_ENV_FILE": str(self._folder / "none"),
+            "RABBITMQ_PID_FILE": str(self._folder / "node.pid"),
+            "RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS": f"{QUIET} -kernel inet_dist_use_interface {{127,0,0,1}}",
+        }
+
     def _configure(self, amqp: int, web: int) -> None:
         lines = [
             f"listeners.tcp.1 = 127.0.0.1:{amqp}",
@@ -132,6 +166,11 @@ class RabbitMQ:
         ]
         if self._management:
             lines += ["management.tcp.ip = 127.0.0.1", f"management.tcp.port = {web}"]
+        if self._cluster:
+            # A node that a partition left with the fewer ones pauses rather than go on by itself.
+            lines += ["cluster_partition_handling = pause_minority"]
+            lines += ["cluster_formation.peer_discovery_backend = classic_config"]
+            lines += [f"cluster_formation.classic_config.nodes.{n} = {x}" for n, x in enumerate(self._cluster.nodes, 1)]
         (self._folder / "rabbitmq.conf").write_text("\n".join(lines) + "\n")
         plugins = "[rabbitmq_management]." if self._management else "[]."
         (self._folder / "enabled_plugins").write_text(f"{plugins}\n")

@@ -26,11 +26,12 @@ POLL = 0.1
 
 
 class Child(msgspec.Struct, frozen=True):
-    """One process of ours: `python -m deploy.cli.main ARGS`."""
+    """One process of ours: `python -m MODULE ARGS`."""
 
     name: str
     args: tuple[str, ...]
     admin_port: int
+    module: str = "deploy.cli.main"
 
     @property
     def admin(self) -> str:
@@ -105,7 +106,7 @@ class Supervisor:
             await end(process, signal.SIGTERM, max(0.1, until - time.monotonic()))
 
     def _start(self, child: Child) -> None:
-        command = [sys.executable, "-m", "deploy.cli.main", *child.args, "--admin-port", str(child.admin_port)]
+        command = [sys.executable, "-m", child.module, *child.args, "--admin-port", str(child.admin_port)]
         log_file = self._logs / f"{child.name}.log" if self._logs else None
         self._running[child.name] = spawn(command, env=self._env, log=log_file)
 
@@ -116,7 +117,7 @@ class Supervisor:
             started = time.monotonic()
             await exited(process, math.inf)
             deaths = deaths + 1 if time.monotonic() - started < YOUNG else 0
-            log.warning("process ended, starting it again", extra={"process": child.name, "code": process.returncode})
+            log.warning("process ended, starting it again", extra={"child": child.name, "code": process.returncode})
             await asyncio.sleep(RESTART_PAUSES[min(deaths, len(RESTART_PAUSES) - 1)])
             self._start(child)
             self._changed()

@@ -32,7 +32,7 @@ class IngressApp:
         self._config = config
         self._shards = config.store.shards
         self._port = config.ingress.port if port is None else port
-        self._publisher = Publisher(confirm_timeout=config.ingress.confirm_timeout)
+        self._publisher = Publisher(confirm_timeout=config.ingress.confirm_timeout, useless=self._try_elsewhere)
         self._replies = Replies()
         self._log = log_requests or AccessLog()
         self._shares = shares.Shares(_shares(config))
@@ -118,6 +118,9 @@ class IngressApp:
             max_body=parse_size(config.ingress.max_body),
             body_timeout=config.ingress.body_timeout,
         )
+
+    def _try_elsewhere(self, reason: str) -> None:
+        self._link.elsewhere(reason)
 
     async def _on_open(self, link: Link, connection: AbstractConnection) -> None:
         await topology.see_stored(connection, self._shards)

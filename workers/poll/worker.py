@@ -56,7 +56,7 @@ class PollWorker:
         self._database_url = database_url
         self._per_minute = per_minute
         self._name = uuid4()
-        self._publisher = Publisher(confirm_timeout=CONFIRM_TIMEOUT)
+        self._publisher = Publisher(confirm_timeout=CONFIRM_TIMEOUT, useless=self._try_elsewhere)
         self._link = Link(amqp_url, name="poll", on_open=self._on_open, on_lost=self._publisher.on_lost)
         self._pool_: asyncpg.Pool | None = None
         self._pool_lock = asyncio.Lock()
@@ -122,6 +122,9 @@ class PollWorker:
     def _accounts(self) -> dict[str, Poll]:
         accounts: dict[str, Account] = self._config.accounts.get(PLATFORM, {})
         return {name: account.poll for name, account in accounts.items() if account.poll is not None}
+
+    def _try_elsewhere(self, reason: str) -> None:
+        self._link.elsewhere(reason)
 
     async def _on_open(self, link: Link, connection: AbstractConnection) -> None:
         await topology.see_stored(connection, self._shards)

@@ -40,7 +40,7 @@ class RouteWorker:
 
     def __init__(self, config: Config, *, amqp_url: str) -> None:
         self._config = config
-        self._publisher = publisher.Publisher(confirm_timeout=CONFIRM_TIMEOUT)
+        self._publisher = publisher.Publisher(confirm_timeout=CONFIRM_TIMEOUT, useless=self._try_elsewhere)
         queues = sorted({topology.reply_queue(name) for name in ANSWERS})
         self._consumers = [Consumer(queue, prefetch=config.route.prefetch) for queue in queues]
         self._in = Link(amqp_url, name="route-in", on_open=self._on_open, on_lost=self._on_lost)
@@ -91,6 +91,9 @@ class RouteWorker:
     def _on_lost(self) -> None:
         for consumer in self._consumers:
             consumer.on_lost()
+
+    def _try_elsewhere(self, reason: str) -> None:
+        self._out.elsewhere(reason)
 
     async def _on_publisher(self, link: Link, connection: AbstractConnection) -> None:
         self._publisher.use(link.transport, await link.channel(connection, confirms=True))

@@ -75,7 +75,7 @@ class StoreWorker:
         self._database_url = database_url
         self._pool: asyncpg.Pool | None = None
         self._pool_lock = asyncio.Lock()
-        self._publisher = publisher.Publisher(confirm_timeout=CONFIRM_TIMEOUT)
+        self._publisher = publisher.Publisher(confirm_timeout=CONFIRM_TIMEOUT, useless=self._try_elsewhere)
         shards = shards or range(config.store.shards)
         prefetch, under_way = -(-config.store.prefetch // len(shards)), -(-UNDER_WAY // len(shards))
         self._consumers = [Consumer(topology.store_queue(shard), prefetch=prefetch) for shard in shards]
@@ -155,6 +155,9 @@ class StoreWorker:
     async def _on_consumers(self, link: Link, connection: AbstractConnection) -> None:
         for consumer in self._consumers:
             await consumer.on_open(link, connection)
+
+    def _try_elsewhere(self, reason: str) -> None:
+        self._out.elsewhere(reason)
 
     async def _on_publisher(self, link: Link, connection: AbstractConnection) -> None:
         self._publisher.use(link.transport, await link.channel(connection, confirms=True))

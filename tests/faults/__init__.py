@@ -1,0 +1,1 @@
+"""What breaks the pipeline on purpose, under load, and counts what was lost: `make faults`."""

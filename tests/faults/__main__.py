@@ -1,0 +1,67 @@
+"""`make faults`: every fault under load, and the table of what was lost. `soak`: faults at random, as long as told."""
+
+import argparse
+import asyncio
+import logging
+import random
+import sys
+from pathlib import Path
+
+from rich.console import Console
+
+from tests.faults import report
+from tests.faults.soak import soak
+from tests.faults.suite import Done, everything
+
+ROOT = Path(__file__).parents[2]
+OWN = Path(__file__).with_name("README.md")
+WIDTH = 190
+"""Columns where there is no terminal to ask."""
+
+
+def main() -> int:
+    """0 when nothing was lost, 1 otherwise."""
+    parser = argparse.ArgumentParser(prog="python -m tests.faults", description=__doc__)
+    parser.add_argument("--seed", type=int, default=random.SystemRandom().randrange(1 << 32))
+    parser.add_argument("--only", default="", help="faults whose name holds this; nothing is written then")
+    commands = parser.add_subparsers(dest="command")
+    soaking = commands.add_parser("soak", help="a random fault every so often")
+    soaking.add_argument("--minutes", type=float, default=30.0)
+    soaking.add_argument("--every", type=float, default=20.0, help="seconds")
+    soaking.add_argument("--rate", type=float, default=20.0, help="posts a second")
+    asked = parser.parse_args()
+    for name in ("aiormq", "aiormq.connection", "crossdock"):  # lost connections are what this is about
+        logging.getLogger(name).setLevel(logging.CRITICAL)
+    console = Console(width=None if sys.stdout.isatty() else WIDTH, highlight=False, markup=False)
+    console.print(f"seed {asked.seed}")
+    if asked.command == "soak":
+        return _soak(console, asked)
+    return _all(console, asked)
+
+
+def _all(console: Console, asked: argparse.Namespace) -> int:
+    async def collect() -> list[Done]:
+        found = []
+        async for done in everything(asked.only, asked.seed):
+            said = done.row.skipped or f"{done.row.verdict}, recovered after {done.row.recovery or float('nan'):.1f} s"
+            console.print(f"{'ok  ' if done.passed else 'FAIL'} {done.row.fault}: {said}")
+            found.append(done)
+        return found
+
+    run = asyncio.run(collect())
+    console.print(report.table(run))
+    if not asked.only:
+        report.write(ROOT / "README.md", "faults", report.summary(run))
+        report.write(OWN, "faults", report.whole(run))
+    return 0 if run and all(done.passed for done in run) else 1
+
+
+def _soak(console: Console, asked: argparse.Namespace) -> int:
+    soaked = asyncio.run(soak(asked.minutes, asked.every, asked.seed, asked.rate))
+    console.print(str(soaked))
+    report.write(OWN, "soak", str(soaked))
+    return 0 if soaked.verdict.clean else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

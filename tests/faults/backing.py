@@ -1,0 +1,66 @@
+"""The servers below the pipeline: one of each, or several that stand in for each other."""
+
+import asyncio
+from pathlib import Path
+from typing import Protocol
+from urllib.parse import urlsplit
+
+from deploy.local.postgres import Postgres
+from deploy.local.rabbitmq import RabbitMQ
+
+
+class Backing(Protocol):
+    """RabbitMQ and PostgreSQL, however many."""
+
+    def __init__(self, folder: Path) -> None: ...
+
+    amqp_url: str
+    database_url: str
+
+    async def start(self) -> None:
+        """Raises StartError."""
+        ...
+
+    async def stop(self) -> None:
+        """Whatever state they are in."""
+        ...
+
+
+class Single:
+    """One of each."""
+
+    def __init__(self, folder: Path) -> None:
+        self.rabbitmq = RabbitMQ(folder / "rabbitmq")
+        self.postgres = Postgres(folder / "postgres")
+        self.amqp_url = ""
+        self.database_url = ""
+
+    async def start(self) -> None:
+        await asyncio.gather(self.rabbitmq.start(), self.postgres.start())
+        self.amqp_url, self.database_url = self.rabbitmq.url, self.postgres.url
+
+    async def stop(self) -> None:
+        await asyncio.gather(self.rabbitmq.stop(), self.postgres.stop())
+
+    @property
+    def broker_address(self) -> tuple[str, int]:
+        return _address(self.amqp_url)
+
+    @property
+    def database_address(self) -> tuple[str, int]:
+        return _address(self.database_url)
+
+    def amqp_through(self, port: int) -> str:
+        """The broker's URL by way of a proxy on this machine."""
+        return self.amqp_url.replace(f":{self.broker_address[1]}/", f":{port}/")
+
+    def database_through(self, port: int) -> str:
+        """The database's URL by way of a proxy on this machine."""
+        return self.database_url.replace(f":{self.database_address[1]}/", f":{port}/")
+
+
+def _address(url: str) -> tuple[str, int]:
+    parts = urlsplit(url)
+    assert parts.hostname is not None
+    assert parts.port is not None
+    return parts.hostname, parts.port

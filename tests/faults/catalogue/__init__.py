@@ -1,0 +1,32 @@
+"""The faults, by what they break. A new one is one more entry of its module's `FAULTS`."""
+
+import msgspec
+
+from tests.faults.catalogue import connections, machine, pairs, processes, servers
+from tests.faults.trial import Fault
+
+
+class Group(msgspec.Struct, frozen=True):
+    """Faults of one kind."""
+
+    name: str
+    faults: tuple[Fault, ...]
+
+
+GROUPS = (
+    Group("our processes killed, stopped, restarted, reloaded", processes.FAULTS),
+    Group("RabbitMQ and PostgreSQL killed, restarted, of no use", servers.FAULTS),
+    Group("connections cut, stalled, delayed, half-closed; answers lost", connections.FAULTS),
+    Group("a clock that jumps", machine.FAULTS),
+    Group("two at once", pairs.FAULTS),
+)
+"""Those of one RabbitMQ and one PostgreSQL, in the order of the table."""
+FAULTS = tuple(fault for group in GROUPS for fault in group.faults)
+
+
+def named(name: str) -> Fault:
+    """Raises LookupError."""
+    for fault in FAULTS:
+        if fault.name == name:
+            return fault
+    raise LookupError(f"no fault {name!r}; there are: {', '.join(fault.name for fault in FAULTS)}")

@@ -1,0 +1,111 @@
+"""Connections between each two parts cut, stalled, delayed and half-closed; answers lost after the deed was done."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from functools import partial
+
+from tests.faults.proxy import Proxy
+from tests.faults.site import BROKER, DATABASE, KINDS, SUBSCRIBERS, Site
+from tests.faults.trial import Fault
+
+PUBLISH = b"\x00\x3c\x00\x28"
+"""AMQP 0-9-1: class 60, method 40, Basic.Publish."""
+COMMIT = b"COMMIT;"
+"""As asyncpg sends it."""
+DELAY = 0.15
+"""Seconds each way."""
+DONE = 0.7
+"""Seconds that the server has to do what it was told, before the connection that hears nothing ends."""
+
+PAIRS = (
+    *((kind, BROKER) for kind, found in KINDS.items() if found.broker),
+    *((kind, DATABASE) for kind, found in KINDS.items() if found.database),
+    ("deliver", SUBSCRIBERS),
+)
+
+
+@asynccontextmanager
+async def cut(proxy: Proxy) -> AsyncIterator[None]:
+    """Every connection is reset, and so is each new one while it lasts."""
+    proxy.refuse()
+    try:
+        yield
+    finally:
+        proxy.heal()
+
+
+@asynccontextmanager
+async def stalled(proxy: Proxy) -> AsyncIterator[None]:
+    """Nothing passes, neither side can tell; what was under way is lost with the connection in the end."""
+    proxy.stall()
+    try:
+        yield
+    finally:
+        proxy.cut()
+        proxy.heal()
+
+
+@asynccontextmanager
+async def delayed(proxy: Proxy) -> AsyncIterator[None]:
+    """Everything comes late."""
+    proxy.delay(DELAY)
+    try:
+        yield
+    finally:
+        proxy.heal()
+
+
+@asynccontextmanager
+async def half_closed(proxy: Proxy) -> AsyncIterator[None]:
+    """The servers see the end of the stream."""
+    proxy.half_close()
+    yield
+
+
+@asynccontextmanager
+async def answers_lost(proxy: Proxy, marker: bytes) -> AsyncIterator[None]:
+    """The server does what it was told, and the answer gets lost with the connection."""
+    proxy.lose_answers_to(marker)
+    try:
+        async with asyncio.timeout(10):
+            await proxy.lost.wait()
+        await asyncio.sleep(DONE)
+        yield
+    finally:
+        proxy.heal()
+
+
+Break = Callable[[Proxy], AbstractAsyncContextManager[None]]
+
+
+@asynccontextmanager
+async def between(site: Site, pair: tuple[str, str], way: Break) -> AsyncIterator[None]:
+    """Breaks what is between the two, in this way."""
+    async with way(site.proxies[pair]):
+        yield
+
+
+WAYS: dict[str, Break] = {
+    "cut": cut,
+    "stalled": stalled,
+    "delayed": delayed,
+    "half-closed": half_closed,
+}
+
+
+def _lost(name: str, pair: tuple[str, str], marker: bytes) -> Fault:
+    return Fault(name, partial(between, pair=pair, way=partial(answers_lost, marker=marker)), 0.5)
+
+
+FAULTS = (
+    *(
+        Fault(f"{one} – {other} {name}", partial(between, pair=(one, other), way=way), 3.0)
+        for one, other in PAIRS
+        for name, way in WAYS.items()
+    ),
+    _lost("confirms to the ingress lost", ("ingress", BROKER), PUBLISH),
+    _lost("confirms to store lost", ("store", BROKER), PUBLISH),
+    _lost("confirms to route lost", ("route", BROKER), PUBLISH),
+    _lost("COMMIT's answer lost", ("store", DATABASE), COMMIT),
+)

@@ -1,0 +1,53 @@
+"""Two faults at once: what one safeguard leaves to the other."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from tests.faults.catalogue import connections, processes, servers
+from tests.faults.site import BROKER, DATABASE, SUBSCRIBERS, Site
+from tests.faults.trial import Fault
+
+
+@asynccontextmanager
+async def both_servers_killed(site: Site) -> AsyncIterator[None]:
+    """As when the machine they share loses its power."""
+    async with servers.database_killed(site), servers.broker_killed(site):
+        yield
+
+
+@asynccontextmanager
+async def store_killed_in_a_stall(site: Site) -> AsyncIterator[None]:
+    """Store is killed with batches in hand that the database doesn't take."""
+    async with connections.stalled(site.proxies["store", DATABASE]), processes.killed(site, "store"):
+        yield
+
+
+@asynccontextmanager
+async def broker_killed_in_a_stall(site: Site) -> AsyncIterator[None]:
+    """RabbitMQ is killed with publishes of the ingress on their way to it."""
+    async with connections.stalled(site.proxies["ingress", BROKER]), servers.broker_killed(site):
+        yield
+
+
+@asynccontextmanager
+async def deliver_killed_in_a_stall(site: Site) -> AsyncIterator[None]:
+    """Deliver is killed while subscribers are not to be reached."""
+    async with connections.stalled(site.proxies["deliver", SUBSCRIBERS]), processes.killed(site, "deliver"):
+        yield
+
+
+@asynccontextmanager
+async def store_killed_after_commit(site: Site) -> AsyncIterator[None]:
+    """COMMIT was done, its answer got lost, and store was killed before it could ask again."""
+    lost = connections.answers_lost(site.proxies["store", DATABASE], connections.COMMIT)
+    async with lost, processes.killed(site, "store"):
+        yield
+
+
+FAULTS = (
+    Fault("RabbitMQ and PostgreSQL killed", both_servers_killed, servers.DOWN),
+    Fault("store killed while PostgreSQL stalls", store_killed_in_a_stall, 2.0),
+    Fault("RabbitMQ killed while the ingress stalls", broker_killed_in_a_stall, 2.0),
+    Fault("deliver killed while subscribers stall", deliver_killed_in_a_stall, 2.0),
+    Fault("COMMIT's answer lost and store killed", store_killed_after_commit, 1.0),
+)

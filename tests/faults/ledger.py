@@ -1,0 +1,91 @@
+"""What was posted and what was answered: the one side of every comparison."""
+
+import itertools
+import time
+from collections.abc import Iterator
+from uuid import UUID
+
+import msgspec
+
+from schemas import documents, registry
+
+ERROR = 0
+"""Status of a post that got no answer."""
+
+
+class Body(msgspec.Struct, frozen=True, eq=False):
+    """A document under a business key of its own, which no other document of the run has."""
+
+    platform: str
+    event: str
+    type: str
+    key: str
+    raw: bytes
+
+
+class Post(msgspec.Struct, eq=False):
+    """One request."""
+
+    body: Body
+    began: float
+    """Monotonic seconds, as is `ended`."""
+    ended: float = 0.0
+    status: int | None = None
+    """None: under way. `ERROR`: no answer, so that nobody knows whether it was taken."""
+    id: UUID | None = None
+    """As answered."""
+    answer: bytes = b""
+
+    @property
+    def accepted(self) -> bool:
+        return self.status is not None and 200 <= self.status < 300
+
+
+def body(platform: str, event: str, example: str, fresh: str) -> Body:
+    """The example as the platform would send it for another order. `fresh`: never used before."""
+    known = registry.platforms()[platform]
+    assert known.vary is not None
+    raw = known.vary(event, registry.example(platform, example), fresh)
+    reading = documents.describe(known, event, raw).reading
+    return Body(platform, event, reading.type, reading.key, raw)
+
+
+def bodies(run: int) -> Iterator[Body]:
+    """Every example of every event of every platform, over and over, each time under a fresh key. `run`: tells the keys
+    of two runs apart."""
+    examples = [
+        (platform.name, event.name, example)
+        for platform in registry.platforms().values()
+        for event in platform.events
+        for example in event.examples
+    ]
+    for number in itertools.count():
+        platform, event, example = examples[number % len(examples)]
+        yield body(platform, event, example, f"{run:016x}{number:016x}")
+
+
+class Ledger:
+    """All posts of a run, and by business key."""
+
+    def __init__(self) -> None:
+        self.posts: list[Post] = []
+        self._of: dict[tuple[str, str], list[Post]] = {}
+
+    def begin(self, what: Body) -> Post:
+        """A post that is about to be sent."""
+        post = Post(what, time.monotonic())
+        self.posts.append(post)
+        self._of.setdefault((what.type, what.key), []).append(post)
+        return post
+
+    def of(self, type_: str, key: str) -> list[Post]:
+        """Every post of one document, whatever was answered."""
+        return self._of.get((type_, key), [])
+
+    def accepted(self, start: int = 0) -> list[Post]:
+        """Those answered 2xx, from the `start`th post on."""
+        return [post for post in self.posts[start:] if post.accepted]
+
+    def refused(self, start: int = 0) -> int:
+        """How many were answered 503, from the `start`th post on."""
+        return sum(post.status == 503 for post in self.posts[start:])

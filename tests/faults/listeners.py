@@ -1,0 +1,159 @@
+"""Who is to hear of every event: subscribers of webhooks in every dialect, and a system with a queue of its own."""
+
+import asyncio
+from collections import Counter, defaultdict
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+
+import aiormq
+import asyncpg
+from aiohttp import web
+from aiormq.abc import DeliveredMessage
+from aiormq.exceptions import AMQPError
+from multidict import CIMultiDict
+
+from broker import topology
+from broker.connection import addresses
+from deploy.demo.receiver import CHECKS
+from schemas import cloudevents, consumers
+from schemas.platforms.ustore import manufacturer_order
+from tests.receiver import Got, receiver, subscribe
+
+SECRETS = {
+    "standard": "whsec_QUJDREVGR0hJSktMTU5PUFFSU1RVVldYWVo=",
+    "channelape": "channelape-subscriber-secret",
+    "ecomnow": "Basic c3Vic2NyaWJlcjpzZWNyZXQ=",
+    "apicbase": "apicbase-subscriber-secret",
+}
+"""A subscription in each dialect; for eComNow the whole `Authorization`."""
+TYPES = {"standard": ["*"], "channelape": ["channelape.*"], "ecomnow": ["*"], "apicbase": ["*"]}
+MAX_IN_FLIGHT = 4
+ANSWER = 0.02
+"""Seconds that a subscriber takes: long enough for two workers that send for it at once to be seen."""
+LATE = "the timestamp is not of now"
+"""What a subscriber says while our clock is wrong; it is told again when the clock is right."""
+PREFETCH = 100
+BACK_OFF = 0.3
+
+
+class Subscribers:
+    """What arrived, by dialect: how often each event came, and whether the limit was kept."""
+
+    def __init__(self) -> None:
+        self.port = 0
+        self.heard: dict[str, Counter[str]] = defaultdict(Counter)
+        """Event ids by dialect."""
+        self.crowded = 0
+        """Calls that came while as many as the subscription allows were under way."""
+        self.wrong: list[str] = []
+        """Calls that were not as the dialect wants them, and why."""
+        self._busy: Counter[str] = Counter()
+
+    async def take(self, got: Got) -> web.Response:
+        """Answers 200 to what is genuine, 401 to the rest."""
+        dialect = got.path.strip("/")
+        self._busy[dialect] += 1
+        self.crowded += self._busy[dialect] > MAX_IN_FLIGHT
+        try:
+            headers = CIMultiDict(got.headers)
+            wrong = CHECKS[dialect](SECRETS[dialect], got.body, headers, got.query)
+            if wrong is not None:
+                if wrong != LATE:
+                    self.wrong.append(f"{dialect}: {wrong}")
+                return web.Response(status=401)
+            self.heard[dialect][headers.get("webhook-id") or headers["X-Crossdock-Id"]] += 1
+            await asyncio.sleep(ANSWER)
+            return web.Response()
+        finally:
+            self._busy[dialect] -= 1
+
+
+@asynccontextmanager
+async def subscribers() -> AsyncIterator[Subscribers]:
+    """Listening on a free port."""
+    found = Subscribers()
+    async with receiver() as there:
+
+        async def answer(got: Got) -> web.Response:
+            there.got.clear()  # hours of bodies are nobody's business
+            return await found.take(got)
+
+        there.answer = answer
+        found.port = int(there.url.rpartition(":")[2])
+        yield found
+
+
+async def register(database: asyncpg.Connection, url: str) -> None:
+    """A subscription in each dialect, at `url` and the dialect's name."""
+    for dialect, secret in SECRETS.items():
+        authorization = secret if dialect == "ecomnow" else None
+        await subscribe(
+            database,
+            f"{url}/{dialect}",
+            dialect=dialect,
+            types=TYPES[dialect],
+            secret=secret,
+            authorization=authorization,
+            max_in_flight=MAX_IN_FLIGHT,
+        )
+
+
+class Consumer:
+    """A system that consumes `crossdock.events` from a durable queue, and knows an event that comes again by its id."""
+
+    def __init__(self, amqp_url: str) -> None:
+        self._urls = addresses(amqp_url)
+        self._settings = consumers.Consumer(name="faults", types=["*"], accounts=["*"])
+        self._task: asyncio.Task[None] | None = None
+        self.heard: Counter[str] = Counter()
+        """Event ids."""
+        self.parts: dict[tuple[str, str], set[str]] = defaultdict(set)
+        """Event ids of manufacturers' orders, by order and manufacturer."""
+
+    async def start(self) -> None:
+        """Declares the queue and begins; stays until `stop`, whatever becomes of the broker."""
+        async with topology.connected(",".join(self._urls[:1])) as connection:
+            channel = await connection.channel()
+            for queue in consumers.queues(self._settings):
+                await topology.declare(channel, queue)
+            for binding in consumers.bindings(self._settings):
+                await channel.queue_bind(binding.queue, binding.exchange, binding.routing_key)
+        self._task = asyncio.create_task(self._run(), name="consumer")
+
+    async def stop(self) -> None:
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
+
+    async def _run(self) -> None:
+        number = 0
+        while True:
+            with suppress(OSError, TimeoutError, AMQPError, asyncio.CancelledError):
+                await self._consume(self._urls[number % len(self._urls)])
+            if (task := asyncio.current_task()) is not None and task.cancelling():
+                return
+            number += 1
+            await asyncio.sleep(BACK_OFF)
+
+    async def _consume(self, url: str) -> None:
+        async with asyncio.timeout(5):
+            connection = await aiormq.connect(url)
+        try:
+            channel = await connection.channel()
+            await channel.basic_qos(prefetch_count=PREFETCH)
+
+            async def heard(message: DeliveredMessage) -> None:
+                event = cloudevents.decode(bytes(message.body))
+                self.heard[event.id] += 1
+                key = message.routing_key or ""
+                if key.startswith(f"{manufacturer_order.TYPE}."):
+                    self.parts[event.subject, key.rpartition(".")[2]].add(event.id)
+                assert message.delivery_tag is not None
+                await channel.basic_ack(message.delivery_tag, wait=False)
+
+            await channel.basic_consume(self._settings.queue, heard)
+            await asyncio.wait((connection.closing, channel.closing), return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            with suppress(Exception):
+                async with asyncio.timeout(2):
+                    await connection.close()

@@ -1,0 +1,110 @@
+"""A process of ours without one of its safeguards: `python -m tests.faults.mutant SAFEGUARD ARGS`.
+
+The product is what it is; this leaves out one thing of it at run time. A suite that then still sees zeros is blind.
+"""
+
+import asyncio
+import os
+import sys
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import asyncpg
+
+from broker import consumer, publisher
+from broker.consumer import Delivery
+from storage import sql
+from workers.deliver import worker as deliver
+from workers.runtime.loop import Loop
+from workers.runtime.outcomes import Outcome
+from workers.store import write
+
+
+def confirm() -> None:
+    """What was published counts as safe at once."""
+    publish = publisher.Publisher.publish
+
+    def hasty(self: publisher.Publisher, *message: Any) -> "asyncio.Future[Any]":
+        sent = publish(self, *message)
+        sent.add_done_callback(lambda future: future.cancelled() or future.exception())
+        done = asyncio.get_running_loop().create_future()
+        done.set_result(None)
+        return done
+
+    publisher.Publisher.publish = hasty  # type: ignore[method-assign, assignment]
+
+
+def ack() -> None:
+    """A batch is acknowledged when it is taken, and not when it is stored."""
+    settle, outcomes = consumer.ack, Loop._outcomes
+
+    async def hasty(self: Loop, batch: list[Delivery]) -> list[Outcome]:
+        await settle(batch)
+        return await outcomes(self, batch)
+
+    async def settled(batch: list[Delivery]) -> bool:
+        return True
+
+    Loop._outcomes = hasty  # type: ignore[method-assign]
+    consumer.ack = settled
+
+
+def identity() -> None:
+    """A message that comes again is not known by its id, neither to the worker nor to the table."""
+    write.query = _instead("receipts_there", "WHERE", "WHERE false AND")  # type: ignore[attr-defined, assignment]
+    if url := os.environ.get("DATABASE_URL"):
+        asyncio.run(_execute(url, "ALTER TABLE crossdock.receipts DROP CONSTRAINT IF EXISTS receipts_pkey"))
+
+
+def lease() -> None:
+    """A subscription is taken whoever has it."""
+    holds = "AND (s.leased_until IS NULL OR s.leased_until < now())"
+    deliver.query = _instead("lease", holds, "")  # type: ignore[attr-defined, assignment]
+
+
+def expiry() -> None:
+    """A lease never runs out: whoever died keeps it."""
+    deliver.query = _instead("lease", "now() + $2 * interval '1 second'", "$2 + timestamptz 'infinity'")  # type: ignore[attr-defined, assignment]
+
+
+SAFEGUARDS: dict[str, Callable[[], None]] = {
+    "confirm": confirm,
+    "ack": ack,
+    "identity": identity,
+    "lease": lease,
+    "expiry": expiry,
+}
+
+
+def _instead(name: str, old: str, new: str) -> Callable[[str, str], str]:
+    """`storage.sql.query`, with another text in one query."""
+
+    def query(file: str, asked: str) -> str:
+        text = sql.query(file, asked)
+        if asked != name:
+            return text
+        assert old in text
+        return text.replace(old, new)
+
+    return query
+
+
+async def _execute(url: str, statement: str) -> None:
+    connection = await asyncpg.connect(url)
+    try:
+        await connection.execute(statement)
+    finally:
+        await connection.close()
+
+
+def main(words: Sequence[str]) -> None:
+    """The command line, less a safeguard."""
+    SAFEGUARDS[words[0]]()
+    from deploy.cli.main import main as crossdock
+
+    sys.argv = ["crossdock", *words[1:]]
+    crossdock()
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

@@ -1,0 +1,59 @@
+"""One process of the pipeline, kept running as `crossdock up` keeps it."""
+
+import signal
+from collections.abc import Mapping
+from pathlib import Path
+
+from deploy.local.children import free_ports
+from deploy.local.supervisor import Child, Supervisor
+
+READY = 30.0
+STOP = 15.0
+MUTANT = "tests.faults.mutant"
+"""What a process without one of its safeguards is started by."""
+
+
+class Process:
+    """Starts it, starts it again whenever it dies, and lets it be sent signals."""
+
+    def __init__(
+        self, name: str, args: tuple[str, ...], env: Mapping[str, str], logs: Path, mutant: str | None
+    ) -> None:
+        """`mutant`: the safeguard it does without (`tests.faults.mutant`)."""
+        self.name = name
+        admin = free_ports(1)[0]
+        if mutant is None:
+            self._child = Child(name, args, admin)
+        else:
+            self._child = Child(name, (mutant, *args), admin, MUTANT)
+        self._env = dict(env)
+        self._logs = logs
+        self._supervisor: Supervisor | None = None
+
+    @property
+    def pid(self) -> int:
+        """0 while there is none."""
+        return self._supervisor.pids.get(self.name, 0) if self._supervisor is not None else 0
+
+    async def start(self, **more: str) -> None:
+        """Returns when it is ready. `more`: for its environment. Raises TimeoutError that says why it isn't."""
+        self._supervisor = Supervisor([self._child], {**self._env, **more}, self._logs, lambda: None)
+        self._supervisor.start()
+        await self.ready()
+
+    async def ready(self) -> None:
+        """Waits until it can do its work. Raises TimeoutError that says why it can't."""
+        assert self._supervisor is not None
+        if problems := await self._supervisor.ready(READY):
+            raise TimeoutError("; ".join(problems))
+
+    async def stop(self) -> None:
+        """As a service manager stops it; killed if that takes too long."""
+        if self._supervisor is not None:
+            self.send(signal.SIGCONT)
+            await self._supervisor.stop(STOP)
+
+    def send(self, sign: int) -> None:
+        """A signal, if it lives."""
+        if self._supervisor is not None:
+            self._supervisor.signal(sign)

@@ -1,0 +1,131 @@
+"""PostgreSQL with a streaming replica that acknowledges every commit, and takes over when the primary dies."""
+
+import asyncio
+import os
+import signal
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import asyncpg
+
+from deploy.local.children import StartError, exited, spawn, tail
+from deploy.local.postgres import NOBODY, Postgres, binaries
+from deploy.local.rabbitmq import RabbitMQ
+from tests.faults.site import Site
+from tests.faults.trial import Fault
+from tests.pipeline import until
+
+BACKUP_TIMEOUT = 30.0
+
+
+class Pair:
+    """A primary and its synchronous replica."""
+
+    def __init__(self, folder: Path) -> None:
+        self.primary = Postgres(folder / "primary")
+        self.replica = Postgres(folder / "replica")
+        self._folder = folder
+
+    def url(self, *order: Postgres) -> str:
+        """One URL that names these, in this order."""
+        login, _, rest = order[0].url.rpartition("@")
+        hosts = ",".join(one.url.rpartition("@")[2].partition("/")[0] for one in order)
+        return f"{login}@{hosts}/{rest.partition('/')[2]}"
+
+    async def start(self) -> None:
+        """Returns when a commit waits for the replica. Raises StartError."""
+        await self.primary.start()
+        await self._copy()
+        await self.replica.start()
+        await self._follow()
+
+    async def stop(self) -> None:
+        """The replica last: a primary that shuts down waits for it."""
+        await self.primary.stop()
+        await self.replica.stop()
+
+    async def promote(self) -> None:
+        """The primary is killed and stays away; the replica takes over."""
+        os.killpg(self.primary.pid, signal.SIGKILL)
+        connection = await asyncpg.connect(self.replica.url)
+        try:
+            assert await connection.fetchval("SELECT pg_promote()")
+        finally:
+            await connection.close()
+
+    async def _copy(self) -> None:
+        """The replica's data, by pg_basebackup, with the settings that make it follow."""
+        target, log = self._folder / "replica", self._folder / "backup.log"
+        target.mkdir()
+        password = (self._folder / "primary" / "password").read_text()
+        (target / "password").write_text(password)
+        user = NOBODY if os.geteuid() == 0 else None
+        if user is not None:
+            os.chown(target, user, user)
+        address = self.primary.url.rpartition("@")[2].partition("/")[0]
+        host, _, port = address.partition(":")
+        command = [str(binaries() / "pg_basebackup"), "-D", str(target / "data"), "-h", host, "-p", port]
+        command += ["-U", "postgres", "-R", "-X", "stream", "-c", "fast"]
+        env = {"PATH": os.environ["PATH"], "LC_ALL": "C", "PGPASSWORD": password}
+        copying = spawn(command, env=env, log=log, user=user)
+        if not await exited(copying, BACKUP_TIMEOUT) or copying.returncode:
+            raise StartError(f"pg_basebackup failed: {tail(log)}")
+
+    async def _follow(self) -> None:
+        """Commits wait for the replica from now on. Set after the copy, which would else wait for one of its own."""
+        connection = await asyncpg.connect(self.primary.url)
+        try:
+            await connection.execute("ALTER SYSTEM SET synchronous_standby_names = '*'")
+            await connection.execute("SELECT pg_reload_conf()")
+            synchronous = "SELECT count(*) = 1 FROM pg_stat_replication WHERE sync_state = 'sync'"
+            await until(lambda: connection.fetchval(synchronous), what="a synchronous replica")
+        finally:
+            await connection.close()
+
+
+class Replicated:
+    """A primary and its replica under one `DATABASE_URL`, one RabbitMQ."""
+
+    def __init__(self, folder: Path) -> None:
+        self.rabbitmq = RabbitMQ(folder / "rabbitmq")
+        self.pair = Pair(folder)
+        self.amqp_url = ""
+        self.database_url = ""
+
+    async def start(self) -> None:
+        await asyncio.gather(self.rabbitmq.start(), self.pair.start())
+        self.amqp_url = self.rabbitmq.url
+        self.database_url = self.pair.url(self.pair.primary, self.pair.replica)
+
+    async def stop(self) -> None:
+        await asyncio.gather(self.rabbitmq.stop(), self.pair.stop())
+
+
+def _pair(site: Site) -> Pair:
+    assert isinstance(site.backing, Replicated)
+    return site.backing.pair
+
+
+@asynccontextmanager
+async def replica_stopped(site: Site) -> AsyncIterator[None]:
+    """SIGSTOP to the replica: no commit is acknowledged until it goes on."""
+    group = _pair(site).replica.pid
+    os.killpg(group, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        os.killpg(group, signal.SIGCONT)
+
+
+@asynccontextmanager
+async def promoted(site: Site) -> AsyncIterator[None]:
+    """For good."""
+    await _pair(site).promote()
+    yield
+
+
+FAULTS = (
+    Fault("replica stopped, then goes on", replica_stopped, 4.0),
+    Fault("primary killed, replica promoted", promoted, 0.0),
+)

@@ -1,0 +1,87 @@
+"""What came of a run, for a terminal and in Markdown."""
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from rich.table import Table
+
+from tests.faults.suite import Done
+from tests.faults.trial import Row
+
+COLUMNS = (
+    "posts", "accepted", "503", "no answer", "recovered after", "missing", "twice", "not delivered", "not on the queue",
+    "differently", "beyond the limit",
+)  # fmt: skip
+"""After the fault's name."""
+
+
+def cells(row: Row) -> tuple[str, ...]:
+    """One row of the table."""
+    if row.skipped is not None:
+        return (f"not run: {row.skipped}", *[""] * (len(COLUMNS) - 1))
+    found = row.verdict
+    recovery = "never" if row.recovery is None else f"{row.recovery:.1f} s"
+    counts = (row.posts, row.accepted, row.refused, row.unanswered)
+    verdict = (found.missing, found.twice, found.undelivered, found.unheard, found.differently)
+    return (*map(str, counts), recovery, *map(str, verdict), str(found.crowded + found.wrong))
+
+
+def table(run: Sequence[Done]) -> Table:
+    """For a terminal."""
+    made = Table("fault", *COLUMNS)
+    for group in _groups(run):
+        made.add_section()
+        for done in group:
+            made.add_row(done.row.fault, *cells(done.row), style=None if done.passed else "red")
+    return made
+
+
+def whole(run: Sequence[Done]) -> str:
+    """Every fault, in Markdown."""
+    lines = _head("fault", COLUMNS)
+    for group in _groups(run):
+        lines.append(f"| **{group[0].group}** |" + " |" * len(COLUMNS))
+        lines += [f"| {done.row.fault} | {' | '.join(cells(done.row))} |" for done in group]
+    return "\n".join(lines)
+
+
+def summary(run: Sequence[Done]) -> str:
+    """A line a kind of fault, in Markdown: sums, and the slowest recovery."""
+    shown = ("faults", *COLUMNS[:4], "slowest recovery", *COLUMNS[5:])
+    lines = _head("what breaks", shown)
+    for group in _groups([done for done in run if done.mutant is None]):
+        rows = [done.row for done in group if done.row.skipped is None]
+        if not rows:
+            lines.append(f"| {group[0].group} | not run: {group[0].row.skipped} |" + " |" * (len(shown) - 1))
+            continue
+        sums = [sum(int(value) for value in column) for column in zip(*(_counts(row) for row in rows), strict=True)]
+        slowest = max((row.recovery for row in rows if row.recovery is not None), default=0.0)
+        words = [str(len(rows)), *(f"{one:,}" for one in sums[:4]), f"{slowest:.1f} s", *map(str, sums[4:])]
+        lines.append(f"| {group[0].group} | {' | '.join(words)} |")
+    return "\n".join(lines)
+
+
+def _counts(row: Row) -> list[str]:
+    found = list(cells(row))
+    return found[:4] + found[5:]
+
+
+def _head(first: str, columns: Sequence[str]) -> list[str]:
+    return [f"| {first} | {' | '.join(columns)} |", "|---|" + "---:|" * len(columns)]
+
+
+def _groups(run: Iterable[Done]) -> list[list[Done]]:
+    found: dict[str, list[Done]] = {}
+    for done in run:
+        found.setdefault(done.group, []).append(done)
+    return list(found.values())
+
+
+def write(file: Path, name: str, text: str) -> None:
+    """Puts `text` between the file's `<!-- NAME -->` and `<!-- /NAME -->`. Raises ValueError if they aren't there."""
+    first, last = f"<!-- {name} -->", f"<!-- /{name} -->"
+    before, found, rest = file.read_text().partition(first)
+    _, ended, after = rest.partition(last)
+    if not found or not ended:
+        raise ValueError(f"{file.name} has no {first} … {last}")
+    file.write_text(f"{before}{first}\n{text}\n{last}{after}")

@@ -1,0 +1,129 @@
+"""Every fault, one at a time, on a site of the kind it needs; and the suite's own test, mutants that it must see."""
+
+import contextlib
+import os
+import shutil
+import subprocess
+import tempfile
+import time
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
+from pathlib import Path
+
+import msgspec
+
+from tests.faults import cluster, replica
+from tests.faults.catalogue import GROUPS, Group, machine, named
+from tests.faults.site import Site, site
+from tests.faults.trial import Fault, Row, run
+
+LIMIT = 15 * 60.0
+"""Seconds for everything; what would begin later is not run, which counts as failed."""
+SMALL_DISK = "1500m"
+TIME_IS_UP = "time was up"
+
+
+class Done(msgspec.Struct, frozen=True):
+    """One fault of the whole run."""
+
+    group: str
+    row: Row
+    mutant: str | None = None
+    """The safeguard that was left out: then the fault is to be seen."""
+
+    @property
+    def passed(self) -> bool:
+        if self.row.skipped is not None:
+            return self.row.skipped != TIME_IS_UP
+        return self.row.passed if self.mutant is None else not self.row.verdict.clean
+
+
+class Mutation(msgspec.Struct, frozen=True):
+    """A safeguard, and a fault that shows that it is missing."""
+
+    safeguard: str
+    fault: str
+    patience: float = 5.0
+    """Seconds after which what hasn't arrived is taken for lost."""
+
+
+MUTATIONS = (
+    Mutation("confirm", "ingress – rabbitmq cut"),
+    Mutation("ack", "store killed while PostgreSQL stalls"),
+    Mutation("identity", "COMMIT's answer lost"),
+    Mutation("lease", "deliver – subscribers cut", 15.0),
+    Mutation("expiry", "SIGKILL of deliver", 20.0),
+)
+
+
+@contextmanager
+def small_disk() -> Iterator[Path | None]:
+    """A file system of its own for a site; None where this user may mount none."""
+    folder = Path(tempfile.mkdtemp(prefix="crossdock-disk-"))
+    try:
+        mount = ["mount", "-t", "tmpfs", "-o", f"size={SMALL_DISK},mode=755", "tmpfs", str(folder)]
+        if os.geteuid() != 0 or subprocess.run(mount, capture_output=True).returncode != 0:
+            yield None
+            return
+        try:
+            yield folder
+        finally:
+            subprocess.run(["umount", "--lazy", str(folder)], check=True)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+@asynccontextmanager
+async def _on_small_disk(seed: int) -> AsyncIterator[Site]:
+    with small_disk() as folder:
+        async with site(home=folder, seed=seed) as found:
+            yield found
+
+
+def _places(seed: int) -> list[tuple[AbstractAsyncContextManager[Site], Sequence[Group]]]:
+    """Sites, and what is broken on each."""
+    return [
+        (site(seed=seed), GROUPS),
+        (_on_small_disk(seed + 1), [Group("a disk that is full", machine.FULL)]),
+        (site(backing=cluster.Clustered, seed=seed + 2), [Group("three-node RabbitMQ cluster", cluster.FAULTS)]),
+        (site(backing=replica.Replicated, seed=seed + 3), [Group("PostgreSQL with a replica", replica.FAULTS)]),
+    ]
+
+
+async def everything(only: str, seed: int) -> AsyncGenerator[Done, None]:
+    """The rows as they come, of faults whose name holds `only`."""
+    until = time.monotonic() + LIMIT
+    for place, groups in _places(seed):
+        wanted = [(group.name, fault) for group in groups for fault in group.faults if only in fault.name]
+        if not wanted:
+            continue
+        async with contextlib.aclosing(_on(place, wanted, until)) as rows:
+            async for done in rows:
+                yield done
+    for number, mutation in enumerate(MUTATIONS):
+        label = f"without {mutation.safeguard}: {mutation.fault}"
+        if only in label:
+            yield await mutated(mutation, seed + 10 + number, label, until)
+
+
+async def _on(
+    place: AbstractAsyncContextManager[Site], wanted: Sequence[tuple[str, Fault]], until: float
+) -> AsyncGenerator[Done, None]:
+    if time.monotonic() > until:
+        for group, fault in wanted:
+            yield Done(group, Row(fault.name, skipped=TIME_IS_UP))
+        return
+    async with place as found:
+        for group, fault in wanted:
+            late = time.monotonic() > until
+            yield Done(group, Row(fault.name, skipped=TIME_IS_UP) if late else await run(found, fault))
+
+
+async def mutated(mutation: Mutation, seed: int, label: str, until: float) -> Done:
+    """The same fault on a pipeline that lacks the safeguard."""
+    group = "without one safeguard: to be seen"
+    if time.monotonic() > until:
+        return Done(group, Row(label, skipped=TIME_IS_UP), mutation.safeguard)
+    async with site(mutant=mutation.safeguard, seed=seed) as found:
+        row = await run(found, named(mutation.fault), mutation.patience)
+    return Done(group, msgspec.structs.replace(row, fault=label), mutation.safeguard)

@@ -1,0 +1,112 @@
+"""One fault under load: begun, ended, recovered from, judged."""
+
+import asyncio
+import time
+from collections.abc import Callable, Sequence
+from contextlib import AbstractAsyncContextManager, suppress
+
+import asyncpg
+import msgspec
+
+from schemas import registry
+from tests.faults.ledger import Post
+from tests.faults.site import Site
+from tests.faults.verdict import Verdict, judge
+from tests.pipeline import until
+
+WARM = 12
+"""Accepted posts before the fault begins: a few of each platform."""
+RECOVERY = 75.0
+"""Seconds from a fault's end in which everything must have come right."""
+LOOK = 0.2
+
+
+AWAY = (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError)
+"""The database is not back yet."""
+
+
+class Skipped(Exception):
+    """This machine can't have the fault; the text says why."""
+
+
+class Fault(msgspec.Struct, frozen=True):
+    """Something that breaks. `hold` begins it, and ends it when its context ends. May raise Skipped."""
+
+    name: str
+    hold: Callable[[Site], AbstractAsyncContextManager[None]]
+    seconds: float = 3.0
+    """How long it lasts."""
+
+
+class Row(msgspec.Struct, frozen=True):
+    """What came of one fault."""
+
+    fault: str
+    posts: int = 0
+    accepted: int = 0
+    refused: int = 0
+    """Answered 503."""
+    unanswered: int = 0
+    recovery: float | None = None
+    """Seconds from the fault's end until posts of every platform were accepted again and nothing older was on its way;
+    None: that did not happen in time."""
+    verdict: Verdict = msgspec.field(default_factory=Verdict)
+    skipped: str | None = None
+
+    @property
+    def passed(self) -> bool:
+        return self.skipped is not None or (self.verdict.clean and self.recovery is not None)
+
+
+async def run(site: Site, fault: Fault, patience: float = RECOVERY) -> Row:
+    """Loads the site, breaks it, and says what was lost. `patience`: seconds in which all must have come right."""
+    start = len(site.ledger.posts)
+    site.subscribers.crowded = 0
+    site.subscribers.wrong.clear()
+    try:
+        async with site.load.running():
+            await until(lambda: len(site.ledger.accepted(start)) >= WARM, what="posts to be accepted")
+            async with fault.hold(site):
+                await asyncio.sleep(fault.seconds)
+            recovery = await _recovery(site, start, time.monotonic() + patience)
+    except Skipped as why:
+        return Row(fault.name, skipped=str(why))
+    posts = site.ledger.posts[start:]
+    return Row(
+        fault=fault.name,
+        posts=len(posts),
+        accepted=sum(post.accepted for post in posts),
+        refused=sum(post.status == 503 for post in posts),
+        unanswered=sum(post.status == 0 for post in posts),
+        recovery=recovery,
+        verdict=await arrived(site, posts, time.monotonic() + patience),
+    )
+
+
+async def arrived(site: Site, posts: Sequence[Post], deadline: float) -> Verdict:
+    """Waits until all that was accepted is where it belongs, or for the moment `deadline`; the last verdict."""
+    verdict = Verdict(missing=sum(post.accepted for post in posts))
+    while True:
+        with suppress(
+            OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError
+        ):
+            verdict = await judge(site, posts)  # unless the database is not back yet
+        if verdict.arrived or time.monotonic() > deadline:
+            return verdict
+        await asyncio.sleep(LOOK)
+
+
+async def _recovery(site: Site, start: int, deadline: float) -> float | None:
+    """Seconds from now until all is as it should be; None if it isn't at the moment `deadline`."""
+    ended = time.monotonic()
+    while not _accepting(site.ledger.posts[start:], ended):
+        if time.monotonic() > deadline:
+            return None
+        await asyncio.sleep(LOOK / 4)
+    verdict = await arrived(site, site.ledger.posts[start:], deadline)
+    return time.monotonic() - ended if verdict.arrived else None
+
+
+def _accepting(posts: Sequence[Post], since: float) -> bool:
+    """Whether a post of every platform that began after `since` has been accepted."""
+    return {post.body.platform for post in posts if post.accepted and post.began > since} == set(registry.platforms())
