@@ -3,6 +3,7 @@
 import asyncio
 import time
 from pathlib import Path
+from uuid import uuid4
 
 import aiormq
 import asyncpg
@@ -28,8 +29,20 @@ def store_worker() -> tuple[str, ...]:
     return ("-m", "deploy.cli.main", "worker", "store", "--admin-port", str(free_ports(1)[0]))
 
 
-async def fill(found: Servers, messages: int, *, exchange: str = INBOUND, key: str = KEY) -> float:
-    """A backlog of distinct documents, as the ingress would have published them. How many were published a second."""
+async def fill(
+    found: Servers,
+    messages: int,
+    *,
+    exchange: str = INBOUND,
+    key: str = KEY,
+    keys: int | None = None,
+    prefix: str | None = None,
+) -> float:
+    """A backlog as the ingress would have published it. How many were published a second.
+
+    `keys`: how many documents the messages are of, in turn; None: as many as there are messages. `prefix`: of their
+    keys; the same one twice makes the same documents.
+    """
     raw = bodies.webhook(found.folder).raw
     stamp = Stamp(bodies.PLATFORM, "rothys", bodies.EVENT, "application/json", None)
     publisher = Publisher(confirm_timeout=60)
@@ -38,15 +51,20 @@ async def fill(found: Servers, messages: int, *, exchange: str = INBOUND, key: s
         publisher.use(link.transport, await link.channel(connection, confirms=True))
 
     link = Link(found.amqp, name="bench", on_open=on_open, on_lost=publisher.on_lost)
+    prefix = prefix or uuid4().hex
     link.start()
     await link.opened.wait()
     started = time.perf_counter()
     for start in range(0, messages, BURST):
         futures = []
-        for _ in range(min(BURST, messages - start)):
+        for number in range(start, min(start + BURST, messages)):
             name = identity.message_id()
             properties = stamp(name, time.time(), identity.traceparent(None))
-            futures.append(publisher.publish(exchange, key, properties, name, bodies.vary(raw)))
+            futures.append(
+                publisher.publish(
+                    exchange, key, properties, name, bodies.vary(raw, f"{prefix}{number % (keys or messages)}")
+                )
+            )
         await asyncio.gather(*futures)
     rate = messages / (time.perf_counter() - started)
     await publisher.stop()

@@ -2,7 +2,6 @@
 
 from pathlib import Path
 from urllib.parse import urlencode
-from uuid import uuid4
 
 import msgspec
 
@@ -49,11 +48,11 @@ def marked(hook: Webhook) -> Webhook:
     return msgspec.structs.replace(hook, raw=vary(hook.raw, MARK))
 
 
-def vary(raw: bytes, key: str | None = None) -> bytes:
-    """The same document under another business key, a fresh one if none is given."""
+def vary(raw: bytes, key: str) -> bytes:
+    """The same document under another business key."""
     make = registry.platforms()[PLATFORM].vary
     assert make is not None
-    return make(EVENT, raw, key or uuid4().hex)
+    return make(EVENT, raw, key)
 
 
 def _sized(at_least: int) -> bytes:

@@ -76,12 +76,15 @@ async def bench_ingress(found: Servers, plan: Plan) -> list[Row]:
     return rows
 
 
-async def start_ingress(stack: AsyncExitStack, found: Servers) -> int:
+async def start_ingress(stack: AsyncExitStack, found: Servers, *, processes: int = 1) -> int:
     """Our ingress, ready: its port."""
     port, admin = free_ports(2)
-    command = ("-m", "deploy.cli.main", "ingress", "--port", str(port), "--admin-port", str(admin))
-    await stack.enter_async_context(process(found, *command))
-    await answers(f"http://127.0.0.1:{admin}/readyz", 200)
+    config = found.folder / "ingress.toml"
+    config.write_text(f"[ingress]\nprocesses = {processes}\n")
+    options = ("--config", str(config), "--port", str(port), "--admin-port", str(admin))
+    await stack.enter_async_context(process(found, "-m", "deploy.cli.main", "ingress", *options))
+    for number in range(processes):  # their admin ports count up
+        await answers(f"http://127.0.0.1:{admin + number}/readyz", 200)
     return port
 
 
@@ -124,7 +127,6 @@ class _Series:
             await purge(self._found.amqp, CELERY_QUEUE)
         if result.failed:
             raise Failed(f"{result.failed} of {result.done} requests failed")
-        load.busiest = max(load.busiest, result.generator_cpu)
         return result.per_second
 
     def row(self, peer: Peer, failed: str | None, *, large: bool) -> Row:

@@ -27,8 +27,13 @@ def generator() -> str:
 
 def run(url: str, headers: dict[str, str], body: bytes, *, connections: int, seconds: int) -> Load:
     """Posts the same body over and over, as fast as answers come. Blocks. Raises SubprocessError."""
-    if shutil.which("wrk"):
-        return _wrk(url, headers, body, connections, seconds)
+    global busiest
+    posted = (_wrk if shutil.which("wrk") else _own)(url, headers, body, connections, seconds)
+    busiest = max(busiest, posted.generator_cpu)
+    return posted
+
+
+def _own(url: str, headers: dict[str, str], body: bytes, connections: int, seconds: int) -> Load:
     count = _processes()
     order = Order(url, headers, body.decode(), max(1, connections // count), seconds)
     with ThreadPoolExecutor(count) as threads:
@@ -42,7 +47,7 @@ def run(url: str, headers: dict[str, str], body: bytes, *, connections: int, sec
 
 
 def post(order: Order) -> Load:
-    """Our own client, one process: what wrk can't do, every body another and at a rate. Blocks. Raises SubprocessError."""
+    """Our own client, one process: what wrk can't do, other bodies and a rate. Blocks. Raises SubprocessError."""
     done = subprocess.run(
         [sys.executable, "-m", "bench.client"],
         input=msgspec.json.encode(order),

@@ -14,6 +14,7 @@ from bench.plan import Plan
 from bench.profile import bench_profile
 from bench.publishing import bench_publish
 from bench.row import Row
+from bench.scaling import bench_scale
 from bench.storing import bench_events, bench_store
 from bench.system import bench_idle, bench_memory
 from bench.volume import bench_backlog, bench_stored
@@ -46,6 +47,7 @@ PARTS = (
     Part("backlog", "the store with 300,000 messages waiting beside 10,000", bench_backlog),
     Part("stored", "the store with 2,000,000 events stored beside none", bench_stored, "long"),
     Part("memory", "memory after 500,000 messages beside 50,000", bench_memory, "long"),
+    Part("scale", "several ingress processes, store workers and inbound queues beside one", bench_scale, "long"),
     Part("profile", "where the time goes, and the capacity that follows: bench/README.md", bench_profile, "asked"),
 )
 

@@ -26,7 +26,7 @@ class Row(msgspec.Struct, frozen=True):
     @property
     def ratios(self) -> list[float]:
         """Of each pair: a machine that slows down for a while slows both of it."""
-        return [ours / theirs for ours, theirs in zip(self.ours, self.theirs, strict=True) if theirs]
+        return [ours / theirs for ours, theirs in zip(self.ours, self.theirs, strict=False) if theirs]
 
     @property
     def ratio(self) -> float | None:

@@ -36,6 +36,10 @@ def test_a_ratio_is_the_median_of_the_pairs() -> None:
     assert row.ratio == 1.0
 
 
+def test_a_run_without_its_partner_makes_no_ratio() -> None:
+    assert Row("a", "b", [1.0, 3.0], [2.0]).ratios == [0.5]
+
+
 @pytest.mark.parametrize(
     ("row", "verdict"),
     [
@@ -94,8 +98,8 @@ def test_our_pages_have_their_markers(page: str, marker: str) -> None:
 
 def test_without_names_all_but_the_long_parts_run() -> None:
     names = [part.name for part in chosen([], long=False)]
-    assert set(names).isdisjoint({"stored", "memory", "profile"})
-    assert [part.name for part in chosen([], long=True)] == [*names, "stored", "memory"]
+    assert set(names).isdisjoint({"stored", "memory", "scale", "profile"})
+    assert [part.name for part in chosen([], long=True)] == [*names, "stored", "memory", "scale"]
     assert [part.name for part in chosen(["memory", "store"], long=False)] == ["store", "memory"]
     assert len({part.name for part in PARTS}) == len(PARTS)
 
