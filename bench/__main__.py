@@ -12,7 +12,7 @@ import msgspec
 from rich.console import Console
 
 from bench import load, plan, plot, report
-from bench.common import Failed, servers
+from bench.common import Failed, purge, servers
 from bench.parts import PARTS, Part, chosen
 from bench.report import Report
 from bench.row import Row
@@ -36,6 +36,7 @@ async def measure(parts: list[Part], how: plan.Plan, console: Console) -> list[R
             except Exception as error:
                 logging.exception("%s failed", part.name)
                 made = [Row(part.name, "", [], [], failed=f"{type(error).__name__}: {error}"[:200])]
+            await purge(found.amqp)  # a part that failed leaves the next one nothing
             console.print(f"{part.name}: {time.monotonic() - started:.0f} s")
             rows += made
     return rows

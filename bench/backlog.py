@@ -44,7 +44,7 @@ async def fill(
     keys; the same one twice makes the same documents.
     """
     raw = bodies.webhook(found.folder).raw
-    stamp = Stamp(bodies.PLATFORM, "rothys", bodies.EVENT, "application/json", None)
+    stamp = Stamp(bodies.PLATFORM, bodies.ACCOUNT, bodies.EVENT, "application/json", None)
     publisher = Publisher(confirm_timeout=60)
 
     async def on_open(link: Link, connection: aiormq.abc.AbstractConnection) -> None:

@@ -9,6 +9,7 @@ from deploy import config as configuration
 from schemas import registry
 
 PLATFORM, EVENT = "channelape", "stock_transfer_order"
+ACCOUNT = registry.platforms()[PLATFORM].demo[0]
 SMALL, LARGE = 0, 5_000
 """Bytes at least: the documented example, as machines send it (1.1 kB), and an order of some fifty lines."""
 MARK = "0" * 32
@@ -34,13 +35,12 @@ class Webhook(msgspec.Struct, frozen=True):
 def webhook(folder: Path, at_least: int = SMALL) -> Webhook:
     """A signed one for the demo account."""
     platform = registry.platforms()[PLATFORM]
-    account = platform.demo[0]
     raw = _sized(at_least)
-    signed = platform.sign(raw, configuration.parse({}, folder).accounts[PLATFORM][account])
+    signed = platform.sign(raw, configuration.parse({}, folder).accounts[PLATFORM][ACCOUNT])
     token = urlencode(signed.query)
     path = next(event.path for event in platform.events if event.name == EVENT)
     headers = {"Content-Type": "application/json", **signed.headers}
-    return Webhook(f"/hooks/{PLATFORM}/{account}/{path}?{token}", headers, raw, token)
+    return Webhook(f"/hooks/{PLATFORM}/{ACCOUNT}/{path}?{token}", headers, raw, token)
 
 
 def marked(hook: Webhook) -> Webhook:

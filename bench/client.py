@@ -102,7 +102,7 @@ class _Posts:
         self._free: deque[_Connection] = deque()
         self._due = 0
         self._sent = 0
-        self.done = self.failed = 0
+        self.done = self.bad = self.broken = 0
         self.stopped = False
         self.over = asyncio.Event()
 
@@ -119,12 +119,12 @@ class _Posts:
 
     def answered(self, well: bool) -> None:
         self.done += 1
-        self.failed += not well
+        self.bad += not well
 
     def lost(self) -> None:
         """A connection broke, or we are closing them."""
-        if not self.stopped:
-            self.failed += 1
+        if not self.over.is_set():
+            self.broken += 1
             self.stop()
 
     def stop(self) -> None:
@@ -133,12 +133,12 @@ class _Posts:
         self._pump()
 
     def _pump(self) -> None:
-        while not self.stopped and self._due and self._free:
+        while not self.stopped and self._due > 0 and self._free:
             self._free.popleft().send(self._request())
             self._due -= 1
             self._sent += 1
             self.stopped = self._sent == self._order.count
-        if self.stopped and self.done + self.failed >= self._sent:
+        if self.stopped and self.done + self.broken >= self._sent:
             self.over.set()
 
     def _request(self) -> bytes:
@@ -164,11 +164,12 @@ async def post(order: Order) -> Load:
         async with asyncio.timeout(DRAIN):
             await posts.over.wait()
     except TimeoutError:
-        posts.failed += 1
+        posts.broken += 1
+        posts.over.set()
     seconds = time.perf_counter() - started
     for transport, _ in made:
         transport.close()
-    return Load(posts.done, posts.failed, seconds, (time.process_time() - used) / seconds)
+    return Load(posts.done, posts.bad + posts.broken, seconds, (time.process_time() - used) / seconds)
 
 
 if __name__ == "__main__":

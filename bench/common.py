@@ -119,13 +119,13 @@ async def rate(found: Servers, *command: str, body: bytes = b"") -> float:
 
 async def answers(url: str, status: int, seconds: float = 30) -> None:
     """Waits until `url` answers with `status`. Raises TimeoutError."""
-    async with aiohttp.ClientSession() as session:
+    async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=5)) as session:
 
         async def look() -> bool:
             try:
                 async with session.get(url) as answer:
                     return answer.status == status
-            except aiohttp.ClientError:
+            except (aiohttp.ClientError, TimeoutError):
                 return False
 
         await until(look, f"{url} answers {status}", seconds=seconds, pause=0.05)

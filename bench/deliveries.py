@@ -5,12 +5,14 @@ Ours are read from PostgreSQL, signed, posted, and written down with their attem
 
 import asyncio
 import time
-from typing import Self
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 from uuid import UUID, uuid4
 
 import asyncpg
 
 from bench import bodies
+from bench.backlog import empty
 from bench.common import PEERS, Failed, Servers, answers, process, rate
 from bench.plan import Plan
 from bench.row import Row
@@ -39,16 +41,15 @@ async def bench_deliveries(found: Servers, plan: Plan) -> list[Row]:
     database = await asyncpg.connect(found.database)
     async with process(found, str(PEERS / "receiver.py"), str(port)):
         await answers(url, 200)
-        backlog = await Backlog.make(found, database, Vault.from_text(key), url)
-        for _ in range(plan.runs):
-            await backlog.fill(count)
-            ours.append(await _ours(found, database, key, count))
-            try:
-                theirs.append(await rate(found, *peer, body=b"x" * backlog.size))
-            except Failed as why:
-                failed = str(why)
-                break
-        await backlog.drop()
+        async with backlog_of(found, database, key, url) as backlog:
+            for _ in range(plan.runs):
+                await backlog.fill(count)
+                ours.append(await _ours(found, database, key, count))
+                try:
+                    theirs.append(await rate(found, *peer, body=b"x" * backlog.size))
+                except Failed as why:
+                    failed = str(why)
+                    break
     await database.close()
     what = "deliveries/s, one worker, from a backlog"
     return [Row(what, "bare aiohttp client", ours, theirs, 0.6, failed=failed)]
@@ -63,12 +64,6 @@ class Backlog:
         self.size = size
         """About the bytes of what is posted."""
 
-    @classmethod
-    async def make(cls, found: Servers, database: asyncpg.Connection, vault: Vault, url: str) -> Self:
-        """The subscriptions and the event; nothing is due yet."""
-        subscriptions = [await subscribe(database, vault, f"{url}{n}") for n in range(SUBSCRIPTIONS)]
-        return cls(database, subscriptions, await _event(found, database))
-
     async def fill(self, count: int) -> None:
         """So many are due now."""
         await _fill(self._database, self._subscriptions, count)
@@ -77,14 +72,28 @@ class Backlog:
         """Whether none is due any more."""
         return not await self._database.fetchval("SELECT EXISTS (SELECT FROM crossdock.outbox)")
 
-    async def drop(self) -> None:
-        """What other parts should not find."""
-        await self._database.execute("TRUNCATE crossdock.outbox")
-        await self._database.execute("DELETE FROM crossdock.subscribed WHERE id = ANY ($1)", self._subscriptions)
+
+@asynccontextmanager
+async def backlog_of(found: Servers, database: asyncpg.Connection, key: str, url: str) -> AsyncIterator[Backlog]:
+    """Some subscriptions to `url` and an event; nothing is due yet."""
+    await empty(database)
+    async with subscribed(database, key, [f"{url}{number}" for number in range(SUBSCRIPTIONS)]) as subscriptions:
+        yield Backlog(database, subscriptions, await _event(found, database))
 
 
-async def subscribe(database: asyncpg.Connection, vault: Vault, url: str) -> UUID:
-    """Everything, to `url`."""
+@asynccontextmanager
+async def subscribed(database: asyncpg.Connection, key: str, urls: Sequence[str]) -> AsyncIterator[list[UUID]]:
+    """Subscriptions to everything, a URL each; in the end nothing of them is left for other parts."""
+    vault = Vault.from_text(key)
+    subscriptions = [await _subscribe(database, vault, url) for url in urls]
+    try:
+        yield subscriptions
+    finally:
+        await database.execute("TRUNCATE crossdock.outbox")
+        await database.execute("DELETE FROM crossdock.subscribed WHERE id = ANY ($1)", subscriptions)
+
+
+async def _subscribe(database: asyncpg.Connection, vault: Vault, url: str) -> UUID:
     id_ = uuid4()
     secrets = Sealed(secrets=(Secret(secret=standard.make_secret()),))
     await database.execute(

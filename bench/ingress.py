@@ -32,7 +32,7 @@ class Peer(msgspec.Struct, frozen=True):
     """With large bodies; None: not run with them."""
 
 
-KEY = inbound_key(bodies.PLATFORM, "rothys", bodies.EVENT)
+KEY = inbound_key(bodies.PLATFORM, bodies.ACCOUNT, bodies.EVENT)
 PROGRAMS = (
     Peer("bare aiohttp handler", lambda port, *_: (_file("bare_aiohttp"), str(port)), 0.7, 0.6),
     Peer(
@@ -94,20 +94,21 @@ class _Series:
     def __init__(self, found: Servers, hook: Webhook, connections: int, seconds: int) -> None:
         self._found, self._hook, self._connections, self._seconds = found, hook, connections, seconds
         self._pairs: dict[str, list[tuple[float, float]]] = {}
-        self._failed: dict[str, str] = {}
+        self._failed: dict[str, list[str]] = {}
 
     async def turn(self, ours: int, peers: dict[str, int], order: tuple[Peer, ...]) -> None:
-        """Ours before each peer: a pair is two runs, one after the other."""
+        """Ours before each peer: a pair is two runs, one after the other. One of them that fails is no pair."""
         for peer in order:
             if peer.name not in peers:
                 continue
-            mine = await self._run(ours)
+            whose = "ours"
             try:
-                theirs = await self._run(peers[peer.name])
+                mine = await self._run(ours)
+                whose = "theirs"
+                pair = (mine, await self._run(peers[peer.name]))
+                self._pairs.setdefault(peer.name, []).append(pair)
             except Failed as why:
-                self._failed[peer.name] = str(why)
-                continue
-            self._pairs.setdefault(peer.name, []).append((mine, theirs))
+                self._failed.setdefault(peer.name, []).append(f"{whose}: {why}")
 
     async def _run(self, port: int) -> float:
         url = f"http://127.0.0.1:{port}{self._hook.path}"
@@ -130,14 +131,16 @@ class _Series:
         return result.per_second
 
     def row(self, peer: Peer, failed: str | None, *, large: bool) -> Row:
-        pairs = self._pairs.get(peer.name, [])
+        """`failed`: why the peer did not start."""
+        pairs, failures = self._pairs.get(peer.name, []), "; ".join(self._failed.get(peer.name, []))
         return Row(
             f"ingress accepted/s, {self._hook.size}, {self._connections} connections",
             peer.name,
             [mine for mine, _ in pairs],
             [theirs for _, theirs in pairs],
             peer.goal_large if large else peer.goal,
-            failed=failed or (self._failed.get(peer.name) if not pairs else None),
+            failed=None if pairs else failed or failures or "no run",
+            note=failures or None,
         )
 
 
@@ -149,7 +152,7 @@ async def _start(stack: AsyncExitStack, found: Servers, peer: Peer, hook: Webhoo
     child = await stack.enter_async_context(process(found, *peer.command(port, found.amqp, hook.token)))
     loop = asyncio.get_running_loop()
     until = loop.time() + START
-    async with aiohttp.ClientSession() as session:
+    async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=START)) as session:
         while True:
             if child.poll() is not None:
                 raise Failed(f"ended with {child.returncode} instead of starting")
@@ -160,7 +163,7 @@ async def _start(stack: AsyncExitStack, found: Servers, peer: Peer, hook: Webhoo
                     if answer.status == 200:
                         return port
                     said = f"answered {answer.status}"
-            except aiohttp.ClientError as error:
+            except (aiohttp.ClientError, TimeoutError) as error:
                 said = str(error)
             if loop.time() > until:
                 raise Failed(f"not ready in {START:.0f} s: {said}")

@@ -14,6 +14,8 @@ import msgspec
 
 from bench.client import Load, Order
 
+TIMEOUT = 10
+"""Seconds for an answer of wrk's: later than that it is none. Its own 2 seconds are what a stalled disk takes."""
 GRACE = 60.0
 """Seconds beyond the time asked for, after which a generator is ended."""
 busiest = 0.0
@@ -72,7 +74,17 @@ def _wrk(url: str, headers: dict[str, str], body: bytes, connections: int, secon
     with tempfile.NamedTemporaryFile("w", suffix=".lua") as script:
         script.write("\n".join(lines))
         script.flush()
-        command = ["wrk", "-t1", f"-c{connections}", f"-d{seconds}s", "-s", script.name, url]
+        command = [
+            "wrk",
+            "-t1",
+            "--timeout",
+            f"{TIMEOUT}s",
+            f"-c{connections}",
+            f"-d{seconds}s",
+            "-s",
+            script.name,
+            url,
+        ]
         started, before = time.perf_counter(), _children()
         said = subprocess.run(command, stdout=subprocess.PIPE, check=True, text=True, timeout=seconds + GRACE).stdout
         share = (_children() - before) / (time.perf_counter() - started)

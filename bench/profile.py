@@ -3,9 +3,11 @@
 import asyncio
 import os
 import signal
+import subprocess
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import NamedTuple
 
 import asyncpg
 import msgspec
@@ -13,7 +15,7 @@ import msgspec
 from bench import backlog, bodies, capacity, cpu, load, publishing, report, sampler, stages
 from bench.capacity import Costs
 from bench.common import PEERS, Failed, Servers, answers, channel, process, purge, until
-from bench.deliveries import Backlog, deliver_worker
+from bench.deliveries import backlog_of, deliver_worker
 from bench.plan import Plan
 from bench.row import Row
 from deploy.local.children import free_ports
@@ -41,11 +43,11 @@ class Spent(msgspec.Struct, frozen=True):
     stages: dict[str, float]
 
 
-class Sampled(msgspec.Struct, frozen=True):
+class Sampled(NamedTuple):
     """A process of ours that is sampled."""
 
     kind: str
-    pid: int
+    process: "subprocess.Popen[bytes]"
     profile: Path
 
 
@@ -154,9 +156,9 @@ async def _deliver(found: Servers, count: int) -> Spent:
     env = {"CROSSDOCK_ENCRYPTION_KEY": key}
     async with process(found, str(PEERS / "receiver.py"), str(port)):
         await answers(f"http://127.0.0.1:{port}/", 200)
-        due = await Backlog.make(found, database, Vault.from_text(key), f"http://127.0.0.1:{port}/")
         command = deliver_worker(found)[:-2]
-        async with _sampled(found, "deliver", command, env) as sampled:
+        url = f"http://127.0.0.1:{port}/"
+        async with backlog_of(found, database, key, url) as due, _sampled(found, "deliver", command, env) as sampled:
             await _hold(sampled)
             await due.fill(count)
 
@@ -165,7 +167,6 @@ async def _deliver(found: Servers, count: int) -> Spent:
                 return count
 
             spent = await _spent(found, sampled, work)
-        await due.drop()
     await backlog.empty(database)
     await database.close()
     return spent
@@ -182,15 +183,15 @@ async def _sampled(
     async with process(found, *whole, env=env) as child:
         await answers(f"http://127.0.0.1:{admin}/readyz", 200)
         try:
-            yield Sampled(kind, child.pid, file)
+            yield Sampled(kind, child, file)
         finally:
-            os.kill(child.pid, signal.SIGCONT)  # or it could not be asked to end
+            child.send_signal(signal.SIGCONT)  # or it could not be asked to end
 
 
 async def _hold(sampled: Sampled) -> None:
     """Stops it while its work is prepared: publishing a backlog is not the store's. `_spent` lets it go."""
     await asyncio.sleep(2 * sampler.WRITE)  # so that its profile is complete
-    os.kill(sampled.pid, signal.SIGSTOP)
+    sampled.process.send_signal(signal.SIGSTOP)
 
 
 async def _spent(found: Servers, sampled: Sampled, work: Callable[[], Awaitable[int]]) -> Spent:
@@ -198,9 +199,9 @@ async def _spent(found: Servers, sampled: Sampled, work: Callable[[], Awaitable[
 
     Called while the process is held or has been idle for a while.
     """
-    pids = (sampled.pid, found.rabbitmq_pid, found.postgres_pid)
+    pids = (sampled.process.pid, found.rabbitmq_pid, found.postgres_pid)
     earlier, before = sampler.read(sampled.profile), [cpu.seconds(pid) for pid in pids]
-    os.kill(sampled.pid, signal.SIGCONT)
+    sampled.process.send_signal(signal.SIGCONT)
     count = await work()
     await asyncio.sleep(2 * sampler.WRITE)
     after = [cpu.seconds(pid) for pid in pids]

@@ -48,7 +48,8 @@ def cells(row: Row) -> tuple[str, ...]:
     if row.failed is not None:
         return row.what, row.against, ours, row.failed, "", goal, "failed"
     ratio = "" if row.ratio is None else f"{row.ratio:.3f}" if row.ratio < 0.1 else f"{row.ratio:.2f}"
-    return row.what, row.against, ours, spread(row.theirs, row.digits), ratio, goal, row.verdict
+    said = "; ".join(filter(None, (row.verdict, row.note)))
+    return row.what, row.against, ours, spread(row.theirs, row.digits), ratio, goal, said
 
 
 def markdown(rows: list[Row]) -> str:

@@ -22,6 +22,8 @@ class Row(msgspec.Struct, frozen=True):
     """Behind the decimal point, where it is shown."""
     failed: str | None = None
     """Why there are no figures."""
+    note: str | None = None
+    """What else must be known of them."""
 
     @property
     def ratios(self) -> list[float]:

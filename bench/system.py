@@ -54,19 +54,19 @@ async def bench_memory(found: Servers, plan: Plan) -> list[Row]:
     few, many = plan.handled
     key = Vault.generate()
     port = free_ports(1)[0]
+    url = f"http://127.0.0.1:{port}/"
     database = await asyncpg.connect(found.database)
     await backlog.empty(database)
     async with AsyncExitStack() as stack:
         await stack.enter_async_context(process(found, str(PEERS / "receiver.py"), str(port)))
-        await answers(f"http://127.0.0.1:{port}/", 200)
-        id_ = await outbound.subscribe(database, Vault.from_text(key), f"http://127.0.0.1:{port}/")
+        await answers(url, 200)
+        await stack.enter_async_context(outbound.subscribed(database, key, [url]))
         _, endpoints = await stack.enter_async_context(_up(found, {"CROSSDOCK_ENCRYPTION_KEY": key}))
         pids = {name: pid for name, pid in endpoints["pids"].items() if name not in ("postgres", "rabbitmq")}
         await _handle(found, database, endpoints["ingress"], few, few)
         early = {name: cpu.resident(pid) for name, pid in pids.items()}
         await _handle(found, database, endpoints["ingress"], many - few, many)
         late = {name: cpu.resident(pid) for name, pid in pids.items()}
-    await database.execute("DELETE FROM crossdock.subscribed WHERE id = $1", id_)
     await backlog.empty(database)
     await database.close()
     return [

@@ -78,6 +78,11 @@ def test_a_peer_that_failed_is_said_in_the_table() -> None:
     assert text.splitlines()[2] == "| a | b |  | ended with 1 instead \\| of starting |  | ≥ 4.0 | failed |"
 
 
+def test_a_run_that_failed_among_others_is_said_beside_the_verdict() -> None:
+    text = report.markdown([Row("a", "b", [4.0], [2.0], 1.0, note="theirs: 3 of 9 requests failed")])
+    assert text.splitlines()[2].endswith("| 2.00 | ≥ 1.0 | met; theirs: 3 of 9 requests failed |")
+
+
 def test_a_page_keeps_everything_but_what_stands_between_its_markers() -> None:
     page = "before\n<!-- bench -->\nold\n<!-- /bench -->\nafter <!-- other -->\n"
     wanted = "before\n<!-- bench -->\nnew \\1\n<!-- /bench -->\nafter <!-- other -->\n"
