@@ -17,7 +17,6 @@ from bench.parts import PARTS, Part, chosen
 from bench.report import Report
 from bench.row import Row
 
-RESULTS = Path(__file__).parent / "results"
 README = Path(__file__).parents[1] / "README.md"
 MARKER = "bench"
 
@@ -44,16 +43,17 @@ async def measure(parts: list[Part], how: plan.Plan, console: Console) -> list[R
 
 def write(found: Report, console: Console) -> None:
     """bench/results; and the README, when everything that it shows was measured in full."""
-    RESULTS.mkdir(exist_ok=True)
+    folder = report.RESULTS
+    folder.mkdir(exist_ok=True)
     text = report.markdown(found.rows)
-    (RESULTS / "latest.md").write_text(f"{found.summary}\n\n{text}")
-    (RESULTS / "latest.json").write_bytes(msgspec.json.format(msgspec.json.encode(found)) + b"\n")
-    plot.plot(found.rows, RESULTS, "latest")
+    (folder / "latest.md").write_text(f"{found.summary}\n\n{text}")
+    (folder / "latest.json").write_bytes(msgspec.json.format(msgspec.json.encode(found)) + b"\n")
+    plot.plot(found.rows, folder, "latest")
     if not found.quick and {part.name for part in chosen([], long=False)} <= set(found.parts):
         report.include(README, MARKER, f"{found.summary}\n\n{text}")
-        console.print(f"written: {RESULTS}/latest.*, and the table of README.md")
+        console.print(f"written: {folder}/latest.*, and the table of README.md")
     else:
-        console.print(f"written: {RESULTS}/latest.*; README.md keeps the table of its last whole run")
+        console.print(f"written: {folder}/latest.*; README.md keeps the table of its last whole run")
 
 
 def main() -> int:

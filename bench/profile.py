@@ -16,7 +16,7 @@ from bench import backlog, bodies, capacity, cpu, load, publishing, report, samp
 from bench.capacity import Costs
 from bench.common import PEERS, Failed, Servers, answers, channel, process, purge, until
 from bench.deliveries import backlog_of, deliver_worker
-from bench.plan import Plan
+from bench.plan import QUICK, Plan
 from bench.row import Row
 from deploy.local.children import free_ports
 from schemas.topology import STORE
@@ -52,7 +52,7 @@ class Sampled(NamedTuple):
 
 
 async def bench_profile(found: Servers, plan: Plan) -> list[Row]:
-    """Writes the page's figures. No rows: there is nothing to compare with."""
+    """Writes the page's figures; those of a quick look only beside it. No rows: there is nothing to compare with."""
     count = plan.messages * LONGER
     ingress = await _ingress(found, plan.seconds * LONGER)
     store, wal = await _store(found, count)
@@ -70,7 +70,11 @@ async def bench_profile(found: Servers, plan: Plan) -> list[Row]:
         queue_rate=max(ceilings),
     )
     size = bodies.webhook(found.folder).size
-    report.include(PAGE, MARKER, markdown([ingress, store, deliver], costs, size))
+    text = markdown([ingress, store, deliver], costs, size)
+    report.RESULTS.mkdir(exist_ok=True)
+    (report.RESULTS / "profile.md").write_text(text)
+    if plan != QUICK:
+        report.include(PAGE, MARKER, text)
     return []
 
 

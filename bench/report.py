@@ -9,6 +9,7 @@ from rich.table import Table
 
 from bench.row import Row, spread
 
+RESULTS = Path(__file__).parent / "results"
 COLUMNS = ("what", "against", "ours", "theirs", "ratio", "goal", "")
 
 

@@ -17,6 +17,9 @@ RULES: dict[str, tuple[Rule, ...]] = {
         ("/broker/", "", "publish"),
         ("/schemas/envelope.py", "", "publish"),
         ("/aiormq/", "", "publish"),
+        ("/ingress/hooks/accesslog.py", "", "log and count"),
+        ("/ingress/hooks/metrics.py", "", "log and count"),
+        ("/ingress/hooks/handler.py", "_record", "log and count"),
         ("/ingress/hooks/", "", "answer"),
         ("/aiohttp/", "", "answer"),
     ),
@@ -40,9 +43,9 @@ RULES: dict[str, tuple[Rule, ...]] = {
     ),
     "deliver": (
         ("/workers/deliver/attempt/", "", "deliver: post"),
-        ("/schemas/dialects/", "", "deliver: sign"),
-        ("/schemas/", "", "deliver: sign"),
-        ("/workers/deliver/content.py", "", "deliver: sign"),
+        ("/schemas/dialects/", "", "deliver: make and sign"),
+        ("/schemas/", "", "deliver: make and sign"),
+        ("/workers/deliver/content.py", "", "deliver: make and sign"),
         ("/storage/", "", "deliver: read and write down"),
         ("/asyncpg/", "", "deliver: read and write down"),
         ("/workers/deliver/ledger.py", "", "deliver: read and write down"),
@@ -52,11 +55,11 @@ RULES: dict[str, tuple[Rule, ...]] = {
 """By kind of process. Folders rather than functions, where that is enough: they move less."""
 
 ORDER = {
-    "ingress": ("read", "verify", "publish", "answer", LOOP),
+    "ingress": ("read", "verify", "publish", "log and count", "answer", LOOP),
     "store": ("consume", "decode", "write", "publish", "ack", LOOP),
     "deliver": (
         "deliver: read and write down",
-        "deliver: sign",
+        "deliver: make and sign",
         "deliver: post",
         "deliver: decide",
         LOOP,

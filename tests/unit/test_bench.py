@@ -7,10 +7,11 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from bench import bodies, capacity, client, report, stages
+from bench import bodies, capacity, client, profile, report, stages
 from bench.capacity import Costs
 from bench.client import Order
 from bench.parts import PARTS, chosen
+from bench.profile import Spent
 from bench.row import Row, spread
 from bench.times import Times
 from schemas import registry
@@ -152,6 +153,15 @@ def test_the_capacity_table_has_a_column_a_rate() -> None:
     lines = capacity.markdown(COSTS).splitlines()
     assert lines[0] == "| webhooks/s | 1,000 | 10,000 | 100,000 |"
     assert lines[2] == "| ingress processes | 1 | 3 | 25 |"
+
+
+def test_the_page_has_every_stage_with_its_share() -> None:
+    spent = Spent("store", 1_000, 100.0, 80.0, 60.0, {"decode": 30.0, "write": 60.0, stages.LOOP: 10.0})
+    lines = profile.markdown([spent], COSTS, "1.1 kB").splitlines()
+    assert "| store | 100 | 80 | 60 |" in lines
+    assert "| store | write | 60.0 | 60% |" in lines
+    assert "| store | ack | 0.0 | 0% |" in lines
+    assert "| webhooks/s | 1,000 | 10,000 | 100,000 |" in lines
 
 
 @pytest.mark.parametrize("kind", stages.RULES)
