@@ -1,18 +1,18 @@
-"""What every part of the benchmarks uses: servers of its own, processes, a row of the table."""
+"""What every part of the benchmarks uses: servers of its own, and processes."""
 
 import asyncio
 import os
-import statistics
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
 
 import aiohttp
 import aiormq
+import asyncpg
 import msgspec
 
 from broker import topology
@@ -23,29 +23,22 @@ from schemas.topology import STORE
 from storage import migrate
 
 PEERS = Path(__file__).parent / "peers"
+PATIENCE = 120.0
+"""Seconds for a peer that measures itself."""
 
 
-class Row(msgspec.Struct, frozen=True):
-    """One comparison, run by run: rates (a second), or times (milliseconds) where less is better."""
-
-    what: str
-    against: str
-    ours: list[float]
-    theirs: list[float]
-    goal: float | None
-    """What the project asks of itself; None where it only looks."""
-    less: bool = False
-
-    @property
-    def ratio(self) -> float:
-        """Median of the runs' own ratios: a machine that slows down for a while slows both of a pair."""
-        return statistics.median(ours / theirs for ours, theirs in zip(self.ours, self.theirs, strict=True))
+class Failed(Exception):
+    """A program did not do what was asked of it; one line that says what, for the table."""
 
 
 class Servers(msgspec.Struct, frozen=True):
+    """Where they are, and a folder for what is written beside them."""
+
     amqp: str
     database: str
     folder: Path
+    rabbitmq_pid: int
+    postgres_pid: int
 
     @property
     def env(self) -> dict[str, str]:
@@ -58,47 +51,97 @@ class Servers(msgspec.Struct, frozen=True):
 
 @asynccontextmanager
 async def servers() -> AsyncIterator[Servers]:
-    """A private RabbitMQ and PostgreSQL, with our topology and schema."""
+    """A private RabbitMQ and PostgreSQL, with our topology and schema.
+
+    PostgreSQL remembers when each transaction was committed: that is what "stored" means for a latency.
+    """
     with tempfile.TemporaryDirectory(prefix="crossdock-bench-", ignore_cleanup_errors=True) as folder:
         rabbitmq, postgres = RabbitMQ(Path(folder) / "rabbitmq"), Postgres(Path(folder) / "postgres")
         try:
-            await asyncio.gather(rabbitmq.start(), postgres.start())
+            await asyncio.gather(rabbitmq.start(), _with_commit_times(postgres))
             await topology.apply(rabbitmq.url)
             await migrate.migrate(postgres.url)
-            yield Servers(rabbitmq.url, postgres.url, Path(folder))
+            yield Servers(rabbitmq.url, postgres.url, Path(folder), rabbitmq.pid, postgres.pid)
         finally:
             await asyncio.gather(rabbitmq.stop(), postgres.stop())
 
 
+async def _with_commit_times(postgres: Postgres) -> None:
+    await postgres.start()
+    connection = await asyncpg.connect(postgres.url)
+    await connection.execute("ALTER SYSTEM SET track_commit_timestamp = on")
+    await connection.close()
+    await postgres.restart()
+
+
 @asynccontextmanager
-async def process(found: Servers, *command: str) -> AsyncIterator[subprocess.Popen[bytes]]:
-    """One process, its output in the temporary folder, ended when done."""
-    child = spawn([sys.executable, *command], env=found.env, log=found.folder / "processes.log")
+async def process(found: Servers, *command: str, env: Mapping[str, str] = {}) -> AsyncIterator[subprocess.Popen[bytes]]:
+    """One Python process, its output in the temporary folder, ended when done. `env` goes before the usual one."""
+    log = found.folder / "processes.log"
+    child = spawn([sys.executable, *command], env={**found.env, **env}, log=log)
     try:
         yield child
     finally:
         await end(child, 15, 15)
 
 
+async def until(look: Callable[[], Awaitable[bool]], what: str, *, seconds: float = 60, pause: float = 0.1) -> None:
+    """Looks again and again until it is so. Raises TimeoutError that names `what`."""
+    end = time.monotonic() + seconds
+    while not await look():
+        if time.monotonic() > end:
+            raise TimeoutError(f"{what}: not within {seconds:.0f} s")
+        await asyncio.sleep(pause)
+
+
+async def rate(found: Servers, *command: str, body: bytes = b"") -> float:
+    """What a peer prints that measures itself. Raises Failed."""
+    made = await asyncio.create_subprocess_exec(
+        sys.executable,
+        *command,
+        env=found.env,
+        stdin=asyncio.subprocess.PIPE,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+    )
+    try:
+        async with asyncio.timeout(PATIENCE):
+            out, errors = await made.communicate(body)
+    except TimeoutError:
+        made.kill()
+        await made.wait()
+        raise Failed(f"{Path(command[0]).name} took more than {PATIENCE:.0f} s") from None
+    if made.returncode:
+        said = errors.decode(errors="replace").strip().splitlines()[-1:]
+        raise Failed(f"{Path(command[0]).name} ended with {made.returncode}: {' '.join(said)}"[:200])
+    return float(out)
+
+
 async def answers(url: str, status: int, seconds: float = 30) -> None:
-    """Waits until `url` answers with `status`."""
-    until = time.monotonic() + seconds
-    async with aiohttp.ClientSession() as session:
-        while True:
+    """Waits until `url` answers with `status`. Raises TimeoutError."""
+    async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=5)) as session:
+
+        async def look() -> bool:
             try:
                 async with session.get(url) as answer:
-                    if answer.status == status:
-                        return
-            except aiohttp.ClientError:
-                pass
-            if time.monotonic() > until:
-                raise TimeoutError(f"{url} did not answer {status}")
-            await asyncio.sleep(0.05)
+                    return answer.status == status
+            except (aiohttp.ClientError, TimeoutError):
+                return False
+
+        await until(look, f"{url} answers {status}", seconds=seconds, pause=0.05)
 
 
-async def purge(amqp: str) -> None:
-    """An empty queue for the next run."""
+@asynccontextmanager
+async def channel(amqp: str) -> AsyncIterator[aiormq.abc.AbstractChannel]:
+    """A channel on a connection of its own."""
     connection = await aiormq.connect(amqp)
-    channel = await connection.channel()
-    await channel.queue_purge(STORE)
-    await connection.close()
+    try:
+        yield await connection.channel()
+    finally:
+        await connection.close()
+
+
+async def purge(amqp: str, queue: str = STORE) -> None:
+    """An empty queue for the next run."""
+    async with channel(amqp) as opened:
+        await opened.queue_purge(queue)

@@ -4,68 +4,93 @@ Ours are read from PostgreSQL, signed, posted, and written down with their attem
 """
 
 import asyncio
-import os
-import subprocess
-import sys
 import time
-from pathlib import Path
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 from uuid import UUID, uuid4
 
-import aiohttp
 import asyncpg
-import msgspec
 
-from deploy.local.children import end, free_ports, spawn
-from schemas import registry
+from bench import bodies
+from bench.backlog import empty
+from bench.common import PEERS, Failed, Servers, answers, process, rate
+from bench.plan import Plan
+from bench.row import Row
+from deploy.local.children import free_ports
 from schemas.dialects import standard
 from storage import sealed
 from storage.sealed import Sealed, Secret
 from storage.vault import Vault
 
-PEERS = Path(__file__).parent / "peers"
 SUBSCRIPTIONS, IN_FLIGHT = 4, 16
 SETTINGS = '[delivery]\nallow_networks = ["127.0.0.0/8"]\nallow_http = true\n'
+PATIENCE = 120.0
+"""Seconds for a backlog to be delivered."""
 
 
-async def measure(
-    database: asyncpg.Connection, env: dict[str, str], folder: Path, *, runs: int, count: int
-) -> tuple[list[float], list[float]]:
-    """Rates of ours and of the bare client, run by run, in turn."""
+async def bench_deliveries(found: Servers, plan: Plan) -> list[Row]:
+    """Ours and the bare client, run by run, in turn."""
     port = free_ports(1)[0]
-    log = folder / "deliveries.log"
-    receiver = spawn([sys.executable, str(PEERS / "receiver.py"), str(port)], env=env, log=log)
     url = f"http://127.0.0.1:{port}/"
     ours: list[float] = []
     theirs: list[float] = []
     key = Vault.generate()
-    config = folder / "deliveries.toml"
-    config.write_text(SETTINGS)
+    failed = None
+    count = plan.deliveries
+    peer = (str(PEERS / "bare_client.py"), url, str(count), str(SUBSCRIPTIONS * IN_FLIGHT))
+    database = await asyncpg.connect(found.database)
+    async with process(found, str(PEERS / "receiver.py"), str(port)):
+        await answers(url, 200)
+        async with backlog_of(found, database, key, url) as backlog:
+            for _ in range(plan.runs):
+                await backlog.fill(count)
+                ours.append(await _ours(found, database, key, count))
+                try:
+                    theirs.append(await rate(found, *peer, body=b"x" * backlog.size))
+                except Failed as why:
+                    failed = str(why)
+                    break
+    await database.close()
+    what = "deliveries/s, one worker, from a backlog"
+    return [Row(what, "bare aiohttp client", ours, theirs, 0.6, failed=failed)]
+
+
+class Backlog:
+    """Deliveries of one stored event that are due to a few subscriptions."""
+
+    def __init__(self, database: asyncpg.Connection, subscriptions: list[UUID], size: int) -> None:
+        self._database = database
+        self._subscriptions = subscriptions
+        self.size = size
+        """About the bytes of what is posted."""
+
+    async def fill(self, count: int) -> None:
+        """So many are due now."""
+        await _fill(self._database, self._subscriptions, count)
+
+    async def gone(self) -> bool:
+        """Whether none is due any more."""
+        return not await self._database.fetchval("SELECT EXISTS (SELECT FROM crossdock.outbox)")
+
+
+@asynccontextmanager
+async def backlog_of(found: Servers, database: asyncpg.Connection, key: str, url: str) -> AsyncIterator[Backlog]:
+    """Some subscriptions to `url` and an event; nothing is due yet."""
+    await empty(database)
+    async with subscribed(database, key, [f"{url}{number}" for number in range(SUBSCRIPTIONS)]) as subscriptions:
+        yield Backlog(database, subscriptions, await _event(found, database))
+
+
+@asynccontextmanager
+async def subscribed(database: asyncpg.Connection, key: str, urls: Sequence[str]) -> AsyncIterator[list[UUID]]:
+    """Subscriptions to everything, a URL each; in the end nothing of them is left for other parts."""
+    vault = Vault.from_text(key)
+    subscriptions = [await _subscribe(database, vault, url) for url in urls]
     try:
-        await _wait(url)
-        subscriptions = [await _subscribe(database, Vault.from_text(key), f"{url}{n}") for n in range(SUBSCRIPTIONS)]
-        size = await _event(database)
-        for _ in range(runs):
-            await _fill(database, subscriptions, count)
-            ours.append(await _ours(database, {**env, "CROSSDOCK_ENCRYPTION_KEY": key}, config, log, count))
-            command = [sys.executable, str(PEERS / "bare_client.py"), url, str(count), str(SUBSCRIPTIONS * IN_FLIGHT)]
-            done = await asyncio.to_thread(
-                subprocess.run, command, input=b"x" * size, stdout=subprocess.PIPE, check=True, env=env
-            )
-            theirs.append(float(done.stdout))
+        yield subscriptions
     finally:
-        await end(receiver, 15, 5)
-    return ours, theirs
-
-
-async def _wait(url: str) -> None:
-    async with aiohttp.ClientSession() as session:
-        for _ in range(200):
-            try:
-                async with session.get(url):
-                    return
-            except aiohttp.ClientError:
-                await asyncio.sleep(0.05)
-    raise TimeoutError("the receiver did not start")
+        await database.execute("TRUNCATE crossdock.outbox")
+        await database.execute("DELETE FROM crossdock.subscribed WHERE id = ANY ($1)", subscriptions)
 
 
 async def _subscribe(database: asyncpg.Connection, vault: Vault, url: str) -> UUID:
@@ -82,20 +107,20 @@ async def _subscribe(database: asyncpg.Connection, vault: Vault, url: str) -> UU
     return id_
 
 
-async def _event(database: asyncpg.Connection) -> int:
-    """One stored receipt confirmation; about the bytes of its CloudEvent."""
-    raw = msgspec.json.format(registry.example("channelape", "receipt_confirmation"), indent=-1)
+async def _event(found: Servers, database: asyncpg.Connection) -> int:
+    """One stored order; about the bytes of its CloudEvent."""
+    raw = bodies.webhook(found.folder).raw
     await database.execute(
         """
         WITH d AS (
             INSERT INTO crossdock.documents (platform, account, type, key, received_at, last_received_at, version_id,
                 version, times_received, digest)
-            VALUES ('channelape', 'rothys', 'channelape.receipt_confirmation', 'bench', now(), now(),
+            VALUES ('channelape', 'rothys', 'channelape.stock_transfer_order', 'bench', now(), now(),
                 gen_random_uuid(), 1, 1, '')
             RETURNING id, received_at
         )
         INSERT INTO crossdock.receipts (received_at, message_id, document_id, digest, event, flags, raw)
-        SELECT received_at, gen_random_uuid(), id, '', 'receipt_confirmation', '{}', $1 FROM d
+        SELECT received_at, gen_random_uuid(), id, '', 'stock_transfer_order', '{}', $1 FROM d
         """,
         raw,
     )
@@ -120,16 +145,19 @@ async def _fill(database: asyncpg.Connection, subscriptions: list[UUID], count: 
     await database.execute("ANALYZE crossdock.outbox")
 
 
-async def _ours(database: asyncpg.Connection, env: dict[str, str], config: Path, log: Path, count: int) -> float:
+def deliver_worker(found: Servers) -> tuple[str, ...]:
+    """Our own, allowed to post to this machine."""
+    config = found.folder / "deliveries.toml"
+    config.write_text(SETTINGS)
+    return ("worker", "deliver", "--config", str(config), "--admin-port", str(free_ports(1)[0]))
+
+
+async def _ours(found: Servers, database: asyncpg.Connection, key: str, count: int) -> float:
     """From the first delivery that is written down to the last."""
-    env = {**env, "CROSSDOCK_CONFIG": str(config)}
-    admin = str(free_ports(1)[0])
-    child = spawn(
-        [sys.executable, "-m", "deploy.cli.main", "worker", "deliver", "--admin-port", admin], env=env, log=log
-    )
-    try:
+    command = ("-m", "deploy.cli.main", *deliver_worker(found))
+    async with process(found, *command, env={"CROSSDOCK_ENCRYPTION_KEY": key}) as child:
         first: tuple[float, int] | None = None
-        until = time.monotonic() + 120
+        until = time.monotonic() + PATIENCE
         while time.monotonic() < until and child.poll() is None:
             left = await database.fetchval("SELECT count(*) FROM crossdock.outbox")
             if left < count and first is None:
@@ -137,21 +165,4 @@ async def _ours(database: asyncpg.Connection, env: dict[str, str], config: Path,
             if not left and first is not None:
                 return first[1] / (time.perf_counter() - first[0])
             await asyncio.sleep(0.1)  # looking costs the database time
-        raise RuntimeError(f"{count} deliveries were not made; see {log}")
-    finally:
-        await end(child, 15, 15)
-
-
-if __name__ == "__main__":
-    from bench.common import servers
-
-    async def main() -> None:
-        async with servers() as found:
-            database = await asyncpg.connect(found.database)
-            ours, theirs = await measure(
-                database, {**os.environ, **found.env}, found.folder, runs=3, count=int(sys.argv[1])
-            )
-            await database.close()
-        print(f"ours {ours}\ntheirs {theirs}\nratio {sorted(ours)[1] / sorted(theirs)[1]:.2f}")
-
-    asyncio.run(main())
+        raise Failed(f"{count} deliveries were not made in {PATIENCE:.0f} s")

@@ -1,117 +1,80 @@
-"""The store worker: from a backlog, beside a row a message; and what announcing costs."""
+"""The store worker from a backlog: beside a row a message, beside COPY, and beside itself without its events."""
 
-import asyncio
-import time
-from uuid import uuid4
-
-import aiormq
 import asyncpg
-import msgspec
 
-from bench.common import PEERS, Row, Servers, process
-from broker import identity
-from broker.connection import Link
-from broker.publisher import Publisher
-from deploy.local.children import free_ports
-from schemas import registry
-from schemas.envelope import Stamp
-from schemas.topology import INBOUND, STORE
+from bench import backlog
+from bench.common import PEERS, Failed, Servers, channel, purge, rate
+from bench.plan import Plan
+from bench.row import Row
+from schemas.config import Store
+from schemas.topology import STORE
 
 PEER_QUEUE = "bench.rows"
+PEER_SHARE = 3
+"""A row a message takes several times as long: a third of the messages is enough for a rate."""
+ROWS, COPY = "FastStream, a row per message", "COPY of the same rows into the same tables"
+WHAT = "stored events/s, one worker, from a backlog"
 
 
-async def bench_store(found: Servers, *, runs: int, messages: int) -> list[Row]:
-    """Events stored a second from a backlog, one worker; beside FastStream with a row per message."""
-    connection = await aiormq.connect(found.amqp)
-    channel = await connection.channel()
-    await channel.queue_declare(PEER_QUEUE, durable=True, arguments={"x-queue-type": "quorum"})
-    await connection.close()
+async def bench_store(found: Servers, plan: Plan) -> list[Row]:
+    """Beside FastStream with a row per message, and beside COPY of the same rows into the same tables."""
+    async with channel(found.amqp) as opened:
+        await opened.queue_declare(PEER_QUEUE, durable=True, arguments={"x-queue-type": "quorum"})
     database = await asyncpg.connect(found.database)
     await database.execute("CREATE TABLE IF NOT EXISTS bench_rows (id uuid PRIMARY KEY, key text, body jsonb)")
-    admin = free_ports(1)[0]
+    few = plan.messages // PEER_SHARE
     ours: list[float] = []
-    theirs: list[float] = []
-    worker = ("-m", "deploy.cli.main", "worker", "store", "--admin-port", str(admin))
-    peer = (str(PEERS / "faststream_row.py"), found.amqp, found.database, PEER_QUEUE)
-    for _ in range(runs):
-        await fill(found.amqp, INBOUND, "channelape.rothys.receipt_confirmation", messages)
-        await database.execute("TRUNCATE crossdock.documents, crossdock.receipts, crossdock.versions CASCADE")
-        ours.append(await timed(found, database, worker, "crossdock.receipts", STORE, messages))
-        await fill(found.amqp, "", PEER_QUEUE, messages)
+    theirs: dict[str, list[float]] = {ROWS: [], COPY: []}
+    failed: dict[str, str] = {}
+    for _ in range(plan.runs):
+        ours.append(await _ours(found, database, plan.messages))
+        for name, run in ((COPY, _copy), (ROWS, _row_by_row)):  # COPY first: it writes what ours has just written
+            try:
+                if name not in failed:
+                    theirs[name].append(await run(found, few))
+            except Failed as why:
+                failed[name] = str(why)
+    await database.close()
+    return [
+        Row(WHAT, name, ours, theirs[name], goal, failed=failed.get(name)) for name, goal in ((ROWS, 6.0), (COPY, 0.3))
+    ]
+
+
+async def _copy(found: Servers, _: int) -> float:
+    settings = Store()
+    return await rate(
+        found, str(PEERS / "copy_rows.py"), found.database, str(settings.batch), str(settings.connections)
+    )
+
+
+async def _row_by_row(found: Servers, messages: int) -> float:
+    await backlog.fill(found, messages, exchange="", key=PEER_QUEUE)
+    command = (str(PEERS / "faststream_row.py"), found.amqp, found.database, PEER_QUEUE)
+    try:
+        return await backlog.timed(found, command, "bench_rows", PEER_QUEUE, messages)
+    finally:
+        await purge(found.amqp, PEER_QUEUE)
+        database = await asyncpg.connect(found.database)
         await database.execute("TRUNCATE bench_rows")
-        theirs.append(await timed(found, database, peer, "bench_rows", PEER_QUEUE, messages))
-    await database.close()
-    return [Row("stored events/s, one worker, from a backlog", "FastStream, a row per message", ours, theirs, 4.0)]
+        await database.close()
 
 
-async def bench_events(found: Servers, *, runs: int, messages: int) -> list[Row]:
-    """Events stored a second with every one announced on `crossdock.events`, beside the same worker that is silent."""
+async def bench_events(found: Servers, plan: Plan) -> list[Row]:
+    """What announcing every event on `crossdock.events` costs: the same worker without."""
     database = await asyncpg.connect(found.database)
-    admin = free_ports(1)[0]
-    worker = ("-m", "deploy.cli.main", "worker", "store", "--admin-port", str(admin))
-    rates: dict[bool, list[float]] = {True: [], False: []}
-    for announced in (True, False) * runs:
-        await fill(found.amqp, INBOUND, "channelape.rothys.receipt_confirmation", messages)
-        await database.execute("TRUNCATE crossdock.documents, crossdock.receipts, crossdock.versions CASCADE")
-        command = worker if announced else (str(PEERS / "store_silent.py"),)
-        rates[announced].append(await timed(found, database, command, "crossdock.receipts", STORE, messages))
+    announced: list[float] = []
+    silent: list[float] = []
+    for _ in range(plan.runs):
+        announced.append(await _ours(found, database, plan.messages))
+        await backlog.fill(found, plan.messages)
+        await backlog.empty(database)
+        command = (str(PEERS / "store_silent.py"),)
+        silent.append(await backlog.timed(found, command, "crossdock.receipts", STORE, plan.messages))
     await database.close()
-    return [Row("stored events/s, each announced", "the same worker, silent", rates[True], rates[False], 0.75)]
+    return [Row("stored events/s, each announced", "the same worker, silent", announced, silent, 0.75)]
 
 
-async def fill(amqp: str, exchange: str, key: str, messages: int) -> None:
-    """A backlog of distinct documents."""
-    platform = registry.platforms()["channelape"]
-    assert platform.vary is not None
-    raw = msgspec.json.format(registry.example("channelape", "receipt_confirmation"), indent=-1)
-    stamp = Stamp("channelape", "rothys", "receipt_confirmation", "application/json", None)
-    publisher = Publisher(confirm_timeout=60)
-
-    async def on_open(link: Link, connection: aiormq.abc.AbstractConnection) -> None:
-        publisher.use(link.transport, await link.channel(connection, confirms=True))
-
-    link = Link(amqp, name="bench", on_open=on_open, on_lost=publisher.on_lost)
-    link.start()
-    await link.opened.wait()
-    left = messages
-    while left:
-        futures = []
-        for _ in range(min(left, 2000)):
-            name = identity.message_id()
-            body = platform.vary("receipt_confirmation", raw, uuid4().hex)
-            properties = stamp(name, time.time(), identity.traceparent(None))
-            futures.append(publisher.publish(exchange, key, properties, name, body))
-        await asyncio.gather(*futures)
-        left -= len(futures)
-    await publisher.stop()
-    await link.stop()
-
-
-async def timed(
-    found: Servers, database: asyncpg.Connection, command: tuple[str, ...], table: str, queue: str, messages: int
-) -> float:
-    """Messages a second, from the first one stored to the last: the start of a process is nobody's throughput.
-
-    Counting costs the database time, so rows are counted while there are few, and again once the queue is empty.
-    """
-    connection = await aiormq.connect(found.amqp)
-    channel = await connection.channel()
-    count = f"SELECT count(*) FROM {table}"  # noqa: S608 - ours
-    until = time.monotonic() + 180
-    async with process(found, *command) as child:
-
-        async def wait(pause: float) -> None:
-            if time.monotonic() > until or child.poll() is not None:
-                raise RuntimeError(f"{' '.join(command[:4])} did not store {messages} messages; see its log")
-            await asyncio.sleep(pause)
-
-        while not (before := await database.fetchval(count)):
-            await wait(0.02)
-        started = time.perf_counter()
-        while (await channel.queue_declare(queue, passive=True)).message_count:
-            await wait(0.1)
-        while await database.fetchval(count) < messages:
-            await wait(0.05)
-        rate: float = (messages - before) / (time.perf_counter() - started)
-    await connection.close()
-    return rate
+async def _ours(found: Servers, database: asyncpg.Connection, messages: int) -> float:
+    await backlog.fill(found, messages)
+    await backlog.empty(database)
+    return await backlog.stored(found, messages)

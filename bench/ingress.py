@@ -1,0 +1,174 @@
+"""Requests accepted a second: verified, confirmed by the quorum queue, answered; beside what people would write."""
+
+import asyncio
+import subprocess
+from collections.abc import Callable
+from contextlib import AsyncExitStack
+
+import aiohttp
+import msgspec
+
+from bench import bodies, load
+from bench.bodies import Webhook
+from bench.common import PEERS, Failed, Servers, answers, channel, process, purge
+from bench.plan import Plan
+from bench.row import Row
+from deploy.local.children import free_ports
+from schemas.topology import INBOUND, inbound_key
+
+CELERY_QUEUE = "bench.celery"
+START = 30.0
+"""Seconds for a peer to listen."""
+
+
+class Peer(msgspec.Struct, frozen=True):
+    """A program in `bench/peers`."""
+
+    name: str
+    command: Callable[[int, str, str], tuple[str, ...]]
+    """Of the port, the AMQP URL and the token."""
+    goal: float | None
+    goal_large: float | None = None
+    """With large bodies; None: not run with them."""
+
+
+KEY = inbound_key(bodies.PLATFORM, bodies.ACCOUNT, bodies.EVENT)
+PROGRAMS = (
+    Peer("bare aiohttp handler", lambda port, *_: (_file("bare_aiohttp"), str(port)), 0.7, 0.6),
+    Peer(
+        "aiohttp + aio-pika `exchange.publish`",
+        lambda port, amqp, token: (_file("aiopika_publish"), str(port), amqp, INBOUND, KEY, token),
+        3.0,
+    ),
+    Peer(
+        "FastAPI + FastStream",
+        lambda port, amqp, token: (_file("faststream_publish"), str(port), amqp, INBOUND, KEY, token),
+        4.0,
+    ),
+    Peer(
+        "Flask + Celery, gunicorn of 2 × cores + 1",
+        lambda port, amqp, token: (_file("celery_publish"), str(port), amqp, CELERY_QUEUE, token),
+        None,
+    ),
+)
+CONNECTIONS = (64, 256)
+
+
+async def bench_ingress(found: Servers, plan: Plan) -> list[Row]:
+    """One process of ours and each peer, all started at once, one under load at a time."""
+    small, large = (bodies.webhook(found.folder, size) for size in (bodies.SMALL, bodies.LARGE))
+    async with AsyncExitStack() as stack:
+        ours = await start_ingress(stack, found)
+        peers: dict[str, int] = {}
+        failed: dict[str, str] = {}
+        for peer in PROGRAMS:
+            try:
+                peers[peer.name] = await _start(stack, found, peer, small)
+            except Failed as why:
+                failed[peer.name] = str(why)
+        rows = []
+        for hook, peered in ((small, PROGRAMS), (large, tuple(p for p in PROGRAMS if p.goal_large is not None))):
+            for connections in CONNECTIONS:
+                series = _Series(found, hook, connections, plan.seconds)
+                for turn in range(plan.runs):
+                    await series.turn(ours, peers, peered[:: 1 if turn % 2 == 0 else -1])
+                rows += [series.row(peer, failed.get(peer.name), large=hook is large) for peer in peered]
+    return rows
+
+
+async def start_ingress(stack: AsyncExitStack, found: Servers, *, processes: int = 1) -> int:
+    """Our ingress, ready: its port."""
+    port, admin = free_ports(2)
+    config = found.folder / "ingress.toml"
+    config.write_text(f"[ingress]\nprocesses = {processes}\n")
+    options = ("--config", str(config), "--port", str(port), "--admin-port", str(admin))
+    await stack.enter_async_context(process(found, "-m", "deploy.cli.main", "ingress", *options))
+    for number in range(processes):  # their admin ports count up
+        await answers(f"http://127.0.0.1:{admin + number}/readyz", 200)
+    return port
+
+
+class _Series:
+    """Runs of ours and of the peers with one body and one number of connections."""
+
+    def __init__(self, found: Servers, hook: Webhook, connections: int, seconds: int) -> None:
+        self._found, self._hook, self._connections, self._seconds = found, hook, connections, seconds
+        self._pairs: dict[str, list[tuple[float, float]]] = {}
+        self._failed: dict[str, list[str]] = {}
+
+    async def turn(self, ours: int, peers: dict[str, int], order: tuple[Peer, ...]) -> None:
+        """Ours before each peer: a pair is two runs, one after the other. One of them that fails is no pair."""
+        for peer in order:
+            if peer.name not in peers:
+                continue
+            whose = "ours"
+            try:
+                mine = await self._run(ours)
+                whose = "theirs"
+                pair = (mine, await self._run(peers[peer.name]))
+                self._pairs.setdefault(peer.name, []).append(pair)
+            except Failed as why:
+                self._failed.setdefault(peer.name, []).append(f"{whose}: {why}")
+
+    async def _run(self, port: int) -> float:
+        url = f"http://127.0.0.1:{port}{self._hook.path}"
+        try:
+            result = await asyncio.to_thread(
+                load.run,
+                url,
+                self._hook.headers,
+                self._hook.raw,
+                connections=self._connections,
+                seconds=self._seconds,
+            )
+        except subprocess.SubprocessError as why:
+            raise Failed(f"the load generator failed: {type(why).__name__}") from None
+        finally:
+            await purge(self._found.amqp)
+            await purge(self._found.amqp, CELERY_QUEUE)
+        if result.failed:
+            raise Failed(f"{result.failed} of {result.done} requests failed")
+        return result.per_second
+
+    def row(self, peer: Peer, failed: str | None, *, large: bool) -> Row:
+        """`failed`: why the peer did not start."""
+        pairs, failures = self._pairs.get(peer.name, []), "; ".join(self._failed.get(peer.name, []))
+        return Row(
+            f"ingress accepted/s, {self._hook.size}, {self._connections} connections",
+            peer.name,
+            [mine for mine, _ in pairs],
+            [theirs for _, theirs in pairs],
+            peer.goal_large if large else peer.goal,
+            failed=None if pairs else failed or failures or "no run",
+            note=failures or None,
+        )
+
+
+async def _start(stack: AsyncExitStack, found: Servers, peer: Peer, hook: Webhook) -> int:
+    """A peer that answers the webhook: its port. Raises Failed."""
+    port = free_ports(1)[0]
+    async with channel(found.amqp) as opened:  # Celery's own declaration of it would be the same
+        await opened.queue_declare(CELERY_QUEUE, durable=True, arguments={"x-queue-type": "quorum"})
+    child = await stack.enter_async_context(process(found, *peer.command(port, found.amqp, hook.token)))
+    loop = asyncio.get_running_loop()
+    until = loop.time() + START
+    async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=START)) as session:
+        while True:
+            if child.poll() is not None:
+                raise Failed(f"ended with {child.returncode} instead of starting")
+            try:
+                async with session.post(
+                    f"http://127.0.0.1:{port}{hook.path}", data=hook.raw, headers=hook.headers
+                ) as answer:
+                    if answer.status == 200:
+                        return port
+                    said = f"answered {answer.status}"
+            except (aiohttp.ClientError, TimeoutError) as error:
+                said = str(error)
+            if loop.time() > until:
+                raise Failed(f"not ready in {START:.0f} s: {said}")
+            await asyncio.sleep(0.1)
+
+
+def _file(name: str) -> str:
+    return str(PEERS / f"{name}.py")

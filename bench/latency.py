@@ -1,0 +1,145 @@
+"""From a webhook's arrival to its commit, at a third of what the machine can carry; beside what it can't be less than.
+
+Arrival is the ingress's `received-at`, taken before the publish, so a little before the sender hears 200; stored is
+PostgreSQL's commit time. One machine, one clock. The bound beside it: the time a batch waits for company, a message
+through a quorum queue and a committed row, the two measured while the load runs.
+"""
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable
+from contextlib import AsyncExitStack
+from datetime import UTC, datetime
+
+import aiormq
+import asyncpg
+import msgspec
+
+from bench import backlog, bodies, load
+from bench.client import Order
+from bench.common import Failed, Servers, channel, process, purge, until
+from bench.ingress import start_ingress
+from bench.plan import Plan
+from bench.row import Row
+from bench.times import Times
+from schemas.config import Store
+
+SHARE = 3
+"""A third of capacity."""
+CONNECTIONS = 32
+PROBE_PAUSE = 0.02
+"""Seconds between probes: fifty a second are no load."""
+PROBE_QUEUE = "bench.probe"
+SETTLE = 1.0
+"""Seconds at the beginning that don't count: connections, caches."""
+
+
+async def bench_latency(found: Servers, plan: Plan) -> list[Row]:
+    """An ingress and a store worker, nothing else of ours."""
+    async with AsyncExitStack() as stack:
+        port = await start_ingress(stack, found)
+        await stack.enter_async_context(process(found, *backlog.store_worker()))
+        database = await asyncpg.connect(found.database)
+        await backlog.empty(database)
+        await backlog.fill(found, 1)
+        await until(lambda: backlog.filed(database, 1), "the store worker stores")
+        await backlog.empty(database)
+        await database.execute("CREATE TABLE IF NOT EXISTS bench_probe (id int)")
+        hook = bodies.marked(bodies.webhook(found.folder))
+        url = f"http://127.0.0.1:{port}{hook.path}"
+        order = Order(url, hook.headers, hook.raw.decode(), CONNECTIONS, plan.paced / 2)
+        rate = await _capacity(database, order) / SHARE
+        paced = msgspec.structs.replace(order, rate=rate, seconds=plan.paced)
+        ours: list[Times] = []
+        theirs: list[Times] = []
+        for _ in range(plan.runs):
+            since = time.time() + SETTLE
+            loaded = asyncio.create_task(asyncio.to_thread(load.post, paced))
+            async with channel(found.amqp) as opened:
+                broker, rows = await asyncio.gather(_broker(opened, loaded), _rows(found, loaded))
+            if (await loaded).failed:
+                raise Failed(f"{loaded.result().failed} requests failed")
+            done = loaded.result().done
+            await until(lambda done=done: backlog.filed(database, done), "everything stored")  # type: ignore[misc]
+            ours.append(await _arrival_to_commit(database, since))
+            wait = Store().batch_wait * 1000
+            theirs.append(Times(wait + broker.p50 + rows.p50, wait + broker.p99 + rows.p99))
+            await backlog.empty(database)
+        await database.close()
+    await purge(found.amqp)
+    what = f"arrival to commit at {rate:,.0f}/s, a third of capacity"
+    against = "batch wait + queue and database round trips"
+    return [
+        Row(
+            f"{what}, {name} ms",
+            against,
+            [getattr(one, name) for one in ours],
+            [getattr(one, name) for one in theirs],
+            goal,
+            less=True,
+            digits=1,
+        )
+        for name, goal in (("p99", 2.0), ("p50", None))
+    ]
+
+
+async def _capacity(database: asyncpg.Connection, order: Order) -> float:
+    """Messages stored a second, counted from the first one, while posting as fast as answers come."""
+    posting = asyncio.create_task(asyncio.to_thread(load.post, order))
+    await until(lambda: backlog.filed(database, 1), "the first message stored")
+    count = "SELECT count(*) FROM crossdock.receipts"
+    before, started = await database.fetchval(count), time.perf_counter()
+    posted = await posting
+    rate: float = (await database.fetchval(count) - before) / (time.perf_counter() - started)
+    await until(lambda: backlog.filed(database, posted.done), "everything stored")
+    await backlog.empty(database)
+    return rate
+
+
+async def _arrival_to_commit(database: asyncpg.Connection, since: float) -> Times:
+    rows = await database.fetch(
+        "SELECT extract(epoch FROM pg_xact_commit_timestamp(xmin) - received_at)::float8 * 1000 AS ms "
+        "FROM crossdock.receipts WHERE received_at >= $1",
+        datetime.fromtimestamp(since, UTC),
+    )
+    return Times.of([row["ms"] for row in rows])
+
+
+async def _broker(opened: aiormq.abc.AbstractChannel, until: "asyncio.Task[object]") -> Times:
+    """A persistent message through a quorum queue and back, one after the other."""
+    await opened.queue_declare(PROBE_QUEUE, durable=True, arguments={"x-queue-type": "quorum"})
+    came = asyncio.Event()
+
+    async def heard(message: aiormq.abc.DeliveredMessage) -> None:
+        came.set()
+
+    await opened.basic_consume(PROBE_QUEUE, heard, no_ack=True)
+
+    async def once() -> None:
+        came.clear()
+        properties = aiormq.spec.Basic.Properties(delivery_mode=2)
+        await opened.basic_publish(b"", routing_key=PROBE_QUEUE, properties=properties)
+        await came.wait()
+
+    return await _probe(once, until)
+
+
+async def _rows(found: Servers, until: "asyncio.Task[object]") -> Times:
+    """A row, committed."""
+    connection = await asyncpg.connect(found.database)
+    insert = await connection.prepare("INSERT INTO bench_probe VALUES (1)")
+    times = await _probe(insert.fetch, until)
+    await connection.close()
+    return times
+
+
+async def _probe(once: Callable[[], Awaitable[object]], until: "asyncio.Task[object]") -> Times:
+    await asyncio.sleep(SETTLE)
+    times: list[float] = []
+    while not until.done():
+        started = time.perf_counter()
+        async with asyncio.timeout(10):
+            await once()
+        times.append((time.perf_counter() - started) * 1000)
+        await asyncio.sleep(PROBE_PAUSE)
+    return Times.of(times)

@@ -1,0 +1,60 @@
+"""How much of everything one run measures: enough for a median, or a quick look."""
+
+import msgspec
+
+
+class Plan(msgspec.Struct, frozen=True):
+    """Counts and seconds. A part that needs other figures derives them from these."""
+
+    runs: int
+    """Pairs of runs, A and B in turn."""
+    seconds: int
+    """Of one run of load on the ingress."""
+    paced: int
+    """Seconds at a steady rate, for latencies."""
+    messages: int
+    """A backlog for the store worker."""
+    small: int
+    """A backlog to compare the large one with; so many are stored of either."""
+    large: int
+    """A large backlog."""
+    stored: int
+    """Events in a database that has been used."""
+    answers: int
+    deliveries: int
+    published: int
+    handled: tuple[int, int]
+    """Messages after which memory is looked at."""
+    idle: int
+    """Seconds of watching an idle system."""
+
+
+FULL = Plan(
+    runs=3,
+    seconds=3,
+    paced=10,
+    messages=15_000,
+    small=10_000,
+    large=300_000,
+    stored=2_000_000,
+    answers=1_000,
+    deliveries=15_000,
+    published=30_000,
+    handled=(50_000, 500_000),
+    idle=10,
+)
+QUICK = Plan(
+    runs=1,
+    seconds=1,
+    paced=3,
+    messages=4_000,
+    small=2_000,
+    large=10_000,
+    stored=10_000,
+    answers=160,
+    deliveries=3_000,
+    published=8_000,
+    handled=(2_000, 4_000),
+    idle=4,
+)
+"""One pair each and no spread: it shows that everything runs, and roughly where it stands."""

@@ -1,0 +1,221 @@
+"""`python -m bench profile`: CPU time of a message, by process and by stage, and the capacity that follows from it."""
+
+import asyncio
+import os
+import signal
+import subprocess
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import NamedTuple
+
+import asyncpg
+import msgspec
+
+from bench import backlog, bodies, capacity, cpu, load, publishing, report, sampler, stages
+from bench.capacity import Costs
+from bench.common import PEERS, Failed, Servers, answers, channel, process, purge, until
+from bench.deliveries import backlog_of, deliver_worker
+from bench.plan import QUICK, Plan
+from bench.row import Row
+from deploy.local.children import free_ports
+from schemas.topology import STORE
+from storage.vault import Vault
+
+PAGE = Path(__file__).parent / "README.md"
+MARKER = "figures"
+CONNECTIONS = 64
+LONGER = 2
+"""A profile needs more samples than a rate needs seconds."""
+PATIENCE = 120.0
+WARM = 1000
+"""Messages before it counts: statements prepared, connections open."""
+
+
+class Spent(msgspec.Struct, frozen=True):
+    """CPU microseconds a message, while one of our processes worked."""
+
+    kind: str
+    messages: int
+    ours: float
+    rabbitmq: float
+    postgres: float
+    stages: dict[str, float]
+
+
+class Sampled(NamedTuple):
+    """A process of ours that is sampled."""
+
+    kind: str
+    process: "subprocess.Popen[bytes]"
+    profile: Path
+
+
+async def bench_profile(found: Servers, plan: Plan) -> list[Row]:
+    """Writes the page's figures; those of a quick look only beside it. No rows: there is nothing to compare with."""
+    count = plan.messages * LONGER
+    ingress = await _ingress(found, plan.seconds * LONGER)
+    store, wal = await _store(found, count)
+    deliver = await _deliver(found, plan.deliveries)
+    ceilings = [await publishing.ceiling(found, plan.published) for _ in range(plan.runs)]
+    costs = Costs(
+        ingress=ingress.ours,
+        store=store.ours,
+        deliver=deliver.ours,
+        rabbitmq_in=ingress.rabbitmq,
+        rabbitmq_out=store.rabbitmq,
+        postgres_store=store.postgres,
+        postgres_deliver=deliver.postgres,
+        wal=wal,
+        queue_rate=max(ceilings),
+    )
+    size = bodies.webhook(found.folder).size
+    text = markdown([ingress, store, deliver], costs, size)
+    report.RESULTS.mkdir(exist_ok=True)
+    (report.RESULTS / "profile.md").write_text(text)
+    if plan != QUICK:
+        report.include(PAGE, MARKER, text)
+    return []
+
+
+def markdown(found: list[Spent], costs: Costs, size: str) -> str:
+    """Both tables."""
+    lines = ["| while it works | our process | RabbitMQ | PostgreSQL |", "|---|---|---|---|"]
+    lines += [f"| {one.kind} | {one.ours:.0f} | {one.rabbitmq:.0f} | {one.postgres:.0f} |" for one in found]
+    lines += ["", "| process | stage | µs | share |", "|---|---|---|---|"]
+    for one in found:
+        total = sum(one.stages.values()) or 1.0
+        lines += [
+            f"| {one.kind} | {name} | {one.stages.get(name, 0.0):.1f} | {one.stages.get(name, 0.0) / total:.0%} |"
+            for name in stages.ORDER[one.kind]
+        ]
+    return "\n".join(
+        (
+            f"CPU microseconds a message of {size}; {os.cpu_count()} cores; "
+            + ", ".join(f"{one.messages:,} messages through {one.kind}" for one in found)
+            + ".\n",
+            *lines,
+            "",
+            f"Storing one writes {costs.wal / 1000:.1f} kB of PostgreSQL's log. One quorum queue took "
+            f"{costs.queue_rate:,.0f} messages a second from a raw socket, both on these cores.",
+            "",
+            f"Planned with {capacity.HEADROOM:.0%} of each core and queue, servers of {capacity.SERVER_CORES} cores:",
+            "",
+            capacity.markdown(costs),
+        )
+    )
+
+
+async def _ingress(found: Servers, seconds: int) -> Spent:
+    port = free_ports(1)[0]
+    hook = bodies.webhook(found.folder)
+    url = f"http://127.0.0.1:{port}{hook.path}"
+    async with _sampled(found, "ingress", ("ingress", "--port", str(port))) as sampled:
+
+        async def work() -> int:
+            result = await asyncio.to_thread(
+                load.run, url, hook.headers, hook.raw, connections=CONNECTIONS, seconds=seconds
+            )
+            if result.failed:
+                raise Failed(f"{result.failed} requests failed")
+            return result.done
+
+        await asyncio.to_thread(load.run, url, hook.headers, hook.raw, connections=CONNECTIONS, seconds=1)
+        await asyncio.sleep(2 * sampler.WRITE)
+        spent = await _spent(found, sampled, work)
+    await purge(found.amqp)
+    return spent
+
+
+async def _store(found: Servers, count: int) -> tuple[Spent, float]:
+    """Also the bytes of PostgreSQL's log that a message makes."""
+    database = await asyncpg.connect(found.database)
+    await backlog.empty(database)
+    async with _sampled(found, "store", ("worker", "store")) as sampled, channel(found.amqp) as opened:
+        await backlog.fill(found, WARM)
+        await until(lambda: backlog.filed(database, WARM), "everything stored")
+        await _hold(sampled)
+        await backlog.fill(found, count)
+        log = await database.fetchval("SELECT pg_current_wal_lsn()::text")
+
+        async def empty() -> bool:
+            return not (await opened.queue_declare(STORE, passive=True)).message_count
+
+        async def work() -> int:
+            await until(empty, "the queue is empty", seconds=PATIENCE)
+            await until(lambda: backlog.filed(database, count + WARM), "everything stored")
+            return count
+
+        spent = await _spent(found, sampled, work)
+        wal = await database.fetchval("SELECT pg_wal_lsn_diff(pg_current_wal_lsn(), $1::text::pg_lsn)::float8", log)
+    await backlog.empty(database)
+    await database.close()
+    return spent, wal / count
+
+
+async def _deliver(found: Servers, count: int) -> Spent:
+    port = free_ports(1)[0]
+    key = Vault.generate()
+    database = await asyncpg.connect(found.database)
+    env = {"CROSSDOCK_ENCRYPTION_KEY": key}
+    async with process(found, str(PEERS / "receiver.py"), str(port)):
+        await answers(f"http://127.0.0.1:{port}/", 200)
+        command = deliver_worker(found)[:-2]
+        url = f"http://127.0.0.1:{port}/"
+        async with backlog_of(found, database, key, url) as due, _sampled(found, "deliver", command, env) as sampled:
+            await _hold(sampled)
+            await due.fill(count)
+
+            async def work() -> int:
+                await until(due.gone, "everything delivered", seconds=PATIENCE)
+                return count
+
+            spent = await _spent(found, sampled, work)
+    await backlog.empty(database)
+    await database.close()
+    return spent
+
+
+@asynccontextmanager
+async def _sampled(
+    found: Servers, kind: str, command: tuple[str, ...], env: Mapping[str, str] = {}
+) -> AsyncIterator[Sampled]:
+    """A process of ours, ready."""
+    admin = free_ports(1)[0]
+    file = found.folder / f"{kind}.profile"
+    whole = ("-m", "bench.sampler", str(file), kind, *command, "--admin-port", str(admin))
+    async with process(found, *whole, env=env) as child:
+        await answers(f"http://127.0.0.1:{admin}/readyz", 200)
+        try:
+            yield Sampled(kind, child, file)
+        finally:
+            child.send_signal(signal.SIGCONT)  # or it could not be asked to end
+
+
+async def _hold(sampled: Sampled) -> None:
+    """Stops it while its work is prepared: publishing a backlog is not the store's. `_spent` lets it go."""
+    await asyncio.sleep(2 * sampler.WRITE)  # so that its profile is complete
+    sampled.process.send_signal(signal.SIGSTOP)
+
+
+async def _spent(found: Servers, sampled: Sampled, work: Callable[[], Awaitable[int]]) -> Spent:
+    """What `work`, which returns the number of its messages, makes everyone spend on each of them.
+
+    Called while the process is held or has been idle for a while.
+    """
+    pids = (sampled.process.pid, found.rabbitmq_pid, found.postgres_pid)
+    earlier, before = sampler.read(sampled.profile), [cpu.seconds(pid) for pid in pids]
+    sampled.process.send_signal(signal.SIGCONT)
+    count = await work()
+    await asyncio.sleep(2 * sampler.WRITE)
+    after = [cpu.seconds(pid) for pid in pids]
+    later = sampler.read(sampled.profile)
+    ours, rabbitmq, postgres = (now - was for now, was in zip(after, before, strict=True))
+    return Spent(
+        sampled.kind,
+        count,
+        (ours - (later.sampler - earlier.sampler)) / count * 1e6,
+        rabbitmq / count * 1e6,
+        postgres / count * 1e6,
+        {name: (now - earlier.stages.get(name, 0.0)) / count * 1e6 for name, now in later.stages.items()},
+    )

@@ -1,0 +1,88 @@
+"""What a run comes to: a table for people, the same as Markdown and JSON, and as part of a page."""
+
+import re
+from pathlib import Path
+
+import msgspec
+from rich.console import Console
+from rich.table import Table
+
+from bench.row import Row, spread
+
+RESULTS = Path(__file__).parent / "results"
+COLUMNS = ("what", "against", "ours", "theirs", "ratio", "goal", "")
+
+
+class Report(msgspec.Struct, frozen=True):
+    """One run of the command."""
+
+    rows: list[Row]
+    parts: list[str]
+    left_out: list[str]
+    """Parts that `make bench` runs only when asked to."""
+    quick: bool
+    cores: int
+    generator: str
+    generator_cpu: float
+    """Share of a core that the load generator took where it took most."""
+    seconds: float
+    """Of the whole run."""
+
+    @property
+    def summary(self) -> str:
+        """How it was measured, and what was not."""
+        runs = max((len(row.ours) for row in self.rows), default=0)
+        said = (
+            f"{self.cores} cores, shared by load, servers and programs; load by {self.generator} "
+            f"(at most {self.generator_cpu:.2f} of a core); medians of {runs} (lowest–highest), ratios of the pairs; "
+            f"{self.seconds / 60:.0f} min."
+        )
+        if self.left_out:
+            said += f" Not in this run: {', '.join(self.left_out)} (`make bench BENCH=--long`)."
+        return said
+
+
+def cells(row: Row) -> tuple[str, ...]:
+    """COLUMNS of one row."""
+    goal = "" if row.goal is None else f"{'≤' if row.less else '≥'} {row.goal}"
+    ours = spread(row.ours, row.digits)
+    if row.failed is not None:
+        return row.what, row.against, ours, row.failed, "", goal, "failed"
+    ratio = "" if row.ratio is None else f"{row.ratio:.3f}" if row.ratio < 0.1 else f"{row.ratio:.2f}"
+    said = "; ".join(filter(None, (row.verdict, row.note)))
+    return row.what, row.against, ours, spread(row.theirs, row.digits), ratio, goal, said
+
+
+def markdown(rows: list[Row]) -> str:
+    """The table, with a line feed at its end."""
+    lines = [COLUMNS, ("---",) * len(COLUMNS), *(map(_escaped, cells(row)) for row in rows)]
+    return "".join(f"| {' | '.join(line)} |\n" for line in lines)
+
+
+def _escaped(cell: str) -> str:
+    return " ".join(cell.split()).replace("|", "\\|")
+
+
+def show(console: Console, rows: list[Row]) -> None:
+    """The table on a terminal."""
+    table = Table(title="medians (lowest–highest)", title_justify="left", box=None, pad_edge=False)
+    for name in COLUMNS:
+        table.add_column(name)
+    for row in rows:
+        table.add_row(*cells(row))
+    console.print(table)
+
+
+def include(page: Path, name: str, text: str) -> None:
+    """Puts `text` between `<!-- name -->` and `<!-- /name -->` of a page. Raises ValueError without them."""
+    page.write_text(included(page.read_text(), name, text))
+
+
+def included(page: str, name: str, text: str) -> str:
+    """The page with `text` between its markers. Raises ValueError when it doesn't have both, in order, once."""
+    begin, end = f"<!-- {name} -->", f"<!-- /{name} -->"
+    pattern = re.compile(f"{re.escape(begin)}.*?{re.escape(end)}", re.DOTALL)
+    found, count = pattern.subn(lambda _: f"{begin}\n{text.strip()}\n{end}", page)
+    if count != 1:
+        raise ValueError(f"{begin} … {end} must stand in the page once, and stands there {count} times")
+    return found

@@ -1,0 +1,73 @@
+"""Which stage a line of code belongs to, by the file that it stands in."""
+
+Rule = tuple[str, str, str]
+"""Part of the file's path, start of the function's name (empty: all), stage. The first that fits counts."""
+
+LOOP = "loop"
+"""No Python of a stage on the stack: the event loop itself, sockets, timers, C code that it calls."""
+
+RULES: dict[str, tuple[Rule, ...]] = {
+    "ingress": (
+        ("/ingress/hooks/body.py", "", "read"),
+        ("/aiohttp/web_protocol.py", "", "read"),
+        ("/aiohttp/streams.py", "", "read"),
+        ("/aiohttp/base_protocol.py", "", "read"),
+        ("/schemas/platforms/", "", "verify"),
+        ("/yarl/", "", "verify"),  # the query, which is decoded for the signature's sake alone
+        ("/broker/", "", "publish"),
+        ("/schemas/envelope.py", "", "publish"),
+        ("/aiormq/", "", "publish"),
+        ("/ingress/hooks/accesslog.py", "", "log and count"),
+        ("/ingress/hooks/metrics.py", "", "log and count"),
+        ("/ingress/hooks/handler.py", "_record", "log and count"),
+        ("/ingress/hooks/", "", "answer"),
+        ("/aiohttp/", "", "answer"),
+    ),
+    "store": (
+        ("/workers/store/announce", "", "publish"),
+        ("/schemas/cloudevents.py", "", "publish"),
+        ("/broker/publisher", "", "publish"),
+        ("/broker/consumer.py", "ack", "ack"),
+        ("/workers/runtime/", "_settle", "ack"),
+        ("/broker/", "", "consume"),
+        ("/schemas/properties.py", "", "consume"),
+        ("/workers/runtime/", "", "consume"),
+        ("/aiormq/", "", "ack"),  # deliveries and confirms never reach the library
+        ("/workers/store/prepare.py", "", "decode"),
+        ("/schemas/", "", "decode"),
+        ("/workers/store/worker.py", "_handle", "decode"),
+        ("/workers/store/worker.py", "_announce", "publish"),
+        ("/workers/store/", "", "write"),
+        ("/storage/", "", "write"),
+        ("/asyncpg/", "", "write"),
+    ),
+    "deliver": (
+        ("/workers/deliver/attempt/", "", "deliver: post"),
+        ("/schemas/dialects/", "", "deliver: make and sign"),
+        ("/schemas/", "", "deliver: make and sign"),
+        ("/workers/deliver/content.py", "", "deliver: make and sign"),
+        ("/storage/", "", "deliver: read and write down"),
+        ("/asyncpg/", "", "deliver: read and write down"),
+        ("/workers/deliver/ledger.py", "", "deliver: read and write down"),
+        ("/workers/deliver/", "", "deliver: decide"),
+    ),
+}
+"""By kind of process. Folders rather than functions, where that is enough: they move less."""
+
+ORDER = {
+    "ingress": ("read", "verify", "publish", "log and count", "answer", LOOP),
+    "store": ("consume", "decode", "write", "publish", "ack", LOOP),
+    "deliver": (
+        "deliver: read and write down",
+        "deliver: make and sign",
+        "deliver: post",
+        "deliver: decide",
+        LOOP,
+    ),
+}
+"""As a message goes through them."""
+
+
+def stage(rules: tuple[Rule, ...], file: str, function: str) -> str | None:
+    """The stage of a function, or None: then its caller's counts."""
+    return next((name for part, start, name in rules if part in file and function.startswith(start)), None)

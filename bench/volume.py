@@ -1,0 +1,95 @@
+"""Whether the store worker stays as fast with much behind it: in the queue, and in the database."""
+
+import asyncpg
+import msgspec
+
+from bench import backlog
+from bench.common import Servers, purge
+from bench.plan import Plan
+from bench.row import Row
+from storage import migrate
+
+FULL_DATABASE = "bench_full"
+CHUNK = 100_000
+"""Rows in one transaction while filling."""
+SPACING = "0.1 seconds"
+"""Between the posts that are made up: two million are some two days."""
+RECEIVED = ("received_at", "last_received_at")
+
+
+async def bench_backlog(found: Servers, plan: Plan) -> list[Row]:
+    """The same number of messages out of a large backlog and out of a small one."""
+    database = await asyncpg.connect(found.database)
+    large: list[float] = []
+    small: list[float] = []
+    for _ in range(max(1, plan.runs - 1)):  # a large backlog takes most of a minute to make
+        for backed, rates in ((plan.large, large), (plan.small, small)):
+            await backlog.empty(database)
+            await backlog.fill(found, backed)
+            rates.append(await backlog.stored(found, plan.small, more=True))
+            await purge(found.amqp)
+    await database.close()
+    what, against = f"stored events/s, backlog of {plan.large:,}", f"backlog of {plan.small:,}"
+    return [Row(what, against, large, small, 0.9)]
+
+
+async def bench_stored(found: Servers, plan: Plan) -> list[Row]:
+    """A database with many stored events beside an empty one, in one server. Both have the same settings."""
+    database = await asyncpg.connect(found.database)
+    await database.execute(f"CREATE DATABASE {FULL_DATABASE}")
+    base, _, _ = found.database.rpartition("/")
+    full = msgspec.structs.replace(found, database=f"{base}/{FULL_DATABASE}")
+    await migrate.migrate(full.database)
+    await _use(full, plan.stored)
+    used: list[float] = []
+    fresh: list[float] = []
+    for _ in range(plan.runs):
+        await backlog.fill(full, plan.messages)
+        used.append(await backlog.stored(full, plan.messages))
+        await backlog.fill(found, plan.messages)
+        await backlog.empty(database)
+        fresh.append(await backlog.stored(found, plan.messages))
+    await database.close()
+    what = f"stored events/s with {plan.stored:,} stored"
+    return [Row(what, "with none stored", used, fresh, 0.85)]
+
+
+async def _use(full: Servers, count: int) -> None:
+    """A past: one event that the worker stored, as many times more under other keys, in the tables and indexes that it
+    uses. By SQL, since the worker would take minutes; then what autovacuum would have done by then."""
+    await backlog.fill(full, 1)
+    await backlog.stored(full, 1)
+    database = await asyncpg.connect(full.database)
+    newest = await database.fetchval("SELECT (now() - interval '1 minute')::text")
+    moment = f"'{newest}'::timestamptz - n * interval '{SPACING}'"
+    version = "md5('version' || n)::uuid"
+    changed = {
+        "documents": {"id": "o.id + n", "key": "md5(n::text)", "version_id": version},
+        "receipts": {"message_id": "md5('message' || n)::uuid", "document_id": "o.document_id + n"},
+        "versions": {
+            "id": version,
+            "document_id": "o.document_id + n",
+            "message_id": "md5('message' || n)::uuid",
+        },
+    }
+    for table, ours in changed.items():
+        columns = await database.fetch(
+            "SELECT column_name FROM information_schema.columns WHERE table_schema = 'crossdock' AND table_name = $1",
+            table,
+        )
+        names = [row["column_name"] for row in columns]
+        values = [ours.get(name, moment if name in RECEIVED else f"o.{name}") for name in names]
+        await database.execute(f"CREATE TEMP TABLE origin AS SELECT * FROM crossdock.{table}")  # noqa: S608 - ours
+        statement = (
+            f"INSERT INTO crossdock.{table} ({', '.join(names)}) OVERRIDING SYSTEM VALUE "  # noqa: S608 - ours
+            f"SELECT {', '.join(values)} FROM origin o, generate_series($1::bigint, $2::bigint) n"
+        )
+        for start in range(1, count + 1, CHUNK):
+            await database.execute(statement, start, min(start + CHUNK - 1, count), timeout=600)
+        await database.execute("DROP TABLE origin")
+    highest = "SELECT setval(pg_get_serial_sequence('crossdock.documents', 'id'), max(id)) FROM crossdock.documents"
+    await database.execute(highest)
+    for table in changed:
+        await database.execute(f"VACUUM ANALYZE crossdock.{table}", timeout=600)
+    await database.execute("CHECKPOINT", timeout=600)
+    await database.close()
