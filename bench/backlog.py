@@ -24,9 +24,10 @@ PATIENCE = 240.0
 """Seconds for a worker to take a backlog away."""
 
 
-def store_worker() -> tuple[str, ...]:
+def store_worker(shard: int = 0) -> tuple[str, ...]:
     """Our own, on a free admin port."""
-    return ("-m", "deploy.cli.main", "worker", "store", "--admin-port", str(free_ports(1)[0]))
+    command = ("-m", "deploy.cli.main", "worker", "store", "--shard", str(shard))
+    return (*command, "--admin-port", str(free_ports(1)[0]))
 
 
 async def fill(
@@ -36,22 +37,22 @@ async def fill(
     exchange: str = INBOUND,
     key: str = KEY,
     keys: int | None = None,
-    prefix: str | None = None,
+    shards: int = 1,
 ) -> float:
     """A backlog as the ingress would have published it. How many were published a second.
 
-    `keys`: how many documents the messages are of, in turn; None: as many as there are messages. `prefix`: of their
-    keys; the same one twice makes the same documents.
+    `keys`: how many documents the messages are of, in turn; None: as many as there are messages. `shards`: inbound
+    queues that they are spread over.
     """
     raw = bodies.webhook(found.folder).raw
-    stamp = Stamp(bodies.PLATFORM, bodies.ACCOUNT, bodies.EVENT, "application/json", None)
+    stamp = Stamp(bodies.PLATFORM, bodies.ACCOUNT, bodies.EVENT, "application/json", None, shards=shards)
     publisher = Publisher(confirm_timeout=60)
 
     async def on_open(link: Link, connection: aiormq.abc.AbstractConnection) -> None:
         publisher.use(link.transport, await link.channel(connection, confirms=True))
 
     link = Link(found.amqp, name="bench", on_open=on_open, on_lost=publisher.on_lost)
-    prefix = prefix or uuid4().hex
+    prefix = uuid4().hex
     link.start()
     await link.opened.wait()
     started = time.perf_counter()

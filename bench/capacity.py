@@ -102,12 +102,10 @@ def steps(found: Need) -> list[str]:
     if found.store > 1 or found.deliver > 1:
         made.append(f"{found.store} × `crossdock worker store`, {found.deliver} × `crossdock worker deliver`")
     if found.shards > 1:
-        made.append(
-            f"{found.shards} virtual hosts, each with topology, ingresses and store workers of its own: `AMQP_URL`"
-        )
+        made.append(f"`[store] shards = {found.shards}`")
     if found.rabbitmq > SERVER_CORES:
         nodes = math.ceil(found.rabbitmq / SERVER_CORES)
-        made.append(f"the virtual hosts' leaders on {nodes} nodes or clusters: `AMQP_URL` names several hosts")
+        made.append(f"the queues' leaders on a cluster with {nodes} nodes' cores for them: `AMQP_URL` names its hosts")
     if found.connections > CONNECTIONS:
         made.append(f"{found.connections} connections: a larger `max_connections`, or PgBouncer in `DATABASE_URL`")
     if found.postgres > SERVER_CORES:

@@ -143,8 +143,8 @@ def test_steps_name_only_what_a_rate_needs() -> None:
     assert capacity.steps(capacity.need(1_000, COSTS)) == ["nothing: one process of each kind"]
     many = "; ".join(capacity.steps(capacity.need(100_000, COSTS)))
     assert "`[ingress] processes = 25`" in many
-    assert "9 virtual hosts" in many
-    assert "2 nodes" in many
+    assert "`[store] shards = 9`" in many
+    assert "2 nodes' cores" in many
     assert "250 connections" in many
     assert "databases" not in many
 
