@@ -4,6 +4,7 @@ import asyncio
 import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from uuid import uuid4
 
 import aiohttp
 import asyncpg
@@ -16,6 +17,7 @@ from broker import topology as broker
 from deploy.admin import Admin
 from deploy.config import secrets_of
 from schemas import registry, topology
+from storage.sql import query
 from tests import delivering, pipeline
 from tests.receiver import Receiver, receiver, subscribe
 from workers.deliver import backlog
@@ -160,3 +162,23 @@ async def test_what_is_due_and_which_breaker_is_open(
         answered.set()
         await pipeline.until(lambda: value("crossdock_deliveries_due") == 0)
         assert value("crossdock_deliveries_oldest_due_seconds") == 0
+
+
+async def test_what_is_due_is_counted_by_index(pool: asyncpg.Pool) -> None:
+    id_ = await subscribe(pool, "https://example.com/")
+    await pool.execute(
+        """INSERT INTO crossdock.outbox (id, subscription_id, next_attempt_at, received_at, event_id, message_id,
+        document_id, version, type, key)
+        SELECT gen_random_uuid(), $1, now() - n * interval '1 second', now(), gen_random_uuid(), gen_random_uuid(),
+        n, 1, 'x', 'x' FROM generate_series(1, 20000) n""",
+        id_,
+    )
+    await pool.execute("ANALYZE crossdock.outbox")
+    asked = query("outbox", "waiting")
+    row = await pool.fetchrow(asked, uuid4(), [], 100)
+    assert row is not None
+    assert row["due"] == 100
+    assert 20_000 <= row["oldest"] < 20_100
+    plan = "\n".join(line["QUERY PLAN"] for line in await pool.fetch(f"EXPLAIN {asked}", uuid4(), [], 100))
+    assert "using outbox_due" in plan
+    assert "Seq Scan on outbox" not in plan

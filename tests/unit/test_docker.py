@@ -118,7 +118,8 @@ def test_the_image_runs_as_nobody_in_particular_from_the_locked_dependencies() -
     assert re.search(r"^USER (?!root|0)", DOCKERFILE, re.MULTILINE)
     for name in copied():
         assert (ROOT / name).exists()
-    assert "--require-hashes -r requirements/run.txt" in DOCKERFILE
+    assert "ARG REQUIREMENTS=run\n" in DOCKERFILE
+    assert "--require-hashes -r requirements/$REQUIREMENTS.txt" in DOCKERFILE
     assert "--require-hashes -r requirements/build.txt" in DOCKERFILE
 
 
@@ -127,6 +128,12 @@ def test_nothing_reaches_the_builder_but_what_is_copied() -> None:
     assert lines[0] == "*"
     let_through = {line[1:] for line in lines if line[0] == "!"}
     assert let_through == {name for name in copied() if not name.startswith("deploy/")}
+
+
+def test_what_runs_with_traces_is_what_runs_without_and_more() -> None:
+    locked = {name: set((ROOT / f"requirements/{name}.txt").read_text().split()) for name in ("run", "otel")}
+    assert locked["run"] < locked["otel"]
+    assert any(one.startswith("opentelemetry-sdk==") for one in locked["otel"])
 
 
 def test_it_is_built_with_the_tools_that_are_locked_for_us() -> None:
