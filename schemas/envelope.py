@@ -100,7 +100,10 @@ class Stamp:
     _CORRELATION, _REPLY_TO, _MESSAGE_ID, _TIMESTAMP = 1 << 10, 1 << 9, 1 << 7, 1 << 6
 
     def __init__(self, platform: str, account: str, event: str, content_type: str | None, reply_to: str | None) -> None:
+        """`content_type` as it was sent: what isn't text, or too long for a short string, is left out of it."""
         flags = self._HEADERS | self._DELIVERY_MODE | self._MESSAGE_ID | self._TIMESTAMP
+        if content_type:
+            content_type = content_type.encode("utf-8", "replace")[:255].decode("utf-8", "ignore")
         flags |= self._CONTENT_TYPE if content_type else 0
         flags |= self._CORRELATION | self._REPLY_TO if reply_to else 0
         self._head = self._FLAGS.pack(flags) + (pamqp.encode.short_string(content_type) if content_type else b"")
