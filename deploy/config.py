@@ -64,10 +64,11 @@ def parse(raw: dict[str, Any], base: Path) -> Config:
             found[platform.name] = {
                 name: _convert(settings, platform.account, f"accounts.{platform.name}.{name}", base)
             }
-    try:
-        parse_size(config.ingress.max_body)
-    except ValueError as error:
-        raise ConfigError(f"ingress.max_body: {error}") from None
+    for name in ("max_body", "max_buffered"):
+        try:
+            parse_size(getattr(config.ingress, name))
+        except ValueError as error:
+            raise ConfigError(f"ingress.{name}: {error}") from None
     try:
         Guard(config.delivery.allow_networks, config.delivery.allow_http)
     except ValueError as error:

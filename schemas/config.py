@@ -40,6 +40,8 @@ class Ingress(_Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
     host: str = "127.0.0.1"
     port: Port = 8080
     max_body: str | int = "1MiB"
+    max_buffered: str | int = "256MiB"
+    """Of all bodies that are arriving in one process; past it 503."""
     header_timeout: Seconds = 10.0
     """Seconds from a request's first byte to the end of its head before 408."""
     body_timeout: Seconds = 10.0

@@ -112,7 +112,10 @@ class Stamp:
         *,
         shards: int = 1,
     ) -> None:
+        """`content_type` as it was sent: what isn't text, or too long for a short string, is left out of it."""
         flags = self._HEADERS | self._DELIVERY_MODE | self._MESSAGE_ID | self._TIMESTAMP
+        if content_type:
+            content_type = content_type.encode("utf-8", "replace")[:255].decode("utf-8", "ignore")
         flags |= self._CONTENT_TYPE if content_type else 0
         flags |= self._CORRELATION | self._REPLY_TO if reply_to else 0
         self._head = self._FLAGS.pack(flags) + (pamqp.encode.short_string(content_type) if content_type else b"")

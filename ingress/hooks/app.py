@@ -14,6 +14,7 @@ from broker.replies import Replies
 from ingress import connections
 from ingress.hooks import metrics, routes, shares
 from ingress.hooks.accesslog import AccessLog
+from ingress.hooks.body import Room
 from ingress.hooks.handler import Handler, Settings
 from schemas.config import Config, parse_size
 
@@ -36,7 +37,8 @@ class IngressApp:
         self._replies = Replies()
         self._log = log_requests or AccessLog()
         self._shares = shares.Shares(_shares(config))
-        self._handler = Handler(self._settings(config), self._publisher, self._replies, self._log)
+        room = Room(parse_size(config.ingress.max_buffered))
+        self._handler = Handler(self._settings(config), room, self._publisher, self._replies, self._log)
         self._link = Link(amqp_url, name="ingress", on_open=self._on_open, on_lost=self._on_lost)
         self._server: connections.Server | None = None
         self._listener: asyncio.Server | None = None
@@ -107,6 +109,7 @@ class IngressApp:
         """Accounts, secrets and limits change at once; host, port, processes and shards with the next start."""
         self._config = config
         self._shares.limits = _shares(config)
+        self._handler.room.limit = parse_size(config.ingress.max_buffered)
         self._handler.settings = self._settings(config)
         if self._server is not None:
             self._server.limits = _limits(config)

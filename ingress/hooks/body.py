@@ -6,20 +6,44 @@ from aiohttp import hdrs, web
 from aiohttp.http_exceptions import HttpProcessingError
 
 
-class TooLarge(Exception):
-    """413."""
+class Refused(Exception):
+    """No body will be read: what the sender hears, and the reason as a metric's label."""
+
+    status = 400
+    reason = ""
 
 
-class TooSlow(Exception):
-    """408."""
+class TooLarge(Refused):
+    status = 413
+    reason = "body too large"
 
 
-class Broken(Exception):
-    """The sender went away, or its framing is wrong: nobody hears an answer."""
+class TooSlow(Refused):
+    status = 408
+    reason = "body too slow"
 
 
-async def read(request: web.BaseRequest, *, limit: int, timeout: float) -> bytes:
-    """The whole body, byte for byte as sent. Raises TooLarge early, TooSlow after `timeout` seconds."""
+class Broken(Refused):
+    """The sender went away, or its framing is wrong: nobody hears the answer."""
+
+    reason = "connection broken"
+
+
+class Crowded(Refused):
+    status = 503
+    reason = "no room for bodies"
+
+
+class Room:
+    """Bytes of the bodies that are arriving now, all together: nobody has shown yet that they may send any."""
+
+    def __init__(self, limit: int) -> None:
+        self.limit = limit
+        self.used = 0
+
+
+async def read(request: web.BaseRequest, room: Room, *, limit: int, timeout: float) -> bytes:
+    """The whole body, byte for byte as sent. Raises Refused: TooLarge early, TooSlow after `timeout` seconds."""
     declared = request.content_length
     if declared is not None and declared > limit:
         raise TooLarge
@@ -33,17 +57,22 @@ async def read(request: web.BaseRequest, *, limit: int, timeout: float) -> bytes
         if len(body) > limit:
             raise TooLarge
         return body
+    parts: list[bytes] = []
+    size = 0
     try:
         async with asyncio.timeout(timeout):
-            parts: list[bytes] = []
-            size = 0
             while part := await content.readany():
                 size += len(part)
+                room.used += len(part)
                 if size > limit:
                     raise TooLarge
+                if room.used > room.limit:
+                    raise Crowded
                 parts.append(part)
     except TimeoutError:
         raise TooSlow from None
     except (ConnectionError, HttpProcessingError, web.RequestPayloadError) as error:
         raise Broken(str(error)) from None
+    finally:
+        room.used -= size
     return parts[0] if len(parts) == 1 else b"".join(parts)

@@ -95,9 +95,15 @@ class Handler:
     """Answers requests on behalf of one ingress process."""
 
     def __init__(
-        self, settings: Settings, publish: publisher.Publisher, pending: replies.Replies, log: AccessLog
+        self,
+        settings: Settings,
+        room: body.Room,
+        publish: publisher.Publisher,
+        pending: replies.Replies,
+        log: AccessLog,
     ) -> None:
         self.settings = settings
+        self.room = room
         self.idle = asyncio.Event()
         """Set while no request is under way."""
         self.idle.set()
@@ -149,13 +155,10 @@ class Handler:
         if encoding is not None and encoding.strip().lower() not in ("", "identity"):
             return _error(platform, 415, "content encoding", request), 0
         try:
-            raw = await body.read(request, limit=settings.max_body, timeout=settings.body_timeout)
-        except body.TooLarge:
-            return _error(platform, 413, "body too large", request, close=True), 0
-        except body.TooSlow:
-            return _error(platform, 408, "body too slow", request, close=True), 0
-        except body.Broken:
-            return _error(platform, 400, "connection broken", request, close=True), 0
+            raw = await body.read(request, self.room, limit=settings.max_body, timeout=settings.body_timeout)
+        except body.Refused as why:
+            again: dict[str, str] = {hdrs.RETRY_AFTER: RETRY_AFTER} if why.status == 503 else {}
+            return _error(platform, why.status, why.reason, request, again, close=True), 0
         secret = platform.verify(raw, headers, _Query(request), route.settings)
         if secret is None:
             return _error(platform, platform.unauthorized, "signature", request), len(raw)

@@ -58,8 +58,6 @@ class Route:
         """The encoder of message properties for this URL and content type."""
         stamp = self.stamps.get(content_type)
         if stamp is None:
-            if content_type is not None and len(content_type) > 255:
-                content_type = content_type[:255]  # AMQP: a short string
             reply_to = REPLY_TO if self.event.reply else None
             stamp = Stamp(self.platform.name, self.account, self.name, content_type, reply_to, shards=self.shards)
             if len(self.stamps) < _STAMPS_KEPT:

@@ -2,6 +2,7 @@
 
 import asyncio
 import random
+import sys
 from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
@@ -61,8 +62,8 @@ def signed_mutants(config: Config, seed: int = 0) -> Callable[[], bytes]:
     return make
 
 
-def api_requests(login: str) -> list[bytes]:
-    """What subscribers ask, logged in by the header line `login`, or not at all."""
+def api_requests(*logins: str) -> list[bytes]:
+    """What subscribers and operators ask, logged in by one of these header lines, or not at all."""
     one = "/v1/subscriptions/00000000-0000-4000-8000-000000000001"
     body = (
         '{"url": "https://a.example/in", "types": ["channelape.*"], "accounts": ["channelape/rothys"], "max_rate": 5}'
@@ -85,8 +86,9 @@ def api_requests(login: str) -> list[bytes]:
         f"{method} {path} HTTP/1.1\r\nHost: x\r\n{login}\r\nContent-Type: application/json\r\n"
         f"Idempotency-Key: k1\r\nContent-Length: {len(said)}\r\n\r\n{said}"
         for method, path, said in asked
+        for login in (*logins, "X: y")
     ]
-    return [text.encode() for text in [*found, found[0].replace(login, "X: y")]]
+    return [text.encode() for text in found]
 
 
 class Attack:
@@ -94,6 +96,7 @@ class Attack:
 
     def __init__(self, port: int) -> None:
         self._port = port
+        self._address = 0
         self.statuses: Counter[int] = Counter()
         """0: closed, or still waiting, without an answer."""
         self.wrong: dict[int, bytes] = {}
@@ -116,8 +119,15 @@ class Attack:
             for _ in range(min(AT_ONCE, count)):
                 group.create_task(sender())
 
+    def _from(self) -> tuple[str, int] | None:
+        """Another address of this machine each time, where it has them: failed log-ins are counted by address."""
+        if sys.platform != "linux":
+            return None
+        self._address = self._address % 65_000 + 1
+        return f"127.1.{self._address >> 8}.{self._address & 255}", 0
+
     async def _one(self, data: bytes) -> None:
-        reader, writer = await asyncio.open_connection("127.0.0.1", self._port)
+        reader, writer = await asyncio.open_connection("127.0.0.1", self._port, local_addr=self._from())
         answer = b""
         try:
             writer.write(data)

@@ -27,7 +27,11 @@ GROWTH = 48 * 1024 * 1024
 """Bytes by which a process may grow after a tenth of the inputs: caches fill, the allocator keeps what it has."""
 BATCH = 5_000
 """Posts after which the queue is emptied: it is the ingress that is attacked, not the broker's disk."""
-LOGIN = "Authorization: Basic Ym9hcmRzOmIwYXJkcy1wYXNzd29yZA=="  # boards:b0ards-password
+LOGINS = (
+    "Authorization: Basic Ym9hcmRzOmIwYXJkcy1wYXNzd29yZA==",
+    "Authorization: Bearer operator-token-of-the-attacked",
+)
+"""boards:b0ards-password, and the operator: mutated ones shut a subscriber's name out after a hundred."""
 
 CONFIG = """
 [ingress]
@@ -140,7 +144,7 @@ async def attack_ingress(folder: Path, amqp_url: str, count: int) -> Done:
 
 
 async def attack_api(folder: Path, database_url: str, count: int) -> Done:
-    """Mutated requests, half of them with a subscriber's credentials."""
+    """Mutated requests, most of them with somebody's credentials."""
     async with api(folder, database_url) as process, aiohttp.ClientSession() as session:
         url = f"http://127.0.0.1:{process.port}/v1/openapi.json"
 
@@ -151,7 +155,7 @@ async def attack_api(folder: Path, database_url: str, count: int) -> Done:
         async def nothing() -> None:
             pass
 
-        makers = [Mutator(http.api_requests(LOGIN))]
+        makers = [Mutator(http.api_requests(*LOGINS))]
         done = await _attack(process, makers, count, healthy, nothing)
         for status in ("500", "503"):
             found = await process.metric("crossdock_api_requests_total", status=status)

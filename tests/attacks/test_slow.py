@@ -55,6 +55,24 @@ async def test_bodies_byte_by_byte(door: pipeline.Door) -> None:
     assert {tuple(raw.statuses(answer)) for answer in await asyncio.gather(*slow)} == {(408,)}
 
 
+async def test_bodies_that_are_arriving_have_a_bound_together(amqp_url: str) -> None:
+    """Ten large ones whose last byte doesn't come: those beyond the bound are sent away, and its room is given back."""
+    settings = pipeline.config({"ingress": {"max_buffered": "1MiB", "body_timeout": 2.0}})
+    sent = (
+        b"POST %b HTTP/1.1\r\nHost: x\r\nContent-Length: 300001\r\n\r\n" % raw.hook(settings).encode() + b" " * 300_000
+    )
+    async with pipeline.door(amqp_url, settings) as door:
+        answers = [
+            raw.statuses(one) for one in await asyncio.gather(*(raw.ask(door.app.port, sent) for _ in range(10)))
+        ]
+        assert answers.count([408]) == 3
+        assert answers.count([503]) == 7
+        assert refused("no room for bodies") >= 7
+        for _ in range(2):  # with all of it
+            finished = sent.replace(b"Host: x", b"Host: x\r\nConnection: close") + b" "
+            assert raw.statuses(await raw.ask(door.app.port, finished)) == [200]
+
+
 async def test_a_head_after_a_request_is_as_bounded_and_idling_is_not_sending(door: pipeline.Door) -> None:
     request = b"GET /nothing HTTP/1.1\r\nHost: x\r\n\r\n"
     answer = await raw.ask(door.app.port, [request, b"\r\n", b"GET /no"], every=0.1)

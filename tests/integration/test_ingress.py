@@ -114,6 +114,24 @@ async def test_anything_authentic_is_accepted_and_queued_as_it_is(amqp_url: str,
         await pipeline.until(lambda: _is(amqp_url, 2))
 
 
+async def test_any_content_type_is_accepted_and_queued_as_far_as_it_is_text(amqp_url: str) -> None:
+    async with pipeline.door(amqp_url) as door:
+        account = door.config.accounts["channelape"]["rothys"]
+        [query] = registry.platforms()["channelape"].sign(b"", account).query.items()
+        path = f"/hooks/channelape/rothys/receipt-confirmations?{query[0]}={query[1]}"
+        for content_type in (
+            b"\xff",
+            b"a/b; c=\xed\xa0\x80",
+            b"x" * 300,
+            "é".encode() * 200,
+            b"a" + "é".encode() * 200,
+        ):
+            head = b"POST %b HTTP/1.1\r\nHost: x\r\nContent-Type: %b\r\n" % (path.encode(), content_type)
+            answer = await raw_request(door.app.port, head + b"Content-Length: 2\r\n\r\n{}")
+            assert b" 200 " in answer.split(b"\r\n")[0], content_type
+        await pipeline.until(lambda: _is(amqp_url, 5))
+
+
 async def _is(amqp_url: str, wanted: int) -> bool:
     return await depth(amqp_url) == wanted
 

@@ -63,6 +63,7 @@ def test_secrets_come_from_text_environment_and_files(tmp_path: Path, monkeypatc
         ({"ingres": {}}, "ingres: unknown key"),
         ({"ingress": {"port": "x"}}, "ingress.port"),
         ({"ingress": {"max_body": "1 elephant"}}, "ingress.max_body"),
+        ({"ingress": {"max_buffered": "all"}}, "ingress.max_buffered"),
         ({"accounts": {"nowhere": {}}}, "accounts.nowhere: unknown platform"),
         ({"accounts": {"apicbase": {"a.b": {"secrets": ["x"]}}}}, "accounts.apicbase.a.b"),
         ({"accounts": {"apicbase": {"acme": {"secretz": ["x"]}}}}, "accounts.apicbase.acme.secretz: unknown key"),
