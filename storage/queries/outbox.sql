@@ -54,10 +54,12 @@ WHERE leased_by = $1 AND id = ANY ($2::uuid[])
 
 -- name: due
 -- What is due for each subscription, the longest due first, but for what is under way: $1 subscriptions, $2 how many of
--- each, $3 those under way. By index alone up to the rows themselves.
+-- each, $3 those under way. By index alone up to the rows themselves. Only for those that $4 holds now: while a worker
+-- couldn't renew its leases, another may have taken them, and would send the same at the same time.
 SELECT d.id, d.subscription_id, d.event_id, d.message_id, d.received_at, d.document_id, d.version, d.type, d.key,
        d.attempts, d.next_attempt_at, d.payload
 FROM unnest($1::uuid[], $2::int[]) AS s (id, room)
+JOIN crossdock.subscribed mine ON mine.id = s.id AND mine.leased_by = $4 AND mine.leased_until > now()
 CROSS JOIN LATERAL (
     SELECT *
     FROM crossdock.outbox o

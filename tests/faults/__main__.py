@@ -40,15 +40,12 @@ def main() -> int:
 
 
 def _all(console: Console, asked: argparse.Namespace) -> int:
-    async def collect() -> list[Done]:
-        found = []
-        async for done in everything(asked.only, asked.seed):
-            said = done.row.skipped or f"{done.row.verdict}, recovered after {done.row.recovery or float('nan'):.1f} s"
-            console.print(f"{'ok  ' if done.passed else 'FAIL'} {done.row.fault}: {said}")
-            found.append(done)
-        return found
+    def say(done: Done) -> None:
+        recovery = "" if done.row.recovery is None else f", recovered after {done.row.recovery:.1f} s"
+        said = done.row.skipped or f"{done.row.verdict}{recovery}"
+        console.print(f"{'ok  ' if done.passed else 'FAIL'} {done.row.fault}: {said}")
 
-    run = asyncio.run(collect())
+    run = asyncio.run(everything(asked.only, asked.seed, say))
     console.print(report.table(run))
     if not asked.only:
         report.write(ROOT / "README.md", "faults", report.summary(run))

@@ -1,9 +1,12 @@
 """The servers below the pipeline: one of each, or several that stand in for each other."""
 
 import asyncio
+from contextlib import suppress
 from pathlib import Path
 from typing import Protocol
 from urllib.parse import urlsplit
+
+import psutil
 
 from deploy.local.postgres import Postgres
 from deploy.local.rabbitmq import RabbitMQ
@@ -57,6 +60,14 @@ class Single:
     def database_through(self, port: int) -> str:
         """The database's URL by way of a proxy on this machine."""
         return self.database_url.replace(f":{self.database_address[1]}/", f":{port}/")
+
+
+def signal_all(postmaster: int, sign: int) -> None:
+    """To all of PostgreSQL's processes: each has a session of its own, and outlives its postmaster for a while."""
+    first = psutil.Process(postmaster)
+    for process in (first, *first.children(recursive=True)):
+        with suppress(psutil.NoSuchProcess):
+            process.send_signal(sign)
 
 
 def _address(url: str) -> tuple[str, int]:

@@ -12,6 +12,7 @@ import asyncpg
 from deploy.local.children import StartError, exited, spawn, tail
 from deploy.local.postgres import NOBODY, Postgres, binaries
 from deploy.local.rabbitmq import RabbitMQ
+from tests.faults.backing import signal_all
 from tests.faults.site import Site
 from tests.faults.trial import Fault
 from tests.pipeline import until
@@ -47,7 +48,7 @@ class Pair:
 
     async def promote(self) -> None:
         """The primary is killed and stays away; the replica takes over."""
-        os.killpg(self.primary.pid, signal.SIGKILL)
+        signal_all(self.primary.pid, signal.SIGKILL)
         connection = await asyncpg.connect(self.replica.url)
         try:
             assert await connection.fetchval("SELECT pg_promote()")
@@ -110,12 +111,12 @@ def _pair(site: Site) -> Pair:
 @asynccontextmanager
 async def replica_stopped(site: Site) -> AsyncIterator[None]:
     """SIGSTOP to the replica: no commit is acknowledged until it goes on."""
-    group = _pair(site).replica.pid
-    os.killpg(group, signal.SIGSTOP)
+    postmaster = _pair(site).replica.pid
+    signal_all(postmaster, signal.SIGSTOP)
     try:
         yield
     finally:
-        os.killpg(group, signal.SIGCONT)
+        signal_all(postmaster, signal.SIGCONT)
 
 
 @asynccontextmanager

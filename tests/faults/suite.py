@@ -1,12 +1,12 @@
 """Every fault, one at a time, on a site of the kind it needs; and the suite's own test, mutants that it must see."""
 
-import contextlib
+import asyncio
 import os
 import shutil
 import subprocess
 import tempfile
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
 from pathlib import Path
 
@@ -21,6 +21,9 @@ LIMIT = 15 * 60.0
 """Seconds for everything; what would begin later is not run, which counts as failed."""
 SMALL_DISK = "1500m"
 TIME_IS_UP = "time was up"
+AT_ONCE = 2
+"""Sites at a time: most of a fault is waiting."""
+MUTANTS = "without one safeguard: to be seen"
 
 
 class Done(msgspec.Struct, frozen=True):
@@ -82,33 +85,44 @@ async def _on_small_disk(seed: int) -> AsyncIterator[Site]:
 
 def _places(seed: int) -> list[tuple[AbstractAsyncContextManager[Site], Sequence[Group]]]:
     """Sites, and what is broken on each."""
+    ours, servers, between, clock, pairs = GROUPS
     return [
-        (site(seed=seed), GROUPS),
-        (_on_small_disk(seed + 1), [Group("a disk that is full", machine.FULL)]),
-        (site(backing=cluster.Clustered, seed=seed + 2), [Group("three-node RabbitMQ cluster", cluster.FAULTS)]),
-        (site(backing=replica.Replicated, seed=seed + 3), [Group("PostgreSQL with a replica", replica.FAULTS)]),
+        (site(seed=seed), [ours, servers, clock]),
+        (site(seed=seed + 1), [between, pairs]),
+        (_on_small_disk(seed + 2), [Group("a disk that is full", machine.FULL)]),
+        (site(backing=cluster.Clustered, seed=seed + 3), [Group("three-node RabbitMQ cluster", cluster.FAULTS)]),
+        (site(backing=replica.Replicated, seed=seed + 4), [Group("PostgreSQL with a replica", replica.FAULTS)]),
     ]
 
 
-async def everything(only: str, seed: int) -> AsyncGenerator[Done, None]:
-    """The rows as they come, of faults whose name holds `only`."""
+async def everything(only: str, seed: int, say: Callable[[Done], None]) -> list[Done]:
+    """All faults whose name holds `only`, in the order of the table; `say` hears of each as it comes."""
     until = time.monotonic() + LIMIT
+    turn = asyncio.Semaphore(AT_ONCE)
+
+    async def one(rows: AsyncIterator[Done]) -> list[Done]:
+        found = []
+        async with turn:
+            async for done in rows:
+                say(done)
+                found.append(done)
+        return found
+
+    works = []
     for place, groups in _places(seed):
         wanted = [(group.name, fault) for group in groups for fault in group.faults if only in fault.name]
-        if not wanted:
-            continue
-        async with contextlib.aclosing(_on(place, wanted, until)) as rows:
-            async for done in rows:
-                yield done
+        if wanted:
+            works.append(one(_on(place, wanted, until)))
     for number, mutation in enumerate(MUTATIONS):
         label = f"without {mutation.safeguard}: {mutation.fault}"
         if only in label:
-            yield await mutated(mutation, seed + 10 + number, label, until)
+            works.append(one(_mutated(mutation, seed + 10 + number, label, until)))
+    return [done for several in await asyncio.gather(*works) for done in several]
 
 
 async def _on(
     place: AbstractAsyncContextManager[Site], wanted: Sequence[tuple[str, Fault]], until: float
-) -> AsyncGenerator[Done, None]:
+) -> AsyncIterator[Done]:
     if time.monotonic() > until:
         for group, fault in wanted:
             yield Done(group, Row(fault.name, skipped=TIME_IS_UP))
@@ -119,11 +133,15 @@ async def _on(
             yield Done(group, Row(fault.name, skipped=TIME_IS_UP) if late else await run(found, fault))
 
 
-async def mutated(mutation: Mutation, seed: int, label: str, until: float) -> Done:
-    """The same fault on a pipeline that lacks the safeguard."""
-    group = "without one safeguard: to be seen"
+async def _mutated(mutation: Mutation, seed: int, label: str, until: float) -> AsyncIterator[Done]:
     if time.monotonic() > until:
-        return Done(group, Row(label, skipped=TIME_IS_UP), mutation.safeguard)
+        yield Done(MUTANTS, Row(label, skipped=TIME_IS_UP), mutation.safeguard)
+    else:
+        yield await mutated(mutation, seed, label)
+
+
+async def mutated(mutation: Mutation, seed: int, label: str) -> Done:
+    """The same fault on a pipeline that lacks the safeguard."""
     async with site(mutant=mutation.safeguard, seed=seed) as found:
         row = await run(found, named(mutation.fault), mutation.patience)
-    return Done(group, msgspec.structs.replace(row, fault=label), mutation.safeguard)
+    return Done(MUTANTS, msgspec.structs.replace(row, fault=label), mutation.safeguard)

@@ -156,18 +156,23 @@ async def test_what_is_due_is_found_by_index_whatever_is_done(pool: asyncpg.Pool
         )
         await connection.execute(
             """
-            INSERT INTO crossdock.subscribed (id, subscriber, url, types, accounts, dialect, max_in_flight, sealed)
-            SELECT md5(n::text)::uuid, 'demo', 'https://a.example/', '{*}', '{*}', 'standard', 10, ''
+            INSERT INTO crossdock.subscribed (id, subscriber, url, types, accounts, dialect, max_in_flight, sealed,
+                leased_by, leased_until)
+            SELECT md5(n::text)::uuid, 'demo', 'https://a.example/', '{*}', '{*}', 'standard', 10, '',
+                md5('worker')::uuid, now() + interval '1 hour'
             FROM generate_series(0, 49) n
             """
         )
         await connection.execute("ANALYZE crossdock.outbox, crossdock.finished, crossdock.subscribed")
         plans = []
         for sql, arguments in (
-            (query("outbox", "due"), "ARRAY[md5('1')::uuid, md5('2')::uuid], ARRAY[64, 64], ARRAY[]::uuid[]"),
+            (
+                query("outbox", "due"),
+                "ARRAY[md5('1')::uuid, md5('2')::uuid], ARRAY[64, 64], ARRAY[]::uuid[], md5('worker')::uuid",
+            ),
             (query("outbox", "lease"), "gen_random_uuid(), 15::float8, 100::bigint"),
         ):
-            types = "uuid[], int[], uuid[]" if "ARRAY[64" in arguments else "uuid, float8, bigint"
+            types = "uuid[], int[], uuid[], uuid" if "ARRAY[64" in arguments else "uuid, float8, bigint"
             await connection.execute(f"PREPARE one ({types}) AS {sql}")
             rows = await connection.fetch(f"EXPLAIN (ANALYZE, FORMAT JSON) EXECUTE one ({arguments})")
             await connection.execute("DEALLOCATE one")

@@ -266,7 +266,7 @@ class DeliverWorker:
                 pool = await self._pool()
                 async with pool.acquire() as connection:
                     ids = [lane.terms.id for lane in lanes]
-                    rows = await connection.fetch(query("outbox", "due"), ids, rooms, held)
+                    rows = await connection.fetch(query("outbox", "due"), ids, rooms, held, self._name)
                     newest = frozenset(lane.terms.id for lane in lanes if lane.terms.dialect.newest)
                     found = await content.load(connection, rows, newest)
             except Exception as error:

@@ -9,7 +9,7 @@ from functools import partial
 
 import asyncpg
 
-from tests.faults.backing import Single
+from tests.faults.backing import Single, signal_all
 from tests.faults.site import DATABASE, Site
 from tests.faults.trial import Fault
 
@@ -45,7 +45,7 @@ async def broker_restarted(site: Site) -> AsyncIterator[None]:
 async def database_killed(site: Site) -> AsyncIterator[None]:
     """SIGKILL to the postmaster and all of its processes; started again on its data at the end."""
     postgres = single(site).postgres
-    os.killpg(postgres.pid, signal.SIGKILL)
+    signal_all(postgres.pid, signal.SIGKILL)
     try:
         yield
     finally:

@@ -6,7 +6,7 @@ import os
 import sys
 from datetime import UTC, datetime, timedelta
 from typing import Any
-from uuid import UUID
+from uuid import UUID, uuid4
 
 import asyncpg
 import pytest
@@ -81,6 +81,27 @@ async def test_two_workers_send_each_delivery_once(pool: asyncpg.Pool, database_
         await until(lambda: all_are(pool, "delivered"))
     assert len(there.got) == 320
     assert len({(got.path, got.headers["webhook-id"]) for got in there.got}) == 320
+
+
+async def test_a_worker_whose_lease_another_took_sends_nothing_more(
+    pool: asyncpg.Pool, database_url: str, there: Receiver
+) -> None:
+    """As after a database that was away for longer than a lease: the one that held it doesn't know yet."""
+    taken = await subscribe(pool, f"{there.url}/taken")
+    await subscribe(pool, f"{there.url}/kept")
+    async with running(worker(database_url)):
+        await store(pool, receipt("K1"))
+        await until(lambda: all_are(pool, "delivered"))
+        await pool.execute(
+            "UPDATE crossdock.subscribed SET leased_by = $2, leased_until = now() + interval '1 minute' WHERE id = $1",
+            taken,
+            uuid4(),
+        )
+        await store(pool, receipt("K2", seconds=1))
+        await until(lambda: len(there.of("/kept")) == 2, what="the other subscription, which is looked at with it")
+        assert len(there.of("/taken")) == 1
+        await pool.execute("UPDATE crossdock.subscribed SET leased_by = NULL, leased_until = NULL WHERE id = $1", taken)
+        await until(lambda: len(there.of("/taken")) == 2)
 
 
 async def test_stopping_lets_go_of_the_lease(pool: asyncpg.Pool, database_url: str, there: Receiver) -> None:
