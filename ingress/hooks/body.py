@@ -49,7 +49,10 @@ async def read(request: web.BaseRequest, room: Room, *, limit: int, timeout: flo
         raise TooLarge
     content = request.content
     if hdrs.EXPECT in request.headers and request.headers[hdrs.EXPECT].lower() == "100-continue":
-        await request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+        try:
+            await request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+        except ConnectionError as error:
+            raise Broken(str(error)) from None
         request.writer.output_size = 0
     if content.is_eof():
         # All of it came with the headers, as small bodies do: no timer needed.
