@@ -4,6 +4,7 @@ import argparse
 import asyncio
 import logging
 import random
+import signal
 import sys
 from pathlib import Path
 
@@ -32,6 +33,7 @@ def main() -> int:
     asked = parser.parse_args()
     for name in ("aiormq", "aiormq.connection", "crossdock"):  # lost connections are what this is about
         logging.getLogger(name).setLevel(logging.CRITICAL)
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # a disk that is mounted is unmounted also then
     console = Console(width=None if sys.stdout.isatty() else WIDTH, highlight=False, markup=False)
     console.print(f"seed {asked.seed}")
     if asked.command == "soak":
