@@ -3,6 +3,7 @@
 import asyncio
 import ctypes
 import os
+import random
 import signal
 import socket
 import subprocess
@@ -12,6 +13,8 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext, suppress
 from pathlib import Path
 
+PORTS = range(15_000, 32_768)
+"""Below what Linux (from 32,768) and macOS (from 49,152) give to outgoing connections."""
 _PR_SET_PDEATHSIG = 1
 
 
@@ -20,14 +23,23 @@ class StartError(Exception):
 
 
 def free_ports(count: int) -> list[int]:
-    """Ports of 127.0.0.1 that nobody listens on now, all different."""
-    sockets = [socket.socket() for _ in range(count)]
+    """Ports of 127.0.0.1 that nobody listens on now, all different, and out of the way of outgoing connections: a
+    server that died finds its port free again. Raises StartError."""
+    found: dict[int, socket.socket] = {}
     try:
-        for one in sockets:
-            one.bind(("127.0.0.1", 0))
-        return [int(one.getsockname()[1]) for one in sockets]
+        for port in random.sample(PORTS, len(PORTS)):
+            if len(found) == count:
+                return list(found)
+            one = socket.socket()
+            try:
+                one.bind(("127.0.0.1", port))
+            except OSError:
+                one.close()
+            else:
+                found[port] = one
+        raise StartError("no free ports are left on 127.0.0.1")
     finally:
-        for one in sockets:
+        for one in found.values():
             one.close()
 
 

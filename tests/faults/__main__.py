@@ -4,6 +4,7 @@ import argparse
 import asyncio
 import logging
 import random
+import signal
 import sys
 from pathlib import Path
 
@@ -32,6 +33,7 @@ def main() -> int:
     asked = parser.parse_args()
     for name in ("aiormq", "aiormq.connection", "crossdock"):  # lost connections are what this is about
         logging.getLogger(name).setLevel(logging.CRITICAL)
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # a disk that is mounted is unmounted also then
     console = Console(width=None if sys.stdout.isatty() else WIDTH, highlight=False, markup=False)
     console.print(f"seed {asked.seed}")
     if asked.command == "soak":
@@ -42,7 +44,7 @@ def main() -> int:
 def _all(console: Console, asked: argparse.Namespace) -> int:
     def say(done: Done) -> None:
         recovery = "" if done.row.recovery is None else f", recovered after {done.row.recovery:.1f} s"
-        said = done.row.skipped or f"{done.row.verdict}{recovery}"
+        said = done.row.error or done.row.skipped or f"{done.row.verdict}{recovery}"
         console.print(f"{'ok  ' if done.passed else 'FAIL'} {done.row.fault}: {said}")
 
     run = asyncio.run(everything(asked.only, asked.seed, say))

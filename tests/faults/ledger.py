@@ -85,7 +85,3 @@ class Ledger:
     def accepted(self, start: int = 0) -> list[Post]:
         """Those answered 2xx, from the `start`th post on."""
         return [post for post in self.posts[start:] if post.accepted]
-
-    def refused(self, start: int = 0) -> int:
-        """How many were answered 503, from the `start`th post on."""
-        return sum(post.status == 503 for post in self.posts[start:])

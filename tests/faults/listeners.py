@@ -4,6 +4,7 @@ import asyncio
 from collections import Counter, defaultdict
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
+from itertools import cycle
 
 import aiormq
 import asyncpg
@@ -112,7 +113,7 @@ class Consumer:
 
     async def start(self) -> None:
         """Declares the queue and begins; stays until `stop`, whatever becomes of the broker."""
-        async with topology.connected(",".join(self._urls[:1])) as connection:
+        async with topology.connected(self._urls[0]) as connection:
             channel = await connection.channel()
             for queue in consumers.queues(self._settings):
                 await topology.declare(channel, queue)
@@ -126,13 +127,17 @@ class Consumer:
             await asyncio.gather(self._task, return_exceptions=True)
 
     async def _run(self) -> None:
-        number = 0
-        while True:
-            with suppress(OSError, TimeoutError, AMQPError, asyncio.CancelledError):
-                await self._consume(self._urls[number % len(self._urls)])
-            if (task := asyncio.current_task()) is not None and task.cancelling():
-                return
-            number += 1
+        task = asyncio.current_task()
+        assert task is not None
+        for url in cycle(self._urls):
+            try:
+                await self._consume(url)
+            except asyncio.CancelledError:
+                if task.cancelling():
+                    raise
+                # else the library did, to whoever waited on a connection that broke
+            except (OSError, TimeoutError, AMQPError):
+                pass
             await asyncio.sleep(BACK_OFF)
 
     async def _consume(self, url: str) -> None:

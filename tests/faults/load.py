@@ -5,7 +5,7 @@ import asyncio
 import random
 import time
 from collections import deque
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from uuid import UUID
 
@@ -14,7 +14,7 @@ import msgspec
 
 from schemas import registry
 from schemas.config import Config
-from tests.faults.ledger import ERROR, Body, Ledger, Post, bodies
+from tests.faults.ledger import ERROR, Body, Ledger, bodies
 
 TIMEOUT = 12.0
 """Seconds that a platform waits for an answer."""
@@ -40,7 +40,6 @@ class Load:
         self._fresh = bodies(seed)
         self._again: deque[tuple[float, Body]] = deque()
         self._tasks: set[asyncio.Task[None]] = set()
-        self._heard: list[Callable[[Post], None]] = []
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:

@@ -19,6 +19,8 @@ def cells(row: Row) -> tuple[str, ...]:
     """One row of the table."""
     if row.skipped is not None:
         return (f"not run: {row.skipped}", *[""] * (len(COLUMNS) - 1))
+    if row.error is not None:
+        return (f"failed: {row.error}", *[""] * (len(COLUMNS) - 1))
     found = row.verdict
     recovery = "never" if row.recovery is None else f"{row.recovery:.1f} s"
     counts = (row.posts, row.accepted, row.refused, row.unanswered)
@@ -50,13 +52,16 @@ def summary(run: Sequence[Done]) -> str:
     shown = ("faults", *COLUMNS[:4], "slowest recovery", *COLUMNS[5:])
     lines = _head("what breaks", shown)
     for group in _groups([done for done in run if done.mutant is None]):
-        rows = [done.row for done in group if done.row.skipped is None]
+        rows = [done.row for done in group if done.row.skipped is None and done.row.error is None]
         if not rows:
-            lines.append(f"| {group[0].group} | not run: {group[0].row.skipped} |" + " |" * (len(shown) - 1))
+            lines.append(f"| {group[0].group} | {cells(group[0].row)[0]} |" + " |" * (len(shown) - 1))
             continue
         sums = [sum(int(value) for value in column) for column in zip(*(_counts(row) for row in rows), strict=True)]
-        slowest = max((row.recovery for row in rows if row.recovery is not None), default=0.0)
-        words = [str(len(rows)), *(f"{one:,}" for one in sums[:4]), f"{slowest:.1f} s", *map(str, sums[4:])]
+        times = [row.recovery for row in rows]
+        slowest = "never" if None in times else f"{max(filter(None, times)):.1f} s"
+        failed = sum(done.row.error is not None for done in group)
+        count = f"{len(rows)}, {failed} failed" if failed else str(len(rows))
+        words = [count, *(f"{one:,}" for one in sums[:4]), slowest, *map(str, sums[4:])]
         lines.append(f"| {group[0].group} | {' | '.join(words)} |")
     return "\n".join(lines)
 

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import msgspec
 
+from deploy.local.children import StartError
 from tests.faults import cluster, replica
 from tests.faults.catalogue import GROUPS, Group, machine, named
 from tests.faults.site import Site, site
@@ -38,7 +39,9 @@ class Done(msgspec.Struct, frozen=True):
     def passed(self) -> bool:
         if self.row.skipped is not None:
             return self.row.skipped != TIME_IS_UP
-        return self.row.passed if self.mutant is None else not self.row.verdict.clean
+        if self.mutant is None or self.row.error is not None:
+            return self.row.passed
+        return not self.row.verdict.clean
 
 
 class Mutation(msgspec.Struct, frozen=True):
@@ -127,10 +130,17 @@ async def _on(
         for group, fault in wanted:
             yield Done(group, Row(fault.name, skipped=TIME_IS_UP))
         return
-    async with place as found:
-        for group, fault in wanted:
-            late = time.monotonic() > until
-            yield Done(group, Row(fault.name, skipped=TIME_IS_UP) if late else await run(found, fault))
+    left = list(wanted)
+    try:
+        async with place as found:
+            while left:
+                group, fault = left[0]
+                late = time.monotonic() > until
+                yield Done(group, Row(fault.name, skipped=TIME_IS_UP) if late else await run(found, fault))
+                del left[0]
+    except (StartError, TimeoutError) as why:
+        for group, fault in left:
+            yield Done(group, Row(fault.name, error=str(why)))
 
 
 async def _mutated(mutation: Mutation, seed: int, label: str, until: float) -> AsyncIterator[Done]:
@@ -142,6 +152,9 @@ async def _mutated(mutation: Mutation, seed: int, label: str, until: float) -> A
 
 async def mutated(mutation: Mutation, seed: int, label: str) -> Done:
     """The same fault on a pipeline that lacks the safeguard."""
-    async with site(mutant=mutation.safeguard, seed=seed) as found:
-        row = await run(found, named(mutation.fault), mutation.patience)
+    try:
+        async with site(mutant=mutation.safeguard, seed=seed) as found:
+            row = await run(found, named(mutation.fault), mutation.patience)
+    except (StartError, TimeoutError) as why:
+        row = Row(label, error=str(why))
     return Done(MUTANTS, msgspec.structs.replace(row, fault=label), mutation.safeguard)

@@ -10,6 +10,8 @@ from tests.faults.site import Site, site
 from tests.faults.suite import MUTATIONS, Mutation, mutated
 from tests.faults.trial import run
 
+pytestmark = pytest.mark.timeout(300)  # a whole pipeline is started, and one by each mutant
+
 SELECTION = (
     "SIGKILL of store",
     "SIGKILL of ingress",

@@ -8,6 +8,7 @@ from contextlib import AbstractAsyncContextManager, suppress
 import asyncpg
 import msgspec
 
+from deploy.local.children import StartError
 from schemas import registry
 from tests.faults.ledger import Post
 from tests.faults.site import Site
@@ -19,6 +20,10 @@ WARM = 12
 RECOVERY = 75.0
 """Seconds from a fault's end in which everything must have come right."""
 LOOK = 0.2
+
+
+AWAY = (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError)
+"""The database is not back yet."""
 
 
 AWAY = (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError)
@@ -52,10 +57,15 @@ class Row(msgspec.Struct, frozen=True):
     None: that did not happen in time."""
     verdict: Verdict = msgspec.field(default_factory=Verdict)
     skipped: str | None = None
+    """Why it was not run."""
+    error: str | None = None
+    """Why it could not be run to its end: something did not start again."""
 
     @property
     def passed(self) -> bool:
-        return self.skipped is not None or (self.verdict.clean and self.recovery is not None)
+        if self.skipped is not None or self.error is not None:
+            return self.error is None
+        return self.verdict.clean and self.recovery is not None
 
 
 async def run(site: Site, fault: Fault, patience: float = RECOVERY) -> Row:
@@ -71,6 +81,8 @@ async def run(site: Site, fault: Fault, patience: float = RECOVERY) -> Row:
             recovery = await _recovery(site, start, time.monotonic() + patience)
     except Skipped as why:
         return Row(fault.name, skipped=str(why))
+    except (StartError, TimeoutError) as why:
+        return Row(fault.name, error=str(why))
     posts = site.ledger.posts[start:]
     return Row(
         fault=fault.name,
@@ -87,10 +99,8 @@ async def arrived(site: Site, posts: Sequence[Post], deadline: float) -> Verdict
     """Waits until all that was accepted is where it belongs, or for the moment `deadline`; the last verdict."""
     verdict = Verdict(missing=sum(post.accepted for post in posts))
     while True:
-        with suppress(
-            OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError
-        ):
-            verdict = await judge(site, posts)  # unless the database is not back yet
+        with suppress(*AWAY):
+            verdict = await judge(site, posts)
         if verdict.arrived or time.monotonic() > deadline:
             return verdict
         await asyncio.sleep(LOOK)
