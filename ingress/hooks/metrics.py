@@ -48,4 +48,4 @@ UNKNOWN = Counts("", "", "")
 
 def refused_unseen(reason: str) -> None:
     """A connection or request refused before it was known whose it is."""
-    REFUSED.labels("", reason).inc()
+    REFUSED.labels("", "", reason).inc()
