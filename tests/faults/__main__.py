@@ -31,7 +31,7 @@ def main() -> int:
     soaking.add_argument("--every", type=float, default=20.0, help="seconds")
     soaking.add_argument("--rate", type=float, default=20.0, help="posts a second")
     asked = parser.parse_args()
-    for name in ("aiormq", "aiormq.connection", "crossdock"):  # lost connections are what this is about
+    for name in ("aiormq", "aiormq.connection", "asyncio", "crossdock"):  # lost connections are what this is about
         logging.getLogger(name).setLevel(logging.CRITICAL)
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # a disk that is mounted is unmounted also then
     console = Console(width=None if sys.stdout.isatty() else WIDTH, highlight=False, markup=False)
