@@ -1,6 +1,6 @@
 """Burst publishing: the fast way from a coroutine to the broker's confirm.
 
-Messages published in the same turn of the loop leave as one block of frames at its end, and a confirm ends their
+Messages published in the same turn of the loop leave as a few blocks of frames, and a confirm ends their
 futures in the turn that received it; no task and no queue in between. The connection, its heartbeats and all else stay
 the library's. Measured against one `basic_publish` a message: 4 to 6 times the rate.
 
@@ -33,6 +33,9 @@ MAX_UNSENT = 4 * 1024 * 1024
 """Bytes the socket has not taken; beyond, the broker has stopped reading (a memory or disk alarm) and messages wait."""
 MAX_WAITING = 20_000
 """Messages collected and not yet sent. Beyond, publishing fails at once rather than eat memory."""
+EARLY = 16
+"""Messages that are not kept for the end of the turn: the broker works on them while we make the next ones. Fewer cost
+it more for each; with many more we and it take turns, and both wait."""
 METHODS_KEPT = 10_000
 """Encoded Basic.Publish frames remembered, one an exchange and routing key."""
 STOP_TIMEOUT = 3.0
@@ -203,6 +206,8 @@ class Publisher:
         loop, deadline = self._admit(1)
         future: asyncio.Future[Any] = loop.create_future()
         self._waiting.append(_Entry(exchange, key, properties, message_id, body, deadline, future))
+        if len(self._waiting) >= EARLY:
+            self._flush()
         return future
 
     def publish_all(self, messages: Iterable[Outgoing]) -> "asyncio.Future[Any]":
@@ -228,12 +233,16 @@ class Publisher:
             loop = self._loop = asyncio.get_running_loop()
         if not self._scheduled:
             self._scheduled = True
-            loop.call_soon(self._flush)
+            loop.call_soon(self._end_of_turn)
         return loop, now + self._timeout
+
+    def _end_of_turn(self) -> None:
+        """Sends what is left of the turn's."""
+        self._scheduled = False
+        self._flush()
 
     def _flush(self) -> None:
         """Sends what waits, as far as the window and the socket have room; their confirms flush again."""
-        self._scheduled = False
         transport = self._transport
         if transport is None or not self._waiting or len(self._sent) >= WINDOW:
             return
