@@ -143,7 +143,7 @@ class Databases:
                 while self._used:
                     await connection.execute(f"DROP DATABASE {self._used.pop()} WITH (FORCE)")
                 name = f"test_{uuid4().hex}"
-                # Files copied, and not their pages through the log: a third cheaper where nothing is synced.
+                # Files copied, and not their pages through the log: cheaper where nothing is synced.
                 await connection.execute(f"CREATE DATABASE {name} TEMPLATE crossdock STRATEGY FILE_COPY")
                 await self._ready.put(name)
         finally:
