@@ -16,13 +16,14 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterable
 from itertools import takewhile
-from typing import Any, NamedTuple
+from typing import Any
 
 import pamqp.frame
 from aiormq.abc import AbstractChannel
 from pamqp.commands import Basic
 
 from broker.frames import Hot, Received, Transport
+from broker.outgoing import Burst, Entry, Outgoing, Unavailable, Unroutable
 from schemas import properties as encoded
 
 log = logging.getLogger("crossdock.broker")
@@ -56,78 +57,6 @@ _NO_QUEUE = "no queue wanted the message: run `crossdock topology apply`"
 _REFUSED = "the broker refused the message (a queue is full or has lost its leader)"
 
 
-class Unavailable(Exception):
-    """The message is not safe with the broker: no connection, no confirm in time, a refusal. Publish it again."""
-
-
-class Unroutable(Unavailable):
-    """No queue wanted the message. `crossdock topology apply` declares what is missing."""
-
-
-class Outgoing(NamedTuple):
-    """One message to publish."""
-
-    exchange: str
-    key: str
-    properties: bytes
-    """The encoded property flags and list of a content header: persistence and headers are in there."""
-    message_id: str
-    """The one of `properties`. Unique among what is outstanding: the broker's returns are matched by it."""
-    body: bytes
-
-
-class _Burst:
-    """One future for messages that are wanted only all together: its entries take it for a future of their own."""
-
-    __slots__ = ("_left", "future")
-
-    def __init__(self, size: int, future: "asyncio.Future[Any]") -> None:
-        self._left = size
-        self.future = future
-
-    def done(self) -> bool:
-        return self.future.done()
-
-    def set_result(self, _: None) -> None:
-        self._left -= 1
-        if not self._left:
-            self.future.set_result(None)
-
-    def set_exception(self, error: Exception) -> None:
-        self.future.set_exception(error)
-
-    def exception(self) -> BaseException | None:
-        return self.future.exception()
-
-
-class _Entry:
-    __slots__ = ("body", "deadline", "exchange", "future", "key", "message_id", "properties")
-
-    def __init__(
-        self,
-        exchange: str,
-        key: str,
-        properties: bytes,
-        message_id: str,
-        body: bytes,
-        deadline: float,
-        future: "asyncio.Future[Any] | _Burst",
-    ) -> None:
-        self.exchange = exchange
-        self.key = key
-        self.properties = properties
-        self.message_id = message_id
-        self.body = body
-        self.deadline = deadline
-        self.future = future
-
-    def fail(self, error: Unavailable) -> None:
-        """Ends it, unless it has ended. A waiter that went away is no error: nobody need look at the exception."""
-        if not self.future.done():
-            self.future.set_exception(error)
-            self.future.exception()
-
-
 class Publisher:
     """Publishes on one channel of one `Link`; call `use` from its `on_open` and hand it `on_lost`."""
 
@@ -136,8 +65,8 @@ class Publisher:
         more, with the reason: another node might."""
         self._timeout = confirm_timeout
         self._useless = useless
-        self._waiting: deque[_Entry] = deque()
-        self._sent: dict[int, _Entry] = {}
+        self._waiting: deque[Entry] = deque()
+        self._sent: dict[int, Entry] = {}
         """By delivery tag, which is the order they were sent in."""
         self._tag = 0
         self._number = 0
@@ -189,7 +118,7 @@ class Publisher:
     async def stop(self) -> None:
         """Waits for outstanding confirms, in bounded time, then ends."""
         left = [entry.future for entry in (*self._waiting, *self._sent.values()) if not entry.future.done()]
-        pending = {one.future if isinstance(one, _Burst) else one for one in left}
+        pending = {one.future if isinstance(one, Burst) else one for one in left}
         if pending and self._transport is not None:
             await asyncio.wait(pending, timeout=min(self._timeout, STOP_TIMEOUT))
         if self._sweeper is not None:
@@ -205,7 +134,7 @@ class Publisher:
         the timeout."""
         loop, deadline = self._admit(1)
         future: asyncio.Future[Any] = loop.create_future()
-        self._waiting.append(_Entry(exchange, key, properties, message_id, body, deadline, future))
+        self._waiting.append(Entry(exchange, key, properties, message_id, body, deadline, future))
         if len(self._waiting) >= EARLY:
             self._flush()
         return future
@@ -214,9 +143,9 @@ class Publisher:
         """Many, with one future, which ends in the last confirm or in the first error. At least one."""
         messages = list(messages)
         loop, deadline = self._admit(len(messages))
-        burst = _Burst(len(messages), loop.create_future())
+        burst = Burst(len(messages), loop.create_future())
         self._waiting += [
-            _Entry(exchange, key, properties, message_id, body, deadline, burst)
+            Entry(exchange, key, properties, message_id, body, deadline, burst)
             for exchange, key, properties, message_id, body in messages
         ]
         return burst.future
@@ -336,8 +265,3 @@ class Publisher:
             entry.fail(Unavailable(reason))
         self._sent.clear()
         self._waiting.clear()
-
-
-def explain(error: BaseException) -> Unavailable:
-    """Any reason why a publish failed, as ours."""
-    return error if isinstance(error, Unavailable) else Unavailable(str(error) or type(error).__name__)

@@ -207,7 +207,7 @@ async def _publish(connection: "Connection[Any]", channel: "AbstractChannel", id
 
 
 def _refusal(error: Exception) -> str:
-    from broker import publisher
+    from broker import outgoing
     from deploy.cli.errors import explain
 
-    return explain(error) or str(publisher.explain(error))
+    return explain(error) or str(outgoing.explain(error))

@@ -6,19 +6,17 @@ Nothing here decodes a body or knows the database. A 2xx leaves only when the br
 import asyncio
 import logging
 import time
-from collections.abc import Mapping
 
 import msgspec
 import orjson
 from aiohttp import hdrs, web
 
-from broker import identity, publisher, replies
-from ingress.hooks import body, metrics, routes
+from broker import identity, outgoing, publisher, replies
+from ingress.hooks import body, metrics, outcomes, routes
 from ingress.hooks.accesslog import AccessLog
 from ingress.hooks.response import Accepted
 from ingress.hooks.trace import Trace
-from schemas import envelope, problems, topology
-from schemas.platform import Platform
+from schemas import envelope, topology
 from telemetry import traces
 
 log = logging.getLogger("crossdock.ingress")
@@ -28,28 +26,6 @@ RETRY_AFTER = "5"
 
 SHARE_RETRY_AFTER = "1"
 """Seconds. What an account has under way is through in less, once it stops sending more."""
-
-_TITLES = {
-    400: "Bad request",
-    401: "Unauthorized",
-    403: "Forbidden",
-    404: "Not found",
-    405: "Method not allowed",
-    408: "Request timeout",
-    413: "Content too large",
-    415: "Unsupported media type",
-    429: "Too many requests",
-    503: "Service unavailable",
-}
-_DETAILS = {
-    404: "There is no webhook at this URL. Check the platform, the account and the last part of the path.",
-    405: "Webhooks are posted.",
-    408: "The body did not arrive in time.",
-    413: "The body is larger than this service accepts.",
-    415: "Send the body without Content-Encoding: the signature is over the bytes as sent.",
-    429: "This account has as many requests under way as it may; send this one again later.",
-    503: "The message could not be made safe. Nothing was lost on our side; send it again.",
-}
 
 
 class Settings(msgspec.Struct, frozen=True):
@@ -72,23 +48,6 @@ class _Query:
 
     def getall(self, key: str, default: list[str], /) -> list[str]:
         return self._request.rel_url.query.getall(key, default)
-
-
-class Outcome(msgspec.Struct):
-    """What a request came to; the access log's line and the metrics are made of it."""
-
-    status: int
-    body: bytes
-    content_type: str
-    reason: str | None = None
-    """One of a few fixed texts: it is a metric's label."""
-    detail: str | None = None
-    """More for the operator's log."""
-    headers: dict[str, str] | None = None
-    close: bool = False
-    traceparent: str | None = None
-    plain: bool = False
-    """200 and the id, nothing more."""
 
 
 class Handler:
@@ -123,16 +82,16 @@ class Handler:
         size = 0
         try:
             if route is None:
-                outcome = _error(routes.platform_of(path), 404, "unknown path", request)
+                outcome = outcomes.refused(routes.platform_of(path), 404, "unknown path", request)
             elif request.method != hdrs.METH_POST:
-                outcome = _error(route.platform, 405, "method", request, {hdrs.ALLOW: hdrs.METH_POST})
+                outcome = outcomes.refused(route.platform, 405, "method", request, {hdrs.ALLOW: hdrs.METH_POST})
             else:
                 outcome, size = await self._hook(request, route, message_id)
         except Exception:
             # A fault of ours: nothing was confirmed, so the sender must hear that it should send again.
             log.exception("request failed", extra={"path": path[:200], "id": message_id})
             platform = route.platform if route else None
-            outcome = _error(platform, 503, "internal error", request, {hdrs.RETRY_AFTER: RETRY_AFTER})
+            outcome = outcomes.refused(platform, 503, "internal error", request, {hdrs.RETRY_AFTER: RETRY_AFTER})
         finally:
             self._in_flight -= 1
             if not self._in_flight:
@@ -147,26 +106,28 @@ class Handler:
             response.force_close()
         return response
 
-    async def _hook(self, request: web.BaseRequest, route: routes.Route, message_id: str) -> tuple[Outcome, int]:
+    async def _hook(
+        self, request: web.BaseRequest, route: routes.Route, message_id: str
+    ) -> tuple[outcomes.Outcome, int]:
         platform, settings = route.platform, self.settings
         headers = request.headers
         began = time.time()
         encoding = headers.get(hdrs.CONTENT_ENCODING)
         if encoding is not None and encoding.strip().lower() not in ("", "identity"):
-            return _error(platform, 415, "content encoding", request), 0
+            return outcomes.refused(platform, 415, "content encoding", request), 0
         try:
             raw = await body.read(request, self.room, limit=settings.max_body, timeout=settings.body_timeout)
         except body.Refused as why:
             again: dict[str, str] = {hdrs.RETRY_AFTER: RETRY_AFTER} if why.status == 503 else {}
-            return _error(platform, why.status, why.reason, request, again, close=True), 0
+            return outcomes.refused(platform, why.status, why.reason, request, again, close=True), 0
         secret = platform.verify(raw, headers, _Query(request), route.settings)
         if secret is None:
-            return _error(platform, platform.unauthorized, "signature", request), len(raw)
+            return outcomes.refused(platform, platform.unauthorized, "signature", request), len(raw)
         if not settings.bounded:
             return await self._pass_on(request, route, message_id, raw, secret, began), len(raw)
         crowded = route.share.enter()
         if crowded is not None:
-            outcome = _error(platform, 429, crowded, request, {hdrs.RETRY_AFTER: SHARE_RETRY_AFTER})
+            outcome = outcomes.refused(platform, 429, crowded, request, {hdrs.RETRY_AFTER: SHARE_RETRY_AFTER})
             _sign(outcome, route, secret)
             return outcome, len(raw)
         try:
@@ -176,7 +137,7 @@ class Handler:
 
     async def _pass_on(
         self, request: web.BaseRequest, route: routes.Route, message_id: str, raw: bytes, secret: str, began: float
-    ) -> Outcome:
+    ) -> outcomes.Outcome:
         """An authentic body: onto the queue, and back with what is to be said of it. `began`: Unix seconds."""
         headers = request.headers
         received = time.time()
@@ -205,21 +166,21 @@ class Handler:
         properties: bytes,
         raw: bytes,
         trace: Trace | None,
-    ) -> Outcome:
+    ) -> outcomes.Outcome:
         """Safe with the broker: 200 and the id."""
         handed = time.perf_counter()
         try:
             await self._publish.publish(topology.INBOUND, route.key, properties, message_id, raw)
         except Exception as error:
-            outcome = _error(route.platform, 503, "broker", request, {hdrs.RETRY_AFTER: RETRY_AFTER})
-            outcome.detail = str(publisher.explain(error))
+            outcome = outcomes.refused(route.platform, 503, "broker", request, {hdrs.RETRY_AFTER: RETRY_AFTER})
+            outcome.detail = str(outgoing.explain(error))
             if trace:
                 trace.published(outcome.detail)
             return outcome
         metrics.CONFIRM.observe(time.perf_counter() - handed)
         if trace:
             trace.published()
-        return _accepted(message_id)
+        return outcomes.accepted(message_id)
 
     async def _answer(
         self,
@@ -230,7 +191,7 @@ class Handler:
         raw: bytes,
         deadline: float,
         trace: Trace | None,
-    ) -> Outcome:
+    ) -> outcomes.Outcome:
         """Safe with the broker, and a worker's answer; without one in time, what the event says of that."""
         reply = route.event.reply
         assert reply is not None
@@ -252,20 +213,20 @@ class Handler:
                 return outcome
             refused = None if said.status < 400 else "refused by a worker"
             headers = {"X-Crossdock-Id": message_id}
-            return Outcome(said.status, said.body, said.content_type, refused, headers=headers)
+            return outcomes.Outcome(said.status, said.body, said.content_type, refused, headers=headers)
         finally:
             self._replies.forget(message_id)
         if reply.on_timeout == "accept":
             outcome.reason = reason
             return outcome
-        return _error(route.platform, 503, reason, request, {hdrs.RETRY_AFTER: RETRY_AFTER})
+        return outcomes.refused(route.platform, 503, reason, request, {hdrs.RETRY_AFTER: RETRY_AFTER})
 
     def _record(
         self,
         request: web.BaseRequest,
         route: routes.Route | None,
         path: str,
-        outcome: Outcome,
+        outcome: outcomes.Outcome,
         message_id: str,
         size: int,
         seconds: float,
@@ -295,33 +256,10 @@ class Handler:
         )
 
 
-def _sign(outcome: Outcome, route: routes.Route, secret: str) -> None:
+def _sign(outcome: outcomes.Outcome, route: routes.Route, secret: str) -> None:
     """Where the platform's answers are signed: with the secret that fitted the request."""
     if route.platform.sign_answer is not None:
         outcome.headers = {
             **(outcome.headers or {}),
             **route.platform.sign_answer(outcome.body, secret, route.settings),
         }
-
-
-def _accepted(message_id: str) -> Outcome:
-    text = b'{"id":"%b"}' % message_id.encode()
-    return Outcome(200, text, "application/json", headers={"X-Crossdock-Id": message_id}, plain=True)
-
-
-def _error(
-    platform: Platform | None,
-    status: int,
-    reason: str,
-    request: web.BaseRequest,
-    headers: Mapping[str, str] = {},
-    *,
-    close: bool = False,
-) -> Outcome:
-    """Our own refusal: problem+json (RFC 9457), or the platform's own form; not a word about why a signature failed."""
-    if platform is not None and platform.error is not None:
-        content_type, text = platform.error(status, request.headers.get(hdrs.ACCEPT_LANGUAGE))
-    else:
-        content_type = problems.CONTENT_TYPE
-        text = problems.problem(status, _TITLES[status], _DETAILS.get(status))
-    return Outcome(status, text, content_type, reason, headers=dict(headers), close=close)

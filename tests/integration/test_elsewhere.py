@@ -9,7 +9,8 @@ from aiormq.abc import AbstractConnection
 from pamqp.commands import Basic
 
 from broker.connection import Link
-from broker.publisher import Publisher, Unavailable
+from broker.outgoing import Unavailable
+from broker.publisher import Publisher
 
 QUEUE = "full"
 

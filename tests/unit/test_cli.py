@@ -13,7 +13,7 @@ import asyncpg
 import pytest
 import typer
 
-from broker.publisher import Unavailable
+from broker.outgoing import Unavailable
 from broker.topology import TopologyError
 from deploy.cli import errors, main, output, servers
 from deploy.config import ConfigError

@@ -18,7 +18,8 @@ from aiormq.abc import AbstractConnection
 
 from broker import topology
 from broker.connection import Link
-from broker.publisher import Publisher, Unavailable, explain
+from broker.outgoing import Unavailable, explain
+from broker.publisher import Publisher
 from schemas import envelope
 from schemas.config import Config
 from schemas.platforms.apicbase.config import Account, Poll

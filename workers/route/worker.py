@@ -15,7 +15,7 @@ from aiormq.abc import AbstractConnection
 from pamqp.commands import Basic
 
 from broker import consumer as deliveries
-from broker import publisher
+from broker import outgoing, publisher
 from broker.connection import Link
 from broker.consumer import Consumer, Delivery
 from schemas import envelope, topology
@@ -124,7 +124,7 @@ class RouteWorker:
             try:
                 outcome = await self._handle(request, delivery, started, again)
                 await deliveries.ack_one(delivery)
-            except publisher.Unavailable as error:
+            except outgoing.Unavailable as error:
                 # The publishing connection is away. Held, not given back: that would count towards the delivery limit.
                 log.warning("record not confirmed", extra={"id": request.message_id, "error": str(error)})
                 if delivery.channel.is_closed:
@@ -161,7 +161,7 @@ class RouteWorker:
         elapsed = time.perf_counter() - started
         results = await asyncio.gather(*futures, return_exceptions=True)
         if answer.record is not None and isinstance(results[0], BaseException):
-            raise publisher.explain(results[0])
+            raise outgoing.explain(results[0])
         outcome = "recorded late" if late else str(answer.status)
         metrics.seconds(request.platform).observe(elapsed, request.traceparent)
         if traces.tracer:

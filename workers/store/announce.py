@@ -8,7 +8,7 @@ from uuid import UUID
 import msgspec
 import pamqp.encode
 
-from broker.publisher import Outgoing
+from broker.outgoing import Outgoing
 from schemas import cloudevents, topology
 from schemas.platforms.ustore import manufacturer_order
 from workers.store.allocations import Told, event_id

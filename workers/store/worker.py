@@ -15,7 +15,7 @@ from functools import partial
 import asyncpg
 from aiormq.abc import AbstractConnection
 
-from broker import depths, publisher
+from broker import depths, outgoing, publisher
 from broker.connection import Link
 from broker.consumer import Consumer, Delivery
 from schemas import envelope, topology
@@ -210,7 +210,7 @@ class StoreWorker:
             if events:
                 await self._publisher.publish_all(events)
         except Exception as error:
-            raise NotNow(f"events are not confirmed ({publisher.explain(error)})") from error
+            raise NotNow(f"events are not confirmed ({outgoing.explain(error)})") from error
 
     def _record(
         self, queue: str, incoming: list[Incoming], written: Written, decode: float, write: float, publish: float

@@ -1,0 +1,83 @@
+"""Messages on their way out, and how each may end."""
+
+import asyncio
+from typing import Any, NamedTuple
+
+
+class Unavailable(Exception):
+    """The message is not safe with the broker: no connection, no confirm in time, a refusal. Publish it again."""
+
+
+class Unroutable(Unavailable):
+    """No queue wanted the message. `crossdock topology apply` declares what is missing."""
+
+
+class Outgoing(NamedTuple):
+    """One message to publish."""
+
+    exchange: str
+    key: str
+    properties: bytes
+    """The encoded property flags and list of a content header: persistence and headers are in there."""
+    message_id: str
+    """The one of `properties`. Unique among what is outstanding: the broker's returns are matched by it."""
+    body: bytes
+
+
+class Burst:
+    """One future for messages that are wanted only all together: its entries take it for a future of their own."""
+
+    __slots__ = ("_left", "future")
+
+    def __init__(self, size: int, future: "asyncio.Future[Any]") -> None:
+        self._left = size
+        self.future = future
+
+    def done(self) -> bool:
+        return self.future.done()
+
+    def set_result(self, _: None) -> None:
+        self._left -= 1
+        if not self._left:
+            self.future.set_result(None)
+
+    def set_exception(self, error: Exception) -> None:
+        self.future.set_exception(error)
+
+    def exception(self) -> BaseException | None:
+        return self.future.exception()
+
+
+class Entry:
+    """One message on its way to the broker's confirm, or to its deadline."""
+
+    __slots__ = ("body", "deadline", "exchange", "future", "key", "message_id", "properties")
+
+    def __init__(
+        self,
+        exchange: str,
+        key: str,
+        properties: bytes,
+        message_id: str,
+        body: bytes,
+        deadline: float,
+        future: "asyncio.Future[Any] | Burst",
+    ) -> None:
+        self.exchange = exchange
+        self.key = key
+        self.properties = properties
+        self.message_id = message_id
+        self.body = body
+        self.deadline = deadline
+        self.future = future
+
+    def fail(self, error: Unavailable) -> None:
+        """Ends it, unless it has ended. A waiter that went away is no error: nobody need look at the exception."""
+        if not self.future.done():
+            self.future.set_exception(error)
+            self.future.exception()
+
+
+def explain(error: BaseException) -> Unavailable:
+    """Any reason why a publish failed, as ours."""
+    return error if isinstance(error, Unavailable) else Unavailable(str(error) or type(error).__name__)
