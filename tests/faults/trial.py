@@ -26,10 +26,6 @@ AWAY = (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError, as
 """The database is not back yet."""
 
 
-AWAY = (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError)
-"""The database is not back yet."""
-
-
 class Skipped(Exception):
     """This machine can't have the fault; the text says why."""
 

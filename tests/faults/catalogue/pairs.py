@@ -6,6 +6,15 @@ from contextlib import asynccontextmanager
 from tests.faults.catalogue import connections, processes, servers
 from tests.faults.site import BROKER, DATABASE, SUBSCRIBERS, Site
 from tests.faults.trial import Fault
+from tests.pipeline import until
+
+IN_HAND = 20
+"""Posts made after the first fault and before the second, so that there is something in hand to be lost."""
+
+
+async def _busy(site: Site) -> None:
+    start = len(site.ledger.posts)
+    await until(lambda: len(site.ledger.posts) >= start + IN_HAND, what="posts to be made")
 
 
 @asynccontextmanager
@@ -18,30 +27,38 @@ async def both_servers_killed(site: Site) -> AsyncIterator[None]:
 @asynccontextmanager
 async def store_killed_in_a_stall(site: Site) -> AsyncIterator[None]:
     """Store is killed with batches in hand that the database doesn't take."""
-    async with connections.stalled(site.proxies["store", DATABASE]), processes.killed(site, "store"):
-        yield
+    async with connections.stalled(site.proxies["store", DATABASE]):
+        await _busy(site)
+        async with processes.killed(site, "store"):
+            yield
 
 
 @asynccontextmanager
 async def broker_killed_in_a_stall(site: Site) -> AsyncIterator[None]:
     """RabbitMQ is killed with publishes of the ingress on their way to it."""
-    async with connections.stalled(site.proxies["ingress", BROKER]), servers.broker_killed(site):
-        yield
+    async with connections.stalled(site.proxies["ingress", BROKER]):
+        await _busy(site)
+        async with servers.broker_killed(site):
+            yield
 
 
 @asynccontextmanager
 async def deliver_killed_in_a_stall(site: Site) -> AsyncIterator[None]:
     """Deliver is killed while subscribers are not to be reached."""
-    async with connections.stalled(site.proxies["deliver", SUBSCRIBERS]), processes.killed(site, "deliver"):
-        yield
+    async with connections.stalled(site.proxies["deliver", SUBSCRIBERS]):
+        await _busy(site)
+        async with processes.killed(site, "deliver"):
+            yield
 
 
 @asynccontextmanager
 async def store_killed_after_commit(site: Site) -> AsyncIterator[None]:
     """COMMIT was done, its answer got lost, and store was killed before it could ask again."""
     lost = connections.answers_lost(site.proxies["store", DATABASE], connections.COMMIT)
-    async with lost, processes.killed(site, "store"):
-        yield
+    async with lost:
+        await _busy(site)
+        async with processes.killed(site, "store"):
+            yield
 
 
 FAULTS = (
