@@ -13,7 +13,7 @@ from yarl import URL
 
 from broker.connection import CONNECT_TIMEOUT, addresses, redacted
 from schemas.config import MAX_SHARDS
-from schemas.topology import Exchange, Queue, Topology, store_queue, stored, topology
+from schemas.topology import Binding, Exchange, Queue, Topology, store_queue, stored, topology
 
 log = logging.getLogger("crossdock.broker")
 
@@ -73,14 +73,30 @@ async def prune(url: str, wanted: Topology) -> list[str]:
     return left
 
 
-async def see_stored(connection: AbstractConnection, shards: int) -> None:
-    """For whoever publishes to `crossdock.inbound`, before: a message that no store queue gets would be lost to it.
+SEE_TIMEOUT = 2.0
+"""Seconds. Bindings are a whole cluster's affair: with a node cut off, RabbitMQ asks it until it is given up."""
 
-    With another number of shards than before the topology may be behind the configuration. Raises TopologyError.
+
+async def see_stored(connection: AbstractConnection, shards: int) -> None:
+    """For whoever is to publish to `crossdock.inbound`: a message that no store queue gets would be lost to it.
+
+    With another number of shards than before the topology may be behind the configuration. A broker that can't say in
+    time is taken for one that has it. Raises TopologyError.
     """
+    binding = asyncio.get_running_loop().create_task(_bind(connection, stored(shards)), name="bind")
+    done, _ = await asyncio.wait((binding,), timeout=SEE_TIMEOUT)
+    if done:
+        await binding
+        return
+    binding.add_done_callback(lambda late: late.cancelled() or late.exception())  # nobody else looks at it
+    binding.cancel()
+    log.warning("the broker does not say what is bound: make sure that `crossdock topology apply` has run")
+
+
+async def _bind(connection: AbstractConnection, bindings: Iterable[Binding]) -> None:
     channel = await connection.channel()
     try:
-        for binding in stored(shards):
+        for binding in bindings:
             await channel.queue_bind(binding.queue, binding.exchange, binding.routing_key)
     except ChannelAccessRefused:
         log.warning("not allowed to bind the store's queue: make sure that `crossdock topology apply` has run")

@@ -61,7 +61,9 @@ class Doorman:
         address = request.remote or ""
         if scheme.lower() == "bearer":
             self._check(address)
-            if self._token and hmac.compare_digest(said.strip().encode(), self._token.encode()):
+            if self._token and hmac.compare_digest(
+                said.strip().encode("utf-8", "surrogateescape"), self._token.encode()
+            ):
                 return Caller(OPERATOR, EVERYTHING, operator=True)
             self._count(address)
             raise _unauthorized()

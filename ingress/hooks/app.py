@@ -32,6 +32,8 @@ class IngressApp:
         """`port` goes before the configured one; 0 is a free one."""
         self._config = config
         self._shards = config.store.shards
+        self._stored = False
+        """Whether what we publish has been seen to be stored."""
         self._port = config.ingress.port if port is None else port
         self._publisher = Publisher(confirm_timeout=config.ingress.confirm_timeout, useless=self._try_elsewhere)
         self._replies = Replies()
@@ -126,7 +128,9 @@ class IngressApp:
         self._link.elsewhere(reason)
 
     async def _on_open(self, link: Link, connection: AbstractConnection) -> None:
-        await topology.see_stored(connection, self._shards)
+        if not self._stored:
+            await topology.see_stored(connection, self._shards)
+            self._stored = True
         channel = await link.channel(connection, confirms=True)
         await self._replies.on_open(channel)
         self._publisher.use(link.transport, channel, self._replies.received)

@@ -54,6 +54,8 @@ class PollWorker:
         """`per_minute`: requests of one API client, over all its accounts and all workers."""
         self._config = config
         self._shards = config.store.shards
+        self._stored = False
+        """Whether what we publish has been seen to be stored."""
         self._database_url = database_url
         self._per_minute = per_minute
         self._name = uuid4()
@@ -128,7 +130,9 @@ class PollWorker:
         self._link.elsewhere(reason)
 
     async def _on_open(self, link: Link, connection: AbstractConnection) -> None:
-        await topology.see_stored(connection, self._shards)
+        if not self._stored:
+            await topology.see_stored(connection, self._shards)
+            self._stored = True
         self._publisher.use(link.transport, await link.channel(connection, confirms=True))
 
     async def _pool(self) -> asyncpg.Pool:
