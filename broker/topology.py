@@ -69,7 +69,11 @@ async def prune(url: str, wanted: Topology) -> list[str]:
                 break  # shards are made in order
             await channel.queue_unbind(binding.queue, binding.exchange, binding.routing_key)
             if binding.queue not in mine and depth[0]:
-                left.append(f"{binding.queue} still holds {depth[0]} messages: run `crossdock worker store` for it")
+                shard = binding.queue.rpartition(".")[2]
+                left.append(
+                    f"{binding.queue} still holds {depth[0]} messages: keep a `crossdock worker store --shard {shard}` "
+                    "until it is empty"
+                )
     return left
 
 
@@ -84,12 +88,15 @@ async def see_stored(connection: AbstractConnection, shards: int) -> None:
     time is taken for one that has it. Raises TopologyError.
     """
     binding = asyncio.get_running_loop().create_task(_bind(connection, stored(shards)), name="bind")
-    done, _ = await asyncio.wait((binding,), timeout=SEE_TIMEOUT)
+    try:
+        done, _ = await asyncio.wait((binding,), timeout=SEE_TIMEOUT)
+    finally:
+        if not binding.done():
+            binding.add_done_callback(lambda late: late.cancelled() or late.exception())  # nobody else looks at it
+            binding.cancel()
     if done:
         await binding
         return
-    binding.add_done_callback(lambda late: late.cancelled() or late.exception())  # nobody else looks at it
-    binding.cancel()
     log.warning("the broker does not say what is bound: make sure that `crossdock topology apply` has run")
 
 

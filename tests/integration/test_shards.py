@@ -126,6 +126,7 @@ async def test_fewer_shards_lose_nothing(
 
     said = await shell("topology", "apply", "--prune")
     assert "crossdock.store.1 still holds" in said.out
+    assert "crossdock worker store --shard 1`" in said.out
     leftover = pipeline.store(amqp_url, database_url, shards=range(SHARDS))
     async with pipeline.running(leftover):
         await until(lambda: database.fetchval("SELECT sum(times_received) = 41 FROM crossdock.events"))

@@ -1,7 +1,7 @@
 """Two faults at once: what one safeguard leaves to the other."""
 
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 
 from tests.faults.catalogue import connections, processes, servers
 from tests.faults.site import BROKER, DATABASE, SUBSCRIBERS, Site
@@ -25,40 +25,34 @@ async def both_servers_killed(site: Site) -> AsyncIterator[None]:
 
 
 @asynccontextmanager
-async def store_killed_in_a_stall(site: Site) -> AsyncIterator[None]:
+async def _then(
+    site: Site, first: AbstractAsyncContextManager[None], second: AbstractAsyncContextManager[None]
+) -> AsyncIterator[None]:
+    async with first:
+        await _busy(site)
+        async with second:
+            yield
+
+
+def store_killed_in_a_stall(site: Site) -> AbstractAsyncContextManager[None]:
     """Store is killed with batches in hand that the database doesn't take."""
-    async with connections.stalled(site.proxies["store", DATABASE]):
-        await _busy(site)
-        async with processes.killed(site, "store"):
-            yield
+    return _then(site, connections.stalled(site.proxies["store", DATABASE]), processes.killed(site, "store"))
 
 
-@asynccontextmanager
-async def broker_killed_in_a_stall(site: Site) -> AsyncIterator[None]:
+def broker_killed_in_a_stall(site: Site) -> AbstractAsyncContextManager[None]:
     """RabbitMQ is killed with publishes of the ingress on their way to it."""
-    async with connections.stalled(site.proxies["ingress", BROKER]):
-        await _busy(site)
-        async with servers.broker_killed(site):
-            yield
+    return _then(site, connections.stalled(site.proxies["ingress", BROKER]), servers.broker_killed(site))
 
 
-@asynccontextmanager
-async def deliver_killed_in_a_stall(site: Site) -> AsyncIterator[None]:
+def deliver_killed_in_a_stall(site: Site) -> AbstractAsyncContextManager[None]:
     """Deliver is killed while subscribers are not to be reached."""
-    async with connections.stalled(site.proxies["deliver", SUBSCRIBERS]):
-        await _busy(site)
-        async with processes.killed(site, "deliver"):
-            yield
+    return _then(site, connections.stalled(site.proxies["deliver", SUBSCRIBERS]), processes.killed(site, "deliver"))
 
 
-@asynccontextmanager
-async def store_killed_after_commit(site: Site) -> AsyncIterator[None]:
+def store_killed_after_commit(site: Site) -> AbstractAsyncContextManager[None]:
     """COMMIT was done, its answer got lost, and store was killed before it could ask again."""
     lost = connections.answers_lost(site.proxies["store", DATABASE], connections.COMMIT)
-    async with lost:
-        await _busy(site)
-        async with processes.killed(site, "store"):
-            yield
+    return _then(site, lost, processes.killed(site, "store"))
 
 
 FAULTS = (
