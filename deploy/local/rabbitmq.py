@@ -29,8 +29,10 @@ SCRIPTS = (
 """Where Debian, Ubuntu and Homebrew keep the script that their wrappers call."""
 START_TIMEOUT = 60.0
 STOP_TIMEOUT = 9.0
-QUIET = "+sbwt none +sbwtdcpu none +sbwtdio none +S 2:2"
-"""Erlang: schedulers that wait without spinning, two of them: an idle node costs next to nothing."""
+SCHEDULERS = max(1, (os.cpu_count() or 1) // 2)
+QUIET = f"+sbwt none +sbwtdcpu none +sbwtdio none +S {SCHEDULERS}:{SCHEDULERS}"
+"""Erlang: schedulers that wait without spinning, so that an idle node costs next to nothing; and half as many as there
+are cores, for those are shared with PostgreSQL, all of our processes and whoever posts to them."""
 
 
 def script() -> str:
