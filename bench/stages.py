@@ -19,7 +19,7 @@ RULES: dict[str, tuple[Rule, ...]] = {
         ("/aiormq/", "", "publish"),
         ("/ingress/hooks/accesslog.py", "", "log and count"),
         ("/ingress/hooks/metrics.py", "", "log and count"),
-        ("/ingress/hooks/handler.py", "_record", "log and count"),
+        ("/ingress/hooks/handler.py", "record", "log and count"),
         ("/ingress/hooks/", "", "answer"),
         ("/aiohttp/", "", "answer"),
     ),

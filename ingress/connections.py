@@ -2,7 +2,8 @@
 connections than there is room for.
 
 The library bounds the size of a head and how long a connection is idle; the rest is here. It reaches into the library's
-connection for what that says nowhere else: whether it waits for a request (`_waiter`), and since when.
+connection for what that says nowhere else: whether it waits for a request (`_waiter`), since when, and for the requests
+themselves (`_messages`), of which whoever wants to may take those that need none of the library's machinery.
 """
 
 import asyncio
@@ -13,7 +14,8 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 import msgspec
-from aiohttp import web
+from aiohttp import StreamReader, web
+from aiohttp.http import RawRequestMessage
 from aiohttp.http_exceptions import HttpProcessingError
 
 from schemas import problems
@@ -39,6 +41,11 @@ Refused = Callable[[str], object]
 """Hears the reason, one of a few fixed texts, of each request or connection that no handler gets to see."""
 
 
+Take = Callable[[RawRequestMessage, StreamReader, "Connection"], bool]
+"""Takes a request that has arrived whole, or leaves it untouched (False) for the handler. What it has taken it answers
+once, in a later turn of the loop, by `Connection.answer`. Must not raise."""
+
+
 class Limits(msgspec.Struct, frozen=True):
     """What a client may take of us."""
 
@@ -53,7 +60,7 @@ class Limits(msgspec.Struct, frozen=True):
 class Connection(web.RequestHandler):
     """One client's."""
 
-    __slots__ = ("_head", "_server", "_stream", "_unread")
+    __slots__ = ("_head", "_kept", "_server", "_stream", "_taken", "_unread")
 
     def __init__(self, server: "Server", **settings: Any) -> None:
         super().__init__(server, loop=asyncio.get_running_loop(), **settings)
@@ -62,10 +69,16 @@ class Connection(web.RequestHandler):
         """The transport, also while it is closing."""
         self._head: asyncio.TimerHandle | None = None
         self._unread: asyncio.TimerHandle | None = None
+        self._taken = False
+        """A request is under way that the library knows nothing of."""
+        self._kept = b""
+        """What came while it was."""
 
     @property
     def _waits(self) -> bool:
         """For a request's head: nothing is under way."""
+        if self._taken:
+            return False
         waiter = self._waiter
         # Before the library's task has run for the first time there is no waiter yet.
         return not waiter.done() if waiter is not None else not self._request_count
@@ -81,7 +94,19 @@ class Connection(web.RequestHandler):
         self._server.admit(self)
 
     def data_received(self, data: bytes) -> None:
-        super().data_received(data)
+        if self._taken:  # answers go out in the order of the requests
+            if data and self._stream is not None:
+                self._stream.pause_reading()
+                self._kept += data
+            return
+        # The library's task must not wake up for a request that is taken here.
+        waiter, self._waiter = self._waiter, None
+        try:
+            super().data_received(data)
+        finally:
+            self._waiter = waiter
+        if waiter is not None and not waiter.done() and self._messages and not self._take():
+            waiter.set_result(None)
         if self._waits:
             # An empty line before a request is allowed (RFC 9112 §2.2) and begins none.
             if self._head is None and data.strip(b"\r\n"):
@@ -89,6 +114,44 @@ class Connection(web.RequestHandler):
         elif self._head is not None:
             self._head.cancel()
             self._head = None
+
+    def _take(self) -> bool:
+        """Whether the only request that is here is whole, and whoever may has taken it."""
+        take = self._server.take
+        if take is None or len(self._messages) != 1:
+            return False
+        message, body = self._messages[0]
+        if not isinstance(message, RawRequestMessage) or not body.is_eof():
+            return False
+        # Reading a body calls `data_received` with nothing, so that the library goes on with what it has: not now.
+        self._taken = True
+        self._taken = take(message, body, self)
+        if self._taken:
+            self._messages.clear()
+            if self._parser is not None:
+                self._parser.message_consumed()
+        return self._taken
+
+    def answer(self, block: bytes) -> None:
+        """The answer to what was taken, whole; nothing if the sender has gone. Then what came meanwhile is read."""
+        self._taken = False
+        stream = self.transport
+        if stream is None or stream.is_closing():
+            return
+        stream.write(block)
+        if self._close:  # we are stopping
+            self.force_close()
+            return
+        self._next_keepalive_close_time = self._loop.time() + self._keepalive_timeout
+        if self._kept:
+            kept, self._kept = self._kept, b""
+            stream.resume_reading()
+            self.data_received(kept)
+
+    def _process_keepalive(self) -> None:
+        if self._taken:  # the library thinks that it is idle
+            self._next_keepalive_close_time = self._loop.time() + self._keepalive_timeout
+        super()._process_keepalive()
 
     def pause_writing(self) -> None:
         super().pause_writing()
@@ -175,12 +238,14 @@ class Server(web.Server):
         handler: Callable[[Any], Awaitable[web.StreamResponse]],
         limits: Limits,
         refused: Refused,
+        take: Take | None = None,
         **settings: Any,
     ) -> None:
         """`settings`: the library's."""
         super().__init__(handler, **settings)
         self.limits = limits
         self.refused = refused
+        self.take = take
         self._open: dict[Connection, None] = {}
         self._all_busy_until = 0.0
 

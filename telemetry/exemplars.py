@@ -1,11 +1,17 @@
 """Which trace stands behind a latency: exemplars (OpenMetrics 1.0) on histograms, few enough to cost little."""
 
 import time
-
-from prometheus_client import Histogram
+from typing import Protocol
 
 INTERVAL = 1.0
 """Seconds. In each, the first observation and every one slower than those before it get an exemplar."""
+
+
+class Observed(Protocol):
+    """A child of a histogram: the client library's, or one of `telemetry.tallies`."""
+
+    def observe(self, amount: float, exemplar: dict[str, str] | None = None, /) -> None:
+        """One more."""
 
 
 class Traced:
@@ -14,7 +20,7 @@ class Traced:
 
     __slots__ = ("_histogram", "_slowest", "_until")
 
-    def __init__(self, histogram: Histogram) -> None:
+    def __init__(self, histogram: Observed) -> None:
         self._histogram = histogram
         self._slowest = 0.0
         self._until = 0.0

@@ -2,9 +2,12 @@
 
 import asyncio
 import sys
+import time
 from collections.abc import Callable
 
 import orjson
+
+from schemas.envelope import rfc3339_of
 
 
 class AccessLog:
@@ -13,10 +16,10 @@ class AccessLog:
     def __init__(self, write: Callable[[bytes], object] | None = None) -> None:
         self._write = write or sys.stderr.buffer.write
         self._lines: list[bytes] = []
+        self._time = ""
 
     def line(
         self,
-        time: str,
         about: bytes,
         status: int,
         seconds: float,
@@ -26,13 +29,16 @@ class AccessLog:
         remote: str | None,
         method: str,
     ) -> None:
-        """Logs one request; written before the loop next waits for sockets.
+        """Logs one request; written before the loop next waits for sockets. All of a turn have the time of its first.
 
         `about`: JSON members that name the URL, encoded before. Only what a sender can choose is escaped here.
         """
         if not self._lines:
+            self._time = rfc3339_of(time.time())
             asyncio.get_running_loop().call_soon(self.flush)
-        text = f'{{"time":"{time}","level":"info","logger":"crossdock.access","message":"request","status":{status},'
+        text = (
+            f'{{"time":"{self._time}","level":"info","logger":"crossdock.access","message":"request","status":{status},'
+        )
         more = f'"ms":{seconds * 1000:.2f},"bytes":{size},"remote":"{remote or ""}",'
         if message_id is not None:
             more += f'"id":"{message_id}",'

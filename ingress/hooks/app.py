@@ -16,6 +16,7 @@ from ingress.hooks import metrics, routes, shares
 from ingress.hooks.accesslog import AccessLog
 from ingress.hooks.body import Room
 from ingress.hooks.handler import Handler, Settings
+from ingress.hooks.short import Short
 from schemas.config import Config, parse_size
 
 log = logging.getLogger("crossdock.ingress")
@@ -72,6 +73,7 @@ class IngressApp:
             self._handler,
             _limits(self._config),
             metrics.refused_unseen,
+            Short(self._handler).take,
             access_log=None,  # the query string is a secret; we write our own line without it
             auto_decompress=False,  # signatures are over what was sent
             keepalive_timeout=connections.KEEPALIVE,

@@ -10,13 +10,14 @@ import time
 import msgspec
 import orjson
 from aiohttp import hdrs, web
+from yarl import URL
 
 from broker import identity, outgoing, publisher, replies
 from ingress.hooks import body, metrics, outcomes, routes
 from ingress.hooks.accesslog import AccessLog
 from ingress.hooks.response import Accepted
 from ingress.hooks.trace import Trace
-from schemas import envelope, topology
+from schemas import topology
 from telemetry import traces
 
 log = logging.getLogger("crossdock.ingress")
@@ -38,16 +39,16 @@ class Settings(msgspec.Struct, frozen=True):
     """Whether accounts have limits."""
 
 
-class _Query:
+class Query:
     """The query string, decoded only if a platform looks into it."""
 
-    __slots__ = ("_request",)
+    __slots__ = ("_url",)
 
-    def __init__(self, request: web.BaseRequest) -> None:
-        self._request = request
+    def __init__(self, url: URL) -> None:
+        self._url = url
 
     def getall(self, key: str, default: list[str], /) -> list[str]:
-        return self._request.rel_url.query.getall(key, default)
+        return self._url.query.getall(key, default)
 
 
 class Handler:
@@ -67,36 +68,47 @@ class Handler:
         """Set while no request is under way."""
         self.idle.set()
         self._in_flight = 0
-        self._publish = publish
+        self.publisher = publish
         self._replies = pending
         self._log = log
+
+    def begin(self) -> None:
+        """One more is under way."""
+        self._in_flight += 1
+        self.idle.clear()
+
+    def end(self) -> None:
+        """It is answered, or about to be in this turn of the loop."""
+        self._in_flight -= 1
+        if not self._in_flight:
+            self.idle.set()
 
     async def __call__(self, request: web.BaseRequest) -> web.StreamResponse:
         """Never raises: whatever goes wrong is an answer, a log line and a count."""
         started = time.perf_counter()
-        self._in_flight += 1
-        self.idle.clear()
+        self.begin()
         path = request.raw_path.partition("?")[0]
         route = self.settings.routes.find(path)
         message_id = identity.message_id()
         size = 0
         try:
             if route is None:
-                outcome = outcomes.refused(routes.platform_of(path), 404, "unknown path", request)
+                outcome = outcomes.refused(routes.platform_of(path), 404, "unknown path", request.headers)
             elif request.method != hdrs.METH_POST:
-                outcome = outcomes.refused(route.platform, 405, "method", request, {hdrs.ALLOW: hdrs.METH_POST})
+                outcome = outcomes.refused(route.platform, 405, "method", request.headers, {hdrs.ALLOW: hdrs.METH_POST})
             else:
                 outcome, size = await self._hook(request, route, message_id)
         except Exception:
             # A fault of ours: nothing was confirmed, so the sender must hear that it should send again.
             log.exception("request failed", extra={"path": path[:200], "id": message_id})
             platform = route.platform if route else None
-            outcome = outcomes.refused(platform, 503, "internal error", request, {hdrs.RETRY_AFTER: RETRY_AFTER})
+            outcome = outcomes.refused(
+                platform, 503, "internal error", request.headers, {hdrs.RETRY_AFTER: RETRY_AFTER}
+            )
         finally:
-            self._in_flight -= 1
-            if not self._in_flight:
-                self.idle.set()
-        self._record(request, route, path, outcome, message_id, size, time.perf_counter() - started)
+            self.end()
+        seconds = time.perf_counter() - started
+        self.record(request.method, request.remote, route, path, outcome, message_id, size, seconds)
         if outcome.plain and Accepted.fits(request):
             return Accepted(message_id)
         headers = outcome.headers or {}
@@ -114,20 +126,20 @@ class Handler:
         began = time.time()
         encoding = headers.get(hdrs.CONTENT_ENCODING)
         if encoding is not None and encoding.strip().lower() not in ("", "identity"):
-            return outcomes.refused(platform, 415, "content encoding", request), 0
+            return outcomes.refused(platform, 415, "content encoding", request.headers), 0
         try:
             raw = await body.read(request, self.room, limit=settings.max_body, timeout=settings.body_timeout)
         except body.Refused as why:
             again: dict[str, str] = {hdrs.RETRY_AFTER: RETRY_AFTER} if why.status == 503 else {}
-            return outcomes.refused(platform, why.status, why.reason, request, again, close=True), 0
-        secret = platform.verify(raw, headers, _Query(request), route.settings)
+            return outcomes.refused(platform, why.status, why.reason, request.headers, again, close=True), 0
+        secret = platform.verify(raw, headers, Query(request.rel_url), route.settings)
         if secret is None:
-            return outcomes.refused(platform, platform.unauthorized, "signature", request), len(raw)
+            return outcomes.refused(platform, platform.unauthorized, "signature", request.headers), len(raw)
         if not settings.bounded:
             return await self._pass_on(request, route, message_id, raw, secret, began), len(raw)
         crowded = route.share.enter()
         if crowded is not None:
-            outcome = outcomes.refused(platform, 429, crowded, request, {hdrs.RETRY_AFTER: SHARE_RETRY_AFTER})
+            outcome = outcomes.refused(platform, 429, crowded, request.headers, {hdrs.RETRY_AFTER: SHARE_RETRY_AFTER})
             _sign(outcome, route, secret)
             return outcome, len(raw)
         try:
@@ -170,9 +182,9 @@ class Handler:
         """Safe with the broker: 200 and the id."""
         handed = time.perf_counter()
         try:
-            await self._publish.publish(topology.INBOUND, route.key, properties, message_id, raw)
+            await self.publisher.publish(topology.INBOUND, route.key, properties, message_id, raw)
         except Exception as error:
-            outcome = outcomes.refused(route.platform, 503, "broker", request, {hdrs.RETRY_AFTER: RETRY_AFTER})
+            outcome = outcomes.refused(route.platform, 503, "broker", request.headers, {hdrs.RETRY_AFTER: RETRY_AFTER})
             outcome.detail = str(outgoing.explain(error))
             if trace:
                 trace.published(outcome.detail)
@@ -219,11 +231,12 @@ class Handler:
         if reply.on_timeout == "accept":
             outcome.reason = reason
             return outcome
-        return outcomes.refused(route.platform, 503, reason, request, {hdrs.RETRY_AFTER: RETRY_AFTER})
+        return outcomes.refused(route.platform, 503, reason, request.headers, {hdrs.RETRY_AFTER: RETRY_AFTER})
 
-    def _record(
+    def record(
         self,
-        request: web.BaseRequest,
+        method: str,
+        remote: str | None,
         route: routes.Route | None,
         path: str,
         outcome: outcomes.Outcome,
@@ -244,15 +257,14 @@ class Handler:
             metrics.REFUSED.labels(*names, reason).inc()
             reason = f"{reason}: {outcome.detail}" if outcome.detail else reason
         self._log.line(
-            envelope.rfc3339_of(time.time()),
             route.log if route else b'"path":%b' % orjson.dumps(path[:200]),
             status,
             seconds,
             size,
             message_id if status < 300 else None,
             reason,
-            request.remote,
-            request.method,
+            remote,
+            method,
         )
 
 

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 
 import msgspec
-from aiohttp import hdrs, web
+from aiohttp import hdrs
 
 from schemas import problems
 from schemas.platform import Platform
@@ -58,14 +58,17 @@ def refused(
     platform: Platform | None,
     status: int,
     reason: str,
-    request: web.BaseRequest,
+    asked: Mapping[str, str],
     headers: Mapping[str, str] = {},
     *,
     close: bool = False,
 ) -> Outcome:
-    """Our own refusal: problem+json (RFC 9457), or the platform's own form; not a word about why a signature failed."""
+    """Our own refusal: problem+json (RFC 9457), or the platform's own form; not a word about why a signature failed.
+
+    `asked`: the request's headers; `headers`: more of the answer's.
+    """
     if platform is not None and platform.error is not None:
-        content_type, text = platform.error(status, request.headers.get(hdrs.ACCEPT_LANGUAGE))
+        content_type, text = platform.error(status, asked.get(hdrs.ACCEPT_LANGUAGE))
     else:
         content_type = problems.CONTENT_TYPE
         text = problems.problem(status, _TITLES[status], _DETAILS.get(status))

@@ -1,13 +1,17 @@
-"""The commonest answer, 200 and an id, as one ready-made block of bytes.
+"""Answers as one ready-made block of bytes.
 
 The library's general response builds a header map, serialises it and asks which of a dozen features are on: a sixth of
-a request's CPU time. Everything else is answered with the general one.
+a request's CPU time. What isn't common is answered with that one.
 """
 
+import asyncio
 import time
 from email.utils import formatdate
+from http import HTTPStatus
 
-from aiohttp import HttpVersion11, web
+from aiohttp import HttpVersion11, hdrs, web
+
+from ingress.hooks.outcomes import Outcome
 
 _HEAD = (
     b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n"
@@ -28,25 +32,38 @@ def http_date() -> bytes:
     return _date[1]
 
 
+def accepted(message_id: str) -> bytes:
+    """200 `{"id": "<message id>"}`."""
+    name = message_id.encode()
+    body = b'{"id":"%b"}' % name
+    return _HEAD % (len(body), name, http_date(), body)
+
+
+def refused(outcome: Outcome) -> bytes:
+    """Any other; the connection stays open."""
+    said: dict[str, str] = {hdrs.CONTENT_TYPE: outcome.content_type, hdrs.CONTENT_LENGTH: str(len(outcome.body))}
+    lines = [f"HTTP/1.1 {outcome.status} {HTTPStatus(outcome.status).phrase}"]
+    lines += [f"{name}: {value}" for name, value in (said | (outcome.headers or {})).items()]
+    return b"%b\r\nDate: %b\r\n\r\n%b" % ("\r\n".join(lines).encode(), http_date(), outcome.body)
+
+
+def reads(transport: asyncio.WriteTransport) -> bool:
+    """Whether the sender takes its answers, so that one more may be written at once."""
+    return transport.get_write_buffer_size() < _SLOW_READER
+
+
 class Accepted(web.StreamResponse):
     """200 `{"id": "<message id>"}`. Only where `fits`."""
 
     def __init__(self, message_id: str) -> None:  # the general initialiser is what we save
-        name = message_id.encode()
-        body = b'{"id":"%b"}' % name
-        self._block = _HEAD % (len(body), name, http_date(), body)
+        self._block = accepted(message_id)
         self._transport: object = None
 
     @staticmethod
     def fits(request: web.BaseRequest) -> bool:
         """HTTP/1.1, kept alive, and a sender that reads its answers."""
         transport = request.transport
-        return (
-            request.version == HttpVersion11
-            and request.keep_alive
-            and transport is not None
-            and transport.get_write_buffer_size() < _SLOW_READER
-        )
+        return request.version == HttpVersion11 and request.keep_alive and transport is not None and reads(transport)
 
     @property
     def keep_alive(self) -> bool:

@@ -106,8 +106,8 @@ async def test_what_accepting_costs(amqp_url: str) -> None:
     assert broker.sent["method"] <= MESSAGES + LOOK
     assert broker.received["method"] <= MESSAGES / 4 + LOOK, "confirms of several"
     assert broker.turns <= MESSAGES / 4, "several requests leave in one write"
-    # The library's server: its own task wakes twice a request; ours begins, and wakes with the confirm.
-    assert found <= 4 * MESSAGES + 5 * CONNECTIONS + LOOK_STEPS
+    # A post that is whole is no task's business (`ingress.hooks.short`); connections are.
+    assert found <= 5 * CONNECTIONS + LOOK_STEPS
 
 
 async def test_what_storing_costs(amqp_url: str, database_url: str, database: asyncpg.Connection) -> None:

@@ -7,13 +7,21 @@ import re
 
 import aiohttp
 import msgspec
+import orjson
 import pytest
+from prometheus_client import REGISTRY
 
 from broker import topology
 from schemas import registry
 from tests import pipeline
 
 HOOKS = [(name, event.name) for name, platform in registry.platforms().items() for event in platform.events]
+PLAIN = [
+    (name, event.name)
+    for name, platform in registry.platforms().items()
+    for event in platform.events
+    if not event.reply
+]
 
 
 async def depth(amqp_url: str, queue: str = "crossdock.store") -> int:
@@ -38,6 +46,44 @@ async def test_wrong_signature_is_refused_and_nothing_is_published(amqp_url: str
         wanted = "application/json" if platform == "ustore" else "application/problem+json"
         assert headers["Content-Type"].startswith(wanted)
         assert await depth(amqp_url) == 0
+
+
+@pytest.mark.parametrize(("platform", "event"), PLAIN)
+@pytest.mark.parametrize("away", [False, True], ids=["", "without a broker"])
+@pytest.mark.parametrize("sign", [True, False], ids=["signed", "unsigned"])
+async def test_the_short_and_the_long_way_say_the_same(
+    amqp_url: str, platform: str, event: str, sign: bool, away: bool
+) -> None:
+    """Alike, and with a header that only the long way knows: the same answer, line and counts."""
+    said, lines, counts = [], [], []
+    async with pipeline.door("amqp://guest:guest@127.0.0.1:1/" if away else amqp_url) as door:
+        for headers in ({}, {"Content-Encoding": "identity"}):
+            before = counted()
+            status, answer, answered = await door.post(platform, event, headers=headers, sign=sign)
+            name = answered.get("X-Crossdock-Id", "-")
+            kept = {key: value for key, value in answered.items() if key not in ("Date", "Server")}
+            said.append((status, answer.replace(name.encode(), b""), {**kept, "X-Crossdock-Id": ""}))
+            await pipeline.until(lambda: door.lines)
+            line = orjson.loads(door.lines.pop())
+            assert line.pop("id", "-") == name
+            lines.append({key: value for key, value in line.items() if key not in ("time", "ms")})
+            counts.append({key: value - before.get(key, 0) for key, value in counted().items()})
+    assert said[0] == said[1]
+    assert lines[0] == lines[1]
+    assert counts[0] == counts[1]
+    assert said[0][0] == (503 if sign and away else 200 if sign else registry.platforms()[platform].unauthorized)
+
+
+def counted() -> dict[tuple[str, ...], float]:
+    """All counters of the ingress, and how often its histograms were fed."""
+    return {
+        (sample.name, *sample.labels.values()): sample.value
+        for metric in REGISTRY.collect()
+        if metric.name in ("crossdock_requests", "crossdock_refused", "crossdock_request_body_bytes")
+        or metric.name in ("crossdock_request_seconds", "crossdock_confirm_seconds")
+        for sample in metric.samples
+        if sample.name.endswith(("_total", "_count"))
+    }
 
 
 async def test_unknown_account_path_and_method(amqp_url: str) -> None:
