@@ -83,22 +83,32 @@ def _manufacturers(told: Told) -> Iterator[Outgoing]:
 
 
 _LENGTH = struct.Struct(">I")
-_PERSISTENT = 2
+_PERSISTENT = b"\x02"
 # AMQP 0-9-1 §4.2.6.1: content-type, headers, delivery-mode and message-id are bits 15, 13, 12 and 7.
 _HEAD = struct.pack(">H", 1 << 15 | 1 << 13 | 1 << 12 | 1 << 7)
 _HEAD += pamqp.encode.short_string(cloudevents.CONTENT_TYPE)
-_NO_HEADERS = _LENGTH.pack(0)
 _TRACEPARENT = b"\x0btraceparentS"
+_UNTRACED = _HEAD + _LENGTH.pack(0) + _PERSISTENT
+
+
+def _traced(size: int) -> bytes:
+    """All that stands before a trace context of that many bytes."""
+    return _HEAD + _LENGTH.pack(len(_TRACEPARENT) + 4 + size) + _TRACEPARENT + _LENGTH.pack(size)
+
+
+_W3C = 55
+"""Bytes of a trace context of version 00: what nearly all have."""
+_TRACED = _traced(_W3C)
 
 
 def outgoing(routing_key: str, name: str, traceparent: str | None, body: bytes) -> Outgoing:
     """Persistent, as a CloudEvent in structured mode. One a stored version: encoded by hand, and held against the
     general encoder by a test."""
-    headers = _NO_HEADERS
+    identity = name.encode()
     if traceparent:
         said = traceparent.encode()
-        entry = _TRACEPARENT + _LENGTH.pack(len(said)) + said
-        headers = _LENGTH.pack(len(entry)) + entry
-    identity = name.encode()
-    properties = b"".join((_HEAD, headers, bytes((_PERSISTENT, len(identity))), identity))
+        head = _TRACED if len(said) == _W3C else _traced(len(said))
+        properties = b"%b%b%b%c%b" % (head, said, _PERSISTENT, len(identity), identity)
+    else:
+        properties = b"%b%c%b" % (_UNTRACED, len(identity), identity)
     return Outgoing(topology.EVENTS, routing_key, properties, name, body)
