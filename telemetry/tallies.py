@@ -34,7 +34,9 @@ class Counters(Collector):
     def __init__(
         self, name: str, documentation: str, labels: Sequence[str], registry: CollectorRegistry = REGISTRY
     ) -> None:
-        self._family = name, documentation, tuple(labels)
+        self.name = name
+        self.label_names = tuple(labels)
+        self._documentation = documentation
         self._children: dict[tuple[str, ...], Count] = {}
         registry.register(self)
 
@@ -44,13 +46,11 @@ class Counters(Collector):
 
     def describe(self) -> Iterator[Metric]:
         """Its name, for the registry."""
-        name, documentation, labels = self._family
-        yield CounterMetricFamily(name, documentation, labels=labels)
+        yield CounterMetricFamily(self.name, self._documentation, labels=self.label_names)
 
     def collect(self) -> Iterator[Metric]:
         """What has been counted."""
-        name, documentation, labels = self._family
-        family = CounterMetricFamily(name, documentation, labels=labels)
+        family = CounterMetricFamily(self.name, self._documentation, labels=self.label_names)
         for values, child in list(self._children.items()):
             family.add_metric(values, child.value)
         yield family
@@ -98,7 +98,9 @@ class Histograms(Collector):
         registry: CollectorRegistry = REGISTRY,
     ) -> None:
         """`buckets`: upper bounds, rising; the last one, without bound, is added."""
-        self._family = name, documentation, tuple(labels)
+        self.name = name
+        self.label_names = tuple(labels)
+        self._documentation = documentation
         self._bounds = [*map(float, buckets), math.inf]
         self._children: dict[tuple[str, ...], Buckets] = {}
         registry.register(self)
@@ -109,13 +111,11 @@ class Histograms(Collector):
 
     def describe(self) -> Iterator[Metric]:
         """Its name, for the registry."""
-        name, documentation, labels = self._family
-        yield HistogramMetricFamily(name, documentation, labels=labels)
+        yield HistogramMetricFamily(self.name, self._documentation, labels=self.label_names)
 
     def collect(self) -> Iterator[Metric]:
         """What has been observed."""
-        name, documentation, labels = self._family
-        family = HistogramMetricFamily(name, documentation, labels=labels)
+        family = HistogramMetricFamily(self.name, self._documentation, labels=self.label_names)
         for values, child in list(self._children.items()):
             buckets, total = child.cumulative()
             family.add_metric(values, buckets, total)
