@@ -15,6 +15,7 @@ from typing import Any
 
 import aiormq
 from aiormq.abc import AbstractChannel, AbstractConnection
+from aiormq.exceptions import AMQPError
 from yarl import URL
 
 from broker.frames import Transport
@@ -24,6 +25,14 @@ log = logging.getLogger("crossdock.broker")
 HEARTBEAT = 10
 """Seconds. A dead peer is noticed after (heartbeat + 1) × 3 of them."""
 CONNECT_TIMEOUT = 5.0
+HURRY = 1.5
+"""Seconds that a node has to take a connection while there are others that have not been tried: a frozen one lets in
+whoever knocks, and says nothing."""
+FAREWELL = 0.5
+"""Seconds for the polite end of a connection that is given up: until then there is no other, and its node may be the
+one that says nothing."""
+ALIVE = 1.0
+"""Seconds that a node has to take one more connection, where it is to show that it lives."""
 BACK_OFF = (0.1, 0.2, 0.5, 1.0, 2.0)
 """Seconds between attempts, ±20 %; the last repeats: a broker that is back is found within about two seconds."""
 
@@ -53,6 +62,20 @@ def addresses(url: str) -> list[str]:
 def redacted(url: str) -> str:
     """The URL without its password, for messages."""
     return str(URL(url).with_password(None).with_query(None))
+
+
+async def answers(connection: AbstractConnection) -> bool:
+    """Whether the node of a connection lives, whatever its queues wait for.
+
+    It is asked by a connection of its own: RabbitMQ stops reading one whose publishes it can't get rid of.
+    """
+    try:
+        async with asyncio.timeout(ALIVE):
+            another = await aiormq.connect(connection.url)
+            await another.close()
+    except (OSError, TimeoutError, AMQPError):
+        return False
+    return True
 
 
 class Link:
@@ -96,54 +119,62 @@ class Link:
 
     def fail(self, reason: str) -> None:
         """Gives the connection up and opens another: for whoever finds out that it doesn't work any more."""
-        self.error = reason
-        if self._broken is not None and not self._broken.done():
-            self._broken.set_result(None)
+        self._fail(self._broken, reason)
+
+    def _fail(self, broken: "asyncio.Future[None] | None", reason: str) -> None:
+        """`broken`: of the connection that is meant, which may not be the present one any more."""
+        if broken is not None and not broken.done():
+            self.error = reason  # the first one: all others follow from it
+            broken.set_result(None)
 
     def elsewhere(self, reason: str) -> None:
         """Gives the connection up if there is another node to try: this one is open, and of no use."""
-        if len(self._urls) > 1:
+        if self.is_open and len(self._urls) > 1:
             self.fail(reason)
 
     async def channel(self, connection: AbstractConnection, *, confirms: bool) -> AbstractChannel:
         """A new channel whose end ends the connection."""
         channel = await connection.channel(publisher_confirms=confirms, on_return_raises=True)
-        channel.closing.add_done_callback(self._channel_closed)
+        broken = self._broken
+
+        def closed(closing: "asyncio.Future[Any]") -> None:
+            reason = None if closing.cancelled() else closing.exception()
+            self._fail(broken, f"channel closed: {reason or 'no reason given'}")
+
+        channel.closing.add_done_callback(closed)
         return channel
 
-    def _channel_closed(self, closing: "asyncio.Future[Any]") -> None:
-        reason = None if closing.cancelled() else closing.exception()
-        self.fail(f"channel closed: {reason or 'no reason given'}")
-
     async def _run(self) -> None:
-        attempt = 0
+        attempt = failed = 0
+        nodes = len(self._urls)
         while True:
-            url = self._urls[attempt % len(self._urls)]
+            url = self._urls[attempt % nodes]
             opened = False
             began = time.monotonic()
             try:
-                opened = await self._hold(url)
+                opened = await self._hold(url, HURRY if failed < nodes - 1 else CONNECT_TIMEOUT)
             except asyncio.CancelledError:
                 raise
             except Exception as error:
                 self.error = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
             # One that broke as soon as it was used is no success: without a pause it would break again and again.
             opened = opened and time.monotonic() - began > STEADY
-            attempt = 0 if opened and len(self._urls) == 1 else attempt + 1
+            attempt += 1
+            failed = 0 if opened else failed + 1
             log.warning("broker connection lost", extra={"link": self._name, "error": self.error})
-            pause = 0.0 if opened else BACK_OFF[min(max(attempt // len(self._urls), 1), len(BACK_OFF)) - 1]
+            pause = 0.0 if opened else BACK_OFF[min(max(failed // nodes, 1), len(BACK_OFF)) - 1]
             await asyncio.sleep(pause * random.uniform(0.8, 1.2))  # noqa: S311 - jitter, not a secret
 
-    async def _hold(self, url: str) -> bool:
-        """Connects, sets up, waits for the end. True if it had been set up."""
+    async def _hold(self, url: str, patience: float) -> bool:
+        """Connects within `patience` seconds, sets up, waits for the end. True if it had been set up."""
         self._broken = broken = asyncio.get_running_loop().create_future()
         self.transport = Transport()
-        async with asyncio.timeout(CONNECT_TIMEOUT):
+        async with asyncio.timeout(patience):
             self._connection = connection = await aiormq.connect(
                 URL(url).update_query(name=f"crossdock {self._name}"), transport_factory=self.transport
             )
         closing = connection.closing
-        closing.add_done_callback(lambda done: self.fail(_reason(done)))
+        closing.add_done_callback(lambda done: self._fail(broken, _reason(done)))
         ready = False
         try:
             async with asyncio.timeout(CONNECT_TIMEOUT * 2):
@@ -159,8 +190,9 @@ class Link:
             if ready:
                 self._on_lost()
             with suppress(Exception):
-                async with asyncio.timeout(CONNECT_TIMEOUT):
+                async with asyncio.timeout(FAREWELL if broken.done() else CONNECT_TIMEOUT):
                     await connection.close()
+            self.transport.cut()
         return ready
 
 

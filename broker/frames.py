@@ -193,6 +193,11 @@ class Transport(TransportFactory):
             return -1
         return writer.transport.get_write_buffer_size()
 
+    def cut(self) -> None:
+        """Ends the connection if it is still there: what its peer says from now on is heard by nobody."""
+        if self._writer is not None:
+            self._writer.transport.abort()
+
     def write(self, block: bytes) -> None:
         """Whole frames, past the library's queue of frames: between two of its blocks, never inside one."""
         assert self._writer is not None

@@ -19,9 +19,10 @@ from itertools import takewhile
 from typing import Any
 
 import pamqp.frame
-from aiormq.abc import AbstractChannel
+from aiormq.abc import AbstractChannel, AbstractConnection
 from pamqp.commands import Basic
 
+from broker.connection import answers
 from broker.frames import Hot, Received, Transport
 from broker.outgoing import Burst, Entry, Outgoing, Unavailable, Unroutable
 from schemas import properties as encoded
@@ -46,9 +47,15 @@ GRACE = 1.0
 REFUSED = 1.0
 """Seconds of nothing but refusals after which another node is tried. A channel that was opened before a quorum queue
 had elected its new leader asks the dead one for ever (RabbitMQ 3.10), and refuses what others would take."""
-SILENT = 3.5
-"""Seconds without any answer after which another node is tried: less than `[ingress] confirm_timeout`, so that what
-waits is still confirmed there; dead peers are noticed by heartbeats only after half a minute."""
+SILENT = 2.5
+"""Seconds without any answer after which the node is asked whether it lives, and left if it doesn't: with the second
+that takes less than `[ingress] confirm_timeout`, so that what waits is still confirmed elsewhere; dead peers are
+noticed by heartbeats only after half a minute. A channel that has never confirmed anything is left without asking."""
+STUCK = 15.0
+"""Seconds without any answer after which a node that lives, and has confirmed before, is left too. It waits for a
+queue's leader on another node, which is frozen or cut off. A new one is elected within 10 s, and tells the channels
+that have published to the queue; one that is opened now asks the old leader, until RabbitMQ gives that one's node up
+after a minute (3.10). So whoever stays is confirmed soonest."""
 
 _CONTENT = struct.Struct(">BHIHHQ")
 _BODY = struct.Struct(">BHI")
@@ -79,6 +86,12 @@ class Publisher:
         """When the first message was sent of those since the last confirm; None: there is none."""
         self._refused = False
         """The broker has refused one since its last confirm."""
+        self._proven = False
+        """The broker has confirmed something on this connection."""
+        self._connection: AbstractConnection | None = None
+        self._looked_at = 0.0
+        """When the node was last asked whether it lives."""
+        self._looking: asyncio.Task[None] | None = None
         self._sweeper: asyncio.Task[None] | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self.bursts = 0
@@ -99,7 +112,8 @@ class Publisher:
         self._number = channel.number
         self._limit = channel.connection.connection_tune.frame_max - 8
         self._tag = 0
-        self._asked_at, self._refused = None, False
+        self._asked_at, self._refused, self._proven = None, False, False
+        self._connection = channel.connection
         transport.listen(channel.number, Hot(received, self._confirmed, self._returned))
         self._transport = transport
         self._loop = asyncio.get_running_loop()
@@ -109,7 +123,7 @@ class Publisher:
 
     def on_lost(self) -> None:
         """The connection is gone: what was sent and not confirmed waits to be sent again."""
-        self._transport = None
+        self._transport = self._connection = self._asked_at = None
         self._lost_at = time.monotonic()
         again = [entry for entry in self._sent.values() if not entry.future.done()]
         self._sent.clear()
@@ -121,9 +135,10 @@ class Publisher:
         pending = {one.future if isinstance(one, Burst) else one for one in left}
         if pending and self._transport is not None:
             await asyncio.wait(pending, timeout=min(self._timeout, STOP_TIMEOUT))
-        if self._sweeper is not None:
-            self._sweeper.cancel()
-            await asyncio.gather(self._sweeper, return_exceptions=True)
+        tasks = [task for task in (self._sweeper, self._looking) if task is not None]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
         self._transport = None
         self._fail_all("shutting down")
 
@@ -232,7 +247,7 @@ class Publisher:
             else:
                 entry.fail(Unavailable(_REFUSED))
         if accepted:
-            self._asked_at, self._refused = (time.monotonic() if sent else None), False
+            self._asked_at, self._refused, self._proven = (time.monotonic() if sent else None), False, True
         else:
             self._refused = True
         if self._waiting and not self._scheduled:
@@ -256,9 +271,24 @@ class Publisher:
             while self._waiting and (self._waiting[0].future.done() or self._waiting[0].deadline <= now):
                 self._waiting.popleft().fail(Unavailable("no confirm from the broker in time"))
             self._flush()
-            if self._asked_at is not None and now - self._asked_at > (REFUSED if self._refused else SILENT):
-                self._asked_at = now
-                self._useless("the broker refuses every message" if self._refused else "the broker confirms nothing")
+            self._doubt(now)
+
+    def _doubt(self, now: float) -> None:
+        """Says that the node is of no use, or finds out whether it is."""
+        asked, connection = self._asked_at, self._connection
+        if asked is None or connection is None:
+            return
+        if now - asked > (REFUSED if self._refused else STUCK if self._proven else SILENT):
+            self._asked_at = now
+            self._useless("the broker refuses every message" if self._refused else "the broker confirms nothing")
+        elif now - max(asked, self._looked_at) > SILENT:
+            self._looked_at = now
+            self._looking = asyncio.get_running_loop().create_task(self._look(connection, asked), name="publisher-look")
+
+    async def _look(self, connection: AbstractConnection, asked: float) -> None:
+        lives = await answers(connection)
+        if not lives and self._connection is connection and self._asked_at == asked:
+            self._useless("the broker doesn't answer")
 
     def _fail_all(self, reason: str) -> None:
         for entry in (*self._sent.values(), *self._waiting):

@@ -1,62 +1,146 @@
-"""A node that is connected and of no use: another one is tried, where there is one."""
+"""A node that is connected and of no use: another one is tried, where there is one and where it helps."""
 
 import asyncio
-from contextlib import suppress
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
 from typing import Any
 
 import aiormq
+import pytest
 from aiormq.abc import AbstractConnection
 from pamqp.commands import Basic
+from yarl import URL
 
+from broker import publisher as publishing
 from broker.connection import Link
 from broker.outgoing import Unavailable
 from broker.publisher import Publisher
+from tests.faults.proxy import Proxy
 
 QUEUE = "full"
 
 
+class Door:
+    """A publisher on a link to two nodes, as every process has it."""
+
+    def __init__(self, first: str, second: str) -> None:
+        """The nodes' URLs; the virtual host is the first's."""
+        one, other = URL(first), URL(second)
+        url = str(one).replace(f":{one.port}/", f":{one.port},{other.host}:{other.port}/")
+        self.reasons: list[str] = []
+        """Why the node was found to be of no use."""
+        self.opened = 0
+        self.again = asyncio.Event()
+        """Set with the second connection."""
+        self.publisher = Publisher(confirm_timeout=5.0, useless=self._useless)
+        self.link = Link(url, name="test", on_open=self._on_open, on_lost=self.publisher.on_lost)
+
+    async def _on_open(self, link: Link, connection: AbstractConnection) -> None:
+        self.publisher.use(link.transport, await link.channel(connection, confirms=True))
+        self.opened += 1
+        if self.opened > 1:
+            self.again.set()
+
+    def _useless(self, reason: str) -> None:
+        self.reasons.append(reason)
+        self.link.elsewhere(reason)
+
+    def publish(self, number: int) -> "asyncio.Future[Any]":
+        return self.publisher.publish("", QUEUE, Basic.Properties().marshal(), str(number), b"x")
+
+
+@asynccontextmanager
+async def door(first: str, second: str) -> AsyncIterator[Door]:
+    """Connected to the first node."""
+    made = Door(first, second)
+    made.link.start()
+    try:
+        await made.link.opened.wait()
+        yield made
+    finally:
+        await made.publisher.stop()
+        await made.link.stop()
+
+
+@asynccontextmanager
+async def queue(url: str, **arguments: Any) -> AsyncIterator[None]:
+    """A quorum queue, as long as the virtual host is there."""
+    setup = await aiormq.connect(url)
+    channel = await setup.channel()
+    await channel.queue_declare(QUEUE, durable=True, arguments={"x-queue-type": "quorum", **arguments})
+    try:
+        yield
+    finally:
+        await setup.close()
+
+
+@asynccontextmanager
+async def proxied(url: str) -> AsyncIterator[tuple[Proxy, str]]:
+    """A proxy before the node, and the URL that goes through it."""
+    behind = URL(url)
+    assert behind.host is not None
+    assert behind.port is not None
+    proxy = Proxy(behind.host, behind.port)
+    await proxy.start()
+    try:
+        yield proxy, str(behind.with_port(proxy.port))
+    finally:
+        await proxy.stop()
+
+
 async def test_a_broker_that_refuses_everything_is_left_for_another(empty_amqp_url: str) -> None:
     """The queue is full, so each publish is refused; both addresses are the same node's."""
-    setup = await aiormq.connect(empty_amqp_url)
-    channel = await setup.channel()
-    arguments: dict[str, Any] = {"x-queue-type": "quorum", "x-max-length": 1, "x-overflow": "reject-publish"}
-    await channel.queue_declare(QUEUE, durable=True, arguments=arguments)
-
-    opened = 0
-    again = asyncio.Event()
-    reasons: list[str] = []
-
-    async def on_open(link: Link, connection: AbstractConnection) -> None:
-        nonlocal opened
-        publisher.use(link.transport, await link.channel(connection, confirms=True))
-        opened += 1
-        if opened > 1:
-            again.set()
-
-    def useless(reason: str) -> None:
-        reasons.append(reason)
-        link.elsewhere(reason)
-
-    publisher = Publisher(confirm_timeout=5.0, useless=useless)
-    scheme, _, rest = empty_amqp_url.partition("://")
-    login, _, place = rest.partition("@")
-    host, _, vhost = place.partition("/")
-    twice = f"{scheme}://{login}@{host},{host}/{vhost}"
-    link = Link(twice, name="test", on_open=on_open, on_lost=publisher.on_lost)
-    link.start()
-    try:
-        await link.opened.wait()
+    full = {"x-max-length": 1, "x-overflow": "reject-publish"}
+    async with queue(empty_amqp_url, **full), door(empty_amqp_url, empty_amqp_url) as one:
         async with asyncio.timeout(20):
             number = 0
-            while not again.is_set():
+            while not one.again.is_set():
                 number += 1
                 with suppress(Unavailable):
-                    await publisher.publish("", QUEUE, Basic.Properties().marshal(), str(number), b"x")
-    finally:
-        await publisher.stop()
-        await link.stop()
-        await setup.close()
-    assert reasons == ["the broker refuses every message"]
+                    await one.publish(number)
+        assert one.reasons == ["the broker refuses every message"]
+
+
+async def test_a_node_that_does_not_answer_is_left_and_what_waits_is_confirmed_by_another(empty_amqp_url: str) -> None:
+    async with queue(empty_amqp_url), proxied(empty_amqp_url) as (proxy, frozen), door(frozen, empty_amqp_url) as one:
+        await one.publish(1)
+        proxy.stall()
+        await one.publish(2)  # raises Unavailable when that takes longer than senders wait
+        assert one.reasons == ["the broker doesn't answer"]
+        assert one.opened == 2
+
+
+async def test_a_node_that_lives_is_kept_while_it_confirms_nothing(
+    empty_amqp_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It waits for a leader on another node, and will be told of the next one; a new connection would not."""
+    monkeypatch.setattr(publishing, "SILENT", 0.3)
+    async with queue(empty_amqp_url), proxied(empty_amqp_url) as (proxy, silent), door(silent, empty_amqp_url) as one:
+        await one.publish(0)
+        proxy.lose_answers_to(QUEUE.encode())
+        with pytest.raises(Unavailable):
+            await one.publish(1)  # long enough to look several times
+        assert (one.reasons, one.opened) == ([], 1)
+        monkeypatch.setattr(publishing, "STUCK", 0.0)
+        async with asyncio.timeout(20):
+            await one.again.wait()
+        assert one.reasons == ["the broker confirms nothing"]
+
+
+async def test_a_node_that_has_never_confirmed_is_not_waited_for(empty_amqp_url: str) -> None:
+    async with queue(empty_amqp_url), proxied(empty_amqp_url) as (proxy, silent), door(silent, empty_amqp_url) as one:
+        proxy.lose_answers_to(QUEUE.encode())
+        await one.publish(1)
+        assert one.reasons == ["the broker confirms nothing"]
+
+
+async def test_a_frozen_node_among_several_is_not_waited_for(empty_amqp_url: str) -> None:
+    """It lets in whoever knocks, and says nothing."""
+    async with queue(empty_amqp_url), proxied(empty_amqp_url) as (proxy, frozen):
+        proxy.stall()
+        async with asyncio.timeout(4), door(frozen, empty_amqp_url) as one:
+            assert one.opened == 1
+            proxy.heal()
 
 
 async def test_the_only_node_is_kept(empty_amqp_url: str) -> None:
