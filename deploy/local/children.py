@@ -2,6 +2,7 @@
 
 import asyncio
 import ctypes
+import math
 import os
 import random
 import signal
@@ -88,8 +89,19 @@ def spawn(
 
 
 async def exited(process: subprocess.Popen[bytes], seconds: float) -> bool:
-    """Waits for the end of a child, at most `seconds`."""
+    """Waits for the end of a child, at most `seconds`: without looking again and again, where the system tells."""
     until = time.monotonic() + seconds
+    if process.poll() is None and hasattr(os, "pidfd_open"):
+        loop, ended = asyncio.get_running_loop(), asyncio.Event()
+        told = os.pidfd_open(process.pid)
+        loop.add_reader(told, ended.set)
+        try:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(None if seconds == math.inf else seconds):
+                    await ended.wait()
+        finally:
+            loop.remove_reader(told)
+            os.close(told)
     while process.poll() is None:
         if time.monotonic() >= until:
             return False
