@@ -200,6 +200,8 @@ def of(found: Properties) -> Envelope:
 
 
 def _text(value: Any) -> str:
+    if type(value) is str and value:
+        return value
     if isinstance(value, bytes):
         value = value.decode()
     if not isinstance(value, str) or not value:
