@@ -16,6 +16,8 @@ from pathlib import Path
 
 PORTS = range(15_000, 32_768)
 """Below what Linux (from 32,768) and macOS (from 49,152) give to outgoing connections."""
+_given: set[int] = set()
+"""Those that this process has given away: who got one may not listen on it yet."""
 _PR_SET_PDEATHSIG = 1
 
 
@@ -28,8 +30,10 @@ def free_ports(count: int) -> list[int]:
     server that died finds its port free again. Raises StartError."""
     found: dict[int, socket.socket] = {}
     try:
-        for port in random.sample(PORTS, len(PORTS)):
+        left = [port for port in PORTS if port not in _given]
+        for port in random.sample(left, len(left)):
             if len(found) == count:
+                _given.update(found)
                 return list(found)
             one = socket.socket()
             try:
