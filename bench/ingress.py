@@ -3,7 +3,7 @@
 import asyncio
 import subprocess
 from collections.abc import Callable
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, suppress
 
 import aiohttp
 import msgspec
@@ -17,6 +17,8 @@ from deploy.local.children import free_ports
 from schemas.topology import INBOUND, inbound_key
 
 CELERY_QUEUE = "bench.celery"
+WARM_UP = 1
+"""Seconds of load on each program before any is measured."""
 START = 30.0
 """Seconds for a peer to listen."""
 
@@ -66,6 +68,10 @@ async def bench_ingress(found: Servers, plan: Plan) -> list[Row]:
                 peers[peer.name] = await _start(stack, found, peer, small)
             except Failed as why:
                 failed[peer.name] = str(why)
+        warm_up = _Series(found, small, CONNECTIONS[0], WARM_UP)
+        for port in (ours, *peers.values()):
+            with suppress(Failed):  # what fails here fails where it is counted
+                await warm_up.run(port)
         rows = []
         for hook, peered in ((small, PROGRAMS), (large, tuple(p for p in PROGRAMS if p.goal_large is not None))):
             for connections in CONNECTIONS:
@@ -103,14 +109,15 @@ class _Series:
                 continue
             whose = "ours"
             try:
-                mine = await self._run(ours)
+                mine = await self.run(ours)
                 whose = "theirs"
-                pair = (mine, await self._run(peers[peer.name]))
+                pair = (mine, await self.run(peers[peer.name]))
                 self._pairs.setdefault(peer.name, []).append(pair)
             except Failed as why:
                 self._failed.setdefault(peer.name, []).append(f"{whose}: {why}")
 
-    async def _run(self, port: int) -> float:
+    async def run(self, port: int) -> float:
+        """Requests accepted a second. Raises Failed."""
         url = f"http://127.0.0.1:{port}{self._hook.path}"
         try:
             result = await asyncio.to_thread(
