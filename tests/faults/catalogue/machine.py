@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import shutil
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from functools import partial
@@ -10,12 +11,15 @@ from pathlib import Path
 from tests.faults.catalogue.servers import single
 from tests.faults.site import Site
 from tests.faults.trial import Fault, Skipped
+from tests.pipeline import until
 
 LIBFAKETIME = (
     "/usr/lib/x86_64-linux-gnu/faketime/libfaketimeMT.so.1",
     "/usr/lib/aarch64-linux-gnu/faketime/libfaketimeMT.so.1",
 )
 """Where Debian and Ubuntu keep it; LIBFAKETIME in the environment names another place."""
+NEARLY = 30 << 20
+"""Bytes: less than RabbitMQ's limit here (`deploy.local.rabbitmq`), enough for what it has in hand."""
 JUMP = 1800
 """Seconds: more than any lease, deadline or time-out."""
 
@@ -24,13 +28,17 @@ JUMP = 1800
 async def disk_full(site: Site) -> AsyncIterator[None]:
     """Not a byte left where both servers keep their data, until there is room again and RabbitMQ is restarted.
 
-    Raises Skipped where that isn't a disk of its own.
+    As disks fill: RabbitMQ's alarm comes first. A disk that is full at a blow, under load, may cut the file short that
+    says how a quorum queue is started again (RabbitMQ 3.10). Raises Skipped where the folder isn't a disk of its own.
     """
     if not site.folder.is_mount():
         raise Skipped("takes root, to mount a small file system")
     filler = site.folder / "filler"
+    start = len(site.ledger.posts)
     try:
-        await asyncio.to_thread(_fill, filler)
+        await asyncio.to_thread(_fill, filler, NEARLY)
+        await until(lambda: any(post.status == 503 for post in site.ledger.posts[start:]), what="the disk alarm")
+        await asyncio.to_thread(_fill, filler, 0)
         yield
     finally:
         filler.unlink(missing_ok=True)
@@ -40,10 +48,13 @@ async def disk_full(site: Site) -> AsyncIterator[None]:
         await single(site).rabbitmq.restart()
 
 
-def _fill(file: Path) -> None:
-    with file.open("wb", buffering=0) as out, suppress(OSError):
-        while True:
+def _fill(file: Path, left: int) -> None:
+    """Until that many bytes are left."""
+    with file.open("ab", buffering=0) as out, suppress(OSError):
+        while shutil.disk_usage(file.parent).free > left:
             out.write(bytes(1 << 20))
+    if left:
+        return
     with file.open("ab", buffering=0) as out, suppress(OSError):
         while True:
             out.write(bytes(1 << 10))
