@@ -57,7 +57,7 @@ MUTATIONS = (
     Mutation("confirm", "ingress – rabbitmq cut"),
     Mutation("ack", "store killed while PostgreSQL stalls"),
     Mutation("identity", "COMMIT's answer lost"),
-    Mutation("lease", "deliver – subscribers cut", 15.0),
+    Mutation("lease", "deliver – subscribers stalled", 15.0),
     Mutation("expiry", "SIGKILL of deliver", 20.0),
 )
 
