@@ -9,6 +9,8 @@ LOOP = "loop"
 RULES: dict[str, tuple[Rule, ...]] = {
     "ingress": (
         ("/ingress/hooks/body.py", "", "read"),
+        ("/ingress/connections.py", "answer", "answer"),
+        ("/ingress/connections.py", "", "read"),
         ("/aiohttp/web_protocol.py", "", "read"),
         ("/aiohttp/streams.py", "", "read"),
         ("/aiohttp/base_protocol.py", "", "read"),

@@ -55,13 +55,20 @@ class Consumer:
     """Consumes one queue on a channel of its own; hand `on_open` and `on_lost` to a Link."""
 
     def __init__(
-        self, queue: str, *, prefetch: int, arguments: Callable[[], Mapping[str, Any]] = dict[str, Any]
+        self,
+        queue: str,
+        *,
+        prefetch: int,
+        arguments: Callable[[], Mapping[str, Any]] = dict[str, Any],
+        heard: Callable[[Delivery], object] | None = None,
     ) -> None:
         """`prefetch`: messages held unacked at a time; quorum queues allow at most 2,000. `arguments`: of the consumer,
-        asked on each connection."""
+        asked on each connection. `heard`: told of each message in the turn that received it; then there is nothing to
+        `take`. Must not raise."""
         self._queue = queue
         self._prefetch = prefetch
         self._arguments = arguments
+        self._heard = heard or self._keep
         self._buffer: deque[Delivery] = deque()
         self._arrived = asyncio.Event()
         self._channel: AbstractChannel | None = None
@@ -88,12 +95,15 @@ class Consumer:
 
         def received(tag: int, redelivered: bool, encoded: bytes, body: bytes) -> None:
             if self._channel is channel:
-                self._buffer.append(Delivery(channel, tag, redelivered, encoded, body))
-                self._arrived.set()
+                self._heard(Delivery(channel, tag, redelivered, encoded, body))
 
         link.transport.listen(channel.number, Hot(received, None, None))
         ok = await channel.basic_consume(self._queue, _elsewhere, arguments=dict(self._arguments()))
         self._tag = ok.consumer_tag
+
+    def _keep(self, delivery: Delivery) -> None:
+        self._buffer.append(delivery)
+        self._arrived.set()
 
     def on_lost(self) -> None:
         """What was delivered and not taken is forgotten: the broker delivers it again."""

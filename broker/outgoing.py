@@ -1,7 +1,7 @@
 """Messages on their way out, and how each may end."""
 
 import asyncio
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 
 class Unavailable(Exception):
@@ -24,6 +24,20 @@ class Outgoing(NamedTuple):
     body: bytes
 
 
+class Waiter(Protocol):
+    """Who hears how one ends: a future, or whoever does with less. Called in the turn that received the confirm;
+    must not raise."""
+
+    def done(self) -> bool:
+        """Whether nothing is to be heard any more."""
+
+    def set_result(self, nothing: None, /) -> object:
+        """It is safe with the broker."""
+
+    def set_exception(self, error: Exception, /) -> object:
+        """It is not: Unavailable or Unroutable."""
+
+
 class Burst:
     """One future for messages that are wanted only all together: its entries take it for a future of their own."""
 
@@ -43,15 +57,13 @@ class Burst:
 
     def set_exception(self, error: Exception) -> None:
         self.future.set_exception(error)
-
-    def exception(self) -> BaseException | None:
-        return self.future.exception()
+        self.future.exception()
 
 
 class Entry:
     """One message on its way to the broker's confirm, or to its deadline."""
 
-    __slots__ = ("body", "deadline", "exchange", "future", "key", "message_id", "properties")
+    __slots__ = ("body", "deadline", "exchange", "key", "message_id", "properties", "waiter")
 
     def __init__(
         self,
@@ -61,7 +73,7 @@ class Entry:
         message_id: str,
         body: bytes,
         deadline: float,
-        future: "asyncio.Future[Any] | Burst",
+        waiter: Waiter,
     ) -> None:
         self.exchange = exchange
         self.key = key
@@ -69,13 +81,15 @@ class Entry:
         self.message_id = message_id
         self.body = body
         self.deadline = deadline
-        self.future = future
+        self.waiter = waiter
 
     def fail(self, error: Unavailable) -> None:
-        """Ends it, unless it has ended. A waiter that went away is no error: nobody need look at the exception."""
-        if not self.future.done():
-            self.future.set_exception(error)
-            self.future.exception()
+        """Ends it, unless it has ended."""
+        waiter = self.waiter
+        if not waiter.done():
+            waiter.set_exception(error)
+            if isinstance(waiter, asyncio.Future):
+                waiter.exception()  # one that nobody waits for any more is no error: nobody need look at it
 
 
 def explain(error: BaseException) -> Unavailable:

@@ -24,7 +24,8 @@ from pamqp.commands import Basic
 
 from broker.connection import answers
 from broker.frames import Hot, Received, Transport
-from broker.outgoing import Burst, Entry, Outgoing, Unavailable, Unroutable
+from broker.outgoing import Burst, Entry, Outgoing, Unavailable, Unroutable, Waiter
+from broker.replies import REPLY_TO
 from schemas import properties as encoded
 
 log = logging.getLogger("crossdock.broker")
@@ -125,14 +126,15 @@ class Publisher:
         """The connection is gone: what was sent and not confirmed waits to be sent again."""
         self._transport = self._connection = self._asked_at = None
         self._lost_at = time.monotonic()
-        again = [entry for entry in self._sent.values() if not entry.future.done()]
+        again = [entry for entry in self._sent.values() if not entry.waiter.done()]
         self._sent.clear()
         self._waiting.extendleft(reversed(again))
 
     async def stop(self) -> None:
         """Waits for outstanding confirms, in bounded time, then ends."""
-        left = [entry.future for entry in (*self._waiting, *self._sent.values()) if not entry.future.done()]
-        pending = {one.future if isinstance(one, Burst) else one for one in left}
+        left = {entry.waiter for entry in (*self._waiting, *self._sent.values()) if not entry.waiter.done()}
+        found = {one.future if isinstance(one, Burst) else one for one in left}
+        pending = {one for one in found if isinstance(one, asyncio.Future)}
         if pending and self._transport is not None:
             await asyncio.wait(pending, timeout=min(self._timeout, STOP_TIMEOUT))
         tasks = [task for task in (self._sweeper, self._looking) if task is not None]
@@ -145,14 +147,22 @@ class Publisher:
     def publish(
         self, exchange: str, key: str, properties: bytes, message_id: str, body: bytes
     ) -> "asyncio.Future[Any]":
-        """One `Outgoing`. Mandatory. The future ends in the broker's confirm, or in Unavailable or Unroutable, within
-        the timeout."""
-        loop, deadline = self._admit(1)
-        future: asyncio.Future[Any] = loop.create_future()
-        self._waiting.append(Entry(exchange, key, properties, message_id, body, deadline, future))
+        """One `Outgoing`. Mandatory, unless it is an answer. The future ends in the broker's confirm, or in Unavailable
+        or Unroutable, within the timeout."""
+        if self._loop is None:
+            self._loop = asyncio.get_running_loop()
+        future: asyncio.Future[Any] = self._loop.create_future()
+        self.publish_for(future, exchange, key, properties, message_id, body)
+        return future
+
+    def publish_for(
+        self, waiter: Waiter, exchange: str, key: str, properties: bytes, message_id: str, body: bytes
+    ) -> None:
+        """`publish` for a waiter of the caller's own; `stop` waits for futures only."""
+        _, deadline = self._admit(1)
+        self._waiting.append(Entry(exchange, key, properties, message_id, body, deadline, waiter))
         if len(self._waiting) >= EARLY:
             self._flush()
-        return future
 
     def publish_all(self, messages: Iterable[Outgoing]) -> "asyncio.Future[Any]":
         """Many, with one future, which ends in the last confirm or in the first error. At least one."""
@@ -206,7 +216,7 @@ class Publisher:
         room = WINDOW - len(sent)
         while waiting and room:
             entry = waiting.popleft()
-            if entry.future.done():
+            if entry.waiter.done():
                 continue
             room -= 1
             tag += 1
@@ -231,7 +241,8 @@ class Publisher:
     def _method(self, number: int, exchange: str, key: str) -> bytes:
         if len(self._methods) >= METHODS_KEPT:
             self._methods.clear()  # reply addresses come and go with their connections
-        frame = Basic.Publish(exchange=exchange, routing_key=key, mandatory=True)
+        # What is sent to a reply address comes back as unroutable even where it is heard (RabbitMQ 3.10).
+        frame = Basic.Publish(exchange=exchange, routing_key=key, mandatory=not key.startswith(REPLY_TO))
         method = self._methods[exchange, key] = pamqp.frame.marshal(frame, number)
         return method
 
@@ -240,10 +251,10 @@ class Publisher:
         tags = list(takewhile(tag.__ge__, sent)) if multiple else (tag,)
         for one in tags:
             entry = sent.pop(one, None)
-            if entry is None or entry.future.done():
+            if entry is None or entry.waiter.done():
                 continue
             if accepted:
-                entry.future.set_result(None)
+                entry.waiter.set_result(None)
             else:
                 entry.fail(Unavailable(_REFUSED))
         if accepted:
@@ -268,7 +279,7 @@ class Publisher:
                 self._fail_all("no connection to the broker")
             for tag in [tag for tag, entry in self._sent.items() if entry.deadline <= now]:
                 self._sent.pop(tag).fail(Unavailable("no confirm from the broker in time"))
-            while self._waiting and (self._waiting[0].future.done() or self._waiting[0].deadline <= now):
+            while self._waiting and (self._waiting[0].waiter.done() or self._waiting[0].deadline <= now):
                 self._waiting.popleft().fail(Unavailable("no confirm from the broker in time"))
             self._flush()
             self._doubt(now)

@@ -1,13 +1,16 @@
-"""Request and reply over RabbitMQ's direct reply-to: the caller's half.
+"""Request and reply over RabbitMQ's direct reply-to: the caller's half, and what an answer looks like.
 
-The pseudo-queue lives on the channel that publishes, takes no acks and is not restored with a connection, so pending
-calls fail at once when it is lost.
+The pseudo-queue lives on the channel that publishes, takes no acks and is not restored with a connection: answers that
+would have come through that one are lost, and callers are told at once.
 """
 
-import asyncio
+from functools import lru_cache
+from typing import Protocol
 
 import msgspec
 from aiormq.abc import AbstractChannel, DeliveredMessage
+from pamqp import encode
+from pamqp.commands import Basic
 
 from schemas import properties
 
@@ -23,15 +26,36 @@ class Answer(msgspec.Struct, frozen=True):
     body: bytes
 
 
-class Lost(Exception):
-    """No answer will come: the connection that it would have come through is gone."""
+def encode_answer(call: str, status: int, content_type: str) -> tuple[str, bytes]:
+    """A message id, and the encoded properties, of the answer to the call of that correlation id."""
+    name = f"{call}/answer"
+    return name, b"%b%b%b" % (_head(status, content_type), encode.short_string(call), encode.short_string(name))
+
+
+@lru_cache(100)
+def _head(status: int, content_type: str) -> bytes:
+    """All before the two ids, with their flags. Transient: an answer that is not heard now is of no use later."""
+    about = Basic.Properties(
+        content_type=content_type, headers={"status": status}, delivery_mode=1, correlation_id="x", message_id="x"
+    )
+    return about.marshal()[: -2 * len(b"\x01x")]
+
+
+class Caller(Protocol):
+    """Who waits for an answer."""
+
+    def answered(self, answer: Answer, /) -> object:
+        """Called for each that comes until it is forgotten: more than one, where a message was delivered again."""
+
+    def lost(self) -> object:
+        """The connection that an answer would come through is gone."""
 
 
 class Replies:
     """Pending calls by correlation id."""
 
     def __init__(self) -> None:
-        self._pending: dict[str, asyncio.Future[Answer]] = {}
+        self._pending: dict[str, Caller] = {}
 
     def __len__(self) -> int:
         return len(self._pending)
@@ -41,17 +65,13 @@ class Replies:
         await channel.basic_consume(REPLY_TO, _elsewhere, no_ack=True)
 
     def on_lost(self) -> None:
-        """Ends every pending call."""
-        for future in self._pending.values():
-            if not future.done():
-                future.set_exception(Lost("the connection to the broker was lost"))
-                future.exception()  # a caller that still waits for its confirm may look later, or never
-        self._pending.clear()
+        """Tells every caller. Who goes on waiting, since its message will be sent again, hears of an answer to that."""
+        for caller in list(self._pending.values()):
+            caller.lost()
 
-    def expect(self, correlation_id: str) -> "asyncio.Future[Answer]":
-        """Call before publishing; `forget` when done with it, answered or not. Raises Lost on connection loss."""
-        future = self._pending[correlation_id] = asyncio.get_running_loop().create_future()
-        return future
+    def expect(self, correlation_id: str, caller: Caller) -> None:
+        """Call before publishing; `forget` when done with it, answered or not."""
+        self._pending[correlation_id] = caller
 
     def forget(self, correlation_id: str) -> None:
         """A later answer to it is ignored."""
@@ -63,12 +83,12 @@ class Replies:
             found = properties.read(encoded)
         except ValueError:
             return
-        future = self._pending.get(found.correlation_id or "")
-        if future is None or future.done():
+        caller = self._pending.get(found.correlation_id or "")
+        if caller is None:
             return
         status = found.headers.get("status")
         content_type = found.content_type or "application/json"
-        future.set_result(Answer(status if isinstance(status, int) else 500, content_type, body))
+        caller.answered(Answer(status if isinstance(status, int) else 500, content_type, body))
 
 
 async def _elsewhere(message: DeliveredMessage) -> None:

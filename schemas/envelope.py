@@ -3,7 +3,7 @@
 import struct
 import time
 from datetime import UTC, datetime
-from functools import cache
+from functools import cache, lru_cache
 from typing import Any
 
 import msgspec
@@ -45,16 +45,16 @@ def rfc3339(moment: datetime) -> str:
     return moment.isoformat("T", "microseconds")[:26] + "Z"
 
 
-_second = (0, "")
+@lru_cache(4)
+def _second(whole: int) -> str:
+    return datetime.fromtimestamp(whole, UTC).isoformat()[:19]
 
 
 def rfc3339_of(seconds: float) -> str:
-    """The same of Unix seconds; the text of the current second is kept, since many messages share it."""
-    global _second
+    """The same of Unix seconds; the text of a second is kept, since many messages share it."""
     whole = int(seconds)
-    if whole != _second[0]:
-        _second = (whole, datetime.fromtimestamp(whole, UTC).isoformat()[:19])
-    return f"{_second[1]}.{int((seconds - whole) * 1e6):06d}Z"
+    # Rounded: the nearest float to a whole microsecond may be a little less.
+    return f"{_second(whole)}.{min(int((seconds - whole) * 1e6 + 0.5), 999_999):06d}Z"
 
 
 def now() -> datetime:
@@ -92,7 +92,7 @@ class Stamp:
     """`to_properties(...).marshal()` for one account's event, with what never changes encoded once; with several
     shards, also a BCC header (RabbitMQ: "sender-selected distribution") with the shard that stores it.
 
-    The ingress makes one per URL and content type; a test holds its bytes against pamqp's own.
+    One is made per URL and content type; a test holds its bytes against pamqp's own.
     """
 
     _FLAGS = struct.Struct(">H")
@@ -100,7 +100,7 @@ class Stamp:
     _STAMP = struct.Struct(">Q")
     # AMQP 0-9-1 §4.2.6: bit 15 is the first property, content-type.
     _CONTENT_TYPE, _HEADERS, _DELIVERY_MODE = 1 << 15, 1 << 13, 1 << 12
-    _CORRELATION, _REPLY_TO, _MESSAGE_ID, _TIMESTAMP = 1 << 10, 1 << 9, 1 << 7, 1 << 6
+    _CORRELATION, _REPLY_TO, _MESSAGE_ID, _TIMESTAMP, _TYPE = 1 << 10, 1 << 9, 1 << 7, 1 << 6, 1 << 5
 
     def __init__(
         self,
@@ -111,16 +111,20 @@ class Stamp:
         reply_to: str | None,
         *,
         shards: int = 1,
+        kind: str | None = None,
     ) -> None:
-        """`content_type` as it was sent: what isn't text, or too long for a short string, is left out of it."""
+        """`content_type` as it was sent: what isn't text, or too long for a short string, is left out of it.
+        `kind`: the AMQP type."""
         flags = self._HEADERS | self._DELIVERY_MODE | self._MESSAGE_ID | self._TIMESTAMP
         if content_type:
             content_type = content_type.encode("utf-8", "replace")[:255].decode("utf-8", "ignore")
         flags |= self._CONTENT_TYPE if content_type else 0
         flags |= self._CORRELATION | self._REPLY_TO if reply_to else 0
+        flags |= self._TYPE if kind else 0
         self._head = self._FLAGS.pack(flags) + (pamqp.encode.short_string(content_type) if content_type else b"")
         self._table = _entry("account", account) + _entry("event", event) + _entry("platform", platform)
         self._reply_to = pamqp.encode.short_string(reply_to) if reply_to else None
+        self._tail = pamqp.encode.short_string(kind) if kind else b""
         self._shards = shards
 
     def __call__(
@@ -154,6 +158,7 @@ class Stamp:
                 name + self._reply_to if self._reply_to else b"",
                 name,
                 self._STAMP.pack(int(received_at)),
+                self._tail,
             )
         )
 

@@ -16,6 +16,7 @@ from ingress.hooks import metrics, routes, shares
 from ingress.hooks.accesslog import AccessLog
 from ingress.hooks.body import Room
 from ingress.hooks.handler import Handler, Settings
+from ingress.hooks.post import Behind
 from ingress.hooks.short import Short
 from schemas.config import Config, parse_size
 
@@ -41,7 +42,7 @@ class IngressApp:
         self._log = log_requests or AccessLog()
         self._shares = shares.Shares(_shares(config))
         room = Room(parse_size(config.ingress.max_buffered))
-        self._handler = Handler(self._settings(config), room, self._publisher, self._replies, self._log)
+        self._handler = Handler(self._settings(config), room, Behind(self._publisher, self._replies), self._log)
         self._link = Link(amqp_url, name="ingress", on_open=self._on_open, on_lost=self._on_lost)
         self._server: connections.Server | None = None
         self._listener: asyncio.Server | None = None

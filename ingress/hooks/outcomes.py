@@ -31,6 +31,11 @@ _DETAILS = {
 }
 
 
+_RETRY_AFTER = {429: "1", 503: "5"}
+"""Seconds. What an account has under way is through in less, once it stops sending more; the broker is usually back, or
+a worker free, well within five."""
+
+
 class Outcome(msgspec.Struct):
     """What a request came to; the access log's line and the metrics are made of it."""
 
@@ -45,13 +50,20 @@ class Outcome(msgspec.Struct):
     close: bool = False
     traceparent: str | None = None
     plain: bool = False
-    """200 and the id, nothing more."""
+    """200 and the id, nothing more: `spelled` says it in full."""
 
 
-def accepted(message_id: str) -> Outcome:
+def accepted() -> Outcome:
     """Safe with the broker."""
-    text = b'{"id":"%b"}' % message_id.encode()
-    return Outcome(200, text, "application/json", headers={"X-Crossdock-Id": message_id}, plain=True)
+    return Outcome(200, b"", "application/json", plain=True)
+
+
+def spelled(outcome: Outcome, message_id: str) -> Outcome:
+    """With what a plain one leaves out, for whoever needs it in pieces; `response.accepted` is the whole answer."""
+    if outcome.plain and not outcome.body:
+        outcome.body = b'{"id":"%b"}' % message_id.encode()
+        outcome.headers = {**(outcome.headers or {}), "X-Crossdock-Id": message_id}
+    return outcome
 
 
 def refused(
@@ -65,11 +77,13 @@ def refused(
 ) -> Outcome:
     """Our own refusal: problem+json (RFC 9457), or the platform's own form; not a word about why a signature failed.
 
-    `asked`: the request's headers; `headers`: more of the answer's.
+    `asked`: the request's headers; `headers`: more of the answer's, besides when to send it again.
     """
     if platform is not None and platform.error is not None:
         content_type, text = platform.error(status, asked.get(hdrs.ACCEPT_LANGUAGE))
     else:
         content_type = problems.CONTENT_TYPE
         text = problems.problem(status, _TITLES[status], _DETAILS.get(status))
-    return Outcome(status, text, content_type, reason, headers=dict(headers), close=close)
+    again = _RETRY_AFTER.get(status)
+    more = {**headers, hdrs.RETRY_AFTER: again} if again else dict(headers)
+    return Outcome(status, text, content_type, reason, headers=more, close=close)

@@ -20,6 +20,8 @@ _HEAD = (
 _SLOW_READER = 64 * 1024
 """Bytes a sender may leave unread before its answers take the way that waits for it."""
 
+_PHRASES = {status.value: status.phrase for status in HTTPStatus}
+
 _date = (0, b"")
 
 
@@ -39,10 +41,10 @@ def accepted(message_id: str) -> bytes:
     return _HEAD % (len(body), name, http_date(), body)
 
 
-def refused(outcome: Outcome) -> bytes:
-    """Any other; the connection stays open."""
+def block(outcome: Outcome) -> bytes:
+    """Any answer; the connection stays open."""
     said: dict[str, str] = {hdrs.CONTENT_TYPE: outcome.content_type, hdrs.CONTENT_LENGTH: str(len(outcome.body))}
-    lines = [f"HTTP/1.1 {outcome.status} {HTTPStatus(outcome.status).phrase}"]
+    lines = [f"HTTP/1.1 {outcome.status} {_PHRASES.get(outcome.status, '')}"]
     lines += [f"{name}: {value}" for name, value in (said | (outcome.headers or {})).items()]
     return b"%b\r\nDate: %b\r\n\r\n%b" % ("\r\n".join(lines).encode(), http_date(), outcome.body)
 

@@ -18,6 +18,7 @@ MESSAGES = 1000
 LOOK, LOOK_STEPS = 100, 500
 """Method frames and steps of a look at the depth of every queue, which goes on beside."""
 CONNECTIONS = 50
+ANSWERS = 200
 
 
 class _Counting(Coroutine[Any, Any, Any]):
@@ -108,6 +109,40 @@ async def test_what_accepting_costs(amqp_url: str) -> None:
     assert broker.turns <= MESSAGES / 4, "several requests leave in one write"
     # A post that is whole is no task's business (`ingress.hooks.short`); connections are.
     assert found <= 5 * CONNECTIONS + LOOK_STEPS
+
+
+async def test_what_answering_costs(amqp_url: str) -> None:
+    platform = registry.platforms()["ustore"]
+    raw = registry.example("ustore", "manufacturer_allocation")
+    path = "/hooks/ustore/printshop/manufacturer-allocations"
+    async with wire.counted(amqp_url) as outside, wire.counted(amqp_url) as inside:
+        with counting() as steps:
+            async with pipeline.door(outside.url) as door, pipeline.running(pipeline.route(inside.url)):
+                settings = door.config.accounts["ustore"]["printshop"]
+
+                async def ask(count: int) -> None:
+                    reader, writer = await asyncio.open_connection("127.0.0.1", door.app.port)
+                    signed = platform.sign(raw, settings)
+                    names = "".join(f"{name}: {value}\r\n" for name, value in signed.headers.items())
+                    head = f"POST {path} HTTP/1.1\r\nHost: x\r\n{names}Content-Length: {len(raw)}\r\n\r\n".encode()
+                    for _ in range(count):
+                        writer.write(head + raw)
+                        answer = await reader.readuntil(b"}")
+                        assert answer.startswith(b"HTTP/1.1 200"), answer
+                    writer.close()
+
+                await ask(5)
+                outside.reset()
+                inside.reset()
+                steps.count = 0
+                await asyncio.gather(*(ask(ANSWERS // 10) for _ in range(10)))
+                found = steps.count
+    assert outside.sent["header"] == outside.received["header"] == ANSWERS, "a request and its answer"
+    # The last may not be settled yet.
+    assert inside.received["header"] <= ANSWERS, "nothing comes back as unroutable"
+    assert 2 * ANSWERS - 10 <= inside.sent["header"] <= 2 * ANSWERS, "a record and an answer"
+    # The door makes no task of it; the worker one, for what is left to do when the answer is on its way.
+    assert found <= 4 * ANSWERS + LOOK_STEPS
 
 
 async def test_what_storing_costs(amqp_url: str, database_url: str, database: asyncpg.Connection) -> None:

@@ -1,6 +1,7 @@
 """The door: what each kind of request is answered, over real sockets and a real broker."""
 
 import asyncio
+import contextlib
 import gzip
 import json
 import re
@@ -13,15 +14,10 @@ from prometheus_client import REGISTRY
 
 from broker import topology
 from schemas import registry
+from schemas.config import Config
 from tests import pipeline
 
 HOOKS = [(name, event.name) for name, platform in registry.platforms().items() for event in platform.events]
-PLAIN = [
-    (name, event.name)
-    for name, platform in registry.platforms().items()
-    for event in platform.events
-    if not event.reply
-]
 
 
 async def depth(amqp_url: str, queue: str = "crossdock.store") -> int:
@@ -48,15 +44,29 @@ async def test_wrong_signature_is_refused_and_nothing_is_published(amqp_url: str
         assert await depth(amqp_url) == 0
 
 
-@pytest.mark.parametrize(("platform", "event"), PLAIN)
-@pytest.mark.parametrize("away", [False, True], ids=["", "without a broker"])
-@pytest.mark.parametrize("sign", [True, False], ids=["signed", "unsigned"])
-async def test_the_short_and_the_long_way_say_the_same(
-    amqp_url: str, platform: str, event: str, sign: bool, away: bool
-) -> None:
+@pytest.mark.parametrize(("platform", "event"), HOOKS)
+@pytest.mark.parametrize("case", ["", "unsigned", "over the limit", "no worker", "no broker"])
+async def test_the_short_and_the_long_way_say_the_same(amqp_url: str, platform: str, event: str, case: str) -> None:
     """Alike, and with a header that only the long way knows: the same answer, line and counts."""
     said, lines, counts = [], [], []
-    async with pipeline.door("amqp://guest:guest@127.0.0.1:1/" if away else amqp_url) as door:
+    hook = registry.event(platform, event)
+    settings = pipeline.config()
+    if hook.reply:
+        accounts = settings.accounts[platform]
+        soon = {hook.reply.timeout_setting: 0.2 if case == "no worker" else 5.0}
+        hasty = {name: msgspec.structs.replace(one, **soon) for name, one in accounts.items()}
+        settings = msgspec.structs.replace(settings, accounts={**settings.accounts, platform: hasty})
+    sign = case != "unsigned"
+    async with contextlib.AsyncExitStack() as stack:
+        door = await stack.enter_async_context(
+            pipeline.door("amqp://guest:guest@127.0.0.1:1/" if case == "no broker" else amqp_url, settings)
+        )
+        if case == "":
+            await stack.enter_async_context(pipeline.running(pipeline.route(amqp_url, settings)))
+        if case == "over the limit":
+            door.app.reload(limited(settings))
+            share = door.app._shares.of(platform, next(iter(settings.accounts[platform])))
+            assert share.enter() is None
         for headers in ({}, {"Content-Encoding": "identity"}):
             before = counted()
             status, answer, answered = await door.post(platform, event, headers=headers, sign=sign)
@@ -71,7 +81,20 @@ async def test_the_short_and_the_long_way_say_the_same(
     assert said[0] == said[1]
     assert lines[0] == lines[1]
     assert counts[0] == counts[1]
-    assert said[0][0] == (503 if sign and away else 200 if sign else registry.platforms()[platform].unauthorized)
+    waits = hook.reply is not None and hook.reply.on_timeout != "accept"
+    expected = {
+        "": 200,
+        "unsigned": registry.platforms()[platform].unauthorized,
+        "over the limit": 429,
+        "no worker": 503 if waits else 200,
+        "no broker": 503,
+    }
+    assert said[0][0] == expected[case]
+
+
+def limited(settings: Config) -> Config:
+    """An account may have one request under way."""
+    return msgspec.structs.replace(settings, ingress=msgspec.structs.replace(settings.ingress, account_in_flight=1))
 
 
 def counted() -> dict[tuple[str, ...], float]:

@@ -15,9 +15,11 @@ from typing import Any
 
 import aiormq
 import asyncpg
+from yarl import URL
 
 from deploy.local.children import end, free_ports, spawn
 from tests import pipeline
+from tests.faults.proxy import Proxy
 from tests.pipeline import Door, door, running, until
 
 ROOT = Path(__file__).parents[2]
@@ -197,6 +199,32 @@ async def test_a_lost_connection_ends_what_waits_at_once(amqp_url: str, tmp_path
         async with running(pipeline.route(amqp_url, loaded)):
             await until(lambda: hook.app.problems() == [])
             assert (await ask(hook, "works again"))[0] == 200
+
+
+async def test_what_was_not_confirmed_when_the_connection_was_lost_is_answered_all_the_same(
+    amqp_url: str, tmp_path: Path
+) -> None:
+    """It is sent again on the next connection, and the answer comes through that one."""
+    loaded = pipeline.load(settings(tmp_path, timeout=10.0))
+    behind = URL(amqp_url)
+    proxy = Proxy(str(behind.host), int(behind.port or 0))
+    await proxy.start()
+    try:
+        async with (
+            running(pipeline.route(amqp_url, loaded)),
+            door(str(behind.with_port(proxy.port)), loaded) as hook,
+        ):
+            assert (await ask(hook, "before"))[0] == 200
+            proxy.stall()
+            waiting = [asyncio.create_task(ask(hook, f"w{n}")) for n in range(20)]
+            await until(lambda: hook.app._publisher.outstanding == 20)
+            proxy.cut()
+            proxy.heal()
+            found = await asyncio.gather(*waiting)
+            assert [status for status, _ in found] == [200] * 20
+            assert len(hook.app._replies) == 0
+    finally:
+        await proxy.stop()
 
 
 async def test_rules_are_swapped_all_at_once(amqp_url: str, tmp_path: Path) -> None:

@@ -4,9 +4,11 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pytest
+from pamqp.commands import Basic
 
+from broker import replies
 from schemas import properties
-from schemas.envelope import Envelope, Stamp, from_properties, to_properties
+from schemas.envelope import RECORD_TYPE, Envelope, Stamp, from_properties, rfc3339, rfc3339_of, to_properties
 from schemas.topology import shard_key
 
 NAME = "0193f2a4-5b6c-7d8e-9f01-23456789abcd"
@@ -17,14 +19,15 @@ MOMENT = datetime.fromtimestamp(SECONDS, UTC)
 
 @pytest.mark.parametrize("content_type", [None, "application/json; charset=utf-8"])
 @pytest.mark.parametrize("reply_to", [None, "amq.rabbitmq.reply-to"])
+@pytest.mark.parametrize("kind", [None, RECORD_TYPE])
 @pytest.mark.parametrize("more", [{}, {"deadline": SECONDS + 2, "language": "de, en;q=0.5"}])
 def test_a_stamp_is_what_the_general_encoder_makes(
-    content_type: str | None, reply_to: str | None, more: dict[str, Any]
+    content_type: str | None, reply_to: str | None, kind: str | None, more: dict[str, Any]
 ) -> None:
-    stamp = Stamp("channelape", "rothys", "receipt_confirmation", content_type, reply_to)
+    stamp = Stamp("channelape", "rothys", "receipt_confirmation", content_type, reply_to, kind=kind)
     about = Envelope(
         message_id=NAME, platform="channelape", account="rothys", event="receipt_confirmation", received_at=MOMENT,
-        content_type=content_type, traceparent=TRACE, reply_to=reply_to, **more,
+        content_type=content_type, traceparent=TRACE, reply_to=reply_to, type=kind, **more,
     )  # fmt: skip
     stamped = stamp(NAME, SECONDS, TRACE, *more.values())
     assert from_properties(stamped) == about
@@ -38,3 +41,21 @@ def test_with_shards_a_stamp_names_one(shards: int) -> None:
     assert headers is not None
     assert headers["BCC"] == [shard_key(NAME, shards)]
     assert from_properties(stamped).message_id == NAME
+
+
+@pytest.mark.parametrize("micros", [0, 1, 123_456, 250_000, 999_999])
+@pytest.mark.parametrize("second", [1_000_000_000, 1_795_685_399, 1_795_685_400, 4_000_000_000])
+def test_a_moment_that_was_read_is_written_as_it_was(second: int, micros: int) -> None:
+    """The record of an allocation says when its request was received: in the same words."""
+    said = rfc3339(datetime.fromtimestamp(second, UTC).replace(microsecond=micros))
+    assert rfc3339_of(datetime.fromisoformat(said).timestamp()) == said
+
+
+@pytest.mark.parametrize("status", [200, 400, 422, 503])
+def test_an_answer_is_what_the_general_encoder_makes(status: int) -> None:
+    name, encoded = replies.encode_answer(NAME, status, "application/problem+json")
+    said = Basic.Properties(
+        content_type="application/problem+json", headers={"status": status}, delivery_mode=1,
+        correlation_id=NAME, message_id=name,
+    )  # fmt: skip
+    assert encoded == said.marshal()

@@ -9,18 +9,18 @@ repeated with the same ids.
 import asyncio
 import logging
 import time
-from functools import partial
+from functools import lru_cache, partial
 
+import msgspec
 from aiormq.abc import AbstractConnection
-from pamqp.commands import Basic
 
 from broker import consumer as deliveries
-from broker import outgoing, publisher
+from broker import identity, outgoing, publisher, replies
 from broker.connection import Link
 from broker.consumer import Consumer, Delivery
 from schemas import envelope, topology
 from schemas.config import Config
-from schemas.envelope import Envelope
+from schemas.envelope import Envelope, Stamp
 from telemetry import traces
 from workers.route import answers, metrics
 from workers.route.answers import ANSWERS, Answer
@@ -42,12 +42,11 @@ class RouteWorker:
         self._config = config
         self._publisher = publisher.Publisher(confirm_timeout=CONFIRM_TIMEOUT, useless=self._try_elsewhere)
         queues = sorted({topology.reply_queue(name) for name in ANSWERS})
-        self._consumers = [Consumer(queue, prefetch=config.route.prefetch) for queue in queues]
+        self._consumers = [self._consumer(queue) for queue in queues]
         self._in = Link(amqp_url, name="route-in", on_open=self._on_open, on_lost=self._on_lost)
         self._out = Link(amqp_url, name="route-out", on_open=self._on_publisher, on_lost=self._publisher.on_lost)
         self._tasks: dict[asyncio.Task[None], tuple[Consumer, Delivery]] = {}
         """Requests under way."""
-        self._taking: list[asyncio.Task[None]] = []
         for consumer in self._consumers:
             runtime.OLDEST.labels(consumer.queue).set_function(partial(self._oldest, consumer))
 
@@ -56,16 +55,11 @@ class RouteWorker:
         answers.prepare(self._config.accounts)
         self._out.start()
         self._in.start()
-        loop = asyncio.get_running_loop()
-        self._taking = [loop.create_task(self._take(consumer)) for consumer in self._consumers]
 
     async def stop(self) -> None:
         """Takes no more, answers and settles what is under way in bounded time, closes. The rest is delivered again."""
         for consumer in self._consumers:
             await consumer.cancel()
-        for task in self._taking:
-            task.cancel()
-        await asyncio.gather(*self._taking, return_exceptions=True)
         if self._tasks:
             _, late = await asyncio.wait(self._tasks, timeout=self._config.process.drain_timeout)
             for task in late:
@@ -98,39 +92,43 @@ class RouteWorker:
     async def _on_publisher(self, link: Link, connection: AbstractConnection) -> None:
         self._publisher.use(link.transport, await link.channel(connection, confirms=True))
 
+    def _consumer(self, queue: str) -> Consumer:
+        made = Consumer(queue, prefetch=self._config.route.prefetch, heard=lambda one: self._heard(made, one))
+        return made
+
     def _oldest(self, consumer: Consumer) -> float:
-        held = [delivery for of, delivery in self._tasks.values() if of is consumer]
-        return age.oldest(consumer.head + held)
+        return age.oldest(delivery for of, delivery in self._tasks.values() if of is consumer)
 
-    async def _take(self, consumer: Consumer) -> None:
-        while True:
-            for delivery in await consumer.take(self._config.route.prefetch, 0):
-                task = asyncio.get_running_loop().create_task(self._serve(consumer, delivery))
-                self._tasks[task] = consumer, delivery
-                task.add_done_callback(self._tasks.pop)
-
-    async def _serve(self, consumer: Consumer, delivery: Delivery) -> None:
-        """One request. Until the ack, anything that goes wrong gives the message back."""
-        started = time.perf_counter()
+    def _heard(self, consumer: Consumer, delivery: Delivery) -> None:
+        """One request, decided and answered in the turn of the loop that received it; the rest can wait."""
         try:
             request = envelope.of(delivery.properties)
         except ValueError as error:
             # The store worker gets its own copy and buries it with the reason; here nobody can be answered.
             log.error("not a message of ours", extra={"queue": consumer.queue, "error": str(error)})
-            await deliveries.ack_one(delivery)
-            return
-        again = delivery.redelivered
+            rest = self._ack(delivery)
+        else:
+            rest = self._settle(request, delivery, self._attempt(request, delivery, delivery.redelivered))
+        task = asyncio.get_running_loop().create_task(rest)
+        self._tasks[task] = consumer, delivery
+        task.add_done_callback(self._tasks.pop)
+
+    async def _settle(self, request: Envelope, delivery: Delivery, said: "_Said | Exception") -> None:
+        """Until the ack, anything that goes wrong gives the message back."""
         while True:
             try:
-                outcome = await self._handle(request, delivery, started, again)
+                if isinstance(said, Exception):
+                    raise said
+                await self._confirmed(request, said)
                 await deliveries.ack_one(delivery)
+                outcome = said.outcome
             except outgoing.Unavailable as error:
                 # The publishing connection is away. Held, not given back: that would count towards the delivery limit.
                 log.warning("record not confirmed", extra={"id": request.message_id, "error": str(error)})
                 if delivery.channel.is_closed:
                     return
-                again = True
                 await asyncio.sleep(PAUSE)
+                said = self._attempt(request, delivery, True)
                 continue
             except Exception:
                 outcome = "failed"
@@ -139,66 +137,83 @@ class RouteWorker:
             break
         metrics.ANSWERS.labels(request.platform, request.account, outcome).inc()
 
-    async def _handle(self, request: Envelope, delivery: Delivery, started: float, again: bool) -> str:
+    async def _ack(self, delivery: Delivery) -> None:
+        await deliveries.ack_one(delivery)
+
+    def _attempt(self, request: Envelope, delivery: Delivery, again: bool) -> "_Said | Exception":
+        try:
+            return self._answer(request, delivery, again)
+        except Exception as error:
+            return error
+
+    def _answer(self, request: Envelope, delivery: Delivery, again: bool) -> "_Said":
+        """Decides, and publishes what was decided. `again`: whoever held it before may have answered."""
+        started = time.perf_counter()
         if request.reply_to is None:
-            return (
-                "nobody waits"  # an order that was fetched, or one out of quarantine: storing it is all there is to do
-            )
+            # An order that was fetched, or one out of quarantine: storing it is all there is to do.
+            return _Said("nobody waits")
         settings = self._config.accounts.get(request.platform, {}).get(request.account)
         decide = ANSWERS.get(request.platform)
         late = request.deadline is None or request.deadline <= time.time()
         if settings is None or decide is None or (late and not again):
             outcome = "late" if settings is not None else "unknown account"
             log.info("not answered", extra={"id": request.message_id, "reason": outcome, **_names(request)})
-            return outcome
+            return _Said(outcome)
         answer = decide(request, delivery.body, settings)
-        futures = []
+        said = _Said("recorded late" if late else str(answer.status), answer, started)
         if answer.record is not None:
-            # A late request that is delivered again may have been answered by whoever held it before: it is recorded.
-            futures.append(self._record(request, answer.record))
+            properties, name = _record_properties(request), request.message_id
+            said.record = self._publisher.publish("", topology.STORE, properties, name, answer.record)
         if not late:
-            futures.append(self._reply(request, answer))
-        elapsed = time.perf_counter() - started
-        results = await asyncio.gather(*futures, return_exceptions=True)
-        if answer.record is not None and isinstance(results[0], BaseException):
-            raise outgoing.explain(results[0])
-        outcome = "recorded late" if late else str(answer.status)
-        metrics.seconds(request.platform).observe(elapsed, request.traceparent)
+            name, properties = replies.encode_answer(request.message_id, answer.status, answer.content_type)
+            said.reply = self._publisher.publish("", request.reply_to, properties, name, answer.body)
+        said.seconds = time.perf_counter() - started
+        return said
+
+    async def _confirmed(self, request: Envelope, said: "_Said") -> None:
+        """What was published is safe; that an answer may not have been heard doesn't matter. Raises Unavailable."""
+        if said.answer is None:
+            return
+        if said.reply is not None:
+            await asyncio.wait([said.reply])
+        if said.record is not None:
+            try:
+                await said.record
+            except Exception as error:
+                raise outgoing.explain(error) from None
+        metrics.seconds(request.platform).observe(said.seconds, request.traceparent)
         if traces.tracer:
             about = {"crossdock.platform": request.platform, "crossdock.account": request.account}
-            about |= {"messaging.message.id": request.message_id, "crossdock.outcome": outcome}
-            began = time.time() - (time.perf_counter() - started)
+            about |= {"messaging.message.id": request.message_id, "crossdock.outcome": said.outcome}
+            began = time.time() - (time.perf_counter() - said.started)
             traces.tracer.begin(f"answer {request.platform}", "consumer", request.traceparent, about, at=began).end()
-        fields = {"id": request.message_id, "status": answer.status, "outcome": outcome, **answer.about}
-        log.info("answered", extra={"ms": round(elapsed * 1000, 3), **fields, **_names(request)})
-        return outcome
+        fields = {"id": request.message_id, "status": said.answer.status, "outcome": said.outcome, **said.answer.about}
+        log.info("answered", extra={"ms": round(said.seconds * 1000, 3), **fields, **_names(request)})
 
-    def _record(self, request: Envelope, record: bytes) -> "asyncio.Future[object]":
-        properties = envelope.to_properties(
-            Envelope(
-                message_id=request.message_id,
-                platform=request.platform,
-                account=request.account,
-                event=request.event,
-                received_at=request.received_at,
-                content_type=request.content_type,
-                traceparent=request.traceparent,
-                type=envelope.RECORD_TYPE,
-            )
-        )
-        return self._publisher.publish("", topology.STORE, properties.marshal(), request.message_id, record)
 
-    def _reply(self, request: Envelope, answer: Answer) -> "asyncio.Future[object]":
-        name = f"{request.message_id}/answer"
-        properties = Basic.Properties(
-            content_type=answer.content_type,
-            headers={"status": answer.status},
-            delivery_mode=1,  # an answer that is not heard now is of no use later
-            correlation_id=request.message_id,
-            message_id=name,
-        )
-        assert request.reply_to is not None
-        return self._publisher.publish("", request.reply_to, properties.marshal(), name, answer.body)
+class _Said(msgspec.Struct):
+    """What was decided of a request, and is on its way."""
+
+    outcome: str
+    """A metric's label."""
+    answer: Answer | None = None
+    started: float = 0.0
+    """By the performance counter."""
+    seconds: float = 0.0
+    """From then until it was published."""
+    record: "asyncio.Future[object] | None" = None
+    reply: "asyncio.Future[object] | None" = None
+
+
+def _record_properties(request: Envelope) -> bytes:
+    """The request's own, as a record's."""
+    stamp = _stamp(request.platform, request.account, request.event, request.content_type)
+    return stamp(request.message_id, request.received_at.timestamp(), identity.traceparent(request.traceparent))
+
+
+@lru_cache(1000)
+def _stamp(platform: str, account: str, event: str, content_type: str | None) -> Stamp:
+    return Stamp(platform, account, event, content_type, None, kind=envelope.RECORD_TYPE)
 
 
 def _names(request: Envelope) -> dict[str, str]:

@@ -1,0 +1,224 @@
+"""One webhook whose body has been read: verify, publish, wait for the confirm and for a worker's answer, say what came
+of it. Callbacks all the way, no task: each is called in the turn of the loop that received what it waits for.
+
+Nothing here decodes a body or knows the database. A 2xx is said only when the broker has confirmed the message.
+"""
+
+import asyncio
+import logging
+import time
+from collections.abc import Mapping
+
+import msgspec
+from aiohttp import hdrs
+from yarl import URL
+
+from broker import identity, outgoing
+from broker.publisher import Publisher
+from broker.replies import Answer, Replies
+from ingress.hooks import metrics, outcomes
+from ingress.hooks.outcomes import Outcome
+from ingress.hooks.routes import Route
+from ingress.hooks.trace import Trace
+from schemas import topology
+from telemetry import traces
+
+log = logging.getLogger("crossdock.ingress")
+
+LATE = "no answer from a worker in time"
+LOST = "connection lost while waiting for an answer"
+
+
+class Behind(msgspec.Struct, frozen=True):
+    """What lies behind the door."""
+
+    publisher: Publisher
+    replies: Replies
+
+
+class Query:
+    """The query string, decoded only if a platform looks into it."""
+
+    __slots__ = ("_url",)
+
+    def __init__(self, url: URL) -> None:
+        self._url = url
+
+    def getall(self, key: str, default: list[str], /) -> list[str]:
+        return self._url.query.getall(key, default)
+
+
+class Post:
+    """Until it has `ended`. What the publisher and the replies call must not raise: they are reading a socket."""
+
+    __slots__ = (
+        "_answer",
+        "_behind",
+        "_handed",
+        "_headers",
+        "_is_safe",
+        "_secret",
+        "_share",
+        "_timer",
+        "_trace",
+        "_traceparent",
+        "_url",
+        "_why_none",
+        "id",
+        "route",
+    )
+
+    def __init__(
+        self, behind: Behind, route: Route, message_id: str, headers: Mapping[str, str], url: URL, *, bounded: bool
+    ) -> None:
+        """`bounded`: whether accounts have limits."""
+        self.route = route
+        self.id = message_id
+        self._behind = behind
+        self._headers = headers
+        self._url = url
+        self._share = route.share if bounded else None
+        """Until it has left."""
+        self._secret: str | None = None
+        """The one that fitted."""
+        self._traceparent: str | None = None
+        self._trace: Trace | None = None
+        self._handed = 0.0
+        """To the publisher, by the performance counter."""
+        self._is_safe = False
+        self._answer: Answer | None = None
+        self._why_none: str | None = None
+        """Why there will be no answer any more."""
+        self._timer: asyncio.TimerHandle | None = None
+
+    def ended(self, outcome: Outcome) -> None:
+        """Hears what came of it: once, in a later turn of the loop than `begin`."""
+        raise NotImplementedError
+
+    def begin(self, raw: bytes, began: float) -> None:
+        """With the body as it was read. `began`: Unix seconds when its headers were there. Never raises."""
+        try:
+            self._publish(raw, began)
+        except Exception:
+            # A fault of ours: nothing was confirmed, so the sender must hear that it should send again.
+            log.exception("request failed", extra={"path": self.route.path, "id": self.id})
+            self._refuse(503, "internal error")
+
+    def answered(self, answer: Answer) -> None:
+        """A worker has said what the sender shall be told."""
+        self._answer = self._answer or answer
+        self._decide()
+
+    def lost(self) -> None:
+        """The connection that an answer would come through is gone. What wasn't confirmed is sent again, and may still
+        be answered."""
+        if self._is_safe:
+            self._why_none = LOST
+            self._decide()
+
+    def _publish(self, raw: bytes, began: float) -> None:
+        route, headers = self.route, self._headers
+        platform = route.platform
+        secret = platform.verify(raw, headers, Query(self._url), route.settings)
+        if secret is None:
+            self._share = None
+            self._refuse(platform.unauthorized, "signature")
+            return
+        self._secret = secret
+        if self._share is not None:
+            crowded = self._share.enter()
+            if crowded is not None:
+                self._share = None
+                self._refuse(429, crowded)
+                return
+        received = time.time()
+        traceparent = headers.get("traceparent")
+        if traces.tracer:
+            self._trace = Trace(traces.tracer, route, self.id, traceparent, began)
+            traceparent = self._trace.traceparent
+        else:
+            traceparent = identity.traceparent(traceparent)
+        self._traceparent = traceparent
+        stamp = route.stamp(headers.get(hdrs.CONTENT_TYPE))
+        if route.reply_timeout is None:
+            properties = stamp(self.id, received, traceparent)
+        else:
+            language = headers.get(hdrs.ACCEPT_LANGUAGE)
+            properties = stamp(self.id, received, traceparent, received + route.reply_timeout, language)
+            self._behind.replies.expect(self.id, self)
+            self._timer = asyncio.get_running_loop().call_later(route.reply_timeout, self._too_late)
+        self._handed = time.perf_counter()
+        try:
+            self._behind.publisher.publish_for(self, topology.INBOUND, route.key, properties, self.id, raw)
+        except Exception as error:
+            self.set_exception(error)
+
+    def done(self) -> bool:
+        """Whether it is of no use any more to publish it: never, somebody waits."""
+        return False
+
+    def set_result(self, nothing: None) -> None:
+        """The broker has confirmed it."""
+        metrics.CONFIRM.observe(time.perf_counter() - self._handed)
+        if self._trace:
+            self._trace.published()
+        if self.route.reply_timeout is None:
+            self._end(outcomes.accepted())
+        else:
+            self._is_safe = True
+            self._decide()
+
+    def set_exception(self, error: Exception) -> None:
+        """It isn't safe, as far as we know."""
+        detail = str(outgoing.explain(error))
+        if self._trace:
+            self._trace.published(detail)
+        self._refuse(503, "broker", detail)
+
+    def _too_late(self) -> None:
+        self._why_none = LATE
+        self._decide()
+
+    def _decide(self) -> None:
+        """Once it is safe with the broker: a worker's answer, or what the event says of having none."""
+        reply, answer, why = self.route.event.reply, self._answer, self._why_none
+        if not self._is_safe or reply is None or (answer is None and why is None):
+            return
+        if answer is not None and (answer.status != 200 or reply.on_timeout != "accept"):
+            refused = None if answer.status < 400 else "refused by a worker"
+            about = {"X-Crossdock-Id": self.id}
+            self._end(Outcome(answer.status, answer.body, answer.content_type, refused, headers=about))
+        elif reply.on_timeout == "accept":
+            outcome = outcomes.accepted()
+            outcome.reason = why if answer is None else None
+            self._end(outcome)
+        else:
+            self._end(outcomes.refused(self.route.platform, 503, why or LATE, self._headers))
+
+    def _refuse(self, status: int, reason: str, detail: str | None = None) -> None:
+        outcome = outcomes.refused(self.route.platform, status, reason, self._headers)
+        outcome.detail = detail
+        asyncio.get_running_loop().call_soon(self._end, outcome)
+
+    def _end(self, outcome: Outcome) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._behind.replies.forget(self.id)
+        if self._share is not None:
+            self._share.leave()
+        sign = self.route.platform.sign_answer
+        if sign is not None and self._secret is not None:
+            outcome = outcomes.spelled(outcome, self.id)
+            try:
+                signature = sign(outcome.body, self._secret, self.route.settings)  # with the secret that fitted
+            except Exception:
+                log.exception("answer not signed", extra={"path": self.route.path, "id": self.id})
+                outcome, signature = outcomes.refused(self.route.platform, 503, "internal error", self._headers), {}
+            outcome.headers = {**(outcome.headers or {}), **signature}
+        outcome.traceparent = self._traceparent
+        if self._trace:
+            self._trace.answered(outcome.status, outcome.reason)
+        try:
+            self.ended(outcome)
+        except Exception:
+            log.exception("not answered", extra={"path": self.route.path, "id": self.id})
