@@ -26,11 +26,6 @@ _LONG_STRING = ord("S")
 _WHOLE = {ord(kind): size for kind, size in {"b": 1, "s": 2, "I": 4, "l": 8, "B": 1, "u": 2, "i": 4}.items()}
 """Bytes of whole numbers by their type's letter, in RabbitMQ's reading of the field table."""
 _SIGNED = frozenset(b"bsIl")
-_VARIES = b"\x0breceived-at"
-"""The first header that differs from message to message; those before it are an URL's own."""
-_KEPT = 1000
-_known: dict[bytes, dict[str, Any]] = {}
-"""Tables that have been read, by their bytes: what stands before `_VARIES` in the messages of each URL."""
 
 
 class Properties:
@@ -115,22 +110,6 @@ def _read(data: bytes) -> Properties:
 def _table(data: bytes, at: int, end: int) -> dict[str, Any]:
     if end > len(data):
         raise ValueError("broken properties: cut short")
-    mark = data.find(_VARIES, at, end)
-    if mark <= at:
-        return _entries(data, at, end)
-    same = data[at:mark]
-    table = _known.get(same)
-    if table is None:
-        try:
-            table = _entries(data, at, mark)
-        except _Unusual:  # also where the mark stands inside of a value
-            return _entries(data, at, end)
-        if len(_known) < _KEPT:
-            _known[same] = table
-    return table | _entries(data, mark, end)
-
-
-def _entries(data: bytes, at: int, end: int) -> dict[str, Any]:
     table: dict[str, Any] = {}
     while at < end:
         after = at + 1 + data[at]

@@ -69,25 +69,3 @@ def test_cut_short_is_broken() -> None:
     for end in range(len(whole)):
         with pytest.raises(ValueError, match="broken properties"):
             properties.read(whole[:end])
-
-
-@pytest.mark.parametrize(
-    "headers",
-    [
-        {"a": "1", "received-at": "x", "b": "2"},
-        {"a": "1", "received-at": "y", "a2": 7},
-        {"a": "\x0breceived-at", "received-at": "x"},
-        {"a": "\x0breceived-atS\0\0\0\x01x", "b": "\x0breceived-at"},
-        {"received-at": "x", "a": "1"},
-        {"a": True, "received-at": "x"},
-    ],
-    ids=["between", "another after the same", "in a value", "only in values", "first", "not ours before"],
-)
-def test_what_stands_before_the_time_is_read_once(headers: dict[str, Any]) -> None:
-    """And means the same each time, whatever was read before."""
-    encoded = Basic.Properties(headers=headers, message_id="m").marshal()
-    for _ in range(2):
-        found = properties.read(encoded)
-        assert found.headers == headers
-        found.headers["changed"] = "by whoever got it"
-    assert properties.read(encoded).message_id == "m"

@@ -1,6 +1,6 @@
 """decode -> decide: one queued message, as what shall be written of it. Pure."""
 
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from uuid import UUID
 
 import msgspec
@@ -12,7 +12,6 @@ from schemas.envelope import Envelope
 from schemas.platform import Platform, Unreadable
 from schemas.platforms.ustore import record
 from schemas.platforms.ustore.record import ItemAllocation
-from schemas.properties import Properties
 from workers.store.versions import FastUUID
 
 
@@ -35,10 +34,15 @@ class Incoming(msgspec.Struct, frozen=True):
     """It was here before: what it stood for may have been stored and not announced."""
 
 
-def prepare(properties: Properties, body: bytes, config: Config, *, again: bool = False) -> Incoming:
-    """What is to be written of one message. Raises Foreign, and nothing else, whatever came."""
+def prepare(
+    properties: bytes, body: bytes, config: Config, *, again: bool = False, held: Container[str] = ()
+) -> Incoming:
+    """What is to be written of one message. Raises Foreign, and nothing else, whatever came.
+
+    `properties`: encoded. `held`: ids of messages that may have been stored before.
+    """
     try:
-        about = envelope.of(properties)
+        about = envelope.from_properties(properties)
         name = FastUUID(about.message_id)
         if about.received_at.tzinfo is None:
             raise ValueError("received-at has no zone")
@@ -60,7 +64,7 @@ def prepare(properties: Properties, body: bytes, config: Config, *, again: bool 
             reason = str(error)
     if reason is not None:
         document, reason = None, reason.replace("\0", "\ufffd")[:2000]
-    return Incoming(about, name, raw, document, reason, allocations, again)
+    return Incoming(about, name, raw, document, reason, allocations, again or about.message_id in held)
 
 
 def _refusal(platform: Platform, about: Envelope, raw: bytes, config: Config) -> str | None:

@@ -168,10 +168,9 @@ class StoreWorker:
         incoming: list[Incoming] = []
         for place, delivery in enumerate(batch):
             try:
-                found = delivery.properties
-                again = delivery.redelivered or found.message_id in self._unannounced
-                incoming.append(prepare.prepare(found, delivery.body, self._config, again=again))
-            except (prepare.Foreign, ValueError) as why:
+                again, held = delivery.redelivered, self._unannounced
+                incoming.append(prepare.prepare(delivery.encoded, delivery.body, self._config, again=again, held=held))
+            except prepare.Foreign as why:
                 outcomes[place] = Dead(str(why))
         decoded = time.perf_counter()
         if not incoming:

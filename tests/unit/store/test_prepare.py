@@ -11,7 +11,6 @@ import pytest
 from pamqp.commands import Basic
 
 from deploy import config as configuration
-from schemas import properties as encoded
 from schemas import registry
 from schemas.config import Config
 from schemas.envelope import RECORD_TYPE, Envelope, to_properties
@@ -35,7 +34,7 @@ def config(**apicbase: Any) -> Config:
 
 
 def _prepare(made: Basic.Properties, raw: bytes, settings: Config, *, again: bool = False) -> prepare.Incoming:
-    return prepare.prepare(encoded.read(made.marshal()), raw, settings, again=again)
+    return prepare.prepare(made.marshal(), raw, settings, again=again)
 
 
 def test_a_readable_message_has_its_document() -> None:
