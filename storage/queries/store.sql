@@ -6,10 +6,7 @@ INSERT INTO crossdock.documents AS d (
     order_number, order_ref, warehouse_ref, ship_from, ship_to
 )
 SELECT *
-FROM unnest(
-    $1::text[], $2::text[], $3::text[], $4::text[], $5::timestamptz[], $6::timestamptz[], $7::uuid[], $8::int[],
-    $9::int[], $10::bytea[], $11::text[], $12::text[], $13::text[], $14::text[], $15::text[]
-)
+FROM unnest($1::crossdock.new_document[])
 ON CONFLICT (key, account, type, platform) DO UPDATE SET version = d.version WHERE false
 RETURNING d.id, d.version_id
 

@@ -94,9 +94,10 @@ def flags(content: Iterable[str], run: Run, *, revisable: bool) -> list[str]:
 
 
 def document_row(group: Group) -> Row:
-    """documents: as if the batch were all there is of it."""
+    """crossdock.new_document: as if the batch were all there is of it."""
     run = group.runs[-1]
-    reading = group.stored([run])[0].document.reading
+    document = group.document if len(group.messages) == 1 else group.stored([run])[0].document
+    reading = document.reading
     return (
         *group.identity,
         run.first.received_at,

@@ -149,7 +149,7 @@ async def _claim(connection: Connection, groups: Sequence[Group]) -> dict[int, R
     """Makes or locks every document. The newest version of those that were there, by document."""
     for group in groups:
         group.runs = group.follow(group.messages)
-    made = await connection.fetch(query("store", "claim_documents"), *columns([document_row(one) for one in groups]))
+    made = await connection.fetch(query("store", "claim_documents"), [document_row(one) for one in groups])
     by_version = {group.runs[-1].id: group for group in groups}
     for id_, version in made:
         group = by_version[version]
