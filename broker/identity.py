@@ -18,6 +18,11 @@ def message_id() -> str:
     return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"
 
 
+def is_traceparent(value: object) -> bool:
+    """Whether it is a valid W3C trace context of version 00."""
+    return isinstance(value, str) and _TRACEPARENT.fullmatch(value) is not None
+
+
 def traceparent(received: str | None) -> str:
     """The sender's W3C trace context where it sent a valid one, else the start of a new trace."""
     if received is not None and _TRACEPARENT.fullmatch(received):

@@ -131,7 +131,7 @@ class Publisher:
         self._waiting.extendleft(reversed(again))
 
     async def stop(self) -> None:
-        """Waits for outstanding confirms, in bounded time, then ends."""
+        """Waits for the outstanding confirms that somebody has a future for, in bounded time, then ends."""
         left = {entry.waiter for entry in (*self._waiting, *self._sent.values()) if not entry.waiter.done()}
         found = {one.future if isinstance(one, Burst) else one for one in left}
         pending = {one for one in found if isinstance(one, asyncio.Future)}

@@ -178,10 +178,11 @@ def _bcc(key: str) -> bytes:
 
 _REST = struct.Struct("17s27s17s55s2s36s8s")
 """What differs among the messages of one URL that nobody waits for: all that stands behind its own headers."""
-_BEFORE_TIME, _BEFORE_TRACE, _BEFORE_NAME = b"\x0breceived-atS\0\0\0\x1b", b"\x0btraceparentS\0\0\x007", b"\x02$"
+_BETWEEN = (b"\x0breceived-atS\0\0\0\x1b", b"\x0btraceparentS\0\0\x007", b"\x02$")
+"""What stands in there that doesn't: before the time, the trace context and the id."""
 _KEPT = 1000
 _known: dict[bytes, tuple[str, str, str, str | None]] = {}
-"""What stands before it in a stamp of ours, for the URLs whose messages have come: read once for each."""
+"""What stands before it in a stamp of ours, for each URL and content type that has come: read once."""
 
 
 def from_properties(encoded: bytes) -> Envelope:
@@ -191,30 +192,36 @@ def from_properties(encoded: bytes) -> Envelope:
     about = _known.get(encoded[:place]) if place > 0 else None
     if about is None:
         found = of(properties.read(encoded))
-        _remember(found, encoded[: max(0, place)])
+        if place > 0 and _REST.unpack_from(encoded, place)[:5:2] == _BETWEEN:
+            _remember(found, encoded[:place])
         return found
     before_time, moment, before_trace, traceparent, before_name, name, _ = _REST.unpack_from(encoded, place)
-    if (before_time, before_trace, before_name) != (_BEFORE_TIME, _BEFORE_TRACE, _BEFORE_NAME):
+    if (before_time, before_trace, before_name) != _BETWEEN:
         return of(properties.read(encoded))
     platform, account, event, content_type = about
-    return Envelope(
-        message_id=name.decode(),
-        platform=platform,
-        account=account,
-        event=event,
-        received_at=datetime.fromisoformat(moment.decode()),
-        content_type=content_type,
-        traceparent=traceparent.decode(),
-    )
+    try:
+        return Envelope(
+            message_id=name.decode(),
+            platform=platform,
+            account=account,
+            event=event,
+            received_at=datetime.fromisoformat(moment.decode()),
+            content_type=content_type,
+            traceparent=traceparent.decode(),
+        )
+    except UnicodeDecodeError:
+        return of(properties.read(encoded))
 
 
 def _remember(found: Envelope, before: bytes) -> None:
     """If `before` is how our own stamp begins for what was found, whatever follows."""
     special = (found.reply_to, found.deadline, found.language, found.type)
-    if special == (None,) * 4 and len(_known) < _KEPT:
+    if special == (None,) * 4:
         about = found.platform, found.account, found.event, found.content_type
         stamp = Stamp(*about, None)
         if stamp("0" * 36, 0.0, "0" * 55)[: -_REST.size] == before:
+            if len(_known) >= _KEPT:
+                _known.clear()  # senders choose their content types
             _known[before] = about
 
 

@@ -40,6 +40,10 @@ class _Awaited(Post):
         if not self.outcome.done():  # nobody waits any more
             self.outcome.set_result(outcome)
 
+    def failed(self) -> None:
+        if not self.outcome.done():
+            self.outcome.set_exception(RuntimeError("no outcome"))
+
 
 class Handler:
     """Answers requests on behalf of one ingress process."""

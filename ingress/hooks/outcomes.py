@@ -60,7 +60,8 @@ def accepted() -> Outcome:
 
 def spelled(outcome: Outcome, message_id: str) -> Outcome:
     """With what a plain one leaves out, for whoever needs it in pieces; `response.accepted` is the whole answer."""
-    if outcome.plain and not outcome.body:
+    if outcome.plain:
+        outcome.plain = False
         outcome.body = b'{"id":"%b"}' % message_id.encode()
         outcome.headers = {**(outcome.headers or {}), "X-Crossdock-Id": message_id}
     return outcome

@@ -19,8 +19,10 @@ from broker.replies import Answer, Replies
 from ingress.hooks import metrics, outcomes
 from ingress.hooks.outcomes import Outcome
 from ingress.hooks.routes import Route
+from ingress.hooks.shares import Share
 from ingress.hooks.trace import Trace
 from schemas import topology
+from schemas.platform import Reply
 from telemetry import traces
 
 log = logging.getLogger("crossdock.ingress")
@@ -49,13 +51,16 @@ class Query:
 
 
 class Post:
-    """Until it has `ended`. What the publisher and the replies call must not raise: they are reading a socket."""
+    """Until it has `ended` or `failed`. What publisher and replies call doesn't raise: they are reading a socket."""
 
     __slots__ = (
         "_answer",
         "_behind",
         "_handed",
+        "_has_left",
         "_headers",
+        "_is_bounded",
+        "_is_over",
         "_is_safe",
         "_secret",
         "_share",
@@ -77,8 +82,9 @@ class Post:
         self._behind = behind
         self._headers = headers
         self._url = url
-        self._share = route.share if bounded else None
-        """Until it has left."""
+        self._is_bounded = bounded
+        self._share: Share | None = None
+        """Once it has entered, until it has left."""
         self._secret: str | None = None
         """The one that fitted."""
         self._traceparent: str | None = None
@@ -86,6 +92,9 @@ class Post:
         self._handed = 0.0
         """To the publisher, by the performance counter."""
         self._is_safe = False
+        self._has_left = False
+        self._is_over = False
+        """What came of it is decided, if not yet said."""
         self._answer: Answer | None = None
         self._why_none: str | None = None
         """Why there will be no answer any more."""
@@ -95,6 +104,13 @@ class Post:
         """Hears what came of it: once, in a later turn of the loop than `begin`."""
         raise NotImplementedError
 
+    def failed(self) -> None:
+        """Hears that something of ours raised on the way to saying it, `ended` perhaps: nothing may be left waiting."""
+        raise NotImplementedError
+
+    def left(self) -> None:
+        """It is under way no more: once, right before either."""
+
     def begin(self, raw: bytes, began: float) -> None:
         """With the body as it was read. `began`: Unix seconds when its headers were there. Never raises."""
         try:
@@ -103,6 +119,24 @@ class Post:
             # A fault of ours: nothing was confirmed, so the sender must hear that it should send again.
             log.exception("request failed", extra={"path": self.route.path, "id": self.id})
             self._refuse(503, "internal error")
+
+    def done(self) -> bool:
+        """Whether publishing it is of no use any more."""
+        return self._is_over
+
+    def set_result(self, nothing: None) -> None:
+        """The broker has confirmed it."""
+        try:
+            self._confirmed()
+        except Exception:
+            self._fault()
+
+    def set_exception(self, error: Exception) -> None:
+        """It isn't safe, as far as we know."""
+        try:
+            self._unsafe(error)
+        except Exception:
+            self._fault()
 
     def answered(self, answer: Answer) -> None:
         """A worker has said what the sender shall be told."""
@@ -121,16 +155,15 @@ class Post:
         platform = route.platform
         secret = platform.verify(raw, headers, Query(self._url), route.settings)
         if secret is None:
-            self._share = None
             self._refuse(platform.unauthorized, "signature")
             return
         self._secret = secret
-        if self._share is not None:
-            crowded = self._share.enter()
+        if self._is_bounded:
+            crowded = route.share.enter()
             if crowded is not None:
-                self._share = None
                 self._refuse(429, crowded)
                 return
+            self._share = route.share
         received = time.time()
         traceparent = headers.get("traceparent")
         if traces.tracer:
@@ -151,14 +184,11 @@ class Post:
         try:
             self._behind.publisher.publish_for(self, topology.INBOUND, route.key, properties, self.id, raw)
         except Exception as error:
-            self.set_exception(error)
+            self._unsafe(error)
 
-    def done(self) -> bool:
-        """Whether it is of no use any more to publish it: never, somebody waits."""
-        return False
-
-    def set_result(self, nothing: None) -> None:
-        """The broker has confirmed it."""
+    def _confirmed(self) -> None:
+        if self._is_over:
+            return
         metrics.CONFIRM.observe(time.perf_counter() - self._handed)
         if self._trace:
             self._trace.published()
@@ -168,8 +198,9 @@ class Post:
             self._is_safe = True
             self._decide()
 
-    def set_exception(self, error: Exception) -> None:
-        """It isn't safe, as far as we know."""
+    def _unsafe(self, error: Exception) -> None:
+        if self._is_over:
+            return
         detail = str(outgoing.explain(error))
         if self._trace:
             self._trace.published(detail)
@@ -182,43 +213,67 @@ class Post:
     def _decide(self) -> None:
         """Once it is safe with the broker: a worker's answer, or what the event says of having none."""
         reply, answer, why = self.route.event.reply, self._answer, self._why_none
-        if not self._is_safe or reply is None or (answer is None and why is None):
+        if self._is_over or not self._is_safe or reply is None or (answer is None and why is None):
             return
+        try:
+            self._end(self._said(reply, answer, why or LATE))
+        except Exception:
+            self._fault()
+
+    def _said(self, reply: Reply, answer: Answer | None, why: str) -> Outcome:
         if answer is not None and (answer.status != 200 or reply.on_timeout != "accept"):
             refused = None if answer.status < 400 else "refused by a worker"
             about = {"X-Crossdock-Id": self.id}
-            self._end(Outcome(answer.status, answer.body, answer.content_type, refused, headers=about))
-        elif reply.on_timeout == "accept":
+            return Outcome(answer.status, answer.body, answer.content_type, refused, headers=about)
+        if reply.on_timeout == "accept":
             outcome = outcomes.accepted()
             outcome.reason = why if answer is None else None
-            self._end(outcome)
-        else:
-            self._end(outcomes.refused(self.route.platform, 503, why or LATE, self._headers))
+            return outcome
+        return outcomes.refused(self.route.platform, 503, why, self._headers)
 
     def _refuse(self, status: int, reason: str, detail: str | None = None) -> None:
-        outcome = outcomes.refused(self.route.platform, status, reason, self._headers)
-        outcome.detail = detail
-        asyncio.get_running_loop().call_soon(self._end, outcome)
+        self._is_over = True
+        asyncio.get_running_loop().call_soon(self._turn_away, status, reason, detail)
+
+    def _turn_away(self, status: int, reason: str, detail: str | None) -> None:
+        try:
+            outcome = outcomes.refused(self.route.platform, status, reason, self._headers)
+            outcome.detail = detail
+            self._end(outcome)
+        except Exception:
+            self._fault()
 
     def _end(self, outcome: Outcome) -> None:
+        self._is_over = True
+        try:
+            self._leave()
+            sign = self.route.platform.sign_answer
+            if sign is not None and self._secret is not None:
+                outcome = outcomes.spelled(outcome, self.id)
+                signature = sign(outcome.body, self._secret, self.route.settings)  # with the secret that fitted
+                outcome.headers = {**(outcome.headers or {}), **signature}
+            outcome.traceparent = self._traceparent
+            if self._trace:
+                self._trace.answered(outcome.status, outcome.reason)
+            self.ended(outcome)
+        except Exception:
+            self._fault()
+
+    def _leave(self) -> None:
+        """Once it is over, however often it is called."""
         if self._timer is not None:
             self._timer.cancel()
             self._behind.replies.forget(self.id)
-        if self._share is not None:
-            self._share.leave()
-        sign = self.route.platform.sign_answer
-        if sign is not None and self._secret is not None:
-            outcome = outcomes.spelled(outcome, self.id)
-            try:
-                signature = sign(outcome.body, self._secret, self.route.settings)  # with the secret that fitted
-            except Exception:
-                log.exception("answer not signed", extra={"path": self.route.path, "id": self.id})
-                outcome, signature = outcomes.refused(self.route.platform, 503, "internal error", self._headers), {}
-            outcome.headers = {**(outcome.headers or {}), **signature}
-        outcome.traceparent = self._traceparent
-        if self._trace:
-            self._trace.answered(outcome.status, outcome.reason)
-        try:
-            self.ended(outcome)
-        except Exception:
-            log.exception("not answered", extra={"path": self.route.path, "id": self.id})
+        share, self._share, self._timer = self._share, None, None
+        if share is not None:
+            share.leave()
+        if not self._has_left:
+            self._has_left = True
+            self.left()
+
+    def _fault(self) -> None:
+        """Of ours, while it is told of something: who tells is reading a socket, and must not hear of it."""
+        log.exception("request failed", extra={"path": self.route.path, "id": self.id})
+        self._is_over = True
+        self._leave()
+        self.failed()

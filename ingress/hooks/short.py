@@ -54,7 +54,7 @@ class Short:
 class _Taken(Post):
     """Answers on the connection that it came on."""
 
-    __slots__ = ("_handler", "_message", "_sender", "_size", "_started")
+    __slots__ = ("_handler", "_message", "_peer", "_sender", "_size", "_started")
 
     def __init__(
         self, handler: Handler, route: Route, message: RawRequestMessage, sender: Connection, size: int
@@ -65,15 +65,20 @@ class _Taken(Post):
         self._handler = handler
         self._message = message
         self._sender = sender
+        self._peer = sender.peername  # known as long as it is there
         self._size = size
 
     def ended(self, outcome: Outcome) -> None:
-        sender, route = self._sender, self.route
-        peer = sender.peername
+        sender, route, peer = self._sender, self.route, self._peer
         remote = str(peer[0]) if isinstance(peer, (list, tuple)) else peer
         seconds = time.perf_counter() - self._started
-        self._handler.end()
         try:
             self._handler.record(self._message.method, remote, route, route.path, outcome, self.id, self._size, seconds)
         finally:
             sender.answer(response.accepted(self.id) if outcome.plain else response.block(outcome))
+
+    def failed(self) -> None:
+        self._sender.force_close()
+
+    def left(self) -> None:
+        self._handler.end()

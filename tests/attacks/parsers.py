@@ -110,8 +110,13 @@ def _properties(data: bytes) -> None:
     with suppress(ValueError):
         found = properties.read(data)
         assert isinstance(found.headers, dict)
+    assert _envelope(lambda: envelope.from_properties(data)) == _envelope(lambda: envelope.of(properties.read(data)))
+
+
+def _envelope(read: Callable[[], envelope.Envelope]) -> envelope.Envelope | None:
     with suppress(ValueError):
-        envelope.from_properties(data)
+        return read()
+    return None
 
 
 def _frames(data: bytes) -> None:

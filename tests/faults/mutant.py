@@ -13,6 +13,7 @@ import asyncpg
 
 from broker import consumer, publisher
 from broker.consumer import Delivery
+from broker.outgoing import Waiter
 from storage import sql
 from workers.deliver import worker as deliver
 from workers.runtime.loop import Loop
@@ -22,16 +23,14 @@ from workers.store import write
 
 def confirm() -> None:
     """What was published counts as safe at once."""
-    publish = publisher.Publisher.publish
+    publish = publisher.Publisher.publish_for
 
-    def hasty(self: publisher.Publisher, *message: Any) -> "asyncio.Future[Any]":
-        sent = publish(self, *message)
-        sent.add_done_callback(lambda future: future.cancelled() or future.exception())
-        done = asyncio.get_running_loop().create_future()
-        done.set_result(None)
-        return done
+    def hasty(self: publisher.Publisher, waiter: Waiter, *message: Any) -> None:
+        loop = asyncio.get_running_loop()
+        publish(self, loop.create_future(), *message)
+        loop.call_soon(waiter.set_result, None)
 
-    publisher.Publisher.publish = hasty  # type: ignore[method-assign, assignment]
+    publisher.Publisher.publish_for = hasty  # type: ignore[method-assign, assignment]
 
 
 def ack() -> None:

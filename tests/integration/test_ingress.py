@@ -14,6 +14,7 @@ from prometheus_client import REGISTRY
 
 from broker import topology
 from schemas import registry
+from schemas import topology as declared
 from schemas.config import Config
 from tests import pipeline
 
@@ -265,6 +266,28 @@ async def test_without_queues_nothing_is_acknowledged(empty_amqp_url: str) -> No
             return (await door.post("channelape", "receipt_confirmation"))[0] == 200
 
         await pipeline.until(accepted)
+
+
+@pytest.mark.parametrize(("platform", "event"), HOOKS)
+@pytest.mark.parametrize("headers", [{}, {"Content-Encoding": "identity"}], ids=["short way", "long way"])
+async def test_what_no_queue_wants_is_refused_once(
+    amqp_url: str, platform: str, event: str, headers: dict[str, str]
+) -> None:
+    """RabbitMQ returns such a message, and then confirms it."""
+    settings = limited(pipeline.config())
+    async with pipeline.door(amqp_url, settings) as door:
+        async with topology.connected(amqp_url) as connection:
+            channel = await connection.channel()
+            for binding in declared.topology().bindings:
+                if binding.exchange in (declared.INBOUND, declared.UNROUTED):
+                    await channel.queue_unbind(binding.queue, binding.exchange, binding.routing_key)
+        for _ in range(3):
+            status, _, answered = await door.post(platform, event, headers=headers)
+            assert (status, answered["Retry-After"]) == (503, "5")
+        assert door.app._handler.idle.is_set()
+        assert door.app._shares.count == 0
+        assert len(door.app._replies) == 0
+        await pipeline.until(lambda: len(b"".join(door.lines).splitlines()) == 3)
 
 
 async def test_reload_swaps_secrets_between_two_requests(amqp_url: str) -> None:

@@ -101,6 +101,7 @@ class RouteWorker:
 
     def _heard(self, consumer: Consumer, delivery: Delivery) -> None:
         """One request, decided and answered in the turn of the loop that received it; the rest can wait."""
+        started = time.perf_counter()
         try:
             request = envelope.of(delivery.properties)
         except ValueError as error:
@@ -108,12 +109,13 @@ class RouteWorker:
             log.error("not a message of ours", extra={"queue": consumer.queue, "error": str(error)})
             rest = self._ack(delivery)
         else:
-            rest = self._settle(request, delivery, self._attempt(request, delivery, delivery.redelivered))
+            said = self._attempt(request, delivery, started, delivery.redelivered)
+            rest = self._settle(request, delivery, started, said)
         task = asyncio.get_running_loop().create_task(rest)
         self._tasks[task] = consumer, delivery
         task.add_done_callback(self._tasks.pop)
 
-    async def _settle(self, request: Envelope, delivery: Delivery, said: "_Said | Exception") -> None:
+    async def _settle(self, request: Envelope, delivery: Delivery, started: float, said: "_Said | Exception") -> None:
         """Until the ack, anything that goes wrong gives the message back."""
         while True:
             try:
@@ -128,7 +130,7 @@ class RouteWorker:
                 if delivery.channel.is_closed:
                     return
                 await asyncio.sleep(PAUSE)
-                said = self._attempt(request, delivery, True)
+                said = self._attempt(request, delivery, started, True)
                 continue
             except Exception:
                 outcome = "failed"
@@ -140,15 +142,15 @@ class RouteWorker:
     async def _ack(self, delivery: Delivery) -> None:
         await deliveries.ack_one(delivery)
 
-    def _attempt(self, request: Envelope, delivery: Delivery, again: bool) -> "_Said | Exception":
+    def _attempt(self, request: Envelope, delivery: Delivery, started: float, again: bool) -> "_Said | Exception":
         try:
-            return self._answer(request, delivery, again)
+            return self._answer(request, delivery, started, again)
         except Exception as error:
             return error
 
-    def _answer(self, request: Envelope, delivery: Delivery, again: bool) -> "_Said":
-        """Decides, and publishes what was decided. `again`: whoever held it before may have answered."""
-        started = time.perf_counter()
+    def _answer(self, request: Envelope, delivery: Delivery, started: float, again: bool) -> "_Said":
+        """Decides, and publishes what was decided. `started`: when it came, by the performance counter. `again`: who
+        held it before may have answered."""
         if request.reply_to is None:
             # An order that was fetched, or one out of quarantine: storing it is all there is to do.
             return _Said("nobody waits")
@@ -207,8 +209,13 @@ class _Said(msgspec.Struct):
 
 def _record_properties(request: Envelope) -> bytes:
     """The request's own, as a record's."""
-    stamp = _stamp(request.platform, request.account, request.event, request.content_type)
-    return stamp(request.message_id, request.received_at.timestamp(), identity.traceparent(request.traceparent))
+    trace = request.traceparent
+    if trace is not None and identity.is_traceparent(trace) and request.message_id.isascii():
+        stamp = _stamp(request.platform, request.account, request.event, request.content_type)
+        return stamp(request.message_id, request.received_at.timestamp(), trace)
+    asked = {"reply_to": None, "deadline": None, "language": None}
+    record = msgspec.structs.replace(request, **asked, type=envelope.RECORD_TYPE)
+    return envelope.to_properties(record).marshal()
 
 
 @lru_cache(1000)
