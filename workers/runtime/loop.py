@@ -114,6 +114,8 @@ class Loop:
 
     async def _outcomes(self, batch: list[Delivery]) -> list[Outcome]:
         """An outcome a message. Suspicious ones alone and last, so that poison takes nobody with it."""
+        if not any(delivery.redelivered for delivery in batch):
+            return await self._patiently(batch)
         found: dict[int, Outcome] = {}
         innocent = [delivery for delivery in batch if delivery.attempts < SUSPICIOUS]
         suspects = sorted((d for d in batch if d.attempts >= SUSPICIOUS), key=lambda d: d.attempts)
