@@ -13,11 +13,14 @@ import pytest
 from prometheus_client import REGISTRY
 
 from broker import topology
+from ingress.hooks import outcomes
 from schemas import registry
 from schemas import topology as declared
 from schemas.config import Config
 from tests import pipeline
 
+WAYS: list[dict[str, str]] = [{}, {"Content-Encoding": "identity"}]
+"""Headers that make a post take the short way through the door, and the long one."""
 HOOKS = [(name, event.name) for name, platform in registry.platforms().items() for event in platform.events]
 
 
@@ -68,7 +71,7 @@ async def test_the_short_and_the_long_way_say_the_same(amqp_url: str, platform: 
             door.app.reload(limited(settings))
             share = door.app._shares.of(platform, next(iter(settings.accounts[platform])))
             assert share.enter() is None
-        for headers in ({}, {"Content-Encoding": "identity"}):
+        for headers in WAYS:
             before = counted()
             status, answer, answered = await door.post(platform, event, headers=headers, sign=sign)
             name = answered.get("X-Crossdock-Id", "-")
@@ -268,8 +271,40 @@ async def test_without_queues_nothing_is_acknowledged(empty_amqp_url: str) -> No
         await pipeline.until(accepted)
 
 
+@pytest.mark.parametrize("headers", WAYS, ids=["short way", "long way"])
+async def test_a_fault_of_ours_leaves_nobody_waiting(
+    amqp_url: str, headers: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It happens while confirms are read: the others' are heard all the same, over the same connection."""
+    async with pipeline.door(amqp_url) as door:
+        before = door.app._link._connection
+        with monkeypatch.context() as patch:
+            patch.setattr(outcomes, "accepted", None)
+            if headers:
+                status, _, _ = await door.post("channelape", "receipt_confirmation", headers=headers)
+                assert status == 503
+            else:
+                with pytest.raises(aiohttp.ServerDisconnectedError):
+                    await door.post("channelape", "receipt_confirmation")
+        assert door.app._handler.idle.is_set()
+        assert (await door.post("channelape", "receipt_confirmation", headers=headers))[0] == 200
+        assert door.app._link._connection is before
+
+
+@pytest.mark.parametrize("headers", WAYS, ids=["short way", "long way"])
+async def test_a_fault_before_a_share_was_taken_gives_none_back(amqp_url: str, headers: dict[str, str]) -> None:
+    async with pipeline.door(amqp_url, limited(pipeline.config())) as door:
+        hook = registry.event("channelape", "receipt_confirmation").path
+        account = next(iter(door.config.accounts["channelape"]))
+        route = door.app._handler.settings.routes.by_path[f"/hooks/channelape/{account}/{hook}"]
+        route.platform = msgspec.structs.replace(route.platform, verify=lambda *_: 1 / 0)
+        assert (await door.post("channelape", "receipt_confirmation", headers=headers))[0] == 503
+        assert door.app._shares.count == door.app._shares.accounts == 0
+        assert door.app._handler.idle.is_set()
+
+
 @pytest.mark.parametrize(("platform", "event"), HOOKS)
-@pytest.mark.parametrize("headers", [{}, {"Content-Encoding": "identity"}], ids=["short way", "long way"])
+@pytest.mark.parametrize("headers", WAYS, ids=["short way", "long way"])
 async def test_what_no_queue_wants_is_refused_once(
     amqp_url: str, platform: str, event: str, headers: dict[str, str]
 ) -> None:
