@@ -51,13 +51,16 @@ class Mutation(msgspec.Struct, frozen=True):
     fault: str
     patience: float = 5.0
     """Seconds after which what hasn't arrived is taken for lost."""
+    seconds: float | None = None
+    """How long the fault lasts; None: as long as it does where nothing is missing."""
 
 
 MUTATIONS = (
     Mutation("confirm", "ingress – rabbitmq cut"),
     Mutation("ack", "store killed while PostgreSQL stalls"),
     Mutation("identity", "COMMIT's answer lost"),
-    Mutation("lease", "deliver – subscribers stalled", 15.0),
+    # Until attempts have timed out: who has no lease sends once more then what the other has under way.
+    Mutation("lease", "deliver – subscribers stalled", 15.0, seconds=8.0),
     Mutation("expiry", "SIGKILL of deliver", 20.0),
 )
 
@@ -154,7 +157,10 @@ async def mutated(mutation: Mutation, seed: int, label: str) -> Done:
     """The same fault on a pipeline that lacks the safeguard."""
     try:
         async with site(mutant=mutation.safeguard, seed=seed) as found:
-            row = await run(found, named(mutation.fault), mutation.patience)
+            fault = named(mutation.fault)
+            if mutation.seconds is not None:
+                fault = msgspec.structs.replace(fault, seconds=mutation.seconds)
+            row = await run(found, fault, mutation.patience)
     except (StartError, TimeoutError) as why:
         row = Row(label, error=str(why))
     return Done(MUTANTS, msgspec.structs.replace(row, fault=label), mutation.safeguard)
