@@ -44,6 +44,9 @@ class _Awaited(Post):
         if not self.outcome.done():
             self.outcome.set_exception(RuntimeError("no outcome"))
 
+    def left(self) -> None:
+        """The handler counts its own."""
+
 
 class Handler:
     """Answers requests on behalf of one ingress process."""

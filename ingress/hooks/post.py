@@ -7,6 +7,7 @@ Nothing here decodes a body or knows the database. A 2xx is said only when the b
 import asyncio
 import logging
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 
 import msgspec
@@ -50,7 +51,7 @@ class Query:
         return self._url.query.getall(key, default)
 
 
-class Post:
+class Post(ABC):
     """Until it has `ended` or `failed`. What publisher and replies call doesn't raise: they are reading a socket."""
 
     __slots__ = (
@@ -100,14 +101,15 @@ class Post:
         """Why there will be no answer any more."""
         self._timer: asyncio.TimerHandle | None = None
 
+    @abstractmethod
     def ended(self, outcome: Outcome) -> None:
         """Hears what came of it: once, in a later turn of the loop than `begin`."""
-        raise NotImplementedError
 
+    @abstractmethod
     def failed(self) -> None:
         """Hears that something of ours raised on the way to saying it, `ended` perhaps: nothing may be left waiting."""
-        raise NotImplementedError
 
+    @abstractmethod
     def left(self) -> None:
         """It is under way no more: once, right before either."""
 
