@@ -5,17 +5,30 @@ import re
 import time
 
 _TRACEPARENT = re.compile(r"00-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}")
-_bits = random.SystemRandom().getrandbits
-_generator = random.Random(_bits(256))  # noqa: S311 - ids are unique, not secret; seeded from the system once
+_generator = random.Random(random.SystemRandom().getrandbits(256))  # noqa: S311 - unique, not secret; seeded by the system
+_AT_ONCE = 128
+"""As many are made at once, of one draw: each alone costs twice as much, and an ingress makes one of both a post."""
+_VARIANT = {digit: "89ab"[int(digit, 16) & 3] for digit in "0123456789abcdef"}
+"""Digits with RFC 9562's first two bits; the other two stay as they were drawn."""
+_endings: list[str] = []
+"""Of ids, behind their version."""
+_traces: list[str] = []
+_moment = (0, "")
+"""Of the last id: its millisecond, and how the ids of that begin."""
 
 
 def message_id() -> str:
     """A UUID of version 7 (RFC 9562): 48 bits of milliseconds, then random, so that ids sort by time."""
-    value = (time.time_ns() // 1_000_000) << 80 | _generator.getrandbits(80)
-    value = value & ~(0xF000 << 64) | 0x7000 << 64
-    value = value & ~(0xC000 << 48) | 0x8000 << 48
-    text = f"{value:032x}"
-    return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"
+    global _moment
+    moment, begin = _moment
+    now = time.time_ns() // 1_000_000
+    if now != moment:
+        text = f"{now:012x}"
+        begin = f"{text[:8]}-{text[8:]}-7"
+        _moment = (now, begin)
+    if not _endings:
+        _endings.extend([f"{d[:3]}-{_VARIANT[d[3]]}{d[4:7]}-{d[7:]}" for d in _drawn(19)])
+    return begin + _endings.pop()
 
 
 def is_traceparent(value: object) -> bool:
@@ -27,4 +40,12 @@ def traceparent(received: str | None) -> str:
     """The sender's W3C trace context where it sent a valid one, else the start of a new trace."""
     if received is not None and _TRACEPARENT.fullmatch(received):
         return received
-    return f"00-{_generator.getrandbits(128) | 1:032x}-{_generator.getrandbits(64) | 1:016x}-01"
+    if not _traces:
+        _traces.extend([f"00-{d[:31]}1-{d[31:]}1-01" for d in _drawn(46)])  # neither part may be all zeros
+    return _traces.pop()
+
+
+def _drawn(length: int) -> list[str]:
+    """Random hexadecimal digits, `length` at a time."""
+    digits = _generator.randbytes(length * _AT_ONCE // 2).hex()
+    return [digits[start : start + length] for start in range(0, len(digits), length)]

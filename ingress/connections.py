@@ -3,7 +3,8 @@ connections than there is room for.
 
 The library bounds the size of a head and how long a connection is idle; the rest is here. It reaches into the library's
 connection for what that says nowhere else: whether it waits for a request (`_waiter`), since when, and for the requests
-themselves (`_messages`), of which whoever wants to may take those that need none of the library's machinery.
+themselves (`_messages`) and their bodies (`_buffer`), of which whoever wants to may take those that need none of the
+library's machinery.
 """
 
 import asyncio
@@ -14,7 +15,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 import msgspec
-from aiohttp import StreamReader, web
+from aiohttp import EMPTY_PAYLOAD, web
 from aiohttp.http import RawRequestMessage
 from aiohttp.http_exceptions import HttpProcessingError
 
@@ -41,9 +42,9 @@ Refused = Callable[[str], object]
 """Hears the reason, one of a few fixed texts, of each request or connection that no handler gets to see."""
 
 
-Take = Callable[[RawRequestMessage, StreamReader, "Connection"], bool]
-"""Takes a request that has arrived whole, or leaves it untouched (False) for the handler. What it has taken it answers
-once, in a later turn of the loop, by `Connection.answer`. Must not raise."""
+Take = Callable[[RawRequestMessage, bytes, "Connection"], bool]
+"""Takes a request that has arrived whole, with its body, or leaves it (False) for the handler. What it has taken it
+answers once, in a later turn of the loop, by `Connection.answer`. Must not raise."""
 
 
 class Limits(msgspec.Struct, frozen=True):
@@ -121,11 +122,11 @@ class Connection(web.RequestHandler):
         if take is None or len(self._messages) != 1:
             return False
         message, body = self._messages[0]
-        if not isinstance(message, RawRequestMessage) or not body.is_eof():
+        if not isinstance(message, RawRequestMessage) or not body.is_eof() or body.exception() is not None:
             return False
-        # Reading a body calls `data_received` with nothing, so that the library goes on with what it has: not now.
-        self._taken = True
-        self._taken = take(message, body, self)
+        # As it lies there: reading it is nine calls, for what need not wait, and the handler may still want to.
+        raw = b"" if body is EMPTY_PAYLOAD else b"".join(body._buffer)
+        self._taken = take(message, raw, self)
         if self._taken:
             self._messages.clear()
             if self._parser is not None:

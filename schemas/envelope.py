@@ -51,10 +51,9 @@ def _second(whole: int) -> str:
 
 
 def rfc3339_of(seconds: float) -> str:
-    """The same of Unix seconds; the text of a second is kept, since many messages share it."""
-    whole = int(seconds)
-    # Rounded: the nearest float to a whole microsecond may be a little less.
-    return f"{_second(whole)}.{min(int((seconds - whole) * 1e6 + 0.5), 999_999):06d}Z"
+    """The same of Unix seconds, from 1 on; the text of a second is kept, since many messages share it."""
+    micros = int(seconds * 1e6 + 0.5)  # rounded: the nearest float to a whole microsecond may be a little less
+    return f"{_second(micros // 1_000_000)}.{str(micros)[-6:]}Z"
 
 
 def now() -> datetime:
@@ -86,6 +85,12 @@ def to_properties(envelope: Envelope) -> Basic.Properties:
         timestamp=envelope.received_at,
         message_type=envelope.type,
     )
+
+
+_BETWEEN = (b"\x0breceived-atS\0\0\0\x1b", b"\x0btraceparentS\0\0\x007", b"\x02$")
+"""In a stamp: what stands before the time of 27 characters, the trace context of 55 and an id of 36."""
+_BEFORE_TIME, _BEFORE_TRACE, _ = _BETWEEN
+_PERSISTENT = bytes((PERSISTENT,))
 
 
 class Stamp:
@@ -122,7 +127,11 @@ class Stamp:
         flags |= self._CORRELATION | self._REPLY_TO if reply_to else 0
         flags |= self._TYPE if kind else 0
         self._head = self._FLAGS.pack(flags) + (pamqp.encode.short_string(content_type) if content_type else b"")
-        self._table = _entry("account", account) + _entry("event", event) + _entry("platform", platform)
+        about = _entry("account", account) + _entry("event", event) + _entry("platform", platform)
+        self._table = about + _BEFORE_TIME
+        self._size = len(self._table) + 27 + len(_BEFORE_TRACE) + 55
+        self._begin = self._head + self._LONG.pack(self._size) + self._table
+        """Where the table has nothing more."""
         self._reply_to = pamqp.encode.short_string(reply_to) if reply_to else None
         self._tail = pamqp.encode.short_string(kind) if kind else b""
         self._shards = shards
@@ -136,25 +145,24 @@ class Stamp:
         language: str | None = None,
     ) -> bytes:
         """Encoded property flags and list. Times in Unix seconds; `traceparent` has 55 characters."""
-        table = b"%b%b\x0btraceparentS\0\0\x007%b" % (
-            self._table,
-            b"\x0breceived-atS\0\0\0\x1b" + rfc3339_of(received_at).encode(),
-            traceparent.encode(),
-        )
+        begin, more = self._begin, b""
         if deadline is not None:
-            table += _entry("deadline", rfc3339_of(deadline))
+            more = _entry("deadline", rfc3339_of(deadline))
         if language:
-            table += _entry("accept-language", language)
-        if self._shards > 1:
-            table = _bcc(shard_key(message_id, self._shards)) + table
+            more += _entry("accept-language", language)
+        if more or self._shards > 1:
+            copied = _bcc(shard_key(message_id, self._shards)) if self._shards > 1 else b""
+            begin = self._head + self._LONG.pack(len(copied) + self._size + len(more)) + copied + self._table
         identity = message_id.encode("ascii")
-        name = bytes((len(identity),)) + identity
+        name = b"%c%b" % (len(identity), identity)
         return b"".join(
             (
-                self._head,
-                self._LONG.pack(len(table)),
-                table,
-                b"\x02",
+                begin,
+                rfc3339_of(received_at).encode(),
+                _BEFORE_TRACE,
+                traceparent.encode(),
+                more,
+                _PERSISTENT,
                 name + self._reply_to if self._reply_to else b"",
                 name,
                 self._STAMP.pack(int(received_at)),
@@ -178,8 +186,6 @@ def _bcc(key: str) -> bytes:
 
 _REST = struct.Struct("17s27s17s55s2s36s8s")
 """What differs among the messages of one URL that nobody waits for: all that stands behind its own headers."""
-_BETWEEN = (b"\x0breceived-atS\0\0\0\x1b", b"\x0btraceparentS\0\0\x007", b"\x02$")
-"""What stands in there that doesn't: before the time, the trace context and the id."""
 _KEPT = 1000
 _known: dict[bytes, tuple[str, str, str, str | None]] = {}
 """What stands before it in a stamp of ours, for each URL and content type that has come: read once."""
@@ -219,7 +225,7 @@ def _remember(found: Envelope, before: bytes) -> None:
     if special == (None,) * 4:
         about = found.platform, found.account, found.event, found.content_type
         stamp = Stamp(*about, None)
-        if stamp("0" * 36, 0.0, "0" * 55)[: -_REST.size] == before:
+        if stamp("0" * 36, 1.0, "0" * 55)[: -_REST.size] == before:
             if len(_known) >= _KEPT:
                 _known.clear()  # senders choose their content types
             _known[before] = about

@@ -15,12 +15,12 @@ class AccessLog:
 
     def __init__(self, write: Callable[[bytes], object] | None = None) -> None:
         self._write = write or sys.stderr.buffer.write
-        self._lines: list[bytes] = []
+        self._lines: list[str] = []
         self._time = ""
 
     def line(
         self,
-        about: bytes,
+        about: str,
         status: int,
         seconds: float,
         size: int,
@@ -38,18 +38,18 @@ class AccessLog:
             asyncio.get_running_loop().call_soon(self.flush)
         text = (
             f'{{"time":"{self._time}","level":"info","logger":"crossdock.access","message":"request","status":{status},'
+            f'"ms":{seconds * 1000:.2f},"bytes":{size},"remote":"{remote or ""}",'
         )
-        more = f'"ms":{seconds * 1000:.2f},"bytes":{size},"remote":"{remote or ""}",'
         if message_id is not None:
-            more += f'"id":"{message_id}",'
+            text += f'"id":"{message_id}",'
         if reason is not None:
-            more += f'"reason":{orjson.dumps(reason).decode()},"method":{orjson.dumps(method).decode()},'
-        self._lines.append(b"%b%b%b}\n" % (text.encode(), more.encode(), about))
+            text += f'"reason":{orjson.dumps(reason).decode()},"method":{orjson.dumps(method).decode()},'
+        self._lines.append(f"{text}{about}}}\n")
 
     def flush(self) -> None:
         """Writes what has gathered."""
         lines, self._lines = self._lines, []
         if lines:
-            self._write(b"".join(lines))
+            self._write("".join(lines).encode())
             if self._write == sys.stderr.buffer.write:
                 sys.stderr.buffer.flush()

@@ -146,7 +146,7 @@ class Handler:
             metrics.REFUSED.labels(*names, reason).inc()
             reason = f"{reason}: {outcome.detail}" if outcome.detail else reason
         self._log.line(
-            route.log if route else b'"path":%b' % orjson.dumps(path[:200]),
+            route.log if route else f'"path":{orjson.dumps(path[:200]).decode()}',
             status,
             seconds,
             size,

@@ -50,7 +50,7 @@ class Route:
         self.reply_timeout: float | None = getattr(settings, event.reply.timeout_setting) if event.reply else None
         self.counts = Counts(platform.name, account, event.name)
         names = {"platform": platform.name, "account": account, "event": event.name, "path": self.path}
-        self.log = orjson.dumps(names)[1:-1]
+        self.log = orjson.dumps(names)[1:-1].decode()
         self.shards = shards
         self.stamps: dict[str | None, Stamp] = {}
 

@@ -8,7 +8,7 @@ hears the same.
 
 import time
 
-from aiohttp import HttpVersion11, StreamReader, hdrs
+from aiohttp import HttpVersion11, hdrs
 from aiohttp.http import RawRequestMessage
 
 from broker import identity
@@ -26,7 +26,7 @@ class Short:
     def __init__(self, handler: Handler) -> None:
         self._handler = handler
 
-    def take(self, message: RawRequestMessage, body: StreamReader, sender: Connection) -> bool:
+    def take(self, message: RawRequestMessage, raw: bytes, sender: Connection) -> bool:
         """Takes a whole request, or leaves it as it is: False. Never raises once it has taken one."""
         settings = self._handler.settings
         headers = message.headers
@@ -39,14 +39,12 @@ class Short:
             or message.upgrade
             or hdrs.CONTENT_ENCODING in headers
             or hdrs.EXPECT in headers
-            or body.exception() is not None
-            or body.total_bytes > settings.max_body
+            or len(raw) > settings.max_body
             or sender.transport is None
             or not response.reads(sender.transport)
         ):
             return False
         self._handler.begin()
-        raw = body.read_nowait()
         _Taken(self._handler, route, message, sender, len(raw)).begin(raw, time.time())
         return True
 

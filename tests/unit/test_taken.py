@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 import pytest_asyncio
-from aiohttp import StreamReader, web
+from aiohttp import web
 from aiohttp.http import RawRequestMessage
 
 from ingress.connections import Connection, Limits, Server
@@ -23,14 +23,15 @@ class Site:
         self.server = Server(self.handle, Limits(10, 1.0, 1.0), lambda reason: None, self.take, keepalive_timeout=0.2)
         self.port = 0
 
-    def take(self, message: RawRequestMessage, body: StreamReader, sender: Connection) -> bool:
+    def take(self, message: RawRequestMessage, raw: bytes, sender: Connection) -> bool:
+        assert raw == b"{}"
         if not message.path.startswith("/t"):
             return False
-        assert body.read_nowait() == b"{}"
         self.taken.put_nowait((message.path.encode(), sender))
         return True
 
     async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
+        assert await request.read() == b"{}"  # it was looked at, and left
         return web.Response(text=request.path)
 
     async def answer(self) -> bytes:
@@ -85,6 +86,15 @@ async def test_answers_keep_the_order_of_the_requests(site: Site, pieces: int) -
     async with asyncio.timeout(10):
         assert [await read(reader) for _ in paths] == [b"/" + path for path in paths]
     answers.cancel()
+    writer.close()
+
+
+async def test_a_body_in_chunks_is_whole(site: Site) -> None:
+    reader, writer = await asyncio.open_connection("127.0.0.1", site.port)
+    head = b"POST /t1 HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n"
+    writer.write(head + b"1\r\n{\r\n1\r\n}\r\n0\r\n\r\n")
+    await site.answer()
+    assert await read(reader) == b"/t1"
     writer.close()
 
 
