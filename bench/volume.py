@@ -3,7 +3,7 @@
 import asyncpg
 import msgspec
 
-from bench import backlog
+from bench import backlog, cpu
 from bench.common import Servers, purge
 from bench.plan import Plan
 from bench.row import Row
@@ -26,6 +26,7 @@ async def bench_backlog(found: Servers, plan: Plan) -> list[Row]:
         for backed, rates in ((plan.large, large), (plan.small, small)):
             await backlog.empty(database)
             await backlog.fill(found, backed)
+            await cpu.at_rest(found.rabbitmq_pid)
             rates.append(await backlog.stored(found, plan.small, more=True))
             await purge(found.amqp)
     await database.close()
