@@ -31,7 +31,8 @@ class Report(msgspec.Struct, frozen=True):
     @property
     def summary(self) -> str:
         """How it was measured, and what was not."""
-        runs = max((len(row.ours) for row in self.rows), default=0)
+        counts = {len(row.ours) for row in self.rows if row.ours} or {0}
+        runs = f"{min(counts)} to {max(counts)}" if len(counts) > 1 else str(max(counts))
         said = (
             f"{self.cores} cores, shared by load, servers and programs; load by {self.generator} "
             f"(at most {self.generator_cpu:.2f} of a core); medians of {runs} (lowest–highest), ratios of the pairs; "

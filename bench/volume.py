@@ -15,8 +15,8 @@ CHUNK = 100_000
 SPACING = "0.1 seconds"
 """Between the posts that are made up: two million are some two days."""
 PAIRS = 2
-"""As many times those of other parts: after a checkpoint the first change of an index page logs all of it (PostgreSQL:
-`full_page_writes`), so that the first runs with many stored are slower than those that follow."""
+"""Times as many pairs as other parts run: after a checkpoint the first change of an index page logs all of it
+(PostgreSQL: `full_page_writes`), so that the first runs with many stored are slower than those that follow."""
 RECEIVED = ("received_at", "last_received_at")
 
 

@@ -1,4 +1,4 @@
-"""What each message is called: an id and a trace context."""
+"""What each message is called: an id and a trace context. For the thread of the loop."""
 
 import random
 import re
@@ -41,7 +41,8 @@ def traceparent(received: str | None) -> str:
     if received is not None and _TRACEPARENT.fullmatch(received):
         return received
     if not _traces:
-        _traces.extend([f"00-{d[:31]}1-{d[31:]}1-01" for d in _drawn(46)])  # neither part may be all zeros
+        # Neither part may be all zeros. The last digits stay as they were drawn: samplers look at those.
+        _traces.extend([f"00-1{d[:31]}-1{d[31:]}-01" for d in _drawn(46)])
     return _traces.pop()
 
 

@@ -51,9 +51,9 @@ def _second(whole: int) -> str:
 
 
 def rfc3339_of(seconds: float) -> str:
-    """The same of Unix seconds, from 1 on; the text of a second is kept, since many messages share it."""
-    micros = int(seconds * 1e6 + 0.5)  # rounded: the nearest float to a whole microsecond may be a little less
-    return f"{_second(micros // 1_000_000)}.{str(micros)[-6:]}Z"
+    """The same of Unix seconds; the text of a second is kept, since many messages share it."""
+    whole, micros = divmod(int(seconds * 1e6 + 0.5), 1_000_000)  # the nearest float to a microsecond may be less
+    return f"{_second(whole)}.{micros:06d}Z"
 
 
 def now() -> datetime:
@@ -94,10 +94,10 @@ _PERSISTENT = bytes((PERSISTENT,))
 
 
 class Stamp:
-    """`to_properties(...).marshal()` for one account's event, with what never changes encoded once; with several
+    """The properties of `to_properties` for one account's event, encoded, what never changes just once; with several
     shards, also a BCC header (RabbitMQ: "sender-selected distribution") with the shard that stores it.
 
-    One is made per URL and content type; a test holds its bytes against pamqp's own.
+    One is made per URL and content type; a test holds what they decode to against pamqp's own.
     """
 
     _FLAGS = struct.Struct(">H")
@@ -165,7 +165,7 @@ class Stamp:
                 _PERSISTENT,
                 name + self._reply_to if self._reply_to else b"",
                 name,
-                self._STAMP.pack(int(received_at)),
+                self._STAMP.pack(int(received_at + 5e-7)),  # the second of the text
                 self._tail,
             )
         )
@@ -225,7 +225,7 @@ def _remember(found: Envelope, before: bytes) -> None:
     if special == (None,) * 4:
         about = found.platform, found.account, found.event, found.content_type
         stamp = Stamp(*about, None)
-        if stamp("0" * 36, 1.0, "0" * 55)[: -_REST.size] == before:
+        if stamp("0" * 36, 0.0, "0" * 55)[: -_REST.size] == before:
             if len(_known) >= _KEPT:
                 _known.clear()  # senders choose their content types
             _known[before] = about

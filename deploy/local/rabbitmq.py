@@ -33,8 +33,8 @@ SCHEDULERS = max(1, (os.cpu_count() or 1) // 2)
 HEAPS = "+MHsbct 2048 +hmbs 262144"
 """Process heaps of up to 2 MB share their memory segments: from 0.5 MB on, the default, each has one of its own, mapped
 and unmapped whenever it grows or is collected. And a process collects its garbage when it refers to 2 MB of binaries
-(2 ** 18 words), where the default is 0.4 MB, some 250 messages; newer versions do so by themselves for quorum queues
-(rabbitmq/ra#444). Both together are more than a quarter of what RabbitMQ does for an event."""
+(2 ** 18 words), where the default is 0.4 MB, some 200 messages; newer versions set that of quorum queues by themselves
+(rabbitmq/ra#444). Both together are more than a quarter of what RabbitMQ 3.10 on Erlang/OTP 25 does for an event."""
 ERLANG = f"+sbwt none +sbwtdcpu none +sbwtdio none +S {SCHEDULERS}:{SCHEDULERS} {HEAPS}"
 """Schedulers that wait without spinning, so that an idle node costs next to nothing; half as many of them as there are
 cores, for those are shared with PostgreSQL, all of our processes and whoever posts to them."""

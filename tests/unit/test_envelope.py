@@ -21,11 +21,12 @@ MOMENT = datetime.fromtimestamp(SECONDS, UTC)
 @pytest.mark.parametrize("content_type", [None, "application/json; charset=utf-8"])
 @pytest.mark.parametrize("reply_to", [None, "amq.rabbitmq.reply-to"])
 @pytest.mark.parametrize("kind", [None, RECORD_TYPE])
-@pytest.mark.parametrize("more", [{}, {"deadline": SECONDS + 2, "language": "de, en;q=0.5"}])
+@pytest.mark.parametrize("more", [{}, {"deadline": SECONDS + 2}, {"deadline": SECONDS, "language": "de, en;q=0.5"}])
+@pytest.mark.parametrize("shards", [1, 2])
 def test_a_stamp_is_what_the_general_encoder_makes(
-    content_type: str | None, reply_to: str | None, kind: str | None, more: dict[str, Any]
+    content_type: str | None, reply_to: str | None, kind: str | None, more: dict[str, Any], shards: int
 ) -> None:
-    stamp = Stamp("channelape", "rothys", "receipt_confirmation", content_type, reply_to, kind=kind)
+    stamp = Stamp("channelape", "rothys", "receipt_confirmation", content_type, reply_to, shards=shards, kind=kind)
     about = Envelope(
         message_id=NAME, platform="channelape", account="rothys", event="receipt_confirmation", received_at=MOMENT,
         content_type=content_type, traceparent=TRACE, reply_to=reply_to, type=kind, **more,
@@ -33,7 +34,21 @@ def test_a_stamp_is_what_the_general_encoder_makes(
     stamped = stamp(NAME, SECONDS, TRACE, *more.values())
     for _ in range(2):  # the second time what stands before the time is known
         assert from_properties(stamped) == about
-    assert dict(properties.decode(stamped)) == dict(properties.decode(to_properties(about).marshal()))
+    found, expected = properties.decode(stamped), properties.decode(to_properties(about).marshal())
+    assert found.headers is not None
+    assert found.headers.pop("BCC", None) == (None if shards == 1 else [shard_key(NAME, shards)])
+    assert dict(found) == dict(expected)
+
+
+@pytest.mark.parametrize("fraction", [0.0, 0.0000004, 0.9999994, 0.9999997])
+@pytest.mark.parametrize("second", [0, 1_795_685_400])
+def test_header_and_property_of_a_stamp_tell_the_same_second(second: int, fraction: float) -> None:
+    """Rounded to microseconds, which may be the next second's."""
+    stamp = Stamp("channelape", "rothys", "receipt_confirmation", None, None)
+    found = properties.decode(stamp(NAME, second + fraction, TRACE))
+    assert found.headers is not None
+    assert found.timestamp == datetime.fromisoformat(found.headers["received-at"]).replace(microsecond=0)
+    assert abs(datetime.fromisoformat(found.headers["received-at"]).timestamp() - second - fraction) < 1e-6
 
 
 NEXT = "0193f2a4-5b6c-7d8e-9f01-23456789ffff"
@@ -89,7 +104,7 @@ def test_with_shards_a_stamp_names_one(shards: int) -> None:
 
 
 @pytest.mark.parametrize("micros", [0, 1, 123_456, 250_000, 999_999])
-@pytest.mark.parametrize("second", [1_000_000_000, 1_795_685_399, 1_795_685_400, 4_000_000_000])
+@pytest.mark.parametrize("second", [0, 1_000_000_000, 1_795_685_399, 1_795_685_400, 4_000_000_000])
 def test_a_moment_that_was_read_is_written_as_it_was(second: int, micros: int) -> None:
     """The record of an allocation says when its request was received: in the same words."""
     said = rfc3339(datetime.fromtimestamp(second, UTC).replace(microsecond=micros))

@@ -40,6 +40,7 @@ def test_a_new_trace_is_valid_and_not_an_old_one() -> None:
     assert all(map(identity.is_traceparent, found))
     assert len({one[3:35] for one in found}) == MANY
     assert len({one[36:52] for one in found}) == MANY
+    assert len({one[34] for one in found}) == len({one[51] for one in found}) == 16  # samplers look at the last
 
 
 @pytest.mark.parametrize(
