@@ -47,8 +47,9 @@ def test_header_and_property_of_a_stamp_tell_the_same_second(second: int, fracti
     stamp = Stamp("channelape", "rothys", "receipt_confirmation", None, None)
     found = properties.decode(stamp(NAME, second + fraction, TRACE))
     assert found.headers is not None
-    assert found.timestamp == datetime.fromisoformat(found.headers["received-at"]).replace(microsecond=0)
-    assert abs(datetime.fromisoformat(found.headers["received-at"]).timestamp() - second - fraction) < 1e-6
+    moment = datetime.fromisoformat(str(found.headers["received-at"]))
+    assert found.timestamp == moment.replace(microsecond=0)
+    assert abs(moment.timestamp() - second - fraction) < 1e-6
 
 
 NEXT = "0193f2a4-5b6c-7d8e-9f01-23456789ffff"
