@@ -37,7 +37,7 @@ class Clustered:
     async def start(self) -> None:
         await asyncio.gather(self.postgres.start(), *(node.start() for node in self.nodes))
         # Quorum queues get a member on each node that is there when they are declared.
-        await self.nodes[0].control("await_online_nodes", str(NODES))
+        await _complete(self.nodes[0])
         hosts = ",".join(node.url.rpartition("@")[2].rstrip("/") for node in self.nodes)
         self.amqp_url = f"{self.nodes[0].url.rpartition('@')[0]}@{hosts}/"
         self.database_url = self.postgres.url
@@ -45,6 +45,12 @@ class Clustered:
     async def stop(self) -> None:
         await asyncio.gather(self.postgres.stop(), *(node.stop() for node in self.nodes))
         await end(self._epmd, signal.SIGTERM, 2)
+
+
+async def _complete(node: RabbitMQ) -> None:
+    """Returns when it sees all nodes. It takes connections a moment before it counts as started, and is asked then."""
+    await node.control("await_startup")
+    await node.control("await_online_nodes", str(NODES))
 
 
 def _nodes(site: Site) -> list[RabbitMQ]:
@@ -79,7 +85,7 @@ async def each_restarted(site: Site) -> AsyncIterator[None]:
     """A clean restart of one node after the other, as for an upgrade."""
     for node in _nodes(site):
         await node.restart()
-        await node.control("await_online_nodes", str(NODES))
+        await _complete(node)
     yield
 
 
