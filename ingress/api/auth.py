@@ -99,15 +99,14 @@ class Authenticator:
     async def authenticate(self, request: web.Request) -> Caller:
         """Return who is calling. Raises Problem: 401, or 429 after too many failures."""
         scheme, _, value = request.headers.get(hdrs.AUTHORIZATION, "").partition(" ")
-        if scheme.lower() == "bearer":
+        is_operator = scheme.lower() == "bearer"
+        if is_operator:
             name, password = _OPERATORS_NAME, value.strip().encode("utf-8", "surrogateescape")
-            find = self._find_operator
         else:
             name, password = _credentials(request, scheme, value)
-            find = self._find_subscriber
         pair = (_network(self.client(request)), name[:NAME_BYTES])
         is_slowed = await self._wait_for_turn(pair)
-        caller = find(name, password)
+        caller = self._find_operator(password) if is_operator else self._find_subscriber(name, password)
         if caller is not None:
             self._remember(pair)
             return caller
@@ -121,7 +120,7 @@ class Authenticator:
             headers={"WWW-Authenticate": 'Basic realm="crossdock"'},
         )
 
-    def _find_operator(self, name: bytes, token: bytes) -> Caller | None:
+    def _find_operator(self, token: bytes) -> Caller | None:
         if self._token and hmac.compare_digest(token, self._token.encode()):
             return Caller(OPERATOR, EVERYTHING, operator=True)
         return None

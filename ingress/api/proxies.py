@@ -9,7 +9,7 @@ from schemas.destinations import addresses
 
 HEADER = "X-Forwarded-For"
 LONGEST = 4096
-"""Characters of the header that are read, from its right end: proxies append, and what is further left is not theirs."""
+"""Characters of the header that are read, from its right end, where proxies append."""
 
 
 class Proxies:
