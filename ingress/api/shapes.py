@@ -19,6 +19,11 @@ Text = Annotated[str, Meta(min_length=1, max_length=4096)]
 Key = Annotated[str, Meta(pattern=r"^[!-~]{1,64}$", examples=["@authtoken"])]
 """Any visible ASCII: it is percent-encoded in the URL."""
 
+AtLeast = Annotated[
+    bool,
+    Meta(description="true: there are too many to count, and `count` is where counting stopped; else absent"),
+]
+
 Status = Literal["pending", "delivered", "failed", "cancelled", "superseded"]
 
 
@@ -61,8 +66,7 @@ class Missed(msgspec.Struct, rename={"begin": "from", "end": "to"}):
     """A span of time, as a replay takes it."""
 
     begin: datetime
-    end: datetime | None
-    """null: it is still going on."""
+    end: Annotated[datetime | None, Meta(description="null: it is still going on")]
 
 
 class Subscription(msgspec.Struct, kw_only=True):
@@ -79,12 +83,18 @@ class Subscription(msgspec.Struct, kw_only=True):
     max_in_flight: int
     enabled: bool
     disabled_reason: str | None
-    disabled_at: datetime | None
-    """Since when it has been disabled; null while it is enabled."""
-    missed: Missed | None
-    """When it was last disabled. Post this object to `/v1/subscriptions/{id}/replay` to be sent what it missed."""
-    has_authorization: bool | None
-    """null: its secrets cannot be opened with the service's encryption keys; rotating them makes new ones."""
+    disabled_at: Annotated[
+        datetime | None, Meta(description="Since when it has been disabled; null while it is enabled")
+    ]
+    missed: Annotated[
+        Missed | None,
+        Meta(
+            description="When it was last disabled; post this to `/v1/subscriptions/{id}/replay` to get what it missed"
+        ),
+    ]
+    has_authorization: Annotated[
+        bool | None, Meta(description="null: the service's keys cannot open its secrets; rotating them makes new ones")
+    ]
     created_at: datetime
     updated_at: datetime
 
@@ -160,8 +170,7 @@ class Replay(msgspec.Struct, omit_defaults=True):
     replay_id: UUID
     count: int
     """Events that it sends."""
-    at_least: bool = False
-    """true: there were too many to count, and `count` is where counting stopped. All of them are sent."""
+    at_least: AtLeast = False
 
 
 class Count(msgspec.Struct, omit_defaults=True):
@@ -169,8 +178,7 @@ class Count(msgspec.Struct, omit_defaults=True):
 
     count: int
     """Events that it would send."""
-    at_least: bool = False
-    """true: there were too many to count, and `count` is where counting stopped."""
+    at_least: AtLeast = False
 
 
 class Page(msgspec.Struct, Generic[T]):

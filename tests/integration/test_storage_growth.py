@@ -11,7 +11,7 @@ import pytest
 from schemas.platforms.ustore.record import ItemAllocation
 from storage import maintenance
 from tests.storing import START, at, incoming
-from workers.store import write
+from workers.store import isolate
 from workers.store.prepare import Incoming
 
 NOW = START
@@ -118,7 +118,7 @@ async def test_a_page_that_was_loaded_again_and_again_leaves_its_first_and_its_l
     """What holds, since when, and what manufacturers are told next are the same as without any forgetting."""
     story = [(["2"], ""), *[(["2"], "")] * 8, (["5"], ""), *[(["5"], "")] * 5, (["2"], ""), *[(["2"], "x")] * 4]
     for n, (manufacturers, remark) in enumerate(story):
-        await write.write_isolating(pool, [loaded(n + 1, n * 10.0, manufacturers, remark)])
+        await isolate.write_isolating(pool, [loaded(n + 1, n * 10.0, manufacturers, remark)])
     before, records = await facts(database), await count(database, "allocation_records")
     assert records == len(story)
     await maintenance.forget_repeated_records(database, range(1, 2), at(60) + maintenance.RECORDS_KEPT)
@@ -129,10 +129,10 @@ async def test_a_page_that_was_loaded_again_and_again_leaves_its_first_and_its_l
     assert [row["received_at"] for row in kept] == [at(n * 10.0) for n in (0, 8, 9, 14, 15, 16, 19)]
     assert await facts(database) == before
     # The newest says the same again: nobody is told, and since when stays. Then it changes: one is told.
-    again = await write.write_isolating(pool, [loaded(100, 1000.0, ["2"], "x")])
+    again = await isolate.write_isolating(pool, [loaded(100, 1000.0, ["2"], "x")])
     assert [told for told in again.told if told.manufacturers] == []
     assert [row["allocated_at"] for row in await facts(database)] == [row["allocated_at"] for row in before]
-    changed = await write.write_isolating(pool, [loaded(101, 1010.0, ["5"], "x")])
+    changed = await isolate.write_isolating(pool, [loaded(101, 1010.0, ["5"], "x")])
     assert [told.manufacturers for told in changed.told] == [("5",)]
 
 
@@ -146,7 +146,7 @@ async def test_all_documents_come_by_within_a_day(
 
     monkeypatch.setattr(maintenance, "forget_repeated_records", note)
     posts = [incoming("apicbase", "purchase_order", {"id": f"K{n}"}, number=n + 1) for n in range(50)]
-    await write.write_isolating(pool, posts)
+    await isolate.write_isolating(pool, posts)
     for hour in range(24):
         await maintenance.keep(pool, retention_days=400, now=NOW + timedelta(hours=hour))
     ids = [row["id"] for row in await database.fetch("SELECT id FROM crossdock.documents ORDER BY 1")]
