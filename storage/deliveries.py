@@ -12,6 +12,7 @@ from storage.sql import query
 
 Connection = asyncpg.Connection | asyncpg.pool.PoolConnectionProxy
 
+UNSUCCESSFUL = ("failed", "cancelled", "superseded")
 NEWEST_DOCUMENTS = 100
 """Documents of each platform, account and type among which a test delivery looks for the newest event."""
 
@@ -46,7 +47,13 @@ async def listing(
 ) -> list[dict[str, Any]]:
     """The newest first; `subscriber` None sees all. Rows of FIELDS."""
     place = before or (None, None)
-    rows = await connection.fetch(query("deliveries", "listing"), subscription, subscriber, status, key, *place, limit)
+    if key is not None:
+        name = "listing_of_key"
+    elif subscription is not None and status in UNSUCCESSFUL:
+        name = "listing_unsuccessful"
+    else:
+        name = "listing"
+    rows = await connection.fetch(query("deliveries", name), subscription, subscriber, status, key, *place, limit)
     return [_plain(row) for row in rows]
 
 

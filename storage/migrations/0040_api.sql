@@ -40,3 +40,7 @@ WHERE deleted_at IS NULL;
 -- Retention looks for what is old by these, a few rows at a time.
 CREATE INDEX subscribed_deleted ON crossdock.subscribed (deleted_at) WHERE deleted_at IS NOT NULL;
 CREATE INDEX replays_subscription ON crossdock.replays (subscription_id);
+
+-- A subscription's deliveries that were not delivered: few, and just what its subscriber asks for.
+CREATE INDEX finished_unsuccessful ON crossdock.finished (subscription_id, status, created_at, id)
+    WHERE status <> 'delivered';

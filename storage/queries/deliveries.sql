@@ -13,6 +13,34 @@ SELECT * FROM (
 ) found
 ORDER BY created_at DESC, id DESC
 
+-- name: listing_unsuccessful
+-- Those of a subscription that ended in another way than delivered: few, with an index of their own.
+SELECT f.id, f.subscription_id, f.event_id, f.type, f.key, f.status, f.attempts, NULL::timestamptz AS next_attempt_at,
+       f.created_at, f.finished_at, f.version, f.replay_id, f.document_id
+FROM crossdock.finished f
+JOIN crossdock.subscribed s ON s.id = f.subscription_id
+WHERE f.subscription_id = $1
+  AND ($2::text IS NULL OR s.subscriber = $2)
+  AND f.status = $3 AND f.status <> 'delivered'
+  AND ($4::text IS NULL OR f.key = $4)
+  AND ($5::timestamptz IS NULL OR (f.created_at, f.id) < ($5, $6::uuid))
+ORDER BY f.created_at DESC, f.id DESC
+LIMIT $7
+
+-- name: listing_of_key
+-- Those of one business key, by the documents that have it.
+SELECT d.*
+FROM crossdock.documents found
+CROSS JOIN LATERAL (SELECT * FROM crossdock.deliveries d WHERE d.document_id = found.id OFFSET 0) d
+JOIN crossdock.subscribed s ON s.id = d.subscription_id
+WHERE found.key = $4
+  AND ($1::uuid IS NULL OR d.subscription_id = $1)
+  AND ($2::text IS NULL OR s.subscriber = $2)
+  AND ($3::text IS NULL OR d.status = $3)
+  AND ($5::timestamptz IS NULL OR (d.created_at, d.id) < ($5, $6::uuid))
+ORDER BY d.created_at DESC, d.id DESC
+LIMIT $7
+
 -- name: get
 SELECT d.* FROM crossdock.deliveries d
 JOIN crossdock.subscribed s ON s.id = d.subscription_id

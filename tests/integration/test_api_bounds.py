@@ -252,3 +252,57 @@ async def test_all_connections_in_use_is_no_verdict_about_the_database(
     for connection in held:
         await pool.release(connection)
     assert (await client.ask("GET", "/v1/subscriptions"))[0] == 200
+
+
+FILL_FINISHED = """
+INSERT INTO crossdock.finished (
+    id, subscription_id, finished_at, created_at, received_at, event_id, message_id, document_id, version, attempts,
+    type, key, status
+)
+SELECT md5('d' || n)::uuid, $1, at, at, at, md5('e' || n)::uuid, md5('m' || n)::uuid, n, 1, 1, 't', 'K' || n,
+       CASE WHEN n % 40000 = 1 THEN 'failed' ELSE 'delivered' END
+FROM (SELECT n, timestamptz '2026-11-01Z' + n * interval '5 seconds' AS at FROM generate_series(1, $2::int) n) rows
+"""
+
+
+async def test_a_page_of_deliveries_is_found_without_reading_the_others(database: asyncpg.Connection) -> None:
+    """Whatever it is narrowed by: a list that takes too long is no list."""
+    many, few = uuid4(), uuid4()
+    for subscription in (many, few):
+        await database.execute(INSERT_SUBSCRIPTION, subscription, ["*"])
+    await database.execute("SET synchronous_commit = off")
+    await database.execute(FILL_FINISHED, many, ROWS)
+    await database.execute(
+        "INSERT INTO crossdock.documents (received_at, last_received_at, version_id, version, times_received, digest, "
+        "platform, account, type, key) "
+        "SELECT now(), now(), gen_random_uuid(), 1, 1, '', 'p', 'a', 't', 'K' || n FROM generate_series(1, $1::int) n",
+        ROWS // 10,
+    )
+    await database.execute("VACUUM ANALYZE crossdock.finished, crossdock.documents")
+    touched = (
+        "SELECT sum(idx_tup_fetch + seq_tup_read)::bigint FROM pg_stat_xact_user_tables WHERE schemaname = 'crossdock'"
+    )
+
+    async def listed(**narrow: Any) -> tuple[int, int]:
+        async with database.transaction():
+            before = await database.fetchval(touched)
+            found = await deliveries.listing(database, subscriber="", limit=101, **narrow)
+            return len(found), await database.fetchval(touched) - before
+
+    place = (BEGIN + timedelta(days=3), UUID(int=0))
+    for narrow, wanted in (
+        ({"subscription": many}, 101),
+        ({"subscription": many, "before": place}, 101),
+        ({"subscription": many, "status": "delivered"}, 101),
+        ({"subscription": many, "status": "failed"}, 5),
+        ({"subscription": many, "status": "failed", "before": place}, 2),
+        ({"subscription": many, "status": "cancelled"}, 0),
+        ({"subscription": many, "status": "pending"}, 0),
+        ({"subscription": many, "key": "K7"}, 1),
+        ({"subscription": many, "key": "K1", "status": "failed"}, 1),
+        ({"subscription": many, "key": "nothing"}, 0),
+        ({"subscription": few}, 0),
+    ):
+        for _ in range(7):  # more often than plans are made for each execution
+            count, read = await listed(**narrow)
+            assert (count, read < 2_000) == (wanted, True), (narrow, read)
