@@ -12,7 +12,7 @@ connection held.
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import suppress
 from itertools import chain
 
@@ -73,6 +73,8 @@ class Loop:
         self._failures = 0
         """Attempts in a row that found something unavailable."""
         self._unavailable_since: float | None = None
+        self._given_back: str | None = None
+        """When the oldest message was received of those that wait in the queue while nothing is consumed."""
         self.waiting_for: str | None = None
         """What the handler is held up by, for /readyz."""
         metrics.OLDEST.labels(consumer.queue).set_function(self.oldest)
@@ -86,8 +88,16 @@ class Loop:
         background.start(self._retry_held(), name=f"held messages of {queue}")
 
     def oldest(self) -> float:
-        """Seconds that the oldest message has waited which is in hand, or next; 0.0 when there is none."""
-        return age.oldest(chain(self._consumer.head, self._held, *self._works.values()))
+        """Return the seconds that the oldest message has waited which is in hand, or next; 0.0 when there is none.
+
+        While nothing is consumed it is the one that was the oldest then, since it is still in the queue.
+        """
+        if self._given_back is not None:
+            return age.seconds_since(self._given_back)
+        return age.oldest(self._in_hand())
+
+    def _in_hand(self) -> Iterator[Delivery]:
+        return chain(self._consumer.head, self._held, *self._works.values())
 
     def held_up(self) -> float:
         """Return the seconds for which something has been unavailable; 0.0 while the handler works."""
@@ -112,15 +122,19 @@ class Loop:
         """Consume while the handler can work; while it can't, the queue keeps everything."""
         while True:
             await self._until_available()
+            self._given_back = None
             await self._consumer.resume()
             await self._is_unavailable.wait()
             self._is_unavailable.clear()
             log.warning("gives back what it holds", extra={"queue": self._consumer.queue, "reason": self.waiting_for})
+            self._given_back = age.first_received(self._in_hand())
             await self._consumer.suspend()
 
     async def _until_available(self) -> None:
         while True:
             if self._failures:
+                if self._given_back is None and (next_one := await self._consumer.peek()):
+                    self._given_back = age.first_received([next_one])
                 await asyncio.sleep(_pause(self._failures))
             try:
                 await self._probe()
