@@ -14,7 +14,7 @@ async def add(url: str, one: Consumer) -> None:
 
     async def work(connection: AbstractConnection) -> None:
         queue, dead = queues(one)
-        # First: what is dead-lettered must have somewhere to go. One with the delivery limit of an earlier release stays.
+        # The dead first: what is dead-lettered must have somewhere to go. A differing delivery limit is left as it is.
         for thing in (dead, queue):
             await declare(await connection.channel(), thing)
         channel = await connection.channel()

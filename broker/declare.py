@@ -44,8 +44,8 @@ def major_version(connection: AbstractConnection) -> int:
 def is_missing(error: ChannelNotFoundEntity) -> bool:
     """Whether there is no such queue or exchange.
 
-    RabbitMQ answers 404 also for a queue that exists and has no leader at the moment: "home node … of durable queue … is
-    down or inaccessible", "process is stopped by supervisor", "failed to perform operation … due to a timeout".
+    RabbitMQ answers 404 also for a queue that exists and has no leader at the moment: "home node … of durable queue …
+    is down or inaccessible", "process is stopped by supervisor", "failed to perform operation … due to a timeout".
     """
     return re.search(r"no (queue|exchange) '", str(error)) is not None
 

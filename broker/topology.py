@@ -35,7 +35,7 @@ PATIENCE = 60.0
 """Seconds to wait for queues that exist and have no leader. After a start RabbitMQ takes connections first, and brings
 up the leaders of streams and quorum queues in the seconds that follow."""
 PAUSE = 0.5
-STEP_TIMEOUT = 15.0
+STEP_TIMEOUT = 30.0
 """Seconds for one pass over everything: a queue without a leader may also leave a request unanswered."""
 
 T = TypeVar("T")
@@ -134,13 +134,16 @@ async def apply(url: str, wanted: Topology | None = None, *, alone: bool = False
             await declare(channel, exchange)
         for queue in wanted.queues:
             found = await declare(channel, queue)
-            if channel.is_closed:
+            if found:  # comparing arguments costs the channel
                 channel = await connection.channel()
-            if found and await renew.renew(connection, queue, found, wanted, alone=alone):
-                continue
             differences += found
         for binding in wanted.bindings:
             await channel.queue_bind(binding.queue, binding.exchange, binding.routing_key)
+        limited = {one.queue for one in differences if one.argument == "x-delivery-limit"}
+        if limited:
+            outdated = [queue for queue in wanted.queues if queue.name in limited]
+            renewed = await renew.renew(connection, outdated, wanted, alone=alone)
+            differences = [one for one in differences if one.queue not in renewed]
         return Applied(differences)
 
     return await patiently(url, work)
@@ -252,8 +255,8 @@ def _limit_note(one: Difference) -> str:
     limit = "RabbitMQ's default delivery limit" if one.current is None else f"a delivery limit of {one.current}"
     what = "deletes" if one.queue in (DEAD, UNROUTED) else "dead-letters"
     return (
-        f"{one.queue} still has {limit} from an earlier release, past which RabbitMQ {what} a message: to renew it, stop "
-        "what publishes to it and consumes it, let it run empty, delete it, and run `crossdock topology apply`"
+        f"{one.queue} still has {limit} from an earlier release, past which RabbitMQ {what} a message: to renew it, "
+        "let our queues run empty, stop the workers, and run `crossdock topology apply`"
     )
 
 

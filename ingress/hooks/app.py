@@ -84,7 +84,7 @@ class IngressApp:
         )
         self._listener = await asyncio.get_running_loop().create_server(
             self._server,
-            self._config.ingress.host,
+            self._config.ingress.hosts,
             self._port,
             backlog=BACKLOG,
             reuse_port=hasattr(socket, "SO_REUSEPORT") and self._config.ingress.processes > 1,
