@@ -13,6 +13,7 @@ from msgspec import inspect
 
 from schemas import registry
 from schemas.config import Config, parse_size
+from schemas.destinations.addresses import networks
 from schemas.destinations.guard import Guard
 
 FILE = "crossdock.toml"
@@ -73,6 +74,10 @@ def parse(raw: dict[str, Any], base: Path) -> Config:
         Guard(config.delivery.allow_networks, config.delivery.allow_http)
     except ValueError as error:
         raise ConfigError(f"delivery.allow_networks: {error}") from None
+    try:
+        networks(config.api.trusted_proxies)
+    except ValueError as error:
+        raise ConfigError(f"api.trusted_proxies: {error}") from None
     loaded: Config = msgspec.structs.replace(config, accounts=found)
     return loaded
 

@@ -74,6 +74,10 @@ class Api(_Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
     host: str = "127.0.0.1"
     port: Port = 8082
     operator_token: Secret | None = None
+    trusted_proxies: list[str] = msgspec.field(default_factory=list)
+    """Addresses or networks of proxies whose `X-Forwarded-For` is believed."""
+    max_subscriptions: Count = 100
+    """Subscriptions that one subscriber may have, those of `/basic/webhooks` included. The operator has no limit."""
 
 
 class Admin(_Section, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -1,0 +1,1 @@
+"""Public reports about other integrations, each as a test that names the report (`repo#number`)."""
