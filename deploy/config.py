@@ -41,7 +41,7 @@ def load(path: Path | None = None) -> Config:
     if file is None:
         return parse({}, Path.cwd())
     try:
-        text = file.read_text(encoding="utf-8")
+        text = file.read_text(encoding="utf-8-sig")  # Windows editors begin a file with a byte order mark
     except OSError as error:
         raise ConfigError(f"{file} can't be read: {error.strerror}") from None
     except UnicodeDecodeError:
@@ -59,7 +59,7 @@ def parse(raw: dict[str, Any], base: Path) -> Config:
     rest = {key: value for key, value in raw.items() if key != "accounts"}
     config: Config = _convert(rest, Config, "", base)
     found = _accounts(accounts, base)
-    if not found and is_loopback(config.ingress.host):
+    if not found and all(map(is_loopback, config.ingress.hosts)):
         for platform in registry.platforms().values():
             name, settings = platform.demo
             found[platform.name] = {
