@@ -92,6 +92,17 @@ def valid_unicode(raw: bytes) -> bytes:
     return _ESCAPES.sub(lambda m: rb"\ufffd" if m[1] else m[0], raw) if b"\\u" in raw else raw
 
 
+def is_plain(raw: bytes) -> bool:
+    """Whether a strict reader of JSON has nothing to say against the characters: UTF-8, no byte order mark, and no
+    lone surrogate."""
+    try:
+        if not raw.isascii() and raw.decode().startswith("\ufeff"):
+            return False
+    except UnicodeDecodeError:
+        return False
+    return valid_unicode(raw) == raw and b"\0" not in raw
+
+
 def mend_bytes(raw: bytes) -> bytes:
     """`raw` as UTF-8 without a byte order mark, U+FFFD for what is no UTF-8 and for control characters in strings."""
     text = raw.decode("utf-8-sig", errors="replace").encode()

@@ -53,7 +53,7 @@ def ustore(request: Envelope, raw: bytes, account: Any) -> Answer:
 
 def apicbase(request: Envelope, raw: bytes, account: Any) -> Answer:
     """200 for an order that is taken, whose body the ingress makes; else problem+json."""
-    decided = verdict.judge(raw, account)
+    decided = verdict.judge(raw, account, request.content_type)
     return Answer(status=decided.status, content_type=decided.content_type, body=decided.body)
 
 

@@ -122,7 +122,7 @@ class Gazetteer:
         A code that stands several times (one row a village) is where its rows are on average. Raises OSError, and
         ValueError naming the line that isn't so.
         """
-        with file.open(encoding="utf-8") as lines:
+        with file.open(encoding="utf-8-sig") as lines:
             found: dict[str, dict[str, list[Point]]] = {}
             for country, code, point in _geonames(lines, file.name):
                 found.setdefault(country, {}).setdefault(code, []).append(point)

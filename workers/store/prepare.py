@@ -58,8 +58,8 @@ def prepare(
         reason = f"unknown platform {about.platform!r}"
     else:
         try:
-            document = documents.describe(platform, about.event, raw)
-            reason = None if platform.refuse is None else _refusal(platform, about, raw, config)
+            document = documents.describe(platform, about.event, raw, about.content_type)
+            reason = None if platform.refuse is None else _refusal(platform, about, document.data or raw, config)
         except Unreadable as error:
             reason = str(error)
     if reason is not None:
