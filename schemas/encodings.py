@@ -20,6 +20,8 @@ _MARKS = (
     (codecs.BOM_UTF16_LE, "utf-16-le"),
     (codecs.BOM_UTF16_BE, "utf-16-be"),
 )
+_UTF8_MARKS = re.compile(b"(?:" + codecs.BOM_UTF8 + b")++")
+"""Two writers in a row add two."""
 _CHARSET = re.compile(r""";\s*+charset\s*+=\s*+["']?([A-Za-z0-9._:+-]{1,40})""", re.IGNORECASE)
 
 _CHARSETS = frozenset(
@@ -39,11 +41,9 @@ _ALIASES = {"windows-31j": "cp932", "windows-874": "cp874", "shift_jis": "cp932"
 
 def by_mark(raw: bytes) -> tuple[bytes, str | None]:
     """Return `raw` as UTF-8 without a byte order mark, and the flag for what was done; None if nothing was."""
-    if raw.startswith(codecs.BOM_UTF8):
-        text = raw
-        while text.startswith(codecs.BOM_UTF8):  # two writers in a row add two
-            text = text[len(codecs.BOM_UTF8) :]
-        return text, BYTE_ORDER_MARK
+    marks = _UTF8_MARKS.match(raw)
+    if marks is not None:
+        return raw[marks.end() :], BYTE_ORDER_MARK
     for mark, encoding in _MARKS:
         if raw.startswith(mark):
             return _recoded(raw[len(mark) :], encoding, raw)
