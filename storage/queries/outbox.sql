@@ -70,14 +70,15 @@ CROSS JOIN LATERAL (
 
 -- name: bodies
 -- The events' bodies as received: $1, $2 the receipts. One that retention has taken is not returned.
-SELECT r.message_id, d.platform, d.account, r.event, r.received_at, r.traceparent, r.flags, r.raw
+SELECT r.message_id, d.platform, d.account, r.event, r.received_at, r.content_type, r.traceparent, r.flags, r.raw
 FROM unnest($1::timestamptz[], $2::uuid[]) AS m (received_at, message_id)
 JOIN crossdock.receipts r ON r.received_at = m.received_at AND r.message_id = m.message_id
 JOIN crossdock.documents d ON d.id = r.document_id
 
 -- name: newest_bodies
 -- The newest copy of each document.
-SELECT d.id AS document_id, d.platform, d.account, r.event, r.received_at, r.traceparent, r.flags, r.raw, v.version
+SELECT d.id AS document_id, d.platform, d.account, r.event, r.received_at, r.content_type, r.traceparent, r.flags, r.raw,
+       v.version
 FROM crossdock.documents d
 JOIN crossdock.versions v ON v.id = d.version_id AND v.received_at = d.received_at
 JOIN crossdock.receipts r ON r.received_at = v.received_at AND r.message_id = v.message_id

@@ -60,7 +60,8 @@ def _event(row: asyncpg.Record, body: asyncpg.Record, version: int) -> Event:
     elif body["flags"]:
         # Something was wrong with it, as JSON: what others can read of it is worked out again.
         try:
-            data = documents.describe(registry.platforms()[body["platform"]], body["event"], raw).data
+            platform = registry.platforms()[body["platform"]]
+            data = documents.describe(platform, body["event"], raw, body["content_type"]).data
         except (Unreadable, KeyError):
             data = None
     return Event(
