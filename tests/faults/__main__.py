@@ -45,6 +45,8 @@ def _all(console: Console, asked: argparse.Namespace) -> int:
     def say(done: Done) -> None:
         recovery = "" if done.row.recovery is None else f", recovered after {done.row.recovery:.1f} s"
         said = done.row.error or done.row.skipped or f"{done.row.verdict}{recovery}"
+        if done.row.unmet is not None:
+            said += f"; {done.row.unmet}"
         console.print(f"{'ok  ' if done.passed else 'FAIL'} {done.row.fault}: {said}")
 
     run = asyncio.run(everything(asked.only, asked.seed, say))
