@@ -3,8 +3,9 @@
     python -m tests.elsewhere ROOT FOLDER
     CROSSDOCK_RABBITMQ_SERVER=FOLDER/rabbitmq-server make faults
 
-The first writes `rabbitmq-server` and `rabbitmqctl` into FOLDER; both run the command of that name within ROOT. The second
-runs anything that starts a node of its own (tests, faults, `crossdock up`) with that RabbitMQ. It takes root, and Linux.
+The first writes `rabbitmq-server` and `rabbitmqctl` into FOLDER; both run the command of that name within ROOT. The
+second runs anything that starts a node of its own (tests, faults, `crossdock up`) with that RabbitMQ. Linux only; it
+takes root.
 """
 
 import shlex

@@ -111,8 +111,9 @@ def _places(seed: int) -> list[tuple[AbstractAsyncContextManager[Site], Sequence
     ]
 
 
-async def everything(only: str, seed: int, say: Callable[[Done], None]) -> list[Done]:
-    """All faults whose name holds `only`, in the order of the table; `say` hears of each as it comes."""
+async def everything(only: str, seed: int, say: Callable[[Done], None], patience: float | None = None) -> list[Done]:
+    """All faults whose name holds `only`, in the order of the table; `say` hears of each as it comes. `patience`:
+    instead of each fault's own, for looking at faults that are known to fail."""
     until = time.monotonic() + LIMIT
     turn = asyncio.Semaphore(AT_ONCE)
 
@@ -128,7 +129,7 @@ async def everything(only: str, seed: int, say: Callable[[Done], None]) -> list[
     for place, groups in _places(seed):
         wanted = [(group.name, fault) for group in groups for fault in group.faults if only in fault.name]
         if wanted:
-            works.append(one(_on(place, wanted, until)))
+            works.append(one(_on(place, wanted, until, patience)))
     for number, mutation in enumerate(MUTATIONS):
         label = f"without {mutation.safeguard}: {mutation.fault}"
         if only in label:
@@ -137,7 +138,10 @@ async def everything(only: str, seed: int, say: Callable[[Done], None]) -> list[
 
 
 async def _on(
-    place: AbstractAsyncContextManager[Site], wanted: Sequence[tuple[str, Fault]], until: float
+    place: AbstractAsyncContextManager[Site],
+    wanted: Sequence[tuple[str, Fault]],
+    until: float,
+    patience: float | None,
 ) -> AsyncIterator[Done]:
     if time.monotonic() > until:
         for group, fault in wanted:
@@ -149,7 +153,7 @@ async def _on(
             while left:
                 group, fault = left[0]
                 late = time.monotonic() > until
-                yield Done(group, Row(fault.name, skipped=TIME_IS_UP) if late else await run(found, fault))
+                yield Done(group, Row(fault.name, skipped=TIME_IS_UP) if late else await run(found, fault, patience))
                 del left[0]
     except (StartError, TimeoutError) as why:
         for group, fault in left:

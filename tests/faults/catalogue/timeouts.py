@@ -1,4 +1,4 @@
-"""RabbitMQ closes the channel of a consumer that has not acknowledged for a minute, while the database is unavailable."""
+"""RabbitMQ closes the channel of a consumer that acknowledges nothing for a minute: the database is unavailable."""
 
 from collections.abc import Mapping
 from typing import ClassVar
