@@ -29,6 +29,8 @@ JUMP = 1800
 """Seconds: more than any lease, deadline or time-out."""
 APART = 120
 """Seconds between two processes' clocks."""
+NOTICED = 3.0
+"""Seconds until libfaketime has read its file again."""
 CHANGING, VERSIONS = 20, 3
 """Documents that change while clocks differ, and how often each is posted."""
 CURRENT = "SELECT key, raw FROM crossdock.current_events WHERE key = ANY ($1::text[])"
@@ -106,6 +108,27 @@ async def clocks_apart(site: Site, ahead: str, behind: str) -> AsyncIterator[Non
         await _restart(changed, {})
 
 
+@asynccontextmanager
+async def clock_stepped_back(site: Site) -> AsyncIterator[None]:
+    """The ingress's clock is a minute ahead, and steps two minutes back between two versions of the same documents.
+    Raises Skipped without libfaketime."""
+    clock = site.folder / "clock"
+    processes = site.processes["ingress"]
+    try:
+        await _restart(processes, _clock(clock, APART // 2))
+        documents = [site.load.fresh("channelape") for _ in range(CHANGING)]
+        for number in range(VERSIONS):
+            if number == VERSIONS - 1:
+                clock.write_text(f"{-APART // 2:+d}\n")
+                await asyncio.sleep(NOTICED)
+            newest = [_revised(body, number) for body in documents]
+            await site.load.post_all(newest, on_record=False)
+        yield
+        await _see_newest(site, newest)
+    finally:
+        await _restart(processes, {})
+
+
 def _clock(file: Path, seconds: int = 0) -> dict[str, str]:
     """Return the environment of a process whose clock differs by what the file says. Raises Skipped."""
     library = next(filter(os.path.exists, (os.environ.get("LIBFAKETIME", ""), *LIBFAKETIME)), None)
@@ -155,6 +178,7 @@ FAULTS = (
     Fault("clock half an hour back", partial(clock_jumped, seconds=-JUMP), 5.0),
     Fault("ingress two minutes ahead of route", partial(clocks_apart, ahead="ingress", behind="route"), 3.0),
     Fault("route two minutes ahead of ingress", partial(clocks_apart, ahead="route", behind="ingress"), 3.0),
+    Fault("the ingress's clock steps two minutes back", clock_stepped_back, 3.0),
 )
 FULL = (Fault("disk full", disk_full, 4.0),)
 """Of a site whose folder is a small disk."""

@@ -20,7 +20,7 @@ NEIGHBOURS = 2000
 """A whole prefetch."""
 STORED_WITHIN = 30.0
 """Seconds from the worker's start in which the neighbours are to be stored."""
-SET_ASIDE_WITHIN = 150.0
+SET_ASIDE_WITHIN = 90.0
 """Seconds from the worker's start in which the poison is to be in quarantine."""
 TRIES = 3
 """Of its own that a poison has before it is set aside."""
