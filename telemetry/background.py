@@ -13,6 +13,9 @@ from typing import Any
 
 log = logging.getLogger("crossdock.process")
 
+CANCEL_AGAIN = 0.5
+"""Seconds after which a task that is still there is cancelled once more."""
+
 
 def end_process() -> None:
     """Ask this process to stop as its supervisor would: it drains and ends, with exit code 1."""
@@ -49,10 +52,12 @@ class Background:
     async def stop(self) -> None:
         """Cancel all tasks and wait for their end."""
         self._is_stopping = True
-        tasks = list(self._tasks)
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        left = set(self._tasks)
+        while left:
+            for task in left:
+                task.cancel()
+            # Before Python 3.12 `asyncio.wait_for` may swallow a cancellation: then it takes another one.
+            _, left = await asyncio.wait(left, timeout=CANCEL_AGAIN)
 
     def _ended(self, task: "asyncio.Task[None]") -> None:
         self._tasks.discard(task)

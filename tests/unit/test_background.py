@@ -5,6 +5,7 @@ import logging
 
 import pytest
 
+from telemetry import background as supervision
 from telemetry.background import Background
 
 
@@ -52,3 +53,18 @@ async def test_stopping_is_no_death_and_the_process_ends_once() -> None:
     assert running.cancelled()
     assert deaths == ["death"]
     assert len(background.problems()) == 2
+
+
+async def test_a_task_that_swallows_one_cancellation_is_cancelled_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(supervision, "CANCEL_AGAIN", 0.01)
+    background = Background()
+
+    async def stubborn() -> None:
+        try:
+            await asyncio.Event().wait()
+        except asyncio.CancelledError:
+            await asyncio.Event().wait()
+
+    background.start(stubborn(), name="stubborn")
+    await asyncio.sleep(0)
+    await asyncio.wait_for(background.stop(), 5)
