@@ -63,6 +63,10 @@ MUTATIONS = (
     # Until attempts have timed out: who has no lease sends once more then what the other has under way.
     Mutation("lease", "deliver – subscribers stalled", 15.0, seconds=8.0),
     Mutation("expiry", "SIGKILL of deliver", 20.0),
+    Mutation("classification", "each insert raises 53200"),
+    Mutation("limit", "SIGKILL of store"),
+    Mutation("isolation", "poison among 2,000 neighbours: kills its worker"),
+    Mutation("size", "1,000 documents of 1 MB wait for the store worker"),
 )
 
 

@@ -2,7 +2,7 @@
 
 import msgspec
 
-from tests.faults.catalogue import connections, errors, machine, pairs, processes, servers, unavailable
+from tests.faults.catalogue import connections, errors, large, machine, pairs, poison, processes, servers, unavailable
 from tests.faults.trial import Fault
 
 
@@ -28,7 +28,8 @@ FAULTS = tuple(fault for group in GROUPS for fault in group.faults)
 
 def named(name: str) -> Fault:
     """Raises LookupError."""
-    for fault in FAULTS:
+    known = (*FAULTS, *poison.FAULTS, *large.FEWER)
+    for fault in known:
         if fault.name == name:
             return fault
-    raise LookupError(f"no fault {name!r}; there are: {', '.join(fault.name for fault in FAULTS)}")
+    raise LookupError(f"no fault {name!r}; there are: {', '.join(fault.name for fault in known)}")

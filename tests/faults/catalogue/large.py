@@ -3,6 +3,7 @@
 import time
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
 from typing import ClassVar
 from uuid import uuid4
@@ -60,17 +61,17 @@ def _pids(site: Site, kind: str) -> list[int]:
 
 
 @asynccontextmanager
-async def backlog(site: Site) -> AsyncIterator[None]:
-    """Two thousand documents wait when the store worker starts, and are then delivered. Memory is measured."""
+async def backlog(site: Site, count: int) -> AsyncIterator[None]:
+    """That many documents wait when the store worker starts, and are then delivered. Memory is measured."""
     (store,) = site.processes["store"]
     await store.stop()
     for process in site.processes["deliver"]:  # their peak is to be of this backlog
         await process.stop()
         await process.start()
-    posts = await site.load.post_all((large(site) for _ in range(COUNT)), at_once=AT_ONCE)
+    posts = await site.load.post_all((large(site) for _ in range(count)), at_once=AT_ONCE)
     ids = [post.id for post in posts if post.id is not None]
-    if len(ids) < COUNT:
-        site.unmet.append(f"{COUNT - len(ids)} of {COUNT} large documents were not accepted")
+    if len(ids) < count:
+        site.unmet.append(f"{count - len(ids)} of {count} large documents were not accepted")
     await store.start()
     pids = {kind: _pids(site, kind) for kind in ("store", "deliver")}
     stored = await until_stored(site, ids, time.monotonic() + PROCESSED_WITHIN)
@@ -138,10 +139,17 @@ async def event_too_large(site: Site) -> AsyncIterator[None]:
         site.unmet.append(f"{len(posts)} events do not fit the broker, and {with_reference} came with a dataref")
 
 
+def _backlog(count: int) -> Fault:
+    name = f"{count:,} documents of 1 MB wait for the store worker"
+    return Fault(name, partial(backlog, count=count), 0.0, patience=180.0, slow=True)
+
+
 BACKLOG = (
-    Fault(f"{COUNT:,} documents of 1 MB wait for the store worker", backlog, 0.0, patience=180.0, slow=True),
+    _backlog(COUNT),
     Fault(f"{FLOOD} posts of 1 MB at a time, and RabbitMQ's memory alarm", blocked, 5.0, slow=True),
 )
+FEWER = (_backlog(COUNT // 2),)
+"""For the mutant without a bound by bytes."""
 MESSAGES = (
     Fault("posts larger than RabbitMQ's max_message_size", too_large, 3.0),
     Fault("events larger than RabbitMQ's max_message_size", event_too_large, 5.0),

@@ -54,19 +54,20 @@ async def among_neighbours(site: Site, text: bytes, hook: Hook) -> AsyncIterator
         async with hook(site, poison):
             started = time.monotonic()
             store.begin(PYTHONPATH=f"{Path(poisoned.__file__).parent}:{ROOT}")
-            await _see_stored(site, neighbours, started + STORED_WITHIN)
-            await _see_set_aside(site, bad, started + SET_ASIDE_WITHIN)
+            if await _are_stored(site, neighbours, started + STORED_WITHIN):
+                await _see_set_aside(site, bad, started + SET_ASIDE_WITHIN)
         yield
     finally:
         await store.stop()
         await store.start()
 
 
-async def _see_stored(site: Site, neighbours: Sequence[Post], deadline: float) -> None:
+async def _are_stored(site: Site, neighbours: Sequence[Post], deadline: float) -> bool:
     ids = [post.id for post in neighbours if post.id is not None]
     left = len(ids) - await until_stored(site, ids, deadline)
     if left:
         site.unmet.append(f"{left} of {len(ids)} neighbours are not stored within {STORED_WITHIN:.0f} s")
+    return not left
 
 
 async def until_stored(site: Site, ids: Sequence[UUID], deadline: float) -> int:
