@@ -15,13 +15,16 @@ import msgspec
 from deploy.local.children import StartError
 from tests.faults import cluster, replica
 from tests.faults.catalogue import GROUPS, Group, large, machine, named, poison, timeouts
-from tests.faults.site import Site, site
+from tests.faults.site import RATE, Site, site
 from tests.faults.trial import Fault, Row, run
 
 LIMIT = 30 * 60.0
 """Seconds for everything; what would begin later is not run, which counts as failed."""
 SMALL_DISK = "1500m"
 TIME_IS_UP = "time was up"
+SLOWLY = 15.0
+"""Posts per second where a fault makes a backlog of a minute or of thousands, so that what comes on top of it is little:
+the suite's subscribers take some hundred deliveries per second at most."""
 AT_ONCE = 2
 """Sites at a time: most of a fault is waiting."""
 CONSUMER_TIMEOUT = "RabbitMQ's consumer_timeout of one minute"
@@ -54,6 +57,8 @@ class Mutation(msgspec.Struct, frozen=True):
     """Seconds after which what hasn't arrived is taken for lost."""
     seconds: float | None = None
     """How long the fault lasts; None: as long as it does where nothing is missing."""
+    rate: float = RATE
+    """Posts per second."""
 
 
 MUTATIONS = (
@@ -65,8 +70,8 @@ MUTATIONS = (
     Mutation("expiry", "SIGKILL of deliver", 20.0),
     Mutation("classification", "each insert raises 53200"),
     Mutation("limit", "SIGKILL of store"),
-    Mutation("isolation", "poison among 2,000 neighbours: kills its worker"),
-    Mutation("size", "1,000 documents of 1 MB wait for the store worker"),
+    Mutation("isolation", "poison among 2,000 neighbours: kills its worker", rate=SLOWLY),
+    Mutation("size", "1,000 documents of 1 MB wait for the store worker", rate=SLOWLY),
 )
 
 
@@ -103,11 +108,14 @@ def _places(seed: int) -> list[tuple[AbstractAsyncContextManager[Site], Sequence
         (_on_small_disk(seed + 2), [Group("a disk that is full", machine.FULL)]),
         (site(backing=cluster.Clustered, seed=seed + 3), [Group("three-node RabbitMQ cluster", cluster.FAULTS)]),
         (site(backing=replica.Replicated, seed=seed + 4), [Group("PostgreSQL with a replica", replica.FAULTS)]),
-        (site(backing=timeouts.ShortTimeout, seed=seed + 5), [Group(CONSUMER_TIMEOUT, timeouts.FAULTS)]),
-        (site(seed=seed + 6), [unavailable]),
+        (site(backing=timeouts.ShortTimeout, seed=seed + 5, rate=SLOWLY), [Group(CONSUMER_TIMEOUT, timeouts.FAULTS)]),
+        (site(seed=seed + 6, rate=SLOWLY), [unavailable]),
         (site(seed=seed + 7), [errors]),
-        (site(seed=seed + 8), [Group("a message that nobody can handle", (*poison.FAULTS, *large.MANY_FIELDS))]),
-        (site(seed=seed + 9), [Group("documents of 1 MB, and 512 MiB for each process", large.BACKLOG)]),
+        (
+            site(seed=seed + 8, rate=SLOWLY),
+            [Group("a message that nobody can handle", (*poison.FAULTS, *large.MANY_FIELDS))],
+        ),
+        (site(seed=seed + 9, rate=SLOWLY), [Group("documents of 1 MB, and 512 MiB for each process", large.BACKLOG)]),
         (
             site(backing=large.SmallMessages, ingress=large.ACCEPTING, seed=seed + 10),
             [Group("RabbitMQ takes no message above 1 MiB", large.MESSAGES)],
@@ -174,7 +182,7 @@ async def _mutated(mutation: Mutation, seed: int, label: str, until: float) -> A
 async def mutated(mutation: Mutation, seed: int, label: str) -> Done:
     """The same fault on a pipeline that lacks the safeguard."""
     try:
-        async with site(mutant=mutation.safeguard, seed=seed) as found:
+        async with site(mutant=mutation.safeguard, seed=seed, rate=mutation.rate) as found:
             fault = named(mutation.fault)
             if mutation.seconds is not None:
                 fault = msgspec.structs.replace(fault, seconds=mutation.seconds)

@@ -20,6 +20,8 @@ WARM = 12
 """Accepted posts before the fault begins: a few of each platform."""
 RECOVERY = 75.0
 """Seconds from a fault's end in which everything must have come right."""
+LONG_RECOVERY = 150.0
+"""The same after faults that leave a backlog of thousands of messages."""
 LOOK = 0.2
 
 

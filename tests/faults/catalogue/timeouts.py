@@ -5,7 +5,7 @@ from typing import ClassVar
 
 from tests.faults.backing import Single
 from tests.faults.catalogue.unavailable import refused
-from tests.faults.trial import Fault
+from tests.faults.trial import LONG_RECOVERY, Fault
 
 MINUTES = 3
 
@@ -16,5 +16,13 @@ class ShortTimeout(Single):
     rabbitmq_settings: ClassVar[Mapping[str, str]] = {"consumer_timeout": "60000"}
 
 
-FAULTS = (Fault(f"PostgreSQL refuses connections for {MINUTES} minutes", refused, 60.0 * MINUTES, slow=True),)
+FAULTS = (
+    Fault(
+        f"PostgreSQL refuses connections for {MINUTES} minutes",
+        refused,
+        60.0 * MINUTES,
+        patience=LONG_RECOVERY,
+        slow=True,
+    ),
+)
 """Of a site with `ShortTimeout`."""
