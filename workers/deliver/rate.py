@@ -23,6 +23,10 @@ class Bucket:
         tokens = self._filled(now)
         return 0.0 if tokens >= _ENOUGH else (1 - tokens) / self._rate
 
+    def available(self, now: float) -> int | None:
+        """Return how many deliveries may start now; None if there is no limit."""
+        return None if self._rate is None else int(self._filled(now) / _ENOUGH)
+
     def take(self, now: float) -> None:
         """Takes a token. One that is not there is owed: the next waits longer, and the rate holds on average."""
         if self._rate is None:
