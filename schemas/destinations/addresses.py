@@ -70,8 +70,8 @@ def networks(texts: Iterable[str]) -> tuple[Network, ...]:
 def parse(text: str) -> Address:
     """Read a final address as sockets show it. Raises ValueError.
 
-    The zone is dropped. Of an IPv4 address that is written as an IPv6 one (mapped, or with the well-known NAT64 prefix) the
-    IPv4 address is returned.
+    The zone is dropped. An IPv4 address that is written as an IPv6 one (mapped, or with the well-known NAT64 prefix) is
+    returned as the IPv4 address that it is.
     """
     address = ip_address(text.partition("%")[0])
     if isinstance(address, IPv6Address):

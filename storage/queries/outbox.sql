@@ -93,14 +93,20 @@ CROSS JOIN LATERAL (
 -- name: contents
 -- The content of deliveries that are about to be attempted, read only now: a row that is missing here was cancelled or
 -- superseded, or isn't $5's to send any more. $1 deliveries, $2 and $3 the receipts whose bodies they are, $4 the largest
--- body that may be returned (a larger one is only measured). No message_id: retention has taken the receipt.
+-- body that may be returned (a larger one is only measured). No message_id: retention has taken the receipt. Everything
+-- by key, one look-up per delivery (hence LATERAL and LIMIT): joined freely, the whole outbox of a subscription is read.
 SELECT o.id, o.attempts, s.updated_at, r.message_id, d.platform, d.account, r.event, r.received_at, r.traceparent,
        r.flags, o.version, octet_length(coalesce(o.payload, r.raw)) AS size,
        CASE WHEN octet_length(coalesce(o.payload, r.raw)) <= a.allowed THEN coalesce(o.payload, r.raw) END AS raw
 FROM unnest($1::uuid[], $2::timestamptz[], $3::uuid[], $4::int[]) AS a (id, received_at, message_id, allowed)
-JOIN crossdock.outbox o ON o.id = a.id
-JOIN crossdock.subscribed s ON s.id = o.subscription_id AND s.leased_by = $5 AND s.leased_until > now()
-    AND s.enabled AND s.deleted_at IS NULL AND (s.paused_until IS NULL OR s.paused_until <= now())
+CROSS JOIN LATERAL (SELECT * FROM crossdock.outbox WHERE id = a.id LIMIT 1) o
+CROSS JOIN LATERAL (
+    SELECT updated_at
+    FROM crossdock.subscribed
+    WHERE id = o.subscription_id AND leased_by = $5 AND leased_until > now() AND enabled AND deleted_at IS NULL
+      AND (paused_until IS NULL OR paused_until <= now())
+    LIMIT 1
+) s
 LEFT JOIN LATERAL (
     SELECT * FROM crossdock.receipts WHERE received_at = a.received_at AND message_id = a.message_id LIMIT 1
 ) r ON true
@@ -112,9 +118,14 @@ SELECT o.id, o.attempts, s.updated_at, r.message_id, r.platform, r.account, r.ev
        r.flags, r.version, octet_length(r.raw) AS size,
        CASE WHEN octet_length(r.raw) <= a.allowed THEN r.raw END AS raw
 FROM unnest($1::uuid[], $2::bigint[], $3::int[]) AS a (id, document_id, allowed)
-JOIN crossdock.outbox o ON o.id = a.id
-JOIN crossdock.subscribed s ON s.id = o.subscription_id AND s.leased_by = $4 AND s.leased_until > now()
-    AND s.enabled AND s.deleted_at IS NULL AND (s.paused_until IS NULL OR s.paused_until <= now())
+CROSS JOIN LATERAL (SELECT * FROM crossdock.outbox WHERE id = a.id LIMIT 1) o
+CROSS JOIN LATERAL (
+    SELECT updated_at
+    FROM crossdock.subscribed
+    WHERE id = o.subscription_id AND leased_by = $4 AND leased_until > now() AND enabled AND deleted_at IS NULL
+      AND (paused_until IS NULL OR paused_until <= now())
+    LIMIT 1
+) s
 LEFT JOIN LATERAL (
     SELECT d.platform, d.account, r.message_id, r.event, r.received_at, r.traceparent, r.flags, r.raw, v.version
     FROM crossdock.documents d

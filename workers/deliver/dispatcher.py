@@ -33,11 +33,12 @@ log = logging.getLogger("crossdock.deliver")
 READY = 8
 """Deliveries kept at hand, without content, per one that may be under way: what a fast subscriber takes while the next
 are fetched."""
-AHEAD = 2
-"""Contents loaded ahead, per attempt that may be under way, for a subscriber that answers fast."""
-FRESH = 0.05
-"""Seconds after which content that was loaded ahead is loaded anew: it may have been cancelled since."""
-FAST = FRESH / 2
+AHEAD = 4
+"""Contents loaded ahead, per attempt that may be under way, for a subscriber that answers fast; only while the worker is
+notified of what was cancelled or changed."""
+FRESH = 0.5
+"""Seconds after which content that was loaded ahead is loaded anew, whatever was notified."""
+FAST = 0.1
 """Mean seconds of an attempt up to which content is loaded ahead. Slower subscribers lose nothing by a look-up."""
 
 
@@ -73,6 +74,8 @@ class Health(msgspec.Struct):
 
     def wait(self, now: float) -> float:
         """Return the seconds until an attempt may start; 0 if one may start now."""
+        if self.breaker.state == "closed" and self.bucket.is_unlimited and self.paused_until <= now:
+            return 0.0  # as a rule
         return max(self.breaker.opens_at(now), self.bucket.delay(now), self.paused_until - now)
 
 
@@ -83,6 +86,8 @@ class Host(Protocol):
     """Attempts under way, shared by all dispatchers."""
     bytes_held: FairLimit
     """Bytes of content in memory, shared by all dispatchers."""
+    is_notified: bool
+    """Whether notifications arrive of deliveries that are cancelled and of subscriptions that are changed."""
 
     def record(self, result: Result) -> None:
         """Write the result of an attempt."""
@@ -146,6 +151,11 @@ class Dispatcher:
     @property
     def _ready(self) -> int:
         return self.settings.max_in_flight * READY
+
+    @property
+    def is_half_empty(self) -> bool:
+        """Whether it would soon look for more by itself."""
+        return not self.exhausted and len(self._waiting) <= self._ready * 3 // 4
 
     @property
     def under_way(self) -> list[UUID]:
@@ -294,7 +304,7 @@ class Dispatcher:
         available = self.health.bucket.available(now)
         if available is not None:
             wanted = min(wanted, available - coming)
-        elif self._seconds < FAST and not self.settings.dialect.newest:
+        elif self._host.is_notified and self._seconds < FAST and not self.settings.dialect.newest:
             ahead = self.settings.max_in_flight * AHEAD
             if wanted <= 0 and coming > ahead // 2:
                 return 0  # enough is there: many are loaded at a time

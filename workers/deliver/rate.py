@@ -12,6 +12,7 @@ class Bucket:
         if max_rate is not None and not max_rate > 0:
             raise ValueError("max_rate must be over 0; leave it out for no limit")
         self._rate = max_rate
+        self.is_unlimited = max_rate is None
         self._burst = max(1.0, max_rate or 0.0)
         self._tokens = self._burst
         self._at = now

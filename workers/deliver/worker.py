@@ -76,6 +76,7 @@ class DeliverWorker:
         self._writing = Background()
         self.attempts = FairLimit(_max_attempts())
         self.bytes_held = FairLimit(BUDGET)
+        self.is_notified = False
         self._dispatchers: dict[UUID, Dispatcher] = {}
         self._closing: dict[UUID, asyncio.Task[None]] = {}
         """Subscriptions whose last attempts are under way; the lease is kept until then."""
@@ -157,7 +158,7 @@ class DeliverWorker:
         """Use schedules, limits and subscribers from the next attempt on; the time-out and the networks from the next
         start on."""
         self._config = config
-        self._changed.set()
+        self._on_changed()
 
     # What dispatchers need (`dispatcher.Host`).
 
@@ -220,8 +221,11 @@ class DeliverWorker:
                     await connection.add_listener(CHANNEL, self._on_notification)
                     await connection.add_listener(CHANGES, lambda *_: self._on_changed())
                     self._look.set()
+                    self.is_notified = True
                     await closed.wait()
                 finally:
+                    self.is_notified = False
+                    self._expire()
                     with suppress(Exception):
                         await connection.close(timeout=1)
             except UNAVAILABLE_ERRORS as error:
@@ -230,12 +234,17 @@ class DeliverWorker:
 
     def _on_notification(self, *arguments: object) -> None:
         if arguments[-1] == CANCELLED:
-            for dispatcher in self._dispatchers.values():
-                dispatcher.expire()
+            self._expire()
         self._look.set()
 
     def _on_changed(self) -> None:
+        """A subscription was changed: what was loaded ahead for it may not be what it wants."""
+        self._expire()
         self._changed.set()
+
+    def _expire(self) -> None:
+        for dispatcher in list(self._dispatchers.values()):
+            dispatcher.expire()
 
     async def _lease(self) -> None:
         """Take subscriptions that have something due and that nobody sends for; let all dispatchers look again."""
@@ -410,6 +419,8 @@ class DeliverWorker:
         while True:
             await self._feed.wait()
             self._feed.clear()
+            # Whoever is half empty is looked at with those that ask: one query for many costs little more than for one.
+            self._hungry.update(one for one in self._dispatchers.values() if one.is_half_empty)
             dispatchers = [one for one in self._hungry if one.settings.id in self._dispatchers and one.free_slots > 0]
             self._hungry.clear()
             if not dispatchers:

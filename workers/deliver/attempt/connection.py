@@ -89,7 +89,7 @@ class Connection(asyncio.Protocol):
 
     def _begin(self) -> None:
         """Before an answer's head."""
-        self._headed = self._sized = False
+        self._headed = self._sized = self._is_coded = False
         self._retry_after: str | None = None
         self._body: list[bytes] = []
         self._size = 0
@@ -256,6 +256,7 @@ class Connection(asyncio.Protocol):
             self._sized = True
         elif len(name) == 17 and name.lower() == b"transfer-encoding":
             self._sized = value.lower().endswith(b"chunked")
+            self._is_coded = not self._sized
         elif len(name) == 11 and name.lower() == b"retry-after":
             self._retry_after = value.decode("latin-1")
 
@@ -265,6 +266,8 @@ class Connection(asyncio.Protocol):
         if self._head > LONGEST_HEAD or self.status < 100:  # RFC 9110 §15: three digits, the first from 1 to 5
             self._fail(NotHTTP())
         self._headed = not 100 <= self.status < 200 or self.status == 101
+        if self._is_coded and self._reading != "strictly":
+            self._finish(keep_alive=False, cut=True)  # with a length as well: nobody knows where it ends
 
     def on_body(self, data: bytes) -> None:
         self._size += len(data)
