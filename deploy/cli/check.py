@@ -112,7 +112,8 @@ async def _rabbitmq(state: Path | None, loaded: "Config | None") -> Finding:
 
     url = servers.amqp_url(state)
     there = wanted() if loaded is None else wanted(loaded.events, shards=loaded.store.shards)
-    return Finding("rabbitmq", await topology.check(url, there), servers.redacted(url))
+    report = await topology.inspect(url, there)
+    return Finding("rabbitmq", report.problems, "; ".join((servers.redacted(url), *report.notes)))
 
 
 async def _postgresql(state: Path | None) -> Finding:
