@@ -58,7 +58,7 @@ def parse(raw: dict[str, Any], base: Path) -> Config:
     rest = {key: value for key, value in raw.items() if key != "accounts"}
     config: Config = _convert(rest, Config, "", base)
     found = _accounts(accounts, base)
-    if not found and is_loopback(config.ingress.host):
+    if not found and all(map(is_loopback, config.ingress.hosts)):
         for platform in registry.platforms().values():
             name, settings = platform.demo
             found[platform.name] = {

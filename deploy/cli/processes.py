@@ -29,7 +29,8 @@ def up(config: ConfigFile = None, state: State = None, port: Port = None) -> Non
     loaded = configuration.load(config)
     logs.setup("warning", configuration.secrets_of(loaded))
     logging.getLogger("aiormq").setLevel(logging.CRITICAL)  # what it says of a refused connection, our error says
-    _check_port(loaded.ingress.host, loaded.ingress.port if port is None else port)
+    for host in loaded.ingress.hosts:
+        _check_port(host, loaded.ingress.port if port is None else port)
 
     def say(text: str) -> None:
         typer.echo(text)

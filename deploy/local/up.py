@@ -179,7 +179,7 @@ class Up:
         return file.read_text().strip()
 
     def _ingress_url(self) -> str:
-        return _url(self._config.ingress.host, self._ingress_port)
+        return _url(self._config.ingress.hosts[0], self._ingress_port)
 
     def _api_url(self) -> str:
         return _url(self._config.api.host, self._api_port)
