@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import msgspec
 
 Secret = Annotated[str, msgspec.Meta(min_length=1, extra={"source": "secret"})]
-"""Text, or `{ env = "NAME" }`, or `{ file = "path" }` (one trailing newline removed); resolved when loading."""
+"""Text, or `{ env = "NAME" }`, or `{ file = "path" }`; newlines at the end are left out. Resolved when loading."""
 Column = Annotated[list[str], msgspec.Meta(extra={"source": "column"})]
 """A list, or `{ file = "x.csv" }`: a CSV file's first column; a first row that is the setting's singular is skipped."""
 Name = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9_-]{1,64}$")]

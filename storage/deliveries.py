@@ -108,6 +108,7 @@ async def cancel(connection: Connection, id_: UUID, subscriber: str | None) -> d
         if found is None or found["status"] != "pending":
             return found
         await connection.execute(query("deliveries", "cancel"), id_)
+        await connection.execute(query("deliveries", "cancelled"))
         return await get(connection, id_, subscriber)
 
 

@@ -17,6 +17,7 @@ import time
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import aiormq
@@ -46,8 +47,9 @@ cores, for those are shared with PostgreSQL, all of our processes and whoever po
 
 
 def script() -> str:
-    """The server's start script. Raises StartError when RabbitMQ isn't installed."""
-    for candidate in (*SCRIPTS, shutil.which("rabbitmq-server")):
+    """Return the server's start script: what CROSSDOCK_RABBITMQ_SERVER names, else the installed one. Its `rabbitmqctl`
+    stands beside it. Raises StartError when RabbitMQ isn't installed."""
+    for candidate in (os.environ.get("CROSSDOCK_RABBITMQ_SERVER"), *SCRIPTS, shutil.which("rabbitmq-server")):
         if candidate and os.access(candidate, os.X_OK):
             return candidate
     raise StartError("RabbitMQ is not installed: run `make setup`, or set AMQP_URL to a broker of yours")
@@ -84,12 +86,20 @@ class Cluster(msgspec.Struct, frozen=True):
 class RabbitMQ:
     """One node in one folder; what it holds survives a restart."""
 
-    def __init__(self, folder: Path, *, management: bool = False, cluster: Cluster | None = None) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        management: bool = False,
+        cluster: Cluster | None = None,
+        settings: Mapping[str, str] = MappingProxyType({}),
+    ) -> None:
         """`management`: with the HTTP API (the tests make virtual hosts with it), at `management_url`, which holds the
-        login like `url`."""
+        login like `url`. `settings`: more lines of the node's configuration file."""
         self._folder = folder.resolve()
         self._management = management
         self._cluster = cluster
+        self._settings = dict(settings)
         self._log = self._folder / "rabbitmq.log"
         self._server: subprocess.Popen[bytes] | None = None
         self._epmd: subprocess.Popen[bytes] | None = None
@@ -225,6 +235,7 @@ class RabbitMQ:
             lines += ["cluster_partition_handling = pause_minority"]
             lines += ["cluster_formation.peer_discovery_backend = classic_config"]
             lines += [f"cluster_formation.classic_config.nodes.{n} = {x}" for n, x in enumerate(self._cluster.nodes, 1)]
+        lines += [f"{name} = {value}" for name, value in self._settings.items()]
         (self._folder / "rabbitmq.conf").write_text("\n".join(lines) + "\n")
         plugins = "[rabbitmq_management]." if self._management else "[]."
         (self._folder / "enabled_plugins").write_text(f"{plugins}\n")

@@ -55,14 +55,19 @@ WHERE delivery_id = $1
 ORDER BY at
 
 -- name: due_now
-UPDATE crossdock.outbox SET next_attempt_at = now() WHERE id = $1 RETURNING id
+-- Nothing is sent for a subscription that was deleted.
+UPDATE crossdock.outbox o SET next_attempt_at = now()
+FROM crossdock.subscribed s
+WHERE o.id = $1 AND s.id = o.subscription_id AND s.deleted_at IS NULL
+RETURNING o.id
 
 -- name: back_to_outbox
--- A finished one waits again, with the attempts it had.
+-- A finished one waits again, with the attempts it had; nothing is sent for a subscription that was deleted.
 WITH back AS (
     DELETE FROM crossdock.finished f
-    WHERE f.id = $1 AND f.finished_at = $2
-    RETURNING *
+    USING crossdock.subscribed s
+    WHERE f.id = $1 AND f.finished_at = $2 AND s.id = f.subscription_id AND s.deleted_at IS NULL
+    RETURNING f.*
 )
 INSERT INTO crossdock.outbox (
     id, subscription_id, next_attempt_at, created_at, received_at, event_id, message_id, replay_id, document_id,
@@ -96,6 +101,10 @@ LEFT JOIN crossdock.documents d ON d.id = found.document_id
 WHERE found.id = $1
 FOR SHARE OF s
 
+-- name: cancelled
+-- Workers that have read its content forget it.
+SELECT pg_notify('crossdock_outbox', 'cancelled')
+
 -- name: test
 -- The newest stored event that the subscription would get, sent to it alone: the newest version among the $6 newest
 -- documents of each source ($3, $4, $5).
@@ -124,10 +133,11 @@ RETURNING id
 -- name: counts
 SELECT (SELECT count(*) FROM crossdock.outbox) AS waiting,
        (SELECT count(*) FROM crossdock.outbox o JOIN crossdock.subscribed s ON s.id = o.subscription_id
-        WHERE s.enabled AND o.next_attempt_at <= now()) AS due,
+        WHERE s.enabled AND (s.paused_until IS NULL OR s.paused_until <= now()) AND o.next_attempt_at <= now()) AS due,
        (SELECT extract(epoch FROM now() - min(o.next_attempt_at))::float8
         FROM crossdock.outbox o JOIN crossdock.subscribed s ON s.id = o.subscription_id
-        WHERE s.enabled AND o.next_attempt_at <= now()) AS oldest_due_seconds,
+        WHERE s.enabled AND (s.paused_until IS NULL OR s.paused_until <= now())
+          AND o.next_attempt_at <= now()) AS oldest_due_seconds,
        (SELECT count(*) FROM crossdock.finished
         WHERE status = 'failed' AND finished_at > now() - interval '1 day') AS failed_today,
        (SELECT count(*) FROM crossdock.subscribed WHERE deleted_at IS NULL) AS subscriptions,

@@ -1,1 +1,4 @@
-"""Public reports about other integrations, each as a test that names the report (`repo#number`)."""
+"""What people have reported of systems like this one: a file per kind of report, a test per report.
+
+A report that is new becomes a test here first. Each test names the report (`repository#number`) that it stands for.
+"""

@@ -32,8 +32,8 @@ HOLD_TIME = 10.0
 """Seconds that a batch is held and tried again before everything goes back to the queue. Short interruptions cost no
 redelivery; and RabbitMQ's `consumer_timeout`, a minute at the least, is never reached."""
 SETTLED_AFTER = 30.0
-"""Seconds without another failure after which a successful probe counts as the end of an outage: one that succeeds while
-the handler goes on failing does not."""
+"""Seconds without another failure after which a successful probe counts as the end of an outage: one that succeeds
+while the handler goes on failing does not."""
 MAX_BATCH_BYTES = 4 * 1024 * 1024
 """Bytes of bodies in one batch. Decoded and encoded again, a body takes several times its size."""
 
