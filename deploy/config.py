@@ -12,7 +12,7 @@ from msgspec import inspect
 
 from deploy import columns
 from schemas import registry
-from schemas.config import Config, parse_size
+from schemas.config import Config, Store, parse_size
 from schemas.destinations.addresses import networks
 from schemas.destinations.guard import Guard
 
@@ -40,6 +40,10 @@ def load(path: Path | None = None) -> Config:
     file = find(path)
     if file is None:
         return parse({}, Path.cwd())
+    return parse(_read(file), file.resolve().parent)
+
+
+def _read(file: Path) -> dict[str, Any]:
     try:
         text = file.read_text(encoding="utf-8-sig")  # Windows editors begin a file with a byte order mark
     except OSError as error:
@@ -47,10 +51,19 @@ def load(path: Path | None = None) -> Config:
     except UnicodeDecodeError:
         raise ConfigError(f"{file} is not UTF-8") from None
     try:
-        raw = tomllib.loads(text)
+        return tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise ConfigError(f"{file} is not TOML: {error}") from None
-    return parse(raw, file.resolve().parent)
+
+
+def store_shards(path: Path | None = None) -> int:
+    """Return `[store] shards` alone, without any secret: for commands that need nothing else. Raises ConfigError."""
+    file = find(path)
+    if file is None:
+        return Store().shards
+    store = _read(file).get("store", {})
+    found: Store = _convert(store, Store, "store", file.resolve().parent)
+    return found.shards
 
 
 def parse(raw: dict[str, Any], base: Path) -> Config:

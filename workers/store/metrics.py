@@ -6,6 +6,10 @@ from telemetry.exemplars import Traced
 
 STORED = Counter("crossdock_versions", "Versions stored", ("type",))
 QUARANTINED = Counter("crossdock_quarantined", "Messages put into quarantine", ("platform", "account", "event"))
+HELD = Gauge("crossdock_quarantine_messages", "Messages that wait in quarantine for a person", ("stage",))
+HELD_OLDEST = Gauge(
+    "crossdock_quarantine_oldest_seconds", "Since the oldest message that waits in quarantine was received", ("stage",)
+)
 LAG = Traced(
     Histogram(
         "crossdock_store_lag_seconds",

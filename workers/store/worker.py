@@ -26,7 +26,7 @@ from telemetry.background import Background
 from workers.runtime import metrics, rehearsal, watchdog
 from workers.runtime.loop import Loop
 from workers.runtime.outcomes import Outcome, Settled, UnavailableError
-from workers.store import announce, backlog, isolate, prepare, rehearse, rhythm, trace
+from workers.store import announce, backlog, held, isolate, prepare, rehearse, rhythm, trace
 from workers.store import metrics as stores
 from workers.store.isolate import Suspects
 from workers.store.outbox import Outbound
@@ -101,6 +101,7 @@ class StoreWorker:
         start(self._keep(), name="maintenance")
         consumed = partial(backlog.queues, self._database.pool)
         start(depths.watch(self._amqp_url, consumed, shards=self._shards), name="depths")
+        start(held.watch(self._database.pool), name="quarantine")
         start(self._arrivals.run(), name="arrivals")
         start(watchdog.run(), name="watchdog")
 
