@@ -1,7 +1,7 @@
-"""Batch consumption: messages of one queue in lists, bounded by size and by time.
+"""Batch consumption: messages of one queue in lists, bounded by number, by bytes and by time.
 
-Messages come straight from the frames (`broker.frames`) into a list that the prefetch bounds. Acks are by hand and in
-order: everything of a batch at once with one frame, singled-out messages before it.
+Messages come straight from the frames (`broker.frames`) into a list that prefetch and a byte budget bound. Acks are by
+hand and in order: everything of a batch at once with one frame, singled-out messages before it.
 """
 
 import asyncio
@@ -11,26 +11,121 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from aiormq.abc import AbstractChannel, AbstractConnection, DeliveredMessage
+from aiormq.exceptions import AMQPError
 
 from broker.connection import Link
-from broker.frames import Hot
+from broker.frames import Hot, Transport
 from schemas import properties
 from schemas.properties import Properties
+
+CANCEL_TIMEOUT = 5.0
+"""Seconds that the broker has to confirm the end of a consumer."""
+
+
+class ByteBudget:
+    """Bounds the bytes of the bodies that the consumers of one connection hold.
+
+    At the limit the socket is not read any more, and so the broker stops sending; below half of it reading goes on. One
+    message is always taken, whatever its size.
+    """
+
+    def __init__(self, limit: int) -> None:
+        """`limit`: bytes."""
+        self._limit = limit
+        self._held = 0
+        self._transport: Transport | None = None
+        self._is_paused = False
+
+    @property
+    def held(self) -> int:
+        """Bytes of the bodies that were received and are not settled."""
+        return self._held
+
+    @property
+    def is_full(self) -> bool:
+        """Whether reading is paused."""
+        return self._is_paused
+
+    def use(self, transport: Transport) -> None:
+        """Pause and resume this connection's socket from now on."""
+        self._transport = transport
+        self._is_paused = False
+
+    def add(self, size: int) -> None:
+        """Count a body that was received."""
+        self._held += size
+        if self._held >= self._limit and not self._is_paused and self._transport is not None:
+            self._is_paused = True
+            self._transport.pause_reading()
+
+    def remove(self, size: int) -> None:
+        """Count bodies that were settled, or given back."""
+        self._held -= size
+        if self._is_paused and self._held <= self._limit // 2 and self._transport is not None:
+            self._is_paused = False
+            self._transport.resume_reading()
+
+
+class Session:
+    """One consumer on one channel, from `basic.consume` until it is suspended or its connection is lost.
+
+    What it delivered can be settled while it lasts; afterwards the broker delivers all of that again.
+    """
+
+    __slots__ = ("_budget", "_held", "channel", "is_over", "tag")
+
+    def __init__(self, channel: AbstractChannel, budget: ByteBudget | None) -> None:
+        self.channel = channel
+        self.tag: str | None = None
+        """The consumer's, once the broker has confirmed it."""
+        self.is_over = False
+        self._budget = budget
+        self._held = 0
+
+    @property
+    def is_gone(self) -> bool:
+        """Whether nothing of it can be settled any more."""
+        return self.is_over or self.channel.is_closed
+
+    def receive(self, size: int) -> None:
+        """Count a body against the budget."""
+        if self._budget is not None:
+            self._held += size
+            self._budget.add(size)
+
+    def release(self, size: int) -> None:
+        """Take settled bodies off the budget."""
+        if self._budget is not None and not self.is_over:
+            self._held -= size
+            self._budget.remove(size)
+
+    def end(self) -> None:
+        """Forget what was delivered: the broker delivers it again."""
+        if not self.is_over:
+            self.release(self._held)
+            self.is_over = True
 
 
 class Delivery:
     """One message as delivered; its properties are read when they are first asked for."""
 
-    __slots__ = ("_properties", "body", "channel", "encoded", "redelivered", "tag")
+    __slots__ = ("_properties", "body", "encoded", "is_noted", "redelivered", "session", "tag")
 
-    def __init__(self, channel: AbstractChannel, tag: int, redelivered: bool, encoded: bytes, body: bytes) -> None:
-        self.channel = channel
+    def __init__(self, session: Session, tag: int, redelivered: bool, encoded: bytes, body: bytes) -> None:
+        self.session = session
         self.tag = tag
         self.redelivered = redelivered
         self.encoded = encoded
         """Property flags and list of the content header."""
         self.body = body
+        self.is_noted = False
+        """Whether its handler keeps a note of it (`workers.store.worker`)."""
         self._properties: Properties | None = None
+
+    @property
+    def channel(self) -> AbstractChannel:
+        """The channel that it was delivered on."""
+        return self.session.channel
 
     @property
     def properties(self) -> Properties:
@@ -38,17 +133,6 @@ class Delivery:
         if self._properties is None:
             self._properties = properties.read(self.encoded)
         return self._properties
-
-    @property
-    def attempts(self) -> int:
-        """Deliveries before this one that ended badly. RabbitMQ 3.10 says 0 on the first, 4.x leaves the header out."""
-        if not self.redelivered:
-            return 0
-        try:
-            count = self.properties.headers.get("x-delivery-count", 0)
-        except ValueError:
-            return 0
-        return count if isinstance(count, int) else 0
 
 
 class Consumer:
@@ -61,19 +145,23 @@ class Consumer:
         prefetch: int,
         arguments: Callable[[], Mapping[str, Any]] = dict[str, Any],
         heard: Callable[[Delivery], object] | None = None,
+        budget: ByteBudget | None = None,
+        suspended: bool = False,
     ) -> None:
         """`prefetch`: messages held unacked at a time; quorum queues allow at most 2,000. `arguments`: of the consumer,
         asked on each connection. `heard`: told of each message in the turn that received it; then there is nothing to
-        `take`. Must not raise."""
+        `take`. Must not raise. `budget`: bounds the bytes held. `suspended`: consume only after `resume`."""
         self._queue = queue
         self._prefetch = prefetch
         self._arguments = arguments
         self._heard = heard or self._keep
+        self._budget = budget
         self._buffer: deque[Delivery] = deque()
         self._arrived = asyncio.Event()
         self._channel: AbstractChannel | None = None
-        self._tag: str | None = None
+        self._session: Session | None = None
         self._link: Link | None = None
+        self._is_suspended = suspended
 
     @property
     def queue(self) -> str:
@@ -87,19 +175,28 @@ class Consumer:
 
     async def on_open(self, link: Link, connection: AbstractConnection) -> None:
         """Starts to consume. The queue must exist: `crossdock topology apply` declares it."""
+        self._end_session()  # of a connection that broke before it was set up
         channel = await link.channel(connection, confirms=False)
         await channel.basic_qos(prefetch_count=self._prefetch)
         channel.on_consumer_cancel_callbacks.add(lambda _: link.fail(f"consumer of {self._queue} cancelled"))
         self._channel = channel
         self._link = link
+        if self._budget is not None:
+            self._budget.use(link.transport)
+        if not self._is_suspended:
+            await self._consume(link, channel)
+
+    async def _consume(self, link: Link, channel: AbstractChannel) -> None:
+        session = self._session = Session(channel, self._budget)
 
         def received(tag: int, redelivered: bool, encoded: bytes, body: bytes) -> None:
-            if self._channel is channel:
-                self._heard(Delivery(channel, tag, redelivered, encoded, body))
+            if self._session is session:
+                session.receive(len(body))
+                self._heard(Delivery(session, tag, redelivered, encoded, body))
 
         link.transport.listen(channel.number, Hot(received, None, None))
         ok = await channel.basic_consume(self._queue, _elsewhere, arguments=dict(self._arguments()))
-        self._tag = ok.consumer_tag
+        session.tag = ok.consumer_tag
 
     def _keep(self, delivery: Delivery) -> None:
         self._buffer.append(delivery)
@@ -108,7 +205,12 @@ class Consumer:
     def on_lost(self) -> None:
         """What was delivered and not taken is forgotten: the broker delivers it again."""
         self._channel = None
-        self._tag = None
+        self._end_session()
+
+    def _end_session(self) -> None:
+        session, self._session = self._session, None
+        if session is not None:
+            session.end()
         self._buffer.clear()
         self._arrived.clear()
 
@@ -117,30 +219,100 @@ class Consumer:
         if self._link is not None:
             self._link.fail(reason)
 
+    async def resume(self) -> None:
+        """Consume from now on, also on later connections."""
+        self._is_suspended = False
+        link, channel = self._link, self._channel
+        if self._session is None and link is not None and channel is not None and not channel.is_closed:
+            try:
+                await self._consume(link, channel)
+            except Exception as error:
+                # The connection breaks with its channel, and the next one consumes.
+                link.fail(f"can't consume {self._queue}: {error}")
+
+    async def suspend(self) -> None:
+        """Give everything unsettled back to the queue and consume nothing until `resume`.
+
+        A message that waits here for a long time would run into RabbitMQ's `consumer_timeout`, which closes the channel
+        and counts a failed delivery for each message; one that waits in the queue runs into nothing.
+        """
+        self._is_suspended = True
+        session, link = self._session, self._link
+        was_full = self._budget is not None and self._budget.is_full
+        self._end_session()
+        if session is None or link is None or session.channel.is_closed:
+            return
+        if was_full or session.tag is None:
+            # The answer to `basic.cancel` stands behind more than we want to read.
+            link.fail(f"gives back what it holds of {self._queue}")
+            return
+        try:
+            async with asyncio.timeout(CANCEL_TIMEOUT):
+                await session.channel.basic_cancel(session.tag, timeout=CANCEL_TIMEOUT)
+                # Tag 0 with multiple: all that is unsettled on this channel. From 4.3 on no delivery is counted then.
+                await session.channel.basic_nack(0, multiple=True, requeue=True, wait=False)
+        except Exception as error:
+            link.fail(f"can't give back what it holds of {self._queue}: {error or type(error).__name__}")
+
+    async def peek(self) -> Delivery | None:
+        """Return the next message of the queue, and give it back at once; None if there is none, or no connection.
+
+        Only while nothing is consumed. RabbitMQ before 4.0 moves it to the end of the queue.
+        """
+        channel = self._channel
+        if channel is None or channel.is_closed or self._session is not None:
+            return None
+        try:
+            message = await channel.basic_get(self._queue, timeout=CANCEL_TIMEOUT)
+            if not message.delivery_tag:
+                return None
+            await channel.basic_nack(message.delivery_tag, requeue=True, wait=False)
+        except (OSError, TimeoutError, AMQPError):
+            return None
+        found = message.header.properties
+        return Delivery(Session(channel, None), 0, True, found.marshal() if found else b"\0\0", message.body)
+
     async def cancel(self) -> None:
         """Takes no more; what has been taken can still be acked. What lies in the buffer goes back to the queue."""
-        channel, tag = self._channel, self._tag
-        self._channel, self._tag = None, None
-        if channel is not None and tag is not None and not channel.is_closed:
-            await channel.basic_cancel(tag, timeout=5)
+        self._is_suspended = True
+        session, self._session, self._channel = self._session, None, None
+        if session is not None and session.tag is not None and not session.channel.is_closed:
+            await session.channel.basic_cancel(session.tag, timeout=CANCEL_TIMEOUT)
         self._buffer.clear()
 
-    async def take(self, limit: int, wait: float) -> list[Delivery]:
-        """Waits for a first message, then at most `wait` seconds for company; at most `limit` of one channel."""
-        while not self._buffer:
-            self._arrived.clear()
-            await self._arrived.wait()
-        if len(self._buffer) < limit and wait > 0:
-            until = time.monotonic() + wait
-            while len(self._buffer) < limit and (left := until - time.monotonic()) > 0:
+    async def take(self, limit: int, wait: float, max_bytes: int | None = None) -> list[Delivery]:
+        """Waits for a first message, then at most `wait` seconds for company; at most `limit` of one session, and no
+        more than `max_bytes` of bodies unless the first alone has more."""
+        while True:
+            while not self._buffer:
                 self._arrived.clear()
-                try:
-                    async with asyncio.timeout(left):
-                        await self._arrived.wait()
-                except TimeoutError:
-                    break
+                await self._arrived.wait()
+            if len(self._buffer) < limit and wait > 0:
+                await self._wait_for_more(limit, time.monotonic() + wait)
+            if batch := self._next(limit, max_bytes):
+                return batch  # empty if the session ended meanwhile
+
+    async def _wait_for_more(self, limit: int, until: float) -> None:
+        while len(self._buffer) < limit and (left := until - time.monotonic()) > 0:
+            self._arrived.clear()
+            try:
+                async with asyncio.timeout(left):
+                    await self._arrived.wait()
+            except TimeoutError:
+                break
+
+    def _next(self, limit: int, max_bytes: int | None) -> list[Delivery]:
         buffer = self._buffer
-        return [buffer.popleft() for _ in range(min(limit, len(buffer)))]
+        if max_bytes is None:
+            return [buffer.popleft() for _ in range(min(limit, len(buffer)))]
+        batch: list[Delivery] = []
+        size = 0
+        while buffer and len(batch) < limit:
+            size += len(buffer[0].body)
+            if batch and size > max_bytes:
+                break
+            batch.append(buffer.popleft())
+        return batch
 
 
 async def _elsewhere(message: DeliveredMessage) -> None:
@@ -151,26 +323,32 @@ async def _elsewhere(message: DeliveredMessage) -> None:
 async def ack(batch: list[Delivery]) -> bool:
     """Acks a whole batch, taken in order, with one frame. Everything of the channel below it must be settled.
 
-    False when the channel is gone: the broker delivers the batch again, and whoever handles it must know it.
+    False when the session is gone: the broker delivers the batch again, and whoever handles it must know it.
     """
     last = batch[-1]
-    if last.channel.is_closed:
+    session = last.session
+    if session.is_gone:
         return False
-    await last.channel.basic_ack(last.tag, multiple=True, wait=False)
+    await session.channel.basic_ack(last.tag, multiple=True, wait=False)
+    session.release(sum([len(delivery.body) for delivery in batch]))
     return True
 
 
 async def ack_one(delivery: Delivery) -> bool:
-    """Acks one message alone. False when its channel is gone."""
-    if delivery.channel.is_closed:
+    """Acks one message alone. False when its session is gone."""
+    session = delivery.session
+    if session.is_gone:
         return False
-    await delivery.channel.basic_ack(delivery.tag, wait=False)
+    await session.channel.basic_ack(delivery.tag, wait=False)
+    session.release(len(delivery.body))
     return True
 
 
 async def fail_one(delivery: Delivery) -> bool:
-    """Gives one message back as failed: unlike nack, that counts towards the delivery limit on every RabbitMQ."""
-    if delivery.channel.is_closed:
+    """Gives one message back as failed: unlike nack, that counts as a delivery on every RabbitMQ."""
+    session = delivery.session
+    if session.is_gone:
         return False
-    await delivery.channel.basic_reject(delivery.tag, requeue=True, wait=False)
+    await session.channel.basic_reject(delivery.tag, requeue=True, wait=False)
+    session.release(len(delivery.body))
     return True

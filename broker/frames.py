@@ -10,7 +10,7 @@ import asyncio
 import struct
 import time
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 
 from aiormq.connection import TransportFactory
 from aiormq.exceptions import AMQPConnectionError
@@ -192,6 +192,26 @@ class Transport(TransportFactory):
         if writer is None or writer.transport.is_closing():
             return -1
         return writer.transport.get_write_buffer_size()
+
+    def pause_reading(self) -> None:
+        """Stop reading the socket, so that the broker stops sending; a connection that is closing stays as it is."""
+        transport = self._transport()
+        if transport is not None and transport.is_reading():
+            transport.pause_reading()
+
+    def resume_reading(self) -> None:
+        """Read the socket again after `pause_reading`."""
+        transport = self._transport()
+        if transport is not None and not transport.is_reading():
+            transport.resume_reading()
+
+    def _transport(self) -> asyncio.ReadTransport | None:
+        """The open socket's, as the thing that reads."""
+        if self._writer is None or self._writer.transport.is_closing():
+            return None
+        return cast(
+            asyncio.ReadTransport, self._writer.transport
+        )  # a socket's does both; uvloop's derives from neither
 
     def cut(self) -> None:
         """Ends the connection if it is still there: what its peer says from now on is heard by nobody."""

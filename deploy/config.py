@@ -13,6 +13,7 @@ from msgspec import inspect
 from deploy import columns
 from schemas import registry
 from schemas.config import Config, parse_size
+from schemas.destinations.addresses import networks
 from schemas.destinations.guard import Guard
 
 FILE = "crossdock.toml"
@@ -40,7 +41,7 @@ def load(path: Path | None = None) -> Config:
     if file is None:
         return parse({}, Path.cwd())
     try:
-        text = file.read_text(encoding="utf-8-sig")  # Windows editors write a byte order mark
+        text = file.read_text(encoding="utf-8-sig")  # Windows editors begin a file with a byte order mark
     except OSError as error:
         raise ConfigError(f"{file} can't be read: {error.strerror}") from None
     except UnicodeDecodeError:
@@ -58,7 +59,7 @@ def parse(raw: dict[str, Any], base: Path) -> Config:
     rest = {key: value for key, value in raw.items() if key != "accounts"}
     config: Config = _convert(rest, Config, "", base)
     found = _accounts(accounts, base)
-    if not found and is_loopback(config.ingress.host):
+    if not found and all(map(is_loopback, config.ingress.hosts)):
         for platform in registry.platforms().values():
             name, settings = platform.demo
             found[platform.name] = {
@@ -73,6 +74,10 @@ def parse(raw: dict[str, Any], base: Path) -> Config:
         Guard(config.delivery.allow_networks, config.delivery.allow_http)
     except ValueError as error:
         raise ConfigError(f"delivery.allow_networks: {error}") from None
+    try:
+        networks(config.api.trusted_proxies)
+    except ValueError as error:
+        raise ConfigError(f"api.trusted_proxies: {error}") from None
     loaded: Config = msgspec.structs.replace(config, accounts=found)
     return loaded
 

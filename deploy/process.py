@@ -18,6 +18,7 @@ from deploy import config as configuration
 from deploy import logs
 from deploy.admin import Admin
 from schemas.config import Config, Telemetry
+from telemetry import background
 
 if TYPE_CHECKING:
     from telemetry import otlp
@@ -109,7 +110,7 @@ def run(
     except OSError as error:
         print(f"crossdock: can't listen: {error.strerror or error}; choose another port", file=sys.stderr)  # noqa: T201
         return 1
-    return 0
+    return 1 if background.failed else 0
 
 
 def _tracer(settings: Telemetry, name: str) -> "otlp.Tracer | None":

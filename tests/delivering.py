@@ -10,7 +10,7 @@ from schemas.config import Config
 from tests.receiver import VAULT, config, statuses
 from tests.storing import incoming
 from workers.deliver.worker import DeliverWorker
-from workers.store import write
+from workers.store import isolate
 from workers.store.outbox import Outbound
 from workers.store.write import Written
 
@@ -27,7 +27,7 @@ def worker(database_url: str, settings: Config | None = None) -> DeliverWorker:
 async def store(pool: asyncpg.Pool, *batch: Any, settings: Config | None = None) -> Written:
     """What the store worker does with a batch."""
     subscribers = (settings or config()).subscribers
-    return await write.write_isolating(pool, list(batch), Outbound(subscribers, 0.0))
+    return await isolate.write_isolating(pool, list(batch), Outbound(subscribers, 0.0))
 
 
 def receipt(key: str, *, seconds: float = 0.0, number: int | None = None, account: str = "rothys", **more: Any) -> Any:

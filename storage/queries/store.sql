@@ -130,13 +130,15 @@ JOIN crossdock.receipts r USING (received_at, message_id)
 -- name: quarantine
 -- A message that fails again after a replay is back in quarantine, with the reason of today.
 INSERT INTO crossdock.quarantined AS q (
-    id, received_at, platform, account, event, reason, content_type, traceparent, raw
+    id, received_at, platform, account, event, reason, content_type, traceparent, raw, stage, attempts, routing_key
 )
 SELECT *
 FROM unnest(
-    $1::uuid[], $2::timestamptz[], $3::text[], $4::text[], $5::text[], $6::text[], $7::text[], $8::text[], $9::bytea[]
+    $1::uuid[], $2::timestamptz[], $3::text[], $4::text[], $5::text[], $6::text[], $7::text[], $8::text[], $9::bytea[],
+    $10::text[], $11::int[], $12::text[]
 )
-ON CONFLICT (id) DO UPDATE SET reason = excluded.reason, replayed_at = NULL
+ON CONFLICT (id) DO UPDATE SET reason = excluded.reason, stage = excluded.stage, attempts = excluded.attempts,
+    replayed_at = NULL
 WHERE q.replayed_at IS NOT NULL
 
 -- name: newest_records

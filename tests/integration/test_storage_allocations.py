@@ -8,7 +8,7 @@ import pytest
 
 from schemas.platforms.ustore.record import ItemAllocation
 from tests.storing import at, incoming, rows
-from workers.store import announce, write
+from workers.store import announce, isolate
 from workers.store.prepare import Incoming
 
 
@@ -24,7 +24,7 @@ def request(
 
 async def put(pool: asyncpg.Pool, *batch: Incoming) -> list[tuple[int, tuple[str, ...]]]:
     """Version and manufacturers of what is told."""
-    return [(told.version, told.manufacturers) for told in (await write.write_isolating(pool, batch)).told]
+    return [(told.version, told.manufacturers) for told in (await isolate.write_isolating(pool, batch)).told]
 
 
 async def places(pool: asyncpg.Pool) -> dict[str, tuple[str, float]]:
@@ -37,7 +37,7 @@ async def places(pool: asyncpg.Pool) -> dict[str, tuple[str, float]]:
 
 async def test_each_item_its_manufacturer_and_each_manufacturer_its_message(pool: asyncpg.Pool) -> None:
     message = request({"3087": "2", "3088": "1", "3089": "2"}, 1)
-    written = await write.write_isolating(pool, [message])
+    written = await isolate.write_isolating(pool, [message])
     assert [(told.version, told.manufacturers) for told in written.told] == [(1, ("2", "1"))]
     assert len(written.versions) == 1
     assert await rows(pool, "allocations") == [
@@ -67,7 +67,7 @@ async def test_the_request_and_the_note_on_it_are_one_post_whichever_comes_first
     batches = {"the request": [[bare], [noted]], "the note": [[noted], [bare]], "both at once": [[bare, noted]]}[first]
     announced, told = 0, []
     for batch in batches:
-        written = await write.write_isolating(pool, batch)
+        written = await isolate.write_isolating(pool, batch)
         announced += len(written.versions)
         told += written.told
     assert (announced, [one.manufacturers for one in told]) == (1, [("2",)])
@@ -109,9 +109,9 @@ async def test_two_answers_in_one_batch_tell_the_later_one(pool: asyncpg.Pool) -
 
 async def test_a_note_delivered_again_tells_the_same_again(pool: asyncpg.Pool) -> None:
     first = request({"1": "2"}, 1)
-    told = (await write.write_isolating(pool, [first])).told
+    told = (await isolate.write_isolating(pool, [first])).told
     await put(pool, request({"1": "5"}, 2))
-    again = (await write.write_isolating(pool, [first])).told
+    again = (await isolate.write_isolating(pool, [first])).told
     assert [(one.version_id, one.manufacturers) for one in again] == [
         (one.version_id, one.manufacturers) for one in told
     ]
@@ -141,7 +141,7 @@ async def test_items_that_cannot_be_stored_as_they_are(pool: asyncpg.Pool) -> No
         {"Order": {"@OrderId": "1", "OrderProducts": {"OrderProduct": {"@id": "1"}}}},
         allocations=[ItemAllocation("a\0b", "2", "r"), ItemAllocation("a\ufffdb", "5", "r")],
     )
-    assert (await write.write_isolating(pool, [message])).quarantined == 0
+    assert (await isolate.write_isolating(pool, [message])).quarantined == 0
     assert await places(pool) == {"a\ufffdb": ("2", 0.0)}
 
 

@@ -8,7 +8,7 @@ import pytest
 
 from storage import pool as pools
 from tests.storing import everything, incoming, rows
-from workers.store import write
+from workers.store import isolate, write
 from workers.store.prepare import Incoming
 
 
@@ -37,13 +37,13 @@ async def test_overlapping_batches_in_different_orders_never_fail_and_come_to_th
     pool = await pools.create_pool(database_url, size=6)
     try:
         for n in range(0, len(messages), 30):
-            await write.write_isolating(pool, messages[n : n + 30])
+            await isolate.write_isolating(pool, messages[n : n + 30])
         in_order = await everything(pool)
         await pool.execute("TRUNCATE crossdock.documents, crossdock.receipts, crossdock.versions")
 
         async def worker(own: list[Incoming]) -> None:
             for n in range(0, len(own), 17):
-                await write.write_isolating(pool, own[n : n + 17])
+                await isolate.write_isolating(pool, own[n : n + 17])
 
         queues: list[list[Incoming]] = [[] for _ in range(6)]
         for message in messages:
@@ -61,7 +61,7 @@ async def test_fifty_identical_posts_over_many_connections_are_one_row(database_
     pool = await pools.create_pool(database_url, size=10)
     try:
         posts = [incoming("apicbase", "purchase_order", {"id": "I1"}, seconds=n) for n in range(50)]
-        await asyncio.gather(*(write.write_isolating(pool, [post]) for post in posts))
+        await asyncio.gather(*(isolate.write_isolating(pool, [post]) for post in posts))
         (event,) = await rows(pool, "events")
         assert (event["version"], event["times_received"]) == (1, 50)
     finally:
@@ -76,7 +76,7 @@ async def test_a_message_delivered_to_a_second_worker_waits_for_the_first(
         transaction = first.transaction()
         await transaction.start()
         made = await write.write(first, [message])
-        second = asyncio.ensure_future(write.write_isolating(pool, [message]))
+        second = asyncio.ensure_future(isolate.write_isolating(pool, [message]))
         await blocked(database)
         await transaction.commit()
     again = await second
@@ -92,7 +92,7 @@ async def test_a_worker_that_dies_before_the_commit_leaves_the_message_to_the_ne
         transaction = first.transaction()
         await transaction.start()
         await write.write(first, [message])
-        second = asyncio.ensure_future(write.write_isolating(pool, [message]))
+        second = asyncio.ensure_future(isolate.write_isolating(pool, [message]))
         await blocked(database)
         await transaction.rollback()
     assert len((await second).versions) == 1
@@ -107,12 +107,12 @@ async def test_a_deadlock_with_somebody_else_is_tried_again(database_url: str, d
     pool = await pools.create_pool(database_url, size=1)
     observer = await asyncpg.connect(database_url)
     try:
-        await write.write_isolating(pool, orders(2, keys=2))
+        await isolate.write_isolating(pool, orders(2, keys=2))
         lock = "SELECT FROM crossdock.documents WHERE key = $1 FOR UPDATE"
         transaction = database.transaction()
         await transaction.start()
         await database.execute(lock, "I1")
-        writing = asyncio.ensure_future(write.write_isolating(pool, orders(4, keys=2)[2:]))
+        writing = asyncio.ensure_future(isolate.write_isolating(pool, orders(4, keys=2)[2:]))
         await blocked(observer)
         await database.execute(lock, "I0")  # granted when the writer has been made to give way
         await transaction.commit()

@@ -7,7 +7,7 @@ import msgspec
 
 from schemas import registry
 from tests.storing import incoming, rows
-from workers.store import write
+from workers.store import isolate
 
 
 def notification(type_: str, *items: dict[str, Any], number: str = "1000-4612") -> dict[str, Any]:
@@ -20,7 +20,7 @@ def item(sku: str, quantity: Any) -> dict[str, Any]:
 
 async def orders(pool: asyncpg.Pool, *bodies: Any) -> list[tuple[Any, ...]]:
     batch = [incoming("ecomnow", "notification", body, seconds=n) for n, body in enumerate(bodies)]
-    await write.write_isolating(pool, batch)
+    await isolate.write_isolating(pool, batch)
     return [
         (row["article"], row["line"], row["quantity"], row["cancelled"])
         for row in sorted(
@@ -66,7 +66,7 @@ async def test_order_lines_keep_exact_decimals_and_dates_as_sent(pool: asyncpg.P
     order = registry.example("apicbase", "purchase_order")
     allocation = registry.example("ustore", "manufacturer_allocation")
     documented = registry.example("ecomnow", registry.event("ecomnow", "notification").examples[0])
-    await write.write_isolating(
+    await isolate.write_isolating(
         pool,
         [
             incoming("apicbase", "purchase_order", order, seconds=1),

@@ -9,7 +9,7 @@ import pytest
 from schemas.platforms.ustore.record import ItemAllocation
 from storage import maintenance
 from tests.storing import START, everything, incoming, rows, unreadable
-from workers.store import write
+from workers.store import isolate
 from workers.store.prepare import Incoming
 
 DAY = 86_400.0
@@ -63,7 +63,7 @@ async def test_what_came_before_its_month_had_a_partition_moves_into_it(
     pool: asyncpg.Pool, database: asyncpg.Connection
 ) -> None:
     await bare(database)
-    await write.write_isolating(pool, [order("old", -40), order("now", 0), order("ahead", 45)])
+    await isolate.write_isolating(pool, [order("old", -40), order("now", 0), order("ahead", 45)])
     before = await everything(pool)
     assert await count(database, "receipts_default") == 3
     made = await maintenance.keep(pool, retention_days=400, now=START)
@@ -72,7 +72,7 @@ async def test_what_came_before_its_month_had_a_partition_moves_into_it(
         assert await count(database, f"{table}_default") == 0
         assert await count(database, f"{table}_2026_10") == 1
     assert await everything(pool) == before
-    await write.write_isolating(pool, [order("old", -39)])
+    await isolate.write_isolating(pool, [order("old", -39)])
     assert await count(database, "receipts_2026_10") == 2
 
 
@@ -81,7 +81,7 @@ async def test_a_month_is_made_while_workers_write_into_it_and_people_read(
 ) -> None:
     await bare(database)
     written = asyncio.ensure_future(
-        asyncio.gather(*(write.write_isolating(pool, [order(f"K{n}{m}", 0) for m in range(5)]) for n in range(40)))
+        asyncio.gather(*(isolate.write_isolating(pool, [order(f"K{n}{m}", 0) for m in range(5)]) for n in range(40)))
     )
     done: list[str] = []
     while not written.done() or not done:
@@ -100,8 +100,8 @@ async def test_a_version_whose_first_post_turns_up_in_another_month_moves_there(
     pool: asyncpg.Pool, database: asyncpg.Connection
 ) -> None:
     await maintenance.keep(pool, retention_days=400, now=START - timedelta(days=30))
-    await write.write_isolating(pool, [order("K", 0)])
-    await write.write_isolating(pool, [order("K", -30)])
+    await isolate.write_isolating(pool, [order("K", 0)])
+    await isolate.write_isolating(pool, [order("K", -30)])
     assert await count(database, "versions_2026_11") == 0
     (event,) = await rows(pool, "events")
     assert (event["received_at"], event["times_received"]) == (START - timedelta(days=30), 2)
@@ -113,7 +113,7 @@ async def test_retention_drops_whole_months_and_forgets_their_documents(
     for days in (-70, -40, 0):
         await maintenance.keep(pool, retention_days=400, now=START + timedelta(days=days))
     items = {"Order": {"@OrderId": "7", "OrderProducts": {"OrderProduct": {"@id": "1"}}}}
-    await write.write_isolating(
+    await isolate.write_isolating(
         pool,
         [
             order("gone", -70),
@@ -132,7 +132,7 @@ async def test_retention_drops_whole_months_and_forgets_their_documents(
         ],
     )
     changed = incoming("apicbase", "purchase_order", {"id": "both", "order_remarks": "x"}, number=9)
-    await write.write_isolating(pool, [changed])
+    await isolate.write_isolating(pool, [changed])
     kept = [row for row in await rows(pool, "events") if row["received_at"] > START - timedelta(days=60)]
     done = await maintenance.keep(pool, retention_days=30, now=START)
     assert done == [*(f"dropped {parent}_2026_09" for parent in maintenance.PARENTS)]
@@ -154,11 +154,11 @@ async def test_after_retention_versions_keep_their_numbers_and_late_posts_add_no
         body = {"id": "K", "order_remarks": content}
         return incoming("apicbase", "purchase_order", body, seconds=days * DAY, number=int(days * 10) + 1000)
 
-    await write.write_isolating(pool, [post("A", -70), post("B", -5)])
+    await isolate.write_isolating(pool, [post("A", -70), post("B", -5)])
     await maintenance.keep(pool, retention_days=30, now=START)
-    await write.write_isolating(pool, [post("A", -1)])
-    await write.write_isolating(pool, [post("C", -3)])
-    await write.write_isolating(pool, [post("D", -20)])
+    await isolate.write_isolating(pool, [post("A", -1)])
+    await isolate.write_isolating(pool, [post("C", -3)])
+    await isolate.write_isolating(pool, [post("D", -20)])
     found = sorted(await rows(pool, "events"), key=lambda row: row["version"])
     assert [(row["version"], '"order_remarks": "' in row["body"] and row["body"][-3]) for row in found] == [
         (2, "B"),
@@ -170,11 +170,11 @@ async def test_after_retention_versions_keep_their_numbers_and_late_posts_add_no
 async def test_a_document_forgotten_by_retention_starts_again(pool: asyncpg.Pool) -> None:
     for days in (-70, 0):
         await maintenance.keep(pool, retention_days=400, now=START + timedelta(days=days))
-    await write.write_isolating(pool, [order("K", -70), order("K", -2)])
+    await isolate.write_isolating(pool, [order("K", -70), order("K", -2)])
     assert (await rows(pool, "events"))[0]["times_received"] == 2
     await maintenance.keep(pool, retention_days=30, now=START)
     assert not await rows(pool, "events")
-    await write.write_isolating(pool, [order("K", -1)])
+    await isolate.write_isolating(pool, [order("K", -1)])
     (event,) = await rows(pool, "events")
     assert (event["version"], event["times_received"]) == (1, 1)
 
@@ -183,7 +183,7 @@ async def test_rows_without_a_month_are_past_their_retention_too(
     pool: asyncpg.Pool, database: asyncpg.Connection
 ) -> None:
     await bare(database)
-    await write.write_isolating(pool, [order("ancient", -9000), order("now", 0)])
+    await isolate.write_isolating(pool, [order("ancient", -9000), order("now", 0)])
     await maintenance.keep(pool, retention_days=400, now=START)
     assert [row["key"] for row in await rows(pool, "events")] == ["now"]
     for table in ("receipts_default", "versions_default"):

@@ -6,7 +6,7 @@ import asyncpg
 
 from storage import quarantine
 from tests.storing import rows, unreadable
-from workers.store import write
+from workers.store import isolate
 
 
 async def open_(pool: asyncpg.Pool) -> list[UUID]:
@@ -16,7 +16,7 @@ async def open_(pool: asyncpg.Pool) -> list[UUID]:
 
 async def test_listed_shown_replayed_and_discarded(pool: asyncpg.Pool, database: asyncpg.Connection) -> None:
     messages = [unreadable(b"no %d" % n, f"reason {n}", seconds=n) for n in range(4)]
-    await write.write_isolating(pool, messages)
+    await isolate.write_isolating(pool, messages)
     names = [message.message_id for message in messages]
     assert await quarantine.open_ids(database) == names
     listed = await quarantine.entries(database, everything=False, limit=3)
@@ -43,24 +43,24 @@ async def test_listed_shown_replayed_and_discarded(pool: asyncpg.Pool, database:
 async def test_a_replay_that_fails_again_is_back_with_its_new_reason(
     pool: asyncpg.Pool, database: asyncpg.Connection
 ) -> None:
-    await write.write_isolating(pool, [unreadable(b"x", "then")])
+    await isolate.write_isolating(pool, [unreadable(b"x", "then")])
     (name,) = await open_(pool)
     await quarantine.mark_replayed(database, name)
-    await write.write_isolating(pool, [unreadable(b"x", "now")])
+    await isolate.write_isolating(pool, [unreadable(b"x", "now")])
     (row,) = await rows(pool, "quarantine")
     assert (row["replayed_at"], row["reason"]) == (None, "now")
 
 
 async def test_the_broker_delivering_it_twice_changes_nothing(pool: asyncpg.Pool) -> None:
     for reason in ("first", "second"):
-        await write.write_isolating(pool, [unreadable(b"x", reason)])
+        await isolate.write_isolating(pool, [unreadable(b"x", reason)])
     (row,) = await rows(pool, "quarantine")
     assert row["reason"] == "first"
 
 
 async def test_what_was_discarded_stays_discarded(pool: asyncpg.Pool, database: asyncpg.Connection) -> None:
-    await write.write_isolating(pool, [unreadable(b"x", "then")])
+    await isolate.write_isolating(pool, [unreadable(b"x", "then")])
     (name,) = await open_(pool)
     await quarantine.discard(database, name)
-    await write.write_isolating(pool, [unreadable(b"x", "now")])
+    await isolate.write_isolating(pool, [unreadable(b"x", "now")])
     assert await open_(pool) == []

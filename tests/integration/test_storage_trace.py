@@ -9,7 +9,7 @@ import pytest
 from schemas.platforms.ustore.record import ItemAllocation
 from storage import trace
 from tests.storing import at, incoming, unreadable
-from workers.store import write
+from workers.store import isolate
 
 ORDER = {"channelOrderId": "STO1", "warehouseOrderId": "W1", "lineItems": [{"id": "1", "sku": "A", "quantity": 1.50}]}
 CARTON = {"channelOrderId": "STO1", "warehouseOrderId": "W1", "id": "S1"}
@@ -38,7 +38,7 @@ async def stored(pool: asyncpg.Pool) -> list[Any]:
         ),
         unreadable(b'{"orderNo": "Q-1"', "not JSON", seconds=8),
     ]
-    await write.write_isolating(pool, batch)
+    await isolate.write_isolating(pool, batch)
     return batch
 
 
@@ -72,7 +72,7 @@ async def test_by_the_id_of_a_message_or_a_version(database: asyncpg.Connection,
 async def test_message_ids_that_tell_their_time(pool: asyncpg.Pool, database: asyncpg.Connection) -> None:
     made = UUID(f"{int(at(0).timestamp() * 1000):012x}70008000000000000001")
     message = incoming("apicbase", "purchase_order", {"id": "I7"}, seconds=1, number=made.int)
-    await write.write_isolating(pool, [message])
+    await isolate.write_isolating(pool, [message])
     assert made.version == 7
     assert await keys(database, str(made)) == {"apicbase.purchase_order I7"}
     assert await keys(database, "ffffffff-ffff-7fff-8fff-ffffffffffff") == set()

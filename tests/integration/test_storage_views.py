@@ -11,7 +11,7 @@ import pytest
 
 from schemas import registry
 from tests.storing import incoming, rows
-from workers.store import write
+from workers.store import isolate
 
 BLUE, RED = ("000011", "002_110_BLUE"), ("000012", "002_110_RED")
 HERE, THERE = "969", "819"
@@ -44,7 +44,7 @@ async def store(pool: asyncpg.Pool, *said: tuple[str, Any]) -> None:
     """Channelape documents, a second apart."""
     seconds = await pool.fetchval("SELECT count(*) FROM crossdock.receipts")
     batch = [incoming("channelape", event, body, seconds=seconds + n) for n, (event, body) in enumerate(said)]
-    await write.write_isolating(pool, batch)
+    await isolate.write_isolating(pool, batch)
 
 
 async def progress(pool: asyncpg.Pool) -> dict[str, dict[str, Any]]:
@@ -144,7 +144,7 @@ async def test_an_order_that_only_the_warehouse_numbered(pool: asyncpg.Pool) -> 
 async def test_accounts_do_not_mix(pool: asyncpg.Pool) -> None:
     await store(pool, ("stock_transfer_order", transfer()))
     other = incoming("channelape", "ship_confirmation", carton("C1", line(BLUE, 60)), seconds=9, account="other")
-    await write.write_isolating(pool, [other])
+    await isolate.write_isolating(pool, [other])
     assert (await progress(pool))["000011"]["shipped"] == 0
 
 
@@ -290,7 +290,7 @@ async def test_looking_for_one_thing_reads_no_table_from_end_to_end(
             incoming("channelape", "ship_confirmation", shipped, seconds=n * 10 + 1),
             incoming("apicbase", "purchase_order", {"id": f"I{n}", "order_number": f"PO{n}"}, seconds=n * 10 + 2),
         ]
-    await write.write_isolating(pool, batch)
+    await isolate.write_isolating(pool, batch)
     await database.execute("ANALYZE")
     plan = "\n".join(row[0] for row in await database.fetch(f"EXPLAIN {SELECTIVE[what]}"))
     assert "Index" in plan

@@ -11,7 +11,7 @@ from schemas import documents
 from schemas.documents import Document
 from schemas.platform import Line, Reading
 from tests.storing import at, everything, incoming, rows, unreadable
-from workers.store import write
+from workers.store import isolate
 from workers.store.prepare import Incoming
 
 HOUR = 3600.0
@@ -33,7 +33,7 @@ async def history(pool: asyncpg.Pool) -> list[tuple[Any, ...]]:
 
 async def test_a_b_a_is_three_versions(pool: asyncpg.Pool) -> None:
     for seconds, content in enumerate("AABA"):
-        await write.write_isolating(pool, [order(content, seconds)])
+        await isolate.write_isolating(pool, [order(content, seconds)])
     assert await history(pool) == [
         (1, "A", 0, 1, 2, []),
         (2, "B", 2, 2, 1, ["revised"]),
@@ -43,17 +43,17 @@ async def test_a_b_a_is_three_versions(pool: asyncpg.Pool) -> None:
 
 
 async def test_the_same_in_one_batch_and_backwards(pool: asyncpg.Pool) -> None:
-    await write.write_isolating(pool, [order(content, seconds) for seconds, content in enumerate("AABA")])
+    await isolate.write_isolating(pool, [order(content, seconds) for seconds, content in enumerate("AABA")])
     in_one = await everything(pool)
     await pool.execute("TRUNCATE crossdock.documents, crossdock.receipts, crossdock.versions")
     for seconds, content in reversed(list(enumerate("AABA"))):
-        await write.write_isolating(pool, [order(content, seconds)])
+        await isolate.write_isolating(pool, [order(content, seconds)])
     assert await everything(pool) == in_one
 
 
 async def test_what_was_received_later_is_newer_whatever_was_stored_first(pool: asyncpg.Pool) -> None:
-    await write.write_isolating(pool, [order("new", 9)])
-    await write.write_isolating(pool, [order("old", 1)])
+    await isolate.write_isolating(pool, [order("new", 9)])
+    await isolate.write_isolating(pool, [order("old", 1)])
     assert [row[:2] for row in await history(pool)] == [(1, "old"), (2, "new")]
     assert [row["version"] for row in await rows(pool, "current_events")] == [2]
 
@@ -61,8 +61,8 @@ async def test_what_was_received_later_is_newer_whatever_was_stored_first(pool: 
 async def test_white_space_is_no_change_and_raw_is_what_came_first(pool: asyncpg.Pool) -> None:
     raw = b'{"id":"I1","order_remarks":"A"}'
     spaced = b'{ "order_remarks": "\\u0041", "id": "I1" }'
-    await write.write_isolating(pool, [incoming("apicbase", "purchase_order", spaced, seconds=2)])
-    await write.write_isolating(pool, [incoming("apicbase", "purchase_order", raw, seconds=1)])
+    await isolate.write_isolating(pool, [incoming("apicbase", "purchase_order", spaced, seconds=2)])
+    await isolate.write_isolating(pool, [incoming("apicbase", "purchase_order", raw, seconds=1)])
     (event,) = await rows(pool, "events")
     assert (bytes(event["raw"]), event["received_at"], event["times_received"]) == (raw, at(1), 2)
 
@@ -70,7 +70,7 @@ async def test_white_space_is_no_change_and_raw_is_what_came_first(pool: asyncpg
 async def test_exact_decimals_survive_and_count(pool: asyncpg.Pool) -> None:
     for seconds, price in enumerate(("1.1", "1.10", "1.1e0", "0.1000000000000000055511151231257827")):
         raw = f'{{"id": "I1", "theoretical_price": {price}}}'.encode()
-        await write.write_isolating(pool, [incoming("apicbase", "purchase_order", raw, seconds=seconds)])
+        await isolate.write_isolating(pool, [incoming("apicbase", "purchase_order", raw, seconds=seconds)])
     values = await pool.fetch("SELECT body ->> 'theoretical_price' AS price FROM crossdock.events ORDER BY version")
     assert [row["price"] for row in values] == ["1.1", "1.10", "1.1", "0.1000000000000000055511151231257827"]
 
@@ -82,7 +82,7 @@ def notification(seconds: float, type_: str = "new_order") -> Incoming:
 
 async def test_ecomnow_the_same_content_within_a_day_is_a_repeat_and_later_is_suspected(pool: asyncpg.Pool) -> None:
     for seconds in (0, 24 * HOUR, 48 * HOUR + 0.001):
-        await write.write_isolating(pool, [notification(seconds)])
+        await isolate.write_isolating(pool, [notification(seconds)])
     found = [row[2:] for row in await history(pool)]
     last = 48 * HOUR + 0.001
     assert found == [(0, 24 * HOUR, 2, []), (last, last, 1, ["revised", "repeat_suspected"])]
@@ -90,23 +90,23 @@ async def test_ecomnow_the_same_content_within_a_day_is_a_repeat_and_later_is_su
 
 async def test_ecomnow_a_post_that_turns_up_late_closes_the_gap(pool: asyncpg.Pool) -> None:
     for seconds in (0, 30 * HOUR, 15 * HOUR):
-        await write.write_isolating(pool, [notification(seconds)])
+        await isolate.write_isolating(pool, [notification(seconds)])
     assert [row[2:] for row in await history(pool)] == [(0, 30 * HOUR, 3, [])]
 
 
 async def test_ecomnow_an_order_and_its_cancellation_are_two_documents(pool: asyncpg.Pool) -> None:
-    await write.write_isolating(pool, [notification(0), notification(1, "order_cancellation")])
+    await isolate.write_isolating(pool, [notification(0), notification(1, "order_cancellation")])
     assert [row["version"] for row in await rows(pool, "events")] == [1, 1]
 
 
 async def test_a_message_delivered_again_changes_nothing_and_is_announced_again(pool: asyncpg.Pool) -> None:
     first, second = order("A", 1), order("B", 2)
-    made = await write.write_isolating(pool, [first, second])
+    made = await isolate.write_isolating(pool, [first, second])
     before = await everything(pool)
     for message in (first, second):
-        silent = await write.write_isolating(pool, [message])
+        silent = await isolate.write_isolating(pool, [message])
         assert silent.versions == []
-        again = await write.write_isolating(pool, [msgspec.structs.replace(message, again=True)])
+        again = await isolate.write_isolating(pool, [msgspec.structs.replace(message, again=True)])
         assert [stored.id for stored in again.versions] == [
             stored.id for stored in made.versions if stored.message.message_id == message.message_id
         ]
@@ -116,47 +116,47 @@ async def test_a_message_delivered_again_changes_nothing_and_is_announced_again(
 async def test_a_late_post_that_splits_a_version_announces_both_halves_also_when_delivered_again(
     pool: asyncpg.Pool,
 ) -> None:
-    await write.write_isolating(pool, [order("A", 1), order("A", 5)])
+    await isolate.write_isolating(pool, [order("A", 1), order("A", 5)])
     late = order("B", 3, again=True)
-    made = await write.write_isolating(pool, [late])
+    made = await isolate.write_isolating(pool, [late])
     announced = [(2, b'{"id":"I1","order_remarks":"B"}'), (3, b'{"id":"I1","order_remarks":"A"}')]
     assert sorted((one.run.version, one.message.raw) for one in made.versions) == announced
     assert sorted((one.message.envelope.received_at, one.message.envelope.traceparent) for one in made.versions) == [
         (at(3), late.envelope.traceparent),
         (at(5), order("A", 5).envelope.traceparent),
     ]
-    again = await write.write_isolating(pool, [late])
+    again = await isolate.write_isolating(pool, [late])
     assert {one.id: one.message.raw for one in again.versions} == {one.id: one.message.raw for one in made.versions}
 
 
 async def test_a_repeat_delivered_again_announces_nothing(pool: asyncpg.Pool) -> None:
-    await write.write_isolating(pool, [order("A", 1)])
+    await isolate.write_isolating(pool, [order("A", 1)])
     repeat = order("A", 2, again=True)
     for _ in range(2):
-        assert (await write.write_isolating(pool, [repeat])).versions == []
+        assert (await isolate.write_isolating(pool, [repeat])).versions == []
     assert (await history(pool))[0][4] == 2
 
 
 async def test_a_message_twice_in_one_batch_counts_once(pool: asyncpg.Pool) -> None:
-    made = await write.write_isolating(pool, [order("A", 1), order("A", 1)])
+    made = await isolate.write_isolating(pool, [order("A", 1), order("A", 1)])
     assert len(made.versions) == 1
     assert (await history(pool))[0][4] == 1
 
 
 async def test_two_posts_in_the_same_microsecond_have_an_order(pool: asyncpg.Pool) -> None:
     first, second = order("A", 1, number=1), order("B", 1, number=2)
-    await write.write_isolating(pool, [second])
-    await write.write_isolating(pool, [first])
+    await isolate.write_isolating(pool, [second])
+    await isolate.write_isolating(pool, [first])
     assert [row[:2] for row in await history(pool)] == [(1, "A"), (2, "B")]
 
 
 async def test_a_long_history_is_not_read_for_a_late_post(pool: asyncpg.Pool) -> None:
     """Only what follows the place where it falls can change."""
-    await write.write_isolating(pool, [order(f"{n // 2}", n * 10) for n in range(400)])
+    await isolate.write_isolating(pool, [order(f"{n // 2}", n * 10) for n in range(400)])
     ids = [row["id"] for row in sorted(await rows(pool, "events"), key=lambda row: row["version"])]
     moved = "SELECT count(*) FROM crossdock.versions WHERE xmin::text::bigint >= $1"
     mark = int(await pool.fetchval("SELECT pg_current_xact_id()::text"))
-    await write.write_isolating(pool, [order("late", 3965)])
+    await isolate.write_isolating(pool, [order("late", 3965)])
     assert await pool.fetchval(moved, mark) == 4  # one is cut, two are new, one moves up by two
     found = sorted(await rows(pool, "events"), key=lambda row: row["version"])
     assert [row["version"] for row in found] == list(range(1, 203))
@@ -186,7 +186,7 @@ async def test_what_jsonb_refuses_is_kept_without_it_and_its_neighbours_are_whol
 ) -> None:
     batch = [odd(key=f"K{n}", seconds=n) for n in range(20)]
     batch[13] = odd(REFUSED[what], key="K13", seconds=13)
-    written = await write.write_isolating(pool, batch)
+    written = await isolate.write_isolating(pool, batch)
     assert (len(written.versions), written.quarantined) == (20, 0)
     found = {row["key"]: row for row in await rows(pool, "events")}
     assert {key for key, row in found.items() if row["body"] is None} == {"K13"}
@@ -202,7 +202,7 @@ async def test_what_nothing_takes_goes_to_quarantine_with_the_reason(pool: async
         odd(key="x" * 100_000 + "".join(chr(300 + n * 7 % 9000) for n in range(9000)), seconds=3),
         odd(lines=[Line(id="\0")], key="line", seconds=4),
     ]
-    written = await write.write_isolating(pool, batch)
+    written = await isolate.write_isolating(pool, batch)
     assert written.quarantined == 3
     assert [row["key"] for row in await rows(pool, "events")] == ["good"]
     quarantined = await rows(pool, "quarantine")
@@ -217,11 +217,11 @@ async def test_content_that_jsonb_refused_stays_flagged_wherever_its_version_mov
     """The refusal is the content's: a copy of it, made by a post that splits its version, is not tried again."""
     for seconds in (1, 5):
         bad = odd('{"a": "\\u0000"}', seconds=seconds)
-        await write.write_isolating(pool, [bad])
+        await isolate.write_isolating(pool, [bad])
     other = odd("{}", seconds=3)
     assert other.document is not None
     changed = msgspec.structs.replace(other, document=msgspec.structs.replace(other.document, digest=b"other"))
-    await write.write_isolating(pool, [changed])
+    await isolate.write_isolating(pool, [changed])
     found = sorted(await rows(pool, "events"), key=lambda row: row["version"])
     assert [(row["body"], row["flags"]) for row in found] == [
         (None, ["not_jsonb"]),
@@ -232,7 +232,7 @@ async def test_content_that_jsonb_refused_stays_flagged_wherever_its_version_mov
 
 async def test_quarantined_messages_and_good_ones_share_a_batch(pool: asyncpg.Pool) -> None:
     bad = unreadable(b"\xff\x00", "no order number", seconds=1)
-    written = await write.write_isolating(pool, [bad, order("A", 2), bad])
+    written = await isolate.write_isolating(pool, [bad, order("A", 2), bad])
     assert (len(written.versions), written.quarantined) == (1, 1)
     (row,) = await rows(pool, "quarantine")
     assert (row["id"], row["reason"], bytes(row["raw"])) == (bad.message_id, "no order number", b"\xff\x00")
@@ -241,16 +241,16 @@ async def test_quarantined_messages_and_good_ones_share_a_batch(pool: asyncpg.Po
 async def test_an_error_that_is_about_no_row_is_the_callers(pool: asyncpg.Pool) -> None:
     await pool.execute("ALTER TABLE crossdock.versions RENAME TO elsewhere")
     with pytest.raises(asyncpg.UndefinedTableError):
-        await write.write_isolating(pool, [order("A", 1), order("B", 2)])
+        await isolate.write_isolating(pool, [order("A", 1), order("B", 2)])
     assert await pool.fetchval("SELECT count(*) FROM crossdock.receipts") == 0
 
 
 async def test_nothing_of_a_batch_is_half_stored(pool: asyncpg.Pool) -> None:
     """The last statement of the transaction fails: so has the first."""
-    await write.write_isolating(pool, [order("A", 1)])
+    await isolate.write_isolating(pool, [order("A", 1)])
     await pool.execute("ALTER TABLE crossdock.documents ADD CHECK (version < 2)")
     before = await everything(pool)
-    await write.write_isolating(pool, [order("B", 2)])
+    await isolate.write_isolating(pool, [order("B", 2)])
     after = await everything(pool)
     assert after.pop("quarantine")[0]["reason"].startswith("the database refuses it")
     assert after == {view: said for view, said in before.items() if view != "quarantine"}

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from schemas.platforms.ustore.record import ItemAllocation
 from storage import pool as pools
 from tests.storing import everything, incoming, rows, unreadable
-from workers.store import write
+from workers.store import isolate
 from workers.store.prepare import Incoming
 from workers.store.versions import Receipt, runs
 
@@ -133,7 +133,7 @@ async def _empty(pool: asyncpg.Pool) -> None:
 
 async def _work(pool: asyncpg.Pool, batches: list[list[Incoming]]) -> None:
     for batch in batches:
-        await write.write_isolating(pool, batch)
+        await isolate.write_isolating(pool, batch)
 
 
 @pytest.mark.timeout(180)

@@ -18,6 +18,11 @@ OLDEST = Gauge(
     "Age of the oldest message that this worker was given and has not settled; 0 when it has none",
     ("queue",),
 )
+HELD_UP = Gauge(
+    "crossdock_held_up_seconds",
+    "For how long what this worker needs has been unavailable; 0 while it works",
+    ("queue",),
+)
 STAGE = Histogram(
     "crossdock_stage_seconds",
     "Time of one batch in one stage",

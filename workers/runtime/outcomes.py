@@ -2,27 +2,21 @@
 
 import enum
 
-import msgspec
-
 
 class Settled(enum.Enum):
-    """The two outcomes that need no words."""
+    """The outcome of one message."""
 
     DONE = "done"
-    """Stored, refused, or nothing to do: ack."""
-    FAILED = "failed"
-    """Give it back; the queue's delivery limit counts, and in the end it is dead."""
+    """Stored, put into quarantine, or nothing to do: acknowledge it."""
+    HELD = "held"
+    """It can't be handled now, while others can: keep it unacknowledged and try it again alone, later."""
+    RETURNED = "returned"
+    """Its session is over: the broker delivers it again."""
 
 
-class Dead(msgspec.Struct, frozen=True):
-    """Never to be handled: goes to `crossdock.dead`, whole, with the reason."""
-
-    reason: str
+Outcome = Settled
 
 
-Outcome = Settled | Dead
-
-
-class NotNow(Exception):
-    """Something the handler needs is away (the database, the broker's confirms). The whole batch is held and tried
-    again; that is nobody's failure and counts towards nothing."""
+class UnavailableError(Exception):
+    """Something that the handler needs is unavailable (the database, the broker's confirms). The whole batch is held
+    and tried again; that is no message's failure and counts towards nothing."""

@@ -1,22 +1,29 @@
 """decode -> decide: one queued message, as what shall be written of it. Pure."""
 
 from collections.abc import Container, Sequence
+from datetime import datetime
 from uuid import UUID
 
 import msgspec
 
-from schemas import documents, envelope, registry
+from schemas import documents, envelope, properties, registry
 from schemas.config import Config
 from schemas.documents import Document
 from schemas.envelope import Envelope
 from schemas.platform import Platform, Unreadable
 from schemas.platforms.ustore import record
 from schemas.platforms.ustore.record import ItemAllocation
-from workers.store.versions import FastUUID
+from workers.store.versions import FastUUID, hashed
+
+UNREADABLE, REFUSED, FAILED, UNROUTED = "unreadable", "refused", "failed", "unrouted"
+"""Stages of the quarantine (contract §8)."""
+REASON_LENGTH = 2000
+_TEXT_LENGTH = 255
+"""Characters of a name that a message of somebody else's may have."""
 
 
 class Foreign(Exception):
-    """Not a message of ours: there is nothing to file it under."""
+    """Not a message of ours: it goes to quarantine under what can be read of it."""
 
 
 class Incoming(msgspec.Struct, frozen=True):
@@ -32,6 +39,12 @@ class Incoming(msgspec.Struct, frozen=True):
     """Set on the route worker's note."""
     again: bool = False
     """It was here before: what it stood for may have been stored and not announced."""
+    stage: str = UNREADABLE
+    """Where it came to a halt, if it did."""
+    attempts: int = 0
+    """Tries of its own that it had, if it failed."""
+    routing_key: str | None = None
+    """Where it was to go, if that can't be told from its platform, account and event."""
 
 
 def prepare(
@@ -52,19 +65,71 @@ def prepare(
             raw, allocations = note.raw, note.allocations
     except ValueError as error:
         raise Foreign(f"not a message of ours: {error}") from None
-    document, reason = None, None
+    document, reason, stage = None, None, UNREADABLE
     platform = registry.platforms().get(about.platform)
     if platform is None:
         reason = f"unknown platform {about.platform!r}"
     else:
         try:
             document = documents.describe(platform, about.event, raw, about.content_type)
-            reason = None if platform.refuse is None else _refusal(platform, about, document.data or raw, config)
+            if platform.refuse is not None:
+                reason = _refusal(platform, about, document.data or raw, config)
+                stage = UNREADABLE if reason is None else REFUSED
         except Unreadable as error:
             reason = str(error)
     if reason is not None:
-        document, reason = None, reason.replace("\0", "\ufffd")[:2000]
-    return Incoming(about, name, raw, document, reason, allocations, again or about.message_id in held)
+        document, reason = None, _storable(reason)
+    return Incoming(about, name, raw, document, reason, allocations, again or about.message_id in held, stage)
+
+
+def halted(
+    encoded: bytes, body: bytes, stage: str, reason: str, now: datetime, *, attempts: int = 0, key: str | None = None
+) -> Incoming:
+    """Return a message for the quarantine without decoding its body, under what can be read of its properties.
+
+    `now`: when it came, where it doesn't say so itself. `key`: the routing key, where it is known. Never raises.
+    """
+    try:
+        about = envelope.from_properties(encoded)
+        if about.received_at.tzinfo is None:
+            raise ValueError
+    except ValueError:
+        about = _envelope(encoded, now)
+    name: UUID
+    try:
+        name = FastUUID(about.message_id)
+    except ValueError:
+        name = hashed(encoded + body)
+        about = msgspec.structs.replace(about, message_id=str(name))
+    return Incoming(
+        about, name, body, None, _storable(reason), stage=stage, attempts=attempts, routing_key=key and _storable(key)
+    )
+
+
+def _envelope(encoded: bytes, now: datetime) -> Envelope:
+    """Return as much of an envelope as somebody else's message has."""
+    try:
+        found = properties.read(encoded)
+    except ValueError:
+        return Envelope(message_id="", platform="", account="", event="", received_at=now)
+
+    def text(name: str) -> str:
+        value = found.headers.get(name)
+        return _storable(value)[:_TEXT_LENGTH] if isinstance(value, str) else ""
+
+    return Envelope(
+        message_id=found.message_id or "",
+        platform=text("platform"),
+        account=text("account"),
+        event=text("event"),
+        received_at=now,
+        content_type=found.content_type and _storable(found.content_type),
+    )
+
+
+def _storable(text: str) -> str:
+    """Return a text that PostgreSQL stores: without U+0000 and lone surrogates, of bounded length."""
+    return text.replace("\0", "\ufffd").encode("utf-8", "replace").decode()[:REASON_LENGTH]
 
 
 def _refusal(platform: Platform, about: Envelope, raw: bytes, config: Config) -> str | None:

@@ -12,24 +12,26 @@ from collections.abc import Sequence
 from contextlib import suppress
 from functools import partial
 
-import asyncpg
 from aiormq.abc import AbstractConnection
 
 from broker import depths, outgoing, publisher
 from broker.connection import Link
-from broker.consumer import Consumer, Delivery
+from broker.consumer import ByteBudget, Consumer, Delivery
 from schemas import envelope, topology
 from schemas.config import Config
 from storage import maintenance
-from storage import pool as pools
+from storage.database import Database, explain
 from telemetry import traces
-from workers.runtime import metrics
+from telemetry.background import Background
+from workers.runtime import metrics, rehearsal, watchdog
 from workers.runtime.loop import Loop
-from workers.runtime.outcomes import Dead, NotNow, Outcome, Settled
-from workers.store import announce, backlog, prepare, rhythm, trace, write
+from workers.runtime.outcomes import Outcome, Settled, UnavailableError
+from workers.store import announce, backlog, isolate, prepare, rehearse, rhythm, trace
 from workers.store import metrics as stores
+from workers.store.isolate import Suspects
 from workers.store.outbox import Outbound
 from workers.store.prepare import Incoming
+from workers.store.stations import Stations
 from workers.store.write import Written
 
 log = logging.getLogger("crossdock.store")
@@ -38,30 +40,11 @@ CONFIRM_TIMEOUT = 10.0
 """Seconds for the confirms of a batch's events."""
 UNDER_WAY = 6
 """Batches at a time: one is decoded while others commit or wait for confirms."""
+MAX_HELD_BYTES = 48 * 1024 * 1024
+"""Bytes of bodies that were received and are not settled. With the batches under way, each of which takes several times
+its bodies, a worker stays within 512 MiB, as a test and the Kubernetes manifests have it."""
 MAINTENANCE_INTERVAL = 3600.0
 """Seconds between making next months' partitions and dropping old ones."""
-
-AWAY = (
-    OSError,
-    TimeoutError,
-    asyncpg.PostgresConnectionError,
-    asyncpg.InterfaceError,
-    asyncpg.InternalClientError,
-    asyncpg.CannotConnectNowError,
-    asyncpg.AdminShutdownError,
-    asyncpg.CrashShutdownError,
-    asyncpg.TooManyConnectionsError,
-    asyncpg.ReadOnlySQLTransactionError,
-    asyncpg.DiskFullError,
-    asyncpg.LockNotAvailableError,
-    asyncpg.QueryCanceledError,
-    asyncpg.DeadlockDetectedError,
-    asyncpg.SerializationError,
-    asyncpg.SyntaxOrAccessError,  # the schema isn't the one this version was written for, or not ours to use
-    asyncpg.InvalidAuthorizationSpecificationError,
-    asyncpg.InvalidCatalogNameError,
-)
-"""Errors that are about the database and not about a message: nothing is rejected for them."""
 
 
 class StoreWorker:
@@ -72,18 +55,20 @@ class StoreWorker:
     ) -> None:
         """`shards`: the inbound queues to take from, counted from 0; all that the configuration has by default."""
         self._config = config
-        self._database_url = database_url
-        self._pool: asyncpg.Pool | None = None
-        self._pool_lock = asyncio.Lock()
+        self._database = Database(database_url, size=config.store.connections + 1, name="crossdock store")
+        self._background = Background()
         self._publisher = publisher.Publisher(confirm_timeout=CONFIRM_TIMEOUT, useless=self._try_elsewhere)
         shards = shards or range(config.store.shards)
         prefetch, under_way = -(-config.store.prefetch // len(shards)), -(-UNDER_WAY // len(shards))
-        self._consumers = [Consumer(topology.store_queue(shard), prefetch=prefetch) for shard in shards]
+        budget = ByteBudget(MAX_HELD_BYTES)
+        self._consumers = [
+            Consumer(topology.store_queue(shard), prefetch=prefetch, budget=budget, suspended=True) for shard in shards
+        ]
         self._loops = [
             Loop(
                 consumer,
-                self._publisher,
                 partial(self._handle, consumer.queue),
+                probe=self._probe,
                 batch=config.store.batch,
                 wait=config.store.batch_wait,
                 drain=config.process.drain_timeout,
@@ -91,55 +76,54 @@ class StoreWorker:
             )
             for consumer in self._consumers
         ]
+        self._stations = Stations(partial(self._handle, topology.DEAD), self._set_aside, probe=self._probe)
         self._in = Link(amqp_url, name="store-in", on_open=self._on_consumers, on_lost=self._on_lost)
         self._out = Link(amqp_url, name="store-out", on_open=self._on_publisher, on_lost=self._publisher.on_lost)
+        self._aside = Link(
+            amqp_url, name="store-stations", on_open=self._stations.on_open, on_lost=self._stations.on_lost
+        )
         self._outbound = _outbound(config)
-        self._unannounced: set[str] = set()
-        """Message ids that may be stored and whose events are not confirmed yet."""
+        self._suspects = Suspects()
+        self._unannounced: Counter[str] = Counter()
+        """By message id: deliveries in hand of messages that may be stored and whose events are not confirmed yet."""
         self._amqp_url = amqp_url
-        self._arrivals = rhythm.Counter(self._database)
-        self._beside: list[asyncio.Task[None]] = []
-        """What goes on beside storing."""
-        self._no_database: str | None = "not connected yet"
+        self._shards = config.store.shards
+        self._arrivals = rhythm.Counter(self._database.pool)
 
     async def start(self) -> None:
         """Connects and begins to store. A database that isn't there yet is waited for."""
-        self._out.start()
-        self._in.start()
+        for link in (self._out, self._in, self._aside):
+            link.start()
         for taking in self._loops:
-            taking.start()
-        loop = asyncio.get_running_loop()
-        self._beside = [
-            loop.create_task(self._keep(), name="maintenance"),
-            loop.create_task(depths.watch(self._amqp_url, partial(backlog.queues, self._database)), name="depths"),
-            loop.create_task(self._arrivals.run(), name="arrivals"),
-        ]
+            taking.start(self._background)
+        start = self._background.start
+        start(self._stations.run(), name="way stations")
+        start(self._keep(), name="maintenance")
+        consumed = partial(backlog.queues, self._database.pool)
+        start(depths.watch(self._amqp_url, consumed, shards=self._shards), name="depths")
+        start(self._arrivals.run(), name="arrivals")
+        start(watchdog.run(), name="watchdog")
 
     async def stop(self) -> None:
         """Takes no more, finishes and acks what is in hand, closes."""
         await asyncio.gather(*(taking.stop() for taking in self._loops))
-        for task in self._beside:
-            task.cancel()
-        await asyncio.gather(*self._beside, return_exceptions=True)
-        if self._pool is not None:
+        await self._background.stop()
+        if self._database.is_open:
             with suppress(Exception):
-                async with asyncio.timeout(2), self._pool.acquire() as connection:
+                async with asyncio.timeout(2), (await self._database.pool()).acquire() as connection:
                     await self._arrivals.write(connection)
         await self._publisher.stop()
-        await self._in.stop()
+        await asyncio.gather(self._in.stop(), self._aside.stop())
         await self._out.stop()
-        if self._pool is not None:
-            with suppress(Exception):
-                async with asyncio.timeout(5):
-                    await self._pool.close()
+        await self._database.close(5)
 
     def problems(self) -> list[str]:
         """Empty when a message would be stored now."""
         found = [f"no connection to RabbitMQ: {link.error}" for link in (self._in, self._out) if not link.is_open]
-        if self._no_database is not None:
-            found.append(f"no use of PostgreSQL: {self._no_database}")
+        if self._database.problem is not None:
+            found.append(f"no use of PostgreSQL: {self._database.problem}")
         held_up = {taking.waiting_for for taking in self._loops if taking.waiting_for is not None}
-        return found + [f"held up: {reason}" for reason in sorted(held_up)]
+        return [*found, *(f"held up: {reason}" for reason in sorted(held_up)), *self._background.problems()]
 
     def reload(self, config: Config) -> None:
         """Accounts and rules of the next batch; batch sizes with the next start."""
@@ -162,54 +146,122 @@ class StoreWorker:
     async def _on_publisher(self, link: Link, connection: AbstractConnection) -> None:
         self._publisher.use(link.transport, await link.channel(connection, confirms=True))
 
+    async def _probe(self) -> None:
+        """Show that a message could be stored now. Raises UnavailableError if not."""
+        try:
+            await isolate.control(await self._database.pool())
+        except Exception as error:
+            raise UnavailableError(f"the database is unavailable ({self._database.failed(error)})") from error
+        self._database.worked()
+
     async def _handle(self, queue: str, batch: Sequence[Delivery]) -> list[Outcome]:
+        culprits = await self._find_culprits(batch)
         started = time.perf_counter()
-        outcomes: list[Outcome] = [Settled.DONE] * len(batch)
-        incoming: list[Incoming] = []
-        for place, delivery in enumerate(batch):
-            try:
-                again, held = delivery.redelivered, self._unannounced
-                incoming.append(prepare.prepare(delivery.encoded, delivery.body, self._config, again=again, held=held))
-            except prepare.Foreign as why:
-                outcomes[place] = Dead(str(why))
+        incoming = [self._prepare(delivery, culprits.get(place)) for place, delivery in enumerate(batch)]
         decoded = time.perf_counter()
-        if not incoming:
-            return outcomes
-        # Before the write: a connection that dies during COMMIT leaves us not knowing, and what was committed must be
-        # announced when the batch is handled again.
-        names = {message.envelope.message_id for message in incoming}
-        self._unannounced |= names
         written = await self._write(incoming)
         stored = time.perf_counter()
         await self._announce(written)
-        self._unannounced -= names
+        self._forget(batch, incoming)
         done = time.perf_counter()
         self._record(queue, incoming, written, decoded - started, stored - decoded, done - stored)
-        return outcomes
+        if written.held:
+            return [Settled.HELD if one.message_id in written.held else Settled.DONE for one in incoming]
+        return [Settled.DONE] * len(batch)
+
+    async def _find_culprits(self, batch: Sequence[Delivery]) -> dict[int, str]:
+        """Return the messages, by place, that end whoever reads them: looked for among those that come again."""
+        places = [place for place, delivery in enumerate(batch) if delivery.redelivered]
+        if not places:
+            return {}
+        config = self._config
+        found = await rehearsal.find_culprits(
+            len(places),
+            lambda index: rehearse.read(batch[places[index]], config),
+            control=rehearse.read_example,
+        )
+        return {places[index]: reason for index, reason in found.items()}
+
+    def _prepare(self, delivery: Delivery, culprit: str | None) -> Incoming:
+        """Return what is to be written of one message, and note it as unannounced. Raises UnavailableError."""
+        if culprit is not None:
+            return self._halt(delivery, prepare.FAILED, culprit, attempts=rehearsal.TRIES)
+        try:
+            message = prepare.prepare(
+                delivery.encoded,
+                delivery.body,
+                self._config,
+                again=delivery.redelivered,
+                held=self._unannounced,
+            )
+        except prepare.Foreign as why:
+            return self._halt(delivery, prepare.UNREADABLE, str(why))
+        except MemoryError:
+            raise UnavailableError("this machine is out of memory") from None
+        except Exception as error:
+            # Reading is a pure function of the message: what it raises once it raises always.
+            log.exception("message failed")
+            return self._halt(delivery, prepare.FAILED, f"{type(error).__name__}: {error}", attempts=1)
+        # Before the write: a connection that dies during COMMIT leaves us not knowing, and what was committed must be
+        # announced when the batch is handled again. Counted by delivery: a message that comes twice is in hand twice,
+        # and the one that is done must not speak for the other, whose event is still to be announced.
+        if not delivery.is_noted:
+            delivery.is_noted = True
+            self._unannounced[message.envelope.message_id] += 1
+        return message
+
+    def _halt(self, delivery: Delivery, stage: str, reason: str, *, attempts: int = 0) -> Incoming:
+        message = prepare.halted(delivery.encoded, delivery.body, stage, reason, envelope.now(), attempts=attempts)
+        log.error("message halted", extra={"id": str(message.message_id), "stage": stage, "reason": message.reason})
+        return message
+
+    def _forget(self, batch: Sequence[Delivery], incoming: Sequence[Incoming]) -> None:
+        """These are announced. Of a session that is over everything was forgotten, and comes again as redelivered."""
+        unannounced = self._unannounced
+        for delivery, message in zip(batch, incoming, strict=True):
+            if delivery.is_noted and not delivery.session.is_gone:
+                delivery.is_noted = False
+                name = message.envelope.message_id
+                if unannounced[name] > 1:
+                    unannounced[name] -= 1
+                else:
+                    del unannounced[name]
 
     async def _write(self, incoming: list[Incoming]) -> Written:
         try:
-            written = await write.write_isolating(await self._database(), incoming, self._outbound)
-        except AWAY as error:
-            self._no_database = f"{type(error).__name__}: {error}"
-            raise NotNow(f"the database is away ({type(error).__name__})") from error
-        self._no_database = None
+            written = await isolate.write_isolating(
+                await self._database.pool(), incoming, self._outbound, self._suspects
+            )
+        except Exception as error:
+            raise UnavailableError(f"the database is unavailable ({self._database.failed(error)})") from error
+        self._database.worked()
         return written
 
-    async def _database(self) -> asyncpg.Pool:
-        async with self._pool_lock:  # several ask for it at the start
-            if self._pool is None:
-                self._pool = await pools.create_pool(self._database_url, size=self._config.store.connections + 1)
-            return self._pool
+    async def _set_aside(self, delivery: Delivery, routing_key: str) -> None:
+        """Put a message that no queue took into quarantine. Raises UnavailableError."""
+        reason = f"no queue took it (routing key {routing_key!r})"
+        message = prepare.halted(
+            delivery.encoded, delivery.body, prepare.UNROUTED, reason, envelope.now(), key=routing_key
+        )
+        log.error("message halted", extra={"id": str(message.message_id), "stage": message.stage, "reason": reason})
+        await self._write([message])
+        self._count_quarantined([message])
 
     async def _announce(self, written: Written) -> None:
-        """Every event confirmed by the broker, or NotNow: the batch is then handled again, and published again."""
+        """Every event confirmed by the broker, or UnavailableError: the batch is then handled again, and published
+        again."""
         try:
             events = list(announce.events(written.versions, written.told))
             if events:
                 await self._publisher.publish_all(events)
         except Exception as error:
-            raise NotNow(f"events are not confirmed ({outgoing.explain(error)})") from error
+            raise UnavailableError(f"events are not confirmed ({outgoing.explain(error)})") from error
+
+    def _count_quarantined(self, incoming: Sequence[Incoming]) -> None:
+        for message in incoming:
+            if message.document is None:
+                about = message.envelope
+                stores.QUARANTINED.labels(about.platform, about.account, about.event).inc()
 
     def _record(
         self, queue: str, incoming: list[Incoming], written: Written, decode: float, write: float, publish: float
@@ -222,13 +274,10 @@ class StoreWorker:
             trace.record(traces.tracer, queue, incoming, now - decode - write - publish, now)
         for stage, seconds in (("decode", decode), ("write", write), ("publish", publish)):
             metrics.stage(stage).observe(seconds, oldest.traceparent)
-        for message in incoming:
-            if message.document is None:
-                about = message.envelope
-                stores.QUARANTINED.labels(about.platform, about.account, about.event).inc()
+        self._count_quarantined(incoming)
         for type_, count in Counter(stored.document.reading.type for stored in written.versions).items():
             stores.STORED.labels(type_).inc(count)
-        self._arrivals.note(message.envelope for message in incoming)
+        self._arrivals.note(message.envelope for message in incoming if message.envelope.account)
         log.info(
             "stored",
             extra={
@@ -246,19 +295,15 @@ class StoreWorker:
         )
 
     async def _keep(self) -> None:
-        """Partitions ahead of time, old ones away. Tries again soon while the database is away."""
+        """Partitions ahead of time, old ones away. Tries again soon while the database is unavailable."""
         while True:
             try:
-                pool = await self._database()
+                pool = await self._database.pool()
                 await maintenance.keep(pool, retention_days=self._config.storage.retention_days)
-                self._no_database = None
                 pause = MAINTENANCE_INTERVAL
-            except AWAY as error:
-                self._no_database = f"{type(error).__name__}: {error}"
-                pause = 1.0
-            except Exception:
-                log.exception("maintenance failed")
-                pause = 60.0
+            except Exception as error:
+                log.warning("maintenance failed", extra={"error": explain(error)})
+                pause = 5.0
             await asyncio.sleep(pause)
 
 

@@ -11,7 +11,6 @@ from uuid import UUID
 import asyncpg
 import msgspec
 
-from schemas import documents
 from storage import tables
 from storage.sql import query
 from workers.store import allocations, outbox, rebuild, versions
@@ -35,12 +34,6 @@ from workers.store.versions import Receipt, Run
 
 Connection = asyncpg.Connection | asyncpg.pool.PoolConnectionProxy
 
-BAD_DATA = (
-    asyncpg.DataError,  # also of characters that the database doesn't know, and of values that asyncpg can't encode
-    asyncpg.ProgramLimitExceededError,
-    asyncpg.IntegrityConstraintViolationError,
-)
-"""Errors that are about a row; a connection that is away is about none."""
 COLLISIONS = (asyncpg.DeadlockDetectedError, asyncpg.SerializationError)
 """The database gave one of two transactions way to the other: nothing is wrong with either."""
 ATTEMPTS = 3
@@ -58,30 +51,24 @@ class Written(msgspec.Struct):
     """News for manufacturers."""
     deliveries: int = 0
     """Webhooks that were decided with it."""
+    held: set[UUID] = msgspec.field(default_factory=set)
+    """Messages that can't be written now, while others can."""
+
+    def __add__(self, other: "Written") -> "Written":
+        return Written(
+            self.versions + other.versions,
+            self.quarantined + other.quarantined,
+            self.told + other.told,
+            self.deliveries + other.deliveries,
+            self.held | other.held,
+        )
 
 
-async def write_isolating(pool: asyncpg.Pool, batch: Sequence[Incoming], outbound: Outbound = NOBODY) -> Written:
-    """`write`, with a bad row alone in the end: kept without its jsonb, or else in quarantine; the rest is stored.
+async def write_retrying(pool: asyncpg.Pool, batch: Sequence[Incoming], outbound: Outbound) -> Written:
+    """`write` on a connection of the pool, again after a collision with another transaction.
 
-    Raises asyncpg's errors that are not about a row; what was committed before then is repeatable.
+    Raises asyncpg's errors.
     """
-    try:
-        return await _patiently(pool, batch, outbound)
-    except BAD_DATA as error:
-        if len(batch) > 1:
-            half = len(batch) // 2
-            first = await write_isolating(pool, batch[:half], outbound)
-            second = await write_isolating(pool, batch[half:], outbound)
-            return Written(
-                first.versions + second.versions,
-                first.quarantined + second.quarantined,
-                first.told + second.told,
-                first.deliveries + second.deliveries,
-            )
-        return await write_isolating(pool, [_less(batch[0], error)], outbound)
-
-
-async def _patiently(pool: asyncpg.Pool, batch: Sequence[Incoming], outbound: Outbound) -> Written:
     for attempt in range(1, ATTEMPTS + 1):
         try:
             async with pool.acquire() as connection:
@@ -90,18 +77,6 @@ async def _patiently(pool: asyncpg.Pool, batch: Sequence[Incoming], outbound: Ou
             if attempt == ATTEMPTS:
                 raise
     raise AssertionError
-
-
-def _less(message: Incoming, error: Exception) -> Incoming:
-    """The same message asking less of the database: no jsonb; then quarantine; then there is nothing left to give."""
-    document = message.document
-    if document is None:
-        raise error
-    if document.body is not None:
-        poorer = msgspec.structs.replace(document, body=None, flags=(*document.flags, documents.NOT_JSONB))
-        return msgspec.structs.replace(message, document=poorer)
-    reason = f"the database refuses it: {error}".replace("\0", "\ufffd")[:2000]
-    return msgspec.structs.replace(message, document=None, reason=reason)
 
 
 async def write(connection: Connection, batch: Sequence[Incoming], outbound: Outbound = NOBODY) -> Written:
@@ -290,4 +265,7 @@ def _quarantine_row(message: Incoming) -> Row:
         about.content_type,
         about.traceparent,
         message.raw,
+        message.stage,
+        message.attempts,
+        message.routing_key,
     )

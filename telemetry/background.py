@@ -1,0 +1,72 @@
+"""Supervised background tasks: one that dies is logged, makes `/readyz` fail, and ends the process.
+
+A task whose exception nobody looks at leaves a process that seems healthy and does half of its work. Ending the process
+is the honest answer: its supervisor starts it again, and nothing that it held was acknowledged.
+"""
+
+import asyncio
+import logging
+import os
+import signal
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+log = logging.getLogger("crossdock.process")
+
+CANCEL_AGAIN = 0.5
+"""Seconds after which a task that is still there is cancelled once more."""
+
+
+def end_process() -> None:
+    """Ask this process to stop as its supervisor would: it drains and ends, with exit code 1."""
+    global failed
+    failed = True
+    os.kill(os.getpid(), signal.SIGTERM)
+
+
+failed = False
+"""Whether the process ends because one of its background tasks died; then its exit code is 1."""
+
+
+class Background:
+    """The long-lived tasks of one component, started together and stopped together."""
+
+    def __init__(self, *, on_death: Callable[[], None] = end_process) -> None:
+        """`on_death`: called once when a task ends by itself; ends the process by default."""
+        self._on_death = on_death
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._problems: list[str] = []
+        self._is_stopping = False
+
+    def start(self, coroutine: Coroutine[Any, Any, None], *, name: str) -> asyncio.Task[None]:
+        """Run a coroutine that is meant to run until it is cancelled, under a name for logs and `/readyz`."""
+        task = asyncio.get_running_loop().create_task(coroutine, name=name)
+        self._tasks.add(task)
+        task.add_done_callback(self._ended)
+        return task
+
+    def problems(self) -> list[str]:
+        """Return one line per task that died; empty while all of them run."""
+        return list(self._problems)
+
+    async def stop(self) -> None:
+        """Cancel all tasks and wait for their end."""
+        self._is_stopping = True
+        left = set(self._tasks)
+        while left:
+            for task in left:
+                task.cancel()
+            # Before Python 3.12 `asyncio.wait_for` may swallow a cancellation: then it takes another one.
+            _, left = await asyncio.wait(left, timeout=CANCEL_AGAIN)
+
+    def _ended(self, task: "asyncio.Task[None]") -> None:
+        self._tasks.discard(task)
+        if task.cancelled() or self._is_stopping:
+            return
+        error = task.exception()
+        why = f"{type(error).__name__}: {error}" if error is not None else "it returned"
+        log.error("background task died", extra={"task": task.get_name(), "error": why}, exc_info=error)
+        first = not self._problems
+        self._problems.append(f"the task {task.get_name()} died ({why})")
+        if first:
+            self._on_death()

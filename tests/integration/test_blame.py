@@ -1,0 +1,356 @@
+"""No message is blamed for what isn't its fault: not for the database's errors, not for how often it was delivered."""
+
+import asyncio
+import os
+import signal
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from functools import partial
+from typing import Any
+from uuid import uuid4
+
+import aiormq
+import asyncpg
+import msgspec
+import pytest
+from pamqp.commands import Basic
+
+from broker.consumer import Delivery, Session
+from schemas import documents, envelope, registry, topology
+from schemas.envelope import Envelope
+from schemas.platform import Platform
+from tests import pipeline
+from tests.pipeline import running, until
+from workers.runtime import loop, rehearsal
+from workers.runtime.outcomes import UnavailableError
+from workers.store import isolate, prepare, stations
+from workers.store.worker import StoreWorker
+from workers.store.write import Written
+
+CODES = ("53200", "58030", "XX000", "53400", "57P05", "25P03", "40003", "55006", "0A000", "22000", "23514", "54000")
+
+
+@pytest.fixture(autouse=True)
+def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(stations, "INTERVAL", 0.1)
+    monkeypatch.setattr(isolate, "PAUSES", (0.0, 0.05, 0.1))
+    monkeypatch.setattr(rehearsal, "PAUSES", (0.0, 0.0, 0.0))
+
+
+@asynccontextmanager
+async def channel(amqp_url: str) -> AsyncIterator[aiormq.abc.AbstractChannel]:
+    connection = await aiormq.connect(amqp_url)
+    try:
+        yield await connection.channel()
+    finally:
+        await connection.close()
+
+
+def order(key: str) -> tuple[Basic.Properties, bytes]:
+    """A purchase order as the ingress publishes it."""
+    body = msgspec.json.decode(registry.example("apicbase", "purchase_order")) | {"id": key}
+    about = Envelope(
+        message_id=str(uuid4()),
+        platform="apicbase",
+        account="acme",
+        event="purchase_order",
+        received_at=envelope.now(),
+    )
+    return envelope.to_properties(about), msgspec.json.encode(body)
+
+
+async def publish(amqp_url: str, keys: list[str], queue: str = topology.STORE) -> None:
+    async with channel(amqp_url) as made:
+        for key in keys:
+            properties, body = order(key)
+            await made.basic_publish(body, routing_key=queue, properties=properties)
+
+
+async def depth(amqp_url: str, queue: str) -> int:
+    async with channel(amqp_url) as made:
+        return (await made.queue_declare(queue, passive=True)).message_count or 0
+
+
+async def stored(database: asyncpg.Connection) -> list[str]:
+    return [row["key"] for row in await database.fetch("SELECT key FROM crossdock.events ORDER BY key")]
+
+
+async def quarantined(database: asyncpg.Connection) -> list[tuple[Any, ...]]:
+    return [tuple(row) for row in await database.fetch("SELECT stage, attempts, reason FROM crossdock.quarantine")]
+
+
+async def raise_on(database: asyncpg.Connection, code: str, condition: str = "true") -> None:
+    """Every row of `documents` that fits the condition raises an error from now on."""
+    await database.execute(
+        f"CREATE OR REPLACE FUNCTION crossdock.trouble() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN "
+        f"IF {condition} THEN RAISE EXCEPTION 'trouble' USING ERRCODE = '{code}'; END IF; RETURN NEW; END $$"
+    )
+    await database.execute(
+        "CREATE OR REPLACE TRIGGER trouble BEFORE INSERT ON crossdock.documents "
+        "FOR EACH ROW EXECUTE FUNCTION crossdock.trouble()"
+    )
+
+
+async def end_trouble(database: asyncpg.Connection) -> None:
+    await database.execute("DROP TRIGGER trouble ON crossdock.documents")
+
+
+@asynccontextmanager
+async def storing(amqp_url: str, database_url: str) -> AsyncIterator[StoreWorker]:
+    worker = pipeline.store(amqp_url, database_url)
+    async with running(worker):
+        yield worker
+
+
+async def test_whatever_the_database_raises_for_everybody_is_nobodys_fault(
+    amqp_url: str, database_url: str, database: asyncpg.Connection
+) -> None:
+    async with storing(amqp_url, database_url) as worker:
+        for code in CODES:
+            keys = [f"{code}-{number:02}" for number in range(20)]
+            await raise_on(database, code)
+            await publish(amqp_url, keys)
+            await until(partial(_says, worker, code), what=code)
+            await end_trouble(database)
+            await until(partial(_all, database, f"{code}-%", 20), what=f"orders after {code}")
+        await until(lambda: not worker.problems(), what="it is ready again")
+    assert await quarantined(database) == []
+    assert await depth(amqp_url, topology.DEAD) == 0
+    events = await database.fetchval("SELECT count(*) FROM crossdock.events WHERE body IS NULL OR times_received <> 1")
+    assert events == 0
+
+
+def _says(worker: StoreWorker, code: str) -> bool:
+    return any(code in problem for problem in worker.problems())
+
+
+async def _all(database: asyncpg.Connection, pattern: str, count: int) -> bool:
+    return bool(await database.fetchval("SELECT count(*) = $2 FROM crossdock.events WHERE key LIKE $1", pattern, count))
+
+
+@pytest.mark.parametrize("code", ["XX000", "22000"])
+async def test_the_one_message_that_the_database_refuses_is_alone_in_quarantine(
+    code: str, amqp_url: str, database_url: str, database: asyncpg.Connection
+) -> None:
+    await raise_on(database, code, "NEW.key = 'poison'")
+    good = [f"good-{number:03}" for number in range(60)]
+    await publish(amqp_url, [*good[:30], "poison", *good[30:]])
+    async with storing(amqp_url, database_url):
+        await until(lambda: database.fetchval("SELECT count(*) = 1 FROM crossdock.quarantine"), what="quarantine")
+        await until(lambda: _all(database, "good-%", 60), what="its neighbours")
+    ((stage, attempts, reason),) = await quarantined(database)
+    assert (stage, attempts) == ("failed", 3)
+    assert reason.startswith("the database refuses it: ")
+    assert f"{code}: trouble" in reason
+    await end_trouble(database)
+
+
+async def test_several_messages_that_fail_alike_are_held_and_their_neighbours_are_stored(
+    amqp_url: str, database_url: str, database: asyncpg.Connection
+) -> None:
+    """A broken index or a full tablespace hits some rows and not others."""
+    await raise_on(database, "XX002", "NEW.key LIKE 'bad-%'")
+    bad, good = [f"bad-{number}" for number in range(8)], [f"good-{number}" for number in range(40)]
+    await publish(amqp_url, bad[:4])
+    await publish(amqp_url, good)
+    await publish(amqp_url, bad[4:])
+    async with storing(amqp_url, database_url):
+        await until(lambda: _all(database, "good-%", 40), what="neighbours")
+        await until(lambda: _unacked_are_held(amqp_url), what="nothing is left in the queue")
+        await end_trouble(database)
+        await until(lambda: _done(database, 8), what="the others")
+    blamed = await quarantined(database)
+    assert len(blamed) <= isolate.ALIKE
+    assert {stage for stage, _, _ in blamed} <= {"failed"}
+
+
+async def _unacked_are_held(amqp_url: str) -> bool:
+    return await depth(amqp_url, topology.STORE) == 0
+
+
+async def _done(database: asyncpg.Connection, count: int) -> bool:
+    return bool(
+        await database.fetchval(
+            "SELECT (SELECT count(*) FROM crossdock.events WHERE key LIKE 'bad-%') "
+            "+ (SELECT count(*) FROM crossdock.quarantine) = $1",
+            count,
+        )
+    )
+
+
+async def test_while_the_database_is_unavailable_everything_is_in_the_queue(
+    amqp_url: str, database_url: str, database: asyncpg.Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing is unacknowledged, so no consumer time-out and no killed worker counts anything for a message."""
+    monkeypatch.setattr(loop, "HOLD_TIME", 0.3)
+    async with storing(amqp_url, database_url) as worker:
+        await raise_on(database, "53200")
+        await publish(amqp_url, [f"K{number:03}" for number in range(200)])
+        await until(partial(_says, worker, "53200"), what="it says why")
+        await until(lambda: _depth_is(amqp_url, 200), what="all are given back")
+        (taking,) = worker._loops
+        assert taking.held_up() > 0
+    async with storing_unready(amqp_url, database_url):
+        assert await depth(amqp_url, topology.STORE) == 200
+        await end_trouble(database)
+        await until(lambda: _all(database, "K%", 200), what="all are stored")
+    assert await quarantined(database) == []
+
+
+async def _depth_is(amqp_url: str, count: int) -> bool:
+    return await depth(amqp_url, topology.STORE) == count
+
+
+@asynccontextmanager
+async def storing_unready(amqp_url: str, database_url: str) -> AsyncIterator[StoreWorker]:
+    """A worker that starts while the database is of no use."""
+    worker = pipeline.store(amqp_url, database_url)
+    await worker.start()
+    try:
+        await until(lambda: any("53200" in problem for problem in worker.problems()))
+        yield worker
+    finally:
+        await worker.stop()
+
+
+async def redeliver(amqp_url: str, count: int) -> None:
+    """A worker that takes everything and dies."""
+    connection = await aiormq.connect(amqp_url)
+    made = await connection.channel()
+    taken = asyncio.Semaphore(0)
+
+    async def take(message: aiormq.abc.DeliveredMessage) -> None:
+        taken.release()
+
+    await made.basic_consume(topology.STORE, take)
+    for _ in range(count):
+        await taken.acquire()
+    await connection.close()
+
+
+async def test_a_message_that_ends_its_reader_takes_nobody_with_it(
+    amqp_url: str, database_url: str, database: asyncpg.Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    describe, here = documents.describe, os.getpid()
+
+    def poisoned(platform: Platform, event: str, raw: bytes) -> documents.Document:
+        found = describe(platform, event, raw)
+        if found.reading.key == "poison":
+            assert os.getpid() != here, "the worker itself never reads it"
+            os.kill(os.getpid(), signal.SIGKILL)
+        return found
+
+    monkeypatch.setattr(documents, "describe", poisoned)
+    good = [f"good-{number:04}" for number in range(500)]
+    await publish(amqp_url, [*good[:250], "poison", *good[250:]])
+    await redeliver(amqp_url, 501)
+    async with storing(amqp_url, database_url):
+        await until(lambda: _all(database, "good-%", 500), what="its neighbours")
+        await until(lambda: database.fetchval("SELECT count(*) = 1 FROM crossdock.quarantine"), what="quarantine")
+    ((stage, attempts, reason),) = await quarantined(database)
+    assert (stage, attempts) == ("failed", 3)
+    assert reason == "it ended the process that read it, 3 times of 3: signal SIGKILL"
+
+
+async def test_a_message_whose_reading_raises_is_alone_in_quarantine(
+    amqp_url: str, database_url: str, database: asyncpg.Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    describe = documents.describe
+
+    def broken(platform: Platform, event: str, raw: bytes) -> documents.Document:
+        found = describe(platform, event, raw)
+        if found.reading.key == "poison":
+            raise KeyError("a defect of ours")
+        return found
+
+    monkeypatch.setattr(documents, "describe", broken)
+    await publish(amqp_url, ["good-1", "poison", "good-2"])
+    async with storing(amqp_url, database_url):
+        await until(lambda: database.fetchval("SELECT count(*) = 1 FROM crossdock.quarantine"), what="quarantine")
+        await until(lambda: _all(database, "good-%", 2), what="its neighbours")
+    ((stage, _, reason),) = await quarantined(database)
+    assert (stage, reason) == ("failed", "KeyError: 'a defect of ours'")
+
+
+async def test_the_way_stations_are_emptied(amqp_url: str, database_url: str, database: asyncpg.Connection) -> None:
+    """What RabbitMQ gave up on is stored, what is not ours and what no queue took waits for a person."""
+    await publish(amqp_url, [f"dead-{number}" for number in range(3)], topology.DEAD)
+    async with channel(amqp_url) as made:
+        await made.basic_publish(b"\xff\0nothing", routing_key=topology.DEAD)
+        properties, body = order("unrouted")
+        await made.basic_publish(body, exchange=topology.UNROUTED, routing_key="apicbase.acme.x", properties=properties)
+        await until(lambda: depth(amqp_url, topology.UNROUTED))
+    async with storing(amqp_url, database_url):
+        await until(lambda: _all(database, "dead-%", 3), what="the dead are stored")
+        await until(lambda: database.fetchval("SELECT count(*) = 2 FROM crossdock.quarantine"), what="quarantine")
+        await until(lambda: _both_empty(amqp_url), what="empty way stations")
+    found = await database.fetch(
+        "SELECT id, stage, platform, reason, raw, routing_key FROM crossdock.quarantined ORDER BY stage"
+    )
+    unreadable, unrouted = found
+    assert (unreadable["stage"], unreadable["platform"], bytes(unreadable["raw"])) == (
+        "unreadable",
+        "",
+        b"\xff\0nothing",
+    )
+    assert unreadable["reason"].startswith("not a message of ours")
+    assert (unrouted["stage"], unrouted["platform"], bytes(unrouted["raw"])) == ("unrouted", "apicbase", body)
+    assert str(unrouted["id"]) == properties.message_id
+    assert unrouted["routing_key"] == "apicbase.acme.x"
+
+
+async def _both_empty(amqp_url: str) -> bool:
+    return not await depth(amqp_url, topology.DEAD) and not await depth(amqp_url, topology.UNROUTED)
+
+
+async def test_a_message_in_hand_twice_is_announced_by_the_one_that_stored_it(
+    amqp_url: str, database_url: str, database: asyncpg.Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The request is done while the note, which stored the order, still waits for its event to be confirmed."""
+    properties, body = order("K1")
+    worker = StoreWorker(pipeline.config(), amqp_url=amqp_url, database_url=database_url)
+    announced: list[str] = []
+    confirms = asyncio.Event()
+
+    async def announce(written: Written) -> None:
+        names = [stored.document.reading.key for stored in written.versions]
+        if names and not confirms.is_set():
+            confirms.set()
+            raise UnavailableError("no confirm")
+        announced.extend(names)
+
+    monkeypatch.setattr(worker, "_announce", announce)
+    first, second = _delivery(properties, body, 1), _delivery(properties, body, 2)
+    # The request is prepared first, and its write takes long.
+    request = [worker._prepare(first, None)]
+    with pytest.raises(UnavailableError):
+        await worker._handle(topology.STORE, [second])
+    # Now the request's write ends: the receipt is there, and there is nothing to say.
+    await worker._announce(await worker._write(request))
+    worker._forget([first], request)
+    assert announced == []
+    await worker._handle(topology.STORE, [second])
+    assert announced == ["K1"]
+    assert not worker._unannounced
+    await worker._database.close(5)
+
+
+class _OpenChannel:
+    """A channel as far as a delivery asks."""
+
+    is_closed = False
+
+
+def _delivery(properties: Basic.Properties, body: bytes, tag: int) -> Delivery:
+    session = Session(_OpenChannel(), None)  # type: ignore[arg-type]
+    return Delivery(session, tag, False, properties.marshal(), body)
+
+
+def test_a_message_of_somebody_else_keeps_what_can_be_read_of_it() -> None:
+    properties = Basic.Properties(headers={"platform": "nobody\0", "event": 7}, message_id="not-a-uuid")
+    message = prepare.halted(properties.marshal(), b"body", prepare.UNREADABLE, "why\0", envelope.now(), key="k")
+    about = message.envelope
+    assert (about.platform, about.account, about.event) == ("nobody\ufffd", "", "")
+    assert (message.reason, message.routing_key, message.raw) == ("why\ufffd", "k", b"body")
+    again = prepare.halted(properties.marshal(), b"body", prepare.UNREADABLE, "why", envelope.now())
+    assert again.message_id == message.message_id

@@ -1,0 +1,109 @@
+"""A message that ends whoever reads it is found in copies of the process, and nobody else is blamed."""
+
+import os
+import signal
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from workers.runtime import rehearsal, watchdog
+from workers.runtime.outcomes import UnavailableError
+
+PARENT = os.getpid()
+
+
+@pytest.fixture(autouse=True)
+def _short(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(rehearsal, "PAUSES", (0.0, 0.0, 0.0))
+    monkeypatch.setattr(watchdog, "LIMIT", 0.3)
+    monkeypatch.setattr(watchdog.arm, "__defaults__", (0.3,))
+
+
+def loop_for_ever() -> None:
+    while True:
+        pass
+
+
+def take_memory() -> None:
+    taken = [bytes(rehearsal.MEMORY // 4) for _ in range(8)]
+    assert taken
+
+
+@pytest.mark.parametrize(
+    ("ending", "reason"),
+    [
+        (lambda: os.kill(os.getpid(), signal.SIGKILL), "signal SIGKILL"),
+        (os.abort, "signal SIGABRT"),
+        (lambda: os._exit(3), "exit code 3"),
+        (loop_for_ever, "it took more than 0 seconds of processor time"),
+        (take_memory, "it took more than 1024 MiB of memory"),
+    ],
+    ids=["kill", "abort", "exit", "loop", "memory"],
+)
+async def test_the_message_that_ends_its_reader_is_the_only_one(ending: Callable[[], None], reason: str) -> None:
+    def work(index: int) -> None:
+        assert os.getpid() != PARENT
+        if index == 7:
+            ending()
+
+    culprits = await rehearsal.find_culprits(20, work, control=lambda: None)
+    assert culprits == {7: f"it ended the process that read it, 3 times of 3: {reason}"}
+
+
+async def test_two_of_them_are_both_found_also_at_the_ends() -> None:
+    def work(index: int) -> None:
+        if index in (0, 9):
+            os.abort()
+
+    assert sorted(await rehearsal.find_culprits(10, work, control=lambda: None)) == [0, 9]
+
+
+async def test_a_message_that_is_read_once_is_innocent(tmp_path: Path) -> None:
+    """A copy that was killed by somebody else proves nothing."""
+    mark = tmp_path / "killed"
+
+    def work(index: int) -> None:
+        if index == 1 and not mark.exists():
+            mark.touch()
+            os.abort()
+
+    assert await rehearsal.find_culprits(3, work, control=lambda: None) == {}
+
+
+async def test_where_the_control_ends_too_it_is_the_machine() -> None:
+    with pytest.raises(UnavailableError, match="no message can be read here: signal SIGABRT"):
+        await rehearsal.find_culprits(3, lambda index: os.abort(), control=os.abort)
+
+
+async def test_what_raises_is_for_the_handler_and_what_waits_takes_no_processor_time(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(rehearsal, "WALL_LIMIT", 0.5)
+
+    def work(index: int) -> None:
+        if index == 0:
+            raise ValueError
+        if index == 1:
+            time.sleep(60)
+
+    culprits = await rehearsal.find_culprits(3, work, control=lambda: None)
+    assert culprits == {1: "it ended the process that read it, 3 times of 3: it took too long"}
+
+
+async def test_no_copy_is_left_behind(monkeypatch: pytest.MonkeyPatch) -> None:
+    fork, copies = os.fork, []
+
+    def noting() -> int:
+        pid = fork()
+        copies.append(pid)
+        return pid
+
+    monkeypatch.setattr(os, "fork", noting)
+    await rehearsal.find_culprits(50, lambda index: None, control=lambda: None)
+    await rehearsal.find_culprits(2, lambda index: os._exit(1) if index else None, control=lambda: None)
+    assert len(copies) == 6  # one for all; one for both, three for the second alone, and the control
+    for pid in copies:
+        with pytest.raises(ProcessLookupError):
+            os.kill(pid, 0)

@@ -1,0 +1,167 @@
+"""Finds the message that ends its worker, without ending the worker.
+
+Messages that come again after an unclean end (a crash in a C library, a kill for want of memory, a loop of minutes)
+are first read by a forked copy of this process, one after the other. The copy says which one it begins; where it dies,
+that one is tried again, alone, in further copies. Only a message that ends three copies of its own is to blame, and
+only if another message survives the same treatment. Nothing else proves anything: not the broker's delivery count,
+which goes up for every message that a lost connection held, and not a worker's death, which may have any reason.
+
+A copy costs some milliseconds, and only what was redelivered pays them.
+"""
+
+import asyncio
+import logging
+import os
+import resource
+import signal
+import warnings
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import NoReturn
+
+from workers.runtime import watchdog
+from workers.runtime.outcomes import UnavailableError
+
+log = logging.getLogger("crossdock.worker")
+
+TRIES = 3
+"""Copies that a message must end by itself before it is to blame."""
+PAUSES = (0.0, 0.5, 1.0)
+"""Seconds before each of them: what else happens to the machine passes."""
+WALL_LIMIT = 60.0
+"""Seconds that one message may take, for what waits and uses no processor time."""
+MEMORY = 1024**3
+"""Bytes that a copy may take on top of what this process has: the largest message takes a tenth of it."""
+OUT_OF_MEMORY = 77
+"""Exit code of a copy that took more than that."""
+
+Work = Callable[[int], object]
+"""Reads the message of that index, as the handler will. What it raises is the handler's to deal with."""
+
+
+async def find_culprits(count: int, work: Work, *, control: Callable[[], object]) -> dict[int, str]:
+    """Return the indexes of messages that end whoever reads them, each with the reason, for a person.
+
+    `count`: number of messages. `control`: reads a message that is known to be harmless. Raises UnavailableError where
+    copies die of something else.
+    """
+    culprits: dict[int, str] = {}
+    left = list(range(count))
+    while left:
+        ended_by, why = await _run(left, work)
+        if ended_by is None:
+            break
+        verdict = await _convict(ended_by, why, work, control)
+        if verdict is not None:
+            culprits[ended_by] = verdict
+        left = left[left.index(ended_by) + 1 :]
+    return culprits
+
+
+async def _convict(index: int, why: str, work: Work, control: Callable[[], object]) -> str | None:
+    """Return the reason if a message ends every copy that reads it alone; None if it survives one of them."""
+    for pause in PAUSES:
+        await asyncio.sleep(pause)
+        ended_by, said = await _run([index], work)
+        if ended_by is None:
+            log.warning("a message was read after all", extra={"first": why})
+            return None
+        why = said
+    ended_by, said = await _run([index], lambda _: control())
+    if ended_by is not None:
+        raise UnavailableError(f"no message can be read here: {said}")
+    return f"it ended the process that read it, {TRIES} times of {TRIES}: {why}"
+
+
+async def _run(indexes: Sequence[int], work: Work) -> tuple[int | None, str]:
+    """Read these messages in a copy of this process. The one that ended it and how, or None."""
+    try:
+        reader, writer = os.pipe()
+    except OSError as error:
+        raise UnavailableError(f"no pipe: {error.strerror}") from error
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", DeprecationWarning)  # other threads: the copy takes none of their locks
+            pid = os.fork()
+    except OSError as error:
+        os.close(reader)
+        os.close(writer)
+        raise UnavailableError(f"no copy of this process: {error.strerror}") from error
+    if pid == 0:
+        _copy(writer, indexes, work)
+    os.close(writer)
+    try:
+        begun, hung = await _follow(reader)
+    finally:
+        os.close(reader)
+        with suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)  # unless it has ended
+        _, status = os.waitpid(pid, 0)  # noqa: ASYNC222 - it has ended, or was just killed
+    if begun == len(indexes):
+        return None, ""
+    return indexes[max(begun, 0)], "it took too long" if hung else _describe(status)
+
+
+async def _follow(reader: int) -> tuple[int, bool]:
+    """Wait for the copy's end. The place of the message that it was at, or their number; whether it hung."""
+    loop = asyncio.get_running_loop()
+    os.set_blocking(reader, False)
+    place, readable = -1, asyncio.Event()
+    loop.add_reader(reader, readable.set)
+    try:
+        while True:
+            async with asyncio.timeout(WALL_LIMIT):
+                await readable.wait()
+            readable.clear()
+            with suppress(BlockingIOError):
+                if not (begun := os.read(reader, 65536)):
+                    return place, False
+                place += len(begun)
+    except TimeoutError:
+        return place, True
+    finally:
+        loop.remove_reader(reader)
+
+
+def _copy(writer: int, indexes: Sequence[int], work: Work) -> NoReturn:
+    """What the copy does: it says a byte before each message, and one at the end."""
+    try:
+        signal.set_wakeup_fd(-1)
+        for name in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+            signal.signal(name, signal.SIG_DFL)
+        _limit_memory()
+        for index in indexes:
+            os.write(writer, b".")
+            watchdog.arm()
+            try:
+                work(index)
+            except MemoryError:
+                os._exit(OUT_OF_MEMORY)
+            except Exception:  # noqa: S110 - the handler will meet it again, and deal with it
+                pass
+        os.write(writer, b".")
+    finally:
+        os._exit(0)  # nothing of the loop, of connections or of buffers is the copy's to end
+
+
+def _limit_memory() -> None:
+    """Let this process be the first to go where memory runs short, and take a bounded amount of it."""
+    with suppress(OSError):
+        Path("/proc/self/oom_score_adj").write_text("1000", encoding="ascii")
+    with suppress(OSError, ValueError):
+        pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[0])
+        limit = pages * resource.getpagesize() + MEMORY
+        _, hard = resource.getrlimit(resource.RLIMIT_AS)
+        resource.setrlimit(resource.RLIMIT_AS, (limit if hard == resource.RLIM_INFINITY else min(limit, hard), hard))
+
+
+def _describe(status: int) -> str:
+    if os.WIFSIGNALED(status):
+        number = os.WTERMSIG(status)
+        if number == signal.SIGPROF:
+            return f"it took more than {watchdog.LIMIT:.0f} seconds of processor time"
+        return f"signal {signal.Signals(number).name}"
+    if os.waitstatus_to_exitcode(status) == OUT_OF_MEMORY:
+        return f"it took more than {MEMORY // 1024**2} MiB of memory"
+    return f"exit code {os.waitstatus_to_exitcode(status)}"

@@ -1,0 +1,154 @@
+"""Writes a batch, and finds the message that the database refuses, without blaming another.
+
+An error alone proves nothing: PostgreSQL out of memory, a full disk, a broken index or a proxy in between raise
+whatever they like at whatever statement. What proves something is a comparison. A control write, of a synthetic
+document by the same statements, is rolled back in the end: where it fails, the database is unavailable, and everything
+is held. Where it succeeds, again and again, before and after a message that alone fails with the same error each time,
+it is that message.
+
+Errors that aren't about the values of a row need one thing more: where several different messages fail alike, it isn't
+them, and they are held.
+"""
+
+import asyncio
+import logging
+import time
+from collections.abc import Sequence
+from contextlib import suppress
+from datetime import UTC, datetime
+from uuid import UUID, uuid4
+
+import asyncpg
+import msgspec
+
+from schemas import documents
+from schemas.documents import Document
+from schemas.envelope import Envelope
+from schemas.platform import Line, Reading
+from storage.database import explain, is_row_error
+from workers.store import write
+from workers.store.outbox import NOBODY, Outbound
+from workers.store.prepare import FAILED, Incoming
+from workers.store.write import Written
+
+log = logging.getLogger("crossdock.store")
+
+TRIES = 3
+"""Tries of its own that a message has before it goes to quarantine."""
+ATTEMPTS_PER_TRY = 3
+"""Writes in each of them, with a control write before and after: one success ends the trial."""
+PAUSES = (0.0, 0.3, 1.0)
+"""Seconds before each try."""
+ALIKE = 2
+"""Different messages that may be blamed for the same error, unless it is about the values of a row."""
+ALIKE_WINDOW = 600.0
+"""Seconds for which a blamed message counts among those that fail alike."""
+
+
+class Suspects:
+    """Remembers which messages failed with which error lately: several that fail alike are not to blame."""
+
+    def __init__(self) -> None:
+        self._failed: dict[str, dict[UUID, float]] = {}
+
+    def are_several(self, kind: str, message_id: UUID) -> bool:
+        """Note that a message fails with this kind of error; return whether more than ALIKE do."""
+        now = time.monotonic()
+        seen = {id_: at for id_, at in self._failed.get(kind, {}).items() if now - at < ALIKE_WINDOW}
+        seen[message_id] = now
+        self._failed[kind] = seen
+        return len(seen) > ALIKE
+
+
+async def write_isolating(
+    pool: asyncpg.Pool, batch: Sequence[Incoming], outbound: Outbound = NOBODY, suspects: Suspects | None = None
+) -> Written:
+    """Write a batch, with a message that the database refuses alone in the end: kept without its jsonb, or else in
+    quarantine, or held (`Written.held`). The rest is stored.
+
+    Raises whatever the database raises while it is unavailable; what was committed before then is repeatable.
+    """
+    try:
+        return await write.write_retrying(pool, batch, outbound)
+    except Exception as error:
+        # What fails with the control too is the database's trouble, and raised as it is.
+        await _control(pool, error)
+        if len(batch) == 1:
+            return await _try_alone(pool, batch[0], outbound, error, suspects or Suspects())
+    half = len(batch) // 2
+    first = await write_isolating(pool, batch[:half], outbound, suspects)
+    second = await write_isolating(pool, batch[half:], outbound, suspects)
+    return first + second
+
+
+async def _try_alone(
+    pool: asyncpg.Pool, message: Incoming, outbound: Outbound, error: Exception, suspects: Suspects
+) -> Written:
+    """Find out whether it is this message. Raises its error where that isn't the same each time."""
+    kind = _kind(error)
+    for pause in PAUSES[:TRIES]:
+        await asyncio.sleep(pause)
+        for _ in range(ATTEMPTS_PER_TRY):
+            await _control(pool, error)
+            try:
+                return await write.write_retrying(pool, [message], outbound)
+            except Exception as again:
+                if _kind(again) != kind:
+                    raise
+            await _control(pool, error)
+    if not is_row_error(error) and suspects.are_several(kind, message.message_id):
+        log.warning("several messages fail alike: held", extra={"id": str(message.message_id), "error": explain(error)})
+        return Written([], held={message.message_id})
+    return await write_isolating(pool, [_degrade(message, error)], outbound, suspects)
+
+
+def _kind(error: Exception) -> str:
+    return str(getattr(error, "sqlstate", None) or type(error).__name__)
+
+
+def _degrade(message: Incoming, error: Exception) -> Incoming:
+    """Return the same message asking less of the database: no jsonb, if its values are at fault; then quarantine.
+
+    Raises the error if the quarantine doesn't take it either.
+    """
+    document = message.document
+    if document is None:
+        raise error
+    if document.body is not None and is_row_error(error):
+        poorer = msgspec.structs.replace(document, body=None, flags=(*document.flags, documents.NOT_JSONB))
+        return msgspec.structs.replace(message, document=poorer)
+    reason = f"the database refuses it: {explain(error)}".replace("\0", "\ufffd")[:2000]
+    log.error("message failed", extra={"id": str(message.message_id), "reason": reason})
+    return msgspec.structs.replace(message, document=None, reason=reason, stage=FAILED, attempts=TRIES)
+
+
+class _RolledBackError(Exception):
+    """Ends a control's transaction."""
+
+
+async def _control(pool: asyncpg.Pool, error: Exception) -> None:
+    """Store a synthetic document, and roll it back. Raises `error` if the database can't do that now."""
+    try:
+        await control(pool)
+    except Exception:
+        raise error from None
+
+
+async def control(pool: asyncpg.Pool) -> None:
+    """Show that the database stores documents now, by the statements that store one, in a transaction that is rolled
+    back. Raises what the database raises if it does not."""
+    async with pool.acquire() as connection:
+        with suppress(_RolledBackError):
+            async with connection.transaction():
+                await write.write(connection, [_synthetic()])
+                raise _RolledBackError
+
+
+def _synthetic() -> Incoming:
+    """Return a document that resembles others and is like none: no two controls wait for each other."""
+    id_ = uuid4()
+    envelope = Envelope(
+        message_id=str(id_), platform="crossdock", account="control", event="control", received_at=datetime.now(UTC)
+    )
+    reading = Reading(type="crossdock.control", key=id_.hex, lines=(Line(id="1", article="A"),))
+    return Incoming(envelope, id_, b"{}", Document(reading, id_.bytes, "{}", b"{}"))
