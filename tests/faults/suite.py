@@ -23,10 +23,11 @@ LIMIT = 30 * 60.0
 SMALL_DISK = "1500m"
 TIME_IS_UP = "time was up"
 SLOWLY = 15.0
-"""Posts per second where a fault makes a backlog of a minute or of thousands, so that what comes on top of it is little:
-the suite's subscribers take some hundred deliveries per second at most."""
+"""Posts per second where a fault makes a backlog of a minute or of thousands: little is to come on top of it, since the
+suite's subscribers take some hundred deliveries per second at most."""
 AT_ONCE = 2
 """Sites at a time: most of a fault is waiting."""
+POISON = "a message that nobody can handle"
 CONSUMER_TIMEOUT = "RabbitMQ's consumer_timeout of one minute"
 MUTANTS = "without one safeguard: to be seen"
 
