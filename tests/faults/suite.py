@@ -114,7 +114,7 @@ def _places(seed: int) -> list[tuple[AbstractAsyncContextManager[Site], Sequence
         (site(seed=seed + 7), [errors]),
         (
             site(seed=seed + 8, rate=SLOWLY),
-            [Group("a message that nobody can handle", (*poison.FAULTS, *large.MANY_FIELDS))],
+            [Group(POISON, (*poison.FAULTS, *large.MANY_FIELDS))],
         ),
         (site(seed=seed + 9, rate=SLOWLY), [Group("documents of 1 MB, and 512 MiB for each process", large.BACKLOG)]),
         (
