@@ -19,6 +19,7 @@ from aiormq.exceptions import AMQPError
 from yarl import URL
 
 from broker.frames import Transport
+from telemetry.background import Background
 
 log = logging.getLogger("crossdock.broker")
 
@@ -93,7 +94,7 @@ class Link:
         self._name = name
         self._on_open = on_open
         self._on_lost = on_lost
-        self._task: asyncio.Task[None] | None = None
+        self._background = Background()
         self._broken: asyncio.Future[None] | None = None
         self._connection: AbstractConnection | None = None
         self.transport = Transport()
@@ -108,14 +109,11 @@ class Link:
 
     def start(self) -> None:
         """Begins to connect, in the background."""
-        self._task = asyncio.get_running_loop().create_task(self._run(), name=f"amqp-{self._name}")
+        self._background.start(self._run(), name=f"amqp-{self._name}")
 
     async def stop(self) -> None:
         """Closes the connection; returns when it is closed."""
-        if self._task is not None:
-            self._task.cancel()
-            with suppress(asyncio.CancelledError):
-                await self._task
+        await self._background.stop()
 
     def fail(self, reason: str) -> None:
         """Gives the connection up and opens another: for whoever finds out that it doesn't work any more."""

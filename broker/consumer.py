@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from aiormq.abc import AbstractChannel, AbstractConnection, DeliveredMessage
+from aiormq.exceptions import AMQPError
 
 from broker.connection import Link
 from broker.frames import Hot, Transport
@@ -252,6 +253,24 @@ class Consumer:
                 await session.channel.basic_nack(0, multiple=True, requeue=True, wait=False)
         except Exception as error:
             link.fail(f"can't give back what it holds of {self._queue}: {error or type(error).__name__}")
+
+    async def peek(self) -> Delivery | None:
+        """Return the next message of the queue, and give it back at once; None if there is none, or no connection.
+
+        Only while nothing is consumed. RabbitMQ before 4.0 moves it to the end of the queue.
+        """
+        channel = self._channel
+        if channel is None or channel.is_closed or self._session is not None:
+            return None
+        try:
+            message = await channel.basic_get(self._queue, timeout=CANCEL_TIMEOUT)
+            if not message.delivery_tag:
+                return None
+            await channel.basic_nack(message.delivery_tag, requeue=True, wait=False)
+        except (OSError, TimeoutError, AMQPError):
+            return None
+        found = message.header.properties
+        return Delivery(Session(channel, None), 0, True, found.marshal() if found else b"\0\0", message.body)
 
     async def cancel(self) -> None:
         """Takes no more; what has been taken can still be acked. What lies in the buffer goes back to the queue."""

@@ -12,6 +12,23 @@ class Unroutable(Unavailable):
     """No queue wanted the message. `crossdock topology apply` declares what is missing."""
 
 
+class MessageError(Unavailable):
+    """The message itself is at fault: publishing it again ends the same way. No other message is affected."""
+
+
+class UnencodableError(MessageError):
+    """AMQP has no room for the message's routing key or properties."""
+
+
+class TooLargeError(MessageError):
+    """The body is larger than the broker accepts."""
+
+    def __init__(self, size: int, limit: int) -> None:
+        super().__init__(f"the message has {size} bytes and the broker accepts at most {limit}")
+        self.size = size
+        self.limit = limit
+
+
 class Outgoing(NamedTuple):
     """One message to publish."""
 
@@ -35,7 +52,7 @@ class Waiter(Protocol):
         """It is safe with the broker."""
 
     def set_exception(self, error: Exception, /) -> object:
-        """It is not: Unavailable or Unroutable."""
+        """It is not: Unavailable, or one of its subclasses."""
 
 
 class Burst:

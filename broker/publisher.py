@@ -11,7 +11,9 @@ the queue may be repeated.
 
 import asyncio
 import logging
+import re
 import struct
+import sys
 import time
 from collections import deque
 from collections.abc import Callable, Iterable
@@ -24,9 +26,10 @@ from pamqp.commands import Basic
 
 from broker.connection import answers
 from broker.frames import Hot, Received, Transport
-from broker.outgoing import Burst, Entry, Outgoing, Unavailable, Unroutable, Waiter
+from broker.outgoing import Burst, Entry, Outgoing, TooLargeError, Unavailable, UnencodableError, Unroutable, Waiter
 from broker.replies import REPLY_TO
 from schemas import properties as encoded
+from telemetry.background import Background
 
 log = logging.getLogger("crossdock.broker")
 
@@ -59,8 +62,13 @@ that have published to the queue; one that is opened now asks the old leader, un
 after a minute (3.10). So whoever stays is confirmed soonest."""
 
 _CONTENT = struct.Struct(">BHIHHQ")
+_HEADER_SIZE = 12
+"""Bytes of a content header before its properties."""
 _BODY = struct.Struct(">BHI")
 _END = b"\xce"
+_TOO_LARGE = re.compile(r"message size \d+ is larger than (?:configured )?max size (\d+)")
+"""RabbitMQ's reason for closing a channel on which a body exceeded `max_message_size`. The limit (16 MiB by default
+from 4.0 on) is not announced over AMQP, so this is the only way to learn it."""
 _NO_QUEUE = "no queue wanted the message: run `crossdock topology apply`"
 _REFUSED = "the broker refused the message (a queue is full or has lost its leader)"
 
@@ -68,9 +76,22 @@ _REFUSED = "the broker refused the message (a queue is full or has lost its lead
 class Publisher:
     """Publishes on one channel of one `Link`; call `use` from its `on_open` and hand it `on_lost`."""
 
-    def __init__(self, *, confirm_timeout: float, useless: Callable[[str], None] = lambda reason: None) -> None:
+    def __init__(
+        self,
+        *,
+        confirm_timeout: float,
+        useless: Callable[[str], None] = lambda reason: None,
+        max_held: int = sys.maxsize,
+    ) -> None:
         """`confirm_timeout`: seconds from `publish` to its confirm. `useless` is told when the broker takes nothing any
-        more, with the reason: another node might."""
+        more, with the reason: another node might. `max_held`: bytes of bodies that may wait for their confirms."""
+        self.max_held = max_held
+        self.held = 0
+        """Bytes of the bodies that were collected or sent, and are not confirmed."""
+        self.max_message_size: int | None = None
+        """The largest body that the broker accepts, once it has refused one; forgotten with the connection."""
+        self._lost_by_size = False
+        """Whether the channel was closed because of the size of a message."""
         self._timeout = confirm_timeout
         self._useless = useless
         self._waiting: deque[Entry] = deque()
@@ -93,7 +114,8 @@ class Publisher:
         self._looked_at = 0.0
         """When the node was last asked whether it lives."""
         self._looking: asyncio.Task[None] | None = None
-        self._sweeper: asyncio.Task[None] | None = None
+        self._background = Background()
+        self._is_sweeping = False
         self._loop: asyncio.AbstractEventLoop | None = None
         self.bursts = 0
         self.published = 0
@@ -109,6 +131,8 @@ class Publisher:
         Whatever must stand on the channel before the first message (a reply consumer, whose deliveries go to
         `received`) has been set up already.
         """
+        if self._sent:
+            self.on_lost()  # its tags are of another channel: their confirms can't come any more
         self._methods.clear()
         self._number = channel.number
         self._limit = channel.connection.connection_tune.frame_max - 8
@@ -118,17 +142,29 @@ class Publisher:
         transport.listen(channel.number, Hot(received, self._confirmed, self._returned))
         self._transport = transport
         self._loop = asyncio.get_running_loop()
-        if self._sweeper is None:
-            self._sweeper = self._loop.create_task(self._sweep(), name="publisher-sweep")
+        channel.closing.add_done_callback(self._closed)
+        if not self._is_sweeping:
+            self._is_sweeping = True
+            self._background.start(self._sweep(), name="publisher-sweep")
         self._flush()
+
+    def problems(self) -> list[str]:
+        """Return why nothing can be published any more until the process starts again; empty when all is well."""
+        return self._background.problems()
 
     def on_lost(self) -> None:
         """The connection is gone: what was sent and not confirmed waits to be sent again."""
         self._transport = self._connection = self._asked_at = None
         self._lost_at = time.monotonic()
-        again = [entry for entry in self._sent.values() if not entry.waiter.done()]
+        if not self._lost_by_size:
+            self.max_message_size = None  # the next broker, or this one after a restart, may accept more
+        self._lost_by_size = False
+        for entry in reversed(self._sent.values()):
+            if entry.waiter.done():
+                self.held -= len(entry.body)
+            else:
+                self._waiting.appendleft(entry)
         self._sent.clear()
-        self._waiting.extendleft(reversed(again))
 
     async def stop(self) -> None:
         """Waits for the outstanding confirms that somebody has a future for, in bounded time, then ends."""
@@ -137,10 +173,10 @@ class Publisher:
         pending = {one for one in found if isinstance(one, asyncio.Future)}
         if pending and self._transport is not None:
             await asyncio.wait(pending, timeout=min(self._timeout, STOP_TIMEOUT))
-        tasks = [task for task in (self._sweeper, self._looking) if task is not None]
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await self._background.stop()
+        if self._looking is not None:
+            self._looking.cancel()
+            await asyncio.gather(self._looking, return_exceptions=True)
         self._transport = None
         self._fail_all("shutting down")
 
@@ -148,7 +184,7 @@ class Publisher:
         self, exchange: str, key: str, properties: bytes, message_id: str, body: bytes
     ) -> "asyncio.Future[Any]":
         """One `Outgoing`. Mandatory, unless it is an answer. The future ends in the broker's confirm, or in Unavailable
-        or Unroutable, within the timeout."""
+        or one of its subclasses, within the timeout. Raises the same."""
         if self._loop is None:
             self._loop = asyncio.get_running_loop()
         future: asyncio.Future[Any] = self._loop.create_future()
@@ -159,15 +195,17 @@ class Publisher:
         self, waiter: Waiter, exchange: str, key: str, properties: bytes, message_id: str, body: bytes
     ) -> None:
         """`publish` for a waiter of the caller's own; `stop` waits for futures only."""
-        _, deadline = self._admit(1)
+        _, deadline = self._admit(len(body), len(body))
         self._waiting.append(Entry(exchange, key, properties, message_id, body, deadline, waiter))
         if len(self._waiting) >= EARLY:
             self._flush()
 
     def publish_all(self, messages: Iterable[Outgoing]) -> "asyncio.Future[Any]":
-        """Many, with one future, which ends in the last confirm or in the first error. At least one."""
+        """Many, with one future, which ends in the last confirm or in the first error. At least one. Raises
+        TooLargeError, and publishes none, if one is known to be larger than the broker accepts."""
         messages = list(messages)
-        loop, deadline = self._admit(len(messages))
+        sizes = [len(message.body) for message in messages]
+        loop, deadline = self._admit(sum(sizes), max(sizes))
         burst = Burst(len(messages), loop.create_future())
         self._waiting += [
             Entry(exchange, key, properties, message_id, body, deadline, burst)
@@ -175,13 +213,20 @@ class Publisher:
         ]
         return burst.future
 
-    def _admit(self, size: int) -> tuple[asyncio.AbstractEventLoop, float]:
-        """Whether that many may be published now; their loop and their deadline. They leave at the end of the turn."""
+    def _admit(self, size: int, largest: int) -> tuple[asyncio.AbstractEventLoop, float]:
+        """Whether bodies of `size` bytes altogether may be published now; their loop and their deadline. They leave at
+        the end of the turn."""
+        if self.max_message_size is not None and largest > self.max_message_size:
+            raise TooLargeError(largest, self.max_message_size)
         now = time.monotonic()
         if self._transport is None and now - self._lost_at > GRACE:
             raise Unavailable("no connection to the broker")
         if len(self._waiting) >= MAX_WAITING:
             raise Unavailable("too many messages wait for the broker")
+        held = self.held + size
+        if held > self.max_held:
+            raise Unavailable("too many bytes wait for the broker")
+        self.held = held
         loop = self._loop
         if loop is None:
             loop = self._loop = asyncio.get_running_loop()
@@ -198,34 +243,45 @@ class Publisher:
     def _flush(self) -> None:
         """Sends what waits, as far as the window and the socket have room; their confirms flush again."""
         transport = self._transport
-        if transport is None or not self._waiting or len(self._sent) >= WINDOW:
-            return
-        if not 0 <= transport.unsent <= MAX_UNSENT:
-            return
-        self.bursts += 1
-        transport.write(self._block())
-        if self._asked_at is None:
-            self._asked_at = time.monotonic()
+        while transport is not None and self._waiting and len(self._sent) < WINDOW:
+            if not 0 <= transport.unsent <= MAX_UNSENT:
+                return
+            block = self._block()
+            if not block:
+                continue  # nobody waits for any of them any more
+            self.bursts += 1
+            transport.write(block)
+            if self._asked_at is None:
+                self._asked_at = time.monotonic()
 
     def _block(self) -> bytes:
-        """Frames of as many waiting messages as the window has room for, registered for their confirms."""
+        """Frames of as many waiting messages as the window has room for, registered for their confirms. One block ends
+        at `MAX_UNSENT` bytes: joining more would copy them while the broker may have stopped reading."""
         parts: list[bytes] = []
         number, limit, methods = self._number, self._limit, self._methods
         waiting, sent = self._waiting, self._sent
         tag = self._tag
-        room = WINDOW - len(sent)
-        while waiting and room:
+        room, left = WINDOW - len(sent), MAX_UNSENT
+        while waiting and room and left > 0:
             entry = waiting.popleft()
-            if entry.waiter.done():
-                continue
-            room -= 1
-            tag += 1
-            sent[tag] = entry
-            method = methods.get((entry.exchange, entry.key))
-            if method is None:
-                method = self._method(number, entry.exchange, entry.key)
             body, properties = entry.body, entry.properties
             size = len(body)
+            if entry.waiter.done():
+                self.held -= size
+                continue
+            method = methods.get((entry.exchange, entry.key))
+            if method is None or len(properties) > limit - _HEADER_SIZE:
+                # Before it has a tag: one that was registered and never sent would shift the tags of all others.
+                try:
+                    method = self._method(number, entry.exchange, entry.key, properties)
+                except Exception as error:
+                    self.held -= size
+                    entry.fail(UnencodableError(f"the message can't be encoded: {error}"))
+                    continue
+            room -= 1
+            left -= size
+            tag += 1
+            sent[tag] = entry
             header = _CONTENT.pack(2, number, 12 + len(properties), 60, 0, size)
             if 0 < size <= limit:
                 parts += (method, header, properties, _END, _BODY.pack(3, number, size), body, _END)
@@ -238,7 +294,10 @@ class Publisher:
         self._tag = tag
         return b"".join(parts)
 
-    def _method(self, number: int, exchange: str, key: str) -> bytes:
+    def _method(self, number: int, exchange: str, key: str, properties: bytes) -> bytes:
+        """Raises what is wrong with the routing key, or ValueError where the properties don't fit into a frame."""
+        if len(properties) > self._limit - _HEADER_SIZE:
+            raise ValueError("its properties are larger than a frame")
         if len(self._methods) >= METHODS_KEPT:
             self._methods.clear()  # reply addresses come and go with their connections
         # What is sent to a reply address comes back as unroutable even where it is heard (RabbitMQ 3.10).
@@ -251,7 +310,10 @@ class Publisher:
         tags = list(takewhile(tag.__ge__, sent)) if multiple else (tag,)
         for one in tags:
             entry = sent.pop(one, None)
-            if entry is None or entry.waiter.done():
+            if entry is None:
+                continue
+            self.held -= len(entry.body)
+            if entry.waiter.done():
                 continue
             if accepted:
                 entry.waiter.set_result(None)
@@ -278,9 +340,9 @@ class Publisher:
             if self._transport is None and now - self._lost_at > GRACE:
                 self._fail_all("no connection to the broker")
             for tag in [tag for tag, entry in self._sent.items() if entry.deadline <= now]:
-                self._sent.pop(tag).fail(Unavailable("no confirm from the broker in time"))
+                self._end(self._sent.pop(tag), Unavailable("no confirm from the broker in time"))
             while self._waiting and (self._waiting[0].waiter.done() or self._waiting[0].deadline <= now):
-                self._waiting.popleft().fail(Unavailable("no confirm from the broker in time"))
+                self._end(self._waiting.popleft(), Unavailable("no confirm from the broker in time"))
             self._flush()
             self._doubt(now)
 
@@ -303,6 +365,27 @@ class Publisher:
 
     def _fail_all(self, reason: str) -> None:
         for entry in (*self._sent.values(), *self._waiting):
-            entry.fail(Unavailable(reason))
+            self._end(entry, Unavailable(reason))
         self._sent.clear()
         self._waiting.clear()
+
+    def _end(self, entry: Entry, error: Unavailable) -> None:
+        """Fail an entry that is neither waiting nor sent any more."""
+        self.held -= len(entry.body)
+        entry.fail(error)
+
+    def _closed(self, closing: "asyncio.Future[Any]") -> None:
+        """Learn from the end of the channel what the broker accepts, and fail only what is larger.
+
+        Runs before `on_lost`, which then sends everything else again on the next connection.
+        """
+        error = None if closing.cancelled() else closing.exception()
+        found = _TOO_LARGE.search(str(error)) if error is not None else None
+        if found is None:
+            return
+        self._lost_by_size = True
+        limit = self.max_message_size = int(found[1])
+        log.warning("the broker refused a message because of its size", extra={"limit": limit})
+        for entry in (*self._sent.values(), *self._waiting):
+            if len(entry.body) > limit:
+                entry.fail(TooLargeError(len(entry.body), limit))

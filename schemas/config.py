@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import msgspec
 
 Secret = Annotated[str, msgspec.Meta(min_length=1, extra={"source": "secret"})]
-"""Text, or `{ env = "NAME" }`, or `{ file = "path" }` (one trailing newline removed); resolved when loading."""
+"""Text, or `{ env = "NAME" }`, or `{ file = "path" }`; newlines at the end are left out. Resolved when loading."""
 Column = Annotated[list[str], msgspec.Meta(extra={"source": "column"})]
 """A list, or `{ file = "x.csv" }`: a CSV file's first column; a first row that is the setting's singular is skipped."""
 Name = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9_-]{1,64}$")]
@@ -37,7 +37,8 @@ class _Section(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
 
 
 class Ingress(_Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    host: str = "127.0.0.1"
+    host: str | Annotated[list[str], msgspec.Meta(min_length=1)] = "127.0.0.1"
+    """An address or a list of them; "::" is every address of IPv6 and of IPv4."""
     port: Port = 8080
     max_body: str | int = "1MiB"
     max_buffered: str | int = "256MiB"
@@ -56,6 +57,13 @@ class Ingress(_Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The same of all accounts: beyond it, whoever has an equal share or more is refused; 0: no limit."""
     processes: Count = 1
 
+    @property
+    def hosts(self) -> list[str]:
+        """Every address to listen on, each of one family."""
+        given = [self.host] if isinstance(self.host, str) else self.host
+        both = [*given, "0.0.0.0"] if "::" in given else given  # noqa: S104 - configured so
+        return list(dict.fromkeys(both))
+
 
 class Process(_Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
     drain_timeout: Seconds = 10.0
@@ -66,6 +74,10 @@ class Api(_Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
     host: str = "127.0.0.1"
     port: Port = 8082
     operator_token: Secret | None = None
+    trusted_proxies: list[str] = msgspec.field(default_factory=list)
+    """Addresses or networks of proxies whose `X-Forwarded-For` is believed."""
+    max_subscriptions: Count = 100
+    """Subscriptions that one subscriber may have, those of `/basic/webhooks` included. The operator has no limit."""
 
 
 class Admin(_Section, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -40,6 +40,8 @@ class Line(msgspec.Struct, frozen=True, omit_defaults=True):
     damaged: Decimal | None = None
     unit_price: Decimal | None = None
     total: Decimal | None = None
+    unreadable: dict[str, str] | None = None
+    """What was sent where a number should be and none could be read, by the field's name."""
 
 
 class Reading(msgspec.Struct, frozen=True):

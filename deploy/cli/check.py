@@ -112,7 +112,8 @@ async def _rabbitmq(state: Path | None, loaded: "Config | None") -> Finding:
 
     url = servers.amqp_url(state)
     there = wanted() if loaded is None else wanted(loaded.events, shards=loaded.store.shards)
-    return Finding("rabbitmq", await topology.check(url, there), servers.redacted(url))
+    report = await topology.inspect(url, there)
+    return Finding("rabbitmq", report.problems, "; ".join((servers.redacted(url), *report.notes)))
 
 
 async def _postgresql(state: Path | None) -> Finding:
@@ -137,15 +138,18 @@ async def _subscriptions(state: Path | None, loaded: "Config") -> Finding:
 
     async with servers.database(state) as connection:
         rows = await subscriptions.listing(connection, None, after=None, limit=LOOKED_AT)
-    if not rows:
-        return Finding("subscriptions", [], "there are none")
-    key = servers.encryption_key(state)
-    if key is None:
-        return Finding("subscriptions", ["CROSSDOCK_ENCRYPTION_KEY is not set: set it to what api and deliver have"])
-    try:
-        vault = Vault.from_text(key)
-    except ValueError as error:
-        return Finding("subscriptions", [str(error)])
+        if not rows:
+            return Finding("subscriptions", [], "there are none")
+        key = servers.encryption_key(state)
+        if key is None:
+            return Finding(
+                "subscriptions", ["CROSSDOCK_ENCRYPTION_KEY is not set: set it to what api and deliver have"]
+            )
+        try:
+            vault = Vault.from_text(key)
+        except ValueError as error:
+            return Finding("subscriptions", [str(error)])
+        answers = await subscriptions.count_answers_with_old_key(connection, vault)
     guard = Guard(loaded.delivery.allow_networks, loaded.delivery.allow_http)
     problems = []
     for one in rows:
@@ -156,7 +160,7 @@ async def _subscriptions(state: Path | None, loaded: "Config") -> Finding:
             problems.append(f"{one.id}: {why}")
         if one.subscriber and one.subscriber not in loaded.subscribers:
             problems.append(f"{one.id}: its subscriber {one.subscriber!r} is not configured, so it gets nothing")
-    old = sum(vault.needs_rotation(one.sealed) for one in rows)
+    old = sum(vault.needs_rotation(one.sealed) for one in rows) + answers
     disabled = sum(not one.enabled for one in rows)
     notes = [f"{len(rows)} of them"]
     notes += [f"{disabled} disabled"] if disabled else []

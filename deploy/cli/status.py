@@ -46,7 +46,7 @@ def status(
 
 
 def _print(found: dict[str, Any]) -> None:
-    from deploy.cli.output import print_table
+    from deploy.cli.output import print_table, printable
 
     if found["processes"]:
         rows = [(p["name"], p["pid"], p["state"], p["per_second"], p["admin"]) for p in found["processes"]]
@@ -62,14 +62,15 @@ def _print(found: dict[str, Any]) -> None:
     if found["deliveries"] is not None:
         typer.echo(_deliveries_line(found["deliveries"]))
     for one in found["failing_polls"]:
-        typer.echo(f"{one['platform']}/{one['account']} can't be polled, {one['failures']} times now: {one['error']}")
+        problem = printable(str(one["error"]))
+        typer.echo(f"{one['platform']}/{one['account']} can't be polled, {one['failures']} times now: {problem}")
     for one in found["accounts"]:
         if one["quiet"]:
             usual = f"usually every {duration(one['usual_seconds'])}"
             quiet = f"{one['platform']}/{one['account']} is quiet for {duration(one['since_seconds'])}"
             typer.echo(f"{quiet}, {usual} and never longer than {duration(one['limit_seconds'])}")
     for problem in found["problems"]:
-        typer.echo(f"crossdock: {problem}", err=True)
+        typer.echo(f"crossdock: {printable(problem)}", err=True)
 
 
 def _deliveries_line(found: dict[str, Any]) -> str:

@@ -46,7 +46,11 @@ def document() -> bytes:
             "info": {
                 "title": "Crossdock",
                 "version": version("crossdock"),
-                "description": "Webhooks to subscribers. Lists go on by cursor; times are RFC 3339, errors RFC 9457.",
+                "description": (
+                    "Webhooks to subscribers. Lists go on by cursor; times are RFC 3339, errors RFC 9457. Replays, "
+                    "tests and lists of deliveries run one at a time per subscriber. 429 and 503 say in Retry-After "
+                    "when to ask again."
+                ),
             },
             "paths": paths,
             "security": [{"basic": []}, {"username": [], "password": []}, {"operator": []}],

@@ -69,7 +69,9 @@ class IngressApp:
         with suppress(TimeoutError):
             async with asyncio.timeout(5):
                 await self._link.opened.wait()
-        self._watching = asyncio.get_running_loop().create_task(depths.watch(self._amqp_url), name="depths")
+        self._watching = asyncio.get_running_loop().create_task(
+            depths.watch(self._amqp_url, shards=self._shards), name="depths"
+        )
         self._server = connections.Server(
             self._handler,
             _limits(self._config),
@@ -82,7 +84,7 @@ class IngressApp:
         )
         self._listener = await asyncio.get_running_loop().create_server(
             self._server,
-            self._config.ingress.host,
+            self._config.ingress.hosts,
             self._port,
             backlog=BACKLOG,
             reuse_port=hasattr(socket, "SO_REUSEPORT") and self._config.ingress.processes > 1,

@@ -120,7 +120,7 @@ async def test_one_that_is_away_keeps_no_more_than_its_limit(shell: Shell, amqp_
 
 
 async def test_its_user_reads_its_queue_and_nothing_else(shell: Shell, amqp_url: str, rabbitmq: RabbitMQ) -> None:
-    management = rabbitmq.management_url.replace("://", "://guest:guest@")
+    management = rabbitmq.management_url
     code, out, err = await shell("consumers", "add", "erp", "--user", "erp", "--management", management, "--json")
     assert code == 0, err
     found = json.loads(out)

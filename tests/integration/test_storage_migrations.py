@@ -105,7 +105,8 @@ async def test_several_processes_at_once_apply_each_migration_once(blank_url: st
 
 
 async def test_numbers_are_in_order_and_used_once() -> None:
-    assert [one.name[:5] for one in migrate.files()] == [f"{n:04}_" for n in range(1, len(migrate.files()) + 1)]
+    numbers = [int(one.name[:4]) for one in migrate.files()]
+    assert numbers == sorted(set(numbers))
 
 
 async def test_a_migration_that_fails_leaves_nothing_of_itself(blank_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -224,8 +225,12 @@ async def test_a_table_in_use_is_not_waited_for_longer_than_others_can_wait(
 
 RELEASED = 8
 """Migrations up to this one made the first release: nothing ran before them."""
-TAKES_AWAY = re.compile(r"\b(DROP|RENAME|TRUNCATE|DELETE|SET NOT NULL|TYPE)\b|\bADD COLUMN\b[^,;]*\bNOT NULL", re.I)
-"""A new column that old code doesn't fill must do without."""
+TAKES_AWAY = re.compile(
+    r"\b(DROP|RENAME|TRUNCATE|DELETE|SET NOT NULL|ALTER\b[^;]*\bTYPE)\b"
+    r"|\bADD COLUMN\b(?![^,;]*\bDEFAULT\b)[^,;]*\bNOT NULL",
+    re.I,
+)
+"""A new column that old code doesn't fill must do without, or have a default."""
 
 
 def test_pre_halves_only_add() -> None:

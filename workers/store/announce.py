@@ -56,7 +56,8 @@ def parts(told: Told) -> Iterator[Part]:
     items: dict[str, list[str]] = defaultdict(list)
     for allocation in message.allocations:
         items[allocation.manufacturer].append(allocation.item)
-    for manufacturer, data in manufacturer_order.split(message.raw, message.allocations).items():
+    raw = message.raw if message.document is None else message.document.data or message.raw
+    for manufacturer, data in manufacturer_order.split(raw, message.allocations).items():
         if manufacturer in told.manufacturers:
             yield Part(event_id(told.version_id, manufacturer, items[manufacturer]), manufacturer, data)
 

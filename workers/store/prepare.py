@@ -71,9 +71,10 @@ def prepare(
         reason = f"unknown platform {about.platform!r}"
     else:
         try:
-            document = documents.describe(platform, about.event, raw)
-            if platform.refuse is not None and (reason := _refusal(platform, about, raw, config)) is not None:
-                stage = REFUSED
+            document = documents.describe(platform, about.event, raw, about.content_type)
+            if platform.refuse is not None:
+                reason = _refusal(platform, about, document.data or raw, config)
+                stage = UNREADABLE if reason is None else REFUSED
         except Unreadable as error:
             reason = str(error)
     if reason is not None:

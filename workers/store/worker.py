@@ -87,6 +87,7 @@ class StoreWorker:
         self._unannounced: Counter[str] = Counter()
         """By message id: deliveries in hand of messages that may be stored and whose events are not confirmed yet."""
         self._amqp_url = amqp_url
+        self._shards = config.store.shards
         self._arrivals = rhythm.Counter(self._database.pool)
 
     async def start(self) -> None:
@@ -98,7 +99,8 @@ class StoreWorker:
         start = self._background.start
         start(self._stations.run(), name="way stations")
         start(self._keep(), name="maintenance")
-        start(depths.watch(self._amqp_url, partial(backlog.queues, self._database.pool)), name="depths")
+        consumed = partial(backlog.queues, self._database.pool)
+        start(depths.watch(self._amqp_url, consumed, shards=self._shards), name="depths")
         start(self._arrivals.run(), name="arrivals")
         start(watchdog.run(), name="watchdog")
 
