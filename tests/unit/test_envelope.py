@@ -40,7 +40,7 @@ def test_a_stamp_is_what_the_general_encoder_makes(
         message_id=NAME, platform="channelape", account="rothys", event="receipt_confirmation", received_at=MOMENT,
         content_type=content_type, traceparent=TRACE, reply_to=reply_to, type=kind, **more,
     )  # fmt: skip
-    stamped = stamp(NAME, SECONDS, TRACE, *more.values())
+    stamped = stamp(NAME, SECONDS, TRACE, **more)
     for _ in range(2):  # the second time what stands before the time is known
         assert from_properties(stamped) == about
     found, expected = properties.decode(stamped), properties.decode(to_properties(about).marshal())
