@@ -166,9 +166,12 @@ async def test_a_user_that_is_not_the_consumers_is_never_touched(
     """Making a user gives it a new password and takes its rights away."""
     url = ("--management", rabbitmq.management_url)
     assert (await shell("consumers", "add", "first", "--user", "first", *url)).code == 0
-    async with aiohttp.ClientSession(rabbitmq.management_url) as session:
-        async with session.put("/api/users/somebody", json={"password": "theirs", "tags": "administrator"}) as answer:
-            assert answer.status in (201, 204)
+    somebody = {"password": "theirs", "tags": "administrator"}
+    async with (
+        aiohttp.ClientSession(rabbitmq.management_url) as session,
+        session.put("/api/users/somebody", json=somebody) as answer,
+    ):
+        assert answer.status in (201, 204)
     for user, why in (
         (rabbitmq.username, "is the user that Crossdock itself logs in with"),
         ("somebody", "RabbitMQ has a user somebody already"),
@@ -212,7 +215,7 @@ async def test_what_a_consumer_failed_on_goes_back_onto_its_queue(
         while (message := await channel.basic_get(erp, no_ack=True)).delivery_tag:
             headers = message.header.properties.headers or {}
             assert "x-death" not in headers
-            assert headers["x-routing-key"].startswith("channelape.")
+            assert str(headers["x-routing-key"]).startswith("channelape.")
             found.append(json.loads(message.body)["id"])
         assert sorted(found) == [f"n{n}" for n in range(8)]
     finally:

@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from schemas import canonical, cloudevents, documents, registry
+from schemas import canonical, cloudevents, documents
 from schemas.dialects import dialects
 from schemas.documents import Document
 from schemas.envelope import Envelope
@@ -114,7 +114,10 @@ def test_what_is_utf_8_is_read_as_utf_8_whatever_the_header_says(case: Case, cha
     assert describe(case, body, f"application/json; charset={charset}") == describe(case, body)
 
 
-@pytest.mark.parametrize("case", [one for one in CASES if one.values[0].platform.name in ("apicbase", "ustore")])  # type: ignore[attr-defined]
+ANSWERED = [param for param in CASES if str(param.id).startswith(("apicbase", "ustore"))]
+
+
+@pytest.mark.parametrize("case", ANSWERED)
 @pytest.mark.parametrize("content_type", [None, "application/json; charset=utf-8", "application/json; charset=idna"])
 def test_what_nothing_explains_is_no_order(case: Case, content_type: str | None) -> None:
     """tcWebHooks#92 (sibling): nothing is guessed."""
@@ -126,7 +129,7 @@ LONE = b'{"note": "Anna \\ud83d", "good": "\\ud83d\\ude00", "backslash": "\\\\ud
 
 
 @pytest.mark.parametrize("case", CASES)
-@pytest.mark.parametrize("lone", [LONE, LONE.replace(b"ud83d\"", b'udc00"'), LONE.replace(b"Anna ", b"\\ude00")])
+@pytest.mark.parametrize("lone", [LONE, LONE.replace(b'ud83d"', b'udc00"'), LONE.replace(b"Anna ", b"\\ude00")])
 def test_what_we_send_is_valid_unicode_in_every_dialect(case: Case, lone: bytes) -> None:
     """json_reindent#12, DRF#6895: strict subscribers refuse a lone surrogate, again and again."""
     raw = case.raw.replace(b"{", lone, 1)
@@ -210,4 +213,6 @@ def test_digests_of_what_was_read_before_are_what_they_were() -> None:
         document = describe(case, case.raw)
         repaired = case.platform.repair(case.raw) if case.platform.repair else None
         assert document.digest == canonical.form(repaired or case.raw).digest
-    assert describe(cases("channelape")[0], cases("channelape")[0].raw).digest.hex() == "9a577989b2381709241ac13a675bb8e2"
+    assert (
+        describe(cases("channelape")[0], cases("channelape")[0].raw).digest.hex() == "9a577989b2381709241ac13a675bb8e2"
+    )
