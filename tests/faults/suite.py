@@ -69,7 +69,8 @@ MUTATIONS = (
     # Until attempts have timed out: who has no lease sends once more then what the other has under way.
     Mutation("lease", "deliver – subscribers stalled", 15.0, seconds=8.0),
     Mutation("expiry", "SIGKILL of deliver", 20.0),
-    Mutation("classification", "each insert raises 53200"),
+    # Until a message has had its tries, with its jsonb and without.
+    Mutation("classification", "each insert raises 53200", seconds=15.0),
     Mutation("limit", "SIGKILL of store"),
     Mutation("isolation", "poison among 2,000 neighbours: kills its worker", rate=SLOWLY),
     Mutation("size", "1,000 documents of 1 MB wait for the store worker", rate=SLOWLY),

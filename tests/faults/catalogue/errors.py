@@ -20,6 +20,8 @@ ROW_DRAWS = 100
 SHORTEST, LONGEST = 0.05, 0.5
 """Seconds that one error lasts."""
 PROBABILITIES = (1.0, 1.0, 0.5, 0.1)
+COMMITTED = 4.0
+"""Seconds for which commits are answered with errors."""
 MEANWHILE = 0.05
 """Seconds between two errors, in which what waits may go on."""
 
@@ -52,6 +54,14 @@ async def drawn(site: Site, states: Sequence[str], count: int, seed: int) -> Asy
 
 
 @asynccontextmanager
+async def committed(site: Site) -> AsyncIterator[None]:
+    """Half of all transactions are committed, and answered with an error all the same."""
+    with answering(site, Trouble("53200", frozenset({Statement.COMMIT}), Answer.LOST, 0.5)):
+        await asyncio.sleep(COMMITTED)
+    yield
+
+
+@asynccontextmanager
 async def alike(site: Site) -> AsyncIterator[None]:
     """Every statement fails with an error about a row, whatever it writes: it is not the messages' fault."""
     for state in ABOUT_ROWS:
@@ -69,6 +79,7 @@ def _any(count: int, part: int) -> Fault:
 FAULTS = (
     Fault(f"any SQLSTATE at any statement, {FEW} draws", partial(drawn, states=UNAVAILABLE, count=FEW, seed=99), 0.0),
     *(_any(PART, part) for part in range(DRAWS // PART)),
+    Fault("COMMIT done, and answered with 53200", committed, 0.0),
     Fault("errors about rows, whatever is written", alike, 0.0, slow=True),
 )
 BY_CHANCE = Fault(
