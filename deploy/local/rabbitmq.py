@@ -116,6 +116,16 @@ class RabbitMQ:
         return self._server.pid if self._server else 0
 
     @property
+    def username(self) -> str:
+        """Of the login in `url` and `management_url`."""
+        return USER
+
+    @property
+    def logs(self) -> Path:
+        """The folder of the node's own logs."""
+        return self._folder / "log"
+
+    @property
     def alive(self) -> bool:
         return self._server is not None and self._server.poll() is None
 

@@ -174,7 +174,7 @@ def test_every_command_of_the_contract_is_there() -> None:
         "topology export", "send", "trace", "quarantine list", "quarantine show", "quarantine replay",
         "quarantine discard", "status", "check", "route explain", "deliveries list", "deliveries show",
         "deliveries retry", "deliveries cancel", "replay", "consume", "consumers add", "consumers list",
-        "consumers remove", "asyncapi",
+        "consumers remove", "consumers retry", "asyncapi",
     }  # fmt: skip
 
 
