@@ -115,6 +115,10 @@ class Link:
         """Closes the connection; returns when it is closed."""
         await self._background.stop()
 
+    def problems(self) -> list[str]:
+        """Return why there will be no connection until the process starts again; empty when all is well."""
+        return self._background.problems()
+
     def fail(self, reason: str) -> None:
         """Gives the connection up and opens another: for whoever finds out that it doesn't work any more."""
         self._fail(self._broken, reason)

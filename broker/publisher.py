@@ -69,6 +69,7 @@ _END = b"\xce"
 _TOO_LARGE = re.compile(r"message size \d+ is larger than (?:configured )?max size (\d+)")
 """RabbitMQ's reason for closing a channel on which a body exceeded `max_message_size`. The limit (16 MiB by default
 from 4.0 on) is not announced over AMQP, so this is the only way to learn it."""
+_FULL = "too many bytes wait for the broker"
 _NO_QUEUE = "no queue wanted the message: run `crossdock topology apply`"
 _REFUSED = "the broker refused the message (a queue is full or has lost its leader)"
 
@@ -213,6 +214,16 @@ class Publisher:
         ]
         return burst.future
 
+    def hold(self, size: int) -> None:
+        """Count a body that will be published later against `max_held`, until `release`. Raises Unavailable."""
+        if self.held + size > self.max_held:
+            raise Unavailable(_FULL)
+        self.held += size
+
+    def release(self, size: int) -> None:
+        """Take a body that was held off the count; call right before it is published."""
+        self.held -= size
+
     def _admit(self, size: int, largest: int) -> tuple[asyncio.AbstractEventLoop, float]:
         """Whether bodies of `size` bytes altogether may be published now; their loop and their deadline. They leave at
         the end of the turn."""
@@ -225,7 +236,7 @@ class Publisher:
             raise Unavailable("too many messages wait for the broker")
         held = self.held + size
         if held > self.max_held:
-            raise Unavailable("too many bytes wait for the broker")
+            raise Unavailable(_FULL)
         self.held = held
         loop = self._loop
         if loop is None:

@@ -25,6 +25,8 @@ log = logging.getLogger("crossdock.connections")
 
 KEEPALIVE = 75.0
 """Seconds an idle connection is kept, as is usual behind load balancers."""
+HALF_CLOSED_LOOK = 0.02
+"""Seconds between two looks at whether a sender that will send no more has all its answers."""
 LINGER = 1.0
 """Seconds we go on discarding a body that we refused, so that the sender gets to read why."""
 OTHER_FILES = 64
@@ -61,7 +63,7 @@ class Limits(msgspec.Struct, frozen=True):
 class Connection(web.RequestHandler):
     """One client's."""
 
-    __slots__ = ("_head", "_kept", "_server", "_stream", "_taken", "_unread")
+    __slots__ = ("_half_closed", "_head", "_kept", "_server", "_stream", "_taken", "_unread")
 
     def __init__(self, server: "Server", **settings: Any) -> None:
         super().__init__(server, loop=asyncio.get_running_loop(), **settings)
@@ -70,6 +72,7 @@ class Connection(web.RequestHandler):
         """The transport, also while it is closing."""
         self._head: asyncio.TimerHandle | None = None
         self._unread: asyncio.TimerHandle | None = None
+        self._half_closed: asyncio.TimerHandle | None = None
         self._taken = False
         """A request is under way that the library knows nothing of."""
         self._kept = b""
@@ -154,6 +157,28 @@ class Connection(web.RequestHandler):
             self._next_keepalive_close_time = self._loop.time() + self._keepalive_timeout
         super()._process_keepalive()
 
+    def eof_received(self) -> bool:  # type: ignore[override]  # the library's always closes
+        """The sender will send no more. Keep the connection until it has its answers to what arrived whole."""
+        super().eof_received()
+        if self._close or self._waits or not self._is_whole():
+            return False
+        self._half_closed = self._loop.call_later(HALF_CLOSED_LOOK, self._close_when_answered)
+        return True
+
+    def _is_whole(self) -> bool:
+        """Whether every body has arrived, of what is under way and of what follows."""
+        request = self._current_request
+        under_way = request is None or request.content.is_eof()
+        return under_way and all(body.is_eof() for _, body in self._messages)
+
+    def _close_when_answered(self) -> None:
+        if self._stream is None or self._stream.is_closing():
+            return
+        if self._waits and not self._messages:
+            self.force_close()
+        else:
+            self._half_closed = self._loop.call_later(HALF_CLOSED_LOOK, self._close_when_answered)
+
     def pause_writing(self) -> None:
         super().pause_writing()
         self._give_time()
@@ -166,7 +191,7 @@ class Connection(web.RequestHandler):
 
     def connection_lost(self, exc: BaseException | None) -> None:
         super().connection_lost(exc)
-        for timer in (self._head, self._unread):
+        for timer in (self._head, self._unread, self._half_closed):
             if timer is not None:
                 timer.cancel()
         self._server.leave(self)

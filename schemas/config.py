@@ -40,9 +40,12 @@ class Ingress(_Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
     host: str | Annotated[list[str], msgspec.Meta(min_length=1)] = "127.0.0.1"
     """An address or a list of them; "::" is every address of IPv6 and of IPv4."""
     port: Port = 8080
-    max_body: str | int = "1MiB"
+    max_body: str | int = "4MiB"
+    """The largest document that a platform documents: ChannelApe's 5,000 fulfilments take 2 to 3 MB."""
     max_buffered: str | int = "256MiB"
-    """Of all bodies that are arriving in one process; past it 503."""
+    """Of all bodies in one process that are arriving or wait for the broker's confirm; past it 503."""
+    keepalive: Seconds = 75.0
+    """Seconds that an idle connection is kept: longer than the load balancer in front keeps its own."""
     header_timeout: Seconds = 10.0
     """Seconds from a request's first byte to the end of its head before 408."""
     body_timeout: Seconds = 10.0

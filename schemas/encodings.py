@@ -56,9 +56,12 @@ def by_mark(raw: bytes) -> tuple[bytes, str | None]:
 
 
 def by_header(raw: bytes, content_type: str | None) -> bytes | None:
-    """Return `raw` as UTF-8, decoded by the charset of `content_type`; None if it names none that helps."""
+    """Return `raw` as UTF-8, decoded by the charset of `content_type`; None if it names none that helps.
+
+    What is valid UTF-8 is UTF-8, whatever the header says: frameworks announce ISO-8859-1 by default.
+    """
     found = None if not content_type else _CHARSET.search(content_type)
-    if found is None:
+    if found is None or (_is_utf8(raw) and b"\x1b" not in raw):  # ISO-2022-JP is ASCII with escapes
         return None
     try:
         name = codecs.lookup(_ALIASES.get(found[1].lower(), found[1])).name
@@ -70,6 +73,14 @@ def by_header(raw: bytes, content_type: str | None) -> bytes | None:
         return None
     except UnicodeError:
         return raw.decode("latin-1").encode() if name in _LATIN_1 else None
+
+
+def _is_utf8(raw: bytes) -> bool:
+    try:
+        raw.decode()
+    except UnicodeDecodeError:
+        return False
+    return True
 
 
 def _recoded(content: bytes, encoding: str, raw: bytes) -> tuple[bytes, str | None]:

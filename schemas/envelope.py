@@ -19,6 +19,12 @@ RECORD_TYPE = "crossdock.allocation"
 """AMQP `type` of the route worker's note to the store worker; inbound messages carry none."""
 
 
+ACCEPTED = "accepted"
+"""The verdict that a sender was answered 200; any other one is the reason why its order was refused."""
+VERDICT_LENGTH = 1000
+"""Characters of a verdict's reason that are kept."""
+
+
 class Envelope(msgspec.Struct, frozen=True, kw_only=True):
     """What travels beside the raw body. Never a secret: no query string, no credential, no signature."""
 
@@ -35,6 +41,11 @@ class Envelope(msgspec.Struct, frozen=True, kw_only=True):
     """Unix seconds after which nobody waits for an answer any more."""
     language: str | None = None
     """`Accept-Language` as received."""
+    clock: float | None = None
+    """Seconds of the ingress's monotonic clock when the request was received. With `deadline` less `received_at` it
+    tells how long a request has waited, whatever the wall clocks of two machines say (`workers.route.lateness`)."""
+    verdict: str | None = None
+    """What the sender was told about its order: `ACCEPTED`, or the reason why it was refused. None: nothing yet."""
     type: str | None = None
 
 
@@ -75,6 +86,10 @@ def to_properties(envelope: Envelope) -> Basic.Properties:
         headers["deadline"] = rfc3339(datetime.fromtimestamp(envelope.deadline, UTC))
     if envelope.language:
         headers["accept-language"] = envelope.language
+    if envelope.clock is not None:
+        headers["clock"] = f"{envelope.clock:.6f}"
+    if envelope.verdict:
+        headers["verdict"] = envelope.verdict
     return Basic.Properties(
         content_type=envelope.content_type,
         headers=headers,
@@ -143,6 +158,8 @@ class Stamp:
         traceparent: str,
         deadline: float | None = None,
         language: str | None = None,
+        clock: float | None = None,
+        verdict: str | None = None,
     ) -> bytes:
         """Encoded property flags and list. Times in Unix seconds; `traceparent` has 55 characters."""
         begin, more = self._begin, b""
@@ -150,6 +167,10 @@ class Stamp:
             more = _entry("deadline", rfc3339_of(deadline))
         if language:
             more += _entry("accept-language", language)
+        if clock is not None:
+            more += _entry("clock", f"{clock:.6f}")
+        if verdict:
+            more += _entry("verdict", verdict)
         if more or self._shards > 1:
             copied = _bcc(shard_key(message_id, self._shards)) if self._shards > 1 else b""
             begin = self._head + self._LONG.pack(len(copied) + self._size + len(more)) + copied + self._table
@@ -221,8 +242,8 @@ def from_properties(encoded: bytes) -> Envelope:
 
 def _remember(found: Envelope, before: bytes) -> None:
     """If `before` is how our own stamp begins for what was found, whatever follows."""
-    special = (found.reply_to, found.deadline, found.language, found.type)
-    if special == (None,) * 4:
+    special = (found.reply_to, found.deadline, found.language, found.clock, found.verdict, found.type)
+    if special == (None,) * 6:
         about = found.platform, found.account, found.event, found.content_type
         stamp = Stamp(*about, None)
         if stamp("0" * 36, 0.0, "0" * 55)[: -_REST.size] == before:
@@ -235,7 +256,7 @@ def of(found: Properties) -> Envelope:
     """The envelope of properties that were read. Raises ValueError like `from_properties`."""
     headers = found.headers
     try:
-        deadline = headers.get("deadline")
+        deadline, clock = headers.get("deadline"), headers.get("clock")
         return Envelope(
             message_id=_text(found.message_id),
             platform=_text(headers["platform"]),
@@ -247,6 +268,8 @@ def of(found: Properties) -> Envelope:
             reply_to=found.reply_to,
             deadline=datetime.fromisoformat(_text(deadline)).timestamp() if deadline else None,
             language=headers.get("accept-language"),
+            clock=float(_text(clock)) if clock else None,
+            verdict=headers.get("verdict"),
             type=found.type,
         )
     except KeyError as missing:

@@ -178,6 +178,11 @@ async def count_answers_with_old_key(connection: Connection, vault: Vault) -> in
     return found
 
 
+async def any_answers(connection: Connection) -> bool:
+    """Return whether there are filed answers of requests with an Idempotency-Key."""
+    return bool(await connection.fetchval(query("subscriptions", "any_answers")))
+
+
 def answer_owner(owner: str, name: str) -> bytes:
     """Return what the filed answer of an Idempotency-Key is bound to."""
     return f"{owner}\n{name}".encode()

@@ -138,7 +138,7 @@ async def _subscriptions(state: Path | None, loaded: "Config") -> Finding:
 
     async with servers.database(state) as connection:
         rows = await subscriptions.listing(connection, None, after=None, limit=LOOKED_AT)
-        if not rows:
+        if not rows and not await subscriptions.any_answers(connection):
             return Finding("subscriptions", [], "there are none")
         key = servers.encryption_key(state)
         if key is None:

@@ -123,8 +123,13 @@ async def change(context: Context, connection: Connection, request: web.Request,
     if new.get("enabled"):
         new["disabled_reason"] = None
     if authorization is not UNSET:
-        secrets = msgspec.structs.replace(context.unseal(old), authorization=authorization)
-        new["sealed"] = context.seal(old.id, secrets)
+        try:
+            secrets = context.unseal(old)
+        except Undecryptable:
+            if one.make_secret is not None:
+                raise  # its secret must be rotated first
+            secrets = Sealed()
+        new["sealed"] = context.seal(old.id, msgspec.structs.replace(secrets, authorization=authorization))
     return answer(_shown(context, await subscriptions.update(connection, msgspec.structs.replace(old, **new))))
 
 

@@ -2,7 +2,6 @@
 
 import asyncio
 import logging
-import socket
 from contextlib import suppress
 
 from aiormq.abc import AbstractConnection
@@ -11,14 +10,16 @@ from broker import depths, topology
 from broker.connection import Link
 from broker.publisher import Publisher
 from broker.replies import Replies
-from ingress import connections
+from ingress import connections, sockets
 from ingress.hooks import metrics, routes, shares
 from ingress.hooks.accesslog import AccessLog
 from ingress.hooks.body import Room
+from ingress.hooks.clock import ReceiveClock
 from ingress.hooks.handler import Handler, Settings
 from ingress.hooks.post import Behind
 from ingress.hooks.short import Short
 from schemas.config import Config, parse_size
+from telemetry.background import Background
 
 log = logging.getLogger("crossdock.ingress")
 
@@ -37,16 +38,20 @@ class IngressApp:
         self._stored = False
         """Whether what we publish has been seen to be stored."""
         self._port = config.ingress.port if port is None else port
-        self._publisher = Publisher(confirm_timeout=config.ingress.confirm_timeout, useless=self._try_elsewhere)
+        buffered = parse_size(config.ingress.max_buffered)
+        self._publisher = Publisher(
+            confirm_timeout=config.ingress.confirm_timeout, useless=self._try_elsewhere, max_held=buffered
+        )
         self._replies = Replies()
         self._log = log_requests or AccessLog()
         self._shares = shares.Shares(_shares(config))
-        room = Room(parse_size(config.ingress.max_buffered))
-        self._handler = Handler(self._settings(config), room, Behind(self._publisher, self._replies), self._log)
+        room = Room(buffered, lambda: self._publisher.held)
+        behind = Behind(self._publisher, self._replies, ReceiveClock())
+        self._handler = Handler(self._settings(config), room, behind, self._log)
         self._link = Link(amqp_url, name="ingress", on_open=self._on_open, on_lost=self._on_lost)
         self._server: connections.Server | None = None
-        self._listener: asyncio.Server | None = None
-        self._watching: asyncio.Task[None] | None = None
+        self._listeners: list[asyncio.Server] = []
+        self._background = Background()
         self._amqp_url = amqp_url
         metrics.OUTSTANDING.set_function(lambda: self._publisher.outstanding)
         metrics.PENDING_REPLIES.set_function(lambda: len(self._replies))
@@ -55,8 +60,7 @@ class IngressApp:
     @property
     def port(self) -> int:
         """The port we listen on, once started."""
-        assert self._listener is not None
-        return int(self._listener.sockets[0].getsockname()[1])
+        return int(self._listeners[0].sockets[0].getsockname()[1])
 
     @property
     def connections(self) -> int:
@@ -69,9 +73,7 @@ class IngressApp:
         with suppress(TimeoutError):
             async with asyncio.timeout(5):
                 await self._link.opened.wait()
-        self._watching = asyncio.get_running_loop().create_task(
-            depths.watch(self._amqp_url, shards=self._shards), name="depths"
-        )
+        self._background.start(depths.watch(self._amqp_url, shards=self._shards), name="depths")
         self._server = connections.Server(
             self._handler,
             _limits(self._config),
@@ -79,25 +81,23 @@ class IngressApp:
             Short(self._handler).take,
             access_log=None,  # the query string is a secret; we write our own line without it
             auto_decompress=False,  # signatures are over what was sent
-            keepalive_timeout=connections.KEEPALIVE,
+            keepalive_timeout=self._config.ingress.keepalive,
             lingering_time=connections.LINGER,
         )
-        self._listener = await asyncio.get_running_loop().create_server(
+        self._listeners = await sockets.listen(
             self._server,
             self._config.ingress.hosts,
             self._port,
             backlog=BACKLOG,
-            reuse_port=hasattr(socket, "SO_REUSEPORT") and self._config.ingress.processes > 1,
+            shared=self._config.ingress.processes > 1,
         )
-        log.info("listening", extra={"host": self._config.ingress.host, "port": self.port})
+        log.info("listening", extra={"hosts": self._config.ingress.hosts, "port": self.port})
 
     async def stop(self) -> None:
         """Takes no more connections, answers what is under way (bounded by drain_timeout), confirms, closes."""
-        if self._watching is not None:
-            self._watching.cancel()
-            await asyncio.gather(self._watching, return_exceptions=True)
-        if self._listener is not None:
-            self._listener.close()
+        await self._background.stop()
+        for listener in self._listeners:
+            listener.close()
         if self._server is not None:
             self._server.pre_shutdown()
             with suppress(TimeoutError):
@@ -110,13 +110,15 @@ class IngressApp:
 
     def problems(self) -> list[str]:
         """Empty when a post would be made safe now."""
-        return [] if self._link.is_open else [f"no connection to RabbitMQ: {self._link.error}"]
+        found = [] if self._link.is_open else [f"no connection to RabbitMQ: {self._link.error}"]
+        return [*found, *self._background.problems(), *self._publisher.problems(), *self._link.problems()]
 
     def reload(self, config: Config) -> None:
-        """Accounts, secrets and limits change at once; host, port, processes and shards with the next start."""
+        """Accounts, secrets and limits change at once; host, port, keepalive, processes and shards with the next
+        start."""
         self._config = config
         self._shares.limits = _shares(config)
-        self._handler.room.limit = parse_size(config.ingress.max_buffered)
+        self._handler.room.limit = self._publisher.max_held = parse_size(config.ingress.max_buffered)
         self._handler.settings = self._settings(config)
         if self._server is not None:
             self._server.limits = _limits(config)

@@ -1,6 +1,8 @@
 """Reading a request's body: never more than the limit, never longer than the time-out, never decoded."""
 
 import asyncio
+import re
+from collections.abc import Callable, Iterable
 
 from aiohttp import hdrs, web
 from aiohttp.http_exceptions import HttpProcessingError
@@ -35,11 +37,30 @@ class Crowded(Refused):
 
 
 class Room:
-    """Bytes of the bodies that are arriving now, all together: nobody has shown yet that they may send any."""
+    """Bytes of the bodies that one process holds: those that are arriving, and those that wait for their confirm."""
 
-    def __init__(self, limit: int) -> None:
+    def __init__(self, limit: int, published: Callable[[], int] = lambda: 0) -> None:
+        """`published`: bytes of the bodies that were handed to the publisher and are not confirmed."""
         self.limit = limit
         self.used = 0
+        """Bytes of the bodies that are arriving."""
+        self._published = published
+
+    @property
+    def is_full(self) -> bool:
+        """Whether there is no room for more of a body."""
+        return self.used + self._published() > self.limit
+
+
+_NO_CODING = re.compile(
+    r"|identity|utf-?(?:8|16|32)(?:le|be)?|us-ascii|ascii|latin-?1|iso-?8859-?\d+|(?:windows|cp)-?125\d", re.IGNORECASE
+)
+"""What senders write into `Content-Encoding` that is no coding: nothing, and charsets, which belong elsewhere."""
+
+
+def is_encoded(values: Iterable[str]) -> bool:
+    """Return whether `Content-Encoding` says that the body was compressed, or packed in any other way."""
+    return any(not _NO_CODING.fullmatch(name.strip()) for value in values for name in value.split(","))
 
 
 async def read(request: web.BaseRequest, room: Room, *, limit: int, timeout: float) -> bytes:
@@ -69,7 +90,7 @@ async def read(request: web.BaseRequest, room: Room, *, limit: int, timeout: flo
                 room.used += len(part)
                 if size > limit:
                     raise TooLarge
-                if room.used > room.limit:
+                if room.is_full:
                     raise Crowded
                 parts.append(part)
     except TimeoutError:

@@ -9,7 +9,7 @@ import orjson
 from aiohttp import hdrs, web
 
 from broker import identity
-from ingress.hooks import body, metrics, outcomes, routes
+from ingress.hooks import body, metrics, outcomes, query, routes
 from ingress.hooks.accesslog import AccessLog
 from ingress.hooks.post import Behind, Post
 from ingress.hooks.response import Accepted
@@ -33,7 +33,7 @@ class _Awaited(Post):
     __slots__ = ("outcome",)
 
     def __init__(self, behind: Behind, route: routes.Route, message_id: str, request: web.BaseRequest, bounded: bool):
-        super().__init__(behind, route, message_id, request.headers, request.rel_url, bounded=bounded)
+        super().__init__(behind, route, message_id, request.headers, request.raw_path, bounded=bounded)
         self.outcome: asyncio.Future[outcomes.Outcome] = asyncio.get_running_loop().create_future()
 
     def ended(self, outcome: outcomes.Outcome) -> None:
@@ -76,7 +76,7 @@ class Handler:
         """Never raises: whatever goes wrong is an answer, a log line and a count."""
         started = time.perf_counter()
         self.begin()
-        path = request.raw_path.partition("?")[0]
+        path = query.path(request.raw_path)
         route = self.settings.routes.find(path)
         message_id = identity.message_id()
         size = 0
@@ -111,8 +111,7 @@ class Handler:
     ) -> tuple[outcomes.Outcome, int]:
         platform, settings = route.platform, self.settings
         began = time.time()
-        encoding = request.headers.get(hdrs.CONTENT_ENCODING)
-        if encoding is not None and encoding.strip().lower() not in ("", "identity"):
+        if body.is_encoded(request.headers.getall(hdrs.CONTENT_ENCODING, ())):
             return outcomes.refused(platform, 415, "content encoding", request.headers), 0
         try:
             raw = await body.read(request, self.room, limit=settings.max_body, timeout=settings.body_timeout)

@@ -2,6 +2,12 @@
 of it. Callbacks all the way, no task: each is called in the turn of the loop that received what it waits for.
 
 Nothing here decodes a body or knows the database. A 2xx is said only when the broker has confirmed the message.
+
+Two kinds of senders wait for a worker. A shopper of uStore waits for manufacturers: one message goes to the store and
+to the route worker, and past `answer_timeout` the answer is 503, whatever the broker has confirmed. A customer of
+Apicbase waits for a verdict: the route worker alone is asked first, and what the customer is told then travels with the
+order to the store worker, in one message. So there is one verdict per order, and nothing that is killed in between can
+part it from the order.
 """
 
 import asyncio
@@ -12,17 +18,19 @@ from collections.abc import Mapping
 
 import msgspec
 from aiohttp import hdrs
-from yarl import URL
 
 from broker import identity, outgoing
+from broker.outgoing import TooLargeError, Unroutable
 from broker.publisher import Publisher
 from broker.replies import Answer, Replies
 from ingress.hooks import metrics, outcomes
+from ingress.hooks.clock import ReceiveClock
 from ingress.hooks.outcomes import Outcome
+from ingress.hooks.query import Query
 from ingress.hooks.routes import Route
 from ingress.hooks.shares import Share
 from ingress.hooks.trace import Trace
-from schemas import topology
+from schemas import envelope, topology
 from schemas.platform import Reply
 from telemetry import traces
 
@@ -30,6 +38,8 @@ log = logging.getLogger("crossdock.ingress")
 
 LATE = "no answer from a worker in time"
 LOST = "connection lost while waiting for an answer"
+NO_ROUTE = "no answer: no queue takes questions"
+UNCONFIRMED = "no confirm within the time that the sender waits"
 
 
 class Behind(msgspec.Struct, frozen=True):
@@ -37,18 +47,7 @@ class Behind(msgspec.Struct, frozen=True):
 
     publisher: Publisher
     replies: Replies
-
-
-class Query:
-    """The query string, decoded only if a platform looks into it."""
-
-    __slots__ = ("_url",)
-
-    def __init__(self, url: URL) -> None:
-        self._url = url
-
-    def getall(self, key: str, default: list[str], /) -> list[str]:
-        return self._url.query.getall(key, default)
+    clock: ReceiveClock
 
 
 class Post(ABC):
@@ -60,29 +59,32 @@ class Post(ABC):
         "_handed",
         "_has_left",
         "_headers",
+        "_is_asked",
         "_is_bounded",
         "_is_over",
         "_is_safe",
+        "_raw",
+        "_received",
         "_secret",
         "_share",
+        "_target",
         "_timer",
         "_trace",
         "_traceparent",
-        "_url",
         "_why_none",
         "id",
         "route",
     )
 
     def __init__(
-        self, behind: Behind, route: Route, message_id: str, headers: Mapping[str, str], url: URL, *, bounded: bool
+        self, behind: Behind, route: Route, message_id: str, headers: Mapping[str, str], target: str, *, bounded: bool
     ) -> None:
-        """`bounded`: whether accounts have limits."""
+        """`target`: the request target as received. `bounded`: whether accounts have limits."""
         self.route = route
         self.id = message_id
         self._behind = behind
         self._headers = headers
-        self._url = url
+        self._target = target
         self._is_bounded = bounded
         self._share: Share | None = None
         """Once it has entered, until it has left."""
@@ -92,6 +94,12 @@ class Post(ABC):
         self._trace: Trace | None = None
         self._handed = 0.0
         """To the publisher, by the performance counter."""
+        self._received = 0.0
+        """When the body had been read, in Unix seconds."""
+        self._raw: bytes | None = None
+        """The body, while a worker is asked about it."""
+        self._is_asked = False
+        """The broker has confirmed the question to a worker."""
         self._is_safe = False
         self._has_left = False
         self._is_over = False
@@ -143,19 +151,43 @@ class Post(ABC):
     def answered(self, answer: Answer) -> None:
         """A worker has said what the sender shall be told."""
         self._answer = self._answer or answer
-        self._decide()
+        self._go_on()
 
     def lost(self) -> None:
         """The connection that an answer would come through is gone. What wasn't confirmed is sent again, and may still
         be answered."""
-        if self._is_safe:
+        if self._is_safe or self._is_asked:
             self._why_none = LOST
-            self._decide()
+            self._go_on()
+
+    def asked(self) -> None:
+        """The broker has confirmed the question to a worker."""
+        self._is_asked = True
+        if self._why_none is not None:
+            self._go_on()
+
+    def not_asked(self, error: Exception) -> None:
+        """The question didn't reach the workers' queue, as far as we know."""
+        try:
+            if isinstance(error, Unroutable) and self._raw is not None:
+                # Nobody is there to ask; the order itself has a queue of its own.
+                self._why_none = NO_ROUTE
+                self._go_on()
+            else:
+                # The broker has confirmed nothing for `confirm_timeout`: the sender waits no longer.
+                self._unsafe(error)
+        except Exception:
+            self._fault()
+
+    @property
+    def is_asking(self) -> bool:
+        """Whether an answer to the question would still be of use."""
+        return self._raw is not None and not self._is_over
 
     def _publish(self, raw: bytes, began: float) -> None:
         route, headers = self.route, self._headers
         platform = route.platform
-        secret = platform.verify(raw, headers, Query(self._url), route.settings)
+        secret = platform.verify(raw, headers, Query(self._target), route.settings)
         if secret is None:
             self._refuse(platform.unauthorized, "signature")
             return
@@ -166,7 +198,7 @@ class Post(ABC):
                 self._refuse(429, crowded)
                 return
             self._share = route.share
-        received = time.time()
+        received = self._received = self._behind.clock.now()
         traceparent = headers.get("traceparent")
         if traces.tracer:
             self._trace = Trace(traces.tracer, route, self.id, traceparent, began)
@@ -174,19 +206,58 @@ class Post(ABC):
         else:
             traceparent = identity.traceparent(traceparent)
         self._traceparent = traceparent
-        stamp = route.stamp(headers.get(hdrs.CONTENT_TYPE))
+        content_type = headers.get(hdrs.CONTENT_TYPE)
         if route.reply_timeout is None:
-            properties = stamp(self.id, received, traceparent)
+            properties = route.stamp(content_type)(self.id, received, traceparent)
+            self._send(properties, raw)
+            return
+        stamp = route.stamp_question(content_type)
+        until, language, clock = received + route.reply_timeout, headers.get(hdrs.ACCEPT_LANGUAGE), time.monotonic()
+        properties = stamp(self.id, received, traceparent, until, language, clock)
+        self._behind.replies.expect(self.id, self)
+        self._timer = asyncio.get_running_loop().call_later(route.reply_timeout, self._too_late)
+        if route.asks_first:
+            self._ask(properties, raw)
         else:
-            language = headers.get(hdrs.ACCEPT_LANGUAGE)
-            properties = stamp(self.id, received, traceparent, received + route.reply_timeout, language)
-            self._behind.replies.expect(self.id, self)
-            self._timer = asyncio.get_running_loop().call_later(route.reply_timeout, self._too_late)
+            self._send(properties, raw)
+
+    def _send(self, properties: bytes, raw: bytes) -> None:
+        """Publish the message that is stored; its confirm makes it safe."""
         self._handed = time.perf_counter()
         try:
-            self._behind.publisher.publish_for(self, topology.INBOUND, route.key, properties, self.id, raw)
+            self._behind.publisher.publish_for(self, topology.INBOUND, self.route.key, properties, self.id, raw)
         except Exception as error:
             self._unsafe(error)
+
+    def _ask(self, properties: bytes, raw: bytes) -> None:
+        """Ask the workers for a verdict, before the order goes anywhere else."""
+        publisher = self._behind.publisher
+        try:
+            publisher.hold(len(raw))
+            self._raw = raw
+            publisher.publish_for(_Question(self), "", self.route.questions, properties, self.id, raw)
+        except Exception as error:
+            self._unsafe(error)
+
+    def _commit(self) -> None:
+        """Publish the order with what its sender will be told, once the broker has confirmed it."""
+        raw, answer, route = self._raw, self._answer, self.route
+        assert raw is not None
+        assert self._traceparent is not None
+        self._forget_question()
+        verdict = envelope.ACCEPTED if answer is None or answer.status < 400 else _reason(answer)
+        stamp = route.stamp(self._headers.get(hdrs.CONTENT_TYPE))
+        self._send(stamp(self.id, self._received, self._traceparent, verdict=verdict), raw)
+
+    def _forget_question(self) -> None:
+        """An answer that comes from now on is ignored: what the sender is told has been decided."""
+        raw, self._raw = self._raw, None
+        if raw is not None:
+            self._behind.publisher.release(len(raw))
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+            self._behind.replies.forget(self.id)
 
     def _confirmed(self) -> None:
         if self._is_over:
@@ -206,11 +277,52 @@ class Post(ABC):
         detail = str(outgoing.explain(error))
         if self._trace:
             self._trace.published(detail)
-        self._refuse(503, "broker", detail)
+        if isinstance(error, TooLargeError):
+            self._refuse(413, "larger than the broker accepts", detail)
+        elif self._is_refusal():
+            # Not a promise, so that it needs no confirm; the customer is told what to correct.
+            self._is_over = True
+            asyncio.get_running_loop().call_soon(self._end_refused)
+        else:
+            self._refuse(503, "broker", detail)
+
+    def _is_refusal(self) -> bool:
+        return self._answer is not None and self._answer.status >= 400
+
+    def _end_refused(self) -> None:
+        try:
+            reply = self.route.event.reply
+            assert reply is not None
+            self._end(self._said(reply, self._answer, LATE))
+        except Exception:
+            self._fault()
 
     def _too_late(self) -> None:
+        """The sender waits no longer, whether or not the broker has confirmed the message."""
         self._why_none = LATE
-        self._decide()
+        if self._is_safe or self.route.asks_first:
+            self._go_on()
+        elif not self._is_over:
+            self._is_over = True
+            if self._trace:
+                self._trace.published(UNCONFIRMED)
+            if self._is_refusal():
+                self._end_refused()
+            else:
+                self._turn_away(503, "broker", UNCONFIRMED)
+
+    def _go_on(self) -> None:
+        """There is an answer, or there will be none: an order that waited for it is published now."""
+        if self._is_over:
+            return
+        try:
+            if self._raw is None:
+                self._decide()
+            elif self._answer is not None or self._is_asked or self._why_none is not LATE:
+                self._commit()
+            # Else the broker has not even confirmed the question: it does so soon, or the sender is told to come again.
+        except Exception:
+            self._fault()
 
     def _decide(self) -> None:
         """Once it is safe with the broker: a worker's answer, or what the event says of having none."""
@@ -264,9 +376,8 @@ class Post(ABC):
     def _leave(self) -> None:
         """Once it is over, however often it is called."""
         if self._timer is not None:
-            self._timer.cancel()
-            self._behind.replies.forget(self.id)
-        share, self._share, self._timer = self._share, None, None
+            self._forget_question()
+        share, self._share = self._share, None
         if share is not None:
             share.leave()
         if not self._has_left:
@@ -279,3 +390,37 @@ class Post(ABC):
         self._is_over = True
         self._leave()
         self.failed()
+
+
+class _Question:
+    """Hears of the confirm of a question to the workers, for the request that asked it."""
+
+    __slots__ = ("_post",)
+
+    def __init__(self, post: Post) -> None:
+        self._post = post
+
+    def done(self) -> bool:
+        """Whether nobody needs the answer any more."""
+        return not self._post.is_asking
+
+    def set_result(self, nothing: None) -> None:
+        self._post.asked()
+
+    def set_exception(self, error: Exception) -> None:
+        self._post.not_asked(error)
+
+
+def _reason(answer: Answer) -> str:
+    """Why a worker refused an order, in the words that its sender is told."""
+    try:
+        detail = msgspec.json.decode(answer.body, type=_Problem).detail
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        detail = ""
+    return detail[: envelope.VERDICT_LENGTH] or f"refused with status {answer.status}"
+
+
+class _Problem(msgspec.Struct):
+    """As much as matters of problem+json (RFC 9457)."""
+
+    detail: str

@@ -22,6 +22,7 @@ class Route:
 
     __slots__ = (
         "account",
+        "asks_first",
         "counts",
         "event",
         "key",
@@ -29,11 +30,13 @@ class Route:
         "name",
         "path",
         "platform",
+        "questions",
         "reply_timeout",
         "settings",
         "shards",
         "share",
         "stamps",
+        "stamps_of_questions",
     )
 
     def __init__(
@@ -48,20 +51,33 @@ class Route:
         self.path = f"/hooks/{platform.name}/{account}/{event.path}"
         self.key = topology.inbound_key(platform.name, account, event.name)
         self.reply_timeout: float | None = getattr(settings, event.reply.timeout_setting) if event.reply else None
+        self.asks_first = event.reply is not None and event.reply.on_timeout == "accept"
+        """Whether a worker judges an order before it is published: what the sender is told travels with it."""
+        self.questions = topology.reply_queue(platform.name)
         self.counts = Counts(platform.name, account, event.name)
         names = {"platform": platform.name, "account": account, "event": event.name, "path": self.path}
         self.log = orjson.dumps(names)[1:-1].decode()
         self.shards = shards
         self.stamps: dict[str | None, Stamp] = {}
+        self.stamps_of_questions: dict[str | None, Stamp] = {}
 
     def stamp(self, content_type: str | None) -> Stamp:
-        """The encoder of message properties for this URL and content type."""
+        """The encoder of message properties for this URL and content type, of messages that are stored."""
         stamp = self.stamps.get(content_type)
         if stamp is None:
-            reply_to = REPLY_TO if self.event.reply else None
-            stamp = Stamp(self.platform.name, self.account, self.name, content_type, reply_to, shards=self.shards)
+            stamp = Stamp(self.platform.name, self.account, self.name, content_type, None, shards=self.shards)
             if len(self.stamps) < _STAMPS_KEPT:
                 self.stamps[content_type] = stamp
+        return stamp
+
+    def stamp_question(self, content_type: str | None) -> Stamp:
+        """The same of messages that a worker answers. A question that goes to the workers alone has no shard."""
+        stamp = self.stamps_of_questions.get(content_type)
+        if stamp is None:
+            shards = 1 if self.asks_first else self.shards
+            stamp = Stamp(self.platform.name, self.account, self.name, content_type, REPLY_TO, shards=shards)
+            if len(self.stamps_of_questions) < _STAMPS_KEPT:
+                self.stamps_of_questions[content_type] = stamp
         return stamp
 
 

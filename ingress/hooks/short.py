@@ -13,7 +13,7 @@ from aiohttp.http import RawRequestMessage
 
 from broker import identity
 from ingress.connections import Connection
-from ingress.hooks import response
+from ingress.hooks import query, response
 from ingress.hooks.handler import Handler
 from ingress.hooks.outcomes import Outcome
 from ingress.hooks.post import Post
@@ -30,7 +30,7 @@ class Short:
         """Takes a whole request, or leaves it as it is: False. Never raises once it has taken one."""
         settings = self._handler.settings
         headers = message.headers
-        route = settings.routes.find(message.path.partition("?")[0])
+        route = settings.routes.find(query.path(message.path))
         if (
             route is None
             or message.method != hdrs.METH_POST
@@ -59,7 +59,7 @@ class _Taken(Post):
     ) -> None:
         self._started = time.perf_counter()
         bounded = handler.settings.bounded
-        super().__init__(handler.behind, route, identity.message_id(), message.headers, message.url, bounded=bounded)
+        super().__init__(handler.behind, route, identity.message_id(), message.headers, message.path, bounded=bounded)
         self._handler = handler
         self._message = message
         self._sender = sender

@@ -33,6 +33,10 @@ class InboundHeaders(msgspec.Struct, frozen=True, kw_only=True, rename="kebab"):
     deadline: Moment | UnsetType = UNSET
     """When nobody waits for an answer any more."""
     accept_language: str | UnsetType = UNSET
+    clock: str | UnsetType = UNSET
+    """Seconds of the ingress's monotonic clock, for workers that answer: what a request has waited."""
+    verdict: str | UnsetType = UNSET
+    """What the sender of an order was told: `accepted`, or the reason why it was refused."""
 
 
 class EventHeaders(msgspec.Struct, frozen=True, kw_only=True):

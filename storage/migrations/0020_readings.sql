@@ -202,9 +202,11 @@ FROM crossdock.documents d
 JOIN crossdock.versions v ON v.id = d.version_id AND v.received_at = d.received_at
 -- OFFSET 0: the one document is looked up, and not all of them added up first.
 CROSS JOIN LATERAL (SELECT * FROM crossdock.cancelled c WHERE c.document_id = d.id OFFSET 0) l
-WHERE d.type = 'ecomnow.order_cancellation'
-  AND NOT EXISTS (SELECT FROM crossdock.documents od
-                  JOIN crossdock.versions ov ON ov.id = od.version_id AND ov.received_at = od.received_at
-                  CROSS JOIN LATERAL crossdock.lines(ov.lines) o
-                  WHERE od.key = d.key AND od.account = d.account AND od.type = 'ecomnow.new_order'
-                    AND od.platform = d.platform AND coalesce(o.article, '') = l.article);
+CROSS JOIN LATERAL (
+    SELECT coalesce(array_agg(coalesce(o.article, '')), '{}') AS articles
+    FROM crossdock.documents od
+    JOIN crossdock.versions ov ON ov.id = od.version_id AND ov.received_at = od.received_at
+    CROSS JOIN LATERAL crossdock.lines(ov.lines) o
+    WHERE od.key = d.key AND od.account = d.account AND od.type = 'ecomnow.new_order' AND od.platform = d.platform
+) ordered
+WHERE d.type = 'ecomnow.order_cancellation' AND l.article <> ALL (ordered.articles);

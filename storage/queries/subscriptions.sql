@@ -86,6 +86,9 @@ WHERE sealed IS NOT NULL AND substr(sealed, 1, length($1::bytea)) <> $1 AND (sub
 ORDER BY subscriber, name
 LIMIT $4
 
+-- name: any_answers
+SELECT EXISTS (SELECT FROM crossdock.idempotent)
+
 -- name: reseal_answer
 UPDATE crossdock.idempotent SET sealed = $4 WHERE subscriber = $1 AND name = $2 AND sealed = $3
 

@@ -59,7 +59,7 @@ def identity() -> None:
 
 def lease() -> None:
     """A subscription is taken whoever has it."""
-    holds = "AND (s.leased_until IS NULL OR s.leased_until < now())"
+    holds = "AND (s.leased_until IS NULL OR s.leased_until < now())"  # twice in it
     deliver.query = _instead(("lease",), holds, "")  # type: ignore[attr-defined, assignment]
 
 

@@ -23,10 +23,11 @@ LIMIT = 30 * 60.0
 SMALL_DISK = "1500m"
 TIME_IS_UP = "time was up"
 SLOWLY = 15.0
-"""Posts per second where a fault makes a backlog of a minute or of thousands, so that what comes on top of it is little:
-the suite's subscribers take some hundred deliveries per second at most."""
+"""Posts per second where a fault makes a backlog of a minute or of thousands: little is to come on top of it, since the
+suite's subscribers take some hundred deliveries per second at most."""
 AT_ONCE = 2
 """Sites at a time: most of a fault is waiting."""
+POISON = "a message that nobody can handle"
 CONSUMER_TIMEOUT = "RabbitMQ's consumer_timeout of one minute"
 MUTANTS = "without one safeguard: to be seen"
 
@@ -113,7 +114,7 @@ def _places(seed: int) -> list[tuple[AbstractAsyncContextManager[Site], Sequence
         (site(seed=seed + 7), [errors]),
         (
             site(seed=seed + 8, rate=SLOWLY),
-            [Group("a message that nobody can handle", (*poison.FAULTS, *large.MANY_FIELDS))],
+            [Group(POISON, (*poison.FAULTS, *large.MANY_FIELDS))],
         ),
         (site(seed=seed + 9, rate=SLOWLY), [Group("documents of 1 MB, and 512 MiB for each process", large.BACKLOG)]),
         (

@@ -47,10 +47,13 @@ class Fault(msgspec.Struct, frozen=True):
     hold: Callable[[Site], AbstractAsyncContextManager[None]]
     seconds: float = 3.0
     """How long it lasts."""
-    patience: float = RECOVERY
-    """Seconds from its end in which everything must have come right."""
     slow: bool = False
-    """Takes minutes: left out of the soak, where a fault is to follow a fault."""
+    """Takes minutes: has more time to recover, and is left out of the soak, where a fault is to follow a fault."""
+
+    @property
+    def patience(self) -> float:
+        """Seconds from its end in which everything must have come right."""
+        return LONG_RECOVERY if self.slow else RECOVERY
 
 
 class Row(msgspec.Struct, frozen=True):

@@ -87,6 +87,14 @@ async def test_one_that_no_key_opens_hides_no_other_and_can_be_mended(client: Cl
     assert status == 200
     assert [one["has_authorization"] for one in page["data"]] == [None, True, None]
     assert (await client.ask("PUT", f"/basic/webhooks/{lost['webhookId']}", BASIC))[:2] == (200, lost)
+    path = f"/v1/subscriptions/{fine['webhookId']}"
+    await pool.execute(
+        "UPDATE crossdock.subscribed SET sealed = $2 WHERE id = $1::uuid",
+        fine["webhookId"],
+        stranger.encrypt(b"{}", b""),
+    )
+    status, said, _ = await client.ask("PATCH", path, {"authorization": "Basic anew"})
+    assert (status, said["has_authorization"]) == (200, True)
     path = f"/v1/subscriptions/{standard['id']}"
     assert (await client.ask("POST", f"{path}/rotate-secret"))[0] == 200
     assert (await client.ask("GET", path))[1]["has_authorization"] is False

@@ -13,7 +13,6 @@ from schemas.documents import Document
 from schemas.platform import Event, Line, Platform, Reading, Unreadable
 from tests.property.bodies import BOUNDED, DEEPLY, NASTY, known, posts
 
-
 RECODED = (encodings.BYTE_ORDER_MARK, encodings.TRANSCODED)
 
 

@@ -1,6 +1,7 @@
 """Reports about webhooks out and polled orders."""
 
 import asyncio
+from datetime import UTC, datetime
 
 import asyncpg
 import pytest
@@ -168,7 +169,7 @@ async def test_a_next_link_with_http_is_followed_on_the_scheme_of_base_url(
     async with clients.session() as http:
         settings = Poll(client_id="c", client_secret="s", base_url=base)
         api = Client(http, settings, Limit(lambda: asyncpg.create_pool(database_url), base, "c"))
-        first = api.first(clients.datetime(2026, 1, 1))
+        first = api.first(datetime(2026, 1, 1, tzinfo=UTC))
         if expected is None:
             with pytest.raises(Failed, match="leads away from the host of `base_url`"):
                 api._following(first, following)

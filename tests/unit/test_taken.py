@@ -1,6 +1,8 @@
 """Requests taken past the library's handler: in order, whole, and with the bounds that all others have."""
 
 import asyncio
+import socket
+import struct
 from collections.abc import AsyncIterator
 
 import pytest
@@ -139,6 +141,8 @@ async def test_whoever_has_gone_hears_nothing(site: Site) -> None:
     _, writer = await asyncio.open_connection("127.0.0.1", site.port)
     writer.write(post(b"t1"))
     path, sender = await site.taken.get()
+    # Closed with a reset: an orderly close may come from a sender that still reads.
+    writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
     writer.transport.abort()
     await pipeline.until(lambda: not site.server.count)
     sender.answer(BLOCK % (len(path), path))
@@ -168,4 +172,34 @@ async def test_a_head_that_follows_has_its_time(site: Site, monkeypatch: pytest.
     assert await read(reader) == b"/t1"
     async with asyncio.timeout(10):
         assert (await reader.read()).startswith(b"HTTP/1.1 408 ")
+    writer.close()
+
+
+@pytest.mark.parametrize("paths", [[b"t1"], [b"h1"], [b"h1", b"t2", b"h3"]], ids=["fast path", "handler", "several"])
+async def test_a_sender_that_sends_no_more_gets_its_answers(site: Site, paths: list[bytes]) -> None:
+    """uvicorn#2924: a sender that half-closes after its request. Then the connection is closed."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", site.port)
+    writer.write(b"".join(map(post, paths)))
+    writer.write_eof()
+
+    async def answering() -> None:
+        while True:
+            await site.answer()
+
+    answers = asyncio.create_task(answering())
+    async with asyncio.timeout(10):
+        assert [await read(reader) for _ in paths] == [b"/" + path for path in paths]
+        assert await reader.read() == b""
+    await pipeline.until(lambda: not site.server.count)
+    answers.cancel()
+    writer.close()
+
+
+async def test_half_a_body_and_no_more_is_not_waited_for(site: Site) -> None:
+    reader, writer = await asyncio.open_connection("127.0.0.1", site.port)
+    writer.write(HEAD % b"h1" + b"{")
+    writer.write_eof()
+    async with asyncio.timeout(10):
+        await reader.read()
+    await pipeline.until(lambda: not site.server.count)
     writer.close()

@@ -34,9 +34,9 @@ READY = 8
 """Deliveries kept at hand, without content, per one that may be under way: what a fast subscriber takes while the next
 are fetched."""
 AHEAD = 4
-"""Contents loaded ahead, per attempt that may be under way, for a subscriber that answers fast; only while the worker is
-notified of what was cancelled or changed."""
-FRESH = 0.5
+"""Contents loaded ahead, per attempt that may be under way, for a subscriber that answers fast; only while the worker
+is notified of what was cancelled or changed."""
+FRESH = 0.25
 """Seconds after which content that was loaded ahead is loaded anew, whatever was notified."""
 FAST = 0.1
 """Mean seconds of an attempt up to which content is loaded ahead. Slower subscribers lose nothing by a look-up."""

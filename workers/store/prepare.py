@@ -72,9 +72,8 @@ def prepare(
     else:
         try:
             document = documents.describe(platform, about.event, raw, about.content_type)
-            if platform.refuse is not None:
-                reason = _refusal(platform, about, document.data or raw, config)
-                stage = UNREADABLE if reason is None else REFUSED
+            reason = _refusal(platform, about, document.data or raw, config)
+            stage = UNREADABLE if reason is None else REFUSED
         except Unreadable as error:
             reason = str(error)
     if reason is not None:
@@ -133,7 +132,12 @@ def _storable(text: str) -> str:
 
 
 def _refusal(platform: Platform, about: Envelope, raw: bytes, config: Config) -> str | None:
-    """The platform's own reason not to take an order; the sender was told where it still listened."""
+    """Return why an order is not taken, or None.
+
+    What its sender was told decides; only what nobody was answered for (polled, or replayed) is judged here.
+    """
+    if about.verdict is not None:
+        return None if about.verdict == envelope.ACCEPTED else f"refused: {about.verdict}"
     settings = config.accounts.get(about.platform, {}).get(about.account)
     if platform.refuse is None or settings is None:
         return None

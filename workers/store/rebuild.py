@@ -243,9 +243,7 @@ def _message(group: Group, row: Record) -> Incoming:
         traceparent=row["traceparent"],
     )
     try:
-        document = documents.describe(
-            registry.platforms()[platform], row["event"], row["raw"], row["content_type"]
-        )
+        document = documents.describe(registry.platforms()[platform], row["event"], row["raw"], row["content_type"])
     except Unreadable:  # an older release read it: what is left is its type, its key and its bytes
         document = Document(group.document.reading, b"", None, None)
     return Incoming(about, row["message_id"], row["raw"], document)

@@ -46,7 +46,7 @@ def collect(fields: AdditionalFields | Mapping[str, Scalar]) -> Mapping[str, Sca
 
     An array is gone through once, however many names are asked for afterwards.
     """
-    if isinstance(fields, dict | MappingProxyType):
+    if isinstance(fields, Mapping):
         return fields  # the usual shape, without turning all of it into something else
     if fields is None or fields is UNSET:
         return _NONE

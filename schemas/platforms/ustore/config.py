@@ -40,6 +40,10 @@ class When(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     """The order's @primaryCurrency."""
 
 
+ID_BYTES = 128
+"""Bytes of a manufacturer's id, which is part of a routing key: AMQP has room for 255."""
+
+
 class Manufacturer(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A print shop that uStore knows."""
 
@@ -52,6 +56,10 @@ class Manufacturer(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     country: Text | None = None
     state: Text | None = None
     postal_code: Text | None = None
+
+    def __post_init__(self) -> None:
+        if len(self.id.encode("utf-8", "surrogatepass")) > ID_BYTES:
+            raise ValueError(f"`id` is longer than {ID_BYTES} bytes")
 
 
 class Rule(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

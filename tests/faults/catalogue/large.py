@@ -141,7 +141,7 @@ async def event_too_large(site: Site) -> AsyncIterator[None]:
 
 def _backlog(count: int) -> Fault:
     name = f"{count:,} documents of 1 MB wait for the store worker"
-    return Fault(name, partial(backlog, count=count), 0.0, patience=180.0, slow=True)
+    return Fault(name, partial(backlog, count=count), 0.0, slow=True)
 
 
 BACKLOG = (

@@ -14,7 +14,7 @@ from tests.faults import poisoned
 from tests.faults.catalogue.unavailable import trigger
 from tests.faults.ledger import Body, Post
 from tests.faults.site import ROOT, Site
-from tests.faults.trial import LONG_RECOVERY, UNAVAILABLE, Fault
+from tests.faults.trial import UNAVAILABLE, Fault
 
 NEIGHBOURS = 2000
 """A whole prefetch."""
@@ -113,7 +113,7 @@ def _refusing(site: Site, body: Body, state: str) -> AbstractAsyncContextManager
 
 def _fault(name: str, text: bytes, hook: Hook = _decoder) -> Fault:
     name = f"poison among {NEIGHBOURS:,} neighbours: {name}"
-    return Fault(name, partial(among_neighbours, text=text, hook=hook), 0.0, patience=LONG_RECOVERY, slow=True)
+    return Fault(name, partial(among_neighbours, text=text, hook=hook), 0.0, slow=True)
 
 
 FAULTS = (

@@ -5,7 +5,7 @@ from typing import ClassVar
 
 from tests.faults.backing import Single
 from tests.faults.catalogue.unavailable import refused
-from tests.faults.trial import LONG_RECOVERY, Fault
+from tests.faults.trial import Fault
 
 MINUTES = 3
 
@@ -21,7 +21,6 @@ FAULTS = (
         f"PostgreSQL refuses connections for {MINUTES} minutes",
         refused,
         60.0 * MINUTES,
-        patience=LONG_RECOVERY,
         slow=True,
     ),
 )

@@ -14,7 +14,7 @@ from tests.faults.catalogue.connections import cut
 from tests.faults.catalogue.servers import read_only, single
 from tests.faults.site import DATABASE, Site
 from tests.faults.sqlproxy import Statement, Trouble, is_about_a_row, sqlstates
-from tests.faults.trial import LONG_RECOVERY, Fault
+from tests.faults.trial import Fault
 
 KILLS = 30
 """More than RabbitMQ's default delivery limit of 20, and than any delivery limit that a queue of ours ever had."""
@@ -140,40 +140,35 @@ async def trigger(site: Site, argument: str, table: str, condition: str = "true"
 
 TIMES = f"store killed {KILLS} times while PostgreSQL"
 FAULTS = (
-    Fault(f"{TIMES} hangs", partial(killed_meanwhile, unavailable=hung), 0.0, patience=LONG_RECOVERY, slow=True),
+    Fault(f"{TIMES} hangs", partial(killed_meanwhile, unavailable=hung), 0.0, slow=True),
     Fault(
         f"{TIMES} refuses connections",
         partial(killed_meanwhile, unavailable=refused),
         0.0,
-        patience=LONG_RECOVERY,
         slow=True,
     ),
     Fault(
         f"{TIMES} is read-only",
         partial(killed_meanwhile, unavailable=read_only),
         0.0,
-        patience=LONG_RECOVERY,
         slow=True,
     ),
     Fault(
         f"{TIMES} is out of memory",
         partial(killed_meanwhile, unavailable=out_of_memory),
         0.0,
-        patience=LONG_RECOVERY,
         slow=True,
     ),
     Fault(
         f"{TIMES} answers with each class of errors",
         partial(each_class, about_rows=False),
         0.0,
-        patience=LONG_RECOVERY,
         slow=True,
     ),
     Fault(
         f"{TIMES} answers with errors about rows",
         partial(each_class, about_rows=True),
         0.0,
-        patience=LONG_RECOVERY,
         slow=True,
     ),
     Fault("each insert raises 53200", partial(raising, states=NINE[:1]), 0.0),
@@ -181,7 +176,6 @@ FAULTS = (
         f"each insert raises {', '.join(NINE[1:])} in turn",
         partial(raising, states=NINE[1:]),
         0.0,
-        patience=LONG_RECOVERY,
         slow=True,
     ),
 )

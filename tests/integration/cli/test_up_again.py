@@ -31,7 +31,9 @@ async def test_it_starts_every_time(tmp_path: Path) -> None:
 
     # The fifth start, looked at closely: closed to others, a login of its own, another retention, polling by SIGHUP.
     config = tmp_path / "crossdock.toml"
-    config.write_text('[events]\nlog_max_age = "14D"\n[accounts.channelape.shop]\nkeys = [{ name = "t", secret = "s" }]\n')
+    config.write_text(
+        '[events]\nlog_max_age = "14D"\n[accounts.channelape.shop]\nkeys = [{ name = "t", secret = "s" }]\n'
+    )
     running = await restarts.start(state, {}, "--config", str(config))
     try:
         assert "14D" in (state / LOG_POLICY).read_text()

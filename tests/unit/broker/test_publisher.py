@@ -160,11 +160,10 @@ async def test_what_is_larger_than_the_broker_accepts_fails_alone_and_at_once_fr
 
 async def test_a_sweeper_that_dies_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
     site = Site(confirm_timeout=0.04)
-    ended: list[bool] = []
-    site.publisher._background._on_death = lambda: ended.append(True)
+    ended = asyncio.Event()
+    site.publisher._background._on_death = ended.set
     monkeypatch.setattr(site.publisher, "_doubt", lambda now: 1 / 0)
     async with asyncio.timeout(10):
-        while not ended:
-            await asyncio.sleep(0.01)
+        await ended.wait()
     assert "publisher-sweep" in site.publisher.problems()[0]
     await site.publisher.stop()

@@ -54,8 +54,8 @@ def test_whoever_waits_is_called_one_of_each_owner_at_a_time() -> None:
     while limit.try_take("a"):
         pass
     called: list[str] = []
-    for name in ("a1", "a2"):
-        limit.when_free("a", name, lambda name=name: called.append(name))
+    limit.when_free("a", "a1", lambda: called.append("a1"))
+    limit.when_free("a", "a2", lambda: called.append("a2"))
     limit.when_free("b", "b1", lambda: called.append("b1"))
     limit.when_free("b", "gone", lambda: called.append("gone"))
     limit.forget("b", "gone")
