@@ -37,7 +37,7 @@ class Running:
     def __init__(self, process: asyncio.subprocess.Process, state: Path, seconds: float) -> None:
         self.process = process
         self.seconds = seconds
-        self.endpoints: dict[str, Any] = orjson.loads((state / "endpoints.json").read_bytes())
+        self.endpoints = read(state)
 
     async def terminate(self) -> int:
         """SIGTERM; return the exit code."""
@@ -53,6 +53,12 @@ class Running:
             with suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
         await self.process.communicate()
+
+
+def read(state: Path) -> dict[str, Any]:
+    """What a running `up` says of itself."""
+    found: dict[str, Any] = orjson.loads((state / "endpoints.json").read_bytes())
+    return found
 
 
 async def start(state: Path, env: dict[str, str], *args: str) -> Running:

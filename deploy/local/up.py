@@ -24,6 +24,7 @@ from deploy.local.supervisor import Child, Supervisor
 from schemas.config import Config
 from schemas.topology import EVENTS_LOG, LOG_POLICY
 from schemas.topology import topology as wanted
+from storage import dsn
 from storage.migrate import migrate
 
 log = logging.getLogger("crossdock.up")
@@ -77,7 +78,10 @@ class Up:
         self._rabbitmq: RabbitMQ | None = None
         self._supervisor: Supervisor | None = None
         self._amqp_url = os.environ.get("AMQP_URL", "")
-        self._database_url = os.environ.get("DATABASE_URL", "")
+        try:
+            self._database_url = dsn.clean(os.environ.get("DATABASE_URL", ""))
+        except ValueError as error:
+            raise StartError(str(error)) from None
         self._children: list[Child] = []
         self._new_broker = False
         self._reloading: asyncio.Task[None] | None = None

@@ -166,10 +166,9 @@ async def test_a_user_that_is_not_the_consumers_is_never_touched(
     """Making a user gives it a new password and takes its rights away."""
     url = ("--management", rabbitmq.management_url)
     assert (await shell("consumers", "add", "first", "--user", "first", *url)).code == 0
-    somebody = {"password": "theirs", "tags": "administrator"}
     async with (
         aiohttp.ClientSession(rabbitmq.management_url) as session,
-        session.put("/api/users/somebody", json=somebody) as answer,
+        session.put("/api/users/somebody", json={"password": "theirs", "tags": "administrator"}) as answer,
     ):
         assert answer.status in (201, 204)
     for user, why in (
@@ -182,13 +181,12 @@ async def test_a_user_that_is_not_the_consumers_is_never_touched(
     said = await shell("consumers", "add", "first", "--user", "other", *url)
     assert (said.code, "has the user first" in said.err) == (1, True)
     assert (await shell("consumers", "add", "first", "--user", "first", *url)).code == 0  # a new password, of its own
-    async with aiohttp.ClientSession() as session:
-        login = aiohttp.BasicAuth("somebody", "theirs")
-        base = str(URL(rabbitmq.management_url).with_user(None))
-        async with session.get(f"{base}/api/whoami", auth=login) as answer:
+    theirs = URL(rabbitmq.management_url).with_user("somebody").with_password("theirs")
+    async with aiohttp.ClientSession(theirs) as session:
+        async with session.get("/api/whoami") as answer:
             assert (answer.status, "administrator" in (await answer.json())["tags"]) == (200, True)
-        async with session.delete(f"{base}/api/users/somebody", auth=login):
-            pass
+        async with session.delete("/api/users/somebody") as answer:
+            assert answer.status == 204
     assert [row["name"] for row in (await shell("consumers", "list", "--json")).json] == ["first"]
     assert (await shell("consumers", "remove", "first", *url)).code == 0
 

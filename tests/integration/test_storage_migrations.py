@@ -263,3 +263,15 @@ async def test_a_server_that_is_read_only_is_not_taken(database_url: str, databa
     await database.execute(f"ALTER DATABASE {name} SET default_transaction_read_only = on")
     with pytest.raises(asyncpg.TargetServerAttributeNotMatched):
         await pools.create_pool(database_url, size=1)
+
+
+async def test_a_database_that_is_not_utf8_is_refused(postgres: Postgres) -> None:
+    base = postgres.url.rsplit("/", 1)[0]
+    connection = await asyncpg.connect(f"{base}/postgres")
+    try:
+        await connection.execute("CREATE DATABASE latin ENCODING 'LATIN1' LOCALE 'C' TEMPLATE template0")
+        with pytest.raises(migrate.MigrationError, match="latin has the encoding LATIN1 and must have UTF8"):
+            await migrate.migrate(f"{base}/latin?sslmode=prefer")
+    finally:
+        await connection.execute("DROP DATABASE IF EXISTS latin WITH (FORCE)")
+        await connection.close()

@@ -195,7 +195,7 @@ async def test_a_replay_finds_its_shard(
     """With several shards a message without its shard would be wanted by no queue again."""
     (shell.folder / "crossdock.toml").write_text("[store]\nshards = 3\n")
     shell.env["AMQP_URL"] = empty_amqp_url
-    assert (await shell("topology", "apply")).code == 0
+    assert (await shell("topology", "apply", "--prune")).code == 0
     await fill(database, 12, "unrouted", "no queue took it")
     assert (await shell("quarantine", "replay", "--all", "--yes")).out == "12 replayed\n"
     found = await topology.depths(empty_amqp_url)
