@@ -137,9 +137,7 @@ def _odd_ends(secret: str) -> str | None:
     return None
 
 
-def _secrets(
-    value: Any, kind: inspect.Type, path: str, base: Path, source: str | None
-) -> Iterator[tuple[str, str]]:
+def _secrets(value: Any, kind: inspect.Type, path: str, base: Path, source: str | None) -> Iterator[tuple[str, str]]:
     """Every secret as it is written, with its key."""
     if isinstance(kind, inspect.Metadata):
         yield from _secrets(value, kind.type, path, base, (kind.extra or {}).get("source", source))

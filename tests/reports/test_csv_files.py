@@ -32,7 +32,9 @@ def listed(folder: Path, content: bytes, setting: str = "articles") -> list[str]
         "article\nART-1\nART-2",
     ],
 )
-@pytest.mark.parametrize("write", [str.encode, lambda text: text.encode("utf-8-sig"), lambda text: text.encode("utf-16")])
+@pytest.mark.parametrize(
+    "write", [str.encode, lambda text: text.encode("utf-8-sig"), lambda text: text.encode("utf-16")]
+)
 @pytest.mark.parametrize("setting", ["articles", "customers"])
 def test_separators_quotes_and_encodings_of_spreadsheets(
     tmp_path: Path, content: str, write: "type[str]", setting: str

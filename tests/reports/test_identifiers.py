@@ -47,7 +47,13 @@ def names(reading: Reading) -> list[Any]:
 @pytest.mark.parametrize("blank", BLANKS)
 @pytest.mark.parametrize(
     ("platform", "event", "name"),
-    [(p.name, e.name, x) for p in registry.platforms().values() for e in p.events for x in e.examples if x != "new_order"],
+    [
+        (p.name, e.name, x)
+        for p in registry.platforms().values()
+        for e in p.events
+        for x in e.examples
+        if x != "new_order"
+    ],
 )
 def test_blanks_at_the_ends_never_matter(platform: str, event: str, name: str, blank: str) -> None:
     """magento2#10080, viadot#1085: article numbers, SKUs, order numbers and line ids with blanks."""
@@ -239,7 +245,9 @@ def test_an_article_too_long_to_be_kept_is_cut_and_the_order_is_printed(field: s
 def test_an_order_that_cannot_be_stored_is_refused_while_its_shopper_looks(path: str, language: str) -> None:
     """Finding 16: whatever storing would refuse is 400, in the shopper's language."""
     said = example("ustore", "manufacturer_allocation")
-    holder, name = (said["Order"], path) if path != "item" else (said["Order"]["OrderProducts"]["OrderProduct"][0], "@id")
+    holder, name = (
+        (said["Order"], path) if path != "item" else (said["Order"]["OrderProducts"]["OrderProduct"][0], "@id")
+    )
     holder[name] = "9" * 600
     answer, document = answered(said, language)
     assert document is None

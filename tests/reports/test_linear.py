@@ -89,9 +89,12 @@ def bodies() -> dict[str, Callable[[int], bytes]]:
         made[f"a text of {name}"] = lambda size, u=unit: (  # type: ignore[misc]
             b'{"id":"' + u * (size // len(u)) + b'","channelOrderId":"1","orderNo":"1","type":"new_order"}'
         )
-    made["different names"] = lambda size: ARRAY % (
-        b"additionalFields",
-        b",".join(b'{"name":"%d"}' % n for n in range(size // 16)),
+    made["different names"] = lambda size: (
+        ARRAY
+        % (
+            b"additionalFields",
+            b",".join(b'{"name":"%d"}' % n for n in range(size // 16)),
+        )
     )
     made["different keys"] = lambda size: b"{" + b",".join(b'"%d":1' % n for n in range(size // 9)) + b"}"
     return made
@@ -257,7 +260,9 @@ def test_answering_a_shopper(name: str) -> None:
     linear(run, ORDERS[name])
 
 
-@pytest.mark.parametrize("name", ["packages in packages", "nulls in packages", "lists in unknown", "strings in unknown"])
+@pytest.mark.parametrize(
+    "name", ["packages in packages", "nulls in packages", "lists in unknown", "strings in unknown"]
+)
 def test_the_verdict_on_an_order(name: str) -> None:
     settings = msgspec.convert(registry.platforms()["apicbase"].demo[1], registry.platforms()["apicbase"].account)
     linear(lambda raw: answers.apicbase(envelope("purchase_order"), raw, settings), BODIES[name])
@@ -276,7 +281,9 @@ def test_an_accept_language_header() -> None:
     linear(lambda text: messages.negotiate(text), lambda size: "x-" * (size // 2))
 
 
-@pytest.mark.parametrize("name", ["packages in packages", "numbers in unknown", "surrogates in unknown", "items in items"])
+@pytest.mark.parametrize(
+    "name", ["packages in packages", "numbers in unknown", "surrogates in unknown", "items in items"]
+)
 def test_saying_an_event_in_every_dialect(name: str) -> None:
     credentials = Credentials(secrets=("whsec_" + "A" * 32,), authorization="Basic x", query_key="k")
 

@@ -20,7 +20,12 @@ ABSENT = ["", " ", "null", "N/A", None]
 
 FIELDS: dict[str, tuple[str, str, dict[str, Any], str]] = {
     # (platform, event, body with the number as @, what it is in the line)
-    "apicbase quantity": ("apicbase", "purchase_order", {"id": "1", "packages": [{"quantity_ordered": "@"}]}, "quantity"),
+    "apicbase quantity": (
+        "apicbase",
+        "purchase_order",
+        {"id": "1", "packages": [{"quantity_ordered": "@"}]},
+        "quantity",
+    ),
     "apicbase price": (
         "apicbase",
         "purchase_order",
@@ -183,7 +188,10 @@ def test_dates_that_are_dates_stay_as_sent() -> None:
         ([{"quantity_ordered": None}], "No quantity in line 1."),
         ([{}], "No quantity in line 1."),
         ([{"quantity_ordered": 1}, {"quantity_ordered": 1, "supplier_package": None}], "No article number in line 2."),
-        ([{"quantity_ordered": 1, "supplier_package": {"supplier_article_number": " "}}], "No article number in line 1."),
+        (
+            [{"quantity_ordered": 1, "supplier_package": {"supplier_article_number": " "}}],
+            "No article number in line 1.",
+        ),
         ([{"quantity_ordered": 1, "supplier_package": {"supplier_article_number": "null"}}], "No article number"),
     ],
 )

@@ -69,7 +69,9 @@ def test_what_is_written_otherwise_is_sent_as_python_writes_it(body: bytes) -> N
     assert over_the_bytes(told, signature, b"new")
 
 
-@pytest.mark.parametrize("body", [b'{"a": 1.10}', b'{"a":1e2}', b'{"a": 1, "a": 2}', b'{"a":{"b":1,"b":1}}', b'{"a":0.10}'])
+@pytest.mark.parametrize(
+    "body", [b'{"a": 1.10}', b'{"a":1e2}', b'{"a": 1, "a": 2}', b'{"a":{"b":1,"b":1}}', b'{"a":0.10}']
+)
 def test_what_python_would_change_is_sent_as_received(body: bytes) -> None:
     """FACTS: dumping again changes these, so a receiver must hash what it got."""
     told, signature = sent(body)
