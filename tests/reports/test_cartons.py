@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from storage import pool as pools
 from tests.storing import incoming, rows
-from workers.store import aliases, write
+from workers.store import aliases, outbox, write
 from workers.store.aliases import Carton
 from workers.store.prepare import Incoming
 
@@ -24,7 +24,7 @@ ORDER = {
 NAMES = ("Sscc", "LicensePlate", "CartonNumber")
 
 
-def carton(quantity: Any, shipment: str = "888", **identifiers: Any) -> dict[str, Any]:
+def carton(quantity: Any, /, *, shipment: Any = "888", **identifiers: Any) -> dict[str, Any]:
     return {
         "id": shipment,
         "channelOrderId": "STO1",
@@ -41,7 +41,7 @@ def messages(*bodies: dict[str, Any], event: str = "ship_confirmation") -> list[
 
 async def store(pool: asyncpg.Pool, batches: Sequence[Sequence[Incoming]]) -> None:
     for batch in batches:
-        await write.write_retrying(pool, batch, write.NOBODY)
+        await write.write_retrying(pool, batch, outbox.NOBODY)
 
 
 async def documents(pool: asyncpg.Pool) -> list[tuple[str, int]]:

@@ -1,8 +1,8 @@
 """Documents that are recognised by any of several identifiers: the cartons of a shipment.
 
 ChannelApe sends "the newest copy" of a carton, and copies differ in which identifiers they have. So what is known of
-each shipment's cartons is kept (`crossdock.shipments`), and a message belongs to the carton that it shares an identifier
-with. A message may show that two cartons are one: then their documents are merged. A carton's key is the best
+each shipment's cartons is kept (`crossdock.shipments`), and a message belongs to the carton that it shares an
+identifier with. A message may show that two cartons are one: then their documents are merged. A carton's key is the best
 identifier that any of its copies had, so that any order of arrival comes to the same documents.
 """
 
@@ -67,8 +67,8 @@ def resolve(scope: str, known: Iterable[Carton], said: Iterable[tuple[str, ...]]
     stored = list(known)
     for carton in stored:
         join(carton.aliases)
-    for names in said:
-        join(names)
+    for one in said:
+        join(one)
     members: dict[str, list[str]] = {}
     for name in parents:
         members.setdefault(root(name), []).append(name)

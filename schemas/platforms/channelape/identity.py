@@ -46,8 +46,9 @@ def read(event: str, raw: bytes) -> Reading:
     receipt = isinstance(order, wire.Receipt)
     cartons = _cartons(more) if isinstance(order, wire.Shipment) else []
     carton = next(filter(None, cartons), None)
-    scope, aliases = None, ()
-    if carton is not None and not receipt:
+    scope: str | None = None
+    aliases: tuple[str, ...] = ()
+    if carton is not None and isinstance(order, wire.Shipment) and not receipt:
         scope, aliases = _quoted(loose.key(order.id, "id")), _aliases(cartons)
     return Reading(
         type=f"channelape.{event}",
