@@ -10,6 +10,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from storage import migrate
 from storage import pool as pools
 from tests.storing import incoming, rows
 from workers.store import aliases, outbox, write
@@ -97,6 +98,31 @@ async def test_cartons_are_never_one_because_both_lack_something(pool: asyncpg.P
     await store(pool, [messages(*bodies)])
     assert len(await documents(pool)) == len(bodies)
     assert await shipped(pool) == sum(body["lineItems"][0]["quantity"] for body in bodies)
+
+
+async def test_a_migration_merges_what_is_stored_already(pool: asyncpg.Pool) -> None:
+    """reports.md, row 5: an older release made two documents of one carton; its events keep their ids."""
+    bodies = [carton(8, CartonNumber="1"), carton(8, CartonNumber="1", Sscc="S"), carton(5, LicensePlate="P/1")]
+    sent = messages(*bodies, carton(9, CartonNumber="1", LicensePlate="Q"), carton(6, LicensePlate="P/1", Sscc="T"))
+    await store(pool, [[as_an_older_release_read(one)] for one in sent[:4]])
+    assert await documents(pool) == [("888/1", 1), ("888/P%2F1", 1), ("888/S", 1)]
+    before = {row["id"] for row in await by_version(pool)}
+    [text] = [one.text for one in migrate.files() if one.name.endswith("_cartons")]
+    async with pool.acquire() as connection, connection.transaction():
+        await connection.execute(text[text.index("-- What is stored already") :])
+    assert await documents(pool) == [("888/P%2F1", 1), ("888/S", 2)]
+    assert {row["id"] for row in await by_version(pool)} == before
+    assert (await shipped(pool), await shipped(pool, "cartons")) == (13, 2)
+    await store(pool, [sent[4:]])
+    assert await documents(pool) == [("888/S", 3), ("888/T", 2)]
+    assert before < {row["id"] for row in await by_version(pool)}
+    assert await shipped(pool) == 15
+
+
+def as_an_older_release_read(message: Incoming) -> Incoming:
+    assert message.document is not None
+    reading = msgspec.structs.replace(message.document.reading, scope=None, aliases=())
+    return msgspec.structs.replace(message, document=msgspec.structs.replace(message.document, reading=reading))
 
 
 async def test_an_advanced_ship_notice_is_not_its_ship_confirmation(pool: asyncpg.Pool) -> None:

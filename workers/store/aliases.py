@@ -2,8 +2,8 @@
 
 ChannelApe sends "the newest copy" of a carton, and copies differ in which identifiers they have. So what is known of
 each shipment's cartons is kept (`crossdock.shipments`), and a message belongs to the carton that it shares an
-identifier with. A message may show that two cartons are one: then their documents are merged. A carton's key is the best
-identifier that any of its copies had, so that any order of arrival comes to the same documents.
+identifier with. A message may show that two cartons are one: then their documents are merged. A carton's key is the
+best identifier that any of its copies had, so that any order of arrival comes to the same documents.
 """
 
 from collections.abc import Iterable, Sequence
