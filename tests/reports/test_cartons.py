@@ -48,7 +48,7 @@ async def store(pool: asyncpg.Pool, batches: Sequence[Sequence[Incoming]]) -> No
 async def documents(pool: asyncpg.Pool) -> list[tuple[str, int]]:
     """Key and newest version of each shipment's carton."""
     found = await rows(pool, "current_events")
-    return [(row["key"], row["version"]) for row in found if row["type"] != "channelape.stock_transfer_order"]
+    return sorted((row["key"], row["version"]) for row in found if row["type"] != "channelape.stock_transfer_order")
 
 
 async def shipped(pool: asyncpg.Pool, column: str = "shipped") -> Any:
