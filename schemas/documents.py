@@ -20,7 +20,7 @@ NOT_JSONB = "not_jsonb"
 INVALID_UNICODE = "invalid_unicode"
 """JSON with lone surrogates, which strict readers refuse; what is passed on has U+FFFD in their place."""
 UNREADABLE_NUMBER = "unreadable_number"
-"""A line's quantity or price is not a JSON number, as in "12,50": it is null, and the line says what was sent."""
+"""A quantity or price can't be read as a number, as in "12,50": it is null, and its line says what was sent."""
 SHORTENED = "shortened"
 """An article number of more than NAME_BYTES bytes was cut there."""
 

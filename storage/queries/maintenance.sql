@@ -33,11 +33,16 @@ WITH gone AS (
         WHERE id BETWEEN $1 AND $2 AND received_at < $3
         FOR UPDATE SKIP LOCKED
     )
-    RETURNING id
+    RETURNING id, platform, account, type, key
 ), records AS (
     DELETE FROM crossdock.allocation_records WHERE document_id IN (SELECT id FROM gone)
 ), items AS (
     DELETE FROM crossdock.allocated_items WHERE document_id IN (SELECT id FROM gone)
+), shipments AS (
+    DELETE FROM crossdock.shipments s
+    USING gone
+    WHERE s.shipment = split_part(gone.key, '/', 1) AND s.account = gone.account AND s.type = gone.type
+      AND s.platform = gone.platform AND s.changed_at < $3
 )
 SELECT count(*) FROM gone
 

@@ -205,7 +205,7 @@ def test_ustore_is_answered_with_its_own_spelling_of_an_item() -> None:
     items[0]["@id"] += " "
     spaced = json.dumps(said).encode()
     platform = registry.platforms()["ustore"]
-    account = msgspec.convert(
+    account: Any = msgspec.convert(
         platform.demo[1] | {"rules": [{"name": "near", "when": {"ship_to_country": "US"}, "nearest": ["1", "2"]}]},
         ustore.config.Account,
     )

@@ -4,12 +4,12 @@ Findings 1 and 2 of the review: a repeated name and a postal code of 100 kB each
 read runs in the turn of the event loop that serves everybody else, so a quadratic reader is an outage.
 """
 
-import contextlib
 import gc
 import hashlib
 import hmac
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 import msgspec
@@ -140,7 +140,7 @@ def cpu(run: Callable[[Any], object], content: Any, times: int) -> float:
 def each_event(raw: bytes) -> None:
     for platform in registry.platforms().values():
         for event in platform.events:
-            with contextlib.suppress(Unreadable):  # decodes, repairs and reads
+            with suppress(Unreadable):  # decodes, repairs and reads
                 documents.describe(platform, event.name, raw, "application/json; charset=iso-8859-1")
 
 
@@ -290,7 +290,7 @@ def test_saying_an_event_in_every_dialect(name: str) -> None:
         for spoken in dialects().values():
             for type_ in spoken.types or ("channelape.receipt_confirmation",):
                 for data in (raw, None):
-                    with contextlib.suppress(Untranslatable):
+                    with suppress(Untranslatable):
                         spoken.request(event(type_, raw, data), credentials, 1_800_000_000)
 
     linear(run, BODIES[name])
@@ -331,7 +331,7 @@ def test_a_list_of_articles(tmp_path: Any, unit: str) -> None:
     def run(text: str) -> None:
         file = tmp_path / "list.csv"
         file.write_text(text)
-        with contextlib.suppress(columns.ColumnError):
+        with suppress(columns.ColumnError):
             columns.read(file, "article")
 
     linear(run, lambda size: unit * (size // len(unit)))

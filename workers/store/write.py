@@ -13,7 +13,7 @@ import msgspec
 
 from storage import tables
 from storage.sql import query
-from workers.store import allocations, outbox, rebuild, versions
+from workers.store import aliases, allocations, outbox, rebuild, versions
 from workers.store.allocations import Told
 from workers.store.outbox import NOBODY, Outbound
 from workers.store.prepare import Incoming
@@ -82,13 +82,16 @@ async def write_retrying(pool: asyncpg.Pool, batch: Sequence[Incoming], outbound
 async def write(connection: Connection, batch: Sequence[Incoming], outbound: Outbound = NOBODY) -> Written:
     """One transaction. Raises asyncpg's errors, with nothing written."""
     bad = {message.message_id: message for message in batch if message.document is None}
-    groups = _groups(batch)
     written = Written([], quarantined=len(bad))
     async with connection.transaction():
         if bad:
             rows = [_quarantine_row(bad[name]) for name in sorted(bad)]
             await connection.execute(query("store", "quarantine"), *columns(rows))
+        batch, merged = await aliases.recognise(connection, batch)
+        groups = _groups(batch)
         if groups:
+            for group in groups:
+                group.merged = group.identity in merged
             newest = await _claim(connection, groups)
             await _file(connection, groups)
             late = await _carry_on(connection, groups, newest, written)
@@ -170,7 +173,9 @@ async def _carry_on(
     late: list[Group] = []
     ahead: list[Group] = []
     for group in groups:
-        if group.made and len(group.new) == len(group.messages):
+        if group.merged:
+            late.append(group)
+        elif group.made and len(group.new) == len(group.messages):
             made += group.stored(group.runs)
         elif group.new or group.made:
             before = newest.get(group.id)

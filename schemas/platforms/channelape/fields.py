@@ -48,7 +48,7 @@ def collect(fields: AdditionalFields | Mapping[str, Scalar]) -> Mapping[str, Sca
     """
     if isinstance(fields, Mapping):
         return fields  # the usual shape, without turning all of it into something else
-    if fields is None or fields is UNSET:
+    if not isinstance(fields, list):
         return _NONE
     found: dict[str, Scalar] = {}
     for field in fields:

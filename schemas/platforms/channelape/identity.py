@@ -11,7 +11,7 @@ from decimal import Decimal
 
 from schemas import canonical, loose
 from schemas.loose import Scalar
-from schemas.platform import Line, Reading, Unreadable
+from schemas.platform import Line, Reading, Unreadable, alias
 from schemas.platforms.channelape import fields, wire
 
 STOCK_TRANSFER_ORDER = "stock_transfer_order"
@@ -44,10 +44,17 @@ def read(event: str, raw: bytes) -> Reading:
     order = decode(event, raw)
     more = fields.collect(order.additional_fields)
     receipt = isinstance(order, wire.Receipt)
-    carton = _carton(more) if isinstance(order, wire.Shipment) else None
+    cartons = _cartons(more) if isinstance(order, wire.Shipment) else []
+    carton = next(filter(None, cartons), None)
+    scope: str | None = None
+    aliases: tuple[str, ...] = ()
+    if carton is not None and isinstance(order, wire.Shipment) and not receipt:
+        scope, aliases = _quoted(loose.key(order.id, "id")), _aliases(cartons)
     return Reading(
         type=f"channelape.{event}",
         key=_key(order, more, carton, raw),
+        scope=scope,
+        aliases=aliases,
         lines=tuple([_line(n, item, receipt) for n, item in enumerate(loose.each(order.line_items), 1)]),
         order_number=loose.identifier(order.purchase_order_number),
         order_ref=loose.identifier(order.channel_order_id),
@@ -80,11 +87,24 @@ _VARIED = {
 }
 
 
-def _carton(more: Mapping[str, Scalar]) -> str | None:
-    for name in _CARTON:
-        if (said := fields.first(more, name)) is not None:
-            return said
-    return None
+def _cartons(more: Mapping[str, Scalar]) -> list[str | None]:
+    """What is said under each of _CARTON."""
+    return [fields.first(more, name) for name in _CARTON]
+
+
+def _aliases(cartons: list[str | None]) -> tuple[str, ...]:
+    """All identifiers of a carton, the best first. Damaged ones recognise nothing."""
+    return tuple(
+        [
+            alias(rank, _quoted(said))
+            for rank, said in enumerate(cartons)
+            if said is not None and "\x00" not in said and "\ufffd" not in said
+        ]
+    )
+
+
+def _quoted(part: str) -> str:
+    return part.replace("%", "%25").replace("/", "%2F") if "%" in part or "/" in part else part
 
 
 def _goods_received_at(more: Mapping[str, Scalar]) -> datetime | None:
@@ -108,7 +128,7 @@ def _key(order: wire.Order, more: Mapping[str, Scalar], carton: str | None, raw:
             return loose.key(receipt, "receipt_id")
         content = canonical.digest(raw).hex()
     parts = (loose.key(order.id, "id"), carton and loose.key(carton, "the carton's number"), content)
-    return "/".join([part.replace("%", "%25").replace("/", "%2F") for part in parts if part])
+    return "/".join([_quoted(part) for part in parts if part])
 
 
 def _line(position: int, item: wire.LineItem, receipt: bool) -> Line:
