@@ -84,7 +84,7 @@ def limit() -> None:
     async def culprits(self: StoreWorker, batch: Sequence[Delivery]) -> dict[int, str]:
         return {place: "delivered too often" for place, delivery in enumerate(batch) if delivery.redelivered}
 
-    StoreWorker._find_culprits = culprits  # type: ignore[method-assign]
+    StoreWorker._find_suspects = culprits  # type: ignore[method-assign]
 
 
 def isolation() -> None:
@@ -93,7 +93,7 @@ def isolation() -> None:
     async def nothing(self: StoreWorker, batch: Sequence[Delivery]) -> dict[int, str]:
         return {}
 
-    StoreWorker._find_culprits = nothing  # type: ignore[method-assign]
+    StoreWorker._find_suspects = nothing  # type: ignore[method-assign]
 
 
 def size() -> None:

@@ -233,8 +233,8 @@ async def test_a_message_that_ends_its_reader_takes_nobody_with_it(
 ) -> None:
     describe, here = documents.describe, os.getpid()
 
-    def poisoned(platform: Platform, event: str, raw: bytes) -> documents.Document:
-        found = describe(platform, event, raw)
+    def poisoned(platform: Platform, event: str, raw: bytes, content_type: str | None = None) -> documents.Document:
+        found = describe(platform, event, raw, content_type)
         if found.reading.key == "poison":
             assert os.getpid() != here, "the worker itself never reads it"
             os.kill(os.getpid(), signal.SIGKILL)
@@ -257,8 +257,8 @@ async def test_a_message_whose_reading_raises_is_alone_in_quarantine(
 ) -> None:
     describe = documents.describe
 
-    def broken(platform: Platform, event: str, raw: bytes) -> documents.Document:
-        found = describe(platform, event, raw)
+    def broken(platform: Platform, event: str, raw: bytes, content_type: str | None = None) -> documents.Document:
+        found = describe(platform, event, raw, content_type)
         if found.reading.key == "poison":
             raise KeyError("a defect of ours")
         return found

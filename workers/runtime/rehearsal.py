@@ -46,21 +46,32 @@ async def find_culprits(count: int, work: Work, *, control: Callable[[], object]
     `count`: number of messages. `control`: reads a message that is known to be harmless. Raises UnavailableError where
     copies die of something else.
     """
-    culprits: dict[int, str] = {}
+    suspects = await find_suspects(count, work)
+    verdicts = {index: await convict(index, why, work, control=control) for index, why in suspects.items()}
+    return {index: verdict for index, verdict in verdicts.items() if verdict is not None}
+
+
+async def find_suspects(count: int, work: Work) -> dict[int, str]:
+    """Return the indexes of messages that were being read when a copy ended, each with how it ended.
+
+    All others have been read. Raises UnavailableError where no copy can be made.
+    """
+    suspects: dict[int, str] = {}
     left = list(range(count))
     while left:
         ended_by, why = await _run(left, work)
         if ended_by is None:
             break
-        verdict = await _convict(ended_by, why, work, control)
-        if verdict is not None:
-            culprits[ended_by] = verdict
+        suspects[ended_by] = why
         left = left[left.index(ended_by) + 1 :]
-    return culprits
+    return suspects
 
 
-async def _convict(index: int, why: str, work: Work, control: Callable[[], object]) -> str | None:
-    """Return the reason if a message ends every copy that reads it alone; None if it survives one of them."""
+async def convict(index: int, why: str, work: Work, *, control: Callable[[], object]) -> str | None:
+    """Return the reason if a message ends every copy that reads it alone; None if it survives one of them.
+
+    `why`: how the first copy ended. Raises UnavailableError where the control doesn't survive either.
+    """
     for pause in PAUSES:
         await asyncio.sleep(pause)
         ended_by, said = await _run([index], work)

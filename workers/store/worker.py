@@ -8,7 +8,7 @@ import asyncio
 import logging
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from functools import partial
 
@@ -156,7 +156,36 @@ class StoreWorker:
         self._database.worked()
 
     async def _handle(self, queue: str, batch: Sequence[Delivery]) -> list[Outcome]:
-        culprits = await self._find_culprits(batch)
+        suspects = await self._find_suspects(batch)
+        if not suspects:
+            return await self._store(queue, batch, {})
+        # Its neighbours first: finding out whether a message that takes minutes is to blame takes a while.
+        others = [place for place in range(len(batch)) if place not in suspects]
+        outcomes = dict(zip(others, await self._store(queue, [batch[place] for place in others], {}), strict=True))
+        for place, why in suspects.items():
+            verdict = await rehearsal.convict(
+                0, why, partial(self._rehearse, [batch[place]], self._config), control=rehearse.read_example
+            )
+            culprit = {} if verdict is None else {0: verdict}
+            (outcomes[place],) = await self._store(queue, [batch[place]], culprit)
+        return [outcomes[place] for place in range(len(batch))]
+
+    async def _find_suspects(self, batch: Sequence[Delivery]) -> dict[int, str]:
+        """Return the messages, by place, that ended a copy of this process, of those that were delivered before."""
+        places = [place for place, delivery in enumerate(batch) if delivery.redelivered]
+        if not places:
+            return {}
+        work = partial(self._rehearse, [batch[place] for place in places], self._config)
+        return {places[index]: why for index, why in (await rehearsal.find_suspects(len(places), work)).items()}
+
+    @staticmethod
+    def _rehearse(batch: Sequence[Delivery], config: Config, index: int) -> None:
+        rehearse.read(batch[index], config)
+
+    async def _store(self, queue: str, batch: Sequence[Delivery], culprits: Mapping[int, str]) -> list[Outcome]:
+        """Decode, write, announce. `culprits`: why messages, by place, are put into quarantine without being read."""
+        if not batch:
+            return []
         started = time.perf_counter()
         incoming = [self._prepare(delivery, culprits.get(place)) for place, delivery in enumerate(batch)]
         decoded = time.perf_counter()
@@ -169,19 +198,6 @@ class StoreWorker:
         if written.held:
             return [Settled.HELD if one.message_id in written.held else Settled.DONE for one in incoming]
         return [Settled.DONE] * len(batch)
-
-    async def _find_culprits(self, batch: Sequence[Delivery]) -> dict[int, str]:
-        """Return the messages, by place, that end whoever reads them: looked for among those that come again."""
-        places = [place for place, delivery in enumerate(batch) if delivery.redelivered]
-        if not places:
-            return {}
-        config = self._config
-        found = await rehearsal.find_culprits(
-            len(places),
-            lambda index: rehearse.read(batch[places[index]], config),
-            control=rehearse.read_example,
-        )
-        return {places[index]: reason for index, reason in found.items()}
 
     def _prepare(self, delivery: Delivery, culprit: str | None) -> Incoming:
         """Return what is to be written of one message, and note it as unannounced. Raises UnavailableError."""
