@@ -16,7 +16,7 @@ from broker.consumer import Delivery
 from broker.outgoing import Waiter
 from storage import sql
 from workers.deliver import worker as deliver
-from workers.runtime import loop
+from workers.runtime import loop, rehearsal
 from workers.runtime.loop import Loop
 from workers.runtime.outcomes import Outcome
 from workers.store import isolate, write
@@ -84,7 +84,11 @@ def limit() -> None:
     async def culprits(self: StoreWorker, batch: Sequence[Delivery]) -> dict[int, str]:
         return {place: "delivered too often" for place, delivery in enumerate(batch) if delivery.redelivered}
 
+    async def convicted(index: int, why: str, work: object, *, control: object) -> str | None:
+        return why
+
     StoreWorker._find_suspects = culprits  # type: ignore[method-assign]
+    rehearsal.convict = convicted
 
 
 def isolation() -> None:
