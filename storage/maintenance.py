@@ -94,6 +94,7 @@ async def drop_old(connection: Connection, before: datetime) -> list[str]:
             await _delete_all(connection, name, before)
         await _delete_all(connection, "forget_outbox", before)
     await _delete_all(connection, "forget_quarantined", before)
+    await _delete_all(connection, "forget_moments", before)
     return done
 
 

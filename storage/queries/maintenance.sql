@@ -137,3 +137,7 @@ WHERE (document_id, received_at, message_id) IN (
     ) records
     WHERE is_within AND received_at < $3 AND coalesce(announced, '[]') = '[]'
 )
+
+-- name: forget_moments
+DELETE FROM crossdock.moments
+WHERE message_id IN (SELECT message_id FROM crossdock.moments WHERE received_at < $1 LIMIT $2)

@@ -17,6 +17,10 @@ LAG = Traced(
         buckets=(0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 15, 60, 300, 1800),
     )
 )
+CLOCK_AHEAD = Gauge(
+    "crossdock_clock_ahead_seconds",
+    "How far the newest message's time is ahead of the database's clock; 0 if it is not",
+)
 _ACCOUNT = ("platform", "account")
 QUIET = Gauge("crossdock_account_quiet_seconds", "Since an account's last webhook", _ACCOUNT)
 USUAL = Gauge("crossdock_account_usual_seconds", "Between its webhooks, while they come", _ACCOUNT)

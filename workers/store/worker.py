@@ -29,6 +29,7 @@ from workers.runtime.outcomes import Outcome, Settled, UnavailableError
 from workers.store import announce, backlog, held, isolate, prepare, rehearse, rhythm, trace
 from workers.store import metrics as stores
 from workers.store.isolate import Suspects
+from workers.store.moments import Moments
 from workers.store.outbox import Outbound
 from workers.store.prepare import Incoming
 from workers.store.stations import Stations
@@ -89,6 +90,7 @@ class StoreWorker:
         self._amqp_url = amqp_url
         self._shards = config.store.shards
         self._arrivals = rhythm.Counter(self._database.pool)
+        self._moments = Moments(self._database.pool)
 
     async def start(self) -> None:
         """Connects and begins to store. A database that isn't there yet is waited for."""
@@ -103,6 +105,7 @@ class StoreWorker:
         start(depths.watch(self._amqp_url, consumed, shards=self._shards), name="depths")
         start(held.watch(self._database.pool), name="quarantine")
         start(self._arrivals.run(), name="arrivals")
+        start(self._moments.run(), name="clocks")
         start(watchdog.run(), name="watchdog")
 
     async def stop(self) -> None:
@@ -150,7 +153,9 @@ class StoreWorker:
     async def _probe(self) -> None:
         """Show that a message could be stored now. Raises UnavailableError if not."""
         try:
-            await isolate.control(await self._database.pool())
+            pool = await self._database.pool()
+            await self._moments.look(pool)
+            await isolate.control(pool)
         except Exception as error:
             raise UnavailableError(f"the database is unavailable ({self._database.failed(error)})") from error
         self._database.worked()
@@ -246,9 +251,9 @@ class StoreWorker:
 
     async def _write(self, incoming: list[Incoming]) -> Written:
         try:
-            written = await isolate.write_isolating(
-                await self._database.pool(), incoming, self._outbound, self._suspects
-            )
+            pool = await self._database.pool()
+            filed = await self._moments.settle(pool, incoming)
+            written = await isolate.write_isolating(pool, filed, self._outbound, self._suspects)
         except Exception as error:
             raise UnavailableError(f"the database is unavailable ({self._database.failed(error)})") from error
         self._database.worked()
