@@ -237,7 +237,7 @@ async def test_a_message_that_ends_its_reader_takes_nobody_with_it(
         found = describe(platform, event, raw, content_type)
         if found.reading.key == "poison":
             assert os.getpid() != here, "the worker itself never reads it"
-            os.kill(os.getpid(), signal.SIGKILL)
+            os.kill(os.getpid(), signal.SIGSEGV)
         return found
 
     monkeypatch.setattr(documents, "describe", poisoned)
@@ -249,7 +249,7 @@ async def test_a_message_that_ends_its_reader_takes_nobody_with_it(
         await until(lambda: database.fetchval("SELECT count(*) = 1 FROM crossdock.quarantine"), what="quarantine")
     ((stage, attempts, reason),) = await quarantined(database)
     assert (stage, attempts) == ("failed", 3)
-    assert reason == "it ended the process that read it, 3 times of 3: signal SIGKILL"
+    assert reason == "it ended the process that read it, 3 times of 3: signal SIGSEGV"
 
 
 async def test_a_message_whose_reading_raises_is_alone_in_quarantine(

@@ -10,6 +10,7 @@ A copy costs some milliseconds, and only what was redelivered pays them.
 """
 
 import asyncio
+import gc
 import logging
 import os
 import resource
@@ -19,6 +20,7 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import NoReturn
+from weakref import WeakKeyDictionary
 
 from workers.runtime import watchdog
 from workers.runtime.outcomes import UnavailableError
@@ -32,9 +34,13 @@ PAUSES = (0.0, 0.5, 1.0)
 WALL_LIMIT = 60.0
 """Seconds that one message may take, for what waits and uses no processor time."""
 MEMORY = 1024**3
-"""Bytes that a copy may take on top of what this process has: the largest message takes a tenth of it."""
+"""Bytes that a copy may take on top of what this process has, and at most half of what its container has left: the
+largest message takes a tenth of it."""
+KILLED = "signal SIGKILL"
 OUT_OF_MEMORY = 77
 """Exit code of a copy that took more than that."""
+
+_MOST_FILES = 1 << 20
 
 Work = Callable[[int], object]
 """Reads the message of that index, as the handler will. What it raises is the handler's to deal with."""
@@ -78,6 +84,10 @@ async def convict(index: int, why: str, work: Work, *, control: Callable[[], obj
         if ended_by is None:
             log.warning("a message was read after all", extra={"first": why})
             return None
+        if said == KILLED:
+            # By the kernel for want of memory, or by a person: no message does that. One that takes too much memory
+            # meets its own limit first.
+            raise UnavailableError(f"a message can't be read here now: {said}")
         why = said
     ended_by, said = await _run([index], lambda _: control())
     if ended_by is not None:
@@ -86,7 +96,16 @@ async def convict(index: int, why: str, work: Work, *, control: Callable[[], obj
 
 
 async def _run(indexes: Sequence[int], work: Work) -> tuple[int | None, str]:
-    """Read these messages in a copy of this process. The one that ended it and how, or None."""
+    """Read these messages in a copy of this process, one copy at a time. The one that ended it and how, or None."""
+    loop = asyncio.get_running_loop()
+    async with _locks.setdefault(loop, asyncio.Lock()):
+        return await _run_alone(indexes, work)
+
+
+_locks: WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Lock] = WeakKeyDictionary()
+
+
+async def _run_alone(indexes: Sequence[int], work: Work) -> tuple[int | None, str]:
     try:
         reader, writer = os.pipe()
     except OSError as error:
@@ -138,8 +157,13 @@ async def _follow(reader: int) -> tuple[int, bool]:
 def _copy(writer: int, indexes: Sequence[int], work: Work) -> NoReturn:
     """What the copy does: it says a byte before each message, and one at the end."""
     try:
+        gc.freeze()  # a collection would touch all of the memory that is shared with the worker
+        gc.disable()
+        os.closerange(3, writer)  # its connections end with the worker, whatever becomes of this copy
+        os.closerange(writer + 1, _MOST_FILES)
         signal.set_wakeup_fd(-1)
-        for name in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        signal.setitimer(signal.ITIMER_REAL, WALL_LIMIT * (len(indexes) + 1))
+        for name in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGALRM):
             signal.signal(name, signal.SIG_DFL)
         _limit_memory()
         for index in indexes:
@@ -162,9 +186,20 @@ def _limit_memory() -> None:
         Path("/proc/self/oom_score_adj").write_text("1000", encoding="ascii")
     with suppress(OSError, ValueError):
         pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[0])
-        limit = pages * resource.getpagesize() + MEMORY
+        limit = pages * resource.getpagesize() + min(MEMORY, _left_in_container() // 2)
         _, hard = resource.getrlimit(resource.RLIMIT_AS)
         resource.setrlimit(resource.RLIMIT_AS, (limit if hard == resource.RLIM_INFINITY else min(limit, hard), hard))
+
+
+def _left_in_container() -> int:
+    """Return the bytes that the container has left (cgroup version 2); MEMORY twice where it has no limit."""
+    try:
+        folder = Path("/sys/fs/cgroup")
+        most = (folder / "memory.max").read_text(encoding="ascii").strip()
+        used = (folder / "memory.current").read_text(encoding="ascii").strip()
+        return max(0, int(most) - int(used))
+    except (OSError, ValueError):
+        return 2 * MEMORY
 
 
 def _describe(status: int) -> str:
@@ -174,5 +209,5 @@ def _describe(status: int) -> str:
             return f"it took more than {watchdog.LIMIT:.0f} seconds of processor time"
         return f"signal {signal.Signals(number).name}"
     if os.waitstatus_to_exitcode(status) == OUT_OF_MEMORY:
-        return f"it took more than {MEMORY // 1024**2} MiB of memory"
+        return "it took more memory than there is for a message"
     return f"exit code {os.waitstatus_to_exitcode(status)}"

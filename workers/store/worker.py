@@ -8,9 +8,10 @@ import asyncio
 import logging
 import time
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from contextlib import suppress
 from functools import partial
+from uuid import UUID
 
 from aiormq.abc import AbstractConnection
 
@@ -46,6 +47,22 @@ MAX_HELD_BYTES = 48 * 1024 * 1024
 its bodies, a worker stays within 512 MiB, as a test and the Kubernetes manifests have it."""
 MAINTENANCE_INTERVAL = 3600.0
 """Seconds between making next months' partitions and dropping old ones."""
+
+REMEMBERED = 1000
+"""Messages whose suspicion or verdict is remembered."""
+
+Fingerprint = tuple[int, int]
+
+
+def _fingerprint(delivery: Delivery) -> Fingerprint:
+    """Return what a message is recognised by when it is delivered again: its headers count deliveries."""
+    return len(delivery.body), hash(delivery.body)
+
+
+def _remember(memory: dict[Fingerprint, str], print_: Fingerprint, why: str) -> None:
+    while len(memory) >= REMEMBERED:
+        del memory[next(iter(memory))]
+    memory[print_] = why
 
 
 class StoreWorker:
@@ -85,6 +102,10 @@ class StoreWorker:
         )
         self._outbound = _outbound(config)
         self._suspects = Suspects()
+        self._suspected: dict[Fingerprint, str] = {}
+        """How a copy of this process ended that read a message, until there is a verdict."""
+        self._verdicts: dict[Fingerprint, str] = {}
+        """Why messages are to blame."""
         self._unannounced: Counter[str] = Counter()
         """By message id: deliveries in hand of messages that may be stored and whose events are not confirmed yet."""
         self._amqp_url = amqp_url
@@ -164,24 +185,40 @@ class StoreWorker:
         suspects = await self._find_suspects(batch)
         if not suspects:
             return await self._store(queue, batch, {})
-        # Its neighbours first: finding out whether a message that takes minutes is to blame takes a while.
+        if len(batch) == 1:
+            verdict = await self._convict(batch[0], suspects[0])
+            return await self._store(queue, batch, {} if verdict is None else {0: verdict})
+        # Its neighbours at once, and the suspect alone, later: finding out whether a message that takes minutes is to
+        # blame takes a while, and nobody is to wait for it.
         others = [place for place in range(len(batch)) if place not in suspects]
         outcomes = dict(zip(others, await self._store(queue, [batch[place] for place in others], {}), strict=True))
-        for place, why in suspects.items():
-            verdict = await rehearsal.convict(
-                0, why, partial(self._rehearse, [batch[place]], self._config), control=rehearse.read_example
-            )
-            culprit = {} if verdict is None else {0: verdict}
-            (outcomes[place],) = await self._store(queue, [batch[place]], culprit)
-        return [outcomes[place] for place in range(len(batch))]
+        return [outcomes.get(place, Settled.HELD) for place in range(len(batch))]
 
     async def _find_suspects(self, batch: Sequence[Delivery]) -> dict[int, str]:
         """Return the messages, by place, that ended a copy of this process, of those that were delivered before."""
-        places = [place for place, delivery in enumerate(batch) if delivery.redelivered]
-        if not places:
-            return {}
-        work = partial(self._rehearse, [batch[place] for place in places], self._config)
-        return {places[index]: why for index, why in (await rehearsal.find_suspects(len(places), work)).items()}
+        redelivered = {place: _fingerprint(one) for place, one in enumerate(batch) if one.redelivered}
+        found = {place: self._suspected[print_] for place, print_ in redelivered.items() if print_ in self._suspected}
+        places = [place for place, print_ in redelivered.items() if print_ not in self._suspected]
+        if places:
+            work = partial(self._rehearse, [batch[place] for place in places], self._config)
+            for index, why in (await rehearsal.find_suspects(len(places), work)).items():
+                place = places[index]
+                found[place] = why
+                # Remembered until there is a verdict: a trial takes longer than some connections last.
+                _remember(self._suspected, redelivered[place], why)
+        return found
+
+    async def _convict(self, delivery: Delivery, why: str) -> str | None:
+        """Return the reason if a suspect is to blame. Raises UnavailableError."""
+        print_ = _fingerprint(delivery)
+        if print_ not in self._verdicts:
+            work = partial(self._rehearse, [delivery], self._config)
+            verdict = await rehearsal.convict(0, why, work, control=rehearse.read_example)
+            if verdict is None:
+                self._suspected.pop(print_, None)
+                return None
+            _remember(self._verdicts, print_, verdict)
+        return self._verdicts[print_]
 
     @staticmethod
     def _rehearse(batch: Sequence[Delivery], config: Config, index: int) -> None:
@@ -191,15 +228,19 @@ class StoreWorker:
         """Decode, write, announce. `culprits`: why messages, by place, are put into quarantine without being read."""
         if not batch:
             return []
+        watchdog.arm()  # for this batch alone: several may become due in one turn of the loop
         started = time.perf_counter()
         incoming = [self._prepare(delivery, culprits.get(place)) for place, delivery in enumerate(batch)]
         decoded = time.perf_counter()
         written = await self._write(incoming)
         stored = time.perf_counter()
         await self._announce(written)
-        self._forget(batch, incoming)
+        self._forget(batch, incoming, written.held)
         done = time.perf_counter()
-        self._record(queue, incoming, written, decoded - started, stored - decoded, done - stored)
+        try:
+            self._record(queue, incoming, written, decoded - started, stored - decoded, done - stored)
+        except Exception:
+            log.exception("not recorded")  # what is stored and announced is done, whatever metrics and traces say
         if written.held:
             return [Settled.HELD if one.message_id in written.held else Settled.DONE for one in incoming]
         return [Settled.DONE] * len(batch)
@@ -237,17 +278,17 @@ class StoreWorker:
         log.error("message halted", extra={"id": str(message.message_id), "stage": stage, "reason": message.reason})
         return message
 
-    def _forget(self, batch: Sequence[Delivery], incoming: Sequence[Incoming]) -> None:
-        """These are announced. Of a session that is over everything was forgotten, and comes again as redelivered."""
+    def _forget(self, batch: Sequence[Delivery], incoming: Sequence[Incoming], held: Set[UUID] = frozenset()) -> None:
+        """Note that these are announced, unless they are held."""
         unannounced = self._unannounced
         for delivery, message in zip(batch, incoming, strict=True):
-            if delivery.is_noted and not delivery.session.is_gone:
+            if delivery.is_noted and message.message_id not in held:
                 delivery.is_noted = False
                 name = message.envelope.message_id
                 if unannounced[name] > 1:
                     unannounced[name] -= 1
                 else:
-                    del unannounced[name]
+                    unannounced.pop(name, None)
 
     async def _write(self, incoming: list[Incoming]) -> Written:
         try:
@@ -266,7 +307,8 @@ class StoreWorker:
             delivery.encoded, delivery.body, prepare.UNROUTED, reason, envelope.now(), key=routing_key
         )
         log.error("message halted", extra={"id": str(message.message_id), "stage": message.stage, "reason": reason})
-        await self._write([message])
+        if (await self._write([message])).held:
+            raise UnavailableError("the database takes other messages, and not this one")
         self._count_quarantined([message])
 
     async def _announce(self, written: Written) -> None:
