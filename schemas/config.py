@@ -79,6 +79,8 @@ class Api(_Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
     operator_token: Secret | None = None
     trusted_proxies: list[str] = msgspec.field(default_factory=list)
     """Addresses or networks of proxies whose `X-Forwarded-For` is believed."""
+    public_url: str = ""
+    """Where subscribers reach the API, for references to it in events; a reference is relative while this is empty."""
     max_subscriptions: Count = 100
     """Subscriptions that one subscriber may have, those of `/basic/webhooks` included. The operator has no limit."""
 

@@ -6,10 +6,11 @@ from typing import Any
 import msgspec
 from aiohttp import web
 
-from ingress.api import basic, deliveries, shapes, subscriptions
+from ingress.api import basic, deliveries, events, shapes, subscriptions
 from ingress.api.auth import Caller
 from ingress.api.context import Context
 from ingress.api.shapes import Page
+from schemas import cloudevents
 from storage.database import Connection
 
 Handler = Callable[[Context, Connection, web.Request, Caller], Awaitable[web.Response]]
@@ -122,6 +123,14 @@ V1 = (
         gives={200: Page[shapes.Delivery]},
         refuses=(400, 404),
         query=(*PAGE, "status", "key"),
+    ),
+    Route(
+        method="GET",
+        path="/v1/events/{id}",
+        serve=events.show,
+        summary="One event, whole: what `dataref` of an event without data names",
+        gives={200: cloudevents.CloudEvent},
+        refuses=(404,),
     ),
     Route(
         method="GET",

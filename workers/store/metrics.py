@@ -17,6 +17,7 @@ LAG = Traced(
         buckets=(0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 15, 60, 300, 1800),
     )
 )
+UNANNOUNCED = Counter("crossdock_unannounced", "Stored events that RabbitMQ can't take, whatever is tried")
 CLOCK_AHEAD = Gauge(
     "crossdock_clock_ahead_seconds",
     "How far the newest message's time is ahead of the database's clock; 0 if it is not",

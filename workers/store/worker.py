@@ -313,13 +313,35 @@ class StoreWorker:
 
     async def _announce(self, written: Written) -> None:
         """Every event confirmed by the broker, or UnavailableError: the batch is then handled again, and published
-        again."""
+        again. An event that is too large for the broker is announced without its data; the others don't wait for it."""
+        events = list(announce.events_by_version(written.versions, written.told))
+        if not events:
+            return
         try:
-            events = list(announce.events(written.versions, written.told))
-            if events:
-                await self._publisher.publish_all(events)
+            try:
+                await self._publisher.publish_all([self._fitting(*event) for event in events])
+            except outgoing.MessageError:
+                # The broker's limit is known from now on, if it is that. Each alone shows whose fault it is.
+                for event in events:
+                    await self._announce_alone(*event)
         except Exception as error:
             raise UnavailableError(f"events are not confirmed ({outgoing.explain(error)})") from error
+
+    async def _announce_alone(self, version_id: UUID, event: outgoing.Outgoing) -> None:
+        try:
+            await self._publisher.publish(*self._fitting(version_id, event))
+        except outgoing.TooLargeError:
+            await self._publisher.publish(*self._fitting(version_id, event))  # the limit has been learnt from this one
+        except outgoing.MessageError as error:
+            # It is stored, and subscribers get it; no other try of publishing it ends otherwise.
+            stores.UNANNOUNCED.inc()
+            log.error("event can't be announced", extra={"id": event.message_id, "error": str(error)})
+
+    def _fitting(self, version_id: UUID, event: outgoing.Outgoing) -> outgoing.Outgoing:
+        limit = self._publisher.max_message_size
+        if limit is None or len(event.body) <= limit:
+            return event
+        return announce.without_data(event, version_id, self._config.api.public_url)
 
     def _count_quarantined(self, incoming: Sequence[Incoming]) -> None:
         for message in incoming:
