@@ -22,14 +22,16 @@ LOST = Row("killed", posts=10, accepted=10, recovery=3.0, verdict=Verdict(missin
         (Done("a", LOST), False),
         (Done("a", BLAMED), False),
         (Done("a", UNMET), False),
-        (Done("a", UNMET, mutant="isolation"), True),
+        (Done("a", UNMET, mutant="isolation", shows="in quarantine"), True),
+        (Done("a", UNMET, mutant="size", shows=" MiB"), False),
         (Done("a", Row("never came back", posts=10, accepted=10)), False),
         (Done("a", Row("disk full", skipped="takes root")), True),
         (Done("a", Row("too late", skipped=TIME_IS_UP)), False),
         (Done("a", Row("did not start", error="no port")), False),
         (Done("a", Row("did not start", error="no port"), mutant="ack"), False),
-        (Done("a", LOST, mutant="confirm"), True),
-        (Done("a", CLEAN, mutant="confirm"), False),
+        (Done("a", LOST, mutant="confirm", shows="missing"), True),
+        (Done("a", LOST, mutant="limit", shows="innocent"), False),
+        (Done("a", CLEAN, mutant="confirm", shows="missing"), False),
     ],
 )
 def test_what_passes(done: Done, passed: bool) -> None:
@@ -43,7 +45,9 @@ def test_a_row_is_what_was_counted() -> None:
 
 
 def test_the_summary_adds_up_and_leaves_mutants_out() -> None:
-    said = report.summary([Done("a", CLEAN), Done("a", LOST), Done("b", LOST, mutant="ack")]).splitlines()
+    said = report.summary(
+        [Done("a", CLEAN), Done("a", LOST), Done("b", LOST, mutant="ack", shows="missing")]
+    ).splitlines()
     assert said[2:] == ["| a | 2 | 1,210 | 1,110 | 90 | 10 | 3.0 s | 2 | 0 | 0 | 0 | 0 | 2 | 0 | 0 |"]
 
 

@@ -110,22 +110,28 @@ async def clocks_apart(site: Site, ahead: str, behind: str) -> AsyncIterator[Non
 
 @asynccontextmanager
 async def clock_stepped_back(site: Site) -> AsyncIterator[None]:
-    """The ingress's clock is a minute ahead, and steps two minutes back between two versions of the same documents.
-    Raises Skipped without libfaketime."""
+    """The ingress's clock is two minutes ahead, and is set right between two versions of the same documents. Raises
+    Skipped without libfaketime."""
     clock = site.folder / "clock"
     processes = site.processes["ingress"]
+    database = await site.database()
     try:
-        await _restart(processes, _clock(clock, APART // 2))
+        await _restart(processes, _clock(clock, APART))
         documents = [site.load.fresh("channelape") for _ in range(CHANGING)]
+        keys = [body.key for body in documents]
         for number in range(VERSIONS):
             if number == VERSIONS - 1:
-                clock.write_text(f"{-APART // 2:+d}\n")
+                # What is too far ahead is filed under the time when it is stored: the last version is to be later.
+                before = partial(_have_versions, database, keys, VERSIONS - 1)
+                await until(before, what="the versions of before the step")
+                clock.write_text("+0\n")
                 await asyncio.sleep(NOTICED)
             newest = [_revised(body, number) for body in documents]
             await site.load.post_all(newest, on_record=False)
         yield
         await _see_newest(site, newest)
     finally:
+        await database.close()
         await _restart(processes, {})
 
 
@@ -168,9 +174,9 @@ async def _see_newest(site: Site, newest: Sequence[Body]) -> None:
         await database.close()
 
 
-async def _have_versions(database: asyncpg.Connection, keys: Sequence[str]) -> bool:
+async def _have_versions(database: asyncpg.Connection, keys: Sequence[str], count: int = VERSIONS) -> bool:
     rows = await database.fetch(STORED, keys)
-    return len(rows) == len(keys) and all(row["versions"] == VERSIONS for row in rows)
+    return len(rows) == len(keys) and all(row["versions"] == count for row in rows)
 
 
 FAULTS = (
