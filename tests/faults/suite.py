@@ -83,7 +83,7 @@ MUTATIONS = (
     Mutation("classification", "each insert raises 53200", "innocent", seconds=15.0),
     Mutation("limit", "SIGKILL of store", "innocent"),
     Mutation("isolation", "poison among 2,000 neighbours: kills its worker", "neighbours are not stored", rate=SLOWLY),
-    Mutation("size", "1,000 documents of 1 MB wait for the store worker", " MiB", rate=SLOWLY),
+    Mutation("size", "700 documents of 1 MB wait for the store worker", " MiB", rate=SLOWLY),
 )
 
 

@@ -20,6 +20,8 @@ from tests.faults.trial import Fault
 from tests.pipeline import until
 
 COUNT = 2000
+ENOUGH = 700
+"""Documents that are more than `LIMIT` when a worker holds all of them."""
 SIZE = 1_000_000
 """Bytes of a document, of the 1 MiB that the ingress takes by default."""
 LIMIT = 512
@@ -148,7 +150,7 @@ BACKLOG = (
     _backlog(COUNT),
     Fault(f"{FLOOD} posts of 1 MB at a time, and RabbitMQ's memory alarm", blocked, 5.0, slow=True),
 )
-FEWER = (_backlog(COUNT // 2),)
+FEWER = (_backlog(ENOUGH),)
 """For the mutant without a bound by bytes."""
 MESSAGES = (
     Fault("posts larger than RabbitMQ's max_message_size", too_large, 3.0),
