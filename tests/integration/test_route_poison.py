@@ -28,7 +28,7 @@ def config() -> Config:
     manufacturers = [{"id": "2", "name": "Two"}]
     rules = [{"name": "all", "split": {"2": 100}}]
     account = {
-        "secrets": ["s"], "answer_timeout": 15.0, "fallback": "refuse", "manufacturers": manufacturers, "rules": rules,
+        "secrets": ["s"], "answer_timeout": 6.0, "fallback": "refuse", "manufacturers": manufacturers, "rules": rules,
     }  # fmt: skip
     return pipeline.config({"accounts": {"ustore": {"printshop": account}}})
 
