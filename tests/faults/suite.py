@@ -20,8 +20,8 @@ from tests.faults.trial import Fault, Row, run
 from tests.faults.verdict import Verdict
 
 LIMIT = 40 * 60.0
-"""Seconds for everything, of which a machine that does nothing else takes little more than half; what would begin later is
-not run, which counts as failed."""
+"""Seconds for everything, of which a machine that does nothing else takes little more than half; what would begin later
+is not run, which counts as failed."""
 SMALL_DISK = "1500m"
 TIME_IS_UP = "time was up"
 SLOWLY = 15.0
