@@ -81,21 +81,12 @@ async def write_isolating(
         # What fails with the control too is the database's trouble, and raised as it is.
         await _control(pool, error)
         if len(batch) == 1:
-            return await _try_alone(pool, repeated(batch)[0], outbound, error, suspects or Suspects())
-    batch = repeated(batch)
+            return await _try_alone(pool, write.repeated(batch)[0], outbound, error, suspects or Suspects())
+    batch = write.repeated(batch)
     half = len(batch) // 2
     first = await write_isolating(pool, batch[:half], outbound, suspects)
     second = await write_isolating(pool, batch[half:], outbound, suspects)
     return first + second
-
-
-def repeated(batch: Sequence[Incoming]) -> list[Incoming]:
-    """Return the messages as ones that may have been stored before.
-
-    An error at COMMIT does not prove that nothing was committed: the answer may be lost with the connection, or come
-    from a proxy. The next try must announce what it finds stored.
-    """
-    return [msgspec.structs.replace(message, again=True) for message in batch]
 
 
 async def _try_alone(

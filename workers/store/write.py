@@ -76,7 +76,17 @@ async def write_retrying(pool: asyncpg.Pool, batch: Sequence[Incoming], outbound
         except COLLISIONS:
             if attempt == ATTEMPTS:
                 raise
+            batch = repeated(batch)
     raise AssertionError
+
+
+def repeated(batch: Sequence[Incoming]) -> list[Incoming]:
+    """Return the messages as ones that may have been stored before.
+
+    An error at COMMIT does not prove that nothing was committed: the answer may be lost with the connection, or come
+    from a proxy. The next try must announce what it finds stored.
+    """
+    return [msgspec.structs.replace(message, again=True) for message in batch]
 
 
 async def write(connection: Connection, batch: Sequence[Incoming], outbound: Outbound = NOBODY) -> Written:
