@@ -77,7 +77,7 @@ WHERE leased_by = $1 AND id = ANY ($2::uuid[])
 -- What is due for each subscription, the longest due first, except what is under way: $1 subscriptions, $2 how many of
 -- each, $3 those under way. By index alone up to the rows themselves. Only for those that $4 holds now: while a worker
 -- couldn't renew its leases, another may have taken them, and would send the same at the same time.
-SELECT d.id, d.subscription_id, d.event_id, d.message_id, d.received_at, d.document_id, d.version, d.type, d.key,
+SELECT d.id, d.subscription_id, d.event_id, d.message_id, d.document_id, d.type, d.key,
        d.attempts, d.next_attempt_at, d.payload IS NOT NULL AS has_payload
 FROM unnest($1::uuid[], $2::int[]) AS s (id, room)
 JOIN crossdock.subscribed mine ON mine.id = s.id AND mine.leased_by = $4 AND mine.leased_until > now()
@@ -85,44 +85,47 @@ JOIN crossdock.subscribed mine ON mine.id = s.id AND mine.leased_by = $4 AND min
 CROSS JOIN LATERAL (
     SELECT *
     FROM crossdock.outbox o
-    WHERE o.subscription_id = s.id AND o.next_attempt_at <= now() AND o.id <> ALL ($3::uuid[])
+    WHERE o.subscription_id = s.id AND o.next_attempt_at <= now() AND o.id NOT IN (SELECT unnest($3::uuid[]))
     ORDER BY o.next_attempt_at, o.id
     LIMIT s.room
 ) d
 
 -- name: contents
 -- The content of deliveries that are about to be attempted, read only now: a row that is missing here was cancelled or
--- superseded, or isn't $5's to send any more. $1 deliveries, $2 and $3 the receipts whose bodies they are, $4 the largest
--- body that may be returned (a larger one is only measured). No message_id: retention has taken the receipt. Everything
--- by key, one look-up per delivery (hence LATERAL and LIMIT): joined freely, the whole outbox of a subscription is read.
-SELECT o.id, o.attempts, s.updated_at, r.message_id, d.platform, d.account, r.event, r.received_at, r.content_type,
+-- superseded, or isn't $3's to send any more. $1 deliveries, $2 the largest body that may be returned of each: a larger one
+-- is only measured, and below 0 nothing is read of it, because another row returns the same. No message_id: retention has
+-- taken the receipt. Everything by key, one look-up per delivery (hence LATERAL and LIMIT): joined freely, the whole outbox
+-- of a subscription is read.
+SELECT o.id, s.updated_at, r.message_id, d.platform, d.account, r.event, r.received_at, r.content_type,
        r.traceparent, r.flags, o.version, octet_length(coalesce(o.payload, r.raw)) AS size,
        CASE WHEN octet_length(coalesce(o.payload, r.raw)) <= a.allowed THEN coalesce(o.payload, r.raw) END AS raw
-FROM unnest($1::uuid[], $2::timestamptz[], $3::uuid[], $4::int[]) AS a (id, received_at, message_id, allowed)
+FROM unnest($1::uuid[], $2::int[]) AS a (id, allowed)
 CROSS JOIN LATERAL (SELECT * FROM crossdock.outbox WHERE id = a.id LIMIT 1) o
 CROSS JOIN LATERAL (
     SELECT updated_at
     FROM crossdock.subscribed
-    WHERE id = o.subscription_id AND leased_by = $5 AND leased_until > now() AND enabled AND deleted_at IS NULL
+    WHERE id = o.subscription_id AND leased_by = $3 AND leased_until > now() AND enabled AND deleted_at IS NULL
       AND (paused_until IS NULL OR paused_until <= now())
     LIMIT 1
 ) s
 LEFT JOIN LATERAL (
-    SELECT * FROM crossdock.receipts WHERE received_at = a.received_at AND message_id = a.message_id LIMIT 1
+    SELECT * FROM crossdock.receipts
+    WHERE received_at = o.received_at AND message_id = o.message_id AND a.allowed >= 0
+    LIMIT 1
 ) r ON true
 LEFT JOIN crossdock.documents d ON d.id = r.document_id
 
 -- name: newest_contents
--- The same with the newest copy of each document: $2 documents, $3 the largest body that may be returned, $4 worker.
-SELECT o.id, o.attempts, s.updated_at, r.message_id, r.platform, r.account, r.event, r.received_at, r.content_type,
+-- The same with the newest copy of each document.
+SELECT o.id, s.updated_at, r.message_id, r.platform, r.account, r.event, r.received_at, r.content_type,
        r.traceparent, r.flags, r.version, octet_length(r.raw) AS size,
        CASE WHEN octet_length(r.raw) <= a.allowed THEN r.raw END AS raw
-FROM unnest($1::uuid[], $2::bigint[], $3::int[]) AS a (id, document_id, allowed)
+FROM unnest($1::uuid[], $2::int[]) AS a (id, allowed)
 CROSS JOIN LATERAL (SELECT * FROM crossdock.outbox WHERE id = a.id LIMIT 1) o
 CROSS JOIN LATERAL (
     SELECT updated_at
     FROM crossdock.subscribed
-    WHERE id = o.subscription_id AND leased_by = $4 AND leased_until > now() AND enabled AND deleted_at IS NULL
+    WHERE id = o.subscription_id AND leased_by = $3 AND leased_until > now() AND enabled AND deleted_at IS NULL
       AND (paused_until IS NULL OR paused_until <= now())
     LIMIT 1
 ) s
@@ -132,7 +135,7 @@ LEFT JOIN LATERAL (
     FROM crossdock.documents d
     JOIN crossdock.versions v ON v.id = d.version_id AND v.received_at = d.received_at
     JOIN crossdock.receipts r ON r.received_at = v.received_at AND r.message_id = v.message_id
-    WHERE d.id = a.document_id
+    WHERE d.id = o.document_id AND a.allowed >= 0
     LIMIT 1
 ) r ON true
 

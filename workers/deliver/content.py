@@ -1,6 +1,6 @@
 """What a delivery says: its event, read when its attempt is about to start, and not before."""
 
-from collections.abc import Hashable, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from datetime import datetime
 from uuid import UUID
 
@@ -21,7 +21,6 @@ class Waiting(msgspec.Struct, eq=False):
     subscription_id: UUID
     event_id: UUID
     message_id: UUID
-    received_at: datetime
     document_id: int
     type: str
     key: str
@@ -40,17 +39,13 @@ class Waiting(msgspec.Struct, eq=False):
 class Due(msgspec.Struct, frozen=True, eq=False):
     """A delivery with its content, ready to be sent; without an event if retention has taken it."""
 
+    id: UUID
     waiting: Waiting
-    attempts: int
     event: Event | None
     loaded_at: float
     """Monotonic seconds."""
     error: str | None = None
     """Why there is no event, if retention is not the reason."""
-
-    @property
-    def id(self) -> UUID:
-        return self.waiting.id
 
 
 class Loaded(msgspec.Struct, frozen=True):
@@ -72,7 +67,6 @@ def waiting(row: asyncpg.Record, *, newest: bool) -> Waiting:
         row["subscription_id"],
         row["event_id"],
         row["message_id"],
-        row["received_at"],
         row["document_id"],
         row["type"],
         row["key"],
@@ -89,63 +83,54 @@ async def load(connection: Connection, items: Sequence[Waiting], worker: UUID, n
     A body of more bytes than the item has reserved is only measured. One body that several items share is read once;
     where its reader is missing from the result, the others are measured and come again.
     """
-    exact = [item for item in items if not item.newest]
-    newest = [item for item in items if item.newest]
     found: dict[UUID, Loaded] = {}
-    if exact:
-        rows = await connection.fetch(
-            query("outbox", "contents"),
-            [item.id for item in exact],
-            [item.received_at for item in exact],
-            [item.message_id for item in exact],
-            _allowed(exact, [None if item.is_part else item.message_id for item in exact]),
-            worker,
-        )
-        _collect(found, exact, rows, now)
-    if newest:
-        rows = await connection.fetch(
-            query("outbox", "newest_contents"),
-            [item.id for item in newest],
-            [item.document_id for item in newest],
-            _allowed(newest, [item.document_id for item in newest]),
-            worker,
-        )
-        _collect(found, newest, rows, now)
+    for name, chosen in (
+        ("contents", [item for item in items if not item.newest]),
+        ("newest_contents", [item for item in items if item.newest]),
+    ):
+        if chosen:
+            readers = _readers(chosen)
+            allowed = [item.reserved if readers[item] is item else -1 for item in chosen]
+            rows = await connection.fetch(query("outbox", name), [item.id for item in chosen], allowed, worker)
+            _collect(found, readers, rows, now)
     return found
 
 
-def _allowed(items: Sequence[Waiting], bodies: Sequence[Hashable]) -> list[int]:
-    """Return the largest body that each item may return: -1 where another item already returns the same body."""
-    seen: set[Hashable] = set()
-    allowed = []
-    for item, body in zip(items, bodies, strict=True):
-        allowed.append(item.reserved if body is None or body not in seen else -1)
-        seen.add(body)
-    return allowed
+def _readers(items: Sequence[Waiting]) -> dict[Waiting, Waiting]:
+    """Return for each item the one whose row returns its body: the same event goes to several subscriptions."""
+    readers: dict[Hashable, Waiting] = {}
+    return {
+        item: item if item.is_part else readers.setdefault(item.document_id if item.newest else item.message_id, item)
+        for item in items
+    }
 
 
-def _collect(found: dict[UUID, Loaded], items: Sequence[Waiting], rows: Sequence[asyncpg.Record], now: float) -> None:
+def _collect(
+    found: dict[UUID, Loaded], readers: Mapping[Waiting, Waiting], rows: Sequence[asyncpg.Record], now: float
+) -> None:
     by_id = {row["id"]: row for row in rows}
-    bodies: dict[UUID, bytes] = {}
-    for item in items:
-        row = by_id.get(item.id)
-        if row is not None and row["raw"] is not None and not item.is_part:
-            bodies[row["message_id"]] = row["raw"]
-    for item in items:
-        row = by_id.get(item.id)
+    for item, reader in readers.items():
+        own = by_id.get(item.id)
+        if own is None:
+            continue
+        row = by_id.get(reader.id)
+        updated_at = own["updated_at"]
         if row is None:
-            continue
-        if row["message_id"] is None:
-            found[item.id] = Loaded(row["updated_at"], None, 0, Due(item, row["attempts"], None, now))
-            continue
-        raw = row["raw"]
-        if raw is None and not item.is_part and row["size"] <= item.reserved:
-            raw = bodies.get(row["message_id"])
-        due = None if raw is None else Due(item, row["attempts"], _event(item, row, raw), now)
-        found[item.id] = Loaded(row["updated_at"], f"{row['platform']}/{row['account']}", row["size"], due)
+            found[item.id] = Loaded(updated_at, None, 0, None)  # its reader was cancelled: it comes again
+        elif row["message_id"] is None:
+            found[item.id] = Loaded(updated_at, None, 0, Due(item.id, item, None, now))
+        else:
+            raw, size = row["raw"], row["size"]
+            version = row["version"] if item.newest else own["version"]
+            due = (
+                Due(item.id, item, _event(item, row, raw, version), now)
+                if raw is not None and size <= item.reserved
+                else None
+            )
+            found[item.id] = Loaded(updated_at, f"{row['platform']}/{row['account']}", size, due)
 
 
-def _event(item: Waiting, row: asyncpg.Record, raw: bytes) -> Event:
+def _event(item: Waiting, row: asyncpg.Record, raw: bytes, version: int) -> Event:
     data: bytes | None = raw
     if row["flags"] and not item.is_part:
         # Something was wrong with it, as JSON: what others can read of it is worked out again.
@@ -160,7 +145,7 @@ def _event(item: Waiting, row: asyncpg.Record, raw: bytes) -> Event:
         account=row["account"],
         type=item.type,
         key=item.key,
-        version=row["version"],
+        version=version,
         received_at=row["received_at"],
         traceparent=row["traceparent"],
         raw=raw,

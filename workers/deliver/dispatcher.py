@@ -155,7 +155,7 @@ class Dispatcher:
     @property
     def is_half_empty(self) -> bool:
         """Whether it would soon look for more by itself."""
-        return not self.exhausted and len(self._waiting) <= self._ready * 3 // 4
+        return not self.exhausted and len(self._waiting) <= self._ready * 5 // 8
 
     @property
     def under_way(self) -> list[UUID]:
@@ -267,7 +267,7 @@ class Dispatcher:
                 self.put_back(self._drop_loaded())
             if self._waiting or self._loaded:
                 self._timer = asyncio.get_running_loop().call_later(max(wait, 0.001), self.pump)
-        elif self._waiting and self._wanted(now) > 0:
+        elif self._waiting and self._wanted_now() > 0:
             self._host.needs_content(self)
         if not self.exhausted and len(self._waiting) <= self._ready // 2:
             self._host.needs_work(self)
@@ -297,11 +297,17 @@ class Dispatcher:
         """Return how many contents are to be loaded now: no more than may start at once, but for fast subscribers."""
         if self._closed or self.waits_for_settings or self.health.wait(now) > 0:
             return 0
+        return self._wanted_now()
+
+    def _wanted_now(self) -> int:
+        """The same, where it is known that an attempt may start."""
+        if self.waits_for_settings:
+            return 0
         coming = len(self._loading) + len(self._loaded)
         if self.breaker != "closed":  # a probe
             return min(1 - coming - len(self._tasks), len(self._waiting))
         wanted = self.settings.max_in_flight - len(self._tasks) - coming
-        available = self.health.bucket.available(now)
+        available = self.health.bucket.available(time.monotonic())
         if available is not None:
             wanted = min(wanted, available - coming)
         elif self._host.is_notified and self._seconds < FAST and not self.settings.dialect.newest:
@@ -397,7 +403,7 @@ class Dispatcher:
         self._host.paused(settings, seconds)
 
     def _conclude(self, due: Due, settings: SubscriptionSettings, answer: Answer, at: datetime, final: bool) -> None:
-        attempt = due.attempts + 1
+        attempt = due.waiting.attempts + 1
         dialect = settings.dialect
         wait = None
         if answer.outcome != "delivered" and not final:
@@ -458,7 +464,7 @@ def _span(tracer: traces.Tracer, due: Due, event: Event, settings: SubscriptionS
     attributes: dict[str, str | int | float] = {
         "crossdock.delivery": str(due.id),
         "crossdock.subscription": str(settings.id),
-        "crossdock.attempt": due.attempts + 1,
+        "crossdock.attempt": due.waiting.attempts + 1,
         "crossdock.event": event.id,
         "crossdock.type": event.type,
         "crossdock.dialect": settings.dialect.name,

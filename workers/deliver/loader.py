@@ -116,8 +116,8 @@ class Loader:
                 item.size = found.size
                 again.setdefault(dispatcher, []).append(item)
             else:
-                self._bytes_held.correct(dispatcher.subscriber, found.size - item.reserved, part=dispatcher.settings.id)
-                item.reserved = found.size
+                spare, item.reserved = item.reserved - found.size, found.size
+                self._bytes_held.release(dispatcher.subscriber, spare, part=dispatcher.settings.id)
                 ready.setdefault(dispatcher, []).append(found.due)
         for dispatcher, items in again.items():
             dispatcher.put_back(items)
@@ -151,5 +151,5 @@ class Loader:
                 return await self._read(items[:half]) | await self._read(items[half:])
             (item,) = items
             log.error("content can't be read", extra={"delivery": str(item.id), "error": explain(error)})
-            due = Due(item, item.attempts, None, time.monotonic(), "its content can't be read from the database")
+            due = Due(item.id, item, None, time.monotonic(), "its content can't be read from the database")
             return {item.id: Loaded(None, None, 0, due)}

@@ -1,6 +1,5 @@
 """A limit that several owners share: no owner can use up what the others need. Pure, except for callbacks."""
 
-from collections import Counter
 from collections.abc import Callable, Hashable
 
 
@@ -15,46 +14,46 @@ class FairLimit:
     def __init__(self, limit: int) -> None:
         self._limit = limit
         self.total = 0
-        self._by_owner: Counter[Hashable] = Counter()
-        self._by_part: Counter[Hashable] = Counter()
+        self._by_owner: dict[str, int] = {}
+        self._by_part: dict[Hashable, int] = {}
         self._waiting: dict[str, dict[Hashable, Callable[[], None]]] = {}
 
     def try_take(self, owner: str, amount: int = 1, *, part: Hashable | None = None) -> bool:
         """Take `amount` if the owner may have it now. Within one owner, a part that holds nothing goes first."""
-        free = self._limit - self.total
-        owned = self._by_owner[owner]
+        owned = self._by_owner.get(owner, 0)
+        of_part = 0 if part is None else self._by_part.get(part, 0)
         if owned:
-            of_part = self._by_part[part] if part is not None else owned
-            if part is not None and not of_part:
+            free = self._limit - self.total
+            if part is None:
+                fits = owned + amount <= free
+            elif not of_part:
                 fits = amount <= free
             else:
-                fits = owned + amount <= free and (part is None or of_part + amount <= free // 2)
+                fits = owned + amount <= free and of_part + amount <= free // 2
             if not fits:
                 return False
         self.total += amount
-        self._by_owner[owner] += amount
+        self._by_owner[owner] = owned + amount
         if part is not None:
-            self._by_part[part] += amount
+            self._by_part[part] = of_part + amount
         return True
-
-    def correct(self, owner: str, change: int, *, part: Hashable | None = None) -> None:
-        """Correct an amount that was estimated when it was taken."""
-        if change < 0:
-            self.release(owner, -change, part=part)
-            return
-        self.total += change
-        self._by_owner[owner] += change
-        if part is not None:
-            self._by_part[part] += change
 
     def release(self, owner: str, amount: int = 1, *, part: Hashable | None = None) -> None:
         """Give `amount` back, and let one of the waiting parts of each owner try again."""
         if not amount:
             return
         self.total -= amount
-        _subtract(self._by_owner, owner, amount)
+        left = self._by_owner[owner] - amount
+        if left:
+            self._by_owner[owner] = left
+        else:
+            del self._by_owner[owner]
         if part is not None:
-            _subtract(self._by_part, part, amount)
+            left = self._by_part[part] - amount
+            if left:
+                self._by_part[part] = left
+            else:
+                del self._by_part[part]
         if self._waiting:
             self._wake()
 
@@ -78,11 +77,3 @@ class FairLimit:
                 if not waiting:
                     del self._waiting[owner]
                 callback()
-
-
-def _subtract(counter: "Counter[Hashable]", key: Hashable, amount: int) -> None:
-    left = counter[key] - amount
-    if left > 0:
-        counter[key] = left
-    else:
-        del counter[key]

@@ -1,0 +1,37 @@
+"""Background tasks of the deliver worker that outlive a database without a primary."""
+
+import asyncio
+from typing import Any
+
+import asyncpg
+import pytest
+
+from storage.vault import Vault
+from tests.receiver import config
+from workers.deliver import worker as workers
+from workers.deliver.worker import DeliverWorker
+
+
+async def test_it_goes_on_listening_after_a_fail_over_in_which_only_standbys_answered(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """`target_session_attrs` then raises an InternalClientError, which is no PostgresError."""
+    again = asyncio.Event()
+    calls = 0
+
+    async def connect(*_: Any, **__: Any) -> asyncpg.Connection:
+        nonlocal calls
+        calls += 1
+        if calls == 3:
+            again.set()
+        raise asyncpg.TargetServerAttributeNotMatched("none of the hosts match the target attribute requirement")
+
+    monkeypatch.setattr(asyncpg, "connect", connect)
+    monkeypatch.setattr(workers, "POLL", 0.0)
+    url = "postgresql://nobody@127.0.0.1:1/nothing"
+    made = DeliverWorker(config(), database_url=url, vault=Vault.from_text(Vault.generate()))
+    listening = made._background.start(made._listen(), name="listen")
+    await asyncio.wait_for(again.wait(), 10)
+    assert not listening.done()
+    assert made._background.problems() == []
+    await made._background.stop()
