@@ -21,7 +21,16 @@ MOMENT = datetime.fromtimestamp(SECONDS, UTC)
 @pytest.mark.parametrize("content_type", [None, "application/json; charset=utf-8"])
 @pytest.mark.parametrize("reply_to", [None, "amq.rabbitmq.reply-to"])
 @pytest.mark.parametrize("kind", [None, RECORD_TYPE])
-@pytest.mark.parametrize("more", [{}, {"deadline": SECONDS + 2}, {"deadline": SECONDS, "language": "de, en;q=0.5"}])
+@pytest.mark.parametrize(
+    "more",
+    [
+        {},
+        {"deadline": SECONDS + 2, "clock": 12345.678901},
+        {"deadline": SECONDS, "language": "de, en;q=0.5"},
+        {"verdict": "accepted"},
+        {"verdict": "The article number \"Ä-1\" is not known to the supplier."},
+    ],
+)
 @pytest.mark.parametrize("shards", [1, 2])
 def test_a_stamp_is_what_the_general_encoder_makes(
     content_type: str | None, reply_to: str | None, kind: str | None, more: dict[str, Any], shards: int
@@ -31,7 +40,7 @@ def test_a_stamp_is_what_the_general_encoder_makes(
         message_id=NAME, platform="channelape", account="rothys", event="receipt_confirmation", received_at=MOMENT,
         content_type=content_type, traceparent=TRACE, reply_to=reply_to, type=kind, **more,
     )  # fmt: skip
-    stamped = stamp(NAME, SECONDS, TRACE, *more.values())
+    stamped = stamp(NAME, SECONDS, TRACE, **more)
     for _ in range(2):  # the second time what stands before the time is known
         assert from_properties(stamped) == about
     found, expected = properties.decode(stamped), properties.decode(to_properties(about).marshal())

@@ -4,12 +4,18 @@ Each message is handled as it comes, alone: a shopper waits for it. The record o
 the answer, on the same channel and in the same write, so that an answer that was heard has always been recorded; the
 message is acked when the broker has confirmed both. Whatever dies in between, the message comes again and all of it is
 repeated with the same ids.
+
+What comes again may be what ended the worker before, and is read in a copy of this process first (`suspects`). What
+fails for a reason of its own is acknowledged after a few tries: its sender has been answered 503 by then, and the store
+worker has its own copy. So nothing circulates in `crossdock.route.*` for ever.
 """
 
 import asyncio
 import logging
 import time
+from collections.abc import Coroutine
 from functools import lru_cache, partial
+from typing import Any
 
 import msgspec
 from aiormq.abc import AbstractConnection
@@ -22,9 +28,12 @@ from schemas import envelope, topology
 from schemas.config import Config
 from schemas.envelope import Envelope, Stamp
 from telemetry import traces
+from telemetry.background import Background
 from workers.route import answers, metrics
 from workers.route.answers import ANSWERS, Answer
-from workers.runtime import age
+from workers.route.lateness import Lateness
+from workers.route.suspects import Suspect, Suspects
+from workers.runtime import age, watchdog
 from workers.runtime import metrics as runtime
 
 log = logging.getLogger("crossdock.route")
@@ -32,7 +41,9 @@ log = logging.getLogger("crossdock.route")
 CONFIRM_TIMEOUT = 10.0
 """Seconds for the confirm of a record. The answer doesn't wait for it; only the ack does."""
 PAUSE = 0.5
-"""Seconds between attempts to have a record confirmed."""
+"""Seconds between attempts to have a record confirmed, and between tries of a request that fails."""
+TRIES = 3
+"""Tries of a request that fails for a reason of its own."""
 
 
 class RouteWorker:
@@ -47,12 +58,17 @@ class RouteWorker:
         self._out = Link(amqp_url, name="route-out", on_open=self._on_publisher, on_lost=self._publisher.on_lost)
         self._tasks: dict[asyncio.Task[None], tuple[Consumer, Delivery]] = {}
         """Requests under way."""
+        self._lateness = Lateness()
+        self._suspects = Suspects(self._read)
+        self._background = Background()
         for consumer in self._consumers:
             runtime.OLDEST.labels(consumer.queue).set_function(partial(self._oldest, consumer))
 
     async def start(self) -> None:
         """Connects and begins to answer, with the rules compiled before the first shopper waits."""
         answers.prepare(self._config.accounts)
+        self._background.start(self._suspects.run(), name="suspects")
+        self._background.start(watchdog.run(), name="watchdog")
         self._out.start()
         self._in.start()
 
@@ -60,6 +76,7 @@ class RouteWorker:
         """Takes no more, answers and settles what is under way in bounded time, closes. The rest is delivered again."""
         for consumer in self._consumers:
             await consumer.cancel()
+        await self._background.stop()
         if self._tasks:
             _, late = await asyncio.wait(self._tasks, timeout=self._config.process.drain_timeout)
             for task in late:
@@ -71,7 +88,10 @@ class RouteWorker:
 
     def problems(self) -> list[str]:
         """Empty when a request would be answered now."""
-        return [f"no connection to RabbitMQ: {link.error}" for link in (self._in, self._out) if not link.is_open]
+        found = [f"no connection to RabbitMQ: {link.error}" for link in (self._in, self._out) if not link.is_open]
+        for part in (self._background, self._publisher, self._in, self._out):
+            found += part.problems()
+        return found
 
     def reload(self, config: Config) -> None:
         """Rules change between two messages, all at once."""
@@ -97,7 +117,20 @@ class RouteWorker:
         return made
 
     def _oldest(self, consumer: Consumer) -> float:
-        return age.oldest(delivery for of, delivery in self._tasks.values() if of is consumer)
+        under_way = [delivery for of, delivery in self._tasks.values() if of is consumer]
+        return age.oldest([*under_way, *self._suspects.deliveries(consumer.queue)])
+
+    def _read(self, request: Envelope, body: bytes) -> None:
+        """Work out an answer, for `suspects`."""
+        settings = self._config.accounts.get(request.platform, {}).get(request.account)
+        decide = ANSWERS.get(request.platform)
+        if settings is not None and decide is not None and request.reply_to is not None:
+            decide(request, body, settings)
+
+    def _answer_suspect(self, consumer: Consumer, request: Envelope, delivery: Delivery) -> None:
+        started = time.perf_counter()
+        said = self._attempt(request, delivery, started, True)
+        self._begin(consumer, delivery, self._settle(request, delivery, started, said))
 
     def _heard(self, consumer: Consumer, delivery: Delivery) -> None:
         """One request, decided and answered in the turn of the loop that received it; the rest can wait."""
@@ -109,38 +142,55 @@ class RouteWorker:
             log.error("not a message of ours", extra={"queue": consumer.queue, "error": str(error)})
             rest = self._ack(delivery)
         else:
-            said = self._attempt(request, delivery, started, delivery.redelivered)
+            if delivery.redelivered:
+                answer = partial(self._answer_suspect, consumer, request, delivery)
+                self._suspects.add(Suspect(request, delivery, answer))
+                return
+            said = self._attempt(request, delivery, started, False)
             rest = self._settle(request, delivery, started, said)
+        self._begin(consumer, delivery, rest)
+
+    def _begin(self, consumer: Consumer, delivery: Delivery, rest: Coroutine[Any, Any, None]) -> None:
         task = asyncio.get_running_loop().create_task(rest)
         self._tasks[task] = consumer, delivery
         task.add_done_callback(self._tasks.pop)
 
     async def _settle(self, request: Envelope, delivery: Delivery, started: float, said: "_Said | Exception") -> None:
-        """Until the ack, anything that goes wrong gives the message back."""
+        """Until the ack, a connection that is lost gives the message back."""
+        failures = 0
         while True:
             try:
                 if isinstance(said, Exception):
                     raise said
                 await self._confirmed(request, said)
-                await deliveries.ack_one(delivery)
                 outcome = said.outcome
-            except outgoing.Unavailable as error:
-                # The publishing connection is away. Held, not given back: that would count towards the delivery limit.
-                log.warning("record not confirmed", extra={"id": request.message_id, "error": str(error)})
-                if delivery.channel.is_closed:
-                    return
-                await asyncio.sleep(PAUSE)
-                said = self._attempt(request, delivery, started, True)
-                continue
-            except Exception:
+                break
+            except outgoing.MessageError as error:
+                # The broker takes neither this record nor another try of it. Nothing has been answered.
+                log.error("request failed", extra={"id": request.message_id, "reason": str(error)})
                 outcome = "failed"
+                break
+            except outgoing.Unavailable as error:
+                # The publishing connection is away. Held, not given back: whoever comes next could do no more.
+                log.warning("record not confirmed", extra={"id": request.message_id, "error": str(error)})
+            except Exception:
+                failures += 1
                 log.exception("request failed", extra={"id": request.message_id, "platform": request.platform})
-                await deliveries.fail_one(delivery)
-            break
+                if failures == TRIES:
+                    outcome = "failed"
+                    break
+            if delivery.session.is_gone:
+                return
+            await asyncio.sleep(PAUSE)
+            said = self._attempt(request, delivery, started, True)
         metrics.ANSWERS.labels(request.platform, request.account, outcome).inc()
+        await self._ack(delivery)
 
     async def _ack(self, delivery: Delivery) -> None:
-        await deliveries.ack_one(delivery)
+        try:
+            await deliveries.ack_one(delivery)
+        except Exception as error:  # its connection broke in this very moment: it is delivered again
+            log.warning("not acknowledged", extra={"error": str(error)})
 
     def _attempt(self, request: Envelope, delivery: Delivery, started: float, again: bool) -> "_Said | Exception":
         try:
@@ -156,7 +206,7 @@ class RouteWorker:
             return _Said("nobody waits")
         settings = self._config.accounts.get(request.platform, {}).get(request.account)
         decide = ANSWERS.get(request.platform)
-        late = request.deadline is None or request.deadline <= time.time()
+        late = self._lateness.is_late(request)
         if settings is None or decide is None or (late and not again):
             outcome = "late" if settings is not None else "unknown account"
             log.info("not answered", extra={"id": request.message_id, "reason": outcome, **_names(request)})

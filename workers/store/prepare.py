@@ -72,7 +72,7 @@ def prepare(
     else:
         try:
             document = documents.describe(platform, about.event, raw)
-            if platform.refuse is not None and (reason := _refusal(platform, about, raw, config)) is not None:
+            if (reason := _refusal(platform, about, raw, config)) is not None:
                 stage = REFUSED
         except Unreadable as error:
             reason = str(error)
@@ -132,7 +132,12 @@ def _storable(text: str) -> str:
 
 
 def _refusal(platform: Platform, about: Envelope, raw: bytes, config: Config) -> str | None:
-    """The platform's own reason not to take an order; the sender was told where it still listened."""
+    """Return why an order is not taken, or None.
+
+    What its sender was told decides; only what nobody was answered for (polled, or replayed) is judged here.
+    """
+    if about.verdict is not None:
+        return None if about.verdict == envelope.ACCEPTED else f"refused: {about.verdict}"
     settings = config.accounts.get(about.platform, {}).get(about.account)
     if platform.refuse is None or settings is None:
         return None

@@ -1,0 +1,96 @@
+"""Requests that were delivered before: one of them may be what ended the worker that had them.
+
+They are read by a copy of this process first (`workers.runtime.rehearsal`), so that no other shopper waits for a
+request that takes minutes, and none is lost with a worker that it ends. A culprit is acknowledged without being read
+here: the store worker has a copy of its own, isolates it in the same way and puts it into quarantine.
+"""
+
+import asyncio
+import logging
+from collections.abc import Callable
+from contextlib import suppress
+from typing import NamedTuple
+
+from broker import consumer as deliveries
+from broker.consumer import Delivery
+from schemas import registry, topology
+from schemas.envelope import Envelope
+from schemas.platforms.ustore import wire
+from workers.route import metrics
+from workers.runtime import rehearsal
+from workers.runtime.outcomes import UnavailableError
+
+log = logging.getLogger("crossdock.route")
+
+PAUSE = 1.0
+"""Seconds until they are read again, where no copy could be made."""
+
+Read = Callable[[Envelope, bytes], object]
+"""Works out an answer, as the worker will. What it raises is the worker's to deal with."""
+
+
+class Suspect(NamedTuple):
+    """A request that was delivered before, and what to do with it if it did no harm."""
+
+    request: Envelope
+    delivery: Delivery
+    handle: Callable[[], object]
+
+
+class Suspects:
+    """Reads what was redelivered in copies of this process, and hands on what doesn't end them."""
+
+    def __init__(self, read: Read) -> None:
+        self._read = read
+        self._waiting: list[Suspect] = []
+        self._examined: list[Suspect] = []
+        self._arrived = asyncio.Event()
+
+    def add(self, suspect: Suspect) -> None:
+        """Take a request that was delivered before."""
+        self._waiting.append(suspect)
+        self._arrived.set()
+
+    def deliveries(self, queue: str) -> list[Delivery]:
+        """Return what has come through a queue and is not handled yet."""
+        held = (*self._examined, *self._waiting)
+        return [one.delivery for one in held if topology.reply_queue(one.request.platform) == queue]
+
+    async def run(self) -> None:
+        """Read what comes, until cancelled."""
+        while True:
+            await self._arrived.wait()
+            self._arrived.clear()
+            while self._waiting:
+                self._examined, self._waiting = self._waiting, []
+                batch = self._examined = [one for one in self._examined if not one.delivery.session.is_gone]
+                try:
+                    culprits = await self._find_culprits(batch)
+                except UnavailableError as error:
+                    log.warning("requests can't be examined", extra={"error": str(error)})
+                    self._waiting[:0] = batch
+                    await asyncio.sleep(PAUSE)
+                    continue
+                self._examined = []
+                for place, one in enumerate(batch):
+                    if place in culprits:
+                        await self._settle_culprit(one.request, one.delivery, culprits[place])
+                    else:
+                        one.handle()
+
+    async def _find_culprits(self, batch: list[Suspect]) -> dict[int, str]:
+        def read(place: int) -> None:
+            self._read(batch[place].request, batch[place].delivery.body)
+
+        return await rehearsal.find_culprits(len(batch), read, control=read_example)
+
+    async def _settle_culprit(self, request: Envelope, delivery: Delivery, reason: str) -> None:
+        log.error("request failed", extra={"id": request.message_id, "platform": request.platform, "reason": reason})
+        metrics.ANSWERS.labels(request.platform, request.account, "failed").inc()
+        with suppress(Exception):  # its connection has broken: it comes again
+            await deliveries.ack_one(delivery)
+
+
+def read_example() -> None:
+    """Read an order that is known to be harmless, as a control."""
+    wire.decode(registry.example("ustore", "manufacturer_allocation"))
