@@ -50,7 +50,8 @@ RULES: dict[str, tuple[Rule, ...]] = {
         ("/workers/deliver/content.py", "", "deliver: make and sign"),
         ("/storage/", "", "deliver: read and write down"),
         ("/asyncpg/", "", "deliver: read and write down"),
-        ("/workers/deliver/ledger.py", "", "deliver: read and write down"),
+        ("/workers/deliver/writer.py", "", "deliver: read and write down"),
+        ("/workers/deliver/loader.py", "", "deliver: read and write down"),
         ("/workers/deliver/", "", "deliver: decide"),
     ),
 }

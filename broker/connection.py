@@ -11,7 +11,7 @@ import random
 import time
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
-from typing import Any
+from typing import Any, TypeVar
 
 import aiormq
 from aiormq.abc import AbstractChannel, AbstractConnection
@@ -22,6 +22,8 @@ from broker.frames import Transport
 from telemetry.background import Background
 
 log = logging.getLogger("crossdock.broker")
+
+T = TypeVar("T")
 
 HEARTBEAT = 10
 """Seconds. A dead peer is noticed after (heartbeat + 1) × 3 of them."""
@@ -77,6 +79,20 @@ async def answers(connection: AbstractConnection) -> bool:
     except (OSError, TimeoutError, AMQPError):
         return False
     return True
+
+
+async def rpc(call: Awaitable[T]) -> T:
+    """Wait for the broker's answer to a method. Raises ConnectionError when its connection is closed meanwhile.
+
+    aiormq then ends the wait by a cancellation, which would pass for one of our own and end the task without a word.
+    """
+    try:
+        return await call
+    except asyncio.CancelledError:
+        task = asyncio.current_task()
+        if task is not None and task.cancelling():
+            raise
+        raise ConnectionError("the connection was closed") from None
 
 
 class Link:

@@ -11,8 +11,9 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from aiormq.abc import AbstractChannel, AbstractConnection, DeliveredMessage
+from aiormq.exceptions import AMQPError
 
-from broker.connection import Link
+from broker.connection import Link, rpc
 from broker.frames import Hot, Transport
 from schemas import properties
 from schemas.properties import Properties
@@ -47,8 +48,9 @@ class ByteBudget:
 
     def use(self, transport: Transport) -> None:
         """Pause and resume this connection's socket from now on."""
-        self._transport = transport
-        self._is_paused = False
+        if transport is not self._transport:  # one connection has several consumers
+            self._transport = transport
+            self._is_paused = False
 
     def add(self, size: int) -> None:
         """Count a body that was received."""
@@ -88,7 +90,7 @@ class Session:
 
     def receive(self, size: int) -> None:
         """Count a body against the budget."""
-        if self._budget is not None:
+        if self._budget is not None and not self.is_over:
             self._held += size
             self._budget.add(size)
 
@@ -189,12 +191,12 @@ class Consumer:
         session = self._session = Session(channel, self._budget)
 
         def received(tag: int, redelivered: bool, encoded: bytes, body: bytes) -> None:
-            if self._session is session:
+            if self._session is session and not session.is_over:
                 session.receive(len(body))
                 self._heard(Delivery(session, tag, redelivered, encoded, body))
 
         link.transport.listen(channel.number, Hot(received, None, None))
-        ok = await channel.basic_consume(self._queue, _elsewhere, arguments=dict(self._arguments()))
+        ok = await rpc(channel.basic_consume(self._queue, _elsewhere, arguments=dict(self._arguments())))
         session.tag = ok.consumer_tag
 
     def _keep(self, delivery: Delivery) -> None:
@@ -247,11 +249,32 @@ class Consumer:
             return
         try:
             async with asyncio.timeout(CANCEL_TIMEOUT):
-                await session.channel.basic_cancel(session.tag, timeout=CANCEL_TIMEOUT)
+                await rpc(session.channel.basic_cancel(session.tag, timeout=CANCEL_TIMEOUT))
                 # Tag 0 with multiple: all that is unsettled on this channel. From 4.3 on no delivery is counted then.
                 await session.channel.basic_nack(0, multiple=True, requeue=True, wait=False)
         except Exception as error:
             link.fail(f"can't give back what it holds of {self._queue}: {error or type(error).__name__}")
+
+    async def peek(self) -> Delivery | None:
+        """Return the next message of the queue, and give it back at once; None if there is none, or no connection.
+
+        Only while nothing is consumed. RabbitMQ before 4.0 moves it to the end of the queue.
+        """
+        channel = self._channel
+        if channel is None or channel.is_closed or self._session is not None:
+            return None
+        try:
+            message = await rpc(channel.basic_get(self._queue, timeout=CANCEL_TIMEOUT))
+            if not message.delivery_tag:
+                return None
+            await channel.basic_nack(message.delivery_tag, requeue=True, wait=False)
+        except (OSError, TimeoutError, AMQPError) as error:
+            # A message may be on its way here, unacknowledged, on the channel that the consumer will use.
+            if self._link is not None:
+                self._link.fail(f"can't look at {self._queue}: {error or type(error).__name__}")
+            return None
+        found = message.header.properties
+        return Delivery(Session(channel, None), 0, True, found.marshal() if found else b"\0\0", message.body)
 
     async def cancel(self) -> None:
         """Takes no more; what has been taken can still be acked. What lies in the buffer goes back to the queue."""

@@ -1,42 +1,55 @@
 """Queues of consumers, over AMQP: made, filled and taken away."""
 
+from aiormq.abc import AbstractConnection
 from aiormq.exceptions import ChannelNotFoundEntity
 
-from broker.topology import TopologyError, connected, declare
+from broker.declare import TopologyError, declare, is_missing
+from broker.topology import patiently
 from schemas.consumers import Consumer, bindings, queues
 
 
 async def add(url: str, one: Consumer) -> None:
     """Its queues and bindings. Idempotent. Raises TopologyError, and ValueError for types that there aren't."""
     wanted = bindings(one)
-    async with connected(url) as connection:
-        channel = await connection.channel()
+
+    async def work(connection: AbstractConnection) -> None:
         queue, dead = queues(one)
-        await declare(channel, dead)  # first: what is dead-lettered must have somewhere to go
-        await declare(channel, queue)
+        # The dead first: what is dead-lettered must have somewhere to go. A differing delivery limit is left as it is.
+        for thing in (dead, queue):
+            await declare(await connection.channel(), thing)
+        channel = await connection.channel()
         for binding in wanted:
             await channel.queue_bind(binding.queue, binding.exchange, binding.routing_key)
+
+    await patiently(url, work)
 
 
 async def waiting(url: str, one: Consumer) -> int:
     """Messages in both its queues; 0 where there are none."""
-    count = 0
-    async with connected(url) as connection:
+
+    async def work(connection: AbstractConnection) -> int:
+        count = 0
         for queue in queues(one):
             channel = await connection.channel()
             try:
                 count += (await channel.queue_declare(queue.name, passive=True)).message_count or 0
-            except ChannelNotFoundEntity:
-                continue
-    return count
+            except ChannelNotFoundEntity as error:
+                if not is_missing(error):
+                    raise
+        return count
+
+    return await patiently(url, work)
 
 
 async def remove(url: str, one: Consumer) -> None:
     """Its queues with all that is in them. Idempotent. Raises TopologyError."""
-    async with connected(url) as connection:
+
+    async def work(connection: AbstractConnection) -> None:
         channel = await connection.channel()
         for queue in queues(one):
             await channel.queue_delete(queue.name)
+
+    await patiently(url, work)
 
 
 __all__ = ["TopologyError", "add", "remove", "waiting"]

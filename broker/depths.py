@@ -1,4 +1,4 @@
-"""How much waits in each queue, as a metric, also of queues whose consumers are away: whoever is down tells nothing."""
+"""How many messages wait in each queue, as a metric, also where no worker runs that could report it."""
 
 import asyncio
 import logging
@@ -12,24 +12,34 @@ INTERVAL = 15.0
 """Seconds between looks: passive declares on a connection of their own, which a memory or disk alarm doesn't block."""
 LOOK_TIMEOUT = 10.0
 """Seconds for one look."""
+MISSING_LOOKS = 40
+"""Looks (ten minutes) until a queue that did not exist is asked for again: RabbitMQ logs an error for each one."""
 
 
 async def _nothing_more() -> Iterable[str]:
     return ()
 
 
-async def watch(amqp_url: str, more: Callable[[], Awaitable[Iterable[str]]] = _nothing_more) -> None:
-    """Until it is cancelled. `more` names queues beside those of the topology.
+async def watch(
+    amqp_url: str, more: Callable[[], Awaitable[Iterable[str]]] = _nothing_more, *, shards: int = 1
+) -> None:
+    """Look again and again, until cancelled. `more` names queues beside those of the topology.
 
-    Servers that are away are somebody else's to report; of a queue that can't be looked at there is no sample.
+    `shards`: as configured; other store queues are not asked for. Unavailable servers are reported elsewhere; a queue
+    that can't be looked at has no sample.
     """
     look: asyncio.Task[dict[str, tuple[int, int]]] | None = None
+    missing: dict[str, int] = {}
     try:
         while True:
+            missing = {name: looks - 1 for name, looks in missing.items() if looks > 1}
+            names = [name for name in await more() if name not in missing]
             # A task of its own: the library may make an error, or nothing at all, of a cancellation that reaches it.
-            look = asyncio.get_running_loop().create_task(topology.depths(amqp_url, await more()), name="look")
+            look = asyncio.get_running_loop().create_task(topology.depths(amqp_url, names, shards=shards), name="look")
             await asyncio.wait((look,), timeout=LOOK_TIMEOUT)
-            _show(look)
+            found = _show(look)
+            if found:
+                missing |= {name: MISSING_LOOKS for name in names if name not in found}
             await asyncio.sleep(INTERVAL)
     finally:
         if look is not None:
@@ -45,7 +55,8 @@ def _error(look: "asyncio.Task[dict[str, tuple[int, int]]]") -> str:
     return f"{type(error).__name__}: {error}" if error is not None else ""
 
 
-def _show(look: "asyncio.Task[dict[str, tuple[int, int]]]") -> None:
+def _show(look: "asyncio.Task[dict[str, tuple[int, int]]]") -> dict[str, tuple[int, int]]:
+    """Set the metrics and return what was found."""
     found: dict[str, tuple[int, int]] = {}
     if not look.done():
         look.cancel()
@@ -57,3 +68,4 @@ def _show(look: "asyncio.Task[dict[str, tuple[int, int]]]") -> None:
         gauge.clear()
         for queue, counts in found.items():
             gauge.labels(queue).set(counts[place])
+    return found

@@ -1,4 +1,4 @@
-"""RabbitMQ's management API, for what AMQP 0-9-1 can't do: users and their rights."""
+"""RabbitMQ's management API, for what AMQP 0-9-1 can't do: users, their rights, and policies."""
 
 import re
 from typing import Any
@@ -7,11 +7,18 @@ from urllib.parse import quote
 import aiohttp
 from yarl import URL
 
+from broker.connection import addresses
+
 TIMEOUT = 10.0
 
 
 class ManagementError(Exception):
     """The management API can't be used; the text says why and what to do, and holds no password."""
+
+
+def vhost_of(url: str) -> str:
+    """Return the virtual host that AMQP_URL names."""
+    return URL(addresses(url)[0]).path.removeprefix("/") or "/"
 
 
 class Management:
@@ -27,8 +34,25 @@ class Management:
         self._auth = aiohttp.BasicAuth(parsed.user or "guest", parsed.password or "guest")
         self._base = str(parsed.with_user(None).with_password(None).with_query(None)).rstrip("/")
 
+    @property
+    def username(self) -> str:
+        """The user that it logs in as."""
+        return str(self._auth.login)
+
+    async def has_user(self, username: str) -> bool:
+        """Return whether there is such a user."""
+        return await self._ask("GET", f"/api/users/{quote(username, safe='')}", None) != 404
+
+    async def set_policy(self, vhost: str, name: str, definition: dict[str, Any]) -> None:
+        """Create or replace a policy."""
+        await self._ask("PUT", f"/api/policies/{quote(vhost, safe='')}/{quote(name, safe='')}", definition)
+
+    async def remove_policy(self, vhost: str, name: str) -> None:
+        """Remove a policy, if there is one."""
+        await self._ask("DELETE", f"/api/policies/{quote(vhost, safe='')}/{quote(name, safe='')}", None)
+
     async def give_reader(self, vhost: str, username: str, password: str, queues: list[str]) -> None:
-        """A user that may read these queues and do nothing else. One that was there gets the new password."""
+        """Create a user that may read these queues and do nothing else. An existing one gets the new password."""
         pattern = f"^({'|'.join(map(re.escape, queues))})$"
         user = f"/api/users/{quote(username, safe='')}"
         await self._ask("PUT", user, {"password": password, "tags": ""})
@@ -39,7 +63,8 @@ class Management:
         """It isn't there afterwards."""
         await self._ask("DELETE", f"/api/users/{quote(username, safe='')}", None)
 
-    async def _ask(self, method: str, path: str, body: dict[str, Any] | None) -> None:
+    async def _ask(self, method: str, path: str, body: dict[str, Any] | None) -> int:
+        """Return the status: below 300, or 404 for GET and DELETE."""
         timeout = aiohttp.ClientTimeout(total=TIMEOUT)
         try:
             # The path is encoded already, and `%2F`, the default virtual host, must stay so.
@@ -50,9 +75,10 @@ class Management:
             ):
                 if answer.status in (401, 403):
                     raise ManagementError(f"{self._base} refuses the login: it takes a user tagged administrator")
-                if answer.status >= 300 and not (method == "DELETE" and answer.status == 404):
+                if answer.status >= 300 and not (method in ("DELETE", "GET") and answer.status == 404):
                     said = (await answer.text())[:200]
                     raise ManagementError(f"{self._base} answered {answer.status} to {method} {path}: {said}")
+                return answer.status
         except (aiohttp.ClientError, TimeoutError) as error:
             reason = type(error).__name__ if isinstance(error, TimeoutError) else str(error)
             raise ManagementError(

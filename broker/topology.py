@@ -2,29 +2,70 @@
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Iterable
-from contextlib import asynccontextmanager
-from typing import Any
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from contextlib import asynccontextmanager, suppress
+from typing import Any, NamedTuple, TypeVar
 
 import aiormq
-from aiormq.abc import AbstractChannel, AbstractConnection
-from aiormq.exceptions import AMQPError, ChannelAccessRefused, ChannelNotFoundEntity, ChannelPreconditionFailed
+from aiormq.abc import AbstractConnection
+from aiormq.exceptions import AMQPError, ChannelAccessRefused, ChannelNotFoundEntity, ConnectionNotAllowed
 from yarl import URL
 
+from broker import renew
 from broker.connection import CONNECT_TIMEOUT, addresses, redacted
+from broker.declare import Difference, TopologyError, declare, is_missing
 from schemas.config import MAX_SHARDS
-from schemas.topology import Binding, Exchange, Queue, Topology, store_queue, stored, topology
+from schemas.topology import (
+    DEAD,
+    EVENTS_LOG,
+    UNROUTED,
+    Binding,
+    Exchange,
+    Queue,
+    Topology,
+    store_queue,
+    stored,
+    topology,
+)
 
 log = logging.getLogger("crossdock.broker")
 
+PATIENCE = 60.0
+"""Seconds to wait for queues that exist and have no leader. After a start RabbitMQ takes connections first, and brings
+up the leaders of streams and quorum queues in the seconds that follow."""
+PAUSE = 0.5
+STEP_TIMEOUT = 30.0
+"""Seconds for one pass over everything: a queue without a leader may also leave a request unanswered."""
 
-class TopologyError(Exception):
-    """The broker can't be reached, or holds something of ours with other properties; the text says what to do."""
+T = TypeVar("T")
+
+
+class Report(NamedTuple):
+    """What `inspect` found. `problems` need a person; `notes` are differences that do no harm, one line each."""
+
+    problems: list[str]
+    notes: list[str]
+
+
+class Applied(NamedTuple):
+    """What `apply` did not change, because it serves as it is."""
+
+    differences: list[Difference]
+    """In the order of the topology."""
+
+    def of(self, queue: str) -> list[Difference]:
+        return [one for one in self.differences if one.queue == queue]
+
+    @property
+    def notes(self) -> list[str]:
+        """One line for each queue with an old delivery limit. The log's retention is `broker.retention`'s."""
+        return [_limit_note(one) for one in self.differences if one.argument == "x-delivery-limit"]
 
 
 @asynccontextmanager
 async def connected(url: str) -> AsyncIterator[AbstractConnection]:
-    """To the first node that answers. Raises TopologyError."""
+    """Connect to the first node that answers. Raises TopologyError."""
     problems = []
     for address in addresses(url):
         try:
@@ -36,32 +77,87 @@ async def connected(url: str) -> AsyncIterator[AbstractConnection]:
         try:
             yield connection
         finally:
-            await connection.close()
+            with suppress(OSError, TimeoutError, AMQPError):  # the broker may have closed it for an error
+                await connection.close()
         return
     raise TopologyError(f"RabbitMQ can't be reached at {'; '.join(problems)}: check AMQP_URL and that the node runs")
 
 
-async def apply(url: str, wanted: Topology | None = None) -> None:
-    """Declares every exchange, queue and binding that is missing. Idempotent. Raises TopologyError."""
+async def patiently(
+    url: str, work: Callable[[AbstractConnection], Awaitable[T]], *, patience: float | None = None
+) -> T:
+    """Run `work`, which may be repeated, until every queue that it needs has a leader. Raises TopologyError.
+
+    Queues that are missing, other properties and refused rights are reported at once, and so is a broker that cannot be
+    reached at first.
+    """
+    patience = PATIENCE if patience is None else patience
+    until = time.monotonic() + patience
+    reached = False
+    while True:
+        try:
+            async with connected(url) as connection:
+                reached = True
+                async with asyncio.timeout(STEP_TIMEOUT):
+                    return await work(connection)
+        except (ChannelAccessRefused, ConnectionNotAllowed) as error:
+            raise TopologyError(f"RabbitMQ refuses: {error}; give AMQP_URL's user the rights to configure it") from None
+        except ChannelNotFoundEntity as error:
+            if is_missing(error):
+                raise TopologyError(f"{error}: run `crossdock topology apply`") from None
+            problem = str(error)
+        except TopologyError as error:
+            if not reached or "can't be reached" not in str(error):
+                raise
+            problem = str(error)
+        except (OSError, TimeoutError, AMQPError) as error:
+            problem = str(error) or "no answer in time"
+        if time.monotonic() > until:
+            raise TopologyError(
+                f"RabbitMQ was not ready within {patience:.0f} seconds ({problem}): check that enough of its nodes run"
+            )
+        await asyncio.sleep(PAUSE)
+
+
+async def apply(url: str, wanted: Topology | None = None, *, alone: bool = False) -> Applied:
+    """Declare every exchange, queue and binding that is missing. Idempotent. Raises TopologyError.
+
+    An existing queue that differs in its delivery limit only is declared anew if that can lose nothing, else it stays.
+    `alone`: nothing of ours is running that publishes or consumes.
+    """
     wanted = wanted or topology()
-    async with connected(url) as connection:
+
+    async def work(connection: AbstractConnection) -> Applied:
+        differences: list[Difference] = []
         channel = await connection.channel()
         for exchange in wanted.exchanges:
             await declare(channel, exchange)
         for queue in wanted.queues:
-            await declare(channel, queue)
+            found = await declare(channel, queue)
+            if found:  # comparing arguments costs the channel
+                channel = await connection.channel()
+            differences += found
         for binding in wanted.bindings:
             await channel.queue_bind(binding.queue, binding.exchange, binding.routing_key)
+        limited = {one.queue for one in differences if one.argument == "x-delivery-limit"}
+        if limited:
+            outdated = [queue for queue in wanted.queues if queue.name in limited]
+            renewed = await renew.renew(connection, outdated, wanted, alone=alone)
+            differences = [one for one in differences if one.queue not in renewed]
+        return Applied(differences)
+
+    return await patiently(url, work)
 
 
 async def prune(url: str, wanted: Topology) -> list[str]:
-    """Removes bindings that another number of shards needed, and no queue. What is left to do then, a line each.
+    """Remove bindings that another number of shards needed, and no queue. Return what is left to do, one line each.
 
     Only once every ingress has `wanted` in its configuration. Idempotent. Raises TopologyError.
     """
-    left = []
-    mine = {queue.name for queue in wanted.queues}
-    async with connected(url) as connection:
+
+    async def work(connection: AbstractConnection) -> list[str]:
+        left = []
+        mine = {queue.name for queue in wanted.queues}
         channel = await connection.channel()
         for binding in wanted.outdated:
             depth = await _depth(connection, binding.queue)
@@ -74,7 +170,9 @@ async def prune(url: str, wanted: Topology) -> list[str]:
                     f"{binding.queue} still holds {depth[0]} messages: keep a `crossdock worker store --shard {shard}` "
                     "until it is empty"
                 )
-    return left
+        return left
+
+    return await patiently(url, work)
 
 
 SEE_TIMEOUT = 2.0
@@ -108,35 +206,21 @@ async def _bind(connection: AbstractConnection, bindings: Iterable[Binding]) -> 
     except ChannelAccessRefused:
         log.warning("not allowed to bind the store's queue: make sure that `crossdock topology apply` has run")
     except ChannelNotFoundEntity as error:
-        raise TopologyError(f"{error}: run `crossdock topology apply`") from None
+        hint = "run `crossdock topology apply`" if is_missing(error) else "waiting for its leader"
+        raise TopologyError(f"{error}: {hint}") from None
     else:
         await channel.close()
 
 
-async def declare(channel: AbstractChannel, thing: Exchange | Queue) -> None:
-    """Unless it is there. Raises TopologyError where it is there with other properties."""
-    try:
-        if isinstance(thing, Exchange):
-            await channel.exchange_declare(
-                thing.name, exchange_type=thing.type, durable=True, arguments=dict(thing.arguments)
-            )
-        else:
-            await channel.queue_declare(thing.name, durable=True, arguments=dict(thing.arguments))
-    except ChannelPreconditionFailed as error:
-        raise TopologyError(
-            f"{thing.name} exists with other properties ({error}): "
-            "drain and delete it, then run `crossdock topology apply`"
-        ) from None
-
-
-async def check(url: str, wanted: Topology | None = None) -> list[str]:
-    """What is missing or different on the broker, a line each; empty when all is well. Changes nothing.
+async def inspect(url: str, wanted: Topology | None = None) -> Report:
+    """Compare the broker with `wanted`. Changes nothing. Raises TopologyError if the broker can't be asked.
 
     Bindings can't be seen over AMQP 0-9-1; `apply` is safe to run for those.
     """
     wanted = wanted or topology()
-    problems = []
-    async with connected(url) as connection:
+
+    async def work(connection: AbstractConnection) -> Report:
+        found = Report([], [])
         things: list[Exchange | Queue] = [*wanted.exchanges, *wanted.queues]
         for thing in things:
             channel = await connection.channel()
@@ -146,22 +230,57 @@ async def check(url: str, wanted: Topology | None = None) -> list[str]:
                 else:
                     await channel.queue_declare(thing.name, passive=True)
                 # Passive declares ignore arguments; the same declare again compares them and changes nothing.
-                await declare(channel, thing)
-            except ChannelNotFoundEntity:
-                problems.append(f"{thing.name} is missing: run `crossdock topology apply`")
+                differences = await declare(channel, thing)
+            except ChannelNotFoundEntity as error:
+                if not is_missing(error):
+                    raise  # it has no leader now: `patiently` asks again
+                found.problems.append(f"{thing.name} is missing: run `crossdock topology apply`")
             except TopologyError as error:
-                problems.append(str(error))
-    return problems
+                found.problems.append(str(error))
+            else:
+                found.notes.extend(_limit_note(one) for one in differences if one.argument == "x-delivery-limit")
+                if thing.name == EVENTS_LOG and differences:
+                    found.notes.append(_log_note(differences))
+        return found
+
+    return await patiently(url, work)
 
 
-async def depths(url: str, more: Iterable[str] = ()) -> dict[str, tuple[int, int]]:
-    """Messages ready and consumers, by queue of ours and of `more` that exists. Asks the broker only; scans nothing."""
+async def check(url: str, wanted: Topology | None = None) -> list[str]:
+    """Return what is missing or different on the broker, one line each; empty when all is well. Changes nothing."""
+    return (await inspect(url, wanted)).problems
+
+
+def _limit_note(one: Difference) -> str:
+    limit = "RabbitMQ's default delivery limit" if one.current is None else f"a delivery limit of {one.current}"
+    what = "deletes" if one.queue in (DEAD, UNROUTED) else "dead-letters"
+    return (
+        f"{one.queue} still has {limit} from an earlier release, past which RabbitMQ {what} a message: to renew it, "
+        "let our queues run empty, stop the workers, and run `crossdock topology apply`"
+    )
+
+
+def _log_note(differences: list[Difference]) -> str:
+    parts = ", ".join(
+        f"{one.argument} {'unset' if one.current is None else one.current} where the configuration says "
+        f"{'unset' if one.wanted is None else one.wanted}"
+        for one in differences
+    )
+    return f"{EVENTS_LOG} was declared with {parts}; a policy decides: `crossdock topology apply` sets or shows it"
+
+
+async def depths(url: str, more: Iterable[str] = (), *, shards: int | None = None) -> dict[str, tuple[int, int]]:
+    """Return messages ready and consumers by queue: of ours, and of those of `more` that exist.
+
+    `shards`: ask for that many store queues and no other, so that the broker logs no error for a missing one. None:
+    ask for surplus ones too.
+    """
     found: dict[str, tuple[int, int]] = {}
     async with connected(url) as connection:
-        for name in (*(queue.name for queue in topology().queues), *more):
+        for name in (*(queue.name for queue in topology(shards=shards or 1).queues), *more):
             if (depth := await _depth(connection, name)) is not None:
                 found[name] = depth
-        for name in map(store_queue, range(1, MAX_SHARDS)):
+        for name in map(store_queue, range(1, MAX_SHARDS)) if shards is None else ():
             if (depth := await _depth(connection, name)) is None:
                 break  # shards are made in order
             found[name] = depth
@@ -169,7 +288,7 @@ async def depths(url: str, more: Iterable[str] = ()) -> dict[str, tuple[int, int
 
 
 async def _depth(connection: AbstractConnection, queue: str) -> tuple[int, int] | None:
-    """Messages ready and consumers; None when there is no such queue."""
+    """Messages ready and consumers; None when there is no such queue, or none with a leader."""
     channel = await connection.channel()
     try:
         ok = await channel.queue_declare(queue, passive=True)
@@ -179,8 +298,8 @@ async def _depth(connection: AbstractConnection, queue: str) -> tuple[int, int] 
     return ok.message_count or 0, ok.consumer_count or 0
 
 
-def export(vhost: str = "/", wanted: Topology | None = None) -> dict[str, Any]:
-    """RabbitMQ definitions, for `rabbitmqctl import_definitions` or the management API."""
+def export(vhost: str = "/", wanted: Topology | None = None, *, major: int = 3) -> dict[str, Any]:
+    """RabbitMQ definitions for version `major`.x, for `rabbitmqctl import_definitions` or the management API."""
     wanted = wanted or topology()
     return {
         "vhosts": [{"name": vhost}],
@@ -197,7 +316,13 @@ def export(vhost: str = "/", wanted: Topology | None = None) -> dict[str, Any]:
             for exchange in wanted.exchanges
         ],
         "queues": [
-            {"name": queue.name, "vhost": vhost, "durable": True, "auto_delete": False, "arguments": queue.arguments}
+            {
+                "name": queue.name,
+                "vhost": vhost,
+                "durable": True,
+                "auto_delete": False,
+                "arguments": queue.declared(major),
+            }
             for queue in wanted.queues
         ],
         "bindings": [
@@ -212,3 +337,20 @@ def export(vhost: str = "/", wanted: Topology | None = None) -> dict[str, Any]:
             for binding in wanted.bindings
         ],
     }
+
+
+__all__ = [
+    "Applied",
+    "Report",
+    "TopologyError",
+    "apply",
+    "check",
+    "connected",
+    "declare",
+    "depths",
+    "export",
+    "inspect",
+    "patiently",
+    "prune",
+    "see_stored",
+]

@@ -1,6 +1,5 @@
 """Loads `crossdock.toml`: finds the file, resolves secrets, checks every key, and says where it is wrong."""
 
-import csv
 import ipaddress
 import os
 import tomllib
@@ -11,8 +10,10 @@ from typing import Any
 import msgspec
 from msgspec import inspect
 
+from deploy import columns
 from schemas import registry
-from schemas.config import Config, parse_size
+from schemas.config import Config, Store, parse_size
+from schemas.destinations.addresses import networks
 from schemas.destinations.guard import Guard
 
 FILE = "crossdock.toml"
@@ -39,17 +40,30 @@ def load(path: Path | None = None) -> Config:
     file = find(path)
     if file is None:
         return parse({}, Path.cwd())
+    return parse(_read(file), file.resolve().parent)
+
+
+def _read(file: Path) -> dict[str, Any]:
     try:
-        text = file.read_text(encoding="utf-8")
+        text = file.read_text(encoding="utf-8-sig")  # Windows editors begin a file with a byte order mark
     except OSError as error:
         raise ConfigError(f"{file} can't be read: {error.strerror}") from None
     except UnicodeDecodeError:
         raise ConfigError(f"{file} is not UTF-8") from None
     try:
-        raw = tomllib.loads(text)
+        return tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise ConfigError(f"{file} is not TOML: {error}") from None
-    return parse(raw, file.resolve().parent)
+
+
+def store_shards(path: Path | None = None) -> int:
+    """Return `[store] shards` alone, without any secret: for commands that need nothing else. Raises ConfigError."""
+    file = find(path)
+    if file is None:
+        return Store().shards
+    store = _read(file).get("store", {})
+    found: Store = _convert(store, Store, "store", file.resolve().parent)
+    return found.shards
 
 
 def parse(raw: dict[str, Any], base: Path) -> Config:
@@ -73,6 +87,10 @@ def parse(raw: dict[str, Any], base: Path) -> Config:
         Guard(config.delivery.allow_networks, config.delivery.allow_http)
     except ValueError as error:
         raise ConfigError(f"delivery.allow_networks: {error}") from None
+    try:
+        networks(config.api.trusted_proxies)
+    except ValueError as error:
+        raise ConfigError(f"api.trusted_proxies: {error}") from None
     loaded: Config = msgspec.structs.replace(config, accounts=found)
     return loaded
 
@@ -93,6 +111,63 @@ def secrets_of(config: Config) -> list[str]:
         for settings in config.accounts.get(platform.name, {}).values():
             found += platform.secrets(settings)
     return sorted({secret for secret in found if secret}, key=len, reverse=True)
+
+
+def secret_warnings(path: Path | None = None) -> list[str]:
+    """Return a sentence for each secret with blanks or newlines where nobody types them; the secrets aren't shown.
+
+    Newlines at the end are left out when the configuration is loaded; everything else is part of the secret. Raises
+    ConfigError where the configuration can't be loaded.
+    """
+    file = find(path)
+    if file is None:
+        return []
+    config = load(path)
+    raw = tomllib.loads(file.read_text(encoding="utf-8-sig"))
+    shapes: list[tuple[str, Any, type[Any]]] = [("", {k: v for k, v in raw.items() if k != "accounts"}, Config)]
+    for platform in registry.platforms().values():
+        for name in config.accounts.get(platform.name, {}):
+            settings = raw.get("accounts", {}).get(platform.name, {}).get(name)
+            shapes.append((f"accounts.{platform.name}.{name}", settings, platform.account))
+    base = file.resolve().parent
+    found: list[str] = []
+    for where, settings, shape in shapes:
+        for key, secret in _secrets(settings, inspect.type_info(shape), where, base, None):
+            trouble = _odd_ends(secret)
+            if trouble is not None:
+                found.append(f"{key}: the secret {trouble}")
+    return found
+
+
+def _odd_ends(secret: str) -> str | None:
+    bare = secret.rstrip("\r\n")
+    if bare != bare.strip():
+        return "begins or ends with a blank, which is part of it: is that what the other side has?"
+    if any(character in bare for character in "\r\n\t"):
+        return "has a newline or a tab within, which is part of it: is that what the other side has?"
+    if bare != secret:
+        return "ends with a newline, which is left out: remove it where it is kept"
+    return None
+
+
+def _secrets(value: Any, kind: inspect.Type, path: str, base: Path, source: str | None) -> Iterator[tuple[str, str]]:
+    """Every secret as it is written, with its key."""
+    if isinstance(kind, inspect.Metadata):
+        yield from _secrets(value, kind.type, path, base, (kind.extra or {}).get("source", source))
+    elif isinstance(kind, inspect.UnionType):
+        yield from _secrets(value, _chosen(value, kind), path, base, source)
+    elif source == "secret" and isinstance(value, str | dict):
+        yield path, _secret(value, path, base)
+    elif isinstance(kind, inspect.StructType) and isinstance(value, dict):
+        fields = {field.encode_name: field.type for field in kind.fields}
+        for key, item in value.items():
+            yield from _secrets(item, fields[key], _join(path, key), base, None)
+    elif isinstance(kind, inspect.DictType) and isinstance(value, dict):
+        for key, item in value.items():
+            yield from _secrets(item, kind.value_type, _join(path, key), base, None)
+    elif isinstance(kind, inspect.ListType) and isinstance(value, list):
+        for n, item in enumerate(value):
+            yield from _secrets(item, kind.item_type, f"{path}[{n}]", base, None)
 
 
 def _accounts(raw: Any, base: Path) -> dict[str, dict[str, Any]]:
@@ -130,8 +205,8 @@ def _resolve(value: Any, kind: inspect.Type, path: str, base: Path, source: str 
         return _resolve(value, kind.type, path, base, (kind.extra or {}).get("source", source))
     if isinstance(kind, inspect.UnionType):
         return _resolve(value, _chosen(value, kind), path, base, source)
-    if source == "secret" and isinstance(value, dict):
-        return _secret(value, path, base)
+    if source == "secret" and isinstance(value, str | dict):
+        return _secret(value, path, base).rstrip("\r\n")
     if source == "column" and isinstance(value, dict):
         return _column(value, path, base)
     if isinstance(kind, inspect.StructType) and isinstance(value, dict):
@@ -159,10 +234,15 @@ def _chosen(value: Any, union: inspect.UnionType) -> inspect.Type:
             return member
         if isinstance(value, list) and isinstance(bare, inspect.ListType):
             return member
-    return union.types[0] if not isinstance(value, dict | list) else inspect.AnyType()
+    if isinstance(value, dict | list):
+        return inspect.AnyType()
+    return next(member for member in union.types if not isinstance(member, inspect.NoneType))
 
 
-def _secret(value: dict[str, Any], path: str, base: Path) -> str:
+def _secret(value: str | dict[str, Any], path: str, base: Path) -> str:
+    """The secret as written; newlines at its end come from editors and `echo`, and are left out by the caller."""
+    if isinstance(value, str):
+        return value
     if list(value) == ["env"]:
         found = os.environ.get(str(value["env"]))
         if not found:
@@ -171,7 +251,7 @@ def _secret(value: dict[str, Any], path: str, base: Path) -> str:
     if list(value) == ["file"]:
         file = base / str(value["file"])
         try:
-            return file.read_text(encoding="utf-8").removesuffix("\n").removesuffix("\r")
+            return file.read_text(encoding="utf-8-sig")
         except (OSError, UnicodeDecodeError) as error:
             raise ConfigError(f"{path}: {file} can't be read: {getattr(error, 'strerror', 'not UTF-8')}") from None
     raise ConfigError(f'{path}: write the secret as "text", {{ env = "NAME" }} or {{ file = "path" }}')
@@ -182,18 +262,11 @@ def _column(value: dict[str, Any], path: str, base: Path) -> list[str]:
         raise ConfigError(f'{path}: write a list, or {{ file = "{path.rsplit(".", 1)[-1]}.csv" }}')
     file = base / str(value["file"])
     try:
-        with file.open(encoding="utf-8-sig", newline="") as lines:
-            cells = list(_first_cells(lines))
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise ConfigError(f"{path}: {file} can't be read: {getattr(error, 'strerror', None) or error}") from None
-    header = path.rsplit(".", 1)[-1].removesuffix("s")
-    return cells[1:] if cells and cells[0].lower() == header else cells
-
-
-def _first_cells(lines: Any) -> Iterator[str]:
-    for row in csv.reader(lines):
-        if row and row[0].strip():
-            yield row[0].strip()
+        return columns.read(file, path.rsplit(".", 1)[-1].removesuffix("s"))
+    except OSError as error:
+        raise ConfigError(f"{path}: {file} can't be read: {error.strerror or error}") from None
+    except columns.ColumnError as error:
+        raise ConfigError(f"{path}: {file}: {error}") from None
 
 
 def _join(path: str, key: str) -> str:

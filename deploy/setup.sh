@@ -28,6 +28,10 @@ apt_install() {
     local policy=/usr/sbin/policy-rc.d made='' status=0
     say "installing $* (Debian package)"
     if [ ! -e "$policy" ]; then
+        # Also when interrupted: with it in place no Debian package would ever start its service again.
+        trap 'as_root rm -f /usr/sbin/policy-rc.d' EXIT
+        trap 'exit 130' INT
+        trap 'exit 143' TERM HUP
         printf '#!/bin/sh\nexit 101\n' | as_root tee "$policy" >/dev/null
         as_root chmod 755 "$policy"
         made=yes
@@ -37,7 +41,10 @@ apt_install() {
     # A broken third-party source fails `update` while the package is there all the same: the install decides.
     as_root "${apt[@]}" update >&2 || say "apt-get update failed; trying to install all the same"
     as_root "${apt[@]}" install -y --no-install-recommends "$@" >&2 || status=$?
-    if [ -n "$made" ]; then as_root rm -f "$policy"; fi
+    if [ -n "$made" ]; then
+        as_root rm -f "$policy"
+        trap - EXIT INT TERM HUP
+    fi
     [ "$status" = 0 ] || die "apt-get could not install $*: see above"
 }
 

@@ -32,6 +32,8 @@ class CloudEvent(msgspec.Struct, frozen=True, kw_only=True):
     """Extension: 1, 2, …"""
     traceparent: str | UnsetType = UNSET
     """Extension "distributed tracing"."""
+    dataref: str | UnsetType = UNSET
+    """Extension: where the whole event can be read, of one that is too large for the broker; then it has no data."""
     data: msgspec.Raw | UnsetType = UNSET
     """JSON, byte for byte as given: no number is ever written anew."""
     data_base64: str | UnsetType = UNSET
@@ -75,6 +77,12 @@ def encode(
             data_base64=base64.b64encode(raw).decode() if data is None else UNSET,
         )
     )
+
+
+def refer(body: bytes, dataref: str) -> bytes:
+    """Return an event without its data, and with where the whole event can be read."""
+    event = decode(body)
+    return _encode(msgspec.structs.replace(event, data=UNSET, data_base64=UNSET, dataref=dataref))
 
 
 def decode(body: bytes) -> CloudEvent:

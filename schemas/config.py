@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import msgspec
 
 Secret = Annotated[str, msgspec.Meta(min_length=1, extra={"source": "secret"})]
-"""Text, or `{ env = "NAME" }`, or `{ file = "path" }` (one trailing newline removed); resolved when loading."""
+"""Text, or `{ env = "NAME" }`, or `{ file = "path" }`; newlines at the end are left out. Resolved when loading."""
 Column = Annotated[list[str], msgspec.Meta(extra={"source": "column"})]
 """A list, or `{ file = "x.csv" }`: a CSV file's first column; a first row that is the setting's singular is skipped."""
 Name = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9_-]{1,64}$")]
@@ -77,6 +77,12 @@ class Api(_Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
     host: str = "127.0.0.1"
     port: Port = 8082
     operator_token: Secret | None = None
+    trusted_proxies: list[str] = msgspec.field(default_factory=list)
+    """Addresses or networks of proxies whose `X-Forwarded-For` is believed."""
+    public_url: str = ""
+    """Where subscribers reach the API, for references to it in events; a reference is relative while this is empty."""
+    max_subscriptions: Count = 100
+    """Subscriptions that one subscriber may have, those of `/basic/webhooks` included. The operator has no limit."""
 
 
 class Admin(_Section, frozen=True, kw_only=True, forbid_unknown_fields=True):

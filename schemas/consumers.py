@@ -37,7 +37,10 @@ class Consumer(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def queues(one: Consumer) -> tuple[Queue, Queue]:
-    """Its queue, and the one for what it failed on again and again or had no room for."""
+    """Return its queue, and the queue for what it failed on again and again or had no room for.
+
+    The latter has no delivery limit: what is looked at and given back stays.
+    """
     limits = {"x-max-length": one.max_messages, "x-max-length-bytes": one.max_bytes, "x-overflow": "drop-head"}
     dead = {"x-dead-letter-exchange": "", "x-dead-letter-routing-key": one.dead}
     return (

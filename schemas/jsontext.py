@@ -24,6 +24,7 @@ _NUMBERS = re.compile(STRING + rb"|-?[0-9][0-9.eE+-]*+", re.DOTALL)
 _ESCAPES = re.compile(
     rb"\\(?:u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}|u([dD][89a-fA-F][0-9a-fA-F]{2})|.)", re.DOTALL
 )
+_COLON = re.compile(rb"[ \t\r\n]*+:")
 _NUL = re.compile(rb"(?<!\\)(?:\\\\)*+\\u0000")
 
 
@@ -81,9 +82,25 @@ def _quoted(token: re.Match[bytes]) -> bytes:
     digits = token[0]
     if len(digits) <= MAX_DIGITS or not digits.removeprefix(b"-").isdigit():
         return digits
-    if token.string[token.end() :].lstrip(b" \t\r\n").startswith(b":"):
+    if _COLON.match(token.string, token.end()):
         return digits  # a number for a key is no JSON, and text would make it some
     return b'"' + digits + b'"'
+
+
+def valid_unicode(raw: bytes) -> bytes:
+    r"""Return JSON with U+FFFD for every lone surrogate (`\ud83d`), which strict readers refuse."""
+    return _ESCAPES.sub(lambda m: rb"\ufffd" if m[1] else m[0], raw) if b"\\u" in raw else raw
+
+
+def is_plain(raw: bytes) -> bool:
+    """Whether a strict reader of JSON has nothing to say against the characters: UTF-8, no byte order mark, and no
+    lone surrogate."""
+    try:
+        if not raw.isascii() and raw.decode().startswith("\ufeff"):
+            return False
+    except UnicodeDecodeError:
+        return False
+    return valid_unicode(raw) == raw and b"\0" not in raw
 
 
 def mend_bytes(raw: bytes) -> bytes:

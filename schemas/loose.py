@@ -2,9 +2,10 @@
 
 Wire Structs declare such a value `Scalar` and keep it as it came, so that encoding it again loses nothing; these
 functions say what it means. Absent, null and what makes no sense there are all None: a document isn't refused for a
-detail nobody needs.
+detail nobody needs. What was meant as a number and can't be read as one is named by `unreadable`.
 """
 
+import re
 from collections.abc import Callable
 from datetime import UTC, datetime
 from decimal import Decimal, InvalidOperation
@@ -13,7 +14,7 @@ from typing import Any, TypeAlias, TypeVar
 import msgspec
 from msgspec import UNSET, UnsetType
 
-from schemas import canonical, jsontext
+from schemas import canonical, encodings, jsontext
 from schemas.platform import Unreadable
 
 Scalar: TypeAlias = Any
@@ -23,6 +24,20 @@ are let through too, and read as None."""
 NUMBER_DIGITS = 1000
 """Digits a number may have before its point, and as many after it. Far within PostgreSQL's numeric, so that no sum
 or product in a view can leave its range and fail for everyone who asks."""
+
+_NOTHING = frozenset({"null", "(null)", "<null>", "none", "nil", "undefined", "n/a"})
+"""What programs write where they have no value. Two documents that lack an identifier don't share it."""
+_LONGEST_NOTHING = max(map(len, _NOTHING))
+_INVISIBLE = "\u200b\u200c\u200d\u2060\ufeff"
+"""Blanks that Python's `strip` leaves: zero-width ones, as they come out of spreadsheets and web pages."""
+_NO_DATE = re.compile(
+    r"\s*(?:(?:0000|0001|9999)-|0?1[./-]0?1[./-]0001(?!\d)|/Date\((?:-62135596800000|253402300799999)[+)-])"
+)
+"""The first and the last moment of .NET in its spellings (`default(DateTime)`), and MySQL's `0000-00-00`."""
+_INTEGRAL_DIGITS = 40
+"""Digits of the longest identifier that is written as a number; anything longer keeps its spelling."""
+_SHOWN = 100
+"""Characters of an unreadable number that are shown."""
 
 T = TypeVar("T", bound=msgspec.Struct)
 
@@ -35,6 +50,8 @@ def decoder(shape: type[T]) -> Callable[[bytes], T]:
     decode = msgspec.json.Decoder(shape, float_hook=_literal).decode
 
     def read(raw: bytes) -> T:
+        if not raw.startswith(b"{") or raw.startswith(b"{\0"):
+            raw, _ = encodings.by_mark(raw)
         try:
             if not raw.isascii():
                 raw.decode()  # msgspec doesn't look into what it skips
@@ -80,9 +97,52 @@ def text(value: Scalar) -> str | None:
     return None
 
 
+def identifier(value: Scalar) -> str | None:
+    """A text by which something is recognised or compared: without blanks at its ends.
+
+    Texts that stand for no value (`"null"`) are None. A number that is integral is written as an integer, because
+    4600000039, 4600000039.0 and 4.6e9's like are one number to those who write JSON through floats; text is never
+    taken for a number, so zeros in front stay.
+    """
+    kind = type(value)
+    if kind is str:
+        said: str = value.strip()
+        if said and (said[0] in _INVISIBLE or said[-1] in _INVISIBLE):
+            said = _without_blanks(said)
+        if not said or (len(said) <= _LONGEST_NOTHING and said.lower() in _NOTHING):
+            return None
+        return said
+    if kind is int:
+        return str(value)
+    if kind is msgspec.Raw:
+        return _integral(bytes(value).decode())
+    return None
+
+
+def _without_blanks(said: str) -> str:
+    first, last = 0, len(said)
+    while first < last and (said[first] in _INVISIBLE or said[first].isspace()):
+        first += 1
+    while last > first and (said[last - 1] in _INVISIBLE or said[last - 1].isspace()):
+        last -= 1
+    return said[first:last]
+
+
+def _integral(literal: str) -> str:
+    if len(literal) > 2 * _INTEGRAL_DIGITS:
+        return literal
+    try:
+        exact = Decimal(literal)
+    except InvalidOperation:  # an exponent that even Decimal has no room for
+        return literal
+    if exact.adjusted() >= _INTEGRAL_DIGITS or exact != exact.to_integral_value():
+        return literal
+    return str(int(exact))
+
+
 def key(value: Scalar, name: str) -> str:
     """A part of a business key. Raises Unreadable when it is missing, empty, or no text that can be told apart."""
-    found = text(value)
+    found = identifier(value)
     if found is None:
         raise Unreadable(f"`{name}` is missing or empty: without it we don't know which document this is")
     if "\x00" in found or "\ufffd" in found:
@@ -109,6 +169,38 @@ def number(value: Scalar) -> Decimal | None:
     return exact if -exponent <= NUMBER_DIGITS and max(exact.adjusted(), exponent) < NUMBER_DIGITS else None
 
 
+def unreadable(**numbers: tuple[Scalar, Decimal | None]) -> dict[str, str] | None:
+    """Return what was sent for those numbers that say something and could not be read, by name; None if all could.
+
+    `numbers`: (as sent, as read). `"12,50"`, `"1,000"` and `"5 EA"` are never guessed at.
+    """
+    found = {}
+    for name, (sent, read) in numbers.items():
+        if read is None and sent is not None and sent is not UNSET:
+            if type(sent) is str and identifier(sent) is None:
+                continue
+            found[name] = _shown(sent)
+    return found or None
+
+
+def _shown(sent: Scalar) -> str:
+    said = text(sent)
+    if said is None:
+        said = "true or false" if isinstance(sent, bool) else "an object" if isinstance(sent, dict) else "a list"
+    return said[:_SHOWN].replace("\0", "\ufffd")
+
+
+def no_date(said: str) -> bool:
+    """Whether a text is what systems write for "no date", as .NET's first moment and MySQL's zero date."""
+    return said[:1] != "2" and _NO_DATE.match(said) is not None
+
+
+def date(value: Scalar) -> str | None:
+    """A date or time as sent; None for what stands for no date."""
+    said = text(value)
+    return None if said is None or no_date(said) or identifier(said) is None else said
+
+
 def aware(value: Scalar) -> datetime | None:
     """A moment, in UTC. One without a zone is None: we don't invent it."""
     moment = _datetime(value)
@@ -128,9 +220,9 @@ def naive(value: Scalar) -> datetime | None:
 
 def _datetime(value: Scalar) -> datetime | None:
     said = text(value)
-    if said is None:
+    if said is None or no_date(said):
         return None
     try:
-        return datetime.fromisoformat(said)
+        return datetime.fromisoformat(said.strip())
     except ValueError:
         return None

@@ -5,6 +5,7 @@ from datetime import datetime
 
 import msgspec
 
+from schemas import jsontext
 from schemas.platform import Unreadable
 
 OPERATOR = ""
@@ -28,6 +29,12 @@ class Event(msgspec.Struct, frozen=True, kw_only=True):
     """The body exactly as received."""
     data: bytes | None
     """The body as JSON that others can read, as received or repaired; None where it is no JSON."""
+
+    def as_received(self) -> bytes:
+        """Return the body as received, in valid Unicode: strict receivers refuse anything else again and again."""
+        if jsontext.is_plain(self.raw):
+            return self.raw
+        return jsontext.valid_unicode(jsontext.mend_bytes(self.raw)) if self.data is None else self.data
 
 
 class Credentials(msgspec.Struct, frozen=True, kw_only=True):

@@ -40,6 +40,18 @@ class Line(msgspec.Struct, frozen=True, omit_defaults=True):
     damaged: Decimal | None = None
     unit_price: Decimal | None = None
     total: Decimal | None = None
+    unreadable: dict[str, str] | None = None
+    """What was sent where a number should be and none could be read, by the field's name."""
+
+
+def alias(rank: int, name: str) -> str:
+    """Write what a document is recognised by: text order is order of preference. `name` is part of a key."""
+    return f"{rank}{name}"
+
+
+def alias_key(scope: str, best: str) -> str:
+    """Return the business key of what is recognised by `best` and others under `scope`."""
+    return f"{scope}/{best[1:]}"
 
 
 class Reading(msgspec.Struct, frozen=True):
@@ -55,6 +67,11 @@ class Reading(msgspec.Struct, frozen=True):
     warehouse_ref: str | None = None
     """The same by the warehouse's name for it; used when `order_ref` is absent."""
     carton: str | None = None
+    scope: str | None = None
+    """What `aliases` are unique under (a shipment); the key is `<scope>/<the best alias>`."""
+    aliases: tuple[str, ...] = ()
+    """Everything that this document (a carton) is recognised by, the best first, as `alias` writes it: copies of one
+    document may lack some of it, so two that share any are the same. Empty: recognised by its key alone."""
     ship_from: str | None = None
     ship_to: str | None = None
     placed_at: str | None = None

@@ -1,6 +1,7 @@
 """The exchanges, queues and bindings of contract §4, as values. Names are derived here and typed nowhere else.
 
-Works unchanged on RabbitMQ 3.10 to 4.x: everything is declared by arguments over AMQP, no policy is needed.
+Works on RabbitMQ 3.10 to 4.x: everything is declared by arguments over AMQP. A policy is only needed where the
+retention of an existing log changes, because AMQP cannot change the arguments of a queue.
 """
 
 from typing import Any, Literal
@@ -18,7 +19,21 @@ DEAD = "crossdock.dead"
 STORE = "crossdock.store"
 
 DELIVERY_LIMIT = 20
-"""RabbitMQ 4's own default, said aloud because 3.10 has none: the attempts before a message counts as poison."""
+"""The default of RabbitMQ 4, and the limit of consumers' queues, which dead-letter what exceeds it. Earlier releases
+declared it for our workers' queues too. Those have none any more: the broker counts killed workers and lost connections
+as well, so its count says nothing about a message."""
+UNLIMITED = -1
+"""The `x-delivery-limit` that means "none" from RabbitMQ 4.0 on. On 3.x it would dead-letter at the first requeue."""
+CHANGEABLE = {
+    "quorum": ("x-delivery-limit",),
+    "stream": ("x-max-age", "x-max-length-bytes", "x-stream-max-segment-size-bytes"),
+}
+"""Arguments in which an existing queue may differ from ours and still serve, by type of queue."""
+LOG_POLICY = "crossdock-events-log"
+"""The policy that sets the retention of an existing log. RabbitMQ 3.10 to 4.3: for streams the policy goes before the
+arguments (`policy_precedence` in rabbit_stream_queue.erl)."""
+NO_SIZE_LIMIT = 2**53
+"""Bytes. A policy can replace a size limit that the arguments hold, but not remove it."""
 EVENTS_LOG_SEGMENT_BYTES = 100_000_000
 """A stream is trimmed by whole segments; RabbitMQ's default of 500 MB would keep a small log far past its age."""
 
@@ -32,6 +47,13 @@ class Exchange(msgspec.Struct, frozen=True):
 class Queue(msgspec.Struct, frozen=True):
     name: str
     arguments: dict[str, Any] = {}
+    """The same for every version of RabbitMQ; `declared` adds what depends on it."""
+
+    def declared(self, major: int) -> dict[str, Any]:
+        """Return the arguments to declare the queue with on RabbitMQ `major`.x."""
+        if self.arguments.get("x-queue-type") == "quorum" and major >= 4:
+            return {"x-delivery-limit": UNLIMITED, **self.arguments}
+        return dict(self.arguments)
 
 
 class Binding(msgspec.Struct, frozen=True):
@@ -95,13 +117,12 @@ def _quorum(**more: Any) -> dict[str, Any]:
 
 
 def _work() -> dict[str, Any]:
-    """A queue whose poison ends, whole and at least once, in `crossdock.dead`.
+    """A queue whose rejected messages end, whole and at least once, in `crossdock.dead`.
 
     RabbitMQ: at-least-once dead-lettering needs a quorum source and `overflow=reject-publish`.
     """
     return _quorum(
         **{
-            "x-delivery-limit": DELIVERY_LIMIT,
             "x-dead-letter-exchange": "",
             "x-dead-letter-routing-key": DEAD,
             "x-dead-letter-strategy": "at-least-once",
@@ -117,6 +138,16 @@ def _log(settings: Events) -> Queue:
     age = {"x-max-age": settings.log_max_age}
     arguments = {"x-queue-type": "stream", **age, **limit, "x-stream-max-segment-size-bytes": segment}
     return Queue(EVENTS_LOG, arguments)
+
+
+def log_policy(log: Queue) -> dict[str, Any]:
+    """The definition of the policy that gives an existing log the retention of `log`."""
+    arguments = log.arguments
+    return {
+        "max-age": arguments["x-max-age"],
+        "max-length-bytes": arguments.get("x-max-length-bytes", NO_SIZE_LIMIT),
+        "stream-max-segment-size-bytes": arguments["x-stream-max-segment-size-bytes"],
+    }
 
 
 def topology(settings: Events | None = None, *, shards: int = 1) -> Topology:

@@ -26,6 +26,7 @@ UNAVAILABLE_ERRORS: tuple[type[Exception], ...] = (
     OSError,
     TimeoutError,
     asyncpg.PostgresError,
+    asyncpg.PostgresWarning,  # classes 01 and 02, should a server or a proxy answer a statement with one
     asyncpg.InterfaceError,
     asyncpg.InternalClientError,  # also TargetServerAttributeNotMatched: only standbys answer during a fail-over
 )

@@ -1,15 +1,20 @@
 """Deliveries seen and steered: listed, shown with their attempts, tried again, cancelled."""
 
+from collections.abc import Callable
 from datetime import datetime
 from typing import Any
 from uuid import UUID, uuid4
 
 import asyncpg
 
-from storage.replays import Scope
+from storage.replays import Scope, find_sources
 from storage.sql import query
 
 Connection = asyncpg.Connection | asyncpg.pool.PoolConnectionProxy
+
+UNSUCCESSFUL = ("failed", "cancelled", "superseded")
+NEWEST_DOCUMENTS = 100
+"""Documents of each platform, account and type among which a test delivery looks for the newest event."""
 
 FIELDS = (
     "id",
@@ -26,6 +31,10 @@ FIELDS = (
 )
 
 
+class RefusedError(Exception):
+    """A delivery cannot be sent again; the text says why."""
+
+
 async def listing(
     connection: Connection,
     *,
@@ -38,7 +47,13 @@ async def listing(
 ) -> list[dict[str, Any]]:
     """The newest first; `subscriber` None sees all. Rows of FIELDS."""
     place = before or (None, None)
-    rows = await connection.fetch(query("deliveries", "listing"), subscription, subscriber, status, key, *place, limit)
+    if key is not None:
+        name = "listing_of_key"
+    elif subscription is not None and status in UNSUCCESSFUL:
+        name = "listing_unsuccessful"
+    else:
+        name = "listing"
+    rows = await connection.fetch(query("deliveries", name), subscription, subscriber, status, key, *place, limit)
     return [_plain(row) for row in rows]
 
 
@@ -54,12 +69,30 @@ async def attempts(connection: Connection, id_: UUID) -> list[dict[str, Any]]:
     return [{**row, "response": row["response"].decode("utf-8", "replace")} for row in rows]
 
 
-async def retry(connection: Connection, id_: UUID, subscriber: str | None) -> dict[str, Any] | None:
-    """Due now, whatever became of it. None if there is none."""
+async def retry(
+    connection: Connection,
+    id_: UUID,
+    subscriber: str | None,
+    *,
+    may_send: Callable[[str, str], str | None] = lambda subscriber, account: None,
+) -> dict[str, Any] | None:
+    """Make a delivery due now, whatever became of it. None if there is none.
+
+    `may_send`: returns why it may not be sent now, given its subscriber and its account (`platform/account`).
+    Raises RefusedError with that reason, or because its subscription is gone.
+    """
     async with connection.transaction():
         found = await get(connection, id_, subscriber)
         if found is None:
             return None
+        sender = await connection.fetchrow(query("deliveries", "sender"), id_)
+        if sender is None or sender["is_gone"]:
+            raise RefusedError("its subscription has been deleted")
+        if sender["account"] is None:
+            raise RefusedError("its event is older than what is kept")
+        reason = may_send(sender["subscriber"], sender["account"])
+        if reason is not None:
+            raise RefusedError(reason)
         if found["status"] == "pending":
             await connection.execute(query("deliveries", "due_now"), id_)
         else:
@@ -75,14 +108,23 @@ async def cancel(connection: Connection, id_: UUID, subscriber: str | None) -> d
         if found is None or found["status"] != "pending":
             return found
         await connection.execute(query("deliveries", "cancel"), id_)
+        await connection.execute(query("deliveries", "cancelled"))
         return await get(connection, id_, subscriber)
 
 
 async def test(connection: Connection, subscription: UUID, scope: Scope) -> UUID | None:
     """A delivery of the newest event that fits; None if nothing stored does."""
-    places = (scope.types, scope.accounts, scope.allowed, scope.said)
     async with connection.transaction():
-        found: UUID | None = await connection.fetchval(query("deliveries", "test"), uuid4(), subscription, *places)
+        sources = await find_sources(connection, scope)
+        found: UUID | None = await connection.fetchval(
+            query("deliveries", "test"),
+            uuid4(),
+            subscription,
+            sources.platforms,
+            sources.accounts,
+            sources.types,
+            NEWEST_DOCUMENTS,
+        )
         if found is not None:
             await connection.execute(query("outbox", "wake"))
     return found

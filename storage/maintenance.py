@@ -19,6 +19,12 @@ PARENTS = ("versions", "receipts", "finished", "attempts")
 STRAYS = ("forget_stray_receipts", "forget_stray_versions", "forget_stray_finished", "forget_stray_attempts")
 MONTHS_AHEAD = 2
 ROWS_AT_A_TIME = 5000
+UNPOLLED = timedelta(days=90)
+"""What is known of an account's orders is forgotten after it has not been polled for so long."""
+RECORDS_KEPT = timedelta(days=1)
+"""Repeated records of allocations are kept for so long: their messages may still come again."""
+SHARES = 24
+"""Maintenance runs every hour, and looks for repeated records among the documents of one share: each day at all."""
 LOCK_TIMEOUT = "2s"
 """A statement that waits for a table makes everyone behind it wait too: better to try again later."""
 PATIENCE = 50
@@ -38,6 +44,7 @@ async def keep(pool: asyncpg.Pool, *, retention_days: int, now: datetime | None 
             oldest = first_of_month(now - timedelta(days=retention_days))
             done = await drop_old(connection, oldest)
             await _delete_all(connection, "forget_idempotent", now)
+            await forget_what_only_grows(connection, now, oldest)
             return done + await make_partitions(connection, now, since=oldest)
         finally:
             await connection.execute("SELECT pg_advisory_unlock($1)", _LOCK)
@@ -87,7 +94,28 @@ async def drop_old(connection: Connection, before: datetime) -> list[str]:
             await _delete_all(connection, name, before)
         await _delete_all(connection, "forget_outbox", before)
     await _delete_all(connection, "forget_quarantined", before)
+    await _delete_all(connection, "forget_moments", before)
     return done
+
+
+async def forget_what_only_grows(connection: Connection, now: datetime, oldest: datetime) -> None:
+    """Delete rows that nothing else removes, a bounded number at a time. `oldest`: what retention goes by."""
+    await _delete_all(connection, "forget_subscriptions", oldest)
+    await _delete_all(connection, "forget_replays", oldest)
+    await _delete_all(connection, "forget_polled", now - UNPOLLED)
+    await _delete_all(connection, "forget_poll_limits", now - UNPOLLED)
+    first, last = await connection.fetchval(query("maintenance", "id_range"))
+    share = -(-(last + 1 - first) // SHARES)
+    if share > 0:
+        begin = first + share * (int(now.timestamp() // 3600) % SHARES)
+        await forget_repeated_records(connection, range(begin, min(begin + share, last + 1)), now)
+
+
+async def forget_repeated_records(connection: Connection, documents: range, now: datetime) -> None:
+    """Delete the records of allocations that say nothing which those before and after them don't say as well."""
+    for low in range(documents.start, documents.stop, ROWS_AT_A_TIME):
+        high = min(low + ROWS_AT_A_TIME, documents.stop) - 1
+        await connection.execute(query("maintenance", "forget_repeated_records"), low, high, now - RECORDS_KEPT)
 
 
 async def _drop(connection: Connection, name: str) -> str:

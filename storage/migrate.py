@@ -67,6 +67,7 @@ async def migrate(url: str, *, post: bool = True) -> list[str]:
     """
     connection = await asyncpg.connect(url, timeout=10, target_session_attrs=SessionAttribute.read_write)
     try:
+        await _check_encoding(connection)
         await connection.execute("SELECT pg_advisory_lock($1)", _LOCK)
         await connection.execute(_LEDGER)
         applied = {
@@ -85,6 +86,17 @@ async def migrate(url: str, *, post: bool = True) -> list[str]:
         return [one.name for one in missing]
     finally:
         await connection.close()
+
+
+async def _check_encoding(connection: asyncpg.Connection) -> None:
+    """Names and bodies hold any character: in another encoding, storing would fail message by message."""
+    encoding = await connection.fetchval("SHOW server_encoding")
+    if encoding != "UTF8":
+        name = await connection.fetchval("SELECT current_database()")
+        raise MigrationError(
+            f"database {name} has the encoding {encoding} and must have UTF8: create one with "
+            "CREATE DATABASE … ENCODING 'UTF8' TEMPLATE template0, and name it in DATABASE_URL"
+        )
 
 
 def _without_last_posts(missing: list[Migration]) -> list[Migration]:

@@ -32,6 +32,41 @@ class Scope(msgspec.Struct, frozen=True):
     said: list[str] | None
     """Types that its dialect can say; None for all."""
 
+    def covers(self, account: str, type_: str) -> bool:
+        """Return whether events of an account (`platform/account`) and a type are among them."""
+        return (
+            fits(type_, self.types)
+            and fits(account, self.accounts)
+            and fits(account, self.allowed)
+            and (self.said is None or type_ in self.said)
+        )
+
+
+class Sources(msgspec.Struct, frozen=True):
+    """Where events come from, a column each."""
+
+    platforms: list[str]
+    accounts: list[str]
+    types: list[str]
+
+
+class Counted(msgspec.Struct, frozen=True):
+    """How many events there are."""
+
+    count: int
+    is_exact: bool
+    """Whether these are all; otherwise `count` is where counting stopped."""
+
+
+MOST_COUNTED = 10_000
+"""Events that are counted at most."""
+FEW_DOCUMENTS = 5_000
+"""Documents up to which each is looked up by itself, so that a count over any span of time is exact."""
+EXAMINED = 50_000
+"""Receipts that a count by time looks at, at most."""
+EXAMINED_PER_PIECE = 20_000
+"""Receipts that one piece of a replay looks at, at most: where few of them fit, a piece still takes a moment only."""
+
 
 def delivery_id(subscription: UUID, event: UUID, replay: UUID) -> UUID:
     """A UUID of version 8 (RFC 9562: our own content), the same however often a piece is written."""
@@ -45,11 +80,38 @@ def narrowed(types: list[str], asked: list[str]) -> list[str] | None:
     return asked if all(fits(one, types) for one in asked) else None
 
 
-async def count(connection: Connection, scope: Scope, *, begin: datetime, end: datetime, key: str | None) -> int:
-    """Events received from `begin` (inclusive) to `end` (exclusive): what a replay would send."""
-    found: int = await connection.fetchval(
-        query("replays", "count"), begin, end, key, scope.types, scope.accounts, scope.allowed, scope.said
-    )
+async def find_sources(connection: Connection, scope: Scope) -> Sources:
+    """Return the sources of events that the scope covers. Patterns meet the few names that exist, and never rows."""
+    found = [
+        (row["platform"], row["account"], row["type"])
+        for row in await connection.fetch(query("replays", "sources"))
+        if scope.covers(f"{row['platform']}/{row['account']}", row["type"])
+    ]
+    return Sources(*([one[n] for one in found] for n in range(3)))
+
+
+async def count(connection: Connection, scope: Scope, *, begin: datetime, end: datetime, key: str | None) -> Counted:
+    """Count the events received from `begin` (inclusive) to `end` (exclusive): what a replay would send.
+
+    Takes a bounded time: stops at MOST_COUNTED events, or once EXAMINED receipts have been looked at.
+    """
+    sources = await find_sources(connection, scope)
+    where = (sources.platforms, sources.accounts, sources.types)
+    limit = MOST_COUNTED + 1
+    if key is not None:
+        found: int = await connection.fetchval(query("replays", "count_of_key"), *where, begin, end, limit, key)
+    elif await connection.fetchval(query("replays", "count_documents"), *where, FEW_DOCUMENTS + 1) <= FEW_DOCUMENTS:
+        found = await connection.fetchval(query("replays", "count_by_document"), *where, begin, end, limit)
+    else:
+        row = await connection.fetchrow(query("replays", "count_by_time"), *where, begin, end, limit, EXAMINED)
+        assert row is not None
+        return Counted(min(row["found"], MOST_COUNTED), row["found"] < limit and row["examined"] < EXAMINED)
+    return Counted(min(found, MOST_COUNTED), found < limit)
+
+
+async def count_open(connection: Connection, subscriber: str) -> int:
+    """Return how many replays of a subscriber are still to be written."""
+    found: int = await connection.fetchval(query("replays", "count_open"), subscriber)
     return found
 
 
@@ -84,33 +146,33 @@ async def write_piece(
         if row is None:
             return True
         allowed, said = scope(row)
-        events = await connection.fetch(
+        sources = await find_sources(connection, Scope(row["types"], row["accounts"], allowed, said))
+        found = await connection.fetch(
             query("replays", "piece"),
+            sources.platforms,
+            sources.accounts,
+            sources.types,
             row["from_at"],
             row["to_at"],
-            row["key"],
-            row["types"],
-            row["accounts"],
-            allowed,
-            said,
             row["after_at"],
             row["after_id"],
+            row["key"],
             limit,
+            EXAMINED_PER_PIECE,
         )
+        events = [event for event in found if event["id"] is not None]
         ids = [delivery_id(row["subscription_id"], event["id"], replay) for event in events]
         names = ("id", "received_at", "message_id", "document_id", "version", "type", "key")
         columns = [[event[name] for event in events] for name in names]
         await connection.execute(query("replays", "write"), row["subscription_id"], replay, ids, *columns)
-        last = events[-1] if events else None
-        done = len(events) < limit
-        await connection.execute(
-            query("replays", "advance"),
-            replay,
-            len(events),
-            last["received_at"] if last else row["after_at"],
-            last["message_id"] if last else row["after_id"],
-            done,
-        )
+        if len(events) == limit:
+            after_at, after_id, done = events[-1]["received_at"], events[-1]["message_id"], False
+        elif found:
+            after_at, after_id = found[0]["last_at"], found[0]["last_id"]
+            done = found[0]["examined"] < EXAMINED_PER_PIECE
+        else:
+            after_at, after_id, done = row["after_at"], row["after_id"], True
+        await connection.execute(query("replays", "advance"), replay, len(events), after_at, after_id, done)
         await connection.execute(query("outbox", "wake"))
     return done
 

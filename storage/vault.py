@@ -67,9 +67,14 @@ class Vault:
         except (InvalidTag, ValueError):
             raise Undecryptable("the encrypted value was changed or belongs to another row: set it anew") from None
 
+    @property
+    def prefix(self) -> bytes:
+        """What every value begins with that the first key sealed."""
+        return _VERSION + self._first
+
     def needs_rotation(self, sealed: bytes) -> bool:
         """Whether it was sealed with another key than the first."""
-        return sealed[:_HEAD] != _VERSION + self._first
+        return sealed[:_HEAD] != self.prefix
 
     def __repr__(self) -> str:
         return f"Vault({len(self._keys)} keys)"

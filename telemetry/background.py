@@ -45,6 +45,11 @@ class Background:
         task.add_done_callback(self._ended)
         return task
 
+    def expect_end(self, task: "asyncio.Task[None]") -> None:
+        """Let this task end without it being a death: its owner is about to cancel it."""
+        self._tasks.discard(task)
+        task.remove_done_callback(self._ended)
+
     def problems(self) -> list[str]:
         """Return one line per task that died; empty while all of them run."""
         return list(self._problems)
@@ -61,10 +66,11 @@ class Background:
 
     def _ended(self, task: "asyncio.Task[None]") -> None:
         self._tasks.discard(task)
-        if task.cancelled() or self._is_stopping:
+        if self._is_stopping:
             return
-        error = task.exception()
-        why = f"{type(error).__name__}: {error}" if error is not None else "it returned"
+        error = None if task.cancelled() else task.exception()
+        # A library may cancel whoever waits for it: that ends a task as surely as an error does.
+        why = f"{type(error).__name__}: {error}" if error else "it was cancelled" if task.cancelled() else "it returned"
         log.error("background task died", extra={"task": task.get_name(), "error": why}, exc_info=error)
         first = not self._problems
         self._problems.append(f"the task {task.get_name()} died ({why})")

@@ -18,7 +18,7 @@ from hypothesis import settings
 
 from broker import topology
 from deploy.local.postgres import Postgres
-from deploy.local.rabbitmq import RabbitMQ
+from deploy.local.rabbitmq import USER, RabbitMQ
 from storage import migrate
 from tests.shell import Shell
 
@@ -191,12 +191,11 @@ async def pool(database_url: str) -> AsyncIterator[asyncpg.Pool]:
 async def empty_amqp_url(rabbitmq: RabbitMQ) -> AsyncIterator[str]:
     """A fresh virtual host with nothing in it."""
     name = f"test-{uuid4().hex}"
-    headers = {"Authorization": aiohttp.encode_basic_auth("guest", "guest")}
-    async with aiohttp.ClientSession(rabbitmq.management_url, headers=headers) as session:
+    async with aiohttp.ClientSession(rabbitmq.management_url) as session:
         async with session.put(f"/api/vhosts/{name}") as answer:
             assert answer.status == 201, await answer.text()
         async with session.put(
-            f"/api/permissions/{name}/guest", json={"configure": ".*", "write": ".*", "read": ".*"}
+            f"/api/permissions/{name}/{USER}", json={"configure": ".*", "write": ".*", "read": ".*"}
         ) as answer:
             assert answer.status in (201, 204), await answer.text()
         yield f"{rabbitmq.url}{name}"

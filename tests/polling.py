@@ -93,10 +93,11 @@ async def is_empty(amqp_url: str, queue: str) -> bool:
 
 async def kill(worker: PollWorker) -> None:
     """As a process that dies: nothing is finished, nothing given back."""
-    tasks = [*worker._tasks, *(task for _, task in worker._running.values())]
+    await worker._background.stop()
+    tasks = [task for _, task in worker._running.values()]
     for task in tasks:
         task.cancel()
     await asyncio.gather(*tasks, return_exceptions=True)
-    if worker._pool_ is not None:
-        worker._pool_.terminate()
+    if worker._database.is_open:
+        (await worker._database.pool()).terminate()
     await worker.stop()

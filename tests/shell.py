@@ -7,6 +7,9 @@ import sys
 from pathlib import Path
 from typing import Any, NamedTuple
 
+ROOT = Path(__file__).parents[1]
+"""This checkout: its commands are run, wherever the package is installed from."""
+
 
 class Said(NamedTuple):
     """What a command answered."""
@@ -30,7 +33,7 @@ class Shell:
 
     def __init__(self, folder: Path, **env: str) -> None:
         self.folder = folder
-        self.env = {"PATH": os.environ["PATH"], **env}
+        self.env = {"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT), **env}
 
     async def start(self, *args: str) -> asyncio.subprocess.Process:
         return await asyncio.create_subprocess_exec(

@@ -1,6 +1,7 @@
 """`crossdock check`: the configuration and every connection, what is wrong, and how to mend it."""
 
 import asyncio
+import time
 from collections.abc import Callable, Coroutine
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -14,6 +15,8 @@ if TYPE_CHECKING:
     from schemas.config import Config
 
 
+CLOCKS_APART = 2.0
+"""Seconds between the database's clock and ours that are worth a line."""
 LOOKED_AT = 10_000
 """Subscriptions, at most."""
 
@@ -66,6 +69,8 @@ async def _check(path: Path | None, state: Path | None) -> list[Finding]:
     else:
         found.append(_configuration(configuration.find(path), loaded))
         found += _rules(loaded)
+        if warnings := secrets_problems(loaded):
+            found.append(Finding("secrets", warnings))
     found += await asyncio.gather(
         _asked("rabbitmq", lambda: _rabbitmq(state, loaded)),
         _asked("postgresql", lambda: _postgresql(state)),
@@ -82,6 +87,26 @@ def _configuration(file: Path | None, loaded: "Config") -> Finding:
         return Finding("configuration", [problem])
     accounts = ", ".join(f"{count} of {name}" for name, count in counts.items())
     return Finding("configuration", [], f"{file or 'no file, so the defaults and demo accounts'}; accounts: {accounts}")
+
+
+def secrets_problems(loaded: "Config") -> list[str]:
+    """What is suspicious about secrets, one line each, without showing any of them."""
+    from schemas import registry
+
+    problems, owners = [], dict[tuple[str, str], str]()
+    for platform in registry.platforms().values():
+        for name, settings in loaded.accounts.get(platform.name, {}).items():
+            account = f"accounts.{platform.name}.{name}"
+            for secret in platform.secrets(settings):
+                if secret != secret.strip():
+                    problems.append(f"{account}: a secret begins or ends with blanks or line breaks: remove them")
+                other = owners.setdefault((platform.name, secret.strip()), account)
+                if other != account:
+                    problems.append(f"{account} and {other} have the same secret: give each account its own")
+    for name, subscriber in loaded.subscribers.items():
+        if subscriber.password != subscriber.password.strip():
+            problems.append(f"subscribers.{name}: the password begins or ends with blanks or line breaks: remove them")
+    return problems
 
 
 def _rules(loaded: "Config") -> list[Finding]:
@@ -112,7 +137,8 @@ async def _rabbitmq(state: Path | None, loaded: "Config | None") -> Finding:
 
     url = servers.amqp_url(state)
     there = wanted() if loaded is None else wanted(loaded.events, shards=loaded.store.shards)
-    return Finding("rabbitmq", await topology.check(url, there), servers.redacted(url))
+    report = await topology.inspect(url, there)
+    return Finding("rabbitmq", report.problems, "; ".join((servers.redacted(url), *report.notes)))
 
 
 async def _postgresql(state: Path | None) -> Finding:
@@ -124,6 +150,17 @@ async def _postgresql(state: Path | None) -> Finding:
         pending = await migrate.pending(url)
     post = [name for name in pending if name.endswith(".post")]
     problems = [f"migrations to apply: {', '.join(pending)}; run `crossdock migrate`"] if pending != post else []
+    async with servers.database(state) as connection:
+        now = await connection.fetchval("SELECT extract(epoch FROM clock_timestamp())::float8")
+        encoding = await connection.fetchval("SHOW server_encoding")
+        apart = abs(float(now) - time.time())
+    if encoding != "UTF8":
+        problems.append(f"the database has the encoding {encoding}: create one with ENCODING 'UTF8' and migrate that")
+    if apart > CLOCKS_APART:
+        problems.append(
+            f"the clocks of the database and of this machine are {apart:.1f} seconds apart: "
+            "synchronise both (NTP), for what was received later is newer"
+        )
     note = f" ({', '.join(post)} left for `crossdock migrate --post`)" if post and not problems else ""
     return Finding("postgresql", problems, servers.redacted(url) + note)
 
@@ -137,15 +174,18 @@ async def _subscriptions(state: Path | None, loaded: "Config") -> Finding:
 
     async with servers.database(state) as connection:
         rows = await subscriptions.listing(connection, None, after=None, limit=LOOKED_AT)
-    if not rows:
-        return Finding("subscriptions", [], "there are none")
-    key = servers.encryption_key(state)
-    if key is None:
-        return Finding("subscriptions", ["CROSSDOCK_ENCRYPTION_KEY is not set: set it to what api and deliver have"])
-    try:
-        vault = Vault.from_text(key)
-    except ValueError as error:
-        return Finding("subscriptions", [str(error)])
+        if not rows and not await subscriptions.any_answers(connection):
+            return Finding("subscriptions", [], "there are none")
+        key = servers.encryption_key(state)
+        if key is None:
+            return Finding(
+                "subscriptions", ["CROSSDOCK_ENCRYPTION_KEY is not set: set it to what api and deliver have"]
+            )
+        try:
+            vault = Vault.from_text(key)
+        except ValueError as error:
+            return Finding("subscriptions", [str(error)])
+        answers = await subscriptions.count_answers_with_old_key(connection, vault)
     guard = Guard(loaded.delivery.allow_networks, loaded.delivery.allow_http)
     problems = []
     for one in rows:
@@ -156,7 +196,7 @@ async def _subscriptions(state: Path | None, loaded: "Config") -> Finding:
             problems.append(f"{one.id}: {why}")
         if one.subscriber and one.subscriber not in loaded.subscribers:
             problems.append(f"{one.id}: its subscriber {one.subscriber!r} is not configured, so it gets nothing")
-    old = sum(vault.needs_rotation(one.sealed) for one in rows)
+    old = sum(vault.needs_rotation(one.sealed) for one in rows) + answers
     disabled = sum(not one.enabled for one in rows)
     notes = [f"{len(rows)} of them"]
     notes += [f"{disabled} disabled"] if disabled else []

@@ -140,7 +140,12 @@ class _Reader:
 
     def _write(self, entry: "Entry") -> None:
         # A line break in JSON stands between values only: a body that was sent on several lines is one of ours.
-        sys.stdout.buffer.write(entry.body.replace(b"\r", b" ").replace(b"\n", b" ") + b"\n")
+        body = entry.body.replace(b"\r", b" ").replace(b"\n", b" ")
+        if sys.stdout.isatty():
+            from deploy.cli.output import printable_json
+
+            body = printable_json(body.decode("utf-8", "backslashreplace")).encode("utf-8", "backslashreplace")
+        sys.stdout.buffer.write(body + b"\n")
         self._written += 1
 
 

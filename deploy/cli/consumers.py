@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from deploy.cli.errors import Failed
-from deploy.cli.options import AsJson, State
+from deploy.cli.options import AsJson, Management, State
 
 if TYPE_CHECKING:
     from broker.management import Management as Api
@@ -17,17 +17,6 @@ if TYPE_CHECKING:
     from storage.consumers import Added
 
 app = typer.Typer(help="Queues of systems that consume events.", no_args_is_help=True, rich_markup_mode=None)
-
-Management = Annotated[
-    str | None,
-    typer.Option(
-        "--management",
-        metavar="URL",
-        envvar="RABBITMQ_MANAGEMENT_URL",
-        show_envvar=False,
-        help="RabbitMQ's management API, http://user:password@host:15672, for --user; else RABBITMQ_MANAGEMENT_URL.",
-    ),
-]
 
 
 @app.command()
@@ -89,6 +78,7 @@ def _consumer(
 
 async def _add(one: "Consumer", user: str | None, management: str | None, state: Path | None) -> dict[str, Any]:
     from broker import consumers as queues
+    from broker.management import vhost_of
     from deploy.cli import servers
     from schemas.consumers import bindings
     from storage import consumers
@@ -105,14 +95,40 @@ async def _add(one: "Consumer", user: str | None, management: str | None, state:
                 said = f"consumer {one.name} is there with other types, accounts or limits"
                 raise Failed(f"{said}: run `crossdock consumers remove {one.name}` first, or choose another name")
         password = None
+        if user is not None and api is not None:
+            await _check_user(one, user, url, api, await consumers.listing(connection))
         await queues.add(url, one)
         if user is not None and api is not None:
             password = secrets.token_urlsafe(24)
-            await api.give_reader(_vhost(url), user, password, [one.queue, one.dead])
-        await consumers.add(connection, one, user)
+            # Noted first: a user that was made and isn't known as this consumer's could never be taken over again.
+            await consumers.add(connection, one, user)
+            await api.give_reader(vhost_of(url), user, password, [one.queue, one.dead])
+        else:
+            await consumers.add(connection, one, None)
     return {"name": one.name, "queue": one.queue, "dead": one.dead, "routing_keys": keys} | (
         {"user": user, "password": password} if user else {}
     )
+
+
+async def _check_user(one: "Consumer", user: str, url: str, api: "Api", others: "list[Added]") -> None:
+    """A user that isn't this consumer's is never touched: giving it rights takes its own away. Raises Failed."""
+    from yarl import URL
+
+    from broker.connection import addresses
+
+    ours = {URL(address).user or "guest" for address in addresses(url)} | {api.username}
+    if user in ours:
+        raise Failed(f"{user} is the user that Crossdock itself logs in with: choose another name for --user")
+    for other in others:
+        if other.username == user and other.consumer.name != one.name:
+            raise Failed(f"{user} is the user of consumer {other.consumer.name}: choose another name for --user")
+    own = next((other.username for other in others if other.consumer.name == one.name), None)
+    if own not in (None, user):
+        raise Failed(f"consumer {one.name} has the user {own}: give --user {own}, or remove the consumer first")
+    if own is None and await api.has_user(user):
+        raise Failed(
+            f"RabbitMQ has a user {user} already, which is not this consumer's: choose another name for --user"
+        )
 
 
 @app.command("list")
@@ -203,6 +219,34 @@ async def _remove(name: str, management: str | None, state: Path | None, *, forc
         await consumers.remove(connection, name)
 
 
+@app.command()
+def retry(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="As it was added.")],
+    state: State = None,
+    as_json: AsJson = False,
+) -> None:
+    """Puts what NAME failed on (its `….dead` queue) back onto its queue. Safe to interrupt and to repeat."""
+    from deploy.cli import output
+
+    count = asyncio.run(_retry(name, state))
+    if as_json:
+        output.print_json({"name": name, "retried": count})
+    else:
+        typer.echo(f"{count} messages are back on the queue of {name}")
+
+
+async def _retry(name: str, state: Path | None) -> int:
+    from broker import requeue
+    from deploy.cli import servers
+    from storage import consumers
+
+    async with servers.database(state) as connection:
+        found = next((one for one in await consumers.listing(connection) if one.consumer.name == name), None)
+    if found is None:
+        raise Failed(f"there is no consumer {name}: `crossdock consumers list` shows who is there")
+    return await requeue.move(servers.amqp_url(state), found.consumer.dead, found.consumer.queue)
+
+
 def _management(url: str | None) -> "Api":
     from broker.management import Management as Api
 
@@ -212,11 +256,3 @@ def _management(url: str | None) -> "Api":
             "users are made through RabbitMQ's management API: say --management http://user:password@host:15672"
         )
     return Api(url)
-
-
-def _vhost(url: str) -> str:
-    from yarl import URL
-
-    from broker.connection import addresses
-
-    return URL(addresses(url)[0]).path.removeprefix("/") or "/"

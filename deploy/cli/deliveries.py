@@ -100,9 +100,14 @@ def replay(
     if as_json:
         output.print_json(found)
     elif dry_run:
-        typer.echo(f"{found['count']} events would be sent")
+        typer.echo(f"{_many(found)} events would be sent")
     else:
-        typer.echo(f"{found['count']} events are sent again: replay {found['replay_id']}")
+        typer.echo(f"{_many(found)} events are sent again: replay {found['replay_id']}")
+
+
+def _many(found: dict[str, Any]) -> str:
+    """The number of events; counting stops where there are very many."""
+    return f"at least {found['count']}" if found.get("at_least") else str(found["count"])
 
 
 def _steer(what: str, id_: str, state: Path | None, as_json: bool) -> None:
@@ -166,7 +171,10 @@ async def _steered(state: Path | None, id_: UUID, what: str) -> dict[str, Any]:
 
     async with servers.database(state) as connection:
         act = deliveries.retry if what == "retry" else deliveries.cancel
-        return _there(await act(connection, id_, None), id_)
+        try:
+            return _there(await act(connection, id_, None), id_)
+        except deliveries.RefusedError as refused:
+            raise Failed(f"delivery {id_} cannot be sent again: {refused}") from None
 
 
 async def _replay(state: Path | None, subscribers: Any, asked: Any, *, quiet: bool) -> dict[str, Any]:
@@ -186,13 +194,14 @@ async def _replay(state: Path | None, subscribers: Any, asked: Any, *, quiet: bo
         if narrow is None:
             raise Failed(f"--type must be within the subscription's: {', '.join(found.types)}")
         scope = replays.Scope(narrow, list(found.accounts), allowed, None if said is None else sorted(said))
-        count = await replays.count(connection, scope, begin=since, end=until, key=key)
-        if dry_run or not count:
-            return {"replay_id": None, "count": count}
+        counted = await replays.count(connection, scope, begin=since, end=until, key=key)
+        count, more = counted.count, {} if counted.is_exact else {"at_least": True}
+        if dry_run or (counted.is_exact and not count):
+            return {"replay_id": None, "count": count, **more}
         name = await replays.ask(connection, subscription, types=narrow, begin=since, end=until, key=key, count=count)
         if not quiet:
             await _watch(connection, name, count)
-    return {"replay_id": str(name), "count": count}
+    return {"replay_id": str(name), "count": count, **more}
 
 
 async def _watch(connection: Any, name: UUID, count: int) -> None:
@@ -208,9 +217,9 @@ async def _watch(connection: Any, name: UUID, count: int) -> None:
             state = await replays.progress(connection, name)
             if state is None:
                 return
-            _, written, waiting = state
+            count, written, waiting = state
             sent = written - waiting
-            progress.update(bar, completed=sent)
+            progress.update(bar, completed=sent, total=count)
             if sent >= count:
                 return
             if sent != before:

@@ -6,6 +6,7 @@ import sys
 OURS = ("schemas", "telemetry", "broker", "storage", "ingress", "workers", "deploy")
 """Packages whose own errors are written as such a line already."""
 SCHEMA = ("UndefinedTableError", "UndefinedColumnError", "UndefinedFunctionError", "InvalidSchemaNameError")
+PREPARED = ("DuplicatePreparedStatementError", "InvalidSQLStatementNameError")
 LOGIN = ("InvalidPasswordError", "InvalidAuthorizationSpecificationError", "InvalidCatalogNameError")
 
 
@@ -21,6 +22,11 @@ def explain(error: BaseException) -> str | None:
     if _is_one_of(error, (("asyncpg", "PostgresError"), ("asyncpg", "InterfaceError"))):
         if kind in SCHEMA:
             return "the database's schema is missing or old: run `crossdock migrate`"
+        if kind in PREPARED:
+            return (
+                "PostgreSQL is reached through a pooler that changes servers between transactions, as PgBouncer does: "
+                "set pool_mode = session, or name the server itself in DATABASE_URL"
+            )
         if kind in LOGIN:
             return f"PostgreSQL refuses the login: {line(error)}; check DATABASE_URL"
         return f"PostgreSQL says: {line(error)}"

@@ -26,3 +26,13 @@ AdminPort = Annotated[
     typer.Option("--admin-port", metavar="N", min=0, max=65535, help="Port of health and metrics; 0 is a free one."),
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="JSON instead of a table.")]
+Management = Annotated[
+    str | None,
+    typer.Option(
+        "--management",
+        metavar="URL",
+        envvar="RABBITMQ_MANAGEMENT_URL",
+        show_envvar=False,
+        help="RabbitMQ's management API, http://user:password@host:15672; else RABBITMQ_MANAGEMENT_URL.",
+    ),
+]

@@ -1,5 +1,6 @@
 """What commands print: JSON for programs, tables for people."""
 
+import json
 import os
 import sys
 from collections.abc import Iterable, Sequence
@@ -28,14 +29,28 @@ def print_json(value: Any) -> None:
     """Indented, with times and UUIDs as text, and bytes as text where they are some."""
     import orjson
 
-    typer.echo(orjson.dumps(value, option=orjson.OPT_INDENT_2 | orjson.OPT_UTC_Z, default=_plain).decode())
+    text = orjson.dumps(value, option=orjson.OPT_INDENT_2 | orjson.OPT_UTC_Z, default=_plain).decode()
+    typer.echo(printable_json(text) if sys.stdout.isatty() else text)
 
 
 def printable(text: str) -> str:
-    """The text with what a terminal would obey written out: a sender may have chosen it."""
+    """Return the text with everything that a terminal would obey written out: a sender may have chosen it.
+
+    `isprintable` refuses control characters (C0 and C1), separators other than the space, and format characters, which
+    include the bidirectional marks.
+    """
     return "".join(
         char if char.isprintable() or char in "\n\t" else char.encode("unicode_escape").decode() for char in text
     )
+
+
+def printable_json(text: str) -> str:
+    """Return JSON of the same value that a terminal only shows: characters that it would obey are `\\u` escapes."""
+    return "".join(char if char.isprintable() or char in "\n\t" else _escaped(char) for char in text)
+
+
+def _escaped(char: str) -> str:
+    return json.dumps(char)[1:-1]
 
 
 def _plain(value: Any) -> Any:

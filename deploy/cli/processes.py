@@ -44,10 +44,13 @@ def _check_port(host: str, port: int) -> None:
     family, kind, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
     with socket.socket(family, kind) as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if family == socket.AF_INET6:
+            probe.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
         try:
             probe.bind(address)
         except OSError as error:
-            raise Failed(f"can't listen on {host}:{port}: {reason(error)}; choose another with --port") from None
+            shown = f"[{host}]" if ":" in host else host
+            raise Failed(f"can't listen on {shown}:{port}: {reason(error)}; choose another with --port") from None
 
 
 def ingress(

@@ -3,7 +3,7 @@
 import asyncio
 import base64
 import sys
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 from uuid import UUID
@@ -11,22 +11,37 @@ from uuid import UUID
 import typer
 
 from deploy.cli.errors import Failed
-from deploy.cli.options import AsJson, State
+from deploy.cli.options import AsJson, ConfigFile, State
 
 if TYPE_CHECKING:
     from aiormq.abc import AbstractChannel
     from asyncpg import Connection, Record
 
+    from storage.quarantine import Selection
+
 app = typer.Typer(help="Messages that could not be processed.", no_args_is_help=True, rich_markup_mode=None)
 CONFIRM_TIMEOUT = 10.0
 
 Id = Annotated[str, typer.Argument(metavar="ID", help="Message id, as `quarantine list` shows it.")]
+STAGES = ("unreadable", "refused", "failed", "unrouted")
+Stage = Annotated[
+    str | None, typer.Option("--stage", metavar="S", help=f"Only messages of this stage: {', '.join(STAGES)}.")
+]
+Account = Annotated[
+    str | None, typer.Option("--account", metavar="A", help="Only of this account, as in rothys or channelape/rothys.")
+]
+Reason = Annotated[str | None, typer.Option("--reason", metavar="TEXT", help="Only with this text in the reason.")]
+All = Annotated[bool, typer.Option("--all", help="All that wait and match; says how many and asks first.")]
+Yes = Annotated[bool, typer.Option("--yes", help="Don't ask.")]
 Ids = Annotated[list[str] | None, typer.Argument(metavar="[ID]…", help="Message ids.", show_default=False)]
 
 
 @app.command("list")
 def list_(
     everything: Annotated[bool, typer.Option("--all", help="Replayed and discarded ones too.")] = False,
+    stage: Stage = None,
+    account: Account = None,
+    reason: Reason = None,
     limit: Annotated[int, typer.Option("--limit", metavar="N", min=1, help="At most so many.")] = 100,
     state: State = None,
     as_json: AsJson = False,
@@ -34,7 +49,7 @@ def list_(
     """What waits for a person, newest first."""
     from deploy.cli import output
 
-    rows = asyncio.run(_list(state, everything, limit))
+    rows = asyncio.run(_list(state, _selection(stage, account, reason), everything, limit))
     if as_json:
         output.print_json([dict(row) for row in rows])
         return
@@ -45,7 +60,7 @@ def list_(
         (
             output.moment(row["received_at"]),
             f"{row['platform']}/{row['account']}\n{row['event']}",
-            f"{row['id']}{_fate(row)}\n{row['reason']}",
+            f"{row['id']}{_fate(row)}\n{row['stage']}{_tries(row['attempts'])}: {row['reason']}",
         )
         for row in rows
     ]
@@ -85,16 +100,26 @@ def show(
 @app.command()
 def replay(
     ids: Ids = None,
-    everything: Annotated[bool, typer.Option("--all", help="All that wait.")] = False,
+    stage: Stage = None,
+    account: Account = None,
+    reason: Reason = None,
+    everything: All = False,
+    yes: Yes = False,
+    config: ConfigFile = None,
     state: State = None,
     as_json: AsJson = False,
 ) -> None:
-    """Publishes messages again, as they were received. What fails again is back with its new reason."""
+    """Publishes messages again, as they were received, to where they were to go.
+
+    What fails again is back with its new reason. Safe to interrupt: what was not confirmed stays on the list, and
+    another replay carries on.
+    """
+    from deploy import config as configuration
     from deploy.cli import output
 
-    if bool(ids) == everything:
-        raise typer.BadParameter("name the messages, or give --all" if not ids else "either ids or --all, not both")
-    done = asyncio.run(_replay(state, None if everything else [_uuid(one) for one in ids or ()]))
+    selection = _wanted(ids, stage, account, reason, everything)
+    shards = configuration.store_shards(config)
+    done = asyncio.run(_replay(state, [_uuid(one) for one in ids or ()], selection, shards, _question(everything, yes)))
     if as_json:
         output.print_json({"replayed": done})
     else:
@@ -102,21 +127,68 @@ def replay(
 
 
 @app.command()
-def discard(ids: Ids = None, state: State = None, as_json: AsJson = False) -> None:
+def discard(
+    ids: Ids = None,
+    stage: Stage = None,
+    account: Account = None,
+    reason: Reason = None,
+    everything: All = False,
+    yes: Yes = False,
+    state: State = None,
+    as_json: AsJson = False,
+) -> None:
     """Takes messages off the list; their bytes are kept."""
     from deploy.cli import output
 
-    if not ids:
-        raise typer.BadParameter("name the messages")
-    wanted = [_uuid(one) for one in ids]
-    missing = asyncio.run(_discard(state, wanted))
+    selection = _wanted(ids, stage, account, reason, everything)
+    wanted = [_uuid(one) for one in ids or ()]
+    done = asyncio.run(_discard(state, wanted, selection, _question(everything, yes)))
+    missing = [one for one in wanted if one not in done]
     if as_json:
-        output.print_json({"discarded": [one for one in wanted if one not in missing]})
-    elif len(missing) < len(wanted):
-        typer.echo(f"{len(wanted) - len(missing)} discarded")
+        output.print_json({"discarded": done})
+    elif done or not wanted:
+        typer.echo(f"{len(done)} discarded")
     if missing:
         names = ", ".join(map(str, missing))
         raise Failed(f"not waiting in quarantine: {names}; `crossdock quarantine list` shows what is")
+
+
+def _wanted(
+    ids: list[str] | None, stage: str | None, account: str | None, reason: str | None, everything: bool
+) -> "Selection | None":
+    """None: the messages that are named."""
+    filtered = any(one is not None for one in (stage, account, reason))
+    if ids and everything:
+        raise typer.BadParameter("either ids or --all, not both")
+    if ids and filtered:
+        raise typer.BadParameter("either ids or filters, not both")
+    if not ids and not filtered and not everything:
+        raise typer.BadParameter("name the messages, or give --all, --stage, --account or --reason")
+    return None if ids else _selection(stage, account, reason)
+
+
+def _selection(stage: str | None, account: str | None, reason: str | None) -> "Selection":
+    from storage.quarantine import Selection
+
+    if stage is not None and stage not in STAGES:
+        raise typer.BadParameter(f"{stage!r} is none of {', '.join(STAGES)}", param_hint="--stage")
+    platform, _, name = (account or "").rpartition("/")
+    return Selection(stage=stage, platform=platform or None, account=name or None, reason=reason or None)
+
+
+def _question(everything: bool, yes: bool) -> bool:
+    """Whether the number is to be confirmed."""
+    return everything and not yes
+
+
+def _confirm(count: int, what: str) -> None:
+    """Say how many and ask. Raises Failed unless the answer is yes."""
+    try:
+        agreed = typer.confirm(f"{count} messages would be {what}. Go on?", err=True)
+    except typer.Abort:
+        agreed = False
+    if not agreed:
+        raise Failed(f"nothing was {what}: answer y, or give --yes")
 
 
 def _uuid(text: str) -> UUID:
@@ -131,12 +203,16 @@ def _fate(row: "Record") -> str:
     return "".join(f"  ({name})" for name in ("replayed", "discarded") if row[f"{name}_at"] is not None)
 
 
-async def _list(state: Path | None, everything: bool, limit: int) -> "list[Record]":
+def _tries(attempts: int) -> str:
+    return f", {attempts} attempts" if attempts else ""
+
+
+async def _list(state: Path | None, selection: "Selection", everything: bool, limit: int) -> "list[Record]":
     from deploy.cli import servers
     from storage import quarantine
 
     async with servers.database(state) as connection:
-        return await quarantine.entries(connection, everything=everything, limit=limit)
+        return await quarantine.entries(connection, everything=everything, limit=limit, selection=selection)
 
 
 async def _show(state: Path | None, id_: UUID) -> "Record | None":
@@ -147,47 +223,89 @@ async def _show(state: Path | None, id_: UUID) -> "Record | None":
         return await quarantine.show(connection, id_)
 
 
-async def _discard(state: Path | None, ids: Sequence[UUID]) -> list[UUID]:
-    """Those that could not be discarded, because they don't wait."""
+async def _discard(state: Path | None, ids: list[UUID], selection: "Selection | None", ask: bool) -> list[UUID]:
+    """Return those that were discarded: of those named, the ones that waited."""
     from deploy.cli import servers
     from storage import quarantine
 
+    done: list[UUID] = []
     async with servers.database(state) as connection:
-        return [id_ for id_ in ids if not await quarantine.discard(connection, id_)]
+        if selection is None:
+            return await quarantine.discard_all(connection, ids)
+        if ask:
+            _confirm(await quarantine.count_open(connection, selection), "discarded")
+        async for page in quarantine.pages(connection, selection):
+            done += await quarantine.discard_all(connection, [id_ for id_, _ in page])
+    return done
 
 
-async def _replay(state: Path | None, wanted: list[UUID] | None) -> list[UUID]:
-    """None: all that wait. Those named are looked up before the first is published."""
+async def _replay(
+    state: Path | None, ids: list[UUID], selection: "Selection | None", shards: int, ask: bool
+) -> list[UUID]:
+    """Return those that were replayed. Those named are looked up before the first is published."""
     from deploy.cli import servers
     from storage import quarantine
 
+    done: list[UUID] = []
     async with servers.database(state) as connection, servers.broker(state) as channel:
-        ids = await quarantine.open_ids(connection) if wanted is None else list(dict.fromkeys(wanted))
-        if wanted is not None:
-            unknown = [str(id_) for id_ in ids if await quarantine.show(connection, id_) is None]
+        if selection is None:
+            sizes = await quarantine.sizes(connection, ids)
+            unknown = [str(id_) for id_ in ids if id_ not in sizes]
             if unknown:
                 raise Failed(f"not in quarantine: {', '.join(unknown)}; nothing was replayed")
-        for done, id_ in enumerate(ids):
-            try:
-                await _publish(connection, channel, id_)
-            except Exception as error:
-                raise Failed(f"{done} of {len(ids)} replayed, then: {_refusal(error)}") from error
-        return ids
+            count = len(sizes)
+        else:
+            count = await quarantine.count_open(connection, selection)
+            if ask:
+                _confirm(count, "replayed")
+        try:
+            async for page in _pages(connection, ids, selection):
+                for piece in quarantine.pieces(page):
+                    done += await _publish(connection, channel, piece, shards, again=selection is None)
+        except Exception as error:
+            raise Failed(f"{len(done)} of {count} replayed, then: {_refusal(error)}") from error
+    return done
 
 
-async def _publish(connection: "Connection[Any]", channel: "AbstractChannel", id_: UUID) -> None:
-    """Marked and published in one transaction, which commits when the broker has confirmed the message.
-
-    A death in between leaves it on the list, to be replayed once more, which changes nothing. Should the message fail
-    again, the store worker waits for the commit and then puts it back on the list.
-    """
-    from schemas import envelope, topology
+async def _pages(
+    connection: "Connection[Any]", ids: list[UUID], selection: "Selection | None"
+) -> AsyncIterator[list[tuple[UUID, int]]]:
     from storage import quarantine
 
-    row = await quarantine.show(connection, id_)
-    assert row is not None
+    if selection is None:
+        sizes = await quarantine.sizes(connection, ids)
+        yield [(id_, sizes[id_]) for id_ in dict.fromkeys(ids) if id_ in sizes]
+        return
+    async for page in quarantine.pages(connection, selection):
+        yield page
+
+
+async def _publish(
+    connection: "Connection[Any]", channel: "AbstractChannel", ids: Sequence[UUID], shards: int, *, again: bool
+) -> list[UUID]:
+    """Publish one piece and mark it, in one transaction, which commits when the broker has confirmed all of it.
+
+    A death in between leaves the piece on the list, to be replayed once more, which changes nothing. Should a message
+    fail again, the store worker waits for the commit and then puts it back on the list.
+    """
+    from storage import quarantine
+
+    async with connection.transaction():
+        rows = await quarantine.lock(connection, ids, again=again)
+        locked = [row["id"] for row in rows]
+        await quarantine.mark_all_replayed(connection, locked)
+        async with asyncio.TaskGroup() as sending:
+            for row in rows:
+                sending.create_task(_send(channel, row, shards))
+    return locked
+
+
+async def _send(channel: "AbstractChannel", row: "Record", shards: int) -> None:
+    """To where it was to go, under its own id; with several shards to the one that stores it."""
+    from schemas import envelope, topology
+
     about = envelope.Envelope(
-        message_id=str(id_),
+        message_id=str(row["id"]),
         platform=row["platform"],
         account=row["account"],
         event=row["event"],
@@ -195,19 +313,23 @@ async def _publish(connection: "Connection[Any]", channel: "AbstractChannel", id
         content_type=row["content_type"],
         traceparent=row["traceparent"],
     )
-    async with connection.transaction():
-        await quarantine.mark_replayed(connection, id_)
-        await channel.basic_publish(
-            bytes(row["raw"]),
-            routing_key=topology.STORE,
-            properties=envelope.to_properties(about),
-            mandatory=True,
-            timeout=CONFIRM_TIMEOUT,
-        )
+    properties = envelope.to_properties(about)
+    if shards > 1:
+        properties.headers = {**(properties.headers or {}), "BCC": [topology.shard_key(about.message_id, shards)]}
+    await channel.basic_publish(
+        bytes(row["raw"]),
+        exchange=topology.INBOUND,
+        routing_key=row["routing_key"] or topology.inbound_key(about.platform, about.account, about.event),
+        properties=properties,
+        mandatory=True,
+        timeout=CONFIRM_TIMEOUT,
+    )
 
 
-def _refusal(error: Exception) -> str:
+def _refusal(error: BaseException) -> str:
     from broker import outgoing
     from deploy.cli.errors import explain
 
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
     return explain(error) or str(outgoing.explain(error))

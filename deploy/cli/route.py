@@ -50,7 +50,8 @@ def explain(
     if as_json:
         output.print_json(msgspec.to_builtins(explained))
     else:
-        typer.echo("\n\n".join("\n".join(lines(item)) for item in explained) or "the order has no items")
+        text = "\n\n".join("\n".join(lines(item)) for item in explained)
+        typer.echo(output.printable(text) or "the order has no items")
 
 
 def lines(item: "Explanation") -> "Iterator[str]":

@@ -55,10 +55,15 @@ def encryption_key(state: Path | None) -> str | None:
 
 
 def check_database_url(url: str) -> str:
-    """The URL, if it looks like one. Raises Failed, which doesn't show it: it holds a password."""
+    """The URL for the driver, if it looks like one. Raises Failed, which doesn't show it: it holds a password."""
     if not url.startswith(("postgresql://", "postgres://")):
         raise Failed("DATABASE_URL can't be read: write postgresql://user:password@host:5432/database")
-    return url
+    from storage import dsn
+
+    try:
+        return dsn.clean(url)
+    except ValueError as error:
+        raise Failed(str(error)) from None
 
 
 def check_amqp_url(url: str) -> str:

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
     from storage.arrivals import Rhythm
     from storage.polls import Failing
+    from storage.quarantine import StageCount
 
 HTTP_TIMEOUT = 2.0
 COUNTED = ("crossdock_requests_total", "crossdock_messages_total", "crossdock_answers_total")
@@ -46,7 +47,7 @@ def status(
 
 
 def _print(found: dict[str, Any]) -> None:
-    from deploy.cli.output import print_table
+    from deploy.cli.output import print_table, printable
 
     if found["processes"]:
         rows = [(p["name"], p["pid"], p["state"], p["per_second"], p["admin"]) for p in found["processes"]]
@@ -57,19 +58,29 @@ def _print(found: dict[str, Any]) -> None:
         print_table(("queue", "messages", "consumers", "oldest s"), queues, right=("messages", "consumers", "oldest s"))
         typer.echo()
     if found["quarantine"] is not None:
-        hint = ": `crossdock quarantine list` shows why" if found["quarantine"] else ""
-        typer.echo(f"quarantine  {found['quarantine']} waiting{hint}")
+        typer.echo(_quarantine_line(found["quarantine"], found["quarantine_stages"]))
     if found["deliveries"] is not None:
         typer.echo(_deliveries_line(found["deliveries"]))
     for one in found["failing_polls"]:
-        typer.echo(f"{one['platform']}/{one['account']} can't be polled, {one['failures']} times now: {one['error']}")
+        problem = printable(str(one["error"]))
+        typer.echo(f"{one['platform']}/{one['account']} can't be polled, {one['failures']} times now: {problem}")
     for one in found["accounts"]:
         if one["quiet"]:
             usual = f"usually every {duration(one['usual_seconds'])}"
             quiet = f"{one['platform']}/{one['account']} is quiet for {duration(one['since_seconds'])}"
             typer.echo(f"{quiet}, {usual} and never longer than {duration(one['limit_seconds'])}")
     for problem in found["problems"]:
-        typer.echo(f"crossdock: {problem}", err=True)
+        typer.echo(f"crossdock: {printable(problem)}", err=True)
+
+
+def _quarantine_line(waiting: int, stages: dict[str, dict[str, float]]) -> str:
+    """`quarantine  3 waiting (2 failed, 1 unrouted), for up to 6 h: …`."""
+    if not waiting:
+        return "quarantine  0 waiting"
+    parts = ", ".join(f"{found['messages']:.0f} {stage}" for stage, found in stages.items() if found["messages"])
+    oldest = max(found["oldest_seconds"] for found in stages.values())
+    hint = "`crossdock quarantine list` shows why"
+    return f"quarantine  {waiting} waiting ({parts}), for up to {duration(oldest)}: {hint}"
 
 
 def _deliveries_line(found: dict[str, Any]) -> str:
@@ -103,7 +114,7 @@ async def _status(state: Path | None, seconds: float) -> dict[str, Any]:
             problems.append(said)
     known, ages = ([], {}) if isinstance(processes, BaseException) else processes
     problems += [f"{p['name']}: {p['state']}" for p in known if p["state"] not in ("ready", "running")]
-    quarantine, deliveries, accounts, failing = (None, None, [], []) if isinstance(stored, BaseException) else stored
+    held, deliveries, accounts, failing = (None, None, [], []) if isinstance(stored, BaseException) else stored
     depths = {} if isinstance(queues, BaseException) else queues
     return {
         "processes": known,
@@ -117,7 +128,8 @@ async def _status(state: Path | None, seconds: float) -> dict[str, Any]:
             }
             for name, (ready, consumers) in depths.items()
         ],
-        "quarantine": quarantine,
+        "quarantine": None if held is None else sum(one.messages for one in held.values()),
+        "quarantine_stages": {stage: one._asdict() for stage, one in (held or {}).items()},
         "deliveries": deliveries,
         "accounts": [
             {
@@ -158,14 +170,16 @@ async def _queues(state: Path | None) -> dict[str, tuple[int, int]]:
     return await topology.depths(servers.amqp_url(state), names)
 
 
-async def _stored(state: Path | None) -> tuple[int, dict[str, Any], list["Rhythm"], list["Failing"]]:
+async def _stored(
+    state: Path | None,
+) -> tuple[dict[str, "StageCount"], dict[str, Any], list["Rhythm"], list["Failing"]]:
     """Messages in quarantine, the deliveries, each account's rhythm, and those that can't be polled."""
     from deploy.cli import servers
     from storage import arrivals, deliveries, polls, quarantine
 
     async with servers.database(state) as connection:
         return (
-            await quarantine.count_open(connection),
+            await quarantine.by_stage(connection),
             await deliveries.counts(connection),
             await arrivals.rhythm(connection),
             await polls.failing(connection),

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from deploy.cli.errors import Failed
-from deploy.cli.options import AsJson, ConfigFile, State
+from deploy.cli.options import AsJson, ConfigFile, Management, State
 
 if TYPE_CHECKING:
     from schemas.topology import Topology
@@ -24,17 +24,21 @@ def apply(
             help="Also unbind what another number of [store] shards needed: once every ingress has the new one.",
         ),
     ] = False,
+    management: Management = None,
     config: ConfigFile = None,
     state: State = None,
     as_json: AsJson = False,
 ) -> None:
-    """Declares what is missing. Safe to repeat; no queue is ever deleted."""
-    from broker import topology
+    """Declares what is missing. Safe to repeat; no message is ever deleted.
+
+    Waits for queues whose leader is still starting. A queue with the delivery limit of an earlier release is declared
+    anew once our queues are empty and no worker consumes them. A log with another retention than the configured one
+    gets it by a policy, which takes RabbitMQ's management API (--management).
+    """
     from deploy.cli import output, servers
 
     there, url = _wanted(config), servers.amqp_url(state)
-    asyncio.run(topology.apply(url, there))
-    left = asyncio.run(topology.prune(url, there)) if prune else []
+    left = asyncio.run(_apply(url, there, management, prune=prune))
     counts = {"exchanges": len(there.exchanges), "queues": len(there.queues), "bindings": len(there.bindings)}
     if as_json:
         output.print_json({**counts, "left": left})
@@ -44,32 +48,54 @@ def apply(
             typer.echo(line)
 
 
+async def _apply(url: str, there: "Topology", management: str | None, *, prune: bool) -> list[str]:
+    """Return what is left to do, one line each."""
+    from broker import retention, topology
+    from broker.management import Management as Api
+    from schemas.topology import EVENTS_LOG
+
+    api = Api(management) if management else None
+    applied = await topology.apply(url, there)
+    left = applied.notes
+    if how := await retention.apply(url, there, applied.of(EVENTS_LOG), api):
+        left.append(how)
+    return left + (await topology.prune(url, there) if prune else [])
+
+
 @app.command()
 def check(config: ConfigFile = None, state: State = None, as_json: AsJson = False) -> None:
     """What is missing or different on the broker. Changes nothing; exit code 1 if anything is."""
     from broker import topology
     from deploy.cli import output, servers
 
-    problems = asyncio.run(topology.check(servers.amqp_url(state), _wanted(config)))
+    problems, notes = asyncio.run(topology.inspect(servers.amqp_url(state), _wanted(config)))
     if as_json:
-        output.print_json({"problems": problems})
+        output.print_json({"problems": problems, "notes": notes})
     elif problems:
         raise Failed("; ".join(problems))
     else:
         typer.echo("exchanges and queues are as they should be")
+        for note in notes:
+            typer.echo(note)
     raise typer.Exit(1 if problems else 0)
 
 
 @app.command()
 def export(
     vhost: Annotated[str, typer.Option("--vhost", metavar="NAME", help="Virtual host of the definitions.")] = "/",
+    rabbitmq: Annotated[
+        int, typer.Option("--rabbitmq", metavar="N", min=3, help="Major version of the server that imports them.")
+    ] = 3,
     config: ConfigFile = None,
 ) -> None:
-    """RabbitMQ definitions as JSON, for `rabbitmqctl import_definitions`. Asks no broker."""
+    """RabbitMQ definitions as JSON, for `rabbitmqctl import_definitions`. Asks no broker.
+
+    They are for RabbitMQ 3.x; `--rabbitmq 4` writes those for 4.x, where "no delivery limit" must be declared.
+    """
     from broker import topology
     from deploy.cli import output
 
-    output.print_json(topology.export(vhost, _wanted(config)))
+    output.print_json(topology.export(vhost, _wanted(config), major=rabbitmq))
 
 
 def _wanted(config: Path | None) -> "Topology":

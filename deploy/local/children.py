@@ -7,6 +7,7 @@ import os
 import random
 import signal
 import socket
+import stat
 import subprocess
 import sys
 import time
@@ -70,15 +71,16 @@ def spawn(
     user: int | None = None,
     death: int = signal.SIGTERM,
     cwd: Path | None = None,
+    pass_fds: Sequence[int] = (),
 ) -> subprocess.Popen[bytes]:
     """A child in a process group of its own, its output appended to `log` (None: ours); gets `death` when we die.
 
     `user`: numeric id to run as, for servers that refuse to be root.
     """
     if log is not None:
-        log.parent.mkdir(parents=True, exist_ok=True)
+        log.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     as_user = {} if user is None else {"user": user, "group": user, "extra_groups": []}
-    with log.open("ab") if log is not None else nullcontext() as out:
+    with open(log, "ab", opener=_private) if log is not None else nullcontext() as out:
         return subprocess.Popen(  # type: ignore[call-overload,no-any-return]
             list(command),
             env=dict(env),
@@ -88,8 +90,25 @@ def spawn(
             start_new_session=True,
             preexec_fn=_ends_with_us(death, os.getpid()),
             cwd=cwd,
+            pass_fds=pass_fds,
             **as_user,
         )
+
+
+def private_folder(path: Path) -> None:
+    """Create a folder that only we may enter; an existing one of ours is closed to others, its parents never."""
+    path.mkdir(mode=0o700, parents=True, exist_ok=True)
+    found = path.stat()
+    if found.st_uid == os.geteuid() and not found.st_mode & stat.S_ISVTX:
+        path.chmod(0o700)
+
+
+def _private(path: str, flags: int) -> int:
+    """An opener: a log holds what others need not read. An older one is closed to them too."""
+    handle = os.open(path, flags, 0o600)
+    if os.fstat(handle).st_uid == os.geteuid():
+        os.fchmod(handle, 0o600)
+    return handle
 
 
 async def exited(process: subprocess.Popen[bytes], seconds: float) -> bool:

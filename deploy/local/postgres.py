@@ -1,25 +1,34 @@
 """A private PostgreSQL, from the binaries that come in a Python wheel. Root or not, on a free port of 127.0.0.1."""
 
 import asyncio
+import hashlib
 import importlib.util
 import os
 import secrets
+import shutil
 import signal
 import stat
 import subprocess
+import sys
 import time
 from contextlib import suppress
 from pathlib import Path
 
 import asyncpg
 
-from deploy.local.children import StartError, end, end_stale, free_ports, spawn, tail
+from deploy.local.children import StartError, end, end_stale, free_ports, private_folder, spawn, tail
 
 DATABASE = "crossdock"
 NOBODY = 65534
 """PostgreSQL refuses to run as root; then it runs as the user that owns nothing."""
-START_TIMEOUT = 30.0
+COPIES = Path("/var/lib/crossdock")
+"""Where root keeps a copy of the server's programs, if that user may not reach the ones that are installed."""
+START_TIMEOUT = 60.0
+"""Seconds. After a kill it replays up to `max_wal_size` of its log first."""
 STOP_TIMEOUT = 8.0
+
+LEFTOVERS = ("pre-existing shared memory block", "is another postmaster", 'lock file "postmaster.pid" already exists')
+"""What the server says while processes of a killed one are still ending."""
 
 SETTINGS = {
     "listen_addresses": "127.0.0.1",
@@ -57,6 +66,9 @@ class Postgres:
         self._log = folder / "postgres.log"
         self._process: subprocess.Popen[bytes] | None = None
         self._user = NOBODY if os.geteuid() == 0 else None
+        self._name = f"crossdock-{hashlib.sha256(str(folder.resolve()).encode()).hexdigest()[:12]}"
+        """The server's `cluster_name`: it marks our server among others."""
+        self._handle = -1
         self._port = 0
         self.url = ""
 
@@ -72,27 +84,62 @@ class Postgres:
     async def start(self) -> None:
         """Returns when it takes connections and holds the database. Raises StartError."""
         tools = binaries()
-        self._folder.mkdir(parents=True, exist_ok=True)
+        private_folder(self._folder)
         if self._user is not None:
+            tools = reachable(tools)
             os.chown(self._folder, self._user, self._user)
-            for path in (self._folder, tools):
-                _let_through(path)
-        if not (self._data / "PG_VERSION").exists():
-            await self._init(tools)
-        self._end_leftover()
-        self._port = port = self._port or free_ports(1)[0]
-        settings = [word for name, value in self._settings.items() for word in ("-c", f"{name}={value}")]
-        self._process = spawn(
-            [str(tools / "postgres"), "-D", str(self._data), "-p", str(port), *settings],
-            env=_environment(),
-            log=self._log,
-            user=self._user,
-            death=signal.SIGINT,
-        )
-        password = (self._folder / "password").read_text()
-        base = f"postgresql://postgres:{password}@127.0.0.1:{port}"
-        await self._ready(f"{base}/postgres")
+        try:
+            if self._user is not None and sys.platform.startswith("linux"):
+                self._handle = os.open(self._folder, os.O_RDONLY | os.O_DIRECTORY)
+            if not (self._data / "PG_VERSION").exists():
+                await self._init(tools)
+            self._end_leftover()
+            self._port = port = self._port or free_ports(1)[0]
+            password = (self._folder / "password").read_text()
+            base = f"postgresql://postgres:{password}@127.0.0.1:{port}"
+            await self._run(tools, f"{base}/postgres")
+        finally:
+            if self._handle >= 0:
+                os.close(self._handle)
+                self._handle = -1
         self.url = f"{base}/{DATABASE}"
+
+    @property
+    def _data_argument(self) -> str:
+        """The data folder as the server is told it.
+
+        The state folder is closed to other users, and so may be the folders above it. The server's user enters its own
+        through a handle that it inherits from us.
+        """
+        return f"/proc/self/fd/{self._handle}/{self._data.name}" if self._handle >= 0 else str(self._data)
+
+    @property
+    def _handles(self) -> tuple[int, ...]:
+        return (self._handle,) if self._handle >= 0 else ()
+
+    async def _run(self, tools: Path, url: str) -> None:
+        """Start the server; again while what a killed one left behind is still ending. Raises StartError."""
+        settings = {**self._settings, "cluster_name": self._name}
+        words = [word for name, value in settings.items() for word in ("-c", f"{name}={value}")]
+        until = time.monotonic() + START_TIMEOUT
+        while True:
+            self._process = spawn(
+                [str(tools / "postgres"), "-D", self._data_argument, "-p", str(self._port), *words],
+                env=_environment(),
+                log=self._log,
+                user=self._user,
+                death=signal.SIGINT,
+                pass_fds=self._handles,
+            )
+            try:
+                await self._ready(url, until)
+            except StartError:
+                said = tail(self._log, 3)
+                if self.alive or not any(mark in said for mark in LEFTOVERS) or time.monotonic() > until:
+                    raise
+                await asyncio.sleep(0.5)
+            else:
+                return
 
     async def restart(self) -> None:
         """After it died: the same data on the same port. Raises StartError."""
@@ -110,20 +157,26 @@ class Postgres:
         password.write_text(secrets.token_hex(16))
         if self._user is not None:
             os.chown(password, self._user, self._user)
-        command = [str(tools / "initdb"), "-D", str(self._data), "-U", "postgres", "-E", "UTF8", "--locale=C"]
-        command += ["-A", "scram-sha-256", f"--pwfile={password}"]
-        process = spawn(command, env=_environment(), log=self._log, user=self._user)
+        if self._data.exists():
+            shutil.rmtree(self._data)  # without PG_VERSION: its making was interrupted
+        fresh = self._data.with_name("data.new")
+        shutil.rmtree(fresh, ignore_errors=True)
+        folder = f"/proc/self/fd/{self._handle}" if self._handle >= 0 else str(self._folder)
+        command = [str(tools / "initdb"), "-D", f"{folder}/{fresh.name}", "-U", "postgres", "-E", "UTF8", "--locale=C"]
+        command += ["-A", "scram-sha-256", f"--pwfile={folder}/{password.name}"]
+        process = spawn(command, env=_environment(), log=self._log, user=self._user, pass_fds=self._handles)
         if await asyncio.get_running_loop().run_in_executor(None, process.wait) != 0:
             raise StartError(f"PostgreSQL's data folder can't be made in {self._folder}: {tail(self._log)}")
+        fresh.rename(self._data)
 
     def _end_leftover(self) -> None:
         with suppress(OSError, ValueError, IndexError):
             pid = int((self._data / "postmaster.pid").read_text().splitlines()[0])
-            end_stale(pid, str(self._data), signal.SIGINT, STOP_TIMEOUT)
+            for mark in (self._name, str(self._data)):  # the latter: of a server that an earlier release started
+                end_stale(pid, mark, signal.SIGINT, STOP_TIMEOUT)
 
-    async def _ready(self, url: str) -> None:
+    async def _ready(self, url: str, until: float) -> None:
         assert self._process is not None
-        until = time.monotonic() + START_TIMEOUT
         while True:
             if self._process.poll() is not None:
                 raise StartError(f"PostgreSQL did not start, see {self._log}: {tail(self._log)}")
@@ -145,10 +198,29 @@ def _environment() -> dict[str, str]:
     return {"PATH": os.environ.get("PATH", ""), "LC_ALL": "C", "TZ": "UTC"}
 
 
-def _let_through(path: Path) -> None:
-    """Lets other users pass (not list) the folders above `path`, where we as root may say so."""
-    for folder in (path, *path.resolve().parents):
-        mode = folder.stat().st_mode
-        if not mode & stat.S_IXOTH:
-            with suppress(OSError):
-                folder.chmod(mode | stat.S_IXOTH)
+def reachable(tools: Path) -> Path:
+    """Return the folder of programs, or of a copy of them that other users may run.
+
+    For root: a checkout in a home folder is closed to the user that the server runs as, and it is not ours to open.
+    """
+    tools = tools.resolve()
+    if all(folder.stat().st_mode & stat.S_IXOTH for folder in (tools, *tools.parents)):
+        return tools
+    source = tools.parent
+    digest = hashlib.sha256(f"{source} {(tools / 'postgres').stat().st_mtime_ns}".encode()).hexdigest()[:12]
+    copy = COPIES / f"postgres-{digest}"
+    if not copy.exists():
+        try:
+            COPIES.mkdir(mode=0o755, exist_ok=True)
+            fresh = COPIES / f"{copy.name}.{os.getpid()}"
+            shutil.copytree(source, fresh, symlinks=True)
+            fresh.chmod(0o755)
+            with suppress(OSError):  # another `up` was faster
+                fresh.rename(copy)
+            shutil.rmtree(fresh, ignore_errors=True)
+        except OSError as error:
+            raise StartError(
+                f"as root, PostgreSQL runs as another user, who may not enter {tools}, and {COPIES} takes no copy "
+                f"({error.strerror}): move the checkout to a folder that others may enter, or set DATABASE_URL"
+            ) from None
+    return copy / tools.name

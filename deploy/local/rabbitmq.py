@@ -5,8 +5,11 @@ are, root or not. Its epmd is a child of ours on a port of its own: no foreign o
 """
 
 import asyncio
+import base64
 import hashlib
+import json
 import os
+import secrets
 import shutil
 import signal
 import subprocess
@@ -14,12 +17,14 @@ import time
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
+from types import MappingProxyType
+from typing import Any
 
 import aiormq
 import msgspec
 from aiormq.exceptions import AMQPError
 
-from deploy.local.children import StartError, end, end_stale, exited, free_ports, spawn, tail
+from deploy.local.children import StartError, end, end_stale, exited, free_ports, private_folder, spawn, tail
 
 SCRIPTS = (
     "/usr/lib/rabbitmq/bin/rabbitmq-server",
@@ -27,7 +32,8 @@ SCRIPTS = (
     "/usr/local/opt/rabbitmq/sbin/rabbitmq-server",
 )
 """Where Debian, Ubuntu and Homebrew keep the script that their wrappers call."""
-START_TIMEOUT = 60.0
+USER = "crossdock"
+START_TIMEOUT = 90.0
 STOP_TIMEOUT = 9.0
 SCHEDULERS = max(1, (os.cpu_count() or 1) // 2)
 HEAPS = "+MHsbct 2048 +hmbs 262144"
@@ -41,8 +47,9 @@ cores, for those are shared with PostgreSQL, all of our processes and whoever po
 
 
 def script() -> str:
-    """The server's start script. Raises StartError when RabbitMQ isn't installed."""
-    for candidate in (*SCRIPTS, shutil.which("rabbitmq-server")):
+    """Return the server's start script: what CROSSDOCK_RABBITMQ_SERVER names, else the installed one. Its `rabbitmqctl`
+    stands beside it. Raises StartError when RabbitMQ isn't installed."""
+    for candidate in (os.environ.get("CROSSDOCK_RABBITMQ_SERVER"), *SCRIPTS, shutil.which("rabbitmq-server")):
         if candidate and os.access(candidate, os.X_OK):
             return candidate
     raise StartError("RabbitMQ is not installed: run `make setup`, or set AMQP_URL to a broker of yours")
@@ -79,11 +86,20 @@ class Cluster(msgspec.Struct, frozen=True):
 class RabbitMQ:
     """One node in one folder; what it holds survives a restart."""
 
-    def __init__(self, folder: Path, *, management: bool = False, cluster: Cluster | None = None) -> None:
-        """`management`: with the HTTP API (the tests make virtual hosts with it), at `management_url`."""
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        management: bool = False,
+        cluster: Cluster | None = None,
+        settings: Mapping[str, str] = MappingProxyType({}),
+    ) -> None:
+        """`management`: with the HTTP API (the tests make virtual hosts with it), at `management_url`, which holds the
+        login like `url`. `settings`: more lines of the node's configuration file."""
         self._folder = folder.resolve()
         self._management = management
         self._cluster = cluster
+        self._settings = dict(settings)
         self._log = self._folder / "rabbitmq.log"
         self._server: subprocess.Popen[bytes] | None = None
         self._epmd: subprocess.Popen[bytes] | None = None
@@ -100,24 +116,39 @@ class RabbitMQ:
         return self._server.pid if self._server else 0
 
     @property
+    def username(self) -> str:
+        """Of the login in `url` and `management_url`."""
+        return USER
+
+    @property
+    def logs(self) -> Path:
+        """The folder of the node's own logs."""
+        return self._folder / "log"
+
+    @property
     def alive(self) -> bool:
         return self._server is not None and self._server.poll() is None
 
     async def start(self) -> None:
         """Returns when it takes connections. Raises StartError."""
         command = script()
+        private_folder(self._folder)
         for name in ("data", "log", "home"):
-            (self._folder / name).mkdir(parents=True, exist_ok=True)
+            (self._folder / name).mkdir(exist_ok=True)
         self._end_leftover()
+        password = self._password()
         self._ports = self._ports or free_ports(4)
         amqp, _, mapper_port, web = self._ports
-        self._configure(amqp, web)
+        self._configure(amqp, web, password)
         if self._cluster is None:
             self._epmd = start_epmd(mapper_port, self._environment(), self._log)
         self._server = spawn([command], env=self._environment(), log=self._log, death=signal.SIGTERM)
-        self.url = f"amqp://guest:guest@127.0.0.1:{amqp}/"
-        self.management_url = f"http://127.0.0.1:{web}" if self._management else ""
+        self.url = f"amqp://{USER}:{password}@127.0.0.1:{amqp}/"
+        self.management_url = f"http://{USER}:{password}@127.0.0.1:{web}" if self._management else ""
         await self._ready(amqp)
+        if self._had_guest.exists():
+            await self.control("delete_user", "guest")
+            self._had_guest.unlink()
 
     async def control(self, *words: str) -> None:
         """`rabbitmqctl WORDS` on this node. Raises StartError with what it said."""
@@ -148,7 +179,7 @@ class RabbitMQ:
         return {
             "PATH": os.environ.get("PATH", "") + ":/usr/sbin:/sbin",
             "LANG": "C.UTF-8",
-            "HOME": str(cluster.home if cluster else self._folder / "home"),
+            "HOME": str(self._home),
             "ERL_EPMD_PORT": str(cluster.mapper_port if cluster else mapper_port),
             "ERL_EPMD_ADDRESS": "127.0.0.1",
             "RABBITMQ_NODENAME": self._node,
@@ -162,10 +193,46 @@ class RabbitMQ:
             "RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS": f"{ERLANG} -kernel inet_dist_use_interface {{127,0,0,1}}",
         }
 
-    def _configure(self, amqp: int, web: int) -> None:
+    @property
+    def _home(self) -> Path:
+        return self._cluster.home if self._cluster else self._folder / "home"
+
+    @property
+    def _had_guest(self) -> Path:
+        """Marks data of an earlier release, where the login was guest, until that user is deleted."""
+        return self._folder / "had-guest"
+
+    def _password(self) -> str:
+        """The password of our user, made up at the first start. The nodes of a cluster share it."""
+        file = self._home / "password"
+        if not file.exists():
+            if any((self._folder / "data").iterdir()):
+                self._had_guest.touch()
+            fresh = file.with_name(f"{file.name}.{secrets.token_hex(4)}")
+            _write_private(fresh, secrets.token_hex(16))
+            with suppress(FileExistsError):  # another node of the cluster was faster
+                os.link(fresh, file)
+            fresh.unlink()
+        return file.read_text()
+
+    def _definitions(self, password: str) -> dict[str, Any]:
+        """What the node loads at each start: our user, whose password nothing shows."""
+        salt = secrets.token_bytes(4)
+        digest = base64.b64encode(salt + hashlib.sha256(salt + password.encode()).digest()).decode()
+        user = {"name": USER, "password_hash": digest, "hashing_algorithm": "rabbit_password_hashing_sha256"}
+        rights = {"user": USER, "vhost": "/", "configure": ".*", "write": ".*", "read": ".*"}
+        return {
+            "vhosts": [{"name": "/"}],
+            "users": [{**user, "tags": "administrator"}],
+            "permissions": [rights],
+        }
+
+    def _configure(self, amqp: int, web: int, password: str) -> None:
+        definitions = self._folder / "definitions.json"
+        _write_private(definitions, json.dumps(self._definitions(password)))
         lines = [
             f"listeners.tcp.1 = 127.0.0.1:{amqp}",
-            "loopback_users.guest = true",
+            f"load_definitions = {definitions}",
             "log.file.level = warning",
             "log.console = false",
             "disk_free_limit.absolute = 50MB",
@@ -178,6 +245,7 @@ class RabbitMQ:
             lines += ["cluster_partition_handling = pause_minority"]
             lines += ["cluster_formation.peer_discovery_backend = classic_config"]
             lines += [f"cluster_formation.classic_config.nodes.{n} = {x}" for n, x in enumerate(self._cluster.nodes, 1)]
+        lines += [f"{name} = {value}" for name, value in self._settings.items()]
         (self._folder / "rabbitmq.conf").write_text("\n".join(lines) + "\n")
         plugins = "[rabbitmq_management]." if self._management else "[]."
         (self._folder / "enabled_plugins").write_text(f"{plugins}\n")
@@ -205,3 +273,12 @@ class RabbitMQ:
                 if time.monotonic() > until:
                     raise StartError(f"RabbitMQ was not ready in {START_TIMEOUT:.0f} s, see {self._log}") from None
                 await asyncio.sleep(0.1)
+
+
+def _write_private(file: Path, text: str) -> None:
+    handle = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    try:
+        os.fchmod(handle, 0o600)
+        os.write(handle, text.encode())
+    finally:
+        os.close(handle)

@@ -45,12 +45,12 @@ class Supervisor:
         self, children: list[Child], env: Mapping[str, str], logs: Path | None, changed: Callable[[], None]
     ) -> None:
         """`logs`: a folder with a file a child; None leaves their output where ours goes."""
-        self._children = children
+        self._children = list(children)
         self._env = dict(env)
         self._logs = logs
         self._changed = changed
         self._running: dict[str, subprocess.Popen[bytes]] = {}
-        self._keepers: list[asyncio.Task[None]] = []
+        self._keepers: dict[str, asyncio.Task[None]] = {}
 
     @property
     def pids(self) -> dict[str, int]:
@@ -61,7 +61,24 @@ class Supervisor:
         """Starts all and keeps them."""
         for child in self._children:
             self._start(child)
-        self._keepers = [asyncio.get_running_loop().create_task(self._keep(child)) for child in self._children]
+        loop = asyncio.get_running_loop()
+        self._keepers = {child.name: loop.create_task(self._keep(child)) for child in self._children}
+
+    def add(self, child: Child) -> None:
+        """Start one more and keep it."""
+        self._children.append(child)
+        self._start(child)
+        self._keepers[child.name] = asyncio.get_running_loop().create_task(self._keep(child))
+        self._changed()
+
+    async def remove(self, name: str, seconds: float) -> None:
+        """Stop one, drained within `seconds`, for good."""
+        self._children = [child for child in self._children if child.name != name]
+        if keeper := self._keepers.pop(name, None):
+            keeper.cancel()
+        if process := self._running.pop(name, None):
+            await end(process, signal.SIGTERM, seconds)
+        self._changed()
 
     async def ready(self, seconds: float) -> list[str]:
         """Waits until every /readyz says 200; what still isn't ready after `seconds`, with its reasons."""
@@ -91,7 +108,7 @@ class Supervisor:
 
     async def stop(self, seconds: float, *, at_once: bool = False) -> None:
         """In the order they were listed (the door first), each drained, or all `at_once`; within about `seconds`."""
-        for keeper in self._keepers:
+        for keeper in self._keepers.values():
             keeper.cancel()
         if at_once:
             self.signal(signal.SIGTERM)

@@ -3,8 +3,8 @@
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Callable
-from contextlib import suppress
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager, suppress
 
 import asyncpg
 import msgspec
@@ -13,33 +13,35 @@ from prometheus_client import Counter, Histogram
 
 from ingress import connections
 from ingress.api import idempotency, openapi, routes
-from ingress.api.auth import Doorman
+from ingress.api.auth import Authenticator
 from ingress.api.context import SUBSCRIBER, Context, read
 from ingress.api.errors import NOT_FOUND, Problem
+from ingress.api.turns import Turns
 from schemas.config import Config
-from storage import pool as pools
+from storage.database import UNAVAILABLE_ERRORS, Connection, Database, is_row_error, is_unavailable
 from storage.vault import Undecryptable, Vault
+from telemetry.background import Background
 
 log = logging.getLogger("crossdock.api")
 
 CONNECTIONS = 8
-"""To PostgreSQL; requests beyond wait their turn."""
+"""PostgreSQL connections for requests that take a moment."""
+AT_ONCE = 4
+"""Requests of one subscriber that run together: whatever it sends, others find a free connection."""
+EXPENSIVE_CONNECTIONS = 2
+"""PostgreSQL connections for requests that look at much: replays, tests, lists of deliveries."""
+EXPENSIVE_TIMEOUT = 10.0
+"""Seconds for one statement of such a request."""
+WAIT = 5.0
+"""Seconds that a request waits for its turn, and for a connection."""
 CLIENTS = connections.Limits(connections=2_000, header_timeout=10.0, write_timeout=10.0)
 WATCH = 5.0
 """Seconds between looks whether the database is there."""
-AWAY = (
-    OSError,
-    TimeoutError,
-    asyncpg.PostgresConnectionError,
-    asyncpg.InterfaceError,
-    asyncpg.CannotConnectNowError,
-    asyncpg.AdminShutdownError,
-    asyncpg.TooManyConnectionsError,
-    asyncpg.ReadOnlySQLTransactionError,
-    asyncpg.SyntaxOrAccessError,  # the schema isn't the one this version was written for, or not ours to use
-    asyncpg.InvalidAuthorizationSpecificationError,
-    asyncpg.InvalidCatalogNameError,
-)
+WATCH_AGAIN = 0.5
+"""The same while it is not."""
+CHECK_TIMEOUT = 5.0
+"""Seconds after which a database that does not answer the look counts as unavailable."""
+CHECK = "SELECT pg_is_in_recovery() FROM (SELECT count(*) FROM crossdock.subscribed WHERE false) AS schema_is_ours"
 
 REQUESTS = Counter("crossdock_api_requests", "API requests answered", ("method", "route", "status"))
 SECONDS = Histogram("crossdock_api_seconds", "Time of one API request", ("method", "route"))
@@ -72,10 +74,16 @@ class ApiApp:
         self._database_url = database_url
         self._port = config.api.port if port is None else port
         self._context = Context(config, vault)
-        self._doorman = Doorman(config)
+        self._authenticator = Authenticator(config)
         self._runner: web.AppRunner | None = None
-        self._watcher: asyncio.Task[None] | None = None
-        self._problem: str | None = "not connected yet"
+        self._background = Background()
+        self._database = Database(database_url, size=CONNECTIONS, name="crossdock api")
+        self._expensive = Database(database_url, size=EXPENSIVE_CONNECTIONS, name="crossdock api (expensive)")
+        # Its own connection: whether all others are busy or stuck says nothing about the database.
+        self._watched = Database(database_url, size=1, name="crossdock api (watch)")
+        self._look_now = asyncio.Event()
+        self._turns = Turns(at_once=AT_ONCE, wait_seconds=WAIT)
+        self._expensive_turns = Turns(at_once=1, wait_seconds=WAIT)
 
     @property
     def port(self) -> int:
@@ -104,57 +112,87 @@ class ApiApp:
         )
         await self._runner.setup()
         await web.TCPSite(self._runner, self._config.api.host, self._port).start()
-        await self._connect()
-        self._watcher = asyncio.get_running_loop().create_task(self._watch(), name="api-database")
+        await self._look()
+        self._background.start(self._watch(), name="api-database")
         log.info("listening", extra={"host": self._config.api.host, "port": self.port})
 
     async def stop(self) -> None:
         """Answers what is under way, closes."""
-        if self._watcher is not None:
-            self._watcher.cancel()
-            with suppress(asyncio.CancelledError):
-                await self._watcher
+        await self._background.stop()
         if self._runner is not None:
             await self._runner.cleanup()
-        if self._context.pool is not None:
-            with suppress(Exception):
-                async with asyncio.timeout(3):
-                    await self._context.pool.close()
+        for database in (self._database, self._expensive, self._watched):
+            await database.close(3)
 
     def problems(self) -> list[str]:
         """Empty when a request would be served now."""
-        return [] if self._problem is None else [f"no use of PostgreSQL: {self._problem}"]
+        problem = self._watched.problem
+        return [*([] if problem is None else [f"no use of PostgreSQL: {problem}"]), *self._background.problems()]
 
     def reload(self, config: Config) -> None:
-        """Subscribers, the token and what may be called change at once; host and port with the next start."""
+        """Subscribers, the token, proxies, quotas and what may be called change at once; host and port with the next
+        start."""
         self._config = config
         self._context.reload(config)
-        self._doorman.reload(config)
-
-    async def _connect(self) -> None:
-        try:
-            if self._context.pool is None:
-                self._context.pool = await pools.create_pool(self._database_url, size=CONNECTIONS, name="crossdock api")
-            await self._context.pool.fetchval("SELECT count(*) FROM crossdock.subscribed WHERE false")
-            self._problem = None
-        except AWAY as error:
-            self._problem = f"{type(error).__name__}: {error}"
+        self._authenticator.reload(config)
 
     async def _watch(self) -> None:
         while True:
-            await asyncio.sleep(0.5 if self._problem else WATCH)
-            await self._connect()
+            with suppress(TimeoutError):
+                async with asyncio.timeout(WATCH_AGAIN if self._watched.problem else WATCH):
+                    await self._look_now.wait()
+            self._look_now.clear()
+            await self._look()
+
+    async def _look(self) -> None:
+        """Ask the database whether it is there, takes writes, and has our tables. Requests only make us ask sooner."""
+        try:
+            pools = [await database.pool() for database in (self._watched, self._database, self._expensive)]
+            async with pools[0].acquire(timeout=CHECK_TIMEOUT) as connection:
+                is_standby = await connection.fetchval(CHECK, timeout=CHECK_TIMEOUT)
+            if is_standby:
+                # A server that was demoted keeps its connections. New ones find the server that takes writes.
+                for pool in pools:
+                    await pool.expire_connections()
+                raise OSError("connected to a standby")
+        except UNAVAILABLE_ERRORS as error:
+            before = self._watched.problem
+            if self._watched.failed(error) != before:
+                log.warning("the database is unavailable", extra={"error": self._watched.problem})
+        else:
+            self._watched.worked()
+
+    @asynccontextmanager
+    async def _connection(self, database: Database) -> AsyncIterator[Connection]:
+        """A connection within WAIT seconds. Raises Problem: 503; it says nothing about the database."""
+        if not database.is_open:
+            raise _unavailable()
+        pool = await database.pool()
+        try:
+            connection = await pool.acquire(timeout=WAIT)
+        except TimeoutError:
+            self._look_now.set()
+            raise Problem(503, "The API is busy; try again.", headers={"Retry-After": "5"}) from None
+        try:
+            yield connection
+        finally:
+            await pool.release(connection)
 
     def _serve(self, route: routes.Route) -> Next:
         async def serve(request: web.Request) -> web.StreamResponse:
-            caller = self._doorman.caller(request)
+            caller = await self._authenticator.authenticate(request)
             request[SUBSCRIBER] = "operator" if caller.operator else caller.subscriber
             # The body before a connection of the database's: who sends it slowly must hold up nobody else.
             await read(request)
-            pool = self._context.pool
-            if pool is None:
-                raise _away()
-            async with pool.acquire() as connection, connection.transaction():
+            turns = self._expensive_turns if route.expensive else self._turns
+            database = self._expensive if route.expensive else self._database
+            async with (
+                turns.turn(caller.subscriber),
+                self._connection(database) as connection,
+                connection.transaction(),
+            ):
+                if route.expensive:
+                    await connection.execute(f"SET LOCAL statement_timeout = '{EXPENSIVE_TIMEOUT}s'")
 
                 async def do() -> web.Response:
                     return await route.serve(self._context, connection, request, caller)
@@ -183,10 +221,26 @@ class ApiApp:
         except Undecryptable as why:
             error = str(why)
             log.error("a subscription can't be opened", extra={"error": error})
-            response = _away().response(basic=basic)
-        except AWAY as why:
-            error = self._problem = f"{type(why).__name__}: {why}"
-            response = _away().response(basic=basic)
+            response = Problem(
+                503, "Its secrets cannot be opened with the keys of this service; tell the operator, or rotate them."
+            ).response(basic=basic)
+        except (TimeoutError, asyncpg.QueryCanceledError) as why:
+            # One statement took too long, perhaps because of what was asked. Whether the database is there, ask itself.
+            error = f"{type(why).__name__}: {why}"
+            self._look_now.set()
+            response = Problem(
+                503, "This took too long; ask for less, or try again.", headers={"Retry-After": "5"}
+            ).response(basic=basic)
+        except Exception as why:
+            error = f"{type(why).__name__}: {why}"
+            if is_row_error(why):
+                response = Problem(400, "The request holds a value that cannot be stored.").response(basic=basic)
+            elif is_unavailable(why):
+                self._look_now.set()
+                response = _unavailable().response(basic=basic)
+            else:
+                log.exception("internal error")
+                response = Problem(500, "Something went wrong here; it has been logged.").response(basic=basic)
         seconds = time.perf_counter() - started
         REQUESTS.labels(request.method if name else "", name, response.status).inc()
         SECONDS.labels(request.method if name else "", name).observe(seconds)
@@ -198,7 +252,7 @@ class ApiApp:
                 "status": response.status,
                 "ms": round(seconds * 1000, 2),
                 "subscriber": request.get(SUBSCRIBER),
-                "remote": request.remote,
+                "remote": self._authenticator.client(request),
                 "error": error,
             },
         )
@@ -217,5 +271,5 @@ def _refused(refused: web.HTTPException) -> Problem:
     return Problem(refused.status, refused.reason)
 
 
-def _away() -> Problem:
+def _unavailable() -> Problem:
     return Problem(503, "The database can't be reached; try again.", headers={"Retry-After": "5"})

@@ -1,28 +1,46 @@
-"""Who asks: a subscriber by name and password, or the operator by its token. Guessing is slowed down."""
+"""Who is calling: a subscriber by name and password, or the operator by its token. Guessing is slowed down.
 
+Right credentials always work. Failures are counted per client address *and* name, so that a stranger's guesses concern
+nobody but the stranger: other names behind the same address, and the same name from other addresses, are not slowed
+down. After too many failures, attempts of that pair are judged one at a time, a second apart, whether right or wrong.
+"""
+
+import asyncio
 import base64
 import binascii
 import hmac
 import time
-from collections import deque
+from collections import OrderedDict, deque
+from collections.abc import Callable
+from ipaddress import IPv6Address, IPv6Network, ip_address
 
 import msgspec
 from aiohttp import hdrs, web
 
 from ingress.api.errors import Problem
+from ingress.api.proxies import Proxies
 from schemas.config import Config
 from schemas.outbound import OPERATOR
 
 EVERYTHING = ("*",)
 
 FAILURES, WINDOW = 10, 60.0
-"""Failed log-ins from one address within so many seconds; further ones aren't looked at."""
+"""Failed log-ins of one address and name within WINDOW seconds, after which their attempts take turns."""
 NAME_FAILURES = 100
-"""The same for one name, from wherever: enough that nobody is locked out by a stranger's few guesses."""
+"""The same for one name over all addresses that it has never logged in from: guessing from many addresses at once."""
+TURN = 1.0
+"""Seconds between two attempts that take turns."""
+LONGEST_WAIT = 10.0
+"""Seconds that an attempt waits for its turn at most; an attempt that would wait longer is refused unread."""
 NAME_BYTES = 64
-"""Of a name that is remembered: a header holds up to eight thousand, and REMEMBERED times that is too much memory."""
+"""Bytes of a name that is remembered: a header holds up to 8,000, and REMEMBERED times that is too much memory."""
 REMEMBERED = 10_000
-"""Addresses and names with failures: beyond, the longest known are forgotten rather than memory used up."""
+"""Pairs and names that are remembered; beyond that, those that have been quiet longest are forgotten."""
+IPV6_PREFIX = 64
+"""Bits of an IPv6 address that count: whoever has one address has all that share them."""
+
+_OPERATORS_NAME = b"\0operator"
+"""Stands for the name that the operator's token does not have."""
 
 
 class Caller(msgspec.Struct, frozen=True):
@@ -40,83 +58,150 @@ class Caller(msgspec.Struct, frozen=True):
         return None if self.operator else self.subscriber
 
 
-class Doorman:
+class _Failures:
+    """The recent failed attempts of one name, or of one address and name."""
+
+    __slots__ = ("at", "next_turn")
+
+    def __init__(self) -> None:
+        self.at: deque[float] = deque(maxlen=NAME_FAILURES)
+        self.next_turn = 0.0
+
+    def count(self, now: float) -> int:
+        while self.at and now - self.at[0] > WINDOW:
+            self.at.popleft()
+        return len(self.at)
+
+
+class Authenticator:
     """Checks credentials against a configuration."""
 
-    def __init__(self, config: Config) -> None:
-        self._failed: dict[str, deque[float]] = {}
+    def __init__(self, config: Config, *, clock: Callable[[], float] = time.monotonic) -> None:
+        """`clock`: seconds, for tests."""
+        self._clock = clock
+        self._failed: OrderedDict[tuple[str, bytes], _Failures] = OrderedDict()
+        self._known: OrderedDict[tuple[str, bytes], None] = OrderedDict()
         self.reload(config)
 
     def reload(self, config: Config) -> None:
-        """Goes by these subscribers from now on."""
+        """Use these subscribers, this token and these proxies from now on."""
         self._token = config.api.operator_token
+        self._proxies = Proxies(config.api.trusted_proxies)
         self._subscribers = [
             (name, one.username.encode(), one.password.encode(), tuple(one.accounts))
             for name, one in config.subscribers.items()
         ]
 
-    def caller(self, request: web.Request) -> Caller:
-        """Raises Problem: 401, or 429 after too many failures."""
-        scheme, _, said = request.headers.get(hdrs.AUTHORIZATION, "").partition(" ")
-        address = request.remote or ""
-        if scheme.lower() == "bearer":
-            self._check(address)
-            if self._token and hmac.compare_digest(
-                said.strip().encode("utf-8", "surrogateescape"), self._token.encode()
-            ):
-                return Caller(OPERATOR, EVERYTHING, operator=True)
-            self._count(address)
-            raise _unauthorized()
-        name, password = _credentials(request, scheme, said)
-        known = f"name {name[:NAME_BYTES]!r}"
-        self._check(address)
-        self._check(known, NAME_FAILURES)
+    def client(self, request: web.Request) -> str:
+        """Return the address that the request comes from, as `[api] trusted_proxies` lets us know it."""
+        return self._proxies.client(request)
+
+    async def authenticate(self, request: web.Request) -> Caller:
+        """Return who is calling. Raises Problem: 401, or 429 after too many failures."""
+        scheme, _, value = request.headers.get(hdrs.AUTHORIZATION, "").partition(" ")
+        is_operator = scheme.lower() == "bearer"
+        if is_operator:
+            name, password = _OPERATORS_NAME, value.strip().encode("utf-8", "surrogateescape")
+        else:
+            name, password = _credentials(request, scheme, value)
+        pair = (_network(self.client(request)), name[:NAME_BYTES])
+        is_slowed = await self._wait_for_turn(pair)
+        caller = self._find_operator(password) if is_operator else self._find_subscriber(name, password)
+        if caller is not None:
+            self._remember(pair)
+            return caller
+        if name or password:
+            self._count(pair)
+        if is_slowed:
+            raise _too_many(TURN)
+        raise Problem(
+            401,
+            "Log in with a subscriber's name and password.",
+            headers={"WWW-Authenticate": 'Basic realm="crossdock"'},
+        )
+
+    def _find_operator(self, token: bytes) -> Caller | None:
+        if self._token and hmac.compare_digest(token, self._token.encode()):
+            return Caller(OPERATOR, EVERYTHING, operator=True)
+        return None
+
+    def _find_subscriber(self, name: bytes, password: bytes) -> Caller | None:
         found: Caller | None = None
         for subscriber, username, secret, accounts in self._subscribers:
             # All of them, and both parts of each: the time says nothing about which part was right.
             right = hmac.compare_digest(username, name) & hmac.compare_digest(secret, password)
             if right and name and password:
                 found = Caller(subscriber, accounts)
-        if found is None:
-            if name or password:
-                self._count(address, known)
-            raise _unauthorized()
         return found
 
-    def _check(self, who: str, most: int | None = None) -> None:
-        now = time.monotonic()
-        failed = self._failed.get(who)
-        while failed and now - failed[0] > WINDOW:
-            failed.popleft()
-        if failed and len(failed) >= (most or FAILURES):
-            wait = str(int(WINDOW - (now - failed[0])) + 1)
-            raise Problem(429, "Too many failed log-ins; wait and try again.", headers={"Retry-After": wait})
+    async def _wait_for_turn(self, pair: tuple[str, bytes]) -> bool:
+        """Wait where there have been too many failures; return whether there have been. Raises Problem: 429.
 
-    def _count(self, *who: str) -> None:
-        for one in who:
-            failed = self._failed.pop(one, None) or deque(maxlen=NAME_FAILURES)
-            failed.append(time.monotonic())
-            self._failed[one] = failed  # last in the order of forgetting
+        The credentials are not looked at before: an answer that came at once would tell a guesser as much.
+        """
+        now = self._clock()
+        slowed = []
+        failures = self._failed.get(pair)
+        if failures is not None and failures.count(now) >= FAILURES:
+            slowed.append(failures)
+        if pair not in self._known:
+            failures = self._failed.get(("", pair[1]))
+            if failures is not None and failures.count(now) >= NAME_FAILURES:
+                slowed.append(failures)
+        if not slowed:
+            return False
+        turn = max(now, *(one.next_turn for one in slowed))
+        if turn - now > LONGEST_WAIT:
+            raise _too_many(turn - now)
+        for one in slowed:
+            one.next_turn = turn + TURN
+        await asyncio.sleep(turn - now)
+        return True
+
+    def _remember(self, pair: tuple[str, bytes]) -> None:
+        self._known[pair] = None
+        self._known.move_to_end(pair)
+        if len(self._known) > REMEMBERED:
+            self._known.popitem(last=False)
+
+    def _count(self, pair: tuple[str, bytes]) -> None:
+        now = self._clock()
+        for key in (pair, ("", pair[1])):
+            failures = self._failed.get(key)
+            if failures is None:
+                failures = self._failed[key] = _Failures()
+            failures.at.append(now)
+            self._failed.move_to_end(key)
         while len(self._failed) > REMEMBERED:
-            del self._failed[next(iter(self._failed))]
+            self._failed.popitem(last=False)
 
 
-def _credentials(request: web.Request, scheme: str, said: str) -> tuple[bytes, bytes]:
+def _network(address: str) -> str:
+    """Return what failures are counted by: an IPv4 address, or the network of an IPv6 address."""
+    try:
+        parsed = ip_address(address.partition("%")[0])
+    except ValueError:
+        return address[:64] or "-"
+    if isinstance(parsed, IPv6Address):
+        return str(parsed.ipv4_mapped or IPv6Network((parsed, IPV6_PREFIX), strict=False))
+    return str(parsed)
+
+
+def _credentials(request: web.Request, scheme: str, value: str) -> tuple[bytes, bytes]:
     """HTTP Basic, or the headers `Username` and `Password` as eComNow's clients send them."""
     if scheme.lower() == "basic":
         try:
-            name, _, password = base64.b64decode(said.strip(), validate=True).partition(b":")
+            name, _, password = base64.b64decode(value.strip(), validate=True).partition(b":")
         except (binascii.Error, ValueError):
             return b"", b""
         return name, password
-    encoded = (
+    name, password = (
         request.headers.get(header, "").encode("utf-8", "surrogateescape") for header in ("Username", "Password")
     )
-    name, password = encoded
     return name, password
 
 
-def _unauthorized() -> Problem:
+def _too_many(seconds: float) -> Problem:
     return Problem(
-        401, "Log in with a subscriber's name and password.", headers={"WWW-Authenticate": 'Basic realm="crossdock"'}
+        429, "Too many failed log-ins; wait and try again.", headers={"Retry-After": str(max(1, round(seconds)))}
     )

@@ -2,43 +2,43 @@
 
 from typing import Any
 
-import asyncpg
 import msgspec
 from aiohttp import web
 from msgspec import UNSET, UnsetType
+from yarl import URL
 
+from ingress.api import cursors
 from ingress.api.auth import Caller
 from ingress.api.context import Context, answer, body, identity, new_id
 from ingress.api.errors import NOT_FOUND, Problem, invalid
 from storage import subscriptions
+from storage.database import Connection
 from storage.sealed import Sealed
 from storage.subscriptions import Subscription
-
-Connection = asyncpg.Connection | asyncpg.pool.PoolConnectionProxy
+from storage.vault import Undecryptable
 
 TYPES = {
     "new_order": ["ecomnow.new_order", "apicbase.purchase_order"],
     "order_cancellation": ["ecomnow.order_cancellation"],
 }
 """Apicbase's purchase orders are new orders to a vendor (contract §7)."""
-MOST = 500
+PATH = "/basic/webhooks"
 IN_FLIGHT = 10
 
 
 class Webhook(msgspec.Struct, kw_only=True, rename="camel"):
-    """The documented body; what else a client sends is let be."""
+    """The documented body; other fields that a client sends are ignored."""
 
-    url: str | None = None
-    webhook_type: str | None = None
+    url: str | UnsetType | None = UNSET
+    webhook_type: str | UnsetType | None = UNSET
     authentication: str | UnsetType | None = UNSET
 
 
 async def create(context: Context, connection: Connection, request: web.Request, caller: Caller) -> web.Response:
     """200."""
-    asked = await body(request, Webhook)
-    _check(context, asked)
-    assert asked.url is not None
-    assert asked.webhook_type is not None
+    asked = await body(request, Webhook, of_any_type=True)
+    url, webhook_type = _checked(context, asked, None)
+    await context.check_quota(connection, caller)
     id_ = new_id()
     secrets = Sealed(authorization=_said(asked.authentication))
     made = await subscriptions.create(
@@ -46,49 +46,57 @@ async def create(context: Context, connection: Connection, request: web.Request,
         Subscription(
             id=id_,
             subscriber=caller.subscriber,
-            url=asked.url,
-            types=TYPES[asked.webhook_type],
+            url=url,
+            types=TYPES[webhook_type],
             accounts=list(caller.accounts),
             dialect="ecomnow",
-            webhook_type=asked.webhook_type,
+            webhook_type=webhook_type,
             max_in_flight=IN_FLIGHT,
             sealed=context.seal(id_, secrets),
         ),
     )
-    return answer(_shown(context, made))
+    return answer(_shown(context, made, caller))
 
 
 async def listing(context: Context, connection: Connection, request: web.Request, caller: Caller) -> web.Response:
-    """200: all of one's own. Not documented, and what one would try."""
-    rows = await subscriptions.listing(connection, caller.owner, after=None, limit=MOST, basic=True)
-    return answer([_shown(context, row) for row in rows])
+    """200: one's own, the oldest first; where there are more, a `Link` header leads to the next page.
+
+    Not documented by eComNow, and what a client would try.
+    """
+    count = cursors.limit(request.query.get("limit", str(cursors.MOST)))
+    after = cursors.decode(request.query.get("cursor"))
+    rows = await subscriptions.listing(connection, caller.owner, after=after, limit=count + 1, basic=True)
+    headers = {}
+    last = rows[count - 1] if len(rows) > count else None
+    if last is not None and last.created_at is not None:
+        following = URL(PATH).with_query(limit=str(count), cursor=cursors.encode(last.created_at, last.id))
+        headers["Link"] = f'<{following}>; rel="next"'
+    return answer([_shown(context, row, caller) for row in rows[:count]], headers=headers)
 
 
 async def show(context: Context, connection: Connection, request: web.Request, caller: Caller) -> web.Response:
     """200."""
-    return answer(_shown(context, await _found(connection, request, caller)))
+    return answer(_shown(context, await _found(connection, request, caller), caller))
 
 
 async def change(context: Context, connection: Connection, request: web.Request, caller: Caller) -> web.Response:
-    """200: PUT says all of it anew; an authentication that isn't there stays."""
-    asked = await body(request, Webhook)
-    _check(context, asked)
-    assert asked.url is not None
-    assert asked.webhook_type is not None
+    """200: what PUT leaves out stays; `"authentication": null` removes it. A webhook that was disabled is enabled."""
+    asked = await body(request, Webhook, of_any_type=True)
     old = await _found(connection, request, caller, lock=True)
+    url, webhook_type = _checked(context, asked, old)
     fresh = old.sealed
     if asked.authentication is not UNSET:
         fresh = context.seal(old.id, Sealed(authorization=_said(asked.authentication)))
     new = msgspec.structs.replace(
         old,
-        url=asked.url,
-        webhook_type=asked.webhook_type,
-        types=TYPES[asked.webhook_type],
+        url=url,
+        webhook_type=webhook_type,
+        types=TYPES[webhook_type],
         sealed=fresh,
         enabled=True,
         disabled_reason=None,
     )
-    return answer(_shown(context, await subscriptions.update(connection, new)))
+    return answer(_shown(context, await subscriptions.update(connection, new), caller))
 
 
 async def delete(context: Context, connection: Connection, request: web.Request, caller: Caller) -> web.Response:
@@ -105,34 +113,44 @@ async def _found(connection: Connection, request: web.Request, caller: Caller, *
     return found
 
 
-def _check(context: Context, asked: Webhook) -> None:
+def _checked(context: Context, asked: Webhook, old: Subscription | None) -> tuple[str, str]:
+    """URL and type, those of `old` where the request leaves them out. Raises Problem: 400."""
     errors = {}
-    if not asked.url:
+    url = _said(asked.url) or (old.url if old is not None else None)
+    if not url:
         errors["url"] = "this field is required"
-    else:
-        wrong = context.check_url(asked.url)
+    elif _said(asked.url):
+        wrong = context.check_url(url)
         if wrong is not None:
             errors["url"] = wrong
-    if asked.webhook_type not in TYPES:
+    webhook_type = _said(asked.webhook_type) or (old.webhook_type if old is not None else None)
+    if webhook_type not in TYPES:
         errors["webhookType"] = f"must be {' or '.join(TYPES)}"
     said = _said(asked.authentication)
     if said is not None and not (said.isascii() and said.isprintable() and len(said) <= 4096):
         errors["authentication"] = "must be printable ASCII, as it stands in a header"
-    if errors:
+    if errors or not url or not webhook_type:
         raise invalid(errors)
+    return url, webhook_type
 
 
-def _said(authentication: str | UnsetType | None) -> str | None:
-    return authentication if isinstance(authentication, str) and authentication else None
+def _said(text: str | UnsetType | None) -> str | None:
+    return text if isinstance(text, str) and text else None
 
 
-def _shown(context: Context, one: Subscription) -> dict[str, Any]:
-    """Its owner may see what it registered."""
-    return {
+def _shown(context: Context, one: Subscription, caller: Caller) -> dict[str, Any]:
+    """Its owner may see what it registered. Nobody else sees `authentication`, the operator included."""
+    shown: dict[str, Any] = {
         "webhookId": str(one.id),
         "webhookType": one.webhook_type,
         "url": one.url,
         "method": "POST",
-        "authentication": context.unseal(one).authorization,
-        "vendorId": one.subscriber,
     }
+    if caller.subscriber == one.subscriber:
+        try:
+            shown["authentication"] = context.unseal(one).authorization
+        except Undecryptable:
+            # One that no key opens must not hide the others. A PUT with `authentication` sets it anew.
+            shown["authentication"] = None
+            shown["message"] = "Its authentication cannot be read any more; set it again."
+    return {**shown, "vendorId": one.subscriber}

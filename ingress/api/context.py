@@ -6,19 +6,20 @@ from collections.abc import Mapping
 from typing import Any, TypeVar
 from uuid import UUID, uuid4
 
-import asyncpg
 import msgspec
 from aiohttp import hdrs, web
 from aiohttp.http_exceptions import HttpProcessingError
 
+from ingress.api import values
 from ingress.api.auth import Caller
 from ingress.api.errors import NOT_FOUND, Problem, invalid, unreadable
 from schemas.config import Config
 from schemas.destinations.guard import Blocked, Guard
 from schemas.dialects import dialect
-from schemas.outbound import Dialect
+from schemas.outbound import OPERATOR, Dialect
 from schemas.patterns import fits
-from storage import sealed
+from storage import sealed, subscriptions
+from storage.database import Connection
 from storage.sealed import Sealed, Secret
 from storage.subscriptions import Subscription
 from storage.vault import Vault
@@ -28,6 +29,9 @@ BODY_TIMEOUT = 10.0
 """Seconds for a whole body."""
 OVERLAP = 86_400.0
 """Seconds that a secret goes on counting after its rotation (contract §6: 24 h)."""
+
+MOST_SECRETS = 10
+"""Secrets of one subscription that count at the same time."""
 
 SUBSCRIBER = web.RequestKey("subscriber", str)
 """Who asked, for the log."""
@@ -42,7 +46,6 @@ class Context:
 
     def __init__(self, config: Config, vault: Vault) -> None:
         self.vault = vault
-        self.pool: asyncpg.Pool | None = None
         self.reload(config)
 
     def reload(self, config: Config) -> None:
@@ -65,20 +68,47 @@ class Context:
         """Raises Undecryptable."""
         return sealed.unseal(self.vault, one.id, one.sealed)
 
+    def allowed_accounts(self, subscriber: str) -> list[str]:
+        """Return the patterns of the accounts that a subscriber may see now; none if it is not configured any more."""
+        if subscriber == OPERATOR:
+            return ["*"]
+        found = self.config.subscribers.get(subscriber)
+        return list(found.accounts) if found else []
 
-async def body(request: web.Request, shape: type[T]) -> T:
-    """The request's JSON. Raises Problem."""
+    def may_send(self, subscriber: str, account: str) -> str | None:
+        """Return why events of an account may not be sent to a subscriber now, or None."""
+        if subscriber != OPERATOR and subscriber not in self.config.subscribers:
+            return f"the subscriber {subscriber} is not configured any more"
+        if not fits(account, self.allowed_accounts(subscriber)):
+            return f"the subscriber may not see events of {account} any more"
+        return None
+
+    async def check_quota(self, connection: Connection, caller: Caller) -> None:
+        """Raises Problem: 409 where the caller has as many subscriptions as it may have."""
+        limit = self.config.api.max_subscriptions
+        if not caller.operator and await subscriptions.count(connection, caller.subscriber) >= limit:
+            raise Problem(
+                409,
+                f"You have {limit} subscriptions, and no more are allowed; delete one that you no longer need, or ask "
+                "the operator to raise [api] max_subscriptions.",
+            )
+
+
+async def body(request: web.Request, shape: type[T], *, of_any_type: bool = False) -> T:
+    """The request's JSON. `of_any_type`: whatever its Content-Type says. Raises Problem."""
     content_type = request.headers.get("Content-Type", "application/json").partition(";")[0].strip().lower()
-    if content_type != "application/json" and not content_type.endswith("+json"):
+    if not of_any_type and content_type != "application/json" and not content_type.endswith("+json"):
         raise Problem(415, "Send JSON, with Content-Type: application/json.")
     raw = await read(request)
     try:
         raw.decode()  # the decoder doesn't look into what it skips
-        return msgspec.json.decode(raw, type=shape)
+        decoded = msgspec.json.decode(raw, type=shape)
     except msgspec.DecodeError as error:
         raise unreadable(error) from None
     except (UnicodeDecodeError, RecursionError):
         raise Problem(400, "The body is not JSON.") from None
+    values.check(decoded)
+    return decoded
 
 
 async def read(request: web.Request) -> bytes:
@@ -164,10 +194,25 @@ def fresh_secret(one: Dialect, brought: str | None) -> str | None:
 
 
 def rotated(one: Dialect, old: Sealed, new: str) -> Sealed:
-    """With the new secret first; the old one counts for a while where a receiver can be told both."""
-    kept: tuple[Secret, ...] = ()
-    if one.two_secrets and old.secrets:
-        kept = (Secret(secret=old.secrets[0].secret, until=time.time() + OVERLAP),)
+    """Return the secrets with a new one in front.
+
+    Where a webhook can carry several signatures, the others go on signing: the one that was the newest for OVERLAP
+    seconds from now, older ones until their own time is over. Raises Problem: 409 where those are too many.
+    """
+    kept: list[Secret] = []
+    if one.two_secrets:
+        now = time.time()
+        kept = [
+            msgspec.structs.replace(secret, until=now + OVERLAP if secret.until is None else secret.until)
+            for secret in old.secrets
+            if secret.until is None or secret.until > now
+        ]
+    if len(kept) >= MOST_SECRETS:
+        raise Problem(
+            409,
+            f"{MOST_SECRETS} secrets of the last 24 hours still sign, and each webhook carries the signatures of all; "
+            "rotate again when the oldest has expired.",
+        )
     return msgspec.structs.replace(old, secrets=(Secret(secret=new), *kept))
 
 

@@ -7,6 +7,7 @@ from uuid import UUID
 
 import msgspec
 
+from ingress.api import values
 from ingress.api.errors import invalid
 
 LIMIT = 100
@@ -23,11 +24,11 @@ def decode(text: str | None) -> tuple[datetime, UUID] | None:
     if text is None:
         return None
     try:
-        raw = base64.urlsafe_b64decode(text + "=" * (-len(text) % 4))
+        raw = base64.urlsafe_b64decode(text.encode() + b"=" * (-len(text) % 4))
         at, id_ = msgspec.json.decode(raw, type=tuple[datetime, UUID])
     except (binascii.Error, ValueError, msgspec.DecodeError):
         raise invalid({"cursor": "is not one that a list gave"}) from None
-    if at.tzinfo is None:
+    if at.tzinfo is None or values.wrong(at) is not None:
         raise invalid({"cursor": "is not one that a list gave"})
     return at, id_
 

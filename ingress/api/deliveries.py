@@ -2,18 +2,16 @@
 
 from typing import Any, get_args
 
-import asyncpg
 import msgspec
 from aiohttp import web
 
-from ingress.api import cursors
+from ingress.api import cursors, values
 from ingress.api.auth import Caller
 from ingress.api.context import Context, answer, identity
 from ingress.api.errors import NOT_FOUND, Problem, invalid
 from ingress.api.shapes import Attempt, Delivery, DeliveryWithAttempts, Page, Status
 from storage import deliveries, subscriptions
-
-Connection = asyncpg.Connection | asyncpg.pool.PoolConnectionProxy
+from storage.database import Connection
 
 STATUSES = get_args(Status)
 
@@ -27,7 +25,7 @@ async def listing(context: Context, connection: Connection, request: web.Request
     if status is not None and status not in STATUSES:
         raise invalid({"status": f"must be one of {', '.join(STATUSES)}"})
     key = request.query.get("key")
-    if key is not None and ("\0" in key or len(key) > 512):
+    if key is not None and (len(key) > 512 or values.wrong(key) is not None):
         raise invalid({"key": "is no business key"})
     count = cursors.limit(request.query.get("limit"))
     before = cursors.decode(request.query.get("cursor"))
@@ -47,8 +45,12 @@ async def show(context: Context, connection: Connection, request: web.Request, c
 
 
 async def retry(context: Context, connection: Connection, request: web.Request, caller: Caller) -> web.Response:
-    """200: due now, whatever became of it."""
-    return answer(Delivery(**_there(await deliveries.retry(connection, identity(request), caller.owner))))
+    """200: due now, whatever became of it. 409 if it may not be sent to its subscriber any more."""
+    try:
+        found = await deliveries.retry(connection, identity(request), caller.owner, may_send=context.may_send)
+    except deliveries.RefusedError as refused:
+        raise Problem(409, f"This delivery cannot be sent again: {refused}.") from None
+    return answer(Delivery(**_there(found)))
 
 
 async def cancel(context: Context, connection: Connection, request: web.Request, caller: Caller) -> web.Response:

@@ -7,18 +7,19 @@ waits for the first at the key's row.
 import hashlib
 from collections.abc import Awaitable, Callable
 
-import asyncpg
 import msgspec
 from aiohttp import web
 
 from ingress.api.auth import Caller
 from ingress.api.context import Context, read
 from ingress.api.errors import Problem, invalid
+from storage.database import Connection
 from storage.sql import query
+from storage.subscriptions import answer_owner
+from storage.vault import Undecryptable
 
 HEADER = "Idempotency-Key"
 KEPT = ("Content-Type", "Location", "Cache-Control")
-Connection = asyncpg.Connection | asyncpg.pool.PoolConnectionProxy
 
 
 class _Answer(msgspec.Struct):
@@ -43,14 +44,21 @@ async def once(
         b"\0".join((request.method.encode(), request.path.encode(), await read(request))), digest_size=16
     ).digest()
     owner = f"{caller.subscriber}\n{'operator' if caller.operator else ''}"
-    about = f"{owner}\n{name}".encode()
+    about = answer_owner(owner, name)
     if await connection.fetchval(query("subscriptions", "begin_idempotent"), owner, name, digest) is None:
         row = await connection.fetchrow(query("subscriptions", "idempotent"), owner, name)
         if row is None:
             raise Problem(409, "A request with this Idempotency-Key was just given up; send it again.")
         if row["digest"] != digest:
             raise Problem(422, "This Idempotency-Key was used for another request; use a new one.")
-        said = msgspec.msgpack.decode(context.vault.decrypt(row["sealed"], about), type=_Answer)
+        try:
+            said = msgspec.msgpack.decode(context.vault.decrypt(row["sealed"], about), type=_Answer)
+        except Undecryptable:
+            raise Problem(
+                409,
+                "This Idempotency-Key was used before, and its answer can no longer be read, because the service's "
+                "encryption key has changed; look at what the first request did, and use a new key.",
+            ) from None
         return web.Response(
             status=row["status"],
             body=said.body,
@@ -58,9 +66,7 @@ async def once(
         )
     response = await do()
     assert isinstance(response.body, bytes)
-    headers = {
-        key: value for key, value in response.headers.items() if key in ("Content-Type", "Location", "Cache-Control")
-    }
+    headers = {key: value for key, value in response.headers.items() if key in KEPT}
     sealed = context.vault.encrypt(msgspec.msgpack.encode(_Answer(response.body, headers)), about)
     await connection.execute(query("subscriptions", "end_idempotent"), owner, name, response.status, sealed)
     return response

@@ -11,7 +11,7 @@ from ingress.api import cursors
 from ingress.api.idempotency import HEADER
 from ingress.api.routes import V1, Route
 from ingress.api.shapes import ProblemDetails, Status
-from schemas import problems
+from schemas import cloudevents, problems
 
 PATH = "/v1/openapi.json"
 _REF = "#/components/schemas/{name}"
@@ -46,7 +46,11 @@ def document() -> bytes:
             "info": {
                 "title": "Crossdock",
                 "version": version("crossdock"),
-                "description": "Webhooks to subscribers. Lists go on by cursor; times are RFC 3339, errors RFC 9457.",
+                "description": (
+                    "Webhooks to subscribers. Lists go on by cursor; times are RFC 3339, errors RFC 9457. Replays, "
+                    "tests and lists of deliveries run one at a time per subscriber. 429 and 503 say in Retry-After "
+                    "when to ask again."
+                ),
             },
             "paths": paths,
             "security": [{"basic": []}, {"username": [], "password": []}, {"operator": []}],
@@ -76,7 +80,8 @@ def _operation(route: Route, refs: dict[str, Any]) -> dict[str, Any]:
     for status, shape in route.gives.items():
         responses[str(status)] = {"description": HTTPStatus(status).phrase}
         if shape is not None:
-            responses[str(status)]["content"] = {"application/json": {"schema": refs[repr(shape)]}}
+            kind = cloudevents.CONTENT_TYPE if shape is cloudevents.CloudEvent else "application/json"
+            responses[str(status)]["content"] = {kind: {"schema": refs[repr(shape)]}}
     for status in (401, 429, 503, *route.refuses):
         responses[str(status)] = {
             "description": HTTPStatus(status).phrase,

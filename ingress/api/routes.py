@@ -3,16 +3,17 @@
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-import asyncpg
 import msgspec
 from aiohttp import web
 
-from ingress.api import basic, deliveries, shapes, subscriptions
+from ingress.api import basic, deliveries, events, shapes, subscriptions
 from ingress.api.auth import Caller
 from ingress.api.context import Context
 from ingress.api.shapes import Page
+from schemas import cloudevents
+from storage.database import Connection
 
-Handler = Callable[[Context, asyncpg.pool.PoolConnectionProxy, web.Request, Caller], Awaitable[web.Response]]
+Handler = Callable[[Context, Connection, web.Request, Caller], Awaitable[web.Response]]
 
 
 class Route(msgspec.Struct, frozen=True, kw_only=True):
@@ -30,6 +31,8 @@ class Route(msgspec.Struct, frozen=True, kw_only=True):
     query: tuple[str, ...] = ()
     idempotent: bool = False
     """Takes an Idempotency-Key."""
+    expensive: bool = False
+    """May look at many rows: one at a time per subscriber, on connections and with a time-out of its own."""
 
 
 PAGE = ("limit", "cursor")
@@ -94,6 +97,7 @@ V1 = (
         method="POST",
         path=f"{ONE}/test",
         serve=subscriptions.test,
+        expensive=True,
         summary="Send the newest stored event that fits",
         gives={202: shapes.DeliveryId},
         refuses=(400, 404, 409, 413, 422),
@@ -103,6 +107,7 @@ V1 = (
         method="POST",
         path=f"{ONE}/replay",
         serve=subscriptions.replay,
+        expensive=True,
         summary="Send the events of a time again; 200 and only the count for a dry run",
         takes=shapes.NewReplay,
         gives={202: shapes.Replay, 200: shapes.Count},
@@ -113,10 +118,19 @@ V1 = (
         method="GET",
         path=f"{ONE}/deliveries",
         serve=deliveries.listing,
+        expensive=True,
         summary="A subscription's deliveries, the newest first",
         gives={200: Page[shapes.Delivery]},
         refuses=(400, 404),
         query=(*PAGE, "status", "key"),
+    ),
+    Route(
+        method="GET",
+        path="/v1/events/{id}",
+        serve=events.show,
+        summary="One event, whole: what `dataref` of an event without data names",
+        gives={200: cloudevents.CloudEvent},
+        refuses=(404,),
     ),
     Route(
         method="GET",
@@ -132,7 +146,7 @@ V1 = (
         serve=deliveries.retry,
         summary="Try again now",
         gives={200: shapes.Delivery},
-        refuses=(404,),
+        refuses=(404, 409),
     ),
     Route(
         method="POST",

@@ -16,7 +16,13 @@ Schedule = Annotated[list[Annotated[float, Meta(ge=0, le=2_592_000)]], Meta(min_
 Rate = Annotated[float, Meta(gt=0, le=1_000_000)]
 InFlight = Annotated[int, Meta(ge=1, le=100)]
 Text = Annotated[str, Meta(min_length=1, max_length=4096)]
-Key = Annotated[str, Meta(pattern=r"^[A-Za-z0-9_.~-]{1,64}$")]
+Key = Annotated[str, Meta(pattern=r"^[!-~]{1,64}$", examples=["@authtoken"])]
+"""Any visible ASCII: it is percent-encoded in the URL."""
+
+AtLeast = Annotated[
+    bool,
+    Meta(description="true: there are too many to count, and `count` is where counting stopped; else absent"),
+]
 
 Status = Literal["pending", "delivered", "failed", "cancelled", "superseded"]
 
@@ -56,6 +62,13 @@ class Changes(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     enabled: bool | UnsetType = UNSET
 
 
+class Missed(msgspec.Struct, rename={"begin": "from", "end": "to"}):
+    """A span of time, as a replay takes it."""
+
+    begin: datetime
+    end: Annotated[datetime | None, Meta(description="null: it is still going on")]
+
+
 class Subscription(msgspec.Struct, kw_only=True):
     """A registered URL."""
 
@@ -70,7 +83,18 @@ class Subscription(msgspec.Struct, kw_only=True):
     max_in_flight: int
     enabled: bool
     disabled_reason: str | None
-    has_authorization: bool
+    disabled_at: Annotated[
+        datetime | None, Meta(description="Since when it has been disabled; null while it is enabled")
+    ]
+    missed: Annotated[
+        Missed | None,
+        Meta(
+            description="When it was last disabled; post this to `/v1/subscriptions/{id}/replay` to get what it missed"
+        ),
+    ]
+    has_authorization: Annotated[
+        bool | None, Meta(description="null: the service's keys cannot open its secrets; rotating them makes new ones")
+    ]
     created_at: datetime
     updated_at: datetime
 
@@ -140,17 +164,21 @@ class NewReplay(msgspec.Struct, kw_only=True, forbid_unknown_fields=True, rename
     dry_run: bool = False
 
 
-class Replay(msgspec.Struct):
+class Replay(msgspec.Struct, omit_defaults=True):
     """A replay that was begun."""
 
     replay_id: UUID
     count: int
+    """Events that it sends."""
+    at_least: AtLeast = False
 
 
-class Count(msgspec.Struct):
+class Count(msgspec.Struct, omit_defaults=True):
     """What a replay would send."""
 
     count: int
+    """Events that it would send."""
+    at_least: AtLeast = False
 
 
 class Page(msgspec.Struct, Generic[T]):

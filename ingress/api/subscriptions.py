@@ -2,12 +2,11 @@
 
 from datetime import UTC, datetime
 
-import asyncpg
 import msgspec
 from aiohttp import web
 from msgspec import UNSET
 
-from ingress.api import cursors
+from ingress.api import cursors, patterns
 from ingress.api.auth import Caller
 from ingress.api.context import (
     Context,
@@ -26,6 +25,7 @@ from ingress.api.shapes import (
     Count,
     CreatedSubscription,
     DeliveryId,
+    Missed,
     NewReplay,
     NewSubscription,
     Page,
@@ -34,13 +34,15 @@ from ingress.api.shapes import (
 )
 from ingress.api.shapes import Subscription as Shown
 from storage import deliveries, replays, subscriptions
+from storage.database import Connection
 from storage.replays import Scope
 from storage.sealed import Sealed
 from storage.sealed import Secret as SealedSecret
 from storage.subscriptions import Subscription
+from storage.vault import Undecryptable
 
-Connection = asyncpg.Connection | asyncpg.pool.PoolConnectionProxy
-
+MOST_REPLAYS = 20
+"""Replays of one subscriber that may be under way."""
 QUERY_KEY = "token"
 """Of dialect channelape, where its subscriber names none."""
 
@@ -49,9 +51,14 @@ async def create(context: Context, connection: Connection, request: web.Request,
     """201, with the secret. In a transaction with its Idempotency-Key."""
     asked = await body(request, NewSubscription)
     one = spoken(asked.dialect)
+    patterns.check_types(asked.types, one)
     _check_url(context, asked.url)
     secret = fresh_secret(one, asked.secret)
     _check_terms(one.uses_authorization, asked.authorization, one.uses_query_key, asked.query_key)
+    granted = accounts(caller, asked.accounts)
+    if asked.accounts is not None:
+        patterns.check_accounts(asked.accounts)
+    await context.check_quota(connection, caller)
     id_ = new_id()
     secrets = Sealed(
         secrets=() if secret is None else (SealedSecret(secret=secret),), authorization=asked.authorization
@@ -63,7 +70,7 @@ async def create(context: Context, connection: Connection, request: web.Request,
             subscriber=caller.subscriber,
             url=asked.url,
             types=asked.types,
-            accounts=accounts(caller, asked.accounts),
+            accounts=granted,
             dialect=one.name,
             query_key=asked.query_key or (QUERY_KEY if one.uses_query_key else None),
             schedule=asked.schedule,
@@ -102,8 +109,11 @@ async def change(context: Context, connection: Connection, request: web.Request,
     authorization = new.pop("authorization", UNSET)
     if "url" in new:
         _check_url(context, new["url"])
+    if "types" in new:
+        patterns.check_types(new["types"], one)
     if "accounts" in new:
         accounts(caller, new["accounts"])
+        patterns.check_accounts(new["accounts"])
     _check_terms(
         one.uses_authorization,
         None if authorization is UNSET else authorization,
@@ -113,8 +123,13 @@ async def change(context: Context, connection: Connection, request: web.Request,
     if new.get("enabled"):
         new["disabled_reason"] = None
     if authorization is not UNSET:
-        secrets = msgspec.structs.replace(context.unseal(old), authorization=authorization)
-        new["sealed"] = context.seal(old.id, secrets)
+        try:
+            secrets = context.unseal(old)
+        except Undecryptable:
+            if one.make_secret is not None:
+                raise  # its secret must be rotated first
+            secrets = Sealed()
+        new["sealed"] = context.seal(old.id, msgspec.structs.replace(secrets, authorization=authorization))
     return answer(_shown(context, await subscriptions.update(connection, msgspec.structs.replace(old, **new))))
 
 
@@ -132,14 +147,18 @@ async def rotate(context: Context, connection: Connection, request: web.Request,
     if one.make_secret is None:
         raise Problem(409, f"Dialect {one.name} uses no secret.")
     secret = one.make_secret()
-    fresh = context.seal(old.id, rotated(one, context.unseal(old), secret))
+    try:
+        secrets = context.unseal(old)
+    except Undecryptable:
+        secrets = Sealed()  # what no key opens is lost; a new secret is the way out
+    fresh = context.seal(old.id, rotated(one, secrets, secret))
     await subscriptions.update(connection, msgspec.structs.replace(old, sealed=fresh))
     return answer(Secret(secret))
 
 
 async def test(context: Context, connection: Connection, request: web.Request, caller: Caller) -> web.Response:
     """202: the newest stored event that fits is sent."""
-    found = await _found(connection, request, caller)
+    found = await _found(connection, request, caller, share=True)
     if not found.enabled:
         raise Problem(409, "The subscription is disabled; enable it first.")
     name = await deliveries.test(connection, found.id, _scope(context, found))
@@ -160,26 +179,36 @@ async def replay(context: Context, connection: Connection, request: web.Request,
         narrow = replays.narrowed(scope.types, asked.types)
         if narrow is None:
             raise invalid({"types": f"are not within the subscription's: {', '.join(found.types)}"})
+        patterns.check_types(narrow, spoken(found.dialect))
         scope = msgspec.structs.replace(scope, types=narrow)
-    count = await replays.count(connection, scope, begin=asked.begin, end=end, key=asked.key)
+    counted = await replays.count(connection, scope, begin=asked.begin, end=end, key=asked.key)
     if asked.dry_run:
-        return answer(Count(count))
+        return answer(Count(counted.count, not counted.is_exact))
+    # Only now, because a lease of the subscription waits while it is held.
+    await _found(connection, request, caller, share=True)
+    if not caller.operator and await replays.count_open(connection, caller.subscriber) >= MOST_REPLAYS:
+        raise Problem(
+            429,
+            f"{MOST_REPLAYS} of your replays are still being sent; ask again when one of them has ended.",
+            headers={"Retry-After": "60"},
+        )
     name = await replays.ask(
-        connection, found.id, types=scope.types, begin=asked.begin, end=end, key=asked.key, count=count
+        connection, found.id, types=scope.types, begin=asked.begin, end=end, key=asked.key, count=counted.count
     )
-    return answer(Replay(name, count), 202)
+    return answer(Replay(name, counted.count, not counted.is_exact), 202)
 
 
 def _scope(context: Context, one: Subscription) -> Scope:
     """What the store worker would decide for it now."""
-    subscriber = context.config.subscribers.get(one.subscriber)
-    allowed = ["*"] if one.subscriber == "" else list(subscriber.accounts) if subscriber else []
     said = spoken(one.dialect).types
+    allowed = context.allowed_accounts(one.subscriber)
     return Scope(list(one.types), list(one.accounts), allowed, None if said is None else sorted(said))
 
 
-async def _found(connection: Connection, request: web.Request, caller: Caller, *, lock: bool = False) -> Subscription:
-    found = await subscriptions.get(connection, identity(request), caller.owner, lock=lock)
+async def _found(
+    connection: Connection, request: web.Request, caller: Caller, *, lock: bool = False, share: bool = False
+) -> Subscription:
+    found = await subscriptions.get(connection, identity(request), caller.owner, lock=lock, share=share)
     if found is None:
         raise Problem(404, NOT_FOUND)
     return found
@@ -206,6 +235,10 @@ def _check_terms(uses_authorization: bool, authorization: str | None, uses_key: 
 def _shown(context: Context, one: Subscription) -> Shown:
     assert one.created_at is not None
     assert one.updated_at is not None
+    try:
+        has_authorization = context.unseal(one).authorization is not None
+    except Undecryptable:
+        has_authorization = None
     return Shown(
         id=one.id,
         url=one.url,
@@ -218,7 +251,9 @@ def _shown(context: Context, one: Subscription) -> Shown:
         max_in_flight=one.max_in_flight,
         enabled=one.enabled,
         disabled_reason=one.disabled_reason,
-        has_authorization=context.unseal(one).authorization is not None,
+        disabled_at=None if one.enabled else one.disabled_at,
+        missed=None if one.disabled_at is None else Missed(one.disabled_at, one.enabled_at),
+        has_authorization=has_authorization,
         created_at=one.created_at,
         updated_at=one.updated_at,
     )

@@ -73,7 +73,7 @@ class IngressApp:
         with suppress(TimeoutError):
             async with asyncio.timeout(5):
                 await self._link.opened.wait()
-        self._background.start(depths.watch(self._amqp_url), name="depths")
+        self._background.start(depths.watch(self._amqp_url, shards=self._shards), name="depths")
         self._server = connections.Server(
             self._handler,
             _limits(self._config),

@@ -7,10 +7,10 @@ that it corrects.
 import time
 from collections.abc import Callable
 
-MAX_HELD = 60.0
+MAX_HELD = 600.0
 """Seconds that the wall clock may be behind what was said last, and is not followed. A clock that goes back further was
 wrong before: it is followed at once, because time must not stand still for a day. What was received while it was wrong
-has been filed under the database's present (`schemas.clocks`)."""
+by more than a minute has been filed under the database's present (`schemas.clocks`), and so is what is still ahead."""
 _STEP = 2e-6
 """Two microseconds: what is written has six decimals, and a float of Unix seconds is exact to a quarter of one."""
 

@@ -2,7 +2,7 @@
 
 Sources: the IANA special-purpose address registries (RFC 6890 and its updates), for IPv6 turned round: only 2000::/3 is
 global unicast, so everything else is blocked without being listed. What is blocked that way: unspecified, loopback,
-IPv4-compatible (::/96), IPv4-translated (::ffff:0:0:0/96), NAT64 (64:ff9b::/96, 64:ff9b:1::/48), discard (100::/64),
+IPv4-compatible (::/96), IPv4-translated (::ffff:0:0:0/96), local-use NAT64 (64:ff9b:1::/48), discard (100::/64),
 segment routing (5f00::/16), unique local (fc00::/7, with the metadata services fd00:ec2::254 and fd20:ce::254),
 link-local (fe80::/10), site-local (fec0::/10), multicast (ff00::/8). `ipaddress.is_global` is not used: it changes from
 one Python to the next, and calls multicast and NAT64 global.
@@ -47,6 +47,8 @@ _BLOCKED_6 = tuple(
     )
 )
 _MAPPED = IPv6Network("::ffff:0:0/96")
+_NAT64 = IPv6Network("64:ff9b::/96")
+"""The well-known prefix (RFC 6052): where a cluster has IPv6 only, its resolver writes every IPv4 address in it."""
 _NUMBER = re.compile(r"[0-9]+|0[xX][0-9a-fA-F]*")
 
 
@@ -66,10 +68,17 @@ def networks(texts: Iterable[str]) -> tuple[Network, ...]:
 
 
 def parse(text: str) -> Address:
-    """A final address as sockets show it. The zone is dropped, an IPv4-mapped address unmapped. Raises ValueError."""
+    """Read a final address as sockets show it. Raises ValueError.
+
+    The zone is dropped. An IPv4 address that is written as an IPv6 one (mapped, or with the well-known NAT64 prefix) is
+    returned as the IPv4 address that it is.
+    """
     address = ip_address(text.partition("%")[0])
-    if isinstance(address, IPv6Address) and address.ipv4_mapped is not None:
-        return address.ipv4_mapped
+    if isinstance(address, IPv6Address):
+        if address.ipv4_mapped is not None:
+            return address.ipv4_mapped
+        if address in _NAT64:
+            return IPv4Address(int(address) & 0xFFFFFFFF)
     return address
 
 

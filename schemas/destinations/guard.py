@@ -44,7 +44,8 @@ class Guard:
         """Whether a final address may be connected to: a public one, or one in the allowed networks.
 
         An IPv4-mapped IPv6 address is judged as the IPv4 address that it is. What is no address is not allowed.
-        Allowing a NAT64 or 6to4 network allows every IPv4 address that can be written in it.
+        So is one with the well-known NAT64 prefix (64:ff9b::/96), as IPv6-only clusters write it. Allowing
+        a 6to4 network, or one's own NAT64 prefix, allows every IPv4 address that can be written in it.
         """
         try:
             found = addresses.parse(address)

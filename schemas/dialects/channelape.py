@@ -7,11 +7,11 @@ from schemas.outbound import Credentials, Dialect, Event, Request
 
 
 def request(event: Event, credentials: Credentials, now: int) -> Request:
-    """The body as received."""
+    """The body as received, in valid Unicode."""
     key = credentials.query_key
     query = ((key, credentials.secrets[0]),) if key and credentials.secrets else ()
     headers = {"Content-Type": "application/json", "X-Crossdock-Id": event.id}
-    return Request(body=event.raw, headers=headers, query=query)
+    return Request(body=event.as_received(), headers=headers, query=query)
 
 
 def make_secret() -> str:

@@ -8,7 +8,6 @@ from decimal import Decimal
 
 import msgspec
 
-from schemas import loose
 from schemas.outbound import Credentials, Dialect, Event, Request, Untranslatable
 from schemas.platform import Unreadable
 from schemas.platforms.apicbase import identity as apicbase
@@ -43,7 +42,7 @@ _encode = msgspec.json.Encoder().encode
 def request(event: Event, credentials: Credentials, now: int) -> Request:
     """Raises Untranslatable."""
     if event.type == apicbase.TYPE:
-        body = translate(event.raw)
+        body = translate(event.as_received())
     elif event.data is None:
         raise Untranslatable("the notification is no JSON, and could not be repaired")
     else:
@@ -57,11 +56,10 @@ def request(event: Event, credentials: Credentials, now: int) -> Request:
 def translate(raw: bytes) -> bytes:
     """A purchase order as a new order: article number, name, quantity, price of one, total. Raises Untranslatable."""
     try:
-        order = apicbase.decode(apicbase.EVENT, raw)
         reading = apicbase.read(apicbase.EVENT, raw)
     except Unreadable as why:
         raise Untranslatable(f"the purchase order can't be read: {why}") from None
-    number = loose.text(order.order_number) or reading.key
+    number = reading.order_number or reading.key
     items = []
     for line in reading.lines:
         if line.article is None or line.quantity is None:

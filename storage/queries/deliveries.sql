@@ -13,6 +13,34 @@ SELECT * FROM (
 ) found
 ORDER BY created_at DESC, id DESC
 
+-- name: listing_unsuccessful
+-- Those of a subscription that ended in another way than delivered: few, with an index of their own.
+SELECT f.id, f.subscription_id, f.event_id, f.type, f.key, f.status, f.attempts, NULL::timestamptz AS next_attempt_at,
+       f.created_at, f.finished_at, f.version, f.replay_id, f.document_id
+FROM crossdock.finished f
+JOIN crossdock.subscribed s ON s.id = f.subscription_id
+WHERE f.subscription_id = $1
+  AND ($2::text IS NULL OR s.subscriber = $2)
+  AND f.status = $3 AND f.status <> 'delivered'
+  AND ($4::text IS NULL OR f.key = $4)
+  AND ($5::timestamptz IS NULL OR (f.created_at, f.id) < ($5, $6::uuid))
+ORDER BY f.created_at DESC, f.id DESC
+LIMIT $7
+
+-- name: listing_of_key
+-- Those of one business key, by the documents that have it.
+SELECT d.*
+FROM crossdock.documents found
+CROSS JOIN LATERAL (SELECT * FROM crossdock.deliveries d WHERE d.document_id = found.id OFFSET 0) d
+JOIN crossdock.subscribed s ON s.id = d.subscription_id
+WHERE found.key = $4
+  AND ($1::uuid IS NULL OR d.subscription_id = $1)
+  AND ($2::text IS NULL OR s.subscriber = $2)
+  AND ($3::text IS NULL OR d.status = $3)
+  AND ($5::timestamptz IS NULL OR (d.created_at, d.id) < ($5, $6::uuid))
+ORDER BY d.created_at DESC, d.id DESC
+LIMIT $7
+
 -- name: get
 SELECT d.* FROM crossdock.deliveries d
 JOIN crossdock.subscribed s ON s.id = d.subscription_id
@@ -27,14 +55,19 @@ WHERE delivery_id = $1
 ORDER BY at
 
 -- name: due_now
-UPDATE crossdock.outbox SET next_attempt_at = now() WHERE id = $1 RETURNING id
+-- Nothing is sent for a subscription that was deleted.
+UPDATE crossdock.outbox o SET next_attempt_at = now()
+FROM crossdock.subscribed s
+WHERE o.id = $1 AND s.id = o.subscription_id AND s.deleted_at IS NULL
+RETURNING o.id
 
 -- name: back_to_outbox
--- A finished one waits again, with the attempts it had.
+-- A finished one waits again, with the attempts it had; nothing is sent for a subscription that was deleted.
 WITH back AS (
     DELETE FROM crossdock.finished f
-    WHERE f.id = $1 AND f.finished_at = $2
-    RETURNING *
+    USING crossdock.subscribed s
+    WHERE f.id = $1 AND f.finished_at = $2 AND s.id = f.subscription_id AND s.deleted_at IS NULL
+    RETURNING f.*
 )
 INSERT INTO crossdock.outbox (
     id, subscription_id, next_attempt_at, created_at, received_at, event_id, message_id, replay_id, document_id,
@@ -59,29 +92,52 @@ SELECT id, subscription_id, created_at, received_at, event_id, message_id, repla
 FROM gone
 RETURNING id
 
+-- name: sender
+-- Whose a delivery is, and of which account. Its subscription is neither changed nor deleted until the transaction ends.
+SELECT s.subscriber, s.deleted_at IS NOT NULL AS is_gone, d.platform || '/' || d.account AS account
+FROM crossdock.deliveries found
+JOIN crossdock.subscribed s ON s.id = found.subscription_id
+LEFT JOIN crossdock.documents d ON d.id = found.document_id
+WHERE found.id = $1
+FOR SHARE OF s
+
+-- name: cancelled
+-- Workers that have read its content forget it.
+SELECT pg_notify('crossdock_outbox', 'cancelled')
+
 -- name: test
--- The newest stored event that the subscription would get, sent to it alone. $3 to $6 as in replays.
+-- The newest stored event that the subscription would get, sent to it alone: the newest version among the $6 newest
+-- documents of each source ($3, $4, $5).
 INSERT INTO crossdock.outbox (
     id, subscription_id, next_attempt_at, received_at, event_id, message_id, document_id, version, type, key
 )
 SELECT $1, $2, now(), v.received_at, v.id, v.message_id, d.id, v.version, d.type, d.key
-FROM crossdock.documents d
-JOIN crossdock.versions v ON v.id = d.version_id AND v.received_at = d.received_at
-WHERE crossdock.fits(d.type, $3::text[])
-  AND crossdock.fits(d.platform || '/' || d.account, $4::text[])
-  AND crossdock.fits(d.platform || '/' || d.account, $5::text[])
-  AND ($6::text[] IS NULL OR d.type = ANY ($6))
-ORDER BY d.received_at DESC
+FROM unnest($3::text[], $4::text[], $5::text[]) AS s (platform, account, type)
+CROSS JOIN LATERAL (
+    SELECT d.id, d.version_id, d.received_at, d.type, d.key
+    FROM crossdock.documents d
+    WHERE d.platform = s.platform AND d.account = s.account AND d.type = s.type
+    ORDER BY d.id DESC
+    LIMIT $6
+) d
+CROSS JOIN LATERAL (
+    SELECT v.id, v.received_at, v.message_id, v.version
+    FROM crossdock.versions v
+    WHERE v.id = d.version_id AND v.received_at = d.received_at
+    OFFSET 0
+) v
+ORDER BY d.received_at DESC, d.id DESC
 LIMIT 1
 RETURNING id
 
 -- name: counts
 SELECT (SELECT count(*) FROM crossdock.outbox) AS waiting,
        (SELECT count(*) FROM crossdock.outbox o JOIN crossdock.subscribed s ON s.id = o.subscription_id
-        WHERE s.enabled AND o.next_attempt_at <= now()) AS due,
+        WHERE s.enabled AND (s.paused_until IS NULL OR s.paused_until <= now()) AND o.next_attempt_at <= now()) AS due,
        (SELECT extract(epoch FROM now() - min(o.next_attempt_at))::float8
         FROM crossdock.outbox o JOIN crossdock.subscribed s ON s.id = o.subscription_id
-        WHERE s.enabled AND o.next_attempt_at <= now()) AS oldest_due_seconds,
+        WHERE s.enabled AND (s.paused_until IS NULL OR s.paused_until <= now())
+          AND o.next_attempt_at <= now()) AS oldest_due_seconds,
        (SELECT count(*) FROM crossdock.finished
         WHERE status = 'failed' AND finished_at > now() - interval '1 day') AS failed_today,
        (SELECT count(*) FROM crossdock.subscribed WHERE deleted_at IS NULL) AS subscriptions,

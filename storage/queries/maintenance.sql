@@ -33,11 +33,16 @@ WITH gone AS (
         WHERE id BETWEEN $1 AND $2 AND received_at < $3
         FOR UPDATE SKIP LOCKED
     )
-    RETURNING id
+    RETURNING id, platform, account, type, key
 ), records AS (
     DELETE FROM crossdock.allocation_records WHERE document_id IN (SELECT id FROM gone)
 ), items AS (
     DELETE FROM crossdock.allocated_items WHERE document_id IN (SELECT id FROM gone)
+), shipments AS (
+    DELETE FROM crossdock.shipments s
+    USING gone
+    WHERE s.shipment = split_part(gone.key, '/', 1) AND s.account = gone.account AND s.type = gone.type
+      AND s.platform = gone.platform AND s.changed_at < $3
 )
 SELECT count(*) FROM gone
 
@@ -87,3 +92,52 @@ DELETE FROM crossdock.idempotent
 WHERE (subscriber, name) IN (
     SELECT subscriber, name FROM crossdock.idempotent WHERE asked_at < $1::timestamptz - interval '1 day' LIMIT $2
 )
+
+-- name: forget_subscriptions
+-- Those deleted before $1: their deliveries are gone as well.
+DELETE FROM crossdock.subscribed
+WHERE id IN (SELECT id FROM crossdock.subscribed WHERE deleted_at < $1 LIMIT $2)
+
+-- name: forget_replays
+-- Those that ended before $1, or were asked for then and never ended.
+DELETE FROM crossdock.replays
+WHERE id IN (SELECT id FROM crossdock.replays WHERE coalesce(finished_at, created_at) < $1 LIMIT $2)
+
+-- name: forget_polled
+-- What is known of the orders of accounts that nobody has polled since $1: they are not configured any more. Where such
+-- an account has got to stays, one row each: should it come back, it carries on there.
+DELETE FROM crossdock.polled
+WHERE (platform, account, key) IN (
+    SELECT o.platform, o.account, o.key
+    FROM crossdock.polls p
+    JOIN crossdock.polled o ON o.platform = p.platform AND o.account = p.account
+    WHERE p.due_at < $1 AND (p.leased_until IS NULL OR p.leased_until < $1)
+    LIMIT $2
+)
+
+-- name: forget_poll_limits
+-- Clients that nothing was asked of since $1. One that comes back starts as a new one does, which is the same.
+DELETE FROM crossdock.poll_limits
+WHERE client IN (SELECT client FROM crossdock.poll_limits WHERE next_at < $1 LIMIT $2)
+
+-- name: forget_repeated_records
+-- Of each row of records that say the same of the same version of an order, a page that was loaded again and again, the
+-- first and the last are enough: since when it has been so, and what holds. $1, $2: a range of documents. Only what was
+-- received before $3, so that no message comes again whose record is gone; never one that told a manufacturer something.
+DELETE FROM crossdock.allocation_records
+WHERE (document_id, received_at, message_id) IN (
+    SELECT document_id, received_at, message_id
+    FROM (
+        SELECT document_id, received_at, message_id, announced,
+               lag(version_id) OVER w = version_id AND lag(items) OVER w = items
+               AND lead(version_id) OVER w = version_id AND lead(items) OVER w = items AS is_within
+        FROM crossdock.allocation_records
+        WHERE document_id BETWEEN $1 AND $2
+        WINDOW w AS (PARTITION BY document_id ORDER BY received_at, message_id)
+    ) records
+    WHERE is_within AND received_at < $3 AND coalesce(announced, '[]') = '[]'
+)
+
+-- name: forget_moments
+DELETE FROM crossdock.moments
+WHERE message_id IN (SELECT message_id FROM crossdock.moments WHERE received_at < $1 LIMIT $2)

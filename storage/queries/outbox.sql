@@ -26,40 +26,62 @@ SELECT id, subscription_id, created_at, received_at, event_id, message_id, repla
 FROM gone
 
 -- name: lease
--- Subscriptions with something due that nobody sends for: ours for a while. $1 worker, $2 seconds, $3 at most so many.
-WITH due AS (
+-- Subscriptions with something due that nobody sends for: ours for a while. $1 worker, $2 seconds, $3 at most this many,
+-- $4 and $5 how many the worker already has of each subscriber, $6 those that it leaves alone for now. In fair order:
+-- whoever has the fewest comes first, so that one subscriber's many subscriptions never keep another's out.
+WITH candidates AS MATERIALIZED (
     SELECT s.id
     FROM crossdock.subscribed s
+    LEFT JOIN unnest($4::text[], $5::int[]) AS h (subscriber, held) ON h.subscriber = s.subscriber
     WHERE s.enabled AND s.deleted_at IS NULL AND (s.leased_until IS NULL OR s.leased_until < now())
+      AND (s.paused_until IS NULL OR s.paused_until <= now()) AND s.id <> ALL ($6::uuid[])
       AND EXISTS (SELECT FROM crossdock.outbox o WHERE o.subscription_id = s.id AND o.next_attempt_at <= now())
+    ORDER BY coalesce(h.held, 0) + row_number() OVER (PARTITION BY s.subscriber ORDER BY s.id)
     LIMIT $3
-    FOR UPDATE SKIP LOCKED
+), due AS (
+    SELECT s.id
+    FROM crossdock.subscribed s
+    JOIN candidates ON candidates.id = s.id
+    WHERE s.enabled AND s.deleted_at IS NULL AND (s.leased_until IS NULL OR s.leased_until < now())
+    FOR UPDATE OF s SKIP LOCKED
 )
 UPDATE crossdock.subscribed s
 SET leased_by = $1, leased_until = now() + $2 * interval '1 second'
 FROM due
 WHERE s.id = due.id
-RETURNING s.id, s.subscriber, s.url, s.dialect, s.query_key, s.schedule, s.max_rate, s.max_in_flight, s.sealed
+RETURNING s.id, s.subscriber, s.url, s.dialect, s.query_key, s.schedule, s.max_rate, s.max_in_flight, s.sealed,
+          s.updated_at
+
+-- name: crowd
+-- How many subscriptions of each subscriber wait for a worker that has a place for them, as `lease` would find them.
+SELECT s.subscriber, count(*) AS waiting
+FROM crossdock.subscribed s
+WHERE s.enabled AND s.deleted_at IS NULL AND (s.leased_until IS NULL OR s.leased_until < now())
+  AND (s.paused_until IS NULL OR s.paused_until <= now()) AND s.id <> ALL ($1::uuid[])
+  AND EXISTS (SELECT FROM crossdock.outbox o WHERE o.subscription_id = s.id AND o.next_attempt_at <= now())
+GROUP BY s.subscriber
 
 -- name: renew
--- Those of ours that are still ours and still wanted, as they are now.
+-- Those of ours that are still ours and still enabled, with their present settings.
 UPDATE crossdock.subscribed s
 SET leased_until = now() + $2 * interval '1 second'
 WHERE s.leased_by = $1 AND s.id = ANY ($3::uuid[]) AND s.enabled AND s.deleted_at IS NULL
-RETURNING s.id, s.subscriber, s.url, s.dialect, s.query_key, s.schedule, s.max_rate, s.max_in_flight, s.sealed
+RETURNING s.id, s.subscriber, s.url, s.dialect, s.query_key, s.schedule, s.max_rate, s.max_in_flight, s.sealed,
+          s.updated_at
 
 -- name: release
 UPDATE crossdock.subscribed SET leased_by = NULL, leased_until = NULL
 WHERE leased_by = $1 AND id = ANY ($2::uuid[])
 
 -- name: due
--- What is due for each subscription, the longest due first, but for what is under way: $1 subscriptions, $2 how many of
+-- What is due for each subscription, the longest due first, except what is under way: $1 subscriptions, $2 how many of
 -- each, $3 those under way. By index alone up to the rows themselves. Only for those that $4 holds now: while a worker
 -- couldn't renew its leases, another may have taken them, and would send the same at the same time.
 SELECT d.id, d.subscription_id, d.event_id, d.message_id, d.received_at, d.document_id, d.version, d.type, d.key,
-       d.attempts, d.next_attempt_at, d.payload
+       d.attempts, d.next_attempt_at, d.payload IS NOT NULL AS has_payload
 FROM unnest($1::uuid[], $2::int[]) AS s (id, room)
 JOIN crossdock.subscribed mine ON mine.id = s.id AND mine.leased_by = $4 AND mine.leased_until > now()
+    AND (mine.paused_until IS NULL OR mine.paused_until <= now())
 CROSS JOIN LATERAL (
     SELECT *
     FROM crossdock.outbox o
@@ -68,20 +90,96 @@ CROSS JOIN LATERAL (
     LIMIT s.room
 ) d
 
--- name: bodies
--- The events' bodies as received: $1, $2 the receipts. One that retention has taken is not returned.
-SELECT r.message_id, d.platform, d.account, r.event, r.received_at, r.traceparent, r.flags, r.raw
-FROM unnest($1::timestamptz[], $2::uuid[]) AS m (received_at, message_id)
-JOIN crossdock.receipts r ON r.received_at = m.received_at AND r.message_id = m.message_id
-JOIN crossdock.documents d ON d.id = r.document_id
+-- name: contents
+-- The content of deliveries that are about to be attempted, read only now: a row that is missing here was cancelled or
+-- superseded, or isn't $5's to send any more. $1 deliveries, $2 and $3 the receipts whose bodies they are, $4 the largest
+-- body that may be returned (a larger one is only measured). No message_id: retention has taken the receipt. Everything
+-- by key, one look-up per delivery (hence LATERAL and LIMIT): joined freely, the whole outbox of a subscription is read.
+SELECT o.id, o.attempts, s.updated_at, r.message_id, d.platform, d.account, r.event, r.received_at, r.content_type,
+       r.traceparent, r.flags, o.version, octet_length(coalesce(o.payload, r.raw)) AS size,
+       CASE WHEN octet_length(coalesce(o.payload, r.raw)) <= a.allowed THEN coalesce(o.payload, r.raw) END AS raw
+FROM unnest($1::uuid[], $2::timestamptz[], $3::uuid[], $4::int[]) AS a (id, received_at, message_id, allowed)
+CROSS JOIN LATERAL (SELECT * FROM crossdock.outbox WHERE id = a.id LIMIT 1) o
+CROSS JOIN LATERAL (
+    SELECT updated_at
+    FROM crossdock.subscribed
+    WHERE id = o.subscription_id AND leased_by = $5 AND leased_until > now() AND enabled AND deleted_at IS NULL
+      AND (paused_until IS NULL OR paused_until <= now())
+    LIMIT 1
+) s
+LEFT JOIN LATERAL (
+    SELECT * FROM crossdock.receipts WHERE received_at = a.received_at AND message_id = a.message_id LIMIT 1
+) r ON true
+LEFT JOIN crossdock.documents d ON d.id = r.document_id
 
--- name: newest_bodies
--- The newest copy of each document.
-SELECT d.id AS document_id, d.platform, d.account, r.event, r.received_at, r.traceparent, r.flags, r.raw, v.version
-FROM crossdock.documents d
-JOIN crossdock.versions v ON v.id = d.version_id AND v.received_at = d.received_at
-JOIN crossdock.receipts r ON r.received_at = v.received_at AND r.message_id = v.message_id
-WHERE d.id = ANY ($1::bigint[])
+-- name: newest_contents
+-- The same with the newest copy of each document: $2 documents, $3 the largest body that may be returned, $4 worker.
+SELECT o.id, o.attempts, s.updated_at, r.message_id, r.platform, r.account, r.event, r.received_at, r.content_type,
+       r.traceparent, r.flags, r.version, octet_length(r.raw) AS size,
+       CASE WHEN octet_length(r.raw) <= a.allowed THEN r.raw END AS raw
+FROM unnest($1::uuid[], $2::bigint[], $3::int[]) AS a (id, document_id, allowed)
+CROSS JOIN LATERAL (SELECT * FROM crossdock.outbox WHERE id = a.id LIMIT 1) o
+CROSS JOIN LATERAL (
+    SELECT updated_at
+    FROM crossdock.subscribed
+    WHERE id = o.subscription_id AND leased_by = $4 AND leased_until > now() AND enabled AND deleted_at IS NULL
+      AND (paused_until IS NULL OR paused_until <= now())
+    LIMIT 1
+) s
+LEFT JOIN LATERAL (
+    SELECT d.platform, d.account, r.message_id, r.event, r.received_at, r.content_type, r.traceparent, r.flags, r.raw,
+           v.version
+    FROM crossdock.documents d
+    JOIN crossdock.versions v ON v.id = d.version_id AND v.received_at = d.received_at
+    JOIN crossdock.receipts r ON r.received_at = v.received_at AND r.message_id = v.message_id
+    WHERE d.id = a.document_id
+    LIMIT 1
+) r ON true
+
+-- name: hold
+-- The subscriber may not see these any more. They are kept for three days, in case its configuration was a mistake, looked
+-- at again every hour, and then cancelled. No attempt is counted.
+WITH late AS (
+    DELETE FROM crossdock.outbox
+    WHERE id = ANY ($1::uuid[]) AND created_at < now() - interval '3 days'
+    RETURNING *
+), held AS (
+    UPDATE crossdock.outbox SET next_attempt_at = now() + interval '1 hour'
+    WHERE id = ANY ($1::uuid[]) AND created_at >= now() - interval '3 days'
+)
+INSERT INTO crossdock.finished (
+    id, subscription_id, created_at, received_at, event_id, message_id, replay_id, document_id, version, attempts,
+    type, key, status, payload
+)
+SELECT id, subscription_id, created_at, received_at, event_id, message_id, replay_id, document_id, version, attempts,
+       type, key, 'cancelled', payload
+FROM late
+
+-- name: due_of
+-- What is due for a subscription, whoever may see it; at most $2.
+SELECT id FROM crossdock.outbox WHERE subscription_id = $1 AND next_attempt_at <= now() LIMIT $2
+
+-- name: sweep
+-- Deliveries of subscriptions that were deleted while somebody was writing them: cancelled. At most $1 at a time.
+WITH gone AS (
+    DELETE FROM crossdock.outbox
+    WHERE id IN (
+        SELECT o.id
+        FROM crossdock.subscribed s
+        CROSS JOIN LATERAL (SELECT id FROM crossdock.outbox WHERE subscription_id = s.id LIMIT $1) o
+        WHERE s.deleted_at IS NOT NULL
+        LIMIT $1
+    )
+    RETURNING *
+)
+INSERT INTO crossdock.finished (
+    id, subscription_id, created_at, received_at, event_id, message_id, replay_id, document_id, version, attempts,
+    type, key, status, payload
+)
+SELECT id, subscription_id, created_at, received_at, event_id, message_id, replay_id, document_id, version, attempts,
+       type, key, 'cancelled', payload
+FROM gone
+RETURNING id
 
 -- name: attempted
 -- What came of attempts. One that was superseded or cancelled meanwhile stays so; the attempt is kept all the same.
@@ -114,10 +212,17 @@ SELECT id, subscription_id, created_at, received_at, event_id, message_id, repla
 FROM gone
 
 -- name: disable
--- Nothing more is sent or decided for it; what waits stays, for the day that it is enabled again.
+-- Nothing more is sent or decided for it; what waits stays, for the day that it is enabled again. Only if it is still as
+-- it was when the attempt was made: $3 the URL that was called, $4 its `updated_at` then.
 UPDATE crossdock.subscribed SET enabled = false, disabled_reason = $2, updated_at = now()
-WHERE id = $1 AND enabled
+WHERE id = $1 AND enabled AND url = $3 AND updated_at = $4
 RETURNING id
+
+-- name: pause
+-- Its server asked to be left alone for $2 seconds; $3 the URL that was called. A shorter time takes nothing back.
+UPDATE crossdock.subscribed
+SET paused_until = greatest(paused_until, now() + $2 * interval '1 second')
+WHERE id = $1 AND url = $3
 
 -- name: waiting
 -- How much is due, and for how long: of this worker's subscriptions ($1) and of those that are nobody's, but for those
@@ -136,4 +241,5 @@ CROSS JOIN LATERAL (
     ) one
 ) d
 WHERE s.enabled AND s.deleted_at IS NULL AND s.max_rate IS NULL AND s.id <> ALL ($2::uuid[])
+  AND (s.paused_until IS NULL OR s.paused_until <= now())
   AND (s.leased_by = $1 OR s.leased_until IS NULL OR s.leased_until < now())

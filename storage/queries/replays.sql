@@ -1,15 +1,105 @@
--- name: count
--- Events received from $1 up to $2 that fit: of key $3, with a type of $4, and an account of both $5 and $6; $7: the types
--- that the dialect can say, null for all.
+-- name: sources
+-- Every platform, account and type that documents are stored of: jumps from one to the next by the index, whatever the
+-- number of documents.
+WITH RECURSIVE source AS (
+    (
+        SELECT platform, account, type FROM crossdock.documents
+        ORDER BY platform, account, type
+        LIMIT 1
+    )
+    UNION ALL
+    SELECT following.*
+    FROM source
+    CROSS JOIN LATERAL (
+        SELECT d.platform, d.account, d.type
+        FROM crossdock.documents d
+        WHERE (d.platform, d.account, d.type) > (source.platform, source.account, source.type)
+        ORDER BY d.platform, d.account, d.type
+        LIMIT 1
+    ) following
+)
+SELECT platform, account, type FROM source
+
+-- name: count_documents
+-- Documents of the sources ($1, $2, $3), counted up to $4.
 SELECT count(*)
-FROM crossdock.versions v
-JOIN crossdock.documents d ON d.id = v.document_id
-WHERE v.received_at >= $1 AND v.received_at < $2
-  AND ($3::text IS NULL OR d.key = $3)
-  AND crossdock.fits(d.type, $4::text[])
-  AND crossdock.fits(d.platform || '/' || d.account, $5::text[])
-  AND crossdock.fits(d.platform || '/' || d.account, $6::text[])
-  AND ($7::text[] IS NULL OR d.type = ANY ($7))
+FROM (
+    SELECT
+    FROM unnest($1::text[], $2::text[], $3::text[]) AS s (platform, account, type)
+    CROSS JOIN LATERAL (
+        SELECT FROM crossdock.documents d
+        WHERE d.platform = s.platform AND d.account = s.account AND d.type = s.type
+        LIMIT $4
+    ) d
+    LIMIT $4
+) found
+
+-- name: count_of_key
+-- Events of the sources ($1, $2, $3) received from $4 up to $5, counted up to $6: those of key $7.
+SELECT count(*)
+FROM (
+    SELECT
+    FROM crossdock.documents d
+    JOIN unnest($1::text[], $2::text[], $3::text[]) AS s (platform, account, type) USING (platform, account, type)
+    CROSS JOIN LATERAL (
+        SELECT FROM crossdock.versions v
+        WHERE v.document_id = d.id AND v.received_at >= $4 AND v.received_at < $5
+        OFFSET 0
+    ) v
+    WHERE d.key = $7
+    LIMIT $6
+) found
+
+-- name: count_by_document
+-- The same of any key, where there are few documents.
+SELECT count(*)
+FROM (
+    SELECT
+    FROM unnest($1::text[], $2::text[], $3::text[]) AS s (platform, account, type)
+    CROSS JOIN LATERAL (
+        SELECT d.id FROM crossdock.documents d
+        WHERE d.platform = s.platform AND d.account = s.account AND d.type = s.type
+        OFFSET 0
+    ) d
+    CROSS JOIN LATERAL (
+        SELECT FROM crossdock.versions v
+        WHERE v.document_id = d.id AND v.received_at >= $4 AND v.received_at < $5
+        OFFSET 0
+    ) v
+    LIMIT $6
+) found
+
+-- name: count_by_time
+-- The same where there are many: looks at the first $7 receipts of that time. How many those were, and how many fit.
+WITH examined AS MATERIALIZED (
+    SELECT r.received_at, r.message_id, r.document_id
+    FROM crossdock.receipts r
+    WHERE r.received_at >= $4 AND r.received_at < $5
+    ORDER BY r.received_at, r.message_id
+    LIMIT $7
+)
+SELECT (SELECT count(*) FROM examined) AS examined, count(*) AS found
+FROM (
+    SELECT
+    FROM examined e
+    CROSS JOIN LATERAL (
+        SELECT d.platform, d.account, d.type FROM crossdock.documents d WHERE d.id = e.document_id OFFSET 0
+    ) d
+    JOIN unnest($1::text[], $2::text[], $3::text[]) AS s (platform, account, type) USING (platform, account, type)
+    CROSS JOIN LATERAL (
+        SELECT FROM crossdock.versions v
+        WHERE v.document_id = e.document_id AND v.received_at = e.received_at AND v.message_id = e.message_id
+        OFFSET 0
+    ) v
+    LIMIT $6
+) found
+
+-- name: count_open
+-- Replays of a subscriber that are not written yet.
+SELECT count(*)
+FROM crossdock.replays r
+JOIN crossdock.subscribed s ON s.id = r.subscription_id
+WHERE r.finished_at IS NULL AND s.deleted_at IS NULL AND s.subscriber = $1
 
 -- name: ask
 INSERT INTO crossdock.replays (id, subscription_id, from_at, to_at, types, key, count)
@@ -27,25 +117,45 @@ LIMIT 100
 SELECT r.subscription_id, r.from_at, r.to_at, r.types, r.key, r.after_at, r.after_id, s.accounts, s.subscriber, s.dialect
 FROM crossdock.replays r
 JOIN crossdock.subscribed s ON s.id = r.subscription_id
-WHERE r.id = $1 AND r.finished_at IS NULL
+WHERE r.id = $1 AND r.finished_at IS NULL AND s.deleted_at IS NULL
 FOR UPDATE OF r SKIP LOCKED
 
 -- name: piece
--- The next events in the order they were received, by the receipts' own key: no table is read from its beginning.
-SELECT v.id, r.received_at, r.message_id, d.id AS document_id, v.version, d.type, d.key
-FROM crossdock.receipts r
-JOIN crossdock.versions v
-    ON v.document_id = r.document_id AND v.received_at = r.received_at AND v.message_id = r.message_id
-JOIN crossdock.documents d ON d.id = r.document_id
-WHERE r.received_at >= $1 AND r.received_at < $2
-  AND ($8::timestamptz IS NULL OR (r.received_at, r.message_id) > ($8, $9::uuid))
-  AND ($3::text IS NULL OR d.key = $3)
-  AND crossdock.fits(d.type, $4::text[])
-  AND crossdock.fits(d.platform || '/' || d.account, $5::text[])
-  AND crossdock.fits(d.platform || '/' || d.account, $6::text[])
-  AND ($7::text[] IS NULL OR d.type = ANY ($7))
-ORDER BY r.received_at, r.message_id
-LIMIT $10
+-- The next events of the sources ($1, $2, $3) in the order they were received, by the receipts' own key, from $4 up to $5
+-- and behind ($6, $7), of key $8 if there is one: $9 at most, among the next $10 receipts. Each row also says how many
+-- receipts were looked at, and which was the last: the only thing that a row says where nothing fits.
+WITH examined AS MATERIALIZED (
+    SELECT r.received_at, r.message_id, r.document_id
+    FROM crossdock.receipts r
+    WHERE r.received_at >= $4 AND r.received_at < $5
+      AND ($6::timestamptz IS NULL OR (r.received_at, r.message_id) > ($6, $7::uuid))
+    ORDER BY r.received_at, r.message_id
+    LIMIT $10
+), last AS (
+    SELECT received_at, message_id, (SELECT count(*) FROM examined) AS examined
+    FROM examined
+    ORDER BY received_at DESC, message_id DESC
+    LIMIT 1
+), matched AS (
+    SELECT v.id, e.received_at, e.message_id, e.document_id, v.version, d.type, d.key
+    FROM examined e
+    CROSS JOIN LATERAL (
+        SELECT d.platform, d.account, d.type, d.key FROM crossdock.documents d WHERE d.id = e.document_id OFFSET 0
+    ) d
+    JOIN unnest($1::text[], $2::text[], $3::text[]) AS s (platform, account, type) USING (platform, account, type)
+    CROSS JOIN LATERAL (
+        SELECT v.id, v.version FROM crossdock.versions v
+        WHERE v.document_id = e.document_id AND v.received_at = e.received_at AND v.message_id = e.message_id
+        OFFSET 0
+    ) v
+    WHERE $8::text IS NULL OR d.key = $8
+    ORDER BY e.received_at, e.message_id
+    LIMIT $9
+)
+SELECT last.received_at AS last_at, last.message_id AS last_id, last.examined, matched.*
+FROM last
+LEFT JOIN matched ON true
+ORDER BY matched.received_at, matched.message_id
 
 -- name: write
 INSERT INTO crossdock.outbox (
@@ -62,7 +172,8 @@ SET written = written + $2, after_at = $3, after_id = $4, finished_at = CASE WHE
 WHERE id = $1
 
 -- name: progress
-SELECT r.count, r.written, r.finished_at IS NOT NULL AS written_all,
+-- What was counted when it was asked for may have been where counting stopped: until all is written there is more to come.
+SELECT CASE WHEN r.finished_at IS NULL THEN GREATEST(r.count, r.written + 1) ELSE r.written END AS count, r.written, r.finished_at IS NOT NULL AS written_all,
        (SELECT count(*) FROM crossdock.outbox o WHERE o.replay_id = r.id) AS waiting
 FROM crossdock.replays r
 WHERE r.id = $1

@@ -1,3 +1,32 @@
+-- name: claim_shipments
+-- Makes the shipments that are new and locks the others, unchanged, in the order given. Returns those it made.
+INSERT INTO crossdock.shipments AS s (platform, account, type, shipment, cartons)
+SELECT platform, account, type, shipment, cartons::jsonb
+FROM unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::text[]) AS n (platform, account, type, shipment, cartons)
+ON CONFLICT (shipment, account, type, platform) DO UPDATE SET cartons = s.cartons WHERE false
+RETURNING platform, account, type, shipment
+
+-- name: claimed_shipments
+SELECT s.platform, s.account, s.type, s.shipment, s.cartons::text AS cartons
+FROM unnest($1::text[], $2::text[], $3::text[], $4::text[]) AS k (platform, account, type, shipment)
+JOIN crossdock.shipments s USING (shipment, account, type, platform)
+
+-- name: update_shipments
+UPDATE crossdock.shipments s
+SET cartons = n.cartons::jsonb, changed_at = now()
+FROM unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::text[]) AS n (platform, account, type, shipment, cartons)
+WHERE s.shipment = n.shipment AND s.account = n.account AND s.type = n.type AND s.platform = n.platform
+
+-- name: documents_of_keys
+SELECT id, key
+FROM crossdock.documents
+WHERE platform = $1 AND account = $2 AND type = $3 AND key = ANY ($4::text[])
+ORDER BY key
+FOR UPDATE
+
+-- name: merge_documents
+SELECT crossdock.merge_documents($1, $2::bigint[], $3)
+
 -- name: claim_documents
 -- Makes the documents that are new, as if the batch were all there is of them, and locks the others, unchanged. Sorted
 -- keys, so that workers wait for each other and never in a circle. Returns the ones it made, by their version.

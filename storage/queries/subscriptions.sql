@@ -16,6 +16,19 @@ SELECT * FROM crossdock.subscribed
 WHERE id = $1 AND deleted_at IS NULL AND ($2::text IS NULL OR subscriber = $2)
 FOR NO KEY UPDATE
 
+-- name: share
+-- Holds off a change or a deletion until the end of the transaction. A lease of it waits as well, so do little meanwhile.
+SELECT * FROM crossdock.subscribed
+WHERE id = $1 AND deleted_at IS NULL AND ($2::text IS NULL OR subscriber = $2)
+FOR SHARE
+
+-- name: lock_quota
+-- Registrations of one subscriber come one after the other, so that together they cannot pass its quota.
+SELECT pg_advisory_xact_lock(hashtextextended('crossdock subscriptions of ' || $1::text, 0))
+
+-- name: count
+SELECT count(*) FROM crossdock.subscribed WHERE subscriber = $1 AND deleted_at IS NULL
+
 -- name: listing
 -- The oldest first, from behind ($2, $3).
 SELECT * FROM crossdock.subscribed
@@ -33,7 +46,9 @@ WHERE id = $1
 RETURNING *
 
 -- name: delete
-UPDATE crossdock.subscribed SET deleted_at = now(), enabled = false, leased_until = NULL, leased_by = NULL
+-- The row stays for its deliveries' sake, as long as they are kept; its secrets go at once.
+UPDATE crossdock.subscribed
+SET deleted_at = now(), enabled = false, leased_until = NULL, leased_by = NULL, sealed = ''
 WHERE id = $1
 
 -- name: cancel_waiting
@@ -63,6 +78,23 @@ SELECT digest, status, sealed FROM crossdock.idempotent WHERE subscriber = $1 AN
 
 -- name: end_idempotent
 UPDATE crossdock.idempotent SET status = $3, sealed = $4 WHERE subscriber = $1 AND name = $2
+
+-- name: answers_sealed_otherwise
+-- Filed answers that another key than the one whose values begin with $1 has sealed.
+SELECT subscriber, name, sealed FROM crossdock.idempotent
+WHERE sealed IS NOT NULL AND substr(sealed, 1, length($1::bytea)) <> $1 AND (subscriber, name) > ($2, $3)
+ORDER BY subscriber, name
+LIMIT $4
+
+-- name: any_answers
+SELECT EXISTS (SELECT FROM crossdock.idempotent)
+
+-- name: reseal_answer
+UPDATE crossdock.idempotent SET sealed = $4 WHERE subscriber = $1 AND name = $2 AND sealed = $3
+
+-- name: count_answers_sealed_otherwise
+SELECT count(*) FROM crossdock.idempotent
+WHERE sealed IS NOT NULL AND substr(sealed, 1, length($1::bytea)) <> $1
 
 -- name: sealed
 SELECT id, sealed FROM crossdock.subscribed WHERE deleted_at IS NULL ORDER BY id

@@ -6,6 +6,7 @@ import logging
 import random
 import signal
 import sys
+from datetime import UTC, datetime
 from pathlib import Path
 
 from rich.console import Console
@@ -25,6 +26,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.faults", description=__doc__)
     parser.add_argument("--seed", type=int, default=random.SystemRandom().randrange(1 << 32))
     parser.add_argument("--only", default="", help="faults whose name holds this; nothing is written then")
+    parser.add_argument("--patience", type=float, help="seconds in which all must have come right, for each fault")
     commands = parser.add_subparsers(dest="command")
     soaking = commands.add_parser("soak", help="a random fault every so often")
     soaking.add_argument("--minutes", type=float, default=30.0)
@@ -45,9 +47,11 @@ def _all(console: Console, asked: argparse.Namespace) -> int:
     def say(done: Done) -> None:
         recovery = "" if done.row.recovery is None else f", recovered after {done.row.recovery:.1f} s"
         said = done.row.error or done.row.skipped or f"{done.row.verdict}{recovery}"
-        console.print(f"{'ok  ' if done.passed else 'FAIL'} {done.row.fault}: {said}")
+        if done.row.unmet is not None:
+            said += f"; {done.row.unmet}"
+        console.print(f"{datetime.now(UTC):%H:%M:%S} {'ok  ' if done.passed else 'FAIL'} {done.row.fault}: {said}")
 
-    run = asyncio.run(everything(asked.only, asked.seed, say))
+    run = asyncio.run(everything(asked.only, asked.seed, say, asked.patience))
     console.print(report.table(run))
     if not asked.only:
         report.write(ROOT / "README.md", "faults", report.summary(run))

@@ -1,9 +1,10 @@
 """The servers below the pipeline: one of each, or several that stand in for each other."""
 
 import asyncio
+from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
-from typing import Protocol
+from typing import ClassVar, Protocol
 from urllib.parse import urlsplit
 
 import psutil
@@ -32,8 +33,11 @@ class Backing(Protocol):
 class Single:
     """One of each."""
 
+    rabbitmq_settings: ClassVar[Mapping[str, str]] = {}
+    """More lines of RabbitMQ's configuration file."""
+
     def __init__(self, folder: Path) -> None:
-        self.rabbitmq = RabbitMQ(folder / "rabbitmq")
+        self.rabbitmq = RabbitMQ(folder / "rabbitmq", settings=self.rabbitmq_settings)
         self.postgres = Postgres(folder / "postgres")
         self.amqp_url = ""
         self.database_url = ""

@@ -11,6 +11,7 @@ import asyncpg
 from aiohttp import web
 from aiormq.abc import DeliveredMessage
 from aiormq.exceptions import AMQPError
+from msgspec import UNSET
 from multidict import CIMultiDict
 
 from broker import topology
@@ -110,6 +111,8 @@ class Consumer:
         """Event ids."""
         self.parts: dict[tuple[str, str], set[str]] = defaultdict(set)
         """Event ids of manufacturers' orders, by order and manufacturer."""
+        self.referring: set[str] = set()
+        """Events that came with a reference to their data instead of the data."""
 
     async def start(self) -> None:
         """Declares the queue and begins; stays until `stop`, whatever becomes of the broker."""
@@ -150,6 +153,8 @@ class Consumer:
             async def heard(message: DeliveredMessage) -> None:
                 event = cloudevents.decode(bytes(message.body))
                 self.heard[event.id] += 1
+                if event.data is UNSET and event.data_base64 is UNSET and b'"dataref"' in message.body:
+                    self.referring.add(event.id)
                 key = message.routing_key or ""
                 if key.startswith(f"{manufacturer_order.TYPE}."):
                     self.parts[event.subject, key.rpartition(".")[2]].add(event.id)

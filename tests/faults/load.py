@@ -5,7 +5,7 @@ import asyncio
 import random
 import time
 from collections import deque
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 from uuid import UUID
 
@@ -14,7 +14,7 @@ import msgspec
 
 from schemas import registry
 from schemas.config import Config
-from tests.faults.ledger import ERROR, Body, Ledger, bodies
+from tests.faults.ledger import ERROR, Body, Ledger, Post, bodies
 
 TIMEOUT = 12.0
 """Seconds that a platform waits for an answer."""
@@ -41,6 +41,22 @@ class Load:
         self._again: deque[tuple[float, Body]] = deque()
         self._tasks: set[asyncio.Task[None]] = set()
 
+    def fresh(self, platform: str | None = None) -> Body:
+        """Return a document that was not sent before, of this platform or of any."""
+        return next(body for body in self._fresh if platform in (None, body.platform))
+
+    async def post_all(self, bodies: Iterable[Body], *, at_once: int = 50, on_record: bool = True) -> list[Post]:
+        """Post these once each, several at a time, whatever is answered; return the posts. `on_record`: the ledger has
+        them, so that the verdict is also about them."""
+        free = asyncio.Semaphore(at_once)
+
+        async def one(session: aiohttp.ClientSession, body: Body) -> Post:
+            async with free:
+                return await self._post(session, body, on_record=on_record)
+
+        async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=4 * TIMEOUT)) as session:
+            return await asyncio.gather(*(one(session, body) for body in bodies))
+
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
         """Posts while the context lasts; at its end every post has its answer or its time-out."""
@@ -64,19 +80,25 @@ class Load:
                 continue
             due = bool(self._again) and self._again[0][0] <= time.monotonic()
             body = self._again.popleft()[1] if due else next(self._fresh)
-            task = asyncio.create_task(self._post(session, body))
+            task = asyncio.create_task(self._post_and_repeat(session, body))
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
 
-    async def _post(self, session: aiohttp.ClientSession, body: Body) -> None:
+    async def _post_and_repeat(self, session: aiohttp.ClientSession, body: Body) -> None:
+        post = await self._post(session, body)
+        if self._random.random() < (REPEATED if post.accepted else AGAIN):
+            self._again.append((time.monotonic() + PAUSE, body))
+
+    async def _post(self, session: aiohttp.ClientSession, body: Body, *, on_record: bool = True) -> Post:
         platform = registry.platforms()[body.platform]
         account, settings = next(iter(self._config.accounts[body.platform].items()))
-        signed = platform.sign(body.raw, settings)
+        content = body.content
+        signed = platform.sign(content, settings)
         url = f"{self._url}/hooks/{body.platform}/{account}/{registry.event(body.platform, body.event).path}"
         headers = {"Content-Type": "application/json", **signed.headers}
-        post = self._ledger.begin(body)
+        post = self._ledger.begin(body) if on_record else Post(body, time.monotonic())
         try:
-            async with session.post(url, data=body.raw, headers=headers, params=signed.query) as answer:
+            async with session.post(url, data=content, headers=headers, params=signed.query) as answer:
                 post.answer = await answer.read()
                 if 200 <= answer.status < 300:
                     post.id = UUID(answer.headers.get("X-Crossdock-Id") or msgspec.json.decode(post.answer)["id"])
@@ -84,5 +106,4 @@ class Load:
         except (aiohttp.ClientError, OSError, TimeoutError):
             post.status = ERROR
         post.ended = time.monotonic()
-        if self._random.random() < (REPEATED if post.accepted else AGAIN):
-            self._again.append((time.monotonic() + PAUSE, body))
+        return post

@@ -16,9 +16,11 @@ from broker.consumer import Delivery
 from broker.outgoing import Waiter
 from storage import sql
 from workers.deliver import worker as deliver
+from workers.runtime import loop, rehearsal
 from workers.runtime.loop import Loop
 from workers.runtime.outcomes import Outcome
-from workers.store import write
+from workers.store import isolate, write
+from workers.store.worker import StoreWorker
 
 
 def confirm() -> None:
@@ -57,7 +59,7 @@ def identity() -> None:
 
 def lease() -> None:
     """A subscription is taken whoever has it."""
-    holds = "AND (s.leased_until IS NULL OR s.leased_until < now())"
+    holds = "AND (s.leased_until IS NULL OR s.leased_until < now())"  # twice in it
     deliver.query = _instead(("lease",), holds, "")  # type: ignore[attr-defined, assignment]
 
 
@@ -66,12 +68,58 @@ def expiry() -> None:
     deliver.query = _instead(("lease", "renew"), "$2 * interval", "($2 + 1e9) * interval")  # type: ignore[attr-defined, assignment]
 
 
+def classification() -> None:
+    """Any error of the database counts as the message's, whatever its SQLSTATE and whatever else fails."""
+
+    async def believed(pool: asyncpg.Pool, error: Exception) -> None:
+        """No control write is asked whether the database works."""
+
+    isolate._control = believed
+    isolate.is_row_error = lambda error: True  # type: ignore[attr-defined]
+
+
+def limit() -> None:
+    """The broker's count of deliveries counts as blame: a message that comes a second time goes to quarantine."""
+
+    async def culprits(self: StoreWorker, batch: Sequence[Delivery]) -> dict[int, str]:
+        return {place: "delivered too often" for place, delivery in enumerate(batch) if delivery.redelivered}
+
+    async def convicted(index: int, why: str, work: object, *, control: object) -> str | None:
+        return why
+
+    StoreWorker._find_suspects = culprits  # type: ignore[method-assign]
+    rehearsal.convict = convicted
+
+
+def isolation() -> None:
+    """Messages that come again are handled together with all others, whatever ended the worker."""
+
+    async def nothing(self: StoreWorker, batch: Sequence[Delivery]) -> dict[int, str]:
+        return {}
+
+    StoreWorker._find_suspects = nothing  # type: ignore[method-assign]
+
+
+def size() -> None:
+    """What a store worker holds is bounded by number only."""
+
+    def uncounted(self: consumer.ByteBudget, size: int) -> None:
+        """Nothing is added up."""
+
+    consumer.ByteBudget.add = consumer.ByteBudget.remove = uncounted  # type: ignore[method-assign]
+    loop.MAX_BATCH_BYTES = sys.maxsize
+
+
 SAFEGUARDS: dict[str, Callable[[], None]] = {
     "confirm": confirm,
     "ack": ack,
     "identity": identity,
     "lease": lease,
     "expiry": expiry,
+    "classification": classification,
+    "limit": limit,
+    "isolation": isolation,
+    "size": size,
 }
 
 

@@ -2,10 +2,14 @@
 
 import signal
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
+
+import aiohttp
 
 from deploy.local.children import free_ports
 from deploy.local.supervisor import Child, Supervisor
+from tests.pipeline import until
 
 READY = 30.0
 STOP = 15.0
@@ -37,9 +41,27 @@ class Process:
 
     async def start(self, **more: str) -> None:
         """Returns when it is ready. `more`: for its environment. Raises TimeoutError that says why it isn't."""
+        self.begin(**more)
+        await self.ready()
+
+    def begin(self, **more: str) -> None:
+        """Start it without waiting until it is ready. `more`: for its environment."""
         self._supervisor = Supervisor([self._child], {**self._env, **more}, self._logs, lambda: None)
         self._supervisor.start()
-        await self.ready()
+
+    async def replaced(self, pid: int) -> None:
+        """Wait until another process than `pid` runs and answers at its admin port. Raises AssertionError."""
+        await until(lambda: self.pid not in (0, pid), what=f"another {self.name}")
+        await until(self._answers, what=f"{self.name} to answer")
+
+    async def _answers(self) -> bool:
+        with suppress(aiohttp.ClientError, OSError, TimeoutError):
+            async with (
+                aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=1)) as session,
+                session.get(f"{self._child.admin}/healthz") as answer,
+            ):
+                return answer.status == 200
+        return False
 
     async def ready(self) -> None:
         """Waits until it can do its work. Raises TimeoutError that says why it can't."""

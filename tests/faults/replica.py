@@ -10,7 +10,7 @@ from pathlib import Path
 import asyncpg
 
 from deploy.local.children import StartError, exited, spawn, tail
-from deploy.local.postgres import NOBODY, Postgres, binaries
+from deploy.local.postgres import NOBODY, Postgres, binaries, reachable
 from deploy.local.rabbitmq import RabbitMQ
 from tests.faults.backing import signal_all
 from tests.faults.site import Site
@@ -66,12 +66,18 @@ class Pair:
             os.chown(target, user, user)
         address = self.primary.url.rpartition("@")[2].partition("/")[0]
         host, _, port = address.partition(":")
-        command = [str(binaries() / "pg_basebackup"), "-D", str(target / "data"), "-h", host, "-p", port]
-        command += ["-U", "postgres", "-R", "-X", "stream", "-c", "fast"]
-        env = {"PATH": os.environ["PATH"], "LC_ALL": "C", "PGPASSWORD": password}
-        copying = spawn(command, env=env, log=log, user=user)
-        if not await exited(copying, BACKUP_TIMEOUT) or copying.returncode:
-            raise StartError(f"pg_basebackup failed: {tail(log)}")
+        # Folders above are closed to the server's user, who enters its own through a handle.
+        handle = os.open(target, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            data = f"/proc/self/fd/{handle}/data"
+            command = [str(reachable(binaries()) / "pg_basebackup"), "-D", data, "-h", host, "-p", port]
+            command += ["-U", "postgres", "-R", "-X", "stream", "-c", "fast"]
+            env = {"PATH": os.environ["PATH"], "LC_ALL": "C", "PGPASSWORD": password}
+            copying = spawn(command, env=env, log=log, user=user, pass_fds=(handle,))
+            if not await exited(copying, BACKUP_TIMEOUT) or copying.returncode:
+                raise StartError(f"pg_basebackup failed: {tail(log)}")
+        finally:
+            os.close(handle)
 
     async def _follow(self) -> None:
         """Commits wait for the replica from now on. Set after the copy, which would else wait for one of its own."""

@@ -10,7 +10,7 @@ from tests.faults.trial import Row
 
 COLUMNS = (
     "posts", "accepted", "503", "no answer", "recovered after", "missing", "twice", "not delivered", "not on the queue",
-    "differently", "beyond the limit",
+    "differently", "beyond the limit", "innocent in quarantine", "dead or unrouted",
 )  # fmt: skip
 """After the fault's name."""
 
@@ -25,7 +25,8 @@ def cells(row: Row) -> tuple[str, ...]:
     recovery = "never" if row.recovery is None else f"{row.recovery:.1f} s"
     counts = (row.posts, row.accepted, row.refused, row.unanswered)
     verdict = (found.missing, found.twice, found.undelivered, found.unheard, found.differently)
-    return (*map(str, counts), recovery, *map(str, verdict), str(found.crowded + found.wrong))
+    more = (found.crowded + found.wrong, found.innocent, found.dead)
+    return (*map(str, counts), recovery, *map(str, (*verdict, *more)))
 
 
 def table(run: Sequence[Done]) -> Table:

@@ -7,6 +7,7 @@ import tempfile
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
+from uuid import UUID
 
 import asyncpg
 import msgspec
@@ -14,6 +15,7 @@ from asyncpg.connect_utils import SessionAttribute
 
 from broker import topology
 from deploy.local.children import free_ports
+from schemas.topology import DEAD, UNROUTED
 from storage import migrate
 from tests import pipeline
 from tests.faults import listeners
@@ -23,6 +25,7 @@ from tests.faults.listeners import Consumer, Subscribers
 from tests.faults.load import Load
 from tests.faults.process import Process
 from tests.faults.proxy import Proxy
+from tests.faults.sqlproxy import SqlProxy
 from tests.receiver import KEY
 
 ROOT = Path(__file__).parents[2]
@@ -32,6 +35,7 @@ RATE = 40.0
 CONFIG = """
 [ingress]
 port = {port}
+{ingress}
 
 [delivery]                       # quick enough that nobody waits for minutes, and so often that nothing is given up
 timeout = 2.0
@@ -83,15 +87,17 @@ KINDS = {
 BROKER, DATABASE, SUBSCRIBERS = "rabbitmq", "postgres", "subscribers"
 
 
-def settings(port: int, retries: int = 400) -> str:
-    """The configuration file. `retries`: of a delivery, about a second apart."""
-    return CONFIG.format(port=port, schedule=", ".join(["0", *(["1"] * retries)]))
+def settings(port: int, retries: int = 400, ingress: str = "") -> str:
+    """The configuration file. `retries`: of a delivery, about a second apart. `ingress`: more lines of its section."""
+    return CONFIG.format(port=port, ingress=ingress, schedule=", ".join(["0", *(["1"] * retries)]))
 
 
 class Site:
     """One pipeline under load. Take it from `site`."""
 
-    def __init__(self, folder: Path, backing: Backing, rate: float, seed: int, mutant: str | None) -> None:
+    def __init__(
+        self, folder: Path, backing: Backing, rate: float, seed: int, mutant: str | None, ingress: str
+    ) -> None:
         self.folder = folder
         self.backing = backing
         self.ledger = Ledger()
@@ -102,16 +108,50 @@ class Site:
         """By kind."""
         self.port = free_ports(1)[0]
         self.config_file = folder / "crossdock.toml"
-        self.config_file.write_text(settings(self.port))
+        self.config_file.write_text(settings(self.port, ingress=ingress))
         config = pipeline.load(self.config_file)
         self.load = Load(f"http://127.0.0.1:{self.port}", config, self.ledger, rate=rate, seed=seed)
         self.consumer = Consumer("amqp://unset")
+        self.sql: dict[str, SqlProxy] = {}
+        """By kind of process: what stands between its proxy and PostgreSQL."""
+        self.quarantined: set[UUID] = set()
+        """Messages that were in quarantine when the present trial began."""
+        self.poison: bytes | None = None
+        """What the bodies of this trial contain that are to end in quarantine."""
+        self.unmet: list[str] = []
+        """What the present fault demands beyond the counts, and did not get."""
         self._mutant = mutant
+        self.seed = seed
 
     @property
     def all(self) -> Sequence[Process]:
         """Every process of ours."""
         return [one for several in self.processes.values() for one in several]
+
+    def is_poison(self, raw: bytes) -> bool:
+        """Return whether the body is one that the present fault made to be set aside."""
+        return self.poison is not None and self.poison in raw
+
+    async def dead(self) -> int:
+        """Return how many messages wait in `crossdock.dead` and `crossdock.unrouted`. Raises TopologyError."""
+        depths = await topology.depths(self.backing.amqp_url)
+        return sum(ready for name, (ready, _) in depths.items() if name in (DEAD, UNROUTED))
+
+    async def forget(self) -> None:
+        """Make what earlier trials left behind count for nothing in the next one."""
+        self.subscribers.crowded = 0
+        self.subscribers.wrong.clear()
+        self.poison = None
+        self.unmet.clear()
+        async with topology.connected(self.backing.amqp_url) as connection:
+            channel = await connection.channel()
+            for queue in (DEAD, UNROUTED):
+                await channel.queue_purge(queue)
+        database = await self.database()
+        try:
+            self.quarantined = {row["id"] for row in await database.fetch("SELECT id FROM crossdock.quarantine")}
+        finally:
+            await database.close()
 
     async def database(self) -> asyncpg.Connection:
         """A connection past every proxy. Raises OSError and asyncpg's errors."""
@@ -152,7 +192,10 @@ class Site:
                 proxy = await self._proxy(stack, (name, BROKER), self.backing.broker_address)
                 amqp = self.backing.amqp_through(proxy.port)
             if kind.database:
-                proxy = await self._proxy(stack, (name, DATABASE), self.backing.database_address)
+                sql = self.sql[name] = SqlProxy(*self.backing.database_address, seed=self.seed)
+                await sql.start()
+                stack.push_async_callback(sql.stop)
+                proxy = await self._proxy(stack, (name, DATABASE), ("127.0.0.1", sql.port))
                 database = self.backing.database_through(proxy.port)
         return {
             **os.environ,
@@ -178,15 +221,16 @@ async def site(
     seed: int = 1,
     mutant: str | None = None,
     home: Path | None = None,
+    ingress: str = "",
 ) -> AsyncIterator[Site]:
     """A pipeline of its own, on servers of its own; all of it is gone afterwards.
 
     `home`: an existing folder for all of its files, instead of a temporary one. `mutant`: the safeguard that every
-    process does without.
+    process does without. `ingress`: more lines of the configuration's section.
     """
     folder = home or Path(tempfile.mkdtemp(prefix="crossdock-faults-"))
     try:
-        made = Site(folder, backing(folder), rate, seed, mutant)
+        made = Site(folder, backing(folder), rate, seed, mutant, ingress)
         async with AsyncExitStack() as stack:
             await made.start(stack)
             yield made

@@ -8,13 +8,14 @@ from itertools import pairwise
 
 import msgspec
 
-from tests.faults.catalogue import FAULTS
+from tests.faults.catalogue import FAULTS as ALL
 from tests.faults.site import Site, site
 from tests.faults.trial import Fault, Skipped, arrived
 from tests.faults.verdict import Verdict
 
 LONGEST = 8.0
 """Seconds that one fault lasts at most, here."""
+FAULTS = tuple(fault for fault in ALL if not fault.slow)
 SETTLE = 180.0
 """Seconds in which all must have come right in the end."""
 

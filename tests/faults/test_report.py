@@ -10,6 +10,8 @@ from tests.faults.trial import Row
 from tests.faults.verdict import Verdict
 
 CLEAN = Row("cut", posts=1200, accepted=1100, refused=90, unanswered=10, recovery=1.25)
+BLAMED = Row("hung", posts=10, accepted=10, recovery=3.0, verdict=Verdict(innocent=3, dead=4))
+UNMET = Row("poison", posts=10, accepted=10, recovery=3.0, unmet="the poison is not in quarantine")
 LOST = Row("killed", posts=10, accepted=10, recovery=3.0, verdict=Verdict(missing=2, crowded=1, wrong=1))
 
 
@@ -18,13 +20,18 @@ LOST = Row("killed", posts=10, accepted=10, recovery=3.0, verdict=Verdict(missin
     [
         (Done("a", CLEAN), True),
         (Done("a", LOST), False),
+        (Done("a", BLAMED), False),
+        (Done("a", UNMET), False),
+        (Done("a", UNMET, mutant="isolation", shows="in quarantine"), True),
+        (Done("a", UNMET, mutant="size", shows=" MiB"), False),
         (Done("a", Row("never came back", posts=10, accepted=10)), False),
         (Done("a", Row("disk full", skipped="takes root")), True),
         (Done("a", Row("too late", skipped=TIME_IS_UP)), False),
         (Done("a", Row("did not start", error="no port")), False),
         (Done("a", Row("did not start", error="no port"), mutant="ack"), False),
-        (Done("a", LOST, mutant="confirm"), True),
-        (Done("a", CLEAN, mutant="confirm"), False),
+        (Done("a", LOST, mutant="confirm", shows="missing"), True),
+        (Done("a", LOST, mutant="limit", shows="innocent"), False),
+        (Done("a", CLEAN, mutant="confirm", shows="missing"), False),
     ],
 )
 def test_what_passes(done: Done, passed: bool) -> None:
@@ -32,19 +39,22 @@ def test_what_passes(done: Done, passed: bool) -> None:
 
 
 def test_a_row_is_what_was_counted() -> None:
-    assert report.cells(CLEAN) == ("1200", "1100", "90", "10", "1.2 s", *["0"] * 6)
-    assert report.cells(LOST) == ("10", "10", "0", "0", "3.0 s", "2", "0", "0", "0", "0", "2")
+    assert report.cells(CLEAN) == ("1200", "1100", "90", "10", "1.2 s", *["0"] * 8)
+    assert report.cells(LOST) == ("10", "10", "0", "0", "3.0 s", "2", "0", "0", "0", "0", "2", "0", "0")
+    assert report.cells(BLAMED)[-2:] == ("3", "4")
 
 
 def test_the_summary_adds_up_and_leaves_mutants_out() -> None:
-    said = report.summary([Done("a", CLEAN), Done("a", LOST), Done("b", LOST, mutant="ack")]).splitlines()
-    assert said[2:] == ["| a | 2 | 1,210 | 1,110 | 90 | 10 | 3.0 s | 2 | 0 | 0 | 0 | 0 | 2 |"]
+    said = report.summary(
+        [Done("a", CLEAN), Done("a", LOST), Done("b", LOST, mutant="ack", shows="missing")]
+    ).splitlines()
+    assert said[2:] == ["| a | 2 | 1,210 | 1,110 | 90 | 10 | 3.0 s | 2 | 0 | 0 | 0 | 0 | 2 | 0 | 0 |"]
 
 
 def test_the_summary_hides_no_failure() -> None:
     rows = [Done("a", CLEAN), Done("a", Row("b", posts=1, accepted=1)), Done("a", Row("c", error="no port"))]
     said = report.summary(rows).splitlines()
-    assert said[2:] == ["| a | 2, 1 failed | 1,201 | 1,101 | 90 | 10 | never | 0 | 0 | 0 | 0 | 0 | 0 |"]
+    assert said[2:] == ["| a | 2, 1 failed | 1,201 | 1,101 | 90 | 10 | never | 0 | 0 | 0 | 0 | 0 | 0 | 0 | 0 |"]
 
 
 def test_only_what_is_between_the_markers_is_replaced(tmp_path: Path) -> None:

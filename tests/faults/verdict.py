@@ -28,6 +28,10 @@ JOIN crossdock.versions v ON v.document_id = d.id
 GROUP BY d.id
 """
 """A document counts the repeats of its newest version itself; that version's own number is from when it was written."""
+INNOCENT = """
+SELECT count(*) FROM crossdock.quarantine
+WHERE id <> ALL ($1::uuid[]) AND ($2::bytea IS NULL OR position($2 IN raw) = 0)
+"""
 ALLOCATED = """
 SELECT order_id, json_object_agg(order_product_id, manufacturer_id)::text AS answer
 FROM crossdock.allocations
@@ -53,11 +57,15 @@ class Verdict(msgspec.Struct):
     """Calls beyond what a subscription allows at a time: somebody sent without the lease."""
     wrong: int = 0
     """Calls that were not as their dialect wants them."""
+    innocent: int = 0
+    """Messages in quarantine that nothing is wrong with."""
+    dead: int = 0
+    """Messages left in `crossdock.dead` and `crossdock.unrouted`."""
 
     @property
     def arrived(self) -> bool:
         """Nothing is on its way any more."""
-        return not (self.missing or self.undelivered or self.unheard)
+        return not (self.missing or self.undelivered or self.unheard or self.dead)
 
     @property
     def clean(self) -> bool:
@@ -68,21 +76,25 @@ class Verdict(msgspec.Struct):
 
 
 async def judge(site: Site, posts: Sequence[Post]) -> Verdict:
-    """What has become of these posts by now. Raises OSError and asyncpg's errors."""
+    """What has become of these posts by now. Raises OSError, asyncpg's errors and TopologyError."""
     database = await site.database()
     try:
-        return await _judge(site, posts, database)
+        verdict = await _judge(site, posts, database)
+        if verdict.arrived:
+            verdict.dead = await site.dead()
+        return verdict
     finally:
         await database.close()
 
 
 async def _judge(site: Site, posts: Sequence[Post], database: asyncpg.Connection) -> Verdict:
     verdict = Verdict(crowded=site.subscribers.crowded, wrong=len(site.subscribers.wrong))
-    accepted = [post for post in posts if post.accepted]
+    accepted = [post for post in posts if post.accepted and not site.is_poison(post.body.raw)]
     rows = await database.fetch(STORED, [post.id for post in accepted])
     stored = {row["message_id"]: (row["type"], row["key"]) for row in rows}
+    verdict.innocent = await database.fetchval(INNOCENT, site.quarantined, site.poison)
     verdict.missing = sum(stored.get(post.id) != (post.body.type, post.body.key) for post in accepted)
-    keys = sorted({(post.body.type, post.body.key) for post in posts})
+    keys = sorted({(post.body.type, post.body.key) for post in posts if not site.is_poison(post.body.raw)})
     found = await database.fetch(DOCUMENTS, [type_ for type_, _ in keys], [key for _, key in keys])
     for row in found:
         _count(site, verdict, row)

@@ -5,7 +5,6 @@ import base64
 import json
 import logging
 from collections.abc import AsyncIterator
-from types import SimpleNamespace
 from typing import Any
 from uuid import uuid4
 
@@ -16,10 +15,7 @@ import schemathesis
 from schemathesis.specs.openapi.checks import positive_data_acceptance
 from standardwebhooks.webhooks import Webhook
 
-from ingress.api.auth import Doorman
-from ingress.api.errors import Problem
-from tests import pipeline
-from tests.api import BOARDS, OPERATOR, OTHER, TOKEN, Client, api, config
+from tests.api import BOARDS, OPERATOR, OTHER, Client, api, config
 from tests.delivering import receipt, store
 from tests.pipeline import running, until
 from tests.receiver import VAULT, Receiver, receiver, statuses
@@ -167,22 +163,12 @@ async def test_log_in(client: Client) -> None:
         assert headers["WWW-Authenticate"].startswith("Basic")
 
 
-@pytest.mark.parametrize("name", ["Bearer", "Basic"])
-def test_credentials_that_are_no_text_are_wrong_ones(name: str) -> None:
-    """As the server hands on bytes that are no UTF-8."""
-    doorman = Doorman(pipeline.config({"api": {"operator_token": TOKEN}}))
-    with pytest.raises(Problem) as refused:
-        doorman.caller(SimpleNamespace(headers={"Authorization": f"{name} {TOKEN}\udc80"}, remote="::1"))  # type: ignore[arg-type]
-    assert refused.value.status == 401
-
-
-async def test_guessing_is_slowed_down_and_others_are_not(client: Client) -> None:
+async def test_guessing_is_slowed_down_and_right_credentials_still_work(client: Client) -> None:
     wrong = {"Username": "boards", "Password": "guess"}
     found = [(await client.ask("GET", "/v1/subscriptions", who=wrong))[0] for _ in range(12)]
     assert found == [401] * 10 + [429] * 2
-    status, _, headers = await client.ask("GET", "/v1/subscriptions", who=BOARDS)
-    assert status == 429  # the right password tells a guesser nothing either
-    assert 1 <= int(headers["Retry-After"]) <= 61
+    for who in (BOARDS, OTHER, OPERATOR):
+        assert (await client.ask("GET", "/v1/subscriptions", who=who))[0] == 200
 
 
 async def test_pages_go_on_without_gap_or_repeat(client: Client) -> None:

@@ -5,14 +5,16 @@ import json
 from functools import partial
 from typing import Any
 
+import aiohttp
 import aiormq
 import asyncpg
 import pytest
 import pytest_asyncio
 from aiormq.exceptions import AMQPError
 from prometheus_client import REGISTRY
+from yarl import URL
 
-from broker import depths
+from broker import depths, requeue
 from deploy.local.rabbitmq import RabbitMQ
 from schemas.consumers import Consumer, bindings, queues
 from tests.integration.test_eventlog import announce_all
@@ -120,7 +122,7 @@ async def test_one_that_is_away_keeps_no_more_than_its_limit(shell: Shell, amqp_
 
 
 async def test_its_user_reads_its_queue_and_nothing_else(shell: Shell, amqp_url: str, rabbitmq: RabbitMQ) -> None:
-    management = rabbitmq.management_url.replace("://", "://guest:guest@")
+    management = rabbitmq.management_url
     code, out, err = await shell("consumers", "add", "erp", "--user", "erp", "--management", management, "--json")
     assert code == 0, err
     found = json.loads(out)
@@ -156,3 +158,66 @@ def test_limits_are_on_the_queue() -> None:
     queue, dead = queues(Consumer(name="x", types=["*"], accounts=["*"], max_messages=5, max_bytes=6))
     assert (queue.arguments["x-max-length"], queue.arguments["x-max-length-bytes"]) == (5, 6)
     assert (queue.arguments["x-dead-letter-routing-key"], dead.name) == (dead.name, "crossdock.consumer.x.dead")
+
+
+async def test_a_user_that_is_not_the_consumers_is_never_touched(
+    shell: Shell, amqp_url: str, rabbitmq: RabbitMQ
+) -> None:
+    """Making a user gives it a new password and takes its rights away."""
+    url = ("--management", rabbitmq.management_url)
+    assert (await shell("consumers", "add", "first", "--user", "first", *url)).code == 0
+    async with (
+        aiohttp.ClientSession(rabbitmq.management_url) as session,
+        session.put("/api/users/somebody", json={"password": "theirs", "tags": "administrator"}) as answer,
+    ):
+        assert answer.status in (201, 204)
+    for user, why in (
+        (rabbitmq.username, "is the user that Crossdock itself logs in with"),
+        ("somebody", "RabbitMQ has a user somebody already"),
+        ("first", "is the user of consumer first"),
+    ):
+        said = await shell("consumers", "add", "second", "--user", user, *url)
+        assert (said.code, why in said.err, said.out) == (1, True, ""), said
+    said = await shell("consumers", "add", "first", "--user", "other", *url)
+    assert (said.code, "has the user first" in said.err) == (1, True)
+    assert (await shell("consumers", "add", "first", "--user", "first", *url)).code == 0  # a new password, of its own
+    theirs = URL(rabbitmq.management_url).with_user("somebody").with_password("theirs")
+    async with aiohttp.ClientSession(theirs) as session:
+        async with session.get("/api/whoami") as answer:
+            assert (answer.status, "administrator" in (await answer.json())["tags"]) == (200, True)
+        async with session.delete("/api/users/somebody") as answer:
+            assert answer.status == 204
+    assert [row["name"] for row in (await shell("consumers", "list", "--json")).json] == ["first"]
+    assert (await shell("consumers", "remove", "first", *url)).code == 0
+
+
+async def test_what_a_consumer_failed_on_goes_back_onto_its_queue(
+    shell: Shell, erp: str, amqp_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(requeue, "PIECE", 3)
+    await announce_all(amqp_url, [f"n{n}" for n in range(8)])
+    connection = await aiormq.connect(amqp_url)
+    try:
+        channel = await connection.channel()
+
+        async def rejected() -> bool:
+            message = await channel.basic_get(erp)
+            if message.delivery_tag:
+                await channel.basic_reject(message.delivery_tag, requeue=False)
+            return (await channel.queue_declare(f"{erp}.dead", passive=True)).message_count == 8
+
+        await until(rejected)
+        assert await requeue.move(amqp_url, f"{erp}.dead", erp) == 8
+        assert (await channel.queue_declare(f"{erp}.dead", passive=True)).message_count == 0
+        found = []
+        while (message := await channel.basic_get(erp, no_ack=True)).delivery_tag:
+            headers = message.header.properties.headers or {}
+            assert "x-death" not in headers
+            assert str(headers["x-routing-key"]).startswith("channelape.")
+            found.append(json.loads(message.body)["id"])
+        assert sorted(found) == [f"n{n}" for n in range(8)]
+    finally:
+        await connection.close()
+    assert (await shell("consumers", "retry", "erp", "--json")).json == {"name": "erp", "retried": 0}
+    said = await shell("consumers", "retry", "nobody")
+    assert (said.code, "there is no consumer nobody" in said.err) == (1, True)

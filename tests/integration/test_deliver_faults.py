@@ -129,6 +129,8 @@ async def test_sixteen_of_twenty_take_the_time_they_take_alone(pool: asyncpg.Poo
     assert min(beside) <= min(alone) * 1.25 + 0.2, (alone, beside)
 
 
+LEASING = "gen_random_uuid(), 15::float8, 100::bigint, ARRAY[]::text[], ARRAY[]::int[], ARRAY[]::uuid[]"
+LEASING_TYPES = "uuid, float8, bigint, text[], int[], uuid[]"
 FINISHED = """
 INSERT INTO crossdock.finished (id, subscription_id, finished_at, created_at, received_at, event_id, message_id,
     document_id, version, attempts, type, key, status)
@@ -170,9 +172,9 @@ async def test_what_is_due_is_found_by_index_whatever_is_done(pool: asyncpg.Pool
                 query("outbox", "due"),
                 "ARRAY[md5('1')::uuid, md5('2')::uuid], ARRAY[64, 64], ARRAY[]::uuid[], md5('worker')::uuid",
             ),
-            (query("outbox", "lease"), "gen_random_uuid(), 15::float8, 100::bigint"),
+            (query("outbox", "lease"), LEASING),
         ):
-            types = "uuid[], int[], uuid[], uuid" if "ARRAY[64" in arguments else "uuid, float8, bigint"
+            types = "uuid[], int[], uuid[], uuid" if "ARRAY[64" in arguments else LEASING_TYPES
             await connection.execute(f"PREPARE one ({types}) AS {sql}")
             rows = await connection.fetch(f"EXPLAIN (ANALYZE, FORMAT JSON) EXECUTE one ({arguments})")
             await connection.execute("DEALLOCATE one")

@@ -37,14 +37,15 @@ async def held_up(
 ) -> AsyncIterator[tuple[asyncio.subprocess.Process, asyncpg.transaction.Transaction]]:
     """A store worker amid a write that waits for a lock, and the transaction that has it."""
     (shell.folder / "crossdock.toml").write_text(f"[process]\ndrain_timeout = {drain}\n")
-    async with pipeline.door(amqp_url) as door:
-        assert (await door.post("channelape", "receipt_confirmation"))[0] == 200
     lock = database.transaction()
-    await lock.start()
-    await database.execute("LOCK TABLE crossdock.documents IN ACCESS EXCLUSIVE MODE")
     worker = await shell.start("worker", "store", "--admin-port", "0")
     try:
         await heard(worker, "started")
+        await pipeline.until(lambda: _consumed(amqp_url))  # it has seen that the database is available
+        await lock.start()
+        await database.execute("LOCK TABLE crossdock.documents IN ACCESS EXCLUSIVE MODE")
+        async with pipeline.door(amqp_url) as door:
+            assert (await door.post("channelape", "receipt_confirmation"))[0] == 200
         await pipeline.until(lambda: _held(database))
         yield worker, lock
     finally:
@@ -55,6 +56,10 @@ async def held_up(
 
 async def _held(database: asyncpg.Connection) -> bool:
     return bool(await database.fetchval(HELD))
+
+
+async def _consumed(amqp_url: str) -> bool:
+    return (await broker.depths(amqp_url))[topology.STORE][1] == 1
 
 
 async def waiting(amqp_url: str) -> int:

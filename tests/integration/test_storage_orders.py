@@ -48,10 +48,18 @@ async def test_more_cancelled_than_ordered_cancels_what_was_ordered(pool: asyncp
     assert await orders(pool, *bodies) == [("A", "1", 2, 2)]
 
 
-async def test_a_cancellation_without_its_order_stands_alone_and_the_newest_one_counts(pool: asyncpg.Pool) -> None:
+async def test_a_cancellation_without_its_order_stands_alone(pool: asyncpg.Pool) -> None:
     bodies = [notification("order_cancellation", item("A", quantity)) for quantity in (9, 3)]
-    assert await orders(pool, *bodies) == [("A", "1", None, 3)]
+    assert await orders(pool, *bodies) == [("A", "1", None, 12)]
     assert (await rows(pool, "orders"))[0]["order_number"] == "1000-4612"
+
+
+async def test_a_second_partial_cancellation_adds_to_the_first(pool: asyncpg.Pool) -> None:
+    """Finding 23: the newest one alone un-cancelled what the first one said. The same list again is a repeat."""
+    new = notification("new_order", item("A", 2), item("B", 3))
+    first, second = notification("order_cancellation", item("A", 2)), notification("order_cancellation", item("B", 1))
+    third = notification("order_cancellation", item("B", 1), item("A ", 1))
+    assert await orders(pool, new, first, second, first, third) == [("A", "1", 2, 2), ("B", "2", 3, 2)]
 
 
 async def test_order_lines_keep_exact_decimals_and_dates_as_sent(pool: asyncpg.Pool) -> None:

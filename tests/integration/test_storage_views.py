@@ -162,6 +162,62 @@ async def test_lines_without_ids_go_by_their_sku_and_count_once(pool: asyncpg.Po
     assert {name: row["shipped"] for name, row in (await progress(pool)).items()} == {"1": 10, "2": 10, "BARE": 4}
 
 
+async def test_lines_of_one_sku_are_filled_one_after_the_other(pool: asyncpg.Pool) -> None:
+    """ChannelApe's own transfer-order example (reports.md, row 4): one SKU on two lines, shipped by SKU alone."""
+    same = {"sku": "SAME"}
+    await store(
+        pool,
+        ("stock_transfer_order", transfer(*({"id": str(n), "quantity": 4, **same} for n in (1, 2, 3)))),
+        ("ship_confirmation", carton("C1", {"quantity": 5, **same})),
+        ("ship_confirmation", carton("C2", {"quantity": 2, **same}, {"id": "2", "quantity": 3, **same})),
+        ("advanced_ship_notice", carton("C1", {"quantity": 20, **same})),
+        ("receipt_confirmation", receipt("R1", {"quantity": 8, "additionalFields": {"damaged_qty": "5"}, **same})),
+    )
+    found = await progress(pool)
+    assert {
+        name: [row[of] for of in ("shipped", "announced", "received", "damaged", "outstanding", "cartons")]
+        for name, row in found.items()
+    } == {"1": [4, 4, 4, 4, 0, 2], "2": [4, 4, 4, 1, 0, 2], "3": [2, 12, 0, 0, 4, 2]}
+
+
+async def test_when_goods_were_received_as_well_as_it_is_known(pool: asyncpg.Pool) -> None:
+    """Findings, table: `last_received_at` was null although something had been received."""
+    said = {"actual_received_date": "0001-01-01T00:00:00", "actual_arrival_date": "2026-11-09T23:00:00"}
+    received = receipt("R1", line(BLUE, 1), fields=said)
+    await store(pool, ("stock_transfer_order", transfer()), ("receipt_confirmation", received))
+    assert (await progress(pool))["000011"]["last_received_at"] == datetime(2026, 11, 9, 23)  # noqa: DTZ001
+    bare = receipt("R2", line(BLUE, 1), fields={"actual_received_date": "null"})
+    await store(pool, ("receipt_confirmation", bare))
+    found = await progress(pool)
+    assert found["000011"]["last_received_at"] == datetime(2026, 11, 10, 12, 0, 2)  # noqa: DTZ001 - when we heard
+    assert found["000012"]["last_received_at"] is None
+
+
+async def test_an_unreadable_quantity_counts_as_nothing_and_is_flagged(pool: asyncpg.Pool) -> None:
+    """Cellarion#437: "12,50" is neither 12.5 nor 1250, and what was announced does not stand in for it."""
+    await store(
+        pool,
+        ("stock_transfer_order", transfer()),
+        ("receipt_confirmation", receipt("R1", line(BLUE, 60, received_qty="12,50"))),
+    )
+    blue = (await progress(pool))["000011"]
+    assert (blue["received"], blue["flags"]) == (0, ["unreadable_number"])
+    assert ["unreadable_number"] in [row["flags"] for row in await rows(pool, "events")]
+
+
+async def test_blanks_link_nothing_and_part_nothing(pool: asyncpg.Pool) -> None:
+    """magento2#10080, viadot#1085: order numbers, line ids and SKUs with blanks at their ends."""
+    await store(
+        pool,
+        ("stock_transfer_order", transfer({"id": " 1", "sku": "A ", "quantity": 5}, channelOrderId="STO1 ")),
+        ("ship_confirmation", carton(" C1", {"id": "1", "sku": "A", "quantity": 2}, channelOrderId="\u00a0STO1")),
+        ("ship_confirmation", carton("C1 ", {"id": "1 ", "sku": "A", "quantity": 3})),
+        ("receipt_confirmation", receipt("R1", {"sku": "A\u200b", "quantity": 1}, channelOrderId="STO1\t")),
+    )
+    [line_] = (await progress(pool)).values()
+    assert [line_[name] for name in ("line_id", "sku", "shipped", "received", "cartons")] == ["1", "A", 3, 1, 1]
+
+
 @pytest.mark.parametrize("swapped", [True, False])
 async def test_direction_flipped(pool: asyncpg.Pool, swapped: bool) -> None:
     ends = (THERE, HERE) if swapped else (HERE, THERE)

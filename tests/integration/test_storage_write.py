@@ -11,7 +11,7 @@ from schemas import documents
 from schemas.documents import Document
 from schemas.platform import Line, Reading
 from tests.storing import at, everything, incoming, rows, unreadable
-from workers.store import isolate
+from workers.store import isolate, write
 from workers.store.prepare import Incoming
 
 HOUR = 3600.0
@@ -254,3 +254,21 @@ async def test_nothing_of_a_batch_is_half_stored(pool: asyncpg.Pool) -> None:
     after = await everything(pool)
     assert after.pop("quarantine")[0]["reason"].startswith("the database refuses it")
     assert after == {view: said for view, said in before.items() if view != "quarantine"}
+
+
+async def test_a_commit_that_was_answered_with_a_collision_is_announced_by_the_next_try(
+    pool: asyncpg.Pool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real, calls = write.write, []
+
+    async def answered_wrongly(*args: Any) -> write.Written:
+        written = await real(*args)
+        calls.append(written)
+        if len(calls) == 1:
+            raise asyncpg.SerializationError("though it was committed")
+        return written
+
+    monkeypatch.setattr(write, "write", answered_wrongly)
+    written = await isolate.write_isolating(pool, [order("A", 0)])
+    assert [stored.run.version for stored in written.versions] == [1]
+    assert len(calls) == 2

@@ -205,6 +205,8 @@ def test_every_header_is_described(document: Document) -> None:
         reply_to="x",
         deadline=MOMENT.timestamp(),
         language="de",
+        clock=12.5,
+        verdict="accepted",
     )
     headers = to_properties(envelope).headers or {}
     said = document["components"]["schemas"]["InboundHeaders"]

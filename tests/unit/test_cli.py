@@ -174,7 +174,7 @@ def test_every_command_of_the_contract_is_there() -> None:
         "topology export", "send", "trace", "quarantine list", "quarantine show", "quarantine replay",
         "quarantine discard", "status", "check", "route explain", "deliveries list", "deliveries show",
         "deliveries retry", "deliveries cancel", "replay", "consume", "consumers add", "consumers list",
-        "consumers remove", "asyncapi",
+        "consumers remove", "consumers retry", "asyncapi",
     }  # fmt: skip
 
 
@@ -312,3 +312,17 @@ def test_moments_are_utc() -> None:
     assert output.moment(at) == "2026-11-21 09:30:00"
     assert output.moment(at, fraction=True) == "2026-11-21 09:30:00.123"
     assert output.moment(None) == ""
+
+
+def test_a_pooler_by_transaction_is_a_line() -> None:
+    said = errors.explain(asyncpg.DuplicatePreparedStatementError("prepared statement already exists\nHINT: …"))
+    assert said is not None
+    assert "pool_mode = session" in said
+
+
+def test_what_a_terminal_would_obey_is_shown() -> None:
+    text = "a\x1b]0;owned\x07 \x9b31m \u202eb"
+    assert output.printable(text) == "a\\x1b]0;owned\\x07 \\x9b31m \\u202eb"
+    shown = output.printable_json(json.dumps({"name": text}, ensure_ascii=False))
+    assert shown.isprintable()
+    assert json.loads(shown) == {"name": text}

@@ -28,7 +28,7 @@ MOMENT = datetime.fromtimestamp(SECONDS, UTC)
         {"deadline": SECONDS + 2, "clock": 12345.678901},
         {"deadline": SECONDS, "language": "de, en;q=0.5"},
         {"verdict": "accepted"},
-        {"verdict": "The article number \"Ä-1\" is not known to the supplier."},
+        {"verdict": 'The article number "Ä-1" is not known to the supplier.'},
     ],
 )
 @pytest.mark.parametrize("shards", [1, 2])

@@ -2,11 +2,10 @@
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from uuid import UUID
 
-import asyncpg
-
+from storage.database import UNAVAILABLE_ERRORS, Database, explain
 from storage.sql import query
 from workers.deliver import metrics
 
@@ -18,16 +17,14 @@ COUNTED = 1000
 """Deliveries counted a subscription at most: how far behind it is tells the age."""
 
 
-async def watch(
-    pool: Callable[[], Awaitable[asyncpg.Pool]], worker: UUID, left_alone: Callable[[], list[UUID]]
-) -> None:
-    """Until it is cancelled. A database that is away is somebody else's to report; the old figures stay meanwhile."""
+async def watch(database: Database, worker: UUID, left_alone: Callable[[], list[UUID]]) -> None:
+    """Export the metrics until cancelled. The old values stay while the database is unavailable; others report that."""
     while True:
         try:
-            row = await (await pool()).fetchrow(query("outbox", "waiting"), worker, left_alone(), COUNTED)
+            row = await (await database.pool()).fetchrow(query("outbox", "waiting"), worker, left_alone(), COUNTED)
             assert row is not None
             metrics.DUE.set(row["due"])
             metrics.OLDEST_DUE.set(row["oldest"])
-        except Exception as error:
-            log.debug("what is due not looked at", extra={"error": f"{type(error).__name__}: {error}"})
+        except UNAVAILABLE_ERRORS as error:
+            log.debug("what is due not looked at", extra={"error": explain(error)})
         await asyncio.sleep(INTERVAL)

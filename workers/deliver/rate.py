@@ -12,6 +12,7 @@ class Bucket:
         if max_rate is not None and not max_rate > 0:
             raise ValueError("max_rate must be over 0; leave it out for no limit")
         self._rate = max_rate
+        self.is_unlimited = max_rate is None
         self._burst = max(1.0, max_rate or 0.0)
         self._tokens = self._burst
         self._at = now
@@ -22,6 +23,10 @@ class Bucket:
             return 0.0
         tokens = self._filled(now)
         return 0.0 if tokens >= _ENOUGH else (1 - tokens) / self._rate
+
+    def available(self, now: float) -> int | None:
+        """Return how many deliveries may start now; None if there is no limit."""
+        return None if self._rate is None else int(self._filled(now) / _ENOUGH)
 
     def take(self, now: float) -> None:
         """Takes a token. One that is not there is owed: the next waits longer, and the rate holds on average."""

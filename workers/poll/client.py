@@ -115,11 +115,14 @@ class Client:
             return None
         try:
             found = url.join(URL(following))
+            if found.scheme == "http" and self._base.scheme == "https" and found.port in (80, self._base.port):
+                # Behind a proxy that ends TLS, the API writes links with the scheme that it sees itself.
+                found = found.with_scheme("https").with_port(self._base.explicit_port)
             same = found.origin() == self._base.origin() and found.user is None and found.password is None
         except ValueError:
             same = False
         if not same:
-            raise Failed("page: `next` leads away from `base_url`, and the token must not go there")
+            raise Failed("page: `next` leads away from the host of `base_url`, and the token must not go there")
         return found
 
     async def close(self) -> None:

@@ -24,8 +24,9 @@ from schemas import envelope
 from schemas.config import Config
 from schemas.platforms.apicbase.config import Account, Poll
 from storage import polls
-from storage import pool as pools
+from storage.database import UNAVAILABLE_ERRORS, Database, is_row_error
 from storage.polls import Place
+from telemetry.background import Background
 from workers.poll import client, metrics
 from workers.poll.client import Client
 from workers.poll.limit import PER_MINUTE, Limit
@@ -33,9 +34,10 @@ from workers.poll.poller import PLATFORM, Poller, Stopping
 
 log = logging.getLogger("crossdock.poll")
 
-LEASE = 60.0
-"""Seconds that an account stays with a worker that says nothing more."""
-RENEW = LEASE / 3
+LEASE = 12.0
+"""Seconds that an account stays with a worker that has stopped renewing its lease: a worker that was killed is replaced
+within 15 seconds, whatever the account's interval."""
+RENEW = LEASE / 4
 LOOK = 1.0
 """Seconds between looks for accounts that are due; less if one has a shorter interval."""
 HELD_UP = 2.0
@@ -43,8 +45,6 @@ HELD_UP = 2.0
 MAX_INTERVAL = 900.0
 """Seconds between polls of an account that fails again and again, unless its interval is longer."""
 CONFIRM_TIMEOUT = 30.0
-
-_DATABASE = (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError)
 
 
 class PollWorker:
@@ -56,35 +56,28 @@ class PollWorker:
         self._shards = config.store.shards
         self._stored = False
         """Whether what we publish has been seen to be stored."""
-        self._database_url = database_url
+        self._database = Database(database_url, size=4)
+        self._background = Background()
         self._per_minute = per_minute
         self._name = uuid4()
         self._publisher = Publisher(confirm_timeout=CONFIRM_TIMEOUT, useless=self._try_elsewhere)
         self._link = Link(amqp_url, name="poll", on_open=self._on_open, on_lost=self._publisher.on_lost)
-        self._pool_: asyncpg.Pool | None = None
-        self._pool_lock = asyncio.Lock()
         self._http: aiohttp.ClientSession | None = None
         self._clients: dict[tuple[str, str, str], Client] = {}
         self._running: dict[str, tuple[Poller, asyncio.Task[None]]] = {}
         """Polls under way, by account."""
         self._ok_at: dict[str, datetime] = {}
-        self._tasks: list[asyncio.Task[None]] = []
-        self._problem: str | None = "not connected yet"
 
     async def start(self) -> None:
         """Begins to poll. A broker or a database that isn't there yet is waited for."""
         self._http = client.session()
         self._link.start()
-        loop = asyncio.get_running_loop()
-        self._tasks = [
-            loop.create_task(one(), name=f"poll-{one.__name__.strip('_')}") for one in (self._lease, self._renew)
-        ]
+        self._background.start(self._lease(), name="poll-lease")
+        self._background.start(self._renew(), name="poll-renew")
 
     async def stop(self) -> None:
         """Starts nothing more, ends polls at the end of their page or when the time is up, gives accounts back."""
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self._background.stop()
         running = dict(self._running)
         for poller, _ in running.values():
             poller.stopping = True
@@ -100,20 +93,18 @@ class PollWorker:
             await self._http.close()
         await self._publisher.stop()
         await self._link.stop()
-        if self._pool_ is not None:
+        if self._database.is_open:
             with suppress(Exception):
                 async with asyncio.timeout(5):
-                    await polls.release(self._pool_, PLATFORM, list(running), self._name, 0.0)
-            with suppress(Exception):
-                async with asyncio.timeout(5):
-                    await self._pool_.close()
+                    await polls.release(await self._database.pool(), PLATFORM, list(running), self._name, 0.0)
+        await self._database.close(5)
 
     def problems(self) -> list[str]:
         """Empty when a poll would be made now. An account that fails is its own problem: see the metrics."""
         found = [] if self._link.is_open else [f"no connection to RabbitMQ: {self._link.error}"]
-        if self._problem is not None:
-            found.append(f"no use of PostgreSQL: {self._problem}")
-        return found
+        if self._database.problem is not None:
+            found.append(f"no use of PostgreSQL: {self._database.problem}")
+        return found + self._background.problems()
 
     def reload(self, config: Config) -> None:
         """Accounts, credentials and intervals of the next polls; those under way end by the old ones."""
@@ -135,27 +126,21 @@ class PollWorker:
             self._stored = True
         self._publisher.use(link.transport, await link.channel(connection, confirms=True))
 
-    async def _pool(self) -> asyncpg.Pool:
-        async with self._pool_lock:
-            if self._pool_ is None:
-                self._pool_ = await pools.create_pool(self._database_url, size=4)
-            return self._pool_
-
     async def _lease(self) -> None:
         """Takes what is due and begins to poll it, each account in a task of its own."""
         while True:
             accounts = self._accounts()
             try:
-                pool = await self._pool()
+                pool = await self._database.pool()
                 await polls.register(pool, PLATFORM, accounts)
-                self._problem = None
+                self._database.worked()
                 # Orders that can't be published need not be fetched.
                 if self._link.is_open:
                     free = accounts.keys() - self._running.keys()
                     for place in await polls.lease(pool, PLATFORM, free, self._name, LEASE):
                         self._begin(pool, place, accounts[place.account])
-            except Exception as error:
-                self._away(error)
+            except UNAVAILABLE_ERRORS as error:
+                self._on_unavailable(error)
             await asyncio.sleep(min((LOOK, *(settings.interval for settings in accounts.values()))))
 
     def _begin(self, pool: asyncpg.Pool, place: Place, settings: Poll) -> None:
@@ -170,7 +155,7 @@ class PollWorker:
         assert self._http is not None
         name = _identity(settings)
         if name not in self._clients:
-            limit = Limit(self._pool, settings.base_url, settings.client_id, per_minute=self._per_minute)
+            limit = Limit(self._database.pool, settings.base_url, settings.client_id, per_minute=self._per_minute)
             self._clients[name] = Client(self._http, settings, limit)
         return self._clients[name]
 
@@ -199,14 +184,19 @@ class PollWorker:
         except asyncio.CancelledError:
             self._record(poller, place, "cancelled", None, time.monotonic() - began)
             raise
-        except _DATABASE as failure:
-            # The account stays leased until the database is back, and is then due at once.
-            outcome, error = "no database", f"{type(failure).__name__}: {failure}"
-            self._away(failure)
+        except UNAVAILABLE_ERRORS as failure:
+            if is_row_error(failure):
+                outcome, error = "internal error", type(failure).__name__
+                log.exception("poll failed", extra={"account": account})
+                with suppress(*UNAVAILABLE_ERRORS):
+                    await polls.failed(pool, *mine, pause(settings.interval, place.failures), error)
+            else:
+                # The account stays leased until the database is back, and is then due at once.
+                outcome, error = "no database", self._on_unavailable(failure)
         except Exception as failure:
             outcome, error = "internal error", type(failure).__name__
             log.exception("poll failed", extra={"account": account})
-            with suppress(*_DATABASE):
+            with suppress(*UNAVAILABLE_ERRORS):
                 await polls.failed(pool, *mine, pause(settings.interval, place.failures), error)
         self._record(poller, place, outcome, error, time.monotonic() - began)
 
@@ -239,15 +229,15 @@ class PollWorker:
         """Keeps the accounts that are being polled; ends polls that another worker has taken over."""
         while True:
             try:
-                pool = await self._pool()
+                pool = await self._database.pool()
                 running = dict(self._running)
                 kept = await polls.renew(pool, PLATFORM, running, self._name, LEASE) if running else frozenset()
                 for account, (_, task) in running.items():
                     if account not in kept and self._running.get(account, (None, None))[1] is task:
                         task.cancel()
                 await self._measure(pool)
-            except Exception as error:
-                self._away(error)
+            except UNAVAILABLE_ERRORS as error:
+                self._on_unavailable(error)
             await asyncio.sleep(RENEW)
 
     async def _measure(self, pool: asyncpg.Pool) -> None:
@@ -265,9 +255,10 @@ class PollWorker:
         self._ok_at[account] = at
         metrics.SINCE.labels(account).set_function(lambda: (envelope.now() - at).total_seconds())
 
-    def _away(self, error: Exception) -> None:
-        self._problem = f"{type(error).__name__}: {error}"
-        log.warning("held up", extra={"reason": self._problem})
+    def _on_unavailable(self, error: BaseException) -> str:
+        reason = self._database.failed(error)
+        log.warning("held up", extra={"reason": reason})
+        return reason
 
 
 def pause(interval: float, failures: int) -> float:

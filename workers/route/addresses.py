@@ -74,27 +74,46 @@ _STATE_ALIASES = {
 }
 
 
-@lru_cache(maxsize=8192)
+LONGEST = 200
+"""Characters of the longest name that is looked up and kept: what shoppers type has no end, and no country or state
+has so long a name."""
+
+
 def fold(text: str) -> str:
     """What is left of a name when case, accents, spaces and punctuation are not looked at: `U.S.` → `us`."""
+    return _fold(text) if len(text) <= LONGEST else _folded(text)
+
+
+@lru_cache(maxsize=8192)
+def _fold(text: str) -> str:
+    return _folded(text)
+
+
+def _folded(text: str) -> str:
     plain = unicodedata.normalize("NFKD", text.casefold())
     return "".join(letter for letter in plain if letter.isalnum())
 
 
-@lru_cache(maxsize=8192)
 def country(text: str | None) -> str | None:
     """ISO 3166-1 alpha-2 of a code (two or three letters, or digits) or a name; None if nobody calls a country that."""
-    return _countries().get(fold(text)) if text else None
+    return _country(text) if text and len(text) <= LONGEST else None
 
 
 @lru_cache(maxsize=8192)
+def _country(text: str) -> str | None:
+    return _countries().get(fold(text))
+
+
 def state(country_code: str, text: str | None) -> tuple[str, ...]:
     """ISO 3166-2 of a state's code or name within a country, then of what it is part of; () if it isn't known there.
 
     `("US", "NY")`, `("US", "new york")`, `("US", "US-NY")` → `("US-NY",)`; `("GB", "Kent")` → `("GB-KEN", "GB-ENG")`.
     """
-    if not text:
-        return ()
+    return _state(country_code, text) if text and len(text) <= LONGEST else ()
+
+
+@lru_cache(maxsize=8192)
+def _state(country_code: str, text: str) -> tuple[str, ...]:
     code = _states(country_code).get(fold(text))
     found: list[str] = []
     while code is not None and code not in found:

@@ -15,6 +15,8 @@ class Allocation(msgspec.Struct, frozen=True):
     """Every item of the order once, in the order's own order."""
 
     items: list[ItemAllocation]
+    named: dict[str, str]
+    """What the answer names each item by (its `@id` as sent) → the item."""
 
 
 class Refusal(msgspec.Struct, frozen=True):
@@ -52,16 +54,19 @@ def allocate(order: wire.Order, account: Account) -> Allocation | Refusal:
         return Refusal(None, None)
     compiled = rules(account)
     chosen: dict[str, ItemAllocation] = {}
+    named: dict[str, str] = {}
     for item in found:
+        named[item.id_as_sent] = item.id
         if item.id in chosen:
             continue
         allocation = compiled.allocate(item)
         if allocation is None:
             return Refusal(item.id, item.name())
         chosen[item.id] = allocation
-    return Allocation(list(chosen.values()))
+    return Allocation(list(chosen.values()), named)
 
 
 def answer_bytes(allocation: Allocation) -> bytes:
     """What uStore expects: `{"<OrderProduct @id>": "<manufacturer id>"}`; the same bytes for the same allocation."""
-    return msgspec.json.encode({entry.item: entry.manufacturer for entry in allocation.items})
+    manufacturers = {entry.item: entry.manufacturer for entry in allocation.items}
+    return msgspec.json.encode({named: manufacturers[item] for named, item in allocation.named.items()})

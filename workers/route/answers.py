@@ -5,9 +5,10 @@ from typing import Any
 
 import msgspec
 
-from schemas import loose
+from schemas import documents
 from schemas.envelope import Envelope
 from schemas.platform import Unreadable
+from schemas.platforms import ustore as ustore_platform
 from schemas.platforms.ustore import messages, record, wire
 from workers.route import allocate, verdict
 
@@ -28,8 +29,11 @@ class Answer(msgspec.Struct, frozen=True, kw_only=True):
 def ustore(request: Envelope, raw: bytes, account: Any) -> Answer:
     """Every item's manufacturer; or 400 with a message for the shopper, in their language."""
     try:
-        order = wire.decode(raw).order
-        order_id = loose.key(order.order_id, "@OrderId")
+        # All that the store worker will ask of it: an order that would end in quarantine is refused while its shopper
+        # can still do something about it.
+        document = documents.describe(ustore_platform.PLATFORM, request.event, raw, request.content_type)
+        order = wire.decode(document.data or raw).order
+        order_id = document.reading.key
     except Unreadable as error:
         return _sorry(messages.body(messages.UNREADABLE, request.language), {"unreadable": str(error)})
     outcome = allocate.allocate(order, account)
@@ -49,7 +53,7 @@ def ustore(request: Envelope, raw: bytes, account: Any) -> Answer:
 
 def apicbase(request: Envelope, raw: bytes, account: Any) -> Answer:
     """200 for an order that is taken, whose body the ingress makes; else problem+json."""
-    decided = verdict.judge(raw, account)
+    decided = verdict.judge(raw, account, request.content_type)
     return Answer(status=decided.status, content_type=decided.content_type, body=decided.body)
 
 

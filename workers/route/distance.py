@@ -30,6 +30,8 @@ Point: TypeAlias = tuple[float, float]
 _ZIP_TERRITORIES = frozenset({"PR", "VI", "GU", "AS", "MP"})
 """Countries to ISO, ZIP codes to the US Postal Service."""
 _ZIP_DIGITS = 5
+POSTAL_LENGTH = 16
+"""Characters of a postal code that are looked at; the longest that a country uses have ten (ZIP+4, Iran, Brazil)."""
 _PREFIX_LENGTHS = (2, 3)
 """Of which prefixes the centre is computed from exact codes; 3 digits are what a US sorting centre serves."""
 
@@ -77,7 +79,7 @@ class Gazetteer:
         `country` is ISO 3166-1 alpha-2, `states` are ISO 3166-2 codes from the smallest up, `postal` is as
         `addresses.postal` writes it.
         """
-        key = (country, states, postal)
+        key = (country, states, postal[:POSTAL_LENGTH])
         if key not in self._found:
             if len(self._found) >= 50_000:
                 self._found.clear()  # it costs microseconds to find them again
@@ -120,7 +122,7 @@ class Gazetteer:
         A code that stands several times (one row a village) is where its rows are on average. Raises OSError, and
         ValueError naming the line that isn't so.
         """
-        with file.open(encoding="utf-8") as lines:
+        with file.open(encoding="utf-8-sig") as lines:
             found: dict[str, dict[str, list[Point]]] = {}
             for country, code, point in _geonames(lines, file.name):
                 found.setdefault(country, {}).setdefault(code, []).append(point)

@@ -8,7 +8,7 @@ import msgspec
 from schemas import loose
 from schemas.platforms.ustore import wire
 from schemas.platforms.ustore.order import deliveries, items
-from schemas.platforms.ustore.values import each, part, text
+from schemas.platforms.ustore.values import each, identifier, part, text
 from workers.route import addresses, distance
 
 _NO_PRODUCT = wire.Product()
@@ -48,7 +48,7 @@ class Destination(msgspec.Struct, frozen=True):
 class Item:
     """One order item."""
 
-    __slots__ = ("_source", "currency", "destination", "id", "method", "product", "store_id")
+    __slots__ = ("_source", "currency", "destination", "id", "id_as_sent", "method", "product", "store_id")
 
     def __init__(
         self,
@@ -61,6 +61,8 @@ class Item:
     ) -> None:
         self._source = source
         self.id = item_id
+        self.id_as_sent = text(source.id) or item_id
+        """What the answer names it by: uStore looks for its own spelling, blanks included."""
         self.product = part(source.product) or _NO_PRODUCT
         self.store_id = store_id
         self.currency = currency
@@ -105,7 +107,7 @@ def of(order: wire.Order) -> list[Item] | None:
             joined.setdefault(held_id, entry)
     found: list[Item] = []
     for source in items(order):
-        item_id = text(source.id)
+        item_id = identifier(source.id)
         if item_id is None or "\x00" in item_id or "\ufffd" in item_id:
             return None
         found.append(Item(source, item_id, store_id, currency, *joined.get(item_id, ("", None))))

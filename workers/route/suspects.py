@@ -65,24 +65,32 @@ class Suspects:
                 self._examined, self._waiting = self._waiting, []
                 batch = self._examined = [one for one in self._examined if not one.delivery.session.is_gone]
                 try:
-                    culprits = await self._find_culprits(batch)
+                    await self._examine(batch)
                 except UnavailableError as error:
                     log.warning("requests can't be examined", extra={"error": str(error)})
-                    self._waiting[:0] = batch
+                    self._waiting[:0] = self._examined
+                    self._examined = []
                     await asyncio.sleep(PAUSE)
-                    continue
-                self._examined = []
-                for place, one in enumerate(batch):
-                    if place in culprits:
-                        await self._settle_culprit(one.request, one.delivery, culprits[place])
-                    else:
-                        one.handle()
 
-    async def _find_culprits(self, batch: list[Suspect]) -> dict[int, str]:
+    async def _examine(self, batch: list[Suspect]) -> None:
+        """Hand on what does no harm at once; then try what ended a copy, alone."""
+
         def read(place: int) -> None:
             self._read(batch[place].request, batch[place].delivery.body)
 
-        return await rehearsal.find_culprits(len(batch), read, control=read_example)
+        suspects = await rehearsal.find_suspects(len(batch), read)
+        self._examined = [batch[place] for place in suspects]
+        for place, one in enumerate(batch):
+            if place not in suspects:
+                one.handle()
+        for place, why in suspects.items():
+            one = batch[place]
+            verdict = await rehearsal.convict(place, why, read, control=read_example)
+            self._examined.remove(one)
+            if verdict is None:
+                one.handle()
+            else:
+                await self._settle_culprit(one.request, one.delivery, verdict)
 
     async def _settle_culprit(self, request: Envelope, delivery: Delivery, reason: str) -> None:
         log.error("request failed", extra={"id": request.message_id, "platform": request.platform, "reason": reason})

@@ -23,13 +23,13 @@ TAKEN = Verdict(200, "application/json", b"{}")
 """The body doesn't matter: the ingress answers a taken order with its id."""
 
 
-def judge(raw: bytes, account: Account) -> Verdict:
+def judge(raw: bytes, account: Account, content_type: str | None = None) -> Verdict:
     """Never raises, whatever the bytes."""
     try:
         # All that the store worker will ask of it: an order that would end in quarantine is refused while the customer
         # looks. Nothing wrong with it that is only noted (its JSON is odd, say) matters here.
-        documents.describe(apicbase.PLATFORM, EVENT, raw)
-        refused = refusal.refusal(raw, account)
+        document = documents.describe(apicbase.PLATFORM, EVENT, raw, content_type)
+        refused = refusal.refusal(document.data or raw, account)
     except Unreadable as error:
         return _problem(400, "The purchase order could not be read", str(error))
     return TAKEN if refused is None else _problem(422, "The purchase order is refused", refused.detail)

@@ -14,8 +14,17 @@ from schemas import envelope
 
 def oldest(held: Iterable[Delivery]) -> float:
     """Seconds since the oldest was received at the door; 0.0 where there is none, or none says when."""
+    return seconds_since(first_received(held))
+
+
+def first_received(held: Iterable[Delivery]) -> str | None:
+    """Return when the oldest was received, as it says; None where there is none, or none says when."""
     # RFC 3339 in UTC with six decimals, as we write it: text order is time order.
-    moment = min((said for delivery in held if (said := _received(delivery))), default=None)
+    return min((said for delivery in held if (said := _received(delivery))), default=None)
+
+
+def seconds_since(moment: str | None) -> float:
+    """Return the seconds since a moment as messages say it; 0.0 for None, and for what isn't a moment."""
     if moment is None:
         return 0.0
     try:

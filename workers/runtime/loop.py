@@ -12,7 +12,7 @@ connection held.
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import suppress
 from itertools import chain
 
@@ -31,6 +31,13 @@ PAUSES = (0.1, 0.2, 0.5, 1.0, 2.0, 5.0)
 HOLD_TIME = 10.0
 """Seconds that a batch is held and tried again before everything goes back to the queue. Short interruptions cost no
 redelivery; and RabbitMQ's `consumer_timeout`, a minute at the least, is never reached."""
+MAX_HELD, MAX_HELD_BYTES = 200, 8 * 1024 * 1024
+"""Messages, and bytes of their bodies, that are held while others are handled; beyond, everything is given back."""
+MAX_HELD_TIME = 600.0
+"""Seconds for which messages are held one by one: less than RabbitMQ's `consumer_timeout`, 30 minutes by default."""
+SETTLED_AFTER = 30.0
+"""Seconds without another failure after which a successful probe counts as the end of an outage: one that succeeds
+while the handler goes on failing does not."""
 MAX_BATCH_BYTES = 4 * 1024 * 1024
 """Bytes of bodies in one batch. Decoded and encoded again, a body takes several times its size."""
 
@@ -62,17 +69,23 @@ class Loop:
         self._wait = wait
         self._drain = drain
         self._slots = asyncio.Semaphore(under_way)
+        self._background: Background | None = None
         self._taking: asyncio.Task[None] | None = None
         self._last: asyncio.Task[None] | None = None
         self._works: dict[asyncio.Task[None], list[Delivery]] = {}
         """Batches under way."""
         self._held: dict[Delivery, None] = {}
         """Messages that are tried again alone, while their neighbours are done."""
+        self._held_since = 0.0
         self._has_held = asyncio.Event()
         self._is_unavailable = asyncio.Event()
         self._failures = 0
         """Attempts in a row that found something unavailable."""
         self._unavailable_since: float | None = None
+        self._available_since: float | None = None
+        """When the last probe succeeded, unless something failed after it."""
+        self._given_back: str | None = None
+        """When the oldest message was received of those that wait in the queue while nothing is consumed."""
         self.waiting_for: str | None = None
         """What the handler is held up by, for /readyz."""
         metrics.OLDEST.labels(consumer.queue).set_function(self.oldest)
@@ -81,24 +94,36 @@ class Loop:
     def start(self, background: Background) -> None:
         """Begin to take batches as soon as the probe succeeds."""
         queue = self._consumer.queue
+        self._background = background
         self._taking = background.start(self._take(), name=f"take {queue}")
         background.start(self._consume_while_available(), name=f"availability of {queue}")
         background.start(self._retry_held(), name=f"held messages of {queue}")
 
     def oldest(self) -> float:
-        """Seconds that the oldest message has waited which is in hand, or next; 0.0 when there is none."""
-        return age.oldest(chain(self._consumer.head, self._held, *self._works.values()))
+        """Return the seconds that the oldest message has waited which is in hand, or next; 0.0 when there is none.
+
+        While nothing is consumed it is the one that was the oldest then, since it is still in the queue.
+        """
+        if self._given_back is not None:
+            return age.seconds_since(self._given_back)
+        return age.oldest(self._in_hand())
+
+    def _in_hand(self) -> Iterator[Delivery]:
+        return chain(self._consumer.head, self._held, *self._works.values())
 
     def held_up(self) -> float:
         """Return the seconds for which something has been unavailable; 0.0 while the handler works."""
-        since = self._unavailable_since
-        return 0.0 if since is None else time.monotonic() - since
+        now, since = time.monotonic(), self._unavailable_since
+        if since is None or (self._available_since is not None and now - self._available_since > SETTLED_AFTER):
+            return 0.0
+        return now - since
 
     async def stop(self) -> None:
         """Take no more, finish and ack what is in hand, in bounded time. What is held up goes back."""
-        if self._taking is not None:
+        if self._taking is not None and self._background is not None:
             with suppress(Exception):
                 await self._consumer.cancel()
+            self._background.expect_end(self._taking)
             self._taking.cancel()
             with suppress(asyncio.CancelledError):
                 await self._taking
@@ -112,15 +137,19 @@ class Loop:
         """Consume while the handler can work; while it can't, the queue keeps everything."""
         while True:
             await self._until_available()
+            self._given_back = None
             await self._consumer.resume()
             await self._is_unavailable.wait()
             self._is_unavailable.clear()
             log.warning("gives back what it holds", extra={"queue": self._consumer.queue, "reason": self.waiting_for})
+            self._given_back = age.first_received(self._in_hand())
             await self._consumer.suspend()
 
     async def _until_available(self) -> None:
         while True:
             if self._failures:
+                if self._given_back is None and (next_one := await self._consumer.peek()):
+                    self._given_back = age.first_received([next_one])
                 await asyncio.sleep(_pause(self._failures))
             try:
                 await self._probe()
@@ -130,13 +159,14 @@ class Loop:
                 log.exception("probe failed", extra={"queue": self._consumer.queue})
                 self._note(f"internal error ({type(error).__name__})")
             else:
-                self.waiting_for = None
+                self.waiting_for, self._available_since = None, time.monotonic()
                 return
 
     def _note(self, reason: str) -> None:
         """Note that something is unavailable, for `/readyz`, the log and the metric."""
-        if self._unavailable_since is None:
+        if self.held_up() == 0.0:
             self._unavailable_since = time.monotonic()
+        self._available_since = None
         if self.waiting_for != reason or not self._failures % 10:
             log.warning("held up", extra={"queue": self._consumer.queue, "reason": reason})
         self._failures += 1
@@ -221,9 +251,20 @@ class Loop:
             await deliveries.ack(done)
 
     def _hold(self, delivery: Delivery) -> None:
+        if not self._held:
+            self._held_since = time.monotonic()
         self._held[delivery] = None
         self._has_held.set()
         metrics.SETTLED.labels(self._consumer.queue, "held").inc()
+        if len(self._held) > MAX_HELD or sum(len(held.body) for held in self._held) > MAX_HELD_BYTES:
+            self._give_back("too many messages can't be handled while others can")
+
+    def _give_back(self, reason: str) -> None:
+        """Give everything back to the queue, and go on after a pause."""
+        self._note(reason)
+        for delivery in self._held:
+            delivery.session.end()
+        self._is_unavailable.set()
 
     async def _retry_held(self) -> None:
         """Try held messages again, each alone."""
@@ -233,22 +274,28 @@ class Loop:
             attempt += 1
             await asyncio.sleep(_pause(attempt))
             for delivery in list(self._held):
-                if not delivery.session.is_gone:
-                    try:
-                        (outcome,) = await self._handle([delivery])
-                    except UnavailableError:
-                        break
-                    except Exception:
-                        log.exception("handler failed", extra={"queue": self._consumer.queue, "messages": 1})
-                        break
-                    if outcome is Settled.HELD:
-                        continue
-                    await deliveries.ack_one(delivery)
-                    metrics.SETTLED.labels(self._consumer.queue, "done").inc()
-                del self._held[delivery]
+                if delivery.session.is_gone or await self._handle_held(delivery):
+                    self._held.pop(delivery, None)
             if not self._held:
                 attempt = 0
                 self._has_held.clear()
+            elif time.monotonic() - self._held_since > MAX_HELD_TIME:
+                self._give_back("messages have been held for too long")
+
+    async def _handle_held(self, delivery: Delivery) -> bool:
+        """Handle one message alone; whether it is settled."""
+        try:
+            (outcome,) = await self._handle([delivery])
+            if outcome is Settled.DONE:
+                await deliveries.ack_one(delivery)
+                metrics.SETTLED.labels(self._consumer.queue, "done").inc()
+        except UnavailableError as error:
+            log.debug("held", extra={"queue": self._consumer.queue, "reason": str(error)})
+            return False
+        except Exception:
+            log.exception("handler failed", extra={"queue": self._consumer.queue, "messages": 1})
+            return False
+        return outcome is Settled.DONE
 
 
 def _pause(attempt: int) -> float:

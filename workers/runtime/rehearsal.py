@@ -10,6 +10,7 @@ A copy costs some milliseconds, and only what was redelivered pays them.
 """
 
 import asyncio
+import gc
 import logging
 import os
 import resource
@@ -19,6 +20,7 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import NoReturn
+from weakref import WeakKeyDictionary
 
 from workers.runtime import watchdog
 from workers.runtime.outcomes import UnavailableError
@@ -32,9 +34,13 @@ PAUSES = (0.0, 0.5, 1.0)
 WALL_LIMIT = 60.0
 """Seconds that one message may take, for what waits and uses no processor time."""
 MEMORY = 1024**3
-"""Bytes that a copy may take on top of what this process has: the largest message takes a tenth of it."""
+"""Bytes that a copy may take on top of what this process has, and at most half of what its container has left: the
+largest message takes a tenth of it."""
+KILLED = "signal SIGKILL"
 OUT_OF_MEMORY = 77
 """Exit code of a copy that took more than that."""
+
+_MOST_FILES = 1 << 20
 
 Work = Callable[[int], object]
 """Reads the message of that index, as the handler will. What it raises is the handler's to deal with."""
@@ -46,27 +52,42 @@ async def find_culprits(count: int, work: Work, *, control: Callable[[], object]
     `count`: number of messages. `control`: reads a message that is known to be harmless. Raises UnavailableError where
     copies die of something else.
     """
-    culprits: dict[int, str] = {}
+    suspects = await find_suspects(count, work)
+    verdicts = {index: await convict(index, why, work, control=control) for index, why in suspects.items()}
+    return {index: verdict for index, verdict in verdicts.items() if verdict is not None}
+
+
+async def find_suspects(count: int, work: Work) -> dict[int, str]:
+    """Return the indexes of messages that were being read when a copy ended, each with how it ended.
+
+    All others have been read. Raises UnavailableError where no copy can be made.
+    """
+    suspects: dict[int, str] = {}
     left = list(range(count))
     while left:
         ended_by, why = await _run(left, work)
         if ended_by is None:
             break
-        verdict = await _convict(ended_by, why, work, control)
-        if verdict is not None:
-            culprits[ended_by] = verdict
+        suspects[ended_by] = why
         left = left[left.index(ended_by) + 1 :]
-    return culprits
+    return suspects
 
 
-async def _convict(index: int, why: str, work: Work, control: Callable[[], object]) -> str | None:
-    """Return the reason if a message ends every copy that reads it alone; None if it survives one of them."""
+async def convict(index: int, why: str, work: Work, *, control: Callable[[], object]) -> str | None:
+    """Return the reason if a message ends every copy that reads it alone; None if it survives one of them.
+
+    `why`: how the first copy ended. Raises UnavailableError where the control doesn't survive either.
+    """
     for pause in PAUSES:
         await asyncio.sleep(pause)
         ended_by, said = await _run([index], work)
         if ended_by is None:
             log.warning("a message was read after all", extra={"first": why})
             return None
+        if said == KILLED:
+            # By the kernel for want of memory, or by a person: no message does that. One that takes too much memory
+            # meets its own limit first.
+            raise UnavailableError(f"a message can't be read here now: {said}")
         why = said
     ended_by, said = await _run([index], lambda _: control())
     if ended_by is not None:
@@ -75,7 +96,16 @@ async def _convict(index: int, why: str, work: Work, control: Callable[[], objec
 
 
 async def _run(indexes: Sequence[int], work: Work) -> tuple[int | None, str]:
-    """Read these messages in a copy of this process. The one that ended it and how, or None."""
+    """Read these messages in a copy of this process, one copy at a time. The one that ended it and how, or None."""
+    loop = asyncio.get_running_loop()
+    async with _locks.setdefault(loop, asyncio.Lock()):
+        return await _run_alone(indexes, work)
+
+
+_locks: WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Lock] = WeakKeyDictionary()
+
+
+async def _run_alone(indexes: Sequence[int], work: Work) -> tuple[int | None, str]:
     try:
         reader, writer = os.pipe()
     except OSError as error:
@@ -127,8 +157,13 @@ async def _follow(reader: int) -> tuple[int, bool]:
 def _copy(writer: int, indexes: Sequence[int], work: Work) -> NoReturn:
     """What the copy does: it says a byte before each message, and one at the end."""
     try:
+        gc.freeze()  # a collection would touch all of the memory that is shared with the worker
+        gc.disable()
+        os.closerange(3, writer)  # its connections end with the worker, whatever becomes of this copy
+        os.closerange(writer + 1, _MOST_FILES)
         signal.set_wakeup_fd(-1)
-        for name in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        signal.setitimer(signal.ITIMER_REAL, WALL_LIMIT * (len(indexes) + 1))
+        for name in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGALRM):
             signal.signal(name, signal.SIG_DFL)
         _limit_memory()
         for index in indexes:
@@ -151,9 +186,20 @@ def _limit_memory() -> None:
         Path("/proc/self/oom_score_adj").write_text("1000", encoding="ascii")
     with suppress(OSError, ValueError):
         pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[0])
-        limit = pages * resource.getpagesize() + MEMORY
+        limit = pages * resource.getpagesize() + min(MEMORY, _left_in_container() // 2)
         _, hard = resource.getrlimit(resource.RLIMIT_AS)
         resource.setrlimit(resource.RLIMIT_AS, (limit if hard == resource.RLIM_INFINITY else min(limit, hard), hard))
+
+
+def _left_in_container() -> int:
+    """Return the bytes that the container has left (cgroup version 2); MEMORY twice where it has no limit."""
+    try:
+        folder = Path("/sys/fs/cgroup")
+        most = (folder / "memory.max").read_text(encoding="ascii").strip()
+        used = (folder / "memory.current").read_text(encoding="ascii").strip()
+        return max(0, int(most) - int(used))
+    except (OSError, ValueError):
+        return 2 * MEMORY
 
 
 def _describe(status: int) -> str:
@@ -163,5 +209,5 @@ def _describe(status: int) -> str:
             return f"it took more than {watchdog.LIMIT:.0f} seconds of processor time"
         return f"signal {signal.Signals(number).name}"
     if os.waitstatus_to_exitcode(status) == OUT_OF_MEMORY:
-        return f"it took more than {MEMORY // 1024**2} MiB of memory"
+        return "it took more memory than there is for a message"
     return f"exit code {os.waitstatus_to_exitcode(status)}"

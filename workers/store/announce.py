@@ -17,10 +17,23 @@ from workers.store.rows import Stored
 
 def events(versions: Iterable[Stored], told: Iterable[Told]) -> Iterator[Outgoing]:
     """A CloudEvent a version, and one a manufacturer that has news."""
+    for _, event in events_by_version(versions, told):
+        yield event
+
+
+def events_by_version(versions: Iterable[Stored], told: Iterable[Told]) -> Iterator[tuple[UUID, Outgoing]]:
+    """The same, each with the id of the version that it is about."""
     for stored in versions:
-        yield _event(stored)
+        yield stored.id, _event(stored)
     for one in told:
-        yield from _manufacturers(one)
+        for event in _manufacturers(one):
+            yield one.version_id, event
+
+
+def without_data(event: Outgoing, version_id: UUID, public_url: str) -> Outgoing:
+    """Return an event that is too large for the broker as one that says where the whole of it can be read."""
+    dataref = f"{public_url.rstrip('/')}/v1/events/{version_id}"
+    return event._replace(body=cloudevents.refer(event.body, dataref))
 
 
 def _event(stored: Stored) -> Outgoing:
@@ -56,7 +69,8 @@ def parts(told: Told) -> Iterator[Part]:
     items: dict[str, list[str]] = defaultdict(list)
     for allocation in message.allocations:
         items[allocation.manufacturer].append(allocation.item)
-    for manufacturer, data in manufacturer_order.split(message.raw, message.allocations).items():
+    raw = message.raw if message.document is None else message.document.data or message.raw
+    for manufacturer, data in manufacturer_order.split(raw, message.allocations).items():
         if manufacturer in told.manufacturers:
             yield Part(event_id(told.version_id, manufacturer, items[manufacturer]), manufacturer, data)
 

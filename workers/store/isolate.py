@@ -59,6 +59,13 @@ class Suspects:
         self._failed[kind] = seen
         return len(seen) > ALIKE
 
+    def were_several(self, kind: str, message_id: UUID) -> bool:
+        """Return whether so many others failed with this kind of error lately that one more trial shows nothing."""
+        now = time.monotonic()
+        return (
+            sum(id_ != message_id and now - at < ALIKE_WINDOW for id_, at in self._failed.get(kind, {}).items()) > ALIKE
+        )
+
 
 async def write_isolating(
     pool: asyncpg.Pool, batch: Sequence[Incoming], outbound: Outbound = NOBODY, suspects: Suspects | None = None
@@ -74,7 +81,8 @@ async def write_isolating(
         # What fails with the control too is the database's trouble, and raised as it is.
         await _control(pool, error)
         if len(batch) == 1:
-            return await _try_alone(pool, batch[0], outbound, error, suspects or Suspects())
+            return await _try_alone(pool, write.repeated(batch)[0], outbound, error, suspects or Suspects())
+    batch = write.repeated(batch)
     half = len(batch) // 2
     first = await write_isolating(pool, batch[:half], outbound, suspects)
     second = await write_isolating(pool, batch[half:], outbound, suspects)
@@ -86,6 +94,10 @@ async def _try_alone(
 ) -> Written:
     """Find out whether it is this message. Raises its error where that isn't the same each time."""
     kind = _kind(error)
+    held = Written([], held={message.message_id})
+    if not is_row_error(error) and suspects.were_several(kind, message.message_id):
+        suspects.are_several(kind, message.message_id)
+        return held
     for pause in PAUSES[:TRIES]:
         await asyncio.sleep(pause)
         for _ in range(ATTEMPTS_PER_TRY):
@@ -98,7 +110,10 @@ async def _try_alone(
             await _control(pool, error)
     if not is_row_error(error) and suspects.are_several(kind, message.message_id):
         log.warning("several messages fail alike: held", extra={"id": str(message.message_id), "error": explain(error)})
-        return Written([], held={message.message_id})
+        return held
+    if message.document is None:  # the quarantine doesn't take it: its neighbours needn't wait for that
+        log.error("not even quarantined", extra={"id": str(message.message_id), "error": explain(error)})
+        return held
     return await write_isolating(pool, [_degrade(message, error)], outbound, suspects)
 
 
@@ -107,13 +122,9 @@ def _kind(error: Exception) -> str:
 
 
 def _degrade(message: Incoming, error: Exception) -> Incoming:
-    """Return the same message asking less of the database: no jsonb, if its values are at fault; then quarantine.
-
-    Raises the error if the quarantine doesn't take it either.
-    """
+    """Return the same message asking less of the database: no jsonb, if its values are at fault; then quarantine."""
     document = message.document
-    if document is None:
-        raise error
+    assert document is not None
     if document.body is not None and is_row_error(error):
         poorer = msgspec.structs.replace(document, body=None, flags=(*document.flags, documents.NOT_JSONB))
         return msgspec.structs.replace(message, document=poorer)

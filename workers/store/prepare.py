@@ -57,8 +57,7 @@ def prepare(
     try:
         about = envelope.from_properties(properties)
         name = FastUUID(about.message_id)
-        if about.received_at.tzinfo is None:
-            raise ValueError("received-at has no zone")
+        _check(about)
         raw, allocations = body, None
         if about.type == envelope.RECORD_TYPE:
             note = record.decode(body)
@@ -71,9 +70,9 @@ def prepare(
         reason = f"unknown platform {about.platform!r}"
     else:
         try:
-            document = documents.describe(platform, about.event, raw)
-            if (reason := _refusal(platform, about, raw, config)) is not None:
-                stage = REFUSED
+            document = documents.describe(platform, about.event, raw, about.content_type)
+            reason = _refusal(platform, about, document.data or raw, config)
+            stage = UNREADABLE if reason is None else REFUSED
         except Unreadable as error:
             reason = str(error)
     if reason is not None:
@@ -90,8 +89,7 @@ def halted(
     """
     try:
         about = envelope.from_properties(encoded)
-        if about.received_at.tzinfo is None:
-            raise ValueError
+        _check(about)
     except ValueError:
         about = _envelope(encoded, now)
     name: UUID
@@ -124,6 +122,17 @@ def _envelope(encoded: bytes, now: datetime) -> Envelope:
         received_at=now,
         content_type=found.content_type and _storable(found.content_type),
     )
+
+
+def _check(about: Envelope) -> None:
+    """Raises ValueError for properties that the database doesn't take: none of ours has such."""
+    if about.received_at.tzinfo is None:
+        raise ValueError("received-at has no zone")
+    if not 1970 < about.received_at.year < 9000:
+        raise ValueError("received-at is not a moment of this world")
+    for text in (about.platform, about.account, about.event, about.content_type, about.traceparent):
+        if text is not None and (not isinstance(text, str) or _storable(text) != text):
+            raise ValueError("a property holds what can't be stored")
 
 
 def _storable(text: str) -> str:

@@ -64,7 +64,15 @@ class Past(msgspec.Struct):
             seen[before.digest] = before.occurrence + 1
         window = self.group.document.reading.repeat_window
         after = [post for post in self.posts if before is None or post > before.first]
-        return versions.runs(self.group.identity, after, window, before=before, seen=seen)
+        found = versions.runs(self.group.origin, after, window, before=before, seen=seen)
+        return [self._known(run) for run in found]
+
+    def _known(self, run: Run) -> Run:
+        """Under the id that it has, if a release stored it that made ids of the whole key."""
+        if run.id in self.rows or self.group.origin == self.group.identity:
+            return run
+        older = versions.identity(self.group.identity, run.digest, run.occurrence)
+        return msgspec.structs.replace(run, id=older) if older in self.rows else run
 
 
 class Contents(msgspec.Struct, frozen=True):
@@ -169,10 +177,12 @@ def _less(said: Iterable[str]) -> Iterator[str]:
 
 async def _read(connection: Connection, groups: Sequence[Group]) -> list[Past]:
     pasts = {group.id: Past(group, rows={}, posts={}, seen={}) for group in groups}
-    earliest = [(group.id, min(receipt(one) for one in group.new or group.messages)) for group in groups]
+    partly = [group for group in groups if not group.merged]
+    earliest = [(group.id, min(receipt(one) for one in group.new or group.messages)) for group in partly]
     places = [(id_, post.received_at, post.message_id) for id_, post in earliest]
-    for row in await connection.fetch(query("store", "versions_at"), *columns(places)):
-        pasts[row["document_id"]].start = row
+    if places:
+        for row in await connection.fetch(query("store", "versions_at"), *columns(places)):
+            pasts[row["document_id"]].start = row
     since = columns([(id_, past.start and past.start["received_at"]) for id_, past in pasts.items()])
     for row in await connection.fetch(query("store", "versions_from"), *since):
         past = pasts[row["document_id"]]
@@ -243,7 +253,10 @@ def _message(group: Group, row: Record) -> Incoming:
         traceparent=row["traceparent"],
     )
     try:
-        document = documents.describe(registry.platforms()[platform], row["event"], row["raw"])
+        document = documents.describe(registry.platforms()[platform], row["event"], row["raw"], row["content_type"])
     except Unreadable:  # an older release read it: what is left is its type, its key and its bytes
         document = Document(group.document.reading, b"", None, None)
+    if document.reading.key != group.identity[3]:  # it was recognised by an alias
+        reading = msgspec.structs.replace(document.reading, key=group.identity[3])
+        document = msgspec.structs.replace(document, reading=reading)
     return Incoming(about, row["message_id"], row["raw"], document)

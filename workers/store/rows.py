@@ -51,6 +51,14 @@ class Group(msgspec.Struct):
     """This batch made the document."""
     new: list[Incoming] = []
     """Those that weren't stored before."""
+    merged: bool = False
+    """Other documents have just been put into it: its versions are worked out again from the first on."""
+
+    @property
+    def origin(self) -> versions.Document:
+        """What ids of versions are made of: a key that may change once more is known is no part of them."""
+        reading = self.document.reading
+        return self.identity if reading.scope is None else (*self.identity[:3], reading.scope)
 
     @property
     def document(self) -> Document:
@@ -62,7 +70,7 @@ class Group(msgspec.Struct):
     def follow(self, messages: Iterable[Incoming], before: Run | None = None, **seen: Any) -> list[Run]:
         """The versions of these messages, from `before` on."""
         receipts = [receipt(message) for message in messages]
-        return versions.runs(self.identity, receipts, self.document.reading.repeat_window, before=before, **seen)
+        return versions.runs(self.origin, receipts, self.document.reading.repeat_window, before=before, **seen)
 
     def stored(self, runs: Sequence[Run]) -> list[Stored]:
         """Versions with the messages of this batch that they begin with."""

@@ -13,7 +13,7 @@ from contextlib import suppress
 
 from aiormq.abc import AbstractChannel, AbstractConnection, DeliveredMessage
 
-from broker.connection import Link
+from broker.connection import Link, rpc
 from broker.consumer import Delivery, Session
 from schemas import topology
 from workers.runtime.outcomes import Outcome, Settled, UnavailableError
@@ -22,6 +22,8 @@ log = logging.getLogger("crossdock.store")
 
 INTERVAL = 5.0
 """Seconds between two looks at queues that are empty in a healthy system."""
+MAX_KEPT = 50
+"""Messages in hand that can't be handled, after which the rest waits for the next look."""
 TIMEOUT = 5.0
 """Seconds that the broker has to hand a message over."""
 
@@ -52,43 +54,50 @@ class Stations:
         """Take until it is cancelled."""
         while True:
             await asyncio.sleep(INTERVAL)
-            channel = self._channel
-            if channel is None:
-                continue
-            try:
-                while await self._take(channel, topology.DEAD) or await self._take(channel, topology.UNROUTED):
-                    pass
-            except UnavailableError as error:
-                log.debug("way stations wait", extra={"reason": str(error)})
-            except Exception as error:
-                # A connection that is lost, or a queue that isn't there yet: the link opens another.
-                log.warning("way station failed", extra={"error": f"{type(error).__name__}: {error}"})
+            for queue in (topology.DEAD, topology.UNROUTED):
+                if (channel := self._channel) is None:
+                    break
+                try:
+                    await self._empty(channel, queue)
+                except UnavailableError as error:
+                    log.debug("way station waits", extra={"queue": queue, "reason": str(error)})
+                except Exception as error:
+                    # A connection that is lost, or a queue that isn't there yet: the link opens another.
+                    log.warning(
+                        "way station failed", extra={"queue": queue, "error": f"{type(error).__name__}: {error}"}
+                    )
 
-    async def _take(self, channel: AbstractChannel, queue: str) -> bool:
-        """Take one message and settle it; False if there is none."""
-        message = await channel.basic_get(queue, timeout=TIMEOUT)
-        if not message.delivery_tag:
-            return False
+    async def _empty(self, channel: AbstractChannel, queue: str) -> None:
+        """Take one message after the other until there is none. Those that can't be handled go back in the end, so that
+        the others need not wait for them."""
+        kept: list[int] = []
         try:
-            await self._probe()
-            done = await self._settle(channel, queue, message)
-        except BaseException:
-            with suppress(Exception):
-                await channel.basic_nack(message.delivery_tag, requeue=True, wait=False)
-            raise
-        if not done:
-            await channel.basic_nack(message.delivery_tag, requeue=True, wait=False)
-            raise UnavailableError(f"a message of {queue} is held")
-        await channel.basic_ack(message.delivery_tag, wait=False)
-        return True
+            while len(kept) < MAX_KEPT:
+                message = await rpc(channel.basic_get(queue, timeout=TIMEOUT))
+                tag = message.delivery_tag
+                if not tag:
+                    break
+                kept.append(tag)
+                await self._probe()
+                if await self._settle(channel, queue, message):
+                    await channel.basic_ack(tag, wait=False)
+                    kept.remove(tag)
+        finally:
+            for tag in kept:
+                with suppress(Exception):
+                    await channel.basic_nack(tag, requeue=True, wait=False)
 
     async def _settle(self, channel: AbstractChannel, queue: str, message: DeliveredMessage) -> bool:
         properties = message.header.properties
         encoded = properties.marshal() if properties is not None else b"\0\0"
         # Redelivered: it may have been stored and not announced, and it may end whoever reads it.
         delivery = Delivery(Session(channel, None), message.delivery_tag or 0, True, encoded, message.body)
-        if queue == topology.UNROUTED:
-            await self._set_aside(delivery, message.routing_key or "")
-            return True
-        (outcome,) = await self._handle([delivery])
+        try:
+            if queue == topology.UNROUTED:
+                await self._set_aside(delivery, message.routing_key or "")
+                return True
+            (outcome,) = await self._handle([delivery])
+        except UnavailableError as error:
+            log.warning("held in a way station", extra={"queue": queue, "reason": str(error)})
+            return False
         return outcome is Settled.DONE

@@ -8,9 +8,10 @@ import asyncio
 import logging
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence, Set
 from contextlib import suppress
 from functools import partial
+from uuid import UUID
 
 from aiormq.abc import AbstractConnection
 
@@ -26,9 +27,10 @@ from telemetry.background import Background
 from workers.runtime import metrics, rehearsal, watchdog
 from workers.runtime.loop import Loop
 from workers.runtime.outcomes import Outcome, Settled, UnavailableError
-from workers.store import announce, backlog, isolate, prepare, rehearse, rhythm, trace
+from workers.store import announce, backlog, held, isolate, prepare, rehearse, rhythm, trace
 from workers.store import metrics as stores
 from workers.store.isolate import Suspects
+from workers.store.moments import Moments
 from workers.store.outbox import Outbound
 from workers.store.prepare import Incoming
 from workers.store.stations import Stations
@@ -45,6 +47,22 @@ MAX_HELD_BYTES = 48 * 1024 * 1024
 its bodies, a worker stays within 512 MiB, as a test and the Kubernetes manifests have it."""
 MAINTENANCE_INTERVAL = 3600.0
 """Seconds between making next months' partitions and dropping old ones."""
+
+REMEMBERED = 1000
+"""Messages whose suspicion or verdict is remembered."""
+
+Fingerprint = tuple[int, int]
+
+
+def _fingerprint(delivery: Delivery) -> Fingerprint:
+    """Return what a message is recognised by when it is delivered again: its headers count deliveries."""
+    return len(delivery.body), hash(delivery.body)
+
+
+def _remember(memory: dict[Fingerprint, str], print_: Fingerprint, why: str) -> None:
+    while len(memory) >= REMEMBERED:
+        del memory[next(iter(memory))]
+    memory[print_] = why
 
 
 class StoreWorker:
@@ -84,10 +102,16 @@ class StoreWorker:
         )
         self._outbound = _outbound(config)
         self._suspects = Suspects()
+        self._suspected: dict[Fingerprint, str] = {}
+        """How a copy of this process ended that read a message, until there is a verdict."""
+        self._verdicts: dict[Fingerprint, str] = {}
+        """Why messages are to blame."""
         self._unannounced: Counter[str] = Counter()
         """By message id: deliveries in hand of messages that may be stored and whose events are not confirmed yet."""
         self._amqp_url = amqp_url
+        self._shards = config.store.shards
         self._arrivals = rhythm.Counter(self._database.pool)
+        self._moments = Moments(self._database.pool)
 
     async def start(self) -> None:
         """Connects and begins to store. A database that isn't there yet is waited for."""
@@ -98,8 +122,11 @@ class StoreWorker:
         start = self._background.start
         start(self._stations.run(), name="way stations")
         start(self._keep(), name="maintenance")
-        start(depths.watch(self._amqp_url, partial(backlog.queues, self._database.pool)), name="depths")
+        consumed = partial(backlog.queues, self._database.pool)
+        start(depths.watch(self._amqp_url, consumed, shards=self._shards), name="depths")
+        start(held.watch(self._database.pool), name="quarantine")
         start(self._arrivals.run(), name="arrivals")
+        start(self._moments.run(), name="clocks")
         start(watchdog.run(), name="watchdog")
 
     async def stop(self) -> None:
@@ -147,38 +174,76 @@ class StoreWorker:
     async def _probe(self) -> None:
         """Show that a message could be stored now. Raises UnavailableError if not."""
         try:
-            await isolate.control(await self._database.pool())
+            pool = await self._database.pool()
+            await self._moments.look(pool)
+            await isolate.control(pool)
         except Exception as error:
             raise UnavailableError(f"the database is unavailable ({self._database.failed(error)})") from error
         self._database.worked()
 
     async def _handle(self, queue: str, batch: Sequence[Delivery]) -> list[Outcome]:
-        culprits = await self._find_culprits(batch)
+        suspects = await self._find_suspects(batch)
+        if not suspects:
+            return await self._store(queue, batch, {})
+        if len(batch) == 1:
+            verdict = await self._convict(batch[0], suspects[0])
+            return await self._store(queue, batch, {} if verdict is None else {0: verdict})
+        # Its neighbours at once, and the suspect alone, later: finding out whether a message that takes minutes is to
+        # blame takes a while, and nobody is to wait for it.
+        others = [place for place in range(len(batch)) if place not in suspects]
+        outcomes = dict(zip(others, await self._store(queue, [batch[place] for place in others], {}), strict=True))
+        return [outcomes.get(place, Settled.HELD) for place in range(len(batch))]
+
+    async def _find_suspects(self, batch: Sequence[Delivery]) -> dict[int, str]:
+        """Return the messages, by place, that ended a copy of this process, of those that were delivered before."""
+        redelivered = {place: _fingerprint(one) for place, one in enumerate(batch) if one.redelivered}
+        found = {place: self._suspected[print_] for place, print_ in redelivered.items() if print_ in self._suspected}
+        places = [place for place, print_ in redelivered.items() if print_ not in self._suspected]
+        if places:
+            work = partial(self._rehearse, [batch[place] for place in places], self._config)
+            for index, why in (await rehearsal.find_suspects(len(places), work)).items():
+                place = places[index]
+                found[place] = why
+                # Remembered until there is a verdict: a trial takes longer than some connections last.
+                _remember(self._suspected, redelivered[place], why)
+        return found
+
+    async def _convict(self, delivery: Delivery, why: str) -> str | None:
+        """Return the reason if a suspect is to blame. Raises UnavailableError."""
+        print_ = _fingerprint(delivery)
+        if print_ not in self._verdicts:
+            work = partial(self._rehearse, [delivery], self._config)
+            verdict = await rehearsal.convict(0, why, work, control=rehearse.read_example)
+            if verdict is None:
+                self._suspected.pop(print_, None)
+                return None
+            _remember(self._verdicts, print_, verdict)
+        return self._verdicts[print_]
+
+    @staticmethod
+    def _rehearse(batch: Sequence[Delivery], config: Config, index: int) -> None:
+        rehearse.read(batch[index], config)
+
+    async def _store(self, queue: str, batch: Sequence[Delivery], culprits: Mapping[int, str]) -> list[Outcome]:
+        """Decode, write, announce. `culprits`: why messages, by place, are put into quarantine without being read."""
+        if not batch:
+            return []
+        watchdog.arm()  # for this batch alone: several may become due in one turn of the loop
         started = time.perf_counter()
         incoming = [self._prepare(delivery, culprits.get(place)) for place, delivery in enumerate(batch)]
         decoded = time.perf_counter()
         written = await self._write(incoming)
         stored = time.perf_counter()
         await self._announce(written)
-        self._forget(batch, incoming)
+        self._forget(batch, incoming, written.held)
         done = time.perf_counter()
-        self._record(queue, incoming, written, decoded - started, stored - decoded, done - stored)
+        try:
+            self._record(queue, incoming, written, decoded - started, stored - decoded, done - stored)
+        except Exception:
+            log.exception("not recorded")  # what is stored and announced is done, whatever metrics and traces say
         if written.held:
             return [Settled.HELD if one.message_id in written.held else Settled.DONE for one in incoming]
         return [Settled.DONE] * len(batch)
-
-    async def _find_culprits(self, batch: Sequence[Delivery]) -> dict[int, str]:
-        """Return the messages, by place, that end whoever reads them: looked for among those that come again."""
-        places = [place for place, delivery in enumerate(batch) if delivery.redelivered]
-        if not places:
-            return {}
-        config = self._config
-        found = await rehearsal.find_culprits(
-            len(places),
-            lambda index: rehearse.read(batch[places[index]], config),
-            control=rehearse.read_example,
-        )
-        return {places[index]: reason for index, reason in found.items()}
 
     def _prepare(self, delivery: Delivery, culprit: str | None) -> Incoming:
         """Return what is to be written of one message, and note it as unannounced. Raises UnavailableError."""
@@ -213,23 +278,23 @@ class StoreWorker:
         log.error("message halted", extra={"id": str(message.message_id), "stage": stage, "reason": message.reason})
         return message
 
-    def _forget(self, batch: Sequence[Delivery], incoming: Sequence[Incoming]) -> None:
-        """These are announced. Of a session that is over everything was forgotten, and comes again as redelivered."""
+    def _forget(self, batch: Sequence[Delivery], incoming: Sequence[Incoming], held: Set[UUID] = frozenset()) -> None:
+        """Note that these are announced, unless they are held."""
         unannounced = self._unannounced
         for delivery, message in zip(batch, incoming, strict=True):
-            if delivery.is_noted and not delivery.session.is_gone:
+            if delivery.is_noted and message.message_id not in held:
                 delivery.is_noted = False
                 name = message.envelope.message_id
                 if unannounced[name] > 1:
                     unannounced[name] -= 1
                 else:
-                    del unannounced[name]
+                    unannounced.pop(name, None)
 
     async def _write(self, incoming: list[Incoming]) -> Written:
         try:
-            written = await isolate.write_isolating(
-                await self._database.pool(), incoming, self._outbound, self._suspects
-            )
+            pool = await self._database.pool()
+            filed = await self._moments.settle(pool, incoming)
+            written = await isolate.write_isolating(pool, filed, self._outbound, self._suspects)
         except Exception as error:
             raise UnavailableError(f"the database is unavailable ({self._database.failed(error)})") from error
         self._database.worked()
@@ -242,18 +307,41 @@ class StoreWorker:
             delivery.encoded, delivery.body, prepare.UNROUTED, reason, envelope.now(), key=routing_key
         )
         log.error("message halted", extra={"id": str(message.message_id), "stage": message.stage, "reason": reason})
-        await self._write([message])
+        if (await self._write([message])).held:
+            raise UnavailableError("the database takes other messages, and not this one")
         self._count_quarantined([message])
 
     async def _announce(self, written: Written) -> None:
         """Every event confirmed by the broker, or UnavailableError: the batch is then handled again, and published
-        again."""
+        again. An event that is too large for the broker is announced without its data; the others don't wait for it."""
+        events = list(announce.events_by_version(written.versions, written.told))
+        if not events:
+            return
         try:
-            events = list(announce.events(written.versions, written.told))
-            if events:
-                await self._publisher.publish_all(events)
+            try:
+                await self._publisher.publish_all([self._fitting(*event) for event in events])
+            except outgoing.MessageError:
+                # The broker's limit is known from now on, if it is that. Each alone shows whose fault it is.
+                for event in events:
+                    await self._announce_alone(*event)
         except Exception as error:
             raise UnavailableError(f"events are not confirmed ({outgoing.explain(error)})") from error
+
+    async def _announce_alone(self, version_id: UUID, event: outgoing.Outgoing) -> None:
+        try:
+            await self._publisher.publish(*self._fitting(version_id, event))
+        except outgoing.TooLargeError:
+            await self._publisher.publish(*self._fitting(version_id, event))  # the limit has been learnt from this one
+        except outgoing.MessageError as error:
+            # It is stored, and subscribers get it; no other try of publishing it ends otherwise.
+            stores.UNANNOUNCED.inc()
+            log.error("event can't be announced", extra={"id": event.message_id, "error": str(error)})
+
+    def _fitting(self, version_id: UUID, event: outgoing.Outgoing) -> outgoing.Outgoing:
+        limit = self._publisher.max_message_size
+        if limit is None or len(event.body) <= limit:
+            return event
+        return announce.without_data(event, version_id, self._config.api.public_url)
 
     def _count_quarantined(self, incoming: Sequence[Incoming]) -> None:
         for message in incoming:

@@ -13,7 +13,7 @@ import msgspec
 
 from storage import tables
 from storage.sql import query
-from workers.store import allocations, outbox, rebuild, versions
+from workers.store import aliases, allocations, outbox, rebuild, versions
 from workers.store.allocations import Told
 from workers.store.outbox import NOBODY, Outbound
 from workers.store.prepare import Incoming
@@ -76,19 +76,32 @@ async def write_retrying(pool: asyncpg.Pool, batch: Sequence[Incoming], outbound
         except COLLISIONS:
             if attempt == ATTEMPTS:
                 raise
+            batch = repeated(batch)
     raise AssertionError
+
+
+def repeated(batch: Sequence[Incoming]) -> list[Incoming]:
+    """Return the messages as ones that may have been stored before.
+
+    An error at COMMIT does not prove that nothing was committed: the answer may be lost with the connection, or come
+    from a proxy. The next try must announce what it finds stored.
+    """
+    return [msgspec.structs.replace(message, again=True) for message in batch]
 
 
 async def write(connection: Connection, batch: Sequence[Incoming], outbound: Outbound = NOBODY) -> Written:
     """One transaction. Raises asyncpg's errors, with nothing written."""
     bad = {message.message_id: message for message in batch if message.document is None}
-    groups = _groups(batch)
     written = Written([], quarantined=len(bad))
     async with connection.transaction():
         if bad:
             rows = [_quarantine_row(bad[name]) for name in sorted(bad)]
             await connection.execute(query("store", "quarantine"), *columns(rows))
+        batch, merged = await aliases.recognise(connection, batch)
+        groups = _groups(batch)
         if groups:
+            for group in groups:
+                group.merged = group.identity in merged
             newest = await _claim(connection, groups)
             await _file(connection, groups)
             late = await _carry_on(connection, groups, newest, written)
@@ -170,7 +183,9 @@ async def _carry_on(
     late: list[Group] = []
     ahead: list[Group] = []
     for group in groups:
-        if group.made and len(group.new) == len(group.messages):
+        if group.merged:
+            late.append(group)
+        elif group.made and len(group.new) == len(group.messages):
             made += group.stored(group.runs)
         elif group.new or group.made:
             before = newest.get(group.id)

@@ -6,6 +6,7 @@ from urllib.parse import urlsplit
 
 import msgspec
 
+from schemas import loose
 from schemas.config import Column, Seconds, Secret
 
 
@@ -47,11 +48,16 @@ class Account(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
 
     @cached_property
     def known_customers(self) -> frozenset[str] | None:
-        return None if self.customers is None else frozenset(self.customers)
+        return None if self.customers is None else _identifiers(self.customers)
 
     @cached_property
     def known_articles(self) -> frozenset[str] | None:
-        return None if self.articles is None else frozenset(self.articles)
+        return None if self.articles is None else _identifiers(self.articles)
+
+
+def _identifiers(listed: list[str]) -> frozenset[str]:
+    """As they are compared with what orders say: without blanks at their ends."""
+    return frozenset(found for one in listed if (found := loose.identifier(one)) is not None)
 
 
 def _check(url: str) -> None:

@@ -29,8 +29,8 @@ def read(event: str, raw: bytes) -> Reading:
         type=TYPE,
         key=loose.key(order.id, "id"),
         lines=tuple(_line(n, package) for n, package in enumerate(packages(order), 1)),
-        order_number=loose.text(order.order_number),
-        placed_at=loose.text(order.ordered_on),
+        order_number=loose.identifier(order.order_number),
+        placed_at=loose.date(order.ordered_on),
         flag_revised=True,
     )
 
@@ -42,7 +42,7 @@ def packages(order: wire.PurchaseOrder) -> list[wire.Package]:
 
 def article(package: wire.Package) -> str | None:
     """The supplier's own number for what is ordered."""
-    return loose.text(loose.part(package.supplier_package, _NO_PACKAGE).supplier_article_number)
+    return loose.identifier(loose.part(package.supplier_package, _NO_PACKAGE).supplier_article_number)
 
 
 def vary(event: str, body: bytes, fresh: str) -> bytes:
@@ -52,11 +52,23 @@ def vary(event: str, body: bytes, fresh: str) -> bytes:
 
 def _line(position: int, package: wire.Package) -> Line:
     """Lines have no ids: the position, from 1, tells them apart."""
+    supplied = loose.part(package.supplier_package, _NO_PACKAGE)
+    quantity = loose.number(package.quantity_ordered)
+    price = loose.number(supplied.theoretical_price_per_package)
+    total = loose.number(package.total_theoretical_price)
+    unreadable = None
+    if quantity is None or price is None or total is None:
+        unreadable = loose.unreadable(
+            quantity=(package.quantity_ordered, quantity),
+            unit_price=(supplied.theoretical_price_per_package, price),
+            total=(package.total_theoretical_price, total),
+        )
     return Line(
         id=str(position),
-        article=article(package),
+        article=loose.identifier(supplied.supplier_article_number),
         name=loose.text(loose.part(package.stock_item, _NO_ITEM).name),
-        quantity=loose.number(package.quantity_ordered),
-        unit_price=loose.number(loose.part(package.supplier_package, _NO_PACKAGE).theoretical_price_per_package),
-        total=loose.number(package.total_theoretical_price),
+        quantity=quantity,
+        unit_price=price,
+        total=total,
+        unreadable=unreadable,
     )

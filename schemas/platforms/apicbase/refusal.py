@@ -18,7 +18,7 @@ class Refusal(Struct, frozen=True):
     """Why an order is not accepted."""
 
     detail: str
-    """For the customer: which number isn't known."""
+    """For the customer: what is missing, and which number isn't known."""
 
     def __str__(self) -> str:
         return self.detail
@@ -29,14 +29,16 @@ def refusal(order: wire.PurchaseOrder | bytes, account: Account) -> Refusal | No
     if isinstance(order, bytes):
         order = identity.decode(identity.EVENT, order)
         loose.key(order.id, "id")  # an order that can't be told from others is no order: 400, not 2xx and quarantine
-    reasons = [reason for reason in (_customer(order, account), _articles(order, account)) if reason]
-    return Refusal(" ".join(reasons)) if reasons else None
+    packages = identity.packages(order)
+    reasons = (_customer(order, account), _lines(packages), _quantities(packages), _articles(packages, account))
+    said = [reason for reason in reasons if reason]
+    return Refusal(" ".join(said)) if said else None
 
 
 def _customer(order: wire.PurchaseOrder, account: Account) -> str | None:
     if account.known_customers is None:
         return None
-    number = loose.text(order.supplier_customer_number)
+    number = loose.identifier(order.supplier_customer_number)
     if number is None:
         return "The order has no customer number."
     if number in account.known_customers:
@@ -44,16 +46,43 @@ def _customer(order: wire.PurchaseOrder, account: Account) -> str | None:
     return f'The customer number "{number}" is not known to the supplier.'
 
 
-def _articles(order: wire.PurchaseOrder, account: Account) -> str | None:
-    if account.known_articles is None:
-        return None
+def _lines(packages: list[wire.Package]) -> str | None:
+    return None if packages else "The order has no lines, so there is nothing to deliver."
+
+
+def _quantities(packages: list[wire.Package]) -> str | None:
+    """Every line says how much of it is wanted: nobody can deliver "many", and nobody minus three."""
+    missing: list[str] = []
+    wrong: list[str] = []
+    negative: list[str] = []
+    for position, package in enumerate(packages, 1):
+        quantity = loose.number(package.quantity_ordered)
+        if quantity is None:
+            sent = loose.unreadable(quantity=(package.quantity_ordered, quantity))
+            if sent is None:
+                missing.append(str(position))
+            else:
+                wrong.append(f'{position} ("{sent["quantity"]}")')
+        elif quantity < 0:
+            negative.append(f"{position} ({loose.text(package.quantity_ordered)})")
+    said: list[str] = []
+    if missing:
+        said.append(f"No quantity in line {_some(missing)}.")
+    if wrong:
+        said.append(f"The quantity is not a number in line {_some(wrong)}.")
+    if negative:
+        said.append(f"The quantity is negative in line {_some(negative)}.")
+    return " ".join(said) or None
+
+
+def _articles(packages: list[wire.Package], account: Account) -> str | None:
     unnumbered: list[str] = []
     unknown: dict[str, None] = {}  # each once, in the order of the lines
-    for position, package in enumerate(identity.packages(order), 1):
+    for position, package in enumerate(packages, 1):
         number = identity.article(package)
         if number is None:
             unnumbered.append(str(position))
-        elif number not in account.known_articles:
+        elif account.known_articles is not None and number not in account.known_articles:
             unknown[f'"{number}"'] = None
     said: list[str] = []
     if unknown:

@@ -1,5 +1,6 @@
 """`additionalFields`, in either shape and under either spelling."""
 
+from collections.abc import Mapping
 from types import MappingProxyType
 
 from msgspec import UNSET
@@ -19,6 +20,8 @@ SPELLINGS = MappingProxyType(
         "sap_unit_of_measure": "UnitOfMeasure",
     }
 )
+_EXAMPLES_NAME = MappingProxyType({table: example for example, table in SPELLINGS.items()})
+_NONE: Mapping[str, Scalar] = MappingProxyType({})
 
 
 def values(fields: AdditionalFields) -> dict[str, tuple[Scalar, ...]]:
@@ -31,20 +34,38 @@ def values(fields: AdditionalFields) -> dict[str, tuple[Scalar, ...]]:
     if isinstance(fields, dict):
         pairs = list(fields.items())
     else:
-        pairs = [(name, field.value) for field in fields if (name := loose.text(field.name)) is not None]
-    found: dict[str, tuple[Scalar, ...]] = {}
+        pairs = [(name, field.value) for field in fields if (name := loose.identifier(field.name)) is not None]
+    found: dict[str, list[Scalar]] = {}
     for sent, value in pairs:
+        found.setdefault(_EXAMPLES_NAME.get(sent, sent), []).append(value)
+    return {name: tuple(said) for name, said in found.items()}
+
+
+def collect(fields: AdditionalFields | Mapping[str, Scalar]) -> Mapping[str, Scalar]:
+    """Return one value per name, to be asked for with `first`: of those that repeat, the first that says anything.
+
+    An array is gone through once, however many names are asked for afterwards.
+    """
+    if isinstance(fields, Mapping):
+        return fields  # the usual shape, without turning all of it into something else
+    if not isinstance(fields, list):
+        return _NONE
+    found: dict[str, Scalar] = {}
+    for field in fields:
+        sent = loose.identifier(field.name)
+        if sent is None:
+            continue
         name = _EXAMPLES_NAME.get(sent, sent)
-        found[name] = (*found.get(name, ()), value)
+        if name not in found or loose.identifier(found[name]) is None:
+            found[name] = field.value
     return found
 
 
-def first(fields: AdditionalFields, name: str) -> str | None:
-    """The first value of `name` (the examples' spelling) that says anything."""
-    if isinstance(fields, dict):  # the usual shape, without turning all of it into something else
-        said = loose.text(fields.get(name))
-        return loose.text(fields.get(SPELLINGS[name])) if said is None and name in SPELLINGS else said
-    return next((said for value in values(fields).get(name, ()) if (said := loose.text(value)) is not None), None)
+def first(fields: AdditionalFields | Mapping[str, Scalar], name: str) -> str | None:
+    """The value of `name` (the examples' spelling), without blanks at its ends; None where it says nothing.
 
-
-_EXAMPLES_NAME = MappingProxyType({table: example for example, table in SPELLINGS.items()})
+    Who asks for several names of an order collects them once.
+    """
+    collected = fields if type(fields) is dict else collect(fields)
+    said = loose.identifier(collected.get(name))
+    return loose.identifier(collected.get(SPELLINGS[name])) if said is None and name in SPELLINGS else said

@@ -5,10 +5,13 @@ content, except for receipts without an id: "multiple partial receipts" of a car
 """
 
 import re
+from collections.abc import Mapping
+from datetime import datetime
 from decimal import Decimal
 
 from schemas import canonical, loose
-from schemas.platform import Line, Reading, Unreadable
+from schemas.loose import Scalar
+from schemas.platform import Line, Reading, Unreadable, alias
 from schemas.platforms.channelape import fields, wire
 
 STOCK_TRANSFER_ORDER = "stock_transfer_order"
@@ -39,23 +42,30 @@ def decode(event: str, raw: bytes) -> wire.Order:
 def read(event: str, raw: bytes) -> Reading:
     """Raises Unreadable."""
     order = decode(event, raw)
-    more = order.additional_fields
+    more = fields.collect(order.additional_fields)
     receipt = isinstance(order, wire.Receipt)
-    carton = _carton(order)
+    cartons = _cartons(more) if isinstance(order, wire.Shipment) else []
+    carton = next(filter(None, cartons), None)
+    scope: str | None = None
+    aliases: tuple[str, ...] = ()
+    if carton is not None and isinstance(order, wire.Shipment) and not receipt:
+        scope, aliases = _quoted(loose.key(order.id, "id")), _aliases(cartons)
     return Reading(
         type=f"channelape.{event}",
-        key=_key(order, carton, raw),
+        key=_key(order, more, carton, raw),
+        scope=scope,
+        aliases=aliases,
         lines=tuple([_line(n, item, receipt) for n, item in enumerate(loose.each(order.line_items), 1)]),
-        order_number=loose.text(order.purchase_order_number),
-        order_ref=loose.text(order.channel_order_id),
-        warehouse_ref=loose.text(order.warehouse_order_id) or fields.first(more, "warehouse_order_id"),
+        order_number=loose.identifier(order.purchase_order_number),
+        order_ref=loose.identifier(order.channel_order_id),
+        warehouse_ref=loose.identifier(order.warehouse_order_id) or fields.first(more, "warehouse_order_id"),
         carton=carton,
         # As sent: the document gives from and to two meanings and its examples swap them. We never do.
         ship_from=fields.first(more, "note_attributes_ship_from"),
         ship_to=fields.first(more, "note_attributes_ship_to"),
-        placed_at=loose.text(order.purchased_at),
+        placed_at=loose.date(order.purchased_at),
         shipped_at=loose.aware(order.shipped_at) if isinstance(order, wire.Shipment) else None,
-        goods_received_at=loose.naive(fields.first(more, "actual_received_date")) if receipt else None,
+        goods_received_at=_goods_received_at(more) if receipt else None,
         flag_revised=event == STOCK_TRANSFER_ORDER,
     )
 
@@ -77,45 +87,75 @@ _VARIED = {
 }
 
 
-def _carton(order: wire.Order) -> str | None:
-    if not isinstance(order, wire.Shipment):
-        return None
-    return next((said for name in _CARTON if (said := fields.first(order.additional_fields, name)) is not None), None)
+def _cartons(more: Mapping[str, Scalar]) -> list[str | None]:
+    """What is said under each of _CARTON."""
+    return [fields.first(more, name) for name in _CARTON]
 
 
-def _key(order: wire.Order, carton: str | None, raw: bytes) -> str:
+def _aliases(cartons: list[str | None]) -> tuple[str, ...]:
+    """All identifiers of a carton, the best first. Damaged ones recognise nothing."""
+    return tuple(
+        [
+            alias(rank, _quoted(said))
+            for rank, said in enumerate(cartons)
+            if said is not None and "\x00" not in said and "\ufffd" not in said
+        ]
+    )
+
+
+def _quoted(part: str) -> str:
+    return part.replace("%", "%25").replace("/", "%2F") if "%" in part or "/" in part else part
+
+
+def _goods_received_at(more: Mapping[str, Scalar]) -> datetime | None:
+    """When the goods were received; else when they arrived. Where neither is said, the view takes when we heard."""
+    return loose.naive(fields.first(more, "actual_received_date")) or loose.naive(
+        fields.first(more, "actual_arrival_date")
+    )
+
+
+def _key(order: wire.Order, more: Mapping[str, Scalar], carton: str | None, raw: bytes) -> str:
     """Transfer order: channelOrderId, else warehouseOrderId. Shipment: id and carton. Receipt: receipt_id, else id,
     carton and content. purchaseOrderNumber "can have duplicates" and is never part of a key."""
     if not isinstance(order, wire.Shipment):
-        if loose.text(order.channel_order_id) is not None:
+        if loose.identifier(order.channel_order_id) is not None:
             return loose.key(order.channel_order_id, "channelOrderId")
         return loose.key(order.warehouse_order_id, "channelOrderId` or `warehouseOrderId")
     content = None
     if isinstance(order, wire.Receipt):
-        receipt = fields.first(order.additional_fields, "receipt_id")
+        receipt = fields.first(more, "receipt_id")
         if receipt is not None:
             return loose.key(receipt, "receipt_id")
         content = canonical.digest(raw).hex()
     parts = (loose.key(order.id, "id"), carton and loose.key(carton, "the carton's number"), content)
-    return "/".join([part.replace("%", "%25").replace("/", "%2F") for part in parts if part])
+    return "/".join([_quoted(part) for part in parts if part])
 
 
 def _line(position: int, item: wire.LineItem, receipt: bool) -> Line:
     """What arrived is in the line's `additionalFields`: `received_qty`, else `quantity`; `damaged_qty`, else 0, which
     is part of what was received. A line without an id goes by its article, or by its position."""
-    sku = loose.text(item.sku)
+    sku = loose.identifier(item.sku)
     quantity = loose.number(item.quantity)
-    received = damaged = None
+    received = damaged = unreadable = None
     if receipt:
-        said = fields.first(item.additional_fields, "received_qty")
-        received = quantity if said is None else loose.number(said)
-        said = fields.first(item.additional_fields, "damaged_qty")
-        damaged = _NOTHING if said is None else loose.number(said)
+        more = fields.collect(item.additional_fields)
+        received_said, damaged_said = fields.first(more, "received_qty"), fields.first(more, "damaged_qty")
+        received = quantity if received_said is None else loose.number(received_said)
+        damaged = _NOTHING if damaged_said is None else loose.number(damaged_said)
+        if quantity is None or received is None or damaged is None:
+            unreadable = loose.unreadable(
+                quantity=(item.quantity, quantity),
+                received=(received_said, received),
+                damaged=(damaged_said, damaged),
+            )
+    elif quantity is None:
+        unreadable = loose.unreadable(quantity=(item.quantity, quantity))
     return Line(
-        id=loose.text(item.id) or sku or f"#{position}",
+        id=loose.identifier(item.id) or sku or f"#{position}",
         article=sku,
         name=loose.text(item.title),
         quantity=quantity,
         received=received,
         damaged=damaged,
+        unreadable=unreadable,
     )

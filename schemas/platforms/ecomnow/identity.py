@@ -29,7 +29,7 @@ def decode(event: str, raw: bytes) -> wire.Notification:
 def read(event: str, raw: bytes) -> Reading:
     """The key is `orderNo` as text, within its type: an order and its cancellation are two documents."""
     notification = decode(event, raw)
-    kind = loose.text(notification.type)
+    kind = loose.identifier(notification.type)
     if kind not in TYPES:
         raise Unreadable(f"`type` is neither {' nor '.join(TYPES)}: we don't know what its items mean")
     order_number = loose.key(notification.order_no, "orderNo")
@@ -56,11 +56,21 @@ def vary(event: str, body: bytes, fresh: str) -> bytes:
 
 def _line(position: int, item: wire.Item) -> Line:
     """Items have no ids: the position, from 1, tells them apart. One SKU may stand twice."""
+    quantity = loose.number(item.item_quantity)
+    price, total = loose.number(item.item_price), loose.number(item.item_total)
+    unreadable = None
+    if quantity is None or price is None or total is None:
+        unreadable = loose.unreadable(
+            quantity=(item.item_quantity, quantity),
+            unit_price=(item.item_price, price),
+            total=(item.item_total, total),
+        )
     return Line(
         id=str(position),
-        article=loose.text(item.sku_nr),
+        article=loose.identifier(item.sku_nr),
         name=loose.text(item.item_name),
-        quantity=loose.number(item.item_quantity),
-        unit_price=loose.number(item.item_price),
-        total=loose.number(item.item_total),
+        quantity=quantity,
+        unit_price=price,
+        total=total,
+        unreadable=unreadable,
     )

@@ -6,11 +6,14 @@ from schemas import loose
 from schemas.platform import Line, Reading, Unreadable
 from schemas.platforms.ustore import wire
 from schemas.platforms.ustore.order import items
-from schemas.platforms.ustore.values import part, text
+from schemas.platforms.ustore.values import identifier, part, text
 
 EVENT = "manufacturer_allocation"
 TYPE = "ustore.manufacturer_allocation"
 
+_NO_PRODUCT = wire.Product()
+_NO_QUANTITIES = wire.Quantities()
+_NO_PRICES = wire.Prices()
 _VARIED = re.compile(rb'("@(?:OrderId|DisplayOrderId)"\s*:\s*)(?:"[^"\\]*"|-?[0-9.]+)')
 
 
@@ -29,8 +32,8 @@ def read(event: str, raw: bytes) -> Reading:
         type=TYPE,
         key=order_id,
         lines=tuple(line for item in items(order) if (line := _line(item)) is not None),
-        order_number=text(order.display_order_id) or order_id,
-        placed_at=text(order.cart_creationd_date) or text(order.cart_creation_date),
+        order_number=identifier(order.display_order_id) or order_id,
+        placed_at=loose.date(order.cart_creationd_date) or loose.date(order.cart_creation_date),
         flag_revised=True,
     )
 
@@ -42,18 +45,27 @@ def vary(event: str, body: bytes, fresh: str) -> bytes:
 
 def _line(item: wire.OrderProduct) -> Line | None:
     """None for an item without an id: nothing could be said about it later."""
-    item_id = text(item.id)
+    item_id = identifier(item.id)
     if item_id is None:
         return None
-    product = part(item.product) or wire.Product()
-    quantities = part(item.quantities) or wire.Quantities()
-    prices = part(item.prices) or wire.Prices()
-    article = text(product.catalog_number) or text(product.external_id) or text(product.id)
+    product = part(item.product) or _NO_PRODUCT
+    quantities = part(item.quantities) or _NO_QUANTITIES
+    prices = part(item.prices) or _NO_PRICES
+    quantity = loose.number(quantities.total_units)
+    price, total = loose.number(prices.price_per_unit), loose.number(prices.total_price)
+    unreadable = None
+    if quantity is None or price is None or total is None:
+        unreadable = loose.unreadable(
+            quantity=(quantities.total_units, quantity),
+            unit_price=(prices.price_per_unit, price),
+            total=(prices.total_price, total),
+        )
     return Line(
         id=item_id,
-        article=article,
+        article=identifier(product.catalog_number) or identifier(product.external_id) or identifier(product.id),
         name=text(product.name),
-        quantity=loose.number(quantities.total_units),
-        unit_price=loose.number(prices.price_per_unit),
-        total=loose.number(prices.total_price),
+        quantity=quantity,
+        unit_price=price,
+        total=total,
+        unreadable=unreadable,
     )

@@ -6,10 +6,10 @@ from typing import Any
 import msgspec
 from msgspec import Raw
 
-from schemas import jsontext
+from schemas import encodings, jsontext
 from schemas.platform import Unreadable
 from schemas.platforms.ustore.record import ItemAllocation
-from schemas.platforms.ustore.values import text
+from schemas.platforms.ustore.values import identifier, text
 
 TYPE = "ustore.manufacturer_order"
 
@@ -29,10 +29,10 @@ def split(raw: bytes, allocations: Iterable[ItemAllocation]) -> dict[str, bytes]
         order = _members(_OBJECT.decode(_readable(raw)).get("Order"))
         chosen: dict[str, str] = {}
         for allocation in allocations:
-            chosen.setdefault(allocation.item, allocation.manufacturer)
+            chosen.setdefault(identifier(allocation.item) or allocation.item, allocation.manufacturer)
         found: dict[str, list[Raw]] = {manufacturer: [] for manufacturer in chosen.values()}
         for item in _elements(_members(order.get("OrderProducts")).get("OrderProduct")):
-            manufacturer = chosen.get(_scalar(_members(item).get("@id")) or "")
+            manufacturer = chosen.get(_identifier(_members(item).get("@id")) or "")
             if manufacturer is not None:
                 found[manufacturer].append(item)
         deliveries = _elements(_members(order.get("DeliveryInformation")).get("Deliveries"))
@@ -55,6 +55,7 @@ def split(raw: bytes, allocations: Iterable[ItemAllocation]) -> dict[str, bytes]
 
 def _readable(raw: bytes) -> bytes:
     """As sent, unless it holds what is no text or is absurdly deep: what we send on must be readable JSON."""
+    raw, _ = encodings.by_mark(raw)
     try:
         raw.decode()
     except UnicodeDecodeError:
@@ -68,7 +69,7 @@ def _own(deliveries: list[Raw], manufacturer: str, chosen: dict[str, str]) -> It
         held = [
             item
             for item in _elements(members.get("DeliveryItems"))
-            if chosen.get(_scalar(_members(item).get("OrderProductID")) or "") == manufacturer
+            if chosen.get(_identifier(_members(item).get("OrderProductID")) or "") == manufacturer
         ]
         if held:
             yield members | {"DeliveryItems": held}
@@ -89,3 +90,7 @@ def _elements(value: Raw | None) -> list[Raw]:
 
 def _scalar(value: Raw | None) -> str | None:
     return None if value is None else text(_SCALAR.decode(value))
+
+
+def _identifier(value: Raw | None) -> str | None:
+    return None if value is None else identifier(_SCALAR.decode(value))

@@ -68,14 +68,18 @@ def _catalogue(folder: str) -> gettext.NullTranslations:
     return gettext.translation(DOMAIN, LOCALES, [folder])
 
 
-@lru_cache(maxsize=1024)
 def negotiate(accept_language: str | None) -> str:
     """The tag of the language to answer in, by RFC 4647 lookup: `fr-CA;q=0.8` finds `fr`; English where nothing fits.
 
     `q` ranks, `q=0` excludes, `*` stands for any; what can't be understood is passed over.
     """
+    return _negotiate((accept_language or "")[:_LONGEST_HEADER])
+
+
+@lru_cache(maxsize=1024)
+def _negotiate(header: str) -> str:
     known = languages()
-    wanted, excluded = _ranges((accept_language or "")[:_LONGEST_HEADER])
+    wanted, excluded = _ranges(header)
     for tag in wanted:
         if tag == "*":
             return next((name for name in (DEFAULT, *known) if name not in excluded), DEFAULT)

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 from schemas.platforms.ustore import wire
-from schemas.platforms.ustore.values import each, part, text
+from schemas.platforms.ustore.values import each, identifier, part
 
 
 def items(order: wire.Order) -> list[wire.OrderProduct]:
@@ -16,5 +16,5 @@ def deliveries(order: wire.Order) -> Iterator[tuple[wire.Delivery, list[str]]]:
     """Each delivery with the ids of the items it holds."""
     information = part(order.delivery_information)
     for delivery in [] if information is None else each(information.deliveries):
-        held = (text(item.order_product_id) for item in each(delivery.delivery_items))
+        held = (identifier(item.order_product_id) for item in each(delivery.delivery_items))
         yield delivery, [item_id for item_id in held if item_id is not None]

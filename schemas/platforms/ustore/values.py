@@ -18,6 +18,11 @@ def text(value: Scalar) -> str | None:
     return loose.text(value)
 
 
+def identifier(value: Scalar) -> str | None:
+    """As `loose.identifier`: what recognises something, without blanks at its ends."""
+    return loose.identifier(value)
+
+
 def part(value: T | str | UnsetType | None) -> T | None:
     """The object, or None where there is none."""
     return value if isinstance(value, msgspec.Struct) else None

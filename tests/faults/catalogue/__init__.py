@@ -2,7 +2,7 @@
 
 import msgspec
 
-from tests.faults.catalogue import connections, machine, pairs, processes, servers
+from tests.faults.catalogue import connections, errors, large, machine, pairs, poison, processes, servers, unavailable
 from tests.faults.trial import Fault
 
 
@@ -19,6 +19,8 @@ GROUPS = (
     Group("connections cut, stalled, delayed, half-closed; answers lost", connections.FAULTS),
     Group("a clock that jumps", machine.FAULTS),
     Group("two at once", pairs.FAULTS),
+    Group("the database unavailable while the store worker dies", unavailable.FAULTS),
+    Group("errors of PostgreSQL, drawn at random", errors.FAULTS),
 )
 """Those of one RabbitMQ and one PostgreSQL, in the order of the table."""
 FAULTS = tuple(fault for group in GROUPS for fault in group.faults)
@@ -26,7 +28,8 @@ FAULTS = tuple(fault for group in GROUPS for fault in group.faults)
 
 def named(name: str) -> Fault:
     """Raises LookupError."""
-    for fault in FAULTS:
+    known = (*FAULTS, *poison.FAULTS, *large.FEWER)
+    for fault in known:
         if fault.name == name:
             return fault
-    raise LookupError(f"no fault {name!r}; there are: {', '.join(fault.name for fault in FAULTS)}")
+    raise LookupError(f"no fault {name!r}; there are: {', '.join(fault.name for fault in known)}")

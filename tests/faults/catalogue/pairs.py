@@ -1,8 +1,12 @@
 """Two faults at once: what one safeguard leaves to the other."""
 
+import asyncio
+import os
+import signal
 from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 
+from tests.faults.backing import signal_all
 from tests.faults.catalogue import connections, processes, servers
 from tests.faults.site import BROKER, DATABASE, SUBSCRIBERS, Site
 from tests.faults.trial import Fault
@@ -22,6 +26,22 @@ async def both_servers_killed(site: Site) -> AsyncIterator[None]:
     """As when the machine they share loses its power."""
     async with servers.database_killed(site), servers.broker_killed(site):
         yield
+
+
+@asynccontextmanager
+async def everything_killed(site: Site) -> AsyncIterator[None]:
+    """SIGKILL to every process of ours and to both servers at one blow, as when the machine loses its power; then all
+    of it is started again on what it left behind."""
+    postgres, rabbitmq = servers.single(site).postgres, servers.single(site).rabbitmq
+    before = {process.name: process.pid for process in site.all}
+    for process in site.all:
+        process.send(signal.SIGKILL)
+    signal_all(postgres.pid, signal.SIGKILL)
+    os.kill(rabbitmq.pid, signal.SIGKILL)
+    await asyncio.gather(postgres.restart(), rabbitmq.restart())
+    for process in site.all:
+        await process.replaced(before[process.name])
+    yield
 
 
 @asynccontextmanager
@@ -57,6 +77,7 @@ def store_killed_after_commit(site: Site) -> AbstractAsyncContextManager[None]:
 
 FAULTS = (
     Fault("RabbitMQ and PostgreSQL killed", both_servers_killed, servers.DOWN),
+    Fault("everything killed at once and started again", everything_killed, 0.0),
     Fault("store killed while PostgreSQL stalls", store_killed_in_a_stall, 2.0),
     Fault("RabbitMQ killed while the ingress stalls", broker_killed_in_a_stall, 2.0),
     Fault("deliver killed while subscribers stall", deliver_killed_in_a_stall, 2.0),

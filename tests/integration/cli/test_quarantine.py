@@ -7,7 +7,9 @@ from uuid import UUID
 
 import asyncpg
 
+from broker import topology
 from schemas import registry
+from schemas import topology as names
 from tests import pipeline
 from tests.shell import Shell
 
@@ -85,7 +87,7 @@ async def test_what_fails_again_is_back_on_the_list(shell: Shell, url: str, data
     assert (await shell("send", "ecomnow", "new_order", "--file", "broken.json", "--url", url)).code == 0
     (before,) = await quarantined(shell, database, 1)
     stored_at = await database.fetchval("SELECT stored_at FROM crossdock.quarantined")
-    assert (await shell("quarantine", "replay", "--all", "--json")).json == {"replayed": [before["id"]]}
+    assert (await shell("quarantine", "replay", "--all", "--yes", "--json")).json == {"replayed": [before["id"]]}
 
     async def back() -> bool:
         row = await database.fetchrow("SELECT replayed_at, stored_at FROM crossdock.quarantined")
@@ -110,7 +112,92 @@ async def test_a_replay_that_nobody_confirms_stays_on_the_list(
         UUID(int=3),
     )
     shell = Shell(tmp_path, AMQP_URL=empty_amqp_url, DATABASE_URL=database_url)
-    said = await shell("quarantine", "replay", "--all")
+    said = await shell("quarantine", "replay", "--all", "--yes")
     assert said.code == 1
     assert said.err.startswith("crossdock: 0 of 1 replayed, then: ")
     assert await database.fetchval("SELECT replayed_at FROM crossdock.quarantined") is None
+
+
+MANY = 10_000
+
+
+async def fill(database: asyncpg.Connection, count: int, stage: str, reason: str, **columns: str) -> list[UUID]:
+    """Put so many messages into quarantine, whose bodies can be read today."""
+    raw = registry.example("channelape", "ship_confirmation")
+    values = {"platform": "channelape", "account": "rothys", "event": "ship_confirmation"} | columns
+    rows = await database.fetch(
+        "INSERT INTO crossdock.quarantined"
+        " (id, received_at, platform, account, event, stage, attempts, reason, content_type, raw)"
+        " SELECT gen_random_uuid(), now() - make_interval(secs => n), $2, $3, $4, $5, 3, $6, 'application/json', $7"
+        " FROM generate_series(1, $1) AS numbers (n) RETURNING id",
+        count, values["platform"], values["account"], values["event"], stage, reason, raw,
+    )  # fmt: skip
+    return [row["id"] for row in rows]
+
+
+async def test_many_are_chosen_by_filter_and_replayed_in_pieces(
+    shell: Shell, amqp_url: str, database: asyncpg.Connection
+) -> None:
+    failed = await fill(database, MANY, "failed", "TimeoutError: the database")
+    await fill(database, 3, "unrouted", "no queue took it")
+    await fill(database, 2, "refused", "refused: article 'X'", platform="apicbase", account="acme")
+    listed = (await shell("quarantine", "list", "--stage", "refused", "--json")).json
+    assert [(one["stage"], one["attempts"], one["account"]) for one in listed] == [("refused", 3, "acme")] * 2
+    for filters, count in (
+        (("--account", "apicbase/acme"), 2),
+        (("--account", "acme", "--stage", "failed"), 0),
+        (("--reason", "NO QUEUE"), 3),
+        (("--reason", "100%"), 0),
+    ):
+        assert len((await shell("quarantine", "list", *filters, "--json")).json) == count, filters
+    said = await shell("status", "--json")
+    assert said.json["quarantine"] == MANY + 5
+    assert said.json["quarantine_stages"]["failed"]["messages"] == MANY
+    assert f"({2} refused, {MANY} failed, {3} unrouted)" in (await shell("status")).out
+
+    asked = await shell("quarantine", "replay", "--all")
+    assert (asked.code, f"{MANY + 5} messages would be replayed" in asked.err) == (1, True)
+    assert "nothing was replayed: answer y, or give --yes" in asked.err
+    assert (await shell("quarantine", "replay", "--stage", "nonsense")).code == 2
+
+    # Interrupted: what was confirmed is off the list, and the rest is done by the next one.
+    running = await shell.start("quarantine", "replay", "--stage", "failed")
+    waiting = f"{WAITING} AND stage = 'failed'"
+
+    async def begun() -> bool:
+        return bool(await database.fetchval(waiting) < MANY)
+
+    await pipeline.until(begun, what="the first piece")
+    running.kill()
+    await running.communicate()
+    left = await database.fetchval(waiting)
+    assert 0 < left < MANY
+    assert (await shell("quarantine", "replay", "--stage", "failed")).out == f"{left} replayed\n"
+    assert await database.fetchval(WAITING) == 5
+    async with pipeline.running(pipeline.store(amqp_url, database_url=str(shell.env["DATABASE_URL"]))):
+
+        async def stored() -> bool:
+            return bool(await database.fetchval("SELECT count(*) >= $1 FROM crossdock.receipts", MANY))
+
+        await pipeline.until(stored, what="every message is stored", seconds=60)
+    ids = await database.fetch("SELECT message_id FROM crossdock.receipts")
+    assert {row["message_id"] for row in ids} == set(failed)
+
+    discarded = await shell("quarantine", "discard", "--all", "--yes", "--json")
+    assert len(discarded.json["discarded"]) == 5
+    assert await database.fetchval(WAITING) == 0
+    assert await database.fetchval("SELECT count(*) FROM crossdock.quarantined WHERE raw IS NULL") == 0
+
+
+async def test_a_replay_finds_its_shard(
+    shell: Shell, empty_amqp_url: str, database: asyncpg.Connection, tmp_path: Path
+) -> None:
+    """With several shards a message without its shard would be wanted by no queue again."""
+    (shell.folder / "crossdock.toml").write_text("[store]\nshards = 3\n")
+    shell.env["AMQP_URL"] = empty_amqp_url
+    assert (await shell("topology", "apply", "--prune")).code == 0
+    await fill(database, 12, "unrouted", "no queue took it")
+    assert (await shell("quarantine", "replay", "--all", "--yes")).out == "12 replayed\n"
+    found = await topology.depths(empty_amqp_url)
+    assert found["crossdock.unrouted"] == (0, 0)
+    assert sum(found[names.store_queue(shard)][0] for shard in range(3)) == 12

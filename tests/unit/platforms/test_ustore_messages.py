@@ -116,7 +116,7 @@ def test_a_language_is_added_by_a_folder_alone(tmp_path: Path, monkeypatch: pyte
         folder.mkdir(parents=True)
         with (folder / "ustore.mo").open("wb") as file:
             write_mo(file, entries)
-    caches = (messages.languages, messages._catalogue, messages.negotiate)
+    caches = (messages.languages, messages._catalogue, messages._negotiate)
     monkeypatch.setattr(messages, "LOCALES", tmp_path)
     for cached in caches:
         cached.cache_clear()

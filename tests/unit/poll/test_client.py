@@ -220,7 +220,7 @@ async def test_the_token_never_leaves_the_address(there: Apicbase, api: Client, 
     there.answer = lambda asked, number: (
         web.json_response({"next": away, "results": []}) if asked.kind == "page" else None
     )
-    with pytest.raises(Failed, match="leads away"):
+    with pytest.raises(Failed, match="leads away from the host of `base_url`"):
         await first(api)
 
 

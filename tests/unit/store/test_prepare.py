@@ -112,7 +112,7 @@ def stored(message: prepare.Incoming) -> Stored:
 
 
 def test_an_event_carries_what_was_received() -> None:
-    raw = b'{ "id":"I1", "n":1.10 }'
+    raw = registry.example("apicbase", "purchase_order").replace(b"{", b'{ "n":1.10,', 1)
     message = _prepare(properties(traceparent="00-1-2-01"), raw, config())
     (event,) = announce.events([stored(message)], [])
     said = msgspec.json.decode(event.body)
@@ -124,7 +124,7 @@ def test_an_event_carries_what_was_received() -> None:
     assert (said["id"], said["version"], said["subject"], said["source"]) == (
         event.message_id,
         3,
-        "I1",
+        "65f1c0a2d7e84b0012c3a9f4",
         "/apicbase/acme",
     )
     assert raw in event.body

@@ -5,7 +5,8 @@ time. What answers look like is read by llhttp, Node's own parser.
 """
 
 import asyncio
-from typing import cast
+import re
+from typing import Literal, cast
 
 import httptools
 import msgspec
@@ -16,6 +17,26 @@ LONGEST_HEAD = 16 * 1024
 """Bytes of an answer's head; Node's own limit."""
 PIECE = 64 * 1024
 """Bytes of a body that are handed over at once: a megabyte in one piece would hold the loop while it is encrypted."""
+LENIENT = dict.fromkeys(
+    (
+        "lenient_headers",
+        "lenient_chunked_length",
+        "lenient_transfer_encoding",
+        "lenient_version",
+        "lenient_optional_lf_after_cr",
+        "lenient_optional_cr_before_lf",
+        "lenient_optional_crlf_after_chunk",
+        "lenient_spaces_after_chunk_size",
+    ),
+    True,
+)
+"""For a second reading of an answer that isn't quite HTTP."""
+
+_STATUS_LINE = re.compile(rb"^HTTP/[0-9](?:\.[0-9])? +(?P<status>[0-9]{3})(?=[ \r\n])[^\n]*\n", re.MULTILINE)
+_HEAD_END = re.compile(rb"(?<=\n)\r?\n")
+_HEADER_LINE = re.compile(rb"[^\s:][^:]*:|[ \t]")
+_WRONG_LENGTH = re.compile(rb"^content-length[ \t]*:[ \t]*[^0-9 \t]", re.MULTILINE | re.IGNORECASE)
+_RETRY_AFTER = re.compile(rb"^retry-after[ \t]*:(?P<value>[^\r\n]*)", re.MULTILINE | re.IGNORECASE)
 
 
 class Said(msgspec.Struct, frozen=True):
@@ -50,6 +71,9 @@ class Connection(asyncio.Protocol):
         self._parser: httptools.HttpResponseParser | None = httptools.HttpResponseParser(self)
         # As lenient as browsers are where no one can be fooled by it: nothing else shares this connection.
         self._parser.set_dangerous_leniencies(lenient_optional_cr_before_lf=True, lenient_spaces_after_chunk_size=True)
+        self._heads = b""
+        """What came before the end of the answer's head, for a second reading."""
+        self._reading: Literal["strictly", "leniently", "by status line"] = "strictly"
         self._answer: asyncio.Future[Said] | None = None
         """While one is waited for."""
         self._room: asyncio.Future[None] | None = None
@@ -65,7 +89,7 @@ class Connection(asyncio.Protocol):
 
     def _begin(self) -> None:
         """Before an answer's head."""
-        self._headed = self._sized = False
+        self._headed = self._sized = self._is_coded = False
         self._retry_after: str | None = None
         self._body: list[bytes] = []
         self._size = 0
@@ -91,6 +115,7 @@ class Connection(asyncio.Protocol):
         self._sent = self._keep_alive = False
         self.status = None
         self._fed = self._head = 0
+        self._heads = b""
         self._begin()
         if self._transport is None or self._transport.is_closing():
             raise NoAnswer
@@ -131,17 +156,71 @@ class Connection(asyncio.Protocol):
         if self._answer is None or self._parser is None:
             self.close()  # nobody asked
             return
+        if self._reading == "by status line":
+            self._heads += data
+            self._read_status_line()
+        else:
+            self._feed(data)
+        if not self._headed:
+            self._fed += len(data)
+            if self._fed > LONGEST_HEAD:  # also where it is one header that doesn't end
+                self._fail(NotHTTP())
+
+    def _feed(self, data: bytes) -> None:
+        assert self._parser is not None
         try:
             self._parser.feed_data(data)
         except httptools.HttpParserUpgrade:
             self._finish(keep_alive=False)
             self._keep_alive = False  # what follows is another protocol
         except httptools.HttpParserError:
-            self._fail(NotHTTP())
-        if not self._headed:
-            self._fed += len(data)
-            if self._fed > LONGEST_HEAD:  # also where it is one header that doesn't end
+            self._read_again(data)
+        else:
+            if not self._headed:
+                self._heads += data
+
+    def _read_again(self, data: bytes) -> None:
+        """Read an answer once more that is not quite HTTP: its status line decides. The connection is closed then.
+
+        First with all of the parser's leniencies (both Content-Length and chunked, folded header lines), then by hand.
+        """
+        self._keep_alive = False
+        if self._headed:
+            if self._reading == "strictly":
                 self._fail(NotHTTP())
+            else:  # both Content-Length and chunked, and it isn't chunked
+                self._finish(keep_alive=False, cut=True)
+            return
+        self._heads += data
+        if self._reading == "strictly":
+            self._reading = "leniently"
+            self._parser = httptools.HttpResponseParser(self)
+            self._parser.set_dangerous_leniencies(**LENIENT)
+            self._begin()
+            heads, self._heads = self._heads, b""
+            self._feed(heads)
+        else:
+            self._reading = "by status line"
+            self._read_status_line()
+
+    def _read_status_line(self) -> None:
+        """Finish with the status of the last status line, once the head is whole."""
+        lines = list(_STATUS_LINE.finditer(self._heads))
+        if not lines or int(lines[-1]["status"]) < 100:
+            self._fail(NotHTTP())
+            return
+        self.status = int(lines[-1]["status"])
+        end = _HEAD_END.search(self._heads, lines[-1].end())
+        if end is None:
+            return  # more is to come; a connection that is lost first is CutOff
+        head = self._heads[lines[-1].end() : end.start()]
+        if not all(_HEADER_LINE.match(line) for line in head.splitlines()) or _WRONG_LENGTH.search(head):
+            self._fail(NotHTTP())
+            return
+        header = _RETRY_AFTER.search(head)
+        self._retry_after = header["value"].decode("latin-1").strip() if header else None
+        self._body, self._headed = [self._heads[end.end() :]], True
+        self._finish(keep_alive=False, cut=True)
 
     def eof_received(self) -> None:
         if self._headed and not self._sized:
@@ -177,6 +256,7 @@ class Connection(asyncio.Protocol):
             self._sized = True
         elif len(name) == 17 and name.lower() == b"transfer-encoding":
             self._sized = value.lower().endswith(b"chunked")
+            self._is_coded = not self._sized
         elif len(name) == 11 and name.lower() == b"retry-after":
             self._retry_after = value.decode("latin-1")
 
@@ -186,6 +266,8 @@ class Connection(asyncio.Protocol):
         if self._head > LONGEST_HEAD or self.status < 100:  # RFC 9110 §15: three digits, the first from 1 to 5
             self._fail(NotHTTP())
         self._headed = not 100 <= self.status < 200 or self.status == 101
+        if self._is_coded and self._reading != "strictly":
+            self._finish(keep_alive=False, cut=True)  # with a length as well: nobody knows where it ends
 
     def on_body(self, data: bytes) -> None:
         self._size += len(data)
@@ -207,7 +289,7 @@ class Connection(asyncio.Protocol):
         if answer is None or answer.done():
             return
         assert self.status is not None
-        self._keep_alive = keep_alive
+        self._keep_alive = keep_alive and self._reading == "strictly"
         answer.set_result(Said(self.status, b"".join(self._body)[:KEPT], cut, self._retry_after))
         if cut:
             self.close()

@@ -71,13 +71,16 @@ class Connector:
             self._drop(connection)
         return None
 
-    async def connect(self, target: Target) -> Connection:
-        """A new one. Raises UnknownName, OSError (BlockedAddress), ssl.SSLError, HandshakeBroken."""
+    async def connect(self, target: Target, owner: str = "") -> Connection:
+        """Open a new one for `owner` (see Resolver).
+
+        Raises UnknownName, OSError (BlockedAddress), ssl.SSLError, HandshakeBroken.
+        """
         if self._closed:
             raise NoAnswer
         loop = asyncio.get_running_loop()
         found = await aiohappyeyeballs.start_connection(
-            await self._addresses(target),
+            await self._addresses(target, owner),
             happy_eyeballs_delay=NEXT_ADDRESS,
             interleave=1,
             loop=loop,
@@ -148,12 +151,12 @@ class Connector:
                 del self._kept[origin]
         self._sweep = loop.call_later(KEEPALIVE / 4, self._sweep_up) if self._kept else None
 
-    async def _addresses(self, target: Target) -> list[Info]:
+    async def _addresses(self, target: Target, owner: str) -> list[Info]:
         if target.address:
             family = socket.AF_INET6 if ":" in target.host else socket.AF_INET
             return [(family, socket.SOCK_STREAM, socket.IPPROTO_TCP, "", (target.host, target.port))]
         try:
-            return list(await self._resolver.resolve(target.host, target.port))
+            return list(await self._resolver.resolve(target.host, target.port, owner))
         except (OSError, UnicodeError):
             raise UnknownName from None
 

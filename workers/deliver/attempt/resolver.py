@@ -13,13 +13,15 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import Any
 
+from workers.deliver.shares import FairLimit
+
 Info = tuple[int, int, int, str, tuple[Any, ...]]
 """As from `socket.getaddrinfo`."""
 Lookup = Callable[..., Sequence[Info]]
 
 LOOKUPS = 256
-"""At once. One name is asked for once, however many wait for it, so this many *names* must hang before another one
-waits; and a thread that waits costs some 50 kB."""
+"""At once, shared fairly by subscriber: hanging names of one subscriber leave half of them to all others. One name is
+asked for once, however many wait for it; and a thread that waits costs some 50 kB."""
 CACHE = 10.0
 """Seconds that a name's addresses are kept. Not for safety (each connect is checked, cached or not) but so that a burst
 asks once; short, so that a subscriber's move is followed."""
@@ -32,12 +34,12 @@ class Resolver:
     def __init__(self, look_up: Lookup = socket.getaddrinfo) -> None:
         """`look_up`: as `socket.getaddrinfo`; called in a thread."""
         self._look_up = look_up
-        self._slots = asyncio.Semaphore(LOOKUPS)
+        self._slots = FairLimit(LOOKUPS)
         self._known: dict[tuple[str, int], tuple[float, Sequence[Info]]] = {}
         self._asking: dict[tuple[str, int], asyncio.Task[Sequence[Info]]] = {}
 
-    async def resolve(self, host: str, port: int) -> Sequence[Info]:
-        """All addresses of `host`, in the system's order."""
+    async def resolve(self, host: str, port: int, owner: str = "") -> Sequence[Info]:
+        """Return all addresses of `host`, in the system's order. `owner`: whose share of the look-ups it takes."""
         key = host, port
         until, infos = self._known.get(key, (0.0, ()))
         loop = asyncio.get_running_loop()
@@ -45,7 +47,7 @@ class Resolver:
             return infos
         asking = self._asking.get(key)
         if asking is None:
-            asking = self._asking[key] = loop.create_task(self._ask(host, port), name="lookup")
+            asking = self._asking[key] = loop.create_task(self._ask(host, port, owner), name="lookup")
             asking.add_done_callback(lambda task: self._asked(key, task))
         # Who gives up waiting does not end it for the others.
         return await asyncio.shield(asking)
@@ -62,13 +64,13 @@ class Resolver:
                 self._known.clear()
             self._known[key] = (asyncio.get_running_loop().time() + CACHE, task.result())
 
-    async def _ask(self, host: str, port: int) -> Sequence[Info]:
+    async def _ask(self, host: str, port: int, owner: str) -> Sequence[Info]:
         loop = asyncio.get_running_loop()
         answer: asyncio.Future[Sequence[Info]] = loop.create_future()
 
         def settle(infos: Sequence[Info], error: Exception | None) -> None:
             # Only now, not when the caller gives up: until here the thread is there.
-            self._slots.release()
+            self._slots.release(owner)
             if answer.done():
                 return
             if error is None:
@@ -86,10 +88,16 @@ class Resolver:
             with suppress(RuntimeError):  # the loop was closed meanwhile: nobody waits
                 loop.call_soon_threadsafe(settle, infos, failure)
 
-        await self._slots.acquire()
+        while not self._slots.try_take(owner):
+            free = asyncio.Event()
+            self._slots.when_free(owner, free, free.set)
+            try:
+                await free.wait()
+            finally:
+                self._slots.forget(owner, free)
         try:
             threading.Thread(target=ask, name="lookup", daemon=True).start()
         except RuntimeError:
-            self._slots.release()
+            self._slots.release(owner)
             raise OSError("no thread for the lookup") from None
         return await answer

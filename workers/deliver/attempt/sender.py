@@ -55,8 +55,9 @@ class Sender:
         if self._connector is not None:
             self._connector.close()
 
-    async def send(self, url: str, request: Request, *, success: range) -> Answer:
-        """Posts `request` to `url`; `success` are the statuses that mean delivered. Raises CancelledError only.
+    async def send(self, url: str, request: Request, *, success: range, owner: str = "") -> Answer:
+        """Posts `request` to `url`; `success` are the statuses that mean delivered; `owner`: whose share of the
+        look-ups it takes. Raises CancelledError only.
 
         At least once: an answer that breaks off or takes too long is none, whatever its status was. One that is merely
         long is cut, and its status counts. Redirects are not followed, nothing is decompressed, no cookie is kept.
@@ -74,7 +75,7 @@ class Sender:
                     # failure stands. A receiver that did get the first copy knows it by its id: at least once is what
                     # we promise.
                     kept = self._connector.kept(place.target)
-                    connection = kept or await self._connector.connect(place.target)
+                    connection = kept or await self._connector.connect(place.target, owner)
                     try:
                         said = await connection.post(head, request.body)
                         break

@@ -1,0 +1,103 @@
+"""Declares one exchange or queue, and finds out how one that exists differs from ours.
+
+RabbitMQ compares the arguments of a declaration with those of the existing queue and names the first difference. Some
+differences don't matter (`schemas.topology.CHANGEABLE`): for these the declaration is repeated with the existing value.
+"""
+
+import re
+from typing import Any, NamedTuple
+
+from aiormq.abc import AbstractChannel, AbstractConnection
+from aiormq.exceptions import ChannelNotFoundEntity, ChannelPreconditionFailed
+
+from schemas.topology import CHANGEABLE, Exchange, Queue
+
+_UNEQUAL = re.compile(
+    r"inequivalent arg '(?P<name>[^']+)' for .*"
+    r" but current is (?:none|(?:the value )?'(?P<value>[^']*)'(?: of type '[^']*')?)$",
+    re.DOTALL,
+)
+"""3.10 to 4.3: "received '14D' but current is '7D'", "received none but current is the value '20' of type 'byte'"."""
+
+
+class TopologyError(Exception):
+    """The broker cannot be reached, or holds something of ours with other properties; the text says what to do."""
+
+
+class Difference(NamedTuple):
+    """One argument in which an existing queue differs from ours and still serves. None: the argument is not set."""
+
+    queue: str
+    argument: str
+    wanted: Any
+    current: Any
+
+
+def major_version(connection: AbstractConnection) -> int:
+    """The first number of the server's version, from AMQP's `connection.start`; 3 where it is not RabbitMQ's."""
+    version = connection.server_properties.get("version")
+    text = version.decode("ascii", "replace") if isinstance(version, bytes) else str(version)
+    number = text.partition(".")[0]
+    return int(number) if number.isdecimal() else 3
+
+
+def is_missing(error: ChannelNotFoundEntity) -> bool:
+    """Whether there is no such queue or exchange.
+
+    RabbitMQ answers 404 also for a queue that exists and has no leader at the moment: "home node … of durable queue …
+    is down or inaccessible", "process is stopped by supervisor", "failed to perform operation … due to a timeout".
+    """
+    return re.search(r"no (queue|exchange) '", str(error)) is not None
+
+
+async def declare(channel: AbstractChannel, thing: Exchange | Queue) -> list[Difference]:
+    """Declare an exchange or a queue unless it exists. Return the differences that don't matter.
+
+    The channel is closed if there are any. Raises TopologyError if it exists with other properties.
+    """
+    if isinstance(thing, Exchange):
+        try:
+            await channel.exchange_declare(
+                thing.name, exchange_type=thing.type, durable=True, arguments=dict(thing.arguments)
+            )
+        except ChannelPreconditionFailed as error:
+            raise _unusable(thing, error) from None
+        return []
+    connection = channel.connection
+    wanted = thing.declared(major_version(connection))
+    arguments = dict(wanted)
+    changeable = CHANGEABLE.get(str(wanted.get("x-queue-type")), ())
+    for _ in range(len(changeable) + 1):
+        try:
+            await channel.queue_declare(thing.name, durable=True, arguments=arguments)
+            break
+        except ChannelPreconditionFailed as error:
+            unequal = _UNEQUAL.search(str(error))
+            if unequal is None or unequal["name"] not in changeable:
+                raise _unusable(thing, error) from None
+            _set(arguments, unequal["name"], unequal["value"])
+            channel = await connection.channel()
+    else:
+        raise TopologyError(f"{thing.name} exists with other properties, which RabbitMQ does not name")
+    names = wanted.keys() | arguments.keys()
+    return [
+        Difference(thing.name, name, wanted.get(name), arguments.get(name))
+        for name in sorted(names)
+        if wanted.get(name) != arguments.get(name)
+    ]
+
+
+def _set(arguments: dict[str, Any], name: str, current: str | None) -> None:
+    if current is None:
+        arguments.pop(name, None)
+    elif name == "x-max-age":
+        # RabbitMQ 4.3 shows an age in milliseconds.
+        arguments[name] = f"{int(current) // 1000}s" if current.isdecimal() else current
+    else:
+        arguments[name] = int(current)
+
+
+def _unusable(thing: Exchange | Queue, error: Exception) -> TopologyError:
+    return TopologyError(
+        f"{thing.name} exists with other properties ({error}): drain and delete it, then run `crossdock topology apply`"
+    )

@@ -1,0 +1,67 @@
+"""Moves messages from one queue to another: published and confirmed before they are acknowledged."""
+
+import asyncio
+from typing import Any
+
+from aiormq.abc import AbstractChannel, AbstractConnection, DeliveredMessage
+from aiormq.exceptions import ChannelNotFoundEntity, DeliveryError
+
+from broker.declare import TopologyError
+from broker.topology import connected
+
+PIECE = 200
+"""Messages in hand at a time. If the move is interrupted they go back to where they were."""
+TIMEOUT = 10.0
+"""Seconds for one answer of the broker."""
+ROUTING_KEY = "x-routing-key"
+"""Header with the key that the message was first published with."""
+_DEATHS = ("x-death", "x-delivery-count", "x-acquired-count")
+"""Headers of earlier deliveries: RabbitMQ 3.x would go on counting in them."""
+
+
+async def move(url: str, source: str, target: str) -> int:
+    """Move what `source` holds now to the end of `target`; return how many messages.
+
+    If it is interrupted, some messages may be in both queues and none is lost. Raises TopologyError.
+    """
+    async with connected(url) as connection:
+        try:
+            return await _move(connection, source, target)
+        except ChannelNotFoundEntity as error:
+            raise TopologyError(f"{error}: `crossdock consumers add` declares it") from None
+        except DeliveryError:
+            raise TopologyError(f"RabbitMQ does not take messages for {target}: is there such a queue?") from None
+
+
+async def _move(connection: AbstractConnection, source: str, target: str) -> int:
+    taking = await connection.channel()
+    giving = await connection.channel(publisher_confirms=True, on_return_raises=True)
+    await giving.queue_declare(target, passive=True)
+    # Counted first: a consumer that fails on them again meanwhile must not keep the move going for ever.
+    left = (await taking.queue_declare(source, passive=True)).message_count or 0
+    moved = 0
+    while left > 0:
+        piece: list[DeliveredMessage] = []
+        while len(piece) < min(PIECE, left):
+            message = await taking.basic_get(source, timeout=TIMEOUT)
+            if not message.delivery_tag:
+                left = 0
+                break
+            piece.append(message)
+        if piece:
+            await asyncio.gather(*(_publish(giving, target, message) for message in piece))
+            await taking.basic_ack(piece[-1].delivery_tag or 0, multiple=True, wait=True)
+        moved += len(piece)
+        left -= len(piece)
+    return moved
+
+
+async def _publish(giving: AbstractChannel, target: str, message: DeliveredMessage) -> None:
+    properties = message.header.properties
+    headers: dict[str, Any] = {**(properties.headers or {})}
+    deaths = headers.get("x-death")
+    if isinstance(deaths, list) and deaths and isinstance(deaths[-1], dict) and deaths[-1].get("routing-keys"):
+        headers.setdefault(ROUTING_KEY, deaths[-1]["routing-keys"][0])
+    properties.headers = {name: value for name, value in headers.items() if name not in _DEATHS}
+    properties.delivery_mode = 2
+    await giving.basic_publish(message.body, routing_key=target, properties=properties, mandatory=True, timeout=TIMEOUT)

@@ -1,0 +1,60 @@
+"""How long an existing `crossdock.events.log` keeps its events. Nothing is ever deleted for a changed setting.
+
+AMQP cannot change the arguments of a queue. A policy can replace them: for streams it goes before the arguments on
+RabbitMQ 3.10 to 4.3. It needs the management API, or `rabbitmqctl`.
+"""
+
+import json
+import re
+import shlex
+from typing import Any
+
+from broker.declare import Difference
+from broker.management import Management, vhost_of
+from schemas.topology import EVENTS_LOG, LOG_POLICY, Queue, Topology, log_policy
+
+PRIORITY = 10
+"""Above the default of 0: RabbitMQ applies the policy with the highest priority of those that match a queue."""
+
+
+def the_log(wanted: Topology) -> Queue:
+    """Return the log as it is configured."""
+    return next(queue for queue in wanted.queues if queue.name == EVENTS_LOG)
+
+
+def policy(wanted: Topology) -> dict[str, Any]:
+    """Return the policy that gives an existing log the configured retention, as the management API takes it."""
+    return {
+        "pattern": f"^{re.escape(EVENTS_LOG)}$",
+        "apply-to": "queues",
+        "priority": PRIORITY,
+        "definition": log_policy(the_log(wanted)),
+    }
+
+
+def command(url: str, wanted: Topology) -> str:
+    """Return the `rabbitmqctl` command that sets the policy."""
+    one = policy(wanted)
+    definition = json.dumps(one["definition"], separators=(",", ":"))
+    words = ["rabbitmqctl", "set_policy", "--vhost", vhost_of(url), "--priority", str(PRIORITY)]
+    words += ["--apply-to", one["apply-to"], LOG_POLICY, one["pattern"], definition]
+    return shlex.join(words)
+
+
+async def apply(url: str, wanted: Topology, differences: list[Difference], management: Management | None) -> str | None:
+    """Give the log the configured retention, or return one line that says how to.
+
+    `differences`: of the log, from `topology.apply`. Raises ManagementError.
+    """
+    if management is not None:
+        if differences:
+            await management.set_policy(vhost_of(url), LOG_POLICY, policy(wanted))
+        else:
+            await management.remove_policy(vhost_of(url), LOG_POLICY)  # an older one would go before the arguments
+        return None
+    if not differences:
+        return None
+    return (
+        f"{EVENTS_LOG} was declared with another retention, and nothing of it is deleted: give --management URL to "
+        f"set the configured one, or run {command(url, wanted)}"
+    )

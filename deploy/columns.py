@@ -1,0 +1,79 @@
+"""Lists of article and customer numbers from CSV files, as spreadsheets write them.
+
+European spreadsheets separate with semicolons, others with commas or tabs; some write a byte order mark, and some
+"Unicode text" in UTF-16. Only the first column is read.
+"""
+
+import csv
+import io
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+from schemas import encodings
+
+SEPARATORS = ";,\t|"
+"""The likeliest first, where a file could be read either way."""
+
+_NO_DECIMAL_COMMA = re.compile(r"(?<!\d),|,(?!\d)")
+
+
+class ColumnError(ValueError):
+    """A file is no list; the text names the line and says what to do."""
+
+
+def read(file: Path, header: str) -> list[str]:
+    """Return the first column of `file` without blanks at the ends, empty cells and the header row.
+
+    A first row that begins with `header` (`article`, or `articles`) is the header. Raises ColumnError and OSError.
+    """
+    text = _text(file.read_bytes())
+    lines = text.splitlines()
+    if lines and lines[0].lower().startswith("sep=") and len(lines[0].strip()) == len("sep=") + 1:
+        separator, text = lines[0].strip()[-1], text.partition("\n")[2]  # Excel's own hint
+    else:
+        separator = _separator(text)
+    cells = [cell for row in _rows(text, separator) if row and (cell := row[0].strip())]
+    return cells[1:] if cells and cells[0].lower() in (header, f"{header}s") else cells
+
+
+def _text(raw: bytes) -> str:
+    text, _ = encodings.by_mark(raw)
+    for number, line in enumerate(text.split(b"\n"), 1):
+        try:
+            line.decode()
+        except UnicodeDecodeError as error:
+            raise ColumnError(
+                f"line {number} is not UTF-8, at byte {error.start + 1}: save the file as UTF-8 "
+                '(Excel: "CSV UTF-8"); it is probably in Windows-1252'
+            ) from None
+    return text.decode()
+
+
+def _separator(text: str) -> str:
+    """Return what the file separates its columns with: what the header row has, or what gives every row as many."""
+    widths = {}
+    for one in SEPARATORS:
+        if one in text:
+            rows = [len(row) for row in _rows(text, one) if row]
+            if rows and rows[0] > 1:
+                widths[one] = len(set(rows)) == 1
+    if len(widths) > 1 and _NO_DECIMAL_COMMA.search(text) is None:
+        widths.pop(",", None)  # it stands in numbers only, as in "1,50"
+    even = [one for one, is_even in widths.items() if is_even]
+    if len(even) == 1:
+        return even[0]
+    if len(widths) > 1:
+        raise ColumnError(
+            f"line 1 can be read with {' and with '.join(repr(one) for one in widths)} between its columns: put the "
+            "numbers that hold them into quotes, or leave only the first column in the file"
+        )
+    return next(iter(widths), ",")
+
+
+def _rows(text: str, separator: str) -> Iterator[list[str]]:
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=separator)
+    try:
+        yield from reader
+    except csv.Error as error:
+        raise ColumnError(f"line {reader.line_num}: {error}") from None

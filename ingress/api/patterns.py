@@ -1,0 +1,48 @@
+"""Patterns of types and accounts that can match something: a typing error must not become a silent subscription."""
+
+from collections.abc import Sequence
+
+from ingress.api.errors import invalid
+from schemas import registry
+from schemas.consumers import known_types
+from schemas.outbound import Dialect
+from schemas.patterns import fits
+from schemas.platforms.ustore import manufacturer_order
+
+
+def check_types(asked: Sequence[str], dialect: Dialect) -> None:
+    """Raises Problem: 400, unless each pattern matches a type that exists, and any of them one that the dialect sends.
+
+    A pattern may name one manufacturer's orders (`ustore.manufacturer_order.2`). Manufacturers are not looked up,
+    because one may be configured tomorrow.
+    """
+    known = known_types()
+    for pattern in asked:
+        if not any(fits(name, (pattern,)) for name in known) and not _is_manufacturers(pattern):
+            raise invalid({"types": f"{pattern!r} matches no type of event; there are {', '.join(known)}"})
+    sent = [name for name in known if dialect.says(name)]
+    if not any(fits(name, asked) for name in sent) and not (
+        dialect.says(manufacturer_order.TYPE) and any(map(_is_manufacturers, asked))
+    ):
+        raise invalid({"types": f"match nothing that dialect {dialect.name} sends; it sends {', '.join(sent)}"})
+
+
+def check_accounts(asked: Sequence[str]) -> None:
+    """Raises Problem: 400, unless each pattern of `platform/account` can match an account of a platform that exists.
+
+    Accounts are not looked up, because one may be configured tomorrow, and one that was removed has stored events.
+    """
+    platforms = registry.platforms()
+    for pattern in asked:
+        platform, slash, _ = pattern.partition("/")
+        if slash and any(fits(name, (platform,)) for name in platforms):
+            continue
+        if "*" in platform and any(name.startswith(platform.partition("*")[0]) for name in platforms):
+            continue
+        raise invalid(
+            {"accounts": f"{pattern!r} matches no account; write platform/account, of {', '.join(platforms)}"}
+        )
+
+
+def _is_manufacturers(pattern: str) -> bool:
+    return pattern.startswith(f"{manufacturer_order.TYPE}.") and len(pattern) > len(manufacturer_order.TYPE) + 1

@@ -1,0 +1,45 @@
+"""What no field of any request may hold, because PostgreSQL or the calendar has no place for it."""
+
+from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+import msgspec
+
+from ingress.api.errors import invalid
+
+
+def check(decoded: object) -> None:
+    """Check every text and every time of a decoded body. Raises Problem that names each wrong field."""
+    errors = {
+        path: why for path, value in _leaves(msgspec.to_builtins(decoded, builtin_types=(datetime,)), "")
+        if (why := wrong(value)) is not None
+    }  # fmt: skip
+    if errors:
+        raise invalid(errors)
+
+
+def wrong(value: object) -> str | None:
+    """Return what is wrong with one value, or None."""
+    if isinstance(value, str):
+        if "\0" in value:
+            return "must not contain U+0000"
+        if any("\ud800" <= character <= "\udfff" for character in value):
+            return "must be valid Unicode, without half of a surrogate pair"
+    if isinstance(value, datetime):
+        try:
+            value.astimezone(UTC)
+        except OverflowError:
+            return "must lie in the years 1 to 9999 (UTC)"
+    return None
+
+
+def _leaves(value: Any, path: str) -> Iterator[tuple[str, object]]:
+    if isinstance(value, Mapping):
+        for name, inner in value.items():
+            yield from _leaves(inner, f"{path}.{name}" if path else str(name))
+    elif isinstance(value, list):
+        for n, inner in enumerate(value):
+            yield from _leaves(inner, f"{path}[{n}]")
+    else:
+        yield path, value

@@ -1,0 +1,31 @@
+"""Stored events, one at a time."""
+
+from datetime import datetime
+from uuid import UUID
+
+import msgspec
+
+from storage.database import Connection
+from storage.sql import query
+
+
+class StoredEvent(msgspec.Struct, frozen=True):
+    """One stored version, with the bytes that it was received as."""
+
+    id: UUID
+    version: int
+    received_at: datetime
+    platform: str
+    account: str
+    type: str
+    key: str
+    event: str
+    content_type: str | None
+    traceparent: str | None
+    raw: bytes
+
+
+async def get(connection: Connection, id_: UUID) -> StoredEvent | None:
+    """Return the event with this id, or None; retention may have taken it. Raises asyncpg's errors."""
+    row = await connection.fetchrow(query("events", "one"), id_)
+    return None if row is None else StoredEvent(**row)

@@ -1,0 +1,14 @@
+-- name: look
+-- The database's clock, and whether any message has been filed under another moment than its own.
+SELECT clock_timestamp() AS now, EXISTS (SELECT FROM crossdock.moments) AS is_used
+
+-- name: file
+-- The moments that messages are filed under: the one that was chosen when they first came.
+INSERT INTO crossdock.moments AS m (message_id, received_at)
+SELECT message_id, received_at FROM unnest($1::uuid[], $2::timestamptz[]) AS n (message_id, received_at)
+ORDER BY message_id
+ON CONFLICT (message_id) DO UPDATE SET received_at = m.received_at
+RETURNING m.message_id, m.received_at
+
+-- name: filed
+SELECT message_id, received_at FROM crossdock.moments WHERE message_id = ANY ($1::uuid[])

@@ -1,0 +1,1 @@
+"""What a poison fault puts on a worker's PYTHONPATH."""

@@ -1,0 +1,66 @@
+"""`crossdock up` on a state folder that it has used before, however it ended, with the default configuration."""
+
+import os
+import signal
+import socket
+import stat
+from pathlib import Path
+
+import aiormq
+import pytest
+from aiormq.exceptions import AMQPError
+
+from schemas.topology import LOG_POLICY
+from tests import pipeline, restarts
+
+POLLED = """
+[accounts.apicbase.bistro]
+secrets = ["s"]
+[accounts.apicbase.bistro.poll]
+client_id = "c"
+client_secret = "s"
+base_url = "http://127.0.0.1:9"
+"""
+
+
+@pytest.mark.busy_thread
+async def test_it_starts_every_time(tmp_path: Path) -> None:
+    state = tmp_path / "state"
+    seconds = await restarts.repeat(state, ("TERM", "KILL", "KILL", "TERM"), {})
+    assert len(seconds) == 4
+
+    # The fifth start, looked at closely: closed to others, a login of its own, another retention, polling by SIGHUP.
+    config = tmp_path / "crossdock.toml"
+    config.write_text(
+        '[events]\nlog_max_age = "14D"\n[accounts.channelape.shop]\nkeys = [{ name = "t", secret = "s" }]\n'
+    )
+    running = await restarts.start(state, {}, "--config", str(config))
+    try:
+        assert "14D" in (state / LOG_POLICY).read_text()
+        for path in (state, *state.iterdir(), *(state / "logs").iterdir()):
+            if path.is_dir() or path.suffix in (".log", ".json", ".key"):
+                assert stat.S_IMODE(path.stat().st_mode) & 0o077 == 0, path
+        url = running.endpoints["amqp"]
+        with pytest.raises(AMQPError):
+            await aiormq.connect(f"amqp://guest:guest@{url.rpartition('@')[2]}")
+        config.write_text(config.read_text() + POLLED)
+        running.process.send_signal(signal.SIGHUP)
+        pid = await pipeline.until(lambda: restarts.read(state)["pids"].get("poll"), what="the poll worker runs")
+        os.kill(pid, 0)
+        assert "poll" in restarts.read(state)["admin"]
+        config.write_text(config.read_text().replace(POLLED, ""))
+        running.process.send_signal(signal.SIGHUP)
+        await pipeline.until(lambda: "poll" not in restarts.read(state)["pids"], what="the poll worker has ended")
+    finally:
+        assert await running.terminate() == 0
+
+
+@pytest.mark.skipif(not socket.has_ipv6, reason="this machine has no IPv6")
+def test_a_wildcard_of_ipv6_is_both_families() -> None:
+    from deploy.local.up import _url
+    from schemas.config import Ingress
+
+    assert Ingress(host="::").hosts == ["::", "0.0.0.0"]
+    assert Ingress(host=["fd00::5", "10.0.0.5"]).hosts == ["fd00::5", "10.0.0.5"]
+    assert _url("::", 8080) == _url("0.0.0.0", 8080) == "http://127.0.0.1:8080"
+    assert _url("fd00::5", 8080) == "http://[fd00::5]:8080"

@@ -1,0 +1,4 @@
+"""What people have reported of systems like this one: a file per kind of report, a test per report.
+
+A report that is new becomes a test here first. Each test names the report (`repository#number`) that it stands for.
+"""

@@ -1,0 +1,274 @@
+"""Identifiers as people and programs write them: blanks at their ends, `"null"`, numbers through floats."""
+
+import json
+from typing import Any
+
+import msgspec
+import pytest
+
+from schemas import documents, loose, registry
+from schemas.envelope import Envelope
+from schemas.platform import Reading, Unreadable
+from schemas.platforms import ustore
+from schemas.platforms.apicbase import refusal
+from schemas.platforms.apicbase.config import Account
+from schemas.platforms.ustore import manufacturer_order, record
+from tests.storing import at
+from workers.route import answers, explain
+
+STO, SHIP, ASN, RECEIPT = "stock_transfer_order", "ship_confirmation", "advanced_ship_notice", "receipt_confirmation"
+BLANKS = (" ", "\t", "\r\n", "\u00a0", "\u3000", "\u200b", "\ufeff", " \u200b ")
+NOTHING = ("null", "NULL", " null ", "(null)", "None", "undefined", "", " ", "\u200b", None)
+
+
+def example(platform: str, name: str) -> Any:
+    return json.loads(registry.example(platform, name))
+
+
+def read(platform: str, event: str, said: Any) -> Reading:
+    return documents.describe(registry.platforms()[platform], event, json.dumps(said).encode()).reading
+
+
+def blanked(value: Any, blank: str) -> Any:
+    """`value` with blanks at both ends of every text in it, keys and dates left alone."""
+    if isinstance(value, dict):
+        return {name: blanked(inner, blank) for name, inner in value.items()}
+    if isinstance(value, list):
+        return [blanked(inner, blank) for inner in value]
+    return f"{blank}{value}{blank}" if isinstance(value, str) and not value[:4].isdigit() else value
+
+
+def names(reading: Reading) -> list[Any]:
+    """All of a reading that is a key or is compared."""
+    found = [reading.key, reading.order_number, reading.order_ref, reading.warehouse_ref, reading.carton]
+    found += [reading.ship_from, reading.ship_to]
+    return found + [(line.id, line.article) for line in reading.lines]
+
+
+@pytest.mark.parametrize("blank", BLANKS)
+@pytest.mark.parametrize(
+    ("platform", "event", "name"),
+    [
+        (p.name, e.name, x)
+        for p in registry.platforms().values()
+        for e in p.events
+        for x in e.examples
+        if x != "new_order"
+    ],
+)
+def test_blanks_at_the_ends_never_matter(platform: str, event: str, name: str, blank: str) -> None:
+    """magento2#10080, viadot#1085: article numbers, SKUs, order numbers and line ids with blanks."""
+    said = example(platform, name)
+    plain = read(platform, event, said)
+    assert names(read(platform, event, blanked(said, blank))) == names(plain)
+
+
+def every_text(value: Any) -> Any:
+    """`value` with blanks around digits too: ids are digits more often than not."""
+    if isinstance(value, dict):
+        return {name: every_text(inner) for name, inner in value.items()}
+    if isinstance(value, list):
+        return [every_text(inner) for inner in value]
+    return f" {value} " if isinstance(value, str) else value
+
+
+@pytest.mark.parametrize("event", [STO, SHIP, ASN, RECEIPT])
+def test_blanks_around_ids_of_digits(event: str) -> None:
+    """viadot#1085."""
+    said = example("channelape", event)
+    plain, spaced = read("channelape", event, said), read("channelape", event, every_text(said))
+    assert names(spaced) == names(plain)
+    assert (spaced.shipped_at, spaced.goods_received_at) == (plain.shipped_at, plain.goods_received_at)
+    assert [line.quantity for line in spaced.lines] == [line.quantity for line in plain.lines]
+    assert [line.received for line in spaced.lines] == [line.received for line in plain.lines]
+
+
+@pytest.mark.parametrize("nothing", NOTHING)
+@pytest.mark.parametrize("shape", [dict, list])
+def test_a_receipt_id_that_says_nothing_is_absent(nothing: Any, shape: type[Any]) -> None:
+    """channelape-typescript-sdk: `"null"` in two receipts made them one document."""
+    said = [example("channelape", RECEIPT), example("channelape", RECEIPT)]
+    said[1]["id"] = "another"
+    for one in said:
+        one["additionalFields"]["receipt_id"] = nothing
+        if shape is list:
+            one["additionalFields"] = [{"name": n, "value": v} for n, v in one["additionalFields"].items()]
+    first, second = (read("channelape", RECEIPT, one).key for one in said)
+    assert first != second
+    assert first.startswith("208924061/00001922492001525086/")
+
+
+@pytest.mark.parametrize("event", [SHIP, ASN])
+@pytest.mark.parametrize("nothing", NOTHING)
+@pytest.mark.parametrize("gone", [1, 2, 3])
+def test_a_carton_goes_by_the_identifiers_that_say_something(event: str, nothing: Any, gone: int) -> None:
+    """channelape-typescript-sdk: `Sscc` or `LicensePlate` `"null"` made two cartons one document."""
+    said = example("channelape", event)
+    said["additionalFields"] |= dict.fromkeys(("Sscc", "LicensePlate", "CartonNumber")[:gone], nothing)
+    reading = read("channelape", event, said)
+    assert reading.carton == ("0386149425", "1", None)[gone - 1]
+
+
+@pytest.mark.parametrize("nothing", NOTHING)
+@pytest.mark.parametrize(
+    ("platform", "event", "name", "path"),
+    [
+        ("channelape", SHIP, SHIP, "id"),
+        ("ecomnow", "notification", "new_order_valid", "orderNo"),
+        ("apicbase", "purchase_order", "purchase_order", "id"),
+        ("ustore", "manufacturer_allocation", "manufacturer_allocation", "Order.@OrderId"),
+    ],
+)
+def test_a_key_that_says_nothing_is_no_key(platform: str, event: str, name: str, path: str, nothing: Any) -> None:
+    """channelape-typescript-sdk (siblings): every platform's key."""
+    said = example(platform, name)
+    *folders, last = path.split(".")
+    holder = said
+    for folder in folders:
+        holder = holder[folder]
+    holder[last] = nothing
+    with pytest.raises(Unreadable, match=f"`{last}` is missing"):
+        read(platform, event, said)
+
+
+@pytest.mark.parametrize(
+    ("literal", "key"),
+    [
+        ("4600000039", "4600000039"),
+        ("4600000039.0", "4600000039"),
+        ("4.600000039e9", "4600000039"),
+        ("4.6e9", "4600000000"),
+        ("-0.0", "0"),
+        ("12345678901234567890.000", "12345678901234567890"),
+        ("1.5", "1.5"),
+        ("1e400", "1e400"),
+        ('"000011"', "000011"),
+        ('"4600000039.0"', "4600000039.0"),
+        ('"4.6e9"', "4.6e9"),
+    ],
+)
+@pytest.mark.parametrize(
+    ("platform", "event", "body"),
+    [
+        ("channelape", STO, '{"channelOrderId": %s}'),
+        ("channelape", STO, '{"warehouseOrderId": %s}'),
+        ("channelape", SHIP, '{"id": %s}'),
+        ("channelape", RECEIPT, '{"additionalFields": {"receipt_id": %s}}'),
+        ("apicbase", "purchase_order", '{"id": %s}'),
+        ("ecomnow", "notification", '{"type": "new_order", "orderNo": %s}'),
+        ("ustore", "manufacturer_allocation", '{"Order": {"@OrderId": %s}}'),
+    ],
+)
+def test_integral_numbers_are_written_as_integers_in_keys(
+    platform: str, event: str, body: str, literal: str, key: str
+) -> None:
+    """zfr-shopify#75: ids that went through a float. Text is never taken for a number: its zeros in front count."""
+    raw = (body % literal).encode()
+    assert documents.describe(registry.platforms()[platform], event, raw).reading.key == key
+
+
+def test_numbers_are_normalised_wherever_something_is_recognised() -> None:
+    """zfr-shopify#75 (siblings): references, cartons, line ids and articles."""
+    raw = (
+        b'{"id": 1.0, "channelOrderId": 2.0, "warehouseOrderId": 3e0, "purchaseOrderNumber": 4.0, "additionalFields": '
+        b'{"Sscc": 5.0, "note_attributes_ship_from": 6.0}, "lineItems": [{"id": 7.0, "sku": 8.0, "quantity": 9.0}]}'
+    )
+    assert names(documents.describe(registry.platforms()["channelape"], SHIP, raw).reading) == [
+        *("1/5", "4", "2", "3", "5", "6", None),
+        ("7", "8"),
+    ]
+
+
+def test_identifiers_of_nothing() -> None:
+    said: list[Any] = [msgspec.UNSET, True, [], {}, *NOTHING]
+    assert [loose.identifier(value) for value in said] == [None] * len(said)
+    assert [loose.identifier(value) for value in ("nullable", "none such", "0", 0, "N A")] == [
+        *("nullable", "none such", "0", "0", "N A")
+    ]
+
+
+@pytest.mark.parametrize("listed", ["ART-1", " ART-1", "ART-1\u00a0"])
+@pytest.mark.parametrize("sent", ["ART-1", "ART-1 ", "\tART-1"])
+def test_articles_and_customers_are_compared_without_blanks(listed: str, sent: str) -> None:
+    """magento2#10080: an order was refused because of a blank behind an article number."""
+    package = {"supplier_package": {"supplier_article_number": sent}, "quantity_ordered": 1}
+    order = json.dumps({"id": "1", "supplier_customer_number": sent, "packages": [package]}).encode()
+    account = Account(secrets=["s"], customers=[listed], articles=[listed])
+    assert refusal.refusal(order, account) is None
+
+
+def test_ustore_is_answered_with_its_own_spelling_of_an_item() -> None:
+    """viadot#1085 (sibling): items are joined without blanks; the answer names them as uStore did."""
+    said = example("ustore", "manufacturer_allocation")
+    plain = json.dumps(said).encode()
+    items = said["Order"]["OrderProducts"]["OrderProduct"]
+    items[0]["@id"] += " "
+    spaced = json.dumps(said).encode()
+    platform = registry.platforms()["ustore"]
+    account: Any = msgspec.convert(
+        platform.demo[1] | {"rules": [{"name": "near", "when": {"ship_to_country": "US"}, "nearest": ["1", "2"]}]},
+        ustore.config.Account,
+    )
+    name = "01932d5e-0000-7000-8000-000000000001"
+    about = Envelope(
+        message_id=name, platform="ustore", account="a", event="manufacturer_allocation", received_at=at(0)
+    )
+    first, second = answers.ustore(about, plain, account), answers.ustore(about, spaced, account)
+    assert json.loads(second.body) == {
+        key + " " * (key == items[0]["@id"].strip()): value for key, value in json.loads(first.body).items()
+    }
+    assert first.record is not None
+    assert second.record is not None
+    allocations = record.decode(second.record).allocations
+    assert allocations == record.decode(first.record).allocations
+    shares = manufacturer_order.split(spaced, allocations)
+    sent = [item["@id"] for share in shares.values() for item in json.loads(share)["items"]]
+    assert sorted(sent) == sorted(item["@id"] for item in items)
+    assert all(json.loads(share)["deliveries"] for share in shares.values())
+    assert {one.rule for one in explain.explain(account, spaced)} == {"near"}
+
+
+@pytest.mark.parametrize("field", ["CatalogNumber", "@externalId", "@id"])
+def test_an_article_too_long_to_be_kept_is_cut_and_the_order_is_printed(field: str) -> None:
+    """Finding 16: the shopper got manufacturers, and the order went to quarantine: nobody printed it."""
+    said = example("ustore", "manufacturer_allocation")
+    product = said["Order"]["OrderProducts"]["OrderProduct"][0]["Product"]
+    product |= {"CatalogNumber": "", "@externalId": "", "@id": ""} | {field: "x" * 600}
+    answer, document = answered(said)
+    assert answer.status == 200
+    assert document is not None
+    assert document.flags == ("shortened",)
+    assert document.reading.lines[0].article == "x" * 512
+
+
+@pytest.mark.parametrize("path", ["@OrderId", "@DisplayOrderId", "item"])
+@pytest.mark.parametrize("language", ["de", "en"])
+def test_an_order_that_cannot_be_stored_is_refused_while_its_shopper_looks(path: str, language: str) -> None:
+    """Finding 16: whatever storing would refuse is 400, in the shopper's language."""
+    said = example("ustore", "manufacturer_allocation")
+    holder, name = (
+        (said["Order"], path) if path != "item" else (said["Order"]["OrderProducts"]["OrderProduct"][0], "@id")
+    )
+    holder[name] = "9" * 600
+    answer, document = answered(said, language)
+    assert document is None
+    assert (answer.status, answer.record) == (400, None)
+    assert ("gelesen" in json.loads(answer.body)["message"]) == (language == "de")
+
+
+def answered(said: Any, language: str = "en") -> tuple[answers.Answer, documents.Document | None]:
+    platform = registry.platforms()["ustore"]
+    about = Envelope(
+        message_id="01932d5e-0000-7000-8000-000000000001",
+        platform="ustore",
+        account="a",
+        event="manufacturer_allocation",
+        received_at=at(0),
+        language=language,
+    )
+    raw = json.dumps(said).encode()
+    answer = answers.ustore(about, raw, msgspec.convert(platform.demo[1], platform.account))
+    try:
+        return answer, documents.describe(platform, "manufacturer_allocation", raw)
+    except Unreadable:
+        return answer, None

@@ -1,0 +1,467 @@
+"""Dispatches one subscription's deliveries, isolated from all others: its limits, its rate, its pause and its breaker.
+
+Deliveries that are due wait here without their content. It is loaded when an attempt may start: what was cancelled or
+superseded meanwhile is then no longer there, and what is sent is the newest.
+"""
+
+import asyncio
+import logging
+import random
+import time
+from collections import deque
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import Protocol
+from uuid import UUID
+
+import msgspec
+
+from schemas.outbound import Credentials, Dialect, Event, Untranslatable
+from telemetry import traces
+from workers.deliver import attemptlog, breaker, metrics
+from workers.deliver.attempt.answer import Answer
+from workers.deliver.attempt.sender import Sender
+from workers.deliver.breaker import Breaker
+from workers.deliver.content import Due, Waiting
+from workers.deliver.rate import Bucket
+from workers.deliver.schedule import next_attempt
+from workers.deliver.shares import FairLimit
+from workers.deliver.writer import Result
+
+log = logging.getLogger("crossdock.deliver")
+
+READY = 8
+"""Deliveries kept at hand, without content, per one that may be under way: what a fast subscriber takes while the next
+are fetched."""
+AHEAD = 4
+"""Contents loaded ahead, per attempt that may be under way, for a subscriber that answers fast; only while the worker
+is notified of what was cancelled or changed."""
+FRESH = 0.25
+"""Seconds after which content that was loaded ahead is loaded anew, whatever was notified."""
+FAST = 0.1
+"""Mean seconds of an attempt up to which content is loaded ahead. Slower subscribers lose nothing by a look-up."""
+
+
+class SubscriptionSettings(msgspec.Struct, frozen=True):
+    """How a subscription wants to be served."""
+
+    id: UUID
+    subscriber: str
+    url: str
+    updated_at: datetime
+    dialect: Dialect
+    credentials: Credentials
+    schedule: tuple[float, ...]
+    """Seconds."""
+    interval: float
+    """Seconds between attempts of a dialect that never gives up."""
+    max_rate: float | None
+    max_in_flight: int
+
+
+class Health(msgspec.Struct):
+    """What is known of a subscriber's server; kept when its dispatcher gives up its place."""
+
+    breaker: Breaker
+    bucket: Bucket
+    paused_until: float = 0.0
+    """Monotonic seconds until which it asked to be left alone."""
+
+    @classmethod
+    def fresh(cls, max_rate: float | None) -> "Health":
+        """Return what is known of a server that has not been called yet."""
+        return cls(Breaker(), Bucket(max_rate, time.monotonic()))
+
+    def wait(self, now: float) -> float:
+        """Return the seconds until an attempt may start; 0 if one may start now."""
+        if self.breaker.state == "closed" and self.bucket.is_unlimited and self.paused_until <= now:
+            return 0.0  # as a rule
+        return max(self.breaker.opens_at(now), self.bucket.delay(now), self.paused_until - now)
+
+
+class Host(Protocol):
+    """What a dispatcher needs of the worker that runs it."""
+
+    attempts: FairLimit
+    """Attempts under way, shared by all dispatchers."""
+    bytes_held: FairLimit
+    """Bytes of content in memory, shared by all dispatchers."""
+    is_notified: bool
+    """Whether notifications arrive of deliveries that are cancelled and of subscriptions that are changed."""
+
+    def record(self, result: Result) -> None:
+        """Write the result of an attempt."""
+
+    def needs_work(self, dispatcher: "Dispatcher") -> None:
+        """Look for deliveries that are due."""
+
+    def needs_content(self, dispatcher: "Dispatcher") -> None:
+        """Load the content of what `take_for_loading` returns."""
+
+    def paused(self, settings: SubscriptionSettings, seconds: float) -> None:
+        """The server asked to be left alone: remember it beyond this process."""
+
+    async def gone(self, settings: SubscriptionSettings) -> bool:
+        """The server answered 410. Return whether the subscription was disabled for it."""
+        ...
+
+
+class Dispatcher:
+    """Runs until `close`."""
+
+    def __init__(
+        self, settings: SubscriptionSettings, sender: Sender, host: Host, health: Health | None = None
+    ) -> None:
+        """`health`: what an earlier dispatcher of the subscription learned."""
+        now = time.monotonic()
+        self.settings = settings
+        self._sender = sender
+        self._host = host
+        self.health = health or Health.fresh(settings.max_rate)
+        self._waiting: deque[Waiting] = deque()
+        self._loading: dict[UUID, Waiting] = {}
+        self._loaded: deque[Due] = deque()
+        self._tasks: dict[UUID, asyncio.Task[None]] = {}
+        self._timer: asyncio.TimerHandle | None = None
+        self._seconds = FAST
+        """Moving average of an attempt's seconds."""
+        self.waits_for_settings = False
+        """The subscription was changed, and its present settings are on their way."""
+        self._closed = False
+        self.exhausted = False
+        """The last look found less than there was room for: nothing more is due until something happens."""
+        self.busy_at = now
+        """When it last had something to do."""
+
+    @property
+    def subscriber(self) -> str:
+        return self.settings.subscriber
+
+    @property
+    def free_slots(self) -> int:
+        """How many deliveries it would take now."""
+        now = time.monotonic()
+        held = len(self._waiting) + len(self._loading) + len(self._loaded)
+        if self._closed or self.health.paused_until > now:
+            return 0
+        if self.breaker != "closed":
+            return 1 - held - len(self._tasks) if self.health.breaker.allows(now) else 0
+        return max(0, self._ready - held)
+
+    @property
+    def _ready(self) -> int:
+        return self.settings.max_in_flight * READY
+
+    @property
+    def is_half_empty(self) -> bool:
+        """Whether it would soon look for more by itself."""
+        return not self.exhausted and len(self._waiting) <= self._ready * 3 // 4
+
+    @property
+    def under_way(self) -> list[UUID]:
+        """Every delivery that it holds, started or not."""
+        return [*self._tasks, *self._loading, *(due.id for due in self._loaded), *(item.id for item in self._waiting)]
+
+    @property
+    def in_flight(self) -> int:
+        """Attempts under way."""
+        return len(self._tasks)
+
+    @property
+    def is_idle(self) -> bool:
+        return not (self._tasks or self._waiting or self._loading or self._loaded)
+
+    @property
+    def breaker(self) -> breaker.State:
+        return self.health.breaker.state
+
+    def resting(self, now: float) -> float:
+        """Return the seconds for which it would only wait; 0 if it has something to do now or soon."""
+        return 0.0 if self._tasks else self.health.wait(now)
+
+    def change(self, settings: SubscriptionSettings) -> None:
+        """Serve it as `settings` say from the next attempt on."""
+        if settings.max_rate != self.settings.max_rate:
+            self.health.bucket = Bucket(settings.max_rate, time.monotonic())
+        if settings.url != self.settings.url:
+            self.health.paused_until = 0.0  # it was the old server that asked for it
+        was_waiting, self.waits_for_settings = self.waits_for_settings, False
+        self.settings = settings
+        if was_waiting:
+            self.pump()
+
+    def enqueue(self, items: Sequence[Waiting]) -> None:
+        """Take deliveries that are due, in order."""
+        self._waiting.extend(items)
+        self.pump()
+
+    def close(self) -> list[asyncio.Task[None]]:
+        """Start nothing more; return the attempts under way."""
+        self._closed = True
+        self._waiting.clear()
+        self._drop_loaded()
+        self._cancel_timer()
+        self._host.attempts.forget(self.subscriber, self)
+        return list(self._tasks.values())
+
+    # What the loader calls.
+
+    def take_for_loading(self, limit: int) -> list[Waiting]:
+        """Return the deliveries whose content is needed now; each comes back by `receive`, `put_back` or `drop`."""
+        count = min(limit, self._wanted(time.monotonic()))
+        items = [self._waiting.popleft() for _ in range(count)]
+        self._loading.update((item.id, item) for item in items)
+        return items
+
+    def receive(self, dues: Sequence[Due]) -> None:
+        """Take deliveries with their content."""
+        for due in dues:
+            self._loading.pop(due.id, None)
+        if self._closed:
+            for due in dues:
+                self._release(due.waiting)
+            return
+        self._loaded.extend(dues)
+        self.pump()
+
+    def put_back(self, items: Sequence[Waiting]) -> None:
+        """Take deliveries back that could not be loaded now, before all others."""
+        for item in items:
+            self._loading.pop(item.id, None)
+            self._release(item)
+        if not self._closed:
+            self._waiting.extendleft(reversed(items))
+
+    def drop(self, item: Waiting) -> None:
+        """Forget a delivery that is not to be sent any more."""
+        self._loading.pop(item.id, None)
+        self._release(item)
+
+    def wait_for_settings(self) -> None:
+        """Start nothing until `change` brings the subscription's present settings."""
+        self.waits_for_settings = True
+
+    def expire(self) -> None:
+        """Load anew what was loaded ahead: something was cancelled."""
+        self.put_back(self._drop_loaded())
+        self.pump()
+
+    # Starting attempts.
+
+    def pump(self) -> None:
+        """Start what may start, ask for what is missing, and come back when more may start."""
+        self._cancel_timer()
+        if self._closed:
+            return
+        now = time.monotonic()
+        wait = 0.0
+        while len(self._tasks) < self.settings.max_in_flight and not self.waits_for_settings:
+            wait = self.health.wait(now)
+            if wait > 0 or not self._start_next(now):
+                break
+        if wait > 0:
+            if self.health.paused_until > now:
+                self._waiting.clear()  # fetched again then
+                self._drop_loaded()
+            elif wait > FRESH:
+                self.put_back(self._drop_loaded())
+            if self._waiting or self._loaded:
+                self._timer = asyncio.get_running_loop().call_later(max(wait, 0.001), self.pump)
+        elif self._waiting and self._wanted(now) > 0:
+            self._host.needs_content(self)
+        if not self.exhausted and len(self._waiting) <= self._ready // 2:
+            self._host.needs_work(self)
+
+    def _start_next(self, now: float) -> bool:
+        """Start an attempt whose content is there; return whether one was started."""
+        while self._loaded:
+            due = self._loaded[0]
+            if now - due.loaded_at > FRESH:
+                self._loaded.popleft()
+                self._release(due.waiting)
+                self._waiting.appendleft(due.waiting)
+                continue
+            if not self._host.attempts.try_take(self.subscriber):
+                self._host.attempts.when_free(self.subscriber, self, self.pump)
+                return False
+            self._loaded.popleft()
+            self.health.bucket.take(now)
+            self.health.breaker.started(now)
+            self.busy_at = now
+            task = asyncio.get_running_loop().create_task(self._attempt(due), name=f"deliver-{due.id}")
+            self._tasks[due.id] = task
+            return True
+        return False
+
+    def _wanted(self, now: float) -> int:
+        """Return how many contents are to be loaded now: no more than may start at once, but for fast subscribers."""
+        if self._closed or self.waits_for_settings or self.health.wait(now) > 0:
+            return 0
+        coming = len(self._loading) + len(self._loaded)
+        if self.breaker != "closed":  # a probe
+            return min(1 - coming - len(self._tasks), len(self._waiting))
+        wanted = self.settings.max_in_flight - len(self._tasks) - coming
+        available = self.health.bucket.available(now)
+        if available is not None:
+            wanted = min(wanted, available - coming)
+        elif self._host.is_notified and self._seconds < FAST and not self.settings.dialect.newest:
+            ahead = self.settings.max_in_flight * AHEAD
+            if wanted <= 0 and coming > ahead // 2:
+                return 0  # enough is there: many are loaded at a time
+            wanted += ahead
+        return max(0, min(wanted, len(self._waiting)))
+
+    def _drop_loaded(self) -> list[Waiting]:
+        items = [due.waiting for due in self._loaded]
+        self._loaded.clear()
+        for item in items:
+            self._release(item)
+        return items
+
+    def _release(self, item: Waiting) -> None:
+        held, item.reserved = item.reserved, 0
+        self._host.bytes_held.release(self.subscriber, held, part=self.settings.id)
+
+    def _cancel_timer(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    # One attempt.
+
+    async def _attempt(self, due: Due) -> None:
+        at, started = datetime.now(UTC), time.monotonic()
+        traceparent = due.event.traceparent if due.event else None
+        metrics.LAG.observe(max(0.0, (at - due.waiting.due_at).total_seconds()), traceparent)
+        settings = self.settings
+        health = self.health
+        answer: Answer | None = None
+        final = False
+        try:
+            answer, final = await self._send(due, settings)
+        finally:
+            now = time.monotonic()
+            if answer is None or answer.outcome == "blocked":
+                health.breaker.abandoned(now)
+            elif breaker.counts(answer.outcome, answer.status_code):
+                health.breaker.failed(now)
+            else:
+                health.breaker.succeeded()
+            self._seconds += (now - started - self._seconds) / 8
+            self.busy_at = now
+            try:
+                if answer is not None:
+                    if answer.gone:
+                        final = await self._host.gone(settings)
+                    if answer.retry_after is not None:
+                        self._pause(settings, answer.retry_after, now)
+                    self._conclude(due, settings, answer, at, final)
+            finally:
+                self._tasks.pop(due.id, None)
+                self._release(due.waiting)
+                self._host.attempts.release(settings.subscriber)
+                if not self._closed:
+                    self.pump()
+
+    async def _send(self, due: Due, settings: SubscriptionSettings) -> tuple[Answer, bool]:
+        """Return the answer, and whether trying again is pointless."""
+        if due.event is None:
+            error = due.error or "the event is older than what is kept"
+            return Answer(outcome="blocked", duration_ms=0.0, error=error), due.error is None
+        try:
+            request = settings.dialect.request(due.event, settings.credentials, int(time.time()))
+        except Untranslatable as why:
+            error = f"can't be said in dialect {settings.dialect.name}: {why}"
+            return Answer(outcome="blocked", duration_ms=0.0, error=error), True
+        except Exception:
+            # A fault of ours: it is tried again by the schedule, and not at once and for ever.
+            names = {"delivery": str(due.id), "subscription": str(settings.id)}
+            log.exception("request could not be made", extra=names)
+            return Answer(outcome="blocked", duration_ms=0.0, error="the request could not be made"), False
+        span = traces.tracer and _span(traces.tracer, due, due.event, settings)
+        if span:
+            request = msgspec.structs.replace(request, headers={**request.headers, "traceparent": span.traceparent})
+        owner = settings.subscriber or str(settings.id)  # the operator's own subscriptions are many owners
+        answer = await self._sender.send(settings.url, request, success=settings.dialect.success, owner=owner)
+        if span:
+            status = {"http.response.status_code": answer.status_code} if answer.status_code else {}
+            failed = None if answer.outcome == "delivered" else answer.outcome
+            span.end({"crossdock.outcome": answer.outcome, **status}, error=failed)
+        return answer, False
+
+    def _pause(self, settings: SubscriptionSettings, seconds: float, now: float) -> None:
+        """Send nothing before the time that the server asked for; waiting costs the others no attempt."""
+        if settings.url != self.settings.url:
+            return
+        self.health.paused_until = max(self.health.paused_until, now + seconds)
+        self._host.paused(settings, seconds)
+
+    def _conclude(self, due: Due, settings: SubscriptionSettings, answer: Answer, at: datetime, final: bool) -> None:
+        attempt = due.attempts + 1
+        dialect = settings.dialect
+        wait = None
+        if answer.outcome != "delivered" and not final:
+            wait = next_attempt(
+                settings.schedule,
+                attempt,
+                forever=dialect.forever,
+                interval=settings.interval,
+                retry_after=answer.retry_after,
+                jitter=random.uniform(-1, 1),  # noqa: S311 - jitter, not a secret
+            )
+        status = "delivered" if answer.outcome == "delivered" else "failed" if wait is None else "pending"
+        self._host.record(
+            Result(
+                id=due.id,
+                attempt=attempt,
+                at=at,
+                outcome=answer.outcome,
+                status_code=answer.status_code,
+                duration_ms=answer.duration_ms,
+                response=answer.response,
+                error=answer.error,
+                status=status,  # type: ignore[arg-type]
+                next_seconds=wait or 0.0,
+            )
+        )
+        counts = metrics.counts(dialect.name)
+        counts.attempt(answer.outcome)
+        counts.seconds.observe(answer.duration_ms / 1000, due.event.traceparent if due.event else None)
+        if status != "pending":
+            counts.finished(status)
+        if log.isEnabledFor(logging.INFO):
+            attemptlog.LINES.line(
+                {
+                    "time": at,
+                    "level": "info",
+                    "logger": log.name,
+                    "message": "delivery attempted",
+                    "delivery": due.id,
+                    "subscription": settings.id,
+                    "event": due.event.id if due.event else None,
+                    "type": due.event.type if due.event else None,
+                    "dialect": dialect.name,
+                    "attempt": attempt,
+                    "outcome": answer.outcome,
+                    "status_code": answer.status_code,
+                    "ms": round(answer.duration_ms, 2),
+                    "error": answer.error,
+                    "becomes": status,
+                    "next_s": None if wait is None else round(wait, 3),
+                    "breaker": self.breaker,
+                }
+            )
+
+
+def _span(tracer: traces.Tracer, due: Due, event: Event, settings: SubscriptionSettings) -> traces.Span:
+    """Begin the span of one attempt. Where it goes is the subscription; the URL may be a secret."""
+    attributes: dict[str, str | int | float] = {
+        "crossdock.delivery": str(due.id),
+        "crossdock.subscription": str(settings.id),
+        "crossdock.attempt": due.attempts + 1,
+        "crossdock.event": event.id,
+        "crossdock.type": event.type,
+        "crossdock.dialect": settings.dialect.name,
+        "http.request.method": "POST",
+    }
+    return tracer.begin(f"deliver {settings.dialect.name}", "client", event.traceparent, attributes)

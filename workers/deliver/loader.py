@@ -1,0 +1,155 @@
+"""Loads the content of deliveries whose attempts are about to start: one query for all of them, within a budget.
+
+What is loaded is what is sent: a delivery that was cancelled or superseded is not there any more, and one that its
+subscriber may not see any more is held.
+"""
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable, Sequence
+from uuid import UUID
+
+from storage.database import UNAVAILABLE_ERRORS, Database, explain, is_row_error
+from storage.sql import query
+from workers.deliver import content
+from workers.deliver.content import Due, Loaded, Waiting
+from workers.deliver.dispatcher import Dispatcher
+from workers.deliver.shares import FairLimit
+
+log = logging.getLogger("crossdock.deliver")
+
+BUDGET = 64 * 1024 * 1024
+"""Bytes of content that one process holds, from when it is loaded until its attempt has ended; each subscriber may
+always hold one body beyond it. The request that is made of it takes about as much again."""
+INLINE = 64 * 1024
+"""Bytes up to which a body is read without having been measured before."""
+AT_ONCE = 256
+"""Deliveries in one query."""
+PAUSE = 1.0
+"""Seconds between attempts while the database is unavailable."""
+
+
+class Loader:
+    """Takes requests of dispatchers and hands them their content."""
+
+    def __init__(
+        self,
+        database: Database,
+        worker: UUID,
+        bytes_held: FairLimit,
+        *,
+        may_see: Callable[[str, str], bool],
+        on_stale: Callable[[], None],
+        on_unavailable: Callable[[BaseException], None],
+    ) -> None:
+        """`may_see`: whether a subscriber may see an account (`platform/account`), by the present configuration.
+        `on_stale`: called when a subscription was changed since its settings were read."""
+        self._database = database
+        self._worker = worker
+        self._bytes_held = bytes_held
+        self._may_see = may_see
+        self._on_stale = on_stale
+        self._on_unavailable = on_unavailable
+        self._requests: dict[Dispatcher, None] = {}
+        self._arrived = asyncio.Event()
+
+    def request(self, dispatcher: Dispatcher) -> None:
+        """Load what the dispatcher needs, together with what others need."""
+        self._requests[dispatcher] = None
+        self._arrived.set()
+
+    async def run(self) -> None:
+        """Load until cancelled."""
+        while True:
+            await self._arrived.wait()
+            self._arrived.clear()
+            taken = self._take()
+            if self._requests:
+                self._arrived.set()
+            if taken and not await self._load(taken):
+                for dispatcher in set(taken.values()):
+                    self.request(dispatcher)
+                await asyncio.sleep(PAUSE)
+
+    def _take(self) -> dict[Waiting, Dispatcher]:
+        taken: dict[Waiting, Dispatcher] = {}
+        while self._requests and len(taken) < AT_ONCE:
+            dispatcher = next(iter(self._requests))
+            del self._requests[dispatcher]
+            refused: list[Waiting] = []
+            for item in dispatcher.take_for_loading(AT_ONCE - len(taken)):
+                need = item.size or INLINE
+                if not refused and self._bytes_held.try_take(dispatcher.subscriber, need, part=dispatcher.settings.id):
+                    item.reserved = need
+                    taken[item] = dispatcher
+                else:
+                    refused.append(item)
+            if refused:
+                dispatcher.put_back(refused)
+                self._bytes_held.when_free(dispatcher.subscriber, dispatcher, dispatcher.pump)
+        return taken
+
+    async def _load(self, taken: dict[Waiting, Dispatcher]) -> bool:
+        """Return whether the database was available."""
+        try:
+            loaded = await self._read(list(taken))
+            held = [item.id for item in taken if self._is_held(taken[item], loaded.get(item.id))]
+            if held:
+                await (await self._database.pool()).execute(query("outbox", "hold"), held)
+                log.warning("deliveries held: not their subscriber's account", extra={"deliveries": len(held)})
+        except UNAVAILABLE_ERRORS as error:
+            self._on_unavailable(error)
+            for item, dispatcher in taken.items():
+                dispatcher.put_back([item])
+            return False
+        ready: dict[Dispatcher, list[Due]] = {}
+        again: dict[Dispatcher, list[Waiting]] = {}
+        for item, dispatcher in taken.items():
+            found = loaded.get(item.id)
+            if found is None or item.id in held:
+                dispatcher.drop(item)
+            elif found.updated_at is not None and found.updated_at != dispatcher.settings.updated_at:
+                dispatcher.wait_for_settings()
+                again.setdefault(dispatcher, []).append(item)
+            elif found.due is None:
+                item.size = found.size
+                again.setdefault(dispatcher, []).append(item)
+            else:
+                self._bytes_held.correct(dispatcher.subscriber, found.size - item.reserved, part=dispatcher.settings.id)
+                item.reserved = found.size
+                ready.setdefault(dispatcher, []).append(found.due)
+        for dispatcher, items in again.items():
+            dispatcher.put_back(items)
+        if any(dispatcher.waits_for_settings for dispatcher in again):
+            self._on_stale()
+        for dispatcher in dict.fromkeys(taken.values()):
+            if dispatcher in ready:
+                dispatcher.receive(ready[dispatcher])
+            else:
+                dispatcher.pump()
+        return True
+
+    def _is_held(self, dispatcher: Dispatcher, found: Loaded | None) -> bool:
+        return (
+            found is not None and found.account is not None and not self._may_see(dispatcher.subscriber, found.account)
+        )
+
+    async def _read(self, items: Sequence[Waiting]) -> dict[UUID, Loaded]:
+        """Read, in halves where PostgreSQL refuses one of the rows. Raises UNAVAILABLE_ERRORS."""
+        try:
+            pool = await self._database.pool()
+            async with pool.acquire() as connection:
+                found = await content.load(connection, items, self._worker, time.monotonic())
+            self._database.worked()
+            return found
+        except UNAVAILABLE_ERRORS as error:
+            if not is_row_error(error):
+                raise
+            if len(items) > 1:
+                half = len(items) // 2
+                return await self._read(items[:half]) | await self._read(items[half:])
+            (item,) = items
+            log.error("content can't be read", extra={"delivery": str(item.id), "error": explain(error)})
+            due = Due(item, item.attempts, None, time.monotonic(), "its content can't be read from the database")
+            return {item.id: Loaded(None, None, 0, due)}

@@ -1,0 +1,137 @@
+"""Writes the results of attempts: many at a time, and again until the database has them.
+
+An attempt that was made and not written is made again: at least once. So results are held while the database is
+unavailable, and their deliveries are not taken again meanwhile.
+"""
+
+import asyncio
+import logging
+from collections.abc import Callable, Iterable
+from contextlib import suppress
+from datetime import datetime
+from typing import Literal
+from uuid import UUID
+
+import msgspec
+
+from storage.database import UNAVAILABLE_ERRORS, Database, explain, is_row_error
+from storage.sql import query
+from telemetry.background import Background
+from workers.deliver.attempt.answer import Outcome
+
+log = logging.getLogger("crossdock.deliver")
+
+PAUSES = (0.1, 0.5, 1.0, 2.0)
+"""Seconds between attempts to write while the database is unavailable; the last repeats."""
+AT_ONCE = 500
+"""Results in one statement."""
+UNWRITABLE = "the result could not be stored as it was"
+"""What stands in the row of an attempt whose own texts PostgreSQL refuses."""
+
+
+class Result(msgspec.Struct, frozen=True):
+    """One attempt, and what becomes of its delivery."""
+
+    id: UUID
+    attempt: int
+    at: datetime
+    outcome: Outcome
+    status_code: int | None
+    duration_ms: float
+    response: bytes
+    error: str | None
+    status: Literal["pending", "delivered", "failed"]
+    next_seconds: float = 0.0
+    """Until the next attempt, if it is pending."""
+
+
+class AttemptWriter:
+    """Takes results through `add`, and calls `on_persisted` with the deliveries whose results are safe."""
+
+    def __init__(self, database: Database, on_persisted: Callable[[Iterable[UUID]], None]) -> None:
+        self._database = database
+        self._on_persisted = on_persisted
+        self._results: list[Result] = []
+        self._arrived = asyncio.Event()
+        self._idle = asyncio.Event()
+        self._idle.set()
+        self.problem: str | None = None
+
+    def start(self, background: Background) -> None:
+        """Begin to write, as one of the supervised tasks of `background`."""
+        background.start(self._run(), name="deliver-writer")
+
+    async def drain(self, timeout: float) -> None:
+        """Write what there is, for at most `timeout` seconds."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(timeout):
+                await self._idle.wait()
+
+    def add(self, result: Result) -> None:
+        """Write a result soon, together with all that arrive until then."""
+        self._results.append(result)
+        self._idle.clear()
+        self._arrived.set()
+
+    async def _run(self) -> None:
+        while True:
+            await self._arrived.wait()
+            self._arrived.clear()
+            while self._results:
+                batch, self._results = self._results[:AT_ONCE], self._results[AT_ONCE:]
+                self._on_persisted(await self._write_isolating(batch))
+            self._idle.set()
+
+    async def _write_isolating(self, batch: list[Result]) -> list[UUID]:
+        """Write a batch, in halves where PostgreSQL refuses one of its rows; return the deliveries that are safe."""
+        try:
+            await self._write(batch)
+        except Exception as error:
+            if len(batch) > 1:
+                half = len(batch) // 2
+                return await self._write_isolating(batch[:half]) + await self._write_isolating(batch[half:])
+            (result,) = batch
+            log.error(
+                "result of an attempt refused by the database",
+                extra={"delivery": str(result.id), "error": explain(error), "degraded": result.error != UNWRITABLE},
+            )
+            if result.error == UNWRITABLE:
+                # Not even the bare facts can be written. It is not sent again while this process runs.
+                return []
+            return await self._write_isolating([msgspec.structs.replace(result, response=b"", error=UNWRITABLE)])
+        return [result.id for result in batch]
+
+    async def _write(self, batch: list[Result]) -> None:
+        """Write, and try again while the database is unavailable. Raises what is about a row."""
+        # One that was tried twice since the last write would be updated twice by one statement, with either result.
+        rows = [
+            (
+                one.id,
+                one.attempt,
+                one.at,
+                one.outcome,
+                one.status_code,
+                one.duration_ms,
+                one.response,
+                one.error,
+                one.status,
+                one.next_seconds,
+            )
+            for one in batch
+        ]
+        columns = [list(column) for column in zip(*rows, strict=True)]
+        attempt = 0
+        while True:
+            try:
+                pool = await self._database.pool()
+                await pool.execute(query("outbox", "attempted"), *columns)
+            except UNAVAILABLE_ERRORS as error:
+                if is_row_error(error):
+                    raise
+                self.problem = f"attempts can't be written ({type(error).__name__})"
+                log.warning("attempts not written yet", extra={"error": explain(error), "attempts": len(batch)})
+                await asyncio.sleep(PAUSES[min(attempt, len(PAUSES) - 1)])
+                attempt += 1
+            else:
+                self.problem = None
+                return
