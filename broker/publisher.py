@@ -91,8 +91,8 @@ class Publisher:
         """Bytes of the bodies that were collected or sent, and are not confirmed."""
         self.max_message_size: int | None = None
         """The largest body that the broker accepts, once it has refused one; forgotten with the connection."""
-        self._lost_by_size = False
-        """Whether the channel was closed because of the size of a message."""
+        self.lost_by_size = False
+        """Whether the channel was closed because of the size of a message; until the next one is used."""
         self._timeout = confirm_timeout
         self._useless = useless
         self._waiting: deque[Entry] = deque()
@@ -134,6 +134,7 @@ class Publisher:
         """
         if self._sent:
             self.on_lost()  # its tags are of another channel: their confirms can't come any more
+        self.lost_by_size = False
         self._methods.clear()
         self._number = channel.number
         self._limit = channel.connection.connection_tune.frame_max - 8
@@ -157,9 +158,8 @@ class Publisher:
         """The connection is gone: what was sent and not confirmed waits to be sent again."""
         self._transport = self._connection = self._asked_at = None
         self._lost_at = time.monotonic()
-        if not self._lost_by_size:
+        if not self.lost_by_size:
             self.max_message_size = None  # the next broker, or this one after a restart, may accept more
-        self._lost_by_size = False
         for entry in reversed(self._sent.values()):
             if entry.waiter.done():
                 self.held -= len(entry.body)
@@ -394,7 +394,7 @@ class Publisher:
         found = _TOO_LARGE.search(str(error)) if error is not None else None
         if found is None:
             return
-        self._lost_by_size = True
+        self.lost_by_size = True
         limit = self.max_message_size = int(found[1])
         log.warning("the broker refused a message because of its size", extra={"limit": limit})
         for entry in (*self._sent.values(), *self._waiting):

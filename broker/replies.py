@@ -47,8 +47,9 @@ class Caller(Protocol):
     def answered(self, answer: Answer, /) -> object:
         """Called for each that comes until it is forgotten: more than one, where a message was delivered again."""
 
-    def lost(self) -> object:
-        """The connection that an answer would come through is gone."""
+    def lost(self, *, ask_again: bool) -> object:
+        """The connection that an answer would come through is gone. `ask_again`: another one comes at once, and the
+        caller may publish its request once more."""
 
 
 class Replies:
@@ -64,10 +65,10 @@ class Replies:
         """Must run before anything with `REPLY_TO` is published on the channel."""
         await channel.basic_consume(REPLY_TO, _elsewhere, no_ack=True)
 
-    def on_lost(self) -> None:
+    def on_lost(self, *, ask_again: bool = False) -> None:
         """Tells every caller. Who goes on waiting, since its message will be sent again, hears of an answer to that."""
         for caller in list(self._pending.values()):
-            caller.lost()
+            caller.lost(ask_again=ask_again)
 
     def expect(self, correlation_id: str, caller: Caller) -> None:
         """Call before publishing; `forget` when done with it, answered or not."""

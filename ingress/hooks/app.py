@@ -144,7 +144,8 @@ class IngressApp:
 
     def _on_lost(self) -> None:
         self._publisher.on_lost()
-        self._replies.on_lost()
+        # Somebody's message was too large for the broker: those who wait for an answer have nothing to do with it.
+        self._replies.on_lost(ask_again=self._publisher.lost_by_size)
 
 
 def _limits(config: Config) -> connections.Limits:

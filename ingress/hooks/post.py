@@ -63,7 +63,7 @@ class Post(ABC):
         "_is_bounded",
         "_is_over",
         "_is_safe",
-        "_raw",
+        "_question",
         "_received",
         "_secret",
         "_share",
@@ -96,8 +96,8 @@ class Post(ABC):
         """To the publisher, by the performance counter."""
         self._received = 0.0
         """When the body had been read, in Unix seconds."""
-        self._raw: bytes | None = None
-        """The body, while a worker is asked about it."""
+        self._question: tuple[bytes, bytes] | None = None
+        """Properties and body of the message that a worker is to answer, until what the sender is told is decided."""
         self._is_asked = False
         """The broker has confirmed the question to a worker."""
         self._is_safe = False
@@ -153,12 +153,16 @@ class Post(ABC):
         self._answer = self._answer or answer
         self._go_on()
 
-    def lost(self) -> None:
+    def lost(self, *, ask_again: bool) -> None:
         """The connection that an answer would come through is gone. What wasn't confirmed is sent again, and may still
         be answered."""
-        if self._is_safe or self._is_asked:
-            self._why_none = LOST
-            self._go_on()
+        if not (self._is_safe or self._is_asked) or self._is_over:
+            return
+        if ask_again and self._question is not None:
+            self._publish_question(*self._question)
+            return
+        self._why_none = LOST
+        self._go_on()
 
     def asked(self) -> None:
         """The broker has confirmed the question to a worker."""
@@ -169,7 +173,12 @@ class Post(ABC):
     def not_asked(self, error: Exception) -> None:
         """The question didn't reach the workers' queue, as far as we know."""
         try:
-            if isinstance(error, Unroutable) and self._raw is not None:
+            if self._is_safe:
+                pass  # asked once more: what was confirmed stays so, and the sender waits for its time
+            elif self._is_asked:
+                self._why_none = LOST
+                self._go_on()
+            elif isinstance(error, Unroutable) and self._question is not None:
                 # Nobody is there to ask; the order itself has a queue of its own.
                 self._why_none = NO_ROUTE
                 self._go_on()
@@ -182,7 +191,7 @@ class Post(ABC):
     @property
     def is_asking(self) -> bool:
         """Whether an answer to the question would still be of use."""
-        return self._raw is not None and not self._is_over
+        return self._question is not None and not self._is_over
 
     def _publish(self, raw: bytes, began: float) -> None:
         route, headers = self.route, self._headers
@@ -216,8 +225,15 @@ class Post(ABC):
         properties = stamp(self.id, received, traceparent, until, language, clock)
         self._behind.replies.expect(self.id, self)
         self._timer = asyncio.get_running_loop().call_later(route.reply_timeout, self._too_late)
+        try:
+            self._behind.publisher.hold(len(raw))
+        except outgoing.Unavailable as error:
+            self._unsafe(error)
+            return
+        self._question = (properties, raw)
         if route.asks_first:
-            self._ask(properties, raw)
+            # The workers alone, for a verdict, before the order goes anywhere else.
+            self._publish_question(properties, raw)
         else:
             self._send(properties, raw)
 
@@ -229,31 +245,29 @@ class Post(ABC):
         except Exception as error:
             self._unsafe(error)
 
-    def _ask(self, properties: bytes, raw: bytes) -> None:
-        """Ask the workers for a verdict, before the order goes anywhere else."""
-        publisher = self._behind.publisher
+    def _publish_question(self, properties: bytes, raw: bytes) -> None:
+        """Ask the workers, and nobody else."""
         try:
-            publisher.hold(len(raw))
-            self._raw = raw
-            publisher.publish_for(_Question(self), "", self.route.questions, properties, self.id, raw)
+            publish = self._behind.publisher.publish_for
+            publish(_Question(self), "", self.route.questions, properties, self.id, raw)
         except Exception as error:
-            self._unsafe(error)
+            self.not_asked(error)
 
     def _commit(self) -> None:
         """Publish the order with what its sender will be told, once the broker has confirmed it."""
-        raw, answer, route = self._raw, self._answer, self.route
-        assert raw is not None
+        question, answer, route = self._question, self._answer, self.route
+        assert question is not None
         assert self._traceparent is not None
         self._forget_question()
         verdict = envelope.ACCEPTED if answer is None or answer.status < 400 else _reason(answer)
         stamp = route.stamp(self._headers.get(hdrs.CONTENT_TYPE))
-        self._send(stamp(self.id, self._received, self._traceparent, verdict=verdict), raw)
+        self._send(stamp(self.id, self._received, self._traceparent, verdict=verdict), question[1])
 
     def _forget_question(self) -> None:
         """An answer that comes from now on is ignored: what the sender is told has been decided."""
-        raw, self._raw = self._raw, None
-        if raw is not None:
-            self._behind.publisher.release(len(raw))
+        question, self._question = self._question, None
+        if question is not None:
+            self._behind.publisher.release(len(question[1]))
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
@@ -316,7 +330,7 @@ class Post(ABC):
         if self._is_over:
             return
         try:
-            if self._raw is None:
+            if self._question is None or not self.route.asks_first:
                 self._decide()
             elif self._answer is not None or self._is_asked or self._why_none is not LATE:
                 self._commit()

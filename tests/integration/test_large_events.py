@@ -1,18 +1,20 @@
-"""An event that is larger than the broker takes is announced without its data, and can be read whole at the API."""
+"""What is larger than the broker takes: a post is refused alone, and an event is announced without its data and can be
+read whole at the API."""
 
+import asyncio
 from collections.abc import AsyncIterator
-from pathlib import Path
 from uuid import UUID, uuid4
 
 import aiormq
 import asyncpg
 import msgspec
+import pytest
 import pytest_asyncio
 
 from broker import topology as broker
 from deploy.local.rabbitmq import RabbitMQ
 from ingress.api import events as api
-from schemas import cloudevents, envelope, topology
+from schemas import cloudevents, envelope, registry, topology
 from schemas.envelope import Envelope
 from storage import events
 from tests import pipeline
@@ -21,10 +23,10 @@ from tests.pipeline import running, until
 LIMIT = 200_000
 
 
-@pytest_asyncio.fixture
-async def small(tmp_path: Path) -> AsyncIterator[str]:
+@pytest_asyncio.fixture(scope="module")
+async def small(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[str]:
     """A RabbitMQ that takes no message of more than LIMIT bytes."""
-    rabbitmq = RabbitMQ(tmp_path / "rabbitmq", settings={"max_message_size": str(LIMIT)})
+    rabbitmq = RabbitMQ(tmp_path_factory.mktemp("small") / "rabbitmq", settings={"max_message_size": str(LIMIT)})
     await rabbitmq.start()
     try:
         await broker.apply(rabbitmq.url)
@@ -72,3 +74,35 @@ async def test_an_event_that_is_too_large_says_where_it_can_be_read(
     assert msgspec.structs.replace(whole, data=msgspec.UNSET) == msgspec.structs.replace(large, dataref=msgspec.UNSET)
     assert len(bytes(whole.data or b"")) > LIMIT - 200
     await connection.close()
+
+
+async def test_a_post_that_is_too_large_is_refused_alone(small: str) -> None:
+    """RabbitMQ closes the channel on it: all other messages are sent again, and all questions asked again."""
+    settings = pipeline.config()
+    accounts = {
+        name: msgspec.structs.replace(one, answer_timeout=15.0) for name, one in settings.accounts["ustore"].items()
+    }
+    settings = msgspec.structs.replace(settings, accounts={**settings.accounts, "ustore": accounts})
+    platform = registry.platforms()["channelape"]
+    example = registry.example("channelape", "receipt_confirmation")
+    assert platform.vary is not None
+    bodies = [platform.vary("receipt_confirmation", example, f"{n:032x}") for n in range(50)]
+    large = b'{"id": "large", "status": "' + b"x" * LIMIT + b'"}'
+    async with pipeline.door(small, settings) as door:
+        shopper = asyncio.ensure_future(door.post("ustore", "manufacturer_allocation"))
+        await until(lambda: len(door.app._replies) == 1 and not door.app._publisher.outstanding)
+        posts = [*bodies[:25], large, *bodies[25:]]
+        found = await asyncio.gather(*(door.post("channelape", "receipt_confirmation", body) for body in posts))
+        assert [status for status, _, _ in found] == [200] * 25 + [413] + [200] * 25
+        await until(lambda: not door.app.problems())
+        connection = door.app._link._connection
+        assert (await door.post("channelape", "receipt_confirmation", large))[0] == 413
+        assert (await door.post("channelape", "receipt_confirmation"))[0] == 200
+        assert door.app._link._connection is connection
+        async with running(pipeline.route(small, settings)):
+            assert (await shopper)[0] == 200
+    async with broker.connected(small) as connected:
+        channel = await connected.channel()
+        purged = await channel.queue_purge(topology.STORE)
+    # Every accepted post, the shopper's order and the note on it, which is written once per answer.
+    assert (purged.message_count or 0) >= 53

@@ -160,6 +160,49 @@ def test_a_large_body_is_not_dumped_again_before_its_sender_is_known(monkeypatch
     assert verify(large, headers, NoQuery(), account) is None
 
 
+async def test_bodies_wait_for_their_confirms_within_the_bound(amqp_url: str) -> None:
+    """Beyond `max_buffered` a post is 503, however few connections there are: a slow broker costs no memory."""
+    settings = config(max_buffered="1MiB", confirm_timeout=2.0)
+    proxy = Proxy(str(URL(amqp_url).host), int(URL(amqp_url).port or 0))
+    await proxy.start()
+    try:
+        async with pipeline.door(str(URL(amqp_url).with_port(proxy.port)), settings) as door:
+            await pipeline.until(lambda: door.app._link.is_open)
+            proxy.stall()
+            body = b"x" * 400_000
+            waiting = [asyncio.ensure_future(exchange(door.app.port, request(path(door), body=body))) for _ in range(6)]
+            done, pending = await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+            assert pending
+            assert {one.result() for one in done} == {503}
+            assert door.app._publisher.held <= 1 << 20
+            assert await asyncio.gather(*waiting) == [503] * 6
+            assert door.app._publisher.held == 0
+    finally:
+        await proxy.stop()
+
+
+async def test_a_customer_is_answered_in_time_while_the_broker_confirms_nothing(amqp_url: str) -> None:
+    """An order that the broker hasn't confirmed is not accepted at `verdict_timeout`, and not waited for beyond
+    `confirm_timeout`."""
+    account = {"secrets": ["s"], "verdict_timeout": 0.2}
+    settings = pipeline.config({"accounts": {"apicbase": {"acme": account}}, "ingress": {"confirm_timeout": 1.0}})
+    proxy = Proxy(str(URL(amqp_url).host), int(URL(amqp_url).port or 0))
+    await proxy.start()
+    try:
+        async with pipeline.door(str(URL(amqp_url).with_port(proxy.port)), settings) as door:
+            await pipeline.until(lambda: door.app._link.is_open)
+            proxy.stall()
+            loop = asyncio.get_running_loop()
+            began = loop.time()
+            assert (await door.post("apicbase", "purchase_order"))[0] == 503
+            assert loop.time() - began >= 0.5  # it had its time
+            assert len(door.app._replies) == 0
+            assert door.app._publisher.held == 0
+            proxy.heal()
+    finally:
+        await proxy.stop()
+
+
 async def test_a_shopper_is_answered_in_time_while_the_broker_confirms_nothing(amqp_url: str) -> None:
     """The answer's time-out holds whether or not the broker has confirmed: the checkout page waits for it."""
     settings = pipeline.config()

@@ -107,3 +107,10 @@ def test_what_is_wrong_with_an_account_is_named(settings: dict[str, Any], said: 
     with pytest.raises(msgspec.ValidationError) as error:
         convert(**settings)
     assert said in str(error.value)
+
+
+def test_an_id_fits_into_a_routing_key() -> None:
+    """It is part of one, with the account's name and the type; AMQP has room for 255 bytes."""
+    assert convert(manufacturers=[{"id": "x" * 128}]).manufacturers[0].id
+    with pytest.raises(msgspec.ValidationError, match="`id` is longer than 128 bytes"):
+        convert(manufacturers=[{"id": "é" * 65}])
