@@ -46,7 +46,7 @@ def headers(id_: str, body: str = BODY, secret: str = SECRET) -> dict[str, str]:
 async def receives(command: Sequence[str], cwd: Path) -> None:
     """A right delivery is acknowledged and handled, its repeat acknowledged alone, a wrong one refused."""
     port = free_ports(1)[0]
-    env = {**os.environ, "CROSSDOCK_SECRET": SECRET, "PORT": str(port), "GOFLAGS": "-mod=mod"}
+    env = {**os.environ, "CROSSDOCK_SECRET": SECRET, "PORT": str(port)}
     process = await asyncio.create_subprocess_exec(
         *command, env=env, cwd=cwd, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.DEVNULL
     )
@@ -73,15 +73,19 @@ async def receives(command: Sequence[str], cwd: Path) -> None:
             assert await post(headers("2", secret="whsec_" + "b3RoZXItc2VjcmV0LW9mLXRoZW0=")) == 401
             assert await post(headers("3"), BODY.replace("K1", "K2")) == 401
             assert await post({**headers("4"), "webhook-timestamp": "1000000000"}) == 401
-            rotated = headers("5")
+            assert await post({**headers("4"), "webhook-timestamp": "\u00b2"}) == 401
+            assert await post({**headers("4"), "webhook-signature": "v1,\u00e9"}) == 401
+            assert await post({**headers("4"), "webhook-signature": ""}, "") == 401
+            other = BODY.replace("K1", "K5")
+            rotated = headers("5", other)
             rotated["webhook-signature"] = "v1,AAAA " + rotated["webhook-signature"]
-            assert await post(rotated) == 204
+            assert await post(rotated, other) == 204
         async with asyncio.timeout(10):
             lines: list[str] = []
             while len(lines) < 2:
                 line = (await process.stdout.readline()).decode().strip()
                 lines += [line] if line.startswith("channelape") else []  # Flask says first what it serves
-        assert lines == ["channelape.x K1 2"] * 2
+        assert lines == ["channelape.x K1 2", "channelape.x K5 2"]
     finally:
         process.kill()
         await process.wait()
