@@ -89,6 +89,7 @@ async def drop_old(connection: Connection, before: datetime) -> list[str]:
     if names or strays:
         if not await _forget_documents(connection, before):
             return ["put off: documents that should go are being written"]
+        await _delete_all(connection, "forget_shipments", before)
         done += [await _drop(connection, name) for name in names]
         for name in STRAYS:
             await _delete_all(connection, name, before)

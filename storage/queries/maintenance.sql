@@ -33,16 +33,11 @@ WITH gone AS (
         WHERE id BETWEEN $1 AND $2 AND received_at < $3
         FOR UPDATE SKIP LOCKED
     )
-    RETURNING id, platform, account, type, key
+    RETURNING id
 ), records AS (
     DELETE FROM crossdock.allocation_records WHERE document_id IN (SELECT id FROM gone)
 ), items AS (
     DELETE FROM crossdock.allocated_items WHERE document_id IN (SELECT id FROM gone)
-), shipments AS (
-    DELETE FROM crossdock.shipments s
-    USING gone
-    WHERE s.shipment = split_part(gone.key, '/', 1) AND s.account = gone.account AND s.type = gone.type
-      AND s.platform = gone.platform AND s.changed_at < $3
 )
 SELECT count(*) FROM gone
 
@@ -141,3 +136,17 @@ WHERE (document_id, received_at, message_id) IN (
 -- name: forget_moments
 DELETE FROM crossdock.moments
 WHERE message_id IN (SELECT message_id FROM crossdock.moments WHERE received_at < $1 LIMIT $2)
+
+-- name: forget_shipments
+-- Those of which no carton is left. One that a worker is using right now is left for the next time.
+DELETE FROM crossdock.shipments
+WHERE (shipment, account, type, platform) IN (
+    SELECT s.shipment, s.account, s.type, s.platform
+    FROM crossdock.shipments s
+    WHERE s.changed_at < $1 AND NOT EXISTS (
+        SELECT FROM jsonb_to_recordset(s.cartons) AS carton (key text)
+        JOIN crossdock.documents d
+            ON d.key = carton.key AND d.account = s.account AND d.type = s.type AND d.platform = s.platform)
+    LIMIT $2
+    FOR UPDATE OF s SKIP LOCKED
+)

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import asyncpg
@@ -10,7 +11,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from storage import migrate
+from storage import maintenance, migrate
 from storage import pool as pools
 from tests.storing import incoming, rows
 from workers.store import aliases, outbox, write
@@ -207,3 +208,13 @@ async def test_any_order_of_arrival_of_any_identifiers_gives_the_same_documents(
 
 async def empty(pool: asyncpg.Pool) -> None:
     await pool.execute(f"TRUNCATE {', '.join('crossdock.' + name for name in TABLES.split(', '))}")
+
+
+async def test_a_shipment_is_forgotten_with_its_last_carton(pool: asyncpg.Pool, database: asyncpg.Connection) -> None:
+    """Not with its first: what the others are recognised by is still needed."""
+    await store(pool, [messages(carton(8, Sscc="S", CartonNumber="1"), carton(9, Sscc="T"))])
+    later = datetime.now(UTC) + timedelta(days=1)
+    for left, key in ((1, "888/S"), (0, "888/T")):
+        await database.execute("DELETE FROM crossdock.documents WHERE key = $1", key)
+        await maintenance._delete_all(database, "forget_shipments", later)
+        assert await database.fetchval("SELECT count(*) FROM crossdock.shipments") == left
