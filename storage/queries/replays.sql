@@ -21,7 +21,8 @@ WITH RECURSIVE source AS (
 SELECT platform, account, type FROM source
 
 -- name: count_documents
--- Documents of the sources ($1, $2, $3), counted up to $4.
+-- Documents of the sources ($1, $2, $3), counted up to $4. In the order of the index: without an order PostgreSQL may
+-- read the table from its beginning, which ends soon for a source with many documents and never for one with few.
 SELECT count(*)
 FROM (
     SELECT
@@ -29,6 +30,7 @@ FROM (
     CROSS JOIN LATERAL (
         SELECT FROM crossdock.documents d
         WHERE d.platform = s.platform AND d.account = s.account AND d.type = s.type
+        ORDER BY d.id
         LIMIT $4
     ) d
     LIMIT $4
