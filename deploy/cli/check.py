@@ -17,6 +17,12 @@ if TYPE_CHECKING:
 
 CLOCKS_APART = 2.0
 """Seconds between the database's clock and ours that are worth a line."""
+SPARE_FILES = 100
+"""Files that a process opens beside its connections."""
+LITTLE_DISK = 1024**3
+"""Bytes below which the disk is worth a line."""
+BROKER_TAKES = 16 * 1024**2
+"""Bytes of the largest message by default, from RabbitMQ 4.0 on. What the server is set to can't be asked over AMQP."""
 LOOKED_AT = 10_000
 """Subscriptions, at most."""
 
@@ -71,6 +77,9 @@ async def _check(path: Path | None, state: Path | None) -> list[Finding]:
         found += _rules(loaded)
         if warnings := secrets_problems(loaded):
             found.append(Finding("secrets", warnings))
+        if warnings := subscriber_problems(loaded):
+            found.append(Finding("subscribers", warnings))
+        found.append(Finding("this machine", machine_problems(loaded, _file_limit(), _free_bytes(state))))
     found += await asyncio.gather(
         _asked("rabbitmq", lambda: _rabbitmq(state, loaded)),
         _asked("postgresql", lambda: _postgresql(state)),
@@ -109,6 +118,55 @@ def secrets_problems(loaded: "Config") -> list[str]:
     return problems
 
 
+def subscriber_problems(loaded: "Config") -> list[str]:
+    """Patterns of subscribers' accounts that match no configured account, one line each."""
+    from schemas.patterns import fits
+
+    accounts = [f"{platform}/{name}" for platform, named in loaded.accounts.items() for name in named]
+    return [
+        f"subscribers.{name}: {pattern!r} matches no configured account ({', '.join(accounts) or 'there are none'}): "
+        "correct the pattern, or add the account"
+        for name, subscriber in loaded.subscribers.items()
+        for pattern in subscriber.accounts
+        if not any(fits(account, [pattern]) for account in accounts)
+    ]
+
+
+def machine_problems(loaded: "Config", files: int, free: int) -> list[str]:
+    """Limits of this machine that are too low, one line each. `files`: that may be open; `free`: bytes on the disk."""
+    problems = []
+    wanted = loaded.ingress.max_connections + SPARE_FILES
+    if files < wanted:
+        problems.append(
+            f"a process may open {files} files, and [ingress] max_connections = {loaded.ingress.max_connections} needs "
+            f"{wanted}: raise the limit (`ulimit -n {wanted}`, or LimitNOFILE of the service), or lower the setting"
+        )
+    if free < LITTLE_DISK:
+        problems.append(
+            f"{free // 1024**2} MB are free on the disk of the state folder: RabbitMQ stops taking messages when its "
+            "disk is nearly full; make room"
+        )
+    return problems
+
+
+def _file_limit() -> int:
+    import resource
+
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)  # our processes raise the soft limit to it
+    return (1 << 62) if hard == resource.RLIM_INFINITY else hard
+
+
+def _free_bytes(state: Path | None) -> int:
+    import shutil
+
+    from deploy.cli import servers
+
+    folder = servers.folder(state).absolute()
+    while not folder.exists():
+        folder = folder.parent
+    return shutil.disk_usage(folder).free
+
+
 def _rules(loaded: "Config") -> list[Finding]:
     from workers.route import explain as engine
 
@@ -130,15 +188,32 @@ async def _asked(what: str, ask: Callable[[], Coroutine[Any, Any, Finding]]) -> 
         return Finding(what, [said])
 
 
+def size_problems(loaded: "Config", major: int) -> list[str]:
+    """A `max_body` that this version of RabbitMQ refuses unless it is set to take more."""
+    from schemas.config import parse_size
+
+    if major < 4 or parse_size(loaded.ingress.max_body) <= BROKER_TAKES:
+        return []
+    return [
+        f"[ingress] max_body = {loaded.ingress.max_body!r} is more than RabbitMQ {major} takes by default (16 MiB): "
+        "lower it, or raise max_message_size in rabbitmq.conf"
+    ]
+
+
 async def _rabbitmq(state: Path | None, loaded: "Config | None") -> Finding:
     from broker import topology
+    from broker.declare import major_version
     from deploy.cli import servers
     from schemas.topology import topology as wanted
 
     url = servers.amqp_url(state)
     there = wanted() if loaded is None else wanted(loaded.events, shards=loaded.store.shards)
     report = await topology.inspect(url, there)
-    return Finding("rabbitmq", report.problems, "; ".join((servers.redacted(url), *report.notes)))
+    problems = list(report.problems)
+    if loaded is not None:
+        async with topology.connected(url) as connection:
+            problems += size_problems(loaded, major_version(connection))
+    return Finding("rabbitmq", problems, "; ".join((servers.redacted(url), *report.notes)))
 
 
 async def _postgresql(state: Path | None) -> Finding:

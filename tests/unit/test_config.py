@@ -138,3 +138,24 @@ def test_suspicious_secrets_are_named_and_not_shown() -> None:
     assert "accounts.channelape.shop: a secret begins or ends with blanks" in problems[0]
     assert "accounts.channelape.other and accounts.channelape.shop have the same secret" in problems[1]
     assert "hush" not in "".join(problems)
+
+
+def test_check_names_patterns_that_match_nothing_and_limits_that_are_too_low() -> None:
+    from deploy.cli import check
+
+    raw = {
+        "ingress": {"max_body": "20MiB", "max_connections": 5000},
+        "accounts": {"channelape": {"rothys": {"keys": [{"name": "token", "secret": "s"}]}}},
+        "subscribers": {"boards": {"username": "b", "password": "p", "accounts": ["channelape/*", "ecomnow/shop"]}},
+    }
+    loaded = config.parse(raw, Path())
+    (unknown,) = check.subscriber_problems(loaded)
+    assert "subscribers.boards: 'ecomnow/shop' matches no configured account (channelape/rothys)" in unknown
+    files, disk = check.machine_problems(loaded, 1024, 500 * 1024**2)
+    assert "may open 1024 files" in files
+    assert "ulimit -n 5100" in files
+    assert disk.startswith("500 MB are free")
+    assert check.machine_problems(loaded, 5100, 2 * 1024**3) == []
+    (large,) = check.size_problems(loaded, 4)
+    assert "'20MiB' is more than RabbitMQ 4 takes by default" in large
+    assert check.size_problems(loaded, 3) == []
