@@ -143,10 +143,17 @@ WHERE d.id = n.id
 DELETE FROM crossdock.documents WHERE id = ANY ($1::bigint[])
 
 -- name: begun_by
--- Versions that begin with one of these messages, and those that its coming made out of the version it fell into.
-SELECT v.id, v.document_id, v.version, v.received_at, v.message_id
+-- Versions that these messages are in, and those that their coming made out of the version they fell into. Not only
+-- the versions that begin with them: an earlier post that was stored meanwhile may be what a version begins with now.
+SELECT DISTINCT v.id, v.document_id, v.version, v.received_at, v.message_id
 FROM unnest($1::bigint[], $2::timestamptz[], $3::uuid[]) AS m (document_id, received_at, message_id)
-JOIN crossdock.versions mine USING (document_id, received_at, message_id)
+CROSS JOIN LATERAL (
+    SELECT document_id, received_at, version
+    FROM crossdock.versions v
+    WHERE v.document_id = m.document_id AND (v.received_at, v.message_id) <= (m.received_at, m.message_id)
+    ORDER BY v.received_at DESC, v.message_id DESC
+    LIMIT 1
+) mine
 JOIN crossdock.versions v
     ON v.document_id = mine.document_id AND v.received_at >= mine.received_at
     AND (v.version = mine.version OR v.version = mine.version + 1 AND v.occurrence > 0)

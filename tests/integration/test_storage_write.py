@@ -129,11 +129,14 @@ async def test_a_late_post_that_splits_a_version_announces_both_halves_also_when
     assert {one.id: one.message.raw for one in again.versions} == {one.id: one.message.raw for one in made.versions}
 
 
-async def test_a_repeat_delivered_again_announces_nothing(pool: asyncpg.Pool) -> None:
-    await isolate.write_isolating(pool, [order("A", 1)])
-    repeat = order("A", 2, again=True)
+async def test_a_repeat_delivered_again_counts_once_and_says_its_version_again(pool: asyncpg.Pool) -> None:
+    """It may have begun the version before an earlier post took its place; saying an event again is harmless."""
+    (version,) = (await isolate.write_isolating(pool, [order("A", 1)])).versions
+    repeat = order("A", 2)
+    assert (await isolate.write_isolating(pool, [repeat])).versions == []
     for _ in range(2):
-        assert (await isolate.write_isolating(pool, [repeat])).versions == []
+        again = await isolate.write_isolating(pool, [msgspec.structs.replace(repeat, again=True)])
+        assert [stored.id for stored in again.versions] == [version.id]
     assert (await history(pool))[0][4] == 2
 
 
@@ -272,3 +275,12 @@ async def test_a_commit_that_was_answered_with_a_collision_is_announced_by_the_n
     written = await isolate.write_isolating(pool, [order("A", 0)])
     assert [stored.run.version for stored in written.versions] == [1]
     assert len(calls) == 2
+
+
+async def test_what_is_not_announced_yet_is_announced_though_an_earlier_post_took_its_place(pool: asyncpg.Pool) -> None:
+    """The version begins with the earlier post then; it is the same version, and nobody else says it."""
+    unannounced = order("A", 5)
+    (version,) = (await isolate.write_isolating(pool, [unannounced])).versions
+    assert (await isolate.write_isolating(pool, [order("A", 1)])).versions == []
+    written = await isolate.write_isolating(pool, [msgspec.structs.replace(unannounced, again=True)])
+    assert [stored.id for stored in written.versions] == [version.id]
