@@ -70,7 +70,7 @@ class Receiver:
 @asynccontextmanager
 async def receiver() -> AsyncIterator[Receiver]:
     """Takes every POST, on a free port."""
-    app = web.Application()
+    app = web.Application(client_max_size=64 * 1024**2)  # events of the largest bodies are a little larger
     runner = web.AppRunner(app, shutdown_timeout=0.1)
     found = Receiver("")
     app.router.add_post("/{path:.*}", found._handle)
