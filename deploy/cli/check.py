@@ -188,15 +188,15 @@ async def _asked(what: str, ask: Callable[[], Coroutine[Any, Any, Finding]]) -> 
         return Finding(what, [said])
 
 
-def size_problems(loaded: "Config", major: int) -> list[str]:
-    """A `max_body` that this version of RabbitMQ refuses unless it is set to take more."""
+def size_notes(loaded: "Config", major: int) -> list[str]:
+    """A `max_body` that this version of RabbitMQ refuses unless it is set to take more, which can't be seen from here."""
     from schemas.config import parse_size
 
     if major < 4 or parse_size(loaded.ingress.max_body) <= BROKER_TAKES:
         return []
     return [
         f"[ingress] max_body = {loaded.ingress.max_body!r} is more than RabbitMQ {major} takes by default (16 MiB): "
-        "lower it, or raise max_message_size in rabbitmq.conf"
+        "lower it, unless max_message_size has been raised in rabbitmq.conf"
     ]
 
 
@@ -209,11 +209,11 @@ async def _rabbitmq(state: Path | None, loaded: "Config | None") -> Finding:
     url = servers.amqp_url(state)
     there = wanted() if loaded is None else wanted(loaded.events, shards=loaded.store.shards)
     report = await topology.inspect(url, there)
-    problems = list(report.problems)
+    notes = list(report.notes)
     if loaded is not None:
         async with topology.connected(url) as connection:
-            problems += size_problems(loaded, major_version(connection))
-    return Finding("rabbitmq", problems, "; ".join((servers.redacted(url), *report.notes)))
+            notes += size_notes(loaded, major_version(connection))
+    return Finding("rabbitmq", report.problems, "; ".join((servers.redacted(url), *notes)))
 
 
 async def _postgresql(state: Path | None) -> Finding:

@@ -156,6 +156,6 @@ def test_check_names_patterns_that_match_nothing_and_limits_that_are_too_low() -
     assert "ulimit -n 5100" in files
     assert disk.startswith("500 MB are free")
     assert check.machine_problems(loaded, 5100, 2 * 1024**3) == []
-    (large,) = check.size_problems(loaded, 4)
+    (large,) = check.size_notes(loaded, 4)
     assert "'20MiB' is more than RabbitMQ 4 takes by default" in large
-    assert check.size_problems(loaded, 3) == []
+    assert check.size_notes(loaded, 3) == []
