@@ -189,7 +189,7 @@ async def _asked(what: str, ask: Callable[[], Coroutine[Any, Any, Finding]]) -> 
 
 
 def size_notes(loaded: "Config", major: int) -> list[str]:
-    """A `max_body` that this version of RabbitMQ refuses unless it is set to take more, which can't be seen from here."""
+    """A `max_body` that this RabbitMQ refuses unless it is set to take more, which can't be seen from here."""
     from schemas.config import parse_size
 
     if major < 4 or parse_size(loaded.ingress.max_body) <= BROKER_TAKES:
