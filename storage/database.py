@@ -33,6 +33,9 @@ UNAVAILABLE_ERRORS: tuple[type[Exception], ...] = (
 """Errors of the database or of the way to it, for `except` clauses. Some of them are row errors: where a caller's own
 values may be at fault, it asks `is_unavailable`."""
 
+LOST_STATEMENTS = (asyncpg.DuplicatePreparedStatementError, asyncpg.InvalidSQLStatementNameError)
+"""What a statement that was prepared on one server meets on another, behind a pooler in transaction mode."""
+
 
 def is_row_error(error: BaseException) -> bool:
     """Return whether the error is about the values of a row, and not about the database."""
@@ -48,6 +51,8 @@ def explain(error: BaseException) -> str:
     """Return one line for `/readyz` and logs: the kind of error and its text, without values of rows."""
     sqlstate = getattr(error, "sqlstate", None)
     name = f"{type(error).__name__} {sqlstate}" if sqlstate else type(error).__name__
+    if isinstance(error, LOST_STATEMENTS):
+        return f"{name}: {pools.UnsupportedPoolerError()}"
     text = str(error).partition("\n")[0][:300]
     return f"{name}: {text}" if text else name
 

@@ -17,10 +17,14 @@ CLIENT_ONLY = frozenset(
         "sslcompression",
         "sslsni",
         "channel_binding",
+        "pgbouncer",  # these four are Prisma's, and providers hand them out with a pooler's address
+        "connection_limit",
+        "pool_timeout",
+        "sslaccept",
     }
 )
 """They set up the connection of another driver, so that the server does not know them."""
-UNSUPPORTED = {("channel_binding", "require"), ("gssencmode", "require")}
+UNSUPPORTED = {("channel_binding", "require"), ("gssencmode", "require"), ("sslaccept", "strict")}
 """What would be weakened if it were left out."""
 
 

@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 import asyncpg
-from asyncpg.connect_utils import SessionAttribute
 
 from storage import maintenance
+from storage import pool as pools
 
 _FOLDER = Path(__file__).parent / "migrations"
 _LOCK = 0x63_72_6F_73_73  # "cross": the advisory lock that starting processes queue up on
@@ -65,7 +65,7 @@ async def migrate(url: str, *, post: bool = True) -> list[str]:
     Without `post`, the `post` halves of the newest release are left for later, unless the database is new. Safe by
     several processes at once. Raises MigrationError, OSError and asyncpg's errors.
     """
-    connection = await asyncpg.connect(url, timeout=10, target_session_attrs=SessionAttribute.read_write)
+    connection = await pools.connect(url, name="crossdock migrate", timeout=10)
     try:
         await _check_encoding(connection)
         await connection.execute("SELECT pg_advisory_lock($1)", _LOCK)
@@ -125,7 +125,7 @@ async def _apply(connection: asyncpg.Connection, one: Migration) -> None:
 
 async def pending(url: str) -> list[str]:
     """Names of migrations that `migrate` would apply. Changes nothing."""
-    connection = await asyncpg.connect(url, timeout=10)
+    connection = await pools.connect(url, name="crossdock migrate", timeout=10, writes=False)
     try:
         if not await connection.fetchval("SELECT to_regclass('crossdock.migrations') IS NOT NULL"):
             return [one.name for one in files()]

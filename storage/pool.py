@@ -1,4 +1,13 @@
-"""The connection pool."""
+"""Connections to PostgreSQL, one or a pool of them, directly or through a pooler such as PgBouncer.
+
+A pooler in session mode keeps one server connection for a client for as long as the client stays. All that changes is
+that PgBouncer refuses start-up parameters that it doesn't know: those are set by a statement instead. A pooler in
+transaction mode may change the server connection between two transactions, and with it go prepared statements, LISTEN
+and advisory locks, so it is refused.
+"""
+
+from contextlib import suppress
+from typing import Any
 
 import asyncpg
 from asyncpg.connect_utils import SessionAttribute
@@ -10,23 +19,52 @@ STATEMENTS = 200
 """Prepared statements kept per connection: more than there are, so that none is prepared twice."""
 
 SETTINGS = {
-    "timezone": "UTC",
     # Compiling pays for long queries; ours are short, and estimates over many partitions look long.
     "jit": "off",
     # The server gives up a little after we did, also when our cancelling didn't reach it.
     "statement_timeout": f"{COMMAND_TIMEOUT + 5:.0f}s",
     "idle_in_transaction_session_timeout": "60s",
 }
+_SET = "".join(f"; SET {name} = '{value}'" for name, value in SETTINGS.items())
+
+PROBES = 3
+"""Attempts to be given somebody else's server connection by a pooler."""
+PROBE_TIMEOUT = 2.0
+"""Seconds. In transaction mode a server connection is free as soon as its transaction has ended, so that a longer wait
+is a session pool whose connections are all taken."""
+
+
+class UnsupportedPoolerError(asyncpg.InterfaceError):
+    """DATABASE_URL leads through a pooler that takes prepared statements, LISTEN and advisory locks from us.
+
+    Commands end with it. Workers treat the database as unavailable, and go on once the pooler's mode is mended.
+    """
+
+    def __init__(self) -> None:
+        super().__init__(
+            "PostgreSQL is reached through a pooler that changes servers between transactions: set pool_mode = session "
+            "for this database in PgBouncer, or name the server itself in DATABASE_URL"
+        )
+
+
+class PooledConnection(asyncpg.Connection):
+    """A connection through a pooler that refused our settings as start-up parameters: each reset sets them again."""
+
+    __slots__ = ()
+
+    def get_reset_query(self) -> str:
+        return f"{super().get_reset_query().rstrip().rstrip(';')}{_SET}"
 
 
 async def create_pool(url: str, *, size: int, name: str = "crossdock") -> asyncpg.Pool:
-    """A pool on the server that takes writes: `url` may name several hosts, of which a promoted one is found.
+    """Make a pool on the server that takes writes: `url` may name several hosts, of which a promoted one is found.
 
-    jsonb goes in and out as text (asyncpg's default): Python never parses it. Raises OSError or asyncpg's errors when
-    no server can be reached.
+    jsonb goes in and out as text (asyncpg's default): Python never parses it. Raises UnsupportedPoolerError, and
+    OSError or asyncpg's errors when no server can be reached.
     """
-    return await asyncpg.create_pool(
+    pool: asyncpg.Pool = await asyncpg.create_pool(
         url,
+        connect=_connect,
         min_size=1,
         max_size=size,
         timeout=CONNECT_TIMEOUT,
@@ -34,5 +72,86 @@ async def create_pool(url: str, *, size: int, name: str = "crossdock") -> asyncp
         target_session_attrs=SessionAttribute.read_write,
         statement_cache_size=STATEMENTS,
         max_cached_statement_lifetime=0,
-        server_settings={"application_name": name, **SETTINGS},
+        server_settings={"application_name": name, "timezone": "UTC", **SETTINGS},
     )
+    try:
+        async with pool.acquire() as connection:
+            await _refuse_transaction_mode(url, connection)
+    except BaseException:
+        pool.terminate()
+        raise
+    return pool
+
+
+async def connect(
+    url: str,
+    *,
+    name: str = "crossdock",
+    timeout: float = CONNECT_TIMEOUT,
+    writes: bool = True,
+) -> asyncpg.Connection:
+    """Open one connection, whose statements may take any time; `timeout` (seconds) is for opening it.
+
+    `writes`: to the server that takes them. Raises UnsupportedPoolerError, OSError and asyncpg's errors.
+    """
+    connection = await _connect(
+        url,
+        timeout=timeout,
+        target_session_attrs=SessionAttribute.read_write if writes else SessionAttribute.any,
+        server_settings={"application_name": name, "timezone": "UTC"},
+    )
+    try:
+        await _refuse_transaction_mode(url, connection)
+    except BaseException:
+        connection.terminate()
+        raise
+    return connection
+
+
+async def _connect(dsn: str | None = None, **options: Any) -> asyncpg.Connection:
+    server_settings: dict[str, str] = options.pop("server_settings")
+    try:
+        return await asyncpg.connect(dsn, server_settings=server_settings, **options)
+    except asyncpg.ProtocolViolationError as error:
+        if "startup parameter" not in str(error) or not SETTINGS.keys() <= server_settings.keys():
+            raise
+    except (asyncpg.DuplicatePreparedStatementError, asyncpg.InvalidSQLStatementNameError):
+        raise UnsupportedPoolerError from None  # nothing of ours was prepared before
+    known = {key: value for key, value in server_settings.items() if key not in SETTINGS}
+    options["connection_class"] = PooledConnection
+    connection: asyncpg.Connection = await asyncpg.connect(dsn, server_settings=known, **options)
+    try:
+        await connection.execute(_SET.removeprefix("; "))
+    except BaseException:
+        connection.terminate()
+        raise
+    return connection
+
+
+async def _refuse_transaction_mode(url: str, connection: asyncpg.Connection | asyncpg.pool.PoolConnectionProxy) -> None:
+    """Raise UnsupportedPoolerError if another client is given the server process that this connection had just now.
+
+    PostgreSQL tells a client at the start which process serves it; PgBouncer tells a number of its own. Where both
+    agree there is no pooler, which takes one short query to find out.
+    """
+    try:
+        if await _server_process(connection) == connection.get_server_pid():
+            return
+        other = await asyncpg.connect(url, timeout=CONNECT_TIMEOUT, statement_cache_size=0)
+        try:
+            for _ in range(PROBES):
+                if await _server_process(connection) == await _server_process(other):
+                    raise UnsupportedPoolerError
+        finally:
+            with suppress(Exception):
+                await other.close(timeout=1)
+    except (asyncpg.DuplicatePreparedStatementError, asyncpg.InvalidSQLStatementNameError):
+        raise UnsupportedPoolerError from None
+    except TimeoutError:
+        return
+
+
+async def _server_process(connection: asyncpg.Connection | asyncpg.pool.PoolConnectionProxy) -> int:
+    async with connection.transaction():
+        found: int = await connection.fetchval("SELECT pg_backend_pid()", timeout=PROBE_TIMEOUT)
+    return found

@@ -166,6 +166,17 @@ async def database_url(databases: Databases) -> AsyncIterator[str]:
 
 
 @pytest_asyncio.fixture
+async def blank_url(database_url: str) -> str:
+    """An empty database."""
+    connection = await asyncpg.connect(database_url)
+    try:
+        await connection.execute("DROP SCHEMA crossdock CASCADE")
+    finally:
+        await connection.close()
+    return database_url
+
+
+@pytest_asyncio.fixture
 async def database(database_url: str) -> AsyncIterator[asyncpg.Connection]:
     """A connection to the fresh database."""
     connection = await asyncpg.connect(database_url)

@@ -24,9 +24,11 @@ def explain(error: BaseException) -> str | None:
             return "the database's schema is missing or old: run `crossdock migrate`"
         if kind in PREPARED:
             return (
-                "PostgreSQL is reached through a pooler that changes servers between transactions, as PgBouncer does: "
-                "set pool_mode = session, or name the server itself in DATABASE_URL"
+                "PostgreSQL is reached through a pooler that changes servers between transactions: "
+                "set pool_mode = session for this database in PgBouncer, or name the server itself in DATABASE_URL"
             )
+        if "startup parameter" in str(error) or "unrecognized configuration parameter" in str(error):
+            return f"PostgreSQL says: {line(error)}; remove what it names from DATABASE_URL"
         if kind in LOGIN:
             return f"PostgreSQL refuses the login: {line(error)}; check DATABASE_URL"
         return f"PostgreSQL says: {line(error)}"

@@ -103,20 +103,16 @@ def reaching(server: str, name: str, url: str) -> Iterator[None]:
 async def database(state: Path | None) -> AsyncIterator["asyncpg.Connection"]:
     """A connection to the database; of several hosts, to the one that takes writes. Raises Failed, asyncpg's errors."""
     import asyncpg
-    from asyncpg.connect_utils import SessionAttribute
+
+    from storage import pool as pools
 
     url = database_url(state)
-    connect = partial(
-        asyncpg.connect,
-        url,
-        timeout=CONNECT_TIMEOUT,
-        server_settings={"application_name": "crossdock cli", "timezone": "UTC"},
-    )
+    connect = partial(pools.connect, url, name="crossdock cli", timeout=CONNECT_TIMEOUT)
     with reaching("PostgreSQL", "DATABASE_URL", url):
         try:
-            connection = await connect(target_session_attrs=SessionAttribute.read_write)
+            connection = await connect()
         except asyncpg.TargetServerAttributeNotMatched:
-            connection = await connect()  # one that takes no writes now: enough to look
+            connection = await connect(writes=False)  # one that takes no writes now: enough to look
     try:
         yield connection
     finally:

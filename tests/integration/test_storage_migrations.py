@@ -85,17 +85,6 @@ async def test_the_views_have_the_contracts_columns(database: asyncpg.Connection
             assert there[name] == type_, name
 
 
-@pytest.fixture
-async def blank_url(postgres: Postgres, database_url: str) -> str:
-    """An empty database."""
-    connection = await asyncpg.connect(database_url)
-    try:
-        await connection.execute("DROP SCHEMA crossdock CASCADE")
-    finally:
-        await connection.close()
-    return database_url
-
-
 async def test_several_processes_at_once_apply_each_migration_once(blank_url: str) -> None:
     names = [one.name for one in migrate.files()]
     assert await migrate.pending(blank_url) == names

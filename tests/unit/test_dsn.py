@@ -10,6 +10,7 @@ from storage import dsn
     [
         ("", ""),
         ("?sslmode=prefer&channel_binding=prefer&connect_timeout=10", "?sslmode=prefer"),
+        ("?pgbouncer=true&connection_limit=1", ""),
         ("?connect_timeout=10&keepalives=1&keepalives_idle=30&gssencmode=disable", ""),
         ("?application_name=x&options=-c%20jit%3Doff", "?application_name=x&options=-c%20jit%3Doff"),
         (

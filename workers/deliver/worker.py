@@ -16,13 +16,13 @@ from typing import get_args
 from uuid import UUID, uuid4
 
 import asyncpg
-from asyncpg.connect_utils import SessionAttribute
 
 from schemas.config import Config
 from schemas.destinations.guard import Guard
 from schemas.dialects import dialect
 from schemas.outbound import OPERATOR
 from schemas.patterns import fits
+from storage import pool as pools
 from storage import sealed
 from storage.database import UNAVAILABLE_ERRORS, Database, explain
 from storage.sql import query
@@ -213,9 +213,7 @@ class DeliverWorker:
         while True:
             closed = asyncio.Event()
             try:
-                connection = await asyncpg.connect(
-                    self._database_url, timeout=5, target_session_attrs=SessionAttribute.read_write
-                )
+                connection = await pools.connect(self._database_url, name="crossdock deliver")
                 try:
                     connection.add_termination_listener(lambda _, closed=closed: closed.set())
                     await connection.add_listener(CHANNEL, self._on_notification)

@@ -28,7 +28,7 @@ async def test_set_up_from_nothing(tmp_path: Path, empty_amqp_url: str, empty_da
     assert await shell("topology", "check") == (0, "exchanges and queues are as they should be\n", "")
     checked = await shell("check")
     assert checked.code == 0, checked.out
-    assert checked.out.count(" ok") == 5
+    assert checked.out.count(" ok") == 6
 
 
 async def test_send_one_and_trace_it(shell: Shell, url: str) -> None:
