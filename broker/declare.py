@@ -41,6 +41,17 @@ def major_version(connection: AbstractConnection) -> int:
     return int(number) if number.isdecimal() else 3
 
 
+NO_STREAMS = (
+    "RabbitMQ has no streams, and the event log is one: run `rabbitmqctl enable_feature_flag stream_queue`, or use "
+    "RabbitMQ 3.9 or later"
+)
+
+
+def lacks_streams(text: str) -> bool:
+    """Return whether an error of RabbitMQ says that streams are not enabled (from 3.9 on) or not known (before)."""
+    return "stream" in text and ("feature flag is disabled" in text or "invalid arg 'x-queue-type'" in text)
+
+
 def is_missing(error: ChannelNotFoundEntity) -> bool:
     """Whether there is no such queue or exchange.
 
@@ -98,6 +109,8 @@ def _set(arguments: dict[str, Any], name: str, current: str | None) -> None:
 
 
 def _unusable(thing: Exchange | Queue, error: Exception) -> TopologyError:
+    if lacks_streams(str(error)):
+        return TopologyError(NO_STREAMS)
     return TopologyError(
         f"{thing.name} exists with other properties ({error}): drain and delete it, then run `crossdock topology apply`"
     )

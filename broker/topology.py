@@ -14,7 +14,7 @@ from yarl import URL
 
 from broker import renew
 from broker.connection import CONNECT_TIMEOUT, addresses, redacted
-from broker.declare import Difference, TopologyError, declare, is_missing
+from broker.declare import NO_STREAMS, Difference, TopologyError, declare, is_missing, lacks_streams
 from schemas.config import MAX_SHARDS
 from schemas.topology import (
     DEAD,
@@ -112,6 +112,8 @@ async def patiently(
             problem = str(error)
         except (OSError, TimeoutError, AMQPError) as error:
             problem = str(error) or "no answer in time"
+            if lacks_streams(problem):
+                raise TopologyError(NO_STREAMS) from None
         if time.monotonic() > until:
             raise TopologyError(
                 f"RabbitMQ was not ready within {patience:.0f} seconds ({problem}): check that enough of its nodes run"

@@ -33,8 +33,25 @@ def read(file: Path, header: str) -> list[str]:
         separator, text = lines[0].strip()[-1], text.partition("\n")[2]  # Excel's own hint
     else:
         separator = _separator(text)
-    cells = [cell for row in _rows(text, separator) if row and (cell := row[0].strip())]
+    rows = [row for row in _rows(text, separator) if row]
+    _refuse_other_separators(text, rows)
+    cells = [cell for row in rows if (cell := row[0].strip())]
     return cells[1:] if cells and cells[0].lower() in (header, f"{header}s") else cells
+
+
+def _refuse_other_separators(text: str, rows: list[list[str]]) -> None:
+    """Raise ColumnError for a row with fewer columns than the first, if its first cell holds another separator.
+
+    Such a cell would be read as one long number, which no order ever names.
+    """
+    for row in rows[1:]:
+        other = next((one for one in SEPARATORS if one in row[0]), None)
+        if len(row) < len(rows[0]) and other is not None and f'"{row[0]}"' not in text:
+            number = text[: text.index(row[0])].count("\n") + 1
+            raise ColumnError(
+                f"line {number} has {len(row)} of {len(rows[0])} columns, and {other!r} in its first: separate all "
+                "lines alike, or put a number that holds it into quotes"
+            )
 
 
 def _text(raw: bytes) -> str:

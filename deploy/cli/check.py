@@ -75,6 +75,7 @@ async def _check(path: Path | None, state: Path | None) -> list[Finding]:
     else:
         found.append(_configuration(configuration.find(path), loaded))
         found += _rules(loaded)
+        found += _postal_codes()
         if warnings := secrets_problems(loaded):
             found.append(Finding("secrets", warnings))
         if warnings := subscriber_problems(loaded):
@@ -175,6 +176,22 @@ def _rules(loaded: "Config") -> list[Finding]:
         Finding(f"rules of ustore/{name}", engine.check(account), f"{len(account.rules)} of them")
         for name, account in accounts.items()
     ]
+
+
+def _postal_codes() -> list[Finding]:
+    """Return whether the operator's postal code files can be read; nothing where there are none."""
+    import os
+
+    from workers.route import distance
+
+    folder = os.environ.get(distance.FOLDER_VARIABLE)
+    if not folder:
+        return []
+    try:
+        distance.gazetteer()
+    except (OSError, ValueError) as error:
+        return [Finding("postal codes", [explain(error) or f"{error}: correct the file, or leave it out"])]
+    return [Finding("postal codes", [], folder)]
 
 
 async def _asked(what: str, ask: Callable[[], Coroutine[Any, Any, Finding]]) -> Finding:

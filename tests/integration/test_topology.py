@@ -12,7 +12,7 @@ from aiormq.abc import AbstractConnection
 from aiormq.exceptions import ChannelNotFoundEntity
 
 from broker import depths, management, renew, retention, topology
-from broker.declare import TopologyError, declare, is_missing, major_version
+from broker.declare import TopologyError, declare, is_missing, lacks_streams, major_version
 from deploy.local.rabbitmq import RabbitMQ
 from schemas import topology as names
 from schemas.config import Events
@@ -136,6 +136,32 @@ def test_no_limit_is_declared_as_the_version_wants_it() -> None:
 )
 def test_a_queue_without_a_leader_is_not_missing(text: str, missing: bool) -> None:
     assert is_missing(ChannelNotFoundEntity(text)) is missing
+
+
+@pytest.mark.parametrize(
+    ("text", "lacks"),
+    [
+        (
+            "INTERNAL_ERROR - Cannot declare a queue 'queue 'crossdock.events.log' in vhost '/'' of type "
+            "'rabbit_stream_queue' on node 'rabbit@a': the corresponding feature flag is disabled",
+            True,
+        ),
+        (
+            "PRECONDITION_FAILED - invalid arg 'x-queue-type' for queue 'crossdock.events.log' in vhost '/': "
+            '{unsupported_queue_type,<<"stream">>}',
+            True,
+        ),
+        ("NOT_FOUND - home node 'rabbit@a' of durable queue 'crossdock.events.log' is down or inaccessible", False),
+        (
+            "PRECONDITION_FAILED - inequivalent arg 'x-queue-type' for queue 'crossdock.events.log' in vhost '/': "
+            "received the value 'stream' of type 'longstr' but current is 'classic'",
+            False,
+        ),
+        ("PRECONDITION_FAILED - inequivalent arg 'x-max-age' for queue 'crossdock.events.log' in vhost '/'", False),
+    ],
+)
+def test_a_broker_without_streams_is_recognised(text: str, lacks: bool) -> None:
+    assert lacks_streams(text) is lacks
 
 
 async def test_queues_without_a_leader_are_waited_for(amqp_url: str, monkeypatch: pytest.MonkeyPatch) -> None:

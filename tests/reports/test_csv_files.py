@@ -6,7 +6,9 @@ from pathlib import Path
 import pytest
 
 from deploy import config
+from deploy.cli import check
 from deploy.config import ConfigError
+from workers.route import distance
 
 
 def listed(folder: Path, content: bytes, setting: str = "articles") -> list[str]:
@@ -49,6 +51,30 @@ def test_a_value_that_holds_the_other_separator_is_kept(tmp_path: Path) -> None:
     """ng-csv#28: the separator is what the header row has."""
     assert listed(tmp_path, b"article\nA;1\nB,2\n") == ["A;1", "B"]
     assert listed(tmp_path, b'article;name\n"A;1";x\nB,2;y\n') == ["A;1", "B,2"]
+
+
+def test_a_line_with_a_column_too_few_is_named(tmp_path: Path) -> None:
+    """ng-csv#28: a line with another separator would be one long number that no order names."""
+    with pytest.raises(ConfigError, match=r"line 3 has 1 of 2 columns, and ',' in its first"):
+        listed(tmp_path, b"article;name\nART-1;Beans\nART-2,Rice\nART-3\n")
+    assert listed(tmp_path, b'article;name\nART-1;Beans\n"ART-2,5"\nART-3\n') == ["ART-1", "ART-2,5", "ART-3"]
+
+
+def test_check_reads_the_postal_code_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """ng-csv#28: a file of another form, or with a column too few, is known before a shopper waits for it."""
+    line = "US\t10001\tNew York\tNew York\tNY\tNew York\t061\t\t\t40.75\t-73.99\t4\n"
+    monkeypatch.setenv(distance.FOLDER_VARIABLE, str(tmp_path))
+    for content, problem in (
+        ("", "no postal code files"),
+        (line.replace("\t-73.99\t4", ""), "US.txt, line 1"),
+        (line, None),
+    ):
+        if content:
+            (tmp_path / "US.txt").write_text(content)
+        distance.gazetteer.cache_clear()
+        (found,) = check._postal_codes()
+        assert [str(problem) in one for one in found.problems] == ([True] if problem else [])
+    distance.gazetteer.cache_clear()
 
 
 def test_windows_1252_names_the_line(tmp_path: Path) -> None:
