@@ -2,7 +2,7 @@
 
 
 def asyncapi() -> None:
-    """The AsyncAPI 3.0 document of the queues, as JSON. Asks no broker."""
+    """Print the AsyncAPI 3.0 document of the queues as JSON. Needs no broker."""
     from deploy.cli import output
     from schemas.asyncapi.document import document
 

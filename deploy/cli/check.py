@@ -28,7 +28,7 @@ LOOKED_AT = 10_000
 
 
 class Finding(NamedTuple):
-    """One thing looked at. `problems`: empty when it is as it should be."""
+    """The result of one check. `problems` is empty when nothing is wrong."""
 
     what: str
     problems: list[str]
@@ -36,10 +36,10 @@ class Finding(NamedTuple):
 
 
 def check(config: ConfigFile = None, state: State = None, as_json: AsJson = False) -> None:
-    """Says what is wrong and how to mend it.
+    """Check the configuration and every connection.
 
-    Looks at the configuration, the uStore rules, RabbitMQ and its queues, PostgreSQL and its schema, and the
-    subscriptions: whether each can be served. Exit code 1 if anything is wrong.
+    Says what is wrong and how to fix it. Covers the configuration, the uStore rules, RabbitMQ and its queues,
+    PostgreSQL and its schema, and whether each subscription can be served. Exits with code 1 if anything is wrong.
     """
     from deploy.cli import output
 
@@ -100,7 +100,7 @@ def _configuration(file: Path | None, loaded: "Config") -> Finding:
 
 
 def secrets_problems(loaded: "Config") -> list[str]:
-    """What is suspicious about secrets, one line each, without showing any of them."""
+    """Return one line per suspicious secret, without showing any of them."""
     from schemas import registry
 
     problems, owners = [], dict[tuple[str, str], str]()
@@ -120,7 +120,7 @@ def secrets_problems(loaded: "Config") -> list[str]:
 
 
 def subscriber_problems(loaded: "Config") -> list[str]:
-    """Patterns of subscribers' accounts that match no configured account, one line each."""
+    """Return one line per account pattern of a subscriber that matches no configured account."""
     from schemas.patterns import fits
 
     accounts = [f"{platform}/{name}" for platform, named in loaded.accounts.items() for name in named]
@@ -134,7 +134,10 @@ def subscriber_problems(loaded: "Config") -> list[str]:
 
 
 def machine_problems(loaded: "Config", files: int, free: int) -> list[str]:
-    """Limits of this machine that are too low, one line each. `files`: that may be open; `free`: bytes on the disk."""
+    """Return one line per limit of this machine that is too low.
+
+    `files`: how many files a process may open; `free`: free bytes on the disk of the state folder.
+    """
     problems = []
     wanted = loaded.ingress.max_connections + SPARE_FILES
     if files < wanted:
@@ -195,7 +198,7 @@ def _postal_codes() -> list[Finding]:
 
 
 async def _asked(what: str, ask: Callable[[], Coroutine[Any, Any, Finding]]) -> Finding:
-    """A server that can't be asked is a finding too."""
+    """Run a check; report a server that cannot be reached as a problem of its own."""
     try:
         return await ask()
     except Exception as error:
@@ -206,7 +209,7 @@ async def _asked(what: str, ask: Callable[[], Coroutine[Any, Any, Finding]]) -> 
 
 
 def size_notes(loaded: "Config", major: int) -> list[str]:
-    """A `max_body` that this RabbitMQ refuses unless it is set to take more, which can't be seen from here."""
+    """Return a note if RabbitMQ refuses bodies of `max_body` by default; AMQP doesn't show what it is set to."""
     from schemas.config import parse_size
 
     if major < 4 or parse_size(loaded.ingress.max_body) <= BROKER_TAKES:
@@ -258,7 +261,7 @@ async def _postgresql(state: Path | None) -> Finding:
 
 
 async def _subscriptions(state: Path | None, loaded: "Config") -> Finding:
-    """Whether each can be opened with the keys and called under the rules that are there now."""
+    """Check that each subscription can be decrypted with the present keys, and called under the present rules."""
     from deploy.cli import servers
     from schemas.destinations.guard import Blocked, Guard
     from storage import sealed, subscriptions

@@ -25,24 +25,29 @@ def consume(
         typer.Option(
             "--from",
             metavar="PLACE",
-            help="first, next, a time (RFC 3339) or an offset.",
+            help="Where to start: first, next, a time (RFC 3339) or an offset.",
             show_default="first; next with --follow",
         ),
     ] = None,
     types: Annotated[
-        list[str] | None, typer.Option("--type", metavar="P", help="Only these types, as in channelape.*; repeatable.")
+        list[str] | None,
+        typer.Option("--type", metavar="P", help="Print only events of this type, such as channelape.*; repeatable."),
     ] = None,
     accounts: Annotated[
         list[str] | None,
-        typer.Option("--account", metavar="A", help="Only these, as in rothys or channelape/*; repeatable."),
+        typer.Option(
+            "--account",
+            metavar="A",
+            help="Print only events of this account, such as rothys or channelape/*; repeatable.",
+        ),
     ] = None,
-    count: Annotated[int | None, typer.Option("--count", metavar="N", min=1, help="Ends after so many.")] = None,
-    follow: Annotated[bool, typer.Option("--follow", help="Waits for more, until Ctrl-C.")] = False,
+    count: Annotated[int | None, typer.Option("--count", metavar="N", min=1, help="Stop after N events.")] = None,
+    follow: Annotated[bool, typer.Option("--follow", help="Wait for more events, until Ctrl-C.")] = False,
     state: State = None,
 ) -> None:
-    """Events of the log, a JSON line each, each once.
+    """Print the events of the log, one JSON line per event.
 
-    Ends at what was the newest when it began, unless it follows; then says from where to carry on.
+    Stops at the event that was the newest when it started, unless --follow is given, and prints where to continue.
     """
     from deploy.cli import servers
 
@@ -77,7 +82,7 @@ class _Reader:
         self._written = 0
 
     async def run(self, url: str, place: "Start") -> None:
-        """Raises Failed, and aiormq's errors."""
+        """Print events until the end. Raises Failed and aiormq's errors."""
         from broker.eventlog import EventLog, newest
 
         last = None
@@ -108,7 +113,7 @@ class _Reader:
                 raise ended
 
     async def _read(self, log: "EventLog", last: int | None) -> None:
-        """To the end, where there is one."""
+        """Read to the end, or for ever with --follow."""
         if last is not None:
             await log.opened()
         async with aclosing(log.read()) as batches:
@@ -150,14 +155,14 @@ class _Reader:
 
 
 def _is_before(place: "Start", last: int | None) -> bool:
-    """Whether there is anything to read from there up to the newest event."""
+    """Return whether there is anything to read from this place up to the newest event."""
     if last is None or place == "next":
         return False
     return not isinstance(place, int) or place <= last
 
 
 async def _complain(log: "EventLog") -> None:
-    """Says once in a while why nothing comes."""
+    """Print from time to time why no events arrive."""
     await asyncio.sleep(PATIENCE / 4)
     while True:
         if log.problem is not None:

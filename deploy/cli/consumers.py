@@ -16,33 +16,45 @@ if TYPE_CHECKING:
     from schemas.consumers import Consumer
     from storage.consumers import Added
 
-app = typer.Typer(help="Queues of systems that consume events.", no_args_is_help=True, rich_markup_mode=None)
+app = typer.Typer(help="Manage the queues of systems that consume events.", no_args_is_help=True, rich_markup_mode=None)
 
 
 @app.command()
 def add(
-    name: Annotated[str, typer.Argument(metavar="NAME", help="Letters, digits, - and _.")],
+    name: Annotated[str, typer.Argument(metavar="NAME", help="Name of the consumer: letters, digits, - and _.")],
     types: Annotated[
-        list[str] | None, typer.Option("--types", metavar="P", help="Event types, as in channelape.*; repeatable.")
+        list[str] | None,
+        typer.Option("--types", metavar="P", help="Event types to receive, such as channelape.*; repeatable."),
     ] = None,
     accounts: Annotated[
-        list[str] | None, typer.Option("--accounts", metavar="A", help="As in rothys or channelape/*; repeatable.")
+        list[str] | None,
+        typer.Option(
+            "--accounts", metavar="A", help="Accounts to receive, such as rothys or channelape/*; repeatable."
+        ),
     ] = None,
     max_messages: Annotated[
-        int, typer.Option("--max-messages", metavar="N", min=1, help="Over it the oldest go; the log has them.")
+        int,
+        typer.Option(
+            "--max-messages", metavar="N", min=1, help="Drop the oldest messages beyond N; the log still has them."
+        ),
     ] = 1_000_000,
-    max_size: Annotated[str, typer.Option("--max-size", metavar="SIZE", help="The same, of its bytes.")] = "1GB",
+    max_size: Annotated[
+        str, typer.Option("--max-size", metavar="SIZE", help="Drop the oldest messages beyond this size in bytes.")
+    ] = "1GB",
     user: Annotated[
-        str | None, typer.Option("--user", metavar="USER", help="Makes a RabbitMQ user that may only read this queue.")
+        str | None,
+        typer.Option(
+            "--user", metavar="USER", help="Create a RabbitMQ user that may read this queue and nothing else."
+        ),
     ] = None,
     management: Management = None,
     state: State = None,
     as_json: AsJson = False,
 ) -> None:
-    """Declares a durable queue for NAME and binds it to `crossdock.events`. Safe to repeat.
+    """Declare a durable queue for NAME and bind it to `crossdock.events`. Safe to repeat.
 
-    It gets what is stored from now on; `crossdock consume --from …` has what was before. What it fails on again and
-    again ends in a queue of its own, `crossdock.consumer.NAME.dead`.
+    The queue receives what is stored from now on; `crossdock consume --from …` prints what was stored before. Messages
+    that the consumer keeps rejecting end in the queue `crossdock.consumer.NAME.dead`.
     """
     from deploy.cli import output
 
@@ -111,7 +123,7 @@ async def _add(one: "Consumer", user: str | None, management: str | None, state:
 
 
 async def _check_user(one: "Consumer", user: str, url: str, api: "Api", others: "list[Added]") -> None:
-    """A user that isn't this consumer's is never touched: giving it rights takes its own away. Raises Failed."""
+    """Raise Failed if the user is not this consumer's own: setting its rights would replace those that it has."""
     from yarl import URL
 
     from broker.connection import addresses
@@ -133,14 +145,14 @@ async def _check_user(one: "Consumer", user: str, url: str, api: "Api", others: 
 
 @app.command("list")
 def list_(state: State = None, as_json: AsJson = False) -> None:
-    """Who has a queue, and what waits in it."""
+    """List the consumers, and how many messages wait for each."""
     from deploy.cli import output
 
     found = asyncio.run(_list(state))
     if as_json:
         output.print_json(found)
     elif not found:
-        typer.echo("none: `crossdock consumers add NAME` makes one")
+        typer.echo("no consumers: `crossdock consumers add NAME` adds one")
     else:
         columns = ("name", "messages", "dead", "consumers", "types", "accounts", "user")
         rows = [
@@ -184,13 +196,13 @@ def _row(one: "Added", depths: dict[str, tuple[int, int]]) -> dict[str, Any]:
 
 @app.command()
 def remove(
-    name: Annotated[str, typer.Argument(metavar="NAME", help="As it was added.")],
-    force: Annotated[bool, typer.Option("--force", help="Also what waits in its queue.")] = False,
+    name: Annotated[str, typer.Argument(metavar="NAME", help="Name under which the consumer was added.")],
+    force: Annotated[bool, typer.Option("--force", help="Delete the queue even if messages wait in it.")] = False,
     management: Management = None,
     state: State = None,
     as_json: AsJson = False,
 ) -> None:
-    """Deletes the queue of NAME, and its RabbitMQ user if it was made here."""
+    """Delete the queue of NAME, and its RabbitMQ user if `consumers add` created it."""
     from deploy.cli import output
 
     asyncio.run(_remove(name, management, state, force=force))
@@ -209,10 +221,10 @@ async def _remove(name: str, management: str | None, state: Path | None, *, forc
     async with servers.database(state) as connection:
         found = next((one for one in await consumers.listing(connection) if one.consumer.name == name), None)
         if found is None:
-            raise Failed(f"there is no consumer {name}: `crossdock consumers list` shows who is there")
+            raise Failed(f"there is no consumer {name}: `crossdock consumers list` shows them all")
         waiting = await queues.waiting(url, found.consumer)
         if waiting and not force:
-            raise Failed(f"{waiting} messages wait for {name}: let it take them, or say --force")
+            raise Failed(f"{waiting} messages wait for {name}: let it take them, or give --force")
         if found.username is not None:
             await _management(management).remove_user(found.username)
         await queues.remove(url, found.consumer)
@@ -221,11 +233,11 @@ async def _remove(name: str, management: str | None, state: Path | None, *, forc
 
 @app.command()
 def retry(
-    name: Annotated[str, typer.Argument(metavar="NAME", help="As it was added.")],
+    name: Annotated[str, typer.Argument(metavar="NAME", help="Name under which the consumer was added.")],
     state: State = None,
     as_json: AsJson = False,
 ) -> None:
-    """Puts what NAME failed on (its `….dead` queue) back onto its queue. Safe to interrupt and to repeat."""
+    """Move the messages that NAME rejected (its `….dead` queue) back to its queue. Safe to interrupt and to repeat."""
     from deploy.cli import output
 
     count = asyncio.run(_retry(name, state))
@@ -243,7 +255,7 @@ async def _retry(name: str, state: Path | None) -> int:
     async with servers.database(state) as connection:
         found = next((one for one in await consumers.listing(connection) if one.consumer.name == name), None)
     if found is None:
-        raise Failed(f"there is no consumer {name}: `crossdock consumers list` shows who is there")
+        raise Failed(f"there is no consumer {name}: `crossdock consumers list` shows them all")
     return await requeue.move(servers.amqp_url(state), found.consumer.dead, found.consumer.queue)
 
 
@@ -253,6 +265,6 @@ def _management(url: str | None) -> "Api":
     url = url or os.environ.get("RABBITMQ_MANAGEMENT_URL")
     if not url:
         raise Failed(
-            "users are made through RabbitMQ's management API: say --management http://user:password@host:15672"
+            "users are created through RabbitMQ's management API: give --management http://user:password@host:15672"
         )
     return Api(url)

@@ -12,22 +12,26 @@ import typer
 from deploy.cli.errors import Failed
 from deploy.cli.options import AsJson, ConfigFile, State
 
-app = typer.Typer(help="Webhooks to subscribers.", no_args_is_help=True, rich_markup_mode=None)
+app = typer.Typer(help="Show and control webhooks to subscribers.", no_args_is_help=True, rich_markup_mode=None)
 
-Id = Annotated[str, typer.Argument(metavar="ID", help="Delivery id, as `deliveries list` shows it.")]
+Id = Annotated[str, typer.Argument(metavar="ID", help="Delivery ID, as shown by `deliveries list`.")]
 STATUSES = ("pending", "delivered", "failed", "cancelled", "superseded")
 
 
 @app.command("list")
 def list_(
-    subscription: Annotated[str | None, typer.Option(metavar="ID", help="Of one subscription.")] = None,
-    status: Annotated[str | None, typer.Option(metavar="STATUS", help=f"One of {', '.join(STATUSES)}.")] = None,
-    key: Annotated[str | None, typer.Option(metavar="KEY", help="Of one business key.")] = None,
-    limit: Annotated[int, typer.Option("--limit", metavar="N", min=1, help="At most so many.")] = 100,
+    subscription: Annotated[
+        str | None, typer.Option(metavar="ID", help="Show only deliveries of this subscription.")
+    ] = None,
+    status: Annotated[
+        str | None, typer.Option(metavar="STATUS", help=f"Show only this status: {', '.join(STATUSES)}.")
+    ] = None,
+    key: Annotated[str | None, typer.Option(metavar="KEY", help="Show only this business key.")] = None,
+    limit: Annotated[int, typer.Option("--limit", metavar="N", min=1, help="Show at most N.")] = 100,
     state: State = None,
     as_json: AsJson = False,
 ) -> None:
-    """The newest first."""
+    """List deliveries, newest first."""
     from deploy.cli import output
 
     if status is not None and status not in STATUSES:
@@ -54,7 +58,7 @@ def list_(
 
 @app.command()
 def show(id: Id, state: State = None, as_json: AsJson = False) -> None:
-    """One delivery, with every attempt."""
+    """Show one delivery with all its attempts."""
     from deploy.cli import output
 
     found = asyncio.run(_show(state, _uuid(id)))
@@ -66,28 +70,35 @@ def show(id: Id, state: State = None, as_json: AsJson = False) -> None:
 
 @app.command()
 def retry(id: Id, state: State = None, as_json: AsJson = False) -> None:
-    """Tries again now, whatever became of it."""
+    """Send a delivery again now, whatever its status."""
     _steer("retry", id, state, as_json)
 
 
 @app.command()
 def cancel(id: Id, state: State = None, as_json: AsJson = False) -> None:
-    """Sends it no more; one that has ended stays as it is."""
+    """Stop sending a delivery. One that has ended keeps its status."""
     _steer("cancel", id, state, as_json)
 
 
 def replay(
-    subscription: Annotated[str, typer.Option("--subscription", metavar="ID", help="To whom.")],
-    begin: Annotated[str, typer.Option("--from", metavar="TIME", help="Received at or after: 2026-11-21T08:00:00Z.")],
-    end: Annotated[str | None, typer.Option("--to", metavar="TIME", help="Received before; now when absent.")] = None,
-    types: Annotated[list[str] | None, typer.Option("--type", metavar="PATTERN", help="Of these types.")] = None,
-    key: Annotated[str | None, typer.Option(metavar="KEY", help="Of one business key.")] = None,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only counts.")] = False,
+    subscription: Annotated[str, typer.Option("--subscription", metavar="ID", help="Subscription to send to.")],
+    begin: Annotated[
+        str,
+        typer.Option("--from", metavar="TIME", help="Received at or after this time, such as 2026-11-21T08:00:00Z."),
+    ],
+    end: Annotated[
+        str | None, typer.Option("--to", metavar="TIME", help="Received before this time; now by default.")
+    ] = None,
+    types: Annotated[
+        list[str] | None, typer.Option("--type", metavar="PATTERN", help="Only events of this type; repeatable.")
+    ] = None,
+    key: Annotated[str | None, typer.Option(metavar="KEY", help="Only events with this business key.")] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only print how many events would be sent.")] = False,
     config: ConfigFile = None,
     state: State = None,
     as_json: AsJson = False,
 ) -> None:
-    """Sends stored events again, to one subscription; at its `max_rate`. Ctrl-C stops the watching, not the replay."""
+    """Send stored events again to one subscription. Ctrl-C ends the display, not the replay, which keeps `max_rate`."""
     from deploy import config as configuration
     from deploy.cli import output
 
@@ -106,7 +117,7 @@ def replay(
 
 
 def _many(found: dict[str, Any]) -> str:
-    """The number of events; counting stops where there are very many."""
+    """Return the number of events as text; counting stops at a bound."""
     return f"at least {found['count']}" if found.get("at_least") else str(found["count"])
 
 
@@ -205,7 +216,7 @@ async def _replay(state: Path | None, subscribers: Any, asked: Any, *, quiet: bo
 
 
 async def _watch(connection: Any, name: UUID, count: int) -> None:
-    """A bar until all is sent, or nothing has moved for a minute: nobody may be there to send it."""
+    """Show a progress bar until everything is sent, or until a minute passes without progress."""
     from rich.progress import Progress
 
     from storage import replays

@@ -1,21 +1,21 @@
-"""Foreseeable trouble in one line that says what to do. What nobody foresaw keeps its traceback."""
+"""Expected errors as one line that says what to do. Unexpected errors keep their traceback."""
 
 import os
 import sys
 
 OURS = ("schemas", "telemetry", "broker", "storage", "ingress", "workers", "deploy")
-"""Packages whose own errors are written as such a line already."""
+"""Packages whose own errors already have such a line as their text."""
 SCHEMA = ("UndefinedTableError", "UndefinedColumnError", "UndefinedFunctionError", "InvalidSchemaNameError")
 PREPARED = ("DuplicatePreparedStatementError", "InvalidSQLStatementNameError")
 LOGIN = ("InvalidPasswordError", "InvalidAuthorizationSpecificationError", "InvalidCatalogNameError")
 
 
 class Failed(Exception):
-    """What can't be done, in one line that says what to do. Exit code 1."""
+    """A command failed; the text is one line that says what to do. Exit code 1."""
 
 
 def explain(error: BaseException) -> str | None:
-    """The line for standard error, or None for an error that nobody foresaw."""
+    """Return the line for standard error, or None for an unexpected error."""
     if type(error).__module__.partition(".")[0] in OURS:
         return line(error)
     kind = type(error).__name__
@@ -42,7 +42,7 @@ def explain(error: BaseException) -> str | None:
 
 
 def reason(error: BaseException) -> str:
-    """Why a connection or a file failed, without numbers: "Connection refused"."""
+    """Return why a connection or a file failed, without error numbers: "Connection refused"."""
     if isinstance(error, TimeoutError) and not error.args:
         return "no answer in time"
     if isinstance(error, OSError) and error.errno is not None and error.errno > 0:
@@ -54,10 +54,10 @@ def reason(error: BaseException) -> str:
 
 
 def line(error: BaseException) -> str:
-    """The error's text on one line; its name if it has none."""
+    """Return the error's text on one line, or the name of its type if it has no text."""
     return " ".join(str(error).split()) or type(error).__name__
 
 
 def _is_one_of(error: BaseException, names: tuple[tuple[str, str], ...]) -> bool:
-    """By name: an error can only have been raised if its module is there, and none is imported for this."""
+    """Compare types by name, because importing their modules would slow every command down."""
     return any(isinstance(error, getattr(sys.modules[module], name)) for module, name in names if module in sys.modules)

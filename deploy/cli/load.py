@@ -21,7 +21,7 @@ REDRAW = 0.2
 
 
 class Request(NamedTuple):
-    """One post."""
+    """One webhook to post, complete with its signature."""
 
     body: bytes
     headers: dict[str, str]
@@ -29,7 +29,7 @@ class Request(NamedTuple):
 
 
 class Summary(msgspec.Struct, kw_only=True):
-    """What came of them."""
+    """The results of all posts of one run."""
 
     posted: int
     seconds: float
@@ -49,7 +49,7 @@ class Summary(msgspec.Struct, kw_only=True):
 
 
 class Tally:
-    """Counts answers as they come."""
+    """Count the answers as they arrive."""
 
     def __init__(self) -> None:
         self.statuses: Counter[str] = Counter()
@@ -65,7 +65,7 @@ class Tally:
             self.first_failure = f"{status} {text}"
 
     def summary(self, seconds: float) -> Summary:
-        """`seconds`: the whole run."""
+        """Return the summary of a run that took `seconds`."""
         ordered = sorted(self.latencies)
         shares = {"p50": 0.5, "p90": 0.9, "p99": 0.99, "max": 1.0}
         return Summary(
@@ -80,7 +80,7 @@ class Tally:
 
 
 def quantile(ordered: Sequence[float], share: float) -> float:
-    """The smallest value that at least `share` of them don't exceed (nearest rank)."""
+    """Return the smallest value that at least `share` of the values do not exceed (nearest rank)."""
     rank = -int(-len(ordered) * share // 1)
     return ordered[min(max(rank, 1), len(ordered)) - 1]
 
@@ -88,7 +88,7 @@ def quantile(ordered: Sequence[float], share: float) -> float:
 async def post(
     url: str, make: Callable[[], Request], count: int, rate: float | None, connections: int, *, bar: bool
 ) -> Summary:
-    """Posts `count` requests, at most `rate` a second, over at most `connections` at a time."""
+    """Post `count` requests, at most `rate` per second, over at most `connections` connections."""
     tally = Tally()
     numbers = iter(range(count))
     timeout = aiohttp.ClientTimeout(total=TIMEOUT)
@@ -125,7 +125,7 @@ async def _one(session: aiohttp.ClientSession, url: str, request: Request, tally
 
 
 def _why(error: Exception) -> str:
-    """Never the library's own text where that may hold the URL: its query is a secret."""
+    """Return why a post failed, without the library's text where it may hold the URL, whose query is a secret."""
     if isinstance(error, aiohttp.ClientConnectorError):
         return f"{error.host}:{error.port}: {reason(error.os_error)}"
     if isinstance(error, TimeoutError):
@@ -138,7 +138,7 @@ def _why(error: Exception) -> str:
 
 
 async def _watch(tally: Tally, count: int) -> None:
-    """A progress bar on standard error, drawn now and then: drawing each post would cost more than the post."""
+    """Draw a progress bar on standard error from time to time: drawing every post would cost more than the post."""
     from rich.console import Console
     from rich.progress import (
         BarColumn,

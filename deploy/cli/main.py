@@ -1,4 +1,4 @@
-"""The `crossdock` command. A module beside this one for each group of commands; heavy imports wait for the call."""
+"""The `crossdock` command. Each group of commands has a module beside this one; heavy imports wait for the call."""
 
 import logging
 import sys
@@ -27,7 +27,7 @@ from deploy.cli import (
 
 app = typer.Typer(
     name="crossdock",
-    help="Order and supply-chain webhooks in, onto queues, out to manufacturers, databases and subscribers.",
+    help="Receive order and supply-chain webhooks, queue and store them, and send them on to subscribers.",
     no_args_is_help=True,
     add_completion=False,
     rich_markup_mode=None,  # plain help: it starts in half the time, and reads the same in a log
@@ -52,11 +52,11 @@ app.command("status")(status.status)
 app.command("check")(check.check)
 
 INTERRUPTED = 130
-"""What typer makes of Ctrl-C."""
+"""The exit code that typer returns after Ctrl-C."""
 
 
 @app.callback(invoke_without_command=True)
-def _version(version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False) -> None:
+def _version(version: Annotated[bool, typer.Option("--version", help="Print the version and exit.")] = False) -> None:
     if version:
         from importlib.metadata import version as installed
 
@@ -65,8 +65,8 @@ def _version(version: Annotated[bool, typer.Option("--version", help="Print the 
 
 
 def main(args: Sequence[str] | None = None) -> int:
-    """Runs one command line; returns its exit code: 0, 1 failed, 2 wrong usage. Errors are one line."""
-    logging.basicConfig(level=logging.CRITICAL)  # what went wrong is said once, by us
+    """Run one command line and return its exit code: 0, 1 after a failure, 2 after wrong usage. Errors are one line."""
+    logging.basicConfig(level=logging.CRITICAL)  # errors are printed once, by us
     try:
         code = typer.main.get_command(app).main(args=args, prog_name="crossdock", standalone_mode=False)
     except TyperException as wrong:
@@ -82,7 +82,7 @@ def main(args: Sequence[str] | None = None) -> int:
 
 
 def _wrong(wrong: TyperException) -> int:
-    """Wrong usage; where a command was left out, its help says what there is."""
+    """Print a usage error; where a command is missing, print the help that lists the commands."""
     text = wrong.format_message()
     if len(text.splitlines()) > 1:
         typer.echo(text, err=True)

@@ -10,12 +10,16 @@ from deploy.cli.options import AsJson, State
 
 def migrate(
     post: Annotated[
-        bool, typer.Option("--post", help="Also what the version before can't live with: once none of it runs.")
+        bool,
+        typer.Option(
+            "--post",
+            help="Also apply changes that older versions cannot work with; run it when none of them is running.",
+        ),
     ] = False,
     state: State = None,
     as_json: AsJson = False,
 ) -> None:
-    """Brings the database's schema up to date, before a new version starts. Safe to repeat, and by several at once."""
+    """Bring the database schema up to date. Run it before a new version starts; it is safe to repeat."""
     from deploy.cli import output, servers
     from storage import migrate as migrations
 
@@ -28,4 +32,6 @@ def migrate(
         return
     typer.echo("\n".join(f"applied {name}" for name in done) or "nothing to apply: the schema is up to date")
     if left:
-        typer.echo(f"left for `crossdock migrate --post`, once no older version runs: {', '.join(left)}")
+        typer.echo(
+            f"left for `crossdock migrate --post`, to be run when no older version is running: {', '.join(left)}"
+        )

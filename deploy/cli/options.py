@@ -1,4 +1,4 @@
-"""Options that several commands have, said once."""
+"""Options that several commands share."""
 
 from pathlib import Path
 from typing import Annotated
@@ -8,7 +8,7 @@ import typer
 ConfigFile = Annotated[
     Path | None,
     typer.Option(
-        "--config", metavar="FILE", help="Configuration.", show_default="CROSSDOCK_CONFIG or ./crossdock.toml"
+        "--config", metavar="FILE", help="Configuration file.", show_default="CROSSDOCK_CONFIG or ./crossdock.toml"
     ),
 ]
 State = Annotated[
@@ -19,13 +19,15 @@ State = Annotated[
 ]
 Port = Annotated[
     int | None,
-    typer.Option("--port", metavar="N", min=0, max=65535, help="Port of the webhooks; 0 is a free one."),
+    typer.Option("--port", metavar="N", min=0, max=65535, help="Port for webhooks; 0 chooses a free one."),
 ]
 AdminPort = Annotated[
     int | None,
-    typer.Option("--admin-port", metavar="N", min=0, max=65535, help="Port of health and metrics; 0 is a free one."),
+    typer.Option(
+        "--admin-port", metavar="N", min=0, max=65535, help="Port for health checks and metrics; 0 chooses a free one."
+    ),
 ]
-AsJson = Annotated[bool, typer.Option("--json", help="JSON instead of a table.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
 Management = Annotated[
     str | None,
     typer.Option(
@@ -33,6 +35,6 @@ Management = Annotated[
         metavar="URL",
         envvar="RABBITMQ_MANAGEMENT_URL",
         show_envvar=False,
-        help="RabbitMQ's management API, http://user:password@host:15672; else RABBITMQ_MANAGEMENT_URL.",
+        help="URL of RabbitMQ's management API; by default RABBITMQ_MANAGEMENT_URL.",
     ),
 ]

@@ -18,7 +18,7 @@ WIDTH = 100
 
 
 def console() -> "Console":
-    """As wide as the terminal; WIDTH without one."""
+    """Return a console as wide as the terminal, or WIDTH columns wide without one."""
     from rich.console import Console
 
     known = sys.stdout.isatty() or "COLUMNS" in os.environ
@@ -26,7 +26,7 @@ def console() -> "Console":
 
 
 def print_json(value: Any) -> None:
-    """Indented, with times and UUIDs as text, and bytes as text where they are some."""
+    """Print indented JSON, with times and UUIDs as text, and bytes as text where they are UTF-8."""
     import orjson
 
     text = orjson.dumps(value, option=orjson.OPT_INDENT_2 | orjson.OPT_UTC_Z, default=_plain).decode()
@@ -64,7 +64,7 @@ def print_table(
     title: str = "",
     right: Sequence[str] = (),
 ) -> None:
-    """Plain columns. `right`: those of numbers."""
+    """Print plain columns. `right`: names of the columns that are aligned to the right."""
     from rich.table import Table
     from rich.text import Text
 
@@ -93,7 +93,7 @@ def print_table(
 
 
 def moment(value: datetime | None, *, fraction: bool = False) -> str:
-    """A time in UTC: `2026-11-21 09:30:00`, with milliseconds if wanted."""
+    """Return a time in UTC, `2026-11-21 09:30:00`, with milliseconds on request."""
     if value is None:
         return ""
     text = value.astimezone(UTC).isoformat(" ", "milliseconds" if fraction else "seconds")

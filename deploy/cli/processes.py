@@ -1,4 +1,4 @@
-"""`crossdock up`, and one process of one kind each: what containers and service managers start."""
+"""`crossdock up`, and the commands that start one process each, for containers and service managers."""
 
 import logging
 import socket
@@ -17,11 +17,11 @@ if TYPE_CHECKING:
     from schemas.config import Config
     from storage.vault import Vault
 
-worker = typer.Typer(help="One worker process of one kind.", no_args_is_help=True, rich_markup_mode=None)
+worker = typer.Typer(help="Run one worker process.", no_args_is_help=True, rich_markup_mode=None)
 
 
 def up(config: ConfigFile = None, state: State = None, port: Port = None) -> None:
-    """Everything on this machine, in the foreground, until Ctrl-C."""
+    """Run everything on this machine in the foreground. Ctrl-C ends it."""
     from deploy import config as configuration
     from deploy import logs
     from deploy.local.up import run_up
@@ -40,7 +40,7 @@ def up(config: ConfigFile = None, state: State = None, port: Port = None) -> Non
 
 
 def _check_port(host: str, port: int) -> None:
-    """Raises Failed if somebody listens there already: better now than when the servers have started."""
+    """Raise Failed if the port is taken, before the servers are started."""
     family, kind, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
     with socket.socket(family, kind) as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -59,7 +59,7 @@ def ingress(
     admin_port: AdminPort = None,
     one_of_many: Annotated[bool, typer.Option("--one-of-many", hidden=True)] = False,
 ) -> None:
-    """The webhooks' door: verifies, publishes, answers. [ingress] processes above 1: that many on one port."""
+    """Run the webhook server: verify, publish, answer. Starts `[ingress] processes` processes on one port."""
     from deploy import config as configuration
 
     count = configuration.load(config).ingress.processes
@@ -78,12 +78,12 @@ def ingress(
 def store(
     shards: Annotated[
         list[int] | None,
-        typer.Option("--shard", min=0, help="Take from this inbound queue alone; may be repeated.", metavar="N"),
+        typer.Option("--shard", min=0, help="Consume only this inbound queue; repeatable.", metavar="N"),
     ] = None,
     config: ConfigFile = None,
     admin_port: AdminPort = None,
 ) -> None:
-    """Decodes and stores what comes in; publishes what it has stored."""
+    """Decode and store messages, and publish what has been stored."""
     from workers.store.worker import StoreWorker
 
     amqp, database = _amqp_url(), _database_url()
@@ -97,7 +97,7 @@ def store(
 
 @worker.command()
 def route(config: ConfigFile = None, admin_port: AdminPort = None) -> None:
-    """Answers senders that wait: uStore's shoppers, Apicbase's customers."""
+    """Answer requests whose senders wait: uStore's shoppers, Apicbase's customers."""
     from workers.route.worker import RouteWorker
 
     amqp = _amqp_url()
@@ -106,7 +106,7 @@ def route(config: ConfigFile = None, admin_port: AdminPort = None) -> None:
 
 @worker.command()
 def deliver(config: ConfigFile = None, admin_port: AdminPort = None) -> None:
-    """Sends webhooks to subscribers."""
+    """Send webhooks to subscribers."""
     from workers.deliver.worker import DeliverWorker
 
     database, vault = _database_url(), _vault()
@@ -114,7 +114,7 @@ def deliver(config: ConfigFile = None, admin_port: AdminPort = None) -> None:
 
 
 def api(config: ConfigFile = None, port: Port = None, admin_port: AdminPort = None) -> None:
-    """The API: subscriptions for subscribers, operations for operators."""
+    """Run the API for subscribers and operators."""
     from ingress.api.app import ApiApp
 
     database, vault = _database_url(), _vault()
@@ -123,7 +123,7 @@ def api(config: ConfigFile = None, port: Port = None, admin_port: AdminPort = No
 
 @worker.command()
 def poll(config: ConfigFile = None, admin_port: AdminPort = None) -> None:
-    """Fetches the orders of Apicbase customers who can't post webhooks."""
+    """Fetch the orders of Apicbase customers who cannot post webhooks."""
     from workers.poll.worker import PollWorker
 
     amqp, database = _amqp_url(), _database_url()

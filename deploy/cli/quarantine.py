@@ -19,34 +19,43 @@ if TYPE_CHECKING:
 
     from storage.quarantine import Selection
 
-app = typer.Typer(help="Messages that could not be processed.", no_args_is_help=True, rich_markup_mode=None)
+app = typer.Typer(
+    help="Handle messages that could not be processed.",
+    no_args_is_help=True,
+    rich_markup_mode=None,
+)
 CONFIRM_TIMEOUT = 10.0
 
-Id = Annotated[str, typer.Argument(metavar="ID", help="Message id, as `quarantine list` shows it.")]
+Id = Annotated[str, typer.Argument(metavar="ID", help="Message ID, as shown by `quarantine list`.")]
 STAGES = ("unreadable", "refused", "failed", "unrouted")
 Stage = Annotated[
     str | None, typer.Option("--stage", metavar="S", help=f"Only messages of this stage: {', '.join(STAGES)}.")
 ]
 Account = Annotated[
-    str | None, typer.Option("--account", metavar="A", help="Only of this account, as in rothys or channelape/rothys.")
+    str | None,
+    typer.Option("--account", metavar="A", help="Only messages of this account, such as rothys or channelape/rothys."),
 ]
-Reason = Annotated[str | None, typer.Option("--reason", metavar="TEXT", help="Only with this text in the reason.")]
-All = Annotated[bool, typer.Option("--all", help="All that wait and match; says how many and asks first.")]
-Yes = Annotated[bool, typer.Option("--yes", help="Don't ask.")]
-Ids = Annotated[list[str] | None, typer.Argument(metavar="[ID]…", help="Message ids.", show_default=False)]
+Reason = Annotated[
+    str | None, typer.Option("--reason", metavar="TEXT", help="Only messages with this text in their reason.")
+]
+All = Annotated[bool, typer.Option("--all", help="All waiting messages that match; shows how many and asks first.")]
+Yes = Annotated[bool, typer.Option("--yes", help="Do not ask for confirmation.")]
+Ids = Annotated[list[str] | None, typer.Argument(metavar="[ID]…", help="Message IDs.", show_default=False)]
 
 
 @app.command("list")
 def list_(
-    everything: Annotated[bool, typer.Option("--all", help="Replayed and discarded ones too.")] = False,
+    everything: Annotated[
+        bool, typer.Option("--all", help="Also show messages that were replayed or discarded.")
+    ] = False,
     stage: Stage = None,
     account: Account = None,
     reason: Reason = None,
-    limit: Annotated[int, typer.Option("--limit", metavar="N", min=1, help="At most so many.")] = 100,
+    limit: Annotated[int, typer.Option("--limit", metavar="N", min=1, help="Show at most N.")] = 100,
     state: State = None,
     as_json: AsJson = False,
 ) -> None:
-    """What waits for a person, newest first."""
+    """List the messages that wait for a person, newest first."""
     from deploy.cli import output
 
     rows = asyncio.run(_list(state, _selection(stage, account, reason), everything, limit))
@@ -70,11 +79,11 @@ def list_(
 @app.command()
 def show(
     id: Id,
-    raw: Annotated[bool, typer.Option("--raw", help="The body alone, byte for byte.")] = False,
+    raw: Annotated[bool, typer.Option("--raw", help="Print only the body, byte for byte.")] = False,
     state: State = None,
     as_json: AsJson = False,
 ) -> None:
-    """One message, whole: what is known of it, then its body."""
+    """Show everything that is known about one message, then its body."""
     from deploy.cli import output
 
     row = asyncio.run(_show(state, _uuid(id)))
@@ -109,10 +118,10 @@ def replay(
     state: State = None,
     as_json: AsJson = False,
 ) -> None:
-    """Publishes messages again, as they were received, to where they were to go.
+    """Publish messages again, as they were received, to where they were addressed.
 
-    What fails again is back with its new reason. Safe to interrupt: what was not confirmed stays on the list, and
-    another replay carries on.
+    A message that fails again returns to quarantine with its new reason. Safe to interrupt: messages that were not
+    confirmed stay on the list, and another replay continues with them.
     """
     from deploy import config as configuration
     from deploy.cli import output
@@ -137,7 +146,7 @@ def discard(
     state: State = None,
     as_json: AsJson = False,
 ) -> None:
-    """Takes messages off the list; their bytes are kept."""
+    """Take messages off the list. Their bytes are kept."""
     from deploy.cli import output
 
     selection = _wanted(ids, stage, account, reason, everything)
@@ -156,7 +165,7 @@ def discard(
 def _wanted(
     ids: list[str] | None, stage: str | None, account: str | None, reason: str | None, everything: bool
 ) -> "Selection | None":
-    """None: the messages that are named."""
+    """Return the filter that selects the messages, or None if they are named by ID."""
     filtered = any(one is not None for one in (stage, account, reason))
     if ids and everything:
         raise typer.BadParameter("either ids or --all, not both")
@@ -177,12 +186,12 @@ def _selection(stage: str | None, account: str | None, reason: str | None) -> "S
 
 
 def _question(everything: bool, yes: bool) -> bool:
-    """Whether the number is to be confirmed."""
+    """Return whether the number of messages has to be confirmed."""
     return everything and not yes
 
 
 def _confirm(count: int, what: str) -> None:
-    """Say how many and ask. Raises Failed unless the answer is yes."""
+    """Print how many messages are meant and ask. Raises Failed unless the answer is yes."""
     try:
         agreed = typer.confirm(f"{count} messages would be {what}. Go on?", err=True)
     except typer.Abort:
@@ -224,7 +233,7 @@ async def _show(state: Path | None, id_: UUID) -> "Record | None":
 
 
 async def _discard(state: Path | None, ids: list[UUID], selection: "Selection | None", ask: bool) -> list[UUID]:
-    """Return those that were discarded: of those named, the ones that waited."""
+    """Discard the named messages that wait, and return them."""
     from deploy.cli import servers
     from storage import quarantine
 
@@ -242,7 +251,7 @@ async def _discard(state: Path | None, ids: list[UUID], selection: "Selection | 
 async def _replay(
     state: Path | None, ids: list[UUID], selection: "Selection | None", shards: int, ask: bool
 ) -> list[UUID]:
-    """Return those that were replayed. Those named are looked up before the first is published."""
+    """Replay messages and return them. Named messages are looked up before the first is published."""
     from deploy.cli import servers
     from storage import quarantine
 
@@ -283,10 +292,10 @@ async def _pages(
 async def _publish(
     connection: "Connection[Any]", channel: "AbstractChannel", ids: Sequence[UUID], shards: int, *, again: bool
 ) -> list[UUID]:
-    """Publish one piece and mark it, in one transaction, which commits when the broker has confirmed all of it.
+    """Publish one chunk and mark it, in one transaction, which commits when the broker has confirmed all of it.
 
-    A death in between leaves the piece on the list, to be replayed once more, which changes nothing. Should a message
-    fail again, the store worker waits for the commit and then puts it back on the list.
+    A process that dies in between leaves the chunk on the list, to be replayed once more, which changes nothing. If a
+    message fails again, the store worker waits for the commit and then puts it back on the list.
     """
     from storage import quarantine
 
@@ -301,7 +310,7 @@ async def _publish(
 
 
 async def _send(channel: "AbstractChannel", row: "Record", shards: int) -> None:
-    """To where it was to go, under its own id; with several shards to the one that stores it."""
+    """Publish a message under its own ID to where it was addressed; with several shards, to the one that stores it."""
     from schemas import envelope, topology
 
     about = envelope.Envelope(

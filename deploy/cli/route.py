@@ -13,22 +13,22 @@ if TYPE_CHECKING:
 
     from workers.route.explain import Explanation
 
-app = typer.Typer(help="Routing rules of uStore accounts.", no_args_is_help=True, rich_markup_mode=None)
+app = typer.Typer(help="Explain the routing rules of uStore accounts.", no_args_is_help=True, rich_markup_mode=None)
 
 
 @app.callback()
 def _group() -> None:
-    """Keeps `explain` a command of its own while it is the only one."""
+    """Keep `explain` a subcommand although it is the only one."""
 
 
 @app.command()
 def explain(
-    file: Annotated[Path, typer.Argument(metavar="FILE", help="An order as uStore posts it.")],
-    account: Annotated[str, typer.Option("--account", metavar="A", help="uStore account whose rules are asked.")],
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="File with an order as uStore posts it.")],
+    account: Annotated[str, typer.Option("--account", metavar="A", help="uStore account whose rules are applied.")],
     config: ConfigFile = None,
     as_json: AsJson = False,
 ) -> None:
-    """For each item: which rule decides, and why those before it don't."""
+    """Show for each item which rule decides, and why the rules before it do not."""
     import msgspec
 
     from deploy import config as configuration
@@ -46,7 +46,7 @@ def explain(
     try:
         explained = engine.explain(accounts[account], raw)
     except Unreadable as error:
-        raise Failed(f"{file} is no order: {error}") from None
+        raise Failed(f"{file} is not an order: {error}") from None
     if as_json:
         output.print_json(msgspec.to_builtins(explained))
     else:
@@ -55,7 +55,7 @@ def explain(
 
 
 def lines(item: "Explanation") -> "Iterator[str]":
-    """One item's account, a line a rule."""
+    """Return the explanation of one item, one line per rule."""
     where = f"to {item.destination}" if item.destination else "without an address"
     measured = f", measured from {item.place}" if item.place else ""
     yield f"item {item.item}  {item.name}, {item.units or 'an unknown number of'} units, {where}{measured}"

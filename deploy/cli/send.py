@@ -19,7 +19,7 @@ BAR_FROM = 20
 
 
 class Chosen(NamedTuple):
-    """What EVENT stands for."""
+    """The event and example that the EVENT argument stands for."""
 
     event: "Event"
     example: str
@@ -29,25 +29,31 @@ def send(
     platform: Annotated[str, typer.Argument(metavar="PLATFORM", help="apicbase, channelape, ecomnow, ustore, …")],
     event: Annotated[str, typer.Argument(metavar="EVENT", help="receipt_confirmation, new_order, …")],
     account: Annotated[
-        str | None, typer.Option("--account", metavar="A", help="Account.", show_default="the first one configured")
+        str | None,
+        typer.Option("--account", metavar="A", help="Account to post to.", show_default="the first one configured"),
     ] = None,
     file: Annotated[
-        Path | None, typer.Option("--file", metavar="F", help="A body of your own.", show_default="the example")
+        Path | None, typer.Option("--file", metavar="F", help="File with the body to post.", show_default="the example")
     ] = None,
     url: Annotated[
-        str | None, typer.Option("--url", metavar="U", help="The ingress.", show_default="the running `crossdock up`'s")
+        str | None,
+        typer.Option("--url", metavar="U", help="URL of the ingress.", show_default="the running `crossdock up`'s"),
     ] = None,
-    count: Annotated[int, typer.Option("--count", metavar="N", min=1, help="How many, each under its own key.")] = 1,
+    count: Annotated[
+        int, typer.Option("--count", metavar="N", min=1, help="Number of posts, each with its own business key.")
+    ] = 1,
     rate: Annotated[
-        float | None, typer.Option("--rate", metavar="R", min=0.001, help="At most so many a second.")
+        float | None, typer.Option("--rate", metavar="R", min=0.001, help="At most R posts per second.")
     ] = None,
-    concurrency: Annotated[int, typer.Option("--concurrency", metavar="N", min=1, max=1000, help="Connections.")] = 64,
-    same: Annotated[bool, typer.Option("--same", help="The very same document each time.")] = False,
+    concurrency: Annotated[
+        int, typer.Option("--concurrency", metavar="N", min=1, max=1000, help="Number of connections.")
+    ] = 64,
+    same: Annotated[bool, typer.Option("--same", help="Post the same document every time.")] = False,
     config: ConfigFile = None,
     state: State = None,
     as_json: AsJson = False,
 ) -> None:
-    """Posts signed examples. Exit code 1 if any was not answered 2xx; nothing is sent twice."""
+    """Post signed examples. Exits with code 1 if any was not answered 2xx; nothing is posted twice."""
     from schemas import registry
 
     known = registry.platforms().get(platform)
@@ -99,7 +105,7 @@ def choose(platform: "Platform", name: str) -> Chosen:
 def maker(
     platform: "Platform", event: "Event", settings: object, body: bytes, *, vary: bool
 ) -> "Callable[[], Request]":
-    """Makes one request after the other: `body` signed, under a business key of its own if they are to `vary`."""
+    """Return a function that makes requests: `body` signed, each with a business key of its own if `vary` is set."""
     from deploy.cli.load import Request
 
     def sign(raw: bytes) -> "Request":
@@ -156,6 +162,6 @@ def _print(summary: "Summary") -> None:
     typer.echo()
     latencies = ("ms", *(f"{ms:.1f}" for ms in summary.latency_ms.values()))
     print_table(("latency", *summary.latency_ms), [latencies], right=tuple(summary.latency_ms))
-    typer.echo(f"\n{summary.posted} posted in {summary.seconds:.1f} s, {summary.per_second:,.0f} a second")
+    typer.echo(f"\n{summary.posted} posted in {summary.seconds:.1f} s, {summary.per_second:,.0f} per second")
     if not summary.all_accepted:
         typer.echo(f"first that was not accepted: {printable(summary.first_failure or '')}")

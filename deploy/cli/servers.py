@@ -18,12 +18,12 @@ CONNECT_TIMEOUT = 10.0
 
 
 def folder(state: Path | None) -> Path:
-    """`--state`, else CROSSDOCK_STATE, else ./.crossdock."""
+    """Return the state folder: `--state`, else CROSSDOCK_STATE, else ./.crossdock."""
     return state or Path(os.environ.get("CROSSDOCK_STATE") or ".crossdock")
 
 
 def endpoints(state: Path | None) -> dict[str, Any]:
-    """What a running `up` says of itself; empty when there is none."""
+    """Return what a running `up` has written about itself; empty if none is running."""
     import orjson
 
     try:
@@ -34,17 +34,17 @@ def endpoints(state: Path | None) -> dict[str, Any]:
 
 
 def database_url(state: Path | None = None) -> str:
-    """DATABASE_URL, else the running `up`'s. Raises Failed."""
+    """Return DATABASE_URL, else the URL of the running `up`. Raises Failed."""
     return check_database_url(_url("DATABASE_URL", "postgres", state))
 
 
 def amqp_url(state: Path | None = None) -> str:
-    """AMQP_URL, else the running `up`'s. Raises Failed."""
+    """Return AMQP_URL, else the URL of the running `up`. Raises Failed."""
     return check_amqp_url(_url("AMQP_URL", "amqp", state))
 
 
 def encryption_key(state: Path | None) -> str | None:
-    """CROSSDOCK_ENCRYPTION_KEY, else what `up` made in its state folder."""
+    """Return CROSSDOCK_ENCRYPTION_KEY, else the key that `up` made in its state folder."""
     found = os.environ.get("CROSSDOCK_ENCRYPTION_KEY")
     if found:
         return found
@@ -55,7 +55,7 @@ def encryption_key(state: Path | None) -> str | None:
 
 
 def check_database_url(url: str) -> str:
-    """The URL for the driver, if it looks like one. Raises Failed, which doesn't show it: it holds a password."""
+    """Return the URL for the driver. Raises Failed without showing the URL, which holds a password."""
     if not url.startswith(("postgresql://", "postgres://")):
         raise Failed("DATABASE_URL can't be read: write postgresql://user:password@host:5432/database")
     from storage import dsn
@@ -67,7 +67,7 @@ def check_database_url(url: str) -> str:
 
 
 def check_amqp_url(url: str) -> str:
-    """The URL, if it is one. Raises Failed, which doesn't show it: it holds a password."""
+    """Return the URL if it is valid. Raises Failed without showing the URL, which holds a password."""
     from broker.connection import addresses
 
     try:
@@ -86,12 +86,12 @@ def _url(name: str, key: str, state: Path | None) -> str:
 
 @contextmanager
 def reaching(server: str, name: str, url: str) -> Iterator[None]:
-    """Says which server could not be reached, and where. `name`: the variable that says where."""
+    """Turn connection errors into Failed, with the server's address. `name`: the variable that holds its URL."""
     try:
         yield
     except ValueError:
-        # asyncpg says so of a URL, and may quote from it.
-        raise Failed(f"{name} can't be read: it is no URL of {server}") from None
+        # asyncpg raises it for a URL that it cannot parse, and may quote from it.
+        raise Failed(f"{name} can't be read: it is not a URL of {server}") from None
     except (OSError, TimeoutError) as error:
         where = redacted(url)
         raise Failed(
@@ -101,7 +101,7 @@ def reaching(server: str, name: str, url: str) -> Iterator[None]:
 
 @asynccontextmanager
 async def database(state: Path | None) -> AsyncIterator["asyncpg.Connection"]:
-    """A connection to the database; of several hosts, to the one that takes writes. Raises Failed, asyncpg's errors."""
+    """Open a connection to the database, on the host that takes writes. Raises Failed and asyncpg's errors."""
     import asyncpg
 
     from storage import pool as pools
@@ -121,7 +121,7 @@ async def database(state: Path | None) -> AsyncIterator["asyncpg.Connection"]:
 
 @asynccontextmanager
 async def broker(state: Path | None) -> AsyncIterator["AbstractChannel"]:
-    """A channel with confirms, on the first node that answers. Raises Failed, and aiormq's errors."""
+    """Open a channel with confirms on the first node that answers. Raises Failed and aiormq's errors."""
     import aiormq
 
     from broker.connection import addresses
@@ -143,7 +143,7 @@ async def broker(state: Path | None) -> AsyncIterator["AbstractChannel"]:
 
 
 def redacted(url: str) -> str:
-    """The URL without password and query. When in doubt where the password ends, without anything but the scheme."""
+    """Return the URL without password and query; only its scheme if it is unclear where the password ends."""
     scheme, separator, rest = url.partition("://")
     before = rest.partition("?")[0]
     if not separator or ("@" in rest and "@" not in before):

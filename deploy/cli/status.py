@@ -34,7 +34,7 @@ def status(
     state: State = None,
     as_json: AsJson = False,
 ) -> None:
-    """Processes, queues, quarantine and deliveries. Exit code 1 if something can't be asked or isn't ready."""
+    """Show processes, queues, quarantine and deliveries. Exits with code 1 if anything is unreachable or not ready."""
     from deploy.cli import output
 
     found = asyncio.run(_status(state, seconds))
@@ -74,7 +74,7 @@ def _print(found: dict[str, Any]) -> None:
 
 
 def _quarantine_line(waiting: int, stages: dict[str, dict[str, float]]) -> str:
-    """`quarantine  3 waiting (2 failed, 1 unrouted), for up to 6 h: …`."""
+    """Return a line such as `quarantine  3 waiting (2 failed, 1 unrouted), for up to 6 h: …`."""
     if not waiting:
         return "quarantine  0 waiting"
     parts = ", ".join(f"{found['messages']:.0f} {stage}" for stage, found in stages.items() if found["messages"])
@@ -94,7 +94,7 @@ def _deliveries_line(found: dict[str, Any]) -> str:
 
 
 def duration(seconds: float) -> str:
-    """`6 h`, `15 min`, `1.5 s`: the largest unit that it has two of, or one."""
+    """Return a duration such as `6 h`, `15 min` or `1.5 s`, in the largest unit that fits it."""
     for size, unit in ((86_400, "d"), (3600, "h"), (60, "min")):
         if seconds >= 2 * size or seconds == size:
             return f"{seconds / size:.0f} {unit}"
@@ -173,7 +173,7 @@ async def _queues(state: Path | None) -> dict[str, tuple[int, int]]:
 async def _stored(
     state: Path | None,
 ) -> tuple[dict[str, "StageCount"], dict[str, Any], list["Rhythm"], list["Failing"]]:
-    """Messages in quarantine, the deliveries, each account's rhythm, and those that can't be polled."""
+    """Return messages in quarantine, deliveries, the activity of each account, and accounts whose polls fail."""
     from deploy.cli import servers
     from storage import arrivals, deliveries, polls, quarantine
 
@@ -187,7 +187,7 @@ async def _stored(
 
 
 async def _processes(state: Path | None, seconds: float) -> tuple[list[dict[str, Any]], dict[str, float]]:
-    """Every process of a running `up`, and the age of the oldest message by queue."""
+    """Return every process of a running `up`, and the age of the oldest message per queue."""
     import aiohttp
 
     from deploy.cli import servers
@@ -235,7 +235,7 @@ async def _metrics(session: "aiohttp.ClientSession", admin: str) -> Samples:
 
 
 def alive(pid: int) -> bool:
-    """Whether there is such a process."""
+    """Return whether a process with this PID is running."""
     try:
         os.kill(pid, 0)
     except ProcessLookupError:
@@ -246,11 +246,14 @@ def alive(pid: int) -> bool:
 
 
 def rate_between(before: Samples, after: Samples, seconds: float) -> float:
-    """Events a second between two looks; what has counted nothing yet has no sample, and what started anew less."""
+    """Return events per second between two samples.
+
+    A process that has counted nothing has no sample, and one that was restarted has a lower count.
+    """
     was, now = (sum(value for name, _, value in samples if name in COUNTED) for samples in (before, after))
     return round(max(0.0, now - was) / seconds, 1)
 
 
 def oldest(samples: Samples) -> dict[str, float]:
-    """Age in seconds of the oldest message, by queue, when a worker last took some."""
+    """Return the age in seconds of the oldest message per queue, when a worker last took messages."""
     return {labels["queue"]: round(value, 3) for name, labels, value in samples if name == OLDEST}

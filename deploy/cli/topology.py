@@ -12,7 +12,7 @@ from deploy.cli.options import AsJson, ConfigFile, Management, State
 if TYPE_CHECKING:
     from schemas.topology import Topology
 
-app = typer.Typer(help="Exchanges and queues.", no_args_is_help=True, rich_markup_mode=None)
+app = typer.Typer(help="Declare and check exchanges and queues.", no_args_is_help=True, rich_markup_mode=None)
 
 
 @app.command()
@@ -29,11 +29,11 @@ def apply(
     state: State = None,
     as_json: AsJson = False,
 ) -> None:
-    """Declares what is missing. Safe to repeat; no message is ever deleted.
+    """Declare what is missing on the broker. Safe to repeat; no message is ever deleted.
 
     Waits for queues whose leader is still starting. A queue with the delivery limit of an earlier release is declared
-    anew once our queues are empty and no worker consumes them. A log with another retention than the configured one
-    gets it by a policy, which takes RabbitMQ's management API (--management).
+    again once our queues are empty and no worker consumes them. A log whose retention differs from the configuration
+    is changed by a policy, which needs RabbitMQ's management API (--management).
     """
     from deploy.cli import output, servers
 
@@ -64,7 +64,7 @@ async def _apply(url: str, there: "Topology", management: str | None, *, prune: 
 
 @app.command()
 def check(config: ConfigFile = None, state: State = None, as_json: AsJson = False) -> None:
-    """What is missing or different on the broker. Changes nothing; exit code 1 if anything is."""
+    """Show what is missing or different on the broker. Changes nothing; exits with code 1 if anything is."""
     from broker import topology
     from deploy.cli import output, servers
 
@@ -74,7 +74,7 @@ def check(config: ConfigFile = None, state: State = None, as_json: AsJson = Fals
     elif problems:
         raise Failed("; ".join(problems))
     else:
-        typer.echo("exchanges and queues are as they should be")
+        typer.echo("exchanges and queues are as declared")
         for note in notes:
             typer.echo(note)
     raise typer.Exit(1 if problems else 0)
@@ -88,7 +88,7 @@ def export(
     ] = 3,
     config: ConfigFile = None,
 ) -> None:
-    """RabbitMQ definitions as JSON, for `rabbitmqctl import_definitions`. Asks no broker.
+    """Print RabbitMQ definitions as JSON for `rabbitmqctl import_definitions`. Needs no broker.
 
     They are for RabbitMQ 3.x; `--rabbitmq 4` writes those for 4.x, where "no delivery limit" must be declared.
     """

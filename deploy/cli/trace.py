@@ -15,7 +15,7 @@ Found = dict[str, Any]
 
 
 class Moment(NamedTuple):
-    """Something that happened. `rank` orders what happened at the same time."""
+    """One step of an order's life. `rank` orders steps of the same time."""
 
     at: datetime
     rank: int
@@ -28,10 +28,10 @@ def trace(
     state: State = None,
     as_json: AsJson = False,
 ) -> None:
-    """One order's whole life.
+    """Show the whole life of one order.
 
-    Received (each time), stored, versions, allocation, queue messages, every delivery attempt; whatever stands in
-    quarantine of it.
+    Every receipt, what was stored, its versions, allocation, queue messages and delivery attempts, and its messages in
+    quarantine.
     """
     from deploy.cli import output
 
@@ -62,7 +62,7 @@ async def _trace(state: Path | None, key: str) -> Found:
 
 
 def messages(document: Found) -> Iterator[dict[str, Any]]:
-    """What `crossdock.events` carries of a document: one message a version, one a manufacturer with news."""
+    """Return a document's events on `crossdock.events`: one per version, and one per affected manufacturer."""
     from schemas import topology
     from schemas.platforms.ustore import manufacturer_order
 
@@ -90,7 +90,7 @@ def messages(document: Found) -> Iterator[dict[str, Any]]:
 
 
 def timeline(document: Found) -> list[Moment]:
-    """Everything that happened to one document, in order."""
+    """Return everything that happened to one document, in order of time."""
     found = [
         Moment(one["received_at"], 0, "received", f"{one['bytes']} bytes, message {one['message_id']}")
         for one in document["receipts"]
@@ -114,7 +114,7 @@ def timeline(document: Found) -> list[Moment]:
 
 
 def _told(one: Found) -> tuple[str, str]:
-    """An attempt, or a delivery that waits for its first."""
+    """Describe an attempt, or a delivery that waits for its first attempt."""
     whom = f"{one['dialect']} {one['url']}"
     if one["at"] is None:
         return one["status"], f"{whom}, delivery {one['id']}"
@@ -124,7 +124,7 @@ def _told(one: Found) -> tuple[str, str]:
 
 
 def _allocated(record: Found, before: Any) -> Iterator[str]:
-    """A line an item; one line for an answer that said the same as the one before it."""
+    """Return one line per item, or one line for an answer that equals the one before."""
     if record["items"] == before:
         yield f"as before, for message {record['message_id']}"
         return
@@ -134,7 +134,7 @@ def _allocated(record: Found, before: Any) -> Iterator[str]:
 
 
 def setbacks(entry: Found) -> list[Moment]:
-    """What happened to a message that could not be processed."""
+    """Return what happened to a message that could not be processed."""
     steps = (
         (entry["received_at"], "quarantined", entry["reason"]),
         (entry["replayed_at"], "replayed", "published again"),
@@ -157,7 +157,7 @@ def _print(title: str, moments: list[Moment]) -> None:
 
 
 def since(at: datetime, first: datetime) -> str:
-    """`0.041 s`, `12 min`, `3.5 h`, `2.1 d`: how long after the first moment."""
+    """Return the time since the first step, such as `0.041 s`, `12 min`, `3.5 h` or `2.1 d`."""
     seconds = (at - first).total_seconds()
     for unit, size in (("d", 86_400), ("h", 3_600), ("min", 60)):
         if seconds >= size:

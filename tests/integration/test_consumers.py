@@ -103,7 +103,7 @@ async def test_adding_again_changes_nothing_and_other_settings_are_refused(shell
 async def test_what_waits_is_not_deleted_unless_told(shell: Shell, erp: str, amqp_url: str) -> None:
     await announce_all(amqp_url, ["a"])
     code, _, err = await shell("consumers", "remove", "erp")
-    assert (code, err) == (1, "crossdock: 1 messages wait for erp: let it take them, or say --force\n")
+    assert (code, err) == (1, "crossdock: 1 messages wait for erp: let it take them, or give --force\n")
     assert (await shell("consumers", "remove", "erp", "--force"))[0] == 0
     code, _, err = await shell("consumers", "remove", "erp")
     assert (code, "there is no consumer erp" in err) == (1, True)
@@ -141,7 +141,7 @@ async def test_its_user_reads_its_queue_and_nothing_else(shell: Shell, amqp_url:
     finally:
         await connection.close()
     _, _, err = await shell("consumers", "remove", "erp", "--force")
-    assert "say --management" in err
+    assert "give --management" in err
     assert (await shell("consumers", "remove", "erp", "--force", "--management", management))[0] == 0
     with pytest.raises(AMQPError):
         await aiormq.connect(f"{scheme}://erp:{found['password']}@{rest.rpartition('@')[2]}")
@@ -151,7 +151,7 @@ async def test_the_management_api_that_is_not_there_is_a_line(shell: Shell) -> N
     for url, said in (("http://guest:s3cret@127.0.0.1:1", "can't be reached"), ("nonsense", "can't be read")):
         code, _, err = await shell("consumers", "add", "erp", "--user", "erp", "--management", url)
         assert (code, said in err, "s3cret" in err) == (1, True, False)
-    assert "say --management" in (await shell("consumers", "add", "erp", "--user", "erp"))[2]
+    assert "give --management" in (await shell("consumers", "add", "erp", "--user", "erp"))[2]
 
 
 def test_limits_are_on_the_queue() -> None:

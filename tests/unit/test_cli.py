@@ -118,7 +118,7 @@ def test_a_command_left_out_shows_what_there_is(args: list[str], said: Any) -> N
         (["up", "--config", "bad.toml"], "ingress.prot: unknown key"),
         (["route", "explain", "no.json", "--account", "x"], "no account 'x' of ustore is configured; known: printshop"),
         (["route", "explain", "no.json", "--account", "printshop"], "no.json: No such file"),
-        (["route", "explain", "bad.toml", "--account", "printshop"], "bad.toml is no order: "),
+        (["route", "explain", "bad.toml", "--account", "printshop"], "bad.toml is not an order: "),
     ],
 )
 def test_what_can_not_be_done_is_one_line_and_exit_code_1(
