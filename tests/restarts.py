@@ -22,6 +22,8 @@ from schemas import topology
 from schemas.consumers import Consumer
 from tests.shell import ROOT
 
+PASSED_ON = ("AMQP_URL", "CROSSDOCK_RABBITMQ_SERVER", "DATABASE_URL", "TMPDIR")
+"""Variables of the environment that `crossdock up` gets too."""
 READY_TIMEOUT = 150.0
 """Seconds for one start, on a loaded machine."""
 CONSUMER = Consumer(name="restarts", types=["*"], accounts=["*"])
@@ -123,7 +125,7 @@ def main() -> None:
     parser.add_argument("count", type=int)
     parser.add_argument("--state", type=Path)
     options = parser.parse_args()
-    env = {name: os.environ[name] for name in ("AMQP_URL", "DATABASE_URL", "TMPDIR") if name in os.environ}
+    env = {name: os.environ[name] for name in PASSED_ON if name in os.environ}
     with tempfile.TemporaryDirectory(prefix="crossdock-restarts-", ignore_cleanup_errors=True) as folder:
         state = options.state or Path(folder) / "state"
         ends = ["KILL" if n % 2 else "TERM" for n in range(options.count)]
