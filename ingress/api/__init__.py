@@ -1,1 +1,5 @@
-"""The API: subscriptions for subscribers, operations for operators. Needs the database, and never RabbitMQ."""
+"""The API: subscriptions for subscribers, operations for operators.
+
+It needs the database and never RabbitMQ.
+Begin with `routes.py`, which lists every route, then `context.py` and `subscriptions.py`.
+"""

@@ -1,1 +1,5 @@
-"""Where webhooks may go: URLs read strictly, addresses judged. Pure; connecting is `workers.deliver.attempt`'s."""
+"""Where webhooks may go: strict reading of URLs, and rules for addresses.
+
+Connecting belongs to `workers.deliver.attempt`, which applies these rules to the address it connects to.
+Begin with `guard.py`.
+"""

@@ -1,4 +1,8 @@
-"""Finds the dialects: every module in this folder that exports `DIALECT`."""
+"""The dialects of outbound webhooks: every module in this folder that exports `DIALECT`.
+
+A dialect builds and signs a request and judges the answer; it sends nothing.
+Begin with `standard.py`, and `schemas/outbound.py` for the interface.
+"""
 
 import importlib
 import pkgutil

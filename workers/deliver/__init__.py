@@ -1,1 +1,5 @@
-"""Outbound webhooks: what is due is posted to its subscriber, carefully, and every attempt is recorded."""
+"""The deliver worker: sends what is due to subscribers, and records every attempt.
+
+What is due was decided by the store worker; nothing here reads a queue of RabbitMQ.
+Begin with `worker.py`, then `dispatcher.py`: one subscription's deliveries.
+"""

@@ -1,1 +1,5 @@
-"""Orders of customers who can't post webhooks: asked for, and put on the queue as if they had been posted."""
+"""The poll worker: fetches orders of Apicbase customers who cannot post webhooks.
+
+It publishes them as if they had been posted, and stores nothing but how far it has read.
+Begin with `worker.py`, then `poller.py`.
+"""

@@ -1,1 +1,5 @@
-"""One attempt: a POST that goes where the guard lets it, and what becomes of it."""
+"""One attempt: an HTTP POST to an address that the guard permits, and its result.
+
+It knows nothing of schedules, subscriptions' state or the database.
+Begin with `sender.py`.
+"""
