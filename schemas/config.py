@@ -28,7 +28,7 @@ def parse_size(text: str | int) -> int:
         return text
     match = re.fullmatch(r"\s*(\d+)\s*([A-Za-z]*)\s*", text)
     if match is None or (match[2].upper() or "B") not in _UNITS:
-        raise ValueError(f'{text!r} is no size; write bytes or a unit, as in "1MiB", "512KiB" or 1048576')
+        raise ValueError(f'{text!r} is not a size; write bytes or a unit, as in "1MiB", "512KiB" or 1048576')
     return int(match[1]) * _UNITS[match[2].upper() or "B"]
 
 

@@ -70,7 +70,7 @@ def _key(type_: str, account: str) -> str | None:
     platform, event = _type(type_)
     of, _, name = account.rpartition("/")
     if not name or name.count("*") != (name == "*") or of.count("*") != (of == "*") or "." in account:
-        raise ValueError(f"{account!r} is no account: write rothys, channelape/rothys, channelape/* or *")
+        raise ValueError(f"{account!r} is not an account: write rothys, channelape/rothys, channelape/* or *")
     if of not in ("", "*"):
         if platform not in ("*", of):
             return None
@@ -88,4 +88,4 @@ def _type(text: str) -> Sequence[str]:
     if text in known or (len(words) == 2 and words[1] == "*" and any(one.startswith(f"{words[0]}.") for one in known)):
         return words
     every = ", ".join(known)
-    raise ValueError(f"{text!r} is no event type: write one of {every}; or all of a platform, as in channelape.*")
+    raise ValueError(f"{text!r} is not an event type: write one of {every}; or all of a platform, as in channelape.*")

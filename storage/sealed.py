@@ -38,7 +38,7 @@ def unseal(vault: Vault, subscription: UUID, sealed: bytes) -> Sealed:
     try:
         return msgspec.json.decode(vault.decrypt(sealed, subscription.bytes), type=Sealed)
     except msgspec.DecodeError:
-        raise Undecryptable("the encrypted value is not a subscription's secrets: set them anew") from None
+        raise Undecryptable("the encrypted value does not hold a subscription's secrets: set them again") from None
 
 
 def credentials(secrets: Sealed, query_key: str | None, now: float) -> Credentials:

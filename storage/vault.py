@@ -65,7 +65,7 @@ class Vault:
         try:
             return key.decrypt(nonce, rest, head + about)
         except (InvalidTag, ValueError):
-            raise Undecryptable("the encrypted value was changed or belongs to another row: set it anew") from None
+            raise Undecryptable("the encrypted value was changed or belongs to another row: set it again") from None
 
     @property
     def prefix(self) -> bytes:

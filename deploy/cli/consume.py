@@ -96,7 +96,7 @@ class _Reader:
         if self._follow or _is_before(place, last):
             async with EventLog(url, place) as log:
                 await self._until_stopped(log, last)
-        more = "" if self._next is None else f"; carry on with `--from {self._next}`"
+        more = "" if self._next is None else f"; continue with `--from {self._next}`"
         typer.echo(f"crossdock: {self._written} events{more}", err=True)
 
     async def _until_stopped(self, log: "EventLog", last: int | None) -> None:

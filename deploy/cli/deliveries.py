@@ -249,7 +249,7 @@ def _uuid(text: str) -> UUID:
     try:
         return UUID(text)
     except ValueError:
-        raise typer.BadParameter(f"{text!r} is no id") from None
+        raise typer.BadParameter(f"{text!r} is not an ID") from None
 
 
 def _time(option: str, text: str) -> datetime:

@@ -37,7 +37,7 @@ def explain(error: BaseException) -> str | None:
     if isinstance(error, OSError) and error.filename:
         return reason(error)
     if isinstance(error, OSError | TimeoutError):
-        return f"{reason(error)}: check that what it needs is running; `crossdock check` says more"
+        return f"{reason(error)}: check that what it needs is running; `crossdock check` shows details"
     return None
 
 

@@ -151,7 +151,7 @@ def answer(said: Any, status: int = 200, headers: Mapping[str, str] | None = Non
 
 
 def identity(request: web.Request, name: str = "id") -> UUID:
-    """From the path. What is no id is nobody's: 404."""
+    """Return the ID from the path. A text that is not an ID belongs to nobody: 404."""
     try:
         return UUID(request.match_info[name])
     except ValueError:

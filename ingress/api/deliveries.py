@@ -26,7 +26,7 @@ async def listing(context: Context, connection: Connection, request: web.Request
         raise invalid({"status": f"must be one of {', '.join(STATUSES)}"})
     key = request.query.get("key")
     if key is not None and (len(key) > 512 or values.wrong(key) is not None):
-        raise invalid({"key": "is no business key"})
+        raise invalid({"key": "is not a business key"})
     count = cursors.limit(request.query.get("limit"))
     before = cursors.decode(request.query.get("cursor"))
     rows = await deliveries.listing(

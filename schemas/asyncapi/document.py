@@ -29,7 +29,7 @@ _CHANNELS = {
     MANUFACTURERS: "The same exchange: one message for each manufacturer that got items of an order.",
     topology.STORE: "What the store workers write to the database.",
     topology.EVENTS_LOG: "All events, kept for a while, for consumers that start from any offset or time: a stream.",
-    CONSUMER: "A consumer's own queue, of the events that it asked for; from one that is away the oldest are taken.",
+    CONSUMER: "A consumer's own queue, with the events that it selected; the oldest are dropped beyond its limits.",
     topology.DEAD: "What workers failed on again and again, whole, with the reason.",
     topology.UNROUTED: "What no queue wanted.",
     REPLY: "The request's `reply_to`: the direct reply-to of the ingress that asks.",

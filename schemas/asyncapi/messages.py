@@ -70,7 +70,7 @@ def _between_workers(parts: Components) -> dict[str, Message]:
                 cloudevents.JSON,
                 parts.refs[shapes.AnswerHeaders],
                 {},
-                "What the sender shall be told",
+                "What the sender receives",
                 "Found by its `correlation_id`: the `message_id` of the request. Not persistent.",
             ),
         ),
@@ -80,7 +80,7 @@ def _between_workers(parts: Components) -> dict[str, Message]:
 def _event(parts: Components, platform: str, type_: str, data: Schema) -> Part:
     own = {"type": {"const": type_}, "source": {"pattern": f"^/{platform}/"}, "data": data}
     payload = _and(parts.refs[cloudevents.CloudEvent], own)
-    told = "CloudEvents 1.0. `data` is the document as received; `data_base64` stands for it where it is no JSON."
+    told = "CloudEvents 1.0. `data` is the document as received; `data_base64` replaces it where it is not JSON."
     return _message(cloudevents.CONTENT_TYPE, parts.refs[shapes.EventHeaders], payload, type_, told)
 
 

@@ -59,7 +59,7 @@ def networks(texts: Iterable[str]) -> tuple[Network, ...]:
         try:
             network = ip_network(text.strip())
         except ValueError as error:
-            raise ValueError(f"{text!r} is no network; write it as in 10.1.0.0/16 or fd12::/32 ({error})") from None
+            raise ValueError(f"{text!r} is not a network; write it like 10.1.0.0/16 or fd12::/32 ({error})") from None
         if isinstance(network, IPv6Network) and network.subnet_of(_MAPPED):
             low = int(network.network_address) & 0xFFFFFFFF
             network = IPv4Network((low, network.prefixlen - _MAPPED.prefixlen))

@@ -78,7 +78,7 @@ def parse(url: str) -> Target:
         raise Blocked("the URL has a fragment (#…), which is never sent; leave it out")
     match = _PARTS.fullmatch(url)
     if match is None:
-        raise Blocked("this is no absolute URL; write it as in https://example.com/hooks")
+        raise Blocked("this is not an absolute URL; write it like https://example.com/hooks")
     if "@" in match["authority"]:
         raise Blocked("the URL holds a user name or password; leave it out and use the subscription's authorization")
     authority = _AUTHORITY.fullmatch(match["authority"])
@@ -110,7 +110,7 @@ def _bracketed(text: str) -> tuple[str, bool]:
             return addresses.literal(text) or "", True
     except ValueError:
         pass
-    raise Blocked("what stands in brackets in the URL is no IPv6 address")
+    raise Blocked("the text in brackets in the URL is not an IPv6 address")
 
 
 def _host(text: str) -> tuple[str, bool]:

@@ -44,7 +44,7 @@ def request(event: Event, credentials: Credentials, now: int) -> Request:
     if event.type == apicbase.TYPE:
         body = translate(event.as_received())
     elif event.data is None:
-        raise Untranslatable("the notification is no JSON, and could not be repaired")
+        raise Untranslatable("the notification is not JSON, and could not be repaired")
     else:
         body = event.data
     headers = {"Content-Type": "application/json", "X-Crossdock-Id": event.id}

@@ -54,11 +54,11 @@ def test_routing_keys(types: list[str], accounts: list[str], expected: list[str]
 @pytest.mark.parametrize(
     ("types", "accounts", "said"),
     [
-        (["chanelape.*"], ["*"], "is no event type: write one of apicbase.purchase_order"),
-        (["channelape.rec*"], ["*"], "is no event type"),
-        (["*"], ["a.b"], "is no account"),
-        (["*"], ["ro*"], "is no account"),
-        (["*"], ["channelape/"], "is no account"),
+        (["chanelape.*"], ["*"], "is not an event type: write one of apicbase.purchase_order"),
+        (["channelape.rec*"], ["*"], "is not an event type"),
+        (["*"], ["a.b"], "is not an account"),
+        (["*"], ["ro*"], "is not an account"),
+        (["*"], ["channelape/"], "is not an account"),
         (["channelape.*"], ["ecomnow/shop"], "no event has any of these types and any of these accounts"),
     ],
 )
@@ -95,7 +95,7 @@ async def test_adding_again_changes_nothing_and_other_settings_are_refused(shell
         True,
     )
     code, _, err = await shell("consumers", "add", "x", "--types", "nothing.*")
-    assert (code, "is no event type" in err) == (1, True)
+    assert (code, "is not an event type" in err) == (1, True)
     assert (await shell("consumers", "add", "a.b"))[0] == 2
     assert (await shell("consumers", "add", "x", "--max-size", "much"))[0] == 2
 

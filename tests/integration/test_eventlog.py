@@ -166,10 +166,10 @@ async def test_consume_prints_each_event_on_a_line_and_says_where_to_carry_on(co
     code, events, said = await consume()
     assert (code, [event["id"] for event in events]) == (0, ["a", "b", "c"])
     assert events[0]["data"] == {"n": 1}
-    assert said == "crossdock: 3 events; carry on with `--from 3`\n"
-    assert await consume("--from", "3") == (0, [], "crossdock: 0 events; carry on with `--from 3`\n")
+    assert said == "crossdock: 3 events; continue with `--from 3`\n"
+    assert await consume("--from", "3") == (0, [], "crossdock: 0 events; continue with `--from 3`\n")
     _, events, said = await consume("--count", "1")
-    assert ([event["id"] for event in events], said) == (["a"], "crossdock: 1 events; carry on with `--from 1`\n")
+    assert ([event["id"] for event in events], said) == (["a"], "crossdock: 1 events; continue with `--from 1`\n")
     for args in (("--type", "ecomnow.*"), ("--account", "shop"), ("--account", "ecomnow/*"), ("--from", "2")):
         assert [event["id"] for event in (await consume(*args))[1]] == ["c"], args
     later = (datetime.now(UTC) + timedelta(hours=1)).isoformat()
@@ -187,7 +187,7 @@ async def test_consume_follows_until_it_is_stopped(shell: Shell, amqp_url: str) 
         assert json.loads(await process.stdout.readline())["id"] == "new"
         process.send_signal(signal.SIGINT)
         assert await process.wait() == 0
-        assert (await process.stderr.read()).decode() == "crossdock: 2 events; carry on with `--from 2`\n"
+        assert (await process.stderr.read()).decode() == "crossdock: 2 events; continue with `--from 2`\n"
 
 
 @pytest.mark.parametrize("place", ["yesterday", "-1", "2026-13-01"])

@@ -107,7 +107,7 @@ class Client:
         try:
             page = msgspec.json.decode(answer.body, type=_Page)
         except (ValueError, RecursionError):
-            raise Failed("page: the answer is no page of results") from None
+            raise Failed("page: the answer is not a page of results") from None
         return Page([bytes(one) for one in page.results], self._following(url, page.next))
 
     def _following(self, url: URL, following: str | None) -> URL | None:
@@ -161,10 +161,10 @@ class Client:
         try:
             said = msgspec.json.decode(answer.body, type=_Token, strict=False)
         except (ValueError, RecursionError):
-            raise Failed("token: the answer is no token") from None
+            raise Failed("token: the answer is not a token") from None
         token = said.access_token
         if not token or not token.isascii() or not token.isprintable():
-            raise Failed("token: the answer is no token")  # and would be no header
+            raise Failed("token: the answer is not a token")  # and would be no header
         life = TOKEN_LIFE if said.expires_in is None else max(0.0, said.expires_in)
         self._token, self._token_until = token, time.monotonic() + life - min(EARLY, life / 10)
         return token

@@ -95,7 +95,7 @@ def _folded(text: str) -> str:
 
 
 def country(text: str | None) -> str | None:
-    """ISO 3166-1 alpha-2 of a code (two or three letters, or digits) or a name; None if nobody calls a country that."""
+    """ISO 3166-1 alpha-2 of a code (two or three letters, or digits) or a name; None if no country is called that."""
     return _country(text) if text and len(text) <= LONGEST else None
 
 

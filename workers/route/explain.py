@@ -113,7 +113,7 @@ def _manufacturers(account: Account) -> list[str]:
         where = f"manufacturer {manufacturer.id!r}"
         country = addresses.country(manufacturer.country)
         if manufacturer.country is not None and country is None:
-            found.append(f"{where}: nobody calls a country {manufacturer.country!r}; write a code such as US")
+            found.append(f"{where}: no country is called {manufacturer.country!r}; write a code such as US")
         elif (
             country is not None and manufacturer.state is not None and not addresses.state(country, manufacturer.state)
         ):
@@ -142,10 +142,10 @@ def _impossible(rule: Rule) -> list[str]:
         found.append(f"can never match: min_units {limits['min_units']} is over max_units {limits['max_units']}")
     for condition in rule.conditions:
         if isinstance(condition, conditions.Country):
-            found += [f"nobody calls a country {value!r}: write a code such as US" for value in condition.unknown]
+            found += [f"no country is called {value!r}: write a code such as US" for value in condition.unknown]
         elif isinstance(condition, conditions.State):
             strays = condition.nowhere()
-            found += [f"{value!r} is no state of the rule's ship_to_country" for value in strays]
+            found += [f"{value!r} is not a state of the rule's ship_to_country" for value in strays]
     if isinstance(rule.way, Nearest) and not rule.way.places:
         found.append("can never match: it isn't known where any of its manufacturers is")
     return found

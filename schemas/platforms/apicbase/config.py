@@ -22,7 +22,7 @@ class Poll(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
         if not self.client_id:
             raise ValueError("`client_id` is empty")
         if not math.isfinite(self.interval):
-            raise ValueError("`interval` is no number of seconds")
+            raise ValueError("`interval` is not a number of seconds")
         _check(self.base_url)
 
 
@@ -68,6 +68,6 @@ def _check(url: str) -> None:
     except ValueError:  # a port that is no number, brackets that don't close
         fits = False
     if not fits or any(character.isspace() or not character.isprintable() for character in url):
-        raise ValueError("`base_url` is no absolute http or https URL; write it as in https://api.apicbase.com")
+        raise ValueError("`base_url` is not an absolute http or https URL; write it like https://api.apicbase.com")
     if "@" in parts.netloc or "?" in url or "#" in url:
         raise ValueError("`base_url` has only scheme, host, port and path; the credentials are settings of their own")

@@ -96,7 +96,7 @@ def test_ecomnow_is_every_notification_as_received_or_repaired(one: Event) -> No
 
 def test_what_could_not_be_repaired_is_not_told_to_ecomnow() -> None:
     one = msgspec.structs.replace(event("ecomnow", "notification"), raw=b"{", data=None)
-    with pytest.raises(Untranslatable, match="no JSON"):
+    with pytest.raises(Untranslatable, match="not JSON"):
         dialect("ecomnow").request(one, Credentials(), NOW)
 
 

@@ -243,14 +243,14 @@ async def test_no_redirect_is_followed(there: Apicbase, api: Client, status: int
 @pytest.mark.parametrize("body", [b"", b"[]", b"{}", b"<html>", b'{"results":{}}', b'{"results":[' + b"[" * 50_000])
 async def test_what_is_no_page_is_an_error(there: Apicbase, api: Client, body: bytes) -> None:
     there.answer = lambda asked, number: web.Response(body=body) if asked.kind == "page" else None
-    with pytest.raises(Failed, match="no page"):
+    with pytest.raises(Failed, match="not a page"):
         await first(api)
 
 
 @pytest.mark.parametrize("said", [{}, {"access_token": ""}, {"access_token": "a\r\nX: 1"}, {"access_token": "é"}, []])
 async def test_what_is_no_token_is_an_error(there: Apicbase, api: Client, said: Any) -> None:
     there.answer = lambda asked, number: web.json_response(said)
-    with pytest.raises(Failed, match="no token"):
+    with pytest.raises(Failed, match="not a token"):
         await first(api)
 
 

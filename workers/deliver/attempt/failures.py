@@ -33,7 +33,7 @@ def explain(error: Exception) -> tuple[Outcome, str]:
         case CutOff():
             return "connection", "the answer was cut off"
         case NotHTTP():
-            return "connection", "the answer is no HTTP"
+            return "connection", "the answer is not HTTP"
         case OSError():
             known = error.errno is not None and error.errno in errno.errorcode
             return "connection", os.strerror(error.errno or 0).lower() if known else "the connection failed"
