@@ -49,7 +49,7 @@ def _read(file: Path) -> dict[str, Any]:
     except OSError as error:
         raise ConfigError(f"{file} can't be read: {error.strerror}") from None
     except UnicodeDecodeError:
-        raise ConfigError(f"{file} is not UTF-8") from None
+        raise ConfigError(f"{file} is not UTF-8: save it in that encoding") from None
     try:
         return tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:

@@ -7,6 +7,7 @@ came, and these bytes are what is kept; this module only says what they mean.
 
 import codecs
 import re
+from collections.abc import Iterable
 
 BYTE_ORDER_MARK = "byte_order_mark"
 """Flag: UTF-8 behind a byte order mark, which is left out of what is read and passed on."""
@@ -37,6 +38,20 @@ _CHARSETS = frozenset(
 _LATIN_1 = frozenset({"iso8859-1", "ascii"})
 _ALIASES = {"windows-31j": "cp932", "windows-874": "cp874", "shift_jis": "cp932", "shift-jis": "cp932"}
 """Names that Python doesn't know, or takes more narrowly than those who use them."""
+
+
+_NO_CODING = re.compile(
+    r"|identity|none|null|binary|[78]-?bit"
+    r"|utf-?(?:8|16|32)(?:le|be)?|us-ascii|ascii|latin-?1|iso-?8859-?\d+|(?:windows|cp)-?125\d",
+    re.IGNORECASE,
+)
+"""What senders write into `Content-Encoding` that is not a coding: words for none, values of MIME's
+Content-Transfer-Encoding that leave a body as it is, and charsets, which belong into Content-Type."""
+
+
+def is_encoded(values: Iterable[str]) -> bool:
+    """Return whether `Content-Encoding` says that the body was compressed, or packed in any other way."""
+    return any(not _NO_CODING.fullmatch(name.strip()) for value in values for name in value.split(","))
 
 
 def by_mark(raw: bytes) -> tuple[bytes, str | None]:

@@ -100,16 +100,16 @@ def text(value: Scalar) -> str | None:
 def identifier(value: Scalar) -> str | None:
     """A text by which something is recognised or compared: without blanks at its ends.
 
-    Texts that stand for no value (`"null"`) are None. A number that is integral is written as an integer, because
-    4600000039, 4600000039.0 and 4.6e9's like are one number to those who write JSON through floats; text is never
-    taken for a number, so zeros in front stay.
+    Texts that stand for no value (`"null"`, `"-"`) are None. A number that is integral is written as an integer,
+    because 4600000039, 4600000039.0 and 4.6e9's like are one number to those who write JSON through floats; text is
+    never taken for a number, so zeros in front stay.
     """
     kind = type(value)
     if kind is str:
         said: str = value.strip()
         if said and (said[0] in _INVISIBLE or said[-1] in _INVISIBLE):
             said = _without_blanks(said)
-        if not said or (len(said) <= _LONGEST_NOTHING and said.lower() in _NOTHING):
+        if not said or (len(said) <= _LONGEST_NOTHING and _is_nothing(said)):
             return None
         return said
     if kind is int:
@@ -117,6 +117,11 @@ def identifier(value: Scalar) -> str | None:
     if kind is msgspec.Raw:
         return _integral(bytes(value).decode())
     return None
+
+
+def _is_nothing(said: str) -> bool:
+    """Return whether a short text stands for no value: a word such as `null`, or nothing but signs such as `-`."""
+    return said.lower() in _NOTHING or not (said.isalnum() or any(map(str.isalnum, said)))
 
 
 def _without_blanks(said: str) -> str:
@@ -186,7 +191,7 @@ def unreadable(**numbers: tuple[Scalar, Decimal | None]) -> dict[str, str] | Non
 def _shown(sent: Scalar) -> str:
     said = text(sent)
     if said is None:
-        said = "true or false" if isinstance(sent, bool) else "an object" if isinstance(sent, dict) else "a list"
+        said = str(sent).lower() if isinstance(sent, bool) else "an object" if isinstance(sent, dict) else "a list"
     return said[:_SHOWN].replace("\0", "\ufffd")
 
 

@@ -8,13 +8,15 @@ DIGITS = 9
 
 
 def seconds(header: str | None, now: float) -> float | None:
-    """Seconds from `now` (Unix), of whole seconds or a date; below 0 for one that is past. None if it says nothing.
+    """Return the seconds from `now` (Unix) until the time that the header names; negative for a past date.
 
-    A date without a zone is taken as UTC, which all of them should be in.
+    It names seconds, of which a fraction counts as a whole one, or a date. None if it is neither. A date without a zone
+    is taken as UTC, which all of them should be in.
     """
     text = (header or "").strip()
-    if text.isascii() and text.isdigit():
-        return float(text.lstrip("0")[:DIGITS] or 0)
+    whole, _, fraction = text.partition(".")  # RFC 9110 knows no fraction; rate limiters send them all the same
+    if text.isascii() and whole.isdigit() and (not fraction or fraction.isdigit()):
+        return float(whole.lstrip("0")[:DIGITS] or 0) + (1.0 if fraction.strip("0") else 0.0)
     try:
         date = email.utils.parsedate_to_datetime(text)
         return (date if date.tzinfo else date.replace(tzinfo=UTC)).timestamp() - now

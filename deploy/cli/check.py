@@ -264,6 +264,7 @@ async def _subscriptions(state: Path | None, loaded: "Config") -> Finding:
     """Check that each subscription can be decrypted with the present keys, and called under the present rules."""
     from deploy.cli import servers
     from schemas.destinations.guard import Blocked, Guard
+    from schemas.patterns import fits
     from storage import sealed, subscriptions
     from storage.vault import Undecryptable, Vault
 
@@ -283,7 +284,13 @@ async def _subscriptions(state: Path | None, loaded: "Config") -> Finding:
         answers = await subscriptions.count_answers_with_old_key(connection, vault)
     guard = Guard(loaded.delivery.allow_networks, loaded.delivery.allow_http)
     problems = []
+    accounts = [f"{platform}/{name}" for platform, named in loaded.accounts.items() for name in named]
     for one in rows:
+        problems += [
+            f"{one.id}: {pattern!r} matches no configured account, so it gets nothing of it: correct it by PATCH"
+            for pattern in one.accounts
+            if accounts and one.enabled and not any(fits(account, [pattern]) for account in accounts)
+        ]
         try:
             guard.check_url(one.url)
             sealed.unseal(vault, one.id, one.sealed)

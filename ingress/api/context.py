@@ -13,6 +13,7 @@ from aiohttp.http_exceptions import HttpProcessingError
 from ingress.api import values
 from ingress.api.auth import Caller
 from ingress.api.errors import NOT_FOUND, Problem, invalid, unreadable
+from schemas import encodings
 from schemas.config import Config
 from schemas.destinations.guard import Blocked, Guard
 from schemas.dialects import dialect
@@ -99,7 +100,7 @@ async def body(request: web.Request, shape: type[T], *, of_any_type: bool = Fals
     content_type = request.headers.get("Content-Type", "application/json").partition(";")[0].strip().lower()
     if not of_any_type and content_type != "application/json" and not content_type.endswith("+json"):
         raise Problem(415, "Send JSON, with Content-Type: application/json.")
-    raw = await read(request)
+    raw, _ = encodings.by_mark(await read(request))  # .NET clients write a byte order mark
     try:
         raw.decode()  # the decoder doesn't look into what it skips
         decoded = msgspec.json.decode(raw, type=shape)
@@ -115,7 +116,7 @@ async def read(request: web.Request) -> bytes:
     """The body, once. Raises Problem: 400, 408, 413, 415."""
     raw = request.get(_RAW)
     if raw is None:
-        if request.headers.get(hdrs.CONTENT_ENCODING, "identity").strip().lower() != "identity":
+        if encodings.is_encoded(request.headers.getall(hdrs.CONTENT_ENCODING, ())):
             raise Problem(415, "Send the body without Content-Encoding.")
         if (request.content_length or 0) > MAX_BODY:
             raise Problem(413, "The body is too large.")

@@ -1,8 +1,7 @@
 """Reading a request's body: never more than the limit, never longer than the time-out, never decoded."""
 
 import asyncio
-import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 
 from aiohttp import hdrs, web
 from aiohttp.http_exceptions import HttpProcessingError
@@ -50,17 +49,6 @@ class Room:
     def is_full(self) -> bool:
         """Whether there is no room for more of a body."""
         return self.used + self._published() > self.limit
-
-
-_NO_CODING = re.compile(
-    r"|identity|utf-?(?:8|16|32)(?:le|be)?|us-ascii|ascii|latin-?1|iso-?8859-?\d+|(?:windows|cp)-?125\d", re.IGNORECASE
-)
-"""What senders write into `Content-Encoding` that is no coding: nothing, and charsets, which belong elsewhere."""
-
-
-def is_encoded(values: Iterable[str]) -> bool:
-    """Return whether `Content-Encoding` says that the body was compressed, or packed in any other way."""
-    return any(not _NO_CODING.fullmatch(name.strip()) for value in values for name in value.split(","))
 
 
 async def read(request: web.BaseRequest, room: Room, *, limit: int, timeout: float) -> bytes:

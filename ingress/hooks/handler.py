@@ -13,6 +13,7 @@ from ingress.hooks import body, metrics, outcomes, query, routes
 from ingress.hooks.accesslog import AccessLog
 from ingress.hooks.post import Behind, Post
 from ingress.hooks.response import Accepted
+from schemas import encodings
 
 log = logging.getLogger("crossdock.ingress")
 
@@ -111,7 +112,7 @@ class Handler:
     ) -> tuple[outcomes.Outcome, int]:
         platform, settings = route.platform, self.settings
         began = time.time()
-        if body.is_encoded(request.headers.getall(hdrs.CONTENT_ENCODING, ())):
+        if encodings.is_encoded(request.headers.getall(hdrs.CONTENT_ENCODING, ())):
             return outcomes.refused(platform, 415, "content encoding", request.headers), 0
         try:
             raw = await body.read(request, self.room, limit=settings.max_body, timeout=settings.body_timeout)

@@ -71,6 +71,7 @@ CROSS JOIN LATERAL (
         WHERE jsonb_typeof(one.value) IN ('string', 'number')
           AND lower(crossdock.trimmed(one.value #>> '{}'))
               NOT IN ('', 'null', '(null)', '<null>', 'none', 'nil', 'undefined', 'n/a')
+          AND crossdock.trimmed(one.value #>> '{}') ~ '[^[:punct:][:space:]]'
         ORDER BY one.place
         LIMIT 1
     ) said

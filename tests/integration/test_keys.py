@@ -78,9 +78,11 @@ async def test_check_says_which_subscriptions_can_not_be_served_and_why(
     assert _of(out) == []
     private = await subscribe(pool, "http://127.0.0.1/hook")
     nobodys = await subscribe(pool, "https://vendor.example/hook", subscriber="gone")
+    typo = await subscribe(pool, "https://vendor.example/hook", accounts=["channelape/rothis"])
     code, out = await run(tmp_path, "check", amqp_url, database_url, "--json")
     assert code == 1
-    assert sorted(problem.split(": ")[0] for problem in _of(out)) == sorted([str(private), str(nobodys)])
+    assert sorted(problem.split(": ")[0] for problem in _of(out)) == sorted([str(private), str(nobodys), str(typo)])
+    assert any("'channelape/rothis' matches no configured account" in problem for problem in _of(out))
     code, out = await run(tmp_path, "check", amqp_url, database_url, "--json", key=NEW)
     assert any(problem.startswith(f"{fine}: the key that this was encrypted with") for problem in _of(out))
     _, out = await run(tmp_path, "check", amqp_url, database_url, "--json", key="")

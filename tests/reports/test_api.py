@@ -1,11 +1,13 @@
 """What subscribers and their tools send to an API. Each test names the report that it stands for."""
 
+import codecs
 import itertools
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime
 from typing import Any
 
 import asyncpg
+import msgspec
 import pytest
 import pytest_asyncio
 from hypothesis import HealthCheck, given, settings
@@ -62,6 +64,13 @@ def test_a_query_key_is_percent_encoded() -> None:
     )  # fmt: skip
     request = dialect("channelape").request(event, Credentials(secrets=("s",), query_key="@authtoken"), 0)
     assert urls.parse(URL).resource(request.query) == "/hook?%40authtoken=s"
+
+
+async def test_a_body_behind_a_byte_order_mark_is_read(client: Client) -> None:
+    """sp-dev-docs#1123: .NET clients write one; `Content-Encoding: utf-8` is not a coding (egg#4554)."""
+    body = codecs.BOM_UTF8 + msgspec.json.encode({"url": URL, "types": ["channelape.*"]})
+    status, said, _ = await client.ask("POST", "/v1/subscriptions", raw=body, headers={"Content-Encoding": "utf-8"})
+    assert status == 201, said
 
 
 NUL = "a\0b"

@@ -36,6 +36,9 @@ STATUS = b"HTTP/1.1 200 OK\r\n"
         STATUS + b"Transfer-Encoding: identity\r\nContent-Length: 2\r\n\r\nok",
         STATUS + b"Content-Length: 2\r\nTransfer-Encoding: identity\r\n\r\nok",
         b"HTTP/1.2 200 OK\r\nContent-Length: 2\r\n\r\nok",
+        STATUS + b"Content-Length: -1\r\n\r\n",
+        STATUS + b"Transfer-Encoding: chunked\r\n\r\nzz\r\n",
+        STATUS + b"Transfer-Encoding: chunked\r\n\r\n2\r\nokNO\r\n",
     ],
 )
 async def test_the_status_line_decides_where_the_rest_is_not_quite_http(answer: bytes) -> None:

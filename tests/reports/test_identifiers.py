@@ -18,7 +18,7 @@ from workers.route import answers, explain
 
 STO, SHIP, ASN, RECEIPT = "stock_transfer_order", "ship_confirmation", "advanced_ship_notice", "receipt_confirmation"
 BLANKS = (" ", "\t", "\r\n", "\u00a0", "\u3000", "\u200b", "\ufeff", " \u200b ")
-NOTHING = ("null", "NULL", " null ", "(null)", "None", "undefined", "", " ", "\u200b", None)
+NOTHING = ("null", "NULL", " null ", "(null)", "None", "undefined", "", " ", "\u200b", None, "-", "--", "\u2014", "?")
 
 
 def example(platform: str, name: str) -> Any:

@@ -14,7 +14,7 @@ import msgspec
 from aiohttp import hdrs
 from yarl import URL
 
-from schemas import retryafter
+from schemas import encodings, retryafter
 from schemas.platforms.apicbase.config import Poll
 from workers.poll import metrics
 from workers.poll.limit import Limit
@@ -105,7 +105,7 @@ class Client:
         if answer.status != 200:
             raise Failed(f"page: answered {answer.status}")
         try:
-            page = msgspec.json.decode(answer.body, type=_Page)
+            page = msgspec.json.decode(encodings.by_mark(answer.body)[0], type=_Page)
         except (ValueError, RecursionError):
             raise Failed("page: the answer is not a page of results") from None
         return Page([bytes(one) for one in page.results], self._following(url, page.next))
@@ -159,7 +159,7 @@ class Client:
         if answer.status != 200:
             raise Failed(f"token: answered {answer.status}")
         try:
-            said = msgspec.json.decode(answer.body, type=_Token, strict=False)
+            said = msgspec.json.decode(encodings.by_mark(answer.body)[0], type=_Token, strict=False)
         except (ValueError, RecursionError):
             raise Failed("token: the answer is not a token") from None
         token = said.access_token

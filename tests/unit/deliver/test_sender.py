@@ -122,6 +122,8 @@ def http_date(seconds: float) -> str:
     [
         ("120", 120, 120),
         (" 7 ", 7, 7),
+        ("1.5", 2, 2),
+        ("3.0", 3, 3),
         (3600, 3000, 3600),
         ("86401", 86400, 86400),
         ("9" * 5000, 86400, 86400),
@@ -141,7 +143,7 @@ async def test_retry_after_is_read_in_both_forms(status: str, text: str | float,
 @pytest.mark.parametrize(
     ("status", "text"),
     [
-        ("429 Too Many", "0"), ("429 Too Many", "-5"), ("429 Too Many", "1.5"), ("429 Too Many", "soon"),
+        ("429 Too Many", "0"), ("429 Too Many", "-5"), ("429 Too Many", "soon"),
         ("503 Away", ""), ("503 Away", "Wed, 21 Oct 2015 07:28:00 GMT"), ("503 Away", "Wed, 99 Oct 2099 07:28:00 GMT"),
         ("503 Away", "٣"), ("500 Oh", "120"), ("200 OK", "120"), ("302 Found", "120"), ("410 Gone", "120"),
     ],

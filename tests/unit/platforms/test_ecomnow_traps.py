@@ -135,7 +135,8 @@ def test_authorization_is_compared_whole() -> None:
 
     assert verify("Basic b2xk") == "Basic b2xk"
     assert verify("Basic bmV3") == "Basic bmV3"
-    for wrong in ("", "basic bmV3", "Basic bmV3 ", "bmV3", "Basic bmV", "Basic é", "Basic \ud800", "Basic ?"):
+    assert verify("basic  bmV3") == "Basic bmV3"  # RFC 9110 §11.1: the scheme in either case, one blank or more
+    for wrong in ("", "Basic bmv3", "Basic bmV3 ", "bmV3", "Basic bmV", "Basic é", "Basic \ud800", "Basic ?"):
         assert verify(wrong) is None
 
 

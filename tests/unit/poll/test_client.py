@@ -1,6 +1,7 @@
 """The client of Apicbase's API, against a server that behaves as documented, and one that doesn't."""
 
 import asyncio
+import codecs
 import gzip
 import logging
 import time
@@ -245,6 +246,13 @@ async def test_what_is_no_page_is_an_error(there: Apicbase, api: Client, body: b
     there.answer = lambda asked, number: web.Response(body=body) if asked.kind == "page" else None
     with pytest.raises(Failed, match="not a page"):
         await first(api)
+
+
+async def test_answers_behind_a_byte_order_mark_are_read(there: Apicbase, api: Client) -> None:
+    """sp-dev-docs#1123: .NET servers write one."""
+    marked = codecs.BOM_UTF8 + b'{"access_token": "t", "results": [], "next": null}'
+    there.answer = lambda asked, number: web.Response(body=marked)
+    assert (await first(api)).results == []
 
 
 @pytest.mark.parametrize("said", [{}, {"access_token": ""}, {"access_token": "a\r\nX: 1"}, {"access_token": "é"}, []])

@@ -35,7 +35,6 @@ LENIENT = dict.fromkeys(
 _STATUS_LINE = re.compile(rb"^HTTP/[0-9](?:\.[0-9])? +(?P<status>[0-9]{3})(?=[ \r\n])[^\n]*\n", re.MULTILINE)
 _HEAD_END = re.compile(rb"(?<=\n)\r?\n")
 _HEADER_LINE = re.compile(rb"[^\s:][^:]*:|[ \t]")
-_WRONG_LENGTH = re.compile(rb"^content-length[ \t]*:[ \t]*[^0-9 \t]", re.MULTILINE | re.IGNORECASE)
 _RETRY_AFTER = re.compile(rb"^retry-after[ \t]*:(?P<value>[^\r\n]*)", re.MULTILINE | re.IGNORECASE)
 
 
@@ -185,11 +184,8 @@ class Connection(asyncio.Protocol):
         First with all of the parser's leniencies (both Content-Length and chunked, folded header lines), then by hand.
         """
         self._keep_alive = False
-        if self._headed:
-            if self._reading == "strictly":
-                self._fail(NotHTTP())
-            else:  # both Content-Length and chunked, and it isn't chunked
-                self._finish(keep_alive=False, cut=True)
+        if self._headed:  # a chunk that is not one, or both Content-Length and chunked, and it isn't chunked
+            self._finish(keep_alive=False, cut=True)
             return
         self._heads += data
         if self._reading == "strictly":
@@ -214,7 +210,7 @@ class Connection(asyncio.Protocol):
         if end is None:
             return  # more is to come; a connection that is lost first is CutOff
         head = self._heads[lines[-1].end() : end.start()]
-        if not all(_HEADER_LINE.match(line) for line in head.splitlines()) or _WRONG_LENGTH.search(head):
+        if not all(_HEADER_LINE.match(line) for line in head.splitlines()):
             self._fail(NotHTTP())
             return
         header = _RETRY_AFTER.search(head)
