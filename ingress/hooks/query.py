@@ -31,8 +31,13 @@ class Query:
         A secret such as `KBc+fU/5==` is sent percent-encoded by some and as it is by others, so a value counts as it
         stands, with percent escapes decoded, and with `+` for a blank as well.
         """
+        query = self._target.partition("?")[2]
+        if "#" in query:
+            query = query.partition("#")[0]
+        if "&" not in query and "%" not in query and "+" not in query:  # most: nothing to take apart or to decode
+            name, _, value = query.partition("=")
+            return [value] if name == key else default
         found: list[str] = []
-        query = self._target.partition("?")[2].partition("#")[0]
         for pair in query.split("&"):
             name, _, value = pair.partition("=")
             if name == key or unquote_plus(name) == key or unquote(name) == key:

@@ -13,7 +13,7 @@ from aiohttp.http import RawRequestMessage
 
 from broker import identity
 from ingress.connections import Connection
-from ingress.hooks import query, response
+from ingress.hooks import response
 from ingress.hooks.handler import Handler
 from ingress.hooks.outcomes import Outcome
 from ingress.hooks.post import Post
@@ -30,7 +30,7 @@ class Short:
         """Takes a whole request, or leaves it as it is: False. Never raises once it has taken one."""
         settings = self._handler.settings
         headers = message.headers
-        route = settings.routes.find(query.path(message.path))
+        route = settings.routes.find(message.path.partition("?")[0])  # an absolute target goes the long way
         if (
             route is None
             or message.method != hdrs.METH_POST

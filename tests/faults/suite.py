@@ -79,7 +79,8 @@ MUTATIONS = (
     Mutation("identity", "COMMIT's answer lost", "twice"),
     # Until attempts have timed out: who has no lease sends once more then what the other has under way.
     Mutation("lease", "deliver – subscribers stalled", "crowded", 15.0, seconds=8.0),
-    Mutation("expiry", "SIGKILL of deliver", "undelivered", 20.0),
+    # While subscribers stall, leases are held when the workers die.
+    Mutation("expiry", "deliver killed while subscribers stall", "undelivered", 20.0),
     # Until a message has had its tries, with its jsonb and without.
     Mutation("classification", "each insert raises 53200", "innocent", seconds=15.0),
     Mutation("limit", "SIGKILL of store", "innocent"),
