@@ -10,6 +10,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from decimal import Decimal, InvalidOperation
 from typing import Any, TypeAlias, TypeVar
+from unicodedata import category
 
 import msgspec
 from msgspec import UNSET, UnsetType
@@ -120,8 +121,8 @@ def identifier(value: Scalar) -> str | None:
 
 
 def _is_nothing(said: str) -> bool:
-    """Return whether a short text stands for no value: a word such as `null`, or nothing but signs such as `-`."""
-    return said.lower() in _NOTHING or not (said.isalnum() or any(map(str.isalnum, said)))
+    """Return whether a short text stands for no value: a word such as `null`, or punctuation alone, such as `-`."""
+    return said.lower() in _NOTHING or all(category(character)[0] == "P" for character in said)
 
 
 def _without_blanks(said: str) -> str:

@@ -151,9 +151,15 @@ DECIMALS = st.decimals(allow_nan=False, allow_infinity=False, min_value=0, max_v
 
 
 @given(
-    number=st.text("ABC0123456789-", min_size=1, max_size=12),
+    number=st.from_regex("[ABC0-9-]{0,6}[ABC0-9][ABC0-9-]{0,5}", fullmatch=True),
     lines=st.lists(
-        st.tuples(st.text("ABC&é-", min_size=1, max_size=6), st.text(max_size=9), DECIMALS, DECIMALS, DECIMALS),
+        st.tuples(
+            st.from_regex("[ABC&é-]{0,3}[ABCé][ABC&é-]{0,2}", fullmatch=True),
+            st.text(max_size=9),
+            DECIMALS,
+            DECIMALS,
+            DECIMALS,
+        ),
         max_size=4,
     ),
 )

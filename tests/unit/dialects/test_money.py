@@ -64,7 +64,7 @@ SENT = st.one_of(
 )
 # Quotes, backslashes, controls and what lies beyond the BMP: all that JSON escapes. Lone surrogates are no UTF-8.
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=8)
-ARTICLE = TEXT.filter(lambda text: bool(text) and not text.isspace())
+ARTICLE = TEXT.filter(lambda text: loose.identifier(text) is not None)
 ORDER_NUMBER = ARTICLE.filter(lambda text: not {"\x00", "\ufffd"} & set(text))
 
 
