@@ -11,7 +11,7 @@ from schemas.consumers import Consumer, bindings, queues
 async def add(url: str, one: Consumer) -> None:
     """Declare a consumer's queues and bindings; idempotent.
 
-    Raises TopologyError, and ValueError if one of its types does not exist.
+    Raises TopologyError, and ValueError if its types and accounts match no event.
     """
     wanted = bindings(one)
 

@@ -116,7 +116,10 @@ class Publisher:
         self.held = 0
         """Bytes of the bodies that were accepted for publishing and are not yet confirmed."""
         self.max_message_size: int | None = None
-        """The largest body that the broker accepts, known once it has refused one; reset with the connection."""
+        """The largest body that the broker accepts, known once it has refused one.
+
+        It is reset when the connection is lost for any other reason.
+        """
         self.lost_by_size = False
         """Whether the last channel was closed because a message was too large; reset when the next one is used."""
         self._timeout = confirm_timeout

@@ -83,7 +83,7 @@ SELECT id, subscription_id, created_at, received_at, event_id, message_id, repla
 FROM gone
 
 -- name: forget_idempotent
--- Answers to idempotent requests are kept for one day, as is usual.
+-- Answers to idempotent requests are kept for one day, as is usual for such APIs.
 DELETE FROM crossdock.idempotent
 WHERE (subscriber, name) IN (
     SELECT subscriber, name FROM crossdock.idempotent WHERE asked_at < $1::timestamptz - interval '1 day' LIMIT $2

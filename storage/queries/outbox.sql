@@ -79,9 +79,9 @@ WHERE leased_by = $1 AND id = ANY ($2::uuid[])
 
 -- name: due
 -- The due deliveries of each subscription, longest due first, without those in progress. $1: subscriptions. $2: the
--- maximum number of each. $3: deliveries in progress. Only indexes are read until the rows themselves. A subscription
--- must be leased by $4 now: while a worker could not renew its leases, another one may have taken them over and would
--- send the same deliveries at the same time.
+-- maximum number of each. $3: deliveries in progress. The rows are found through indexes alone. A subscription must be
+-- leased by $4 now: while a worker could not renew its leases, another one may have taken them over and would send the
+-- same deliveries at the same time.
 SELECT d.id, d.subscription_id, d.event_id, d.message_id, d.document_id, d.type, d.key,
        d.attempts, d.next_attempt_at, d.payload IS NOT NULL AS has_payload
 FROM unnest($1::uuid[], $2::int[]) AS s (id, room)
@@ -97,10 +97,10 @@ CROSS JOIN LATERAL (
 
 -- name: contents
 -- The content of deliveries that are about to be attempted, read as late as possible: a row that is missing here was
--- cancelled or superseded, or is no longer $3's to send. $1: deliveries. $2: for each, the largest body that may be
--- returned; a larger one is only measured, and below 0 nothing of it is read, because another row returns the same
--- body. If message_id is null, retention has deleted the receipt. Every table is read by key, one look-up per delivery
--- (hence LATERAL and LIMIT): a free join would read the whole outbox of a subscription.
+-- cancelled or superseded, or its subscription is no longer leased by $3. $1: deliveries. $2: for each, the largest
+-- body that may be returned; a larger one is only measured, and below 0 nothing of it is read, because another row
+-- returns the same body. If message_id is null, retention has deleted the receipt. Every table is read by key, one
+-- look-up per delivery (hence LATERAL and LIMIT): a free join would read the whole outbox of a subscription.
 SELECT o.id, s.updated_at, r.message_id, d.platform, d.account, r.event, r.received_at, r.content_type,
        r.traceparent, r.flags, o.version, octet_length(coalesce(o.payload, r.raw)) AS size,
        CASE WHEN octet_length(coalesce(o.payload, r.raw)) <= a.allowed THEN coalesce(o.payload, r.raw) END AS raw
@@ -164,7 +164,7 @@ SELECT id, subscription_id, created_at, received_at, event_id, message_id, repla
 FROM late
 
 -- name: due_of
--- Due deliveries of a subscription, whoever may see them, but at most $2.
+-- At most $2 due deliveries of a subscription, regardless of whether its subscriber may see them.
 SELECT id FROM crossdock.outbox WHERE subscription_id = $1 AND next_attempt_at <= now() LIMIT $2
 
 -- name: sweep

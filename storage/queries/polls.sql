@@ -1,5 +1,5 @@
 -- name: register
--- New accounts start at the present time.
+-- Polling of a new account starts at the present time.
 INSERT INTO crossdock.polls (platform, account)
 SELECT $1, unnest($2::text[])
 ON CONFLICT DO NOTHING
