@@ -1,4 +1,4 @@
-"""DATABASE_URL as providers supply it, without libpq's parameters that the server does not know."""
+"""DATABASE_URL as providers supply it, without the parameters of other drivers that the server does not know."""
 
 from urllib.parse import parse_qsl, quote, urlencode
 
