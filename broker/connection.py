@@ -1,8 +1,9 @@
-"""One AMQP connection, kept open.
+"""One AMQP connection that is kept open and reopened when it fails.
 
-The library's connection and heartbeats do the work; this adds what a service needs around them: several hosts in one
-URL, reconnection with back-off, and one moment (`on_open`) where everything that lives on the connection is set up
-again. A channel that dies takes its connection with it: one way to fail, one way to recover.
+The AMQP library provides the connection and its heartbeats. This module adds what a service needs on top of them:
+several hosts in one URL, reconnection with back-off, and one hook (`on_open`) in which everything that lives on the
+connection is set up again. When a channel closes, its connection is closed too, so that there is only one way to fail
+and only one way to recover.
 """
 
 import asyncio
@@ -26,27 +27,35 @@ log = logging.getLogger("crossdock.broker")
 T = TypeVar("T")
 
 HEARTBEAT = 10
-"""Seconds. A dead peer is noticed after (heartbeat + 1) × 3 of them."""
+"""Heartbeat interval in seconds; a dead peer is detected after (heartbeat + 1) × 3 seconds."""
 CONNECT_TIMEOUT = 5.0
 HURRY = 1.5
-"""Seconds that a node has to take a connection while there are others that have not been tried: a frozen one lets in
-whoever knocks, and says nothing."""
+"""Connect timeout in seconds while other nodes are untried.
+
+A frozen node still accepts TCP connections, so only a timeout reveals it.
+"""
 FAREWELL = 0.5
-"""Seconds for the polite end of a connection that is given up: until then there is no other, and its node may be the
-one that says nothing."""
+"""Maximum seconds to close a failed connection cleanly.
+
+No new connection is opened until then, and the node may be one that no longer responds.
+"""
 ALIVE = 1.0
-"""Seconds that a node has to take one more connection, where it is to show that it lives."""
+"""Seconds within which a node must accept a second connection to prove that it is alive."""
 BACK_OFF = (0.1, 0.2, 0.5, 1.0, 2.0)
-"""Seconds between attempts, ±20 %; the last repeats: a broker that is back is found within about two seconds."""
+"""Seconds between attempts, ±20 %; the last value repeats.
+
+A broker that has recovered is therefore found within about two seconds.
+"""
 
 STEADY = 2.0
-"""Seconds after which a connection counts as one that worked."""
+"""Seconds that a connection must last, counted from the start of the attempt, to count as successful."""
 
 
 def addresses(url: str) -> list[str]:
-    """The URLs that `AMQP_URL` stands for: `amqp://u:p@a:5672,b:5673/vhost` names two nodes of a cluster.
+    """Return one URL for each node that `AMQP_URL` names.
 
-    A heartbeat is added where the URL doesn't choose one. Raises ValueError when it is no AMQP URL.
+    `amqp://u:p@a:5672,b:5673/vhost` names two nodes of a cluster. A heartbeat interval is added if the URL does not set
+    one. Raises ValueError if `url` is not a valid AMQP URL.
     """
     scheme, separator, rest = url.partition("://")
     if not separator or scheme not in ("amqp", "amqps"):
@@ -63,14 +72,14 @@ def addresses(url: str) -> list[str]:
 
 
 def redacted(url: str) -> str:
-    """The URL without its password, for messages."""
+    """Return the URL without its password and query, for messages."""
     return str(URL(url).with_password(None).with_query(None))
 
 
 async def answers(connection: AbstractConnection) -> bool:
-    """Whether the node of a connection lives, whatever its queues wait for.
+    """Return whether the node of a connection is alive, even if its queues are blocked.
 
-    It is asked by a connection of its own: RabbitMQ stops reading one whose publishes it can't get rid of.
+    The probe opens a second connection, because RabbitMQ stops reading a connection whose publishes it cannot pass on.
     """
     try:
         async with asyncio.timeout(ALIVE):
@@ -82,9 +91,10 @@ async def answers(connection: AbstractConnection) -> bool:
 
 
 async def rpc(call: Awaitable[T]) -> T:
-    """Wait for the broker's answer to a method. Raises ConnectionError when its connection is closed meanwhile.
+    """Wait for the broker's reply to a method call.
 
-    aiormq then ends the wait by a cancellation, which would pass for one of our own and end the task without a word.
+    Raises ConnectionError if the connection is closed in the meantime. In that case aiormq cancels the wait. Such a
+    cancellation looks like a cancellation of our own task and would end the task silently.
     """
     try:
         return await call
@@ -96,7 +106,10 @@ async def rpc(call: Awaitable[T]) -> T:
 
 
 class Link:
-    """Keeps one connection open until `stop`. `on_open` runs on each new connection, `on_lost` when it is gone."""
+    """Keeps one connection open until `stop` is called.
+
+    `on_open` runs on each new connection, and `on_lost` when a connection that was set up has ended.
+    """
 
     def __init__(
         self,
@@ -114,44 +127,44 @@ class Link:
         self._broken: asyncio.Future[None] | None = None
         self._connection: AbstractConnection | None = None
         self.transport = Transport()
-        """The open connection's, for whoever reads or writes frames past the library."""
+        """Transport of the current connection, for components that read or write frames past the library."""
         self.opened = asyncio.Event()
         self.error: str = "not connected yet"
 
     @property
     def is_open(self) -> bool:
-        """Connected, and `on_open` has run to its end."""
+        """Whether the connection is open and `on_open` has completed."""
         return self.opened.is_set()
 
     def start(self) -> None:
-        """Begins to connect, in the background."""
+        """Start connecting in the background."""
         self._background.start(self._run(), name=f"amqp-{self._name}")
 
     async def stop(self) -> None:
-        """Closes the connection; returns when it is closed."""
+        """Close the connection and return when it is closed."""
         await self._background.stop()
 
     def problems(self) -> list[str]:
-        """Return why there will be no connection until the process starts again; empty when all is well."""
+        """Return why no connection will be opened until the process restarts; empty if nothing is wrong."""
         return self._background.problems()
 
     def fail(self, reason: str) -> None:
-        """Gives the connection up and opens another: for whoever finds out that it doesn't work any more."""
+        """Close the connection and open another one, because a caller found that it no longer works."""
         self._fail(self._broken, reason)
 
     def _fail(self, broken: "asyncio.Future[None] | None", reason: str) -> None:
-        """`broken`: of the connection that is meant, which may not be the present one any more."""
+        """Fail the connection that `broken` belongs to, which may no longer be the current one."""
         if broken is not None and not broken.done():
-            self.error = reason  # the first one: all others follow from it
+            self.error = reason  # only the first reason is kept, because all later ones follow from it
             broken.set_result(None)
 
     def elsewhere(self, reason: str) -> None:
-        """Gives the connection up if there is another node to try: this one is open, and of no use."""
+        """Switch to another node, if there is one, because this connection is open but unusable."""
         if self.is_open and len(self._urls) > 1:
             self.fail(reason)
 
     async def channel(self, connection: AbstractConnection, *, confirms: bool) -> AbstractChannel:
-        """A new channel whose end ends the connection."""
+        """Open a channel; if the channel closes, its connection is closed too."""
         channel = await connection.channel(publisher_confirms=confirms, on_return_raises=True)
         broken = self._broken
 
@@ -175,7 +188,7 @@ class Link:
                 raise
             except Exception as error:
                 self.error = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
-            # One that broke as soon as it was used is no success: without a pause it would break again and again.
+            # A connection that broke on first use is not a success: without a pause it would break again and again.
             opened = opened and time.monotonic() - began > STEADY
             attempt += 1
             failed = 0 if opened else failed + 1
@@ -184,7 +197,10 @@ class Link:
             await asyncio.sleep(pause * random.uniform(0.8, 1.2))  # noqa: S311 - jitter, not a secret
 
     async def _hold(self, url: str, patience: float) -> bool:
-        """Connects within `patience` seconds, sets up, waits for the end. True if it had been set up."""
+        """Connect within `patience` seconds, set the connection up, and wait until it ends.
+
+        Returns whether the set-up had completed.
+        """
         self._broken = broken = asyncio.get_running_loop().create_future()
         self.transport = Transport()
         async with asyncio.timeout(patience):

@@ -1,7 +1,8 @@
-"""Batch consumption: messages of one queue in lists, bounded by number, by bytes and by time.
+"""Batch consumption: take the messages of one queue in lists, bounded by count, bytes and time.
 
-Messages come straight from the frames (`broker.frames`) into a list that prefetch and a byte budget bound. Acks are by
-hand and in order: everything of a batch at once with one frame, singled-out messages before it.
+Messages are read directly from the frames (`broker.frames`) into a list, which the prefetch limit and a byte budget
+bound. Acks are explicit and in order: one frame acknowledges a whole batch, after the messages that are settled
+individually.
 """
 
 import asyncio
@@ -19,18 +20,18 @@ from schemas import properties
 from schemas.properties import Properties
 
 CANCEL_TIMEOUT = 5.0
-"""Seconds that the broker has to confirm the end of a consumer."""
+"""Seconds within which the broker must confirm that a consumer has been cancelled."""
 
 
 class ByteBudget:
-    """Bounds the bytes of the bodies that the consumers of one connection hold.
+    """Limits how many bytes of message bodies the consumers of one connection hold.
 
-    At the limit the socket is not read any more, and so the broker stops sending; below half of it reading goes on. One
-    message is always taken, whatever its size.
+    At the limit the socket is no longer read, so the broker stops sending; reading resumes once at most half of the
+    limit is held. One message is always accepted, whatever its size.
     """
 
     def __init__(self, limit: int) -> None:
-        """`limit`: bytes."""
+        """Create a budget of `limit` bytes."""
         self._limit = limit
         self._held = 0
         self._transport: Transport | None = None
@@ -43,12 +44,12 @@ class ByteBudget:
 
     @property
     def is_full(self) -> bool:
-        """Whether reading is paused."""
+        """Whether the limit was reached and reading is paused."""
         return self._is_paused
 
     def use(self, transport: Transport) -> None:
         """Pause and resume this connection's socket from now on."""
-        if transport is not self._transport:  # one connection has several consumers
+        if transport is not self._transport:  # a connection can have several consumers
             self._transport = transport
             self._is_paused = False
 
@@ -60,7 +61,7 @@ class ByteBudget:
             self._transport.pause_reading()
 
     def remove(self, size: int) -> None:
-        """Count bodies that were settled, or given back."""
+        """Stop counting bodies that were settled or given back."""
         self._held -= size
         if self._is_paused and self._held <= self._limit // 2 and self._transport is not None:
             self._is_paused = False
@@ -70,7 +71,7 @@ class ByteBudget:
 class Session:
     """One consumer on one channel, from `basic.consume` until it is suspended or its connection is lost.
 
-    What it delivered can be settled while it lasts; afterwards the broker delivers all of that again.
+    The messages that it delivered can be settled only during that time; afterwards the broker delivers them again.
     """
 
     __slots__ = ("_budget", "_held", "channel", "is_over", "tag")
@@ -78,14 +79,14 @@ class Session:
     def __init__(self, channel: AbstractChannel, budget: ByteBudget | None) -> None:
         self.channel = channel
         self.tag: str | None = None
-        """The consumer's, once the broker has confirmed it."""
+        """The consumer tag, once the broker has confirmed the consumer."""
         self.is_over = False
         self._budget = budget
         self._held = 0
 
     @property
     def is_gone(self) -> bool:
-        """Whether nothing of it can be settled any more."""
+        """Whether messages of this session can no longer be settled."""
         return self.is_over or self.channel.is_closed
 
     def receive(self, size: int) -> None:
@@ -95,20 +96,20 @@ class Session:
             self._budget.add(size)
 
     def release(self, size: int) -> None:
-        """Take settled bodies off the budget."""
+        """Remove settled bodies from the budget."""
         if self._budget is not None and not self.is_over:
             self._held -= size
             self._budget.remove(size)
 
     def end(self) -> None:
-        """Forget what was delivered: the broker delivers it again."""
+        """End the session and release its bytes; the broker delivers its unsettled messages again."""
         if not self.is_over:
             self.release(self._held)
             self.is_over = True
 
 
 class Delivery:
-    """One message as delivered; its properties are read when they are first asked for."""
+    """One message as received from the queue; its properties are parsed on first access."""
 
     __slots__ = ("_properties", "body", "encoded", "is_noted", "redelivered", "session", "tag")
 
@@ -117,27 +118,27 @@ class Delivery:
         self.tag = tag
         self.redelivered = redelivered
         self.encoded = encoded
-        """Property flags and list of the content header."""
+        """The encoded property flags and property list of the content header."""
         self.body = body
         self.is_noted = False
-        """Whether its handler keeps a note of it (`workers.store.worker`)."""
+        """Whether the handler keeps a note about this message (`workers.store.worker`)."""
         self._properties: Properties | None = None
 
     @property
     def channel(self) -> AbstractChannel:
-        """The channel that it was delivered on."""
+        """The channel on which the message was received."""
         return self.session.channel
 
     @property
     def properties(self) -> Properties:
-        """Raises ValueError when they are broken."""
+        """The parsed properties; raises ValueError if they are malformed."""
         if self._properties is None:
             self._properties = properties.read(self.encoded)
         return self._properties
 
 
 class Consumer:
-    """Consumes one queue on a channel of its own; hand `on_open` and `on_lost` to a Link."""
+    """Consumes one queue on its own channel; pass `on_open` and `on_lost` to a Link."""
 
     def __init__(
         self,
@@ -149,9 +150,15 @@ class Consumer:
         budget: ByteBudget | None = None,
         suspended: bool = False,
     ) -> None:
-        """`prefetch`: messages held unacked at a time; quorum queues allow at most 2,000. `arguments`: of the consumer,
-        asked on each connection. `heard`: told of each message in the turn that received it; then there is nothing to
-        `take`. Must not raise. `budget`: bounds the bytes held. `suspended`: consume only after `resume`."""
+        """Configure the consumer; it starts when the Link calls `on_open`.
+
+        - `prefetch`: maximum number of unacknowledged messages; quorum queues allow at most 2,000.
+        - `arguments`: returns the arguments of `basic.consume`; called each time that consuming starts.
+        - `heard`: called with each message in the loop turn that received it, and must not raise; there is then nothing
+          to `take`.
+        - `budget`: limits the bytes held.
+        - `suspended`: do not consume until `resume` is called.
+        """
         self._queue = queue
         self._prefetch = prefetch
         self._arguments = arguments
@@ -166,17 +173,17 @@ class Consumer:
 
     @property
     def queue(self) -> str:
-        """Name of the queue."""
+        """Name of the consumed queue."""
         return self._queue
 
     @property
     def head(self) -> list[Delivery]:
-        """The first message that was delivered and not taken yet, if there is one."""
+        """The first message that was received and not yet taken, in a list; empty if there is none."""
         return [self._buffer[0]] if self._buffer else []
 
     async def on_open(self, link: Link, connection: AbstractConnection) -> None:
-        """Starts to consume. The queue must exist: `crossdock topology apply` declares it."""
-        self._end_session()  # of a connection that broke before it was set up
+        """Start consuming the queue, which must exist: `crossdock topology apply` declares it."""
+        self._end_session()  # of a connection that broke during set-up
         channel = await link.channel(connection, confirms=False)
         await channel.basic_qos(prefetch_count=self._prefetch)
         channel.on_consumer_cancel_callbacks.add(lambda _: link.fail(f"consumer of {self._queue} cancelled"))
@@ -204,7 +211,7 @@ class Consumer:
         self._arrived.set()
 
     def on_lost(self) -> None:
-        """What was delivered and not taken is forgotten: the broker delivers it again."""
+        """Discard the messages that were received and not taken; the broker delivers them again."""
         self._channel = None
         self._end_session()
 
@@ -216,26 +223,26 @@ class Consumer:
         self._arrived.clear()
 
     def give_up(self, reason: str) -> None:
-        """Opens another connection: the broker then delivers again all that this one holds unacked."""
+        """Open another connection, so that the broker redelivers all unacknowledged messages of this one."""
         if self._link is not None:
             self._link.fail(reason)
 
     async def resume(self) -> None:
-        """Consume from now on, also on later connections."""
+        """Start consuming now, and on all later connections."""
         self._is_suspended = False
         link, channel = self._link, self._channel
         if self._session is None and link is not None and channel is not None and not channel.is_closed:
             try:
                 await self._consume(link, channel)
             except Exception as error:
-                # The connection breaks with its channel, and the next one consumes.
+                # The failed channel takes its connection down, and the next connection consumes.
                 link.fail(f"can't consume {self._queue}: {error}")
 
     async def suspend(self) -> None:
-        """Give everything unsettled back to the queue and consume nothing until `resume`.
+        """Return all unsettled messages to the queue and consume nothing until `resume` is called.
 
-        A message that waits here for a long time would run into RabbitMQ's `consumer_timeout`, which closes the channel
-        and counts a failed delivery for each message; one that waits in the queue runs into nothing.
+        A message held here for a long time would exceed RabbitMQ's `consumer_timeout`, which closes the channel and
+        counts a failed delivery for each message. A message that waits in the queue has no such limit.
         """
         self._is_suspended = True
         session, link = self._session, self._link
@@ -244,21 +251,23 @@ class Consumer:
         if session is None or link is None or session.channel.is_closed:
             return
         if was_full or session.tag is None:
-            # The answer to `basic.cancel` stands behind more than we want to read.
+            # The reply to `basic.cancel` comes after more messages than we want to read.
             link.fail(f"gives back what it holds of {self._queue}")
             return
         try:
             async with asyncio.timeout(CANCEL_TIMEOUT):
                 await rpc(session.channel.basic_cancel(session.tag, timeout=CANCEL_TIMEOUT))
-                # Tag 0 with multiple: all that is unsettled on this channel. From 4.3 on no delivery is counted then.
+                # Tag 0 with `multiple` means every unsettled message of this channel. RabbitMQ 4.3 and later do not
+                # count this as a failed delivery.
                 await session.channel.basic_nack(0, multiple=True, requeue=True, wait=False)
         except Exception as error:
             link.fail(f"can't give back what it holds of {self._queue}: {error or type(error).__name__}")
 
     async def peek(self) -> Delivery | None:
-        """Return the next message of the queue, and give it back at once; None if there is none, or no connection.
+        """Return the next message of the queue and requeue it at once.
 
-        Only while nothing is consumed. RabbitMQ before 4.0 moves it to the end of the queue.
+        Returns None if the queue is empty, if there is no connection, or while the queue is being consumed. RabbitMQ
+        before 4.0 moves the message to the end of the queue.
         """
         channel = self._channel
         if channel is None or channel.is_closed or self._session is not None:
@@ -269,7 +278,7 @@ class Consumer:
                 return None
             await channel.basic_nack(message.delivery_tag, requeue=True, wait=False)
         except (OSError, TimeoutError, AMQPError) as error:
-            # A message may be on its way here, unacknowledged, on the channel that the consumer will use.
+            # The message may still arrive, unacknowledged, on the channel that the consumer is going to use.
             if self._link is not None:
                 self._link.fail(f"can't look at {self._queue}: {error or type(error).__name__}")
             return None
@@ -277,7 +286,10 @@ class Consumer:
         return Delivery(Session(channel, None), 0, True, found.marshal() if found else b"\0\0", message.body)
 
     async def cancel(self) -> None:
-        """Takes no more; what has been taken can still be acked. What lies in the buffer goes back to the queue."""
+        """Stop consuming; messages that were already taken can still be acknowledged.
+
+        Messages that were received and not taken are discarded here; they return to the queue when the channel closes.
+        """
         self._is_suspended = True
         session, self._session, self._channel = self._session, None, None
         if session is not None and session.tag is not None and not session.channel.is_closed:
@@ -285,8 +297,11 @@ class Consumer:
         self._buffer.clear()
 
     async def take(self, limit: int, wait: float, max_bytes: int | None = None) -> list[Delivery]:
-        """Waits for a first message, then at most `wait` seconds for company; at most `limit` of one session, and no
-        more than `max_bytes` of bodies unless the first alone has more."""
+        """Wait for a first message, then at most `wait` seconds for the batch to fill; return the batch.
+
+        A batch holds at most `limit` messages of one session, and at most `max_bytes` bytes of bodies unless its first
+        message alone is larger.
+        """
         while True:
             while not self._buffer:
                 self._arrived.clear()
@@ -294,7 +309,7 @@ class Consumer:
             if len(self._buffer) < limit and wait > 0:
                 await self._wait_for_more(limit, time.monotonic() + wait)
             if batch := self._next(limit, max_bytes):
-                return batch  # empty if the session ended meanwhile
+                return batch  # empty if the session ended in the meantime
 
     async def _wait_for_more(self, limit: int, until: float) -> None:
         while len(self._buffer) < limit and (left := until - time.monotonic()) > 0:
@@ -320,14 +335,15 @@ class Consumer:
 
 
 async def _elsewhere(message: DeliveredMessage) -> None:
-    """The library wants a callback; the frames it would be called for never reach it."""
+    """Placeholder that aiormq requires; the frame reader handles deliveries before they reach it."""
     raise AssertionError(f"delivery {message.delivery_tag} went past broker.frames")
 
 
 async def ack(batch: list[Delivery]) -> bool:
-    """Acks a whole batch, taken in order, with one frame. Everything of the channel below it must be settled.
+    """Acknowledge a whole batch, taken in order, with one frame.
 
-    False when the session is gone: the broker delivers the batch again, and whoever handles it must know it.
+    All earlier messages of the channel must be settled already. Returns False if the session has ended: the broker then
+    delivers the batch again, and the handler must recognise it.
     """
     last = batch[-1]
     session = last.session
@@ -339,7 +355,7 @@ async def ack(batch: list[Delivery]) -> bool:
 
 
 async def ack_one(delivery: Delivery) -> bool:
-    """Acks one message alone. False when its session is gone."""
+    """Acknowledge a single message; return False if its session has ended."""
     session = delivery.session
     if session.is_gone:
         return False
@@ -349,7 +365,10 @@ async def ack_one(delivery: Delivery) -> bool:
 
 
 async def fail_one(delivery: Delivery) -> bool:
-    """Gives one message back as failed: unlike nack, that counts as a delivery on every RabbitMQ."""
+    """Reject one message and requeue it; return False if its session has ended.
+
+    `basic.reject` is used because, unlike `basic.nack`, it counts as a failed delivery in every RabbitMQ version.
+    """
     session = delivery.session
     if session.is_gone:
         return False

@@ -1,4 +1,4 @@
-"""Queues of consumers, over AMQP: made, filled and taken away."""
+"""Declare, measure and remove the queues of systems that consume `crossdock.events`, over AMQP."""
 
 from aiormq.abc import AbstractConnection
 from aiormq.exceptions import ChannelNotFoundEntity
@@ -9,12 +9,16 @@ from schemas.consumers import Consumer, bindings, queues
 
 
 async def add(url: str, one: Consumer) -> None:
-    """Its queues and bindings. Idempotent. Raises TopologyError, and ValueError for types that there aren't."""
+    """Declare a consumer's queues and bindings; idempotent.
+
+    Raises TopologyError, and ValueError if its types and accounts match no event.
+    """
     wanted = bindings(one)
 
     async def work(connection: AbstractConnection) -> None:
         queue, dead = queues(one)
-        # The dead first: what is dead-lettered must have somewhere to go. A differing delivery limit is left as it is.
+        # The dead-letter queue comes first, so that messages that are dead-lettered always have a destination. A
+        # different delivery limit is left as it is.
         for thing in (dead, queue):
             await declare(await connection.channel(), thing)
         channel = await connection.channel()
@@ -25,7 +29,7 @@ async def add(url: str, one: Consumer) -> None:
 
 
 async def waiting(url: str, one: Consumer) -> int:
-    """Messages in both its queues; 0 where there are none."""
+    """Return the number of messages in both queues of a consumer; 0 if they do not exist."""
 
     async def work(connection: AbstractConnection) -> int:
         count = 0
@@ -42,7 +46,7 @@ async def waiting(url: str, one: Consumer) -> int:
 
 
 async def remove(url: str, one: Consumer) -> None:
-    """Its queues with all that is in them. Idempotent. Raises TopologyError."""
+    """Remove a consumer's queues with all their messages; idempotent, raises TopologyError."""
 
     async def work(connection: AbstractConnection) -> None:
         channel = await connection.channel()

@@ -1,7 +1,8 @@
-"""Declares one exchange or queue, and finds out how one that exists differs from ours.
+"""Declare one exchange or queue, and find out how an existing one differs from ours.
 
 RabbitMQ compares the arguments of a declaration with those of the existing queue and names the first difference. Some
-differences don't matter (`schemas.topology.CHANGEABLE`): for these the declaration is repeated with the existing value.
+differences do not matter (`schemas.topology.CHANGEABLE`): for these the declaration is repeated with the existing
+value.
 """
 
 import re
@@ -17,15 +18,22 @@ _UNEQUAL = re.compile(
     r" but current is (?:none|(?:the value )?'(?P<value>[^']*)'(?: of type '[^']*')?)$",
     re.DOTALL,
 )
-"""3.10 to 4.3: "received '14D' but current is '7D'", "received none but current is the value '20' of type 'byte'"."""
+"""The error text of RabbitMQ 3.10 to 4.3 for an argument that differs.
+
+It says, for example, "received '14D' but current is '7D'" or "received none but current is the value '20' of type
+'byte'".
+"""
 
 
 class TopologyError(Exception):
-    """The broker cannot be reached, or holds something of ours with other properties; the text says what to do."""
+    """The broker cannot be reached, or one of our objects has other properties; the text says what to do."""
 
 
 class Difference(NamedTuple):
-    """One argument in which an existing queue differs from ours and still serves. None: the argument is not set."""
+    """One argument in which an existing queue differs from ours without preventing its use.
+
+    None means that the argument is not set.
+    """
 
     queue: str
     argument: str
@@ -34,7 +42,7 @@ class Difference(NamedTuple):
 
 
 def major_version(connection: AbstractConnection) -> int:
-    """The first number of the server's version, from AMQP's `connection.start`; 3 where it is not RabbitMQ's."""
+    """Return the major version of the server, from AMQP's `connection.start`; 3 if it is not a RabbitMQ version."""
     version = connection.server_properties.get("version")
     text = version.decode("ascii", "replace") if isinstance(version, bytes) else str(version)
     number = text.partition(".")[0]
@@ -53,18 +61,19 @@ def lacks_streams(text: str) -> bool:
 
 
 def is_missing(error: ChannelNotFoundEntity) -> bool:
-    """Whether there is no such queue or exchange.
+    """Return whether the error means that the queue or exchange does not exist.
 
-    RabbitMQ answers 404 also for a queue that exists and has no leader at the moment: "home node … of durable queue …
+    RabbitMQ also answers 404 for a queue that exists but has no leader at the moment: "home node … of durable queue …
     is down or inaccessible", "process is stopped by supervisor", "failed to perform operation … due to a timeout".
     """
     return re.search(r"no (queue|exchange) '", str(error)) is not None
 
 
 async def declare(channel: AbstractChannel, thing: Exchange | Queue) -> list[Difference]:
-    """Declare an exchange or a queue unless it exists. Return the differences that don't matter.
+    """Declare an exchange or a queue unless it exists, and return the differences that do not matter.
 
-    The channel is closed if there are any. Raises TopologyError if it exists with other properties.
+    If there are any, the channel has been closed. Raises TopologyError if the exchange or queue exists with other
+    properties.
     """
     if isinstance(thing, Exchange):
         try:
@@ -102,7 +111,7 @@ def _set(arguments: dict[str, Any], name: str, current: str | None) -> None:
     if current is None:
         arguments.pop(name, None)
     elif name == "x-max-age":
-        # RabbitMQ 4.3 shows an age in milliseconds.
+        # RabbitMQ 4.3 reports an age in milliseconds.
         arguments[name] = f"{int(current) // 1000}s" if current.isdecimal() else current
     else:
         arguments[name] = int(current)

@@ -1,4 +1,4 @@
-"""How many messages wait in each queue, as a metric, also where no worker runs that could report it."""
+"""Export the depth of every queue as a metric, even if the worker that consumes it does not run."""
 
 import asyncio
 import logging
@@ -9,11 +9,17 @@ from broker import metrics, topology
 log = logging.getLogger("crossdock.broker")
 
 INTERVAL = 15.0
-"""Seconds between looks: passive declares on a connection of their own, which a memory or disk alarm doesn't block."""
+"""Seconds between two measurements.
+
+Each uses passive declarations on its own connection, which a memory or disk alarm does not block.
+"""
 LOOK_TIMEOUT = 10.0
-"""Seconds for one look."""
+"""Maximum seconds for one measurement."""
 MISSING_LOOKS = 40
-"""Looks (ten minutes) until a queue that did not exist is asked for again: RabbitMQ logs an error for each one."""
+"""Measurements, ten minutes' worth, after which a missing queue is queried again.
+
+RabbitMQ logs an error for each query of a queue that does not exist.
+"""
 
 
 async def _nothing_more() -> Iterable[str]:
@@ -23,10 +29,11 @@ async def _nothing_more() -> Iterable[str]:
 async def watch(
     amqp_url: str, more: Callable[[], Awaitable[Iterable[str]]] = _nothing_more, *, shards: int = 1
 ) -> None:
-    """Look again and again, until cancelled. `more` names queues beside those of the topology.
+    """Measure the queues every `INTERVAL` seconds until cancelled.
 
-    `shards`: as configured; other store queues are not asked for. Unavailable servers are reported elsewhere; a queue
-    that can't be looked at has no sample.
+    `more` returns the names of queues in addition to those of the topology. `shards`: the configured number; no other
+    store queues are queried. Connection errors are only logged at debug level, because other components report them; a
+    queue that cannot be measured has no sample.
     """
     look: asyncio.Task[dict[str, tuple[int, int]]] | None = None
     missing: dict[str, int] = {}
@@ -34,7 +41,8 @@ async def watch(
         while True:
             missing = {name: looks - 1 for name, looks in missing.items() if looks > 1}
             names = [name for name in await more() if name not in missing]
-            # A task of its own: the library may make an error, or nothing at all, of a cancellation that reaches it.
+            # This is a separate task because aiormq may turn a cancellation that reaches it into an error, or swallow
+            # it.
             look = asyncio.get_running_loop().create_task(topology.depths(amqp_url, names, shards=shards), name="look")
             await asyncio.wait((look,), timeout=LOOK_TIMEOUT)
             found = _show(look)
@@ -43,12 +51,12 @@ async def watch(
             await asyncio.sleep(INTERVAL)
     finally:
         if look is not None:
-            look.add_done_callback(_error)  # nobody else looks at what became of it
+            look.add_done_callback(_error)  # retrieves the result, which nothing else does
             look.cancel()
 
 
 def _error(look: "asyncio.Task[dict[str, tuple[int, int]]]") -> str:
-    """Empty when it succeeded."""
+    """Return the error of a finished measurement as text; empty if it succeeded."""
     if look.cancelled():
         return "cancelled"
     error = look.exception()
@@ -56,7 +64,7 @@ def _error(look: "asyncio.Task[dict[str, tuple[int, int]]]") -> str:
 
 
 def _show(look: "asyncio.Task[dict[str, tuple[int, int]]]") -> dict[str, tuple[int, int]]:
-    """Set the metrics and return what was found."""
+    """Set the metrics from a measurement and return its result."""
     found: dict[str, tuple[int, int]] = {}
     if not look.done():
         look.cancel()

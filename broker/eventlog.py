@@ -1,7 +1,7 @@
-"""`crossdock.events.log` read as a log: from any offset or time, over any number of connections, each event once.
+"""Read `crossdock.events.log` as a log, from any offset or time, over several connections, each event once.
 
-A stream is consumed like a queue (prefetch, acks), but acks only ask for more: what is read stays. Where to go on is
-the reader's to know, so a new connection carries on behind the last offset that was handed out.
+A stream is consumed like a queue, with prefetch and acks, but acks only request more messages: nothing is removed. The
+reader keeps its own position, so a new connection continues after the last offset that was returned.
 """
 
 import asyncio
@@ -20,31 +20,36 @@ from schemas import envelope
 from schemas.topology import EVENTS_LOG
 
 Start = Literal["first", "last", "next"] | int | datetime
-"""The oldest kept; the newest chunk; what comes from now on; an offset; a moment (aware; some earlier ones may come
-first: the log is searched by chunks)."""
+"""Where reading starts: with the oldest event, the newest chunk, new events only, an offset, or a time.
+
+A time must be aware. Some earlier events may come first, because the log is searched by chunks.
+"""
 
 PREFETCH = 500
 IDS_KEPT = 100_000
-"""An event that comes again (a worker died before its ack) comes soon after."""
+"""Number of event ids remembered to recognise repeats.
+
+A repeat (after a worker died before its ack) follows soon after the original.
+"""
 QUIET = 0.5
-"""Seconds without a message after which the newest chunk has been read."""
+"""Seconds without a message after which the newest chunk counts as read."""
 
 
 class Entry(msgspec.Struct, frozen=True):
-    """One event of the log."""
+    """One event of the log, with its offset."""
 
     offset: int
     id: str
-    """The event's own."""
+    """The event's own id (its offset if the message has none)."""
     body: bytes
-    """A CloudEvent."""
+    """The event as a CloudEvent in JSON."""
 
 
 class EventLog:
-    """`async with EventLog(url, start) as log: async for entries in log.read(): …`."""
+    """Reads the log: `async with EventLog(url, start) as log: async for entries in log.read(): …`."""
 
     def __init__(self, url: str, start: Start, *, prefetch: int = PREFETCH) -> None:
-        """`url`: as AMQP_URL."""
+        """Create a reader that connects to `url`, in the form of AMQP_URL, when it is entered."""
         self._start = start
         self._next: int | None = None
         self._seen: dict[str, None] = {}
@@ -61,33 +66,34 @@ class EventLog:
 
     @property
     def next_offset(self) -> int | None:
-        """Where another reader would carry on; None before the first event."""
+        """The offset at which another reader would continue; None before the first event."""
         return self._next
 
     @property
     def problem(self) -> str | None:
-        """Why nothing comes, if the broker is the reason."""
+        """Why no events arrive, if the broker is the reason."""
         return None if self._link.is_open else self._link.error
 
     async def opened(self) -> None:
-        """Waits until it is connected."""
+        """Wait until the reader is connected."""
         await self._link.opened.wait()
 
     async def read(self) -> AsyncGenerator[list[Entry]]:
-        """Events as they come, in the log's order, those that came before left out. Ends never."""
+        """Yield events as they arrive, in the order of the log and without repeats, until cancelled."""
         while True:
             batch = await self._consumer.take(self._prefetch, 0.0)
             entries = [entry for delivery in batch if (entry := self._entry(delivery)) is not None]
             if entries:
                 yield entries
-            # Only now: the consumer is slowed down by whoever reads. Without a connection there is nothing to ask.
+            # Acknowledged only now, so that a slow reader slows the consumer down. Without a connection there is
+            # nothing to acknowledge.
             with suppress(AMQPError, OSError):
                 await deliveries.ack(batch)
 
     def _arguments(self) -> Mapping[str, Any]:
         start = self._start if self._next is None else self._next
         if start == "next":
-            # Should the connection be lost before anything came, what comes meanwhile must not be missed.
+            # If the connection is lost before the first event, events of that time must not be missed.
             self._start = envelope.now()
         return {"x-stream-offset": start}
 
@@ -109,7 +115,10 @@ class EventLog:
 
 
 async def newest(url: str, timeout: float = 10.0) -> int | None:
-    """Offset of the newest event; None if the log is empty. Raises TimeoutError where the broker can't be asked."""
+    """Return the offset of the newest event, or None if the log is empty.
+
+    Raises TimeoutError if the broker cannot be reached within `timeout` seconds.
+    """
     async with EventLog(url, "last") as log:
         async with asyncio.timeout(timeout):
             await log.opened()

@@ -1,9 +1,10 @@
-"""Frames between the socket and the library: the hot ones are taken out and handled here, the rest passes through.
+"""A layer between the socket and the AMQP library that handles the frequent frames itself.
 
-The library parses every frame into objects and starts a task a delivered message: most of a worker's time. Deliveries,
-confirms and returned messages of the channels that ask for it are read here, in the turn of the loop that received
-them, straight from the bytes (AMQP 0-9-1 §2.3.5, §4.2). Opening, closing, heartbeats, declarations and errors stay the
-library's: it sees a connection on which those frames never came.
+The library parses every frame into objects and starts one task per delivered message, which takes most of a worker's
+time. For the channels that register handlers, this layer reads deliveries, confirms and returned messages directly from
+the bytes, in the loop turn that received them (AMQP 0-9-1 §2.3.5, §4.2). All other frames are passed on: opening,
+closing, heartbeats, declarations and errors remain the library's task, and it sees a connection on which the handled
+frames never arrived.
 """
 
 import asyncio
@@ -26,23 +27,26 @@ _END = 0xCE
 _BASIC = 60
 _RETURN, _DELIVER, _ACK, _NACK = 50, 60, 80, 120
 _OVERHEAD = 8
-"""Bytes of a frame around its payload: kind, channel, size, and the end octet."""
+"""Bytes of a frame around its payload: type, channel, size and end octet."""
 _HEARTBEAT = b"\x08\0\0\0\0\0\0\xce"
 _SIGN_OF_LIFE = 1.0
-"""Seconds after which the library hears of the frames that it was spared, as one heartbeat: it judges by them whether
-the peer lives, and RabbitMQ sends none of its own while it sends anything else."""
+"""Seconds without a frame for the library after which the handled frames are reported to it as one heartbeat.
+
+The library decides from the frames that it sees whether the peer is alive, and RabbitMQ sends no heartbeats while it
+sends other frames.
+"""
 
 
 Received = Callable[[int, bool, bytes, bytes], None]
-"""Takes a channel's deliveries: tag, redelivered, the encoded property flags and list, body."""
+"""Handler of a channel's deliveries: tag, redelivered, encoded property flags and list, body."""
 Confirmed = Callable[[int, bool, bool], None]
-"""Takes a channel's confirms: tag, multiple, accepted."""
+"""Handler of a channel's confirms: tag, multiple, accepted."""
 Returned = Callable[[bytes], None]
-"""Takes the encoded properties of what no queue wanted; its confirm comes afterwards."""
+"""Handler of unroutable messages, called with their encoded properties before their confirms arrive."""
 
 
 class Hot:
-    """The handlers of one channel, and the content that is being received on it."""
+    """The handlers of one channel, and the content that it is currently receiving."""
 
     __slots__ = ("_about", "_left", "_parts", "_properties", "confirmed", "received", "returned")
 
@@ -51,19 +55,19 @@ class Hot:
         self.confirmed = confirmed
         self.returned = returned
         self._about: tuple[int, bool] | None = None
-        """Delivery tag and redelivered of the content under way; tag 0: one that was returned."""
+        """Delivery tag and redelivered flag of the content being received; tag 0 is a returned message."""
         self._properties = b""
         self._parts: list[bytes] = []
         self._left = 0
 
     def frame(self, kind: int, data: bytes, start: int, end: int) -> bool:
-        """One frame's payload, `data[start:end]`. False: it is for the library."""
+        """Handle the payload of one frame, `data[start:end]`; return False if it is for the library."""
         if kind == _FRAME_METHOD:
             group, method = _METHOD.unpack_from(data, start)
             if group != _BASIC:
                 return False
             if method == _DELIVER and self.received is not None:
-                at = start + 5 + data[start + 4]  # past the consumer tag: one consumer a channel
+                at = start + 5 + data[start + 4]  # skips the consumer tag: there is one consumer per channel
                 self._about = (int.from_bytes(data[at : at + 8], "big"), bool(data[at + 8] & 1))
                 return True
             if method in (_ACK, _NACK) and self.confirmed is not None:
@@ -102,7 +106,7 @@ class Hot:
 
 
 class Reader(asyncio.StreamReader):
-    """The library's reader, that hands it only what nobody here takes."""
+    """The library's stream reader, which receives only the frames that no handler takes."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         super().__init__(loop=loop)
@@ -112,11 +116,11 @@ class Reader(asyncio.StreamReader):
         self._passed_at = time.monotonic()
 
     def listen(self, channel: int, hot: Hot) -> None:
-        """From now on `hot` takes its frames of this channel."""
+        """Pass this channel's deliveries, confirms and returned messages to `hot` from now on."""
         self._hot[channel] = hot
 
     def feed_data(self, data: bytes) -> None:  # type: ignore[override]  # sockets give bytes
-        """Called by the protocol with what the socket gave: parts of frames and many at once."""
+        """Process bytes from the socket: parts of frames as well as many frames at once."""
         if self._strange:
             super().feed_data(data)
             return
@@ -129,7 +133,7 @@ class Reader(asyncio.StreamReader):
             kind, channel, length = _HEAD.unpack_from(data, start)
             end = start + length + _OVERHEAD
             if kind not in _KINDS or (end <= size and data[end - 1] != _END):
-                # No frame: another protocol's answer, or garbage. The library knows what to say of it.
+                # Not a frame: the response of another protocol, or garbage. The library reports it.
                 self._strange = True
                 passed.append(data[start:])
                 start = size
@@ -140,7 +144,8 @@ class Reader(asyncio.StreamReader):
             try:
                 taken = taker is not None and taker.frame(kind, data, start + 7, end - 1)
             except (IndexError, struct.error):
-                # Whole, and shorter than what it says it is: for the library to complain of, with all that follows.
+                # The frame is complete, but shorter than its content declares. The library reports it, and receives
+                # everything after it.
                 self._strange = True
                 passed.append(data[start:])
                 start = size
@@ -158,14 +163,14 @@ class Reader(asyncio.StreamReader):
 
 
 class Transport(TransportFactory):
-    """Connects for the library, with our reader in between; one a connection."""
+    """Connects on behalf of the library with our reader in between; each connection has its own."""
 
     def __init__(self) -> None:
         self._reader: Reader | None = None
         self._writer: asyncio.StreamWriter | None = None
 
     async def create(self, url: URL, **kwargs: Any) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
-        """Opens the socket; TLS for `amqps`. Raises AMQPConnectionError."""
+        """Open the socket, with TLS for `amqps`; raises AMQPConnectionError if that fails."""
         provider = kwargs.pop("ssl_context_provider")
         context = await provider.get_context() if url.scheme == "amqps" else None
         loop = asyncio.get_running_loop()
@@ -181,20 +186,20 @@ class Transport(TransportFactory):
         return reader, self._writer
 
     def listen(self, channel: int, hot: Hot) -> None:
-        """Hot frames of this channel go to `hot`; once connected."""
+        """Pass this channel's handled frames to `hot`; the transport must be connected."""
         assert self._reader is not None
         self._reader.listen(channel, hot)
 
     @property
     def unsent(self) -> int:
-        """Bytes written and not yet taken by the socket; -1 when it is closing."""
+        """Bytes written that the socket has not yet accepted; -1 if it is closing or not open."""
         writer = self._writer
         if writer is None or writer.transport.is_closing():
             return -1
         return writer.transport.get_write_buffer_size()
 
     def pause_reading(self) -> None:
-        """Stop reading the socket, so that the broker stops sending; a connection that is closing stays as it is."""
+        """Stop reading the socket, so that the broker stops sending; does nothing while the socket is closing."""
         transport = self._transport()
         if transport is not None and transport.is_reading():
             transport.pause_reading()
@@ -206,19 +211,19 @@ class Transport(TransportFactory):
             transport.resume_reading()
 
     def _transport(self) -> asyncio.ReadTransport | None:
-        """The open socket's, as the thing that reads."""
+        """Return the open socket's transport, typed as one that reads; None if it is closing or not open."""
         if self._writer is None or self._writer.transport.is_closing():
             return None
         return cast(
             asyncio.ReadTransport, self._writer.transport
-        )  # a socket's does both; uvloop's derives from neither
+        )  # a socket transport reads and writes; uvloop's has neither base class
 
     def cut(self) -> None:
-        """Ends the connection if it is still there: what its peer says from now on is heard by nobody."""
+        """Abort the connection if it is still open; anything that the peer still sends is ignored."""
         if self._writer is not None:
             self._writer.transport.abort()
 
     def write(self, block: bytes) -> None:
-        """Whole frames, past the library's queue of frames: between two of its blocks, never inside one."""
+        """Write whole frames directly, without the library's frame queue; they never split a block of the library's."""
         assert self._writer is not None
         self._writer.write(block)

@@ -1,4 +1,4 @@
-"""What each message is called: an id and a trace context. For the thread of the loop."""
+"""Create the ids and trace contexts of messages; only for the thread of the event loop."""
 
 import random
 import re
@@ -7,18 +7,22 @@ import time
 _TRACEPARENT = re.compile(r"00-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}")
 _generator = random.Random(random.SystemRandom().getrandbits(256))  # noqa: S311 - unique, not secret; seeded by the system
 _AT_ONCE = 128
-"""As many are made at once, of one draw: each alone costs twice as much, and an ingress makes one of both a post."""
+"""Number of values created from one draw of random digits.
+
+Drawing each value separately costs twice as much, and an ingress needs one of both kinds per request.
+"""
 _VARIANT = {digit: "89ab"[int(digit, 16) & 3] for digit in "0123456789abcdef"}
-"""Digits with RFC 9562's first two bits; the other two stay as they were drawn."""
+"""Hexadecimal digits whose first two bits are the variant of RFC 9562; the other two bits stay random."""
 _endings: list[str] = []
-"""Of ids, behind their version."""
+"""Prepared ids without their timestamp and version digit."""
 _traces: list[str] = []
+"""Prepared trace contexts, each of which starts a new trace."""
 _moment = (0, "")
-"""Of the last id: its millisecond, and how the ids of that begin."""
+"""The millisecond of the newest id, and the text that all ids of that millisecond begin with."""
 
 
 def message_id() -> str:
-    """A UUID of version 7 (RFC 9562): 48 bits of milliseconds, then random, so that ids sort by time."""
+    """Return a new UUID of version 7 (RFC 9562): 48 bits of milliseconds, then random bits; ids sort by time."""
     global _moment
     moment, begin = _moment
     now = time.time_ns() // 1_000_000
@@ -32,21 +36,21 @@ def message_id() -> str:
 
 
 def is_traceparent(value: object) -> bool:
-    """Whether it is a valid W3C trace context of version 00."""
+    """Return whether the value is a valid W3C trace context of version 00."""
     return isinstance(value, str) and _TRACEPARENT.fullmatch(value) is not None
 
 
 def traceparent(received: str | None) -> str:
-    """The sender's W3C trace context where it sent a valid one, else the start of a new trace."""
+    """Return the sender's W3C trace context if it is valid, otherwise the start of a new trace."""
     if received is not None and _TRACEPARENT.fullmatch(received):
         return received
     if not _traces:
-        # Neither part may be all zeros. The last digits stay as they were drawn: samplers look at those.
+        # Neither part may be all zeros. The last digits stay random, because samplers use them.
         _traces.extend([f"00-1{d[:31]}-1{d[31:]}-01" for d in _drawn(46)])
     return _traces.pop()
 
 
 def _drawn(length: int) -> list[str]:
-    """Random hexadecimal digits, `length` at a time."""
+    """Return `_AT_ONCE` strings of `length` random hexadecimal digits."""
     digits = _generator.randbytes(length * _AT_ONCE // 2).hex()
     return [digits[start : start + length] for start in range(0, len(digits), length)]

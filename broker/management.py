@@ -1,4 +1,4 @@
-"""RabbitMQ's management API, for what AMQP 0-9-1 can't do: users, their rights, and policies."""
+"""A client for RabbitMQ's management API, for what AMQP 0-9-1 cannot do: users, permissions and policies."""
 
 import re
 from typing import Any
@@ -13,7 +13,7 @@ TIMEOUT = 10.0
 
 
 class ManagementError(Exception):
-    """The management API can't be used; the text says why and what to do, and holds no password."""
+    """The management API cannot be used; the text says why and what to do, without any password."""
 
 
 def vhost_of(url: str) -> str:
@@ -22,7 +22,10 @@ def vhost_of(url: str) -> str:
 
 
 class Management:
-    """`url`: `http://user:password@host:15672`, of a user with the tag `administrator`. Raises ManagementError."""
+    """Client for the management API at `url`, such as `http://user:password@host:15672`.
+
+    The user needs the tag `administrator`. The constructor and all methods raise ManagementError.
+    """
 
     def __init__(self, url: str) -> None:
         try:
@@ -36,11 +39,11 @@ class Management:
 
     @property
     def username(self) -> str:
-        """The user that it logs in as."""
+        """The user name that the client logs in with."""
         return str(self._auth.login)
 
     async def has_user(self, username: str) -> bool:
-        """Return whether there is such a user."""
+        """Return whether a user with this name exists."""
         return await self._ask("GET", f"/api/users/{quote(username, safe='')}", None) != 404
 
     async def set_policy(self, vhost: str, name: str, definition: dict[str, Any]) -> None:
@@ -48,11 +51,11 @@ class Management:
         await self._ask("PUT", f"/api/policies/{quote(vhost, safe='')}/{quote(name, safe='')}", definition)
 
     async def remove_policy(self, vhost: str, name: str) -> None:
-        """Remove a policy, if there is one."""
+        """Remove a policy if it exists."""
         await self._ask("DELETE", f"/api/policies/{quote(vhost, safe='')}/{quote(name, safe='')}", None)
 
     async def give_reader(self, vhost: str, username: str, password: str, queues: list[str]) -> None:
-        """Create a user that may read these queues and do nothing else. An existing one gets the new password."""
+        """Create a user that may read these queues and do nothing else; an existing user gets the new password."""
         pattern = f"^({'|'.join(map(re.escape, queues))})$"
         user = f"/api/users/{quote(username, safe='')}"
         await self._ask("PUT", user, {"password": password, "tags": ""})
@@ -60,14 +63,14 @@ class Management:
         await self._ask("PUT", f"/api/permissions/{quote(vhost, safe='')}/{quote(username, safe='')}", rights)
 
     async def remove_user(self, username: str) -> None:
-        """It isn't there afterwards."""
+        """Remove a user if it exists."""
         await self._ask("DELETE", f"/api/users/{quote(username, safe='')}", None)
 
     async def _ask(self, method: str, path: str, body: dict[str, Any] | None) -> int:
-        """Return the status: below 300, or 404 for GET and DELETE."""
+        """Send a request and return its status: below 300, or 404 for GET and DELETE."""
         timeout = aiohttp.ClientTimeout(total=TIMEOUT)
         try:
-            # The path is encoded already, and `%2F`, the default virtual host, must stay so.
+            # The path is already encoded; `%2F`, the default virtual host, must not be decoded.
             url = URL(self._base + path, encoded=True)
             async with (
                 aiohttp.ClientSession(auth=self._auth, timeout=timeout) as session,

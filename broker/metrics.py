@@ -1,4 +1,7 @@
-"""Prometheus metrics of the queues, as the broker counts them. Whoever looks exports the same: take the maximum."""
+"""Prometheus metrics of the queues, as counted by the broker.
+
+Every process that measures exports the same values, so take the maximum.
+"""
 
 from prometheus_client import Gauge
 

@@ -1,23 +1,26 @@
-"""Messages on their way out, and how each may end."""
+"""Messages on their way to the broker, and the errors that publishing can end with."""
 
 import asyncio
 from typing import Any, NamedTuple, Protocol
 
 
 class Unavailable(Exception):
-    """The message is not safe with the broker: no connection, no confirm in time, a refusal. Publish it again."""
+    """The message is not safe with the broker and should be published again.
+
+    There was no connection, no confirm in time, or the broker refused the message.
+    """
 
 
 class Unroutable(Unavailable):
-    """No queue wanted the message. `crossdock topology apply` declares what is missing."""
+    """The message matched no queue; `crossdock topology apply` declares missing queues and bindings."""
 
 
 class MessageError(Unavailable):
-    """The message itself is at fault: publishing it again ends the same way. No other message is affected."""
+    """The message itself is at fault and fails again if it is published again; other messages are unaffected."""
 
 
 class UnencodableError(MessageError):
-    """AMQP has no room for the message's routing key or properties."""
+    """The routing key or the properties cannot be encoded in AMQP."""
 
 
 class TooLargeError(MessageError):
@@ -30,33 +33,38 @@ class TooLargeError(MessageError):
 
 
 class Outgoing(NamedTuple):
-    """One message to publish."""
+    """One message to publish, with its destination."""
 
     exchange: str
     key: str
     properties: bytes
-    """The encoded property flags and list of a content header: persistence and headers are in there."""
+    """The encoded property flags and list of a content header; they include persistence and headers."""
     message_id: str
-    """The one of `properties`. Unique among what is outstanding: the broker's returns are matched by it."""
+    """The message id in `properties`.
+
+    It must be unique among the outstanding messages, because messages that the broker returns are matched by it.
+    """
     body: bytes
 
 
 class Waiter(Protocol):
-    """Who hears how one ends: a future, or whoever does with less. Called in the turn that received the confirm;
-    must not raise."""
+    """Receives the outcome of one publish: a future, or a lighter object with the same three methods.
+
+    The methods are called in the loop turn that received the confirm, and must not raise.
+    """
 
     def done(self) -> bool:
-        """Whether nothing is to be heard any more."""
+        """Return whether the waiter no longer needs an outcome."""
 
     def set_result(self, nothing: None, /) -> object:
-        """It is safe with the broker."""
+        """Report that the message is safe with the broker."""
 
     def set_exception(self, error: Exception, /) -> object:
-        """It is not: Unavailable, or one of its subclasses."""
+        """Report that it is not safe, with Unavailable or one of its subclasses."""
 
 
 class Burst:
-    """One future for messages that are wanted only all together: its entries take it for a future of their own."""
+    """One future for several messages that only matter together; each entry uses it like a future of its own."""
 
     __slots__ = ("_left", "future")
 
@@ -78,7 +86,7 @@ class Burst:
 
 
 class Entry:
-    """One message on its way to the broker's confirm, or to its deadline."""
+    """One message between `publish` and its confirm or deadline."""
 
     __slots__ = ("body", "deadline", "exchange", "key", "message_id", "properties", "waiter")
 
@@ -101,14 +109,14 @@ class Entry:
         self.waiter = waiter
 
     def fail(self, error: Unavailable) -> None:
-        """Ends it, unless it has ended."""
+        """Fail the waiter with `error`, unless it has ended already."""
         waiter = self.waiter
         if not waiter.done():
             waiter.set_exception(error)
             if isinstance(waiter, asyncio.Future):
-                waiter.exception()  # one that nobody waits for any more is no error: nobody need look at it
+                waiter.exception()  # marks it as retrieved: a future that no task awaits any more is not an error
 
 
 def explain(error: BaseException) -> Unavailable:
-    """Any reason why a publish failed, as ours."""
+    """Return the reason why a publish failed as an Unavailable error."""
     return error if isinstance(error, Unavailable) else Unavailable(str(error) or type(error).__name__)

@@ -1,12 +1,13 @@
-"""Burst publishing: the fast way from a coroutine to the broker's confirm.
+"""Burst publishing: the fast path from a coroutine to the broker's confirm.
 
-Messages published in the same turn of the loop leave as a few blocks of frames, and a confirm ends their
-futures in the turn that received it; no task and no queue in between. The connection, its heartbeats and all else stay
-the library's. Measured against one `basic_publish` a message: 4 to 6 times the rate.
+Messages published in the same turn of the event loop are sent as a few blocks of frames, and a confirm completes their
+futures in the turn that received it; no task and no queue lies in between. Everything else about the connection,
+including its heartbeats, is left to the library. This is 4 to 6 times as fast as one `basic_publish` per message
+(measured).
 
-Every `publish` ends within its timeout, in a confirm or in an error. What was sent and not confirmed when a connection
-was lost is sent again, with the same message id, on the next one: a lost confirm is ambiguous, and every step behind
-the queue may be repeated.
+Every `publish` ends within its timeout, with a confirm or an error. Messages that were sent and not confirmed when a
+connection was lost are sent again on the next one, with the same message id: whether a lost confirm was positive is
+unknown, and every step after the queue may safely be repeated.
 """
 
 import asyncio
@@ -34,32 +35,50 @@ from telemetry.background import Background
 log = logging.getLogger("crossdock.broker")
 
 WINDOW = 2000
-"""Confirms outstanding at a time: beyond, messages wait here, where they can still be given up, and not in a socket."""
+"""Maximum number of unconfirmed messages.
+
+Further messages wait in this process, where they can still time out, rather than in the socket buffer.
+"""
 MAX_UNSENT = 4 * 1024 * 1024
-"""Bytes the socket has not taken; beyond, the broker has stopped reading (a memory or disk alarm) and messages wait."""
+"""Maximum bytes that the socket has not accepted; further messages wait in this process.
+
+When this is reached, the broker has stopped reading because of a memory or disk alarm.
+"""
 MAX_WAITING = 20_000
-"""Messages collected and not yet sent. Beyond, publishing fails at once rather than eat memory."""
+"""Maximum number of messages waiting to be sent; beyond it, publishing fails at once to save memory."""
 EARLY = 16
-"""Messages that are not kept for the end of the turn: the broker works on them while we make the next ones. Fewer cost
-it more for each; with many more we and it take turns, and both wait."""
+"""Number of waiting messages that are sent at once instead of at the end of the loop turn.
+
+The broker then processes them while we create the next ones. Smaller blocks cost the broker more per message; with much
+larger blocks, publisher and broker alternate instead of overlapping.
+"""
 METHODS_KEPT = 10_000
-"""Encoded Basic.Publish frames remembered, one an exchange and routing key."""
+"""Number of encoded Basic.Publish frames that are cached, one per exchange and routing key."""
 STOP_TIMEOUT = 3.0
-"""Seconds to wait for confirms when told to stop."""
+"""Maximum seconds that `stop` waits for outstanding confirms."""
 GRACE = 1.0
-"""Seconds that a publish waits for a connection that was just lost, before it fails."""
+"""Seconds after the loss of a connection during which a publish waits for the next one before it fails."""
 REFUSED = 1.0
-"""Seconds of nothing but refusals after which another node is tried. A channel that was opened before a quorum queue
-had elected its new leader asks the dead one for ever (RabbitMQ 3.10), and refuses what others would take."""
+"""Seconds without a confirm, in which the broker refused messages, after which another node is tried.
+
+A channel that was opened before a quorum queue had elected its new leader keeps sending to the dead leader (RabbitMQ
+3.10), and so refuses messages that other channels would accept.
+"""
 SILENT = 2.5
-"""Seconds without any answer after which the node is asked whether it lives, and left if it doesn't: with the second
-that takes less than `[ingress] confirm_timeout`, so that what waits is still confirmed elsewhere; dead peers are
-noticed by heartbeats only after half a minute. A channel that has never confirmed anything is left without asking."""
+"""Seconds without a confirm after which the node is probed, and left if it does not respond.
+
+Together with the one second of the probe this is shorter than `[ingress] confirm_timeout`, so that the waiting messages
+can still be confirmed by another node. Heartbeats detect a dead peer only after half a minute. A channel that has never
+confirmed anything is left without a probe.
+"""
 STUCK = 15.0
-"""Seconds without any answer after which a node that lives, and has confirmed before, is left too. It waits for a
-queue's leader on another node, which is frozen or cut off. A new one is elected within 10 s, and tells the channels
-that have published to the queue; one that is opened now asks the old leader, until RabbitMQ gives that one's node up
-after a minute (3.10). So whoever stays is confirmed soonest."""
+"""Seconds without a confirm after which even a node that responds, and has confirmed before, is left.
+
+Such a node waits for a queue leader on another node that is frozen or cut off. A new leader is elected within 10
+seconds and notifies the channels that have published to the queue. A channel opened during that time sends to the old
+leader until RabbitMQ declares that leader's node down after a minute (3.10). Staying on the channel is therefore the
+fastest way to a confirm.
+"""
 
 _CONTENT = struct.Struct(">BHIHHQ")
 _HEADER_SIZE = 12
@@ -67,15 +86,17 @@ _HEADER_SIZE = 12
 _BODY = struct.Struct(">BHI")
 _END = b"\xce"
 _TOO_LARGE = re.compile(r"message size \d+ is larger than (?:configured )?max size (\d+)")
-"""RabbitMQ's reason for closing a channel on which a body exceeded `max_message_size`. The limit (16 MiB by default
-from 4.0 on) is not announced over AMQP, so this is the only way to learn it."""
+"""RabbitMQ's reason for closing a channel on which a body exceeded `max_message_size`.
+
+The limit (16 MiB by default since RabbitMQ 4.0) is not announced over AMQP, so this is the only way to learn it.
+"""
 _FULL = "too many bytes wait for the broker"
 _NO_QUEUE = "no queue wanted the message: run `crossdock topology apply`"
 _REFUSED = "the broker refused the message (a queue is full or has lost its leader)"
 
 
 class Publisher:
-    """Publishes on one channel of one `Link`; call `use` from its `on_open` and hand it `on_lost`."""
+    """Publishes on one channel of one `Link`; call `use` in its `on_open`, and pass it `on_lost`."""
 
     def __init__(
         self,
@@ -84,20 +105,28 @@ class Publisher:
         useless: Callable[[str], None] = lambda reason: None,
         max_held: int = sys.maxsize,
     ) -> None:
-        """`confirm_timeout`: seconds from `publish` to its confirm. `useless` is told when the broker takes nothing any
-        more, with the reason: another node might. `max_held`: bytes of bodies that may wait for their confirms."""
+        """Configure the publisher; nothing is sent until `use` is called.
+
+        - `confirm_timeout`: maximum seconds from `publish` to the confirm.
+        - `useless`: called with the reason when the broker no longer accepts or confirms messages and another node
+          might.
+        - `max_held`: maximum bytes of message bodies that may wait for their confirms.
+        """
         self.max_held = max_held
         self.held = 0
-        """Bytes of the bodies that were collected or sent, and are not confirmed."""
+        """Bytes of the bodies that were accepted for publishing and are not yet confirmed."""
         self.max_message_size: int | None = None
-        """The largest body that the broker accepts, once it has refused one; forgotten with the connection."""
+        """The largest body that the broker accepts, known once it has refused one.
+
+        It is reset when the connection is lost for any other reason.
+        """
         self.lost_by_size = False
-        """Whether the channel was closed because of the size of a message; until the next one is used."""
+        """Whether the last channel was closed because a message was too large; reset when the next one is used."""
         self._timeout = confirm_timeout
         self._useless = useless
         self._waiting: deque[Entry] = deque()
         self._sent: dict[int, Entry] = {}
-        """By delivery tag, which is the order they were sent in."""
+        """The unconfirmed messages by delivery tag, which is the order in which they were sent."""
         self._tag = 0
         self._number = 0
         self._limit = 0
@@ -106,14 +135,18 @@ class Publisher:
         self._scheduled = False
         self._lost_at = 0.0
         self._asked_at: float | None = None
-        """When the first message was sent of those since the last confirm; None: there is none."""
+        """When the current wait for a confirm began; None if no confirm is due.
+
+        It begins with the first message that is sent while no confirm is due, and again with each confirm after which
+        others are still due.
+        """
         self._refused = False
-        """The broker has refused one since its last confirm."""
+        """Whether the broker has refused a message since its last confirm."""
         self._proven = False
-        """The broker has confirmed something on this connection."""
+        """Whether the broker has confirmed a message on this connection."""
         self._connection: AbstractConnection | None = None
         self._looked_at = 0.0
-        """When the node was last asked whether it lives."""
+        """When the node was last probed."""
         self._looking: asyncio.Task[None] | None = None
         self._background = Background()
         self._is_sweeping = False
@@ -123,17 +156,17 @@ class Publisher:
 
     @property
     def outstanding(self) -> int:
-        """Messages collected or sent, and not confirmed."""
+        """Number of messages that are waiting or sent, and not confirmed."""
         return len(self._waiting) + len(self._sent)
 
     def use(self, transport: Transport, channel: AbstractChannel, received: Received | None = None) -> None:
-        """Publishes on a new connection's channel, which must have confirms and publish nothing else.
+        """Publish on a new connection's channel, which must have confirms enabled and no other publisher.
 
-        Whatever must stand on the channel before the first message (a reply consumer, whose deliveries go to
-        `received`) has been set up already.
+        Whatever must exist on the channel before the first message must be set up already, such as a reply consumer,
+        whose messages are passed to `received`.
         """
         if self._sent:
-            self.on_lost()  # its tags are of another channel: their confirms can't come any more
+            self.on_lost()  # its tags belong to another channel, so their confirms can no longer arrive
         self.lost_by_size = False
         self._methods.clear()
         self._number = channel.number
@@ -151,15 +184,15 @@ class Publisher:
         self._flush()
 
     def problems(self) -> list[str]:
-        """Return why nothing can be published any more until the process starts again; empty when all is well."""
+        """Return why nothing can be published until the process restarts; empty if nothing is wrong."""
         return self._background.problems()
 
     def on_lost(self) -> None:
-        """The connection is gone: what was sent and not confirmed waits to be sent again."""
+        """Handle the loss of the connection: unconfirmed messages wait to be sent again on the next one."""
         self._transport = self._connection = self._asked_at = None
         self._lost_at = time.monotonic()
         if not self.lost_by_size:
-            self.max_message_size = None  # the next broker, or this one after a restart, may accept more
+            self.max_message_size = None  # the next broker, or this one after a restart, may accept larger bodies
         for entry in reversed(self._sent.values()):
             if entry.waiter.done():
                 self.held -= len(entry.body)
@@ -168,7 +201,7 @@ class Publisher:
         self._sent.clear()
 
     async def stop(self) -> None:
-        """Waits for the outstanding confirms that somebody has a future for, in bounded time, then ends."""
+        """Wait for the confirms of messages that were published with a future, for a bounded time, then stop."""
         left = {entry.waiter for entry in (*self._waiting, *self._sent.values()) if not entry.waiter.done()}
         found = {one.future if isinstance(one, Burst) else one for one in left}
         pending = {one for one in found if isinstance(one, asyncio.Future)}
@@ -184,8 +217,11 @@ class Publisher:
     def publish(
         self, exchange: str, key: str, properties: bytes, message_id: str, body: bytes
     ) -> "asyncio.Future[Any]":
-        """One `Outgoing`. Mandatory, unless it is an answer. The future ends in the broker's confirm, or in Unavailable
-        or one of its subclasses, within the timeout. Raises the same."""
+        """Publish one message (see `Outgoing`) and return the future of its confirm.
+
+        The message is mandatory unless it is an answer. The future ends within the timeout: with the broker's confirm,
+        or with Unavailable or one of its subclasses. Raises the same errors if the message cannot be accepted.
+        """
         if self._loop is None:
             self._loop = asyncio.get_running_loop()
         future: asyncio.Future[Any] = self._loop.create_future()
@@ -195,15 +231,18 @@ class Publisher:
     def publish_for(
         self, waiter: Waiter, exchange: str, key: str, properties: bytes, message_id: str, body: bytes
     ) -> None:
-        """`publish` for a waiter of the caller's own; `stop` waits for futures only."""
+        """Publish like `publish`, for a caller's own waiter; `stop` waits for futures only."""
         _, deadline = self._admit(len(body), len(body))
         self._waiting.append(Entry(exchange, key, properties, message_id, body, deadline, waiter))
         if len(self._waiting) >= EARLY:
             self._flush()
 
     def publish_all(self, messages: Iterable[Outgoing]) -> "asyncio.Future[Any]":
-        """Many, with one future, which ends in the last confirm or in the first error. At least one. Raises
-        TooLargeError, and publishes none, if one is known to be larger than the broker accepts."""
+        """Publish at least one message and return one future, which ends with the last confirm or the first error.
+
+        Raises TooLargeError, and publishes none of them, if a body is known to be larger than the broker accepts.
+        Raises Unavailable if they cannot be accepted.
+        """
         messages = list(messages)
         sizes = [len(message.body) for message in messages]
         loop, deadline = self._admit(sum(sizes), max(sizes))
@@ -215,18 +254,21 @@ class Publisher:
         return burst.future
 
     def hold(self, size: int) -> None:
-        """Count a body that will be published later against `max_held`, until `release`. Raises Unavailable."""
+        """Count a body that will be published later against `max_held` until `release`; may raise Unavailable."""
         if self.held + size > self.max_held:
             raise Unavailable(_FULL)
         self.held += size
 
     def release(self, size: int) -> None:
-        """Take a body that was held off the count; call right before it is published."""
+        """Stop counting a held body; call this immediately before it is published."""
         self.held -= size
 
     def _admit(self, size: int, largest: int) -> tuple[asyncio.AbstractEventLoop, float]:
-        """Whether bodies of `size` bytes altogether may be published now; their loop and their deadline. They leave at
-        the end of the turn."""
+        """Accept bodies of `size` bytes in total, and return the event loop and their deadline.
+
+        The messages are sent at the end of the loop turn. Raises TooLargeError or Unavailable if they cannot be
+        accepted.
+        """
         if self.max_message_size is not None and largest > self.max_message_size:
             raise TooLargeError(largest, self.max_message_size)
         now = time.monotonic()
@@ -247,27 +289,29 @@ class Publisher:
         return loop, now + self._timeout
 
     def _end_of_turn(self) -> None:
-        """Sends what is left of the turn's."""
+        """Send the messages that remain at the end of the loop turn."""
         self._scheduled = False
         self._flush()
 
     def _flush(self) -> None:
-        """Sends what waits, as far as the window and the socket have room; their confirms flush again."""
+        """Send waiting messages as far as the window and the socket have room; their confirms flush again."""
         transport = self._transport
         while transport is not None and self._waiting and len(self._sent) < WINDOW:
             if not 0 <= transport.unsent <= MAX_UNSENT:
                 return
             block = self._block()
             if not block:
-                continue  # nobody waits for any of them any more
+                continue  # the callers of all of them have stopped waiting
             self.bursts += 1
             transport.write(block)
             if self._asked_at is None:
                 self._asked_at = time.monotonic()
 
     def _block(self) -> bytes:
-        """Frames of as many waiting messages as the window has room for, registered for their confirms. One block ends
-        at `MAX_UNSENT` bytes: joining more would copy them while the broker may have stopped reading."""
+        """Build the frames of as many waiting messages as fit into the window, and register these for their confirms.
+
+        One block ends at `MAX_UNSENT` bytes: joining more would copy them although the broker may have stopped reading.
+        """
         parts: list[bytes] = []
         number, limit, methods = self._number, self._limit, self._methods
         waiting, sent = self._waiting, self._sent
@@ -282,7 +326,8 @@ class Publisher:
                 continue
             method = methods.get((entry.exchange, entry.key))
             if method is None or len(properties) > limit - _HEADER_SIZE:
-                # Before it has a tag: one that was registered and never sent would shift the tags of all others.
+                # Encoded before it gets a tag: a message that was registered and never sent would shift the tags of all
+                # others.
                 try:
                     method = self._method(number, entry.exchange, entry.key, properties)
                 except Exception as error:
@@ -306,12 +351,15 @@ class Publisher:
         return b"".join(parts)
 
     def _method(self, number: int, exchange: str, key: str, properties: bytes) -> bytes:
-        """Raises what is wrong with the routing key, or ValueError where the properties don't fit into a frame."""
+        """Return the encoded Basic.Publish frame of an exchange and routing key.
+
+        Raises pamqp's error if the routing key is invalid, and ValueError if the properties do not fit into a frame.
+        """
         if len(properties) > self._limit - _HEADER_SIZE:
             raise ValueError("its properties are larger than a frame")
         if len(self._methods) >= METHODS_KEPT:
-            self._methods.clear()  # reply addresses come and go with their connections
-        # What is sent to a reply address comes back as unroutable even where it is heard (RabbitMQ 3.10).
+            self._methods.clear()  # reply addresses change with every connection
+        # RabbitMQ 3.10 returns a mandatory message to a reply address as unroutable even if it was delivered.
         frame = Basic.Publish(exchange=exchange, routing_key=key, mandatory=not key.startswith(REPLY_TO))
         method = self._methods[exchange, key] = pamqp.frame.marshal(frame, number)
         return method
@@ -344,7 +392,7 @@ class Publisher:
                 entry.fail(Unroutable(_NO_QUEUE))
 
     async def _sweep(self) -> None:
-        """Ends what is past its time. All share one timeout, so the oldest stand first."""
+        """Fail the messages whose deadline has passed; with one timeout for all, the oldest come first."""
         while True:
             await asyncio.sleep(min(0.1, self._timeout / 4))
             now = time.monotonic()
@@ -358,7 +406,7 @@ class Publisher:
             self._doubt(now)
 
     def _doubt(self, now: float) -> None:
-        """Says that the node is of no use, or finds out whether it is."""
+        """Report that the node is unusable, or start a probe of it."""
         asked, connection = self._asked_at, self._connection
         if asked is None or connection is None:
             return
@@ -381,14 +429,14 @@ class Publisher:
         self._waiting.clear()
 
     def _end(self, entry: Entry, error: Unavailable) -> None:
-        """Fail an entry that is neither waiting nor sent any more."""
+        """Fail an entry that was removed from both the waiting and the sent messages."""
         self.held -= len(entry.body)
         entry.fail(error)
 
     def _closed(self, closing: "asyncio.Future[Any]") -> None:
-        """Learn from the end of the channel what the broker accepts, and fail only what is larger.
+        """Learn the broker's size limit from the reason why the channel closed, and fail only larger messages.
 
-        Runs before `on_lost`, which then sends everything else again on the next connection.
+        Runs before `on_lost`, which then prepares all other messages to be sent again on the next connection.
         """
         error = None if closing.cancelled() else closing.exception()
         found = _TOO_LARGE.search(str(error)) if error is not None else None

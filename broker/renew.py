@@ -1,7 +1,7 @@
-"""Declares queues anew that an earlier release declared with a delivery limit, where that can lose nothing.
+"""Redeclare queues that an earlier release declared with a delivery limit, where no message can be lost.
 
-RabbitMQ's `if-empty` and `if-unused` are not implemented for quorum queues (540), so a queue is deleted only where no
-message can arrive or be in somebody's hands between the look and the deletion.
+RabbitMQ does not implement `if-empty` and `if-unused` for quorum queues (error 540). A queue is therefore deleted only
+if, between the check and the deletion, no message can arrive and no consumer can hold one.
 """
 
 import asyncio
@@ -13,20 +13,23 @@ from broker.declare import declare
 from schemas.topology import EVENTS_LOG, STORE, UNROUTED, Binding, Queue, Topology
 
 WATCH = 12.0
-"""Seconds without a message or a consumer until a queue counts as unused. A store worker that waits for its database
-takes messages of the way stations one at a time and gives them back within seconds."""
+"""Seconds without a message or a consumer after which a queue counts as unused.
+
+A store worker that waits for its database takes single messages from `crossdock.dead` and `crossdock.unrouted`, and
+returns them within seconds.
+"""
 LOOK_PAUSE = 0.5
 SETTLE = 1.0
-"""Seconds for messages that were routed before an unbind to arrive."""
+"""Seconds to wait after an unbind for messages that were routed before it."""
 
 
 async def renew(
     connection: AbstractConnection, outdated: Sequence[Queue], wanted: Topology, *, alone: bool
 ) -> set[str]:
-    """Declare the `outdated` queues anew and return their names; none of them if any queue of ours is in use.
+    """Redeclare the `outdated` queues and return their names, or none if any of our queues is in use.
 
-    `alone`: nothing of ours is running. Otherwise publishers are shut out meanwhile: without bindings the broker
-    returns what they publish, so that an ingress answers 503 for a second, and nothing is lost.
+    `alone`: no other Crossdock process is running. Otherwise publishers are locked out in the meantime: without
+    bindings the broker returns what they publish, so that an ingress answers 503 for a second and nothing is lost.
     """
     every = [queue.name for queue in wanted.queues if queue.name != EVENTS_LOG]
     bindings = sorted((one for one in wanted.bindings if one.queue in every), key=_rank)
@@ -50,8 +53,11 @@ async def renew(
 
 
 def _rank(binding: Binding) -> int:
-    """The order of binding: a message must never reach a queue that answers and none that stores, and what nobody
-    wants is kept only when everything else is bound."""
+    """Return the position of a binding in the order in which bindings are made.
+
+    Store queues come first, because a message must never reach a queue that answers without reaching one that stores.
+    `crossdock.unrouted` comes last, because messages count as unrouted only when everything else is bound.
+    """
     if binding.queue == UNROUTED:
         return 2
     return 0 if binding.queue.startswith(STORE) else 1
@@ -73,7 +79,7 @@ async def _bind(connection: AbstractConnection, bindings: Iterable[Binding]) -> 
 
 
 async def _unused(connection: AbstractConnection, names: Sequence[str], seconds: float) -> bool:
-    """Whether none of the queues holds a message or has a consumer, at every look for so many seconds."""
+    """Return whether, at every check for `seconds` seconds, no queue had a message or a consumer."""
     channel = await connection.channel()
     loop = asyncio.get_running_loop()
     until = loop.time() + seconds

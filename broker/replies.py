@@ -1,7 +1,7 @@
-"""Request and reply over RabbitMQ's direct reply-to: the caller's half, and what an answer looks like.
+"""Request and reply over RabbitMQ's direct reply-to: the caller's side, and the format of an answer.
 
-The pseudo-queue lives on the channel that publishes, takes no acks and is not restored with a connection: answers that
-would have come through that one are lost, and callers are told at once.
+The pseudo-queue belongs to the channel that publishes, takes no acks, and is not restored on a new connection. Answers
+that would have arrived over a lost connection are therefore lost, and the callers are notified at once.
 """
 
 from functools import lru_cache
@@ -18,23 +18,26 @@ REPLY_TO = "amq.rabbitmq.reply-to"
 
 
 class Answer(msgspec.Struct, frozen=True):
-    """What a worker says a sender shall be told."""
+    """A worker's answer, which the ingress sends to the platform as its HTTP response."""
 
     status: int
-    """HTTP status."""
+    """HTTP status code of the response."""
     content_type: str
     body: bytes
 
 
 def encode_answer(call: str, status: int, content_type: str) -> tuple[str, bytes]:
-    """A message id, and the encoded properties, of the answer to the call of that correlation id."""
+    """Return the message id and the encoded properties of the answer to the call with this correlation id."""
     name = f"{call}/answer"
     return name, b"%b%b%b" % (_head(status, content_type), encode.short_string(call), encode.short_string(name))
 
 
 @lru_cache(100)
 def _head(status: int, content_type: str) -> bytes:
-    """All before the two ids, with their flags. Transient: an answer that is not heard now is of no use later."""
+    """Return the encoded properties up to the two ids, including the ids' flags.
+
+    The answer is transient, because one that is not received now is useless later.
+    """
     about = Basic.Properties(
         content_type=content_type, headers={"status": status}, delivery_mode=1, correlation_id="x", message_id="x"
     )
@@ -42,18 +45,20 @@ def _head(status: int, content_type: str) -> bytes:
 
 
 class Caller(Protocol):
-    """Who waits for an answer."""
+    """A caller that waits for an answer."""
 
     def answered(self, answer: Answer, /) -> object:
-        """Called for each that comes until it is forgotten: more than one, where a message was delivered again."""
+        """Handle an answer; called once per answer until `forget`, and again if the request was redelivered."""
 
     def lost(self, *, ask_again: bool) -> object:
-        """The connection that an answer would come through is gone. `ask_again`: another one comes at once, and the
-        caller may publish its request once more."""
+        """Handle the loss of the connection over which an answer would arrive.
+
+        `ask_again`: a new connection follows at once, and the caller may publish its request once more.
+        """
 
 
 class Replies:
-    """Pending calls by correlation id."""
+    """The pending calls of one channel by correlation id."""
 
     def __init__(self) -> None:
         self._pending: dict[str, Caller] = {}
@@ -62,24 +67,28 @@ class Replies:
         return len(self._pending)
 
     async def on_open(self, channel: AbstractChannel) -> None:
-        """Must run before anything with `REPLY_TO` is published on the channel."""
+        """Start the reply consumer; required before a message with `REPLY_TO` is published on the channel."""
         await channel.basic_consume(REPLY_TO, _elsewhere, no_ack=True)
 
     def on_lost(self, *, ask_again: bool = False) -> None:
-        """Tells every caller. Who goes on waiting, since its message will be sent again, hears of an answer to that."""
+        """Notify every caller that the connection was lost.
+
+        A caller that keeps waiting, because its message will be sent again, receives the answer to the repeated
+        message.
+        """
         for caller in list(self._pending.values()):
             caller.lost(ask_again=ask_again)
 
     def expect(self, correlation_id: str, caller: Caller) -> None:
-        """Call before publishing; `forget` when done with it, answered or not."""
+        """Register a call before it is published; call `forget` when it is finished, answered or not."""
         self._pending[correlation_id] = caller
 
     def forget(self, correlation_id: str) -> None:
-        """A later answer to it is ignored."""
+        """Remove a call; answers that arrive later are ignored."""
         self._pending.pop(correlation_id, None)
 
     def received(self, tag: int, redelivered: bool, encoded: bytes, body: bytes) -> None:
-        """Takes the deliveries of the channel: hand it to the publisher that uses it."""
+        """Handle a delivery of the reply channel; pass this to the publisher that uses the channel."""
         try:
             found = properties.read(encoded)
         except ValueError:
@@ -93,4 +102,4 @@ class Replies:
 
 
 async def _elsewhere(message: DeliveredMessage) -> None:
-    """The library wants a callback; the frames it would be called for never reach it."""
+    """Placeholder that aiormq requires; the frame reader handles deliveries before they reach it."""

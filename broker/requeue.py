@@ -1,4 +1,4 @@
-"""Moves messages from one queue to another: published and confirmed before they are acknowledged."""
+"""Move messages from one queue to another: they are published and confirmed before they are acknowledged."""
 
 import asyncio
 from typing import Any
@@ -10,19 +10,19 @@ from broker.declare import TopologyError
 from broker.topology import connected
 
 PIECE = 200
-"""Messages in hand at a time. If the move is interrupted they go back to where they were."""
+"""Messages held at a time; if the move is interrupted, they return to their queue."""
 TIMEOUT = 10.0
-"""Seconds for one answer of the broker."""
+"""Maximum seconds for one reply of the broker."""
 ROUTING_KEY = "x-routing-key"
-"""Header with the key that the message was first published with."""
+"""Header with the routing key under which the message was first published."""
 _DEATHS = ("x-death", "x-delivery-count", "x-acquired-count")
-"""Headers of earlier deliveries: RabbitMQ 3.x would go on counting in them."""
+"""Headers of earlier deliveries, which are removed because RabbitMQ 3.x would continue their counts."""
 
 
 async def move(url: str, source: str, target: str) -> int:
-    """Move what `source` holds now to the end of `target`; return how many messages.
+    """Move the messages that `source` holds now to the end of `target`; return how many were moved.
 
-    If it is interrupted, some messages may be in both queues and none is lost. Raises TopologyError.
+    If the move is interrupted, some messages may be in both queues, but none is lost. Raises TopologyError.
     """
     async with connected(url) as connection:
         try:
@@ -37,7 +37,7 @@ async def _move(connection: AbstractConnection, source: str, target: str) -> int
     taking = await connection.channel()
     giving = await connection.channel(publisher_confirms=True, on_return_raises=True)
     await giving.queue_declare(target, passive=True)
-    # Counted first: a consumer that fails on them again meanwhile must not keep the move going for ever.
+    # Counted first, because a consumer that keeps failing on the messages must not keep the move going forever.
     left = (await taking.queue_declare(source, passive=True)).message_count or 0
     moved = 0
     while left > 0:

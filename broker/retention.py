@@ -1,7 +1,7 @@
-"""How long an existing `crossdock.events.log` keeps its events. Nothing is ever deleted for a changed setting.
+"""The retention of an existing `crossdock.events.log`; a changed setting never deletes the queue.
 
-AMQP cannot change the arguments of a queue. A policy can replace them: for streams it goes before the arguments on
-RabbitMQ 3.10 to 4.3. It needs the management API, or `rabbitmqctl`.
+AMQP cannot change the arguments of a queue, but a policy can override them: for streams it takes precedence over the
+arguments on RabbitMQ 3.10 to 4.3. Setting a policy needs the management API or `rabbitmqctl`.
 """
 
 import json
@@ -14,16 +14,16 @@ from broker.management import Management, vhost_of
 from schemas.topology import EVENTS_LOG, LOG_POLICY, Queue, Topology, log_policy
 
 PRIORITY = 10
-"""Above the default of 0: RabbitMQ applies the policy with the highest priority of those that match a queue."""
+"""Higher than the default of 0, because RabbitMQ applies the matching policy with the highest priority."""
 
 
 def the_log(wanted: Topology) -> Queue:
-    """Return the log as it is configured."""
+    """Return the log queue as it is configured."""
     return next(queue for queue in wanted.queues if queue.name == EVENTS_LOG)
 
 
 def policy(wanted: Topology) -> dict[str, Any]:
-    """Return the policy that gives an existing log the configured retention, as the management API takes it."""
+    """Return the policy that gives an existing log the configured retention, in the management API's format."""
     return {
         "pattern": f"^{re.escape(EVENTS_LOG)}$",
         "apply-to": "queues",
@@ -42,15 +42,15 @@ def command(url: str, wanted: Topology) -> str:
 
 
 async def apply(url: str, wanted: Topology, differences: list[Difference], management: Management | None) -> str | None:
-    """Give the log the configured retention, or return one line that says how to.
+    """Give the log the configured retention, or return one line that says how to do it.
 
-    `differences`: of the log, from `topology.apply`. Raises ManagementError.
+    `differences`: those of the log, from `topology.apply`. Raises ManagementError.
     """
     if management is not None:
         if differences:
             await management.set_policy(vhost_of(url), LOG_POLICY, policy(wanted))
         else:
-            await management.remove_policy(vhost_of(url), LOG_POLICY)  # an older one would go before the arguments
+            await management.remove_policy(vhost_of(url), LOG_POLICY)  # an older policy would override the arguments
         return None
     if not differences:
         return None

@@ -1,4 +1,4 @@
-"""Applies and checks `schemas.topology` against a broker, over AMQP alone; exports it as RabbitMQ definitions."""
+"""Apply `schemas.topology` to a broker and check it over AMQP, or export it as RabbitMQ definitions."""
 
 import asyncio
 import logging
@@ -32,40 +32,47 @@ from schemas.topology import (
 log = logging.getLogger("crossdock.broker")
 
 PATIENCE = 60.0
-"""Seconds to wait for queues that exist and have no leader. After a start RabbitMQ takes connections first, and brings
-up the leaders of streams and quorum queues in the seconds that follow."""
+"""Maximum seconds to wait for queues that exist but have no leader.
+
+After a start RabbitMQ accepts connections first, and elects the leaders of streams and quorum queues in the following
+seconds.
+"""
 PAUSE = 0.5
 STEP_TIMEOUT = 30.0
-"""Seconds for one pass over everything: a queue without a leader may also leave a request unanswered."""
+"""Maximum seconds for one pass over everything; a queue without a leader may leave a request unanswered."""
 
 T = TypeVar("T")
 
 
 class Report(NamedTuple):
-    """What `inspect` found. `problems` need a person; `notes` are differences that do no harm, one line each."""
+    """The findings of `inspect`, one line each.
+
+    `problems` need an operator's attention; `notes` are harmless differences.
+    """
 
     problems: list[str]
     notes: list[str]
 
 
 class Applied(NamedTuple):
-    """What `apply` did not change, because it serves as it is."""
+    """The result of `apply`: the differences that it left in place because the queues work as they are."""
 
     differences: list[Difference]
-    """In the order of the topology."""
+    """The differences, in the order of the topology."""
 
     def of(self, queue: str) -> list[Difference]:
+        """Return the differences of one queue."""
         return [one for one in self.differences if one.queue == queue]
 
     @property
     def notes(self) -> list[str]:
-        """One line for each queue with an old delivery limit. The log's retention is `broker.retention`'s."""
+        """One line for each queue with an old delivery limit; `broker.retention` reports the log's retention."""
         return [_limit_note(one) for one in self.differences if one.argument == "x-delivery-limit"]
 
 
 @asynccontextmanager
 async def connected(url: str) -> AsyncIterator[AbstractConnection]:
-    """Connect to the first node that answers. Raises TopologyError."""
+    """Connect to the first node that responds; raises TopologyError if none does."""
     problems = []
     for address in addresses(url):
         try:
@@ -77,7 +84,7 @@ async def connected(url: str) -> AsyncIterator[AbstractConnection]:
         try:
             yield connection
         finally:
-            with suppress(OSError, TimeoutError, AMQPError):  # the broker may have closed it for an error
+            with suppress(OSError, TimeoutError, AMQPError):  # the broker may have closed it because of an error
                 await connection.close()
         return
     raise TopologyError(f"RabbitMQ can't be reached at {'; '.join(problems)}: check AMQP_URL and that the node runs")
@@ -86,10 +93,11 @@ async def connected(url: str) -> AsyncIterator[AbstractConnection]:
 async def patiently(
     url: str, work: Callable[[AbstractConnection], Awaitable[T]], *, patience: float | None = None
 ) -> T:
-    """Run `work`, which may be repeated, until every queue that it needs has a leader. Raises TopologyError.
+    """Run `work` until every queue that it needs has a leader; `work` must be safe to repeat.
 
-    Queues that are missing, other properties and refused rights are reported at once, and so is a broker that cannot be
-    reached at first.
+    Waits at most `patience` seconds, `PATIENCE` by default. Raises TopologyError: at once if a queue is missing or has
+    other properties, if permissions are missing, or if the broker cannot be reached on the first attempt; otherwise
+    when the time is over.
     """
     patience = PATIENCE if patience is None else patience
     until = time.monotonic() + patience
@@ -122,10 +130,10 @@ async def patiently(
 
 
 async def apply(url: str, wanted: Topology | None = None, *, alone: bool = False) -> Applied:
-    """Declare every exchange, queue and binding that is missing. Idempotent. Raises TopologyError.
+    """Declare every exchange, queue and binding that is missing; idempotent, raises TopologyError.
 
-    An existing queue that differs in its delivery limit only is declared anew if that can lose nothing, else it stays.
-    `alone`: nothing of ours is running that publishes or consumes.
+    An existing queue that differs only in its delivery limit is deleted and declared again if no message can be lost
+    that way; otherwise it is left as it is. `alone`: no other Crossdock process is publishing or consuming.
     """
     wanted = wanted or topology()
 
@@ -136,7 +144,7 @@ async def apply(url: str, wanted: Topology | None = None, *, alone: bool = False
             await declare(channel, exchange)
         for queue in wanted.queues:
             found = await declare(channel, queue)
-            if found:  # comparing arguments costs the channel
+            if found:  # a difference has closed the channel
                 channel = await connection.channel()
             differences += found
         for binding in wanted.bindings:
@@ -152,9 +160,10 @@ async def apply(url: str, wanted: Topology | None = None, *, alone: bool = False
 
 
 async def prune(url: str, wanted: Topology) -> list[str]:
-    """Remove bindings that another number of shards needed, and no queue. Return what is left to do, one line each.
+    """Remove bindings that a different number of shards needed; return the remaining tasks, one line each.
 
-    Only once every ingress has `wanted` in its configuration. Idempotent. Raises TopologyError.
+    Queues are never removed. Run it only when every ingress has `wanted` in its configuration. Idempotent. Raises
+    TopologyError.
     """
 
     async def work(connection: AbstractConnection) -> list[str]:
@@ -164,7 +173,7 @@ async def prune(url: str, wanted: Topology) -> list[str]:
         for binding in wanted.outdated:
             depth = await _depth(connection, binding.queue)
             if depth is None:
-                break  # shards are made in order
+                break  # shards are numbered without gaps
             await channel.queue_unbind(binding.queue, binding.exchange, binding.routing_key)
             if binding.queue not in mine and depth[0]:
                 shard = binding.queue.rpartition(".")[2]
@@ -178,21 +187,26 @@ async def prune(url: str, wanted: Topology) -> list[str]:
 
 
 SEE_TIMEOUT = 2.0
-"""Seconds. Bindings are a whole cluster's affair: with a node cut off, RabbitMQ asks it until it is given up."""
+"""Maximum seconds to verify the bindings of the store queues.
+
+Bindings belong to the whole cluster: while a node is cut off, RabbitMQ waits for it until it is declared down.
+"""
 
 
 async def see_stored(connection: AbstractConnection, shards: int) -> None:
-    """For whoever is to publish to `crossdock.inbound`: a message that no store queue gets would be lost to it.
+    """Verify, before publishing to `crossdock.inbound`, that the store queues exist and are bound.
 
-    With another number of shards than before the topology may be behind the configuration. A broker that can't say in
-    time is taken for one that has it. Raises TopologyError.
+    A message that reaches no store queue would never be stored. After a change of the number of shards the topology may
+    be older than the configuration. If the broker does not respond in time, the bindings are assumed to exist and a
+    warning is logged. Raises TopologyError if a queue or exchange is missing.
     """
     binding = asyncio.get_running_loop().create_task(_bind(connection, stored(shards)), name="bind")
     try:
         done, _ = await asyncio.wait((binding,), timeout=SEE_TIMEOUT)
     finally:
         if not binding.done():
-            binding.add_done_callback(lambda late: late.cancelled() or late.exception())  # nobody else looks at it
+            # Retrieves the late result, because no one awaits it and asyncio would log an unretrieved exception.
+            binding.add_done_callback(lambda late: late.cancelled() or late.exception())
             binding.cancel()
     if done:
         await binding
@@ -215,9 +229,10 @@ async def _bind(connection: AbstractConnection, bindings: Iterable[Binding]) -> 
 
 
 async def inspect(url: str, wanted: Topology | None = None) -> Report:
-    """Compare the broker with `wanted`. Changes nothing. Raises TopologyError if the broker can't be asked.
+    """Compare the broker with `wanted` without changing anything.
 
-    Bindings can't be seen over AMQP 0-9-1; `apply` is safe to run for those.
+    Bindings cannot be seen over AMQP 0-9-1, but `apply` is safe to run for those. Raises TopologyError if the broker
+    cannot be queried.
     """
     wanted = wanted or topology()
 
@@ -231,11 +246,12 @@ async def inspect(url: str, wanted: Topology | None = None) -> Report:
                     await channel.exchange_declare(thing.name, exchange_type=thing.type, passive=True)
                 else:
                     await channel.queue_declare(thing.name, passive=True)
-                # Passive declares ignore arguments; the same declare again compares them and changes nothing.
+                # A passive declaration ignores arguments. Repeating the full declaration compares them and changes
+                # nothing.
                 differences = await declare(channel, thing)
             except ChannelNotFoundEntity as error:
                 if not is_missing(error):
-                    raise  # it has no leader now: `patiently` asks again
+                    raise  # it has no leader now, so `patiently` tries again
                 found.problems.append(f"{thing.name} is missing: run `crossdock topology apply`")
             except TopologyError as error:
                 found.problems.append(str(error))
@@ -249,7 +265,10 @@ async def inspect(url: str, wanted: Topology | None = None) -> Report:
 
 
 async def check(url: str, wanted: Topology | None = None) -> list[str]:
-    """Return what is missing or different on the broker, one line each; empty when all is well. Changes nothing."""
+    """Return what is missing or different on the broker, one line each, without changing anything.
+
+    The list is empty if nothing is wrong.
+    """
     return (await inspect(url, wanted)).problems
 
 
@@ -272,10 +291,10 @@ def _log_note(differences: list[Difference]) -> str:
 
 
 async def depths(url: str, more: Iterable[str] = (), *, shards: int | None = None) -> dict[str, tuple[int, int]]:
-    """Return messages ready and consumers by queue: of ours, and of those of `more` that exist.
+    """Return the numbers of ready messages and of consumers by queue name.
 
-    `shards`: ask for that many store queues and no other, so that the broker logs no error for a missing one. None:
-    ask for surplus ones too.
+    Includes our own queues and those of `more` that exist. `shards`: query exactly that many store queues, because
+    RabbitMQ logs an error for each one that does not exist; None also queries surplus ones.
     """
     found: dict[str, tuple[int, int]] = {}
     async with connected(url) as connection:
@@ -284,13 +303,16 @@ async def depths(url: str, more: Iterable[str] = (), *, shards: int | None = Non
                 found[name] = depth
         for name in map(store_queue, range(1, MAX_SHARDS)) if shards is None else ():
             if (depth := await _depth(connection, name)) is None:
-                break  # shards are made in order
+                break  # shards are numbered without gaps
             found[name] = depth
     return found
 
 
 async def _depth(connection: AbstractConnection, queue: str) -> tuple[int, int] | None:
-    """Messages ready and consumers; None when there is no such queue, or none with a leader."""
+    """Return the numbers of ready messages and of consumers of a queue.
+
+    Returns None if the queue does not exist or has no leader.
+    """
     channel = await connection.channel()
     try:
         ok = await channel.queue_declare(queue, passive=True)
@@ -301,7 +323,10 @@ async def _depth(connection: AbstractConnection, queue: str) -> tuple[int, int] 
 
 
 def export(vhost: str = "/", wanted: Topology | None = None, *, major: int = 3) -> dict[str, Any]:
-    """RabbitMQ definitions for version `major`.x, for `rabbitmqctl import_definitions` or the management API."""
+    """Return RabbitMQ definitions for version `major`.x.
+
+    They can be loaded with `rabbitmqctl import_definitions` or through the management API.
+    """
     wanted = wanted or topology()
     return {
         "vhosts": [{"name": vhost}],

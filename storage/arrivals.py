@@ -1,4 +1,4 @@
-"""How often each account's webhooks come, and which account has fallen silent."""
+"""How often each account's webhooks arrive, and which accounts have fallen silent."""
 
 from collections.abc import Sequence
 from datetime import datetime
@@ -11,15 +11,15 @@ from storage.sql import query
 Connection = asyncpg.Connection | asyncpg.pool.PoolConnectionProxy
 
 HOURS = 3
-"""With messages, before anything counts as usual: a single burst is no rhythm."""
+"""Minimum number of hours with messages before a limit is set; a single burst shows no regular activity."""
 TIMES = 4.0
-"""The usual time between messages, before silence is worth a word."""
+"""Silence counts as unusual only after this multiple of the usual time between messages."""
 AT_LEAST = 900.0
-"""Seconds; likewise."""
+"""Silence counts as unusual only after this many seconds."""
 
 
 class Arrivals(msgspec.Struct):
-    """Of one account in one hour."""
+    """The messages that one account sent in one hour."""
 
     count: int
     first_at: datetime
@@ -27,39 +27,45 @@ class Arrivals(msgspec.Struct):
 
 
 class Rhythm(msgspec.Struct, frozen=True):
-    """Of one account, over two weeks. Times in seconds."""
+    """The activity of one account over two weeks; times are in seconds."""
 
     platform: str
     account: str
     last_at: datetime
     messages: int
     since: float
-    """Since the last message."""
+    """Time since the last message."""
     usual: float
-    """Between messages, while they come."""
+    """Usual time between messages during active periods."""
     limit: float | None
-    """The silence from which on it is unusual: longer than any in two weeks, nights and weekends among them. None
-    while too little is known."""
+    """Silence beyond this limit is unusual; None if too little is known.
+
+    The limit is no shorter than any silence of the past two weeks, so that nights and weekends do not count as unusual.
+    """
 
     @property
     def quiet(self) -> bool:
-        """Whether it should have said something by now."""
+        """Return whether the account has been silent for longer than its limit."""
         return self.limit is not None and self.since > self.limit
 
 
 async def add(connection: Connection, rows: Sequence[tuple[str, str, datetime, int, datetime, datetime]]) -> None:
-    """Platform, account, hour, how many, the first, the last. Counts up. Raises asyncpg's errors."""
+    """Add the counts of messages per account and hour to the stored ones.
+
+    Each row holds platform, account, hour, count, and the times of the first and the last message. Raises asyncpg's
+    errors.
+    """
     if rows:
         await connection.execute(query("arrivals", "add"), *[list(column) for column in zip(*rows, strict=True)])
 
 
 async def forget(connection: Connection) -> None:
-    """What is too old to count."""
+    """Delete the counts that are too old to be used."""
     await connection.execute(query("arrivals", "forget"))
 
 
 async def rhythm(connection: Connection) -> list[Rhythm]:
-    """Of every account that was heard of in two weeks."""
+    """Return the activity of every account that sent a message in the past two weeks."""
     return [
         Rhythm(
             platform=row["platform"],

@@ -1,4 +1,4 @@
-"""Who was given a queue on `crossdock.events`."""
+"""The consumers that were given a queue on `crossdock.events`."""
 
 from datetime import datetime
 
@@ -12,16 +12,16 @@ Connection = asyncpg.Connection | asyncpg.pool.PoolConnectionProxy
 
 
 class Added(msgspec.Struct, frozen=True):
-    """One that was added."""
+    """A registered consumer, with its RabbitMQ user."""
 
     consumer: Consumer
     username: str | None
-    """Of its RabbitMQ user, if it was given one."""
+    """The name of its RabbitMQ user, if it was given one."""
     created_at: datetime
 
 
 async def listing(connection: Connection) -> list[Added]:
-    """By name. Raises asyncpg's errors."""
+    """Return all consumers, ordered by name; raises asyncpg's errors."""
     fields = Consumer.__struct_fields__
     return [
         Added(Consumer(**{name: row[name] for name in fields}), row["username"], row["created_at"])
@@ -30,12 +30,12 @@ async def listing(connection: Connection) -> list[Added]:
 
 
 async def add(connection: Connection, one: Consumer, username: str | None) -> None:
-    """Once more changes nothing but the user."""
+    """Register a consumer; if it exists already, only its user name is updated."""
     await connection.execute(
         query("consumers", "add"), one.name, one.types, one.accounts, one.max_messages, one.max_bytes, username
     )
 
 
 async def remove(connection: Connection, name: str) -> None:
-    """It isn't there afterwards."""
+    """Remove a consumer if it exists."""
     await connection.execute(query("consumers", "remove"), name)

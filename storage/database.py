@@ -1,7 +1,7 @@
-"""The database of one process: one pool, made when it is first needed, and one definition of "unavailable".
+"""The database of one process: one pool, created on first use, and one definition of "unavailable".
 
-Blame needs proof. Only errors that PostgreSQL or the driver raise about the values of a row are about a message. Every
-other error, whatever its SQLSTATE, is about the database: callers hold what they have and try again.
+A message is blamed only with proof. Only errors that PostgreSQL or the driver raises about the values of a row concern
+a message. Every other error, whatever its SQLSTATE, concerns the database: callers keep what they have and try again.
 """
 
 import asyncio
@@ -15,40 +15,46 @@ Connection = asyncpg.Connection | asyncpg.pool.PoolConnectionProxy
 
 ROW_ERRORS: tuple[type[Exception], ...] = (
     asyncpg.DataError,  # class 22, and values that the driver cannot encode
-    asyncpg.exceptions._base.DataError,  # the driver's own, where it isn't derived from the one above
+    asyncpg.exceptions._base.DataError,  # the driver's own class, which need not derive from the one above
     asyncpg.IntegrityConstraintViolationError,  # class 23
     asyncpg.ProgramLimitExceededError,  # class 54
 )
-"""Errors that are about the values of a row. They blame a message only once it is proven that nothing else fails alike
-(`workers.store.isolate`)."""
+"""Errors that concern the values of a row.
+
+They are blamed on a message only after `workers.store.isolate` has shown that no other message fails in the same way.
+"""
 
 UNAVAILABLE_ERRORS: tuple[type[Exception], ...] = (
     OSError,
     TimeoutError,
     asyncpg.PostgresError,
-    asyncpg.PostgresWarning,  # classes 01 and 02, should a server or a proxy answer a statement with one
+    # Classes 01 and 02, in case a server or a proxy answers a statement with one.
+    asyncpg.PostgresWarning,
     asyncpg.InterfaceError,
-    asyncpg.InternalClientError,  # also TargetServerAttributeNotMatched: only standbys answer during a fail-over
+    # Includes TargetServerAttributeNotMatched: only standbys respond during a fail-over.
+    asyncpg.InternalClientError,
 )
-"""Errors of the database or of the way to it, for `except` clauses. Some of them are row errors: where a caller's own
-values may be at fault, it asks `is_unavailable`."""
+"""Errors of the database or of the connection to it, for `except` clauses.
+
+Some of them are row errors: callers whose own values may be at fault check `is_unavailable`.
+"""
 
 LOST_STATEMENTS = (asyncpg.DuplicatePreparedStatementError, asyncpg.InvalidSQLStatementNameError)
-"""What a statement that was prepared on one server meets on another, behind a pooler in transaction mode."""
+"""Errors of a statement that was prepared on another server, behind a pooler in transaction mode."""
 
 
 def is_row_error(error: BaseException) -> bool:
-    """Return whether the error is about the values of a row, and not about the database."""
+    """Return whether the error concerns the values of a row rather than the database."""
     return isinstance(error, ROW_ERRORS)
 
 
 def is_unavailable(error: BaseException) -> bool:
-    """Return whether the error is about the database or the way to it: hold what you have and try again."""
+    """Return whether the error concerns the database or the connection to it, so that callers must try again."""
     return isinstance(error, UNAVAILABLE_ERRORS) and not is_row_error(error)
 
 
 def explain(error: BaseException) -> str:
-    """Return one line for `/readyz` and logs: the kind of error and its text, without values of rows."""
+    """Return one line for `/readyz` and logs: the error's type and text, without values of rows."""
     sqlstate = getattr(error, "sqlstate", None)
     name = f"{type(error).__name__} {sqlstate}" if sqlstate else type(error).__name__
     if isinstance(error, LOST_STATEMENTS):
@@ -58,13 +64,16 @@ def explain(error: BaseException) -> str:
 
 
 class Database:
-    """One process's pool, made on first use and made again after a failed attempt.
+    """The connection pool of one process, created on first use and again after a failed attempt.
 
     `problem` is what `/readyz` reports: callers set it through `failed` and clear it through `worked`.
     """
 
     def __init__(self, url: str, *, size: int, name: str = "crossdock") -> None:
-        """`size`: connections at most. `name`: what `pg_stat_activity` shows as application."""
+        """Configure the pool without connecting.
+
+        `size`: maximum number of connections. `name`: the application name that `pg_stat_activity` shows.
+        """
         self._url = url
         self._size = size
         self._name = name
@@ -74,27 +83,27 @@ class Database:
 
     @property
     def is_open(self) -> bool:
-        """Whether a pool has been made."""
+        """Whether the pool has been created."""
         return self._pool is not None
 
     async def pool(self) -> asyncpg.Pool:
-        """Return the pool. Raises one of UNAVAILABLE_ERRORS while no server that takes writes can be reached."""
-        async with self._lock:  # several tasks ask for it at the start
+        """Return the pool; raises one of UNAVAILABLE_ERRORS while no server that accepts writes can be reached."""
+        async with self._lock:  # several tasks call this at the start
             if self._pool is None:
                 self._pool = await pools.create_pool(self._url, size=self._size, name=self._name)
             return self._pool
 
     def failed(self, error: BaseException) -> str:
-        """Note that the database was unavailable; return the explanation."""
+        """Record that the database was unavailable and return the explanation."""
         self.problem = explain(error)
         return self.problem
 
     def worked(self) -> None:
-        """Note that the database did what it was asked to do."""
+        """Record that an operation on the database succeeded."""
         self.problem = None
 
     async def close(self, timeout: float) -> None:
-        """Close the pool within `timeout` seconds, or leave it to the end of the process."""
+        """Close the pool within `timeout` seconds; otherwise leave it open until the process ends."""
         pool, self._pool = self._pool, None
         if pool is not None:
             with suppress(Exception):

@@ -1,4 +1,4 @@
-"""Deliveries seen and steered: listed, shown with their attempts, tried again, cancelled."""
+"""List, show, retry and cancel deliveries, and show their attempts."""
 
 from collections.abc import Callable
 from datetime import datetime
@@ -14,7 +14,7 @@ Connection = asyncpg.Connection | asyncpg.pool.PoolConnectionProxy
 
 UNSUCCESSFUL = ("failed", "cancelled", "superseded")
 NEWEST_DOCUMENTS = 100
-"""Documents of each platform, account and type among which a test delivery looks for the newest event."""
+"""Number of newest documents per platform, account and type in which a test delivery looks for an event."""
 
 FIELDS = (
     "id",
@@ -45,7 +45,7 @@ async def listing(
     before: tuple[datetime, UUID] | None = None,
     limit: int = 100,
 ) -> list[dict[str, Any]]:
-    """The newest first; `subscriber` None sees all. Rows of FIELDS."""
+    """Return deliveries as dictionaries of FIELDS, newest first; `subscriber` None includes all subscribers."""
     place = before or (None, None)
     if key is not None:
         name = "listing_of_key"
@@ -58,13 +58,16 @@ async def listing(
 
 
 async def get(connection: Connection, id_: UUID, subscriber: str | None) -> dict[str, Any] | None:
-    """One, or None if there is none or it is somebody else's."""
+    """Return one delivery, or None if it does not exist or belongs to another subscriber."""
     row = await connection.fetchrow(query("deliveries", "get"), id_, subscriber)
     return None if row is None else _plain(row)
 
 
 async def attempts(connection: Connection, id_: UUID) -> list[dict[str, Any]]:
-    """The oldest first; `response` as text, with U+FFFD for what is none."""
+    """Return the attempts of a delivery, oldest first.
+
+    `response` is decoded as UTF-8, with U+FFFD in place of invalid bytes.
+    """
     rows = await connection.fetch(query("deliveries", "attempts"), id_)
     return [{**row, "response": row["response"].decode("utf-8", "replace")} for row in rows]
 
@@ -76,10 +79,10 @@ async def retry(
     *,
     may_send: Callable[[str, str], str | None] = lambda subscriber, account: None,
 ) -> dict[str, Any] | None:
-    """Make a delivery due now, whatever became of it. None if there is none.
+    """Make a delivery due now, whatever its status; return it, or None if it does not exist.
 
-    `may_send`: returns why it may not be sent now, given its subscriber and its account (`platform/account`).
-    Raises RefusedError with that reason, or because its subscription is gone.
+    `may_send`: returns why it may not be sent now, given its subscriber and its account (`platform/account`), or None.
+    Raises RefusedError with that reason, or because its subscription was deleted or its event is no longer stored.
     """
     async with connection.transaction():
         found = await get(connection, id_, subscriber)
@@ -102,7 +105,7 @@ async def retry(
 
 
 async def cancel(connection: Connection, id_: UUID, subscriber: str | None) -> dict[str, Any] | None:
-    """Sent no more; one that has ended stays as it is. None if there is none."""
+    """Cancel a delivery unless it has finished; return it, or None if it does not exist."""
     async with connection.transaction():
         found = await get(connection, id_, subscriber)
         if found is None or found["status"] != "pending":
@@ -113,7 +116,7 @@ async def cancel(connection: Connection, id_: UUID, subscriber: str | None) -> d
 
 
 async def test(connection: Connection, subscription: UUID, scope: Scope) -> UUID | None:
-    """A delivery of the newest event that fits; None if nothing stored does."""
+    """Create a delivery of the newest matching event and return its id; None if no stored event matches."""
     async with connection.transaction():
         sources = await find_sources(connection, scope)
         found: UUID | None = await connection.fetchval(
@@ -131,7 +134,10 @@ async def test(connection: Connection, subscription: UUID, scope: Scope) -> UUID
 
 
 async def counts(connection: Connection) -> dict[str, Any]:
-    """What waits, what of it is due and for how many seconds, what failed in the last day; how many subscriptions."""
+    """Return counts: waiting and due deliveries, those that failed in the last day, and subscriptions.
+
+    `oldest_due_seconds` says how long the oldest due delivery has been due.
+    """
     row = await connection.fetchrow(query("deliveries", "counts"))
     assert row is not None
     return dict(row)

@@ -1,10 +1,10 @@
-"""DATABASE_URL as providers hand it out: without the parameters of libpq that the server would not know."""
+"""DATABASE_URL as providers supply it, without the parameters of other drivers that the server does not know."""
 
 from urllib.parse import parse_qsl, quote, urlencode
 
 CLIENT_ONLY = frozenset(
     {
-        "connect_timeout",  # ours are bounded anyway
+        "connect_timeout",  # we set our own time limits
         "keepalives",
         "keepalives_idle",
         "keepalives_interval",
@@ -17,19 +17,23 @@ CLIENT_ONLY = frozenset(
         "sslcompression",
         "sslsni",
         "channel_binding",
-        "pgbouncer",  # these four are Prisma's, and providers hand them out with a pooler's address
+        # The next four are Prisma's; providers include them in the address of a pooler.
+        "pgbouncer",
         "connection_limit",
         "pool_timeout",
         "sslaccept",
     }
 )
-"""They set up the connection of another driver, so that the server does not know them."""
+"""Parameters that configure the connection of another driver and are unknown to the server."""
 UNSUPPORTED = {("channel_binding", "require"), ("gssencmode", "require"), ("sslaccept", "strict")}
-"""What would be weakened if it were left out."""
+"""Settings that cannot be left out without weakening the connection's security."""
 
 
 def clean(url: str) -> str:
-    """Return the URL without the parameters that only libpq knows. Raises ValueError that names one we can't honour."""
+    """Return the URL without the parameters that only other drivers know.
+
+    Raises ValueError if one of them demands a protection that we cannot provide; the message names it.
+    """
     before, mark, query = url.partition("?")
     if not mark:
         return url

@@ -1,4 +1,4 @@
-"""Stored events, one at a time."""
+"""Read single stored events from the database."""
 
 from datetime import datetime
 from uuid import UUID
@@ -10,7 +10,7 @@ from storage.sql import query
 
 
 class StoredEvent(msgspec.Struct, frozen=True):
-    """One stored version, with the bytes that it was received as."""
+    """One stored version, with the exact bytes that were received."""
 
     id: UUID
     version: int
@@ -26,6 +26,9 @@ class StoredEvent(msgspec.Struct, frozen=True):
 
 
 async def get(connection: Connection, id_: UUID) -> StoredEvent | None:
-    """Return the event with this id, or None; retention may have taken it. Raises asyncpg's errors."""
+    """Return the event with this id, or None if it does not exist or retention has deleted it.
+
+    Raises asyncpg's errors.
+    """
     row = await connection.fetchrow(query("events", "one"), id_)
     return None if row is None else StoredEvent(**row)

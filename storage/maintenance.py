@@ -1,7 +1,7 @@
-"""Partitions: next months' made ahead, those past their retention dropped. Never a huge DELETE.
+"""Create the partitions of the coming months and drop those past their retention, without large DELETEs.
 
-What is kept is kept by whole months of when it was first received. A document whose newest version goes with its month
-is forgotten; should it be received once more, it starts again at version 1.
+Retention works on whole months, by the time when each version was first received. A document whose newest version is
+dropped with its month is deleted; if it is received again, it starts at version 1.
 """
 
 import asyncio
@@ -15,27 +15,33 @@ from storage.sql import query
 Connection = asyncpg.Connection | asyncpg.pool.PoolConnectionProxy
 
 PARENTS = ("versions", "receipts", "finished", "attempts")
-"""What points to the other goes first."""
+"""The partitioned tables; a table that refers to another one comes first."""
 STRAYS = ("forget_stray_receipts", "forget_stray_versions", "forget_stray_finished", "forget_stray_attempts")
 MONTHS_AHEAD = 2
 ROWS_AT_A_TIME = 5000
 UNPOLLED = timedelta(days=90)
-"""What is known of an account's orders is forgotten after it has not been polled for so long."""
+"""Known orders of an account are deleted after it has not been polled for this long."""
 RECORDS_KEPT = timedelta(days=1)
-"""Repeated records of allocations are kept for so long: their messages may still come again."""
+"""Redundant allocation records are kept for this long, because their messages may still be redelivered."""
 SHARES = 24
-"""Maintenance runs every hour, and looks for repeated records among the documents of one share: each day at all."""
+"""Number of parts into which documents are divided to look for redundant records.
+
+Maintenance runs every hour and checks one part, so each document is checked once a day.
+"""
 LOCK_TIMEOUT = "2s"
-"""A statement that waits for a table makes everyone behind it wait too: better to try again later."""
+"""Maximum time to wait for a table; a waiting statement blocks all later ones, so we try again later."""
 PATIENCE = 50
-"""Looks, 0.1 s apart, at documents that are being written while they should go."""
+"""Number of checks, 0.1 s apart, for documents that are still being written when they should be deleted."""
 IN_USE = (asyncpg.LockNotAvailableError, asyncpg.DeadlockDetectedError)
 _LOCK = 0x63_72_6F_73_74
-"""One process at a time; the others have nothing to add."""
+"""Advisory lock for one process at a time; there is nothing left to do for the others."""
 
 
 async def keep(pool: asyncpg.Pool, *, retention_days: int, now: datetime | None = None) -> list[str]:
-    """Makes and drops what is due at `now`; what was done or put off, a line each. Raises asyncpg's errors."""
+    """Create and drop the partitions that are due at `now`; return one line per change or postponement.
+
+    Does nothing while another process does the same. Raises asyncpg's errors.
+    """
     now = (now or datetime.now(UTC)).astimezone(UTC)
     async with pool.acquire() as connection:
         if not await connection.fetchval("SELECT pg_try_advisory_lock($1)", _LOCK):
@@ -51,14 +57,15 @@ async def keep(pool: asyncpg.Pool, *, retention_days: int, now: datetime | None 
 
 
 def first_of_month(moment: datetime) -> datetime:
-    """The first instant of the month of `moment`, both in UTC."""
+    """Return the first instant of the month of `moment`, in UTC."""
     return moment.astimezone(UTC).replace(day=1, hour=0, minute=0, second=0, microsecond=0)
 
 
 async def make_partitions(connection: Connection, now: datetime, *, since: datetime | None = None) -> list[str]:
-    """This month's, MONTHS_AHEAD more, and those of rows that came before their month had one; a line each.
+    """Create the partitions of this month and MONTHS_AHEAD more; return one line per change or postponement.
 
-    Rows from before `since` are left where they are: they are about to go.
+    Also creates those of rows that were stored before their month had a partition. Rows from before `since` are left
+    where they are, because they are about to be deleted.
     """
     wanted = [first_of_month(now)]
     for _ in range(MONTHS_AHEAD):
@@ -79,8 +86,11 @@ async def make_partitions(connection: Connection, now: datetime, *, since: datet
 
 
 async def drop_old(connection: Connection, before: datetime) -> list[str]:
-    """What was received before `before`, the first instant of a month: documents first, so that none is left without
-    its version; then months at once; then what has no month, a bounded number of rows at a time."""
+    """Delete what was received before `before`, the first instant of a month; return one line per change.
+
+    Documents are deleted first, so that none is left without its version; then whole months are dropped; then rows
+    outside any month's partition are deleted, a bounded number at a time.
+    """
     names: list[str] = []
     for parent in PARENTS:
         names += [row[0] for row in await connection.fetch(query("maintenance", "partitions_before"), parent, before)]
@@ -100,7 +110,10 @@ async def drop_old(connection: Connection, before: datetime) -> list[str]:
 
 
 async def forget_what_only_grows(connection: Connection, now: datetime, oldest: datetime) -> None:
-    """Delete rows that nothing else removes, a bounded number at a time. `oldest`: what retention goes by."""
+    """Delete rows that nothing else removes, a bounded number at a time.
+
+    `oldest`: the start of the retention period.
+    """
     await _delete_all(connection, "forget_subscriptions", oldest)
     await _delete_all(connection, "forget_replays", oldest)
     await _delete_all(connection, "forget_polled", now - UNPOLLED)
@@ -113,14 +126,17 @@ async def forget_what_only_grows(connection: Connection, now: datetime, oldest: 
 
 
 async def forget_repeated_records(connection: Connection, documents: range, now: datetime) -> None:
-    """Delete the records of allocations that say nothing which those before and after them don't say as well."""
+    """Delete allocation records that add nothing to those before and after them."""
     for low in range(documents.start, documents.stop, ROWS_AT_A_TIME):
         high = min(low + ROWS_AT_A_TIME, documents.stop) - 1
         await connection.execute(query("maintenance", "forget_repeated_records"), low, high, now - RECORDS_KEPT)
 
 
 async def _drop(connection: Connection, name: str) -> str:
-    """One table a transaction: who reads both doesn't lock them in our order."""
+    """Drop one table in its own transaction.
+
+    A transaction that dropped several could deadlock with readers, which lock the tables in another order.
+    """
     try:
         async with connection.transaction():
             await _hurry(connection)
@@ -131,7 +147,7 @@ async def _drop(connection: Connection, name: str) -> str:
 
 
 async def _forget_documents(connection: Connection, before: datetime) -> bool:
-    """False if some are still there."""
+    """Delete the documents of a period; return False if some could not be deleted."""
     first, last = await connection.fetchval(query("maintenance", "id_range"))
     for low in range(first, last + 1, ROWS_AT_A_TIME):
         window = (low, low + ROWS_AT_A_TIME - 1, before)
@@ -155,5 +171,5 @@ async def _hurry(connection: Connection) -> None:
 
 
 def _count(status: str) -> int:
-    """`DELETE 12` -> 12."""
+    """Return the row count of a command status: `DELETE 12` -> 12."""
     return int(status.rsplit(" ", 1)[-1])

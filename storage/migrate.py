@@ -1,8 +1,9 @@
-"""Numbered SQL files, each applied once, in order, in a transaction of its own, by one process at a time.
+"""Numbered SQL migrations, each applied once, in order and in its own transaction, by one process at a time.
 
-`0009_name.sql` is a `pre` half: it only adds, so that the version before goes on working on what it makes. What takes
-something away is a `post` half, `0010_name.post.sql`, numbered after all `pre` halves of its release: it is applied
-when no process of the version before runs any more, and at the latest before the next release's `pre` halves.
+`0009_name.sql` is a `pre` half: it only adds, so that the previous release continues to work on the result. Whatever
+removes something is a `post` half, `0010_name.post.sql`, numbered after all `pre` halves of its release. It is applied
+when no process of the previous release is running any more, and at the latest before the `pre` halves of the next
+release.
 """
 
 import asyncio
@@ -28,19 +29,19 @@ CREATE TABLE IF NOT EXISTS crossdock.migrations (
 """
 
 LOCK_TIMEOUT = 2.0
-"""Seconds that a migration waits for a table in use. Everyone who comes after it waits as long, so not for longer …"""
+"""Seconds that a migration waits for a table in use; all later statements on that table wait as long."""
 LOCK_ATTEMPTS = 30
-"""… but again and again …"""
+"""Number of attempts to get the lock."""
 LOCK_PAUSE = 1.0
-"""… with so many seconds in between."""
+"""Seconds between two attempts."""
 
 
 class MigrationError(Exception):
-    """The database holds something else than these migrations made; the text says what to do."""
+    """The database differs from what these migrations created; the text says what to do."""
 
 
 class Migration(NamedTuple):
-    """One file."""
+    """One migration file, by its name without `.sql`."""
 
     name: str
     text: str
@@ -55,15 +56,15 @@ class Migration(NamedTuple):
 
 
 def files() -> list[Migration]:
-    """Every migration, in order."""
+    """Return every migration, in order."""
     return [Migration(file.stem, file.read_text(encoding="utf-8")) for file in sorted(_FOLDER.glob("*.sql"))]
 
 
 async def migrate(url: str, *, post: bool = True) -> list[str]:
-    """Applies what is missing and returns its names; makes the next months' partitions.
+    """Apply the missing migrations and return their names; create the partitions of the next months.
 
-    Without `post`, the `post` halves of the newest release are left for later, unless the database is new. Safe by
-    several processes at once. Raises MigrationError, OSError and asyncpg's errors.
+    Without `post`, the `post` halves of the newest release are postponed, unless the database is new. Several processes
+    may run it at the same time. Raises MigrationError, OSError and asyncpg's errors.
     """
     connection = await pools.connect(url, name="crossdock migrate", timeout=10)
     try:
@@ -89,7 +90,10 @@ async def migrate(url: str, *, post: bool = True) -> list[str]:
 
 
 async def _check_encoding(connection: asyncpg.Connection) -> None:
-    """Names and bodies hold any character: in another encoding, storing would fail message by message."""
+    """Raise MigrationError unless the database encoding is UTF8.
+
+    Names and bodies may contain any character; in another encoding, storing them would fail for individual messages.
+    """
     encoding = await connection.fetchval("SHOW server_encoding")
     if encoding != "UTF8":
         name = await connection.fetchval("SELECT current_database()")
@@ -100,7 +104,11 @@ async def _check_encoding(connection: asyncpg.Connection) -> None:
 
 
 def _without_last_posts(missing: list[Migration]) -> list[Migration]:
-    """Those that another release's `pre` half comes after belong to a release that everyone has left behind."""
+    """Return the missing migrations without the `post` halves at their end.
+
+    A `post` half that is followed by the `pre` half of a later release stays in the list, because no process of its own
+    previous release runs any more.
+    """
     return list(reversed(list(dropwhile(lambda one: one.is_post, reversed(missing)))))
 
 
@@ -124,7 +132,7 @@ async def _apply(connection: asyncpg.Connection, one: Migration) -> None:
 
 
 async def pending(url: str) -> list[str]:
-    """Names of migrations that `migrate` would apply. Changes nothing."""
+    """Return the names of the migrations that `migrate` would apply, without changing anything."""
     connection = await pools.connect(url, name="crossdock migrate", timeout=10, writes=False)
     try:
         if not await connection.fetchval("SELECT to_regclass('crossdock.migrations') IS NOT NULL"):

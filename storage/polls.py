@@ -1,4 +1,4 @@
-"""How far accounts have been polled, who polls them, and how often their API may be asked."""
+"""How far each account has been polled, which worker polls it, and how often its API may be called."""
 
 from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
@@ -14,30 +14,30 @@ Anyone = Connection | asyncpg.Pool
 
 
 class Lost(Exception):
-    """Another worker polls for the account now: its lease had run out."""
+    """The lease has expired and another worker now polls the account."""
 
 
 class Place(msgspec.Struct, frozen=True):
-    """Where a poll begins."""
+    """Where the next poll of an account starts."""
 
     account: str
     cursor: datetime
-    """Everything ordered before it has been published."""
+    """All orders placed before this time have been published."""
     reached: datetime | None
-    """The newest order of the last complete round; the next one moves the cursor there."""
+    """The newest order of the last complete round; the next complete round moves the cursor there."""
     failures: int
-    """Polls that failed since one went well."""
+    """Number of failed polls since the last success."""
 
 
 async def register(connection: Anyone, platform: str, accounts: Collection[str]) -> None:
-    """Accounts not seen before begin now."""
+    """Register accounts; those that are new start at the present time."""
     await connection.execute(query("polls", "register"), platform, list(accounts))
 
 
 async def lease(
     connection: Anyone, platform: str, accounts: Collection[str], worker: UUID, seconds: float
 ) -> list[Place]:
-    """Those of `accounts` that are due and nobody else's are `worker`'s for `seconds`."""
+    """Lease those of `accounts` that are due and not leased by another worker, for `seconds`."""
     rows = await connection.fetch(query("polls", "lease"), platform, list(accounts), worker, seconds)
     return [Place(row["account"], row["cursor"], row["reached"], row["failures"]) for row in rows]
 
@@ -45,20 +45,20 @@ async def lease(
 async def renew(
     connection: Anyone, platform: str, accounts: Collection[str], worker: UUID, seconds: float
 ) -> frozenset[str]:
-    """Those that are still `worker`'s, and are now for `seconds` more."""
+    """Extend the leases that `worker` still holds by `seconds` from now; return their accounts."""
     rows = await connection.fetch(query("polls", "renew"), platform, list(accounts), worker, seconds)
     return frozenset(row["account"] for row in rows)
 
 
 async def known(connection: Anyone, platform: str, account: str) -> dict[bytes, bytes]:
-    """Digests of content by digest of id, of the orders that were published and were listed last time."""
+    """Return the orders that were published and still listed: digests of their content by digest of their id."""
     return {row["key"]: row["digest"] for row in await connection.fetch(query("polls", "known"), platform, account)}
 
 
 async def remember(
     connection: Connection, platform: str, account: str, worker: UUID, published: Mapping[bytes, bytes]
 ) -> None:
-    """Orders that the broker has confirmed, as in `known`. Raises Lost."""
+    """Record orders that the broker has confirmed, in the format of `known`; raises Lost."""
     async with connection.transaction():
         await _hold(connection, platform, account, worker)
         names = list(published), list(published.values())
@@ -73,7 +73,10 @@ async def advance(
     reached: datetime | None,
     gone: Collection[bytes],
 ) -> None:
-    """After a complete round: `reached` is its newest order, `gone` what isn't listed any more. Raises Lost."""
+    """Record a complete round: `reached` is its newest order, `gone` are orders no longer listed.
+
+    Raises Lost if another worker has taken over the account.
+    """
     async with connection.transaction():
         await _hold(connection, platform, account, worker)
         await connection.execute(query("polls", "advance"), platform, account, reached)
@@ -82,23 +85,26 @@ async def advance(
 
 
 async def release(connection: Anyone, platform: str, accounts: Sequence[str], worker: UUID, seconds: float) -> None:
-    """Gives back what couldn't be finished for no fault of the accounts; due again in `seconds`."""
+    """Release accounts whose polls could not be finished for other reasons; they are due again in `seconds`."""
     await connection.execute(query("polls", "release"), platform, accounts, worker, seconds)
 
 
 async def succeeded(connection: Anyone, platform: str, account: str, worker: UUID, seconds: float) -> None:
-    """Gives it back; due again in `seconds`."""
+    """Release an account after a successful poll; it is due again in `seconds`."""
     await connection.execute(query("polls", "release_ok"), platform, account, worker, seconds)
 
 
 async def failed(connection: Anyone, platform: str, account: str, worker: UUID, seconds: float, error: str) -> None:
-    """Gives it back; due again in `seconds`. `error` is for the operator: no secret may be in it."""
+    """Release an account after a failed poll; it is due again in `seconds`.
+
+    `error` is shown to operators and must not contain secrets.
+    """
     text = error.replace("\0", "\ufffd")[:500]
     await connection.execute(query("polls", "release_failed"), platform, account, worker, seconds, text)
 
 
 async def successes(connection: Anyone, platform: str, accounts: Collection[str]) -> dict[str, datetime]:
-    """When each account was last polled to the end."""
+    """Return when each account was last polled successfully, or first registered if it never was."""
     rows = await connection.fetch(query("polls", "successes"), platform, list(accounts))
     return {row["account"]: row["ok_at"] for row in rows}
 
@@ -109,23 +115,26 @@ class Failing(msgspec.Struct, frozen=True):
     platform: str
     account: str
     failures: int
-    """In a row."""
+    """Number of consecutive failures."""
     error: str | None
     last_ok_at: datetime | None
 
 
 async def failing(connection: Anyone) -> list[Failing]:
-    """By name."""
+    """Return the accounts whose last poll failed, ordered by platform and account."""
     return [Failing(*row.values()) for row in await connection.fetch(query("polls", "failing"))]
 
 
 async def reserve(connection: Anyone, client: bytes, interval: float, burst: int) -> float:
-    """Takes the client's next turn; seconds until it comes."""
+    """Reserve the next request of an API client; return the seconds to wait for it.
+
+    `interval`: seconds between requests. `burst`: number of requests that may follow each other at once after a pause.
+    """
     return max(0.0, float(await connection.fetchval(query("polls", "reserve"), client, interval, burst) or 0.0))
 
 
 async def pause(connection: Anyone, client: bytes, seconds: float) -> None:
-    """No turn of the client comes before."""
+    """Postpone the next request of an API client by at least `seconds`."""
     await connection.execute(query("polls", "pause"), client, seconds)
 
 

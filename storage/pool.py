@@ -1,9 +1,9 @@
-"""Connections to PostgreSQL, one or a pool of them, directly or through a pooler such as PgBouncer.
+"""Connections to PostgreSQL, single or pooled, directly or through a pooler such as PgBouncer.
 
-A pooler in session mode keeps one server connection for a client for as long as the client stays. All that changes is
-that PgBouncer refuses start-up parameters that it doesn't know: those are set by a statement instead. A pooler in
-transaction mode may change the server connection between two transactions, and with it go prepared statements, LISTEN
-and advisory locks, so it is refused.
+A pooler in session mode assigns one server connection to a client for as long as the client stays connected. The only
+difference is that PgBouncer refuses start-up parameters that it does not know; these are set by a statement instead. A
+pooler in transaction mode may change the server connection between two transactions, which breaks prepared statements,
+LISTEN and advisory locks, so it is refused.
 """
 
 from contextlib import suppress
@@ -13,31 +13,36 @@ import asyncpg
 from asyncpg.connect_utils import SessionAttribute
 
 COMMAND_TIMEOUT = 30.0
-"""Seconds for one statement; a batch takes a few hundredths of one."""
+"""Maximum seconds for one statement; a batch takes a few hundredths of a second."""
 CONNECT_TIMEOUT = 5.0
 STATEMENTS = 200
-"""Prepared statements kept per connection: more than there are, so that none is prepared twice."""
+"""Prepared statements kept per connection: more than exist, so that none is prepared twice."""
 
 SETTINGS = {
-    # Compiling pays for long queries; ours are short, and estimates over many partitions look long.
+    # JIT compilation pays off for long queries only. Ours are short, but estimates over many partitions make them look
+    # long.
     "jit": "off",
-    # The server gives up a little after we did, also when our cancelling didn't reach it.
+    # The server cancels a statement a little after we do, in case our cancellation did not reach it.
     "statement_timeout": f"{COMMAND_TIMEOUT + 5:.0f}s",
     "idle_in_transaction_session_timeout": "60s",
 }
 _SET = "".join(f"; SET {name} = '{value}'" for name, value in SETTINGS.items())
 
 PROBES = 3
-"""Attempts to be given somebody else's server connection by a pooler."""
+"""Number of attempts to be assigned another client's server connection by a pooler."""
 PROBE_TIMEOUT = 2.0
-"""Seconds. In transaction mode a server connection is free as soon as its transaction has ended, so that a longer wait
-is a session pool whose connections are all taken."""
+"""Maximum seconds for one attempt.
+
+In transaction mode a server connection is free as soon as its transaction has ended, so a longer wait means a session
+pool whose connections are all in use.
+"""
 
 
 class UnsupportedPoolerError(asyncpg.InterfaceError):
-    """DATABASE_URL leads through a pooler that takes prepared statements, LISTEN and advisory locks from us.
+    """DATABASE_URL leads through a pooler that breaks prepared statements, LISTEN and advisory locks.
 
-    Commands end with it. Workers treat the database as unavailable, and go on once the pooler's mode is mended.
+    Commands exit with this error. Workers treat the database as unavailable and continue once the pooler's mode has
+    been corrected.
     """
 
     def __init__(self) -> None:
@@ -48,7 +53,10 @@ class UnsupportedPoolerError(asyncpg.InterfaceError):
 
 
 class PooledConnection(asyncpg.Connection):
-    """A connection through a pooler that refused our settings as start-up parameters: each reset sets them again."""
+    """A connection through a pooler that refused our settings as start-up parameters.
+
+    Each reset applies the settings again.
+    """
 
     __slots__ = ()
 
@@ -57,10 +65,11 @@ class PooledConnection(asyncpg.Connection):
 
 
 async def create_pool(url: str, *, size: int, name: str = "crossdock") -> asyncpg.Pool:
-    """Make a pool on the server that takes writes: `url` may name several hosts, of which a promoted one is found.
+    """Create a pool on the server that accepts writes.
 
-    jsonb goes in and out as text (asyncpg's default): Python never parses it. Raises UnsupportedPoolerError, and
-    OSError or asyncpg's errors when no server can be reached.
+    `url` may name several hosts, among which a promoted server is found. jsonb is passed as text in both directions
+    (asyncpg's default), and Python never parses it. Raises UnsupportedPoolerError, and OSError or asyncpg's errors if
+    no server can be reached.
     """
     pool: asyncpg.Pool = await asyncpg.create_pool(
         url,
@@ -90,9 +99,9 @@ async def connect(
     timeout: float = CONNECT_TIMEOUT,
     writes: bool = True,
 ) -> asyncpg.Connection:
-    """Open one connection, whose statements may take any time; `timeout` (seconds) is for opening it.
+    """Open one connection without a time limit for statements; `timeout` is the seconds for opening it.
 
-    `writes`: to the server that takes them. Raises UnsupportedPoolerError, OSError and asyncpg's errors.
+    `writes`: connect to the server that accepts writes. Raises UnsupportedPoolerError, OSError and asyncpg's errors.
     """
     connection = await _connect(
         url,
@@ -116,7 +125,8 @@ async def _connect(dsn: str | None = None, **options: Any) -> asyncpg.Connection
         if "startup parameter" not in str(error) or not SETTINGS.keys() <= server_settings.keys():
             raise
     except (asyncpg.DuplicatePreparedStatementError, asyncpg.InvalidSQLStatementNameError):
-        raise UnsupportedPoolerError from None  # nothing of ours was prepared before
+        # We have prepared nothing yet, so the statement is another client's.
+        raise UnsupportedPoolerError from None
     known = {key: value for key, value in server_settings.items() if key not in SETTINGS}
     options["connection_class"] = PooledConnection
     connection: asyncpg.Connection = await asyncpg.connect(dsn, server_settings=known, **options)
@@ -129,10 +139,10 @@ async def _connect(dsn: str | None = None, **options: Any) -> asyncpg.Connection
 
 
 async def _refuse_transaction_mode(url: str, connection: asyncpg.Connection | asyncpg.pool.PoolConnectionProxy) -> None:
-    """Raise UnsupportedPoolerError if another client is given the server process that this connection had just now.
+    """Raise UnsupportedPoolerError if another client can be assigned this connection's server process.
 
-    PostgreSQL tells a client at the start which process serves it; PgBouncer tells a number of its own. Where both
-    agree there is no pooler, which takes one short query to find out.
+    PostgreSQL tells each client at the start which process serves it, while PgBouncer sends a number of its own. If
+    that number is the process that answers a query, there is no pooler; this check takes one short query.
     """
     try:
         if await _server_process(connection) == connection.get_server_pid():

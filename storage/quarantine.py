@@ -1,4 +1,4 @@
-"""Authentic messages that could not be processed: listed, replayed, discarded."""
+"""List, replay and discard the authentic messages that could not be processed."""
 
 from collections.abc import AsyncIterator, Sequence
 from datetime import datetime
@@ -14,20 +14,20 @@ Connection = asyncpg.Connection | asyncpg.pool.PoolConnectionProxy
 
 STAGES = ("unreadable", "refused", "failed", "unrouted")
 PIECE = 200
-"""Messages that are replayed in one transaction."""
+"""Maximum number of messages that are replayed in one transaction."""
 PIECE_BYTES = 16 * 1024 * 1024
-"""Bytes of their bodies, unless a single one is larger."""
+"""Maximum bytes of their bodies, unless a single body is larger."""
 DISCARD_PIECE = 2000
 
 
 class Selection(msgspec.Struct, frozen=True, kw_only=True):
-    """Which of the messages that wait are meant; None: all values."""
+    """A selection of the messages that need attention; None matches any value."""
 
     stage: str | None = None
     platform: str | None = None
     account: str | None = None
     reason: str | None = None
-    """Part of the reason, in any case of its letters."""
+    """Part of the reason, ignoring case."""
 
     @property
     def values(self) -> tuple[str | None, ...]:
@@ -38,37 +38,40 @@ EVERYTHING = Selection()
 
 
 class StageCount(NamedTuple):
-    """How much waits for a person at one stage."""
+    """Number and age of the messages that need attention at one stage."""
 
     messages: int
     oldest_seconds: float
-    """Since the oldest of them was received; 0 without any."""
+    """Seconds since the oldest of them was received; 0 if there are none."""
 
 
 async def entries(
     connection: Connection, *, everything: bool, limit: int, selection: Selection = EVERYTHING
 ) -> list[asyncpg.Record]:
-    """Return the newest first; `everything` includes what was replayed or discarded."""
+    """Return messages, newest first; `everything` includes those that were replayed or discarded."""
     return await connection.fetch(query("quarantine", "list"), everything, limit, *selection.values)
 
 
 async def show(connection: Connection, id_: UUID) -> asyncpg.Record | None:
-    """Return one message with its raw bytes."""
+    """Return one message with its raw bytes, or None."""
     return await connection.fetchrow(query("quarantine", "show"), id_)
 
 
 async def open_ids(connection: Connection) -> list[UUID]:
-    """Return the ids of all that wait for a person, oldest first."""
+    """Return the ids of all messages that need attention, oldest first."""
     return [row["id"] for row in await connection.fetch(query("quarantine", "open_ids"))]
 
 
 async def sizes(connection: Connection, ids: Sequence[UUID]) -> dict[UUID, int]:
-    """Return the bytes of each of these messages that exists."""
+    """Return the body size in bytes of each of these messages that exists."""
     return {row["id"]: row["bytes"] for row in await connection.fetch(query("quarantine", "existing"), ids)}
 
 
 async def pages(connection: Connection, selection: Selection) -> AsyncIterator[list[tuple[UUID, int]]]:
-    """Yield ids and sizes of what waits and matches, oldest first; each message once, also if it fails again."""
+    """Yield ids and sizes of the selected messages that need attention, oldest first.
+
+    Each message is yielded once, even if it fails again.
+    """
     after: datetime | None = None
     last: UUID | None = None
     while True:
@@ -80,7 +83,7 @@ async def pages(connection: Connection, selection: Selection) -> AsyncIterator[l
 
 
 def pieces(messages: Sequence[tuple[UUID, int]]) -> list[list[UUID]]:
-    """Split messages, given by id and size, into pieces of bounded number and bytes."""
+    """Split messages, given by id and size, into lists of bounded length and total size."""
     found: list[list[UUID]] = []
     size = 0
     for id_, length in messages:
@@ -93,40 +96,47 @@ def pieces(messages: Sequence[tuple[UUID, int]]) -> list[list[UUID]]:
 
 
 async def lock(connection: Connection, ids: Sequence[UUID], *, again: bool) -> list[asyncpg.Record]:
-    """Return these messages with their raw bytes, locked. In a transaction that commits when the broker has confirmed.
+    """Lock these messages and return them with their raw bytes.
 
-    `again`: also those that were replayed or discarded before.
+    Call it in a transaction that commits when the broker has confirmed them. `again`: include those that were replayed
+    or discarded before.
     """
     return await connection.fetch(query("quarantine", "lock"), ids, again)
 
 
 async def mark_replayed(connection: Connection, id_: UUID) -> None:
-    """In a transaction that commits when the broker has confirmed the message."""
+    """Mark a message as replayed, in a transaction that commits when the broker has confirmed it."""
     await connection.execute(query("quarantine", "replayed"), id_)
 
 
 async def mark_all_replayed(connection: Connection, ids: Sequence[UUID]) -> None:
-    """In a transaction that commits when the broker has confirmed the messages."""
+    """Mark messages as replayed, in a transaction that commits when the broker has confirmed them."""
     await connection.execute(query("quarantine", "all_replayed"), ids)
 
 
 async def discard(connection: Connection, id_: UUID) -> bool:
-    """Take one off the list; its bytes are kept. Return False if there is none such."""
+    """Mark a message as discarded and keep its bytes.
+
+    Returns False if it does not exist or was discarded before.
+    """
     return await connection.fetchval(query("quarantine", "discard"), id_) is not None
 
 
 async def discard_all(connection: Connection, ids: Sequence[UUID]) -> list[UUID]:
-    """Take these off the list; return the ids of those that were on it."""
+    """Mark messages as discarded; return the ids of those that were not discarded before."""
     return [row["id"] for row in await connection.fetch(query("quarantine", "discard_all"), ids)]
 
 
 async def count_open(connection: Connection, selection: Selection = EVERYTHING) -> int:
-    """Return how many wait for a person."""
+    """Return the number of selected messages that need attention."""
     return int(await connection.fetchval(query("quarantine", "count_matching"), *selection.values) or 0)
 
 
 async def by_stage(connection: Connection) -> dict[str, StageCount]:
-    """Return how much waits at each stage: for `crossdock_quarantine_messages` and `…_oldest_seconds`."""
+    """Return number and age of the messages that need attention, by stage.
+
+    These are the metrics `crossdock_quarantine_messages` and `crossdock_quarantine_oldest_seconds`.
+    """
     found = dict.fromkeys(STAGES, StageCount(0, 0.0))
     for row in await connection.fetch(query("quarantine", "by_stage")):
         found[row["stage"]] = StageCount(row["messages"], max(0.0, row["oldest_seconds"]))

@@ -1,7 +1,7 @@
-"""Range replays: the stored events of a time, told again to one subscription (contract §7).
+"""Range replays: the stored events of a period, sent again to one subscription (contract §7).
 
-Asked for once, written a piece at a time by whoever comes by, each piece with the place where the next one begins: a
-process that dies leaves nothing half done and nothing done twice.
+A replay is requested once and written in pieces by whichever worker gets to it. Each piece also stores where the next
+one begins, so that a process that dies leaves nothing half done and nothing done twice.
 """
 
 import hashlib
@@ -21,19 +21,19 @@ _FIXED, _VERSION_8 = 0xF000 << 64 | 0xC000 << 48, 0x8000 << 64 | 0x8000 << 48
 
 
 class Scope(msgspec.Struct, frozen=True):
-    """Which events a subscription is told of: all of these must fit."""
+    """The events that a subscription receives; an event must match every field."""
 
     types: list[str]
-    """Patterns."""
+    """Patterns of event types."""
     accounts: list[str]
-    """Patterns of `platform/account`."""
+    """Patterns of accounts (`platform/account`)."""
     allowed: list[str]
     """Patterns of the accounts that its subscriber may see."""
     said: list[str] | None
-    """Types that its dialect can say; None for all."""
+    """Event types that its dialect supports; None for all."""
 
     def covers(self, account: str, type_: str) -> bool:
-        """Return whether events of an account (`platform/account`) and a type are among them."""
+        """Return whether events of an account (`platform/account`) and a type are in the scope."""
         return (
             fits(type_, self.types)
             and fits(account, self.accounts)
@@ -43,7 +43,7 @@ class Scope(msgspec.Struct, frozen=True):
 
 
 class Sources(msgspec.Struct, frozen=True):
-    """Where events come from, a column each."""
+    """Sources of events as parallel columns of platform, account and type."""
 
     platforms: list[str]
     accounts: list[str]
@@ -51,37 +51,46 @@ class Sources(msgspec.Struct, frozen=True):
 
 
 class Counted(msgspec.Struct, frozen=True):
-    """How many events there are."""
+    """The result of counting events, which may have stopped at a limit."""
 
     count: int
     is_exact: bool
-    """Whether these are all; otherwise `count` is where counting stopped."""
+    """Whether all events were counted; otherwise `count` is where counting stopped."""
 
 
 MOST_COUNTED = 10_000
-"""Events that are counted at most."""
+"""Maximum number of events that are counted."""
 FEW_DOCUMENTS = 5_000
-"""Documents up to which each is looked up by itself, so that a count over any span of time is exact."""
+"""Up to this many documents, each is looked up individually, so that a count over any period is exact."""
 EXAMINED = 50_000
-"""Receipts that a count by time looks at, at most."""
+"""Maximum number of receipts that a count by time examines."""
 EXAMINED_PER_PIECE = 20_000
-"""Receipts that one piece of a replay looks at, at most: where few of them fit, a piece still takes a moment only."""
+"""Maximum number of receipts that one piece of a replay examines.
+
+A piece therefore stays short even if few receipts match.
+"""
 
 
 def delivery_id(subscription: UUID, event: UUID, replay: UUID) -> UUID:
-    """A UUID of version 8 (RFC 9562: our own content), the same however often a piece is written."""
+    """Return the UUID of a replayed delivery, which is the same however often a piece is written.
+
+    It has version 8 (RFC 9562: custom content).
+    """
     content = subscription.bytes + event.bytes + replay.bytes
     value = int.from_bytes(hashlib.blake2b(content, digest_size=16).digest(), "big")
     return UUID(int=value & ~_FIXED | _VERSION_8)
 
 
 def narrowed(types: list[str], asked: list[str]) -> list[str] | None:
-    """What is asked for, where all of it is within `types`; None otherwise."""
+    """Return the requested types if all of them are within `types`, otherwise None."""
     return asked if all(fits(one, types) for one in asked) else None
 
 
 async def find_sources(connection: Connection, scope: Scope) -> Sources:
-    """Return the sources of events that the scope covers. Patterns meet the few names that exist, and never rows."""
+    """Return the sources of the events in the scope.
+
+    Patterns are matched against the few existing names, never against rows.
+    """
     found = [
         (row["platform"], row["account"], row["type"])
         for row in await connection.fetch(query("replays", "sources"))
@@ -91,9 +100,9 @@ async def find_sources(connection: Connection, scope: Scope) -> Sources:
 
 
 async def count(connection: Connection, scope: Scope, *, begin: datetime, end: datetime, key: str | None) -> Counted:
-    """Count the events received from `begin` (inclusive) to `end` (exclusive): what a replay would send.
+    """Count the events received from `begin` (inclusive) to `end` (exclusive): those that a replay would send.
 
-    Takes a bounded time: stops at MOST_COUNTED events, or once EXAMINED receipts have been looked at.
+    The time is bounded: counting stops at MOST_COUNTED events, or after EXAMINED receipts.
     """
     sources = await find_sources(connection, scope)
     where = (sources.platforms, sources.accounts, sources.types)
@@ -110,7 +119,7 @@ async def count(connection: Connection, scope: Scope, *, begin: datetime, end: d
 
 
 async def count_open(connection: Connection, subscriber: str) -> int:
-    """Return how many replays of a subscriber are still to be written."""
+    """Return how many replays of a subscriber are not yet completely written."""
     found: int = await connection.fetchval(query("replays", "count_open"), subscriber)
     return found
 
@@ -125,7 +134,7 @@ async def ask(
     key: str | None,
     count: int,
 ) -> UUID:
-    """Files a replay, for a worker to write. Its id."""
+    """Store a replay for a worker to write, and return its id."""
     id_ = uuid4()
     await connection.execute(query("replays", "ask"), id_, subscription, begin, end, types, key, count)
     return id_
@@ -137,9 +146,11 @@ async def write_piece(
     limit: int,
     scope: Callable[[asyncpg.Record], tuple[list[str], list[str] | None]],
 ) -> bool:
-    """Writes up to `limit` deliveries of a replay. True when all are written, or somebody else is at it.
+    """Write up to `limit` deliveries of a replay; return True if there is nothing left to do here.
 
-    `scope`: of the subscription's row, the accounts that its subscriber may see and the types its dialect can say.
+    That is the case when all are written, when the replay or its subscription no longer exists, or while another
+    process is writing it. `scope`: returns, for the subscription's row, the accounts that its subscriber may see and
+    the types that its dialect supports.
     """
     async with connection.transaction():
         row = await connection.fetchrow(query("replays", "take"), replay)
@@ -178,6 +189,9 @@ async def write_piece(
 
 
 async def progress(connection: Connection, replay: UUID) -> tuple[int, int, int] | None:
-    """How many events it is about, how many of them are written as deliveries, how many still wait; None: no such."""
+    """Return how many events a replay covers, how many are written as deliveries, and how many of these wait.
+
+    Returns None if the replay does not exist.
+    """
     row = await connection.fetchrow(query("replays", "progress"), replay)
     return None if row is None else (row["count"], row["written"], row["waiting"])

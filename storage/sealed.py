@@ -1,4 +1,4 @@
-"""A subscription's secrets, as they lie in its row: sealed by the vault and bound to it."""
+"""A subscription's secrets as stored in its row: encrypted by the vault and bound to the row."""
 
 from uuid import UUID
 
@@ -9,7 +9,7 @@ from storage.vault import Undecryptable, Vault
 
 
 class Secret(msgspec.Struct, frozen=True, kw_only=True):
-    """One secret; `until`: Unix seconds after which it counts no more, None for the newest."""
+    """One secret; `until` is the Unix time in seconds at which it expires, None for the newest."""
 
     secret: str
     until: float | None = None
@@ -19,7 +19,7 @@ class Secret(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Sealed(msgspec.Struct, frozen=True, kw_only=True):
-    """What is sealed. Newest secret first."""
+    """The secrets that are encrypted together, newest first."""
 
     secrets: tuple[Secret, ...] = ()
     authorization: str | None = None
@@ -29,12 +29,12 @@ class Sealed(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def seal(vault: Vault, subscription: UUID, secrets: Sealed) -> bytes:
-    """For the column `sealed`."""
+    """Encrypt a subscription's secrets for the column `sealed`."""
     return vault.encrypt(msgspec.json.encode(secrets), subscription.bytes)
 
 
 def unseal(vault: Vault, subscription: UUID, sealed: bytes) -> Sealed:
-    """Raises Undecryptable."""
+    """Decrypt the column `sealed`; raises Undecryptable if that fails."""
     try:
         return msgspec.json.decode(vault.decrypt(sealed, subscription.bytes), type=Sealed)
     except msgspec.DecodeError:
@@ -42,6 +42,6 @@ def unseal(vault: Vault, subscription: UUID, sealed: bytes) -> Sealed:
 
 
 def credentials(secrets: Sealed, query_key: str | None, now: float) -> Credentials:
-    """What a dialect works with. `now`: Unix seconds; secrets whose time is over are left out."""
+    """Return the credentials for a dialect, without secrets that have expired at `now` (Unix seconds)."""
     valid = tuple(one.secret for one in secrets.secrets if one.until is None or one.until > now)
     return Credentials(secrets=valid, authorization=secrets.authorization, query_key=query_key)

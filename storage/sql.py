@@ -1,4 +1,4 @@
-"""SQL lives in `queries/*.sql`, each query under a `-- name: x` line; here it is read."""
+"""Load the SQL queries from `queries/*.sql`, where each query follows a line `-- name: x`."""
 
 import re
 from functools import cache
@@ -10,11 +10,11 @@ _NAME = re.compile(r"^-- name: (\w+)\s*$", re.MULTILINE)
 
 @cache
 def queries(file: str) -> dict[str, str]:
-    """The queries of `queries/<file>.sql` by name. Raises OSError for a file that isn't there."""
+    """Return the queries of `queries/<file>.sql` by name; raises OSError if the file does not exist."""
     pieces = _NAME.split((_FOLDER / f"{file}.sql").read_text(encoding="utf-8"))
     return {name: body.strip() for name, body in zip(pieces[1::2], pieces[2::2], strict=True)}
 
 
 def query(file: str, name: str) -> str:
-    """One query's text. Raises KeyError for a name that isn't there."""
+    """Return the text of one query; raises KeyError if there is no query with this name."""
     return queries(file)[name]

@@ -1,4 +1,7 @@
-"""Subscriptions, as rows. Whose they are is part of every look-up: somebody else's doesn't exist."""
+"""Subscriptions as database rows.
+
+Look-ups include the subscriber: a subscription of another subscriber does not exist for them.
+"""
 
 from collections.abc import Sequence
 from datetime import datetime
@@ -14,11 +17,11 @@ from storage.vault import Undecryptable, Vault
 Connection = asyncpg.Connection | asyncpg.pool.PoolConnectionProxy
 
 ANSWERS_AT_A_TIME = 500
-"""Filed answers that are read at a time."""
+"""Number of stored answers that are read at a time."""
 
 
 class Subscription(msgspec.Struct, frozen=True, kw_only=True):
-    """One row, without what only workers need."""
+    """One subscription, without the columns that only workers need."""
 
     id: UUID
     subscriber: str
@@ -39,14 +42,14 @@ class Subscription(msgspec.Struct, frozen=True, kw_only=True):
     disabled_at: datetime | None = None
     """When it was last disabled; kept when it is enabled again."""
     enabled_at: datetime | None = None
-    """When it was last enabled again; None while it is disabled."""
+    """When it was last enabled again; None while it is disabled and if it never was."""
 
     def __repr__(self) -> str:
         return f"Subscription({self.id})"
 
 
 async def create(connection: Connection, one: Subscription) -> Subscription:
-    """As it stands in the table then. Raises asyncpg's errors."""
+    """Create a subscription and return it as stored; raises asyncpg's errors."""
     row = await connection.fetchrow(
         query("subscriptions", "create"),
         one.id,
@@ -70,9 +73,10 @@ async def create(connection: Connection, one: Subscription) -> Subscription:
 async def get(
     connection: Connection, id_: UUID, subscriber: str | None, *, lock: bool = False, share: bool = False
 ) -> Subscription | None:
-    """None if there is none, or it is not `subscriber`'s; `subscriber` None sees all.
+    """Return a subscription, or None if it does not exist or belongs to another subscriber.
 
-    `lock`: to be changed. `share`: it is neither changed nor deleted before the end of the transaction.
+    `subscriber` None includes all subscribers. `lock`: lock the row to change it. `share`: prevent changes and deletion
+    until the end of the transaction.
     """
     row = await connection.fetchrow(
         query("subscriptions", "lock" if lock else "share" if share else "get"), id_, subscriber
@@ -81,7 +85,7 @@ async def get(
 
 
 async def count(connection: Connection, subscriber: str) -> int:
-    """Return how many subscriptions a subscriber has. None is added until the end of the transaction."""
+    """Return the number of a subscriber's subscriptions; none can be added until the transaction ends."""
     await connection.execute(query("subscriptions", "lock_quota"), subscriber)
     found: int = await connection.fetchval(query("subscriptions", "count"), subscriber)
     return found
@@ -95,14 +99,14 @@ async def listing(
     limit: int,
     basic: bool | None = None,
 ) -> list[Subscription]:
-    """The oldest first. `basic`: only those of /basic/webhooks, or only others."""
+    """Return subscriptions, oldest first; `basic` selects those of /basic/webhooks, or all others."""
     place = after or (None, None)
     rows = await connection.fetch(query("subscriptions", "listing"), subscriber, *place, limit, basic)
     return [_of(row) for row in rows]
 
 
 async def update(connection: Connection, one: Subscription) -> Subscription:
-    """Writes it, in the transaction that locked it. Workers go by it at once."""
+    """Write the changes, in the transaction that locked the row, and notify the workers at once."""
     row = await connection.fetchrow(
         query("subscriptions", "update"),
         one.id,
@@ -125,18 +129,18 @@ async def update(connection: Connection, one: Subscription) -> Subscription:
 
 
 async def delete(connection: Connection, id_: UUID) -> None:
-    """With what waits for it: cancelled. In the transaction that locked it."""
+    """Delete a subscription and cancel its waiting deliveries, in the transaction that locked the row."""
     await connection.execute(query("subscriptions", "delete"), id_)
-    # Waits for a piece of a replay that is being written, whose deliveries are then cancelled with the others.
+    # Waits for a replay piece that is being written; its deliveries are then cancelled together with the others.
     await connection.execute(query("subscriptions", "end_replays"), id_)
     await connection.execute(query("subscriptions", "cancel_waiting"), id_)
     await connection.execute(query("subscriptions", "changed"))
 
 
 async def reseal(connection: Connection, vault: Vault) -> int:
-    """Seal with the vault's first key what another key sealed: subscriptions and filed answers. Return how many.
+    """Encrypt subscriptions and stored answers of other keys with the vault's first key; return how many.
 
-    What no key opens is left as it is: whoever needs it is told.
+    Values that no key can decrypt are left as they are; reading them raises Undecryptable.
     """
     done = 0
     for row in await connection.fetch(query("subscriptions", "sealed")):
@@ -173,18 +177,18 @@ async def _reseal_answers(connection: Connection, vault: Vault) -> int:
 
 
 async def count_answers_with_old_key(connection: Connection, vault: Vault) -> int:
-    """Return how many filed answers another key than the vault's first has sealed."""
+    """Return how many stored answers are encrypted with another key than the vault's first."""
     found: int = await connection.fetchval(query("subscriptions", "count_answers_sealed_otherwise"), vault.prefix)
     return found
 
 
 async def any_answers(connection: Connection) -> bool:
-    """Return whether there are filed answers of requests with an Idempotency-Key."""
+    """Return whether any answers to requests with an Idempotency-Key are stored."""
     return bool(await connection.fetchval(query("subscriptions", "any_answers")))
 
 
 def answer_owner(owner: str, name: str) -> bytes:
-    """Return what the filed answer of an Idempotency-Key is bound to."""
+    """Return what the stored answer of an Idempotency-Key is cryptographically bound to."""
     return f"{owner}\n{name}".encode()
 
 

@@ -1,4 +1,4 @@
-"""Everything known of one order or document."""
+"""Everything that is known about one order or document."""
 
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -11,17 +11,21 @@ from storage.sql import query
 
 PARTS = ("receipts", "versions", "allocations", "records", "deliveries")
 _JSON = frozenset({"lines", "items", "announced"})
-_EVER = (datetime.min.replace(tzinfo=UTC), datetime.max.replace(tzinfo=UTC))  # asyncpg: minus and plus infinity
+# asyncpg sends these as -infinity and infinity.
+_EVER = (datetime.min.replace(tzinfo=UTC), datetime.max.replace(tzinfo=UTC))
 _NEAR = timedelta(days=1)
-"""How far a message's own idea of when it was made may be from when it was received."""
+"""Maximum difference between the creation time in a message's id and its time of receipt."""
 
 
 async def trace(connection: asyncpg.Connection | asyncpg.pool.PoolConnectionProxy, key: str) -> dict[str, Any]:
-    """`key`: a business key, an order number, or a message's or version's id. Empty lists where nothing is known.
+    """Return the history of a business key, an order number, or the id of a message or version.
 
-    `{"key", "documents": [{"platform", "account", "type", "key", "receipts", "versions", "allocations", "records",
-    "deliveries"}],
-    "quarantine"}`; the columns are those of `queries/trace.sql`.
+    The result has this form:
+
+        {"key", "documents": [{"platform", "account", "type", "key", "receipts", "versions", "allocations",
+        "records", "deliveries"}], "quarantine"}
+
+    The columns are those of `queries/trace.sql`. Lists are empty if nothing is known.
     """
     if "\0" in key:
         return {"key": key, "documents": [], "quarantine": []}
@@ -40,7 +44,10 @@ async def trace(connection: asyncpg.Connection | asyncpg.pool.PoolConnectionProx
 
 
 def _when(id_: UUID | None) -> tuple[datetime, datetime]:
-    """Between when and when a message of this id was received: its first 48 bits say, if it is of version 7."""
+    """Return the earliest and latest time at which a message with this id can have been received.
+
+    The first 48 bits of a UUID of version 7 are its creation time; other ids do not limit the period.
+    """
     if id_ is None or id_.version != 7:
         return _EVER
     try:

@@ -1,7 +1,7 @@
 """Secrets at rest: AES-256-GCM under the keys of `CROSSDOCK_ENCRYPTION_KEY` (contract §7).
 
-What is sealed names its key, so that several can be in use while one replaces another, and is bound to the row that it
-belongs to: copied to another row it doesn't open.
+An encrypted value names its key, so that several can be in use while one replaces another. It is bound to the row that
+it belongs to: copied to another row, it cannot be decrypted.
 """
 
 import base64
@@ -14,21 +14,24 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 KEY_BYTES = 32
 _NONCE_BYTES = 12
-"""What GCM is made for (NIST SP 800-38D §8.2); random ones are good for 2^32 messages a key, far beyond ours."""
+"""The nonce size that GCM is designed for (NIST SP 800-38D §8.2).
+
+Random nonces are safe for 2^32 messages per key, far more than we encrypt.
+"""
 _VERSION = b"\x01"
 _ID_BYTES = 4
 _HEAD = len(_VERSION) + _ID_BYTES
 
 
 class Undecryptable(Exception):
-    """It can't be opened; the text says what to do."""
+    """A value cannot be decrypted; the text says what to do."""
 
 
 class Vault:
-    """Seals with the first key, opens with any."""
+    """Encrypts with the first key, and decrypts with any of them."""
 
     def __init__(self, keys: list[bytes]) -> None:
-        """Raises ValueError unless there is a key and each has KEY_BYTES bytes."""
+        """Create a vault; raises ValueError unless there is at least one key and each has KEY_BYTES bytes."""
         if not keys or any(len(key) != KEY_BYTES for key in keys):
             raise ValueError(
                 "CROSSDOCK_ENCRYPTION_KEY must hold one or more base64 keys of 32 bytes, separated by commas; "
@@ -39,23 +42,25 @@ class Vault:
 
     @classmethod
     def from_text(cls, text: str) -> "Vault":
-        """Of base64 (either alphabet) keys separated by commas, the first of which seals. Raises ValueError, without
-        showing any of them."""
+        """Create a vault from base64 keys (either alphabet) separated by commas; the first one encrypts.
+
+        Raises ValueError, whose message contains none of the keys.
+        """
         return cls([_decoded(part) for part in text.split(",")])
 
     @staticmethod
     def generate() -> str:
-        """A new key, as text."""
+        """Return a new random key as base64 text."""
         return base64.b64encode(os.urandom(KEY_BYTES)).decode()
 
     def encrypt(self, plain: bytes, about: bytes) -> bytes:
-        """`about`: what it belongs to, a row's id; it must be said again to open it."""
+        """Encrypt a value and bind it to `about`, such as a row's id, which is needed again to decrypt it."""
         nonce = os.urandom(_NONCE_BYTES)
         head = _VERSION + self._first
         return head + nonce + self._keys[self._first].encrypt(nonce, plain, head + about)
 
     def decrypt(self, sealed: bytes, about: bytes) -> bytes:
-        """Raises Undecryptable."""
+        """Decrypt a value that is bound to `about`; raises Undecryptable if that fails."""
         head, nonce, rest = sealed[:_HEAD], sealed[_HEAD : _HEAD + _NONCE_BYTES], sealed[_HEAD + _NONCE_BYTES :]
         key = self._keys.get(head[len(_VERSION) :])
         if key is None or head[: len(_VERSION)] != _VERSION:
@@ -69,11 +74,11 @@ class Vault:
 
     @property
     def prefix(self) -> bytes:
-        """What every value begins with that the first key sealed."""
+        """The bytes with which every value encrypted with the first key begins."""
         return _VERSION + self._first
 
     def needs_rotation(self, sealed: bytes) -> bool:
-        """Whether it was sealed with another key than the first."""
+        """Return whether a value was encrypted with another key than the first."""
         return sealed[:_HEAD] != self.prefix
 
     def __repr__(self) -> str:

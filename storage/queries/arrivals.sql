@@ -1,5 +1,5 @@
 -- name: add
--- In the order of its key, as all do: several workers write the same rows.
+-- Rows are written in the order of their key, as by every worker, because several workers update the same rows.
 INSERT INTO crossdock.arrivals AS a (platform, account, hour, count, first_at, last_at)
 SELECT * FROM unnest($1::text[], $2::text[], $3::timestamptz[], $4::bigint[], $5::timestamptz[], $6::timestamptz[])
 ORDER BY 1, 2, 3
@@ -11,7 +11,7 @@ SET count = a.count + excluded.count, first_at = least(a.first_at, excluded.firs
 DELETE FROM crossdock.arrivals WHERE hour < now() - interval '15 days'
 
 -- name: rhythm
--- Of two weeks. Between hours: the times from one's last to the next one's first.
+-- Covers two weeks. A pause lasts from the last message of one hour with messages to the first message of the next one.
 WITH hours AS (
     SELECT *, extract(epoch FROM lead(first_at) OVER (PARTITION BY platform, account ORDER BY hour) - last_at) AS pause
     FROM crossdock.arrivals

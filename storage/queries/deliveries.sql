@@ -1,5 +1,5 @@
 -- name: listing
--- The newest first, from before ($5, $6). Each half by its own index.
+-- Newest first, starting before ($5, $6). Each half of the view, pending and finished, uses its own index.
 SELECT * FROM (
     (SELECT d.* FROM crossdock.deliveries d
      JOIN crossdock.subscribed s ON s.id = d.subscription_id
@@ -14,7 +14,7 @@ SELECT * FROM (
 ORDER BY created_at DESC, id DESC
 
 -- name: listing_unsuccessful
--- Those of a subscription that ended in another way than delivered: few, with an index of their own.
+-- Deliveries of a subscription that ended without success. They are few and have an index of their own.
 SELECT f.id, f.subscription_id, f.event_id, f.type, f.key, f.status, f.attempts, NULL::timestamptz AS next_attempt_at,
        f.created_at, f.finished_at, f.version, f.replay_id, f.document_id
 FROM crossdock.finished f
@@ -28,7 +28,7 @@ ORDER BY f.created_at DESC, f.id DESC
 LIMIT $7
 
 -- name: listing_of_key
--- Those of one business key, by the documents that have it.
+-- Deliveries of one business key, found through the documents that have it.
 SELECT d.*
 FROM crossdock.documents found
 CROSS JOIN LATERAL (SELECT * FROM crossdock.deliveries d WHERE d.document_id = found.id OFFSET 0) d
@@ -55,14 +55,15 @@ WHERE delivery_id = $1
 ORDER BY at
 
 -- name: due_now
--- Nothing is sent for a subscription that was deleted.
+-- Nothing is sent for a deleted subscription.
 UPDATE crossdock.outbox o SET next_attempt_at = now()
 FROM crossdock.subscribed s
 WHERE o.id = $1 AND s.id = o.subscription_id AND s.deleted_at IS NULL
 RETURNING o.id
 
 -- name: back_to_outbox
--- A finished one waits again, with the attempts it had; nothing is sent for a subscription that was deleted.
+-- A finished delivery becomes pending again and keeps its number of attempts. Nothing is sent for a deleted
+-- subscription.
 WITH back AS (
     DELETE FROM crossdock.finished f
     USING crossdock.subscribed s
@@ -93,7 +94,8 @@ FROM gone
 RETURNING id
 
 -- name: sender
--- Whose a delivery is, and of which account. Its subscription is neither changed nor deleted until the transaction ends.
+-- The subscriber of a delivery and the account of its document. The subscription is neither changed nor deleted until
+-- the transaction ends.
 SELECT s.subscriber, s.deleted_at IS NOT NULL AS is_gone, d.platform || '/' || d.account AS account
 FROM crossdock.deliveries found
 JOIN crossdock.subscribed s ON s.id = found.subscription_id
@@ -102,12 +104,12 @@ WHERE found.id = $1
 FOR SHARE OF s
 
 -- name: cancelled
--- Workers that have read its content forget it.
+-- Workers that have read the content of a cancelled delivery discard it.
 SELECT pg_notify('crossdock_outbox', 'cancelled')
 
 -- name: test
--- The newest stored event that the subscription would get, sent to it alone: the newest version among the $6 newest
--- documents of each source ($3, $4, $5).
+-- The newest stored event that the subscription would receive, sent to it alone. It is the newest version among the $6
+-- newest documents of each source ($3, $4, $5).
 INSERT INTO crossdock.outbox (
     id, subscription_id, next_attempt_at, received_at, event_id, message_id, document_id, version, type, key
 )

@@ -1,5 +1,5 @@
 -- name: one
--- One stored version with the bytes that it was received as.
+-- One stored version with the exact bytes that were received.
 SELECT v.id, v.version, v.received_at, d.platform, d.account, d.type, d.key, r.event, r.content_type, r.traceparent, r.raw
 FROM crossdock.versions v
 JOIN crossdock.documents d ON d.id = v.document_id

@@ -1,12 +1,12 @@
 -- name: make_partition
--- True if it made one.
+-- Returns true if a partition was created.
 SELECT crossdock.make_partition($1, $2)
 
 -- name: partitions_before
 SELECT crossdock.partitions_before($1, $2)
 
 -- name: stray_months
--- Months whose rows have no partition of their own; none, as a rule.
+-- Months of rows that are outside any month's partition; usually there are none.
 SELECT DISTINCT date_trunc('month', moment AT TIME ZONE 'UTC') AT TIME ZONE 'UTC' AS month
 FROM (
     SELECT received_at AS moment FROM crossdock.receipts_default
@@ -24,8 +24,9 @@ LIMIT 24
 SELECT ARRAY[coalesce(min(id), 0), coalesce(max(id), -1)] FROM crossdock.documents
 
 -- name: forget_documents
--- Those of a range whose newest version goes with its month, and what hangs on them. One that is being written right
--- now is left to be looked at again: waiting for it in another order than the writers could end in a deadlock.
+-- Deletes the documents of an id range whose newest version is dropped with its month, and the rows that depend on
+-- them. A document that is being written right now is skipped and checked again later: waiting for it, in another order
+-- than the writers, could cause a deadlock.
 WITH gone AS (
     DELETE FROM crossdock.documents
     WHERE id IN (
@@ -67,7 +68,7 @@ DELETE FROM crossdock.attempts_default
 WHERE (delivery_id, at) IN (SELECT delivery_id, at FROM crossdock.attempts_default WHERE at < $1 LIMIT $2)
 
 -- name: forget_outbox
--- What still waits for a body that is gone: it can't be sent any more.
+-- Pending deliveries whose body has been deleted can no longer be sent.
 WITH gone AS (
     DELETE FROM crossdock.outbox
     WHERE id IN (SELECT id FROM crossdock.outbox WHERE received_at < $1 LIMIT $2)
@@ -82,25 +83,25 @@ SELECT id, subscription_id, created_at, received_at, event_id, message_id, repla
 FROM gone
 
 -- name: forget_idempotent
--- A day is what the field keeps the answers of idempotent requests for.
+-- Answers to idempotent requests are kept for one day, as is usual for such APIs.
 DELETE FROM crossdock.idempotent
 WHERE (subscriber, name) IN (
     SELECT subscriber, name FROM crossdock.idempotent WHERE asked_at < $1::timestamptz - interval '1 day' LIMIT $2
 )
 
 -- name: forget_subscriptions
--- Those deleted before $1: their deliveries are gone as well.
+-- Subscriptions deleted before $1; their deliveries have been deleted as well.
 DELETE FROM crossdock.subscribed
 WHERE id IN (SELECT id FROM crossdock.subscribed WHERE deleted_at < $1 LIMIT $2)
 
 -- name: forget_replays
--- Those that ended before $1, or were asked for then and never ended.
+-- Replays that ended before $1, and those that were requested before $1 and never ended.
 DELETE FROM crossdock.replays
 WHERE id IN (SELECT id FROM crossdock.replays WHERE coalesce(finished_at, created_at) < $1 LIMIT $2)
 
 -- name: forget_polled
--- What is known of the orders of accounts that nobody has polled since $1: they are not configured any more. Where such
--- an account has got to stays, one row each: should it come back, it carries on there.
+-- Deletes the known orders of accounts that have not been polled since $1, because they are no longer configured. The
+-- position of such an account stays, one row each, so that polling continues there if the account returns.
 DELETE FROM crossdock.polled
 WHERE (platform, account, key) IN (
     SELECT o.platform, o.account, o.key
@@ -111,14 +112,15 @@ WHERE (platform, account, key) IN (
 )
 
 -- name: forget_poll_limits
--- Clients that nothing was asked of since $1. One that comes back starts as a new one does, which is the same.
+-- API clients without a request since $1. If one returns, it starts like a new client, which makes no difference.
 DELETE FROM crossdock.poll_limits
 WHERE client IN (SELECT client FROM crossdock.poll_limits WHERE next_at < $1 LIMIT $2)
 
 -- name: forget_repeated_records
--- Of each row of records that say the same of the same version of an order, a page that was loaded again and again, the
--- first and the last are enough: since when it has been so, and what holds. $1, $2: a range of documents. Only what was
--- received before $3, so that no message comes again whose record is gone; never one that told a manufacturer something.
+-- Among consecutive records with the same content for the same version of an order (such as a page that was loaded
+-- repeatedly), the first and the last are enough: they show since when the allocation has been the same, and that it
+-- still holds. $1, $2: a range of document ids. Only records received before $3 are deleted, so that no message is
+-- redelivered whose record is gone. A record that announced something to a manufacturer is never deleted.
 DELETE FROM crossdock.allocation_records
 WHERE (document_id, received_at, message_id) IN (
     SELECT document_id, received_at, message_id
@@ -138,7 +140,7 @@ DELETE FROM crossdock.moments
 WHERE message_id IN (SELECT message_id FROM crossdock.moments WHERE received_at < $1 LIMIT $2)
 
 -- name: forget_shipments
--- Those of which no carton is left. One that a worker is using right now is left for the next time.
+-- Shipments without any remaining carton. A shipment that a worker is using right now is left for the next run.
 DELETE FROM crossdock.shipments
 WHERE (shipment, account, type, platform) IN (
     SELECT s.shipment, s.account, s.type, s.platform

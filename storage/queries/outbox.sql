@@ -1,16 +1,17 @@
 -- name: active_subscriptions
--- Read with every batch that has news: there are few, and a subscription counts from the moment it is there.
+-- Read with every batch that produces deliveries: there are few subscriptions, and each one takes effect as soon as it
+-- exists.
 SELECT id, subscriber, types, accounts, dialect, now() AS now,
        now() + coalesce(schedule[1], $1) * interval '1 second' AS first
 FROM crossdock.subscribed
 WHERE enabled AND deleted_at IS NULL
 
 -- name: wake
--- A hint to the workers; they also look for themselves. Without a payload, so that one transaction says it once.
+-- A hint to the workers, which also poll. It has no payload, so that PostgreSQL sends it once per transaction.
 SELECT pg_notify('crossdock_outbox', '')
 
 -- name: supersede
--- A newer version is there: the deliveries of the document that wait for these subscriptions have nothing to say.
+-- A newer version is stored, so the pending deliveries of the document to these subscriptions are superseded.
 WITH gone AS (
     DELETE FROM crossdock.outbox o
     USING unnest($1::uuid[], $2::bigint[]) AS newer (subscription_id, document_id)
@@ -26,9 +27,10 @@ SELECT id, subscription_id, created_at, received_at, event_id, message_id, repla
 FROM gone
 
 -- name: lease
--- Subscriptions with something due that nobody sends for: ours for a while. $1 worker, $2 seconds, $3 at most this many,
--- $4 and $5 how many the worker already has of each subscriber, $6 those that it leaves alone for now. In fair order:
--- whoever has the fewest comes first, so that one subscriber's many subscriptions never keep another's out.
+-- Leases subscriptions that have due deliveries and no other worker. $1: worker. $2: seconds. $3: maximum number. $4,
+-- $5: the number of subscriptions that the worker already holds, per subscriber. $6: subscriptions that it skips for
+-- now. The order is fair: subscribers with the fewest leases come first, so that the many subscriptions of one
+-- subscriber never keep out another's.
 WITH candidates AS MATERIALIZED (
     SELECT s.id
     FROM crossdock.subscribed s
@@ -53,7 +55,8 @@ RETURNING s.id, s.subscriber, s.url, s.dialect, s.query_key, s.schedule, s.max_r
           s.updated_at
 
 -- name: crowd
--- How many subscriptions of each subscriber wait for a worker that has a place for them, as `lease` would find them.
+-- The number of subscriptions per subscriber that wait for a worker with a free place, as `lease` would find them. $1:
+-- subscriptions that this worker skips for now.
 SELECT s.subscriber, count(*) AS waiting
 FROM crossdock.subscribed s
 WHERE s.enabled AND s.deleted_at IS NULL AND (s.leased_until IS NULL OR s.leased_until < now())
@@ -62,7 +65,8 @@ WHERE s.enabled AND s.deleted_at IS NULL AND (s.leased_until IS NULL OR s.leased
 GROUP BY s.subscriber
 
 -- name: renew
--- Those of ours that are still ours and still enabled, with their present settings.
+-- Extends the leases of this worker's subscriptions that are still its own and still enabled; returns their present
+-- settings.
 UPDATE crossdock.subscribed s
 SET leased_until = now() + $2 * interval '1 second'
 WHERE s.leased_by = $1 AND s.id = ANY ($3::uuid[]) AND s.enabled AND s.deleted_at IS NULL
@@ -74,9 +78,10 @@ UPDATE crossdock.subscribed SET leased_by = NULL, leased_until = NULL
 WHERE leased_by = $1 AND id = ANY ($2::uuid[])
 
 -- name: due
--- What is due for each subscription, the longest due first, except what is under way: $1 subscriptions, $2 how many of
--- each, $3 those under way. By index alone up to the rows themselves. Only for those that $4 holds now: while a worker
--- couldn't renew its leases, another may have taken them, and would send the same at the same time.
+-- The due deliveries of each subscription, longest due first, without those in progress. $1: subscriptions. $2: the
+-- maximum number of each. $3: deliveries in progress. The rows are found through indexes alone. A subscription must be
+-- leased by $4 now: while a worker could not renew its leases, another one may have taken them over and would send the
+-- same deliveries at the same time.
 SELECT d.id, d.subscription_id, d.event_id, d.message_id, d.document_id, d.type, d.key,
        d.attempts, d.next_attempt_at, d.payload IS NOT NULL AS has_payload
 FROM unnest($1::uuid[], $2::int[]) AS s (id, room)
@@ -91,11 +96,11 @@ CROSS JOIN LATERAL (
 ) d
 
 -- name: contents
--- The content of deliveries that are about to be attempted, read only now: a row that is missing here was cancelled or
--- superseded, or isn't $3's to send any more. $1 deliveries, $2 the largest body that may be returned of each: a larger one
--- is only measured, and below 0 nothing is read of it, because another row returns the same. No message_id: retention has
--- taken the receipt. Everything by key, one look-up per delivery (hence LATERAL and LIMIT): joined freely, the whole outbox
--- of a subscription is read.
+-- The content of deliveries that are about to be attempted, read as late as possible: a row that is missing here was
+-- cancelled or superseded, or its subscription is no longer leased by $3. $1: deliveries. $2: for each, the largest
+-- body that may be returned; a larger one is only measured, and below 0 nothing of it is read, because another row
+-- returns the same body. If message_id is null, retention has deleted the receipt. Every table is read by key, one
+-- look-up per delivery (hence LATERAL and LIMIT): a free join would read the whole outbox of a subscription.
 SELECT o.id, s.updated_at, r.message_id, d.platform, d.account, r.event, r.received_at, r.content_type,
        r.traceparent, r.flags, o.version, octet_length(coalesce(o.payload, r.raw)) AS size,
        CASE WHEN octet_length(coalesce(o.payload, r.raw)) <= a.allowed THEN coalesce(o.payload, r.raw) END AS raw
@@ -116,7 +121,7 @@ LEFT JOIN LATERAL (
 LEFT JOIN crossdock.documents d ON d.id = r.document_id
 
 -- name: newest_contents
--- The same with the newest copy of each document.
+-- Like `contents`, but with the newest copy of each document.
 SELECT o.id, s.updated_at, r.message_id, r.platform, r.account, r.event, r.received_at, r.content_type,
        r.traceparent, r.flags, r.version, octet_length(r.raw) AS size,
        CASE WHEN octet_length(r.raw) <= a.allowed THEN r.raw END AS raw
@@ -140,8 +145,8 @@ LEFT JOIN LATERAL (
 ) r ON true
 
 -- name: hold
--- The subscriber may not see these any more. They are kept for three days, in case its configuration was a mistake, looked
--- at again every hour, and then cancelled. No attempt is counted.
+-- The subscriber may no longer see these deliveries. In case its configuration is a mistake, they are kept for three
+-- days, checked again every hour, and then cancelled. This does not count as an attempt.
 WITH late AS (
     DELETE FROM crossdock.outbox
     WHERE id = ANY ($1::uuid[]) AND created_at < now() - interval '3 days'
@@ -159,11 +164,11 @@ SELECT id, subscription_id, created_at, received_at, event_id, message_id, repla
 FROM late
 
 -- name: due_of
--- What is due for a subscription, whoever may see it; at most $2.
+-- At most $2 due deliveries of a subscription, regardless of whether its subscriber may see them.
 SELECT id FROM crossdock.outbox WHERE subscription_id = $1 AND next_attempt_at <= now() LIMIT $2
 
 -- name: sweep
--- Deliveries of subscriptions that were deleted while somebody was writing them: cancelled. At most $1 at a time.
+-- Cancels deliveries of subscriptions that were deleted while the deliveries were being written, at most $1 at a time.
 WITH gone AS (
     DELETE FROM crossdock.outbox
     WHERE id IN (
@@ -185,7 +190,8 @@ FROM gone
 RETURNING id
 
 -- name: attempted
--- What came of attempts. One that was superseded or cancelled meanwhile stays so; the attempt is kept all the same.
+-- Stores the outcomes of attempts. A delivery that was superseded or cancelled in the meantime keeps that status, and
+-- its attempt is stored all the same.
 WITH result AS (
     SELECT *
     FROM unnest($1::uuid[], $2::int[], $3::timestamptz[], $4::text[], $5::int[], $6::float8[], $7::bytea[], $8::text[],
@@ -215,21 +221,24 @@ SELECT id, subscription_id, created_at, received_at, event_id, message_id, repla
 FROM gone
 
 -- name: disable
--- Nothing more is sent or decided for it; what waits stays, for the day that it is enabled again. Only if it is still as
--- it was when the attempt was made: $3 the URL that was called, $4 its `updated_at` then.
+-- Stops new deliveries and attempts of a subscription; its pending deliveries stay until it is enabled again. It is
+-- disabled only if it has not changed since the attempt. $3: the URL that was called. $4: its `updated_at` at that
+-- time.
 UPDATE crossdock.subscribed SET enabled = false, disabled_reason = $2, updated_at = now()
 WHERE id = $1 AND enabled AND url = $3 AND updated_at = $4
 RETURNING id
 
 -- name: pause
--- Its server asked to be left alone for $2 seconds; $3 the URL that was called. A shorter time takes nothing back.
+-- The subscriber's server asked for a pause of $2 seconds. $3: the URL that was called. A shorter pause never ends a
+-- longer one.
 UPDATE crossdock.subscribed
 SET paused_until = greatest(paused_until, now() + $2 * interval '1 second')
 WHERE id = $1 AND url = $3
 
 -- name: waiting
--- How much is due, and for how long: of this worker's subscriptions ($1) and of those that are nobody's, but for those
--- that it leaves alone ($2) or that asked for a rate: more workers would not help them. $3 counted of each at most.
+-- The number and age of due deliveries of this worker's subscriptions ($1) and of those that no worker holds.
+-- Subscriptions that it skips for now ($2) and those with a maximum rate are left out, because more workers would not
+-- help them. At most $3 deliveries are counted per subscription.
 SELECT coalesce(sum(d.due), 0)::bigint AS due,
        coalesce(extract(epoch FROM now() - min(d.oldest)), 0)::float8 AS oldest
 FROM crossdock.subscribed s

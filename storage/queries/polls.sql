@@ -1,11 +1,12 @@
 -- name: register
--- Accounts that are new start at this moment.
+-- Polling of a new account starts at the present time.
 INSERT INTO crossdock.polls (platform, account)
 SELECT $1, unnest($2::text[])
 ON CONFLICT DO NOTHING
 
 -- name: lease
--- What is due and nobody's; also what was ours and was let go without a word, while the database was away.
+-- Due accounts without a lease, or with one of this worker's own that it stopped using without a release while the
+-- database was unavailable.
 UPDATE crossdock.polls p SET leased_by = $3, leased_until = now() + make_interval(secs => $4)
 FROM (
     SELECT platform, account FROM crossdock.polls
@@ -23,7 +24,7 @@ WHERE platform = $1 AND account = ANY($2::text[]) AND leased_by = $3 AND leased_
 RETURNING account
 
 -- name: hold
--- The first statement of every transaction of a poll: nothing if another worker has taken over.
+-- The first statement of every transaction of a poll; returns nothing if another worker has taken over the account.
 SELECT 1 FROM crossdock.polls
 WHERE platform = $1 AND account = $2 AND leased_by = $3
 FOR UPDATE
@@ -40,7 +41,7 @@ ON CONFLICT (platform, account, key) DO UPDATE SET digest = EXCLUDED.digest
 DELETE FROM crossdock.polled WHERE platform = $1 AND account = $2 AND key = ANY($3::bytea[])
 
 -- name: advance
--- After a complete round: the cursor moves to where the round before it got, never back.
+-- Runs after a complete round: the cursor moves forward to where the previous round ended, never back.
 UPDATE crossdock.polls SET cursor = GREATEST(cursor, reached), reached = GREATEST(reached, $3::timestamptz)
 WHERE platform = $1 AND account = $2
 
@@ -57,19 +58,19 @@ SET leased_by = NULL, leased_until = NULL, due_at = now() + make_interval(secs =
 WHERE platform = $1 AND account = $2 AND leased_by = $3
 
 -- name: release
--- Nothing was wrong with the account: it is due again after $4 seconds.
+-- Nothing was wrong with the account; it is due again after $4 seconds.
 UPDATE crossdock.polls
 SET leased_by = NULL, leased_until = NULL, due_at = now() + make_interval(secs => $4)
 WHERE platform = $1 AND account = ANY($2::text[]) AND leased_by = $3
 
 -- name: successes
--- When each account last went well; one that never did counts from when it was first seen.
+-- When each account was last polled successfully. An account that never was counts from its registration.
 SELECT account, COALESCE(last_ok_at, created_at) AS ok_at FROM crossdock.polls
 WHERE platform = $1 AND account = ANY($2::text[])
 
 -- name: reserve
--- The next request's turn, in seconds from now (0 or less: at once). $2: seconds between requests. $3: how many may go
--- at once after a rest.
+-- Reserves the next request and returns the seconds until then (0 or less: at once). $2: seconds between requests. $3:
+-- the number of requests that may follow each other at once after a pause.
 INSERT INTO crossdock.poll_limits (client, next_at)
 VALUES ($1, clock_timestamp() - make_interval(secs => $2::double precision * ($3::integer - 1)))
 ON CONFLICT (client) DO UPDATE
@@ -80,7 +81,7 @@ SET next_at = GREATEST(
 RETURNING extract(epoch FROM next_at - clock_timestamp())::double precision
 
 -- name: pause
--- The client has been told to wait: nobody's turn comes within $2 seconds.
+-- The API asked the client to wait: no request may be sent within the next $2 seconds.
 INSERT INTO crossdock.poll_limits (client, next_at) VALUES ($1, clock_timestamp() + make_interval(secs => $2))
 ON CONFLICT (client) DO UPDATE SET next_at = GREATEST(poll_limits.next_at, EXCLUDED.next_at)
 

@@ -23,7 +23,7 @@ SELECT id FROM crossdock.quarantined WHERE replayed_at IS NULL AND discarded_at 
 SELECT id, length(raw) AS bytes FROM crossdock.quarantined WHERE id = ANY ($1::uuid[])
 
 -- name: select_open
--- One page of what waits and matches, oldest first, from behind ($5, $6) on.
+-- One page of the selected messages that need attention, oldest first, starting after ($5, $6).
 SELECT id, received_at, length(raw) AS bytes
 FROM crossdock.quarantined
 WHERE replayed_at IS NULL AND discarded_at IS NULL
@@ -45,7 +45,8 @@ WHERE replayed_at IS NULL AND discarded_at IS NULL
   AND ($4::text IS NULL OR position(lower($4) IN lower(reason)) > 0)
 
 -- name: lock
--- Locked until the broker has confirmed them: a message that fails again meanwhile is put back after the commit.
+-- The rows stay locked until the broker has confirmed the messages: one that fails again in the meantime is put back
+-- into quarantine after the commit.
 SELECT id, platform, account, event, received_at, content_type, traceparent, routing_key, raw
 FROM crossdock.quarantined
 WHERE id = ANY ($1::uuid[]) AND ($2 OR (replayed_at IS NULL AND discarded_at IS NULL))

@@ -1,6 +1,6 @@
 -- name: sources
--- Every platform, account and type that documents are stored of: jumps from one to the next by the index, whatever the
--- number of documents.
+-- Every platform, account and type with stored documents. The query jumps from one to the next through the index, so
+-- its cost does not depend on the number of documents.
 WITH RECURSIVE source AS (
     (
         SELECT platform, account, type FROM crossdock.documents
@@ -21,8 +21,9 @@ WITH RECURSIVE source AS (
 SELECT platform, account, type FROM source
 
 -- name: count_documents
--- Documents of the sources ($1, $2, $3), counted up to $4. In the order of the index: without an order PostgreSQL may
--- read the table from its beginning, which ends soon for a source with many documents and never for one with few.
+-- The number of documents of the sources ($1, $2, $3), counted up to $4. They are read in the order of the index:
+-- without an order PostgreSQL may scan the table from its start, which is fast for a source with many documents and
+-- endless for one with few.
 SELECT count(*)
 FROM (
     SELECT
@@ -37,7 +38,8 @@ FROM (
 ) found
 
 -- name: count_of_key
--- Events of the sources ($1, $2, $3) received from $4 up to $5, counted up to $6: those of key $7.
+-- The number of events of key $7 from the sources ($1, $2, $3) that were received from $4 up to $5 (exclusive), counted
+-- up to $6.
 SELECT count(*)
 FROM (
     SELECT
@@ -53,7 +55,7 @@ FROM (
 ) found
 
 -- name: count_by_document
--- The same of any key, where there are few documents.
+-- Like `count_of_key`, but for all keys and for sources with few documents.
 SELECT count(*)
 FROM (
     SELECT
@@ -72,7 +74,8 @@ FROM (
 ) found
 
 -- name: count_by_time
--- The same where there are many: looks at the first $7 receipts of that time. How many those were, and how many fit.
+-- Like `count_by_document`, but for sources with many documents: it examines the first $7 receipts of the period, and
+-- returns how many it examined and how many matched.
 WITH examined AS MATERIALIZED (
     SELECT r.received_at, r.message_id, r.document_id
     FROM crossdock.receipts r
@@ -97,7 +100,7 @@ FROM (
 ) found
 
 -- name: count_open
--- Replays of a subscriber that are not written yet.
+-- The number of a subscriber's replays that are not yet completely written.
 SELECT count(*)
 FROM crossdock.replays r
 JOIN crossdock.subscribed s ON s.id = r.subscription_id
@@ -108,7 +111,7 @@ INSERT INTO crossdock.replays (id, subscription_id, from_at, to_at, types, key, 
 VALUES ($1, $2, $3, $4, $5, $6, $7)
 
 -- name: open
--- Those that aren't written yet and have fewer than so many deliveries waiting.
+-- Replays that are not yet completely written and have fewer than $1 pending deliveries.
 SELECT r.id
 FROM crossdock.replays r
 WHERE r.finished_at IS NULL AND (SELECT count(*) FROM crossdock.outbox o WHERE o.replay_id = r.id) < $1
@@ -123,9 +126,10 @@ WHERE r.id = $1 AND r.finished_at IS NULL AND s.deleted_at IS NULL
 FOR UPDATE OF r SKIP LOCKED
 
 -- name: piece
--- The next events of the sources ($1, $2, $3) in the order they were received, by the receipts' own key, from $4 up to $5
--- and behind ($6, $7), of key $8 if there is one: $9 at most, among the next $10 receipts. Each row also says how many
--- receipts were looked at, and which was the last: the only thing that a row says where nothing fits.
+-- The next events of the sources ($1, $2, $3), in the order in which they were received, by the primary key of
+-- receipts. They were received from $4 up to $5 (exclusive) and come after ($6, $7). $8: their key, null for all. At
+-- most $9 events among the next $10 receipts are returned. Each row also says how many receipts were examined and which
+-- was the last one; if no event matches, a single row says only that.
 WITH examined AS MATERIALIZED (
     SELECT r.received_at, r.message_id, r.document_id
     FROM crossdock.receipts r
@@ -174,7 +178,8 @@ SET written = written + $2, after_at = $3, after_id = $4, finished_at = CASE WHE
 WHERE id = $1
 
 -- name: progress
--- What was counted when it was asked for may have been where counting stopped: until all is written there is more to come.
+-- Counting may have stopped at its limit when the replay was requested, so until everything is written there is more to
+-- come.
 SELECT CASE WHEN r.finished_at IS NULL THEN GREATEST(r.count, r.written + 1) ELSE r.written END AS count, r.written, r.finished_at IS NOT NULL AS written_all,
        (SELECT count(*) FROM crossdock.outbox o WHERE o.replay_id = r.id) AS waiting
 FROM crossdock.replays r

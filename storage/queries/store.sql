@@ -1,5 +1,6 @@
 -- name: claim_shipments
--- Makes the shipments that are new and locks the others, unchanged, in the order given. Returns those it made.
+-- Creates the shipments that are new, and locks the others without changing them, in the given order. Returns those
+-- that were created.
 INSERT INTO crossdock.shipments AS s (platform, account, type, shipment, cartons)
 SELECT platform, account, type, shipment, cartons::jsonb
 FROM unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::text[]) AS n (platform, account, type, shipment, cartons)
@@ -28,8 +29,9 @@ FOR UPDATE
 SELECT crossdock.merge_documents($1, $2::bigint[], $3)
 
 -- name: claim_documents
--- Makes the documents that are new, as if the batch were all there is of them, and locks the others, unchanged. Sorted
--- keys, so that workers wait for each other and never in a circle. Returns the ones it made, by their version.
+-- Creates the documents that are new, as if the batch held everything about them, and locks the others without changing
+-- them. The keys are sorted, so that workers wait for each other but never deadlock. Returns the created documents with
+-- their version ids.
 INSERT INTO crossdock.documents AS d (
     platform, account, type, key, received_at, last_received_at, version_id, version, times_received, digest,
     order_number, order_ref, warehouse_ref, ship_from, ship_to
@@ -40,22 +42,22 @@ ON CONFLICT (key, account, type, platform) DO UPDATE SET version = d.version WHE
 RETURNING d.id, d.version_id
 
 -- name: claimed_documents
--- What the locked ones say, as of now and not as of before the wait for the lock.
+-- The locked documents as they are now, not as they were before the wait for the lock.
 SELECT d.id, d.platform, d.account, d.type, d.key, d.received_at, d.last_received_at, d.version_id, d.version,
        d.times_received, d.digest
 FROM unnest($1::text[], $2::text[], $3::text[], $4::text[]) AS k (platform, account, type, key)
 JOIN crossdock.documents d USING (key, account, type, platform)
 
 -- name: receipts_there
--- Those of these messages that are filed already: the broker delivering a message twice changes nothing. $3 and $4 are
--- the first and the last received_at: months outside are not even planned for.
+-- Those of these messages that are stored already, because a message that the broker delivers twice must not change
+-- anything. $3, $4: the first and the last received_at, so that partitions outside are not even planned for.
 SELECT r.message_id
 FROM unnest($1::timestamptz[], $2::uuid[]) AS m (received_at, message_id)
 JOIN crossdock.receipts r USING (received_at, message_id)
 WHERE r.received_at BETWEEN $3 AND $4
 
 -- name: count_again
--- Repeats of the newest version: two numbers of a narrow row.
+-- Repeats of the newest version: only two numbers of a narrow row change.
 UPDATE crossdock.documents d
 SET times_received = again.times, last_received_at = again.last
 FROM unnest($1::bigint[], $2::int[], $3::timestamptz[]) AS again (id, times, last)
@@ -69,14 +71,15 @@ FROM unnest($1::uuid[], $2::timestamptz[], $3::int[], $4::timestamptz[]) AS clos
 WHERE v.id = closed.id AND v.received_at = closed.received_at
 
 -- name: occurrences
--- How many versions of a document have had this content, of those that retention has left.
+-- How many versions of a document have had this content, as far as retention has kept them.
 SELECT document_id, digest, max(occurrence) + 1 AS seen
 FROM crossdock.versions
 WHERE document_id = ANY ($1::bigint[]) AND digest = ANY ($2::bytea[])
 GROUP BY document_id, digest
 
 -- name: versions_at
--- The version that was the newest when a message was received, per message; none if it came before all of them.
+-- For each message, the version that was the newest when the message was received; no row if it came before all of
+-- them.
 SELECT m.message_id AS asked, v.id, v.document_id, v.received_at, v.message_id, v.version
 FROM unnest($1::bigint[], $2::timestamptz[], $3::uuid[]) AS m (document_id, received_at, message_id)
 CROSS JOIN LATERAL (
@@ -99,7 +102,7 @@ FROM unnest($1::bigint[], $2::timestamptz[]) AS since (document_id, at)
 JOIN crossdock.receipts r ON r.document_id = since.document_id AND r.received_at >= coalesce(since.at, '-infinity')
 
 -- name: copy_versions
--- Versions whose content is that of another version of the same document.
+-- Creates versions with the content of another version of the same document.
 INSERT INTO crossdock.versions (
     id, document_id, received_at, last_received_at, message_id, version, times_received, occurrence, digest,
     shipped_at, goods_received_at, flags, order_number, order_ref, warehouse_ref, carton, ship_from, ship_to,
@@ -129,7 +132,7 @@ USING unnest($1::uuid[], $2::timestamptz[]) AS gone (id, received_at)
 WHERE v.id = gone.id AND v.received_at = gone.received_at
 
 -- name: newest_versions
--- What the documents say of their newest version.
+-- Copies a document's newest version into the document's own columns.
 UPDATE crossdock.documents d
 SET received_at = v.received_at, last_received_at = n.last, version_id = v.id, version = n.version,
     times_received = n.times, digest = v.digest, order_number = v.order_number, order_ref = v.order_ref,
@@ -143,8 +146,9 @@ WHERE d.id = n.id
 DELETE FROM crossdock.documents WHERE id = ANY ($1::bigint[])
 
 -- name: begun_by
--- Versions that these messages are in, and those that their coming made out of the version they fell into. Not only
--- the versions that begin with them: an earlier post that was stored meanwhile may be what a version begins with now.
+-- The versions that these messages belong to, and the versions that their arrival split off from the one they fell
+-- into. It is not enough to select the versions that begin with these messages: an earlier request that was stored in
+-- the meantime may have become the beginning of a version.
 SELECT DISTINCT v.id, v.document_id, v.version, v.received_at, v.message_id
 FROM unnest($1::bigint[], $2::timestamptz[], $3::uuid[]) AS m (document_id, received_at, message_id)
 CROSS JOIN LATERAL (
@@ -164,7 +168,7 @@ FROM unnest($1::timestamptz[], $2::uuid[]) AS asked (received_at, message_id)
 JOIN crossdock.receipts r USING (received_at, message_id)
 
 -- name: quarantine
--- A message that fails again after a replay is back in quarantine, with the reason of today.
+-- A message that fails again after a replay returns to quarantine with its newest reason.
 INSERT INTO crossdock.quarantined AS q (
     id, received_at, platform, account, event, reason, content_type, traceparent, raw, stage, attempts, routing_key
 )

@@ -7,7 +7,7 @@ VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)
 RETURNING *
 
 -- name: get
--- $2: whose it must be; null for the operator, who sees all.
+-- $2: the subscriber that must own it; null for the operator, who sees all.
 SELECT * FROM crossdock.subscribed
 WHERE id = $1 AND deleted_at IS NULL AND ($2::text IS NULL OR subscriber = $2)
 
@@ -17,20 +17,21 @@ WHERE id = $1 AND deleted_at IS NULL AND ($2::text IS NULL OR subscriber = $2)
 FOR NO KEY UPDATE
 
 -- name: share
--- Holds off a change or a deletion until the end of the transaction. A lease of it waits as well, so do little meanwhile.
+-- Prevents changes and deletion until the end of the transaction. Leasing the subscription waits as well, so keep the
+-- transaction short.
 SELECT * FROM crossdock.subscribed
 WHERE id = $1 AND deleted_at IS NULL AND ($2::text IS NULL OR subscriber = $2)
 FOR SHARE
 
 -- name: lock_quota
--- Registrations of one subscriber come one after the other, so that together they cannot pass its quota.
+-- Registrations of one subscriber run one after the other, so that together they cannot exceed its quota.
 SELECT pg_advisory_xact_lock(hashtextextended('crossdock subscriptions of ' || $1::text, 0))
 
 -- name: count
 SELECT count(*) FROM crossdock.subscribed WHERE subscriber = $1 AND deleted_at IS NULL
 
 -- name: listing
--- The oldest first, from behind ($2, $3).
+-- Oldest first, starting after ($2, $3).
 SELECT * FROM crossdock.subscribed
 WHERE deleted_at IS NULL AND ($1::text IS NULL OR subscriber = $1)
   AND ($2::timestamptz IS NULL OR (created_at, id) > ($2, $3::uuid))
@@ -46,13 +47,13 @@ WHERE id = $1
 RETURNING *
 
 -- name: delete
--- The row stays for its deliveries' sake, as long as they are kept; its secrets go at once.
+-- The row stays as long as its deliveries are kept, because they refer to it; its secrets are deleted at once.
 UPDATE crossdock.subscribed
 SET deleted_at = now(), enabled = false, leased_until = NULL, leased_by = NULL, sealed = ''
 WHERE id = $1
 
 -- name: cancel_waiting
--- What waits for a subscription that is gone.
+-- Cancels the pending deliveries of a deleted subscription.
 WITH gone AS (
     DELETE FROM crossdock.outbox WHERE subscription_id = $1 RETURNING *
 )
@@ -68,7 +69,7 @@ FROM gone
 UPDATE crossdock.replays SET finished_at = now() WHERE subscription_id = $1 AND finished_at IS NULL
 
 -- name: begin_idempotent
--- Waits for another request with the same key to end; returns nothing if it has been answered.
+-- Waits until another request with the same key has ended; returns nothing if that request was answered.
 INSERT INTO crossdock.idempotent (subscriber, name, digest) VALUES ($1, $2, $3)
 ON CONFLICT (subscriber, name) DO NOTHING
 RETURNING name
@@ -80,7 +81,7 @@ SELECT digest, status, sealed FROM crossdock.idempotent WHERE subscriber = $1 AN
 UPDATE crossdock.idempotent SET status = $3, sealed = $4 WHERE subscriber = $1 AND name = $2
 
 -- name: answers_sealed_otherwise
--- Filed answers that another key than the one whose values begin with $1 has sealed.
+-- Stored answers that are encrypted with another key than the one whose values begin with $1.
 SELECT subscriber, name, sealed FROM crossdock.idempotent
 WHERE sealed IS NOT NULL AND substr(sealed, 1, length($1::bytea)) <> $1 AND (subscriber, name) > ($2, $3)
 ORDER BY subscriber, name
@@ -100,9 +101,9 @@ WHERE sealed IS NOT NULL AND substr(sealed, 1, length($1::bytea)) <> $1
 SELECT id, sealed FROM crossdock.subscribed WHERE deleted_at IS NULL ORDER BY id
 
 -- name: reseal
--- Unless it was changed meanwhile: then it was sealed anew as well.
+-- Does nothing if the row was changed in the meantime, because the change has encrypted it anew.
 UPDATE crossdock.subscribed SET sealed = $3 WHERE id = $1 AND sealed = $2
 
 -- name: changed
--- Workers that send for it look at once, and not only when they next renew their lease.
+-- Workers that send for the subscription react at once instead of when they next renew their lease.
 SELECT pg_notify('crossdock_subscriptions', '')

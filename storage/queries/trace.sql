@@ -1,6 +1,6 @@
 -- name: documents
--- By business key, order number, transfer order, or the id of any message or version of it. One look into an index
--- each; $3 and $4 bound when the message can have come.
+-- Finds documents by business key, order number, transfer order, or the id of any of their messages or versions, with
+-- one index look-up for each. $3 and $4 limit when the message can have been received.
 SELECT d.id, d.platform, d.account, d.type, d.key
 FROM (
     SELECT id FROM crossdock.documents WHERE key = $1
@@ -38,7 +38,7 @@ WHERE document_id = $1
 ORDER BY order_product_id
 
 -- name: records
--- announced: the manufacturers that were told; null where it came too late to tell anybody.
+-- announced: the manufacturers that were notified; null if the record came too late to notify any.
 SELECT received_at, message_id, version_id, items, announced
 FROM crossdock.allocation_records
 WHERE document_id = $1
@@ -46,7 +46,7 @@ ORDER BY received_at, message_id
 LIMIT 500
 
 -- name: quarantine
--- By message id, or because the text stands somewhere in the body.
+-- By message id, or because the body contains the text.
 SELECT id, platform, account, event, reason, received_at, replayed_at, discarded_at
 FROM crossdock.quarantined
 WHERE id = $2 OR position(convert_to($1, 'UTF8') IN raw) > 0
@@ -54,7 +54,7 @@ ORDER BY received_at, id
 LIMIT 50
 
 -- name: deliveries
--- What subscribers were told of it, each attempt a row; a delivery without one waits for its first.
+-- The deliveries of a document with one row per attempt; a delivery without an attempt is still waiting for its first.
 SELECT d.id, d.subscription_id, split_part(s.url, '?', 1) AS url, s.dialect, d.type, d.version, d.status, d.created_at,
        d.next_attempt_at, a.attempt, a.at, a.outcome, a.status_code, a.duration_ms, a.error
 FROM crossdock.deliveries d
