@@ -1,4 +1,7 @@
-"""How much is due and since when, as metrics: by the index of what is due, a bounded part of it a subscription."""
+"""Exports how many deliveries are due, and how long the oldest has been due.
+
+The query uses the index on due deliveries and counts a limited number per subscription, so it stays cheap.
+"""
 
 import asyncio
 import logging
@@ -12,13 +15,17 @@ from workers.deliver import metrics
 log = logging.getLogger("crossdock.deliver")
 
 INTERVAL = 15.0
-"""Seconds between looks."""
+"""Seconds between two measurements."""
 COUNTED = 1000
-"""Deliveries counted a subscription at most: how far behind it is tells the age."""
+"""Maximum number of deliveries counted per subscription; the age shows how far behind a subscription really is."""
 
 
 async def watch(database: Database, worker: UUID, left_alone: Callable[[], list[UUID]]) -> None:
-    """Export the metrics until cancelled. The old values stay while the database is unavailable; others report that."""
+    """Export the metrics until cancelled.
+
+    Subscriptions that `left_alone` returns are not counted. While the database is unavailable, the metrics keep their
+    last values; the error is logged at debug level only, because `/readyz` reports it.
+    """
     while True:
         try:
             row = await (await database.pool()).fetchrow(query("outbox", "waiting"), worker, left_alone(), COUNTED)

@@ -1,4 +1,4 @@
-"""What a deliver worker does beside sending: it writes replays' deliveries, encrypts secrets anew, and sweeps up."""
+"""Background jobs of the deliver worker: writing replays, re-encrypting secrets, cancelling orphaned deliveries."""
 
 import asyncio
 import logging
@@ -17,21 +17,23 @@ from storage.vault import Vault
 log = logging.getLogger("crossdock.deliver")
 
 POLL = 1.0
-"""Seconds between looks for a replay, and after a failure."""
+"""Seconds between queries for open replays, and until a job runs again after a failure."""
 RESEAL = 600.0
-"""Seconds between looks for what another key than the first has encrypted."""
+"""Seconds between queries for secrets that are not encrypted with the first key."""
 REPLAY_PIECE = 500
+"""Maximum number of deliveries of a replay that are written in one transaction."""
 REPLAY_WAITING = 5000
-"""Deliveries of one replay that wait at a time: a long replay must not fill the outbox."""
+"""Maximum number of pending deliveries per replay, so that a long replay does not fill the outbox."""
 
 
 SWEEP = 60.0
-"""Seconds between looks for deliveries of deleted subscriptions."""
+"""Seconds between queries for deliveries of deleted subscriptions."""
 SWEEP_PIECE = 1000
+"""Maximum number of deliveries of deleted subscriptions that are cancelled in one statement."""
 
 
 class BackgroundJobs:
-    """Its methods run until they are cancelled."""
+    """The jobs of one worker, one method each; every job runs until it is cancelled."""
 
     def __init__(
         self,
@@ -42,7 +44,11 @@ class BackgroundJobs:
         on_due: Callable[[], None],
         on_error: Callable[[BaseException], None],
     ) -> None:
-        """`on_due`: called when something may be due. `on_error`: called when the database was unavailable."""
+        """Create the jobs without starting them.
+
+        `on_due` is called when deliveries may have become due, and `on_error` with the error when the database is
+        unavailable.
+        """
         self._database = database
         self._vault = vault
         self._config = config
@@ -50,7 +56,7 @@ class BackgroundJobs:
         self._on_error = on_error
 
     async def replay(self) -> None:
-        """Writes the deliveries of replays, a piece at a time, no faster than they are sent."""
+        """Write the deliveries of open replays piece by piece, no faster than they are sent."""
         while True:
             await asyncio.sleep(POLL)
             try:
@@ -63,7 +69,7 @@ class BackgroundJobs:
                 self._on_error(error)
 
     async def reseal(self) -> None:
-        """After a change of CROSSDOCK_ENCRYPTION_KEY: soon nothing needs the old key any more."""
+        """Encrypt all secrets with the first key of CROSSDOCK_ENCRYPTION_KEY, so that old keys can be removed soon."""
         while True:
             pause = RESEAL
             try:
@@ -92,10 +98,13 @@ class BackgroundJobs:
             await asyncio.sleep(pause)
 
     def _scope(self, row: asyncpg.Record) -> tuple[list[str], list[str] | None]:
-        """The accounts that the replay's subscriber may see, and the types that its dialect can say."""
+        """Return the accounts that the subscriber of a replay may see, and the event types that its dialect supports.
+
+        None instead of types means every type.
+        """
         subscriber = self._config().subscribers.get(row["subscriber"])
         allowed = ["*"] if row["subscriber"] == OPERATOR else list(subscriber.accounts) if subscriber else []
         spoken = dialects().get(row["dialect"])
         if spoken is None:
-            return [], []  # a dialect of another version: nothing can be sent in it
+            return [], []  # the dialect belongs to another version of Crossdock, so nothing can be sent
         return allowed, None if spoken.types is None else sorted(spoken.types)

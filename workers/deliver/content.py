@@ -1,4 +1,4 @@
-"""What a delivery says: its event, read when its attempt is about to start, and not before."""
+"""The content of deliveries: their events, read from the database only when an attempt is about to start."""
 
 from collections.abc import Hashable, Mapping, Sequence
 from datetime import datetime
@@ -15,7 +15,7 @@ from storage.sql import query
 
 
 class Waiting(msgspec.Struct, eq=False):
-    """A delivery that is due. Its content stays in the database until its attempt is about to start."""
+    """A due delivery whose content is still in the database."""
 
     id: UUID
     subscription_id: UUID
@@ -27,41 +27,41 @@ class Waiting(msgspec.Struct, eq=False):
     attempts: int
     due_at: datetime
     newest: bool
-    """Whether the newest copy of the document is sent, rather than this version."""
+    """Whether to send the newest copy of the document instead of this version."""
     is_part: bool
-    """Whether its body is its own (a manufacturer's part of an order), rather than a receipt's."""
+    """Whether the delivery has a body of its own (a manufacturer's part of an order) instead of a receipt's."""
     size: int = 0
-    """Bytes of its body, once it has been measured because it was too large to be read at once."""
+    """Size of the body in bytes; 0 until it was found to be larger than the reserved bytes, and only measured."""
     reserved: int = 0
-    """Bytes of the process's budget that it holds."""
+    """Bytes of the process's memory budget that are reserved for the body."""
 
 
 class Due(msgspec.Struct, frozen=True, eq=False):
-    """A delivery with its content, ready to be sent; without an event if retention has taken it."""
+    """A delivery whose content is loaded; it has no event if the retention period has passed."""
 
     id: UUID
     waiting: Waiting
     event: Event | None
     loaded_at: float
-    """Monotonic seconds."""
+    """Time of the query, in monotonic seconds."""
     error: str | None = None
-    """Why there is no event, if retention is not the reason."""
+    """Why the event is missing, if not because of the retention period."""
 
 
 class Loaded(msgspec.Struct, frozen=True):
-    """What the database said of one delivery."""
+    """The result of loading one delivery from the database."""
 
     updated_at: datetime | None
-    """Of its subscription; None where that could not be read."""
+    """When the subscription was last changed; None if its row could not be read."""
     account: str | None
-    """`platform/account`; None if retention has taken it."""
+    """The event's account as `platform/account`; None if it was not read or the retention period has passed."""
     size: int
     due: Due | None
-    """None if the body is larger than was allowed."""
+    """The delivery with its content; None if the body was not read, for example because it exceeds `reserved`."""
 
 
 def waiting(row: asyncpg.Record, *, newest: bool) -> Waiting:
-    """Make a Waiting of a row of `outbox.due`."""
+    """Convert a row of the query `outbox.due` to a Waiting."""
     return Waiting(
         row["id"],
         row["subscription_id"],
@@ -78,10 +78,11 @@ def waiting(row: asyncpg.Record, *, newest: bool) -> Waiting:
 
 
 async def load(connection: Connection, items: Sequence[Waiting], worker: UUID, now: float) -> dict[UUID, Loaded]:
-    """Return the content of those that are still to be sent by `worker`. Raises asyncpg's errors.
+    """Return the content of the deliveries that `worker` still has to send, by delivery ID.
 
-    A body of more bytes than the item has reserved is only measured. One body that several items share is read once;
-    where its reader is missing from the result, the others are measured and come again.
+    A body that is larger than the bytes that its item has reserved is only measured. A body that several items share is
+    read once, by one of them (its reader). If the reader was cancelled, the others get no content and must be loaded
+    again. Raises asyncpg's errors.
     """
     found: dict[UUID, Loaded] = {}
     for name, chosen in (
@@ -97,7 +98,7 @@ async def load(connection: Connection, items: Sequence[Waiting], worker: UUID, n
 
 
 def _readers(items: Sequence[Waiting]) -> dict[Waiting, Waiting]:
-    """Return for each item the one whose row returns its body: the same event goes to several subscriptions."""
+    """Return, for each item, the item whose row returns its body, since one event may go to several subscriptions."""
     readers: dict[Hashable, Waiting] = {}
     return {
         item: item if item.is_part else readers.setdefault(item.document_id if item.newest else item.message_id, item)
@@ -116,7 +117,7 @@ def _collect(
         row = by_id.get(reader.id)
         updated_at = own["updated_at"]
         if row is None:
-            found[item.id] = Loaded(updated_at, None, 0, None)  # its reader was cancelled: it comes again
+            found[item.id] = Loaded(updated_at, None, 0, None)  # its reader was cancelled, so it must be loaded again
         elif row["message_id"] is None:
             found[item.id] = Loaded(updated_at, None, 0, Due(item.id, item, None, now))
         else:
@@ -133,7 +134,7 @@ def _collect(
 def _event(item: Waiting, row: asyncpg.Record, raw: bytes, version: int) -> Event:
     data: bytes | None = raw
     if row["flags"] and not item.is_part:
-        # Something was wrong with it, as JSON: what others can read of it is worked out again.
+        # The body was not valid JSON or had to be repaired, so the readable form is derived again.
         try:
             platform = registry.platforms()[row["platform"]]
             data = documents.describe(platform, row["event"], raw, row["content_type"]).data

@@ -1,7 +1,7 @@
-"""Dispatches one subscription's deliveries, isolated from all others: its limits, its rate, its pause and its breaker.
+"""The dispatcher of one subscription: its limits, rate, pause and circuit breaker, isolated from all others.
 
-Deliveries that are due wait here without their content. It is loaded when an attempt may start: what was cancelled or
-superseded meanwhile is then no longer there, and what is sent is the newest.
+Deliveries that are due wait here without their content, which is loaded only when an attempt may start. A delivery that
+was cancelled or superseded in the meantime is then no longer found, and the newest content is sent.
 """
 
 import asyncio
@@ -31,19 +31,26 @@ from workers.deliver.writer import Result
 log = logging.getLogger("crossdock.deliver")
 
 READY = 8
-"""Deliveries kept at hand, without content, per one that may be under way: what a fast subscriber takes while the next
-are fetched."""
+"""Due deliveries that are queued, without content, for each attempt that may be under way.
+
+They keep a fast subscriber busy while the next ones are fetched.
+"""
 AHEAD = 4
-"""Contents loaded ahead, per attempt that may be under way, for a subscriber that answers fast; only while the worker
-is notified of what was cancelled or changed."""
+"""Contents loaded ahead for each attempt that may be under way, if the subscriber's server responds fast.
+
+Nothing is loaded ahead unless the worker is being notified of cancelled deliveries and changed subscriptions.
+"""
 FRESH = 0.25
-"""Seconds after which content that was loaded ahead is loaded anew, whatever was notified."""
+"""Seconds after which content that was loaded ahead is loaded again, whether or not a notification arrived."""
 FAST = 0.1
-"""Mean seconds of an attempt up to which content is loaded ahead. Slower subscribers lose nothing by a look-up."""
+"""Content is loaded ahead if the mean duration of an attempt is below this many seconds.
+
+For slower subscribers, the time of one more query makes no difference.
+"""
 
 
 class SubscriptionSettings(msgspec.Struct, frozen=True):
-    """How a subscription wants to be served."""
+    """The settings by which one subscription's deliveries are sent."""
 
     id: UUID
     subscriber: str
@@ -52,67 +59,67 @@ class SubscriptionSettings(msgspec.Struct, frozen=True):
     dialect: Dialect
     credentials: Credentials
     schedule: tuple[float, ...]
-    """Seconds."""
+    """Delays between attempts, in seconds."""
     interval: float
-    """Seconds between attempts of a dialect that never gives up."""
+    """Seconds between attempts, if the dialect retries without end."""
     max_rate: float | None
     max_in_flight: int
 
 
 class Health(msgspec.Struct):
-    """What is known of a subscriber's server; kept when its dispatcher gives up its place."""
+    """What is known about a subscriber's server; kept when its dispatcher is closed to free its place."""
 
     breaker: Breaker
     bucket: Bucket
     paused_until: float = 0.0
-    """Monotonic seconds until which it asked to be left alone."""
+    """Time, in monotonic seconds, until which the server asked for a pause (Retry-After)."""
 
     @classmethod
     def fresh(cls, max_rate: float | None) -> "Health":
-        """Return what is known of a server that has not been called yet."""
+        """Return the state for a server that has not been called yet."""
         return cls(Breaker(), Bucket(max_rate, time.monotonic()))
 
     def wait(self, now: float) -> float:
-        """Return the seconds until an attempt may start; 0 if one may start now."""
+        """Return the number of seconds until an attempt may start; 0 if one may start now."""
         if self.breaker.state == "closed" and self.bucket.is_unlimited and self.paused_until <= now:
-            return 0.0  # as a rule
+            return 0.0  # the usual case
         return max(self.breaker.opens_at(now), self.bucket.delay(now), self.paused_until - now)
 
 
 class Host(Protocol):
-    """What a dispatcher needs of the worker that runs it."""
+    """The interface that a dispatcher requires of the worker that runs it."""
 
     attempts: FairLimit
-    """Attempts under way, shared by all dispatchers."""
+    """Limit on attempts under way, shared by all dispatchers."""
     bytes_held: FairLimit
-    """Bytes of content in memory, shared by all dispatchers."""
+    """Limit on the bytes of content in memory, shared by all dispatchers."""
     is_notified: bool
-    """Whether notifications arrive of deliveries that are cancelled and of subscriptions that are changed."""
+    """Whether the worker receives notifications of cancelled deliveries and changed subscriptions."""
 
     def record(self, result: Result) -> None:
-        """Write the result of an attempt."""
+        """Write the result of an attempt to the database."""
 
     def needs_work(self, dispatcher: "Dispatcher") -> None:
-        """Look for deliveries that are due."""
+        """Fetch deliveries that are due, and enqueue them."""
 
     def needs_content(self, dispatcher: "Dispatcher") -> None:
-        """Load the content of what `take_for_loading` returns."""
+        """Load the content of the deliveries that `take_for_loading` returns."""
 
     def paused(self, settings: SubscriptionSettings, seconds: float) -> None:
-        """The server asked to be left alone: remember it beyond this process."""
+        """Store that the server asked for a pause, so that it outlasts this process."""
 
     async def gone(self, settings: SubscriptionSettings) -> bool:
-        """The server answered 410. Return whether the subscription was disabled for it."""
+        """Handle a 410 response; return whether the subscription was disabled because of it."""
         ...
 
 
 class Dispatcher:
-    """Runs until `close`."""
+    """Sends the deliveries of one subscription until `close` is called."""
 
     def __init__(
         self, settings: SubscriptionSettings, sender: Sender, host: Host, health: Health | None = None
     ) -> None:
-        """`health`: what an earlier dispatcher of the subscription learned."""
+        """Start with `health`, the state that an earlier dispatcher of the subscription left, if there was one."""
         now = time.monotonic()
         self.settings = settings
         self._sender = sender
@@ -124,14 +131,14 @@ class Dispatcher:
         self._tasks: dict[UUID, asyncio.Task[None]] = {}
         self._timer: asyncio.TimerHandle | None = None
         self._seconds = FAST
-        """Moving average of an attempt's seconds."""
+        """Moving average of the duration of an attempt, in seconds."""
         self.waits_for_settings = False
-        """The subscription was changed, and its present settings are on their way."""
+        """Whether the subscription was changed and its new settings have not arrived yet."""
         self._closed = False
         self.exhausted = False
-        """The last look found less than there was room for: nothing more is due until something happens."""
+        """Whether the last fetch returned fewer deliveries than requested, so that no more are due for now."""
         self.busy_at = now
-        """When it last had something to do."""
+        """Monotonic time at which an attempt last started or ended; at first, the time of creation."""
 
     @property
     def subscriber(self) -> str:
@@ -139,7 +146,7 @@ class Dispatcher:
 
     @property
     def free_slots(self) -> int:
-        """How many deliveries it would take now."""
+        """The number of due deliveries that can be enqueued now."""
         now = time.monotonic()
         held = len(self._waiting) + len(self._loading) + len(self._loaded)
         if self._closed or self.health.paused_until > now:
@@ -154,17 +161,17 @@ class Dispatcher:
 
     @property
     def is_half_empty(self) -> bool:
-        """Whether it would soon look for more by itself."""
+        """Whether the dispatcher will soon need more deliveries, and more may be due."""
         return not self.exhausted and len(self._waiting) <= self._ready * 5 // 8
 
     @property
     def under_way(self) -> list[UUID]:
-        """Every delivery that it holds, started or not."""
+        """The IDs of all deliveries that the dispatcher holds, whether their attempts have started or not."""
         return [*self._tasks, *self._loading, *(due.id for due in self._loaded), *(item.id for item in self._waiting)]
 
     @property
     def in_flight(self) -> int:
-        """Attempts under way."""
+        """The number of attempts under way."""
         return len(self._tasks)
 
     @property
@@ -176,27 +183,27 @@ class Dispatcher:
         return self.health.breaker.state
 
     def resting(self, now: float) -> float:
-        """Return the seconds for which it would only wait; 0 if it has something to do now or soon."""
+        """Return the number of seconds until an attempt may start; 0 if one is under way or may start now."""
         return 0.0 if self._tasks else self.health.wait(now)
 
     def change(self, settings: SubscriptionSettings) -> None:
-        """Serve it as `settings` say from the next attempt on."""
+        """Apply new settings from the next attempt on."""
         if settings.max_rate != self.settings.max_rate:
             self.health.bucket = Bucket(settings.max_rate, time.monotonic())
         if settings.url != self.settings.url:
-            self.health.paused_until = 0.0  # it was the old server that asked for it
+            self.health.paused_until = 0.0  # the pause was requested by the server of the old URL
         was_waiting, self.waits_for_settings = self.waits_for_settings, False
         self.settings = settings
         if was_waiting:
             self.pump()
 
     def enqueue(self, items: Sequence[Waiting]) -> None:
-        """Take deliveries that are due, in order."""
+        """Queue deliveries that are due, in the given order."""
         self._waiting.extend(items)
         self.pump()
 
     def close(self) -> list[asyncio.Task[None]]:
-        """Start nothing more; return the attempts under way."""
+        """Start no more attempts; return the tasks of those that are under way."""
         self._closed = True
         self._waiting.clear()
         self._drop_loaded()
@@ -204,17 +211,20 @@ class Dispatcher:
         self._host.attempts.forget(self.subscriber, self)
         return list(self._tasks.values())
 
-    # What the loader calls.
+    # Methods that the loader calls.
 
     def take_for_loading(self, limit: int) -> list[Waiting]:
-        """Return the deliveries whose content is needed now; each comes back by `receive`, `put_back` or `drop`."""
+        """Return at most `limit` deliveries whose content is needed now.
+
+        Each of them must then be passed to `receive`, `put_back` or `drop`.
+        """
         count = min(limit, self._wanted(time.monotonic()))
         items = [self._waiting.popleft() for _ in range(count)]
         self._loading.update((item.id, item) for item in items)
         return items
 
     def receive(self, dues: Sequence[Due]) -> None:
-        """Take deliveries with their content."""
+        """Accept deliveries whose content was loaded."""
         for due in dues:
             self._loading.pop(due.id, None)
         if self._closed:
@@ -225,7 +235,7 @@ class Dispatcher:
         self.pump()
 
     def put_back(self, items: Sequence[Waiting]) -> None:
-        """Take deliveries back that could not be loaded now, before all others."""
+        """Return deliveries without content to the head of the queue, and release the memory reserved for them."""
         for item in items:
             self._loading.pop(item.id, None)
             self._release(item)
@@ -233,23 +243,26 @@ class Dispatcher:
             self._waiting.extendleft(reversed(items))
 
     def drop(self, item: Waiting) -> None:
-        """Forget a delivery that is not to be sent any more."""
+        """Remove a delivery that must not be sent any more."""
         self._loading.pop(item.id, None)
         self._release(item)
 
     def wait_for_settings(self) -> None:
-        """Start nothing until `change` brings the subscription's present settings."""
+        """Start no attempt until `change` is called with the subscription's present settings."""
         self.waits_for_settings = True
 
     def expire(self) -> None:
-        """Load anew what was loaded ahead: something was cancelled."""
+        """Discard the content that was loaded ahead and load it again.
+
+        Called when a delivery was cancelled, a subscription was changed, or notifications may have been missed.
+        """
         self.put_back(self._drop_loaded())
         self.pump()
 
     # Starting attempts.
 
     def pump(self) -> None:
-        """Start what may start, ask for what is missing, and come back when more may start."""
+        """Start all attempts that may start, request what is missing, and schedule another call if a wait is needed."""
         self._cancel_timer()
         if self._closed:
             return
@@ -261,7 +274,7 @@ class Dispatcher:
                 break
         if wait > 0:
             if self.health.paused_until > now:
-                self._waiting.clear()  # fetched again then
+                self._waiting.clear()  # they are fetched again after the pause
                 self._drop_loaded()
             elif wait > FRESH:
                 self.put_back(self._drop_loaded())
@@ -273,7 +286,7 @@ class Dispatcher:
             self._host.needs_work(self)
 
     def _start_next(self, now: float) -> bool:
-        """Start an attempt whose content is there; return whether one was started."""
+        """Start one attempt whose content is loaded; return whether one was started."""
         while self._loaded:
             due = self._loaded[0]
             if now - due.loaded_at > FRESH:
@@ -294,17 +307,20 @@ class Dispatcher:
         return False
 
     def _wanted(self, now: float) -> int:
-        """Return how many contents are to be loaded now: no more than may start at once, but for fast subscribers."""
+        """Return how many contents to load now.
+
+        No more are loaded than attempts may start at once, except for fast subscribers (see AHEAD).
+        """
         if self._closed or self.waits_for_settings or self.health.wait(now) > 0:
             return 0
         return self._wanted_now()
 
     def _wanted_now(self) -> int:
-        """The same, where it is known that an attempt may start."""
+        """Return how many contents to load, if the caller knows that an attempt may start now."""
         if self.waits_for_settings:
             return 0
         coming = len(self._loading) + len(self._loaded)
-        if self.breaker != "closed":  # a probe
+        if self.breaker != "closed":  # a single attempt, to probe the server
             return min(1 - coming - len(self._tasks), len(self._waiting))
         wanted = self.settings.max_in_flight - len(self._tasks) - coming
         available = self.health.bucket.available(time.monotonic())
@@ -313,7 +329,7 @@ class Dispatcher:
         elif self._host.is_notified and self._seconds < FAST and not self.settings.dialect.newest:
             ahead = self.settings.max_in_flight * AHEAD
             if wanted <= 0 and coming > ahead // 2:
-                return 0  # enough is there: many are loaded at a time
+                return 0  # enough is loaded for now, and one query for many is cheaper
             wanted += ahead
         return max(0, min(wanted, len(self._waiting)))
 
@@ -333,7 +349,7 @@ class Dispatcher:
             self._timer.cancel()
             self._timer = None
 
-    # One attempt.
+    # The attempt of one delivery.
 
     async def _attempt(self, due: Due) -> None:
         at, started = datetime.now(UTC), time.monotonic()
@@ -370,7 +386,7 @@ class Dispatcher:
                     self.pump()
 
     async def _send(self, due: Due, settings: SubscriptionSettings) -> tuple[Answer, bool]:
-        """Return the answer, and whether trying again is pointless."""
+        """Return the result of the attempt, and whether a retry would be pointless."""
         if due.event is None:
             error = due.error or "the event is older than what is kept"
             return Answer(outcome="blocked", duration_ms=0.0, error=error), due.error is None
@@ -380,14 +396,14 @@ class Dispatcher:
             error = f"can't be said in dialect {settings.dialect.name}: {why}"
             return Answer(outcome="blocked", duration_ms=0.0, error=error), True
         except Exception:
-            # A fault of ours: it is tried again by the schedule, and not at once and for ever.
+            # This is a bug of ours. The delivery is retried by its schedule rather than at once and without end.
             names = {"delivery": str(due.id), "subscription": str(settings.id)}
             log.exception("request could not be made", extra=names)
             return Answer(outcome="blocked", duration_ms=0.0, error="the request could not be made"), False
         span = traces.tracer and _span(traces.tracer, due, due.event, settings)
         if span:
             request = msgspec.structs.replace(request, headers={**request.headers, "traceparent": span.traceparent})
-        owner = settings.subscriber or str(settings.id)  # the operator's own subscriptions are many owners
+        owner = settings.subscriber or str(settings.id)  # each subscription of the operator counts as an owner
         answer = await self._sender.send(settings.url, request, success=settings.dialect.success, owner=owner)
         if span:
             status = {"http.response.status_code": answer.status_code} if answer.status_code else {}
@@ -396,7 +412,10 @@ class Dispatcher:
         return answer, False
 
     def _pause(self, settings: SubscriptionSettings, seconds: float, now: float) -> None:
-        """Send nothing before the time that the server asked for; waiting costs the others no attempt."""
+        """Pause the whole subscription for the time that the server asked for.
+
+        The deliveries that wait meanwhile lose no attempt.
+        """
         if settings.url != self.settings.url:
             return
         self.health.paused_until = max(self.health.paused_until, now + seconds)
@@ -460,7 +479,10 @@ class Dispatcher:
 
 
 def _span(tracer: traces.Tracer, due: Due, event: Event, settings: SubscriptionSettings) -> traces.Span:
-    """Begin the span of one attempt. Where it goes is the subscription; the URL may be a secret."""
+    """Begin the tracing span of one attempt.
+
+    It names the subscription and not the URL, because the URL may contain a secret.
+    """
     attributes: dict[str, str | int | float] = {
         "crossdock.delivery": str(due.id),
         "crossdock.subscription": str(settings.id),

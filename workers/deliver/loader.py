@@ -1,7 +1,7 @@
-"""Loads the content of deliveries whose attempts are about to start: one query for all of them, within a budget.
+"""Loads the content of deliveries whose attempts are about to start, in one query and within a memory budget.
 
-What is loaded is what is sent: a delivery that was cancelled or superseded is not there any more, and one that its
-subscriber may not see any more is held.
+Only what is loaded is sent. A delivery that was cancelled or superseded is no longer found, and one that its subscriber
+may no longer see is held.
 """
 
 import asyncio
@@ -20,18 +20,21 @@ from workers.deliver.shares import FairLimit
 log = logging.getLogger("crossdock.deliver")
 
 BUDGET = 64 * 1024 * 1024
-"""Bytes of content that one process holds, from when it is loaded until its attempt has ended; each subscriber may
-always hold one body beyond it. The request that is made of it takes about as much again."""
+"""Maximum bytes of content in one process, from loading until the end of the attempt.
+
+Each subscriber may always hold one body beyond it. The request that is built from a body takes about as much memory
+again.
+"""
 INLINE = 64 * 1024
-"""Bytes up to which a body is read without having been measured before."""
+"""Bodies of up to this many bytes are read without being measured first."""
 AT_ONCE = 256
-"""Deliveries in one query."""
+"""Maximum number of deliveries in one query."""
 PAUSE = 1.0
 """Seconds between attempts while the database is unavailable."""
 
 
 class Loader:
-    """Takes requests of dispatchers and hands them their content."""
+    """Loads the content that dispatchers request, for many of them at once."""
 
     def __init__(
         self,
@@ -43,8 +46,12 @@ class Loader:
         on_stale: Callable[[], None],
         on_unavailable: Callable[[BaseException], None],
     ) -> None:
-        """`may_see`: whether a subscriber may see an account (`platform/account`), by the present configuration.
-        `on_stale`: called when a subscription was changed since its settings were read."""
+        """Create a loader for the deliveries of `worker`; `run` does the work.
+
+        `may_see` returns whether the present configuration permits a subscriber to see an account (`platform/account`).
+        `on_stale` is called if a subscription was changed since its settings were read. `on_unavailable` is called with
+        the error if the database is unavailable.
+        """
         self._database = database
         self._worker = worker
         self._bytes_held = bytes_held
@@ -55,12 +62,12 @@ class Loader:
         self._arrived = asyncio.Event()
 
     def request(self, dispatcher: Dispatcher) -> None:
-        """Load what the dispatcher needs, together with what others need."""
+        """Request content for a dispatcher; it is loaded together with what other dispatchers need."""
         self._requests[dispatcher] = None
         self._arrived.set()
 
     async def run(self) -> None:
-        """Load until cancelled."""
+        """Load requested content until cancelled."""
         while True:
             await self._arrived.wait()
             self._arrived.clear()
@@ -91,7 +98,7 @@ class Loader:
         return taken
 
     async def _load(self, taken: dict[Waiting, Dispatcher]) -> bool:
-        """Return whether the database was available."""
+        """Load the content and pass it to the dispatchers; return False if the database was unavailable."""
         try:
             loaded = await self._read(list(taken))
             held = [item.id for item in taken if self._is_held(taken[item], loaded.get(item.id))]
@@ -136,7 +143,10 @@ class Loader:
         )
 
     async def _read(self, items: Sequence[Waiting]) -> dict[UUID, Loaded]:
-        """Read, in halves where PostgreSQL refuses one of the rows. Raises UNAVAILABLE_ERRORS."""
+        """Read the content of items; if PostgreSQL rejects one of the rows, split the items in halves to isolate it.
+
+        Raises UNAVAILABLE_ERRORS if the database is unavailable.
+        """
         try:
             pool = await self._database.pool()
             async with pool.acquire() as connection:

@@ -30,7 +30,7 @@ DISABLED = Counter("crossdock_subscriptions_disabled", "Subscriptions disabled b
 
 
 class Counts:
-    """The metrics of one dialect, looked up once: a label look-up costs more than the count."""
+    """The metrics of one dialect, kept because looking up a label costs more than counting."""
 
     def __init__(self, dialect: str) -> None:
         self._dialect = dialect
@@ -53,5 +53,5 @@ class Counts:
 
 @cache
 def counts(dialect: str) -> Counts:
-    """Of a dialect."""
+    """Return the metrics of a dialect, the same object on every call."""
     return Counts(dialect)

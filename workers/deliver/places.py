@@ -1,15 +1,15 @@
-"""Which dispatchers give up their places when more subscriptions have work than a worker has places for. Pure."""
+"""Chooses the dispatchers to close when more subscriptions have work than a worker has places for. Pure."""
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Protocol, TypeVar
 
 AT_ONCE = 100
-"""Places given up in one round: what moves in has work at once, and the next round follows soon."""
+"""Maximum number of places freed per round; those who get them have work at once, and the next round follows soon."""
 
 
 class Holder(Protocol):
-    """Who holds a place."""
+    """The interface of a dispatcher that occupies a place."""
 
     @property
     def subscriber(self) -> str: ...
@@ -21,7 +21,7 @@ class Holder(Protocol):
     def in_flight(self) -> int: ...
 
     def resting(self, now: float) -> float:
-        """Seconds for which it would only wait."""
+        """Return the seconds until an attempt may start; 0 if one is under way or may start now."""
         ...
 
 
@@ -29,10 +29,11 @@ H = TypeVar("H", bound=Holder)
 
 
 def to_give_up(holders: Sequence[H], waiting: Mapping[str, int], places: int, now: float) -> list[H]:
-    """Return the holders that give up their places for `waiting` subscriptions, by subscriber.
+    """Return the holders whose places are to be freed.
 
-    First those that have nothing to do or only wait (an open breaker, a pause, a slow rate), the longest wait first.
-    Then, for subscribers that have fewer places than an equal share, those of whoever has more than one.
+    `waiting` is the number of subscriptions that wait for a place, by subscriber; `places` is the number of all places.
+    Holders that are idle come first, then those that only wait (open breaker, pause, low rate), the longest wait first.
+    After that, subscribers with more than an equal share of places lose some to waiting subscribers with less.
     """
     free = max(0, places - len(holders))
     needed = min(sum(waiting.values()), AT_ONCE) - free

@@ -1,14 +1,20 @@
 """A token bucket for a subscription's `max_rate`. Pure."""
 
 _ENOUGH = 1 - 1e-9
-"""Of a token: sums of floats come out just short of 1 at the very time that `delay` named."""
+"""The fraction of a token that counts as a whole one.
+
+Because of rounding, the sum may be just below 1 at exactly the time that `delay` returned.
+"""
 
 
 class Bucket:
-    """Tokens come at `max_rate` a second; as many as come in one second, and one at least, may be saved up."""
+    """A bucket that receives `max_rate` tokens per second and holds those of one second, but at least one."""
 
     def __init__(self, max_rate: float | None, now: float = 0.0) -> None:
-        """`max_rate`: deliveries a second, over 0; None for no limit. It starts full. `now`: monotonic seconds."""
+        """Create a full bucket at `now` (monotonic seconds).
+
+        `max_rate` is the number of deliveries per second, or None for no limit. Raises ValueError if it is not above 0.
+        """
         if max_rate is not None and not max_rate > 0:
             raise ValueError("max_rate must be over 0; leave it out for no limit")
         self._rate = max_rate
@@ -18,7 +24,7 @@ class Bucket:
         self._at = now
 
     def delay(self, now: float) -> float:
-        """Seconds until a token is there; 0 if one is."""
+        """Return the seconds until a token is available; 0 if one is available now."""
         if self._rate is None:
             return 0.0
         tokens = self._filled(now)
@@ -29,7 +35,10 @@ class Bucket:
         return None if self._rate is None else int(self._filled(now) / _ENOUGH)
 
     def take(self, now: float) -> None:
-        """Takes a token. One that is not there is owed: the next waits longer, and the rate holds on average."""
+        """Take a token, even if none is available.
+
+        The next delivery then waits longer, so the rate still holds on average.
+        """
         if self._rate is None:
             return
         self._tokens = self._filled(now) - 1

@@ -1,11 +1,11 @@
-"""When the next attempt of a delivery is due. Pure."""
+"""Calculates when the next attempt of a delivery is due. Pure."""
 
 from collections.abc import Sequence
 
 JITTER = 0.1
-"""Part of a delay by which it may be shorter or longer, so that what failed together does not come back together."""
+"""Maximum fraction of a delay that is added or subtracted, so that what failed together is not retried together."""
 LONGEST_WAIT = 86_400.0
-"""Seconds that a Retry-After may put off an attempt (contract §6)."""
+"""Maximum seconds that a Retry-After header may delay an attempt (contract §6)."""
 
 
 def next_attempt(
@@ -17,16 +17,16 @@ def next_attempt(
     retry_after: float | None,
     jitter: float,
 ) -> float | None:
-    """Seconds until the next attempt after attempt number `attempt` failed; None when there is to be none: failed.
+    """Return the seconds until the next attempt, after attempt number `attempt` failed; None if it was the last.
 
-    `attempt` 0 gives the delay before the first one, which is `schedule`'s first entry. `forever` (dialect
-    `channelape`: "every 15 min until success or a person cancels") uses `interval` seconds instead, without end.
-    `jitter` from -1 to 1 shifts a delay by up to 10 %. A later `retry_after` (seconds) wins, to a day; it counts as
-    an attempt like any other.
+    For `attempt` 0, the result is the delay before the first attempt, which is the first entry of `schedule`. If
+    `forever` is true, `interval` seconds are used instead, without end (dialect `channelape`: "every 15 min until
+    success or a person cancels"). `jitter`, between -1 and 1, changes a delay by up to 10 %. A `retry_after` (seconds)
+    that is longer than the delay replaces it, up to one day, and the attempt counts like any other.
 
-    The default schedule, without jitter and the time that attempts take:
+    The default schedule, without jitter and without the time that the attempts take:
 
-    | attempt | seconds after the one before | since the event |
+    | attempt | seconds after the previous one | since the event |
     |---|---|---|
     | 1 | 0 | 0 s |
     | 2 | 5 | 5 s |
@@ -39,7 +39,8 @@ def next_attempt(
     | 9 | 72,000 | 2 d 3 h 35 min |
     | 10 | 86,400 | 3 d 3 h 35 min, then failed |
 
-    So a restart is bridged within seconds, an outage within a working day, and a weekend before Monday is over.
+    A subscriber that was restarted therefore gets its deliveries within seconds, one that had an outage within a
+    working day, and one that was down over a weekend before the end of Monday.
     """
     if attempt == 0 and (forever or not schedule):
         delay = 0.0  # an empty schedule still means one attempt

@@ -1,14 +1,14 @@
-"""A limit that several owners share: no owner can use up what the others need. Pure, except for callbacks."""
+"""A limit that is shared fairly among owners, so that no owner can exhaust it. Pure, except for callbacks."""
 
 from collections.abc import Callable, Hashable
 
 
 class FairLimit:
-    """A limited amount of something (attempts, bytes, look-ups), shared by owners, who may each have several parts.
+    """A limited amount of a resource (attempts, bytes, look-ups), shared by owners that may have several parts each.
 
-    The rule is a dynamic threshold: an owner may hold no more than what is still free. One owner alone gets half of the
-    limit; the second one half of the rest; something is always left for whoever comes next. An owner that holds nothing
-    is never refused: the limit is exceeded by at most one grant per owner.
+    The rule is a dynamic threshold: an owner may hold at most as much as is still free. A single owner therefore gets
+    half of the limit and a second owner half of the rest, so that something is always left for the next owner. An owner
+    that holds nothing is never refused; the limit may be exceeded by one grant per owner.
     """
 
     def __init__(self, limit: int) -> None:
@@ -19,7 +19,10 @@ class FairLimit:
         self._waiting: dict[str, dict[Hashable, Callable[[], None]]] = {}
 
     def try_take(self, owner: str, amount: int = 1, *, part: Hashable | None = None) -> bool:
-        """Take `amount` if the owner may have it now. Within one owner, a part that holds nothing goes first."""
+        """Take `amount` if the owner may have it now; return whether it was taken.
+
+        Among the parts of one owner, a part that holds nothing has priority.
+        """
         owned = self._by_owner.get(owner, 0)
         of_part = 0 if part is None else self._by_part.get(part, 0)
         if owned:
@@ -39,7 +42,7 @@ class FairLimit:
         return True
 
     def release(self, owner: str, amount: int = 1, *, part: Hashable | None = None) -> None:
-        """Give `amount` back, and let one of the waiting parts of each owner try again."""
+        """Give `amount` back, and call the callback that has waited longest of each owner."""
         if not amount:
             return
         self.total -= amount
@@ -58,18 +61,18 @@ class FairLimit:
             self._wake()
 
     def when_free(self, owner: str, key: Hashable, callback: Callable[[], None]) -> None:
-        """Call `callback` once, after something was released. A second call with the same key changes nothing."""
+        """Call `callback` once, after a release. Another registration with the same key has no effect."""
         self._waiting.setdefault(owner, {}).setdefault(key, callback)
 
     def forget(self, owner: str, key: Hashable) -> None:
-        """Withdraw `when_free`."""
+        """Remove the callback that `when_free` registered, if it was not called yet."""
         waiting = self._waiting.get(owner)
         if waiting is not None and waiting.pop(key, None) is not None and not waiting:
             del self._waiting[owner]
 
     def _wake(self) -> None:
-        # One of each owner, in the order in which they began to wait: all of them each time would cost as many calls as
-        # there are waiting parts, for every attempt that ends.
+        # Call one callback per owner, in the order in which they were registered. Calling all of them would cost one
+        # call per waiting part for every attempt that ends.
         for owner in list(self._waiting):
             waiting = self._waiting.get(owner)
             if waiting:

@@ -1,8 +1,8 @@
-"""Webhooks out: lease subscriptions -> find what is due -> load its content -> send -> write the result.
+"""The deliver worker: lease subscriptions -> find due deliveries -> load their content -> send -> write the results.
 
-No transaction is open during a call, and no row is written to take a delivery: a subscription is leased as a whole, so
-that its rate, its limits and its breaker are exact. The lease of a worker that died runs out, and another sends what
-was under way once more, with the same ids.
+A subscription is leased as a whole, so its rate, limits and circuit breaker are exact, and no row is written to claim a
+delivery. No transaction is open during an HTTP request. When a worker dies, its leases expire. Another worker then
+sends again what was under way, with the same IDs.
 """
 
 import asyncio
@@ -40,30 +40,34 @@ from workers.deliver.writer import AttemptWriter, Result
 log = logging.getLogger("crossdock.deliver")
 
 LEASE = 15.0
-"""Seconds that a subscription stays with a worker that has stopped renewing its lease."""
+"""Seconds until the lease of a subscription expires, if the worker that holds it does not renew it."""
 RENEW = LEASE / 3
+"""Seconds between renewals of the leases."""
 POLL = 1.0
-"""Seconds between looks for what is due; a notification comes sooner, when it comes."""
+"""Seconds between queries for due deliveries; a notification triggers one sooner."""
 IDLE = 10.0
-"""Seconds without work after which a subscription is given back, for another worker to take."""
+"""Seconds without work after which the lease of a subscription is released, so that another worker may take it."""
 PLACES = 1000
-"""Subscriptions that one worker sends for at a time, shared fairly by subscriber."""
+"""Maximum number of subscriptions that one worker leases at a time, shared fairly among subscribers."""
 ATTEMPTS = 8000
-"""Attempts under way in one process, shared fairly by subscriber; fewer where the system allows fewer open files."""
+"""Maximum number of attempts under way in one process, shared fairly among subscribers.
+
+It is lower if the operating system allows fewer open files.
+"""
 OTHER_FILES = 300
-"""Open files that are kept free for connections to the database, look-ups, logs and kept connections."""
+"""Open files reserved for database connections, name look-ups, logs and idle connections to subscribers."""
 UNSERVABLE = 60.0
-"""Seconds until a subscription that can't be served (its secrets can't be decrypted, say) is looked at again."""
+"""Seconds until a subscription that cannot be served is tried again, for example if its secrets cannot be decrypted."""
 HELD_AT_ONCE = 1000
-"""Deliveries of a subscriber who isn't configured any more that are put off in one statement."""
+"""Deliveries that are postponed in one statement, if their subscriber is not in the configuration any more."""
 CHANNEL, CHANGES = "crossdock_outbox", "crossdock_subscriptions"
-"""Notifications: something may be due; a subscription was changed."""
+"""Notification channels: a delivery may be due; a subscription was changed."""
 CANCELLED = "cancelled"
-"""Payload of CHANNEL when a delivery was cancelled."""
+"""Payload of a notification on CHANNEL if a delivery was cancelled."""
 
 
 class DeliverWorker:
-    """Start, stop, problems, reload: what `deploy.process` runs."""
+    """The component that `deploy.process` runs as `crossdock worker deliver`."""
 
     def __init__(self, config: Config, *, database_url: str, vault: Vault) -> None:
         self._config = config
@@ -79,11 +83,11 @@ class DeliverWorker:
         self.is_notified = False
         self._dispatchers: dict[UUID, Dispatcher] = {}
         self._closing: dict[UUID, asyncio.Task[None]] = {}
-        """Subscriptions whose last attempts are under way; the lease is kept until then."""
+        """Closed subscriptions whose last attempts are still under way; their leases are kept until these end."""
         self._health: dict[UUID, tuple[float, Health]] = {}
-        """What was learned of subscriptions that are left alone, and until when they are (monotonic seconds)."""
+        """State of the servers of closed subscriptions, and the monotonic time until which not to lease them again."""
         self._unwritten: set[UUID] = set()
-        """Deliveries whose result isn't in the database yet."""
+        """Deliveries whose result has not been written to the database yet."""
         self._writer = AttemptWriter(self._database, self._unwritten.difference_update)
         self._loader = Loader(
             self._database,
@@ -95,11 +99,11 @@ class DeliverWorker:
         )
         self._hungry: set[Dispatcher] = set()
         self._look = asyncio.Event()
-        """Something may be due."""
+        """Set when a delivery may be due."""
         self._feed = asyncio.Event()
-        """A dispatcher has room."""
+        """Set when a dispatcher needs more deliveries."""
         self._changed = asyncio.Event()
-        """A subscription was changed."""
+        """Set when a subscription was changed."""
         self._leaving: set[asyncio.Task[None]] = set()
         metrics.IN_FLIGHT.set_function(lambda: sum(one.in_flight for one in self._dispatchers.values()))
         metrics.LANES.set_function(lambda: len(self._dispatchers))
@@ -107,7 +111,7 @@ class DeliverWorker:
             metrics.BREAKERS.labels(state).set_function(partial(self._breakers, state))
 
     async def start(self) -> None:
-        """Begin to send. A database that isn't there yet is waited for."""
+        """Start to send deliveries; if the database is unavailable, wait for it in the background."""
         await self._sender.start()
         self._writer.start(self._writing)
         jobs = BackgroundJobs(
@@ -128,9 +132,10 @@ class DeliverWorker:
         self._look.set()
 
     async def stop(self) -> None:
-        """Start nothing more, finish what is under way in bounded time, give the subscriptions back.
+        """Start no more attempts, wait for those under way, write their results and release all leases.
 
-        An attempt that isn't done by then is made again.
+        The wait is limited to `[process] drain_timeout`. An attempt that has not finished by then is cancelled, and
+        repeated by another worker or after a restart.
         """
         await self._background.stop()
         attempts = [task for one in self._dispatchers.values() for task in one.close()] + list(self._leaving)
@@ -150,25 +155,28 @@ class DeliverWorker:
         await self._sender.close()
 
     def problems(self) -> list[str]:
-        """Return why a delivery would not be sent now; empty if it would."""
+        """Return the reasons why no delivery can be sent now; an empty list if there are none."""
         found = [f"no use of PostgreSQL: {one}" for one in (self._database.problem, self._writer.problem) if one]
         return found + self._background.problems() + self._writing.problems()
 
     def reload(self, config: Config) -> None:
-        """Use schedules, limits and subscribers from the next attempt on; the time-out and the networks from the next
-        start on."""
+        """Apply a new configuration.
+
+        Schedules, limits and subscribers apply from the next attempt on. The time-out and the allowed networks apply
+        only after a restart of the process.
+        """
         self._config = config
         self._on_changed()
 
-    # What dispatchers need (`dispatcher.Host`).
+    # The interface for dispatchers (`dispatcher.Host`).
 
     def record(self, result: Result) -> None:
-        """Write the result of an attempt; until then its delivery is not taken again."""
+        """Write the result of an attempt; its delivery is not fetched again before that is done."""
         self._unwritten.add(result.id)
         self._writer.add(result)
 
     def needs_work(self, dispatcher: Dispatcher) -> None:
-        """Look for deliveries that are due."""
+        """Fetch deliveries that are due, and enqueue them in the dispatcher."""
         self._hungry.add(dispatcher)
         self._feed.set()
 
@@ -177,11 +185,15 @@ class DeliverWorker:
         self._loader.request(dispatcher)
 
     def paused(self, settings: SubscriptionSettings, seconds: float) -> None:
-        """Remember for all workers, and over restarts, that a server asked to be left alone."""
+        """Store, for all workers and across restarts, that a server asked for a pause."""
         self._leave(asyncio.get_running_loop().create_task(self._pause(settings, seconds), name="deliver-pause"))
 
     async def gone(self, settings: SubscriptionSettings) -> bool:
-        """Disable a subscription that answered 410, if it still is the one that was called; return whether it was."""
+        """Disable a subscription whose server answered 410; return whether it was disabled.
+
+        Nothing is changed if the subscription was changed since its settings were read, or if the database is
+        unavailable.
+        """
         reason = "answered 410 Gone"
         try:
             pool = await self._database.pool()
@@ -190,7 +202,7 @@ class DeliverWorker:
             )
         except UNAVAILABLE_ERRORS as error:
             self._on_unavailable(error)
-            return False  # it is sent to once more, and answers 410 once more
+            return False  # the next attempt will be answered 410 too
         if disabled is None:
             self._on_changed()
             return False
@@ -204,12 +216,12 @@ class DeliverWorker:
             pool = await self._database.pool()
             await pool.execute(query("outbox", "pause"), settings.id, seconds, settings.url)
         except UNAVAILABLE_ERRORS as error:
-            self._on_unavailable(error)  # this worker knows all the same
+            self._on_unavailable(error)  # the dispatcher of this worker pauses in any case
 
-    # Which subscriptions it sends for.
+    # Leases: the subscriptions that this worker sends for.
 
     async def _listen(self) -> None:
-        """Receive notifications. They are only hints: `_lease` looks by itself as well."""
+        """Receive notifications; they only save time, since `_lease` queries the database regularly in any case."""
         while True:
             closed = asyncio.Event()
             try:
@@ -236,7 +248,7 @@ class DeliverWorker:
         self._look.set()
 
     def _on_changed(self) -> None:
-        """A subscription was changed: what was loaded ahead for it may not be what it wants."""
+        """Read the settings of all leased subscriptions again, and the content that was loaded ahead for them."""
         self._expire()
         self._changed.set()
 
@@ -245,7 +257,7 @@ class DeliverWorker:
             dispatcher.expire()
 
     async def _lease(self) -> None:
-        """Take subscriptions that have something due and that nobody sends for; let all dispatchers look again."""
+        """Lease subscriptions that have due deliveries and no worker, and let all dispatchers fetch again."""
         while True:
             with suppress(TimeoutError):
                 async with asyncio.timeout(POLL):
@@ -277,14 +289,17 @@ class DeliverWorker:
         return found
 
     def _left_for_now(self) -> list[UUID]:
-        """Return the subscriptions that would only wait, or whose last attempts are still under way."""
+        """Return the subscriptions not to lease now: they would only wait, or their last attempts are under way."""
         now = time.monotonic()
         for id_ in [id_ for id_, (until, _) in self._health.items() if until + 2 * LONGEST_PAUSE < now]:
             del self._health[id_]
         return [*self._closing, *(id_ for id_, (until, _) in self._health.items() if until > now)]
 
     async def _make_places(self) -> None:
-        """Let dispatchers that only wait, and subscribers with more than their share, give places to those without."""
+        """Close dispatchers so that subscriptions that wait for a place get one.
+
+        Dispatchers that are idle or only wait are closed first, then those of subscribers with more than their share.
+        """
         if len(self._dispatchers) < PLACES:
             return
         pool = await self._database.pool()
@@ -308,7 +323,7 @@ class DeliverWorker:
         self._dispatchers[settings.id] = Dispatcher(settings, self._sender, self, health)
 
     def _settings(self, row: asyncpg.Record) -> SubscriptionSettings | None:
-        """Return how to serve a subscription; None if it can't be served, which is logged."""
+        """Return the settings of a subscription; log the reason and return None if it cannot be served."""
         if row["subscriber"] != OPERATOR and row["subscriber"] not in self._config.subscribers:
             names = {"subscription": str(row["id"]), "subscriber": row["subscriber"]}
             log.warning("subscription held: its subscriber is not in the configuration", extra=names)
@@ -335,14 +350,17 @@ class DeliverWorker:
         )
 
     def _may_see(self, subscriber: str, account: str) -> bool:
-        """Return whether the present configuration lets a subscriber see an account."""
+        """Return whether the present configuration permits a subscriber to see an account (`platform/account`)."""
         if subscriber == OPERATOR:
             return True
         found = self._config.subscribers.get(subscriber)
         return found is not None and fits(account, found.accounts)
 
     async def _leave_alone(self, row: asyncpg.Record) -> None:
-        """Give a subscription back that can't be served, and put off what is due for one whose subscriber is gone."""
+        """Release a subscription that cannot be served.
+
+        If its subscriber is not in the configuration any more, its due deliveries are held (see `hold` in outbox.sql).
+        """
         id_ = row["id"]
         self._close(id_)
         _, health = self._health.pop(id_, (0.0, None))
@@ -355,13 +373,13 @@ class DeliverWorker:
             await pool.execute(query("outbox", "release"), self._name, [id_])
 
     async def _renew(self) -> None:
-        """Keep what is ours, by its newest settings; let go of what isn't any more, or has long had nothing to do."""
+        """Renew leases and apply changed settings; close dispatchers that are idle, disabled or no longer leased."""
         while True:
             with suppress(TimeoutError):
                 async with asyncio.timeout(RENEW):
                     await self._changed.wait()
             self._changed.clear()
-            self._look.set()  # one that was enabled again may have something due
+            self._look.set()  # a subscription that was enabled again may have due deliveries
             now = time.monotonic()
             idle = [id_ for id_, one in self._dispatchers.items() if one.is_idle and now - one.busy_at > IDLE]
             asked = list(self._dispatchers)
@@ -371,7 +389,7 @@ class DeliverWorker:
                 kept = {row["id"]: row for row in rows}
                 for id_ in asked:
                     if id_ not in self._dispatchers:
-                        continue  # closed meanwhile
+                        continue  # closed in the meantime
                     if id_ in idle or id_ not in kept:
                         self._close(id_)
                     else:
@@ -396,12 +414,12 @@ class DeliverWorker:
         self._leave(task)
 
     def _leave(self, task: asyncio.Task[None]) -> None:
-        """Let a task run to its end beside the rest; `stop` waits for it."""
+        """Keep a reference to a task that runs to its end by itself; `stop` waits for it."""
         self._leaving.add(task)
         task.add_done_callback(self._leaving.discard)
 
     async def _let_go(self, id_: UUID, attempts: list[asyncio.Task[None]]) -> None:
-        """Give a subscription back once nothing is under way for it; a lease that is left behind runs out by itself."""
+        """Release a lease once no attempt of its subscription is under way; if that fails, the lease expires."""
         try:
             if attempts:
                 await asyncio.wait(attempts)
@@ -410,14 +428,14 @@ class DeliverWorker:
         finally:
             self._closing.pop(id_, None)
 
-    # What is due for them.
+    # Due deliveries of the leased subscriptions.
 
     async def _fetch(self) -> None:
-        """Find what is due for the dispatchers that have room, all with one query."""
+        """Fetch due deliveries for all dispatchers with free slots, in a single query."""
         while True:
             await self._feed.wait()
             self._feed.clear()
-            # Whoever is half empty is looked at with those that ask: one query for many costs little more than for one.
+            # Include dispatchers that are half empty: one query for many costs little more than a query for one.
             self._hungry.update(one for one in self._dispatchers.values() if one.is_half_empty)
             dispatchers = [one for one in self._hungry if one.settings.id in self._dispatchers and one.free_slots > 0]
             self._hungry.clear()
@@ -449,7 +467,7 @@ class DeliverWorker:
         return sum(one.breaker == state for one in self._dispatchers.values())
 
     def _left_alone(self) -> list[UUID]:
-        """Return the subscriptions that wait for their server: more workers would not send to them any sooner."""
+        """Return the subscriptions that wait for their own server, so that more workers would not help them."""
         now = time.monotonic()
         resting = [id_ for id_, (until, _) in self._health.items() if until > now]
         return resting + [id_ for id_, one in self._dispatchers.items() if one.breaker != "closed"]
@@ -464,11 +482,11 @@ def _sender(config: Config) -> Sender:
 
 
 def _max_attempts() -> int:
-    """Allow as many open files as the system lets us, and return how many attempts may be under way."""
+    """Raise the limit on open files as far as needed and allowed; return how many attempts may be under way."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     wanted = ATTEMPTS + OTHER_FILES
     if soft < wanted:
-        with suppress(ValueError, OSError):  # some systems say that there is no limit, and have one
+        with suppress(ValueError, OSError):  # some systems report no limit although they have one
             resource.setrlimit(resource.RLIMIT_NOFILE, (min(wanted, hard) if hard >= 0 else wanted, hard))
             soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     return max(100, min(ATTEMPTS, soft - OTHER_FILES))

@@ -1,7 +1,7 @@
-"""Writes the results of attempts: many at a time, and again until the database has them.
+"""Writes the results of attempts to the database in batches, and retries until they are stored.
 
-An attempt that was made and not written is made again: at least once. So results are held while the database is
-unavailable, and their deliveries are not taken again meanwhile.
+Delivery is at least once: an attempt whose result was not stored is made again. Results are therefore kept in memory
+while the database is unavailable, and their deliveries are not fetched again in the meantime.
 """
 
 import asyncio
@@ -22,15 +22,15 @@ from workers.deliver.attempt.answer import Outcome
 log = logging.getLogger("crossdock.deliver")
 
 PAUSES = (0.1, 0.5, 1.0, 2.0)
-"""Seconds between attempts to write while the database is unavailable; the last repeats."""
+"""Seconds between tries to write while the database is unavailable; the last value repeats."""
 AT_ONCE = 500
-"""Results in one statement."""
+"""Maximum number of results in one statement."""
 UNWRITABLE = "the result could not be stored as it was"
-"""What stands in the row of an attempt whose own texts PostgreSQL refuses."""
+"""The error text that is stored for an attempt if PostgreSQL rejects its real texts."""
 
 
 class Result(msgspec.Struct, frozen=True):
-    """One attempt, and what becomes of its delivery."""
+    """The result of one attempt, and the new status of its delivery."""
 
     id: UUID
     attempt: int
@@ -42,11 +42,11 @@ class Result(msgspec.Struct, frozen=True):
     error: str | None
     status: Literal["pending", "delivered", "failed"]
     next_seconds: float = 0.0
-    """Until the next attempt, if it is pending."""
+    """Seconds until the next attempt, if `status` is pending."""
 
 
 class AttemptWriter:
-    """Takes results through `add`, and calls `on_persisted` with the deliveries whose results are safe."""
+    """Stores the results passed to `add`, and calls `on_persisted` with the IDs of the deliveries that were stored."""
 
     def __init__(self, database: Database, on_persisted: Callable[[Iterable[UUID]], None]) -> None:
         self._database = database
@@ -58,17 +58,17 @@ class AttemptWriter:
         self.problem: str | None = None
 
     def start(self, background: Background) -> None:
-        """Begin to write, as one of the supervised tasks of `background`."""
+        """Start writing, in one of the supervised tasks of `background`."""
         background.start(self._run(), name="deliver-writer")
 
     async def drain(self, timeout: float) -> None:
-        """Write what there is, for at most `timeout` seconds."""
+        """Wait until all results are written, for at most `timeout` seconds."""
         with suppress(TimeoutError):
             async with asyncio.timeout(timeout):
                 await self._idle.wait()
 
     def add(self, result: Result) -> None:
-        """Write a result soon, together with all that arrive until then."""
+        """Queue a result, to be written in a batch with others."""
         self._results.append(result)
         self._idle.clear()
         self._arrived.set()
@@ -83,7 +83,7 @@ class AttemptWriter:
             self._idle.set()
 
     async def _write_isolating(self, batch: list[Result]) -> list[UUID]:
-        """Write a batch, in halves where PostgreSQL refuses one of its rows; return the deliveries that are safe."""
+        """Write a batch, splitting it in halves if PostgreSQL rejects a row; return the deliveries that were stored."""
         try:
             await self._write(batch)
         except Exception as error:
@@ -96,14 +96,15 @@ class AttemptWriter:
                 extra={"delivery": str(result.id), "error": explain(error), "degraded": result.error != UNWRITABLE},
             )
             if result.error == UNWRITABLE:
-                # Not even the bare facts can be written. It is not sent again while this process runs.
+                # Not even the degraded result can be written. This process does not send the delivery again.
                 return []
             return await self._write_isolating([msgspec.structs.replace(result, response=b"", error=UNWRITABLE)])
         return [result.id for result in batch]
 
     async def _write(self, batch: list[Result]) -> None:
-        """Write, and try again while the database is unavailable. Raises what is about a row."""
-        # One that was tried twice since the last write would be updated twice by one statement, with either result.
+        """Write a batch, and retry while the database is unavailable; raise errors that a row causes."""
+        # Each delivery occurs once per statement, since it is not fetched again before its result is written. With two
+        # results, the statement would update its row twice and store either of them.
         rows = [
             (
                 one.id,

@@ -1,6 +1,6 @@
-"""Apicbase's API: a token, then pages of purchase orders. Knows nothing of queues and cursors.
+"""A client for Apicbase's API: it fetches a token, then pages of purchase orders. It knows no queues and no cursors.
 
-Nothing here ever says a secret: errors name the request, the status and the kind of failure, never a body or a header.
+No secret appears in errors or logs: they name the request, the status and the kind of failure, never a body or header.
 """
 
 import asyncio
@@ -20,18 +20,22 @@ from workers.poll import metrics
 from workers.poll.limit import Limit
 
 TIMEOUT = 30.0
-"""Seconds for one request and its whole answer."""
+"""Maximum seconds for one request and its whole response."""
 MAX_BODY = 32 * 1024 * 1024
-"""Bytes of one answer. 200 orders have well under one megabyte."""
+"""Maximum bytes of one response. 200 orders have well under one megabyte."""
 PAGE_SIZE = 200
+"""Orders per page."""
 BACK_OFF = (1.0, 2.0, 4.0, 8.0)
-"""Seconds between attempts of one request, ±50 %: after 15 s in all the poll has failed, and is begun again later."""
+"""Seconds between attempts of one request, ±50 %.
+
+After 15 s of pauses in total, the poll has failed; it is repeated later.
+"""
 MAX_PAUSE = 3600.0
-"""Seconds that we let ourselves be told to wait at a time."""
+"""Maximum seconds that a Retry-After header may make us wait at a time."""
 TOKEN_LIFE = 3600.0
-"""Seconds, where the answer doesn't say. Apicbase documents 604,800."""
+"""Lifetime of a token in seconds, if the response does not contain one. Apicbase documents 604,800."""
 EARLY = 60.0
-"""Seconds before its end that a token is renewed; a tenth of its life if that is less."""
+"""Seconds before its expiry at which a token is renewed; a tenth of its lifetime if that is less."""
 
 _TOKEN = "oauth/token/"  # noqa: S105 - a path
 _ORDERS = "api/v2/integrations/suppliers/purchase_orders/"
@@ -39,11 +43,11 @@ TOO_MANY = 429
 
 
 class Failed(Exception):
-    """The API didn't give what was asked for, and asking again at once wouldn't help. Safe to show."""
+    """The API did not return a usable result, and an immediate retry would not help. The text contains no secret."""
 
 
 class Page(msgspec.Struct, frozen=True):
-    """One answer: orders as the bytes that came, and where the next page is."""
+    """One page of results: the orders as received bytes, and the URL of the next page."""
 
     results: list[bytes]
     next: URL | None
@@ -66,7 +70,10 @@ class _Answer(msgspec.Struct, frozen=True):
 
 
 def session() -> aiohttp.ClientSession:
-    """No proxy of the environment, no cookies. One slow API holds up no other: connections aren't limited here."""
+    """Return an HTTP session without cookies, which ignores proxy settings of the environment.
+
+    The number of connections is not limited, so that a slow API does not delay others.
+    """
     return aiohttp.ClientSession(
         connector=aiohttp.TCPConnector(limit=0),
         cookie_jar=aiohttp.DummyCookieJar(),
@@ -77,7 +84,7 @@ def session() -> aiohttp.ClientSession:
 
 
 class Client:
-    """One pair of credentials at one address; its accounts share the token and the limit."""
+    """The client for one pair of credentials at one base URL; its accounts share the token and the rate limit."""
 
     def __init__(self, http: aiohttp.ClientSession, settings: Poll, limit: Limit) -> None:
         self._http = http
@@ -86,19 +93,22 @@ class Client:
         self._base = URL(settings.base_url.rstrip("/") + "/")
         self._token = ""
         self._token_until = 0.0
-        """By time.monotonic."""
+        """Time of the token's renewal, in monotonic seconds."""
         self._renewal: asyncio.Task[str] | None = None
 
     def first(self, after: datetime) -> URL:
-        """The first page of what was ordered after a day. A day, and no time: filters by day and by time take it."""
+        """Return the URL of the first page of orders after the day of `after`.
+
+        It contains only a date, because filters by date and by time both accept one.
+        """
         query = {"status": "ORDERED", "ordered_on__gt": after.date().isoformat(), "page_size": str(PAGE_SIZE)}
         return self._base.join(URL(_ORDERS)).with_query(query)
 
     async def page(self, url: URL) -> Page:
-        """Raises Failed, and the database's errors from the limit."""
+        """Fetch one page. Raises Failed, and the database errors of the rate limit."""
         token = await self._authorized("")
         answer = await self._send("page", hdrs.METH_GET, url, token=token)
-        if answer.status == 401:  # expired early, or was revoked: once is normal
+        if answer.status == 401:  # the token expired early or was revoked, which is normal once
             answer = await self._send("page", hdrs.METH_GET, url, token=await self._authorized(token))
         if answer.status == 401:
             raise Failed("page: 401 with a new token: is the client allowed to read supplier orders?")
@@ -116,7 +126,7 @@ class Client:
         try:
             found = url.join(URL(following))
             if found.scheme == "http" and self._base.scheme == "https" and found.port in (80, self._base.port):
-                # Behind a proxy that ends TLS, the API writes links with the scheme that it sees itself.
+                # Behind a proxy that terminates TLS, the API builds links with the scheme that it sees itself.
                 found = found.with_scheme("https").with_port(self._base.explicit_port)
             same = found.origin() == self._base.origin() and found.user is None and found.password is None
         except ValueError:
@@ -126,25 +136,25 @@ class Client:
         return found
 
     async def close(self) -> None:
-        """Ends a renewal under way."""
+        """Cancel a token renewal that is under way."""
         if self._renewal is not None:
             self._renewal.cancel()
             await asyncio.gather(self._renewal, return_exceptions=True)
 
     async def _authorized(self, stale: str) -> str:
-        """A token other than `stale`. However many ask, one request is under way; they share what comes of it."""
+        """Return a token other than `stale`; concurrent callers share one request and its result."""
         if self._token and self._token != stale and time.monotonic() < self._token_until:
             return self._token
         if self._renewal is None:
             self._renewal = asyncio.get_running_loop().create_task(self._renew(), name="poll-token")
             self._renewal.add_done_callback(self._renewed)
-        # Shielded: the others wait for it even if the one that began it is cancelled.
+        # Shielded, so that the other callers get the token even if the one that started the request is cancelled.
         return await asyncio.shield(self._renewal)
 
     def _renewed(self, task: asyncio.Task[str]) -> None:
         self._renewal = None
         if not task.cancelled():
-            task.exception()  # whoever waits has it; if nobody does, it is no news
+            task.exception()  # callers get the error; marked as retrieved in case there are none
 
     async def _renew(self) -> str:
         form = {
@@ -172,7 +182,10 @@ class Client:
     async def _send(
         self, kind: str, method: str, url: URL, *, token: str | None = None, form: Mapping[str, str] | None = None
     ) -> _Answer:
-        """Attempts until there is an answer that another attempt wouldn't change. Raises Failed after the last."""
+        """Send a request, and retry until there is a response that a retry would not change.
+
+        Raises Failed after the last attempt, and the database errors of the rate limit.
+        """
         headers: dict[str, str] = {} if token is None else {hdrs.AUTHORIZATION: f"Bearer {token}"}
         what = ""
         for pause in (*BACK_OFF, None):
@@ -181,7 +194,7 @@ class Client:
             try:
                 answer = await self._once(method, url, headers, form)
             except (aiohttp.ClientError, OSError, TimeoutError, ValueError) as error:
-                what = type(error).__name__  # says enough, and holds nothing of the request
+                what = type(error).__name__  # its text is left out because it may contain parts of the request
                 metrics.REQUESTS.labels(kind, what).inc()
             else:
                 metrics.REQUESTS.labels(kind, str(answer.status)).inc()
@@ -189,7 +202,7 @@ class Client:
                     return answer
                 what, told = f"answered {answer.status}", answer.retry_after
                 if answer.status == TOO_MANY:
-                    # All that share the limit wait, here or elsewhere; our own next turn comes after it.
+                    # All processes that share the limit wait, and our own next turn comes after the pause.
                     await self._limit.pause(min(MAX_PAUSE, BACK_OFF[-1] if told is None else told))
                     continue
             if pause is not None:
@@ -211,6 +224,9 @@ class Client:
 
 
 def retry_after(header: str | None, now: float) -> float | None:
-    """Seconds from `now` (Unix) that an answer asks to wait, 0 for a date that is past. None if it says nothing."""
+    """Return the seconds to wait that a Retry-After header requests; 0 for a date in the past.
+
+    `now` is the current time in Unix seconds. The result is None if the header is missing or not valid.
+    """
     seconds = retryafter.seconds(header, now)
     return None if seconds is None else max(0.0, seconds)

@@ -1,4 +1,4 @@
-"""How often an API client may ask: one limit for all its accounts, in the database because workers share it."""
+"""The rate limit of an API client, kept in the database because its accounts and all workers share it."""
 
 import asyncio
 import hashlib
@@ -9,15 +9,16 @@ import asyncpg
 from storage import polls
 
 PER_MINUTE = 80
-"""Apicbase takes 100 requests a minute. With the burst, no minute ever has more than 90."""
+"""Requests per minute. Apicbase allows 100; with the burst, at most 90 are sent in any minute."""
 BURST = 10
-"""Requests that may go at once after a rest: an account with a page or two doesn't wait for each of them."""
+"""Requests that may be sent at once after an idle time, so that an account with few pages does not wait for each."""
 
 Pool = Callable[[], Awaitable[asyncpg.Pool]]
+"""A function that returns the connection pool."""
 
 
 class Limit:
-    """Of one client at one address."""
+    """The rate limit of one API client (`client_id`) at one base URL."""
 
     def __init__(self, pool: Pool, base_url: str, client_id: str, *, per_minute: float = PER_MINUTE) -> None:
         self._pool = pool
@@ -25,11 +26,14 @@ class Limit:
         self._interval = 60 / per_minute
 
     async def turn(self) -> None:
-        """Returns when the next request may be sent. Raises asyncpg's errors and OSError."""
+        """Wait until the next request may be sent. Raises asyncpg's errors and OSError."""
         seconds = await polls.reserve(await self._pool(), self._client, self._interval, BURST)
         if seconds > 0:
             await asyncio.sleep(seconds)
 
     async def pause(self, seconds: float) -> None:
-        """The API said to wait: nobody asks before, also not in another process."""
+        """Let no process send a request of this client for `seconds`, because the API asked for a pause.
+
+        Raises asyncpg's errors and OSError.
+        """
         await polls.pause(await self._pool(), self._client, seconds)

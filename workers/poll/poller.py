@@ -1,7 +1,7 @@
-"""One poll of one account: page -> choose -> publish -> confirm -> remember. At the end, and only then, the cursor.
+"""One poll of one account: page -> select -> publish -> confirm -> remember, and the cursor after the last page.
 
-Every step may be repeated. What was published and not remembered is published again, and is then the same version
-received twice, as with a webhook that is sent again.
+Every step may be repeated. An order that was published but not remembered is published again. It is then the same
+version received twice, as with a webhook that is sent again.
 """
 
 import hashlib
@@ -28,40 +28,47 @@ log = logging.getLogger("crossdock.poll")
 PLATFORM = apicbase.PLATFORM.name
 CONTENT_TYPE = "application/json"
 OVERLAP = timedelta(days=3)
-"""Each round asks for this much again. Two days, and one more because a filter by day leaves out the day it names."""
+"""Time before the cursor that each poll requests again.
+
+It is two days, and one more because a filter by day excludes the day that it names.
+"""
 MAX_ORDER = 8 * 1024 * 1024
-"""Bytes of one order. RabbitMQ closes the channel for a message over 16 MiB, and with it everyone's."""
+"""Maximum bytes of one order.
+
+A message over 16 MiB makes RabbitMQ close the channel, which all other messages share.
+"""
 STATUS = "ORDERED"
+"""The only status of Apicbase orders that are published."""
 
 
 class Stopping(Exception):
-    """The worker was told to stop; the poll ends between two pages."""
+    """The worker is stopping, so the poll ends between two pages."""
 
 
 class Order(msgspec.Struct, frozen=True):
-    """One item of a page, as far as polling needs to know it."""
+    """One item of a page, with the fields that polling needs."""
 
     raw: bytes
     key: bytes
-    """Digest of its id; of its content if it has none."""
+    """Digest of the order's `id`, or of its content if it has no `id`."""
     digest: bytes
-    """Of its content, as the store worker understands it: how JSON is written doesn't matter."""
+    """Digest of the content in the store worker's canonical form, so that JSON formatting does not matter."""
     status: str | None
     ordered_on: datetime | None
 
 
 class Summary(msgspec.Struct):
-    """What a poll came to: its line in the log."""
+    """The counts of one poll, for its log line."""
 
     pages: int = 0
     orders: int = 0
     published: int = 0
     unchanged: int = 0
     skipped: int = 0
-    """By their status, no orders for us any more."""
+    """Orders left out because of their status."""
     too_large: int = 0
     undated: int = 0
-    """With no `ordered_on` that we can read: they are published, and move no cursor."""
+    """Orders without a readable `ordered_on`, which are published but do not move the cursor."""
 
 
 class _Peek(msgspec.Struct, frozen=True):
@@ -71,7 +78,10 @@ class _Peek(msgspec.Struct, frozen=True):
 
 
 def read(raw: bytes) -> Order:
-    """Never raises: what is no order is still published, and ends in quarantine, where a person sees it."""
+    """Parse one item of a page, without ever raising an error.
+
+    An item that is not an order is still published, and ends in quarantine, where a person can see it.
+    """
     try:
         peek = msgspec.json.decode(raw, type=_Peek)
     except (ValueError, RecursionError):
@@ -86,7 +96,11 @@ def read(raw: bytes) -> Order:
 
 
 def moment(text: str | None) -> datetime | None:
-    """UTC. Zone and format aren't documented: an offset, `Z` or none (then UTC; the overlap covers any zone)."""
+    """Return the time of an ISO 8601 text in UTC; None if it is not readable or not a plausible year.
+
+    Apicbase documents neither format nor zone. An offset or `Z` is honoured; a time without either is taken as UTC, and
+    the overlap covers any other zone.
+    """
     try:
         found = datetime.fromisoformat((text or "").strip())
         found = found.replace(tzinfo=UTC) if found.tzinfo is None else found.astimezone(UTC)
@@ -96,7 +110,7 @@ def moment(text: str | None) -> datetime | None:
 
 
 class Poller:
-    """Polls for one account, once. `stopping` is looked at between pages."""
+    """Polls one account once; set `stopping` to end it before the next page."""
 
     def __init__(
         self, pool: asyncpg.Pool, publisher: Publisher, client: Client, worker: UUID, account: str, *, shards: int = 1
@@ -112,7 +126,11 @@ class Poller:
         self.summary = Summary()
 
     async def run(self, place: Place) -> None:
-        """One complete round. Raises Failed (the API), Unavailable (the broker), Lost, Stopping, asyncpg's errors."""
+        """Fetch all orders since `place`, publish the new and changed ones, then record how far the round got.
+
+        Raises Failed (API error), Unavailable (broker unavailable), Lost (another worker took over), Stopping and
+        asyncpg's errors.
+        """
         started = envelope.now()
         known = await polls.known(self._pool, PLATFORM, self._account)
         listed: set[bytes] = set()
@@ -131,7 +149,7 @@ class Poller:
                 if order.ordered_on is None:
                     self.summary.undated += 1
                 else:
-                    # One from the future (a clock, a mistyped year) must not carry the cursor past what is to come.
+                    # A date in the future (a wrong clock or year) must not move the cursor past orders still to come.
                     at = min(order.ordered_on, started)
                     reached = at if reached is None else max(reached, at)
             if page.next is None:
@@ -145,7 +163,7 @@ class Poller:
             await polls.advance(connection, PLATFORM, self._account, self._worker, reached, gone)
 
     def _wanted(self, items: Iterable[bytes]) -> list[Order]:
-        """Without what is not, or no more, for us to take."""
+        """Parse the items of a page, and leave out those that are too large or have another status."""
         wanted: list[Order] = []
         for raw in items:
             self.summary.orders += 1
@@ -162,7 +180,7 @@ class Poller:
         return wanted
 
     async def _take(self, orders: list[Order], known: dict[bytes, bytes]) -> None:
-        """Publishes what is new or was changed; it is remembered when the broker has confirmed all of it."""
+        """Publish new and changed orders, and remember them after the broker has confirmed all of them."""
         fresh: dict[bytes, Order] = {}
         for order in orders:
             if (fresh[order.key].digest if order.key in fresh else known.get(order.key)) == order.digest:
@@ -190,7 +208,7 @@ def _digest(kind: bytes, data: bytes) -> bytes:
 
 
 def _text(raw: msgspec.Raw) -> str | None:
-    """Of a JSON string or number."""
+    """Return a JSON string or number as text; None for any other value."""
     try:
         value = msgspec.json.decode(raw)
     except (ValueError, RecursionError):

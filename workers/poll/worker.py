@@ -1,7 +1,7 @@
-"""Polling: lease the accounts that are due -> one task each -> give them back, due again later.
+"""The poll worker: lease the accounts that are due -> poll each in its own task -> release them, due again later.
 
-A poll that dies with its worker is begun again by another when its lease has run out; what was published twice is the
-same version received twice.
+When a worker dies, its leases expire and another worker repeats its polls. An order that is published twice is the same
+version received twice.
 """
 
 import asyncio
@@ -35,27 +35,35 @@ from workers.poll.poller import PLATFORM, Poller, Stopping
 log = logging.getLogger("crossdock.poll")
 
 LEASE = 12.0
-"""Seconds that an account stays with a worker that has stopped renewing its lease: a worker that was killed is replaced
-within 15 seconds, whatever the account's interval."""
+"""Seconds until the lease of an account expires, if the worker that holds it does not renew it.
+
+A killed worker is therefore replaced within 15 seconds, whatever the interval of the account.
+"""
 RENEW = LEASE / 4
+"""Seconds between renewals of the leases."""
 LOOK = 1.0
-"""Seconds between looks for accounts that are due; less if one has a shorter interval."""
+"""Seconds between queries for accounts that are due; less if an account has a shorter interval."""
 HELD_UP = 2.0
-"""Seconds to the next attempt when the broker or the database was away."""
+"""Seconds until the next poll if the broker was unavailable."""
 MAX_INTERVAL = 900.0
-"""Seconds between polls of an account that fails again and again, unless its interval is longer."""
+"""Maximum seconds between polls of an account that keeps failing, unless its interval is longer."""
 CONFIRM_TIMEOUT = 30.0
+"""Maximum seconds to wait for the broker's confirm of a published order."""
 
 
 class PollWorker:
-    """Start, stop, problems, reload: what `deploy.process` runs."""
+    """The component that `deploy.process` runs as `crossdock worker poll`."""
 
     def __init__(self, config: Config, *, amqp_url: str, database_url: str, per_minute: float = PER_MINUTE) -> None:
-        """`per_minute`: requests of one API client, over all its accounts and all workers."""
+        """Create the worker without starting it.
+
+        `per_minute` is the maximum number of requests per minute of one API client, over all its accounts and all
+        workers.
+        """
         self._config = config
         self._shards = config.store.shards
         self._stored = False
-        """Whether what we publish has been seen to be stored."""
+        """Whether it has been verified that published messages are routed to the store queue."""
         self._database = Database(database_url, size=4)
         self._background = Background()
         self._per_minute = per_minute
@@ -65,18 +73,21 @@ class PollWorker:
         self._http: aiohttp.ClientSession | None = None
         self._clients: dict[tuple[str, str, str], Client] = {}
         self._running: dict[str, tuple[Poller, asyncio.Task[None]]] = {}
-        """Polls under way, by account."""
+        """The polls under way, by account."""
         self._ok_at: dict[str, datetime] = {}
 
     async def start(self) -> None:
-        """Begins to poll. A broker or a database that isn't there yet is waited for."""
+        """Start to poll; if the broker or the database is unavailable, wait for it in the background."""
         self._http = client.session()
         self._link.start()
         self._background.start(self._lease(), name="poll-lease")
         self._background.start(self._renew(), name="poll-renew")
 
     async def stop(self) -> None:
-        """Starts nothing more, ends polls at the end of their page or when the time is up, gives accounts back."""
+        """Start no more polls, end the running ones after their current page, and release all accounts.
+
+        Polls that have not ended within `[process] drain_timeout` are cancelled.
+        """
         await self._background.stop()
         running = dict(self._running)
         for poller, _ in running.values():
@@ -100,14 +111,17 @@ class PollWorker:
         await self._database.close(5)
 
     def problems(self) -> list[str]:
-        """Empty when a poll would be made now. An account that fails is its own problem: see the metrics."""
+        """Return the reasons why no account can be polled now; an empty list if there are none.
+
+        Failures of single accounts are not included; the metrics show them.
+        """
         found = [] if self._link.is_open else [f"no connection to RabbitMQ: {self._link.error}"]
         if self._database.problem is not None:
             found.append(f"no use of PostgreSQL: {self._database.problem}")
         return found + self._background.problems()
 
     def reload(self, config: Config) -> None:
-        """Accounts, credentials and intervals of the next polls; those under way end by the old ones."""
+        """Apply new accounts, credentials and intervals to the next polls; running polls keep the old ones."""
         self._config = config
         kept = {_identity(settings) for settings in self._accounts().values()}
         for unused in self._clients.keys() - kept:
@@ -127,14 +141,14 @@ class PollWorker:
         self._publisher.use(link.transport, await link.channel(connection, confirms=True))
 
     async def _lease(self) -> None:
-        """Takes what is due and begins to poll it, each account in a task of its own."""
+        """Lease the accounts that are due, and poll each of them in its own task."""
         while True:
             accounts = self._accounts()
             try:
                 pool = await self._database.pool()
                 await polls.register(pool, PLATFORM, accounts)
                 self._database.worked()
-                # Orders that can't be published need not be fetched.
+                # While the broker is unavailable, orders could not be published, so none are fetched.
                 if self._link.is_open:
                     free = accounts.keys() - self._running.keys()
                     for place in await polls.lease(pool, PLATFORM, free, self._name, LEASE):
@@ -160,7 +174,10 @@ class PollWorker:
         return self._clients[name]
 
     async def _poll(self, pool: asyncpg.Pool, poller: Poller, place: Place, settings: Poll) -> None:
-        """Never raises: whatever goes wrong is the line in the log, a count, and when the account is due again."""
+        """Poll one account, and record every failure instead of raising it.
+
+        A failure appears in the log and in the metrics, and determines when the account is due again.
+        """
         account, began = place.account, time.monotonic()
         mine = PLATFORM, account, self._name
         error: str | None = None
@@ -191,7 +208,7 @@ class PollWorker:
                 with suppress(*UNAVAILABLE_ERRORS):
                     await polls.failed(pool, *mine, pause(settings.interval, place.failures), error)
             else:
-                # The account stays leased until the database is back, and is then due at once.
+                # The account stays leased while the database is unavailable, and is due at once afterwards.
                 outcome, error = "no database", self._on_unavailable(failure)
         except Exception as failure:
             outcome, error = "internal error", type(failure).__name__
@@ -226,7 +243,7 @@ class PollWorker:
         )
 
     async def _renew(self) -> None:
-        """Keeps the accounts that are being polled; ends polls that another worker has taken over."""
+        """Renew the leases of running polls, and cancel polls that another worker has taken over."""
         while True:
             try:
                 pool = await self._database.pool()
@@ -241,7 +258,7 @@ class PollWorker:
             await asyncio.sleep(RENEW)
 
     async def _measure(self, pool: asyncpg.Pool) -> None:
-        """The age of each account's last success, also where another worker had it."""
+        """Update the metric of each account's last success, even if another worker polled it."""
         accounts = self._accounts()
         found = await polls.successes(pool, PLATFORM, accounts)
         for gone in self._ok_at.keys() - accounts.keys():
@@ -262,9 +279,10 @@ class PollWorker:
 
 
 def pause(interval: float, failures: int) -> float:
-    """Seconds to the next poll after a failure, ±10 %: 1, 2, 4, 8 … intervals, up to `MAX_INTERVAL`.
+    """Return the seconds until the next poll after a failure: 1, 2, 4, 8 … intervals, ±10 %, up to `MAX_INTERVAL`.
 
-    With 60 s: after 1, 3, 7 and 15 minutes, then every 15.
+    `failures` is the number of failures before this one. With an interval of 60 s, polls follow 1, 3, 7 and 15 minutes
+    after the first failure, then every 15 minutes.
     """
     longest = max(interval, MAX_INTERVAL)
     wait: float = min(longest, interval * 2.0 ** min(failures, 30))

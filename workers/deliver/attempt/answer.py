@@ -1,4 +1,4 @@
-"""What becomes of one attempt, and what its answer asks for. Pure."""
+"""The result of one attempt, and what the server's response requests. Pure."""
 
 from typing import Literal
 
@@ -8,31 +8,35 @@ from schemas import retryafter
 from workers.deliver.schedule import LONGEST_WAIT
 
 Outcome = Literal["delivered", "refused", "timeout", "connection", "tls", "blocked"]
-"""As in `crossdock.delivery_attempts` (contract §7)."""
+"""The values of the column `outcome` of `crossdock.delivery_attempts` (contract §7)."""
 
 
 class Answer(msgspec.Struct, frozen=True, kw_only=True):
-    """What became of one attempt; a row of `delivery_attempts`."""
+    """The result of one attempt, as stored in a row of `delivery_attempts`."""
 
     outcome: Outcome
     status_code: int | None = None
-    """Also there when the answer broke off after its status: that is no answer, but worth knowing."""
+    """Status of the response; also set for information if the response broke off, which counts as no response."""
     duration_ms: float
     response: bytes = b""
-    """The body's beginning, without the request's secrets; as it came, never decompressed."""
+    """The beginning of the response body as received, never decompressed, with the request's secrets masked."""
     error: str | None = None
-    """For people; never any of the URL's query, nor a secret."""
+    """Explanation for people; it contains no secret and nothing of the URL's query."""
     retry_after: float | None = None
-    """Seconds from now that a 429 or 503 asked for, at most a day."""
+    """Seconds to wait, as requested by a 429 or 503 response; at most one day."""
     gone: bool = False
-    """410: the subscription is to be disabled (contract §6)."""
+    """Whether the response was 410, so that the subscription is to be disabled (contract §6)."""
 
     def __repr__(self) -> str:
-        # Not the body: it is the subscriber's, and may say anything.
+        # The body is left out because it comes from the subscriber and may contain anything.
         return f"Answer({self.outcome}, {self.status_code}, {self.duration_ms:.1f} ms, {self.error})"
 
 
 def retry_after(text: str | None, now: float) -> float | None:
-    """Seconds from `now` (Unix) of a Retry-After header (RFC 9110 §10.2.3), at most a day; None if past or nonsense."""
+    """Return the delay in seconds that a Retry-After header requests (RFC 9110 §10.2.3), at most one day.
+
+    `now` is the current time in Unix seconds. The result is None if the time is not in the future, or if the header is
+    missing or not valid.
+    """
     seconds = retryafter.seconds(text, now)
     return min(seconds, LONGEST_WAIT) if seconds is not None and seconds > 0 else None

@@ -1,7 +1,7 @@
-"""HTTP/1.1 over one connection: a POST goes out, the beginning of its answer comes back. No rule of deliveries in here.
+"""An HTTP/1.1 client for one connection: it sends a POST and returns the beginning of the response.
 
-Ours, because a client for everything (cookies, redirects, proxies, streams, middleware) took two thirds of an attempt's
-time. What answers look like is read by llhttp, Node's own parser.
+It exists because a general-purpose client (cookies, redirects, proxies, streams, middleware) took two thirds of the
+time of an attempt. Responses are parsed by llhttp, the parser of Node.js. No rule about deliveries belongs in here.
 """
 
 import asyncio
@@ -12,11 +12,11 @@ import httptools
 import msgspec
 
 KEPT = 4096
-"""Bytes of an answer that are read and kept: enough to see what a subscriber's system complained about."""
+"""Maximum bytes of a response body that are read and kept; enough to show a subscriber's error message."""
 LONGEST_HEAD = 16 * 1024
-"""Bytes of an answer's head; Node's own limit."""
+"""Maximum bytes of a response head; the limit of Node.js."""
 PIECE = 64 * 1024
-"""Bytes of a body that are handed over at once: a megabyte in one piece would hold the loop while it is encrypted."""
+"""Maximum bytes of a body per write; encrypting a megabyte in one piece would block the event loop."""
 LENIENT = dict.fromkeys(
     (
         "lenient_headers",
@@ -30,7 +30,7 @@ LENIENT = dict.fromkeys(
     ),
     True,
 )
-"""For a second reading of an answer that isn't quite HTTP."""
+"""Leniencies of the parser for reading a response again that is not quite valid HTTP."""
 
 _STATUS_LINE = re.compile(rb"^HTTP/[0-9](?:\.[0-9])? +(?P<status>[0-9]{3})(?=[ \r\n])[^\n]*\n", re.MULTILINE)
 _HEAD_END = re.compile(rb"(?<=\n)\r?\n")
@@ -39,55 +39,55 @@ _RETRY_AFTER = re.compile(rb"^retry-after[ \t]*:(?P<value>[^\r\n]*)", re.MULTILI
 
 
 class Said(msgspec.Struct, frozen=True):
-    """An answer."""
+    """The response to one request."""
 
     status: int
     body: bytes
-    """At most KEPT bytes, as they came."""
+    """The first KEPT bytes of the body, as received."""
     cut: bool
-    """There was more."""
+    """Whether the body was longer, or its end unknown."""
     retry_after: str | None
 
 
 class NoAnswer(Exception):
-    """The connection was closed without an answer."""
+    """The connection was closed without a response."""
 
 
 class CutOff(Exception):
-    """The connection was closed within the answer."""
+    """The connection was closed in the middle of a response."""
 
 
 class NotHTTP(Exception):
-    """What came is no answer, or one whose head never ends."""
+    """The received data is not an HTTP response, or its head is too long."""
 
 
 class Connection(asyncio.Protocol):
-    """One request at a time."""
+    """A connection that carries one request at a time."""
 
     def __init__(self) -> None:
         self._loop = asyncio.get_running_loop()
         self._transport: asyncio.Transport | None = None
         self._parser: httptools.HttpResponseParser | None = httptools.HttpResponseParser(self)
-        # As lenient as browsers are where no one can be fooled by it: nothing else shares this connection.
+        # Be as lenient as browsers are. This is safe because no other client shares the connection.
         self._parser.set_dangerous_leniencies(lenient_optional_cr_before_lf=True, lenient_spaces_after_chunk_size=True)
         self._heads = b""
-        """What came before the end of the answer's head, for a second reading."""
+        """The data received before the end of the response head, kept so that it can be read again."""
         self._reading: Literal["strictly", "leniently", "by status line"] = "strictly"
         self._answer: asyncio.Future[Said] | None = None
-        """While one is waited for."""
+        """The pending response; None while no request is under way."""
         self._room: asyncio.Future[None] | None = None
-        """While the transport takes no more."""
+        """Pending while the transport accepts no more data; None otherwise."""
         self._sent = self._keep_alive = False
         self._fed = self._head = 0
-        """Bytes read of heads, and bytes in them."""
+        """Bytes received before the end of the head, and bytes in the header lines."""
         self.kept_at = 0.0
-        """Since when it is unused, in the loop's seconds."""
+        """Time of the event loop since which the connection is idle."""
         self.status: int | None = None
-        """Of the answer that is coming; also when it then breaks off."""
+        """Status of the response, as soon as it is known; it stays set if the response then breaks off."""
         self._begin()
 
     def _begin(self) -> None:
-        """Before an answer's head."""
+        """Reset the state that belongs to one response head."""
         self._headed = self._sized = self._is_coded = False
         self._retry_after: str | None = None
         self._body: list[bytes] = []
@@ -95,7 +95,7 @@ class Connection(asyncio.Protocol):
 
     @property
     def reusable(self) -> bool:
-        """Whether another request may follow."""
+        """Whether another request may be sent on the connection."""
         return (
             self._keep_alive
             and self._sent
@@ -105,10 +105,10 @@ class Connection(asyncio.Protocol):
         )
 
     async def post(self, head: bytes, body: bytes) -> Said:
-        """Sends a request and waits for its answer, however long: time-outs are the caller's.
+        """Send a request and return its response; time-outs are up to the caller.
 
-        Raises NoAnswer, CutOff, NotHTTP, OSError (as the transport lost it); the connection is of no use then. Nor
-        after a cancellation. `reusable` says whether it is of use after an answer.
+        Raises NoAnswer, CutOff, NotHTTP, or the OSError with which the transport was lost. After any of these and after
+        a cancellation, the connection cannot be used again. After a response, `reusable` shows whether it can.
         """
         answer: asyncio.Future[Said] = self._loop.create_future()
         self._sent = self._keep_alive = False
@@ -130,7 +130,10 @@ class Connection(asyncio.Protocol):
             self._answer = None
 
     async def _write(self, head: bytes, body: memoryview, answer: asyncio.Future[Said]) -> bool:
-        """Whether all of it went out; an answer may come before that."""
+        """Send a long request piece by piece; return whether all of it was sent.
+
+        A response may arrive, or the connection may close, before the end of the body.
+        """
         assert self._transport is not None
         self._transport.write(head)
         for start in range(0, len(body), PIECE):
@@ -142,18 +145,18 @@ class Connection(asyncio.Protocol):
         return True
 
     def close(self) -> None:
-        """At once. A request under way ends as NoAnswer or CutOff."""
+        """Close the connection at once; a request under way raises NoAnswer or CutOff."""
         if self._transport is not None:
             self._transport.abort()
 
-    # What the transport calls.
+    # Methods that the transport calls.
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)
 
     def data_received(self, data: bytes) -> None:
         if self._answer is None or self._parser is None:
-            self.close()  # nobody asked
+            self.close()  # data without a request
             return
         if self._reading == "by status line":
             self._heads += data
@@ -162,7 +165,7 @@ class Connection(asyncio.Protocol):
             self._feed(data)
         if not self._headed:
             self._fed += len(data)
-            if self._fed > LONGEST_HEAD:  # also where it is one header that doesn't end
+            if self._fed > LONGEST_HEAD:  # also if a single header line never ends
                 self._fail(NotHTTP())
 
     def _feed(self, data: bytes) -> None:
@@ -179,9 +182,10 @@ class Connection(asyncio.Protocol):
                 self._heads += data
 
     def _read_again(self, data: bytes) -> None:
-        """Read an answer once more that is not quite HTTP: its status line decides. The connection is closed then.
+        """Read a response again that is not quite valid HTTP, since only its status line matters.
 
-        First with all of the parser's leniencies (both Content-Length and chunked, folded header lines), then by hand.
+        The first time all leniencies of the parser are on (both Content-Length and chunked, folded header lines), the
+        second time only the status line is read. The connection is closed afterwards.
         """
         self._keep_alive = False
         if self._headed:  # a chunk that is not one, or both Content-Length and chunked, and it isn't chunked
@@ -200,7 +204,7 @@ class Connection(asyncio.Protocol):
             self._read_status_line()
 
     def _read_status_line(self) -> None:
-        """Finish with the status of the last status line, once the head is whole."""
+        """Finish with the status of the last status line, once the head is complete."""
         lines = list(_STATUS_LINE.finditer(self._heads))
         if not lines or int(lines[-1]["status"]) < 100:
             self._fail(NotHTTP())
@@ -208,7 +212,7 @@ class Connection(asyncio.Protocol):
         self.status = int(lines[-1]["status"])
         end = _HEAD_END.search(self._heads, lines[-1].end())
         if end is None:
-            return  # more is to come; a connection that is lost first is CutOff
+            return  # the head is incomplete; if the connection is lost now, the result is CutOff
         head = self._heads[lines[-1].end() : end.start()]
         if not all(_HEADER_LINE.match(line) for line in head.splitlines()):
             self._fail(NotHTTP())
@@ -227,7 +231,7 @@ class Connection(asyncio.Protocol):
             self._finish(keep_alive=False)
         self._fail(exc or (NoAnswer() if self.status is None else CutOff()))
         self.resume_writing()
-        self._parser = None  # it holds us
+        self._parser = None  # break the reference cycle
 
     def pause_writing(self) -> None:
         if self._room is None:
@@ -238,15 +242,15 @@ class Connection(asyncio.Protocol):
             self._room.set_result(None)
         self._room = None
 
-    # What the parser calls.
+    # Methods that the parser calls.
 
     def on_message_begin(self) -> None:
         if self._answer is None or self._answer.done():
-            self._keep_alive = False  # it says more than it was asked
+            self._keep_alive = False  # there are more responses than requests
 
     def on_header(self, name: bytes, value: bytes) -> None:
         if self._headed:
-            return  # a trailer
+            return  # it is a trailer
         self._head += len(name) + len(value) + 4
         if len(name) == 14 and name.lower() == b"content-length":
             self._sized = True
@@ -263,7 +267,7 @@ class Connection(asyncio.Protocol):
             self._fail(NotHTTP())
         self._headed = not 100 <= self.status < 200 or self.status == 101
         if self._is_coded and self._reading != "strictly":
-            self._finish(keep_alive=False, cut=True)  # with a length as well: nobody knows where it ends
+            self._finish(keep_alive=False, cut=True)  # there is a length as well, so the end of the body is unknown
 
     def on_body(self, data: bytes) -> None:
         self._size += len(data)
@@ -276,7 +280,7 @@ class Connection(asyncio.Protocol):
         if self._headed:
             self._sized = True
             self._finish(keep_alive=self._parser.should_keep_alive())
-        else:  # 100, 103 and their like: the answer is still to come
+        else:  # an interim response such as 100 or 103; the final one is still to come
             self.status = None
             self._begin()
 

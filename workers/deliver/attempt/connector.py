@@ -1,4 +1,4 @@
-"""Connections to where a URL points: each new one past the guard, and those that answered well kept for a while."""
+"""Opens connections to subscribers' servers, each checked by the guard, and keeps reusable ones for a short time."""
 
 import asyncio
 import errno
@@ -14,24 +14,30 @@ from workers.deliver.attempt.connection import Connection, NoAnswer
 from workers.deliver.attempt.resolver import Info, Lookup, Resolver
 
 KEEPALIVE = 4.0
-"""Seconds an idle connection is kept: less than the 5 that Node, uvicorn and Apache keep theirs, so that it is seldom
-closed by the other side just when the next POST goes out."""
+"""Seconds for which an idle connection is kept.
+
+Node.js, uvicorn and Apache keep theirs for 5 seconds. With less, the server rarely closes a connection just when the
+next POST is sent.
+"""
 NEXT_ADDRESS = 0.25
-"""Seconds until a name's next address is tried beside one that has not answered (RFC 8305)."""
+"""Seconds to wait for a connection before the next address of the host is tried in parallel (RFC 8305)."""
 
 Origin = tuple[str, str, int]
 
 
 class BlockedAddress(OSError):
-    """The guard refused a final address. Says nothing of it: what our own names mean is not for subscribers."""
+    """The guard refused a resolved address.
+
+    The text does not contain the address, because subscribers must not learn how our internal names resolve.
+    """
 
     def __init__(self) -> None:
-        # The same text each time: of several errors that read alike, aiohappyeyeballs raises the first as it is.
+        # The text must always be the same: aiohappyeyeballs re-raises the first error only if all errors read alike.
         super().__init__(errno.EACCES, "the host's address is not a public one")
 
 
 class UnknownName(Exception):
-    """No address was found for the host."""
+    """The name of the host could not be resolved."""
 
 
 class HandshakeBroken(Exception):
@@ -40,18 +46,21 @@ class HandshakeBroken(Exception):
 
 @functools.cache
 def tls() -> ssl.SSLContext:
-    """Who we trust: the system's authorities."""
+    """Return the TLS context of all connections, which trusts the certificate authorities of the system."""
     context = ssl.create_default_context()
     context.set_alpn_protocols(["http/1.1"])
     return context
 
 
 class Connector:
-    """No limits here: connections that hang at one subscriber must never be the ones another waits for, and several may
-    share a host. How many a subscription may have is enforced by who starts its attempts."""
+    """Opens and keeps connections, without a limit on their number.
+
+    Connections that hang at one subscriber must never make another one wait, and several subscribers may share a host.
+    The dispatcher that starts the attempts enforces the limit of its subscription.
+    """
 
     def __init__(self, guard: Guard, look_up: Lookup = socket.getaddrinfo) -> None:
-        """`look_up`: as `socket.getaddrinfo`. Needs a running loop."""
+        """Create a connector, within a running event loop; `look_up` has the signature of `socket.getaddrinfo`."""
         self._guard = guard
         self._resolver = Resolver(look_up)
         self._tls = tls()
@@ -61,7 +70,7 @@ class Connector:
         self._closed = False
 
     def kept(self, target: Target) -> Connection | None:
-        """One that was kept; the other side may have closed it without our knowing yet."""
+        """Return a kept connection to the target, or None; the server may have closed it unnoticed."""
         kept = self._kept.get(target.origin)
         now = asyncio.get_running_loop().time()
         while kept:
@@ -72,9 +81,10 @@ class Connector:
         return None
 
     async def connect(self, target: Target, owner: str = "") -> Connection:
-        """Open a new one for `owner` (see Resolver).
+        """Open a new connection; the name look-up counts towards the share of `owner` (see Resolver).
 
-        Raises UnknownName, OSError (BlockedAddress), ssl.SSLError, HandshakeBroken.
+        Raises UnknownName, OSError (BlockedAddress if the guard refuses the address), ssl.SSLError and HandshakeBroken,
+        or NoAnswer if the connector is closed.
         """
         if self._closed:
             raise NoAnswer
@@ -95,7 +105,7 @@ class Connector:
                 server_hostname=target.host.rstrip(".") if secure else None,
             )
         except (ConnectionResetError, ConnectionAbortedError) as error:
-            # A port that was never accepted refuses, it does not reset: this came from the handshake.
+            # The TCP connection is established by now, so the reset happened during the handshake.
             found.close()
             raise HandshakeBroken if secure else error from None
         except BaseException:
@@ -105,7 +115,7 @@ class Connector:
         return connection
 
     def give_back(self, target: Target, connection: Connection) -> None:
-        """After its answer, or whatever came instead."""
+        """Return a connection after its request ended; it is kept if it is reusable, and closed otherwise."""
         if not connection.reusable or self._closed:
             self._drop(connection)
             return
@@ -119,7 +129,7 @@ class Connector:
             self._sweep = loop.call_later(KEEPALIVE / 4, self._sweep_up)
 
     def close(self) -> None:
-        """Drops all connections. Requests under way fail."""
+        """Close all connections at once; requests under way fail."""
         self._closed = True
         self._resolver.close()
         if self._sweep is not None:
@@ -130,7 +140,7 @@ class Connector:
         self._kept.clear()
 
     def _admit(self, connection: Connection) -> None:
-        if self._closed:  # meanwhile
+        if self._closed:  # in the meantime
             connection.close()
             raise NoAnswer
         self._open.add(connection)
@@ -161,7 +171,10 @@ class Connector:
             raise UnknownName from None
 
     def _socket(self, info: Info) -> socket.socket:
-        """Sockets are the one place that sees all final addresses: a resolver's answer may change after any check."""
+        """Create the socket for a resolved address; raise BlockedAddress if the guard refuses the address.
+
+        Only here are all final addresses known. A name may resolve differently after any earlier check.
+        """
         family, kind, protocol, _, address = info
         if not self._guard.allowed(str(address[0])):
             raise BlockedAddress

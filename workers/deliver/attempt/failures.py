@@ -1,6 +1,6 @@
-"""What went wrong with an attempt: an outcome of the ledger and a text.
+"""Translates the errors of an attempt to the outcome and error text that are stored.
 
-Texts are ours: those of libraries may carry what is secret.
+Only texts of our own are used, because the texts of libraries may contain secrets.
 """
 
 import errno
@@ -16,7 +16,7 @@ log = logging.getLogger("crossdock.deliver")
 
 
 def explain(error: Exception) -> tuple[Outcome, str]:
-    """Outcome and text, for any error. What is not foreseen is logged, by type and place only."""
+    """Return the outcome and the text for any error; an unexpected one is also logged, by type and location only."""
     match error:
         case BlockedAddress():
             return "blocked", f"{error.strerror}; use a public one, or have its network allowed"

@@ -1,9 +1,9 @@
-"""Names to addresses, each lookup in a thread of its own.
+"""Resolves host names to addresses, each look-up in a thread of its own.
 
-`loop.getaddrinfo` shares a few threads among all lookups: on uvloop (libuv) two at a time, on asyncio's own loop a
-handful. A subscriber whose name server hangs would hold them for the resolver's whole patience (10 s and more), and
-nobody else's name would be looked up meanwhile. Daemon threads, because a hanging `getaddrinfo` can't be interrupted
-and must not hold up the process's end.
+`loop.getaddrinfo` shares a few threads among all look-ups: two at a time on uvloop (libuv), a handful on asyncio's own
+loop. A subscriber whose name server hangs would occupy them until the system's resolver times out (10 s and more), and
+no other name could be resolved in the meantime. The threads are daemon threads, because a hanging `getaddrinfo` cannot
+be interrupted and must not delay the exit of the process.
 """
 
 import asyncio
@@ -16,30 +16,41 @@ from typing import Any
 from workers.deliver.shares import FairLimit
 
 Info = tuple[int, int, int, str, tuple[Any, ...]]
-"""As from `socket.getaddrinfo`."""
+"""One entry of the result of `socket.getaddrinfo`."""
 Lookup = Callable[..., Sequence[Info]]
+"""A function with the signature of `socket.getaddrinfo`."""
 
 LOOKUPS = 256
-"""At once, shared fairly by subscriber: hanging names of one subscriber leave half of them to all others. One name is
-asked for once, however many wait for it; and a thread that waits costs some 50 kB."""
+"""Maximum number of look-ups at a time, shared fairly among subscribers.
+
+If the names of one subscriber hang, half of the look-ups remain for all others. A name is looked up only once, however
+many attempts wait for it. A waiting thread costs about 50 kB.
+"""
 CACHE = 10.0
-"""Seconds that a name's addresses are kept. Not for safety (each connect is checked, cached or not) but so that a burst
-asks once; short, so that a subscriber's move is followed."""
+"""Seconds for which the addresses of a name are cached.
+
+The cache makes a burst of attempts resolve the name once; it is short so that a subscriber's move is noticed. It has no
+effect on safety, because the guard checks each connection, whether its address was cached or not.
+"""
 NAMES_KEPT = 10_000
+"""Maximum number of names in the cache; it is emptied when full."""
 
 
 class Resolver:
-    """`resolve` raises OSError where a name is unknown."""
+    """Resolves names with a cache, and with a share of the look-ups for each owner."""
 
     def __init__(self, look_up: Lookup = socket.getaddrinfo) -> None:
-        """`look_up`: as `socket.getaddrinfo`; called in a thread."""
+        """Create a resolver; `look_up` is called in a thread, with the signature of `socket.getaddrinfo`."""
         self._look_up = look_up
         self._slots = FairLimit(LOOKUPS)
         self._known: dict[tuple[str, int], tuple[float, Sequence[Info]]] = {}
         self._asking: dict[tuple[str, int], asyncio.Task[Sequence[Info]]] = {}
 
     async def resolve(self, host: str, port: int, owner: str = "") -> Sequence[Info]:
-        """Return all addresses of `host`, in the system's order. `owner`: whose share of the look-ups it takes."""
+        """Return all addresses of `host`, in the order of the system.
+
+        The look-up counts towards the share of `owner`. Raises OSError if the name cannot be resolved.
+        """
         key = host, port
         until, infos = self._known.get(key, (0.0, ()))
         loop = asyncio.get_running_loop()
@@ -49,11 +60,11 @@ class Resolver:
         if asking is None:
             asking = self._asking[key] = loop.create_task(self._ask(host, port, owner), name="lookup")
             asking.add_done_callback(lambda task: self._asked(key, task))
-        # Who gives up waiting does not end it for the others.
+        # Shielded, so that the cancellation of one attempt does not end the look-up for the others.
         return await asyncio.shield(asking)
 
     def close(self) -> None:
-        """Nobody waits any more; threads end by themselves."""
+        """Cancel all pending look-ups; their threads end by themselves."""
         for task in self._asking.values():
             task.cancel()
 
@@ -69,7 +80,7 @@ class Resolver:
         answer: asyncio.Future[Sequence[Info]] = loop.create_future()
 
         def settle(infos: Sequence[Info], error: Exception | None) -> None:
-            # Only now, not when the caller gives up: until here the thread is there.
+            # The slot is released here and not when the caller is cancelled, because the thread lives until now.
             self._slots.release(owner)
             if answer.done():
                 return
@@ -85,7 +96,7 @@ class Resolver:
                 infos = self._look_up(host, port, socket.AF_UNSPEC, socket.SOCK_STREAM, 0, socket.AI_ADDRCONFIG)
             except Exception as error:
                 failure = error
-            with suppress(RuntimeError):  # the loop was closed meanwhile: nobody waits
+            with suppress(RuntimeError):  # the event loop is closed, so nothing waits for the result
                 loop.call_soon_threadsafe(settle, infos, failure)
 
         while not self._slots.try_take(owner):

@@ -1,4 +1,4 @@
-"""Takes secrets out of answers before they are kept: error pages like to repeat the request. Pure."""
+"""Masks secrets in responses before they are stored, because error pages often repeat the request. Pure."""
 
 import html
 import json
@@ -8,21 +8,25 @@ from urllib.parse import parse_qsl, quote, quote_plus
 from schemas.outbound import Request
 
 SHORTEST = 4
-"""Characters of a secret. Shorter ones would be found everywhere by chance."""
+"""Minimum number of characters of a secret to mask; shorter ones would be found everywhere by chance."""
 SHORTEST_OWN = 8
-"""Characters of a value in the URL's own query: it may be a secret, or no more than `format=json`."""
+"""Minimum number of characters of a value in the URL's own query to mask.
+
+Such a value may be a secret or merely something like `format=json`.
+"""
 MARK = b"***"
 
 
 def scrub(answer: bytes, query: str, request: Request, *, cut: bool) -> bytes:
-    """`answer` without what is secret of the request: `Authorization`, the query's values and those of the URL's own
-    `query`.
+    """Return a response body with the secrets of its request masked.
 
-    Each as sent and as pages would show it (percent-encoded, escaped for HTML or JSON). `cut`: the answer went on, so
-    a secret may have begun at its end. A compressed answer can't be searched; none is asked for.
+    The secrets are the `Authorization` header, the values that the request adds to the query, and the values of
+    `query`, the URL's own. Each is masked as sent and as pages would show it (percent-encoded, escaped for HTML or
+    JSON). If `cut` is true, the body was longer, so a secret that begins at its end is removed too. A compressed body
+    cannot be searched; requests therefore ask for an uncompressed one.
     """
     forms = sorted({form.encode() for secret in _secrets(query, request) for form in _forms(secret)}, key=len)
-    for form in reversed(forms):  # longest first: one may be part of another
+    for form in reversed(forms):  # the longest first, because one form may be part of another
         answer = answer.replace(form, MARK)
         if cut:
             answer = _without_beginning(answer, form)

@@ -1,4 +1,4 @@
-"""One attempt: one POST, whose answer or failure is returned and never raised."""
+"""Sends one attempt as a POST, and returns its response or failure instead of raising it."""
 
 import asyncio
 import re
@@ -18,6 +18,7 @@ from workers.deliver.attempt.connector import Connector
 from workers.deliver.attempt.resolver import Lookup
 
 URLS_KEPT = 10_000
+"""Maximum number of parsed URLs that are kept; all are dropped when it is reached."""
 AGENT = f"Crossdock/{version('crossdock')}"
 
 __all__ = ["Answer", "Sender"]
@@ -26,20 +27,24 @@ _UNSENDABLE = re.compile(r"[\r\n\0]")
 
 
 class _Place(msgspec.Struct, frozen=True):
-    """A URL that passed the guard; a name in it is judged when connecting, each time."""
+    """A URL that passed the guard; the addresses of its host name are checked at every connection."""
 
     target: Target
     line: str
-    """The request's first line, unless the request adds to the query."""
+    """The request line, unless the request adds to the query."""
     host: str
-    """The headers that are the same for all requests."""
+    """The header lines that all requests to the URL share."""
 
 
 class Sender:
-    """An HTTP client that keeps connections but nothing else from one attempt to the next."""
+    """An HTTP client that keeps connections, but no cookies or other state, from one attempt to the next."""
 
     def __init__(self, guard: Guard, timeout: float, *, look_up: Lookup = socket.getaddrinfo) -> None:
-        """`timeout`: seconds for a whole attempt: name, connect, TLS, sending, answer. `look_up`: see Resolver."""
+        """Create a sender; `start` must be called before it sends.
+
+        `timeout` is the maximum number of seconds of a whole attempt: name look-up, connection, TLS, request and
+        response. For `look_up`, see Resolver.
+        """
         self._guard = guard
         self._timeout = timeout
         self._look_up = look_up
@@ -47,20 +52,22 @@ class Sender:
         self._connector: Connector | None = None
 
     async def start(self) -> None:
-        """Before the first `send`."""
+        """Create the connector in the running event loop; call this before `send`."""
         self._connector = Connector(self._guard, self._look_up)
 
     async def close(self) -> None:
-        """Drops all connections. Attempts under way end as `connection`."""
+        """Close all connections; attempts under way end with the outcome `connection`."""
         if self._connector is not None:
             self._connector.close()
 
     async def send(self, url: str, request: Request, *, success: range, owner: str = "") -> Answer:
-        """Posts `request` to `url`; `success` are the statuses that mean delivered; `owner`: whose share of the
-        look-ups it takes. Raises CancelledError only.
+        """Post `request` to `url` and return the result; raises nothing but CancelledError.
 
-        At least once: an answer that breaks off or takes too long is none, whatever its status was. One that is merely
-        long is cut, and its status counts. Redirects are not followed, nothing is decompressed, no cookie is kept.
+        `success` contains the statuses that mean delivered. A name look-up counts towards the share of `owner`.
+
+        Delivery is at least once: a response that breaks off or takes too long is a failure, whatever its status. A
+        response that is merely long is cut, and its status counts. Redirects are not followed, bodies are not
+        decompressed, and cookies are not kept.
         """
         assert self._connector is not None, "start() first"
         started = time.perf_counter()
@@ -70,10 +77,10 @@ class Sender:
             head = _head(place, request)
             async with asyncio.timeout(self._timeout):
                 while True:
-                    # The other side may close a kept connection while we write to it: nothing tells that from a
-                    # failure, except that it was kept. Each round uses one up, so that the last is a new one, whose
-                    # failure stands. A receiver that did get the first copy knows it by its id: at least once is what
-                    # we promise.
+                    # The server may close a kept connection while we write to it, which looks like any other failure.
+                    # A request that fails on a kept connection without a status is therefore sent again. Each round
+                    # uses up one kept connection, so the last round opens a new one, whose failure is final. If the
+                    # server did receive the first copy, it recognises the second by its ID: at least once is promised.
                     kept = self._connector.kept(place.target)
                     connection = kept or await self._connector.connect(place.target, owner)
                     try:
@@ -93,7 +100,7 @@ class Sender:
         return _answer(said, place.target, request, success, started)
 
     def _place(self, url: str) -> _Place:
-        """Raises Blocked."""
+        """Parse a URL and keep the result. Raises Blocked if the guard refuses the URL."""
         target = self._guard.target(url)
         fixed = f"Host: {target.authority}\r\nUser-Agent: {AGENT}\r\nAccept: */*\r\nAccept-Encoding: identity\r\n"
         made = _Place(target=target, line=f"POST {target.resource()} HTTP/1.1\r\n", host=fixed)
@@ -118,7 +125,7 @@ def _answer(said: Said, target: Target, request: Request, success: range, starte
 
 
 def _head(place: _Place, request: Request) -> bytes:
-    """The request up to its body. Raises Blocked."""
+    """Return the head of the request. Raises Blocked if a header value contains a line break or a NUL character."""
     line = f"POST {place.target.resource(request.query)} HTTP/1.1\r\n" if request.query else place.line
     parts = [line, place.host, f"Content-Length: {len(request.body)}\r\n"]
     for name, value in request.headers.items():
