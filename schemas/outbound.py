@@ -1,4 +1,4 @@
-"""Outbound webhooks, and the interface of a dialect: the format that one kind of receiver expects (contract §6). Pure."""
+"""Outbound webhooks, and the interface of a dialect, the format that one kind of receiver expects (contract §6)."""
 
 from collections.abc import Callable, Collection
 from datetime import datetime
