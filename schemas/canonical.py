@@ -1,7 +1,7 @@
-"""When two bodies are the same: a digest that sees what JSON says and not how it is written.
+"""Equality of bodies: a digest of the meaning of a JSON text, independent of its formatting.
 
-Contract §7: key order and white space don't matter, list order and exact decimals do; bodies that are no JSON are the
-same when their bytes are. The literal of a number with a fraction or an exponent counts: 1.10 isn't 1.1.
+Contract §7: key order and white space do not matter, list order and exact decimals do; bodies that are not JSON are
+equal if their bytes are. The literal of a number with a fraction or an exponent counts: 1.10 is not equal to 1.1.
 """
 
 import hashlib
@@ -14,36 +14,36 @@ from schemas import jsontext
 DIGEST_BYTES = 16
 
 NUMERIC_DIGITS = 131_072
-"""PostgreSQL: `numeric`, and so a number in jsonb, has up to 131,072 digits before the decimal point …"""
+"""PostgreSQL: a `numeric`, and therefore a number in jsonb, has at most 131,072 digits before the decimal point."""
 NUMERIC_SCALE = 16_383
-"""… and up to 16,383 after it."""
+"""PostgreSQL: a `numeric` has at most 16,383 digits after the decimal point."""
 
 
 class NotJson(ValueError):
-    """The body is no JSON; the text says where it stops being it."""
+    """Raised for a body that is not JSON; the text gives the error and its position."""
 
 
 class Form(msgspec.Struct, frozen=True):
-    """A body that is JSON."""
+    """A body that is JSON, in the forms in which it is parsed, compared and stored."""
 
     text: bytes
-    """What a strict decoder reads: the body itself, or mended where `lossy`."""
+    """The text for a strict decoder: the body itself, or its repaired copy if `lossy`."""
     digest: bytes
-    """DIGEST_BYTES bytes, equal for bodies that say the same."""
+    """DIGEST_BYTES bytes, equal for bodies with the same JSON value."""
     jsonb: bool = True
-    """Whether PostgreSQL takes the body as jsonb."""
+    """Whether PostgreSQL accepts the body as jsonb."""
     deep: bool = False
-    """Nested beyond jsontext.MAX_DEPTH: the text has null there, and the digest is of the bytes."""
+    """Whether it is nested deeper than jsontext.MAX_DEPTH. The text then has null there; the digest is of the bytes."""
     lossy: bool = False
-    """The text isn't the body: a key with U+FFFD in it may have been another."""
+    """Whether the text differs from the body. A business key with U+FFFD in it may then have been another key."""
 
 
 class _Unusual(Exception):
-    """A number that needs a closer look."""
+    """Raised for a number that only the slow path in `_closer` handles."""
 
 
 def _literal(number: str) -> msgspec.Raw:
-    """A number with a fraction or an exponent, as it was written."""
+    """Return a number with a fraction or an exponent as it was written."""
     if len(number) > 6 and ("e" in number or "E" in number or len(number) > 1000):
         raise _Unusual
     return msgspec.Raw(number.encode())
@@ -54,7 +54,7 @@ _encode = msgspec.json.Encoder(order="sorted").encode
 
 
 def form(raw: bytes) -> Form:
-    """Reads `raw` as JSON. Raises NotJson and nothing else."""
+    """Parse `raw` as JSON. Raises NotJson and no other exception."""
     if jsontext.too_deep(raw):
         return Form(jsontext.shallow(raw), _hash(raw, b"deep"), jsonb=False, deep=True, lossy=True)
     try:
@@ -64,7 +64,7 @@ def form(raw: bytes) -> Form:
 
 
 def digest(raw: bytes) -> bytes:
-    """DIGEST_BYTES bytes for any body. Never raises."""
+    """Return the digest of any body, DIGEST_BYTES bytes. Never raises."""
     try:
         return form(raw).digest
     except NotJson:
@@ -72,7 +72,7 @@ def digest(raw: bytes) -> bytes:
 
 
 def digest_bytes(raw: bytes) -> bytes:
-    """The digest of a body that is no JSON; never that of one that is."""
+    """Return the digest of a body that is not JSON; it never equals the digest of a JSON body."""
     return _hash(raw, b"bytes")
 
 
@@ -81,7 +81,7 @@ def _hash(data: bytes, kind: bytes) -> bytes:
 
 
 def _closer(raw: bytes) -> Form:
-    """The rare cases: odd numbers, lone surrogates, integers beyond Python's, and what is no JSON at all."""
+    """Handle the rare cases: extreme numbers, lone surrogates, integers too long for Python, and invalid JSON."""
     text = jsontext.mend(raw)
     fits = True
 
@@ -106,15 +106,15 @@ def _closer(raw: bytes) -> Form:
 def _fits_numeric(number: str) -> bool:
     try:
         exact = Decimal(number)
-    except InvalidOperation:  # an exponent that even Decimal has no room for
+    except InvalidOperation:  # the exponent exceeds even Decimal's range
         return False
     exponent = exact.as_tuple().exponent
-    # adjusted() of a zero says nothing about its size, so both ends are looked at.
+    # adjusted() of a zero does not reflect its exponent, so both are checked.
     return isinstance(exponent, int) and -exponent <= NUMERIC_SCALE and max(exact.adjusted(), exponent) < NUMERIC_DIGITS
 
 
 def explain(error: Exception) -> str:
-    """What is wrong with a text that msgspec didn't read, without quoting any of it."""
+    """Describe why msgspec could not decode a text, without quoting any of it."""
     if isinstance(error, UnicodeDecodeError):
         return "the text is not valid UTF-8"
     if isinstance(error, RecursionError):

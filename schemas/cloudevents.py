@@ -1,4 +1,4 @@
-"""CloudEvents 1.0 in JSON: what `crossdock.events` and the `standard` webhooks carry (contract §4)."""
+"""CloudEvents 1.0 in JSON, the format of `crossdock.events` and of the `standard` webhooks (contract §4)."""
 
 import base64
 from datetime import UTC, datetime
@@ -15,29 +15,29 @@ OCTETS = "application/octet-stream"
 
 
 class CloudEvent(msgspec.Struct, frozen=True, kw_only=True):
-    """One stored version of a document. Attribute names as in the specification, in the order they are written."""
+    """One stored version of a document. Attributes are named as in the specification and are in wire order."""
 
     specversion: str = "1.0"
     id: str
-    """UUID of the stored version: the same whenever it is published again."""
+    """UUID of the stored version; it stays the same when the event is published again."""
     source: str
-    """`/channelape/rothys`."""
+    """Platform and account, for example `/channelape/rothys`."""
     type: str
     subject: str
     """The business key."""
     time: str
-    """When it was received: RFC 3339, UTC, microseconds."""
+    """Time of receipt: RFC 3339, UTC, microseconds."""
     datacontenttype: str
     version: int
-    """Extension: 1, 2, …"""
+    """Extension: version of the document, counted from 1."""
     traceparent: str | UnsetType = UNSET
-    """Extension "distributed tracing"."""
+    """Extension "distributed tracing": W3C trace context."""
     dataref: str | UnsetType = UNSET
-    """Extension: where the whole event can be read, of one that is too large for the broker; then it has no data."""
+    """Extension: where to read the whole event. Set instead of the data if the event is too large for the broker."""
     data: msgspec.Raw | UnsetType = UNSET
-    """JSON, byte for byte as given: no number is ever written anew."""
+    """JSON, byte for byte as given; numbers are never reformatted."""
     data_base64: str | UnsetType = UNSET
-    """Instead of `data`, for a body that is no JSON."""
+    """The body in base64, instead of `data`, if it is not JSON."""
 
 
 _encode = msgspec.json.Encoder().encode
@@ -57,11 +57,11 @@ def encode(
     data: bytes | None,
     raw: bytes,
 ) -> bytes:
-    """The event as bytes. `data` is valid JSON, or None: then `raw`, the body as received, goes in base64.
+    """Return the event as encoded JSON. `received_at` must be timezone-aware.
 
-    `received_at` is aware.
+    `data` must be valid JSON or None; if it is None, `raw`, the body as received, is included in base64.
     """
-    # msgspec writes a moment in UTC just so, at a sixth of the price; but no microseconds where there are none.
+    # msgspec formats a time in UTC the same way at a sixth of the cost, but omits microseconds that are zero.
     moment: Any = received_at if received_at.tzinfo is UTC and received_at.microsecond else rfc3339(received_at)
     return _encode(
         CloudEvent(
@@ -80,14 +80,17 @@ def encode(
 
 
 def refer(body: bytes, dataref: str) -> bytes:
-    """Return an event without its data, and with where the whole event can be read."""
+    """Return the event without its data and with `dataref`, the reference to the whole event."""
     event = decode(body)
     return _encode(msgspec.structs.replace(event, data=UNSET, data_base64=UNSET, dataref=dataref))
 
 
 def decode(body: bytes) -> CloudEvent:
-    """The reverse. Raises msgspec.DecodeError (or ValidationError, which is one) for what isn't such an event."""
+    """Decode an event as `encode` writes it.
+
+    Raises msgspec.DecodeError, or its subclass ValidationError, if `body` is not such an event.
+    """
     try:
         return _decode(body)
-    except (UnicodeDecodeError, RecursionError) as error:  # of a key, and of an unknown attribute that never closes
+    except (UnicodeDecodeError, RecursionError) as error:  # from a key, or from an unknown attribute nested too deep
         raise msgspec.DecodeError(str(error)) from None

@@ -1,7 +1,7 @@
-"""From the bytes of a webhook to what is stored: the store worker's processor, pure and fast.
+"""The store worker's processor, from the bytes of a webhook to the document to store: pure and fast.
 
-body -> UTF-8? -> JSON? (repaired, mended) -> digest -> platform.read -> Document. Only what is rare takes more than one
-pass.
+body -> UTF-8? -> JSON? (repaired if necessary) -> digest -> platform.read -> Document. Only rare inputs need more than
+one pass.
 """
 
 from typing import TypeVar
@@ -12,43 +12,43 @@ from schemas import canonical, encodings, jsontext
 from schemas.platform import Line, Platform, Reading, Unreadable
 
 REPAIRED_JSON = "repaired_json"
-"""The platform's own kind of broken JSON, repaired."""
+"""Flag: the body was the platform's known kind of broken JSON, and was repaired."""
 NOT_JSON = "not_json"
-"""Readable enough to know which document it is, but no JSON."""
+"""Flag: the body is not JSON, although the document that it belongs to could be identified."""
 NOT_JSONB = "not_jsonb"
-"""JSON that PostgreSQL refuses as jsonb: U+0000, lone surrogates, numbers beyond numeric, nesting beyond reason."""
+"""Flag: JSON that PostgreSQL rejects as jsonb: U+0000, lone surrogates, numbers beyond numeric, excessive nesting."""
 INVALID_UNICODE = "invalid_unicode"
-"""JSON with lone surrogates, which strict readers refuse; what is passed on has U+FFFD in their place."""
+"""Flag: JSON with lone surrogates, which strict parsers reject; they are replaced by U+FFFD in what is sent on."""
 UNREADABLE_NUMBER = "unreadable_number"
-"""A quantity or price can't be read as a number, as in "12,50": it is null, and its line says what was sent."""
+"""Flag: a quantity or price is not a valid number, as in "12,50": it is null, and its line records what was sent."""
 SHORTENED = "shortened"
-"""An article number of more than NAME_BYTES bytes was cut there."""
+"""Flag: an article number was truncated to NAME_BYTES bytes."""
 
 NAME_BYTES = 512
-"""What is indexed, up to four values together: PostgreSQL refuses index entries of more than 2,704 bytes."""
+"""Maximum bytes of an indexed value. An index has up to four of them, and PostgreSQL limits entries to 2,704 bytes."""
 _SURELY_SHORT = NAME_BYTES // 4
-"""Characters: none has more than four bytes."""
+"""Number of characters that always fit into NAME_BYTES, because no character has more than four bytes."""
 
 T = TypeVar("T", Reading, Line)
 
 
 class Document(msgspec.Struct, frozen=True):
-    """What we made of a body."""
+    """A body as parsed, compared and stored."""
 
     reading: Reading
     digest: bytes
-    """canonical.DIGEST_BYTES bytes: equal for bodies that say the same."""
+    """canonical.DIGEST_BYTES bytes, equal for bodies with the same JSON value."""
     body: str | None
-    """JSON for the jsonb column; None when it can't be one."""
+    """JSON for the jsonb column; None if PostgreSQL would reject it."""
     data: bytes | None
-    """JSON for others, as received or repaired; None when the body is no JSON that a reader would survive."""
+    """JSON to send on, as received or repaired; None if the body cannot be expressed as interoperable JSON."""
     flags: tuple[str, ...] = ()
 
 
 def describe(platform: Platform, event: str, raw: bytes, content_type: str | None = None) -> Document:
-    """Reads one authentic body. Raises Unreadable, and nothing else, whatever the bytes.
+    """Parse one authentic body. Raises Unreadable, and no other exception, for any input.
 
-    `content_type` as received: its charset tells how a body that isn't UTF-8 is to be read.
+    `content_type` is the header as received; its charset is used to decode a body that is not UTF-8.
     """
     if not raw.startswith(b"{") or raw.startswith(b"{\0"):
         text, flag = encodings.by_mark(raw)
@@ -68,7 +68,7 @@ def describe(platform: Platform, event: str, raw: bytes, content_type: str | Non
 
 
 def _recoded(platform: Platform, event: str, raw: bytes, text: bytes, flag: str) -> Document:
-    """`text` is `raw` as plain UTF-8, which is what is read, compared and passed on."""
+    """Parse a body that was not plain UTF-8: `text` is `raw` as UTF-8, and is what is parsed, compared and sent on."""
     try:
         return _odd(platform, event, canonical.form(text), text, (flag,))
     except canonical.NotJson as why:
@@ -76,7 +76,7 @@ def _recoded(platform: Platform, event: str, raw: bytes, text: bytes, flag: str)
 
 
 def _odd(platform: Platform, event: str, form: canonical.Form, data: bytes, flags: tuple[str, ...]) -> Document:
-    """JSON, but something is wrong with it."""
+    """Return the document for a body that is JSON but may be unusual, with flags that name what is wrong."""
     reading, more = _storable(platform.read(event, form.text), form.lossy)
     valid = jsontext.valid_unicode(data) if form.lossy and not form.deep else data
     if not form.jsonb:
@@ -95,7 +95,11 @@ def _odd(platform: Platform, event: str, form: canonical.Form, data: bytes, flag
 def _without_json(
     platform: Platform, event: str, raw: bytes, text: bytes, why: str, flags: tuple[str, ...]
 ) -> Document:
-    """Repaired if the platform knows how; else just the reading, from a text with U+FFFD for what is broken."""
+    """Return the document for a body that is not JSON.
+
+    The body is repaired if the platform knows how. Otherwise only the reading is extracted, with invalid characters
+    replaced by U+FFFD.
+    """
     repaired = None if platform.repair is None else platform.repair(text)
     if repaired is not None:
         try:
@@ -103,14 +107,17 @@ def _without_json(
         except canonical.NotJson:
             pass
     if any(known.name == event and known.reply is not None for known in platform.events):
-        # The sender waits for our verdict, and the verdict on what isn't JSON is no.
+        # The event is synchronous: a body that is not JSON was rejected, as its sender was informed.
         raise Unreadable(f"not JSON: {why}")
     reading, more = _storable(platform.read(event, jsontext.mend_bytes(text)), lossy=True)
     return Document(reading, canonical.digest_bytes(raw), body=None, data=None, flags=(*flags, NOT_JSON, *more))
 
 
 def _storable(reading: Reading, lossy: bool) -> tuple[Reading, tuple[str, ...]]:
-    """`reading` with U+FFFD for U+0000, which PostgreSQL can't store. Raises Unreadable if the key is touched."""
+    """Return `reading` with U+FFFD for U+0000, which PostgreSQL cannot store, and its flags.
+
+    Raises Unreadable if the business key is affected.
+    """
     if "\x00" in reading.key or (lossy and "\ufffd" in reading.key):
         raise Unreadable("the business key holds characters that are damaged or can't be stored")
     reading, flags = _look_over(reading)
@@ -128,10 +135,10 @@ def _without_nul(record: T) -> T:
 
 
 def _look_over(reading: Reading) -> tuple[Reading, tuple[str, ...]]:
-    """Return `reading` as it can be stored, and its flags.
+    """Return `reading` in a form that can be stored, and its flags.
 
-    Raises Unreadable for a name that no index takes: better in quarantine than a batch that can't be written. Articles
-    are only looked at, so a longer one is cut.
+    Raises Unreadable for a name that is too long for an index: it is better to quarantine one message than to have a
+    batch that cannot be written. Article numbers identify nothing, so longer ones are truncated instead.
     """
     names = (reading.key, reading.order_number, reading.order_ref, reading.warehouse_ref, reading.carton)
     for name in (*names, reading.ship_from, reading.ship_to):

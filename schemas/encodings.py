@@ -1,8 +1,8 @@
-"""Bodies in other encodings than plain UTF-8, as UTF-8.
+"""Conversion of bodies in encodings other than plain UTF-8 to UTF-8.
 
 JSON between systems is UTF-8 without a byte order mark (RFC 8259 §8.1). Real senders add the mark (.NET writers), send
-UTF-16 (RFC 4627 allowed it), or name another charset in `Content-Type`. Signatures are checked over the bytes as they
-came, and these bytes are what is kept; this module only says what they mean.
+UTF-16 (RFC 4627 allowed it), or name another charset in `Content-Type`. Signatures are checked over the bytes as
+received, and those bytes are stored; this module only decodes them.
 """
 
 import codecs
@@ -10,11 +10,11 @@ import re
 from collections.abc import Iterable
 
 BYTE_ORDER_MARK = "byte_order_mark"
-"""Flag: UTF-8 behind a byte order mark, which is left out of what is read and passed on."""
+"""Flag: UTF-8 with a byte order mark, which is removed before the body is parsed and sent on."""
 TRANSCODED = "transcoded"
-"""Flag: another encoding than UTF-8, by its byte order mark, its NUL bytes or the charset of its Content-Type."""
+"""Flag: not UTF-8, as shown by a byte order mark, by NUL bytes or by the charset of the Content-Type."""
 
-# UTF-32 first: its little-endian mark begins with that of UTF-16.
+# UTF-32 comes first because its little-endian mark begins with that of UTF-16.
 _MARKS = (
     (codecs.BOM_UTF32_LE, "utf-32-le"),
     (codecs.BOM_UTF32_BE, "utf-32-be"),
@@ -22,7 +22,7 @@ _MARKS = (
     (codecs.BOM_UTF16_BE, "utf-16-be"),
 )
 _UTF8_MARKS = re.compile(b"(?:" + codecs.BOM_UTF8 + b")++")
-"""Two writers in a row add two."""
+"""Matches several marks, because two writers in a chain may each add one."""
 _CHARSET = re.compile(r""";\s*+charset\s*+=\s*+["']?([A-Za-z0-9._:+-]{1,40})""", re.IGNORECASE)
 
 _CHARSETS = frozenset(
@@ -34,10 +34,13 @@ _CHARSETS = frozenset(
         *("utf-16", "utf-16-le", "utf-16-be", "utf-32", "utf-32-le", "utf-32-be"),
     }
 )
-"""Python's own names. Listed, because some of its codecs are no charsets, and some take quadratic time."""
+"""Permitted charsets by Python's canonical names.
+
+This is an explicit list because some of Python's codecs are not charsets, and some take quadratic time.
+"""
 _LATIN_1 = frozenset({"iso8859-1", "ascii"})
 _ALIASES = {"windows-31j": "cp932", "windows-874": "cp874", "shift_jis": "cp932", "shift-jis": "cp932"}
-"""Names that Python doesn't know, or takes more narrowly than those who use them."""
+"""Charset names that Python does not know, or interprets more narrowly than their senders do."""
 
 
 _NO_CODING = re.compile(
@@ -55,14 +58,18 @@ def is_encoded(values: Iterable[str]) -> bool:
 
 
 def by_mark(raw: bytes) -> tuple[bytes, str | None]:
-    """Return `raw` as UTF-8 without a byte order mark, and the flag for what was done; None if nothing was."""
+    """Return `raw` as UTF-8 without a byte order mark, and the flag for what was changed, or None if nothing was.
+
+    The encoding is determined by the byte order mark or by the position of NUL bytes.
+    """
     marks = _UTF8_MARKS.match(raw)
     if marks is not None:
         return raw[marks.end() :], BYTE_ORDER_MARK
     for mark, encoding in _MARKS:
         if raw.startswith(mark):
             return _recoded(raw[len(mark) :], encoding, raw)
-    # JSON begins with an ASCII character, and UTF-8 JSON holds no NUL: where they are tells the encoding (RFC 4627 §3).
+    # JSON begins with an ASCII character, and JSON in UTF-8 contains no NUL, so the positions of NUL bytes determine
+    # the encoding (RFC 4627 §3).
     if len(raw) >= 4 and (raw[0] == 0 or raw[1] == 0):
         if raw[0]:
             return _recoded(raw, "utf-16-le" if raw[2] or raw[3] else "utf-32-le", raw)
@@ -71,18 +78,18 @@ def by_mark(raw: bytes) -> tuple[bytes, str | None]:
 
 
 def by_header(raw: bytes, content_type: str | None) -> bytes | None:
-    """Return `raw` as UTF-8, decoded by the charset of `content_type`; None if it names none that helps.
+    """Return `raw` as UTF-8, decoded by the charset of `content_type`; None if there is no usable charset.
 
-    What is valid UTF-8 is UTF-8, whatever the header says: frameworks announce ISO-8859-1 by default.
+    Valid UTF-8 is treated as UTF-8 regardless of the header, because frameworks declare ISO-8859-1 by default.
     """
     found = None if not content_type else _CHARSET.search(content_type)
-    if found is None or (_is_utf8(raw) and b"\x1b" not in raw):  # ISO-2022-JP is ASCII with escapes
+    if found is None or (_is_utf8(raw) and b"\x1b" not in raw):  # ISO-2022-JP is ASCII with escape sequences
         return None
     try:
         name = codecs.lookup(_ALIASES.get(found[1].lower(), found[1])).name
         if name not in _CHARSETS:
             return None
-        # As the WHATWG's Encoding standard does: who says ISO-8859-1 means Windows-1252, which has the euro sign.
+        # As in the WHATWG Encoding standard: ISO-8859-1 is decoded as Windows-1252, which has the euro sign.
         return raw.decode("cp1252" if name in _LATIN_1 else name).encode()
     except LookupError:
         return None
@@ -102,6 +109,6 @@ def _recoded(content: bytes, encoding: str, raw: bytes) -> tuple[bytes, str | No
     try:
         return content.decode(encoding).encode(), TRANSCODED
     except UnicodeError:
-        # A lone surrogate, or cut short in the middle of a character: U+FFFD stands for it, as in UTF-8.
+        # A lone surrogate or an incomplete last character is replaced by U+FFFD, as it is in UTF-8.
         text = content.decode(encoding, "replace").encode()
         return (text, TRANSCODED) if text.lstrip()[:1] in (b"{", b"[") else (raw, None)

@@ -1,19 +1,22 @@
-"""JSON as bytes: what stands where, and the few repairs that let a strict decoder read what it refuses.
+"""JSON as bytes: tokenising, and the few repairs with which a strict decoder accepts texts that it otherwise rejects.
 
-Everything here is linear in the length of the text, whatever the text is: strings are matched by possessive patterns
-that also take a string without an end.
+Every function takes time linear in the length of the text, for any text: strings are matched by possessive patterns,
+which also match an unterminated string.
 """
 
 import re
 
 STRING = rb'"[^"\\]*+(?:\\.[^"\\]*+)*+(?:"|\\?\Z)'
-"""A pattern for one string with its quotes; one that never ends reaches to the end of the text (needs DOTALL)."""
+"""A pattern for one string with its quotes; an unterminated one extends to the end of the text (requires DOTALL)."""
 
 MAX_DEPTH = 400
-"""Levels of nesting that we read. Real documents have under ten; msgspec gives up a little under Python's recursion
-limit of 1,000, at a depth that depends on the caller, and the same bytes must always be read the same way."""
+"""Maximum levels of nesting that are parsed; real documents have fewer than ten.
+
+msgspec fails slightly below Python's recursion limit of 1,000, at a depth that depends on the caller. With a limit of
+our own, the same bytes are always parsed the same way.
+"""
 MAX_DIGITS = 4300
-"""Digits of an integer that Python turns into a number (`sys.int_info.default_max_str_digits`)."""
+"""Maximum digits of a text that Python converts to an integer (`sys.int_info.default_max_str_digits`)."""
 
 _OPEN, _CLOSE = frozenset(b"[{"), frozenset(b"]}")
 _NOT_STRUCTURE = bytes(set(range(256)) - set(b'[]{}"\\'))
@@ -29,11 +32,15 @@ _NUL = re.compile(rb"(?<!\\)(?:\\\\)*+\\u0000")
 
 
 def too_deep(raw: bytes) -> bool:
-    """Whether arrays and objects are nested deeper than MAX_DEPTH. Nearly free for a text with fewer brackets."""
+    """Return whether arrays and objects are nested deeper than MAX_DEPTH.
+
+    This is nearly free for a text with at most MAX_DEPTH opening brackets.
+    """
     if raw.count(b"[") + raw.count(b"{") <= MAX_DEPTH:
         return False
     if b"\\" not in raw:
-        # Strings shrink to their quotes at C speed; two quotes side by side are a whole string or the seam of two.
+        # This reduces strings to their quotes at C speed. Two adjacent quotes are then a whole string, or the end of
+        # one string and the start of the next.
         raw = raw.translate(None, _NOT_STRUCTURE).replace(b'""', b"")
     level = 0
     for byte in _STRINGS.sub(b"", raw).translate(None, _NOT_STRUCTURE):
@@ -47,7 +54,7 @@ def too_deep(raw: bytes) -> bool:
 
 
 def shallow(raw: bytes) -> bytes:
-    """`raw` with `null` for everything nested deeper than MAX_DEPTH."""
+    """Return `raw` with `null` in place of everything that is nested deeper than MAX_DEPTH."""
     kept: list[bytes] = []
     level = copied = 0
     for token in _STRUCTURE.finditer(raw):
@@ -66,10 +73,10 @@ def shallow(raw: bytes) -> bytes:
 
 
 def mend(raw: bytes) -> bytes:
-    r"""`raw`, if it is JSON, without the two things in valid JSON that Python has no value for.
+    r"""Replace the two constructs of valid JSON in `raw` that have no value in Python.
 
-    Lone surrogates become U+FFFD and their code in letters (`\ud83d`: U+FFFD, `d83d`); integers of more than MAX_DIGITS
-    digits become text.
+    A lone surrogate becomes U+FFFD followed by its hexadecimal code (`\ud83d` becomes U+FFFD and `d83d`); an integer of
+    more than MAX_DIGITS digits becomes a string.
     """
     if b"\\" in raw:
         raw = _ESCAPES.sub(lambda m: rb"\ufffd" + m[1].lower() if m[1] else m[0], raw)
@@ -83,18 +90,20 @@ def _quoted(token: re.Match[bytes]) -> bytes:
     if len(digits) <= MAX_DIGITS or not digits.removeprefix(b"-").isdigit():
         return digits
     if _COLON.match(token.string, token.end()):
-        return digits  # a number for a key is no JSON, and text would make it some
+        return digits  # a number as a key is invalid JSON, and must not become valid by being quoted
     return b'"' + digits + b'"'
 
 
 def valid_unicode(raw: bytes) -> bytes:
-    r"""Return JSON with U+FFFD for every lone surrogate (`\ud83d`), which strict readers refuse."""
+    r"""Return the JSON with U+FFFD for every lone surrogate (`\ud83d`), which strict parsers reject."""
     return _ESCAPES.sub(lambda m: rb"\ufffd" if m[1] else m[0], raw) if b"\\u" in raw else raw
 
 
 def is_plain(raw: bytes) -> bool:
-    """Whether a strict reader of JSON has nothing to say against the characters: UTF-8, no byte order mark, and no
-    lone surrogate."""
+    """Return whether a strict JSON parser accepts the characters of `raw`.
+
+    They must be UTF-8 without a byte order mark, NUL bytes or lone surrogates.
+    """
     try:
         if not raw.isascii() and raw.decode().startswith("\ufeff"):
             return False
@@ -104,11 +113,17 @@ def is_plain(raw: bytes) -> bool:
 
 
 def mend_bytes(raw: bytes) -> bytes:
-    """`raw` as UTF-8 without a byte order mark, U+FFFD for what is no UTF-8 and for control characters in strings."""
+    """Return `raw` as UTF-8 without a byte order mark.
+
+    Bytes that are not UTF-8, and control characters in strings, are replaced by U+FFFD.
+    """
     text = raw.decode("utf-8-sig", errors="replace").encode()
     return _STRINGS.sub(lambda m: _CONTROLS.sub(b"\xef\xbf\xbd", m[0]), text)
 
 
 def has_nul(raw: bytes) -> bool:
-    r"""Whether some string of valid JSON holds U+0000, which PostgreSQL can't store. `\\u0000` is none."""
+    r"""Return whether any string in valid JSON contains U+0000, which PostgreSQL cannot store.
+
+    An escaped backslash before `u0000`, as in `\\u0000`, does not count.
+    """
     return b"\\" in raw and b"\\u0000" in raw and _NUL.search(raw) is not None

@@ -1,8 +1,8 @@
-"""Values as platforms really send them: numbers where text is documented, text where numbers are, null for either.
+"""Lenient parsing of values as platforms really send them: numbers for text, text for numbers, null for either.
 
-Wire Structs declare such a value `Scalar` and keep it as it came, so that encoding it again loses nothing; these
-functions say what it means. Absent, null and what makes no sense there are all None: a document isn't refused for a
-detail nobody needs. What was meant as a number and can't be read as one is named by `unreadable`.
+Wire Structs declare such a value as `Scalar` and keep it as received, so that encoding it again loses nothing; these
+functions interpret it. Absent, null and meaningless values all become None, because a document is not rejected for an
+unneeded detail. `unreadable` reports values that were meant as numbers and could not be parsed.
 """
 
 import re
@@ -19,34 +19,42 @@ from schemas import canonical, encodings, jsontext
 from schemas.platform import Unreadable
 
 Scalar: TypeAlias = Any
-"""str, int, bool, None, or msgspec.Raw of a number with a fraction or an exponent; UNSET when absent. Lists and objects
-are let through too, and read as None."""
+"""A str, int, bool or None, or msgspec.Raw for a number with a fraction or an exponent; UNSET if absent.
+
+Lists and objects are accepted too, and interpreted as None.
+"""
 
 NUMBER_DIGITS = 1000
-"""Digits a number may have before its point, and as many after it. Far within PostgreSQL's numeric, so that no sum
-or product in a view can leave its range and fail for everyone who asks."""
+"""Maximum digits of a number before its decimal point, and after it.
+
+This is far within the range of PostgreSQL's numeric, so that no sum or product in a view can overflow and make every
+query of the view fail.
+"""
 
 _NOTHING = frozenset({"null", "(null)", "<null>", "none", "nil", "undefined", "n/a"})
-"""What programs write where they have no value. Two documents that lack an identifier don't share it."""
+"""Placeholders that programs write for a missing value.
+
+They are not identifiers: two documents that both lack an identifier are not the same document.
+"""
 _LONGEST_NOTHING = max(map(len, _NOTHING))
 _INVISIBLE = "\u200b\u200c\u200d\u2060\ufeff"
-"""Blanks that Python's `strip` leaves: zero-width ones, as they come out of spreadsheets and web pages."""
+"""Zero-width characters, which spreadsheets and web pages produce and Python's `strip` does not remove."""
 _NO_DATE = re.compile(
     r"\s*(?:(?:0000|0001|9999)-|0?1[./-]0?1[./-]0001(?!\d)|/Date\((?:-62135596800000|253402300799999)[+)-])"
 )
-"""The first and the last moment of .NET in its spellings (`default(DateTime)`), and MySQL's `0000-00-00`."""
+"""The earliest and latest .NET `DateTime` in its formats (`default(DateTime)`), and MySQL's `0000-00-00`."""
 _INTEGRAL_DIGITS = 40
-"""Digits of the longest identifier that is written as a number; anything longer keeps its spelling."""
+"""Maximum digits of an identifier sent as a number that is normalised; a longer one keeps its spelling."""
 _SHOWN = 100
-"""Characters of an unreadable number that are shown."""
+"""Maximum characters of an unreadable number that are reported."""
 
 T = TypeVar("T", bound=msgspec.Struct)
 
 
 def decoder(shape: type[T]) -> Callable[[bytes], T]:
-    """A function that reads bytes as `shape`, and raises Unreadable and nothing else, whatever the bytes.
+    """Return a function that decodes bytes as `shape` and raises only Unreadable, for any input.
 
-    What is valid JSON and has no value in Python is mended as `jsontext.mend` and `jsontext.shallow` say.
+    Constructs of valid JSON that have no value in Python are replaced by `jsontext.mend` and `jsontext.shallow`.
     """
     decode = msgspec.json.Decoder(shape, float_hook=_literal).decode
 
@@ -55,7 +63,7 @@ def decoder(shape: type[T]) -> Callable[[bytes], T]:
             raw, _ = encodings.by_mark(raw)
         try:
             if not raw.isascii():
-                raw.decode()  # msgspec doesn't look into what it skips
+                raw.decode()  # msgspec does not validate the values that it skips
             try:
                 return decode(raw)
             except msgspec.DecodeError:
@@ -78,17 +86,17 @@ def _literal(number: str) -> msgspec.Raw:
 
 
 def part(value: T | UnsetType | None, empty: T) -> T:
-    """An object that may be absent or null; `empty` then."""
+    """Return `value`, an object, or `empty` if it is absent or null."""
     return empty if value is None or value is UNSET else value
 
 
 def each(value: list[T] | UnsetType | None) -> list[T]:
-    """The elements of a list that may be absent or null."""
+    """Return `value`, a list, or an empty list if it is absent or null."""
     return [] if value is None or value is UNSET else value
 
 
 def text(value: Scalar) -> str | None:
-    """A text, or a number as it was written. Text without a visible character counts as absent."""
+    """Return a text, or a number as it was written. Text of only white space counts as absent and returns None."""
     if type(value) is str:
         return value if value and not value.isspace() else None
     if type(value) is int:
@@ -99,11 +107,11 @@ def text(value: Scalar) -> str | None:
 
 
 def identifier(value: Scalar) -> str | None:
-    """A text by which something is recognised or compared: without blanks at its ends.
+    """Return a text that identifies something, without surrounding white space; None if there is none.
 
-    Texts that stand for no value (`"null"`, `"-"`) are None. A number that is integral is written as an integer,
-    because 4600000039, 4600000039.0 and 4.6e9's like are one number to those who write JSON through floats; text is
-    never taken for a number, so zeros in front stay.
+    Placeholders such as `"null"` or `"-"` return None. An integral number is returned as an integer, because senders that write
+    JSON through floats send 4600000039, 4600000039.0 or 4.600000039e9 for the same number. Text is never interpreted
+    as a number, so leading zeros are kept.
     """
     kind = type(value)
     if kind is str:
@@ -139,7 +147,7 @@ def _integral(literal: str) -> str:
         return literal
     try:
         exact = Decimal(literal)
-    except InvalidOperation:  # an exponent that even Decimal has no room for
+    except InvalidOperation:  # the exponent exceeds even Decimal's range
         return literal
     if exact.adjusted() >= _INTEGRAL_DIGITS or exact != exact.to_integral_value():
         return literal
@@ -147,7 +155,10 @@ def _integral(literal: str) -> str:
 
 
 def key(value: Scalar, name: str) -> str:
-    """A part of a business key. Raises Unreadable when it is missing, empty, or no text that can be told apart."""
+    """Return a part of a business key.
+
+    Raises Unreadable, which names the field `name`, if it is missing or empty or contains U+0000 or U+FFFD.
+    """
     found = identifier(value)
     if found is None:
         raise Unreadable(f"`{name}` is missing or empty: without it we don't know which document this is")
@@ -157,28 +168,32 @@ def key(value: Scalar, name: str) -> str:
 
 
 def number(value: Scalar) -> Decimal | None:
-    """An exact number, also from text. Not finite, or over NUMBER_DIGITS digits on a side: None."""
+    """Return an exact number, which may have been sent as text.
+
+    Returns None if it is not a finite number with at most NUMBER_DIGITS digits before and after the decimal point.
+    """
     literal = text(value)
     if literal is None:
         return None
     if len(literal) < 16 and literal.isdecimal() and literal.isascii():
         return Decimal(literal)
     if not literal.isascii() or "_" in literal:
-        return None  # Decimal would take them
+        return None  # Decimal would accept other digits and underscores
     try:
         exact = Decimal(literal)
     except InvalidOperation:
         return None
     exponent = exact.as_tuple().exponent
-    if not isinstance(exponent, int):  # NaN and infinities have letters there
+    if not isinstance(exponent, int):  # NaN and infinity have letters as exponent
         return None
     return exact if -exponent <= NUMBER_DIGITS and max(exact.adjusted(), exponent) < NUMBER_DIGITS else None
 
 
 def unreadable(**numbers: tuple[Scalar, Decimal | None]) -> dict[str, str] | None:
-    """Return what was sent for those numbers that say something and could not be read, by name; None if all could.
+    """Return the values that were sent but could not be parsed as numbers, by name; None if there are none.
 
-    `numbers`: (as sent, as read). `"12,50"`, `"1,000"` and `"5 EA"` are never guessed at.
+    `numbers` maps each name to the pair (value as sent, number as parsed). The intended value of `"12,50"`, `"1,000"`
+    or `"5 EA"` is never guessed.
     """
     found = {}
     for name, (sent, read) in numbers.items():
@@ -197,29 +212,29 @@ def _shown(sent: Scalar) -> str:
 
 
 def no_date(said: str) -> bool:
-    """Whether a text is what systems write for "no date", as .NET's first moment and MySQL's zero date."""
+    """Return whether a text is a placeholder for "no date", such as .NET's earliest DateTime or MySQL's zero date."""
     return said[:1] != "2" and _NO_DATE.match(said) is not None
 
 
 def date(value: Scalar) -> str | None:
-    """A date or time as sent; None for what stands for no date."""
+    """Return a date or time as sent; None if it is absent or a placeholder."""
     said = text(value)
     return None if said is None or no_date(said) or identifier(said) is None else said
 
 
 def aware(value: Scalar) -> datetime | None:
-    """A moment, in UTC. One without a zone is None: we don't invent it."""
+    """Return a time in UTC; None if it has no time zone, because none is assumed."""
     moment = _datetime(value)
     if moment is None or moment.tzinfo is None:
         return None
     try:
         return moment.astimezone(UTC)
-    except OverflowError:  # the first and the last hours of the calendar
+    except OverflowError:  # in UTC it would lie before year 1 or after year 9999
         return None
 
 
 def naive(value: Scalar) -> datetime | None:
-    """The reading of a local clock. A zone that is there is left out: the clock is what was asked for."""
+    """Return the local clock time, naive. A time zone is dropped, not converted."""
     moment = _datetime(value)
     return None if moment is None else moment.replace(tzinfo=None)
 

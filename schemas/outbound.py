@@ -1,4 +1,4 @@
-"""What leaves as a webhook, and the shape of a dialect: how one kind of receiver wants it (contract §6). Pure."""
+"""Outbound webhooks, and the interface of a dialect, the format that one kind of receiver expects (contract §6)."""
 
 from collections.abc import Callable, Collection
 from datetime import datetime
@@ -9,39 +9,42 @@ from schemas import jsontext
 from schemas.platform import Unreadable
 
 OPERATOR = ""
-"""Subscriber of what the operator registered: it sees every account."""
+"""Subscriber name of subscriptions that the operator registered; they may cover every account."""
 
 
 class Event(msgspec.Struct, frozen=True, kw_only=True):
-    """A stored event, as much of it as any dialect needs."""
+    """A stored event, with every field that a dialect needs."""
 
     id: str
-    """The CloudEvent's: the same whenever and to whomever it is sent."""
+    """The CloudEvent's `id`: the same for every attempt and every subscriber."""
     platform: str
     account: str
     type: str
     key: str
     version: int
     received_at: datetime
-    """Aware, UTC."""
+    """Time of receipt, timezone-aware, in UTC."""
     traceparent: str | None = None
     raw: bytes
     """The body exactly as received."""
     data: bytes | None
-    """The body as JSON that others can read, as received or repaired; None where it is no JSON."""
+    """The body as interoperable JSON, as received or repaired; None if it is not JSON."""
 
     def as_received(self) -> bytes:
-        """Return the body as received, in valid Unicode: strict receivers refuse anything else again and again."""
+        """Return the body as received, in valid Unicode, because strict receivers reject anything else every time."""
         if jsontext.is_plain(self.raw):
             return self.raw
         return jsontext.valid_unicode(jsontext.mend_bytes(self.raw)) if self.data is None else self.data
 
 
 class Credentials(msgspec.Struct, frozen=True, kw_only=True):
-    """A subscription's secrets, decrypted. Never logged: `repr` shows none."""
+    """A subscription's decrypted secrets, which `repr` omits so that they are never logged."""
 
     secrets: tuple[str, ...] = ()
-    """Newest first. A second one is there for 24 hours after a rotation, and signs too where a dialect can say both."""
+    """Signing secrets, newest first.
+
+    For 24 hours after a rotation there is a second one, which also signs if the dialect supports two signatures.
+    """
     authorization: str | None = None
     query_key: str | None = None
 
@@ -50,7 +53,7 @@ class Credentials(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Request(msgspec.Struct, frozen=True, kw_only=True):
-    """What is posted. `query` is added to the subscription's URL and is as secret as it."""
+    """The HTTP request to send. `query` is added to the subscription's URL and is as confidential as that URL."""
 
     body: bytes
     headers: dict[str, str]
@@ -58,32 +61,35 @@ class Request(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Untranslatable(Unreadable):
-    """This event can't be said in this dialect, now or later; the text says why."""
+    """Raised if an event can never be expressed in a dialect; the text gives the reason."""
 
 
 class Dialect(msgspec.Struct, frozen=True, kw_only=True):
-    """One kind of receiver. A module in `schemas.dialects` that exports `DIALECT` is found by itself."""
+    """The request format of one kind of receiver. Every module in `schemas.dialects` exports one as `DIALECT`."""
 
     name: str
     types: Collection[str] | None
-    """Event types it can say; None for every type."""
+    """Event types that it supports; None for every type."""
     request: Callable[[Event, Credentials, int], Request]
-    """Event, credentials, Unix seconds of this attempt. Raises Untranslatable."""
+    """(event, credentials, Unix time of this attempt in seconds) -> the request. Raises Untranslatable."""
     success: range = range(200, 300)
-    """HTTP statuses that mean delivered."""
+    """HTTP statuses that count as delivered."""
     newest: bool = False
-    """Sends the newest copy of the document at each attempt; a newer version replaces one that waits."""
+    """Whether each attempt sends the newest version of the document, which supersedes pending older ones."""
     forever: bool = False
-    """Retried at `channelape_interval` until success or until a person cancels, rather than by the schedule."""
+    """Whether attempts are repeated every `channelape_interval` seconds until success or cancellation by a person.
+
+    Otherwise they follow the retry schedule.
+    """
     make_secret: Callable[[], str] | None = None
-    """A new secret, where the dialect uses one and its subscriber brought none."""
+    """Generates a secret, if the dialect uses one and the subscriber did not supply its own."""
     check_secret: Callable[[str], str | None] = lambda secret: None
-    """What is wrong with a subscriber's own secret, to be shown to it; None if nothing is."""
+    """(subscriber's own secret) -> what is wrong with it, for the subscriber; None if it is acceptable."""
     two_secrets: bool = False
-    """Says the signatures of two secrets at once, so that the old one goes on counting after a rotation."""
+    """Whether a request carries the signatures of two secrets, so that the old one stays valid after a rotation."""
     uses_authorization: bool = False
     uses_query_key: bool = False
 
     def says(self, type_: str) -> bool:
-        """Whether an event of this type can be sent in this dialect."""
+        """Return whether an event of this type can be sent in this dialect."""
         return self.types is None or type_ in self.types

@@ -1,7 +1,7 @@
-"""What a platform is to the rest of the house: how it signs, what it sends, and how a body is read.
+"""The interface that every platform plug-in implements: how it signs, what it sends and how a body is parsed.
 
-Each folder under `schemas/platforms/` exports one `PLATFORM` of this type; `schemas.registry` finds it. Nothing
-outside that folder names the platform, so a new one is one new folder.
+Each folder under `schemas/platforms/` exports one `PLATFORM` of this type, which `schemas.registry` discovers. Code
+outside that folder does not name the platform, so adding a platform means adding one folder.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -13,24 +13,24 @@ import msgspec
 
 
 class Unreadable(ValueError):
-    """An authentic body that is not the document it should be; the text says what is wrong, for a person."""
+    """Raised for an authentic body that is not the expected document; the text explains the reason to a person."""
 
 
 class Query(Protocol):
-    """The decoded query string; a key may stand more than once."""
+    """The decoded query string, in which a key may occur more than once."""
 
     def getall(self, key: str, default: list[str], /) -> list[str]: ...
 
 
 class Signed(msgspec.Struct, frozen=True):
-    """What a sender puts on a request so that we believe it."""
+    """The headers and query parameters with which a sender authenticates a request."""
 
     headers: dict[str, str] = {}
     query: dict[str, str] = {}
 
 
 class Line(msgspec.Struct, frozen=True, omit_defaults=True):
-    """One line of a document, in the terms all platforms share. Ids stay text: `"000011"` is not 11."""
+    """One line of a document, in terms common to all platforms. IDs remain text: `"000011"` is not 11."""
 
     id: str
     article: str | None = None
@@ -41,84 +41,93 @@ class Line(msgspec.Struct, frozen=True, omit_defaults=True):
     unit_price: Decimal | None = None
     total: Decimal | None = None
     unreadable: dict[str, str] | None = None
-    """What was sent where a number should be and none could be read, by the field's name."""
+    """Values that were sent for numeric fields but could not be parsed as numbers, by field name."""
 
 
 def alias(rank: int, name: str) -> str:
-    """Write what a document is recognised by: text order is order of preference. `name` is part of a key."""
+    """Return an alias of a document: sorting aliases as text sorts them by preference.
+
+    `rank` is 0 for the preferred identifier; `name` is the identifier as it appears in a business key.
+    """
     return f"{rank}{name}"
 
 
 def alias_key(scope: str, best: str) -> str:
-    """Return the business key of what is recognised by `best` and others under `scope`."""
+    """Return the business key of a document whose preferred alias within `scope` is `best`."""
     return f"{scope}/{best[1:]}"
 
 
 class Reading(msgspec.Struct, frozen=True):
-    """What we understood of a body: its event type, its business key, and what the projections need."""
+    """The result of parsing a body: its event type, its business key, and the fields that the projections need."""
 
     type: str
     key: str
     lines: tuple[Line, ...] = ()
     order_number: str | None = None
-    """The order as people name it."""
+    """The order number that people use."""
     order_ref: str | None = None
-    """The transfer order this document belongs to (ChannelApe's channelOrderId)."""
+    """The transfer order that this document belongs to (ChannelApe's channelOrderId)."""
     warehouse_ref: str | None = None
-    """The same by the warehouse's name for it; used when `order_ref` is absent."""
+    """The warehouse's own ID of that transfer order, used when `order_ref` is absent."""
     carton: str | None = None
     scope: str | None = None
-    """What `aliases` are unique under (a shipment); the key is `<scope>/<the best alias>`."""
+    """The scope within which `aliases` are unique (a shipment); the key is `<scope>/<preferred alias>`."""
     aliases: tuple[str, ...] = ()
-    """Everything that this document (a carton) is recognised by, the best first, as `alias` writes it: copies of one
-    document may lack some of it, so two that share any are the same. Empty: recognised by its key alone."""
+    """All identifiers of this document (a carton), the preferred one first, as returned by `alias`.
+
+    Copies of one document may lack some identifiers, so two copies that share any of them are the same document. If
+    empty, the document is identified by its key alone.
+    """
     ship_from: str | None = None
     ship_to: str | None = None
     placed_at: str | None = None
-    """As sent: a zone is never invented."""
+    """The time as sent; a missing time zone is not filled in."""
     shipped_at: datetime | None = None
-    """Aware."""
+    """Time of shipment, timezone-aware."""
     goods_received_at: datetime | None = None
-    """Naive: the warehouse's own clock."""
+    """Time of receipt by the warehouse's own clock, naive."""
     flag_revised: bool = False
-    """An order: a later version of it is flagged `revised`."""
+    """Whether later versions of the document are flagged `revised`; True for orders."""
     repeat_window: float | None = None
-    """Seconds after which the same content again is a new version flagged `repeat_suspected`; None: never."""
+    """Seconds after which identical content becomes a new version flagged `repeat_suspected`; None: never."""
 
 
 class Reply(msgspec.Struct, frozen=True):
-    """How an event that is answered by a worker is answered when the worker doesn't."""
+    """The response to a synchronous event when no worker replies in time."""
 
     timeout_setting: str
-    """Name of the account's setting that holds the seconds to wait."""
+    """Name of the account setting that holds the number of seconds to wait."""
     on_timeout: Literal["accept", "unavailable"]
-    """`accept`: the queued message is enough, answer 200. `unavailable`: 503 with Retry-After."""
+    """`accept`: respond 200, because the message is safely queued. `unavailable`: respond 503 with Retry-After."""
 
 
 class Event(msgspec.Struct, frozen=True):
     """One webhook URL of a platform."""
 
     name: str
-    """Third part of the routing key, and the header `event`: `receipt_confirmation`."""
+    """Third part of the routing key, and value of the header `event`, for example `receipt_confirmation`."""
     path: str
-    """Last part of the URL: `receipt-confirmations`."""
+    """Last part of the URL, for example `receipt-confirmations`."""
     types: tuple[str, ...]
-    """The event types its bodies may turn out to be."""
+    """The event types that its bodies can have."""
     examples: tuple[str, ...]
-    """Files under the platform's `examples/`, without `.json`; the first is the documented one."""
+    """Names of files in the platform's `examples/`, without `.json`; the first is the platform's documented example."""
     reply: Reply | None = None
-    """Set where the sender waits for a worker's answer."""
+    """Set if the sender waits for a worker's reply."""
 
 
 class Verify(Protocol):
     def __call__(self, raw: bytes, headers: Mapping[str, str], query: Query, account: Any, /) -> str | None:
-        """The secret that fitted, or None. `headers` looks names up without regard to case. Never raises."""
+        """Return the secret that verified the request, or None. Never raises.
+
+        `headers` must look names up case-insensitively.
+        """
         ...
 
 
 class Sign(Protocol):
     def __call__(self, raw: bytes, account: Any, /) -> Signed:
-        """What this platform would send with `raw`, using the account's first secret."""
+        """Return what this platform would send with `raw`, using the account's first secret."""
         ...
 
 
@@ -127,26 +136,26 @@ class Platform(msgspec.Struct, frozen=True, kw_only=True):
 
     name: str
     account: type[msgspec.Struct]
-    """Shape of `[accounts.<name>.<account>]`; unknown keys are errors."""
+    """Schema of `[accounts.<name>.<account>]`; unknown keys are errors."""
     demo: tuple[str, dict[str, Any]]
-    """Account name and settings used where no account is configured and we listen on loopback only."""
+    """Name and settings of the demo account, used if no account is configured and the ingress is bound to loopback."""
     events: tuple[Event, ...]
     unauthorized: Literal[401, 403]
     verify: Verify
     sign: Sign
     read: Callable[[str, bytes], Reading]
-    """(event name, body) -> Reading; raises Unreadable and nothing else, whatever the bytes."""
+    """(event name, body) -> Reading. Raises only Unreadable, for any input."""
     decode: Callable[[str, bytes], msgspec.Struct]
-    """(event name, body) -> the wire Struct; raises Unreadable and nothing else. Encoding it again loses nothing."""
+    """(event name, body) -> the wire Struct. Raises only Unreadable. Encoding the Struct again loses nothing."""
     refuse: Callable[[str, bytes, Any], str | None] | None = None
-    """(event name, body, account) -> why the account doesn't take this document, for its sender; None: it does."""
+    """(event name, body, account) -> the reason, for the sender, why the account rejects the document; None: accept."""
     repair: Callable[[bytes], bytes | None] | None = None
-    """For documented bodies that are no JSON: the JSON that was meant, or None if this isn't such a body."""
+    """For documented bodies that are not JSON: (body) -> the intended JSON, or None if this is not such a body."""
     secrets: Callable[[Any], Sequence[str]]
-    """Every secret of an account; what must never be seen in a log."""
+    """(account) -> all secrets of the account, which must never appear in a log."""
     sign_answer: Callable[[bytes, str, Any], dict[str, str]] | None = None
-    """(body, secret that fitted, account) -> headers that sign our answer."""
+    """(body, secret that verified the request, account) -> headers that sign our response."""
     error: Callable[[int, str | None], tuple[str, bytes]] | None = None
-    """(status, Accept-Language) -> content type and body of our own errors; None: problem+json."""
+    """(status, Accept-Language) -> content type and body of our own error responses; None: problem+json."""
     vary: Callable[[str, bytes, str], bytes] | None = None
-    """(event name, example body, a fresh id) -> the same document under another business key, for `crossdock send`."""
+    """(event name, example body, new ID) -> the same document under another business key, for `crossdock send`."""

@@ -1,4 +1,4 @@
-"""Errors over HTTP: `application/problem+json` (RFC 9457)."""
+"""HTTP error bodies in `application/problem+json` (RFC 9457)."""
 
 from typing import Any
 
@@ -10,8 +10,11 @@ _encode = msgspec.json.Encoder().encode
 
 
 def problem(status: int, title: str, detail: str | None = None, **more: Any) -> bytes:
-    """The body. `title` is the same for every error of a kind, `detail` is about this one; `more` are extension
-    members. Without a `type` of its own a problem is "about:blank" (RFC 9457, 4.2.1), which needs no saying."""
+    """Return the JSON body of an error response.
+
+    `title` is the same for every error of a kind, `detail` describes this occurrence, and `more` are extension members.
+    A problem without `type` has the type "about:blank" (RFC 9457 §4.2.1), so that member is omitted.
+    """
     said = {"title": title, "status": status}
     if detail is not None:
         said["detail"] = detail

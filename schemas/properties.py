@@ -1,7 +1,7 @@
-"""The properties of a content header (AMQP 0-9-1 §4.2.6.1), as bytes on their way in: read once, and only as needed.
+"""Decoding of the properties in a received content header (AMQP 0-9-1 §4.2.6.1).
 
-Our own messages carry text, whole numbers and times; `read` takes those at a quarter of the general decoder's price and
-leaves the rest to it.
+Our own messages carry only text, integers and timestamps. `read` decodes those at a quarter of the cost of pamqp's
+general decoder, and uses that decoder for all others.
 """
 
 import struct
@@ -12,7 +12,7 @@ from pamqp.header import ContentHeader
 
 _FLAGS = struct.Struct(">H")
 _LENGTH = struct.Struct(">I")
-# Bit 15 is the first property, content-type; bit 0 says that more flags follow.
+# Bit 15 is the first property, content-type; bit 0 means that more flags follow.
 _CONTENT_TYPE, _CONTENT_ENCODING, _HEADERS, _DELIVERY_MODE, _PRIORITY = 1 << 15, 1 << 14, 1 << 13, 1 << 12, 1 << 11
 _CORRELATION_ID, _REPLY_TO, _EXPIRATION, _MESSAGE_ID, _TIMESTAMP, _TYPE = (
     1 << 10,
@@ -24,7 +24,7 @@ _CORRELATION_ID, _REPLY_TO, _EXPIRATION, _MESSAGE_ID, _TIMESTAMP, _TYPE = (
 )
 _LONG_STRING = ord("S")
 _WHOLE = {ord(kind): size for kind, size in {"b": 1, "s": 2, "I": 4, "l": 8, "B": 1, "u": 2, "i": 4}.items()}
-"""Bytes of whole numbers by their type's letter, in RabbitMQ's reading of the field table."""
+"""Size in bytes of each integer type, by its letter in the field table as RabbitMQ interprets it."""
 _SIGNED = frozenset(b"bsIl")
 
 
@@ -47,7 +47,7 @@ class _Unusual(Exception):
 
 
 def read(encoded: bytes) -> Properties:
-    """Raises ValueError when they are broken."""
+    """Decode the properties that our envelopes use. Raises ValueError if the encoding is invalid."""
     try:
         return _read(encoded)
     except (_Unusual, IndexError, struct.error, UnicodeDecodeError):
@@ -61,7 +61,7 @@ def read(encoded: bytes) -> Properties:
 
 
 def decode(encoded: bytes) -> Basic.Properties:
-    """All of them, whatever they are. Raises ValueError when they are broken."""
+    """Decode all properties with pamqp's general decoder. Raises ValueError if the encoding is invalid."""
     header = ContentHeader()
     try:
         header.unmarshal(b"\0\x3c\0\0" + bytes(8) + encoded)

@@ -1,4 +1,4 @@
-"""Finds the platforms: every package under `schemas.platforms` that exports `PLATFORM`."""
+"""Discovery of the platforms: every package under `schemas.platforms` that exports `PLATFORM`."""
 
 import importlib
 import pkgutil
@@ -12,7 +12,7 @@ from schemas.platform import Event, Platform
 
 @cache
 def platforms() -> MappingProxyType[str, Platform]:
-    """All platforms by name, in alphabetical order."""
+    """Return all platforms by name, in alphabetical order of their packages."""
     found: dict[str, Platform] = {}
     for module in sorted(pkgutil.iter_modules(_folder.__path__), key=lambda m: m.name):
         if module.ispkg:
@@ -22,7 +22,7 @@ def platforms() -> MappingProxyType[str, Platform]:
 
 
 def event(platform: str, name: str) -> Event:
-    """The event called `name` of a platform. Raises LookupError with what there is to choose from."""
+    """Return the event called `name` of a platform. Raises LookupError, which lists the known names."""
     try:
         known = platforms()[platform]
     except KeyError:
@@ -34,7 +34,7 @@ def event(platform: str, name: str) -> Event:
 
 
 def example(platform: str, name: str) -> bytes:
-    """The stored example `name` of a platform, byte for byte. Raises LookupError when there is none."""
+    """Return the bytes of the stored example `name` of a platform. Raises LookupError if there is none."""
     for folder in _folder.__path__:
         file = Path(folder) / platform / "examples" / f"{name}.json"
         if file.is_file():

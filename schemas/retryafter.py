@@ -1,17 +1,17 @@
-"""`Retry-After` (RFC 9110 §10.2.3), as both who is called and who calls may send it. Pure."""
+"""Parsing of the `Retry-After` header (RFC 9110 §10.2.3). Pure."""
 
 import email.utils
 from datetime import UTC
 
 DIGITS = 9
-"""Of seconds that are looked at: thirty years are long enough."""
+"""Maximum digits of a number of seconds that are used: thirty years are long enough."""
 
 
 def seconds(header: str | None, now: float) -> float | None:
-    """Return the seconds from `now` (Unix) until the time that the header names; negative for a past date.
+    """Return the number of seconds from `now` (Unix time) that a header asks to wait; None if absent or invalid.
 
-    It names seconds, of which a fraction counts as a whole one, or a date. None if it is neither. A date without a zone
-    is taken as UTC, which all of them should be in.
+    The header is a number of seconds, where a fraction counts as one, or a date; the result is negative for a date in the past. A date without a
+    time zone is taken as UTC, which the RFC requires.
     """
     text = (header or "").strip()
     whole, _, fraction = text.partition(".")  # RFC 9110 knows no fraction; rate limiters send them all the same
