@@ -109,9 +109,9 @@ def text(value: Scalar) -> str | None:
 def identifier(value: Scalar) -> str | None:
     """Return a text that identifies something, without surrounding white space; None if there is none.
 
-    Placeholders such as `"null"` or `"-"` return None. An integral number is returned as an integer, because senders that write
-    JSON through floats send 4600000039, 4600000039.0 or 4.600000039e9 for the same number. Text is never interpreted
-    as a number, so leading zeros are kept.
+    Placeholders such as `"null"` or `"-"` return None. An integral number is returned as an integer, because senders
+    that write JSON through floats send 4600000039, 4600000039.0 or 4.600000039e9 for the same number. Text is never
+    interpreted as a number, so leading zeros are kept.
     """
     kind = type(value)
     if kind is str:

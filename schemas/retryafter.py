@@ -10,8 +10,8 @@ DIGITS = 9
 def seconds(header: str | None, now: float) -> float | None:
     """Return the number of seconds from `now` (Unix time) that a header asks to wait; None if absent or invalid.
 
-    The header is a number of seconds, where a fraction counts as one, or a date; the result is negative for a date in the past. A date without a
-    time zone is taken as UTC, which the RFC requires.
+    The header is a number of seconds, where a fraction counts as one, or a date; the result is negative for a date
+    in the past. A date without a time zone is taken as UTC, which the RFC requires.
     """
     text = (header or "").strip()
     whole, _, fraction = text.partition(".")  # RFC 9110 knows no fraction; rate limiters send them all the same
