@@ -1,45 +1,219 @@
-"""What the documents cite exists, and every package says what lives in it."""
+"""Bodies that are not quite what they should be: flags, what is kept, what is refused."""
 
-import ast
-import re
-from pathlib import Path
+import json
+from decimal import Decimal
+from typing import Any
 
+import msgspec
 import pytest
 
-from tests.shell import ROOT
+from schemas import canonical, documents, loose, registry
+from schemas.documents import Document
+from schemas.platform import Event, Line, Platform, Reading, Signed, Unreadable
 
-PACKAGES = ("schemas", "telemetry", "broker", "storage", "ingress", "workers", "deploy")
-FILES = [file for package in PACKAGES for file in sorted((ROOT / package).rglob("*.py"))]
-
-
-@pytest.mark.parametrize(
-    "file", [f for f in FILES if f.name == "__init__.py"], ids=lambda f: str(f.parent.relative_to(ROOT))
-)
-def test_every_package_says_what_lives_in_it(file: Path) -> None:
-    text = ast.get_docstring(ast.parse(file.read_text()))
-    assert text, "say what lives here, what must not, and where to begin reading"
-    is_platform = file.parent.parent.name == "platforms"  # each is described by its PLATFORM
-    assert is_platform or len(text.splitlines()) >= 4, "say also what must not live here, and where to begin reading"
-    for name in re.findall(r"`([a-z_/]+\.py)`", text):
-        assert any((folder / name).exists() for folder in (file.parent, ROOT)), name
+CHANNELAPE = registry.platforms()["channelape"]
+EVENT = "stock_transfer_order"
+EXAMPLE = registry.example("channelape", EVENT)
 
 
-def test_cited_sections_of_the_contract_exist() -> None:
-    contract = (ROOT / "docs" / "contract.md").read_text()
-    sections = set(re.findall(r"^## (\d+)\.", contract, re.MULTILINE))
-    cited = {(file, number) for file in FILES for number in re.findall(r"contract §(\d+)", file.read_text())}
-    assert cited
-    assert {(str(file), number) for file, number in cited if number not in sections} == set()
+def describe(raw: bytes) -> Document:
+    return documents.describe(CHANNELAPE, EVENT, raw)
+
+
+def test_a_good_body() -> None:
+    document = describe(EXAMPLE)
+    assert document.flags == ()
+    assert document.data == EXAMPLE
+    assert document.body == EXAMPLE.decode()
+    assert document.digest == canonical.digest(EXAMPLE)
 
 
 @pytest.mark.parametrize(
-    "document", ["docs/ARCHITECTURE.md", "docs/contract.md", "docs/GLOSSARY.md", "CONTRIBUTING.md"]
+    "odd",
+    [b'"x\\u0000y"', b'"x\\ud800y"', b"1e131072", b"9" * 5000],
+    ids=["NUL", "surrogate", "exponent", "digits"],
 )
-def test_files_and_names_that_documents_mention_exist(document: str) -> None:
-    text = (ROOT / document).read_text()
-    for path, name in re.findall(r"`((?:[a-z_]+/)+[a-zA-Z_]+\.(?:py|sql|md|txt|toml))(?::([A-Za-z_.]+))?`", text):
-        assert (ROOT / path).exists(), path
-        for part in name.split(".") if name else ():
-            assert re.search(rf"(def|class) {part}\b", (ROOT / path).read_text()), f"{path}:{name}"
-    for target in re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", text):
-        assert (ROOT / document).parent.joinpath(target).exists(), target
+def test_json_that_jsonb_refuses_is_kept_as_data(odd: bytes) -> None:
+    raw = EXAMPLE.replace(b'"FEDEX"', odd)
+    document = describe(raw)
+    surrogate = b"ud800" in odd
+    assert document.flags == (("not_jsonb", "invalid_unicode") if surrogate else ("not_jsonb",))
+    assert (document.body, document.data) == (None, raw.replace(b"\\ud800", b"\\ufffd"))
+    assert document.reading == describe(EXAMPLE).reading
+    assert document.digest != describe(EXAMPLE).digest
+
+
+def test_deep_nesting_is_no_data_for_anyone_but_the_rest_is_read() -> None:
+    raw = EXAMPLE.replace(b'"FEDEX"', b"[" * 100_000 + b"]" * 100_000)
+    document = describe(raw)
+    assert (document.flags, document.body, document.data) == (("not_jsonb",), None, None)
+    assert document.reading == describe(EXAMPLE).reading
+
+
+def test_deep_nesting_that_never_closes_is_unreadable() -> None:
+    with pytest.raises(Unreadable):
+        describe(EXAMPLE.replace(b'"FEDEX"', b"[" * 100_000))
+
+
+def test_overflowing_number_that_numeric_holds() -> None:
+    document = describe(EXAMPLE.replace(b'"FEDEX"', b"1e400"))
+    assert document.flags == ()
+    assert document.body is not None
+
+
+@pytest.mark.parametrize(
+    ("mangle", "title"),
+    [
+        (b"Sh\xffoe", "Sh\ufffdoe"),
+        (b"Sh\toe", "Sh\ufffdoe"),
+        (b"Sh\x00oe", "Sh\ufffdoe"),
+        (b"Sh\xed\xa0\x80oe", "Sh\ufffd\ufffd\ufffdoe"),
+    ],
+)
+def test_no_json_but_readable(mangle: bytes, title: str) -> None:
+    raw = EXAMPLE.replace(b'"sku": "002_110_BLK_5"', b'"title": "' + mangle + b'"')
+    document = describe(raw)
+    assert (document.flags, document.body, document.data) == (("not_json",), None, None)
+    assert document.reading.key == "STO4600000039"
+    assert document.reading.lines[0].name == title
+    assert document.digest == canonical.digest_bytes(raw)
+
+
+def test_byte_order_mark() -> None:
+    document = describe(b"\xef\xbb\xbf" + EXAMPLE)
+    assert document == msgspec.structs.replace(describe(EXAMPLE), flags=("byte_order_mark",))
+
+
+@pytest.mark.parametrize(
+    "key",
+    [
+        b'"STO\xff"',
+        b'"STO\\u0000"',
+        b'"STO\\ud800"',
+        b'"STO\x01"',
+        b'"' + b"9" * 513 + b'"',
+        b'"' + "é".encode() * 257 + b'"',
+    ],
+)
+def test_a_key_that_is_damaged_or_cannot_be_kept_is_unreadable(key: bytes) -> None:
+    with pytest.raises(Unreadable):
+        describe(EXAMPLE.replace(b'"STO4600000039"', key))
+
+
+def test_a_key_of_five_hundred_and_twelve_bytes_is_fine() -> None:
+    assert describe(EXAMPLE.replace(b'"STO4600000039"', b'"' + "é".encode() * 256 + b'"')).reading.key == "é" * 256
+
+
+@pytest.mark.parametrize("name", [b'"000011"', b'"4600000039"', b'"969"'])
+def test_names_that_no_index_takes_are_unreadable(name: bytes) -> None:
+    with pytest.raises(Unreadable, match="512"):
+        describe(EXAMPLE.replace(name, b'"' + b"x" * 600 + b'"'))
+
+
+def test_an_article_that_no_index_takes_is_cut_because_it_is_only_looked_at() -> None:
+    document = describe(EXAMPLE.replace(b'"002_110_BLK_5"', b'"' + "é".encode() * 600 + b'"'))
+    assert document.reading.lines[0].article == "é" * 256
+    assert document.flags == ("shortened",)
+    assert document.data is not None
+    assert "é".encode() * 600 in document.data
+
+
+def test_nul_in_any_text_of_a_reading_is_replaced() -> None:
+    raw = json.dumps(
+        {
+            "id": "1",
+            "channelOrderId": "a\0",
+            "purchaseOrderNumber": "b\0",
+            "purchasedAt": "c\0",
+            "additionalFields": {"note_attributes_ship_from": "d\0", "note_attributes_ship_to": "e\0"},
+            "lineItems": [{"id": "f\0", "sku": "g\0", "title": "h\0"}],
+        }
+    ).encode()
+    reading = documents.describe(CHANNELAPE, "ship_confirmation", raw).reading
+    assert "\0" not in str(msgspec.to_builtins(reading))
+    assert (reading.order_ref, reading.lines[0].id) == ("a\ufffd", "f\ufffd")
+
+
+@pytest.mark.parametrize(
+    "raw", [b"", b"null", b"[]", b'"x"', b"1", b"{}", b"x", b"\xff", b'{"channelOrderId": "1", "lineItems": {}}']
+)
+def test_what_is_no_such_document(raw: bytes) -> None:
+    with pytest.raises(Unreadable) as caught:
+        describe(raw)
+    assert str(caught.value)
+
+
+def test_reasons_quote_nothing_of_the_body() -> None:
+    for raw in (b'{"channelOrderId": "secret", "lineItems": "secret"}', b'{"secret": secret}', b'"secret\xff'):
+        with pytest.raises(Unreadable) as caught:
+            describe(raw)
+        assert "secret" not in str(caught.value)
+
+
+def test_a_platform_that_checks_nothing_is_checked_all_the_same() -> None:
+    """`describe` doesn't rely on every platform's care for what PostgreSQL can't hold."""
+
+    class Thing(msgspec.Struct):
+        id: str
+        name: str = ""
+
+    read = loose.decoder(Thing)
+
+    def careless(event: str, raw: bytes) -> Reading:
+        said = read(raw)
+        return Reading(type="t.t", key=said.id, lines=(Line(id="1", name=said.name),))
+
+    platform = Platform(
+        name="t",
+        account=Thing,
+        demo=("a", {}),
+        events=(Event(name="t", path="t", types=("t.t",), examples=()),),
+        unauthorized=401,
+        verify=lambda raw, headers, query, account: None,
+        sign=lambda raw, account: Signed(),
+        read=careless,
+        decode=lambda event, raw: read(raw),
+        secrets=lambda account: (),
+    )
+    assert documents.describe(platform, "t", b'{"id":"1","name":"\\u0000"}').reading.lines[0].name == "\ufffd"
+    for raw in (b'{"id":"\\u0000"}', b'{"id":"\\ud800"}', b'{"id":"\xff"}', b'{"id":"' + b"x" * 513 + b'"}'):
+        with pytest.raises(Unreadable):
+            documents.describe(platform, "t", raw)
+
+
+class TestLoose:
+    @pytest.mark.parametrize(
+        ("said", "meant"),
+        [
+            (b"1", "1"),
+            (b'"1"', "1"),
+            (b"1.50", "1.50"),
+            (b'" -1.5e3 "', "-1.5E+3"),
+            (b"1e400", "1E+400"),
+            (b"1e1001", None),
+            (b"1e-1001", None),
+            (b"0e1001", None),
+            (b"1e99999999999999999999", None),
+            (b'"sNaN"', None),
+            (b'"-inf"', None),
+            (b'"1_0"', None),
+            ('"\u0661"'.encode(), None),
+            (b'"1,5"', None),
+            (b'""', None),
+            (b"null", None),
+            (b"true", None),
+            (b"[1]", None),
+            (b"{}", None),
+        ],
+    )
+    def test_number(self, said: bytes, meant: str | None) -> None:
+        class Holder(msgspec.Struct):
+            value: loose.Scalar
+
+        value = loose.number(loose.decoder(Holder)(b'{"value": ' + said + b"}").value)
+        assert value == (None if meant is None else Decimal(meant))
+        assert meant is None or str(value) == meant
+
+    def test_text(self) -> None:
+        said: list[Any] = [msgspec.UNSET, None, "", " \n", True, [], {}, "a", " a ", 7, msgspec.Raw(b"1.50")]
+        assert [loose.text(value) for value in said] == [None] * 7 + ["a", " a ", "7", "1.50"]
