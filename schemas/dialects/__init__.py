@@ -1,4 +1,8 @@
-"""Finds the dialects: every module in this folder that exports `DIALECT`."""
+"""The outbound dialects, one module each, found by importing every module here that exports `DIALECT`.
+
+A dialect turns an event into the request that one kind of receiver expects; it sends nothing and knows no schedule.
+Begin with `schemas.outbound` (the interface) and `standard` (the default dialect).
+"""
 
 import importlib
 import pkgutil

@@ -1,1 +1,5 @@
-"""Orders of customers who can't post webhooks: asked for, and put on the queue as if they had been posted."""
+"""The poll worker: fetches orders of Apicbase customers who can't post webhooks, and publishes them.
+
+What it publishes looks like a webhook to everything behind the queue; it stores no document itself.
+Begin with `worker.PollWorker` (leases), then `poller.Poller` (one poll of one account) and `client` (the API).
+"""
