@@ -1,5 +1,5 @@
-"""RabbitMQ: connections that recover, publishing in bursts, consuming in batches, direct replies, topology.
+"""RabbitMQ over AMQP 0-9-1: connections that are restored, burst publishing, batch consumption, replies, topology.
 
-Nothing here knows a platform or the database, and nothing acks by itself.
-Begin with `connection.py`, then `publisher.py` and `consumer.py`.
+No business rule and no database: messages are bytes here, and the names of queues come from `schemas.topology`.
+Begin with `connection.Link`, then `publisher.Publisher` and `consumer.Consumer`; `frames` is the fast path below them.
 """

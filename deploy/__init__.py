@@ -1,5 +1,5 @@
-"""How Crossdock runs: the command line, one process, everything on one machine, containers, monitoring.
+"""How everything runs: configuration, logs, the frame of a process, the command line, `crossdock up`, the demo.
 
-Nothing imports this package; what it configures is in `schemas.config`.
-Begin with `process.py`, then `cli/main.py` and `local/up.py`.
+No processing of messages: a component that does some belongs in `ingress` or `workers`, and is only started here.
+Begin with `process.run`, which every process goes through, and `config.load`.
 """

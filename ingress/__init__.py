@@ -1,5 +1,5 @@
-"""Everything that listens: `hooks` receives webhooks, `api` serves subscribers and operators.
+"""Every process that listens for others: the webhook ingress (`hooks`) and the API (`api`).
 
-Nothing here imports `workers`, and `hooks` never imports `storage`.
-Begin with `hooks/app.py`; `connections.py` and `sockets.py` serve both.
+This level holds listening sockets and client connections, nothing about webhooks; `workers` is never imported.
+Begin with `connections`, which bounds what a client may take of a process, then with one of the two packages.
 """

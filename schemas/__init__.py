@@ -1,5 +1,5 @@
-"""What both sides of a queue agree on: platforms, envelope, topology, CloudEvents, configuration.
+"""What both sides of a queue agree on: platforms, dialects, message properties, topology, configuration shapes.
 
-Nothing here opens a socket, reads a clock or knows an event loop.
-Begin with `platform.py`, then one folder of `platforms/`, then `envelope.py` and `documents.py`.
+Pure: no sockets, no event loop, no database, no clock but `envelope.now`, and no import of another package of ours.
+Begin with `platform` (the interface of a platform), then `documents` (bytes to a document) and `topology` (queues).
 """

@@ -1,5 +1,5 @@
-"""PostgreSQL: connections, numbered migrations, and every query in `queries/*.sql`.
+"""PostgreSQL: connection pools, numbered migrations, and every query, by name, in `queries/*.sql`.
 
-Nothing here knows RabbitMQ or HTTP; what to store is decided by the callers.
-Begin with `database.py`, which says when the database counts as unavailable.
+No decision about what is stored (`workers.store` makes it) and no broker; SQL in Python only for locks and settings.
+Begin with `database` (what counts as unavailable), `sql.query`, and `migrations/0001_tables.sql` (the layout).
 """

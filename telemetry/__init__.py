@@ -1,5 +1,5 @@
-"""What every process needs to be observed: traces, exemplars, counters without locks, supervised tasks.
+"""What every process needs to be observed: supervised background tasks, cheap metrics, exemplars, traces.
 
-Metrics of one process kind belong to its own package.
-Begin with `background.py`, which ends a process whose background task has died.
+No metric of a particular process is defined here, and nothing here knows a broker, a database or a platform.
+Begin with `background.Background`: every long-lived task of the other packages is started through it.
 """

@@ -1,5 +1,5 @@
-"""The processes that work on queues and on the database: `store`, `route`, `deliver`, `poll`.
+"""The processes behind the queue: `store`, `route`, `deliver` and `poll`, and the `runtime` that they share.
 
-No worker imports another one; what they share is in `runtime`.
-Begin with `runtime/loop.py`, then `store/worker.py`.
+A worker never imports another worker or `ingress`; messages of the queue and rows are all that connects them.
+Begin with `store.worker`, through which every message passes.
 """

@@ -1,5 +1,5 @@
-"""The `crossdock` command: one module per group of commands.
+"""The `crossdock` command, one module per group of commands.
 
-Heavy imports wait for the call, and an error is one line that says what to do.
-Begin with `main.py`.
+A command reads its options, calls the other packages and prints; heavy imports wait until it is called.
+Begin with `main`; `errors` turns foreseeable errors into one line, `servers` finds the servers.
 """

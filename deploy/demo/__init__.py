@@ -1,5 +1,5 @@
-"""`make demo`: the whole pipeline, one signed example of every event, and where each arrived.
+"""`make demo`: starts the whole pipeline, posts one signed example of every event, shows where each came out.
 
-It uses the same commands and URLs as everybody else, and nothing that exists for the demo only.
-Begin with `__main__.py`.
+It uses public interfaces only (HTTP, AMQP, views), as a user would; no other package depends on it.
+Begin with `__main__`; `follow` decides whether an example has arrived.
 """

@@ -1,5 +1,5 @@
-"""`crossdock up`: private servers and all processes on this machine.
+"""`crossdock up`: private PostgreSQL and RabbitMQ servers and our processes, on one machine.
 
-It touches no server that it has not started, unless DATABASE_URL or AMQP_URL names it.
-Begin with `up.py`, then `supervisor.py`.
+Containers need only `many`, where `[ingress] processes` is above 1. A foreign server or process is never touched.
+Begin with `up.Up`; `children` starts and ends processes, `supervisor` keeps ours running.
 """

@@ -1,5 +1,5 @@
-"""The API: subscriptions for subscribers, operations for operators.
+"""The HTTP API: subscriptions for subscribers, deliveries and replays for subscribers and operators.
 
-It needs the database and never RabbitMQ.
-Begin with `routes.py`, which lists every route, then `context.py` and `subscriptions.py`.
+It needs PostgreSQL and never RabbitMQ; it sends no webhook itself, but writes rows that `workers.deliver` reads.
+Begin with `routes.V1` (every route once), then `app.ApiApp` (one request) and `subscriptions` (the handlers).
 """

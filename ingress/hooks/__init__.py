@@ -1,5 +1,5 @@
-"""The webhook server: verify the signature, publish the raw bytes, answer after the confirm.
+"""The webhook ingress: verify a signature, publish the raw bytes, wait for the confirm, answer.
 
-It decodes no body and never imports `storage`, so that the database cannot stop it.
-Begin with `app.py`, then `short.py` and `post.py`: one request from its bytes to its answer.
+It never decodes a body and never imports `storage` or `ingress.api`, so that neither can stop it (import-linter).
+Begin with `post.Post`, one webhook from its body to its answer; `short` and `handler` are the two ways into it.
 """

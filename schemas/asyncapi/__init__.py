@@ -1,5 +1,5 @@
-"""The AsyncAPI 3.0 document of the queues, generated from what the code declares.
+"""The AsyncAPI 3.0 document of the queues, generated from the topology, the platforms and their Structs.
 
-It describes exchanges, queues, headers and messages, and never needs a broker.
-Begin with `document.py`; `docs/asyncapi.json` is its output, held up to date by a test.
+Nothing that the topology or a platform already states is written down here a second time; no broker is contacted.
+Begin with `document.document`; `tests/unit/test_asyncapi.py` compares its result with `docs/asyncapi.json`.
 """

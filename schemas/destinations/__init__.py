@@ -1,5 +1,5 @@
-"""Where webhooks may go: strict reading of URLs, and rules for addresses.
+"""Where webhooks may go: strict reading of subscribers' URLs, and the rules for IP addresses.
 
-Connecting belongs to `workers.deliver.attempt`, which applies these rules to the address it connects to.
-Begin with `guard.py`.
+Nothing here resolves a name or opens a connection: `workers.deliver.attempt` does that, and applies these rules.
+Begin with `guard.Guard`, then `urls` (how a URL is read) and `addresses` (which addresses are public).
 """

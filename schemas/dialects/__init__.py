@@ -1,7 +1,7 @@
-"""The dialects of outbound webhooks: every module in this folder that exports `DIALECT`.
+"""The outbound dialects, one module each, found by importing every module here that exports `DIALECT`.
 
-A dialect builds and signs a request and judges the answer; it sends nothing.
-Begin with `standard.py`, and `schemas/outbound.py` for the interface.
+A dialect turns an event into the request that one kind of receiver expects; it sends nothing and knows no schedule.
+Begin with `schemas.outbound` (the interface) and `standard` (the default dialect).
 """
 
 import importlib

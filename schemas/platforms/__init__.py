@@ -1,5 +1,5 @@
-"""One folder per platform, found by `schemas.registry`: configuration, wire format, signing, identity, examples.
+"""The platforms whose webhooks are accepted, one package each, found by `schemas.registry`.
 
-Nothing here opens a socket, and no folder imports another platform's.
-Begin with `channelape/`, and `schemas/platform.py` for the interface.
+Everything that is specific to a platform belongs in its package, except what is answered (`workers.route.answers`).
+Begin with `channelape`, the simplest one; `schemas.platform.Platform` is what each of them exports.
 """

@@ -1,5 +1,5 @@
-"""The deliver worker: sends what is due to subscribers, and records every attempt.
+"""The deliver worker: posts what is due to subscribers, and records every attempt.
 
-What is due was decided by the store worker; nothing here reads a queue of RabbitMQ.
-Begin with `worker.py`, then `dispatcher.py`: one subscription's deliveries.
+It never decides who gets an event (the store worker does) and holds no transaction open during a call.
+Begin with `worker.DeliverWorker`, then `dispatcher.Dispatcher` (one subscription) and `attempt` (one POST).
 """

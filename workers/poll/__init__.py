@@ -1,5 +1,5 @@
-"""The poll worker: fetches orders of Apicbase customers who cannot post webhooks.
+"""The poll worker: fetches orders of Apicbase customers who can't post webhooks, and publishes them.
 
-It publishes them as if they had been posted, and stores nothing but how far it has read.
-Begin with `worker.py`, then `poller.py`.
+What it publishes looks like a webhook to everything behind the queue; it stores no document itself.
+Begin with `worker.PollWorker` (leases), then `poller.Poller` (one poll of one account) and `client` (the API).
 """

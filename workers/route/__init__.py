@@ -1,5 +1,5 @@
-"""The route worker: answers senders that wait, by the rules of their account.
+"""The route worker: answers senders that wait (uStore's manufacturers, Apicbase's verdict).
 
-It needs RabbitMQ only; what it answers is stored by the store worker.
-Begin with `worker.py`, then `rules.py` and `conditions.py`.
+It needs no database: it publishes its answer, and for uStore a record of it, which the store worker writes.
+Begin with `worker.RouteWorker`, then `answers` (per platform), `allocate` and `rules`; `explain` is for people.
 """

@@ -1,5 +1,5 @@
-"""What workers share: the loop that takes, handles and acks batches, and the proof of blame.
+"""What queue workers share: the batch loop, outcomes, the rehearsal of suspicious messages, the watchdog.
 
-This is the only code that acks messages; nothing here knows what a message means.
-Begin with `loop.py`, then `rehearsal.py`.
+`loop` is the only code that acknowledges batches; nothing here knows what a message means or where it is stored.
+Begin with `loop.Loop` and `outcomes`; `rehearsal` explains how a message is proven to end its worker.
 """

@@ -1,5 +1,5 @@
-"""The store worker: decode, write in one transaction, announce.
+"""The store worker: decode a batch, write it in one transaction, publish its events, acknowledge it.
 
-It decides who receives what, and never sends a webhook itself.
-Begin with `worker.py`, then `write.py`: the steps of the transaction.
+It sends no webhook and answers nobody: deliveries are rows (`outbox`), answers are the route worker's.
+Begin with `worker.StoreWorker`, then `prepare` (decide), `write.write` (the transaction) and `versions` (the rule).
 """

@@ -1,4 +1,8 @@
-"""Apicbase: purchase orders from customers to suppliers. The customer waits while we answer."""
+"""Apicbase: purchase orders from customers to suppliers, answered while the customer waits.
+
+No rule about another platform and no I/O: polling its API is done by `workers.poll`, the verdict by `workers.route`.
+Begin with `wire` (the body), `identity` (key and lines), `signing`, and `refusal` (why an order is refused).
+"""
 
 from schemas.platform import Event, Platform, Reply
 from schemas.platforms.apicbase import identity, refusal, signing

@@ -1,4 +1,8 @@
-"""eComNow: notifications of new orders and cancellations to vendors, both to one URL."""
+"""eComNow: notifications of new orders and of cancellations to vendors, both posted to one URL.
+
+Only what is received: the notifications that we send in this format are made by `schemas.dialects.ecomnow`.
+Begin with `wire` (the body, and the repair of the documented example), then `identity`.
+"""
 
 from schemas.platform import Event, Platform
 from schemas.platforms.ecomnow import identity, signing, wire

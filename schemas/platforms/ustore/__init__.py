@@ -1,4 +1,8 @@
-"""XMPie uStore: which manufacturer prints which order item. The shopper's checkout waits for the answer."""
+"""XMPie uStore: orders whose items need a manufacturer, answered while the shopper's checkout waits.
+
+The rules that choose a manufacturer are applied by `workers.route`; here are only their shape and the messages.
+Begin with `wire` (the order), `config` (accounts and rules), then `record` and `manufacturer_order`.
+"""
 
 from schemas.platform import Event, Platform, Reply
 from schemas.platforms.ustore import identity, messages, signing
