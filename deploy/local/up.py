@@ -84,6 +84,7 @@ class Up:
             raise StartError(str(error)) from None
         self._children: list[Child] = []
         self._new_broker = False
+        self._is_ready = False
         self._reloading: asyncio.Task[None] | None = None
         self._reload_again = False
         self._ingress_port = 0
@@ -144,6 +145,7 @@ class Up:
         problems = await self._supervisor.ready(READY_TIMEOUT)
         if problems:
             raise StartError(f"not ready: {'; '.join(problems)}; see {self._state / 'logs'}")
+        self._is_ready = True
         self._write()
         for child in self._children:
             self._say(f"{child.name:<10} {child.admin}")
@@ -244,6 +246,8 @@ class Up:
 
     def _write(self) -> None:
         """endpoints.json, replaced whole: a reader sees the old one or the new one."""
+        if not self._is_ready:
+            return  # a process was restarted during the start: whoever waits for the file waits for all of them
         assert self._supervisor is not None
         pids = dict(self._supervisor.pids)
         for name, server in (("postgres", self._postgres), ("rabbitmq", self._rabbitmq)):

@@ -178,7 +178,7 @@ FROM unnest(
     $10::text[], $11::int[], $12::text[]
 )
 ON CONFLICT (id) DO UPDATE SET reason = excluded.reason, stage = excluded.stage, attempts = excluded.attempts,
-    replayed_at = NULL
+    replayed_at = NULL, discarded_at = CASE WHEN q.discarded_at > q.replayed_at THEN q.discarded_at END
 WHERE q.replayed_at IS NOT NULL
 
 -- name: newest_records

@@ -51,6 +51,22 @@ async def test_a_replay_that_fails_again_is_back_with_its_new_reason(
     assert (row["replayed_at"], row["reason"]) == (None, "now")
 
 
+async def test_a_discarded_message_that_is_replayed_and_fails_again_is_back(
+    pool: asyncpg.Pool, database: asyncpg.Connection
+) -> None:
+    await isolate.write_isolating(pool, [unreadable(b"x", "then")])
+    (name,) = await open_(pool)
+    await quarantine.discard(database, name)
+    await quarantine.mark_replayed(database, name)
+    await isolate.write_isolating(pool, [unreadable(b"x", "now")])
+    assert await open_(pool) == [name]
+    # Discarded after the replay: a failure of that replay doesn't bring it back.
+    await quarantine.mark_replayed(database, name)
+    await quarantine.discard(database, name)
+    await isolate.write_isolating(pool, [unreadable(b"x", "later")])
+    assert await open_(pool) == []
+
+
 async def test_the_broker_delivering_it_twice_changes_nothing(pool: asyncpg.Pool) -> None:
     for reason in ("first", "second"):
         await isolate.write_isolating(pool, [unreadable(b"x", reason)])
