@@ -12,7 +12,7 @@ import msgspec
 from rich.console import Console
 
 from bench import load, plan, plot, report
-from bench.common import Failed, purge, servers
+from bench.common import BenchmarkError, purge, servers
 from bench.parts import PARTS, Part, chosen
 from bench.report import Report
 from bench.row import Row
@@ -34,7 +34,7 @@ async def measure(parts: list[Part], how: plan.Plan, console: Console) -> tuple[
             try:
                 async with asyncio.timeout(part.limit):
                     made = await part.run(found, how)
-            except Failed as why:
+            except BenchmarkError as why:
                 broken += (made := [Row(part.name, "", [], [], failed=str(why))])
             except Exception as error:
                 logging.exception("%s failed", part.name)

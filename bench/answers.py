@@ -10,7 +10,7 @@ import aiohttp
 import aiormq
 from pamqp.commands import Basic
 
-from bench.common import PEERS, Failed, Servers, answers, channel, process, purge, until
+from bench.common import PEERS, BenchmarkError, Servers, answers, channel, process, purge, until
 from bench.ingress import start_ingress
 from bench.plan import Plan
 from bench.row import Row
@@ -65,7 +65,7 @@ async def _measure(found: Servers, count: int, at_once: int) -> list[Times]:
             async with session.post(url, data=raw, headers=headers) as answer:
                 await answer.read()
                 if answer.status != 200:
-                    raise Failed(f"answered {answer.status}")
+                    raise BenchmarkError(f"answered {answer.status}")
 
         ours = f"http://127.0.0.1:{port}/hooks/ustore/{account}/{platform.events[0].path}"
         plans: list[Callable[[], Awaitable[object]]] = [

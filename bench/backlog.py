@@ -9,10 +9,10 @@ import aiormq
 import asyncpg
 
 from bench import bodies
-from bench.common import Failed, Servers, channel, process
+from bench.common import BenchmarkError, Servers, channel, process
 from bench.ingress import KEY
 from broker import identity
-from broker.connection import Link
+from broker.connection import BrokerConnection
 from broker.publisher import Publisher
 from deploy.local.children import free_ports
 from schemas.envelope import Stamp
@@ -48,10 +48,10 @@ async def fill(
     stamp = Stamp(bodies.PLATFORM, bodies.ACCOUNT, bodies.EVENT, "application/json", None, shards=shards)
     publisher = Publisher(confirm_timeout=60)
 
-    async def on_open(link: Link, connection: aiormq.abc.AbstractConnection) -> None:
+    async def on_open(link: BrokerConnection, connection: aiormq.abc.AbstractConnection) -> None:
         publisher.use(link.transport, await link.channel(connection, confirms=True))
 
-    link = Link(found.amqp, name="bench", on_open=on_open, on_lost=publisher.on_lost)
+    link = BrokerConnection(found.amqp, name="bench", on_open=on_open, on_lost=publisher.on_lost)
     prefix = uuid4().hex
     link.start()
     await link.opened.wait()
@@ -97,7 +97,7 @@ async def timed(found: Servers, command: tuple[str, ...], rows: str, queue: str 
     """Messages a second, from the first one stored to the last: the start of a process is nobody's throughput.
 
     `rows`: what counts them, a table and a condition. Counting many costs the database time, so it is done once `queue`
-    is empty; without one, all the while. Raises Failed when the worker ends or takes too long.
+    is empty; without one, all the while. Raises BenchmarkError when the worker ends or takes too long.
     """
     count = f"SELECT count(*) FROM {rows}"  # noqa: S608 - ours
     end = time.monotonic() + PATIENCE
@@ -106,7 +106,7 @@ async def timed(found: Servers, command: tuple[str, ...], rows: str, queue: str 
 
         async def wait(pause: float) -> None:
             if time.monotonic() > end or child.poll() is not None:
-                raise Failed(f"{_name(command)} did not store {messages} messages")
+                raise BenchmarkError(f"{_name(command)} did not store {messages} messages")
             await asyncio.sleep(pause)
 
         while not (before := await database.fetchval(count)):

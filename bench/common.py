@@ -27,7 +27,7 @@ PATIENCE = 120.0
 """Seconds for a peer that measures itself."""
 
 
-class Failed(Exception):
+class BenchmarkError(Exception):
     """A program did not do what was asked of it; one line that says what, for the table."""
 
 
@@ -95,7 +95,7 @@ async def until(look: Callable[[], Awaitable[bool]], what: str, *, seconds: floa
 
 
 async def rate(found: Servers, *command: str, body: bytes = b"") -> float:
-    """What a peer prints that measures itself. Raises Failed."""
+    """What a peer prints that measures itself. Raises BenchmarkError."""
     made = await asyncio.create_subprocess_exec(
         sys.executable,
         *command,
@@ -110,10 +110,10 @@ async def rate(found: Servers, *command: str, body: bytes = b"") -> float:
     except TimeoutError:
         made.kill()
         await made.wait()
-        raise Failed(f"{Path(command[0]).name} took more than {PATIENCE:.0f} s") from None
+        raise BenchmarkError(f"{Path(command[0]).name} took more than {PATIENCE:.0f} s") from None
     if made.returncode:
         said = errors.decode(errors="replace").strip().splitlines()[-1:]
-        raise Failed(f"{Path(command[0]).name} ended with {made.returncode}: {' '.join(said)}"[:200])
+        raise BenchmarkError(f"{Path(command[0]).name} ended with {made.returncode}: {' '.join(said)}"[:200])
     return float(out)
 
 

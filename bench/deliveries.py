@@ -13,7 +13,7 @@ import asyncpg
 
 from bench import bodies
 from bench.backlog import empty
-from bench.common import PEERS, Failed, Servers, answers, process, rate
+from bench.common import PEERS, BenchmarkError, Servers, answers, process, rate
 from bench.plan import Plan
 from bench.row import Row
 from deploy.local.children import free_ports
@@ -47,7 +47,7 @@ async def bench_deliveries(found: Servers, plan: Plan) -> list[Row]:
                 ours.append(await _ours(found, database, key, count))
                 try:
                     theirs.append(await rate(found, *peer, body=b"x" * backlog.size))
-                except Failed as why:
+                except BenchmarkError as why:
                     failed = str(why)
                     break
     await database.close()
@@ -165,4 +165,4 @@ async def _ours(found: Servers, database: asyncpg.Connection, key: str, count: i
             if not left and first is not None:
                 return first[1] / (time.perf_counter() - first[0])
             await asyncio.sleep(0.1)  # looking costs the database time
-        raise Failed(f"{count} deliveries were not made in {PATIENCE:.0f} s")
+        raise BenchmarkError(f"{count} deliveries were not made in {PATIENCE:.0f} s")

@@ -10,7 +10,7 @@ import msgspec
 
 from bench import bodies, load
 from bench.bodies import Webhook
-from bench.common import PEERS, Failed, Servers, answers, channel, process, purge
+from bench.common import PEERS, BenchmarkError, Servers, answers, channel, process, purge
 from bench.plan import Plan
 from bench.row import Row
 from deploy.local.children import free_ports
@@ -66,11 +66,11 @@ async def bench_ingress(found: Servers, plan: Plan) -> list[Row]:
         for peer in PROGRAMS:
             try:
                 peers[peer.name] = await _start(stack, found, peer, small)
-            except Failed as why:
+            except BenchmarkError as why:
                 failed[peer.name] = str(why)
         warm_up = _Series(found, small, CONNECTIONS[0], WARM_UP)
         for port in (ours, *peers.values()):
-            with suppress(Failed):  # what fails here fails where it is counted
+            with suppress(BenchmarkError):  # what fails here fails where it is counted
                 await warm_up.run(port)
         rows = []
         for hook, peered in ((small, PROGRAMS), (large, tuple(p for p in PROGRAMS if p.goal_large is not None))):
@@ -113,11 +113,11 @@ class _Series:
                 whose = "theirs"
                 pair = (mine, await self.run(peers[peer.name]))
                 self._pairs.setdefault(peer.name, []).append(pair)
-            except Failed as why:
+            except BenchmarkError as why:
                 self._failed.setdefault(peer.name, []).append(f"{whose}: {why}")
 
     async def run(self, port: int) -> float:
-        """Requests accepted a second. Raises Failed."""
+        """Requests accepted a second. Raises BenchmarkError."""
         url = f"http://127.0.0.1:{port}{self._hook.path}"
         try:
             result = await asyncio.to_thread(
@@ -129,12 +129,12 @@ class _Series:
                 seconds=self._seconds,
             )
         except subprocess.SubprocessError as why:
-            raise Failed(f"the load generator failed: {type(why).__name__}") from None
+            raise BenchmarkError(f"the load generator failed: {type(why).__name__}") from None
         finally:
             await purge(self._found.amqp)
             await purge(self._found.amqp, CELERY_QUEUE)
         if result.failed:
-            raise Failed(f"{result.failed} of {result.done} requests failed")
+            raise BenchmarkError(f"{result.failed} of {result.done} requests failed")
         return result.per_second
 
     def row(self, peer: Peer, failed: str | None, *, large: bool) -> Row:
@@ -152,7 +152,7 @@ class _Series:
 
 
 async def _start(stack: AsyncExitStack, found: Servers, peer: Peer, hook: Webhook) -> int:
-    """A peer that answers the webhook: its port. Raises Failed."""
+    """A peer that answers the webhook: its port. Raises BenchmarkError."""
     port = free_ports(1)[0]
     async with channel(found.amqp) as opened:  # Celery's own declaration of it would be the same
         await opened.queue_declare(CELERY_QUEUE, durable=True, arguments={"x-queue-type": "quorum"})
@@ -162,7 +162,7 @@ async def _start(stack: AsyncExitStack, found: Servers, peer: Peer, hook: Webhoo
     async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=START)) as session:
         while True:
             if child.poll() is not None:
-                raise Failed(f"ended with {child.returncode} instead of starting")
+                raise BenchmarkError(f"ended with {child.returncode} instead of starting")
             try:
                 async with session.post(
                     f"http://127.0.0.1:{port}{hook.path}", data=hook.raw, headers=hook.headers
@@ -173,7 +173,7 @@ async def _start(stack: AsyncExitStack, found: Servers, peer: Peer, hook: Webhoo
             except (aiohttp.ClientError, TimeoutError) as error:
                 said = str(error)
             if loop.time() > until:
-                raise Failed(f"not ready in {START:.0f} s: {said}")
+                raise BenchmarkError(f"not ready in {START:.0f} s: {said}")
             await asyncio.sleep(0.1)
 
 

@@ -17,7 +17,7 @@ import msgspec
 
 from bench import backlog, bodies, load
 from bench.client import Order
-from bench.common import Failed, Servers, channel, process, purge, until
+from bench.common import BenchmarkError, Servers, channel, process, purge, until
 from bench.ingress import start_ingress
 from bench.plan import Plan
 from bench.row import Row
@@ -58,7 +58,7 @@ async def bench_latency(found: Servers, plan: Plan) -> list[Row]:
             async with channel(found.amqp) as opened:
                 broker, rows = await asyncio.gather(_broker(opened, loaded), _rows(found, loaded))
             if (await loaded).failed:
-                raise Failed(f"{loaded.result().failed} requests failed")
+                raise BenchmarkError(f"{loaded.result().failed} requests failed")
             done = loaded.result().done
             await until(lambda done=done: backlog.filed(database, done), "everything stored")  # type: ignore[misc]
             ours.append(await _arrival_to_commit(database, since))

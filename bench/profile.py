@@ -14,7 +14,7 @@ import msgspec
 
 from bench import backlog, bodies, capacity, cpu, load, publishing, report, sampler, stages
 from bench.capacity import Costs
-from bench.common import PEERS, Failed, Servers, answers, channel, process, purge, until
+from bench.common import PEERS, BenchmarkError, Servers, answers, channel, process, purge, until
 from bench.deliveries import backlog_of, deliver_worker
 from bench.plan import QUICK, Plan
 from bench.row import Row
@@ -117,7 +117,7 @@ async def _ingress(found: Servers, seconds: int) -> Spent:
                 load.run, url, hook.headers, hook.raw, connections=CONNECTIONS, seconds=seconds
             )
             if result.failed:
-                raise Failed(f"{result.failed} requests failed")
+                raise BenchmarkError(f"{result.failed} requests failed")
             return result.done
 
         await asyncio.to_thread(load.run, url, hook.headers, hook.raw, connections=CONNECTIONS, seconds=1)

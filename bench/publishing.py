@@ -1,7 +1,7 @@
 """Messages confirmed a second by the quorum queue of `crossdock.inbound`: our publisher, and the broker's ceiling."""
 
 from bench import backlog, bodies
-from bench.common import PEERS, Failed, Servers, purge, rate
+from bench.common import PEERS, BenchmarkError, Servers, purge, rate
 from bench.ingress import KEY
 from bench.plan import Plan
 from bench.row import Row
@@ -18,7 +18,7 @@ async def bench_publish(found: Servers, plan: Plan) -> list[Row]:
         await purge(found.amqp)
         try:
             theirs.append(await ceiling(found, plan.published))
-        except Failed as why:
+        except BenchmarkError as why:
             failed = str(why)
             break
     what = "messages published and confirmed/s, 1.1 kB"
@@ -26,7 +26,7 @@ async def bench_publish(found: Servers, plan: Plan) -> list[Row]:
 
 
 async def ceiling(found: Servers, messages: int) -> float:
-    """Messages a second that one quorum queue takes from one connection. Raises Failed."""
+    """Messages a second that one quorum queue takes from one connection. Raises BenchmarkError."""
     raw = bodies.webhook(found.folder).raw
     made = await rate(found, str(PEERS / "raw_publish.py"), found.amqp, INBOUND, KEY, str(messages), body=raw)
     await purge(found.amqp)

@@ -12,7 +12,7 @@ import asyncpg
 
 from bench import backlog, bodies, load
 from bench.backlog import store_worker
-from bench.common import Failed, Servers, process, purge
+from bench.common import BenchmarkError, Servers, process, purge
 from bench.ingress import CONNECTIONS, start_ingress
 from bench.plan import Plan
 from bench.row import Row
@@ -71,14 +71,14 @@ async def _accepted(found: Servers, count: int, seconds: int) -> float:
         )
     await purge(found.amqp)
     if result.failed:
-        raise Failed(f"{result.failed} of {result.done} requests failed")
+        raise BenchmarkError(f"{result.failed} of {result.done} requests failed")
     return result.per_second
 
 
 async def _stored(found: Servers, workers: Sequence[int], messages: int) -> float:
     """A worker on the queue of each of these shards, of which some may be the same; each document comes through all.
 
-    Raises Failed when something is stored twice, or not at all.
+    Raises BenchmarkError when something is stored twice, or not at all.
     """
     database = await asyncpg.connect(found.database)
     await backlog.empty(database)
@@ -97,5 +97,5 @@ async def _stored(found: Servers, workers: Sequence[int], messages: int) -> floa
     await backlog.empty(database)
     await database.close()
     if tuple(counted) != (keys, keys, keys * REPEATS):
-        raise Failed(f"{keys} documents, {REPEATS} times each, were stored as {dict(counted)}")
+        raise BenchmarkError(f"{keys} documents, {REPEATS} times each, were stored as {dict(counted)}")
     return rate

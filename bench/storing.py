@@ -3,7 +3,7 @@
 import asyncpg
 
 from bench import backlog
-from bench.common import PEERS, Failed, Servers, channel, purge, rate
+from bench.common import PEERS, BenchmarkError, Servers, channel, purge, rate
 from bench.plan import Plan
 from bench.row import Row
 from schemas.config import Store
@@ -32,7 +32,7 @@ async def bench_store(found: Servers, plan: Plan) -> list[Row]:
             try:
                 if name not in failed:
                     theirs[name].append(await run(found, few))
-            except Failed as why:
+            except BenchmarkError as why:
                 failed[name] = str(why)
     await database.close()
     return [

@@ -12,7 +12,7 @@ import asyncpg
 from bench import backlog, bodies, cpu, load
 from bench import deliveries as outbound
 from bench.client import Order
-from bench.common import PEERS, Failed, Servers, answers, process, until
+from bench.common import PEERS, BenchmarkError, Servers, answers, process, until
 from bench.plan import Plan
 from bench.row import Row
 from deploy.local.children import free_ports
@@ -94,7 +94,7 @@ async def _up(found: Servers, env: dict[str, str]) -> AsyncIterator[tuple[int, d
 
         async def ready() -> bool:
             if child.poll() is not None:
-                raise Failed(f"`crossdock up` ended with {child.returncode}")
+                raise BenchmarkError(f"`crossdock up` ended with {child.returncode}")
             return bool(read_endpoints(state))
 
         await until(ready, "`crossdock up` is ready", seconds=START)
@@ -107,7 +107,7 @@ async def _handle(found: Servers, database: asyncpg.Connection, ingress: str, co
     order = Order(ingress + hook.path, hook.headers, hook.raw.decode(), CONNECTIONS, PATIENCE, count=count)
     result = await asyncio.to_thread(load.post, order)
     if result.failed:
-        raise Failed(f"{result.failed} of {result.done} requests failed")
+        raise BenchmarkError(f"{result.failed} of {result.done} requests failed")
     await until(lambda: backlog.filed(database, total), "everything stored", seconds=PATIENCE, pause=1)
 
     async def delivered() -> bool:

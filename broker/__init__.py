@@ -1,5 +1,6 @@
 """RabbitMQ over AMQP 0-9-1: connections that are restored, burst publishing, batch consumption, replies, topology.
 
 No business rule and no database: messages are bytes here, and the names of queues come from `schemas.topology`.
-Begin with `connection.Link`, then `publisher.Publisher` and `consumer.Consumer`; `frames` is the fast path below them.
+Begin with `connection.BrokerConnection`, then `publisher.Publisher` and `consumer.Consumer`; `frames` is the fast path
+below them.
 """

@@ -105,7 +105,7 @@ async def rpc(call: Awaitable[T]) -> T:
         raise ConnectionError("the connection was closed") from None
 
 
-class Link:
+class BrokerConnection:
     """Keeps one connection open until `stop` is called.
 
     `on_open` runs on each new connection, and `on_lost` when a connection that was set up has ended.
@@ -116,7 +116,7 @@ class Link:
         url: str,
         *,
         name: str,
-        on_open: Callable[["Link", AbstractConnection], Awaitable[None]],
+        on_open: Callable[["BrokerConnection", AbstractConnection], Awaitable[None]],
         on_lost: Callable[[], None] = lambda: None,
     ) -> None:
         self._urls = addresses(url)

@@ -14,8 +14,8 @@ from typing import Any
 from aiormq.abc import AbstractChannel, AbstractConnection, DeliveredMessage
 from aiormq.exceptions import AMQPError
 
-from broker.connection import Link, rpc
-from broker.frames import Hot, Transport
+from broker.connection import BrokerConnection, rpc
+from broker.frames import ChannelHandlers, Transport
 from schemas import properties
 from schemas.properties import Properties
 
@@ -108,7 +108,7 @@ class Session:
             self.is_over = True
 
 
-class Delivery:
+class IncomingMessage:
     """One message as received from the queue; its properties are parsed on first access."""
 
     __slots__ = ("_properties", "body", "encoded", "is_noted", "redelivered", "session", "tag")
@@ -146,7 +146,7 @@ class Consumer:
         *,
         prefetch: int,
         arguments: Callable[[], Mapping[str, Any]] = dict[str, Any],
-        heard: Callable[[Delivery], object] | None = None,
+        heard: Callable[[IncomingMessage], object] | None = None,
         budget: ByteBudget | None = None,
         suspended: bool = False,
     ) -> None:
@@ -164,11 +164,11 @@ class Consumer:
         self._arguments = arguments
         self._heard = heard or self._keep
         self._budget = budget
-        self._buffer: deque[Delivery] = deque()
+        self._buffer: deque[IncomingMessage] = deque()
         self._arrived = asyncio.Event()
         self._channel: AbstractChannel | None = None
         self._session: Session | None = None
-        self._link: Link | None = None
+        self._link: BrokerConnection | None = None
         self._is_suspended = suspended
 
     @property
@@ -177,11 +177,11 @@ class Consumer:
         return self._queue
 
     @property
-    def head(self) -> list[Delivery]:
+    def head(self) -> list[IncomingMessage]:
         """The first message that was received and not yet taken, in a list; empty if there is none."""
         return [self._buffer[0]] if self._buffer else []
 
-    async def on_open(self, link: Link, connection: AbstractConnection) -> None:
+    async def on_open(self, link: BrokerConnection, connection: AbstractConnection) -> None:
         """Start consuming the queue, which must exist: `crossdock topology apply` declares it."""
         self._end_session()  # of a connection that broke during set-up
         channel = await link.channel(connection, confirms=False)
@@ -194,19 +194,19 @@ class Consumer:
         if not self._is_suspended:
             await self._consume(link, channel)
 
-    async def _consume(self, link: Link, channel: AbstractChannel) -> None:
+    async def _consume(self, link: BrokerConnection, channel: AbstractChannel) -> None:
         session = self._session = Session(channel, self._budget)
 
         def received(tag: int, redelivered: bool, encoded: bytes, body: bytes) -> None:
             if self._session is session and not session.is_over:
                 session.receive(len(body))
-                self._heard(Delivery(session, tag, redelivered, encoded, body))
+                self._heard(IncomingMessage(session, tag, redelivered, encoded, body))
 
-        link.transport.listen(channel.number, Hot(received, None, None))
+        link.transport.listen(channel.number, ChannelHandlers(received, None, None))
         ok = await rpc(channel.basic_consume(self._queue, _elsewhere, arguments=dict(self._arguments())))
         session.tag = ok.consumer_tag
 
-    def _keep(self, delivery: Delivery) -> None:
+    def _keep(self, delivery: IncomingMessage) -> None:
         self._buffer.append(delivery)
         self._arrived.set()
 
@@ -263,7 +263,7 @@ class Consumer:
         except Exception as error:
             link.fail(f"can't give back what it holds of {self._queue}: {error or type(error).__name__}")
 
-    async def peek(self) -> Delivery | None:
+    async def peek(self) -> IncomingMessage | None:
         """Return the next message of the queue and requeue it at once.
 
         Returns None if the queue is empty, if there is no connection, or while the queue is being consumed. RabbitMQ
@@ -283,7 +283,7 @@ class Consumer:
                 self._link.fail(f"can't look at {self._queue}: {error or type(error).__name__}")
             return None
         found = message.header.properties
-        return Delivery(Session(channel, None), 0, True, found.marshal() if found else b"\0\0", message.body)
+        return IncomingMessage(Session(channel, None), 0, True, found.marshal() if found else b"\0\0", message.body)
 
     async def cancel(self) -> None:
         """Stop consuming; messages that were already taken can still be acknowledged.
@@ -296,7 +296,7 @@ class Consumer:
             await session.channel.basic_cancel(session.tag, timeout=CANCEL_TIMEOUT)
         self._buffer.clear()
 
-    async def take(self, limit: int, wait: float, max_bytes: int | None = None) -> list[Delivery]:
+    async def take(self, limit: int, wait: float, max_bytes: int | None = None) -> list[IncomingMessage]:
         """Wait for a first message, then at most `wait` seconds for the batch to fill; return the batch.
 
         A batch holds at most `limit` messages of one session, and at most `max_bytes` bytes of bodies unless its first
@@ -320,11 +320,11 @@ class Consumer:
             except TimeoutError:
                 break
 
-    def _next(self, limit: int, max_bytes: int | None) -> list[Delivery]:
+    def _next(self, limit: int, max_bytes: int | None) -> list[IncomingMessage]:
         buffer = self._buffer
         if max_bytes is None:
             return [buffer.popleft() for _ in range(min(limit, len(buffer)))]
-        batch: list[Delivery] = []
+        batch: list[IncomingMessage] = []
         size = 0
         while buffer and len(batch) < limit:
             size += len(buffer[0].body)
@@ -339,7 +339,7 @@ async def _elsewhere(message: DeliveredMessage) -> None:
     raise AssertionError(f"delivery {message.delivery_tag} went past broker.frames")
 
 
-async def ack(batch: list[Delivery]) -> bool:
+async def ack(batch: list[IncomingMessage]) -> bool:
     """Acknowledge a whole batch, taken in order, with one frame.
 
     All earlier messages of the channel must be settled already. Returns False if the session has ended: the broker then
@@ -354,7 +354,7 @@ async def ack(batch: list[Delivery]) -> bool:
     return True
 
 
-async def ack_one(delivery: Delivery) -> bool:
+async def ack_one(delivery: IncomingMessage) -> bool:
     """Acknowledge a single message; return False if its session has ended."""
     session = delivery.session
     if session.is_gone:
@@ -364,7 +364,7 @@ async def ack_one(delivery: Delivery) -> bool:
     return True
 
 
-async def fail_one(delivery: Delivery) -> bool:
+async def fail_one(delivery: IncomingMessage) -> bool:
     """Reject one message and requeue it; return False if its session has ended.
 
     `basic.reject` is used because, unlike `basic.nack`, it counts as a failed delivery in every RabbitMQ version.

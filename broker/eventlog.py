@@ -14,8 +14,8 @@ import msgspec
 from aiormq.exceptions import AMQPError
 
 from broker import consumer as deliveries
-from broker.connection import Link
-from broker.consumer import Consumer, Delivery
+from broker.connection import BrokerConnection
+from broker.consumer import Consumer, IncomingMessage
 from schemas import envelope
 from schemas.topology import EVENTS_LOG
 
@@ -55,7 +55,9 @@ class EventLog:
         self._seen: dict[str, None] = {}
         self._consumer = Consumer(EVENTS_LOG, prefetch=prefetch, arguments=self._arguments)
         self._prefetch = prefetch
-        self._link = Link(url, name="consume", on_open=self._consumer.on_open, on_lost=self._consumer.on_lost)
+        self._link = BrokerConnection(
+            url, name="consume", on_open=self._consumer.on_open, on_lost=self._consumer.on_lost
+        )
 
     async def __aenter__(self) -> "EventLog":
         self._link.start()
@@ -97,7 +99,7 @@ class EventLog:
             self._start = envelope.now()
         return {"x-stream-offset": start}
 
-    def _entry(self, delivery: Delivery) -> Entry | None:
+    def _entry(self, delivery: IncomingMessage) -> Entry | None:
         found = delivery.properties
         offset = int(found.headers["x-stream-offset"])
         if self._next is not None and offset < self._next:

@@ -45,7 +45,7 @@ Returned = Callable[[bytes], None]
 """Handler of unroutable messages, called with their encoded properties before their confirms arrive."""
 
 
-class Hot:
+class ChannelHandlers:
     """The handlers of one channel, and the content that it is currently receiving."""
 
     __slots__ = ("_about", "_left", "_parts", "_properties", "confirmed", "received", "returned")
@@ -110,12 +110,12 @@ class Reader(asyncio.StreamReader):
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         super().__init__(loop=loop)
-        self._hot: dict[int, Hot] = {}
+        self._hot: dict[int, ChannelHandlers] = {}
         self._rest = b""
         self._strange = False
         self._passed_at = time.monotonic()
 
-    def listen(self, channel: int, hot: Hot) -> None:
+    def listen(self, channel: int, hot: ChannelHandlers) -> None:
         """Pass this channel's deliveries, confirms and returned messages to `hot` from now on."""
         self._hot[channel] = hot
 
@@ -185,7 +185,7 @@ class Transport(TransportFactory):
         self._reader, self._writer = reader, asyncio.StreamWriter(transport, protocol, reader, loop)
         return reader, self._writer
 
-    def listen(self, channel: int, hot: Hot) -> None:
+    def listen(self, channel: int, hot: ChannelHandlers) -> None:
         """Pass this channel's handled frames to `hot`; the transport must be connected."""
         assert self._reader is not None
         self._reader.listen(channel, hot)

@@ -4,18 +4,18 @@ import asyncio
 from typing import Any, NamedTuple, Protocol
 
 
-class Unavailable(Exception):
+class BrokerUnavailableError(Exception):
     """The message is not safe with the broker and should be published again.
 
     There was no connection, no confirm in time, or the broker refused the message.
     """
 
 
-class Unroutable(Unavailable):
+class UnroutableError(BrokerUnavailableError):
     """The message matched no queue; `crossdock topology apply` declares missing queues and bindings."""
 
 
-class MessageError(Unavailable):
+class MessageError(BrokerUnavailableError):
     """The message itself is at fault and fails again if it is published again; other messages are unaffected."""
 
 
@@ -47,7 +47,7 @@ class Outgoing(NamedTuple):
     body: bytes
 
 
-class Waiter(Protocol):
+class ConfirmListener(Protocol):
     """Receives the outcome of one publish: a future, or a lighter object with the same three methods.
 
     The methods are called in the loop turn that received the confirm, and must not raise.
@@ -63,7 +63,7 @@ class Waiter(Protocol):
         """Report that it is not safe, with Unavailable or one of its subclasses."""
 
 
-class Burst:
+class BatchFuture:
     """One future for several messages that only matter together; each entry uses it like a future of its own."""
 
     __slots__ = ("_left", "future")
@@ -85,7 +85,7 @@ class Burst:
         self.future.exception()
 
 
-class Entry:
+class PendingPublish:
     """One message between `publish` and its confirm or deadline."""
 
     __slots__ = ("body", "deadline", "exchange", "key", "message_id", "properties", "waiter")
@@ -98,7 +98,7 @@ class Entry:
         message_id: str,
         body: bytes,
         deadline: float,
-        waiter: Waiter,
+        waiter: ConfirmListener,
     ) -> None:
         self.exchange = exchange
         self.key = key
@@ -108,7 +108,7 @@ class Entry:
         self.deadline = deadline
         self.waiter = waiter
 
-    def fail(self, error: Unavailable) -> None:
+    def fail(self, error: BrokerUnavailableError) -> None:
         """Fail the waiter with `error`, unless it has ended already."""
         waiter = self.waiter
         if not waiter.done():
@@ -117,6 +117,10 @@ class Entry:
                 waiter.exception()  # marks it as retrieved: a future that no task awaits any more is not an error
 
 
-def explain(error: BaseException) -> Unavailable:
-    """Return the reason why a publish failed as an Unavailable error."""
-    return error if isinstance(error, Unavailable) else Unavailable(str(error) or type(error).__name__)
+def explain(error: BaseException) -> BrokerUnavailableError:
+    """Return the reason why a publish failed as a BrokerUnavailableError."""
+    return (
+        error
+        if isinstance(error, BrokerUnavailableError)
+        else BrokerUnavailableError(str(error) or type(error).__name__)
+    )

@@ -26,8 +26,17 @@ from aiormq.abc import AbstractChannel, AbstractConnection
 from pamqp.commands import Basic
 
 from broker.connection import answers
-from broker.frames import Hot, Received, Transport
-from broker.outgoing import Burst, Entry, Outgoing, TooLargeError, Unavailable, UnencodableError, Unroutable, Waiter
+from broker.frames import ChannelHandlers, Received, Transport
+from broker.outgoing import (
+    BatchFuture,
+    BrokerUnavailableError,
+    ConfirmListener,
+    Outgoing,
+    PendingPublish,
+    TooLargeError,
+    UnencodableError,
+    UnroutableError,
+)
 from broker.replies import REPLY_TO
 from schemas import properties as encoded
 from telemetry.background import Background
@@ -96,7 +105,7 @@ _REFUSED = "the broker refused the message (a queue is full or has lost its lead
 
 
 class Publisher:
-    """Publishes on one channel of one `Link`; call `use` in its `on_open`, and pass it `on_lost`."""
+    """Publishes on one channel of one `BrokerConnection`; call `use` in its `on_open`, and pass it `on_lost`."""
 
     def __init__(
         self,
@@ -124,8 +133,8 @@ class Publisher:
         """Whether the last channel was closed because a message was too large; reset when the next one is used."""
         self._timeout = confirm_timeout
         self._useless = useless
-        self._waiting: deque[Entry] = deque()
-        self._sent: dict[int, Entry] = {}
+        self._waiting: deque[PendingPublish] = deque()
+        self._sent: dict[int, PendingPublish] = {}
         """The unconfirmed messages by delivery tag, which is the order in which they were sent."""
         self._tag = 0
         self._number = 0
@@ -174,7 +183,7 @@ class Publisher:
         self._tag = 0
         self._asked_at, self._refused, self._proven = None, False, False
         self._connection = channel.connection
-        transport.listen(channel.number, Hot(received, self._confirmed, self._returned))
+        transport.listen(channel.number, ChannelHandlers(received, self._confirmed, self._returned))
         self._transport = transport
         self._loop = asyncio.get_running_loop()
         channel.closing.add_done_callback(self._closed)
@@ -203,7 +212,7 @@ class Publisher:
     async def stop(self) -> None:
         """Wait for the confirms of messages that were published with a future, for a bounded time, then stop."""
         left = {entry.waiter for entry in (*self._waiting, *self._sent.values()) if not entry.waiter.done()}
-        found = {one.future if isinstance(one, Burst) else one for one in left}
+        found = {one.future if isinstance(one, BatchFuture) else one for one in left}
         pending = {one for one in found if isinstance(one, asyncio.Future)}
         if pending and self._transport is not None:
             await asyncio.wait(pending, timeout=min(self._timeout, STOP_TIMEOUT))
@@ -229,11 +238,11 @@ class Publisher:
         return future
 
     def publish_for(
-        self, waiter: Waiter, exchange: str, key: str, properties: bytes, message_id: str, body: bytes
+        self, waiter: ConfirmListener, exchange: str, key: str, properties: bytes, message_id: str, body: bytes
     ) -> None:
         """Publish like `publish`, for a caller's own waiter; `stop` waits for futures only."""
         _, deadline = self._admit(len(body), len(body))
-        self._waiting.append(Entry(exchange, key, properties, message_id, body, deadline, waiter))
+        self._waiting.append(PendingPublish(exchange, key, properties, message_id, body, deadline, waiter))
         if len(self._waiting) >= EARLY:
             self._flush()
 
@@ -241,14 +250,14 @@ class Publisher:
         """Publish at least one message and return one future, which ends with the last confirm or the first error.
 
         Raises TooLargeError, and publishes none of them, if a body is known to be larger than the broker accepts.
-        Raises Unavailable if they cannot be accepted.
+        Raises BrokerUnavailableError if they cannot be accepted.
         """
         messages = list(messages)
         sizes = [len(message.body) for message in messages]
         loop, deadline = self._admit(sum(sizes), max(sizes))
-        burst = Burst(len(messages), loop.create_future())
+        burst = BatchFuture(len(messages), loop.create_future())
         self._waiting += [
-            Entry(exchange, key, properties, message_id, body, deadline, burst)
+            PendingPublish(exchange, key, properties, message_id, body, deadline, burst)
             for exchange, key, properties, message_id, body in messages
         ]
         return burst.future
@@ -256,7 +265,7 @@ class Publisher:
     def hold(self, size: int) -> None:
         """Count a body that will be published later against `max_held` until `release`; may raise Unavailable."""
         if self.held + size > self.max_held:
-            raise Unavailable(_FULL)
+            raise BrokerUnavailableError(_FULL)
         self.held += size
 
     def release(self, size: int) -> None:
@@ -266,19 +275,19 @@ class Publisher:
     def _admit(self, size: int, largest: int) -> tuple[asyncio.AbstractEventLoop, float]:
         """Accept bodies of `size` bytes in total, and return the event loop and their deadline.
 
-        The messages are sent at the end of the loop turn. Raises TooLargeError or Unavailable if they cannot be
-        accepted.
+        The messages are sent at the end of the loop turn. Raises TooLargeError or BrokerUnavailableError if they cannot
+        be accepted.
         """
         if self.max_message_size is not None and largest > self.max_message_size:
             raise TooLargeError(largest, self.max_message_size)
         now = time.monotonic()
         if self._transport is None and now - self._lost_at > GRACE:
-            raise Unavailable("no connection to the broker")
+            raise BrokerUnavailableError("no connection to the broker")
         if len(self._waiting) >= MAX_WAITING:
-            raise Unavailable("too many messages wait for the broker")
+            raise BrokerUnavailableError("too many messages wait for the broker")
         held = self.held + size
         if held > self.max_held:
-            raise Unavailable(_FULL)
+            raise BrokerUnavailableError(_FULL)
         self.held = held
         loop = self._loop
         if loop is None:
@@ -377,7 +386,7 @@ class Publisher:
             if accepted:
                 entry.waiter.set_result(None)
             else:
-                entry.fail(Unavailable(_REFUSED))
+                entry.fail(BrokerUnavailableError(_REFUSED))
         if accepted:
             self._asked_at, self._refused, self._proven = (time.monotonic() if sent else None), False, True
         else:
@@ -389,7 +398,7 @@ class Publisher:
         name = encoded.decode(properties).message_id
         for entry in self._sent.values():
             if entry.message_id == name:
-                entry.fail(Unroutable(_NO_QUEUE))
+                entry.fail(UnroutableError(_NO_QUEUE))
 
     async def _sweep(self) -> None:
         """Fail the messages whose deadline has passed; with one timeout for all, the oldest come first."""
@@ -399,9 +408,9 @@ class Publisher:
             if self._transport is None and now - self._lost_at > GRACE:
                 self._fail_all("no connection to the broker")
             for tag in [tag for tag, entry in self._sent.items() if entry.deadline <= now]:
-                self._end(self._sent.pop(tag), Unavailable("no confirm from the broker in time"))
+                self._end(self._sent.pop(tag), BrokerUnavailableError("no confirm from the broker in time"))
             while self._waiting and (self._waiting[0].waiter.done() or self._waiting[0].deadline <= now):
-                self._end(self._waiting.popleft(), Unavailable("no confirm from the broker in time"))
+                self._end(self._waiting.popleft(), BrokerUnavailableError("no confirm from the broker in time"))
             self._flush()
             self._doubt(now)
 
@@ -424,11 +433,11 @@ class Publisher:
 
     def _fail_all(self, reason: str) -> None:
         for entry in (*self._sent.values(), *self._waiting):
-            self._end(entry, Unavailable(reason))
+            self._end(entry, BrokerUnavailableError(reason))
         self._sent.clear()
         self._waiting.clear()
 
-    def _end(self, entry: Entry, error: Unavailable) -> None:
+    def _end(self, entry: PendingPublish, error: BrokerUnavailableError) -> None:
         """Fail an entry that was removed from both the waiting and the sent messages."""
         self.held -= len(entry.body)
         entry.fail(error)

@@ -52,29 +52,31 @@ class Component(Protocol):
         ...
 
 
-class Missing(Exception):
+class MissingSettingError(Exception):
     """A setting of the environment that this process can't run without."""
 
 
 def amqp_url() -> str:
-    """AMQP_URL. Raises Missing."""
+    """AMQP_URL. Raises MissingSettingError."""
     return _required("AMQP_URL", "amqp://user:password@host:5672/vhost")
 
 
 def database_url() -> str:
-    """DATABASE_URL. Raises Missing."""
+    """DATABASE_URL. Raises MissingSettingError."""
     return _required("DATABASE_URL", "postgresql://user:password@host:5432/crossdock")
 
 
 def encryption_key() -> str:
-    """CROSSDOCK_ENCRYPTION_KEY. Raises Missing."""
+    """CROSSDOCK_ENCRYPTION_KEY. Raises MissingSettingError."""
     return _required("CROSSDOCK_ENCRYPTION_KEY", "the output of `openssl rand -base64 32`")
 
 
 def _required(name: str, example: str) -> str:
     value = os.environ.get(name)
     if not value:
-        raise Missing(f"{name} is not set: set it to something like {example}, or run everything with `crossdock up`")
+        raise MissingSettingError(
+            f"{name} is not set: set it to something like {example}, or run everything with `crossdock up`"
+        )
     return value
 
 
@@ -86,7 +88,7 @@ def run(
     admin_host: str | None = None,
     admin_port: int | None = None,
 ) -> int:
-    """Runs until SIGTERM or SIGINT, then drains. Returns the exit code. Raises ConfigError and Missing.
+    """Runs until SIGTERM or SIGINT, then drains. Returns the exit code. Raises ConfigError and MissingSettingError.
 
     `name`: what kind of process it is, in its metrics.
     """
@@ -114,7 +116,7 @@ def run(
 
 
 def _tracer(settings: Telemetry, name: str) -> "otlp.Tracer | None":
-    """Turns tracing on where it is configured. Raises telemetry.otlp.Missing."""
+    """Turns tracing on where it is configured. Raises telemetry.otlp.MissingSettingError."""
     if settings.otlp_endpoint is None:
         return None
     from telemetry import otlp, traces

@@ -44,7 +44,7 @@ Refused = Callable[[str], object]
 """Hears the reason, one of a few fixed texts, of each request or connection that no handler gets to see."""
 
 
-Take = Callable[[RawRequestMessage, bytes, "Connection"], bool]
+TryFastPath = Callable[[RawRequestMessage, bytes, "Connection"], bool]
 """Takes a request that has arrived whole, with its body, or leaves it (False) for the handler. What it has taken it
 answers once, in a later turn of the loop, by `Connection.answer`. Must not raise."""
 
@@ -264,7 +264,7 @@ class Server(web.Server):
         handler: Callable[[Any], Awaitable[web.StreamResponse]],
         limits: Limits,
         refused: Refused,
-        take: Take | None = None,
+        take: TryFastPath | None = None,
         **settings: Any,
     ) -> None:
         """`settings`: the library's."""

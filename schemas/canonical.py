@@ -19,11 +19,11 @@ NUMERIC_SCALE = 16_383
 """PostgreSQL: a `numeric` has at most 16,383 digits after the decimal point."""
 
 
-class NotJson(ValueError):
+class NotJSONError(ValueError):
     """Raised for a body that is not JSON; the text gives the error and its position."""
 
 
-class Form(msgspec.Struct, frozen=True):
+class CanonicalForm(msgspec.Struct, frozen=True):
     """A body that is JSON, in the forms in which it is parsed, compared and stored."""
 
     text: bytes
@@ -38,14 +38,14 @@ class Form(msgspec.Struct, frozen=True):
     """Whether the text differs from the body. A business key with U+FFFD in it may then have been another key."""
 
 
-class _Unusual(Exception):
+class _UnusualError(Exception):
     """Raised for a number that only the slow path in `_closer` handles."""
 
 
 def _literal(number: str) -> msgspec.Raw:
     """Return a number with a fraction or an exponent as it was written."""
     if len(number) > 6 and ("e" in number or "E" in number or len(number) > 1000):
-        raise _Unusual
+        raise _UnusualError
     return msgspec.Raw(number.encode())
 
 
@@ -53,13 +53,13 @@ _decode = msgspec.json.Decoder(float_hook=_literal).decode
 _encode = msgspec.json.Encoder(order="sorted").encode
 
 
-def form(raw: bytes) -> Form:
-    """Parse `raw` as JSON. Raises NotJson and no other exception."""
+def form(raw: bytes) -> CanonicalForm:
+    """Parse `raw` as JSON. Raises NotJSONError and no other exception."""
     if jsontext.too_deep(raw):
-        return Form(jsontext.shallow(raw), _hash(raw, b"deep"), jsonb=False, deep=True, lossy=True)
+        return CanonicalForm(jsontext.shallow(raw), _hash(raw, b"deep"), jsonb=False, deep=True, lossy=True)
     try:
-        return Form(raw, _hash(_encode(_decode(raw)), b"json"), jsonb=not jsontext.has_nul(raw))
-    except (_Unusual, msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return CanonicalForm(raw, _hash(_encode(_decode(raw)), b"json"), jsonb=not jsontext.has_nul(raw))
+    except (_UnusualError, msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return _closer(raw)
 
 
@@ -67,7 +67,7 @@ def digest(raw: bytes) -> bytes:
     """Return the digest of any body, DIGEST_BYTES bytes. Never raises."""
     try:
         return form(raw).digest
-    except NotJson:
+    except NotJSONError:
         return digest_bytes(raw)
 
 
@@ -80,7 +80,7 @@ def _hash(data: bytes, kind: bytes) -> bytes:
     return hashlib.blake2b(data, digest_size=DIGEST_BYTES, person=kind).digest()
 
 
-def _closer(raw: bytes) -> Form:
+def _closer(raw: bytes) -> CanonicalForm:
     """Handle the rare cases: extreme numbers, lone surrogates, integers too long for Python, and invalid JSON."""
     text = jsontext.mend(raw)
     fits = True
@@ -93,9 +93,9 @@ def _closer(raw: bytes) -> Form:
     try:
         said = _encode(msgspec.json.Decoder(float_hook=literal).decode(text))
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise NotJson(explain(error)) from None
+        raise NotJSONError(explain(error)) from None
     mended = text != raw
-    return Form(
+    return CanonicalForm(
         text,
         _hash(said, b"mended" if mended else b"json"),
         jsonb=fits and not mended and not jsontext.has_nul(raw),

@@ -9,7 +9,7 @@ from typing import TypeVar
 import msgspec
 
 from schemas import canonical, encodings, jsontext
-from schemas.platform import Line, Platform, Reading, Unreadable
+from schemas.platform import Line, ParsedDocument, Platform, UnreadableError
 
 REPAIRED_JSON = "repaired_json"
 """Flag: the body was the platform's known kind of broken JSON, and was repaired."""
@@ -29,13 +29,13 @@ NAME_BYTES = 512
 _SURELY_SHORT = NAME_BYTES // 4
 """Number of characters that always fit into NAME_BYTES, because no character has more than four bytes."""
 
-T = TypeVar("T", Reading, Line)
+T = TypeVar("T", ParsedDocument, Line)
 
 
 class Document(msgspec.Struct, frozen=True):
     """A body as parsed, compared and stored."""
 
-    reading: Reading
+    reading: ParsedDocument
     digest: bytes
     """canonical.DIGEST_BYTES bytes, equal for bodies with the same JSON value."""
     body: str | None
@@ -46,7 +46,7 @@ class Document(msgspec.Struct, frozen=True):
 
 
 def describe(platform: Platform, event: str, raw: bytes, content_type: str | None = None) -> Document:
-    """Parse one authentic body. Raises Unreadable, and no other exception, for any input.
+    """Parse one authentic body. Raises UnreadableError, and no other exception, for any input.
 
     `content_type` is the header as received; its charset is used to decode a body that is not UTF-8.
     """
@@ -56,7 +56,7 @@ def describe(platform: Platform, event: str, raw: bytes, content_type: str | Non
             return _recoded(platform, event, raw, text, flag)
     try:
         form = canonical.form(raw)
-    except canonical.NotJson as why:
+    except canonical.NotJSONError as why:
         decoded = encodings.by_header(raw, content_type)
         if decoded is not None:
             return _recoded(platform, event, raw, decoded, encodings.TRANSCODED)
@@ -71,11 +71,13 @@ def _recoded(platform: Platform, event: str, raw: bytes, text: bytes, flag: str)
     """Parse a body that was not plain UTF-8: `text` is `raw` as UTF-8, and is what is parsed, compared and sent on."""
     try:
         return _odd(platform, event, canonical.form(text), text, (flag,))
-    except canonical.NotJson as why:
+    except canonical.NotJSONError as why:
         return _without_json(platform, event, raw, text, str(why), (flag,))
 
 
-def _odd(platform: Platform, event: str, form: canonical.Form, data: bytes, flags: tuple[str, ...]) -> Document:
+def _odd(
+    platform: Platform, event: str, form: canonical.CanonicalForm, data: bytes, flags: tuple[str, ...]
+) -> Document:
     """Return the document for a body that is JSON but may be unusual, with flags that name what is wrong."""
     reading, more = _storable(platform.read(event, form.text), form.lossy)
     valid = jsontext.valid_unicode(data) if form.lossy and not form.deep else data
@@ -104,22 +106,22 @@ def _without_json(
     if repaired is not None:
         try:
             return _odd(platform, event, canonical.form(repaired), repaired, (*flags, REPAIRED_JSON))
-        except canonical.NotJson:
+        except canonical.NotJSONError:
             pass
     if any(known.name == event and known.reply is not None for known in platform.events):
         # The event is synchronous: a body that is not JSON was rejected, as its sender was informed.
-        raise Unreadable(f"not JSON: {why}")
+        raise UnreadableError(f"not JSON: {why}")
     reading, more = _storable(platform.read(event, jsontext.mend_bytes(text)), lossy=True)
     return Document(reading, canonical.digest_bytes(raw), body=None, data=None, flags=(*flags, NOT_JSON, *more))
 
 
-def _storable(reading: Reading, lossy: bool) -> tuple[Reading, tuple[str, ...]]:
+def _storable(reading: ParsedDocument, lossy: bool) -> tuple[ParsedDocument, tuple[str, ...]]:
     """Return `reading` with U+FFFD for U+0000, which PostgreSQL cannot store, and its flags.
 
-    Raises Unreadable if the business key is affected.
+    Raises UnreadableError if the business key is affected.
     """
     if "\x00" in reading.key or (lossy and "\ufffd" in reading.key):
-        raise Unreadable("the business key holds characters that are damaged or can't be stored")
+        raise UnreadableError("the business key holds characters that are damaged or can't be stored")
     reading, flags = _look_over(reading)
     clean = tuple([_without_nul(line) for line in reading.lines])
     return msgspec.structs.replace(_without_nul(reading), lines=clean), flags
@@ -134,11 +136,11 @@ def _without_nul(record: T) -> T:
     return msgspec.structs.replace(record, **texts) if texts else record
 
 
-def _look_over(reading: Reading) -> tuple[Reading, tuple[str, ...]]:
+def _look_over(reading: ParsedDocument) -> tuple[ParsedDocument, tuple[str, ...]]:
     """Return `reading` in a form that can be stored, and its flags.
 
-    Raises Unreadable for a name that is too long for an index: it is better to quarantine one message than to have a
-    batch that cannot be written. Article numbers identify nothing, so longer ones are truncated instead.
+    Raises UnreadableError for a name that is too long for an index: it is better to quarantine one message than to have
+    a batch that cannot be written. Article numbers identify nothing, so longer ones are truncated instead.
     """
     names = (reading.key, reading.order_number, reading.order_ref, reading.warehouse_ref, reading.carton)
     for name in (*names, reading.ship_from, reading.ship_to):
@@ -169,4 +171,4 @@ def _cut(line: Line) -> Line:
 def _check_length(name: str) -> None:
     size = len(name.encode())
     if size > NAME_BYTES:
-        raise Unreadable(f"a number or name has {size} bytes; no more than {NAME_BYTES} are kept")
+        raise UnreadableError(f"a number or name has {size} bytes; no more than {NAME_BYTES} are kept")

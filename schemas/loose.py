@@ -16,7 +16,7 @@ import msgspec
 from msgspec import UNSET, UnsetType
 
 from schemas import canonical, encodings, jsontext
-from schemas.platform import Unreadable
+from schemas.platform import UnreadableError
 
 Scalar: TypeAlias = Any
 """A str, int, bool or None, or msgspec.Raw for a number with a fraction or an exponent; UNSET if absent.
@@ -52,7 +52,7 @@ T = TypeVar("T", bound=msgspec.Struct)
 
 
 def decoder(shape: type[T]) -> Callable[[bytes], T]:
-    """Return a function that decodes bytes as `shape` and raises only Unreadable, for any input.
+    """Return a function that decodes bytes as `shape` and raises only UnreadableError, for any input.
 
     Constructs of valid JSON that have no value in Python are replaced by `jsontext.mend` and `jsontext.shallow`.
     """
@@ -74,9 +74,9 @@ def decoder(shape: type[T]) -> Callable[[bytes], T]:
             except RecursionError:
                 return decode(jsontext.shallow(raw))
         except msgspec.ValidationError as error:
-            raise Unreadable(f"not the document it should be: {error}") from None
+            raise UnreadableError(f"not the document it should be: {error}") from None
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-            raise Unreadable(f"not JSON: {canonical.explain(error)}") from None
+            raise UnreadableError(f"not JSON: {canonical.explain(error)}") from None
 
     return read
 
@@ -157,13 +157,13 @@ def _integral(literal: str) -> str:
 def key(value: Scalar, name: str) -> str:
     """Return a part of a business key.
 
-    Raises Unreadable, which names the field `name`, if it is missing or empty or contains U+0000 or U+FFFD.
+    Raises UnreadableError, which names the field `name`, if it is missing or empty or contains U+0000 or U+FFFD.
     """
     found = identifier(value)
     if found is None:
-        raise Unreadable(f"`{name}` is missing or empty: without it we don't know which document this is")
+        raise UnreadableError(f"`{name}` is missing or empty: without it we don't know which document this is")
     if "\x00" in found or "\ufffd" in found:
-        raise Unreadable(f"`{name}` holds characters that are damaged or can't be stored")
+        raise UnreadableError(f"`{name}` holds characters that are damaged or can't be stored")
     return found
 
 

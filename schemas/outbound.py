@@ -6,7 +6,7 @@ from datetime import datetime
 import msgspec
 
 from schemas import jsontext
-from schemas.platform import Unreadable
+from schemas.platform import UnreadableError
 
 OPERATOR = ""
 """Subscriber name of subscriptions that the operator registered; they may cover every account."""
@@ -60,7 +60,7 @@ class Request(msgspec.Struct, frozen=True, kw_only=True):
     query: tuple[tuple[str, str], ...] = ()
 
 
-class Untranslatable(Unreadable):
+class UntranslatableError(UnreadableError):
     """Raised if an event can never be expressed in a dialect; the text gives the reason."""
 
 
@@ -71,7 +71,7 @@ class Dialect(msgspec.Struct, frozen=True, kw_only=True):
     types: Collection[str] | None
     """Event types that it supports; None for every type."""
     request: Callable[[Event, Credentials, int], Request]
-    """(event, credentials, Unix time of this attempt in seconds) -> the request. Raises Untranslatable."""
+    """(event, credentials, Unix time of this attempt in seconds) -> the request. Raises UntranslatableError."""
     success: range = range(200, 300)
     """HTTP statuses that count as delivered."""
     newest: bool = False

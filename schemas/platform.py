@@ -12,7 +12,7 @@ from typing import Any, Literal, Protocol
 import msgspec
 
 
-class Unreadable(ValueError):
+class UnreadableError(ValueError):
     """Raised for an authentic body that is not the expected document; the text explains the reason to a person."""
 
 
@@ -57,7 +57,7 @@ def alias_key(scope: str, best: str) -> str:
     return f"{scope}/{best[1:]}"
 
 
-class Reading(msgspec.Struct, frozen=True):
+class ParsedDocument(msgspec.Struct, frozen=True):
     """The result of parsing a body: its event type, its business key, and the fields that the projections need."""
 
     type: str
@@ -143,10 +143,10 @@ class Platform(msgspec.Struct, frozen=True, kw_only=True):
     unauthorized: Literal[401, 403]
     verify: Verify
     sign: Sign
-    read: Callable[[str, bytes], Reading]
-    """(event name, body) -> Reading. Raises only Unreadable, for any input."""
+    read: Callable[[str, bytes], ParsedDocument]
+    """(event name, body) -> Reading. Raises only UnreadableError, for any input."""
     decode: Callable[[str, bytes], msgspec.Struct]
-    """(event name, body) -> the wire Struct. Raises only Unreadable. Encoding the Struct again loses nothing."""
+    """(event name, body) -> the wire Struct. Raises only UnreadableError. Encoding the Struct again loses nothing."""
     refuse: Callable[[str, bytes, Any], str | None] | None = None
     """(event name, body, account) -> the reason, for the sender, why the account rejects the document; None: accept."""
     repair: Callable[[bytes], bytes | None] | None = None

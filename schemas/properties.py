@@ -42,7 +42,7 @@ class Properties:
         self.type: str | None = None
 
 
-class _Unusual(Exception):
+class _UnusualError(Exception):
     pass
 
 
@@ -50,7 +50,7 @@ def read(encoded: bytes) -> Properties:
     """Decode the properties that our envelopes use. Raises ValueError if the encoding is invalid."""
     try:
         return _read(encoded)
-    except (_Unusual, IndexError, struct.error, UnicodeDecodeError):
+    except (_UnusualError, IndexError, struct.error, UnicodeDecodeError):
         general = decode(encoded)
     found = Properties()
     found.content_type = general.content_type
@@ -75,7 +75,7 @@ def _read(data: bytes) -> Properties:
     found = Properties()
     (flags,) = _FLAGS.unpack_from(data, 0)
     if flags & 1:
-        raise _Unusual
+        raise _UnusualError
     at = 2
     if flags & _CONTENT_TYPE:
         end = at + 1 + data[at]
@@ -123,7 +123,7 @@ def _table(data: bytes, at: int, end: int) -> dict[str, Any]:
             table[name] = int.from_bytes(data[at : at + size], "big", signed=kind in _SIGNED)
             at += size
         else:
-            raise _Unusual
+            raise _UnusualError
     if at != end:
-        raise _Unusual
+        raise _UnusualError
     return table

@@ -18,7 +18,7 @@ AT_LEAST = 900.0
 """Silence counts as unusual only after this many seconds."""
 
 
-class Arrivals(msgspec.Struct):
+class ActivityCounts(msgspec.Struct):
     """The messages that one account sent in one hour."""
 
     count: int
@@ -26,7 +26,7 @@ class Arrivals(msgspec.Struct):
     last_at: datetime
 
 
-class Rhythm(msgspec.Struct, frozen=True):
+class Activity(msgspec.Struct, frozen=True):
     """The activity of one account over two weeks; times are in seconds."""
 
     platform: str
@@ -64,10 +64,10 @@ async def forget(connection: Connection) -> None:
     await connection.execute(query("arrivals", "forget"))
 
 
-async def rhythm(connection: Connection) -> list[Rhythm]:
+async def rhythm(connection: Connection) -> list[Activity]:
     """Return the activity of every account that sent a message in the past two weeks."""
     return [
-        Rhythm(
+        Activity(
             platform=row["platform"],
             account=row["account"],
             last_at=row["last_at"],

@@ -11,7 +11,7 @@ from storage.sql import query
 Connection = asyncpg.Connection | asyncpg.pool.PoolConnectionProxy
 
 
-class Added(msgspec.Struct, frozen=True):
+class AddedConsumer(msgspec.Struct, frozen=True):
     """A registered consumer, with its RabbitMQ user."""
 
     consumer: Consumer
@@ -20,11 +20,11 @@ class Added(msgspec.Struct, frozen=True):
     created_at: datetime
 
 
-async def listing(connection: Connection) -> list[Added]:
+async def listing(connection: Connection) -> list[AddedConsumer]:
     """Return all consumers, ordered by name; raises asyncpg's errors."""
     fields = Consumer.__struct_fields__
     return [
-        Added(Consumer(**{name: row[name] for name in fields}), row["username"], row["created_at"])
+        AddedConsumer(Consumer(**{name: row[name] for name in fields}), row["username"], row["created_at"])
         for row in await connection.fetch(query("consumers", "listing"))
     ]
 

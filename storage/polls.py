@@ -13,7 +13,7 @@ Connection = asyncpg.Connection | asyncpg.pool.PoolConnectionProxy
 Anyone = Connection | asyncpg.Pool
 
 
-class Lost(Exception):
+class LeaseLostError(Exception):
     """The lease has expired and another worker now polls the account."""
 
 
@@ -58,7 +58,7 @@ async def known(connection: Anyone, platform: str, account: str) -> dict[bytes, 
 async def remember(
     connection: Connection, platform: str, account: str, worker: UUID, published: Mapping[bytes, bytes]
 ) -> None:
-    """Record orders that the broker has confirmed, in the format of `known`; raises Lost."""
+    """Record orders that the broker has confirmed, in the format of `known`; raises LeaseLostError."""
     async with connection.transaction():
         await _hold(connection, platform, account, worker)
         names = list(published), list(published.values())
@@ -75,7 +75,7 @@ async def advance(
 ) -> None:
     """Record a complete round: `reached` is its newest order, `gone` are orders no longer listed.
 
-    Raises Lost if another worker has taken over the account.
+    Raises LeaseLostError if another worker has taken over the account.
     """
     async with connection.transaction():
         await _hold(connection, platform, account, worker)
@@ -109,7 +109,7 @@ async def successes(connection: Anyone, platform: str, accounts: Collection[str]
     return {row["account"]: row["ok_at"] for row in rows}
 
 
-class Failing(msgspec.Struct, frozen=True):
+class FailingAccount(msgspec.Struct, frozen=True):
     """An account whose last poll failed."""
 
     platform: str
@@ -120,9 +120,9 @@ class Failing(msgspec.Struct, frozen=True):
     last_ok_at: datetime | None
 
 
-async def failing(connection: Anyone) -> list[Failing]:
+async def failing(connection: Anyone) -> list[FailingAccount]:
     """Return the accounts whose last poll failed, ordered by platform and account."""
-    return [Failing(*row.values()) for row in await connection.fetch(query("polls", "failing"))]
+    return [FailingAccount(*row.values()) for row in await connection.fetch(query("polls", "failing"))]
 
 
 async def reserve(connection: Anyone, client: bytes, interval: float, burst: int) -> float:
@@ -140,4 +140,4 @@ async def pause(connection: Anyone, client: bytes, seconds: float) -> None:
 
 async def _hold(connection: Connection, platform: str, account: str, worker: UUID) -> None:
     if await connection.fetchval(query("polls", "hold"), platform, account, worker) is None:
-        raise Lost(account)
+        raise LeaseLostError(account)

@@ -5,7 +5,7 @@ from uuid import UUID
 import msgspec
 
 from schemas.outbound import Credentials
-from storage.vault import Undecryptable, Vault
+from storage.vault import UndecryptableError, Vault
 
 
 class Secret(msgspec.Struct, frozen=True, kw_only=True):
@@ -34,11 +34,11 @@ def seal(vault: Vault, subscription: UUID, secrets: Sealed) -> bytes:
 
 
 def unseal(vault: Vault, subscription: UUID, sealed: bytes) -> Sealed:
-    """Decrypt the column `sealed`; raises Undecryptable if that fails."""
+    """Decrypt the column `sealed`; raises UndecryptableError if that fails."""
     try:
         return msgspec.json.decode(vault.decrypt(sealed, subscription.bytes), type=Sealed)
     except msgspec.DecodeError:
-        raise Undecryptable("the encrypted value does not hold a subscription's secrets: set them again") from None
+        raise UndecryptableError("the encrypted value does not hold a subscription's secrets: set them again") from None
 
 
 def credentials(secrets: Sealed, query_key: str | None, now: float) -> Credentials:

@@ -12,7 +12,7 @@ import msgspec
 
 from storage import sealed
 from storage.sql import query
-from storage.vault import Undecryptable, Vault
+from storage.vault import UndecryptableError, Vault
 
 Connection = asyncpg.Connection | asyncpg.pool.PoolConnectionProxy
 
@@ -140,14 +140,14 @@ async def delete(connection: Connection, id_: UUID) -> None:
 async def reseal(connection: Connection, vault: Vault) -> int:
     """Encrypt subscriptions and stored answers of other keys with the vault's first key; return how many.
 
-    Values that no key can decrypt are left as they are; reading them raises Undecryptable.
+    Values that no key can decrypt are left as they are; reading them raises UndecryptableError.
     """
     done = 0
     for row in await connection.fetch(query("subscriptions", "sealed")):
         if vault.needs_rotation(row["sealed"]):
             try:
                 anew = sealed.seal(vault, row["id"], sealed.unseal(vault, row["id"], row["sealed"]))
-            except Undecryptable:
+            except UndecryptableError:
                 continue
             await connection.execute(query("subscriptions", "reseal"), row["id"], row["sealed"], anew)
             done += 1
@@ -165,7 +165,7 @@ async def _reseal_answers(connection: Connection, vault: Vault) -> int:
             about = answer_owner(row["subscriber"], row["name"])
             try:
                 anew = vault.encrypt(vault.decrypt(row["sealed"], about), about)
-            except Undecryptable:
+            except UndecryptableError:
                 continue
             await connection.execute(
                 query("subscriptions", "reseal_answer"), row["subscriber"], row["name"], row["sealed"], anew

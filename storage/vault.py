@@ -23,7 +23,7 @@ _ID_BYTES = 4
 _HEAD = len(_VERSION) + _ID_BYTES
 
 
-class Undecryptable(Exception):
+class UndecryptableError(Exception):
     """A value cannot be decrypted; the text says what to do."""
 
 
@@ -60,17 +60,19 @@ class Vault:
         return head + nonce + self._keys[self._first].encrypt(nonce, plain, head + about)
 
     def decrypt(self, sealed: bytes, about: bytes) -> bytes:
-        """Decrypt a value that is bound to `about`; raises Undecryptable if that fails."""
+        """Decrypt a value that is bound to `about`; raises UndecryptableError if that fails."""
         head, nonce, rest = sealed[:_HEAD], sealed[_HEAD : _HEAD + _NONCE_BYTES], sealed[_HEAD + _NONCE_BYTES :]
         key = self._keys.get(head[len(_VERSION) :])
         if key is None or head[: len(_VERSION)] != _VERSION:
-            raise Undecryptable(
+            raise UndecryptableError(
                 "the key that this was encrypted with is not in CROSSDOCK_ENCRYPTION_KEY: add it behind the first one"
             )
         try:
             return key.decrypt(nonce, rest, head + about)
         except (InvalidTag, ValueError):
-            raise Undecryptable("the encrypted value was changed or belongs to another row: set it again") from None
+            raise UndecryptableError(
+                "the encrypted value was changed or belongs to another row: set it again"
+            ) from None
 
     @property
     def prefix(self) -> bytes:

@@ -32,7 +32,7 @@ WAITING = 4096
 """Spans that wait to be sent; beyond, they are dropped."""
 
 
-class Missing(Exception):
+class NotInstalledError(Exception):
     """Tracing is configured and its packages aren't there."""
 
 
@@ -40,9 +40,9 @@ class Tracer:
     """A `traces.Tracer`, with a thread of the SDK's behind it."""
 
     def __init__(self, settings: Telemetry, process: str) -> None:
-        """`process`: what kind of process this is. Raises Missing."""
+        """`process`: what kind of process this is. Raises NotInstalledError."""
         if NOT_INSTALLED is not None:
-            raise Missing(
+            raise NotInstalledError(
                 f"[telemetry] otlp_endpoint is set, and the package {NOT_INSTALLED} is not installed: "
                 "pip install 'crossdock[otel]', or leave the setting out"
             )

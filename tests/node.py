@@ -16,30 +16,31 @@ OURS = ("EUSAGE", "EINTEGRITY", "ENOLOCK", "EJSONPARSE")
 """What npm says where `package.json` and the lock are wrong. Anything else is about the way to its packages."""
 
 
-class Missing(Exception):
+class MissingToolError(Exception):
     """There is no Node.js to test with, and no way to its packages; the text says what is missing."""
 
 
 @cache
 def node() -> str:
-    """Path of a Node.js that is new enough. Raises Missing."""
+    """Path of a Node.js that is new enough. Raises MissingToolError."""
     found = shutil.which("node")
     if found is None:
-        raise Missing(f"no `node` on PATH: install Node.js >= {OLDEST}")
+        raise MissingToolError(f"no `node` on PATH: install Node.js >= {OLDEST}")
     said = subprocess.run([found, "--version"], capture_output=True, text=True, timeout=30).stdout.strip()
     major = said.removeprefix("v").partition(".")[0]
     if not major.isdecimal() or int(major) < OLDEST:
-        raise Missing(f"{found} is {said or 'of unknown version'}: install Node.js >= {OLDEST}")
+        raise MissingToolError(f"{found} is {said or 'of unknown version'}: install Node.js >= {OLDEST}")
     return found
 
 
 @cache
 def packages() -> Path:
-    """Folder in which the packages are installed. Raises Missing; RuntimeError where the lock itself is wrong."""
+    """Folder in which the packages are installed. Raises MissingToolError; RuntimeError where the lock itself is
+    wrong."""
     runs = node()
     npm = shutil.which("npm")
     if npm is None:
-        raise Missing("no `npm` on PATH: it comes with Node.js")
+        raise MissingToolError("no `npm` on PATH: it comes with Node.js")
     files = [HERE / "package.json", HERE / "package-lock.json"]
     digest = hashlib.sha256(b"\0".join(file.read_bytes() for file in files)).hexdigest()[:16]
     cached = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "crossdock"
@@ -50,7 +51,7 @@ def packages() -> Path:
         cached.mkdir(parents=True, exist_ok=True)
         new = Path(tempfile.mkdtemp(prefix="installing-", dir=cached))
     except OSError as error:
-        raise Missing(f"nowhere to install packages to: {error}") from None
+        raise MissingToolError(f"nowhere to install packages to: {error}") from None
     try:
         for file in files:
             shutil.copy(file, new)
@@ -78,16 +79,17 @@ def _install(npm: str, runs: str, folder: Path) -> None:
             timeout=INSTALL_TIMEOUT,
         )
     except subprocess.TimeoutExpired:
-        raise Missing(f"`npm ci` was not done in {INSTALL_TIMEOUT:.0f} s") from None
+        raise MissingToolError(f"`npm ci` was not done in {INSTALL_TIMEOUT:.0f} s") from None
     if done.returncode == 0:
         return
     if any(code in done.stderr for code in OURS):
         raise RuntimeError(f"`npm ci` in {HERE.name}/ failed:\n{done.stderr}")
-    raise Missing(f"`npm ci` gets no packages: {' '.join(done.stderr.split())[:300]}")
+    raise MissingToolError(f"`npm ci` gets no packages: {' '.join(done.stderr.split())[:300]}")
 
 
 def run(script: str, *args: str, stdin: str = "", timeout: float = 120.0) -> str:
-    """What a script of `tests/node` prints. It finds its packages from the folder it runs in. Raises Missing."""
+    """What a script of `tests/node` prints. It finds its packages from the folder it runs in. Raises
+    MissingToolError."""
     folder = packages()
     done = subprocess.run(
         [node(), str(HERE / script), *args], cwd=folder, input=stdin, capture_output=True, text=True, timeout=timeout

@@ -9,19 +9,19 @@ FOLDER = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "cro
 TIMEOUT = 60.0
 
 
-class Missing(Exception):
+class MissingToolError(Exception):
     """It isn't here; the text says where it comes from."""
 
 
 def find(name: str) -> str:
-    """Path of a program. Raises Missing."""
+    """Path of a program. Raises MissingToolError."""
     found = shutil.which(name) or shutil.which(name, path=str(FOLDER))
     if found is None:
-        raise Missing(f"no `{name}` on PATH or in {FOLDER}: `.ci/run` gets it")
+        raise MissingToolError(f"no `{name}` on PATH or in {FOLDER}: `.ci/run` gets it")
     return found
 
 
 def run(name: str, *args: str, cwd: Path) -> tuple[int, str]:
-    """Exit code, and all it printed. Raises Missing."""
+    """Exit code, and all it printed. Raises MissingToolError."""
     done = subprocess.run([find(name), *args], cwd=cwd, capture_output=True, text=True, timeout=TIMEOUT)
     return done.returncode, done.stdout + done.stderr

@@ -263,10 +263,10 @@ async def _postgresql(state: Path | None) -> Finding:
 async def _subscriptions(state: Path | None, loaded: "Config") -> Finding:
     """Check that each subscription can be decrypted with the present keys, and called under the present rules."""
     from deploy.cli import servers
-    from schemas.destinations.guard import Blocked, Guard
+    from schemas.destinations.guard import BlockedError, Guard
     from schemas.patterns import fits
     from storage import sealed, subscriptions
-    from storage.vault import Undecryptable, Vault
+    from storage.vault import UndecryptableError, Vault
 
     async with servers.database(state) as connection:
         rows = await subscriptions.listing(connection, None, after=None, limit=LOOKED_AT)
@@ -294,7 +294,7 @@ async def _subscriptions(state: Path | None, loaded: "Config") -> Finding:
         try:
             guard.check_url(one.url)
             sealed.unseal(vault, one.id, one.sealed)
-        except (Blocked, Undecryptable) as why:
+        except (BlockedError, UndecryptableError) as why:
             problems.append(f"{one.id}: {why}")
         if one.subscriber and one.subscriber not in loaded.subscribers:
             problems.append(f"{one.id}: its subscriber {one.subscriber!r} is not configured, so it gets nothing")

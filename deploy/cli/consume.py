@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from deploy.cli.errors import Failed
+from deploy.cli.errors import CommandError
 from deploy.cli.options import State
 
 if TYPE_CHECKING:
@@ -82,7 +82,7 @@ class _Reader:
         self._written = 0
 
     async def run(self, url: str, place: "Start") -> None:
-        """Print events until the end. Raises Failed and aiormq's errors."""
+        """Print events until the end. Raises CommandError and aiormq's errors."""
         from broker.eventlog import EventLog, newest
 
         last = None
@@ -91,7 +91,7 @@ class _Reader:
                 last = await newest(url, PATIENCE)
             except TimeoutError:
                 said = "RabbitMQ can't be asked for its log: check AMQP_URL, and run `crossdock topology check`"
-                raise Failed(said) from None
+                raise CommandError(said) from None
         self._next = place if isinstance(place, int) else None
         if self._follow or _is_before(place, last):
             async with EventLog(url, place) as log:

@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from deploy.cli.errors import Failed
+from deploy.cli.errors import CommandError
 from deploy.cli.options import AsJson, Management, State
 
 if TYPE_CHECKING:
     from broker.management import Management as Api
     from schemas.consumers import Consumer
-    from storage.consumers import Added
+    from storage.consumers import AddedConsumer
 
 app = typer.Typer(help="Manage the queues of systems that consume events.", no_args_is_help=True, rich_markup_mode=None)
 
@@ -98,14 +98,14 @@ async def _add(one: "Consumer", user: str | None, management: str | None, state:
     try:
         keys = [binding.routing_key for binding in bindings(one)]
     except ValueError as error:
-        raise Failed(str(error)) from None
+        raise CommandError(str(error)) from None
     url = servers.amqp_url(state)
     api = None if user is None else _management(management)
     async with servers.database(state) as connection:
         for other in await consumers.listing(connection):
             if other.consumer.name == one.name and other.consumer != one:
                 said = f"consumer {one.name} is there with other types, accounts or limits"
-                raise Failed(f"{said}: run `crossdock consumers remove {one.name}` first, or choose another name")
+                raise CommandError(f"{said}: run `crossdock consumers remove {one.name}` first, or choose another name")
         password = None
         if user is not None and api is not None:
             await _check_user(one, user, url, api, await consumers.listing(connection))
@@ -122,23 +122,23 @@ async def _add(one: "Consumer", user: str | None, management: str | None, state:
     )
 
 
-async def _check_user(one: "Consumer", user: str, url: str, api: "Api", others: "list[Added]") -> None:
-    """Raise Failed if the user is not this consumer's own: setting its rights would replace those that it has."""
+async def _check_user(one: "Consumer", user: str, url: str, api: "Api", others: "list[AddedConsumer]") -> None:
+    """Raise CommandError if the user is not this consumer's own: setting its rights would replace those that it has."""
     from yarl import URL
 
     from broker.connection import addresses
 
     ours = {URL(address).user or "guest" for address in addresses(url)} | {api.username}
     if user in ours:
-        raise Failed(f"{user} is the user that Crossdock itself logs in with: choose another name for --user")
+        raise CommandError(f"{user} is the user that Crossdock itself logs in with: choose another name for --user")
     for other in others:
         if other.username == user and other.consumer.name != one.name:
-            raise Failed(f"{user} is the user of consumer {other.consumer.name}: choose another name for --user")
+            raise CommandError(f"{user} is the user of consumer {other.consumer.name}: choose another name for --user")
     own = next((other.username for other in others if other.consumer.name == one.name), None)
     if own not in (None, user):
-        raise Failed(f"consumer {one.name} has the user {own}: give --user {own}, or remove the consumer first")
+        raise CommandError(f"consumer {one.name} has the user {own}: give --user {own}, or remove the consumer first")
     if own is None and await api.has_user(user):
-        raise Failed(
+        raise CommandError(
             f"RabbitMQ has a user {user} already, which is not this consumer's: choose another name for --user"
         )
 
@@ -177,7 +177,7 @@ async def _list(state: Path | None) -> list[dict[str, Any]]:
     return [_row(one, depths) for one in there]
 
 
-def _row(one: "Added", depths: dict[str, tuple[int, int]]) -> dict[str, Any]:
+def _row(one: "AddedConsumer", depths: dict[str, tuple[int, int]]) -> dict[str, Any]:
     messages, readers = depths.get(one.consumer.queue, (None, None))
     return {
         "name": one.consumer.name,
@@ -221,10 +221,10 @@ async def _remove(name: str, management: str | None, state: Path | None, *, forc
     async with servers.database(state) as connection:
         found = next((one for one in await consumers.listing(connection) if one.consumer.name == name), None)
         if found is None:
-            raise Failed(f"there is no consumer {name}: `crossdock consumers list` shows them all")
+            raise CommandError(f"there is no consumer {name}: `crossdock consumers list` shows them all")
         waiting = await queues.waiting(url, found.consumer)
         if waiting and not force:
-            raise Failed(f"{waiting} messages wait for {name}: let it take them, or give --force")
+            raise CommandError(f"{waiting} messages wait for {name}: let it take them, or give --force")
         if found.username is not None:
             await _management(management).remove_user(found.username)
         await queues.remove(url, found.consumer)
@@ -255,7 +255,7 @@ async def _retry(name: str, state: Path | None) -> int:
     async with servers.database(state) as connection:
         found = next((one for one in await consumers.listing(connection) if one.consumer.name == name), None)
     if found is None:
-        raise Failed(f"there is no consumer {name}: `crossdock consumers list` shows them all")
+        raise CommandError(f"there is no consumer {name}: `crossdock consumers list` shows them all")
     return await requeue.move(servers.amqp_url(state), found.consumer.dead, found.consumer.queue)
 
 
@@ -264,7 +264,7 @@ def _management(url: str | None) -> "Api":
 
     url = url or os.environ.get("RABBITMQ_MANAGEMENT_URL")
     if not url:
-        raise Failed(
+        raise CommandError(
             "users are created through RabbitMQ's management API: give --management http://user:password@host:15672"
         )
     return Api(url)

@@ -9,7 +9,7 @@ from uuid import UUID
 
 import typer
 
-from deploy.cli.errors import Failed
+from deploy.cli.errors import CommandError
 from deploy.cli.options import AsJson, ConfigFile, State
 
 app = typer.Typer(help="Show and control webhooks to subscribers.", no_args_is_help=True, rich_markup_mode=None)
@@ -185,7 +185,7 @@ async def _steered(state: Path | None, id_: UUID, what: str) -> dict[str, Any]:
         try:
             return _there(await act(connection, id_, None), id_)
         except deliveries.RefusedError as refused:
-            raise Failed(f"delivery {id_} cannot be sent again: {refused}") from None
+            raise CommandError(f"delivery {id_} cannot be sent again: {refused}") from None
 
 
 async def _replay(state: Path | None, subscribers: Any, asked: Any, *, quiet: bool) -> dict[str, Any]:
@@ -197,13 +197,13 @@ async def _replay(state: Path | None, subscribers: Any, asked: Any, *, quiet: bo
     async with servers.database(state) as connection:
         found = await subscriptions.get(connection, subscription, None)
         if found is None:
-            raise Failed(f"there is no subscription {subscription}: look into the view crossdock.subscriptions")
+            raise CommandError(f"there is no subscription {subscription}: look into the view crossdock.subscriptions")
         subscriber = subscribers.get(found.subscriber)
         allowed = ["*"] if not found.subscriber else list(subscriber.accounts) if subscriber else []
         said = dialect(found.dialect).types
         narrow = replays.narrowed(list(found.types), types or list(found.types))
         if narrow is None:
-            raise Failed(f"--type must be within the subscription's: {', '.join(found.types)}")
+            raise CommandError(f"--type must be within the subscription's: {', '.join(found.types)}")
         scope = replays.Scope(narrow, list(found.accounts), allowed, None if said is None else sorted(said))
         counted = await replays.count(connection, scope, begin=since, end=until, key=key)
         count, more = counted.count, {} if counted.is_exact else {"at_least": True}
@@ -241,7 +241,7 @@ async def _watch(connection: Any, name: UUID, count: int) -> None:
 
 def _there(found: dict[str, Any] | None, id_: UUID) -> dict[str, Any]:
     if found is None:
-        raise Failed(f"there is no delivery {id_}: `crossdock deliveries list` shows what there is")
+        raise CommandError(f"there is no delivery {id_}: `crossdock deliveries list` shows what there is")
     return found
 
 

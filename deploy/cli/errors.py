@@ -10,7 +10,7 @@ PREPARED = ("DuplicatePreparedStatementError", "InvalidSQLStatementNameError")
 LOGIN = ("InvalidPasswordError", "InvalidAuthorizationSpecificationError", "InvalidCatalogNameError")
 
 
-class Failed(Exception):
+class CommandError(Exception):
     """A command failed; the text is one line that says what to do. Exit code 1."""
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from deploy.cli.errors import Failed, reason
+from deploy.cli.errors import CommandError, reason
 from deploy.cli.options import AdminPort, ConfigFile, Port, State
 
 if TYPE_CHECKING:
@@ -40,7 +40,7 @@ def up(config: ConfigFile = None, state: State = None, port: Port = None) -> Non
 
 
 def _check_port(host: str, port: int) -> None:
-    """Raise Failed if the port is taken, before the servers are started."""
+    """Raise CommandError if the port is taken, before the servers are started."""
     family, kind, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
     with socket.socket(family, kind) as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -50,7 +50,7 @@ def _check_port(host: str, port: int) -> None:
             probe.bind(address)
         except OSError as error:
             shown = f"[{host}]" if ":" in host else host
-            raise Failed(f"can't listen on {shown}:{port}: {reason(error)}; choose another with --port") from None
+            raise CommandError(f"can't listen on {shown}:{port}: {reason(error)}; choose another with --port") from None
 
 
 def ingress(
@@ -143,7 +143,7 @@ def _vault() -> "Vault":
     try:
         return Vault.from_text(process.encryption_key())
     except ValueError as error:
-        raise Failed(str(error)) from None
+        raise CommandError(str(error)) from None
 
 
 def _amqp_url() -> str:

@@ -10,7 +10,7 @@ from uuid import UUID
 
 import typer
 
-from deploy.cli.errors import Failed
+from deploy.cli.errors import CommandError
 from deploy.cli.options import AsJson, ConfigFile, State
 
 if TYPE_CHECKING:
@@ -88,7 +88,7 @@ def show(
 
     row = asyncio.run(_show(state, _uuid(id)))
     if row is None:
-        raise Failed(f"no message {id} in quarantine: `crossdock quarantine list --all` shows what there is")
+        raise CommandError(f"no message {id} in quarantine: `crossdock quarantine list --all` shows what there is")
     body = bytes(row["raw"])
     if raw:
         sys.stdout.buffer.write(body)
@@ -159,7 +159,7 @@ def discard(
         typer.echo(f"{len(done)} discarded")
     if missing:
         names = ", ".join(map(str, missing))
-        raise Failed(f"not waiting in quarantine: {names}; `crossdock quarantine list` shows what is")
+        raise CommandError(f"not waiting in quarantine: {names}; `crossdock quarantine list` shows what is")
 
 
 def _wanted(
@@ -191,13 +191,13 @@ def _question(everything: bool, yes: bool) -> bool:
 
 
 def _confirm(count: int, what: str) -> None:
-    """Print how many messages are meant and ask. Raises Failed unless the answer is yes."""
+    """Print how many messages are meant and ask. Raises CommandError unless the answer is yes."""
     try:
         agreed = typer.confirm(f"{count} messages would be {what}. Go on?", err=True)
     except typer.Abort:
         agreed = False
     if not agreed:
-        raise Failed(f"nothing was {what}: answer y, or give --yes")
+        raise CommandError(f"nothing was {what}: answer y, or give --yes")
 
 
 def _uuid(text: str) -> UUID:
@@ -261,7 +261,7 @@ async def _replay(
             sizes = await quarantine.sizes(connection, ids)
             unknown = [str(id_) for id_ in ids if id_ not in sizes]
             if unknown:
-                raise Failed(f"not in quarantine: {', '.join(unknown)}; nothing was replayed")
+                raise CommandError(f"not in quarantine: {', '.join(unknown)}; nothing was replayed")
             count = len(sizes)
         else:
             count = await quarantine.count_open(connection, selection)
@@ -272,7 +272,7 @@ async def _replay(
                 for piece in quarantine.pieces(page):
                     done += await _publish(connection, channel, piece, shards, again=selection is None)
         except Exception as error:
-            raise Failed(f"{len(done)} of {count} replayed, then: {_refusal(error)}") from error
+            raise CommandError(f"{len(done)} of {count} replayed, then: {_refusal(error)}") from error
     return done
 
 

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from deploy.cli.errors import Failed, reason
+from deploy.cli.errors import CommandError, reason
 from deploy.cli.options import AsJson, ConfigFile
 
 if TYPE_CHECKING:
@@ -33,20 +33,20 @@ def explain(
 
     from deploy import config as configuration
     from deploy.cli import output
-    from schemas.platform import Unreadable
+    from schemas.platform import UnreadableError
     from workers.route import explain as engine
 
     accounts = configuration.load(config).accounts.get("ustore", {})
     if account not in accounts:
-        raise Failed(f"no account {account!r} of ustore is configured; known: {', '.join(accounts) or 'none'}")
+        raise CommandError(f"no account {account!r} of ustore is configured; known: {', '.join(accounts) or 'none'}")
     try:
         raw = file.read_bytes()
     except OSError as error:
-        raise Failed(f"the order can't be read: {reason(error)}") from None
+        raise CommandError(f"the order can't be read: {reason(error)}") from None
     try:
         explained = engine.explain(accounts[account], raw)
-    except Unreadable as error:
-        raise Failed(f"{file} is not an order: {error}") from None
+    except UnreadableError as error:
+        raise CommandError(f"{file} is not an order: {error}") from None
     if as_json:
         output.print_json(msgspec.to_builtins(explained))
     else:

@@ -7,7 +7,7 @@ from uuid import uuid4
 
 import typer
 
-from deploy.cli.errors import Failed, reason
+from deploy.cli.errors import CommandError, reason
 from deploy.cli.options import AsJson, ConfigFile, State
 
 if TYPE_CHECKING:
@@ -18,7 +18,7 @@ BAR_FROM = 20
 """Posts from which a progress bar is worth showing."""
 
 
-class Chosen(NamedTuple):
+class ExampleChoice(NamedTuple):
     """The event and example that the EVENT argument stands for."""
 
     event: "Event"
@@ -81,7 +81,7 @@ def send(
         raise typer.Exit(1)
 
 
-def choose(platform: "Platform", name: str) -> Chosen:
+def choose(platform: "Platform", name: str) -> ExampleChoice:
     """The event and the example that `name` stands for: an example's name, an event's, or a type's.
 
     Raises BadParameter with what there is to choose from.
@@ -89,15 +89,15 @@ def choose(platform: "Platform", name: str) -> Chosen:
     events = platform.events
     for event in events:
         if name in event.examples:
-            return Chosen(event, name)
+            return ExampleChoice(event, name)
     for event in events:
         if name == event.name:
-            return Chosen(event, event.examples[0])
+            return ExampleChoice(event, event.examples[0])
     for event in events:
         for type_ in event.types:
             short = type_.removeprefix(f"{platform.name}.")
             if name in (type_, short):
-                return Chosen(event, short if short in event.examples else event.examples[0])
+                return ExampleChoice(event, short if short in event.examples else event.examples[0])
     names = dict.fromkeys(known for event in events for known in (event.name, *event.examples))
     raise typer.BadParameter(f"{name!r} is none of {', '.join(names)}", param_hint="EVENT")
 
@@ -123,7 +123,7 @@ def _read(file: Path) -> bytes:
     try:
         return file.read_bytes()
     except OSError as error:
-        raise Failed(f"the body can't be read: {reason(error)}") from None
+        raise CommandError(f"the body can't be read: {reason(error)}") from None
 
 
 def _account(platform: "Platform", name: str | None, config: Path | None) -> tuple[str, object]:
@@ -131,11 +131,13 @@ def _account(platform: "Platform", name: str | None, config: Path | None) -> tup
 
     accounts = configuration.load(config).accounts.get(platform.name, {})
     if not accounts:
-        raise Failed(f"no account of {platform.name} is configured: add [accounts.{platform.name}.…], or give --config")
+        raise CommandError(
+            f"no account of {platform.name} is configured: add [accounts.{platform.name}.…], or give --config"
+        )
     if name is None:
         name = next(iter(accounts))
     if name not in accounts:
-        raise Failed(f"no account {name!r} of {platform.name} is configured; known: {', '.join(accounts)}")
+        raise CommandError(f"no account {name!r} of {platform.name} is configured; known: {', '.join(accounts)}")
     return name, accounts[name]
 
 
@@ -144,7 +146,7 @@ def _ingress(url: str | None, state: Path | None) -> str:
 
     base = url or servers.endpoints(state).get("ingress")
     if not base:
-        raise Failed(f"no `crossdock up` runs on {servers.folder(state)}: start one, or give --url or --state")
+        raise CommandError(f"no `crossdock up` runs on {servers.folder(state)}: start one, or give --url or --state")
     if not base.startswith(("http://", "https://")):
         raise typer.BadParameter("write it like http://127.0.0.1:8080", param_hint="--url")
     return str(base).rstrip("/")

@@ -8,7 +8,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from deploy.cli.errors import Failed, reason
+from deploy.cli.errors import CommandError, reason
 
 if TYPE_CHECKING:
     import asyncpg
@@ -34,12 +34,12 @@ def endpoints(state: Path | None) -> dict[str, Any]:
 
 
 def database_url(state: Path | None = None) -> str:
-    """Return DATABASE_URL, else the URL of the running `up`. Raises Failed."""
+    """Return DATABASE_URL, else the URL of the running `up`. Raises CommandError."""
     return check_database_url(_url("DATABASE_URL", "postgres", state))
 
 
 def amqp_url(state: Path | None = None) -> str:
-    """Return AMQP_URL, else the URL of the running `up`. Raises Failed."""
+    """Return AMQP_URL, else the URL of the running `up`. Raises CommandError."""
     return check_amqp_url(_url("AMQP_URL", "amqp", state))
 
 
@@ -55,32 +55,32 @@ def encryption_key(state: Path | None) -> str | None:
 
 
 def check_database_url(url: str) -> str:
-    """Return the URL for the driver. Raises Failed without showing the URL, which holds a password."""
+    """Return the URL for the driver. Raises CommandError without showing the URL, which holds a password."""
     if not url.startswith(("postgresql://", "postgres://")):
-        raise Failed("DATABASE_URL can't be read: write postgresql://user:password@host:5432/database")
+        raise CommandError("DATABASE_URL can't be read: write postgresql://user:password@host:5432/database")
     from storage import dsn
 
     try:
         return dsn.clean(url)
     except ValueError as error:
-        raise Failed(str(error)) from None
+        raise CommandError(str(error)) from None
 
 
 def check_amqp_url(url: str) -> str:
-    """Return the URL if it is valid. Raises Failed without showing the URL, which holds a password."""
+    """Return the URL if it is valid. Raises CommandError without showing the URL, which holds a password."""
     from broker.connection import addresses
 
     try:
         addresses(url)
     except ValueError:
-        raise Failed("AMQP_URL can't be read: write amqp://user:password@host:5672/vhost") from None
+        raise CommandError("AMQP_URL can't be read: write amqp://user:password@host:5672/vhost") from None
     return url
 
 
 def _url(name: str, key: str, state: Path | None) -> str:
     found = os.environ.get(name) or endpoints(state).get(key)
     if not found:
-        raise Failed(f"{name} is not set and no `crossdock up` runs on {folder(state)}: set it, or give --state")
+        raise CommandError(f"{name} is not set and no `crossdock up` runs on {folder(state)}: set it, or give --state")
     return str(found)
 
 
@@ -91,17 +91,17 @@ def reaching(server: str, name: str, url: str) -> Iterator[None]:
         yield
     except ValueError:
         # asyncpg raises it for a URL that it cannot parse, and may quote from it.
-        raise Failed(f"{name} can't be read: it is not a URL of {server}") from None
+        raise CommandError(f"{name} can't be read: it is not a URL of {server}") from None
     except (OSError, TimeoutError) as error:
         where = redacted(url)
-        raise Failed(
+        raise CommandError(
             f"{server} can't be reached at {where}: {reason(error)}; check {name} and that it is running"
         ) from None
 
 
 @asynccontextmanager
 async def database(state: Path | None) -> AsyncIterator["asyncpg.Connection"]:
-    """Open a connection to the database, on the host that takes writes. Raises Failed and asyncpg's errors."""
+    """Open a connection to the database, on the host that takes writes. Raises CommandError and asyncpg's errors."""
     import asyncpg
 
     from storage import pool as pools
@@ -121,7 +121,7 @@ async def database(state: Path | None) -> AsyncIterator["asyncpg.Connection"]:
 
 @asynccontextmanager
 async def broker(state: Path | None) -> AsyncIterator["AbstractChannel"]:
-    """Open a channel with confirms on the first node that answers. Raises Failed and aiormq's errors."""
+    """Open a channel with confirms on the first node that answers. Raises CommandError and aiormq's errors."""
     import aiormq
 
     from broker.connection import addresses
@@ -133,7 +133,7 @@ async def broker(state: Path | None) -> AsyncIterator["AbstractChannel"]:
                 async with asyncio.timeout(CONNECT_TIMEOUT):
                     connection = await aiormq.connect(node)
             break
-        except Failed:
+        except CommandError:
             if place == len(nodes):
                 raise
     try:

@@ -15,8 +15,8 @@ from deploy.cli.options import AsJson, State
 if TYPE_CHECKING:
     import aiohttp
 
-    from storage.arrivals import Rhythm
-    from storage.polls import Failing
+    from storage.arrivals import Activity
+    from storage.polls import FailingAccount
     from storage.quarantine import StageCount
 
 HTTP_TIMEOUT = 2.0
@@ -172,7 +172,7 @@ async def _queues(state: Path | None) -> dict[str, tuple[int, int]]:
 
 async def _stored(
     state: Path | None,
-) -> tuple[dict[str, "StageCount"], dict[str, Any], list["Rhythm"], list["Failing"]]:
+) -> tuple[dict[str, "StageCount"], dict[str, Any], list["Activity"], list["FailingAccount"]]:
     """Return messages in quarantine, deliveries, the activity of each account, and accounts whose polls fail."""
     from deploy.cli import servers
     from storage import arrivals, deliveries, polls, quarantine

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from deploy.cli.errors import Failed
+from deploy.cli.errors import CommandError
 from deploy.cli.options import AsJson, ConfigFile, Management, State
 
 if TYPE_CHECKING:
@@ -72,7 +72,7 @@ def check(config: ConfigFile = None, state: State = None, as_json: AsJson = Fals
     if as_json:
         output.print_json({"problems": problems, "notes": notes})
     elif problems:
-        raise Failed("; ".join(problems))
+        raise CommandError("; ".join(problems))
     else:
         typer.echo("exchanges and queues are as declared")
         for note in notes:

@@ -8,7 +8,7 @@ from typing import Annotated, Any, NamedTuple
 
 import typer
 
-from deploy.cli.errors import Failed
+from deploy.cli.errors import CommandError
 from deploy.cli.options import AsJson, State
 
 Found = dict[str, Any]
@@ -37,7 +37,7 @@ def trace(
 
     found = asyncio.run(_trace(state, key))
     if not found["documents"] and not found["quarantine"]:
-        raise Failed(
+        raise CommandError(
             f"nothing is known of {key!r}: it was never accepted, or it is older than [storage] retention_days"
         )
     for document in found["documents"]:

@@ -24,11 +24,11 @@ from rich.console import Console
 
 from broker.connection import addresses
 from deploy import config as configuration
-from deploy.cli.errors import Failed, explain
+from deploy.cli.errors import CommandError, explain
 from deploy.cli.servers import endpoints as read_endpoints
 from deploy.demo import receiver
 from deploy.demo.follow import follow_all
-from deploy.demo.posts import Came, Heard, Post, examples
+from deploy.demo.posts import DemoArrival, Post, WatchedEvent, examples
 from deploy.demo.table import table
 from schemas import cloudevents, topology
 from schemas.config import Config
@@ -96,7 +96,7 @@ async def _demo(console: Console, folder: Path) -> list[str]:
 
 @asynccontextmanager
 async def _pipeline(folder: Path) -> AsyncIterator[dict[str, Any]]:
-    """`crossdock up`, with the demo accounts whatever configuration lies about. Raises Failed."""
+    """`crossdock up`, with the demo accounts whatever configuration lies about. Raises CommandError."""
     config, log = folder / "crossdock.toml", folder / "up.log"
     config.write_text(SETTINGS.format(password=secrets.token_urlsafe(24)))
     command = [sys.executable, "-m", "deploy.cli.main", "up", "--state", str(folder / "state"), "--port", "0"]
@@ -110,7 +110,7 @@ async def _pipeline(folder: Path) -> AsyncIterator[dict[str, Any]]:
         while not (endpoints := read_endpoints(folder / "state")):
             if ended.done() or time.monotonic() > until:
                 said = log.read_text(errors="replace").strip().splitlines()
-                raise Failed(f"the pipeline did not start: {said[-1] if said else 'it said nothing'}")
+                raise CommandError(f"the pipeline did not start: {said[-1] if said else 'it said nothing'}")
             await asyncio.wait((ended,), timeout=0.1)
         yield endpoints
     finally:
@@ -123,13 +123,13 @@ async def _pipeline(folder: Path) -> AsyncIterator[dict[str, Any]]:
 
 
 @asynccontextmanager
-async def _listening(amqp: str) -> AsyncIterator[list[Heard]]:
+async def _listening(amqp: str) -> AsyncIterator[list[WatchedEvent]]:
     """What comes out on `crossdock.events`, as it comes; a queue of our own that goes with us."""
-    heard: list[Heard] = []
+    heard: list[WatchedEvent] = []
 
     async def on_message(message: aiormq.abc.DeliveredMessage) -> None:
         event = cloudevents.decode(bytes(message.body))
-        heard.append(Heard(event.id, event.subject, message.routing_key or "", time.time()))
+        heard.append(WatchedEvent(event.id, event.subject, message.routing_key or "", time.time()))
 
     connection = await aiormq.connect(addresses(amqp)[0])
     try:
@@ -160,7 +160,7 @@ async def _post_all(posts: list[Post], config: Config, ingress: str) -> None:
                 post.problem = f"answered {post.status}: {body.decode(errors='replace')[:200]}"
             elif post.platform.sign_answer is not None:
                 post.answer = orjson.loads(body)
-                post.came = [Came("answer", body.decode(), post.ms)]
+                post.came = [DemoArrival("answer", body.decode(), post.ms)]
 
 
 if __name__ == "__main__":

@@ -7,7 +7,7 @@ from uuid import UUID
 import asyncpg
 
 from deploy.demo import receiver
-from deploy.demo.posts import Came, Heard, Post
+from deploy.demo.posts import DemoArrival, Post, WatchedEvent
 from deploy.demo.receiver import Receiver
 from schemas import topology
 from schemas.platforms.ustore import manufacturer_order
@@ -16,7 +16,7 @@ ARRIVAL_TIMEOUT = 15.0
 """Seconds for all that was posted to be stored, announced and delivered."""
 
 
-async def follow_all(posts: list[Post], postgres: str, heard: list[Heard], there: Receiver) -> None:
+async def follow_all(posts: list[Post], postgres: str, heard: list[WatchedEvent], there: Receiver) -> None:
     """Looks for each until all have arrived, or the time is up."""
     connection = await asyncpg.connect(postgres)
     try:
@@ -33,7 +33,7 @@ async def follow_all(posts: list[Post], postgres: str, heard: list[Heard], there
         await connection.close()
 
 
-async def _follow(post: Post, connection: asyncpg.Connection, heard: list[Heard], there: Receiver) -> str | None:
+async def _follow(post: Post, connection: asyncpg.Connection, heard: list[WatchedEvent], there: Receiver) -> str | None:
     """Adds to `post.came` where it came out, once all is there; until then says what is missing."""
     row = await connection.fetchrow(
         "SELECT id, key, type, version, stored_at, raw FROM crossdock.events WHERE message_id = $1", UUID(post.id)
@@ -69,13 +69,13 @@ async def _follow(post: Post, connection: asyncpg.Connection, heard: list[Heard]
         return (moment - post.began) * 1000
 
     post.came = [
-        Came("row", f"{row['key']} v{row['version']}", after(row["stored_at"].timestamp())),
+        DemoArrival("row", f"{row['key']} v{row['version']}", after(row["stored_at"].timestamp())),
         *(
-            Came("queue", key, after(next(one.at for one in queued if one.routing_key == key)))
+            DemoArrival("queue", key, after(next(one.at for one in queued if one.routing_key == key)))
             for key in sorted(wanted)
         ),
-        *(Came("call", f"{name}, verified", after(one.at)) for name, one in sorted(calls.items())),
+        *(DemoArrival("call", f"{name}, verified", after(one.at)) for name, one in sorted(calls.items())),
         *(one for one in post.came if one.kind == "answer"),
-        *(Came("item", f"{one['item']} to {one['manufacturer']}, {one['rule']}") for one in items),
+        *(DemoArrival("item", f"{one['item']} to {one['manufacturer']}, {one['rule']}") for one in items),
     ]
     return None

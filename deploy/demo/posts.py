@@ -15,7 +15,7 @@ OTHERS = ("DATABASE_URL", "AMQP_URL")
 """With servers that were there before, an example may have come before too: then each gets a key of its own."""
 
 
-class Came(NamedTuple):
+class DemoArrival(NamedTuple):
     """One thing that a post became. A new kind of outcome is one more of these."""
 
     kind: str
@@ -39,7 +39,7 @@ class Post(msgspec.Struct, kw_only=True):
     id: str = ""
     answer: dict[str, str] = {}
     """uStore's: which manufacturer each item goes to."""
-    came: list[Came] = []
+    came: list[DemoArrival] = []
     problem: str | None = None
 
     @property
@@ -51,7 +51,7 @@ class Post(msgspec.Struct, kw_only=True):
         return ("route", "store", "deliver") if self.event.reply else ("store", "deliver")
 
 
-class Heard(NamedTuple):
+class WatchedEvent(NamedTuple):
     """One message on `crossdock.events`."""
 
     id: str

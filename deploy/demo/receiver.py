@@ -14,12 +14,12 @@ import aiohttp
 import msgspec
 from aiohttp import web
 
-from deploy.cli.errors import Failed
+from deploy.cli.errors import CommandError
 from schemas.config import Subscriber
 from schemas.dialects import dialects
 
 
-class Call(msgspec.Struct, frozen=True):
+class ReceivedCall(msgspec.Struct, frozen=True):
     """One webhook that came."""
 
     dialect: str
@@ -37,7 +37,7 @@ class Receiver:
     def __init__(self) -> None:
         self.url = ""
         self.secrets: dict[str, str] = {}
-        self.calls: list[Call] = []
+        self.calls: list[ReceivedCall] = []
 
     async def take(self, request: web.Request) -> web.Response:
         """200 if it is genuine, 401 if not."""
@@ -48,7 +48,7 @@ class Receiver:
         if check is not None:
             wrong = check(self.secrets.get(dialect, ""), body, request.headers, request.query)
         event = request.headers.get("webhook-id") or request.headers.get("X-Crossdock-Id") or ""
-        self.calls.append(Call(dialect, event, time.time(), wrong))
+        self.calls.append(ReceivedCall(dialect, event, time.time(), wrong))
         return web.Response(status=200 if wrong is None else 401)
 
 
@@ -120,7 +120,7 @@ async def subscribed(api: str, subscriber: Subscriber, there: Receiver) -> Async
             async with session.post(path, json=asked) as answer:
                 said: dict[str, Any] = await answer.json(content_type=None)
                 if answer.status >= 300:
-                    raise Failed(f"{path} answered {answer.status}: {json.dumps(said)[:300]}")
+                    raise CommandError(f"{path} answered {answer.status}: {json.dumps(said)[:300]}")
             made.append(f"{path}/{said.get('id') or said['webhookId']}")
             return said
 

@@ -6,7 +6,7 @@ from typing import Literal
 from rich.table import Table
 from rich.text import Text
 
-from deploy.demo.posts import Came, Post
+from deploy.demo.posts import DemoArrival, Post
 
 
 def table(posts: list[Post]) -> Table:
@@ -19,7 +19,7 @@ def table(posts: list[Post]) -> Table:
     for post in posts:
         if made.row_count:
             made.add_row()
-        came = post.came or [Came("nothing", post.problem or "")]
+        came = post.came or [DemoArrival("nothing", post.problem or "")]
         lines = zip_longest(
             (post.platform.name, post.example),
             (f"{post.status}", milliseconds(post.ms)),

@@ -15,11 +15,11 @@ from ingress import connections
 from ingress.api import idempotency, openapi, routes
 from ingress.api.auth import Authenticator
 from ingress.api.context import SUBSCRIBER, Context, read
-from ingress.api.errors import NOT_FOUND, Problem
+from ingress.api.errors import NOT_FOUND, ProblemError
 from ingress.api.turns import Turns
 from schemas.config import Config
 from storage.database import UNAVAILABLE_ERRORS, Connection, Database, is_row_error, is_unavailable
-from storage.vault import Undecryptable, Vault
+from storage.vault import UndecryptableError, Vault
 from telemetry.background import Background
 
 log = logging.getLogger("crossdock.api")
@@ -164,7 +164,7 @@ class ApiApp:
 
     @asynccontextmanager
     async def _connection(self, database: Database) -> AsyncIterator[Connection]:
-        """A connection within WAIT seconds. Raises Problem: 503; it says nothing about the database."""
+        """A connection within WAIT seconds. Raises ProblemError: 503; it says nothing about the database."""
         if not database.is_open:
             raise _unavailable()
         pool = await database.pool()
@@ -172,7 +172,7 @@ class ApiApp:
             connection = await pool.acquire(timeout=WAIT)
         except TimeoutError:
             self._look_now.set()
-            raise Problem(503, "The API is busy; try again.", headers={"Retry-After": "5"}) from None
+            raise ProblemError(503, "The API is busy; try again.", headers={"Retry-After": "5"}) from None
         try:
             yield connection
         finally:
@@ -213,34 +213,34 @@ class ApiApp:
         error: str | None = None
         try:
             response = await handler(request)
-        except Problem as problem:
+        except ProblemError as problem:
             error = problem.detail
             response = problem.response(basic=basic)
         except web.HTTPException as refused:
             response = _refused(refused).response(basic=basic)
-        except Undecryptable as why:
+        except UndecryptableError as why:
             error = str(why)
             log.error("a subscription can't be opened", extra={"error": error})
-            response = Problem(
+            response = ProblemError(
                 503, "Its secrets cannot be opened with the keys of this service; tell the operator, or rotate them."
             ).response(basic=basic)
         except (TimeoutError, asyncpg.QueryCanceledError) as why:
             # One statement took too long, perhaps because of what was asked. Whether the database is there, ask itself.
             error = f"{type(why).__name__}: {why}"
             self._look_now.set()
-            response = Problem(
+            response = ProblemError(
                 503, "This took too long; ask for less, or try again.", headers={"Retry-After": "5"}
             ).response(basic=basic)
         except Exception as why:
             error = f"{type(why).__name__}: {why}"
             if is_row_error(why):
-                response = Problem(400, "The request holds a value that cannot be stored.").response(basic=basic)
+                response = ProblemError(400, "The request holds a value that cannot be stored.").response(basic=basic)
             elif is_unavailable(why):
                 self._look_now.set()
                 response = _unavailable().response(basic=basic)
             else:
                 log.exception("internal error")
-                response = Problem(500, "Something went wrong here; it has been logged.").response(basic=basic)
+                response = ProblemError(500, "Something went wrong here; it has been logged.").response(basic=basic)
         seconds = time.perf_counter() - started
         REQUESTS.labels(request.method if name else "", name, response.status).inc()
         SECONDS.labels(request.method if name else "", name).observe(seconds)
@@ -263,13 +263,13 @@ async def _document(request: web.Request) -> web.Response:
     return web.Response(body=openapi.document(), content_type="application/json")
 
 
-def _refused(refused: web.HTTPException) -> Problem:
+def _refused(refused: web.HTTPException) -> ProblemError:
     if refused.status == 405:
-        return Problem(405, "This method is not served here.", headers={hdrs.ALLOW: refused.headers[hdrs.ALLOW]})
+        return ProblemError(405, "This method is not served here.", headers={hdrs.ALLOW: refused.headers[hdrs.ALLOW]})
     if refused.status == 404:
-        return Problem(404, NOT_FOUND)
-    return Problem(refused.status, refused.reason)
+        return ProblemError(404, NOT_FOUND)
+    return ProblemError(refused.status, refused.reason)
 
 
-def _unavailable() -> Problem:
-    return Problem(503, "The database can't be reached; try again.", headers={"Retry-After": "5"})
+def _unavailable() -> ProblemError:
+    return ProblemError(503, "The database can't be reached; try again.", headers={"Retry-After": "5"})

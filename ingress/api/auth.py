@@ -17,7 +17,7 @@ from ipaddress import IPv6Address, IPv6Network, ip_address
 import msgspec
 from aiohttp import hdrs, web
 
-from ingress.api.errors import Problem
+from ingress.api.errors import ProblemError
 from ingress.api.proxies import Proxies
 from schemas.config import Config
 from schemas.outbound import OPERATOR
@@ -97,7 +97,7 @@ class Authenticator:
         return self._proxies.client(request)
 
     async def authenticate(self, request: web.Request) -> Caller:
-        """Return who is calling. Raises Problem: 401, or 429 after too many failures."""
+        """Return who is calling. Raises ProblemError: 401, or 429 after too many failures."""
         scheme, _, value = request.headers.get(hdrs.AUTHORIZATION, "").partition(" ")
         is_operator = scheme.lower() == "bearer"
         if is_operator:
@@ -114,7 +114,7 @@ class Authenticator:
             self._count(pair)
         if is_slowed:
             raise _too_many(TURN)
-        raise Problem(
+        raise ProblemError(
             401,
             "Log in with a subscriber's name and password.",
             headers={"WWW-Authenticate": 'Basic realm="crossdock"'},
@@ -135,7 +135,7 @@ class Authenticator:
         return found
 
     async def _wait_for_turn(self, pair: tuple[str, bytes]) -> bool:
-        """Wait where there have been too many failures; return whether there have been. Raises Problem: 429.
+        """Wait where there have been too many failures; return whether there have been. Raises ProblemError: 429.
 
         The credentials are not looked at before: an answer that came at once would tell a guesser as much.
         """
@@ -201,7 +201,7 @@ def _credentials(request: web.Request, scheme: str, value: str) -> tuple[bytes, 
     return name, password
 
 
-def _too_many(seconds: float) -> Problem:
-    return Problem(
+def _too_many(seconds: float) -> ProblemError:
+    return ProblemError(
         429, "Too many failed log-ins; wait and try again.", headers={"Retry-After": str(max(1, round(seconds)))}
     )

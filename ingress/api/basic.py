@@ -10,12 +10,12 @@ from yarl import URL
 from ingress.api import cursors
 from ingress.api.auth import Caller
 from ingress.api.context import Context, answer, body, identity, new_id
-from ingress.api.errors import NOT_FOUND, Problem, invalid
+from ingress.api.errors import NOT_FOUND, ProblemError, invalid
 from storage import subscriptions
 from storage.database import Connection
 from storage.sealed import Sealed
 from storage.subscriptions import Subscription
-from storage.vault import Undecryptable
+from storage.vault import UndecryptableError
 
 TYPES = {
     "new_order": ["ecomnow.new_order", "apicbase.purchase_order"],
@@ -59,7 +59,7 @@ async def create(context: Context, connection: Connection, request: web.Request,
 
 
 async def listing(context: Context, connection: Connection, request: web.Request, caller: Caller) -> web.Response:
-    """200: one's own, the oldest first; where there are more, a `Link` header leads to the next page.
+    """200: one's own, the oldest first; where there are more, a `BrokerConnection` header leads to the next page.
 
     Not documented by eComNow, and what a client would try.
     """
@@ -70,7 +70,7 @@ async def listing(context: Context, connection: Connection, request: web.Request
     last = rows[count - 1] if len(rows) > count else None
     if last is not None and last.created_at is not None:
         following = URL(PATH).with_query(limit=str(count), cursor=cursors.encode(last.created_at, last.id))
-        headers["Link"] = f'<{following}>; rel="next"'
+        headers["BrokerConnection"] = f'<{following}>; rel="next"'
     return answer([_shown(context, row, caller) for row in rows[:count]], headers=headers)
 
 
@@ -109,12 +109,12 @@ async def delete(context: Context, connection: Connection, request: web.Request,
 async def _found(connection: Connection, request: web.Request, caller: Caller, *, lock: bool = False) -> Subscription:
     found = await subscriptions.get(connection, identity(request), caller.owner, lock=lock)
     if found is None or found.webhook_type is None:
-        raise Problem(404, NOT_FOUND)
+        raise ProblemError(404, NOT_FOUND)
     return found
 
 
 def _checked(context: Context, asked: Webhook, old: Subscription | None) -> tuple[str, str]:
-    """URL and type, those of `old` where the request leaves them out. Raises Problem: 400."""
+    """URL and type, those of `old` where the request leaves them out. Raises ProblemError: 400."""
     errors = {}
     url = _said(asked.url) or (old.url if old is not None else None)
     if not url:
@@ -149,7 +149,7 @@ def _shown(context: Context, one: Subscription, caller: Caller) -> dict[str, Any
     if caller.subscriber == one.subscriber:
         try:
             shown["authentication"] = context.unseal(one).authorization
-        except Undecryptable:
+        except UndecryptableError:
             # One that no key opens must not hide the others. A PUT with `authentication` sets it anew.
             shown["authentication"] = None
             shown["message"] = "Its authentication cannot be read any more; set it again."

@@ -12,10 +12,10 @@ from aiohttp.http_exceptions import HttpProcessingError
 
 from ingress.api import values
 from ingress.api.auth import Caller
-from ingress.api.errors import NOT_FOUND, Problem, invalid, unreadable
+from ingress.api.errors import NOT_FOUND, ProblemError, invalid, unreadable
 from schemas import encodings
 from schemas.config import Config
-from schemas.destinations.guard import Blocked, Guard
+from schemas.destinations.guard import BlockedError, Guard
 from schemas.dialects import dialect
 from schemas.outbound import OPERATOR, Dialect
 from schemas.patterns import fits
@@ -58,7 +58,7 @@ class Context:
         """What is wrong with it."""
         try:
             self.guard.check_url(url)
-        except Blocked as why:
+        except BlockedError as why:
             return str(why)
         return None
 
@@ -66,7 +66,7 @@ class Context:
         return sealed.seal(self.vault, id_, secrets)
 
     def unseal(self, one: Subscription) -> Sealed:
-        """Raises Undecryptable."""
+        """Raises UndecryptableError."""
         return sealed.unseal(self.vault, one.id, one.sealed)
 
     def allowed_accounts(self, subscriber: str) -> list[str]:
@@ -85,10 +85,10 @@ class Context:
         return None
 
     async def check_quota(self, connection: Connection, caller: Caller) -> None:
-        """Raises Problem: 409 where the caller has as many subscriptions as it may have."""
+        """Raises ProblemError: 409 where the caller has as many subscriptions as it may have."""
         limit = self.config.api.max_subscriptions
         if not caller.operator and await subscriptions.count(connection, caller.subscriber) >= limit:
-            raise Problem(
+            raise ProblemError(
                 409,
                 f"You have {limit} subscriptions, and no more are allowed; delete one that you no longer need, or ask "
                 "the operator to raise [api] max_subscriptions.",
@@ -96,10 +96,10 @@ class Context:
 
 
 async def body(request: web.Request, shape: type[T], *, of_any_type: bool = False) -> T:
-    """The request's JSON. `of_any_type`: whatever its Content-Type says. Raises Problem."""
+    """The request's JSON. `of_any_type`: whatever its Content-Type says. Raises ProblemError."""
     content_type = request.headers.get("Content-Type", "application/json").partition(";")[0].strip().lower()
     if not of_any_type and content_type != "application/json" and not content_type.endswith("+json"):
-        raise Problem(415, "Send JSON, with Content-Type: application/json.")
+        raise ProblemError(415, "Send JSON, with Content-Type: application/json.")
     raw, _ = encodings.by_mark(await read(request))  # .NET clients write a byte order mark
     try:
         raw.decode()  # the decoder doesn't look into what it skips
@@ -107,26 +107,26 @@ async def body(request: web.Request, shape: type[T], *, of_any_type: bool = Fals
     except msgspec.DecodeError as error:
         raise unreadable(error) from None
     except (UnicodeDecodeError, RecursionError):
-        raise Problem(400, "The body is not JSON.") from None
+        raise ProblemError(400, "The body is not JSON.") from None
     values.check(decoded)
     return decoded
 
 
 async def read(request: web.Request) -> bytes:
-    """The body, once. Raises Problem: 400, 408, 413, 415."""
+    """The body, once. Raises ProblemError: 400, 408, 413, 415."""
     raw = request.get(_RAW)
     if raw is None:
         if encodings.is_encoded(request.headers.getall(hdrs.CONTENT_ENCODING, ())):
-            raise Problem(415, "Send the body without Content-Encoding.")
+            raise ProblemError(415, "Send the body without Content-Encoding.")
         if (request.content_length or 0) > MAX_BODY:
-            raise Problem(413, "The body is too large.")
+            raise ProblemError(413, "The body is too large.")
         try:
             async with asyncio.timeout(BODY_TIMEOUT):
                 raw = request[_RAW] = await _all_of(request)
         except TimeoutError:
-            raise Problem(408, "The body did not arrive in time.") from None
+            raise ProblemError(408, "The body did not arrive in time.") from None
         except (ConnectionError, HttpProcessingError, web.RequestPayloadError):
-            raise Problem(400, "The body broke off.") from None
+            raise ProblemError(400, "The body broke off.") from None
     return raw
 
 
@@ -136,7 +136,7 @@ async def _all_of(request: web.Request) -> bytes:
     async for part in request.content.iter_any():
         size += len(part)
         if size > MAX_BODY:
-            raise Problem(413, "The body is too large.")
+            raise ProblemError(413, "The body is too large.")
         parts.append(part)
     return b"".join(parts)
 
@@ -156,11 +156,11 @@ def identity(request: web.Request, name: str = "id") -> UUID:
     try:
         return UUID(request.match_info[name])
     except ValueError:
-        raise Problem(404, NOT_FOUND) from None
+        raise ProblemError(404, NOT_FOUND) from None
 
 
 def spoken(name: str) -> Dialect:
-    """Raises Problem: 400."""
+    """Raises ProblemError: 400."""
     try:
         return dialect(name)
     except LookupError as error:
@@ -168,7 +168,7 @@ def spoken(name: str) -> Dialect:
 
 
 def accounts(caller: Caller, asked: list[str] | None) -> list[str]:
-    """Patterns within what the caller may see; all of that when nothing is asked for. Raises Problem: 400."""
+    """Patterns within what the caller may see; all of that when nothing is asked for. Raises ProblemError: 400."""
     if asked is None:
         return list(caller.accounts)
     wrong = [one for one in asked if not (one in caller.accounts or _within(one, caller.accounts))]
@@ -183,7 +183,7 @@ def _within(pattern: str, allowed: tuple[str, ...]) -> bool:
 
 
 def fresh_secret(one: Dialect, brought: str | None) -> str | None:
-    """The subscriber's own, checked; else a new one; None where the dialect has none. Raises Problem: 400."""
+    """The subscriber's own, checked; else a new one; None where the dialect has none. Raises ProblemError: 400."""
     if brought is not None:
         if one.make_secret is None:
             raise invalid({"secret": f"dialect {one.name} uses none"})
@@ -198,7 +198,7 @@ def rotated(one: Dialect, old: Sealed, new: str) -> Sealed:
     """Return the secrets with a new one in front.
 
     Where a webhook can carry several signatures, the others go on signing: the one that was the newest for OVERLAP
-    seconds from now, older ones until their own time is over. Raises Problem: 409 where those are too many.
+    seconds from now, older ones until their own time is over. Raises ProblemError: 409 where those are too many.
     """
     kept: list[Secret] = []
     if one.two_secrets:
@@ -209,7 +209,7 @@ def rotated(one: Dialect, old: Sealed, new: str) -> Sealed:
             if secret.until is None or secret.until > now
         ]
     if len(kept) >= MOST_SECRETS:
-        raise Problem(
+        raise ProblemError(
             409,
             f"{MOST_SECRETS} secrets of the last 24 hours still sign, and each webhook carries the signatures of all; "
             "rotate again when the oldest has expired.",

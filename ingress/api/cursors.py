@@ -20,7 +20,7 @@ def encode(at: datetime, id_: UUID) -> str:
 
 
 def decode(text: str | None) -> tuple[datetime, UUID] | None:
-    """The reverse; None of None. Raises Problem: 400."""
+    """The reverse; None of None. Raises ProblemError: 400."""
     if text is None:
         return None
     try:
@@ -34,7 +34,7 @@ def decode(text: str | None) -> tuple[datetime, UUID] | None:
 
 
 def limit(text: str | None) -> int:
-    """How many at a time. Raises Problem: 400."""
+    """How many at a time. Raises ProblemError: 400."""
     if text is None:
         return LIMIT
     if not (text.isascii() and text.isdecimal() and len(text) < 6 and 1 <= int(text) <= MOST):

@@ -8,7 +8,7 @@ from aiohttp import web
 from ingress.api import cursors, values
 from ingress.api.auth import Caller
 from ingress.api.context import Context, answer, identity
-from ingress.api.errors import NOT_FOUND, Problem, invalid
+from ingress.api.errors import NOT_FOUND, ProblemError, invalid
 from ingress.api.shapes import Attempt, Delivery, DeliveryWithAttempts, Page, Status
 from storage import deliveries, subscriptions
 from storage.database import Connection
@@ -20,7 +20,7 @@ async def listing(context: Context, connection: Connection, request: web.Request
     """200: a subscription's, the newest first; `status` and `key` narrow it."""
     id_ = identity(request)
     if await subscriptions.get(connection, id_, caller.owner) is None:
-        raise Problem(404, NOT_FOUND)
+        raise ProblemError(404, NOT_FOUND)
     status = request.query.get("status")
     if status is not None and status not in STATUSES:
         raise invalid({"status": f"must be one of {', '.join(STATUSES)}"})
@@ -49,7 +49,7 @@ async def retry(context: Context, connection: Connection, request: web.Request, 
     try:
         found = await deliveries.retry(connection, identity(request), caller.owner, may_send=context.may_send)
     except deliveries.RefusedError as refused:
-        raise Problem(409, f"This delivery cannot be sent again: {refused}.") from None
+        raise ProblemError(409, f"This delivery cannot be sent again: {refused}.") from None
     return answer(Delivery(**_there(found)))
 
 
@@ -60,5 +60,5 @@ async def cancel(context: Context, connection: Connection, request: web.Request,
 
 def _there(found: dict[str, Any] | None) -> dict[str, Any]:
     if found is None:
-        raise Problem(404, NOT_FOUND)
+        raise ProblemError(404, NOT_FOUND)
     return found

@@ -14,7 +14,7 @@ _UNKNOWN = re.compile(r"unknown field `(.+?)`")
 _MISSING = re.compile(r"missing required field `(.+?)`")
 
 
-class Problem(Exception):
+class ProblemError(Exception):
     """An answer that is not what was asked for."""
 
     def __init__(
@@ -43,16 +43,16 @@ class Problem(Exception):
         return web.Response(status=self.status, body=body, content_type=problems.CONTENT_TYPE, headers=headers)
 
 
-def invalid(errors: Mapping[str, str]) -> Problem:
+def invalid(errors: Mapping[str, str]) -> ProblemError:
     """400, by field."""
-    return Problem(400, "The request is not valid; see `errors`.", errors)
+    return ProblemError(400, "The request is not valid; see `errors`.", errors)
 
 
-def unreadable(error: msgspec.DecodeError) -> Problem:
+def unreadable(error: msgspec.DecodeError) -> ProblemError:
     """400 of what msgspec says."""
     text = str(error)
     if not isinstance(error, msgspec.ValidationError):
-        return Problem(400, f"The body is not JSON: {text}")
+        return ProblemError(400, f"The body is not JSON: {text}")
     for pattern, why in ((_UNKNOWN, "there is no such field"), (_MISSING, "this field is required")):
         if named := pattern.search(text):
             inside = _PATH.search(text)

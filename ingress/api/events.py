@@ -4,10 +4,10 @@ from aiohttp import web
 
 from ingress.api.auth import Caller
 from ingress.api.context import Context, identity
-from ingress.api.errors import NOT_FOUND, Problem
+from ingress.api.errors import NOT_FOUND, ProblemError
 from schemas import cloudevents, documents, registry
 from schemas.patterns import fits
-from schemas.platform import Unreadable
+from schemas.platform import UnreadableError
 from storage import events
 from storage.database import Connection
 
@@ -16,7 +16,7 @@ async def show(context: Context, connection: Connection, request: web.Request, c
     """200: the CloudEvent, if it is of an account that the caller may see."""
     found = await events.get(connection, identity(request))
     if found is None or not fits(f"{found.platform}/{found.account}", context.allowed_accounts(caller.subscriber)):
-        raise Problem(404, NOT_FOUND)
+        raise ProblemError(404, NOT_FOUND)
     return web.Response(
         body=_encode(found), content_type=cloudevents.CONTENT_TYPE, headers={"Cache-Control": "no-store"}
     )
@@ -26,7 +26,7 @@ def _encode(found: events.StoredEvent) -> bytes:
     try:
         platform = registry.platforms()[found.platform]
         data = documents.describe(platform, found.event, found.raw, found.content_type).data
-    except (KeyError, Unreadable):  # of a version that read it otherwise
+    except (KeyError, UnreadableError):  # of a version that read it otherwise
         data = None
     return cloudevents.encode(
         id=str(found.id),

@@ -12,11 +12,11 @@ from aiohttp import web
 
 from ingress.api.auth import Caller
 from ingress.api.context import Context, read
-from ingress.api.errors import Problem, invalid
+from ingress.api.errors import ProblemError, invalid
 from storage.database import Connection
 from storage.sql import query
 from storage.subscriptions import answer_owner
-from storage.vault import Undecryptable
+from storage.vault import UndecryptableError
 
 HEADER = "Idempotency-Key"
 KEPT = ("Content-Type", "Location", "Cache-Control")
@@ -34,7 +34,7 @@ async def once(
     caller: Caller,
     do: Callable[[], Awaitable[web.Response]],
 ) -> web.Response:
-    """`do`, or what it answered before. Within the request's transaction. Raises Problem."""
+    """`do`, or what it answered before. Within the request's transaction. Raises ProblemError."""
     name = request.headers.get(HEADER)
     if name is None:
         return await do()
@@ -48,13 +48,13 @@ async def once(
     if await connection.fetchval(query("subscriptions", "begin_idempotent"), owner, name, digest) is None:
         row = await connection.fetchrow(query("subscriptions", "idempotent"), owner, name)
         if row is None:
-            raise Problem(409, "A request with this Idempotency-Key was just given up; send it again.")
+            raise ProblemError(409, "A request with this Idempotency-Key was just given up; send it again.")
         if row["digest"] != digest:
-            raise Problem(422, "This Idempotency-Key was used for another request; use a new one.")
+            raise ProblemError(422, "This Idempotency-Key was used for another request; use a new one.")
         try:
             said = msgspec.msgpack.decode(context.vault.decrypt(row["sealed"], about), type=_Answer)
-        except Undecryptable:
-            raise Problem(
+        except UndecryptableError:
+            raise ProblemError(
                 409,
                 "This Idempotency-Key was used before, and its answer can no longer be read, because the service's "
                 "encryption key has changed; look at what the first request did, and use a new key.",

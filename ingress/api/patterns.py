@@ -11,7 +11,8 @@ from schemas.platforms.ustore import manufacturer_order
 
 
 def check_types(asked: Sequence[str], dialect: Dialect) -> None:
-    """Raises Problem: 400, unless each pattern matches a type that exists, and any of them one that the dialect sends.
+    """Raises ProblemError: 400, unless each pattern matches a type that exists, and any of them one that the dialect
+    sends.
 
     A pattern may name one manufacturer's orders (`ustore.manufacturer_order.2`). Manufacturers are not looked up,
     because one may be configured tomorrow.
@@ -28,7 +29,8 @@ def check_types(asked: Sequence[str], dialect: Dialect) -> None:
 
 
 def check_accounts(asked: Sequence[str]) -> None:
-    """Raises Problem: 400, unless each pattern of `platform/account` can match an account of a platform that exists.
+    """Raises ProblemError: 400, unless each pattern of `platform/account` can match an account of a platform that
+    exists.
 
     Accounts are not looked up, because one may be configured tomorrow, and one that was removed has stored events.
     """

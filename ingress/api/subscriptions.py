@@ -19,7 +19,7 @@ from ingress.api.context import (
     rotated,
     spoken,
 )
-from ingress.api.errors import NOT_FOUND, Problem, invalid
+from ingress.api.errors import NOT_FOUND, ProblemError, invalid
 from ingress.api.shapes import (
     Changes,
     Count,
@@ -39,7 +39,7 @@ from storage.replays import Scope
 from storage.sealed import Sealed
 from storage.sealed import Secret as SealedSecret
 from storage.subscriptions import Subscription
-from storage.vault import Undecryptable
+from storage.vault import UndecryptableError
 
 MOST_REPLAYS = 20
 """Replays of one subscriber that may be under way."""
@@ -125,7 +125,7 @@ async def change(context: Context, connection: Connection, request: web.Request,
     if authorization is not UNSET:
         try:
             secrets = context.unseal(old)
-        except Undecryptable:
+        except UndecryptableError:
             if one.make_secret is not None:
                 raise  # its secret must be rotated first
             secrets = Sealed()
@@ -145,11 +145,11 @@ async def rotate(context: Context, connection: Connection, request: web.Request,
     old = await _found(connection, request, caller, lock=True)
     one = spoken(old.dialect)
     if one.make_secret is None:
-        raise Problem(409, f"Dialect {one.name} uses no secret.")
+        raise ProblemError(409, f"Dialect {one.name} uses no secret.")
     secret = one.make_secret()
     try:
         secrets = context.unseal(old)
-    except Undecryptable:
+    except UndecryptableError:
         secrets = Sealed()  # what no key opens is lost; a new secret is the way out
     fresh = context.seal(old.id, rotated(one, secrets, secret))
     await subscriptions.update(connection, msgspec.structs.replace(old, sealed=fresh))
@@ -160,10 +160,10 @@ async def test(context: Context, connection: Connection, request: web.Request, c
     """202: the newest stored event that fits is sent."""
     found = await _found(connection, request, caller, share=True)
     if not found.enabled:
-        raise Problem(409, "The subscription is disabled; enable it first.")
+        raise ProblemError(409, "The subscription is disabled; enable it first.")
     name = await deliveries.test(connection, found.id, _scope(context, found))
     if name is None:
-        raise Problem(409, "Nothing is stored yet that this subscription would get; send an event first.")
+        raise ProblemError(409, "Nothing is stored yet that this subscription would get; send an event first.")
     return answer(DeliveryId(name), 202)
 
 
@@ -187,7 +187,7 @@ async def replay(context: Context, connection: Connection, request: web.Request,
     # Only now, because a lease of the subscription waits while it is held.
     await _found(connection, request, caller, share=True)
     if not caller.operator and await replays.count_open(connection, caller.subscriber) >= MOST_REPLAYS:
-        raise Problem(
+        raise ProblemError(
             429,
             f"{MOST_REPLAYS} of your replays are still being sent; ask again when one of them has ended.",
             headers={"Retry-After": "60"},
@@ -210,7 +210,7 @@ async def _found(
 ) -> Subscription:
     found = await subscriptions.get(connection, identity(request), caller.owner, lock=lock, share=share)
     if found is None:
-        raise Problem(404, NOT_FOUND)
+        raise ProblemError(404, NOT_FOUND)
     return found
 
 
@@ -237,7 +237,7 @@ def _shown(context: Context, one: Subscription) -> Shown:
     assert one.updated_at is not None
     try:
         has_authorization = context.unseal(one).authorization is not None
-    except Undecryptable:
+    except UndecryptableError:
         has_authorization = None
     return Shown(
         id=one.id,

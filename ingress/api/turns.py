@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-from ingress.api.errors import Problem
+from ingress.api.errors import ProblemError
 
 
 class _Line:
@@ -28,7 +28,7 @@ class Turns:
 
     @asynccontextmanager
     async def turn(self, subscriber: str) -> AsyncIterator[None]:
-        """Wait for this subscriber's turn, and hold it. Raises Problem: 429."""
+        """Wait for this subscriber's turn, and hold it. Raises ProblemError: 429."""
         line = self._lines.get(subscriber)
         if line is None:
             line = self._lines[subscriber] = _Line(self._at_once)
@@ -38,7 +38,7 @@ class Turns:
                 async with asyncio.timeout(self._wait_seconds):
                     await line.semaphore.acquire()
             except TimeoutError:
-                raise Problem(
+                raise ProblemError(
                     429,
                     "Too many of your requests are under way; wait for their answers.",
                     headers={"Retry-After": "5"},

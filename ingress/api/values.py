@@ -10,7 +10,7 @@ from ingress.api.errors import invalid
 
 
 def check(decoded: object) -> None:
-    """Check every text and every time of a decoded body. Raises Problem that names each wrong field."""
+    """Check every text and every time of a decoded body. Raises ProblemError that names each wrong field."""
     errors = {
         path: why for path, value in _leaves(msgspec.to_builtins(decoded, builtin_types=(datetime,)), "")
         if (why := wrong(value)) is not None

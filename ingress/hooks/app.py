@@ -7,17 +7,17 @@ from contextlib import suppress
 from aiormq.abc import AbstractConnection
 
 from broker import depths, topology
-from broker.connection import Link
+from broker.connection import BrokerConnection
 from broker.publisher import Publisher
 from broker.replies import Replies
 from ingress import connections, sockets
 from ingress.hooks import metrics, routes, shares
 from ingress.hooks.accesslog import AccessLog
-from ingress.hooks.body import Room
+from ingress.hooks.body import BodyBudget
 from ingress.hooks.clock import ReceiveClock
 from ingress.hooks.handler import Handler, Settings
-from ingress.hooks.post import Behind
-from ingress.hooks.short import Short
+from ingress.hooks.post import Broker
+from ingress.hooks.short import FastPath
 from schemas.config import Config, parse_size
 from telemetry.background import Background
 
@@ -44,11 +44,11 @@ class IngressApp:
         )
         self._replies = Replies()
         self._log = log_requests or AccessLog()
-        self._shares = shares.Shares(_shares(config))
-        room = Room(buffered, lambda: self._publisher.held)
-        behind = Behind(self._publisher, self._replies, ReceiveClock())
+        self._shares = shares.ConcurrencyLimiters(_shares(config))
+        room = BodyBudget(buffered, lambda: self._publisher.held)
+        behind = Broker(self._publisher, self._replies, ReceiveClock())
         self._handler = Handler(self._settings(config), room, behind, self._log)
-        self._link = Link(amqp_url, name="ingress", on_open=self._on_open, on_lost=self._on_lost)
+        self._link = BrokerConnection(amqp_url, name="ingress", on_open=self._on_open, on_lost=self._on_lost)
         self._server: connections.Server | None = None
         self._listeners: list[asyncio.Server] = []
         self._background = Background()
@@ -78,7 +78,7 @@ class IngressApp:
             self._handler,
             _limits(self._config),
             metrics.refused_unseen,
-            Short(self._handler).take,
+            FastPath(self._handler).take,
             access_log=None,  # the query string is a secret; we write our own line without it
             auto_decompress=False,  # signatures are over what was sent
             keepalive_timeout=self._config.ingress.keepalive,
@@ -134,7 +134,7 @@ class IngressApp:
     def _try_elsewhere(self, reason: str) -> None:
         self._link.elsewhere(reason)
 
-    async def _on_open(self, link: Link, connection: AbstractConnection) -> None:
+    async def _on_open(self, link: BrokerConnection, connection: AbstractConnection) -> None:
         if not self._stored:
             await topology.see_stored(connection, self._shards)
             self._stored = True

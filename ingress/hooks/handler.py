@@ -11,7 +11,7 @@ from aiohttp import hdrs, web
 from broker import identity
 from ingress.hooks import body, metrics, outcomes, query, routes
 from ingress.hooks.accesslog import AccessLog
-from ingress.hooks.post import Behind, Post
+from ingress.hooks.post import Broker, WebhookRequest
 from ingress.hooks.response import Accepted
 from schemas import encodings
 
@@ -28,12 +28,12 @@ class Settings(msgspec.Struct, frozen=True):
     """Whether accounts have limits."""
 
 
-class _Awaited(Post):
+class GeneralRequest(WebhookRequest):
     """For the request's task."""
 
     __slots__ = ("outcome",)
 
-    def __init__(self, behind: Behind, route: routes.Route, message_id: str, request: web.BaseRequest, bounded: bool):
+    def __init__(self, behind: Broker, route: routes.Route, message_id: str, request: web.BaseRequest, bounded: bool):
         super().__init__(behind, route, message_id, request.headers, request.raw_path, bounded=bounded)
         self.outcome: asyncio.Future[outcomes.Outcome] = asyncio.get_running_loop().create_future()
 
@@ -52,7 +52,7 @@ class _Awaited(Post):
 class Handler:
     """Answers requests on behalf of one ingress process."""
 
-    def __init__(self, settings: Settings, room: body.Room, behind: Behind, log: AccessLog) -> None:
+    def __init__(self, settings: Settings, room: body.BodyBudget, behind: Broker, log: AccessLog) -> None:
         self.settings = settings
         self.room = room
         self.behind = behind
@@ -116,9 +116,9 @@ class Handler:
             return outcomes.refused(platform, 415, "content encoding", request.headers), 0
         try:
             raw = await body.read(request, self.room, limit=settings.max_body, timeout=settings.body_timeout)
-        except body.Refused as why:
+        except body.BodyRefusedError as why:
             return outcomes.refused(platform, why.status, why.reason, request.headers, close=True), 0
-        post = _Awaited(self.behind, route, message_id, request, settings.bounded)
+        post = GeneralRequest(self.behind, route, message_id, request, settings.bounded)
         post.begin(raw, began)
         return await post.outcome, len(raw)
 

@@ -20,7 +20,7 @@ import msgspec
 from aiohttp import hdrs
 
 from broker import identity, outgoing
-from broker.outgoing import TooLargeError, Unroutable
+from broker.outgoing import TooLargeError, UnroutableError
 from broker.publisher import Publisher
 from broker.replies import Answer, Replies
 from ingress.hooks import metrics, outcomes
@@ -28,7 +28,7 @@ from ingress.hooks.clock import ReceiveClock
 from ingress.hooks.outcomes import Outcome
 from ingress.hooks.query import Query
 from ingress.hooks.routes import Route
-from ingress.hooks.shares import Share
+from ingress.hooks.shares import ConcurrencyLimiter
 from ingress.hooks.trace import Trace
 from schemas import envelope, topology
 from schemas.platform import Reply
@@ -42,7 +42,7 @@ NO_ROUTE = "no answer: no queue takes questions"
 UNCONFIRMED = "no confirm within the time that the sender waits"
 
 
-class Behind(msgspec.Struct, frozen=True):
+class Broker(msgspec.Struct, frozen=True):
     """What lies behind the door."""
 
     publisher: Publisher
@@ -50,7 +50,7 @@ class Behind(msgspec.Struct, frozen=True):
     clock: ReceiveClock
 
 
-class Post(ABC):
+class WebhookRequest(ABC):
     """Until it has `ended` or `failed`. What publisher and replies call doesn't raise: they are reading a socket."""
 
     __slots__ = (
@@ -77,7 +77,7 @@ class Post(ABC):
     )
 
     def __init__(
-        self, behind: Behind, route: Route, message_id: str, headers: Mapping[str, str], target: str, *, bounded: bool
+        self, behind: Broker, route: Route, message_id: str, headers: Mapping[str, str], target: str, *, bounded: bool
     ) -> None:
         """`target`: the request target as received. `bounded`: whether accounts have limits."""
         self.route = route
@@ -86,7 +86,7 @@ class Post(ABC):
         self._headers = headers
         self._target = target
         self._is_bounded = bounded
-        self._share: Share | None = None
+        self._share: ConcurrencyLimiter | None = None
         """Once it has entered, until it has left."""
         self._secret: str | None = None
         """The one that fitted."""
@@ -178,7 +178,7 @@ class Post(ABC):
             elif self._is_asked:
                 self._why_none = LOST
                 self._go_on()
-            elif isinstance(error, Unroutable) and self._question is not None:
+            elif isinstance(error, UnroutableError) and self._question is not None:
                 # Nobody is there to ask; the order itself has a queue of its own.
                 self._why_none = NO_ROUTE
                 self._go_on()
@@ -227,7 +227,7 @@ class Post(ABC):
         self._timer = asyncio.get_running_loop().call_later(route.reply_timeout, self._too_late)
         try:
             self._behind.publisher.hold(len(raw))
-        except outgoing.Unavailable as error:
+        except outgoing.BrokerUnavailableError as error:
             self._unsafe(error)
             return
         self._question = (properties, raw)
@@ -411,7 +411,7 @@ class _Question:
 
     __slots__ = ("_post",)
 
-    def __init__(self, post: Post) -> None:
+    def __init__(self, post: WebhookRequest) -> None:
         self._post = post
 
     def done(self) -> bool:

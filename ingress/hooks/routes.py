@@ -7,7 +7,7 @@ import orjson
 
 from broker.replies import REPLY_TO
 from ingress.hooks.metrics import Counts
-from ingress.hooks.shares import Share, Shares
+from ingress.hooks.shares import ConcurrencyLimiter, ConcurrencyLimiters
 from schemas import registry, topology
 from schemas.config import Config
 from schemas.envelope import Stamp
@@ -40,7 +40,7 @@ class Route:
     )
 
     def __init__(
-        self, platform: Platform, account: str, settings: Any, event: Event, share: Share, *, shards: int
+        self, platform: Platform, account: str, settings: Any, event: Event, share: ConcurrencyLimiter, *, shards: int
     ) -> None:
         self.platform = platform
         self.account = account
@@ -94,7 +94,7 @@ class Routes(msgspec.Struct, frozen=True):
         return route
 
 
-def build(config: Config, shares: Shares, shards: int) -> Routes:
+def build(config: Config, shares: ConcurrencyLimiters, shards: int) -> Routes:
     """Every account's every URL. `shards`: inbound queues that were seen to be bound."""
     found: dict[str, Route] = {}
     for platform in registry.platforms().values():

@@ -15,12 +15,12 @@ class Limits(msgspec.Struct, frozen=True):
     """Of all together. Up to this whoever comes is served; beyond it, who has less than an equal share is."""
 
 
-class Share:
+class ConcurrencyLimiter:
     """One account's requests under way."""
 
     __slots__ = ("_all", "count")
 
-    def __init__(self, shares: "Shares") -> None:
+    def __init__(self, shares: "ConcurrencyLimiters") -> None:
         self._all = shares
         self.count = 0
 
@@ -48,7 +48,7 @@ class Share:
             self._all.accounts -= 1
 
 
-class Shares:
+class ConcurrencyLimiters:
     """All accounts of one process; they outlive a reload, as requests under way do."""
 
     def __init__(self, limits: Limits) -> None:
@@ -57,8 +57,8 @@ class Shares:
         """Requests under way."""
         self.accounts = 0
         """That have any."""
-        self._by_account: dict[tuple[str, str], Share] = {}
+        self._by_account: dict[tuple[str, str], ConcurrencyLimiter] = {}
 
-    def of(self, platform: str, account: str) -> Share:
+    def of(self, platform: str, account: str) -> ConcurrencyLimiter:
         """The account's, always the same."""
-        return self._by_account.setdefault((platform, account), Share(self))
+        return self._by_account.setdefault((platform, account), ConcurrencyLimiter(self))

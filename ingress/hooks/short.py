@@ -16,11 +16,11 @@ from ingress.connections import Connection
 from ingress.hooks import response
 from ingress.hooks.handler import Handler
 from ingress.hooks.outcomes import Outcome
-from ingress.hooks.post import Post
+from ingress.hooks.post import WebhookRequest
 from ingress.hooks.routes import Route
 
 
-class Short:
+class FastPath:
     """Takes such posts on behalf of a handler, which has the settings and the counts."""
 
     def __init__(self, handler: Handler) -> None:
@@ -45,11 +45,11 @@ class Short:
         ):
             return False
         self._handler.begin()
-        _Taken(self._handler, route, message, sender, len(raw)).begin(raw, time.time())
+        FastPathRequest(self._handler, route, message, sender, len(raw)).begin(raw, time.time())
         return True
 
 
-class _Taken(Post):
+class FastPathRequest(WebhookRequest):
     """Answers on the connection that it came on."""
 
     __slots__ = ("_handler", "_message", "_peer", "_sender", "_size", "_started")

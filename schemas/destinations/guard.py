@@ -8,9 +8,9 @@ one that holds: names may resolve to anything, and to something else a second la
 from collections.abc import Sequence
 
 from schemas.destinations import addresses, urls
-from schemas.destinations.urls import Blocked, Target
+from schemas.destinations.urls import BlockedError, Target
 
-__all__ = ["Blocked", "Guard"]
+__all__ = ["BlockedError", "Guard"]
 
 LOOPBACK = ("127.0.0.1", "::1")
 """What `localhost` and all names below it are (RFC 6761 §6.3), whatever a resolver says."""
@@ -25,19 +25,21 @@ class Guard:
         self._schemes = ("https", "http") if allow_http else ("https",)
 
     def check_url(self, url: str) -> None:
-        """Raises Blocked, with a text that the subscriber can act on, if nothing may be sent there."""
+        """Raises BlockedError, with a text that the subscriber can act on, if nothing may be sent there."""
         self.target(url)
 
     def target(self, url: str) -> Target:
-        """The URL as it will be called. Raises Blocked."""
+        """The URL as it will be called. Raises BlockedError."""
         target = urls.parse(url)
         if target.scheme not in self._schemes:
-            raise Blocked(f"the URL must begin with {' or '.join(f'{scheme}://' for scheme in self._schemes)}")
+            raise BlockedError(f"the URL must begin with {' or '.join(f'{scheme}://' for scheme in self._schemes)}")
         if target.address and not self.allowed(target.host):
-            raise Blocked("the URL's address is not a public one; use a public address, or have its network allowed")
+            raise BlockedError(
+                "the URL's address is not a public one; use a public address, or have its network allowed"
+            )
         name = target.host.rstrip(".")
         if (name == "localhost" or name.endswith(".localhost")) and not any(map(self.allowed, LOOPBACK)):
-            raise Blocked("localhost is this machine, not yours; use a public name or address")
+            raise BlockedError("localhost is this machine, not yours; use a public name or address")
         return target
 
     def allowed(self, address: str) -> bool:

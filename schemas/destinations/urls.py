@@ -30,7 +30,7 @@ _KEPT = "/?:@!$&'()*+,;=-._~%"
 _DEFAULT_PORTS = {"http": 80, "https": 443}
 
 
-class Blocked(Exception):
+class BlockedError(Exception):
     """Nothing may be sent there. The text tells the subscriber what to change, and repeats nothing of the URL."""
 
 
@@ -69,21 +69,23 @@ class Target(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def parse(url: str) -> Target:
-    """Reads a URL with a host. Raises Blocked."""
+    """Reads a URL with a host. Raises BlockedError."""
     if len(url) > LONGEST:
-        raise Blocked(f"the URL is longer than {LONGEST:,} characters")
+        raise BlockedError(f"the URL is longer than {LONGEST:,} characters")
     if _UNREADABLE.search(url):
-        raise Blocked("the URL holds a space, a line break, a backslash or a control character; percent-encode it")
+        raise BlockedError("the URL holds a space, a line break, a backslash or a control character; percent-encode it")
     if "#" in url:
-        raise Blocked("the URL has a fragment (#…), which is never sent; leave it out")
+        raise BlockedError("the URL has a fragment (#…), which is never sent; leave it out")
     match = _PARTS.fullmatch(url)
     if match is None:
-        raise Blocked("this is not an absolute URL; write it like https://example.com/hooks")
+        raise BlockedError("this is not an absolute URL; write it like https://example.com/hooks")
     if "@" in match["authority"]:
-        raise Blocked("the URL holds a user name or password; leave it out and use the subscription's authorization")
+        raise BlockedError(
+            "the URL holds a user name or password; leave it out and use the subscription's authorization"
+        )
     authority = _AUTHORITY.fullmatch(match["authority"])
     if authority is None:
-        raise Blocked("the URL's host or port can't be read; write it as in https://example.com:8443/hooks")
+        raise BlockedError("the URL's host or port can't be read; write it as in https://example.com:8443/hooks")
     scheme = match["scheme"].lower()
     host, is_address = _bracketed(authority["bracketed"]) if authority["host"] is None else _host(authority["host"])
     return Target(
@@ -100,7 +102,7 @@ def _port(text: str | None, scheme: str) -> int:
     if not text:
         return _DEFAULT_PORTS.get(scheme, 0)
     if len(text) > 5 or not 1 <= int(text) <= 65535:
-        raise Blocked("the URL's port is not between 1 and 65535")
+        raise BlockedError("the URL's port is not between 1 and 65535")
     return int(text)
 
 
@@ -110,12 +112,12 @@ def _bracketed(text: str) -> tuple[str, bool]:
             return addresses.literal(text) or "", True
     except ValueError:
         pass
-    raise Blocked("the text in brackets in the URL is not an IPv6 address")
+    raise BlockedError("the text in brackets in the URL is not an IPv6 address")
 
 
 def _host(text: str) -> tuple[str, bool]:
     if not text:
-        raise Blocked("the URL has no host")
+        raise BlockedError("the URL has no host")
     try:
         # Compatibility forms first (full-width digits, circled numbers, ideographic full stops): what a resolver would
         # make of them is judged, not what they look like. Names then as browsers do (IDNA 2008 with UTS 46).
@@ -123,13 +125,13 @@ def _host(text: str) -> tuple[str, bool]:
         name = URL.build(scheme="https", host=folded).raw_host or ""
         found = addresses.literal(name.rstrip("."))
     except ValueError:
-        raise Blocked("the URL's host is neither a name nor an IP address") from None
+        raise BlockedError("the URL's host is neither a name nor an IP address") from None
     if found is not None:
         return found, True
     # One dot at the end is the root, and keeps the resolver from trying its search list.
     labels = name.removesuffix(".").split(".")
     if len(name) > 253 or not all(_LABEL.fullmatch(label) for label in labels):
-        raise Blocked("the URL's host is neither a name nor an IP address")
+        raise BlockedError("the URL's host is neither a name nor an IP address")
     return name, False
 
 

@@ -8,8 +8,8 @@ from decimal import Decimal
 
 import msgspec
 
-from schemas.outbound import Credentials, Dialect, Event, Request, Untranslatable
-from schemas.platform import Unreadable
+from schemas.outbound import Credentials, Dialect, Event, Request, UntranslatableError
+from schemas.platform import UnreadableError
 from schemas.platforms.apicbase import identity as apicbase
 
 NEW_ORDER, CANCELLATION = "ecomnow.new_order", "ecomnow.order_cancellation"
@@ -40,11 +40,11 @@ _encode = msgspec.json.Encoder().encode
 
 
 def request(event: Event, credentials: Credentials, now: int) -> Request:
-    """Raises Untranslatable."""
+    """Raises UntranslatableError."""
     if event.type == apicbase.TYPE:
         body = translate(event.as_received())
     elif event.data is None:
-        raise Untranslatable("the notification is not JSON, and could not be repaired")
+        raise UntranslatableError("the notification is not JSON, and could not be repaired")
     else:
         body = event.data
     headers = {"Content-Type": "application/json", "X-Crossdock-Id": event.id}
@@ -54,17 +54,18 @@ def request(event: Event, credentials: Credentials, now: int) -> Request:
 
 
 def translate(raw: bytes) -> bytes:
-    """A purchase order as a new order: article number, name, quantity, price of one, total. Raises Untranslatable."""
+    """A purchase order as a new order: article number, name, quantity, price of one, total. Raises
+    UntranslatableError."""
     try:
         reading = apicbase.read(apicbase.EVENT, raw)
-    except Unreadable as why:
-        raise Untranslatable(f"the purchase order can't be read: {why}") from None
+    except UnreadableError as why:
+        raise UntranslatableError(f"the purchase order can't be read: {why}") from None
     number = reading.order_number or reading.key
     items = []
     for line in reading.lines:
         if line.article is None or line.quantity is None:
             missing = "article number" if line.article is None else "quantity"
-            raise Untranslatable(f"line {line.id} of the purchase order has no {missing}")
+            raise UntranslatableError(f"line {line.id} of the purchase order has no {missing}")
         items.append(
             Item(
                 sku_nr=line.article,

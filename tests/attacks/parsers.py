@@ -13,20 +13,20 @@ import msgspec
 from multidict import CIMultiDict, MultiDict
 
 from broker import identity
-from broker.frames import Hot, Reader
+from broker.frames import ChannelHandlers, Reader
 from deploy import config
 from deploy.config import ConfigError
 from ingress.api import cursors
-from ingress.api.errors import Problem
+from ingress.api.errors import ProblemError
 from schemas import canonical, cloudevents, envelope, patterns, properties, registry, retryafter
-from schemas.destinations.guard import Blocked, Guard
+from schemas.destinations.guard import BlockedError, Guard
 from schemas.platform import Platform
-from storage.vault import Undecryptable, Vault
+from storage.vault import UndecryptableError, Vault
 from tests.contract.checks import account_of
 from tests.property.bodies import known
 from tests.property.test_readers import every_reader_behaves
 from tests.unit.broker.test_frames import ABOUT, stream
-from workers.deliver.attempt.connection import Connection, CutOff, NoAnswer, NotHTTP
+from workers.deliver.attempt.connection import Connection, CutOffError, NoAnswerError, NotHTTPError
 
 ROOT = Path(__file__).parents[2]
 _GUARD = Guard([], False)
@@ -122,7 +122,7 @@ def _envelope(read: Callable[[], envelope.Envelope]) -> envelope.Envelope | None
 def _frames(data: bytes) -> None:
     """In two pieces: what is no content passes, and nothing is waited for that came."""
     reader = Reader(_loop())
-    reader.listen(1, Hot(lambda *_: None, lambda *_: None, lambda *_: None))
+    reader.listen(1, ChannelHandlers(lambda *_: None, lambda *_: None, lambda *_: None))
     reader.feed_data(data[: len(data) // 2])
     reader.feed_data(data[len(data) // 2 :])
 
@@ -141,7 +141,7 @@ def _cloudevent(data: bytes) -> None:
 def _canonical(data: bytes) -> None:
     digest = canonical.digest(data)
     assert len(digest) == canonical.DIGEST_BYTES
-    with suppress(canonical.NotJson):
+    with suppress(canonical.NotJSONError):
         assert canonical.form(data).digest == digest
 
 
@@ -209,7 +209,7 @@ def _answer(data: bytes) -> None:
         connection.connection_lost(None)
         try:
             said = await asked
-        except (NoAnswer, CutOff, NotHTTP):
+        except (NoAnswerError, CutOffError, NotHTTPError):
             return
         assert 100 <= said.status <= 999
         assert len(said.body) <= 4096
@@ -218,7 +218,7 @@ def _answer(data: bytes) -> None:
 
 
 def _url(data: bytes) -> None:
-    with suppress(Blocked):
+    with suppress(BlockedError):
         target = _GUARD.target(data.decode("utf-8", "surrogateescape"))
         assert target.scheme == "https"
         assert "\r" not in target.resource()
@@ -226,9 +226,9 @@ def _url(data: bytes) -> None:
 
 
 def _cursor(data: bytes) -> None:
-    with suppress(Problem):
+    with suppress(ProblemError):
         cursors.decode(data.decode("latin-1"))
-    with suppress(Problem):
+    with suppress(ProblemError):
         cursors.limit(data.decode("latin-1"))
 
 
@@ -238,7 +238,7 @@ def _traceparent(data: bytes) -> None:
 
 
 def _sealed(data: bytes) -> None:
-    with suppress(Undecryptable):
+    with suppress(UndecryptableError):
         assert _VAULT.decrypt(data, b"about") == b"a secret"
         assert data == _SEALED
 

@@ -21,7 +21,7 @@ PACKAGE = dedent(
     import msgspec
 
     from schemas import loose
-    from schemas.platform import Event, Line, Platform, Reading, Reply, Signed
+    from schemas.platform import Event, Line, Platform, ParsedDocument, Reply, Signed
 
 
     class Account(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -55,7 +55,7 @@ PACKAGE = dedent(
     def read(event, raw):
         order = decode(raw)
         lines = tuple(Line(id=loose.text(parcel.code) or "?") for parcel in loose.each(order.parcels))
-        return Reading(type="parcelbird.hand_over", key=loose.key(order.number, "number"), lines=lines)
+        return ParsedDocument(type="parcelbird.hand_over", key=loose.key(order.number, "number"), lines=lines)
 
 
     PLATFORM = Platform(

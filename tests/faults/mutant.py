@@ -12,12 +12,12 @@ from typing import Any
 import asyncpg
 
 from broker import consumer, publisher
-from broker.consumer import Delivery
-from broker.outgoing import Waiter
+from broker.consumer import IncomingMessage
+from broker.outgoing import ConfirmListener
 from storage import sql
 from workers.deliver import worker as deliver
 from workers.runtime import loop, rehearsal
-from workers.runtime.loop import Loop
+from workers.runtime.loop import BatchConsumer
 from workers.runtime.outcomes import Outcome
 from workers.store import isolate, write
 from workers.store.worker import StoreWorker
@@ -27,7 +27,7 @@ def confirm() -> None:
     """What was published counts as safe at once."""
     publish = publisher.Publisher.publish_for
 
-    def hasty(self: publisher.Publisher, waiter: Waiter, *message: Any) -> None:
+    def hasty(self: publisher.Publisher, waiter: ConfirmListener, *message: Any) -> None:
         loop = asyncio.get_running_loop()
         publish(self, loop.create_future(), *message)
         loop.call_soon(waiter.set_result, None)
@@ -37,16 +37,16 @@ def confirm() -> None:
 
 def ack() -> None:
     """A batch is acknowledged when it is taken, and not when it is stored."""
-    settle, outcomes = consumer.ack, Loop._outcomes
+    settle, outcomes = consumer.ack, BatchConsumer._outcomes
 
-    async def hasty(self: Loop, batch: list[Delivery]) -> list[Outcome]:
+    async def hasty(self: BatchConsumer, batch: list[IncomingMessage]) -> list[Outcome]:
         await settle(batch)
         return await outcomes(self, batch)
 
-    async def settled(batch: list[Delivery]) -> bool:
+    async def settled(batch: list[IncomingMessage]) -> bool:
         return True
 
-    Loop._outcomes = hasty  # type: ignore[method-assign]
+    BatchConsumer._outcomes = hasty  # type: ignore[method-assign]
     consumer.ack = settled
 
 
@@ -81,7 +81,7 @@ def classification() -> None:
 def limit() -> None:
     """The broker's count of deliveries counts as blame: a message that comes a second time goes to quarantine."""
 
-    async def culprits(self: StoreWorker, batch: Sequence[Delivery]) -> dict[int, str]:
+    async def culprits(self: StoreWorker, batch: Sequence[IncomingMessage]) -> dict[int, str]:
         return {place: "delivered too often" for place, delivery in enumerate(batch) if delivery.redelivered}
 
     async def convicted(index: int, why: str, work: object, *, control: object) -> str | None:
@@ -94,7 +94,7 @@ def limit() -> None:
 def isolation() -> None:
     """Messages that come again are handled together with all others, whatever ended the worker."""
 
-    async def nothing(self: StoreWorker, batch: Sequence[Delivery]) -> dict[int, str]:
+    async def nothing(self: StoreWorker, batch: Sequence[IncomingMessage]) -> dict[int, str]:
         return {}
 
     StoreWorker._find_suspects = nothing  # type: ignore[method-assign]

@@ -15,7 +15,7 @@ import msgspec
 import pytest
 from pamqp.commands import Basic
 
-from broker.consumer import Delivery, Session
+from broker.consumer import IncomingMessage, Session
 from schemas import documents, envelope, registry, topology
 from schemas.envelope import Envelope
 from schemas.platform import Platform
@@ -341,9 +341,9 @@ class _OpenChannel:
     is_closed = False
 
 
-def _delivery(properties: Basic.Properties, body: bytes, tag: int) -> Delivery:
+def _delivery(properties: Basic.Properties, body: bytes, tag: int) -> IncomingMessage:
     session = Session(_OpenChannel(), None)  # type: ignore[arg-type]
-    return Delivery(session, tag, False, properties.marshal(), body)
+    return IncomingMessage(session, tag, False, properties.marshal(), body)
 
 
 def test_a_message_of_somebody_else_keeps_what_can_be_read_of_it() -> None:

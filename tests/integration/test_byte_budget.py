@@ -7,7 +7,7 @@ from aiormq.abc import AbstractConnection
 from pamqp.commands import Basic
 
 from broker import consumer as consuming
-from broker.connection import Link
+from broker.connection import BrokerConnection
 from broker.consumer import ByteBudget, Consumer
 from tests.pipeline import until
 
@@ -27,10 +27,10 @@ async def test_a_backlog_of_large_messages_is_held_a_few_at_a_time(empty_amqp_ur
     budget = ByteBudget(LIMIT)
     consumer = Consumer(QUEUE, prefetch=COUNT, budget=budget)
 
-    async def on_open(link: Link, connection: AbstractConnection) -> None:
+    async def on_open(link: BrokerConnection, connection: AbstractConnection) -> None:
         await consumer.on_open(link, connection)
 
-    link = Link(empty_amqp_url, name="large", on_open=on_open, on_lost=consumer.on_lost)
+    link = BrokerConnection(empty_amqp_url, name="large", on_open=on_open, on_lost=consumer.on_lost)
     link.start()
     seen: list[int] = []
     most = paused = 0
@@ -60,11 +60,11 @@ async def test_a_lost_session_gives_its_bytes_back(empty_amqp_url: str) -> None:
     consumer = Consumer(QUEUE, prefetch=20, budget=budget)
     opened = asyncio.Semaphore(0)
 
-    async def on_open(link: Link, connection: AbstractConnection) -> None:
+    async def on_open(link: BrokerConnection, connection: AbstractConnection) -> None:
         await consumer.on_open(link, connection)
         opened.release()
 
-    link = Link(empty_amqp_url, name="large", on_open=on_open, on_lost=consumer.on_lost)
+    link = BrokerConnection(empty_amqp_url, name="large", on_open=on_open, on_lost=consumer.on_lost)
     link.start()
     async with asyncio.timeout(60):
         await opened.acquire()

@@ -12,8 +12,8 @@ from pamqp.commands import Basic
 from yarl import URL
 
 from broker import publisher as publishing
-from broker.connection import Link
-from broker.outgoing import Unavailable
+from broker.connection import BrokerConnection
+from broker.outgoing import BrokerUnavailableError
 from broker.publisher import Publisher
 from tests.faults.proxy import Proxy
 
@@ -33,9 +33,9 @@ class Door:
         self.again = asyncio.Event()
         """Set with the second connection."""
         self.publisher = Publisher(confirm_timeout=5.0, useless=self._useless)
-        self.link = Link(url, name="test", on_open=self._on_open, on_lost=self.publisher.on_lost)
+        self.link = BrokerConnection(url, name="test", on_open=self._on_open, on_lost=self.publisher.on_lost)
 
-    async def _on_open(self, link: Link, connection: AbstractConnection) -> None:
+    async def _on_open(self, link: BrokerConnection, connection: AbstractConnection) -> None:
         self.publisher.use(link.transport, await link.channel(connection, confirms=True))
         self.opened += 1
         if self.opened > 1:
@@ -96,7 +96,7 @@ async def test_a_broker_that_refuses_everything_is_left_for_another(empty_amqp_u
             number = 0
             while not one.again.is_set():
                 number += 1
-                with suppress(Unavailable):
+                with suppress(BrokerUnavailableError):
                     await one.publish(number)
         assert one.reasons == ["the broker refuses every message"]
 
@@ -105,7 +105,7 @@ async def test_a_node_that_does_not_answer_is_left_and_what_waits_is_confirmed_b
     async with queue(empty_amqp_url), proxied(empty_amqp_url) as (proxy, frozen), door(frozen, empty_amqp_url) as one:
         await one.publish(1)
         proxy.stall()
-        await one.publish(2)  # raises Unavailable when that takes longer than senders wait
+        await one.publish(2)  # raises BrokerUnavailableError when that takes longer than senders wait
         assert one.reasons == ["the broker doesn't answer"]
         assert one.opened == 2
 
@@ -118,7 +118,7 @@ async def test_a_node_that_lives_is_kept_while_it_confirms_nothing(
     async with queue(empty_amqp_url), proxied(empty_amqp_url) as (proxy, silent), door(silent, empty_amqp_url) as one:
         await one.publish(0)
         proxy.lose_answers_to(QUEUE.encode())
-        with pytest.raises(Unavailable):
+        with pytest.raises(BrokerUnavailableError):
             await one.publish(1)  # long enough to look several times
         assert (one.reasons, one.opened) == ([], 1)
         monkeypatch.setattr(publishing, "STUCK", 0.0)
@@ -146,11 +146,11 @@ async def test_a_frozen_node_among_several_is_not_waited_for(empty_amqp_url: str
 async def test_the_only_node_is_kept(empty_amqp_url: str) -> None:
     opened = 0
 
-    async def on_open(link: Link, connection: AbstractConnection) -> None:
+    async def on_open(link: BrokerConnection, connection: AbstractConnection) -> None:
         nonlocal opened
         opened += 1
 
-    link = Link(empty_amqp_url, name="test", on_open=on_open)
+    link = BrokerConnection(empty_amqp_url, name="test", on_open=on_open)
     link.start()
     try:
         await link.opened.wait()

@@ -16,7 +16,7 @@ import pytest
 from aiormq.abc import AbstractConnection
 
 from broker import identity
-from broker.connection import Link
+from broker.connection import BrokerConnection
 from broker.eventlog import Entry, EventLog, newest
 from broker.publisher import Publisher
 from schemas import cloudevents, registry
@@ -34,10 +34,10 @@ Consume = Callable[..., Awaitable[tuple[int, list[Any], str]]]
 async def publishing(amqp_url: str) -> AsyncIterator[Publisher]:
     publisher = Publisher(confirm_timeout=60)
 
-    async def on_open(link: Link, connection: AbstractConnection) -> None:
+    async def on_open(link: BrokerConnection, connection: AbstractConnection) -> None:
         publisher.use(link.transport, await link.channel(connection, confirms=True))
 
-    link = Link(amqp_url, name="test", on_open=on_open, on_lost=publisher.on_lost)
+    link = BrokerConnection(amqp_url, name="test", on_open=on_open, on_lost=publisher.on_lost)
     link.start()
     await link.opened.wait()
     yield publisher

@@ -56,7 +56,7 @@ async def test_the_one_in_python(amqp_url: str, tmp_path: Path) -> None:
 async def test_the_one_in_nodejs(amqp_url: str, tmp_path: Path) -> None:
     try:
         runs, packages = await asyncio.to_thread(lambda: (node.node(), node.packages()))
-    except node.Missing as why:
+    except node.MissingToolError as why:
         pytest.skip(str(why))
     (tmp_path / "consumer.mjs").write_text(block("js"))
     (tmp_path / "node_modules").symlink_to(packages / "node_modules")

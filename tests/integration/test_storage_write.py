@@ -9,7 +9,7 @@ import pytest
 
 from schemas import documents
 from schemas.documents import Document
-from schemas.platform import Line, Reading
+from schemas.platform import Line, ParsedDocument
 from tests.storing import at, everything, incoming, rows, unreadable
 from workers.store import isolate, write
 from workers.store.prepare import Incoming
@@ -169,7 +169,7 @@ async def test_a_long_history_is_not_read_for_a_late_post(pool: asyncpg.Pool) ->
 def odd(body: str | None = "{}", *, key: str = "K", lines: Sequence[Line] = (), **more: Any) -> Incoming:
     """A message as no platform's reader would make it, with whatever the database may refuse."""
     good = incoming("apicbase", "purchase_order", {"id": "I9"}, **more)
-    reading = Reading(type="apicbase.purchase_order", key=key, lines=tuple(lines))
+    reading = ParsedDocument(type="apicbase.purchase_order", key=key, lines=tuple(lines))
     return msgspec.structs.replace(good, document=Document(reading, key.encode()[:16], body, None))
 
 

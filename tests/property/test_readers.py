@@ -10,7 +10,7 @@ from hypothesis import given, settings
 
 from schemas import canonical, documents, encodings, jsontext
 from schemas.documents import Document
-from schemas.platform import Event, Line, Platform, Reading, Unreadable
+from schemas.platform import Event, Line, ParsedDocument, Platform, UnreadableError
 from tests.property.bodies import BOUNDED, DEEPLY, NASTY, known, posts
 
 RECODED = (encodings.BYTE_ORDER_MARK, encodings.TRANSCODED)
@@ -19,7 +19,7 @@ RECODED = (encodings.BYTE_ORDER_MARK, encodings.TRANSCODED)
 def describe(platform: Platform, event: Event, raw: bytes) -> Document | None:
     try:
         return documents.describe(platform, event.name, raw)
-    except Unreadable as error:
+    except UnreadableError as error:
         reason = str(error)
     assert reason
     return None
@@ -58,7 +58,7 @@ def every_reader_behaves(platform: Platform, event: Event, raw: bytes) -> None:
         assert describe(platform, event, raw) == document
         assert document.reading.type in event.types
     for reader in (platform.read, platform.decode):
-        with suppress(Unreadable):
+        with suppress(UnreadableError):
             reader(event.name, raw)
     if platform.repair is not None:
         repaired = platform.repair(raw)
@@ -67,7 +67,7 @@ def every_reader_behaves(platform: Platform, event: Event, raw: bytes) -> None:
         account = msgspec.convert(platform.demo[1], platform.account)
         try:
             refused = platform.refuse(event.name, raw, account)
-        except Unreadable:
+        except UnreadableError:
             # Its sender was told no; then it must not have been stored as if it were taken.
             assert document is None
         else:
@@ -106,7 +106,7 @@ def test_nesting_of_a_hundred_thousand(deep: bytes) -> None:
         assert raw is not None
         other = describe(platform, event, raw)  # under another name it has, or not at all
         assert other is None or (closed and other.flags == (documents.NOT_JSONB,))
-        with suppress(Unreadable):
+        with suppress(UnreadableError):
             platform.decode(event.name, raw)
 
 
@@ -143,7 +143,7 @@ def test_what_is_decoded_encodes_to_what_decodes_the_same(post: tuple[Platform, 
     platform, event, raw = post
     try:
         decoded = platform.decode(event.name, raw)
-    except Unreadable:
+    except UnreadableError:
         return
     once = msgspec.json.encode(decoded)
     assert msgspec.json.encode(platform.decode(event.name, once)) == once
@@ -153,5 +153,5 @@ def test_a_reading_and_its_lines_are_values() -> None:
     for platform, event, raw in known():
         first, again = platform.read(event.name, raw), platform.read(event.name, raw)
         assert first == again
-        assert isinstance(first, Reading)
+        assert isinstance(first, ParsedDocument)
         assert all(isinstance(line, Line) for line in first.lines)

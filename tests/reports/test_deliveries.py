@@ -14,7 +14,7 @@ from tests.pipeline import running, until
 from tests.receiver import Got, receiver, subscribe
 from tests.unit.deliver.servers import REQUEST, SUCCESS, Names, raw, saying, sender
 from workers.poll import client as clients
-from workers.poll.client import Client, Failed
+from workers.poll.client import Client, FetchError
 from workers.poll.limit import Limit
 
 STATUS = b"HTTP/1.1 200 OK\r\n"
@@ -174,7 +174,7 @@ async def test_a_next_link_with_http_is_followed_on_the_scheme_of_base_url(
         api = Client(http, settings, Limit(lambda: asyncpg.create_pool(database_url), base, "c"))
         first = api.first(datetime(2026, 1, 1, tzinfo=UTC))
         if expected is None:
-            with pytest.raises(Failed, match="leads away from the host of `base_url`"):
+            with pytest.raises(FetchError, match="leads away from the host of `base_url`"):
                 api._following(first, following)
         else:
             assert str(api._following(first, following)) == expected

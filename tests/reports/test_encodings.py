@@ -13,7 +13,7 @@ from schemas.dialects import dialects
 from schemas.documents import Document
 from schemas.envelope import Envelope
 from schemas.outbound import Credentials, Event
-from schemas.platform import Unreadable
+from schemas.platform import UnreadableError
 from schemas.platforms.ustore import manufacturer_order, record
 from tests.contract.checks import Case, accepts, cases
 from workers.route import answers
@@ -118,7 +118,7 @@ def test_what_is_utf_8_is_read_as_utf_8_whatever_the_header_says(case: Case, cha
 @pytest.mark.parametrize("content_type", [None, "application/json; charset=utf-8", "application/json; charset=idna"])
 def test_what_nothing_explains_is_no_order(case: Case, content_type: str | None) -> None:
     """tcWebHooks#92 (sibling): nothing is guessed."""
-    with pytest.raises(Unreadable, match="UTF-8"):
+    with pytest.raises(UnreadableError, match="UTF-8"):
         describe(case, case.raw.replace(b"{", b'{"note": "\xe9",', 1), content_type)
 
 

@@ -8,7 +8,7 @@ import pytest
 
 from schemas import documents, loose, registry
 from schemas.envelope import Envelope
-from schemas.platform import Reading, Unreadable
+from schemas.platform import ParsedDocument, UnreadableError
 from schemas.platforms import ustore
 from schemas.platforms.apicbase import refusal
 from schemas.platforms.apicbase.config import Account
@@ -25,7 +25,7 @@ def example(platform: str, name: str) -> Any:
     return json.loads(registry.example(platform, name))
 
 
-def read(platform: str, event: str, said: Any) -> Reading:
+def read(platform: str, event: str, said: Any) -> ParsedDocument:
     return documents.describe(registry.platforms()[platform], event, json.dumps(said).encode()).reading
 
 
@@ -38,7 +38,7 @@ def blanked(value: Any, blank: str) -> Any:
     return f"{blank}{value}{blank}" if isinstance(value, str) and not value[:4].isdigit() else value
 
 
-def names(reading: Reading) -> list[Any]:
+def names(reading: ParsedDocument) -> list[Any]:
     """All of a reading that is a key or is compared."""
     found = [reading.key, reading.order_number, reading.order_ref, reading.warehouse_ref, reading.carton]
     found += [reading.ship_from, reading.ship_to]
@@ -127,7 +127,7 @@ def test_a_key_that_says_nothing_is_no_key(platform: str, event: str, name: str,
     for folder in folders:
         holder = holder[folder]
     holder[last] = nothing
-    with pytest.raises(Unreadable, match=f"`{last}` is missing"):
+    with pytest.raises(UnreadableError, match=f"`{last}` is missing"):
         read(platform, event, said)
 
 
@@ -270,5 +270,5 @@ def answered(said: Any, language: str = "en") -> tuple[answers.Answer, documents
     answer = answers.ustore(about, raw, msgspec.convert(platform.demo[1], platform.account))
     try:
         return answer, documents.describe(platform, "manufacturer_allocation", raw)
-    except Unreadable:
+    except UnreadableError:
         return answer, None

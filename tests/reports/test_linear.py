@@ -22,8 +22,8 @@ from deploy import columns
 from schemas import canonical, documents, encodings, jsontext, properties, registry
 from schemas.dialects import dialects
 from schemas.envelope import Envelope
-from schemas.outbound import Credentials, Event, Untranslatable
-from schemas.platform import Unreadable
+from schemas.outbound import Credentials, Event, UntranslatableError
+from schemas.platform import UnreadableError
 from schemas.platforms.ustore import manufacturer_order, messages
 from schemas.platforms.ustore.record import ItemAllocation
 from tests.storing import at
@@ -140,7 +140,7 @@ def cpu(run: Callable[[Any], object], content: Any, times: int) -> float:
 def each_event(raw: bytes) -> None:
     for platform in registry.platforms().values():
         for event in platform.events:
-            with suppress(Unreadable):  # decodes, repairs and reads
+            with suppress(UnreadableError):  # decodes, repairs and reads
                 documents.describe(platform, event.name, raw, "application/json; charset=iso-8859-1")
 
 
@@ -290,7 +290,7 @@ def test_saying_an_event_in_every_dialect(name: str) -> None:
         for spoken in dialects().values():
             for type_ in spoken.types or ("channelape.receipt_confirmation",):
                 for data in (raw, None):
-                    with suppress(Untranslatable):
+                    with suppress(UntranslatableError):
                         spoken.request(event(type_, raw, data), credentials, 1_800_000_000)
 
     linear(run, BODIES[name])

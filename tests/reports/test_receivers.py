@@ -150,5 +150,5 @@ async def test_a_consumer_whose_queue_is_deleted_ends(amqp_url: str, tmp_path: P
 async def _node() -> tuple[str, Path]:
     try:
         return await asyncio.to_thread(lambda: (node.node(), node.packages()))
-    except node.Missing as why:
+    except node.MissingToolError as why:
         pytest.skip(str(why))

@@ -10,5 +10,5 @@ from ingress.hooks import body
 async def test_a_sender_that_left_before_it_was_told_to_go_on_is_no_fault_of_ours() -> None:
     request = Mock(content_length=2, headers={"Expect": "100-continue"})
     request.writer.write = AsyncMock(side_effect=ConnectionResetError("Cannot write to closing transport"))
-    with pytest.raises(body.Broken):
-        await body.read(request, body.Room(100), limit=10, timeout=1)
+    with pytest.raises(body.BrokenBodyError):
+        await body.read(request, body.BodyBudget(100), limit=10, timeout=1)

@@ -6,7 +6,7 @@ from itertools import pairwise
 import pytest
 
 from schemas import canonical, jsontext
-from schemas.canonical import NotJson
+from schemas.canonical import NotJSONError
 
 
 @pytest.mark.parametrize(
@@ -103,7 +103,7 @@ def test_what_postgresql_takes_as_jsonb(raw: bytes, takes: bool) -> None:
     ids=lambda value: repr(value)[:30],
 )
 def test_what_is_not_json(raw: bytes) -> None:
-    with pytest.raises(NotJson) as caught:
+    with pytest.raises(NotJSONError) as caught:
         canonical.form(raw)
     assert str(caught.value)
 

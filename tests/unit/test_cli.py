@@ -13,11 +13,11 @@ import asyncpg
 import pytest
 import typer
 
-from broker.outgoing import Unavailable
+from broker.outgoing import BrokerUnavailableError
 from broker.topology import TopologyError
 from deploy.cli import errors, main, output, servers
 from deploy.config import ConfigError
-from deploy.process import Missing
+from deploy.process import MissingSettingError
 from storage.migrate import MigrationError
 
 HEAVY = (
@@ -216,12 +216,12 @@ def test_errors_that_are_told_apart_exist() -> None:
 @pytest.mark.parametrize(
     ("error", "says"),
     [
-        (errors.Failed("two\nlines"), "two lines"),
+        (errors.CommandError("two\nlines"), "two lines"),
         (ConfigError("ingress.port: wrong"), "ingress.port: wrong"),
         (TopologyError("apply it"), "apply it"),
         (MigrationError("restore it"), "restore it"),
-        (Missing("AMQP_URL is not set"), "AMQP_URL is not set"),
-        (Unavailable("no confirm"), "no confirm"),
+        (MissingSettingError("AMQP_URL is not set"), "AMQP_URL is not set"),
+        (BrokerUnavailableError("no confirm"), "no confirm"),
         (asyncpg.UndefinedTableError("relation"), "run `crossdock migrate`"),
         (asyncpg.InvalidPasswordError("no"), "refuses the login: no; check DATABASE_URL"),
         (asyncpg.DiskFullError("no room"), "PostgreSQL says: no room"),

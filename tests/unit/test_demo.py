@@ -7,7 +7,7 @@ from rich.console import Console
 
 from deploy import config as configuration
 from deploy.demo.__main__ import WIDTH
-from deploy.demo.posts import Came, examples
+from deploy.demo.posts import DemoArrival, examples
 from deploy.demo.table import milliseconds, table
 
 
@@ -16,7 +16,10 @@ def test_in_a_hundred_columns_only_sentences_are_broken() -> None:
     for post in posts:
         event = f"{post.platform.name}.{post.event.types[0].split('.')[-1]}.{post.account}"
         post.status, post.ms = 200, 12_345.6
-        post.came = [Came("queue", event, 99_999.0), Came("item", "3088 to 1, " + "and to the annex " * 5)]
+        post.came = [
+            DemoArrival("queue", event, 99_999.0),
+            DemoArrival("item", "3088 to 1, " + "and to the annex " * 5),
+        ]
     out = io.StringIO()
     Console(file=out, width=WIDTH, highlight=False, markup=False).print(table(posts))
     lines = out.getvalue().splitlines()

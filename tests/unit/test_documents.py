@@ -9,7 +9,7 @@ import pytest
 
 from schemas import canonical, documents, loose, registry
 from schemas.documents import Document
-from schemas.platform import Event, Line, Platform, Reading, Signed, Unreadable
+from schemas.platform import Event, Line, ParsedDocument, Platform, Signed, UnreadableError
 
 CHANNELAPE = registry.platforms()["channelape"]
 EVENT = "stock_transfer_order"
@@ -51,7 +51,7 @@ def test_deep_nesting_is_no_data_for_anyone_but_the_rest_is_read() -> None:
 
 
 def test_deep_nesting_that_never_closes_is_unreadable() -> None:
-    with pytest.raises(Unreadable):
+    with pytest.raises(UnreadableError):
         describe(EXAMPLE.replace(b'"FEDEX"', b"[" * 100_000))
 
 
@@ -96,7 +96,7 @@ def test_byte_order_mark() -> None:
     ],
 )
 def test_a_key_that_is_damaged_or_cannot_be_kept_is_unreadable(key: bytes) -> None:
-    with pytest.raises(Unreadable):
+    with pytest.raises(UnreadableError):
         describe(EXAMPLE.replace(b'"STO4600000039"', key))
 
 
@@ -106,7 +106,7 @@ def test_a_key_of_five_hundred_and_twelve_bytes_is_fine() -> None:
 
 @pytest.mark.parametrize("name", [b'"000011"', b'"4600000039"', b'"969"'])
 def test_names_that_no_index_takes_are_unreadable(name: bytes) -> None:
-    with pytest.raises(Unreadable, match="512"):
+    with pytest.raises(UnreadableError, match="512"):
         describe(EXAMPLE.replace(name, b'"' + b"x" * 600 + b'"'))
 
 
@@ -138,14 +138,14 @@ def test_nul_in_any_text_of_a_reading_is_replaced() -> None:
     "raw", [b"", b"null", b"[]", b'"x"', b"1", b"{}", b"x", b"\xff", b'{"channelOrderId": "1", "lineItems": {}}']
 )
 def test_what_is_no_such_document(raw: bytes) -> None:
-    with pytest.raises(Unreadable) as caught:
+    with pytest.raises(UnreadableError) as caught:
         describe(raw)
     assert str(caught.value)
 
 
 def test_reasons_quote_nothing_of_the_body() -> None:
     for raw in (b'{"channelOrderId": "secret", "lineItems": "secret"}', b'{"secret": secret}', b'"secret\xff'):
-        with pytest.raises(Unreadable) as caught:
+        with pytest.raises(UnreadableError) as caught:
             describe(raw)
         assert "secret" not in str(caught.value)
 
@@ -159,9 +159,9 @@ def test_a_platform_that_checks_nothing_is_checked_all_the_same() -> None:
 
     read = loose.decoder(Thing)
 
-    def careless(event: str, raw: bytes) -> Reading:
+    def careless(event: str, raw: bytes) -> ParsedDocument:
         said = read(raw)
-        return Reading(type="t.t", key=said.id, lines=(Line(id="1", name=said.name),))
+        return ParsedDocument(type="t.t", key=said.id, lines=(Line(id="1", name=said.name),))
 
     platform = Platform(
         name="t",
@@ -177,7 +177,7 @@ def test_a_platform_that_checks_nothing_is_checked_all_the_same() -> None:
     )
     assert documents.describe(platform, "t", b'{"id":"1","name":"\\u0000"}').reading.lines[0].name == "\ufffd"
     for raw in (b'{"id":"\\u0000"}', b'{"id":"\\ud800"}', b'{"id":"\xff"}', b'{"id":"' + b"x" * 513 + b'"}'):
-        with pytest.raises(Unreadable):
+        with pytest.raises(UnreadableError):
             documents.describe(platform, "t", raw)
 
 

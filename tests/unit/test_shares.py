@@ -3,21 +3,21 @@
 import random
 import timeit
 
-from ingress.hooks.shares import Limits, Share, Shares
+from ingress.hooks.shares import ConcurrencyLimiter, ConcurrencyLimiters, Limits
 
 
-def entered(share: Share, times: int) -> int:
+def entered(share: ConcurrencyLimiter, times: int) -> int:
     """How many of `times` were let in."""
     return sum(share.enter() is None for _ in range(times))
 
 
 def test_without_limits_all_are_let_in() -> None:
-    shares = Shares(Limits())
+    shares = ConcurrencyLimiters(Limits())
     assert entered(shares.of("p", "a"), 10_000) == 10_000
 
 
 def test_one_account_alone_may_have_everything_and_leaves_room_when_others_come() -> None:
-    shares = Shares(Limits(shared=10))
+    shares = ConcurrencyLimiters(Limits(shared=10))
     a, b, c = (shares.of("p", name) for name in "abc")
     assert entered(a, 20) == 10
     assert a.enter() == "account over its share"
@@ -31,12 +31,12 @@ def test_one_account_alone_may_have_everything_and_leaves_room_when_others_come(
 
 
 def test_everybody_may_have_one_however_many_they_are() -> None:
-    shares = Shares(Limits(shared=2))
+    shares = ConcurrencyLimiters(Limits(shared=2))
     assert [entered(shares.of("p", str(n)), 3) for n in range(20)] == [2] + [1] * 19
 
 
 def test_the_limit_of_one_account_holds_for_each() -> None:
-    shares = Shares(Limits(account=3))
+    shares = ConcurrencyLimiters(Limits(account=3))
     a, b = shares.of("p", "a"), shares.of("other", "a")
     assert (entered(a, 5), entered(b, 5)) == (3, 3)
     assert a.enter() == "account over its limit"
@@ -45,8 +45,8 @@ def test_the_limit_of_one_account_holds_for_each() -> None:
 
 
 def test_counts_come_back_to_nothing() -> None:
-    shares = Shares(Limits(account=7, shared=20))
-    inside: list[Share] = []
+    shares = ConcurrencyLimiters(Limits(account=7, shared=20))
+    inside: list[ConcurrencyLimiter] = []
     for _ in range(20_000):
         if inside and random.random() < 0.5:
             inside.pop(random.randrange(len(inside))).leave()
@@ -60,7 +60,7 @@ def test_counts_come_back_to_nothing() -> None:
 
 
 def test_a_request_pays_less_than_a_microsecond() -> None:
-    share = Shares(Limits(account=100, shared=1000)).of("p", "a")
+    share = ConcurrencyLimiters(Limits(account=100, shared=1000)).of("p", "a")
 
     def pair() -> None:
         share.enter()

@@ -4,7 +4,7 @@ import base64
 
 import pytest
 
-from storage.vault import Undecryptable, Vault
+from storage.vault import UndecryptableError, Vault
 
 OLD, NEW = Vault.generate(), Vault.generate()
 ABOUT = b"subscription 1"
@@ -26,7 +26,7 @@ def test_keys_rotate() -> None:
     again = both.encrypt(b"secret", ABOUT)
     assert not both.needs_rotation(again)
     assert Vault.from_text(NEW).decrypt(again, ABOUT) == b"secret"
-    with pytest.raises(Undecryptable, match="add it behind the first"):
+    with pytest.raises(UndecryptableError, match="add it behind the first"):
         Vault.from_text(NEW).decrypt(sealed, ABOUT)
 
 
@@ -36,12 +36,12 @@ def test_a_changed_byte_or_another_row_does_not_open() -> None:
     for place in range(len(sealed)):
         changed = bytearray(sealed)
         changed[place] ^= 1
-        with pytest.raises(Undecryptable):
+        with pytest.raises(UndecryptableError):
             vault.decrypt(bytes(changed), ABOUT)
     for end in range(len(sealed)):
-        with pytest.raises(Undecryptable):
+        with pytest.raises(UndecryptableError):
             vault.decrypt(sealed[:end], ABOUT)
-    with pytest.raises(Undecryptable, match="another row"):
+    with pytest.raises(UndecryptableError, match="another row"):
         vault.decrypt(sealed, b"subscription 2")
 
 

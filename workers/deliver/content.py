@@ -9,7 +9,7 @@ import msgspec
 
 from schemas import documents, registry
 from schemas.outbound import Event
-from schemas.platform import Unreadable
+from schemas.platform import UnreadableError
 from storage.database import Connection
 from storage.sql import query
 
@@ -138,7 +138,7 @@ def _event(item: Waiting, row: asyncpg.Record, raw: bytes, version: int) -> Even
         try:
             platform = registry.platforms()[row["platform"]]
             data = documents.describe(platform, row["event"], raw, row["content_type"]).data
-        except (Unreadable, KeyError):
+        except (UnreadableError, KeyError):
             data = None
     return Event(
         id=str(item.event_id),

@@ -16,7 +16,7 @@ from uuid import UUID
 
 import msgspec
 
-from schemas.outbound import Credentials, Dialect, Event, Untranslatable
+from schemas.outbound import Credentials, Dialect, Event, UntranslatableError
 from telemetry import traces
 from workers.deliver import attemptlog, breaker, metrics
 from workers.deliver.attempt.answer import Answer
@@ -86,7 +86,7 @@ class Health(msgspec.Struct):
         return max(self.breaker.opens_at(now), self.bucket.delay(now), self.paused_until - now)
 
 
-class Host(Protocol):
+class DispatcherHost(Protocol):
     """The interface that a dispatcher requires of the worker that runs it."""
 
     attempts: FairLimit
@@ -117,7 +117,7 @@ class Dispatcher:
     """Sends the deliveries of one subscription until `close` is called."""
 
     def __init__(
-        self, settings: SubscriptionSettings, sender: Sender, host: Host, health: Health | None = None
+        self, settings: SubscriptionSettings, sender: Sender, host: DispatcherHost, health: Health | None = None
     ) -> None:
         """Start with `health`, the state that an earlier dispatcher of the subscription left, if there was one."""
         now = time.monotonic()
@@ -392,7 +392,7 @@ class Dispatcher:
             return Answer(outcome="blocked", duration_ms=0.0, error=error), due.error is None
         try:
             request = settings.dialect.request(due.event, settings.credentials, int(time.time()))
-        except Untranslatable as why:
+        except UntranslatableError as why:
             error = f"can't be said in dialect {settings.dialect.name}: {why}"
             return Answer(outcome="blocked", duration_ms=0.0, error=error), True
         except Exception:

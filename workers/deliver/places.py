@@ -8,7 +8,7 @@ AT_ONCE = 100
 """Maximum number of places freed per round; those who get them have work at once, and the next round follows soon."""
 
 
-class Holder(Protocol):
+class ConnectionHolder(Protocol):
     """The interface of a dispatcher that occupies a place."""
 
     @property
@@ -25,7 +25,7 @@ class Holder(Protocol):
         ...
 
 
-H = TypeVar("H", bound=Holder)
+H = TypeVar("H", bound=ConnectionHolder)
 
 
 def to_give_up(holders: Sequence[H], waiting: Mapping[str, int], places: int, now: float) -> list[H]:

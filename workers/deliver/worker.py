@@ -26,7 +26,7 @@ from storage import pool as pools
 from storage import sealed
 from storage.database import UNAVAILABLE_ERRORS, Database, explain
 from storage.sql import query
-from storage.vault import Undecryptable, Vault
+from storage.vault import UndecryptableError, Vault
 from telemetry.background import Background
 from workers.deliver import backlog, content, metrics, places
 from workers.deliver.attempt.sender import Sender
@@ -168,7 +168,7 @@ class DeliverWorker:
         self._config = config
         self._on_changed()
 
-    # The interface for dispatchers (`dispatcher.Host`).
+    # The interface for dispatchers (`dispatcher.DispatcherHost`).
 
     def record(self, result: Result) -> None:
         """Write the result of an attempt; its delivery is not fetched again before that is done."""
@@ -331,7 +331,7 @@ class DeliverWorker:
         try:
             secrets = sealed.unseal(self._vault, row["id"], row["sealed"])
             spoken = dialect(row["dialect"])
-        except (Undecryptable, LookupError) as error:
+        except (UndecryptableError, LookupError) as error:
             log.error("subscription can't be served", extra={"subscription": str(row["id"]), "error": str(error)})
             return None
         delivery = self._config.delivery

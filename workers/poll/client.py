@@ -42,7 +42,7 @@ _ORDERS = "api/v2/integrations/suppliers/purchase_orders/"
 TOO_MANY = 429
 
 
-class Failed(Exception):
+class FetchError(Exception):
     """The API did not return a usable result, and an immediate retry would not help. The text contains no secret."""
 
 
@@ -105,19 +105,19 @@ class Client:
         return self._base.join(URL(_ORDERS)).with_query(query)
 
     async def page(self, url: URL) -> Page:
-        """Fetch one page. Raises Failed, and the database errors of the rate limit."""
+        """Fetch one page. Raises FetchError, and the database errors of the rate limit."""
         token = await self._authorized("")
         answer = await self._send("page", hdrs.METH_GET, url, token=token)
         if answer.status == 401:  # the token expired early or was revoked, which is normal once
             answer = await self._send("page", hdrs.METH_GET, url, token=await self._authorized(token))
         if answer.status == 401:
-            raise Failed("page: 401 with a new token: is the client allowed to read supplier orders?")
+            raise FetchError("page: 401 with a new token: is the client allowed to read supplier orders?")
         if answer.status != 200:
-            raise Failed(f"page: answered {answer.status}")
+            raise FetchError(f"page: answered {answer.status}")
         try:
             page = msgspec.json.decode(encodings.by_mark(answer.body)[0], type=_Page)
         except (ValueError, RecursionError):
-            raise Failed("page: the answer is not a page of results") from None
+            raise FetchError("page: the answer is not a page of results") from None
         return Page([bytes(one) for one in page.results], self._following(url, page.next))
 
     def _following(self, url: URL, following: str | None) -> URL | None:
@@ -132,7 +132,7 @@ class Client:
         except ValueError:
             same = False
         if not same:
-            raise Failed("page: `next` leads away from the host of `base_url`, and the token must not go there")
+            raise FetchError("page: `next` leads away from the host of `base_url`, and the token must not go there")
         return found
 
     async def close(self) -> None:
@@ -165,16 +165,16 @@ class Client:
         }
         answer = await self._send("token", hdrs.METH_POST, self._base.join(URL(_TOKEN)), form=form)
         if answer.status in (400, 401, 403):
-            raise Failed(f"token: answered {answer.status}: check `client_id` and `client_secret`")
+            raise FetchError(f"token: answered {answer.status}: check `client_id` and `client_secret`")
         if answer.status != 200:
-            raise Failed(f"token: answered {answer.status}")
+            raise FetchError(f"token: answered {answer.status}")
         try:
             said = msgspec.json.decode(encodings.by_mark(answer.body)[0], type=_Token, strict=False)
         except (ValueError, RecursionError):
-            raise Failed("token: the answer is not a token") from None
+            raise FetchError("token: the answer is not a token") from None
         token = said.access_token
         if not token or not token.isascii() or not token.isprintable():
-            raise Failed("token: the answer is not a token")  # and would be no header
+            raise FetchError("token: the answer is not a token")  # and would be no header
         life = TOKEN_LIFE if said.expires_in is None else max(0.0, said.expires_in)
         self._token, self._token_until = token, time.monotonic() + life - min(EARLY, life / 10)
         return token
@@ -184,7 +184,7 @@ class Client:
     ) -> _Answer:
         """Send a request, and retry until there is a response that a retry would not change.
 
-        Raises Failed after the last attempt, and the database errors of the rate limit.
+        Raises FetchError after the last attempt, and the database errors of the rate limit.
         """
         headers: dict[str, str] = {} if token is None else {hdrs.AUTHORIZATION: f"Bearer {token}"}
         what = ""
@@ -208,7 +208,7 @@ class Client:
             if pause is not None:
                 pause *= random.uniform(0.5, 1.5)  # noqa: S311 - jitter, not a secret
                 await asyncio.sleep(min(MAX_PAUSE, max(pause, told or 0.0)))
-        raise Failed(f"{kind}: {what}, {len(BACK_OFF) + 1} times")
+        raise FetchError(f"{kind}: {what}, {len(BACK_OFF) + 1} times")
 
     async def _once(self, method: str, url: URL, headers: Mapping[str, str], form: Mapping[str, str] | None) -> _Answer:
         async with self._http.request(method, url, headers=headers, data=form, allow_redirects=False) as response:
@@ -217,7 +217,7 @@ class Client:
                 async for piece in response.content.iter_any():
                     body += piece
                     if len(body) > MAX_BODY:
-                        raise Failed(f"the answer is larger than {MAX_BODY} bytes")
+                        raise FetchError(f"the answer is larger than {MAX_BODY} bytes")
             return _Answer(
                 response.status, bytes(body), retry_after(response.headers.get(hdrs.RETRY_AFTER), time.time())
             )

@@ -21,7 +21,7 @@ from schemas.platforms import apicbase
 from schemas.platforms.apicbase import identity
 from storage import polls
 from storage.polls import Place
-from workers.poll.client import Client, Failed
+from workers.poll.client import Client, FetchError
 
 log = logging.getLogger("crossdock.poll")
 
@@ -41,7 +41,7 @@ STATUS = "ORDERED"
 """The only status of Apicbase orders that are published."""
 
 
-class Stopping(Exception):
+class StoppingError(Exception):
     """The worker is stopping, so the poll ends between two pages."""
 
 
@@ -88,7 +88,7 @@ def read(raw: bytes) -> Order:
         peek = _Peek()
     try:
         digest = canonical.form(raw).digest
-    except canonical.NotJson:
+    except canonical.NotJSONError:
         digest = _digest(b"bytes", raw)
     name = _text(peek.id)
     key = _digest(b"content", digest) if name is None else _digest(b"id", name.encode("utf-8", "surrogatepass"))
@@ -128,8 +128,8 @@ class Poller:
     async def run(self, place: Place) -> None:
         """Fetch all orders since `place`, publish the new and changed ones, then record how far the round got.
 
-        Raises Failed (API error), Unavailable (broker unavailable), Lost (another worker took over), Stopping and
-        asyncpg's errors.
+        Raises FetchError (API error), BrokerUnavailableError (broker unavailable), LeaseLostError (another worker took
+        over), StoppingError and asyncpg's errors.
         """
         started = envelope.now()
         known = await polls.known(self._pool, PLATFORM, self._account)
@@ -139,7 +139,7 @@ class Poller:
         asked = {url}
         while True:
             if self.stopping:
-                raise Stopping
+                raise StoppingError
             page = await self._client.page(url)
             self.summary.pages += 1
             orders = self._wanted(page.results)
@@ -156,7 +156,7 @@ class Poller:
                 break
             url = page.next
             if url in asked:
-                raise Failed("page: `next` leads in a circle")
+                raise FetchError("page: `next` leads in a circle")
             asked.add(url)
         async with self._pool.acquire() as connection:
             gone = known.keys() - listed

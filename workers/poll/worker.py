@@ -17,8 +17,8 @@ import asyncpg
 from aiormq.abc import AbstractConnection
 
 from broker import topology
-from broker.connection import Link
-from broker.outgoing import Unavailable, explain
+from broker.connection import BrokerConnection
+from broker.outgoing import BrokerUnavailableError, explain
 from broker.publisher import Publisher
 from schemas import envelope
 from schemas.config import Config
@@ -30,7 +30,7 @@ from telemetry.background import Background
 from workers.poll import client, metrics
 from workers.poll.client import Client
 from workers.poll.limit import PER_MINUTE, Limit
-from workers.poll.poller import PLATFORM, Poller, Stopping
+from workers.poll.poller import PLATFORM, Poller, StoppingError
 
 log = logging.getLogger("crossdock.poll")
 
@@ -69,7 +69,7 @@ class PollWorker:
         self._per_minute = per_minute
         self._name = uuid4()
         self._publisher = Publisher(confirm_timeout=CONFIRM_TIMEOUT, useless=self._try_elsewhere)
-        self._link = Link(amqp_url, name="poll", on_open=self._on_open, on_lost=self._publisher.on_lost)
+        self._link = BrokerConnection(amqp_url, name="poll", on_open=self._on_open, on_lost=self._publisher.on_lost)
         self._http: aiohttp.ClientSession | None = None
         self._clients: dict[tuple[str, str, str], Client] = {}
         self._running: dict[str, tuple[Poller, asyncio.Task[None]]] = {}
@@ -134,7 +134,7 @@ class PollWorker:
     def _try_elsewhere(self, reason: str) -> None:
         self._link.elsewhere(reason)
 
-    async def _on_open(self, link: Link, connection: AbstractConnection) -> None:
+    async def _on_open(self, link: BrokerConnection, connection: AbstractConnection) -> None:
         if not self._stored:
             await topology.see_stored(connection, self._shards)
             self._stored = True
@@ -187,15 +187,15 @@ class PollWorker:
                 outcome, wait = "ok", max(0.0, settings.interval - (time.monotonic() - began))
                 await polls.succeeded(pool, *mine, wait)
                 self._succeeded(account, envelope.now())
-            except client.Failed as failure:
+            except client.FetchError as failure:
                 outcome, error = "failed", str(failure)
                 await polls.failed(pool, *mine, pause(settings.interval, place.failures), error)
-            except polls.Lost:
+            except polls.LeaseLostError:
                 outcome = "lost"
-            except Stopping:
+            except StoppingError:
                 outcome = "stopped"
                 await polls.release(pool, PLATFORM, [account], self._name, 0.0)
-            except Unavailable as failure:
+            except BrokerUnavailableError as failure:
                 outcome, error = "no broker", str(explain(failure))
                 await polls.release(pool, PLATFORM, [account], self._name, HELD_UP)
         except asyncio.CancelledError:

@@ -7,7 +7,7 @@ import msgspec
 
 from schemas import documents
 from schemas.envelope import Envelope
-from schemas.platform import Unreadable
+from schemas.platform import UnreadableError
 from schemas.platforms import ustore as ustore_platform
 from schemas.platforms.ustore import messages, record, wire
 from workers.route import allocate, verdict
@@ -34,7 +34,7 @@ def ustore(request: Envelope, raw: bytes, account: Any) -> Answer:
         document = documents.describe(ustore_platform.PLATFORM, request.event, raw, request.content_type)
         order = wire.decode(document.data or raw).order
         order_id = document.reading.key
-    except Unreadable as error:
+    except UnreadableError as error:
         return _sorry(messages.body(messages.UNREADABLE, request.language), {"unreadable": str(error)})
     outcome = allocate.allocate(order, account)
     if isinstance(outcome, allocate.Refusal):

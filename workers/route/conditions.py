@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 from decimal import Decimal
 from typing import Protocol
 
-from schemas.platforms.ustore.config import Units, Values, When
+from schemas.platforms.ustore.config import Conditions, Units, Values
 from schemas.platforms.ustore.values import text
 from workers.route import addresses
 from workers.route.items import Destination, Item, plain
@@ -242,7 +242,7 @@ def _written(value: float | bool) -> str:
     return f"{Decimal(str(value)).normalize():f}"
 
 
-def compile_when(when: When) -> tuple[Condition, ...]:
+def compile_when(when: Conditions) -> tuple[Condition, ...]:
     """Every listed condition, the cheap ones first: all must hold, so the order changes only the time it takes."""
     found: list[Condition] = []
     for field, read in _TEXTS.items():

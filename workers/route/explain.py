@@ -2,7 +2,7 @@
 
 import msgspec
 
-from schemas.platform import Unreadable
+from schemas.platform import UnreadableError
 from schemas.platforms.ustore import wire
 from schemas.platforms.ustore.config import Account
 from workers.route import addresses, allocate, conditions, items
@@ -40,10 +40,10 @@ class Explanation(msgspec.Struct, frozen=True):
 
 
 def explain(account: Account, raw: bytes) -> list[Explanation]:
-    """Every item of the order in `raw`. Raises Unreadable if it is none, or if an item has no id."""
+    """Every item of the order in `raw`. Raises UnreadableError if it is none, or if an item has no id."""
     found = items.of(wire.decode(raw).order)
     if found is None:
-        raise Unreadable("an item of the order has no @id, so no answer can name it")
+        raise UnreadableError("an item of the order has no @id, so no answer can name it")
     return [_explain(account, item) for item in found]
 
 

@@ -21,7 +21,7 @@ class Choice(msgspec.Struct, frozen=True):
     detail: str | None = None
 
 
-class Way(Protocol):
+class Strategy(Protocol):
     """How a rule whose conditions hold chooses."""
 
     def choose(self, item: Item) -> Choice | None:
@@ -107,7 +107,7 @@ class Rule:
         self.name = written.name or f"rule {position}"
         self.written = written
         self.conditions: tuple[Condition, ...] = compile_when(written.when)
-        self.way: Way
+        self.way: Strategy
         if written.manufacturer is not None:
             self.way = Fixed(written.manufacturer)
         elif written.nearest is not None:

@@ -12,7 +12,7 @@ from contextlib import suppress
 from typing import NamedTuple
 
 from broker import consumer as deliveries
-from broker.consumer import Delivery
+from broker.consumer import IncomingMessage
 from schemas import registry, topology
 from schemas.envelope import Envelope
 from schemas.platforms.ustore import wire
@@ -33,7 +33,7 @@ class Suspect(NamedTuple):
     """A request that was delivered before, and what to do with it if it did no harm."""
 
     request: Envelope
-    delivery: Delivery
+    delivery: IncomingMessage
     handle: Callable[[], object]
 
 
@@ -51,7 +51,7 @@ class Suspects:
         self._waiting.append(suspect)
         self._arrived.set()
 
-    def deliveries(self, queue: str) -> list[Delivery]:
+    def deliveries(self, queue: str) -> list[IncomingMessage]:
         """Return what has come through a queue and is not handled yet."""
         held = (*self._examined, *self._waiting)
         return [one.delivery for one in held if topology.reply_queue(one.request.platform) == queue]
@@ -92,7 +92,7 @@ class Suspects:
             else:
                 await self._settle_culprit(one.request, one.delivery, verdict)
 
-    async def _settle_culprit(self, request: Envelope, delivery: Delivery, reason: str) -> None:
+    async def _settle_culprit(self, request: Envelope, delivery: IncomingMessage, reason: str) -> None:
         log.error("request failed", extra={"id": request.message_id, "platform": request.platform, "reason": reason})
         metrics.ANSWERS.labels(request.platform, request.account, "failed").inc()
         with suppress(Exception):  # its connection has broken: it comes again

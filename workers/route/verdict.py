@@ -3,7 +3,7 @@
 import msgspec
 
 from schemas import documents
-from schemas.platform import Unreadable
+from schemas.platform import UnreadableError
 from schemas.platforms import apicbase
 from schemas.platforms.apicbase import refusal
 from schemas.platforms.apicbase.config import Account
@@ -30,7 +30,7 @@ def judge(raw: bytes, account: Account, content_type: str | None = None) -> Verd
         # looks. Nothing wrong with it that is only noted (its JSON is odd, say) matters here.
         document = documents.describe(apicbase.PLATFORM, EVENT, raw, content_type)
         refused = refusal.refusal(document.data or raw, account)
-    except Unreadable as error:
+    except UnreadableError as error:
         return _problem(400, "The purchase order could not be read", str(error))
     return TAKEN if refused is None else _problem(422, "The purchase order is refused", refused.detail)
 

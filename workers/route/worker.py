@@ -22,8 +22,8 @@ from aiormq.abc import AbstractConnection
 
 from broker import consumer as deliveries
 from broker import identity, outgoing, publisher, replies
-from broker.connection import Link
-from broker.consumer import Consumer, Delivery
+from broker.connection import BrokerConnection
+from broker.consumer import Consumer, IncomingMessage
 from schemas import envelope, topology
 from schemas.config import Config
 from schemas.envelope import Envelope, Stamp
@@ -54,9 +54,11 @@ class RouteWorker:
         self._publisher = publisher.Publisher(confirm_timeout=CONFIRM_TIMEOUT, useless=self._try_elsewhere)
         queues = sorted({topology.reply_queue(name) for name in ANSWERS})
         self._consumers = [self._consumer(queue) for queue in queues]
-        self._in = Link(amqp_url, name="route-in", on_open=self._on_open, on_lost=self._on_lost)
-        self._out = Link(amqp_url, name="route-out", on_open=self._on_publisher, on_lost=self._publisher.on_lost)
-        self._tasks: dict[asyncio.Task[None], tuple[Consumer, Delivery]] = {}
+        self._in = BrokerConnection(amqp_url, name="route-in", on_open=self._on_open, on_lost=self._on_lost)
+        self._out = BrokerConnection(
+            amqp_url, name="route-out", on_open=self._on_publisher, on_lost=self._publisher.on_lost
+        )
+        self._tasks: dict[asyncio.Task[None], tuple[Consumer, IncomingMessage]] = {}
         """Requests under way."""
         self._lateness = Lateness()
         self._suspects = Suspects(self._read)
@@ -98,7 +100,7 @@ class RouteWorker:
         answers.prepare(config.accounts)
         self._config = config
 
-    async def _on_open(self, link: Link, connection: AbstractConnection) -> None:
+    async def _on_open(self, link: BrokerConnection, connection: AbstractConnection) -> None:
         for consumer in self._consumers:
             await consumer.on_open(link, connection)
 
@@ -109,7 +111,7 @@ class RouteWorker:
     def _try_elsewhere(self, reason: str) -> None:
         self._out.elsewhere(reason)
 
-    async def _on_publisher(self, link: Link, connection: AbstractConnection) -> None:
+    async def _on_publisher(self, link: BrokerConnection, connection: AbstractConnection) -> None:
         self._publisher.use(link.transport, await link.channel(connection, confirms=True))
 
     def _consumer(self, queue: str) -> Consumer:
@@ -127,12 +129,12 @@ class RouteWorker:
         if settings is not None and decide is not None and request.reply_to is not None:
             decide(request, body, settings)
 
-    def _answer_suspect(self, consumer: Consumer, request: Envelope, delivery: Delivery) -> None:
+    def _answer_suspect(self, consumer: Consumer, request: Envelope, delivery: IncomingMessage) -> None:
         started = time.perf_counter()
         said = self._attempt(request, delivery, started, True)
         self._begin(consumer, delivery, self._settle(request, delivery, started, said))
 
-    def _heard(self, consumer: Consumer, delivery: Delivery) -> None:
+    def _heard(self, consumer: Consumer, delivery: IncomingMessage) -> None:
         """One request, decided and answered in the turn of the loop that received it; the rest can wait."""
         started = time.perf_counter()
         try:
@@ -150,12 +152,14 @@ class RouteWorker:
             rest = self._settle(request, delivery, started, said)
         self._begin(consumer, delivery, rest)
 
-    def _begin(self, consumer: Consumer, delivery: Delivery, rest: Coroutine[Any, Any, None]) -> None:
+    def _begin(self, consumer: Consumer, delivery: IncomingMessage, rest: Coroutine[Any, Any, None]) -> None:
         task = asyncio.get_running_loop().create_task(rest)
         self._tasks[task] = consumer, delivery
         task.add_done_callback(self._tasks.pop)
 
-    async def _settle(self, request: Envelope, delivery: Delivery, started: float, said: "_Said | Exception") -> None:
+    async def _settle(
+        self, request: Envelope, delivery: IncomingMessage, started: float, said: "_OfferedAnswer | Exception"
+    ) -> None:
         """Until the ack, a connection that is lost gives the message back."""
         failures = 0
         while True:
@@ -170,7 +174,7 @@ class RouteWorker:
                 log.error("request failed", extra={"id": request.message_id, "reason": str(error)})
                 outcome = "failed"
                 break
-            except outgoing.Unavailable as error:
+            except outgoing.BrokerUnavailableError as error:
                 # The publishing connection is away. Held, not given back: whoever comes next could do no more.
                 log.warning("record not confirmed", extra={"id": request.message_id, "error": str(error)})
             except Exception:
@@ -186,33 +190,35 @@ class RouteWorker:
         metrics.ANSWERS.labels(request.platform, request.account, outcome).inc()
         await self._ack(delivery)
 
-    async def _ack(self, delivery: Delivery) -> None:
+    async def _ack(self, delivery: IncomingMessage) -> None:
         try:
             await deliveries.ack_one(delivery)
         except Exception as error:  # its connection broke in this very moment: it is delivered again
             log.warning("not acknowledged", extra={"error": str(error)})
 
-    def _attempt(self, request: Envelope, delivery: Delivery, started: float, again: bool) -> "_Said | Exception":
+    def _attempt(
+        self, request: Envelope, delivery: IncomingMessage, started: float, again: bool
+    ) -> "_OfferedAnswer | Exception":
         try:
             return self._answer(request, delivery, started, again)
         except Exception as error:
             return error
 
-    def _answer(self, request: Envelope, delivery: Delivery, started: float, again: bool) -> "_Said":
+    def _answer(self, request: Envelope, delivery: IncomingMessage, started: float, again: bool) -> "_OfferedAnswer":
         """Decides, and publishes what was decided. `started`: when it came, by the performance counter. `again`: who
         held it before may have answered."""
         if request.reply_to is None:
             # An order that was fetched, or one out of quarantine: storing it is all there is to do.
-            return _Said("nobody waits")
+            return _OfferedAnswer("nobody waits")
         settings = self._config.accounts.get(request.platform, {}).get(request.account)
         decide = ANSWERS.get(request.platform)
         late = self._lateness.is_late(request)
         if settings is None or decide is None or (late and not again):
             outcome = "late" if settings is not None else "unknown account"
             log.info("not answered", extra={"id": request.message_id, "reason": outcome, **_names(request)})
-            return _Said(outcome)
+            return _OfferedAnswer(outcome)
         answer = decide(request, delivery.body, settings)
-        said = _Said("recorded late" if late else str(answer.status), answer, started)
+        said = _OfferedAnswer("recorded late" if late else str(answer.status), answer, started)
         if answer.record is not None:
             properties, name = _record_properties(request), request.message_id
             said.record = self._publisher.publish("", topology.STORE, properties, name, answer.record)
@@ -222,8 +228,9 @@ class RouteWorker:
         said.seconds = time.perf_counter() - started
         return said
 
-    async def _confirmed(self, request: Envelope, said: "_Said") -> None:
-        """What was published is safe; that an answer may not have been heard doesn't matter. Raises Unavailable."""
+    async def _confirmed(self, request: Envelope, said: "_OfferedAnswer") -> None:
+        """What was published is safe; that an answer may not have been heard doesn't matter. Raises
+        BrokerUnavailableError."""
         if said.answer is None:
             return
         if said.reply is not None:
@@ -243,7 +250,7 @@ class RouteWorker:
         log.info("answered", extra={"ms": round(said.seconds * 1000, 3), **fields, **_names(request)})
 
 
-class _Said(msgspec.Struct):
+class _OfferedAnswer(msgspec.Struct):
     """What was decided of a request, and is on its way."""
 
     outcome: str

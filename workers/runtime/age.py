@@ -8,16 +8,16 @@ that waits, however many wait behind it. Where no worker is left nobody holds an
 from collections.abc import Iterable
 from datetime import datetime
 
-from broker.consumer import Delivery
+from broker.consumer import IncomingMessage
 from schemas import envelope
 
 
-def oldest(held: Iterable[Delivery]) -> float:
+def oldest(held: Iterable[IncomingMessage]) -> float:
     """Seconds since the oldest was received at the door; 0.0 where there is none, or none says when."""
     return seconds_since(first_received(held))
 
 
-def first_received(held: Iterable[Delivery]) -> str | None:
+def first_received(held: Iterable[IncomingMessage]) -> str | None:
     """Return when the oldest was received, as it says; None where there is none, or none says when."""
     # RFC 3339 in UTC with six decimals, as we write it: text order is time order.
     return min((said for delivery in held if (said := _received(delivery))), default=None)
@@ -33,7 +33,7 @@ def seconds_since(moment: str | None) -> float:
         return 0.0
 
 
-def _received(delivery: Delivery) -> str | None:
+def _received(delivery: IncomingMessage) -> str | None:
     try:
         said = delivery.properties.headers.get("received-at")
     except ValueError:

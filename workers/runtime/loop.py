@@ -17,14 +17,14 @@ from contextlib import suppress
 from itertools import chain
 
 from broker import consumer as deliveries
-from broker.consumer import Consumer, Delivery
+from broker.consumer import Consumer, IncomingMessage
 from telemetry.background import Background
 from workers.runtime import age, metrics
 from workers.runtime.outcomes import Outcome, Settled, UnavailableError
 
 log = logging.getLogger("crossdock.worker")
 
-Handle = Callable[[Sequence[Delivery]], Awaitable[Sequence[Outcome]]]
+Handle = Callable[[Sequence[IncomingMessage]], Awaitable[Sequence[Outcome]]]
 Probe = Callable[[], Awaitable[None]]
 PAUSES = (0.1, 0.2, 0.5, 1.0, 2.0, 5.0)
 """Seconds between attempts while something is unavailable; the last repeats."""
@@ -42,7 +42,7 @@ MAX_BATCH_BYTES = 4 * 1024 * 1024
 """Bytes of bodies in one batch. Decoded and encoded again, a body takes several times its size."""
 
 
-class Loop:
+class BatchConsumer:
     """Runs one handler over one queue until `stop`."""
 
     def __init__(
@@ -72,9 +72,9 @@ class Loop:
         self._background: Background | None = None
         self._taking: asyncio.Task[None] | None = None
         self._last: asyncio.Task[None] | None = None
-        self._works: dict[asyncio.Task[None], list[Delivery]] = {}
+        self._works: dict[asyncio.Task[None], list[IncomingMessage]] = {}
         """Batches under way."""
-        self._held: dict[Delivery, None] = {}
+        self._held: dict[IncomingMessage, None] = {}
         """Messages that are tried again alone, while their neighbours are done."""
         self._held_since = 0.0
         self._has_held = asyncio.Event()
@@ -108,7 +108,7 @@ class Loop:
             return age.seconds_since(self._given_back)
         return age.oldest(self._in_hand())
 
-    def _in_hand(self) -> Iterator[Delivery]:
+    def _in_hand(self) -> Iterator[IncomingMessage]:
         return chain(self._consumer.head, self._held, *self._works.values())
 
     def held_up(self) -> float:
@@ -189,7 +189,7 @@ class Loop:
             self._works[self._last] = batch
             self._last.add_done_callback(self._works.pop)
 
-    async def _work(self, batch: list[Delivery], before: "asyncio.Task[None] | None") -> None:
+    async def _work(self, batch: list[IncomingMessage], before: "asyncio.Task[None] | None") -> None:
         try:
             outcomes = await self._outcomes(batch)
             if before is not None:
@@ -206,7 +206,7 @@ class Loop:
         finally:
             self._slots.release()
 
-    async def _outcomes(self, batch: list[Delivery]) -> list[Outcome]:
+    async def _outcomes(self, batch: list[IncomingMessage]) -> list[Outcome]:
         """Return one outcome per message. Calls the handler until it isn't held up, or gives the batch back."""
         began = time.monotonic()
         attempt = 0
@@ -232,7 +232,7 @@ class Loop:
             await asyncio.sleep(PAUSES[min(attempt, len(PAUSES) - 1)])
             attempt += 1
 
-    async def _settle(self, batch: list[Delivery], outcomes: list[Outcome]) -> None:
+    async def _settle(self, batch: list[IncomingMessage], outcomes: list[Outcome]) -> None:
         """Ack what is done, with one frame where nothing before it is held."""
         queue = self._consumer.queue
         done = []
@@ -250,7 +250,7 @@ class Loop:
         else:
             await deliveries.ack(done)
 
-    def _hold(self, delivery: Delivery) -> None:
+    def _hold(self, delivery: IncomingMessage) -> None:
         if not self._held:
             self._held_since = time.monotonic()
         self._held[delivery] = None
@@ -282,7 +282,7 @@ class Loop:
             elif time.monotonic() - self._held_since > MAX_HELD_TIME:
                 self._give_back("messages have been held for too long")
 
-    async def _handle_held(self, delivery: Delivery) -> bool:
+    async def _handle_held(self, delivery: IncomingMessage) -> bool:
         """Handle one message alone; whether it is settled."""
         try:
             (outcome,) = await self._handle([delivery])

@@ -15,7 +15,7 @@ import msgspec
 from schemas.platforms.ustore.record import ItemAllocation
 from storage.sql import query
 from workers.store.prepare import Incoming
-from workers.store.rows import Group, Row, columns
+from workers.store.rows import DocumentBatch, Row, columns
 from workers.store.versions import hashed
 
 Connection = asyncpg.Connection | asyncpg.pool.PoolConnectionProxy
@@ -25,7 +25,7 @@ _items = msgspec.json.Decoder(tuple[ItemAllocation, ...]).decode
 _names = msgspec.json.Decoder(tuple[str, ...]).decode
 
 
-class Told(msgspec.Struct, frozen=True):
+class ManufacturerNotice(msgspec.Struct, frozen=True):
     """News for manufacturers: one message each."""
 
     message: Incoming
@@ -103,7 +103,7 @@ def holding(records: Iterable[Record]) -> dict[str, tuple[datetime, ItemAllocati
     return found
 
 
-async def record(connection: Connection, groups: Sequence[Group]) -> list[Told]:
+async def record(connection: Connection, groups: Sequence[DocumentBatch]) -> list[ManufacturerNotice]:
     """Files the records among the messages of these locked orders. News, also of records that were filed before.
 
     Within the batch's transaction, after the versions. Raises asyncpg's errors.
@@ -119,7 +119,7 @@ async def record(connection: Connection, groups: Sequence[Group]) -> list[Told]:
             new[id_][message.message_id] = _new(message, versions[message.message_id]["id"])
     filed, fresh = await _file(connection, new)
     return [
-        Told(message, filed[name].version_id, versions[name]["version"], announced, id_, name in fresh)
+        ManufacturerNotice(message, filed[name].version_id, versions[name]["version"], announced, id_, name in fresh)
         for id_, message in asked
         if (name := message.message_id) in filed and (announced := filed[name].announced)
     ]

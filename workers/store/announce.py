@@ -11,17 +11,19 @@ import pamqp.encode
 from broker.outgoing import Outgoing
 from schemas import cloudevents, topology
 from schemas.platforms.ustore import manufacturer_order
-from workers.store.allocations import Told, event_id
-from workers.store.rows import Stored
+from workers.store.allocations import ManufacturerNotice, event_id
+from workers.store.rows import StoredVersion
 
 
-def events(versions: Iterable[Stored], told: Iterable[Told]) -> Iterator[Outgoing]:
+def events(versions: Iterable[StoredVersion], told: Iterable[ManufacturerNotice]) -> Iterator[Outgoing]:
     """A CloudEvent a version, and one a manufacturer that has news."""
     for _, event in events_by_version(versions, told):
         yield event
 
 
-def events_by_version(versions: Iterable[Stored], told: Iterable[Told]) -> Iterator[tuple[UUID, Outgoing]]:
+def events_by_version(
+    versions: Iterable[StoredVersion], told: Iterable[ManufacturerNotice]
+) -> Iterator[tuple[UUID, Outgoing]]:
     """The same, each with the id of the version that it is about."""
     for stored in versions:
         yield stored.id, _event(stored)
@@ -36,7 +38,7 @@ def without_data(event: Outgoing, version_id: UUID, public_url: str) -> Outgoing
     return event._replace(body=cloudevents.refer(event.body, dataref))
 
 
-def _event(stored: Stored) -> Outgoing:
+def _event(stored: StoredVersion) -> Outgoing:
     about, document = stored.message.envelope, stored.document
     reading, name = document.reading, str(stored.id)
     body = cloudevents.encode(
@@ -62,7 +64,7 @@ class Part(msgspec.Struct, frozen=True):
     data: bytes
 
 
-def parts(told: Told) -> Iterator[Part]:
+def parts(told: ManufacturerNotice) -> Iterator[Part]:
     """One a manufacturer that has news."""
     message = told.message
     assert message.allocations is not None
@@ -75,7 +77,7 @@ def parts(told: Told) -> Iterator[Part]:
             yield Part(event_id(told.version_id, manufacturer, items[manufacturer]), manufacturer, data)
 
 
-def _manufacturers(told: Told) -> Iterator[Outgoing]:
+def _manufacturers(told: ManufacturerNotice) -> Iterator[Outgoing]:
     about, document = told.message.envelope, told.message.document
     assert document is not None
     for part in parts(told):

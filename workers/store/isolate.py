@@ -24,7 +24,7 @@ import msgspec
 from schemas import documents
 from schemas.documents import Document
 from schemas.envelope import Envelope
-from schemas.platform import Line, Reading
+from schemas.platform import Line, ParsedDocument
 from storage.database import explain, is_row_error
 from workers.store import write
 from workers.store.outbox import NOBODY, Outbound
@@ -161,5 +161,5 @@ def _synthetic() -> Incoming:
     envelope = Envelope(
         message_id=str(id_), platform="crossdock", account="control", event="control", received_at=datetime.now(UTC)
     )
-    reading = Reading(type="crossdock.control", key=id_.hex, lines=(Line(id="1", article="A"),))
+    reading = ParsedDocument(type="crossdock.control", key=id_.hex, lines=(Line(id="1", article="A"),))
     return Incoming(envelope, id_, b"{}", Document(reading, id_.bytes, "{}", b"{}"))

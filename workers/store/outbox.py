@@ -20,8 +20,8 @@ from schemas.platforms.ustore import manufacturer_order
 from storage import tables
 from storage.sql import query
 from workers.store import announce
-from workers.store.allocations import Told
-from workers.store.rows import Stored, columns
+from workers.store.allocations import ManufacturerNotice
+from workers.store.rows import StoredVersion, columns
 from workers.store.versions import hashed
 
 Connection = asyncpg.Connection | asyncpg.pool.PoolConnectionProxy
@@ -69,7 +69,9 @@ class News(msgspec.Struct, frozen=True):
     payload: bytes | None = None
 
 
-async def decide(connection: Connection, new: Sequence[Stored], told: Sequence[Told], outbound: Outbound) -> int:
+async def decide(
+    connection: Connection, new: Sequence[StoredVersion], told: Sequence[ManufacturerNotice], outbound: Outbound
+) -> int:
     """Writes the deliveries of new versions and of manufacturers' new orders; how many. Raises asyncpg's errors."""
     if not new and not told:
         return 0
@@ -172,7 +174,7 @@ def _superseded(row: tuple[Any, ...]) -> tuple[Any, ...]:
     return (*row, 0, "superseded")
 
 
-def _news(new: Sequence[Stored], told: Sequence[Told]) -> Iterator[News]:
+def _news(new: Sequence[StoredVersion], told: Sequence[ManufacturerNotice]) -> Iterator[News]:
     for stored in new:
         about, reading = stored.message.envelope, stored.document.reading
         yield News(

@@ -10,7 +10,7 @@ from schemas import documents, envelope, properties, registry
 from schemas.config import Config
 from schemas.documents import Document
 from schemas.envelope import Envelope
-from schemas.platform import Platform, Unreadable
+from schemas.platform import Platform, UnreadableError
 from schemas.platforms.ustore import record
 from schemas.platforms.ustore.record import ItemAllocation
 from workers.store.versions import FastUUID, hashed
@@ -22,7 +22,7 @@ _TEXT_LENGTH = 255
 """Characters of a name that a message of somebody else's may have."""
 
 
-class Foreign(Exception):
+class NotOurMessageError(Exception):
     """Not a message of ours: it goes to quarantine under what can be read of it."""
 
 
@@ -50,7 +50,7 @@ class Incoming(msgspec.Struct, frozen=True):
 def prepare(
     properties: bytes, body: bytes, config: Config, *, again: bool = False, held: Container[str] = ()
 ) -> Incoming:
-    """What is to be written of one message. Raises Foreign, and nothing else, whatever came.
+    """What is to be written of one message. Raises NotOurMessageError, and nothing else, whatever came.
 
     `properties`: encoded. `held`: ids of messages that may have been stored before.
     """
@@ -63,7 +63,7 @@ def prepare(
             note = record.decode(body)
             raw, allocations = note.raw, note.allocations
     except ValueError as error:
-        raise Foreign(f"not a message of ours: {error}") from None
+        raise NotOurMessageError(f"not a message of ours: {error}") from None
     document, reason, stage = None, None, UNREADABLE
     platform = registry.platforms().get(about.platform)
     if platform is None:
@@ -73,7 +73,7 @@ def prepare(
             document = documents.describe(platform, about.event, raw, about.content_type)
             reason = _refusal(platform, about, document.data or raw, config)
             stage = UNREADABLE if reason is None else REFUSED
-        except Unreadable as error:
+        except UnreadableError as error:
             reason = str(error)
     if reason is not None:
         document, reason = None, _storable(reason)

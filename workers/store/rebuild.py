@@ -12,7 +12,7 @@ import msgspec
 from schemas import documents, registry
 from schemas.documents import Document
 from schemas.envelope import Envelope
-from schemas.platform import Unreadable
+from schemas.platform import UnreadableError
 from storage import tables
 from storage.sql import query
 from workers.store import versions
@@ -20,25 +20,25 @@ from workers.store.prepare import Incoming
 from workers.store.rows import (
     REPEAT_SUSPECTED,
     VERSION_COLUMNS,
-    Group,
+    DocumentBatch,
     Row,
-    Stored,
+    StoredVersion,
     columns,
     document_newest,
     flags,
     receipt,
     version_row,
 )
-from workers.store.versions import Receipt, Run
+from workers.store.versions import Receipt, Version
 
 Connection = asyncpg.Connection | asyncpg.pool.PoolConnectionProxy
 Record = asyncpg.Record
 
 
-class Past(msgspec.Struct):
+class OlderVersions(msgspec.Struct):
     """What is stored of a document, from where its late posts fall."""
 
-    group: Group
+    group: DocumentBatch
     start: Record | None = None
     """The version that the earliest late post falls into or behind; none: it was received before all."""
     rows: dict[UUID, Record] = {}
@@ -47,7 +47,7 @@ class Past(msgspec.Struct):
     seen: dict[bytes, int] = {}
     """Versions so far by digest, at the start."""
 
-    def runs(self) -> list[Run]:
+    def runs(self) -> list[Version]:
         """What its versions are, from the start on."""
         start, known = self.start, list(self.rows.values())
         if start is None:
@@ -67,7 +67,7 @@ class Past(msgspec.Struct):
         found = versions.runs(self.group.origin, after, window, before=before, seen=seen)
         return [self._known(run) for run in found]
 
-    def _known(self, run: Run) -> Run:
+    def _known(self, run: Version) -> Version:
         """Under the id that it has, if a release stored it that made ids of the whole key."""
         if run.id in self.rows or self.group.origin == self.group.identity:
             return run
@@ -82,7 +82,7 @@ class Contents(msgspec.Struct, frozen=True):
     rows: dict[bytes, Record]
 
 
-async def rebuild(connection: Connection, groups: Sequence[Group]) -> list[Stored]:
+async def rebuild(connection: Connection, groups: Sequence[DocumentBatch]) -> list[StoredVersion]:
     """Makes the rows of these locked documents what their receipts say. The versions that weren't there before.
 
     Raises asyncpg's errors.
@@ -99,15 +99,15 @@ class _Changes:
     """What has to be done to the rows."""
 
     def __init__(self) -> None:
-        self.made: list[tuple[Group, Run]] = []
-        self._inserts: list[Stored] = []
+        self.made: list[tuple[DocumentBatch, Version]] = []
+        self._inserts: list[StoredVersion] = []
         self._copies: list[Row] = []
         self._moves: list[Row] = []
         self._gone: list[Row] = []
         self._newest: list[Row] = []
         self._empty: list[int] = []
 
-    def compare(self, past: Past, runs: Sequence[Run]) -> None:
+    def compare(self, past: OlderVersions, runs: Sequence[Version]) -> None:
         group, left = past.group, dict(past.rows)
         contents = Contents(
             {receipt(message).digest: message for message in group.messages},
@@ -126,14 +126,14 @@ class _Changes:
         else:
             self._empty.append(group.id)
 
-    def _insert(self, past: Past, run: Run, contents: Contents) -> None:
+    def _insert(self, past: OlderVersions, run: Version, contents: Contents) -> None:
         """Equal digests have equal content: the batch's own if it has it, else another version's."""
         message = contents.messages.get(run.digest)
         said = past.posts.get(run.first, ())
         if message is not None and message.document is not None:
             not_jsonb = (documents.NOT_JSONB,) if documents.NOT_JSONB in message.document.flags else ()
             document = msgspec.structs.replace(message.document, flags=(*_less(said), *not_jsonb))
-            self._inserts.append(Stored(past.group.id, msgspec.structs.replace(message, document=document), run))
+            self._inserts.append(StoredVersion(past.group.id, msgspec.structs.replace(message, document=document), run))
             return
         source = contents.rows[run.digest]
         place = (run.first.received_at, run.first.message_id)
@@ -141,7 +141,7 @@ class _Changes:
         counts = (run.version, run.times_received, run.last_received_at, run.occurrence)
         self._copies.append((run.id, *place, *counts, text, source["id"], source["received_at"]))
 
-    def _move(self, past: Past, run: Run, row: Record) -> None:
+    def _move(self, past: OlderVersions, run: Version, row: Record) -> None:
         text = ",".join(_flags(past, run, row))
         is_ = (run.first.message_id, run.version, run.times_received, run.last_received_at, text)
         was = (row["message_id"], row["version"], row["times_received"], row["last_received_at"])
@@ -165,7 +165,7 @@ class _Changes:
             await connection.execute(query("store", "delete_documents"), self._empty)
 
 
-def _flags(past: Past, run: Run, row: Record) -> list[str]:
+def _flags(past: OlderVersions, run: Version, row: Record) -> list[str]:
     """Those of the bytes it begins with; whether jsonb takes it is the content's, and known from a row that has it."""
     not_jsonb = (documents.NOT_JSONB,) if documents.NOT_JSONB in row["flags"] else ()
     return flags((*_less(past.posts[run.first]), *not_jsonb), run, revisable=past.group.document.reading.flag_revised)
@@ -175,8 +175,8 @@ def _less(said: Iterable[str]) -> Iterator[str]:
     return (flag for flag in said if flag != documents.NOT_JSONB)
 
 
-async def _read(connection: Connection, groups: Sequence[Group]) -> list[Past]:
-    pasts = {group.id: Past(group, rows={}, posts={}, seen={}) for group in groups}
+async def _read(connection: Connection, groups: Sequence[DocumentBatch]) -> list[OlderVersions]:
+    pasts = {group.id: OlderVersions(group, rows={}, posts={}, seen={}) for group in groups}
     partly = [group for group in groups if not group.merged]
     earliest = [(group.id, min(receipt(one) for one in group.new or group.messages)) for group in partly]
     places = [(id_, post.received_at, post.message_id) for id_, post in earliest]
@@ -207,9 +207,9 @@ def _place(row: Record) -> tuple[object, UUID]:
     return row["received_at"], row["message_id"]
 
 
-def _run(row: Record) -> Run:
+def _run(row: Record) -> Version:
     """A stored version with its first receipt alone."""
-    return Run(
+    return Version(
         id=row["id"],
         version=row["version"],
         digest=row["digest"],
@@ -220,17 +220,19 @@ def _run(row: Record) -> Run:
     )
 
 
-async def load(connection: Connection, groups: Sequence[Group], rows: Iterable[Record]) -> list[Stored]:
+async def load(connection: Connection, groups: Sequence[DocumentBatch], rows: Iterable[Record]) -> list[StoredVersion]:
     """Versions that are there already, with what was received, to be announced again."""
     by_id = {group.id: group for group in groups}
     wanted = []
     for row in rows:
         first = Receipt(row["received_at"], row["message_id"], b"")
-        wanted.append((by_id[row["document_id"]], Run(row["id"], row["version"], b"", 0, first, row["received_at"])))
+        wanted.append(
+            (by_id[row["document_id"]], Version(row["id"], row["version"], b"", 0, first, row["received_at"]))
+        )
     return await with_messages(connection, wanted)
 
 
-async def with_messages(connection: Connection, wanted: Sequence[tuple[Group, Run]]) -> list[Stored]:
+async def with_messages(connection: Connection, wanted: Sequence[tuple[DocumentBatch, Version]]) -> list[StoredVersion]:
     """Each version with the message it begins with: from the batch, or from its receipt."""
     found = {message.message_id: message for group, _ in wanted for message in group.messages}
     missing = {run.first.message_id: (group, run) for group, run in wanted if run.first.message_id not in found}
@@ -238,10 +240,10 @@ async def with_messages(connection: Connection, wanted: Sequence[tuple[Group, Ru
         places = [(run.first.received_at, name) for name, (_, run) in missing.items()]
         for row in await connection.fetch(query("store", "receipt_bodies"), *columns(places)):
             found[row["message_id"]] = _message(missing[row["message_id"]][0], row)
-    return [Stored(group.id, found[run.first.message_id], run) for group, run in wanted]
+    return [StoredVersion(group.id, found[run.first.message_id], run) for group, run in wanted]
 
 
-def _message(group: Group, row: Record) -> Incoming:
+def _message(group: DocumentBatch, row: Record) -> Incoming:
     platform, account, *_ = group.identity
     about = Envelope(
         message_id=str(row["message_id"]),
@@ -254,7 +256,7 @@ def _message(group: Group, row: Record) -> Incoming:
     )
     try:
         document = documents.describe(registry.platforms()[platform], row["event"], row["raw"], row["content_type"])
-    except Unreadable:  # an older release read it: what is left is its type, its key and its bytes
+    except UnreadableError:  # an older release read it: what is left is its type, its key and its bytes
         document = Document(group.document.reading, b"", None, None)
     if document.reading.key != group.identity[3]:  # it was recognised by an alias
         reading = msgspec.structs.replace(document.reading, key=group.identity[3])

@@ -5,16 +5,16 @@ Decoding, working out its version, the rows, and the event; nothing of it leaves
 
 from uuid import UUID
 
-from broker.consumer import Delivery
+from broker.consumer import IncomingMessage
 from schemas import documents, registry
 from schemas.config import Config
 from workers.store import announce, prepare
-from workers.store.allocations import Told
+from workers.store.allocations import ManufacturerNotice
 from workers.store.prepare import Incoming
-from workers.store.rows import Group, Stored, document_row, receipt_row, version_row
+from workers.store.rows import DocumentBatch, StoredVersion, document_row, receipt_row, version_row
 
 
-def read(delivery: Delivery, config: Config) -> None:
+def read(delivery: IncomingMessage, config: Config) -> None:
     """Read one message. Raises whatever the worker would meet."""
     message = prepare.prepare(delivery.encoded, delivery.body, config)
     if message.document is not None:
@@ -24,16 +24,16 @@ def read(delivery: Delivery, config: Config) -> None:
 def _make_rows_and_events(message: Incoming) -> None:
     about, document = message.envelope, message.document
     assert document is not None
-    group = Group((about.platform, about.account, document.reading.type, document.reading.key), [message])
+    group = DocumentBatch((about.platform, about.account, document.reading.type, document.reading.key), [message])
     group.runs = group.follow(group.messages)
     document_row(group)
     receipt_row(0, message)
-    stored = Stored(0, message, group.runs[-1])
+    stored = StoredVersion(0, message, group.runs[-1])
     version_row(stored)
     told = []
     if message.allocations is not None:
         manufacturers = tuple({allocation.manufacturer for allocation in message.allocations})
-        told = [Told(message, UUID(int=0), 1, manufacturers, 0)]
+        told = [ManufacturerNotice(message, UUID(int=0), 1, manufacturers, 0)]
     for _ in announce.events([stored], told):
         pass
 

@@ -15,7 +15,7 @@ import asyncpg
 
 from schemas.envelope import Envelope
 from storage import arrivals
-from storage.arrivals import Arrivals
+from storage.arrivals import ActivityCounts
 from workers.store import metrics
 
 log = logging.getLogger("crossdock.store")
@@ -31,7 +31,7 @@ class Counter:
 
     def __init__(self, pool: Callable[[], Awaitable[asyncpg.Pool]]) -> None:
         self._pool = pool
-        self._counted: dict[tuple[str, str, datetime], Arrivals] = {}
+        self._counted: dict[tuple[str, str, datetime], ActivityCounts] = {}
 
     def note(self, messages: Iterable[Envelope]) -> None:
         """Messages that were stored."""
@@ -49,7 +49,7 @@ class Counter:
         """Moments of one hour."""
         first, last = min(moments), max(moments)
         place = platform, account, _hour(first)
-        found = self._counted.setdefault(place, Arrivals(0, first, last))
+        found = self._counted.setdefault(place, ActivityCounts(0, first, last))
         found.count += len(moments)
         found.first_at, found.last_at = min(found.first_at, first), max(found.last_at, last)
 

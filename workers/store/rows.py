@@ -10,7 +10,7 @@ from schemas.documents import Document
 from schemas.platform import Line
 from workers.store import versions
 from workers.store.prepare import Incoming
-from workers.store.versions import Receipt, Run
+from workers.store.versions import Receipt, Version
 
 REVISED = "revised"
 """An order that changed."""
@@ -22,12 +22,12 @@ Row = tuple[Any, ...]
 _encode = msgspec.json.Encoder(decimal_format="number").encode
 
 
-class Stored(msgspec.Struct, frozen=True):
+class StoredVersion(msgspec.Struct, frozen=True):
     """A version with what was received: what its row and its event are made of."""
 
     document_id: int
     message: Incoming
-    run: Run
+    run: Version
 
     @property
     def id(self) -> UUID:
@@ -39,12 +39,12 @@ class Stored(msgspec.Struct, frozen=True):
         return self.message.document
 
 
-class Group(msgspec.Struct):
+class DocumentBatch(msgspec.Struct):
     """The messages of one batch that belong to one document."""
 
     identity: versions.Document
     messages: list[Incoming]
-    runs: list[Run] = []
+    runs: list[Version] = []
     """Its versions, if these messages were all there is of it."""
     id: int = 0
     made: bool = False
@@ -67,17 +67,17 @@ class Group(msgspec.Struct):
         assert document is not None
         return document
 
-    def follow(self, messages: Iterable[Incoming], before: Run | None = None, **seen: Any) -> list[Run]:
+    def follow(self, messages: Iterable[Incoming], before: Version | None = None, **seen: Any) -> list[Version]:
         """The versions of these messages, from `before` on."""
         receipts = [receipt(message) for message in messages]
         return versions.runs(self.origin, receipts, self.document.reading.repeat_window, before=before, **seen)
 
-    def stored(self, runs: Sequence[Run]) -> list[Stored]:
+    def stored(self, runs: Sequence[Version]) -> list[StoredVersion]:
         """Versions with the messages of this batch that they begin with."""
         if len(self.messages) == 1:
-            return [Stored(self.id, self.messages[0], run) for run in runs]
+            return [StoredVersion(self.id, self.messages[0], run) for run in runs]
         by_id = {message.message_id: message for message in self.messages}
-        return [Stored(self.id, by_id[run.first.message_id], run) for run in runs]
+        return [StoredVersion(self.id, by_id[run.first.message_id], run) for run in runs]
 
 
 def receipt(message: Incoming) -> Receipt:
@@ -91,7 +91,7 @@ def columns(rows: Sequence[Sequence[Any]]) -> list[list[Any]]:
     return [list(column) for column in zip(*rows, strict=True)]
 
 
-def flags(content: Iterable[str], run: Run, *, revisable: bool) -> list[str]:
+def flags(content: Iterable[str], run: Version, *, revisable: bool) -> list[str]:
     """Those of the content and those of the version's place."""
     found = list(content)
     if run.version > 1 and revisable:
@@ -101,7 +101,7 @@ def flags(content: Iterable[str], run: Run, *, revisable: bool) -> list[str]:
     return found
 
 
-def document_row(group: Group) -> Row:
+def document_row(group: DocumentBatch) -> Row:
     """crossdock.new_document: as if the batch were all there is of it."""
     run = group.runs[-1]
     document = group.document if len(group.messages) == 1 else group.stored([run])[0].document
@@ -122,7 +122,7 @@ def document_row(group: Group) -> Row:
     )
 
 
-def document_newest(document_id: int, run: Run) -> Row:
+def document_newest(document_id: int, run: Version) -> Row:
     """documents: which version is the newest now."""
     return document_id, run.id, run.first.received_at, run.version, run.times_received, run.last_received_at
 
@@ -182,7 +182,7 @@ VERSION_COLUMNS = (
 )
 
 
-def version_row(stored: Stored) -> Row:
+def version_row(stored: StoredVersion) -> Row:
     """VERSION_COLUMNS."""
     run, document = stored.run, stored.document
     reading = document.reading

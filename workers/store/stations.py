@@ -13,8 +13,8 @@ from contextlib import suppress
 
 from aiormq.abc import AbstractChannel, AbstractConnection, DeliveredMessage
 
-from broker.connection import Link, rpc
-from broker.consumer import Delivery, Session
+from broker.connection import BrokerConnection, rpc
+from broker.consumer import IncomingMessage, Session
 from schemas import topology
 from workers.runtime.outcomes import Outcome, Settled, UnavailableError
 
@@ -27,8 +27,8 @@ MAX_KEPT = 50
 TIMEOUT = 5.0
 """Seconds that the broker has to hand a message over."""
 
-Handle = Callable[[Sequence[Delivery]], Awaitable[Sequence[Outcome]]]
-SetAside = Callable[[Delivery, str], Awaitable[None]]
+Handle = Callable[[Sequence[IncomingMessage]], Awaitable[Sequence[Outcome]]]
+SetAside = Callable[[IncomingMessage, str], Awaitable[None]]
 
 
 class Stations:
@@ -42,7 +42,7 @@ class Stations:
         self._probe = probe
         self._channel: AbstractChannel | None = None
 
-    async def on_open(self, link: Link, connection: AbstractConnection) -> None:
+    async def on_open(self, link: BrokerConnection, connection: AbstractConnection) -> None:
         """Opens a channel for taking."""
         self._channel = await link.channel(connection, confirms=False)
 
@@ -91,7 +91,7 @@ class Stations:
         properties = message.header.properties
         encoded = properties.marshal() if properties is not None else b"\0\0"
         # Redelivered: it may have been stored and not announced, and it may end whoever reads it.
-        delivery = Delivery(Session(channel, None), message.delivery_tag or 0, True, encoded, message.body)
+        delivery = IncomingMessage(Session(channel, None), message.delivery_tag or 0, True, encoded, message.body)
         try:
             if queue == topology.UNROUTED:
                 await self._set_aside(delivery, message.routing_key or "")

@@ -12,7 +12,7 @@ from uuid import UUID
 import msgspec
 from asyncpg.pgproto import pgproto
 
-__all__ = ["FastUUID", "Receipt", "Run", "follow", "hashed", "identity", "runs"]
+__all__ = ["FastUUID", "Receipt", "Version", "follow", "hashed", "identity", "runs"]
 FastUUID = pgproto.UUID
 """asyncpg's own subclass of UUID, which it reads and encodes: made in a sixth of the time, written in a tenth."""
 
@@ -28,7 +28,7 @@ class Receipt(msgspec.Struct, frozen=True, order=True):
     digest: bytes
 
 
-class Run(msgspec.Struct, frozen=True):
+class Version(msgspec.Struct, frozen=True):
     """One version: neighbouring receipts of equal content."""
 
     id: UUID
@@ -65,9 +65,9 @@ def runs(
     receipts: Iterable[Receipt],
     window: float | None,
     *,
-    before: Run | None = None,
+    before: Version | None = None,
     seen: Mapping[bytes, int] | None = None,
-) -> list[Run]:
+) -> list[Version]:
     """The versions of a document, oldest first. `window`: seconds after which equal content counts as new.
 
     With `before`, the receipts carry on from that version, which comes first and counts those that say it again;
@@ -76,9 +76,9 @@ def runs(
     ordered = list(receipts)
     if before is None and len(ordered) == 1:
         (only,) = ordered  # nearly always
-        return [Run(identity(document, only.digest, 0), 1, only.digest, 0, only, only.received_at)]
+        return [Version(identity(document, only.digest, 0), 1, only.digest, 0, only, only.received_at)]
     ordered.sort()
-    found: list[Run] = [] if before is None else [before]
+    found: list[Version] = [] if before is None else [before]
     counts = dict(seen or {})
     for receipt in ordered:
         newest = found[-1] if found else None
@@ -93,7 +93,7 @@ def runs(
         occurrence = counts.get(receipt.digest, 0)
         counts[receipt.digest] = occurrence + 1
         found.append(
-            Run(
+            Version(
                 id=identity(document, receipt.digest, occurrence),
                 version=1 if newest is None else newest.version + 1,
                 digest=receipt.digest,
@@ -106,7 +106,7 @@ def runs(
     return found
 
 
-def follow(newest: Run, receipts: Iterable[Receipt]) -> bool:
+def follow(newest: Version, receipts: Iterable[Receipt]) -> bool:
     """Whether these receipts only carry on from the newest version, whatever else there is of the document.
 
     Each was received after everything else, or says the newest version again while it lasted: that splits nothing,

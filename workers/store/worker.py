@@ -16,8 +16,8 @@ from uuid import UUID
 from aiormq.abc import AbstractConnection
 
 from broker import depths, outgoing, publisher
-from broker.connection import Link
-from broker.consumer import ByteBudget, Consumer, Delivery
+from broker.connection import BrokerConnection
+from broker.consumer import ByteBudget, Consumer, IncomingMessage
 from schemas import envelope, topology
 from schemas.config import Config
 from storage import maintenance
@@ -25,7 +25,7 @@ from storage.database import Database, explain
 from telemetry import traces
 from telemetry.background import Background
 from workers.runtime import metrics, rehearsal, watchdog
-from workers.runtime.loop import Loop
+from workers.runtime.loop import BatchConsumer
 from workers.runtime.outcomes import Outcome, Settled, UnavailableError
 from workers.store import announce, backlog, held, isolate, prepare, rehearse, rhythm, trace
 from workers.store import metrics as stores
@@ -54,7 +54,7 @@ REMEMBERED = 1000
 Fingerprint = tuple[int, int]
 
 
-def _fingerprint(delivery: Delivery) -> Fingerprint:
+def _fingerprint(delivery: IncomingMessage) -> Fingerprint:
     """Return what a message is recognised by when it is delivered again: its headers count deliveries."""
     return len(delivery.body), hash(delivery.body)
 
@@ -83,7 +83,7 @@ class StoreWorker:
             Consumer(topology.store_queue(shard), prefetch=prefetch, budget=budget, suspended=True) for shard in shards
         ]
         self._loops = [
-            Loop(
+            BatchConsumer(
                 consumer,
                 partial(self._handle, consumer.queue),
                 probe=self._probe,
@@ -95,9 +95,11 @@ class StoreWorker:
             for consumer in self._consumers
         ]
         self._stations = Stations(partial(self._handle, topology.DEAD), self._set_aside, probe=self._probe)
-        self._in = Link(amqp_url, name="store-in", on_open=self._on_consumers, on_lost=self._on_lost)
-        self._out = Link(amqp_url, name="store-out", on_open=self._on_publisher, on_lost=self._publisher.on_lost)
-        self._aside = Link(
+        self._in = BrokerConnection(amqp_url, name="store-in", on_open=self._on_consumers, on_lost=self._on_lost)
+        self._out = BrokerConnection(
+            amqp_url, name="store-out", on_open=self._on_publisher, on_lost=self._publisher.on_lost
+        )
+        self._aside = BrokerConnection(
             amqp_url, name="store-stations", on_open=self._stations.on_open, on_lost=self._stations.on_lost
         )
         self._outbound = _outbound(config)
@@ -161,14 +163,14 @@ class StoreWorker:
             consumer.on_lost()
         self._unannounced.clear()
 
-    async def _on_consumers(self, link: Link, connection: AbstractConnection) -> None:
+    async def _on_consumers(self, link: BrokerConnection, connection: AbstractConnection) -> None:
         for consumer in self._consumers:
             await consumer.on_open(link, connection)
 
     def _try_elsewhere(self, reason: str) -> None:
         self._out.elsewhere(reason)
 
-    async def _on_publisher(self, link: Link, connection: AbstractConnection) -> None:
+    async def _on_publisher(self, link: BrokerConnection, connection: AbstractConnection) -> None:
         self._publisher.use(link.transport, await link.channel(connection, confirms=True))
 
     async def _probe(self) -> None:
@@ -181,7 +183,7 @@ class StoreWorker:
             raise UnavailableError(f"the database is unavailable ({self._database.failed(error)})") from error
         self._database.worked()
 
-    async def _handle(self, queue: str, batch: Sequence[Delivery]) -> list[Outcome]:
+    async def _handle(self, queue: str, batch: Sequence[IncomingMessage]) -> list[Outcome]:
         suspects = await self._find_suspects(batch)
         if not suspects:
             return await self._store(queue, batch, {})
@@ -194,7 +196,7 @@ class StoreWorker:
         outcomes = dict(zip(others, await self._store(queue, [batch[place] for place in others], {}), strict=True))
         return [outcomes.get(place, Settled.HELD) for place in range(len(batch))]
 
-    async def _find_suspects(self, batch: Sequence[Delivery]) -> dict[int, str]:
+    async def _find_suspects(self, batch: Sequence[IncomingMessage]) -> dict[int, str]:
         """Return the messages, by place, that ended a copy of this process, of those that were delivered before."""
         redelivered = {place: _fingerprint(one) for place, one in enumerate(batch) if one.redelivered}
         found = {place: self._suspected[print_] for place, print_ in redelivered.items() if print_ in self._suspected}
@@ -208,7 +210,7 @@ class StoreWorker:
                 _remember(self._suspected, redelivered[place], why)
         return found
 
-    async def _convict(self, delivery: Delivery, why: str) -> str | None:
+    async def _convict(self, delivery: IncomingMessage, why: str) -> str | None:
         """Return the reason if a suspect is to blame. Raises UnavailableError."""
         print_ = _fingerprint(delivery)
         if print_ not in self._verdicts:
@@ -221,10 +223,10 @@ class StoreWorker:
         return self._verdicts[print_]
 
     @staticmethod
-    def _rehearse(batch: Sequence[Delivery], config: Config, index: int) -> None:
+    def _rehearse(batch: Sequence[IncomingMessage], config: Config, index: int) -> None:
         rehearse.read(batch[index], config)
 
-    async def _store(self, queue: str, batch: Sequence[Delivery], culprits: Mapping[int, str]) -> list[Outcome]:
+    async def _store(self, queue: str, batch: Sequence[IncomingMessage], culprits: Mapping[int, str]) -> list[Outcome]:
         """Decode, write, announce. `culprits`: why messages, by place, are put into quarantine without being read."""
         if not batch:
             return []
@@ -245,7 +247,7 @@ class StoreWorker:
             return [Settled.HELD if one.message_id in written.held else Settled.DONE for one in incoming]
         return [Settled.DONE] * len(batch)
 
-    def _prepare(self, delivery: Delivery, culprit: str | None) -> Incoming:
+    def _prepare(self, delivery: IncomingMessage, culprit: str | None) -> Incoming:
         """Return what is to be written of one message, and note it as unannounced. Raises UnavailableError."""
         if culprit is not None:
             return self._halt(delivery, prepare.FAILED, culprit, attempts=rehearsal.TRIES)
@@ -257,7 +259,7 @@ class StoreWorker:
                 again=delivery.redelivered,
                 held=self._unannounced,
             )
-        except prepare.Foreign as why:
+        except prepare.NotOurMessageError as why:
             return self._halt(delivery, prepare.UNREADABLE, str(why))
         except MemoryError:
             raise UnavailableError("this machine is out of memory") from None
@@ -273,12 +275,14 @@ class StoreWorker:
             self._unannounced[message.envelope.message_id] += 1
         return message
 
-    def _halt(self, delivery: Delivery, stage: str, reason: str, *, attempts: int = 0) -> Incoming:
+    def _halt(self, delivery: IncomingMessage, stage: str, reason: str, *, attempts: int = 0) -> Incoming:
         message = prepare.halted(delivery.encoded, delivery.body, stage, reason, envelope.now(), attempts=attempts)
         log.error("message halted", extra={"id": str(message.message_id), "stage": stage, "reason": message.reason})
         return message
 
-    def _forget(self, batch: Sequence[Delivery], incoming: Sequence[Incoming], held: Set[UUID] = frozenset()) -> None:
+    def _forget(
+        self, batch: Sequence[IncomingMessage], incoming: Sequence[Incoming], held: Set[UUID] = frozenset()
+    ) -> None:
         """Note that these are announced, unless they are held."""
         unannounced = self._unannounced
         for delivery, message in zip(batch, incoming, strict=True):
@@ -300,7 +304,7 @@ class StoreWorker:
         self._database.worked()
         return written
 
-    async def _set_aside(self, delivery: Delivery, routing_key: str) -> None:
+    async def _set_aside(self, delivery: IncomingMessage, routing_key: str) -> None:
         """Put a message that no queue took into quarantine. Raises UnavailableError."""
         reason = f"no queue took it (routing key {routing_key!r})"
         message = prepare.halted(

@@ -14,15 +14,15 @@ import msgspec
 from storage import tables
 from storage.sql import query
 from workers.store import aliases, allocations, outbox, rebuild, versions
-from workers.store.allocations import Told
+from workers.store.allocations import ManufacturerNotice
 from workers.store.outbox import NOBODY, Outbound
 from workers.store.prepare import Incoming
 from workers.store.rows import (
     RECEIPT_COLUMNS,
     VERSION_COLUMNS,
-    Group,
+    DocumentBatch,
     Row,
-    Stored,
+    StoredVersion,
     columns,
     document_newest,
     document_row,
@@ -30,7 +30,7 @@ from workers.store.rows import (
     receipt_row,
     version_row,
 )
-from workers.store.versions import Receipt, Run
+from workers.store.versions import Receipt, Version
 
 Connection = asyncpg.Connection | asyncpg.pool.PoolConnectionProxy
 
@@ -44,10 +44,10 @@ _NOBODY = UUID(int=0)
 class Written(msgspec.Struct):
     """What has been committed and must be announced."""
 
-    versions: list[Stored]
+    versions: list[StoredVersion]
     """New versions, and those that a message delivered again stands for: they may not have been announced."""
     quarantined: int = 0
-    told: list[Told] = []
+    told: list[ManufacturerNotice] = []
     """News for manufacturers."""
     deliveries: int = 0
     """Webhooks that were decided with it."""
@@ -115,7 +115,7 @@ async def write(connection: Connection, batch: Sequence[Incoming], outbound: Out
     return written
 
 
-def _groups(batch: Sequence[Incoming]) -> list[Group]:
+def _groups(batch: Sequence[Incoming]) -> list[DocumentBatch]:
     """By document, in the one order that everyone locks them in; a message that comes twice counts once."""
     found: dict[tuple[str, str, str, str], dict[UUID, Incoming]] = {}
     for message in batch:
@@ -130,10 +130,10 @@ def _groups(batch: Sequence[Incoming]) -> list[Group]:
                 message, allocations=message.allocations or other.allocations, again=message.again or other.again
             )
         same[message.message_id] = message
-    return [Group(identity, list(messages.values())) for identity, messages in sorted(found.items())]
+    return [DocumentBatch(identity, list(messages.values())) for identity, messages in sorted(found.items())]
 
 
-async def _claim(connection: Connection, groups: Sequence[Group]) -> dict[int, Run]:
+async def _claim(connection: Connection, groups: Sequence[DocumentBatch]) -> dict[int, Version]:
     """Makes or locks every document. The newest version of those that were there, by document."""
     for group in groups:
         group.runs = group.follow(group.messages)
@@ -142,7 +142,7 @@ async def _claim(connection: Connection, groups: Sequence[Group]) -> dict[int, R
     for id_, version in made:
         group = by_version[version]
         group.id, group.made = id_, True
-    newest: dict[int, Run] = {}
+    newest: dict[int, Version] = {}
     if len(made) < len(groups):
         by_identity = {group.identity: group for group in groups}
         wanted = [group.identity for group in groups if not group.made]
@@ -152,7 +152,7 @@ async def _claim(connection: Connection, groups: Sequence[Group]) -> dict[int, R
     return newest
 
 
-async def _file(connection: Connection, groups: Sequence[Group]) -> None:
+async def _file(connection: Connection, groups: Sequence[DocumentBatch]) -> None:
     """Files every post; those that weren't there before are the groups' new ones."""
     messages = [(group.id, message) for group in groups for message in group.messages]
     messages.sort(key=lambda one: (one[1].envelope.received_at, one[1].message_id))  # as its key grows
@@ -176,12 +176,12 @@ async def _file(connection: Connection, groups: Sequence[Group]) -> None:
 
 
 async def _carry_on(
-    connection: Connection, groups: Sequence[Group], newest: dict[int, Run], written: Written
-) -> list[Group]:
+    connection: Connection, groups: Sequence[DocumentBatch], newest: dict[int, Version], written: Written
+) -> list[DocumentBatch]:
     """Everything that doesn't look back: new documents, repeats, changes. Returns the groups that must."""
-    made: list[Stored] = []
-    late: list[Group] = []
-    ahead: list[Group] = []
+    made: list[StoredVersion] = []
+    late: list[DocumentBatch] = []
+    ahead: list[DocumentBatch] = []
     for group in groups:
         if group.merged:
             late.append(group)
@@ -215,7 +215,7 @@ async def _carry_on(
     return late
 
 
-async def _seen(connection: Connection, ahead: Sequence[tuple[Group, Run]]) -> dict[int, dict[bytes, int]]:
+async def _seen(connection: Connection, ahead: Sequence[tuple[DocumentBatch, Version]]) -> dict[int, dict[bytes, int]]:
     """How many versions each document has had of the contents that come now."""
     found = {group.id: {before.digest: 1} for group, before in ahead}
     asked = [group for group, before in ahead if before.version > 1 and _changes(group, before)]
@@ -227,14 +227,14 @@ async def _seen(connection: Connection, ahead: Sequence[tuple[Group, Run]]) -> d
     return found
 
 
-def _changes(group: Group, before: Run) -> bool:
+def _changes(group: DocumentBatch, before: Version) -> bool:
     """Whether there may be more than repeats; always, where even a repeat may be a new version."""
     return group.document.reading.repeat_window is not None or any(
         receipt(message).digest != before.digest for message in group.new
     )
 
 
-async def _again(connection: Connection, groups: Sequence[Group], written: Written) -> None:
+async def _again(connection: Connection, groups: Sequence[DocumentBatch], written: Written) -> None:
     """Messages that come again and are stored: whoever stored them may have died before announcing them."""
     places: list[Row] = []
     for group in groups:
@@ -254,10 +254,10 @@ def _identity(row: asyncpg.Record) -> versions.Document:
     return row["platform"], row["account"], row["type"], row["key"]
 
 
-def _newest(row: asyncpg.Record) -> Run:
+def _newest(row: asyncpg.Record) -> Version:
     """A document's newest version, as far as it says; which message began it and how often there were others like it
     isn't asked."""
-    return Run(
+    return Version(
         id=row["version_id"],
         version=row["version"],
         digest=row["digest"],

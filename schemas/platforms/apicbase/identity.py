@@ -3,7 +3,7 @@
 import re
 
 from schemas import loose
-from schemas.platform import Line, Reading, Unreadable
+from schemas.platform import Line, ParsedDocument, UnreadableError
 from schemas.platforms.apicbase import wire
 
 EVENT = "purchase_order"
@@ -16,16 +16,16 @@ _VARIED = re.compile(rb'("(?:id|order_number)"\s*:\s*)(?:"[^"\\]*"|-?[0-9.]+)')
 
 
 def decode(event: str, raw: bytes) -> wire.PurchaseOrder:
-    """Raises Unreadable."""
+    """Raises UnreadableError."""
     if event != EVENT:
-        raise Unreadable(f"Apicbase has no event {event!r}")
+        raise UnreadableError(f"Apicbase has no event {event!r}")
     return _read(raw)
 
 
-def read(event: str, raw: bytes) -> Reading:
+def read(event: str, raw: bytes) -> ParsedDocument:
     """The key is Apicbase's internal `id`: a failed order is resent by hand under the same one, perhaps edited."""
     order = decode(event, raw)
-    return Reading(
+    return ParsedDocument(
         type=TYPE,
         key=loose.key(order.id, "id"),
         lines=tuple(_line(n, package) for n, package in enumerate(packages(order), 1)),

@@ -25,7 +25,7 @@ class Refusal(Struct, frozen=True):
 
 
 def refusal(order: wire.PurchaseOrder | bytes, account: Account) -> Refusal | None:
-    """Why `account` doesn't take this order, or None. Raises Unreadable if `order` is bytes that are no order."""
+    """Why `account` doesn't take this order, or None. Raises UnreadableError if `order` is bytes that are no order."""
     if isinstance(order, bytes):
         order = identity.decode(identity.EVENT, order)
         loose.key(order.id, "id")  # an order that can't be told from others is no order: 400, not 2xx and quarantine

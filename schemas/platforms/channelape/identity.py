@@ -11,7 +11,7 @@ from decimal import Decimal
 
 from schemas import canonical, loose
 from schemas.loose import Scalar
-from schemas.platform import Line, Reading, Unreadable, alias
+from schemas.platform import Line, ParsedDocument, UnreadableError, alias
 from schemas.platforms.channelape import fields, wire
 
 STOCK_TRANSFER_ORDER = "stock_transfer_order"
@@ -29,18 +29,19 @@ _NOTHING = Decimal(0)
 
 
 def decode(event: str, raw: bytes) -> wire.Order:
-    """Nothing in a body tells a ship confirmation from an advanced ship notice: the URL does. Raises Unreadable."""
+    """Nothing in a body tells a ship confirmation from an advanced ship notice: the URL does. Raises
+    UnreadableError."""
     if event == STOCK_TRANSFER_ORDER:
         return _read_order(raw)
     if event in (SHIP_CONFIRMATION, ADVANCED_SHIP_NOTICE):
         return _read_shipment(raw)
     if event == RECEIPT_CONFIRMATION:
         return _read_receipt(raw)
-    raise Unreadable(f"ChannelApe has no event {event!r}")
+    raise UnreadableError(f"ChannelApe has no event {event!r}")
 
 
-def read(event: str, raw: bytes) -> Reading:
-    """Raises Unreadable."""
+def read(event: str, raw: bytes) -> ParsedDocument:
+    """Raises UnreadableError."""
     order = decode(event, raw)
     more = fields.collect(order.additional_fields)
     receipt = isinstance(order, wire.Receipt)
@@ -50,7 +51,7 @@ def read(event: str, raw: bytes) -> Reading:
     aliases: tuple[str, ...] = ()
     if carton is not None and isinstance(order, wire.Shipment) and not receipt:
         scope, aliases = _quoted(loose.key(order.id, "id")), _aliases(cartons)
-    return Reading(
+    return ParsedDocument(
         type=f"channelape.{event}",
         key=_key(order, more, carton, raw),
         scope=scope,

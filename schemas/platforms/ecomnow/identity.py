@@ -4,7 +4,7 @@ import hashlib
 import re
 
 from schemas import loose
-from schemas.platform import Line, Reading, Unreadable
+from schemas.platform import Line, ParsedDocument, UnreadableError
 from schemas.platforms.ecomnow import wire
 
 EVENT = "notification"
@@ -20,20 +20,20 @@ _VARIED = re.compile(rb'("orderNo"\s*:\s*)(?:("[^"\\]*")|-?[0-9][0-9.-]*)')
 
 
 def decode(event: str, raw: bytes) -> wire.Notification:
-    """Raises Unreadable."""
+    """Raises UnreadableError."""
     if event != EVENT:
-        raise Unreadable(f"eComNow has no event {event!r}")
+        raise UnreadableError(f"eComNow has no event {event!r}")
     return wire.read(raw)
 
 
-def read(event: str, raw: bytes) -> Reading:
+def read(event: str, raw: bytes) -> ParsedDocument:
     """The key is `orderNo` as text, within its type: an order and its cancellation are two documents."""
     notification = decode(event, raw)
     kind = loose.identifier(notification.type)
     if kind not in TYPES:
-        raise Unreadable(f"`type` is neither {' nor '.join(TYPES)}: we don't know what its items mean")
+        raise UnreadableError(f"`type` is neither {' nor '.join(TYPES)}: we don't know what its items mean")
     order_number = loose.key(notification.order_no, "orderNo")
-    return Reading(
+    return ParsedDocument(
         type=TYPES[kind],
         key=order_number,
         lines=tuple([_line(n, item) for n, item in enumerate(loose.each(notification.items), 1)]),

@@ -9,7 +9,7 @@ from msgspec import UNSET, Struct, UnsetType
 
 from schemas import jsontext, loose
 from schemas.loose import Scalar
-from schemas.platform import Unreadable
+from schemas.platform import UnreadableError
 
 
 class Item(Struct, frozen=True, kw_only=True, rename="camel"):
@@ -40,10 +40,10 @@ _BARE = re.compile(
 
 
 def read(raw: bytes) -> Notification:
-    """Strictly first; as repaired if that isn't JSON. Raises Unreadable."""
+    """Strictly first; as repaired if that isn't JSON. Raises UnreadableError."""
     try:
         return _read(raw)
-    except Unreadable:
+    except UnreadableError:
         repaired = repair(raw)
         if repaired is None:
             raise

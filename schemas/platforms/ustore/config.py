@@ -16,7 +16,7 @@ Amount: TypeAlias = Annotated[float, msgspec.Meta(ge=0)]
 Units: TypeAlias = Amount | Annotated[list[Amount], msgspec.Meta(min_length=1)]
 
 
-class When(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class Conditions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Conditions that must all hold. Those on a destination (`ship_to_…`) never hold for an item without an address."""
 
     property: dict[Text, Values] = {}
@@ -67,7 +67,7 @@ class Rule(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
 
     name: Text | None = None
     """What the record says; without one, the rule's place: `rule 3`."""
-    when: When = msgspec.field(default_factory=When)
+    when: Conditions = msgspec.field(default_factory=Conditions)
     manufacturer: Text | None = None
     nearest: Annotated[list[Text], msgspec.Meta(min_length=1)] | None = None
     """The closest to the shipping address by postal code; of equally close ones, the first written."""

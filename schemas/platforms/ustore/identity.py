@@ -3,7 +3,7 @@
 import re
 
 from schemas import loose
-from schemas.platform import Line, Reading, Unreadable
+from schemas.platform import Line, ParsedDocument, UnreadableError
 from schemas.platforms.ustore import wire
 from schemas.platforms.ustore.order import items
 from schemas.platforms.ustore.values import identifier, part, text
@@ -18,17 +18,17 @@ _VARIED = re.compile(rb'("@(?:OrderId|DisplayOrderId)"\s*:\s*)(?:"[^"\\]*"|-?[0-
 
 
 def decode(event: str, raw: bytes) -> wire.Document:
-    """Raises Unreadable."""
+    """Raises UnreadableError."""
     if event != EVENT:
-        raise Unreadable(f"uStore has no event {event!r}")
+        raise UnreadableError(f"uStore has no event {event!r}")
     return wire.decode(raw)
 
 
-def read(event: str, raw: bytes) -> Reading:
-    """The key is `@OrderId`; an order that changed is flagged `revised`. Raises Unreadable and nothing else."""
+def read(event: str, raw: bytes) -> ParsedDocument:
+    """The key is `@OrderId`; an order that changed is flagged `revised`. Raises UnreadableError and nothing else."""
     order = decode(event, raw).order
     order_id = loose.key(order.order_id, "@OrderId")
-    return Reading(
+    return ParsedDocument(
         type=TYPE,
         key=order_id,
         lines=tuple(line for item in items(order) if (line := _line(item)) is not None),

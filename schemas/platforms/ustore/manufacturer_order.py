@@ -7,7 +7,7 @@ import msgspec
 from msgspec import Raw
 
 from schemas import encodings, jsontext
-from schemas.platform import Unreadable
+from schemas.platform import UnreadableError
 from schemas.platforms.ustore.record import ItemAllocation
 from schemas.platforms.ustore.values import identifier, text
 
@@ -23,7 +23,7 @@ def split(raw: bytes, allocations: Iterable[ItemAllocation]) -> dict[str, bytes]
 
     `{"orderId", "displayOrderId", "manufacturerId", "items": […], "deliveries": […]}`; a delivery that holds several
     manufacturers' items is repeated with each one's own. In the order in which manufacturers first get an item.
-    Raises Unreadable if `raw` is no uStore order.
+    Raises UnreadableError if `raw` is no uStore order.
     """
     try:
         order = _members(_OBJECT.decode(_readable(raw)).get("Order"))
@@ -50,7 +50,7 @@ def split(raw: bytes, allocations: Iterable[ItemAllocation]) -> dict[str, bytes]
             if items
         }
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise Unreadable(f"not a uStore order: {error}") from None
+        raise UnreadableError(f"not a uStore order: {error}") from None
 
 
 def _readable(raw: bytes) -> bytes:

@@ -207,4 +207,4 @@ class Document(_Part, kw_only=True, frozen=True):
 
 
 decode = loose.decoder(Document)
-"""The document in `raw`. Raises Unreadable and nothing else."""
+"""The document in `raw`. Raises UnreadableError and nothing else."""

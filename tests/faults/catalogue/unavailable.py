@@ -81,11 +81,11 @@ async def kill_store(site: Site) -> None:
     await asyncio.sleep(CONSUMING)
 
 
-Unavailable = Callable[[Site], AbstractAsyncContextManager[None]]
+BrokerUnavailableError = Callable[[Site], AbstractAsyncContextManager[None]]
 
 
 @asynccontextmanager
-async def killed_meanwhile(site: Site, unavailable: Unavailable) -> AsyncIterator[None]:
+async def killed_meanwhile(site: Site, unavailable: BrokerUnavailableError) -> AsyncIterator[None]:
     """The store worker is killed `KILLS` times while the database is unavailable."""
     with restarted_at_once():
         async with unavailable(site):

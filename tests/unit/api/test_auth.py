@@ -9,7 +9,7 @@ from multidict import CIMultiDict
 
 from ingress.api import auth
 from ingress.api.auth import Authenticator
-from ingress.api.errors import Problem
+from ingress.api.errors import ProblemError
 from ingress.api.proxies import Proxies
 from schemas.config import Config
 from tests import pipeline
@@ -57,7 +57,7 @@ def bearer(token: str, remote: str = CLIENT) -> Any:
 async def attempt(doorman: Authenticator, asked: Any) -> int:
     try:
         await doorman.authenticate(asked)
-    except Problem as problem:
+    except ProblemError as problem:
         return problem.status
     return 200
 
@@ -91,7 +91,7 @@ async def test_attempts_beyond_the_turns_are_refused_unread(clock: Clock, monkey
     found = [await attempt(doorman, request("boards", "guess")) for _ in range(50)]
     assert set(found) == {429}
     assert clock.waits == [float(n) for n in range(11)]
-    with pytest.raises(Problem) as refused:
+    with pytest.raises(ProblemError) as refused:
         await doorman.authenticate(request("boards", "right"))
     assert refused.value.status == 429
     assert refused.value.headers["Retry-After"] == "11"
@@ -144,7 +144,7 @@ async def test_credentials_that_are_not_text_are_wrong_ones(scheme: str) -> None
     doorman = Authenticator(config())
     headers = CIMultiDict({"Authorization": f"{scheme} {TOKEN}\udc80"})
     asked: Any = SimpleNamespace(headers=headers, remote="::1")
-    with pytest.raises(Problem) as refused:
+    with pytest.raises(ProblemError) as refused:
         await doorman.authenticate(asked)
     assert refused.value.status == 401
 

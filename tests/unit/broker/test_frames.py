@@ -10,7 +10,7 @@ from pamqp.commands import Basic, Channel
 from pamqp.header import ContentHeader
 from pamqp.heartbeat import Heartbeat
 
-from broker.frames import Hot, Reader
+from broker.frames import ChannelHandlers, Reader
 
 ABOUT = Basic.Properties(message_id="m-1", headers={"a": "b"})
 
@@ -32,8 +32,8 @@ class Heard:
         self.returned: list[bytes] = []
         self.order: list[str] = []
 
-    def hot(self) -> Hot:
-        return Hot(self._received, self._confirmed, self._returned)
+    def hot(self) -> ChannelHandlers:
+        return ChannelHandlers(self._received, self._confirmed, self._returned)
 
     def _received(self, tag: int, redelivered: bool, properties: bytes, body: bytes) -> None:
         self.received.append((tag, redelivered, properties, body))
@@ -113,7 +113,7 @@ async def test_in_whatever_pieces_it_arrives() -> None:
 
 async def test_only_what_is_listened_for_is_taken() -> None:
     reader, heard = Reader(asyncio.get_running_loop()), Heard()
-    reader.listen(1, Hot(None, heard.hot().confirmed, None))
+    reader.listen(1, ChannelHandlers(None, heard.hot().confirmed, None))
     sent = content(deliver(1), b"one") + content(Basic.Return(312, "NO_ROUTE", "e", "k"), b"x")
     reader.feed_data(sent + pamqp.frame.marshal(Basic.Ack(1), 1))
     assert await rest(reader) == sent

@@ -9,7 +9,7 @@ import pytest_asyncio
 from pamqp.commands import Basic
 
 from broker import publisher as publishing
-from broker.outgoing import Outgoing, TooLargeError, Unavailable, UnencodableError
+from broker.outgoing import BrokerUnavailableError, Outgoing, TooLargeError, UnencodableError
 from broker.publisher import Publisher
 
 PROPERTIES = Basic.Properties(message_id="m", delivery_mode=2).marshal()
@@ -100,13 +100,13 @@ async def test_bodies_are_counted_until_they_are_confirmed_or_fail() -> None:
     site = Site(max_held=100, confirm_timeout=0.05)
     kept = site.publish(b"x" * 60)
     await turn()
-    with pytest.raises(Unavailable, match="too many bytes"):
+    with pytest.raises(BrokerUnavailableError, match="too many bytes"):
         site.publish(b"x" * 41)
     assert site.publisher.held == 60
     site.confirm(1)
     await kept
     lost = site.publish(b"x" * 100)
-    with pytest.raises(Unavailable, match="no confirm"):
+    with pytest.raises(BrokerUnavailableError, match="no confirm"):
         await lost
     assert site.publisher.held == 0
     again = site.publish(b"x" * 100)

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.unit.deliver.servers import REQUEST, SUCCESS, raw, said, saying, sender
-from workers.deliver.attempt.connection import Connection, CutOff, NoAnswer, NotHTTP, Said
+from workers.deliver.attempt.connection import Connection, CutOffError, NoAnswerError, NotHTTPError, ResponseHead
 
 OK = b"HTTP/1.1 200 OK\r\n"
 ANSWERS = [
@@ -48,14 +48,14 @@ class Wire(asyncio.Transport):
         self.closed = True
 
 
-def asked(body: bytes = b"x") -> tuple[Connection, Wire, asyncio.Task[Said]]:
+def asked(body: bytes = b"x") -> tuple[Connection, Wire, asyncio.Task[ResponseHead]]:
     """A connection that waits for its answer once the loop has turned."""
     connection, wire = Connection(), Wire()
     connection.connection_made(wire)
     return connection, wire, asyncio.get_running_loop().create_task(connection.post(b"HEAD", body))
 
 
-async def talked(answer: bytes, cuts: list[int], *, ends: bool = False) -> tuple[Said, bool]:
+async def talked(answer: bytes, cuts: list[int], *, ends: bool = False) -> tuple[ResponseHead, bool]:
     connection, _, task = asked()
     await asyncio.sleep(0)
     edges = sorted({0, len(answer), *(cut for cut in cuts if cut < len(answer))})
@@ -88,7 +88,7 @@ def test_one_without_a_length_ends_with_the_connection(which: tuple[bytes, int, 
 @given(which=st.sampled_from(ANSWERS), at=st.integers(0, 150))
 def test_one_that_breaks_off_is_none(which: tuple[bytes, int, bytes, bool], at: int) -> None:
     answer = which[0][: min(at, len(which[0]) - 1)]
-    with pytest.raises((NoAnswer, CutOff)):
+    with pytest.raises((NoAnswerError, CutOffError)):
         asyncio.run(talked(answer, [], ends=True))
 
 
@@ -97,13 +97,13 @@ def test_one_that_breaks_off_is_none(which: tuple[bytes, int, bytes, bool], at: 
 def test_any_bytes_are_an_answer_or_a_declared_error(noise: bytes, start: bytes) -> None:
     try:
         got, _ = asyncio.run(talked(start + noise, [3], ends=True))
-    except (NoAnswer, CutOff, NotHTTP):
+    except (NoAnswerError, CutOffError, NotHTTPError):
         return
     assert 100 <= got.status <= 999
 
 
 async def test_a_status_that_is_none_is_no_answer() -> None:
-    with pytest.raises(NotHTTP):
+    with pytest.raises(NotHTTPError):
         await talked(b"HTTP/1.1 000 None\r\nContent-Length: 0\r\n\r\n", [])
 
 
@@ -127,7 +127,7 @@ async def test_what_nobody_asked_ends_the_connection() -> None:
     assert (wire.closed, connection.reusable) == (False, True)
     connection.data_received(b"HTTP/1.1 408 Too late\r\nContent-Length: 0\r\n\r\n")
     assert (wire.closed, connection.reusable) == (True, False)
-    with pytest.raises(NoAnswer):
+    with pytest.raises(NoAnswerError):
         await connection.post(b"HEAD", b"x")
 
 
@@ -140,7 +140,7 @@ async def test_an_endless_head_is_no_answer() -> None:
             if task.done() or wire.closed:
                 break
             connection.data_received(piece)
-        with pytest.raises(NotHTTP):
+        with pytest.raises(NotHTTPError):
             await task
 
 

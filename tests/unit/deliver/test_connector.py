@@ -10,7 +10,7 @@ import pytest
 from schemas.destinations.guard import Guard
 from tests.unit.deliver.servers import REQUEST, SUCCESS, Names, raw, saying, sender
 from workers.deliver.attempt import resolver as resolver_
-from workers.deliver.attempt.connector import BlockedAddress, Connector
+from workers.deliver.attempt.connector import BlockedAddressError, Connector
 from workers.deliver.attempt.resolver import Resolver
 
 OK = saying(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
@@ -52,7 +52,7 @@ async def test_an_address_in_a_url_is_checked_without_any_resolver() -> None:
     target = Guard(["127.0.0.0/8"], allow_http=True).target
     async with raw(OK) as server:
         connector = Connector(Guard([], allow_http=True))  # one that never saw the URL
-        with pytest.raises(BlockedAddress):
+        with pytest.raises(BlockedAddressError):
             await connector.connect(target(server.url()))
         connector.close()
         assert server.connections == 0

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from schemas.destinations import addresses
-from schemas.destinations.guard import Blocked, Guard
+from schemas.destinations.guard import BlockedError, Guard
 
 STRICT = Guard([], allow_http=False)
 
@@ -54,7 +54,7 @@ def test_other_addresses_are_blocked(address: str) -> None:
     ],
 )  # fmt: skip
 def test_private_hosts_are_blocked_in_every_spelling(host: str) -> None:
-    with pytest.raises(Blocked):
+    with pytest.raises(BlockedError):
         STRICT.check_url(f"https://{host}/hook")
 
 
@@ -126,7 +126,7 @@ def test_private_hosts_are_blocked_in_every_spelling(host: str) -> None:
     ],
 )
 def test_urls_that_nothing_is_sent_to_say_what_to_change(url: str, word: str) -> None:
-    with pytest.raises(Blocked, match=word):
+    with pytest.raises(BlockedError, match=word):
         STRICT.check_url(url)
 
 
@@ -177,7 +177,7 @@ def test_every_spelling_of_an_address_is_the_same_address(number: int, data: st.
     if STRICT.allowed(canonical):
         assert STRICT.target(f"https://{host}/").host == canonical
     else:
-        with pytest.raises(Blocked):
+        with pytest.raises(BlockedError):
             STRICT.check_url(f"https://{host}/")
 
 
@@ -185,7 +185,7 @@ def test_every_spelling_of_an_address_is_the_same_address(number: int, data: st.
 def test_any_text_is_read_or_blocked(text: str, before: str) -> None:
     try:
         target = STRICT.target(before + text)
-    except Blocked:
+    except BlockedError:
         return
     line = f"{target.authority} {target.resource()}"
     assert line.isascii()
@@ -196,7 +196,7 @@ def test_any_text_is_read_or_blocked(text: str, before: str) -> None:
 def test_no_text_repeats_the_url(secret: str) -> None:
     secret = f"zzq{secret}"  # or it may be a word of ours
     for url in (f"http://h/?token={secret}", f"https://u:{secret}@h/", f"https://[{secret}]/", f"https://h:{secret}/"):
-        with pytest.raises(Blocked) as blocked:
+        with pytest.raises(BlockedError) as blocked:
             STRICT.check_url(url)
         assert secret not in f"{blocked.value!r} {blocked.value.__cause__!r}"
 

@@ -15,7 +15,7 @@ from standardwebhooks.webhooks import Webhook, WebhookVerificationError
 
 from schemas import documents, registry
 from schemas.dialects import dialect, dialects, ecomnow, standard
-from schemas.outbound import Credentials, Event, Untranslatable
+from schemas.outbound import Credentials, Event, UntranslatableError
 from schemas.platforms.ecomnow import identity as ecomnow_identity
 
 NOW = 1_795_250_000
@@ -199,7 +199,7 @@ def test_money_and_quantities_come_out_exact(number: str, lines: list[tuple[str,
     ],
 )
 def test_what_can_not_be_said_is_said_so(raw: bytes, why: str) -> None:
-    with pytest.raises(Untranslatable, match=why):
+    with pytest.raises(UntranslatableError, match=why):
         ecomnow.translate(raw)
 
 

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from standardwebhooks.webhooks import Webhook
 
 from schemas.dialects import dialect, standard
-from schemas.outbound import Credentials, Event, Untranslatable
+from schemas.outbound import Credentials, Event, UntranslatableError
 from tests.unit.dialects.test_dialects import EVERY, NOW, event
 
 HEADER = "X-APIC-WEBHOOK-SIGNATURE"
@@ -96,7 +96,7 @@ def test_ecomnow_is_every_notification_as_received_or_repaired(one: Event) -> No
 
 def test_what_could_not_be_repaired_is_not_told_to_ecomnow() -> None:
     one = msgspec.structs.replace(event("ecomnow", "notification"), raw=b"{", data=None)
-    with pytest.raises(Untranslatable, match="not JSON"):
+    with pytest.raises(UntranslatableError, match="not JSON"):
         dialect("ecomnow").request(one, Credentials(), NOW)
 
 

@@ -12,7 +12,7 @@ from multidict import CIMultiDict, MultiDict
 
 from schemas import canonical, documents, registry
 from schemas.documents import Document
-from schemas.platform import Unreadable
+from schemas.platform import UnreadableError
 from schemas.platforms.apicbase import PLATFORM, identity, refusal, signing
 from schemas.platforms.apicbase.config import Account
 
@@ -78,9 +78,9 @@ def test_signature_missing() -> None:
 def test_invalid_utf8_in_a_field_nobody_reads_is_no_json_either() -> None:
     """msgspec skips unknown fields without looking: verdict and store must say the same of such a body."""
     raw = EXAMPLE.replace(b'{"id"', b'{"unknown": "\xff", "id"')
-    with pytest.raises(Unreadable, match="UTF-8"):
+    with pytest.raises(UnreadableError, match="UTF-8"):
         refusal.refusal(raw, ACCOUNT)
-    with pytest.raises(Unreadable, match="UTF-8"):
+    with pytest.raises(UnreadableError, match="UTF-8"):
         describe(raw)
 
 
@@ -152,9 +152,9 @@ def test_ids_as_numbers_are_their_text() -> None:
 
 @pytest.mark.parametrize("missing", [None, "", "  ", [], {}, True])
 def test_order_without_an_id_is_unreadable(missing: Any) -> None:
-    with pytest.raises(Unreadable, match="`id` is missing"):
+    with pytest.raises(UnreadableError, match="`id` is missing"):
         describe(order(id=missing))
-    with pytest.raises(Unreadable, match="`id` is missing"):
+    with pytest.raises(UnreadableError, match="`id` is missing"):
         refusal.refusal(order(id=missing), ACCOUNT)
 
 
@@ -167,9 +167,9 @@ def test_quantity_that_is_no_number_is_none() -> None:
 
 def test_what_is_not_json_waits_for_no_verdict() -> None:
     """Its customer is told 400 by the route worker, so it must not be stored as an order either."""
-    with pytest.raises(Unreadable, match="not JSON"):
+    with pytest.raises(UnreadableError, match="not JSON"):
         describe(EXAMPLE.replace(b"tomatoes", b"tomat\xff"))
-    with pytest.raises(Unreadable, match="not JSON"):
+    with pytest.raises(UnreadableError, match="not JSON"):
         refusal.refusal(EXAMPLE.replace(b"tomatoes", b"tomat\xff"), ACCOUNT)
 
 

@@ -10,7 +10,7 @@ import pytest
 from multidict import CIMultiDict, MultiDict
 
 from schemas import canonical, documents, registry
-from schemas.platform import Reading, Unreadable
+from schemas.platform import ParsedDocument, UnreadableError
 from schemas.platforms.channelape import PLATFORM, fields, identity, signing, wire
 from schemas.platforms.channelape.config import Account, Key
 
@@ -27,7 +27,7 @@ def body(event: str) -> dict[str, Any]:
     return found
 
 
-def read(event: str, said: dict[str, Any]) -> Reading:
+def read(event: str, said: dict[str, Any]) -> ParsedDocument:
     return documents.describe(PLATFORM, event, json.dumps(said).encode()).reading
 
 
@@ -49,7 +49,7 @@ def test_transfer_order_is_its_channel_order_id() -> None:
 
 
 def test_purchase_order_number_is_never_identity() -> None:
-    with pytest.raises(Unreadable, match="channelOrderId"):
+    with pytest.raises(UnreadableError, match="channelOrderId"):
         read(STO, without(body(STO), "channelOrderId", "warehouseOrderId"))
 
 
@@ -82,7 +82,7 @@ def test_slashes_in_ids_and_cartons_do_not_collide() -> None:
 @pytest.mark.parametrize("event", [SHIP, ASN])
 @pytest.mark.parametrize("missing", [None, "", [], "\u0000"])
 def test_shipment_without_an_id_is_unreadable(event: str, missing: Any) -> None:
-    with pytest.raises(Unreadable, match="`id`"):
+    with pytest.raises(UnreadableError, match="`id`"):
         read(event, body(event) | {"id": missing})
 
 
@@ -99,7 +99,7 @@ def test_partial_receipts_without_an_id_are_told_apart_by_content() -> None:
     assert documents.describe(PLATFORM, RECEIPT, json.dumps(said, indent=1).encode()).reading.key == key
     said["lineItems"][0]["additionalFields"]["received_qty"] = "40"
     assert read(RECEIPT, said).key != key
-    with pytest.raises(Unreadable, match="`id`"):
+    with pytest.raises(UnreadableError, match="`id`"):
         read(RECEIPT, without(said, "id"))
 
 
@@ -221,7 +221,7 @@ def test_status_is_an_open_string() -> None:
 
 
 def test_every_order_level_field_is_optional() -> None:
-    assert read(STO, {"channelOrderId": "1"}) == Reading(
+    assert read(STO, {"channelOrderId": "1"}) == ParsedDocument(
         "channelape.stock_transfer_order", "1", order_ref="1", flag_revised=True
     )
     assert read(SHIP, {"id": "1", "lineItems": None, "additionalFields": None, "customer": None}).key == "1"
@@ -276,5 +276,5 @@ def test_a_query_key_given_twice() -> None:
 
 
 def test_unknown_event_is_unreadable() -> None:
-    with pytest.raises(Unreadable, match="no event"):
+    with pytest.raises(UnreadableError, match="no event"):
         documents.describe(PLATFORM, "refund", b"{}")

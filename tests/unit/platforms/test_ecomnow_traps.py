@@ -9,7 +9,7 @@ from multidict import CIMultiDict, MultiDict
 
 from schemas import canonical, documents, registry
 from schemas.documents import Document
-from schemas.platform import Unreadable
+from schemas.platform import UnreadableError
 from schemas.platforms.ecomnow import PLATFORM, identity, signing, wire
 from schemas.platforms.ecomnow.config import Account
 
@@ -49,7 +49,7 @@ def test_look_alike_inside_a_string_is_left_alone() -> None:
 def test_look_alike_deeper_down_is_left_alone() -> None:
     raw = b'{"orderNo": 1-2, "type": "new_order", "items": [{"orderNo": 3-4}]}'
     assert wire.repair(raw) == raw.replace(b"1-2", b'"1-2"')
-    with pytest.raises(Unreadable):  # that isn't the documented kind of broken
+    with pytest.raises(UnreadableError):  # that isn't the documented kind of broken
         describe(raw)
 
 
@@ -86,7 +86,7 @@ def test_order_number_as_text_or_number(sent: bytes, key: str) -> None:
 
 @pytest.mark.parametrize("sent", [b'""', b"null", b"[]", b'"\\u0000"', b'"\\ud800"', b'"\xff"'])
 def test_order_number_that_is_none(sent: bytes) -> None:
-    with pytest.raises(Unreadable, match=r"orderNo|business key"):
+    with pytest.raises(UnreadableError, match=r"orderNo|business key"):
         describe(CANCELLATION.replace(b'"1000-4612"', sent))
 
 
@@ -101,7 +101,7 @@ def test_type_says_what_the_items_mean() -> None:
 
 @pytest.mark.parametrize("sent", [b'"refund"', b'"NEW_ORDER"', b'""', b"null", b"1"])
 def test_unknown_type_is_unreadable(sent: bytes) -> None:
-    with pytest.raises(Unreadable, match="`type`"):
+    with pytest.raises(UnreadableError, match="`type`"):
         describe(CANCELLATION.replace(b'"order_cancellation"', sent))
 
 

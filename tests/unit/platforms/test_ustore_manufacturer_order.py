@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from schemas import registry
-from schemas.platform import Unreadable
+from schemas.platform import UnreadableError
 from schemas.platforms.ustore import record
 from schemas.platforms.ustore.manufacturer_order import split
 from schemas.platforms.ustore.record import AllocationRecord, ItemAllocation
@@ -94,7 +94,7 @@ def test_what_is_no_text_becomes_text_so_that_the_message_is_json() -> None:
     "raw", [b"", b"{", b'{"Order":', b"[" * 100_000, b'{"Order":{"OrderProducts":{"OrderProduct":[}}}']
 )
 def test_what_is_no_json_is_unreadable(raw: bytes) -> None:
-    with pytest.raises(Unreadable):
+    with pytest.raises(UnreadableError):
         split(raw, chosen(_1="2"))
 
 

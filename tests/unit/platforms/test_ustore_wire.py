@@ -8,7 +8,7 @@ import msgspec
 import pytest
 
 from schemas import registry
-from schemas.platform import Unreadable
+from schemas.platform import UnreadableError
 from schemas.platforms.ustore import identity, order, wire
 from schemas.platforms.ustore.values import each, part, text
 
@@ -128,7 +128,7 @@ def test_the_order_number_is_the_order_id_where_no_other_is_shown() -> None:
 
 @pytest.mark.parametrize("missing", [None, "", " ", {}, [], "a\x00b", "\ufffd"])
 def test_an_order_without_an_id_is_unreadable(missing: Any) -> None:
-    with pytest.raises(Unreadable):
+    with pytest.raises(UnreadableError):
         identity.read(EVENT, changed(**{"@OrderId": missing}))
 
 
@@ -138,7 +138,7 @@ def test_an_item_without_an_id_is_no_line() -> None:
 
 
 def test_an_unknown_event_is_unreadable() -> None:
-    with pytest.raises(Unreadable, match="no event 'order'"):
+    with pytest.raises(UnreadableError, match="no event 'order'"):
         identity.read("order", DOCUMENTED)
 
 

@@ -18,7 +18,7 @@ from aiohttp import web
 from schemas.platforms.apicbase.config import Poll
 from tests.apicbase import CLIENT_ID, CLIENT_SECRET, PATH, Apicbase, order, serving
 from workers.poll import client as clients
-from workers.poll.client import Client, Failed
+from workers.poll.client import Client, FetchError
 from workers.poll.limit import Limit
 
 AFTER = datetime(2026, 1, 2, 15, tzinfo=UTC)
@@ -129,14 +129,14 @@ async def test_a_token_that_is_not_taken_is_renewed_once(there: Apicbase, api: C
 
 async def test_a_second_401_is_an_error(there: Apicbase, api: Client) -> None:
     there.answer = lambda asked, number: web.Response(status=401) if asked.kind == "page" else None
-    with pytest.raises(Failed, match="401 with a new token"):
+    with pytest.raises(FetchError, match="401 with a new token"):
         await first(api)
     assert [one.kind for one in there.asked] == ["token", "page", "token", "page"]
 
 
 async def test_wrong_credentials_are_said_at_once_and_not_repeated(there: Apicbase, api: Client) -> None:
     there.credentials = {}
-    with pytest.raises(Failed, match="answered 401: check `client_id`"):
+    with pytest.raises(FetchError, match="answered 401: check `client_id`"):
         await first(api)
     assert len(there.asked) == 1
 
@@ -151,7 +151,7 @@ async def test_an_error_of_the_server_is_tried_again(there: Apicbase, api: Clien
 
 async def test_but_not_for_ever(there: Apicbase, api: Client) -> None:
     there.answer = lambda asked, number: web.Response(status=500) if asked.kind == "page" else None
-    with pytest.raises(Failed, match="page: answered 500, 5 times"):
+    with pytest.raises(FetchError, match="page: answered 500, 5 times"):
         await first(api)
     assert len(there.of("page")) == 5
 
@@ -159,7 +159,7 @@ async def test_but_not_for_ever(there: Apicbase, api: Client) -> None:
 async def test_nobody_there(there: Apicbase, unused_port: int) -> None:
     async with clients.session() as http:
         api = Client(http, settings(there, base_url=f"http://127.0.0.1:{unused_port}"), Free())
-        with pytest.raises(Failed, match="token: ClientConnectorError, 5 times"):
+        with pytest.raises(FetchError, match="token: ClientConnectorError, 5 times"):
             await first(api)
 
 
@@ -221,7 +221,7 @@ async def test_the_token_never_leaves_the_address(there: Apicbase, api: Client, 
     there.answer = lambda asked, number: (
         web.json_response({"next": away, "results": []}) if asked.kind == "page" else None
     )
-    with pytest.raises(Failed, match="leads away from the host of `base_url`"):
+    with pytest.raises(FetchError, match="leads away from the host of `base_url`"):
         await first(api)
 
 
@@ -236,7 +236,7 @@ async def test_a_relative_next_is_followed(there: Apicbase, api: Client) -> None
 @pytest.mark.parametrize("status", [301, 302, 307, 308])
 async def test_no_redirect_is_followed(there: Apicbase, api: Client, status: int) -> None:
     there.answer = lambda asked, number: web.Response(status=status, headers={"Location": there.url + PATH})
-    with pytest.raises(Failed, match=f"token: answered {status}"):
+    with pytest.raises(FetchError, match=f"token: answered {status}"):
         await first(api)
     assert len(there.asked) == 1
 
@@ -244,7 +244,7 @@ async def test_no_redirect_is_followed(there: Apicbase, api: Client, status: int
 @pytest.mark.parametrize("body", [b"", b"[]", b"{}", b"<html>", b'{"results":{}}', b'{"results":[' + b"[" * 50_000])
 async def test_what_is_no_page_is_an_error(there: Apicbase, api: Client, body: bytes) -> None:
     there.answer = lambda asked, number: web.Response(body=body) if asked.kind == "page" else None
-    with pytest.raises(Failed, match="not a page"):
+    with pytest.raises(FetchError, match="not a page"):
         await first(api)
 
 
@@ -258,7 +258,7 @@ async def test_answers_behind_a_byte_order_mark_are_read(there: Apicbase, api: C
 @pytest.mark.parametrize("said", [{}, {"access_token": ""}, {"access_token": "a\r\nX: 1"}, {"access_token": "é"}, []])
 async def test_what_is_no_token_is_an_error(there: Apicbase, api: Client, said: Any) -> None:
     there.answer = lambda asked, number: web.json_response(said)
-    with pytest.raises(Failed, match="not a token"):
+    with pytest.raises(FetchError, match="not a token"):
         await first(api)
 
 
@@ -270,7 +270,7 @@ async def test_an_answer_is_read_up_to_a_size_also_unpacked(
     there.answer = lambda asked, number: (
         web.Response(body=packed, headers={"Content-Encoding": "gzip"}) if asked.kind == "page" else None
     )
-    with pytest.raises(Failed, match="larger than 100000 bytes"):
+    with pytest.raises(FetchError, match="larger than 100000 bytes"):
         await first(api)
 
 
@@ -286,7 +286,7 @@ async def test_no_error_holds_a_secret(there: Apicbase, api: Client, caplog: pyt
     for body in (CLIENT_SECRET, f'{{"access_token": 1, "x": "{CLIENT_SECRET}"}}'):
         for status in (200, 301, 400, 401, 500):
             there.answer = lambda asked, n, body=body, status=status: web.Response(text=body, status=status)  # type: ignore[misc]
-            with pytest.raises(Failed) as raised:
+            with pytest.raises(FetchError) as raised:
                 await first(api)
             errors.append(repr(raised.value) + repr(raised.value.__cause__))
     assert CLIENT_SECRET not in "".join(errors) + caplog.text

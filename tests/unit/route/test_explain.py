@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from schemas.platform import Unreadable
+from schemas.platform import UnreadableError
 from tests.unit.route.orders import DOCUMENTED, HANOVER, account, answered, document, encoded
 from workers.route.explain import check, explain
 
@@ -73,7 +73,7 @@ def test_what_is_explained_is_what_is_answered() -> None:
 
 @pytest.mark.parametrize("raw", [b"{}", b'{"Order":{"@OrderId":"1","OrderProducts":{"OrderProduct":{"@id":null}}}}'])
 def test_what_is_no_order_can_not_be_explained(raw: bytes) -> None:
-    with pytest.raises(Unreadable):
+    with pytest.raises(UnreadableError):
         explain(account(), raw)
 
 

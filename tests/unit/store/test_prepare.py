@@ -17,9 +17,9 @@ from schemas.envelope import RECORD_TYPE, Envelope, to_properties
 from schemas.platforms.ustore.record import AllocationRecord, ItemAllocation, encode
 from tests.storing import at
 from workers.store import announce, prepare
-from workers.store.prepare import Foreign
-from workers.store.rows import Stored
-from workers.store.versions import Receipt, Run
+from workers.store.prepare import NotOurMessageError
+from workers.store.rows import StoredVersion
+from workers.store.versions import Receipt, Version
 
 NAME = "01932d5e-0000-7000-8000-000000000001"
 
@@ -64,7 +64,7 @@ def _without(name: str) -> Callable[[Basic.Properties], None]:
 def test_what_is_no_message_of_ours_is_foreign(spoil: Callable[[Basic.Properties], object]) -> None:
     made = properties()
     spoil(made)
-    with pytest.raises(Foreign):
+    with pytest.raises(NotOurMessageError):
         _prepare(made, b'{"id": "I1"}', config())
 
 
@@ -105,10 +105,10 @@ def test_the_route_workers_note_is_the_request_and_its_allocations() -> None:
     assert message.document.reading.key == "5295"
 
 
-def stored(message: prepare.Incoming) -> Stored:
+def stored(message: prepare.Incoming) -> StoredVersion:
     assert message.document is not None
     first = Receipt(at(0), message.message_id, message.document.digest)
-    return Stored(1, message, Run(UUID(int=7), 3, message.document.digest, 0, first, at(0)))
+    return StoredVersion(1, message, Version(UUID(int=7), 3, message.document.digest, 0, first, at(0)))
 
 
 def test_an_event_carries_what_was_received() -> None:

@@ -12,13 +12,13 @@ from schemas.platform import Line
 from storage import sql
 from tests.storing import at, incoming
 from workers.store import rows
-from workers.store.versions import Receipt, Run
+from workers.store.versions import Receipt, Version
 
 HOUSE = Path(__file__).parents[3]
 
 
-def run(version: int, *, repeated: bool = False) -> Run:
-    return Run(UUID(int=1), version, b"", 0, Receipt(at(0), UUID(int=2), b""), at(0), repeated=repeated)
+def run(version: int, *, repeated: bool = False) -> Version:
+    return Version(UUID(int=1), version, b"", 0, Receipt(at(0), UUID(int=2), b""), at(0), repeated=repeated)
 
 
 def test_lines_keep_exact_decimals_and_leave_out_what_is_absent() -> None:
@@ -44,13 +44,13 @@ def test_lines_keep_exact_decimals_and_leave_out_what_is_absent() -> None:
         (("not_json",), run(3, repeated=True), False, ["not_json", "repeat_suspected"]),
     ],
 )
-def test_flags(content: tuple[str, ...], of: Run, revisable: bool, expected: list[str]) -> None:
+def test_flags(content: tuple[str, ...], of: Version, revisable: bool, expected: list[str]) -> None:
     assert rows.flags(content, of, revisable=revisable) == expected
 
 
 def test_rows_have_a_value_for_every_column() -> None:
     message = incoming("apicbase", "purchase_order", {"id": "I1"})
-    group = rows.Group(("apicbase", "acme", "apicbase.purchase_order", "I1"), [message])
+    group = rows.DocumentBatch(("apicbase", "acme", "apicbase.purchase_order", "I1"), [message])
     group.runs = group.follow(group.messages)
     (stored,) = group.stored(group.runs)
     assert len(rows.version_row(stored)) == len(rows.VERSION_COLUMNS)

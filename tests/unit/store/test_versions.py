@@ -9,7 +9,7 @@ from uuid import UUID
 from hypothesis import given
 from hypothesis import strategies as st
 
-from workers.store.versions import Receipt, Run, follow, hashed, identity, runs
+from workers.store.versions import Receipt, Version, follow, hashed, identity, runs
 
 DOCUMENT = ("apicbase", "acme", "apicbase.purchase_order", "K")
 START = datetime(2026, 11, 1, tzinfo=UTC)
@@ -25,7 +25,7 @@ def receipts(content: str, seconds: Sequence[float] | None = None) -> list[Recei
     ]
 
 
-def said(found: Sequence[Run]) -> list[tuple[int, str, int, int]]:
+def said(found: Sequence[Version]) -> list[tuple[int, str, int, int]]:
     """Version, content, occurrence, times received."""
     return [(run.version, run.digest.decode(), run.occurrence, run.times_received) for run in found]
 

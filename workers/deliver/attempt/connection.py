@@ -38,7 +38,7 @@ _HEADER_LINE = re.compile(rb"[^\s:][^:]*:|[ \t]")
 _RETRY_AFTER = re.compile(rb"^retry-after[ \t]*:(?P<value>[^\r\n]*)", re.MULTILINE | re.IGNORECASE)
 
 
-class Said(msgspec.Struct, frozen=True):
+class ResponseHead(msgspec.Struct, frozen=True):
     """The response to one request."""
 
     status: int
@@ -49,15 +49,15 @@ class Said(msgspec.Struct, frozen=True):
     retry_after: str | None
 
 
-class NoAnswer(Exception):
+class NoAnswerError(Exception):
     """The connection was closed without a response."""
 
 
-class CutOff(Exception):
+class CutOffError(Exception):
     """The connection was closed in the middle of a response."""
 
 
-class NotHTTP(Exception):
+class NotHTTPError(Exception):
     """The received data is not an HTTP response, or its head is too long."""
 
 
@@ -73,7 +73,7 @@ class Connection(asyncio.Protocol):
         self._heads = b""
         """The data received before the end of the response head, kept so that it can be read again."""
         self._reading: Literal["strictly", "leniently", "by status line"] = "strictly"
-        self._answer: asyncio.Future[Said] | None = None
+        self._answer: asyncio.Future[ResponseHead] | None = None
         """The pending response; None while no request is under way."""
         self._room: asyncio.Future[None] | None = None
         """Pending while the transport accepts no more data; None otherwise."""
@@ -104,20 +104,21 @@ class Connection(asyncio.Protocol):
             and not self._transport.is_closing()
         )
 
-    async def post(self, head: bytes, body: bytes) -> Said:
+    async def post(self, head: bytes, body: bytes) -> ResponseHead:
         """Send a request and return its response; time-outs are up to the caller.
 
-        Raises NoAnswer, CutOff, NotHTTP, or the OSError with which the transport was lost. After any of these and after
-        a cancellation, the connection cannot be used again. After a response, `reusable` shows whether it can.
+        Raises NoAnswerError, CutOffError, NotHTTPError, or the OSError with which the transport was lost. After any of
+        these and after a cancellation, the connection cannot be used again. After a response, `reusable` shows whether
+        it can.
         """
-        answer: asyncio.Future[Said] = self._loop.create_future()
+        answer: asyncio.Future[ResponseHead] = self._loop.create_future()
         self._sent = self._keep_alive = False
         self.status = None
         self._fed = self._head = 0
         self._heads = b""
         self._begin()
         if self._transport is None or self._transport.is_closing():
-            raise NoAnswer
+            raise NoAnswerError
         self._answer = answer
         try:
             if len(body) <= PIECE:
@@ -129,7 +130,7 @@ class Connection(asyncio.Protocol):
         finally:
             self._answer = None
 
-    async def _write(self, head: bytes, body: memoryview, answer: asyncio.Future[Said]) -> bool:
+    async def _write(self, head: bytes, body: memoryview, answer: asyncio.Future[ResponseHead]) -> bool:
         """Send a long request piece by piece; return whether all of it was sent.
 
         A response may arrive, or the connection may close, before the end of the body.
@@ -145,7 +146,7 @@ class Connection(asyncio.Protocol):
         return True
 
     def close(self) -> None:
-        """Close the connection at once; a request under way raises NoAnswer or CutOff."""
+        """Close the connection at once; a request under way raises NoAnswerError or CutOffError."""
         if self._transport is not None:
             self._transport.abort()
 
@@ -166,7 +167,7 @@ class Connection(asyncio.Protocol):
         if not self._headed:
             self._fed += len(data)
             if self._fed > LONGEST_HEAD:  # also if a single header line never ends
-                self._fail(NotHTTP())
+                self._fail(NotHTTPError())
 
     def _feed(self, data: bytes) -> None:
         assert self._parser is not None
@@ -207,7 +208,7 @@ class Connection(asyncio.Protocol):
         """Finish with the status of the last status line, once the head is complete."""
         lines = list(_STATUS_LINE.finditer(self._heads))
         if not lines or int(lines[-1]["status"]) < 100:
-            self._fail(NotHTTP())
+            self._fail(NotHTTPError())
             return
         self.status = int(lines[-1]["status"])
         end = _HEAD_END.search(self._heads, lines[-1].end())
@@ -215,7 +216,7 @@ class Connection(asyncio.Protocol):
             return  # the head is incomplete; if the connection is lost now, the result is CutOff
         head = self._heads[lines[-1].end() : end.start()]
         if not all(_HEADER_LINE.match(line) for line in head.splitlines()):
-            self._fail(NotHTTP())
+            self._fail(NotHTTPError())
             return
         header = _RETRY_AFTER.search(head)
         self._retry_after = header["value"].decode("latin-1").strip() if header else None
@@ -229,7 +230,7 @@ class Connection(asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         if exc is None and self._headed and not self._sized:
             self._finish(keep_alive=False)
-        self._fail(exc or (NoAnswer() if self.status is None else CutOff()))
+        self._fail(exc or (NoAnswerError() if self.status is None else CutOffError()))
         self.resume_writing()
         self._parser = None  # break the reference cycle
 
@@ -264,7 +265,7 @@ class Connection(asyncio.Protocol):
         assert self._parser is not None
         self.status = self._parser.get_status_code()
         if self._head > LONGEST_HEAD or self.status < 100:  # RFC 9110 §15: three digits, the first from 1 to 5
-            self._fail(NotHTTP())
+            self._fail(NotHTTPError())
         self._headed = not 100 <= self.status < 200 or self.status == 101
         if self._is_coded and self._reading != "strictly":
             self._finish(keep_alive=False, cut=True)  # there is a length as well, so the end of the body is unknown
@@ -290,7 +291,7 @@ class Connection(asyncio.Protocol):
             return
         assert self.status is not None
         self._keep_alive = keep_alive and self._reading == "strictly"
-        answer.set_result(Said(self.status, b"".join(self._body)[:KEPT], cut, self._retry_after))
+        answer.set_result(ResponseHead(self.status, b"".join(self._body)[:KEPT], cut, self._retry_after))
         if cut:
             self.close()
 

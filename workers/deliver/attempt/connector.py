@@ -10,7 +10,7 @@ import aiohappyeyeballs
 
 from schemas.destinations.guard import Guard
 from schemas.destinations.urls import Target
-from workers.deliver.attempt.connection import Connection, NoAnswer
+from workers.deliver.attempt.connection import Connection, NoAnswerError
 from workers.deliver.attempt.resolver import Info, Lookup, Resolver
 
 KEEPALIVE = 4.0
@@ -25,7 +25,7 @@ NEXT_ADDRESS = 0.25
 Origin = tuple[str, str, int]
 
 
-class BlockedAddress(OSError):
+class BlockedAddressError(OSError):
     """The guard refused a resolved address.
 
     The text does not contain the address, because subscribers must not learn how our internal names resolve.
@@ -36,11 +36,11 @@ class BlockedAddress(OSError):
         super().__init__(errno.EACCES, "the host's address is not a public one")
 
 
-class UnknownName(Exception):
+class UnknownHostError(Exception):
     """The name of the host could not be resolved."""
 
 
-class HandshakeBroken(Exception):
+class HandshakeError(Exception):
     """The connection was closed during the TLS handshake."""
 
 
@@ -83,11 +83,11 @@ class Connector:
     async def connect(self, target: Target, owner: str = "") -> Connection:
         """Open a new connection; the name look-up counts towards the share of `owner` (see Resolver).
 
-        Raises UnknownName, OSError (BlockedAddress if the guard refuses the address), ssl.SSLError and HandshakeBroken,
-        or NoAnswer if the connector is closed.
+        Raises UnknownHostError, OSError (BlockedAddressError if the guard refuses the address), ssl.SSLError and
+        HandshakeError, or NoAnswer if the connector is closed.
         """
         if self._closed:
-            raise NoAnswer
+            raise NoAnswerError
         loop = asyncio.get_running_loop()
         found = await aiohappyeyeballs.start_connection(
             await self._addresses(target, owner),
@@ -107,7 +107,7 @@ class Connector:
         except (ConnectionResetError, ConnectionAbortedError) as error:
             # The TCP connection is established by now, so the reset happened during the handshake.
             found.close()
-            raise HandshakeBroken if secure else error from None
+            raise HandshakeError if secure else error from None
         except BaseException:
             found.close()
             raise
@@ -142,7 +142,7 @@ class Connector:
     def _admit(self, connection: Connection) -> None:
         if self._closed:  # in the meantime
             connection.close()
-            raise NoAnswer
+            raise NoAnswerError
         self._open.add(connection)
 
     def _drop(self, connection: Connection) -> None:
@@ -168,7 +168,7 @@ class Connector:
         try:
             return list(await self._resolver.resolve(target.host, target.port, owner))
         except (OSError, UnicodeError):
-            raise UnknownName from None
+            raise UnknownHostError from None
 
     def _socket(self, info: Info) -> socket.socket:
         """Create the socket for a resolved address; raise BlockedAddress if the guard refuses the address.
@@ -177,5 +177,5 @@ class Connector:
         """
         family, kind, protocol, _, address = info
         if not self._guard.allowed(str(address[0])):
-            raise BlockedAddress
+            raise BlockedAddressError
         return socket.socket(family, kind, protocol)

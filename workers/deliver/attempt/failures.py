@@ -9,8 +9,8 @@ import os
 import ssl
 
 from workers.deliver.attempt.answer import Outcome
-from workers.deliver.attempt.connection import CutOff, NoAnswer, NotHTTP
-from workers.deliver.attempt.connector import BlockedAddress, HandshakeBroken, UnknownName
+from workers.deliver.attempt.connection import CutOffError, NoAnswerError, NotHTTPError
+from workers.deliver.attempt.connector import BlockedAddressError, HandshakeError, UnknownHostError
 
 log = logging.getLogger("crossdock.deliver")
 
@@ -18,21 +18,21 @@ log = logging.getLogger("crossdock.deliver")
 def explain(error: Exception) -> tuple[Outcome, str]:
     """Return the outcome and the text for any error; an unexpected one is also logged, by type and location only."""
     match error:
-        case BlockedAddress():
+        case BlockedAddressError():
             return "blocked", f"{error.strerror}; use a public one, or have its network allowed"
-        case HandshakeBroken():
+        case HandshakeError():
             return "tls", "the connection was closed during the TLS handshake; does this port speak TLS?"
         case ssl.SSLError():
             return "tls", _tls(error)
         case TimeoutError():
             return "timeout", "no complete answer in time"
-        case UnknownName():
+        case UnknownHostError():
             return "connection", "the host's name was not found"
-        case NoAnswer():
+        case NoAnswerError():
             return "connection", "the connection was closed without an answer"
-        case CutOff():
+        case CutOffError():
             return "connection", "the answer was cut off"
-        case NotHTTP():
+        case NotHTTPError():
             return "connection", "the answer is not HTTP"
         case OSError():
             known = error.errno is not None and error.errno in errno.errorcode

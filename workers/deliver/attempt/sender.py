@@ -8,12 +8,12 @@ from importlib.metadata import version
 
 import msgspec
 
-from schemas.destinations.guard import Blocked, Guard
+from schemas.destinations.guard import BlockedError, Guard
 from schemas.destinations.urls import Target
 from schemas.outbound import Request
 from workers.deliver.attempt import failures, scrub
 from workers.deliver.attempt.answer import Answer, retry_after
-from workers.deliver.attempt.connection import KEPT, NoAnswer, Said
+from workers.deliver.attempt.connection import KEPT, NoAnswerError, ResponseHead
 from workers.deliver.attempt.connector import Connector
 from workers.deliver.attempt.resolver import Lookup
 
@@ -86,13 +86,13 @@ class Sender:
                     try:
                         said = await connection.post(head, request.body)
                         break
-                    except (NoAnswer, OSError):
+                    except (NoAnswerError, OSError):
                         if kept is None or connection.status is not None:
                             raise
                     finally:
                         status = connection.status
                         self._connector.give_back(place.target, connection)
-        except Blocked as blocked:
+        except BlockedError as blocked:
             return Answer(outcome="blocked", error=str(blocked), duration_ms=_since(started))
         except Exception as error:
             outcome, text = failures.explain(error)
@@ -100,7 +100,7 @@ class Sender:
         return _answer(said, place.target, request, success, started)
 
     def _place(self, url: str) -> _Place:
-        """Parse a URL and keep the result. Raises Blocked if the guard refuses the URL."""
+        """Parse a URL and keep the result. Raises BlockedError if the guard refuses the URL."""
         target = self._guard.target(url)
         fixed = f"Host: {target.authority}\r\nUser-Agent: {AGENT}\r\nAccept: */*\r\nAccept-Encoding: identity\r\n"
         made = _Place(target=target, line=f"POST {target.resource()} HTTP/1.1\r\n", host=fixed)
@@ -110,7 +110,7 @@ class Sender:
         return made
 
 
-def _answer(said: Said, target: Target, request: Request, success: range, started: float) -> Answer:
+def _answer(said: ResponseHead, target: Target, request: Request, success: range, started: float) -> Answer:
     status = said.status
     delivered = status in success
     return Answer(
@@ -125,12 +125,13 @@ def _answer(said: Said, target: Target, request: Request, success: range, starte
 
 
 def _head(place: _Place, request: Request) -> bytes:
-    """Return the head of the request. Raises Blocked if a header value contains a line break or a NUL character."""
+    """Return the head of the request. Raises BlockedError if a header value contains a line break or a NUL
+    character."""
     line = f"POST {place.target.resource(request.query)} HTTP/1.1\r\n" if request.query else place.line
     parts = [line, place.host, f"Content-Length: {len(request.body)}\r\n"]
     for name, value in request.headers.items():
         if _UNSENDABLE.search(value):
-            raise Blocked("a header would hold a line break; correct the subscription's authorization")
+            raise BlockedError("a header would hold a line break; correct the subscription's authorization")
         parts.append(f"{name}: {value}\r\n")
     parts.append("\r\n")
     return "".join(parts).encode()
