@@ -63,7 +63,7 @@ async def fill(
             properties = stamp(name, time.time(), identity.traceparent(None))
             futures.append(
                 publisher.publish(
-                    exchange, key, properties, name, bodies.vary(raw, f"{prefix}{number % (keys or messages)}")
+                    exchange, key, properties, name, bodies.with_new_key(raw, f"{prefix}{number % (keys or messages)}")
                 )
             )
         await asyncio.gather(*futures)

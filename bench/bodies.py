@@ -45,12 +45,12 @@ def webhook(folder: Path, at_least: int = SMALL) -> Webhook:
 
 def marked(hook: Webhook) -> Webhook:
     """The same with MARK for its business key."""
-    return msgspec.structs.replace(hook, raw=vary(hook.raw, MARK))
+    return msgspec.structs.replace(hook, raw=with_new_key(hook.raw, MARK))
 
 
-def vary(raw: bytes, key: str) -> bytes:
+def with_new_key(raw: bytes, key: str) -> bytes:
     """The same document under another business key."""
-    make = registry.platforms()[PLATFORM].vary
+    make = registry.platforms()[PLATFORM].with_new_key
     assert make is not None
     return make(EVENT, raw, key)
 

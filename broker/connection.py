@@ -29,17 +29,17 @@ T = TypeVar("T")
 HEARTBEAT = 10
 """Heartbeat interval in seconds; a dead peer is detected after (heartbeat + 1) × 3 seconds."""
 CONNECT_TIMEOUT = 5.0
-HURRY = 1.5
+FAST_CONNECT_TIMEOUT = 1.5
 """Connect timeout in seconds while other nodes are untried.
 
 A frozen node still accepts TCP connections, so only a timeout reveals it.
 """
-FAREWELL = 0.5
+CLOSE_TIMEOUT = 0.5
 """Maximum seconds to close a failed connection cleanly.
 
 No new connection is opened until then, and the node may be one that no longer responds.
 """
-ALIVE = 1.0
+PROBE_TIMEOUT = 1.0
 """Seconds within which a node must accept a second connection to prove that it is alive."""
 BACK_OFF = (0.1, 0.2, 0.5, 1.0, 2.0)
 """Seconds between attempts, ±20 %; the last value repeats.
@@ -47,7 +47,7 @@ BACK_OFF = (0.1, 0.2, 0.5, 1.0, 2.0)
 A broker that has recovered is therefore found within about two seconds.
 """
 
-STEADY = 2.0
+STABLE_AFTER = 2.0
 """Seconds that a connection must last, counted from the start of the attempt, to count as successful."""
 
 
@@ -82,7 +82,7 @@ async def answers(connection: AbstractConnection) -> bool:
     The probe opens a second connection, because RabbitMQ stops reading a connection whose publishes it cannot pass on.
     """
     try:
-        async with asyncio.timeout(ALIVE):
+        async with asyncio.timeout(PROBE_TIMEOUT):
             another = await aiormq.connect(connection.url)
             await another.close()
     except (OSError, TimeoutError, AMQPError):
@@ -158,7 +158,7 @@ class BrokerConnection:
             self.error = reason  # only the first reason is kept, because all later ones follow from it
             broken.set_result(None)
 
-    def elsewhere(self, reason: str) -> None:
+    def switch_node(self, reason: str) -> None:
         """Switch to another node, if there is one, because this connection is open but unusable."""
         if self.is_open and len(self._urls) > 1:
             self.fail(reason)
@@ -183,13 +183,13 @@ class BrokerConnection:
             opened = False
             began = time.monotonic()
             try:
-                opened = await self._hold(url, HURRY if failed < nodes - 1 else CONNECT_TIMEOUT)
+                opened = await self._hold(url, FAST_CONNECT_TIMEOUT if failed < nodes - 1 else CONNECT_TIMEOUT)
             except asyncio.CancelledError:
                 raise
             except Exception as error:
                 self.error = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
             # A connection that broke on first use is not a success: without a pause it would break again and again.
-            opened = opened and time.monotonic() - began > STEADY
+            opened = opened and time.monotonic() - began > STABLE_AFTER
             attempt += 1
             failed = 0 if opened else failed + 1
             log.warning("broker connection lost", extra={"link": self._name, "error": self.error})
@@ -224,7 +224,7 @@ class BrokerConnection:
             if ready:
                 self._on_lost()
             with suppress(Exception):
-                async with asyncio.timeout(FAREWELL if broken.done() else CONNECT_TIMEOUT):
+                async with asyncio.timeout(CLOSE_TIMEOUT if broken.done() else CONNECT_TIMEOUT):
                     await connection.close()
             self.transport.cut()
         return ready

@@ -222,7 +222,7 @@ class Consumer:
         self._buffer.clear()
         self._arrived.clear()
 
-    def give_up(self, reason: str) -> None:
+    def reconnect(self, reason: str) -> None:
         """Open another connection, so that the broker redelivers all unacknowledged messages of this one."""
         if self._link is not None:
             self._link.fail(reason)

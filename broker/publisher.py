@@ -111,13 +111,13 @@ class Publisher:
         self,
         *,
         confirm_timeout: float,
-        useless: Callable[[str], None] = lambda reason: None,
+        on_unhealthy: Callable[[str], None] = lambda reason: None,
         max_held: int = sys.maxsize,
     ) -> None:
         """Configure the publisher; nothing is sent until `use` is called.
 
         - `confirm_timeout`: maximum seconds from `publish` to the confirm.
-        - `useless`: called with the reason when the broker no longer accepts or confirms messages and another node
+        - `on_unhealthy`: called with the reason when the broker no longer accepts or confirms messages and another node
           might.
         - `max_held`: maximum bytes of message bodies that may wait for their confirms.
         """
@@ -132,7 +132,7 @@ class Publisher:
         self.lost_by_size = False
         """Whether the last channel was closed because a message was too large; reset when the next one is used."""
         self._timeout = confirm_timeout
-        self._useless = useless
+        self._useless = on_unhealthy
         self._waiting: deque[PendingPublish] = deque()
         self._sent: dict[int, PendingPublish] = {}
         """The unconfirmed messages by delivery tag, which is the order in which they were sent."""

@@ -193,7 +193,7 @@ Bindings belong to the whole cluster: while a node is cut off, RabbitMQ waits fo
 """
 
 
-async def see_stored(connection: AbstractConnection, shards: int) -> None:
+async def verify_store_binding(connection: AbstractConnection, shards: int) -> None:
     """Verify, before publishing to `crossdock.inbound`, that the store queues exist and are bound.
 
     A message that reaches no store queue would never be stored. After a change of the number of shards the topology may
@@ -379,5 +379,5 @@ __all__ = [
     "inspect",
     "patiently",
     "prune",
-    "see_stored",
+    "verify_store_binding",
 ]

@@ -95,7 +95,7 @@ class Connection(web.RequestHandler):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         super().connection_made(transport)
         self._stream = self.transport
-        self._server.admit(self)
+        self._server.register(self)
 
     def data_received(self, data: bytes) -> None:
         if self._taken:  # answers go out in the order of the requests
@@ -206,7 +206,7 @@ class Connection(web.RequestHandler):
         super().force_close()
         self._closing()
 
-    def turn_away(self, answer: bytes, reason: str) -> None:
+    def reject(self, answer: bytes, reason: str) -> None:
         """Closes with a ready-made answer: no request is spent on it."""
         self._server.refused(reason)
         if self.transport is not None:
@@ -239,7 +239,7 @@ class Connection(web.RequestHandler):
     def _too_slow(self) -> None:
         self._head = None
         if self._waits:
-            self.turn_away(_SLOW, "headers too slow")
+            self.reject(_SLOW, "headers too slow")
 
     def _closing(self) -> None:
         """A transport that closes sends what it has first, and waits for whoever doesn't take it."""
@@ -283,10 +283,10 @@ class Server(web.Server):
     def __call__(self) -> Connection:
         return Connection(self, **self._kwargs)
 
-    def admit(self, connection: Connection) -> None:
+    def register(self, connection: Connection) -> None:
         """Counts a new one. Where there is no room, those that idle longest make it; if all work, it is turned away."""
-        if len(self._open) >= self.limits.connections and not self._made_room():
-            connection.turn_away(_FULL, "no room")
+        if len(self._open) >= self.limits.connections and not self._evict_idle():
+            connection.reject(_FULL, "no room")
             return
         self._open[connection] = None
 
@@ -294,7 +294,7 @@ class Server(web.Server):
         """It is closed."""
         self._open.pop(connection, None)
 
-    def _made_room(self) -> bool:
+    def _evict_idle(self) -> bool:
         now = self._loop.time()
         if now < self._all_busy_until:
             return False
@@ -308,7 +308,7 @@ class Server(web.Server):
         return bool(idle)
 
 
-def affordable(connections: int) -> int:
+def raise_fd_limit(connections: int) -> int:
     """As many of them as this process may have descriptors for, after asking for more: at the end of those nothing
     could be opened any more, not even the way to the broker."""
     needed = connections + OTHER_FILES

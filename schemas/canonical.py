@@ -56,7 +56,7 @@ _encode = msgspec.json.Encoder(order="sorted").encode
 def form(raw: bytes) -> CanonicalForm:
     """Parse `raw` as JSON. Raises NotJSONError and no other exception."""
     if jsontext.too_deep(raw):
-        return CanonicalForm(jsontext.shallow(raw), _hash(raw, b"deep"), jsonb=False, deep=True, lossy=True)
+        return CanonicalForm(jsontext.truncate_depth(raw), _hash(raw, b"deep"), jsonb=False, deep=True, lossy=True)
     try:
         return CanonicalForm(raw, _hash(_encode(_decode(raw)), b"json"), jsonb=not jsontext.has_nul(raw))
     except (_UnusualError, msgspec.DecodeError, UnicodeDecodeError, RecursionError):
@@ -82,7 +82,7 @@ def _hash(data: bytes, kind: bytes) -> bytes:
 
 def _closer(raw: bytes) -> CanonicalForm:
     """Handle the rare cases: extreme numbers, lone surrogates, integers too long for Python, and invalid JSON."""
-    text = jsontext.mend(raw)
+    text = jsontext.repair(raw)
     fits = True
 
     def literal(number: str) -> msgspec.Raw:

@@ -53,7 +53,7 @@ def too_deep(raw: bytes) -> bool:
     return False
 
 
-def shallow(raw: bytes) -> bytes:
+def truncate_depth(raw: bytes) -> bytes:
     """Return `raw` with `null` in place of everything that is nested deeper than MAX_DEPTH."""
     kept: list[bytes] = []
     level = copied = 0
@@ -72,7 +72,7 @@ def shallow(raw: bytes) -> bytes:
     return b"".join(kept)
 
 
-def mend(raw: bytes) -> bytes:
+def repair(raw: bytes) -> bytes:
     r"""Replace the two constructs of valid JSON in `raw` that have no value in Python.
 
     A lone surrogate becomes U+FFFD followed by its hexadecimal code (`\ud83d` becomes U+FFFD and `d83d`); an integer of

@@ -90,6 +90,6 @@ class Dialect(msgspec.Struct, frozen=True, kw_only=True):
     uses_authorization: bool = False
     uses_query_key: bool = False
 
-    def says(self, type_: str) -> bool:
+    def supports(self, type_: str) -> bool:
         """Return whether an event of this type can be sent in this dialect."""
         return self.types is None or type_ in self.types

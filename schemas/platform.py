@@ -157,5 +157,5 @@ class Platform(msgspec.Struct, frozen=True, kw_only=True):
     """(body, secret that verified the request, account) -> headers that sign our response."""
     error: Callable[[int, str | None], tuple[str, bytes]] | None = None
     """(status, Accept-Language) -> content type and body of our own error responses; None: problem+json."""
-    vary: Callable[[str, bytes, str], bytes] | None = None
+    with_new_key: Callable[[str, bytes, str], bytes] | None = None
     """(event name, example body, new ID) -> the same document under another business key, for `crossdock send`."""

@@ -44,7 +44,7 @@ class Activity(msgspec.Struct, frozen=True):
     """
 
     @property
-    def quiet(self) -> bool:
+    def silence(self) -> bool:
         """Return whether the account has been silent for longer than its limit."""
         return self.limit is not None and self.since > self.limit
 

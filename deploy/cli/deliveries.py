@@ -190,7 +190,7 @@ async def _steered(state: Path | None, id_: UUID, what: str) -> dict[str, Any]:
 
 async def _replay(state: Path | None, subscribers: Any, asked: Any, *, quiet: bool) -> dict[str, Any]:
     from deploy.cli import servers
-    from schemas.dialects import dialect
+    from schemas.dialects import get_dialect
     from storage import replays, subscriptions
 
     subscription, since, until, types, key, dry_run = asked
@@ -200,7 +200,7 @@ async def _replay(state: Path | None, subscribers: Any, asked: Any, *, quiet: bo
             raise CommandError(f"there is no subscription {subscription}: look into the view crossdock.subscriptions")
         subscriber = subscribers.get(found.subscriber)
         allowed = ["*"] if not found.subscriber else list(subscriber.accounts) if subscriber else []
-        said = dialect(found.dialect).types
+        said = get_dialect(found.dialect).types
         narrow = replays.narrowed(list(found.types), types or list(found.types))
         if narrow is None:
             raise CommandError(f"--type must be within the subscription's: {', '.join(found.types)}")

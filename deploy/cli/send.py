@@ -68,7 +68,7 @@ def send(
 
     from deploy.cli import load, output
 
-    make = maker(known, chosen.event, settings, body, vary=count > 1 and not same)
+    make = maker(known, chosen.event, settings, body, with_new_key=count > 1 and not same)
     target = f"{base}/hooks/{platform}/{account}/{chosen.event.path}"
     summary = uvloop.run(load.post(target, make, count, rate, concurrency, bar=count >= BAR_FROM and not as_json))
     if as_json:
@@ -103,19 +103,20 @@ def choose(platform: "Platform", name: str) -> ExampleChoice:
 
 
 def maker(
-    platform: "Platform", event: "Event", settings: object, body: bytes, *, vary: bool
+    platform: "Platform", event: "Event", settings: object, body: bytes, *, with_new_key: bool
 ) -> "Callable[[], Request]":
-    """Return a function that makes requests: `body` signed, each with a business key of its own if `vary` is set."""
+    """Return a function that makes requests: `body` signed, each with a business key of its own if `with_new_key` is
+    set."""
     from deploy.cli.load import Request
 
     def sign(raw: bytes) -> "Request":
         signed = platform.sign(raw, settings)
         return Request(raw, {"Content-Type": "application/json", **signed.headers}, signed.query)
 
-    if not vary or platform.vary is None:
+    if not with_new_key or platform.with_new_key is None:
         always = sign(body)
         return lambda: always
-    another = platform.vary
+    another = platform.with_new_key
     return lambda: sign(another(event.name, body, uuid4().hex))
 
 

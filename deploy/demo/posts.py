@@ -67,7 +67,7 @@ def examples(config: Config) -> Iterator[Post]:
         for event in platform.events:
             for example in event.examples[: len(event.types)]:
                 body = registry.example(platform.name, example)
-                if fresh is not None and platform.vary is not None:
-                    body = platform.vary(event.name, body, fresh)
+                if fresh is not None and platform.with_new_key is not None:
+                    body = platform.with_new_key(event.name, body, fresh)
                 account = next(iter(config.accounts[platform.name]))
                 yield Post(platform=platform, event=event, example=example, account=account, body=body)

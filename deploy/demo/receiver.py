@@ -143,4 +143,4 @@ async def subscribed(api: str, subscriber: Subscriber, there: Receiver) -> Async
 def dialects_of(type_: str) -> list[str]:
     """Those that the demo's subscriptions are told of this type in."""
     fitting = {"standard", "ecomnow"} | ({type_.split(".")[0]} & {"channelape", "apicbase"})
-    return [name for name, spoken in dialects().items() if name in fitting and spoken.says(type_)]
+    return [name for name, dialect in dialects().items() if name in fitting and dialect.supports(type_)]

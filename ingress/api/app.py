@@ -55,7 +55,7 @@ class _Runner(web.AppRunner):
 
     async def _make_server(self) -> web.Server:
         made = await super()._make_server()
-        limits = msgspec.structs.replace(CLIENTS, connections=connections.affordable(CLIENTS.connections))
+        limits = msgspec.structs.replace(CLIENTS, connections=connections.raise_fd_limit(CLIENTS.connections))
         return connections.Server(
             made.request_handler,
             limits,
@@ -198,7 +198,7 @@ class ApiApp:
                     return await route.serve(self._context, connection, request, caller)
 
                 if route.idempotent:
-                    return await idempotency.once(self._context, connection, request, caller, do)
+                    return await idempotency.with_idempotency(self._context, connection, request, caller, do)
                 return await do()
 
         return serve

@@ -16,7 +16,7 @@ from ingress.api.errors import NOT_FOUND, ProblemError, invalid, unreadable
 from schemas import encodings
 from schemas.config import Config
 from schemas.destinations.guard import BlockedError, Guard
-from schemas.dialects import dialect
+from schemas.dialects import get_dialect
 from schemas.outbound import OPERATOR, Dialect
 from schemas.patterns import fits
 from storage import sealed, subscriptions
@@ -159,10 +159,10 @@ def identity(request: web.Request, name: str = "id") -> UUID:
         raise ProblemError(404, NOT_FOUND) from None
 
 
-def spoken(name: str) -> Dialect:
+def require_dialect(name: str) -> Dialect:
     """Raises ProblemError: 400."""
     try:
-        return dialect(name)
+        return get_dialect(name)
     except LookupError as error:
         raise invalid({"dialect": str(error)}) from None
 

@@ -27,7 +27,7 @@ class _Answer(msgspec.Struct):
     headers: dict[str, str]
 
 
-async def once(
+async def with_idempotency(
     context: Context,
     connection: Connection,
     request: web.Request,

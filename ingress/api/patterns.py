@@ -21,9 +21,9 @@ def check_types(asked: Sequence[str], dialect: Dialect) -> None:
     for pattern in asked:
         if not any(fits(name, (pattern,)) for name in known) and not _is_manufacturers(pattern):
             raise invalid({"types": f"{pattern!r} matches no type of event; there are {', '.join(known)}"})
-    sent = [name for name in known if dialect.says(name)]
+    sent = [name for name in known if dialect.supports(name)]
     if not any(fits(name, asked) for name in sent) and not (
-        dialect.says(manufacturer_order.TYPE) and any(map(_is_manufacturers, asked))
+        dialect.supports(manufacturer_order.TYPE) and any(map(_is_manufacturers, asked))
     ):
         raise invalid({"types": f"match nothing that dialect {dialect.name} sends; it sends {', '.join(sent)}"})
 

@@ -16,8 +16,8 @@ from ingress.api.context import (
     fresh_secret,
     identity,
     new_id,
+    require_dialect,
     rotated,
-    spoken,
 )
 from ingress.api.errors import NOT_FOUND, ProblemError, invalid
 from ingress.api.shapes import (
@@ -50,7 +50,7 @@ QUERY_KEY = "token"
 async def create(context: Context, connection: Connection, request: web.Request, caller: Caller) -> web.Response:
     """201, with the secret. In a transaction with its Idempotency-Key."""
     asked = await body(request, NewSubscription)
-    one = spoken(asked.dialect)
+    one = require_dialect(asked.dialect)
     patterns.check_types(asked.types, one)
     _check_url(context, asked.url)
     secret = fresh_secret(one, asked.secret)
@@ -104,7 +104,7 @@ async def change(context: Context, connection: Connection, request: web.Request,
     """200: as it is then. What waits goes by the new terms from its next attempt on."""
     asked = await body(request, Changes)
     old = await _found(connection, request, caller, lock=True)
-    one = spoken(old.dialect)
+    one = require_dialect(old.dialect)
     new = {name: value for name, value in msgspec.structs.asdict(asked).items() if value is not UNSET}
     authorization = new.pop("authorization", UNSET)
     if "url" in new:
@@ -143,7 +143,7 @@ async def delete(context: Context, connection: Connection, request: web.Request,
 async def rotate(context: Context, connection: Connection, request: web.Request, caller: Caller) -> web.Response:
     """200, with the new secret."""
     old = await _found(connection, request, caller, lock=True)
-    one = spoken(old.dialect)
+    one = require_dialect(old.dialect)
     if one.make_secret is None:
         raise ProblemError(409, f"Dialect {one.name} uses no secret.")
     secret = one.make_secret()
@@ -179,7 +179,7 @@ async def replay(context: Context, connection: Connection, request: web.Request,
         narrow = replays.narrowed(scope.types, asked.types)
         if narrow is None:
             raise invalid({"types": f"are not within the subscription's: {', '.join(found.types)}"})
-        patterns.check_types(narrow, spoken(found.dialect))
+        patterns.check_types(narrow, require_dialect(found.dialect))
         scope = msgspec.structs.replace(scope, types=narrow)
     counted = await replays.count(connection, scope, begin=asked.begin, end=end, key=asked.key)
     if asked.dry_run:
@@ -200,7 +200,7 @@ async def replay(context: Context, connection: Connection, request: web.Request,
 
 def _scope(context: Context, one: Subscription) -> Scope:
     """What the store worker would decide for it now."""
-    said = spoken(one.dialect).types
+    said = require_dialect(one.dialect).types
     allowed = context.allowed_accounts(one.subscriber)
     return Scope(list(one.types), list(one.accounts), allowed, None if said is None else sorted(said))
 

@@ -40,7 +40,7 @@ class IngressApp:
         self._port = config.ingress.port if port is None else port
         buffered = parse_size(config.ingress.max_buffered)
         self._publisher = Publisher(
-            confirm_timeout=config.ingress.confirm_timeout, useless=self._try_elsewhere, max_held=buffered
+            confirm_timeout=config.ingress.confirm_timeout, on_unhealthy=self._switch_node, max_held=buffered
         )
         self._replies = Replies()
         self._log = log_requests or AccessLog()
@@ -131,12 +131,12 @@ class IngressApp:
             body_timeout=config.ingress.body_timeout,
         )
 
-    def _try_elsewhere(self, reason: str) -> None:
-        self._link.elsewhere(reason)
+    def _switch_node(self, reason: str) -> None:
+        self._link.switch_node(reason)
 
     async def _on_open(self, link: BrokerConnection, connection: AbstractConnection) -> None:
         if not self._stored:
-            await topology.see_stored(connection, self._shards)
+            await topology.verify_store_binding(connection, self._shards)
             self._stored = True
         channel = await link.channel(connection, confirms=True)
         await self._replies.on_open(channel)
@@ -150,7 +150,7 @@ class IngressApp:
 
 def _limits(config: Config) -> connections.Limits:
     return connections.Limits(
-        connections=connections.affordable(config.ingress.max_connections),
+        connections=connections.raise_fd_limit(config.ingress.max_connections),
         header_timeout=config.ingress.header_timeout,
         write_timeout=config.ingress.write_timeout,
     )

@@ -99,7 +99,7 @@ class Handler:
         self.record(request.method, request.remote, route, path, outcome, message_id, size, seconds)
         if outcome.plain and Accepted.fits(request):
             return Accepted(message_id)
-        outcome = outcomes.spelled(outcome, message_id)
+        outcome = outcomes.with_body(outcome, message_id)
         headers = outcome.headers or {}
         headers[hdrs.CONTENT_TYPE] = outcome.content_type
         response = web.Response(body=outcome.body, status=outcome.status, headers=headers)

@@ -50,7 +50,7 @@ class Outcome(msgspec.Struct):
     close: bool = False
     traceparent: str | None = None
     plain: bool = False
-    """200 and the id, nothing more: `spelled` says it in full."""
+    """200 and the id, nothing more: `with_body` says it in full."""
 
 
 def accepted() -> Outcome:
@@ -58,7 +58,7 @@ def accepted() -> Outcome:
     return Outcome(200, b"", "application/json", plain=True)
 
 
-def spelled(outcome: Outcome, message_id: str) -> Outcome:
+def with_body(outcome: Outcome, message_id: str) -> Outcome:
     """With what a plain one leaves out, for whoever needs it in pieces; `response.accepted` is the whole answer."""
     if outcome.plain:
         outcome.plain = False

@@ -377,7 +377,7 @@ class WebhookRequest(ABC):
             self._leave()
             sign = self.route.platform.sign_answer
             if sign is not None and self._secret is not None:
-                outcome = outcomes.spelled(outcome, self.id)
+                outcome = outcomes.with_body(outcome, self.id)
                 signature = sign(outcome.body, self._secret, self.route.settings)  # with the secret that fitted
                 outcome.headers = {**(outcome.headers or {}), **signature}
             outcome.traceparent = self._traceparent

@@ -49,7 +49,7 @@ def block(outcome: Outcome) -> bytes:
     return b"%b\r\nDate: %b\r\n\r\n%b" % ("\r\n".join(lines).encode(), http_date(), outcome.body)
 
 
-def reads(transport: asyncio.WriteTransport) -> bool:
+def can_take_more(transport: asyncio.WriteTransport) -> bool:
     """Whether the sender takes its answers, so that one more may be written at once."""
     return transport.get_write_buffer_size() < _SLOW_READER
 
@@ -65,7 +65,9 @@ class Accepted(web.StreamResponse):
     def fits(request: web.BaseRequest) -> bool:
         """HTTP/1.1, kept alive, and a sender that reads its answers."""
         transport = request.transport
-        return request.version == HttpVersion11 and request.keep_alive and transport is not None and reads(transport)
+        if transport is None or request.version != HttpVersion11 or not request.keep_alive:
+            return False
+        return can_take_more(transport)
 
     @property
     def keep_alive(self) -> bool:

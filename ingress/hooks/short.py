@@ -41,7 +41,7 @@ class FastPath:
             or hdrs.EXPECT in headers
             or len(raw) > settings.max_body
             or sender.transport is None
-            or not response.reads(sender.transport)
+            or not response.can_take_more(sender.transport)
         ):
             return False
         self._handler.begin()

@@ -22,7 +22,7 @@ def dialects() -> MappingProxyType[str, Dialect]:
     return MappingProxyType(found)
 
 
-def dialect(name: str) -> Dialect:
+def get_dialect(name: str) -> Dialect:
     """Raises LookupError with what there is to choose from."""
     try:
         return dialects()[name]

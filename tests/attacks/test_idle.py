@@ -72,5 +72,5 @@ def test_a_low_limit_of_open_files_is_raised_or_heeded(monkeypatch: pytest.Monke
     ):
         monkeypatch.setattr(resource, "getrlimit", lambda _, said=(soft, hard): said)
         monkeypatch.setattr(resource, "setrlimit", lambda _, said: asked.append(said))
-        assert connections.affordable(wanted) == allowed
+        assert connections.raise_fd_limit(wanted) == allowed
     assert asked == [(4096, 4096), (10_064, 20_000), (10_064, resource.RLIM_INFINITY)]

@@ -156,11 +156,11 @@ def identified_as_expected(case: Case) -> None:
 
 
 def varied_is_another_document(case: Case) -> None:
-    if case.platform.vary is None:
+    if case.platform.with_new_key is None:
         return
     seen = [documents.describe(case.platform, case.event.name, case.raw)]
     for fresh in ("5ca1ab1e-0000-4000-8000-000000000001", "5ca1ab1e-0000-4000-8000-000000000002"):
-        varied = case.platform.vary(case.event.name, case.raw, fresh)
+        varied = case.platform.with_new_key(case.event.name, case.raw, fresh)
         seen.append(documents.describe(case.platform, case.event.name, varied))
     assert len({document.reading.key for document in seen}) == len(seen)
     assert len({document.digest for document in seen}) == len(seen)

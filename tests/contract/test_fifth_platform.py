@@ -20,7 +20,7 @@ PACKAGE = dedent(
 
     import msgspec
 
-    from schemas import loose
+    from schemas import lenient
     from schemas.platform import Event, Line, Platform, ParsedDocument, Reply, Signed
 
 
@@ -30,12 +30,12 @@ PACKAGE = dedent(
 
 
     class Parcel(msgspec.Struct, frozen=True, kw_only=True):
-        code: loose.Scalar = msgspec.UNSET
-        weight: loose.Scalar = msgspec.UNSET
+        code: lenient.Scalar = msgspec.UNSET
+        weight: lenient.Scalar = msgspec.UNSET
 
 
     class HandOver(msgspec.Struct, frozen=True, kw_only=True):
-        number: loose.Scalar = msgspec.UNSET
+        number: lenient.Scalar = msgspec.UNSET
         parcels: list[Parcel] | msgspec.UnsetType | None = msgspec.UNSET
 
 
@@ -49,13 +49,13 @@ PACKAGE = dedent(
         return fitting[0] if fitting else None
 
 
-    decode = loose.decoder(HandOver)
+    decode = lenient.decoder(HandOver)
 
 
     def read(event, raw):
         order = decode(raw)
-        lines = tuple(Line(id=loose.text(parcel.code) or "?") for parcel in loose.each(order.parcels))
-        return ParsedDocument(type="parcelbird.hand_over", key=loose.key(order.number, "number"), lines=lines)
+        lines = tuple(Line(id=lenient.text(parcel.code) or "?") for parcel in lenient.each(order.parcels))
+        return ParsedDocument(type="parcelbird.hand_over", key=lenient.key(order.number, "number"), lines=lines)
 
 
     PLATFORM = Platform(

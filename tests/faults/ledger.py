@@ -53,8 +53,8 @@ class Post(msgspec.Struct, eq=False):
 def body(platform: str, event: str, example: str, fresh: str) -> Body:
     """The example as the platform would send it for another order. `fresh`: never used before."""
     known = registry.platforms()[platform]
-    assert known.vary is not None
-    raw = known.vary(event, registry.example(platform, example), fresh)
+    assert known.with_new_key is not None
+    raw = known.with_new_key(event, registry.example(platform, example), fresh)
     reading = documents.describe(known, event, raw).reading
     return Body(platform, event, reading.type, reading.key, raw)
 

@@ -128,5 +128,5 @@ def _count(site: Site, verdict: Verdict, row: asyncpg.Record) -> None:
     for version in map(str, row["versions"]):
         verdict.unheard += version not in site.consumer.heard
         for dialect, types in TYPES.items():
-            if dialects()[dialect].says(row["type"]) and fits(row["type"], types):
+            if dialects()[dialect].supports(row["type"]) and fits(row["type"], types):
                 verdict.undelivered += version not in site.subscribers.heard[dialect]

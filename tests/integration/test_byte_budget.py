@@ -70,7 +70,7 @@ async def test_a_lost_session_gives_its_bytes_back(empty_amqp_url: str) -> None:
         await opened.acquire()
         (first,) = await consumer.take(1, 0)
         await until(lambda: budget.is_full)
-        consumer.give_up("test")
+        consumer.reconnect("test")
         await opened.acquire()
         assert first.session.is_gone
         seen = 0

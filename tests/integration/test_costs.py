@@ -69,9 +69,9 @@ def counting() -> Iterator[Steps]:
 
 def bodies(count: int) -> list[bytes]:
     platform = registry.platforms()["channelape"]
-    assert platform.vary is not None
+    assert platform.with_new_key is not None
     raw = registry.example("channelape", "receipt_confirmation")
-    return [platform.vary("receipt_confirmation", raw, f"{n:032x}") for n in range(count)]
+    return [platform.with_new_key("receipt_confirmation", raw, f"{n:032x}") for n in range(count)]
 
 
 async def post_all(door: Door, posts: list[bytes]) -> None:

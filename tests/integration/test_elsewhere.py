@@ -32,7 +32,7 @@ class Door:
         self.opened = 0
         self.again = asyncio.Event()
         """Set with the second connection."""
-        self.publisher = Publisher(confirm_timeout=5.0, useless=self._useless)
+        self.publisher = Publisher(confirm_timeout=5.0, on_unhealthy=self._useless)
         self.link = BrokerConnection(url, name="test", on_open=self._on_open, on_lost=self.publisher.on_lost)
 
     async def _on_open(self, link: BrokerConnection, connection: AbstractConnection) -> None:
@@ -43,7 +43,7 @@ class Door:
 
     def _useless(self, reason: str) -> None:
         self.reasons.append(reason)
-        self.link.elsewhere(reason)
+        self.link.switch_node(reason)
 
     def publish(self, number: int) -> "asyncio.Future[Any]":
         return self.publisher.publish("", QUEUE, Basic.Properties().marshal(), str(number), b"x")
@@ -154,7 +154,7 @@ async def test_the_only_node_is_kept(empty_amqp_url: str) -> None:
     link.start()
     try:
         await link.opened.wait()
-        link.elsewhere("the broker confirms nothing")
+        link.switch_node("the broker confirms nothing")
         await asyncio.sleep(0)
         assert link.opened.is_set()
         link.fail("for comparison")

@@ -75,7 +75,7 @@ async def test_a_reader_that_starts_half_way_sees_every_stored_event_once_and_in
     amqp_url: str, database_url: str, pool: asyncpg.Pool
 ) -> None:
     platform = registry.platforms()["channelape"]
-    assert platform.vary is not None
+    assert platform.with_new_key is not None
     raw = msgspec.json.format(registry.example("channelape", "receipt_confirmation"), indent=-1)
     stamp = Stamp("channelape", "rothys", "receipt_confirmation", "application/json", None)
 
@@ -83,7 +83,7 @@ async def test_a_reader_that_starts_half_way_sees_every_stored_event_once_and_in
         for _ in range(MANY // 1000):
             futures = []
             for _ in range(1000):
-                name, body = identity.message_id(), platform.vary("receipt_confirmation", raw, uuid4().hex)  # type: ignore[misc]
+                name, body = identity.message_id(), platform.with_new_key("receipt_confirmation", raw, uuid4().hex)  # type: ignore[misc]
                 properties = stamp(name, time.time(), identity.traceparent(None))
                 key = "channelape.rothys.receipt_confirmation"
                 futures.append(publisher.publish(INBOUND, key, properties, name, body))

@@ -45,9 +45,9 @@ async def own_postgres(servers: Path) -> AsyncIterator[Postgres]:
 
 def fresh(number: int) -> bytes:
     platform = registry.platforms()["channelape"]
-    assert platform.vary is not None
+    assert platform.with_new_key is not None
     raw = registry.example("channelape", "receipt_confirmation")
-    return platform.vary("receipt_confirmation", raw, f"{number:032x}")
+    return platform.with_new_key("receipt_confirmation", raw, f"{number:032x}")
 
 
 async def test_broker_stopped_is_503_and_back_works_again(

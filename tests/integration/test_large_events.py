@@ -85,8 +85,8 @@ async def test_a_post_that_is_too_large_is_refused_alone(small: str) -> None:
     settings = msgspec.structs.replace(settings, accounts={**settings.accounts, "ustore": accounts})
     platform = registry.platforms()["channelape"]
     example = registry.example("channelape", "receipt_confirmation")
-    assert platform.vary is not None
-    bodies = [platform.vary("receipt_confirmation", example, f"{n:032x}") for n in range(50)]
+    assert platform.with_new_key is not None
+    bodies = [platform.with_new_key("receipt_confirmation", example, f"{n:032x}") for n in range(50)]
     large = b'{"id": "large", "status": "' + b"x" * LIMIT + b'"}'
     async with pipeline.door(small, settings) as door:
         shopper = asyncio.ensure_future(door.post("ustore", "manufacturer_allocation"))

@@ -69,9 +69,13 @@ async def test_what_was_acknowledged_is_what_is_stored(
         )[number % 5]
         known = registry.platforms()[platform]
         raw = registry.example(platform, registry.event(platform, event).examples[0])
-        assert known.vary is not None
+        assert known.with_new_key is not None
         posts.append(
-            (platform, event, b"not json" if number % 100 == 99 else known.vary(event, raw, f"{number % 400:032x}"))
+            (
+                platform,
+                event,
+                b"not json" if number % 100 == 99 else known.with_new_key(event, raw, f"{number % 400:032x}"),
+            )
         )
     acknowledged: set[UUID] = set()
     async with (

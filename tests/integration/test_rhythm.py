@@ -32,7 +32,7 @@ async def test_silence_is_told_from_what_is_usual(pool: asyncpg.Pool) -> None:
     await heard(pool, "busy", 0.9, 2, 3, 4)
     async with pool.acquire() as connection:
         found = {one.account: one for one in await arrivals.rhythm(connection)}
-    assert {name for name, one in found.items() if one.quiet} == {"steady"}
+    assert {name for name, one in found.items() if one.silence} == {"steady"}
     steady = found["steady"]
     assert steady.usual == pytest.approx(900, rel=0.01)
     assert steady.since == pytest.approx(6.25 * 3600, rel=0.01)

@@ -44,10 +44,11 @@ async def test_messages_spread_evenly_and_are_stored_once(
     assert (await shell("topology", "apply", "--prune", "--config", str(file))).code == 0
     assert (await shell("topology", "check", "--config", str(file))).code == 0
     platform = registry.platforms()["channelape"]
-    assert platform.vary is not None
+    assert platform.with_new_key is not None
     raw = registry.example("channelape", "receipt_confirmation")
     account = next(iter(settings.accounts["channelape"]))
-    bodies = [platform.vary("receipt_confirmation", raw, f"{n % 400:032x}") for n in range(600)]  # a third come twice
+    # A third come twice.
+    bodies = [platform.with_new_key("receipt_confirmation", raw, f"{n % 400:032x}") for n in range(600)]
     command = [sys.executable, "-m", "deploy.cli.main", "ingress", "--config", str(file)]
     ingress = spawn(command, env=shell.env, log=tmp_path / "ingress.log")
     accepted: list[UUID] = []

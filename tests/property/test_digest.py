@@ -104,4 +104,4 @@ def test_depth_is_counted_outside_strings_only(tokens: list[bytes], repeat: int)
             level -= 1
     assert jsontext.too_deep(raw) == (deepest > jsontext.MAX_DEPTH)
     if level >= 0:
-        assert not jsontext.too_deep(jsontext.shallow(raw))
+        assert not jsontext.too_deep(jsontext.truncate_depth(raw))

@@ -14,7 +14,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from schemas.destinations import urls
-from schemas.dialects import dialect
+from schemas.dialects import get_dialect
 from schemas.outbound import Credentials, Event
 from tests.api import OPERATOR, Client, api, config
 from tests.delivering import receipt, store, worker
@@ -62,7 +62,7 @@ def test_a_query_key_is_percent_encoded() -> None:
         id="1", platform="channelape", account="rothys", type="channelape.ship_confirmation", key="K", version=1,
         received_at=datetime(2026, 11, 1, tzinfo=UTC), raw=b"{}", data=b"{}",
     )  # fmt: skip
-    request = dialect("channelape").request(event, Credentials(secrets=("s",), query_key="@authtoken"), 0)
+    request = get_dialect("channelape").request(event, Credentials(secrets=("s",), query_key="@authtoken"), 0)
     assert urls.parse(URL).resource(request.query) == "/hook?%40authtoken=s"
 
 

@@ -6,7 +6,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from schemas import documents, loose, registry
+from schemas import documents, lenient, registry
 from schemas.envelope import Envelope
 from schemas.platform import ParsedDocument, UnreadableError
 from schemas.platforms import ustore
@@ -181,8 +181,8 @@ def test_numbers_are_normalised_wherever_something_is_recognised() -> None:
 
 def test_identifiers_of_nothing() -> None:
     said: list[Any] = [msgspec.UNSET, True, [], {}, *NOTHING]
-    assert [loose.identifier(value) for value in said] == [None] * len(said)
-    assert [loose.identifier(value) for value in ("nullable", "none such", "0", 0, "N A")] == [
+    assert [lenient.identifier(value) for value in said] == [None] * len(said)
+    assert [lenient.identifier(value) for value in ("nullable", "none such", "0", 0, "N A")] == [
         *("nullable", "none such", "0", "0", "N A")
     ]
 

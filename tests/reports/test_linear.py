@@ -153,7 +153,13 @@ def test_reading_a_body(name: str) -> None:
 @pytest.mark.parametrize("name", [f"nothing but {name}" for name in REPEATED] + ["long numbers in unknown"])
 def test_texts(name: str) -> None:
     def run(raw: bytes) -> None:
-        for read in (canonical.digest, jsontext.mend, jsontext.mend_bytes, jsontext.shallow, jsontext.valid_unicode):
+        for read in (
+            canonical.digest,
+            jsontext.repair,
+            jsontext.mend_bytes,
+            jsontext.truncate_depth,
+            jsontext.valid_unicode,
+        ):
             read(raw)
         jsontext.too_deep(raw)
         encodings.by_mark(raw)
@@ -287,11 +293,11 @@ def test_saying_an_event_in_every_dialect(name: str) -> None:
     credentials = Credentials(secrets=("whsec_" + "A" * 32,), authorization="Basic x", query_key="k")
 
     def run(raw: bytes) -> None:
-        for spoken in dialects().values():
-            for type_ in spoken.types or ("channelape.receipt_confirmation",):
+        for dialect in dialects().values():
+            for type_ in dialect.types or ("channelape.receipt_confirmation",):
                 for data in (raw, None):
                     with suppress(UntranslatableError):
-                        spoken.request(event(type_, raw, data), credentials, 1_800_000_000)
+                        dialect.request(event(type_, raw, data), credentials, 1_800_000_000)
 
     linear(run, BODIES[name])
 

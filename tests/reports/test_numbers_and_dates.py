@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from schemas import documents, loose, registry
+from schemas import documents, lenient, registry
 from schemas.documents import Document
 from schemas.platforms.apicbase import refusal
 from schemas.platforms.apicbase.config import Account
@@ -170,9 +170,9 @@ def test_a_date_that_means_no_date_is_absent(said: Any) -> None:
 
 
 def test_dates_that_are_dates_stay_as_sent() -> None:
-    assert loose.date(" 2023-04-01T15:35:00.000Z") == " 2023-04-01T15:35:00.000Z"
-    assert loose.aware(" 2023-04-01T15:35:00.000Z ") == datetime(2023, 4, 1, 15, 35, tzinfo=UTC)
-    assert [loose.date(said) for said in ("1/1/2001", "01.01.00010", "soon", "0010-01-01")] == [
+    assert lenient.date(" 2023-04-01T15:35:00.000Z") == " 2023-04-01T15:35:00.000Z"
+    assert lenient.aware(" 2023-04-01T15:35:00.000Z ") == datetime(2023, 4, 1, 15, 35, tzinfo=UTC)
+    assert [lenient.date(said) for said in ("1/1/2001", "01.01.00010", "soon", "0010-01-01")] == [
         *("1/1/2001", "01.01.00010", "soon", "0010-01-01")
     ]
 
@@ -203,7 +203,7 @@ def test_an_order_that_nobody_can_deliver_is_refused_while_the_customer_looks(pa
     else:
         article = {"supplier_article_number": "ART-1"}
         order["packages"] = [{"supplier_package": article} | package for package in packages]
-    decided = verdict.judge(json.dumps(order).encode(), Account(secrets=["s"]))
+    decided = verdict.validate(json.dumps(order).encode(), Account(secrets=["s"]))
     assert decided.status == 422
     assert said in json.loads(decided.body)["detail"]
     assert decided.content_type == "application/problem+json"
@@ -215,4 +215,4 @@ def test_an_order_that_can_be_delivered_is_taken(quantity: Any) -> None:
     order["packages"][0]["quantity_ordered"] = quantity
     raw = json.dumps(order).encode()
     assert refusal.refusal(raw, Account(secrets=["s"])) is None
-    assert verdict.judge(raw, Account(secrets=["s"])) is verdict.TAKEN
+    assert verdict.validate(raw, Account(secrets=["s"])) is verdict.TAKEN

@@ -113,7 +113,7 @@ class TestText:
         deep = b"[" * 100_000 + b"]" * 100_000
         raw = b'{"id": "a", "x": ' + deep + b', "y": "]]", "z": ' + deep + b', "last": [1]}'
         assert jsontext.too_deep(raw)
-        left = jsontext.shallow(raw)
+        left = jsontext.truncate_depth(raw)
         assert not jsontext.too_deep(left)
         said = json.loads(left)
         assert (said["id"], said["y"], said["last"]) == ("a", "]]", [1])
@@ -126,23 +126,23 @@ class TestText:
         ):
             json.loads(raw)
             assert not jsontext.too_deep(raw)
-            assert jsontext.shallow(raw) == raw
+            assert jsontext.truncate_depth(raw) == raw
 
     def test_wide_is_not_deep(self) -> None:
         assert not jsontext.too_deep(b"[" + b",".join([b'{"a":[]}'] * 5000) + b"]")
 
     def test_unclosed_depth(self) -> None:
         assert jsontext.too_deep(b"[" * 5000)
-        assert jsontext.shallow(b"[" * 5000) == b"[" * jsontext.MAX_DEPTH + b"null"
+        assert jsontext.truncate_depth(b"[" * 5000) == b"[" * jsontext.MAX_DEPTH + b"null"
 
     def test_lone_surrogates_are_told_in_letters(self) -> None:
         raw = rb'"\ud83d\ude00 \ud83d \uDE00 \\ud83d \\\ud83d \ud83d\ud83d\ude00"'
-        assert json.loads(jsontext.mend(raw)) == "😀 \ufffdd83d \ufffdde00 \\ud83d \\\ufffdd83d \ufffdd83d😀"
+        assert json.loads(jsontext.repair(raw)) == "😀 \ufffdd83d \ufffdde00 \\ud83d \\\ufffdd83d \ufffdd83d😀"
 
     def test_long_integers_become_text(self) -> None:
         many = b"9" * 5000
         raw = b'{"n": -' + many + b', "t": "' + many + b'", "f": ' + many + b'.5, "g": 0.' + many + b', "s": [1]}'
-        assert jsontext.mend(raw) == raw.replace(b": -" + many, b': "-' + many + b'"')
+        assert jsontext.repair(raw) == raw.replace(b": -" + many, b': "-' + many + b'"')
 
     @pytest.mark.timeout(30)
     @pytest.mark.parametrize(
@@ -153,10 +153,10 @@ class TestText:
         half = unit * (2**19 // len(unit))
         for raw in (half + half, b'"' + half, half + b'"', b"{" + half + b"}"):
             canonical.digest(raw)
-            jsontext.mend(raw)
+            jsontext.repair(raw)
             jsontext.mend_bytes(raw)
             jsontext.has_nul(raw)
-            jsontext.shallow(raw)
+            jsontext.truncate_depth(raw)
 
 
 def test_digests_do_not_depend_on_the_run() -> None:

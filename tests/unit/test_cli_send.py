@@ -59,7 +59,7 @@ def settings_of(platform: Platform) -> Any:
 def test_many_are_many_documents_and_each_is_signed(platform: Platform, event: Event, example: str) -> None:
     settings = settings_of(platform)
     body = registry.example(platform.name, example)
-    make = send.maker(platform, event, settings, body, vary=True)
+    make = send.maker(platform, event, settings, body, with_new_key=True)
     keys = set()
     for _ in range(20):
         raw, headers, query = make()
@@ -72,7 +72,7 @@ def test_many_are_many_documents_and_each_is_signed(platform: Platform, event: E
 @pytest.mark.parametrize(("platform", "event", "example"), CASES)
 def test_one_is_the_example_byte_for_byte(platform: Platform, event: Event, example: str) -> None:
     body = registry.example(platform.name, example)
-    make = send.maker(platform, event, settings_of(platform), body, vary=False)
+    make = send.maker(platform, event, settings_of(platform), body, with_new_key=False)
     assert make().body == make().body == body
 
 

@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from schemas import canonical, documents, loose, registry
+from schemas import canonical, documents, lenient, registry
 from schemas.documents import Document
 from schemas.platform import Event, Line, ParsedDocument, Platform, Signed, UnreadableError
 
@@ -157,7 +157,7 @@ def test_a_platform_that_checks_nothing_is_checked_all_the_same() -> None:
         id: str
         name: str = ""
 
-    read = loose.decoder(Thing)
+    read = lenient.decoder(Thing)
 
     def careless(event: str, raw: bytes) -> ParsedDocument:
         said = read(raw)
@@ -208,12 +208,12 @@ class TestLoose:
     )
     def test_number(self, said: bytes, meant: str | None) -> None:
         class Holder(msgspec.Struct):
-            value: loose.Scalar
+            value: lenient.Scalar
 
-        value = loose.number(loose.decoder(Holder)(b'{"value": ' + said + b"}").value)
+        value = lenient.number(lenient.decoder(Holder)(b'{"value": ' + said + b"}").value)
         assert value == (None if meant is None else Decimal(meant))
         assert meant is None or str(value) == meant
 
     def test_text(self) -> None:
         said: list[Any] = [msgspec.UNSET, None, "", " \n", True, [], {}, "a", " a ", 7, msgspec.Raw(b"1.50")]
-        assert [loose.text(value) for value in said] == [None] * 7 + ["a", " a ", "7", "1.50"]
+        assert [lenient.text(value) for value in said] == [None] * 7 + ["a", " a ", "7", "1.50"]

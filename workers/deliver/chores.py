@@ -104,7 +104,7 @@ class BackgroundJobs:
         """
         subscriber = self._config().subscribers.get(row["subscriber"])
         allowed = ["*"] if row["subscriber"] == OPERATOR else list(subscriber.accounts) if subscriber else []
-        spoken = dialects().get(row["dialect"])
-        if spoken is None:
+        dialect = dialects().get(row["dialect"])
+        if dialect is None:
             return [], []  # the dialect belongs to another version of Crossdock, so nothing can be sent
-        return allowed, None if spoken.types is None else sorted(spoken.types)
+        return allowed, None if dialect.types is None else sorted(dialect.types)

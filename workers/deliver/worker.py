@@ -19,7 +19,7 @@ import asyncpg
 
 from schemas.config import Config
 from schemas.destinations.guard import Guard
-from schemas.dialects import dialect
+from schemas.dialects import get_dialect
 from schemas.outbound import OPERATOR
 from schemas.patterns import fits
 from storage import pool as pools
@@ -97,7 +97,7 @@ class DeliverWorker:
             on_stale=self._on_changed,
             on_unavailable=self._on_unavailable,
         )
-        self._hungry: set[Dispatcher] = set()
+        self._needing_work: set[Dispatcher] = set()
         self._look = asyncio.Event()
         """Set when a delivery may be due."""
         self._feed = asyncio.Event()
@@ -177,7 +177,7 @@ class DeliverWorker:
 
     def needs_work(self, dispatcher: Dispatcher) -> None:
         """Fetch deliveries that are due, and enqueue them in the dispatcher."""
-        self._hungry.add(dispatcher)
+        self._needing_work.add(dispatcher)
         self._feed.set()
 
     def needs_content(self, dispatcher: Dispatcher) -> None:
@@ -274,7 +274,7 @@ class DeliverWorker:
                 continue
             for dispatcher in self._dispatchers.values():
                 dispatcher.exhausted = False
-            self._hungry.update(self._dispatchers.values())
+            self._needing_work.update(self._dispatchers.values())
             self._feed.set()
 
     async def _take_subscriptions(self) -> list[asyncpg.Record]:
@@ -330,7 +330,7 @@ class DeliverWorker:
             return None
         try:
             secrets = sealed.unseal(self._vault, row["id"], row["sealed"])
-            spoken = dialect(row["dialect"])
+            dialect = get_dialect(row["dialect"])
         except (UndecryptableError, LookupError) as error:
             log.error("subscription can't be served", extra={"subscription": str(row["id"]), "error": str(error)})
             return None
@@ -341,7 +341,7 @@ class DeliverWorker:
             subscriber=row["subscriber"],
             url=row["url"],
             updated_at=row["updated_at"],
-            dialect=spoken,
+            dialect=dialect,
             credentials=sealed.credentials(secrets, row["query_key"], time.time()),
             schedule=tuple(schedule),
             interval=delivery.channelape_interval,
@@ -402,7 +402,7 @@ class DeliverWorker:
         dispatcher = self._dispatchers.pop(id_, None)
         if dispatcher is None:
             return
-        self._hungry.discard(dispatcher)
+        self._needing_work.discard(dispatcher)
         now = time.monotonic()
         if dispatcher.breaker != "closed" or dispatcher.health.wait(now) > 0:
             self._health[id_] = now + dispatcher.health.wait(now), dispatcher.health
@@ -436,9 +436,10 @@ class DeliverWorker:
             await self._feed.wait()
             self._feed.clear()
             # Include dispatchers that are half empty: one query for many costs little more than a query for one.
-            self._hungry.update(one for one in self._dispatchers.values() if one.is_half_empty)
-            dispatchers = [one for one in self._hungry if one.settings.id in self._dispatchers and one.free_slots > 0]
-            self._hungry.clear()
+            self._needing_work.update(one for one in self._dispatchers.values() if one.is_half_empty)
+            known = (one for one in self._needing_work if one.settings.id in self._dispatchers)
+            dispatchers = [one for one in known if one.free_slots > 0]
+            self._needing_work.clear()
             if not dispatchers:
                 continue
             held = list(self._unwritten.union(*(one.under_way for one in dispatchers)))
@@ -449,7 +450,7 @@ class DeliverWorker:
                 rows = await pool.fetch(query("outbox", "due"), ids, rooms, held, self._name)
             except UNAVAILABLE_ERRORS as error:
                 self._on_unavailable(error)
-                self._hungry.update(dispatchers)
+                self._needing_work.update(dispatchers)
                 await asyncio.sleep(POLL)
                 self._feed.set()
                 continue

@@ -68,7 +68,7 @@ class PollWorker:
         self._background = Background()
         self._per_minute = per_minute
         self._name = uuid4()
-        self._publisher = Publisher(confirm_timeout=CONFIRM_TIMEOUT, useless=self._try_elsewhere)
+        self._publisher = Publisher(confirm_timeout=CONFIRM_TIMEOUT, on_unhealthy=self._switch_node)
         self._link = BrokerConnection(amqp_url, name="poll", on_open=self._on_open, on_lost=self._publisher.on_lost)
         self._http: aiohttp.ClientSession | None = None
         self._clients: dict[tuple[str, str, str], Client] = {}
@@ -131,12 +131,12 @@ class PollWorker:
         accounts: dict[str, Account] = self._config.accounts.get(PLATFORM, {})
         return {name: account.poll for name, account in accounts.items() if account.poll is not None}
 
-    def _try_elsewhere(self, reason: str) -> None:
-        self._link.elsewhere(reason)
+    def _switch_node(self, reason: str) -> None:
+        self._link.switch_node(reason)
 
     async def _on_open(self, link: BrokerConnection, connection: AbstractConnection) -> None:
         if not self._stored:
-            await topology.see_stored(connection, self._shards)
+            await topology.verify_store_binding(connection, self._shards)
             self._stored = True
         self._publisher.use(link.transport, await link.channel(connection, confirms=True))
 

@@ -35,13 +35,13 @@ def ustore(request: Envelope, raw: bytes, account: Any) -> Answer:
         order = wire.decode(document.data or raw).order
         order_id = document.reading.key
     except UnreadableError as error:
-        return _sorry(messages.body(messages.UNREADABLE, request.language), {"unreadable": str(error)})
+        return _apology(messages.body(messages.UNREADABLE, request.language), {"unreadable": str(error)})
     outcome = allocate.allocate(order, account)
     if isinstance(outcome, allocate.Refusal):
         about = {"order": order_id, "refused_item": outcome.item}
         if outcome.name is None:
-            return _sorry(messages.body(messages.UNREADABLE, request.language), about)
-        return _sorry(messages.body(messages.CANNOT_BE_PRODUCED, request.language, item=outcome.name), about)
+            return _apology(messages.body(messages.UNREADABLE, request.language), about)
+        return _apology(messages.body(messages.CANNOT_BE_PRODUCED, request.language, item=outcome.name), about)
     return Answer(
         status=200,
         content_type=messages.CONTENT_TYPE,
@@ -53,11 +53,11 @@ def ustore(request: Envelope, raw: bytes, account: Any) -> Answer:
 
 def apicbase(request: Envelope, raw: bytes, account: Any) -> Answer:
     """200 for an order that is taken, whose body the ingress makes; else problem+json."""
-    decided = verdict.judge(raw, account, request.content_type)
+    decided = verdict.validate(raw, account, request.content_type)
     return Answer(status=decided.status, content_type=decided.content_type, body=decided.body)
 
 
-def _sorry(body: bytes, about: dict[str, Any]) -> Answer:
+def _apology(body: bytes, about: dict[str, Any]) -> Answer:
     return Answer(status=400, content_type=messages.CONTENT_TYPE, body=body, about=about)
 
 

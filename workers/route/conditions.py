@@ -21,15 +21,15 @@ class Condition(Protocol):
 
     def holds(self, item: Item) -> bool: ...
 
-    def reads(self, item: Item) -> str:
+    def actual_text(self, item: Item) -> str:
         """What the item has there, for people."""
         ...
 
-    def wants(self) -> str:
+    def expected_text(self) -> str:
         """What would have fitted, for people."""
         ...
 
-    def covers(self, other: "Condition") -> bool:
+    def implies(self, other: "Condition") -> bool:
         """Whether this holds wherever `other`, on the same field, holds. False when in doubt."""
         ...
 
@@ -46,13 +46,13 @@ class Text:
     def holds(self, item: Item) -> bool:
         return self._read(item) in self._wanted
 
-    def reads(self, item: Item) -> str:
+    def actual_text(self, item: Item) -> str:
         return self._read(item) or "empty"
 
-    def wants(self) -> str:
+    def expected_text(self) -> str:
         return " or ".join(self._texts)
 
-    def covers(self, other: Condition) -> bool:
+    def implies(self, other: Condition) -> bool:
         return isinstance(other, Text) and other._wanted <= self._wanted
 
 
@@ -71,13 +71,13 @@ class Property:
     def holds(self, item: Item) -> bool:
         return any(value in self._wanted for value in self._values(item))
 
-    def reads(self, item: Item) -> str:
+    def actual_text(self, item: Item) -> str:
         return ", ".join(value or "empty" for value in self._values(item)) or "absent"
 
-    def wants(self) -> str:
+    def expected_text(self) -> str:
         return " or ".join(value or "empty" for value in self._texts)
 
-    def covers(self, other: Condition) -> bool:
+    def implies(self, other: Condition) -> bool:
         return isinstance(other, Property) and other._name == self._name and other._wanted <= self._wanted
 
 
@@ -89,7 +89,7 @@ class _ShipTo(ABC):
     def holds(self, item: Item) -> bool:
         return item.destination is not None and self._fits(item.destination)
 
-    def reads(self, item: Item) -> str:
+    def actual_text(self, item: Item) -> str:
         return (
             "unknown: the item has no address" if item.destination is None else self._shown(item.destination) or "empty"
         )
@@ -118,10 +118,10 @@ class Country(_ShipTo):
     def _shown(self, destination: Destination) -> str:
         return destination.country or destination.country_text
 
-    def wants(self) -> str:
+    def expected_text(self) -> str:
         return " or ".join(self._texts)
 
-    def covers(self, other: Condition) -> bool:
+    def implies(self, other: Condition) -> bool:
         return isinstance(other, Country) and other.codes <= self.codes and other._spelt <= self._spelt
 
 
@@ -158,10 +158,10 @@ class State(_ShipTo):
     def _shown(self, destination: Destination) -> str:
         return destination.states[0] if destination.states else destination.state_text
 
-    def wants(self) -> str:
+    def expected_text(self) -> str:
         return " or ".join(self._texts)
 
-    def covers(self, other: Condition) -> bool:
+    def implies(self, other: Condition) -> bool:
         return isinstance(other, State) and (
             other._spelt <= self._spelt
             or (other._countries <= self._countries and bool(other._codes) and self._has(other))
@@ -184,10 +184,10 @@ class ZipPrefix(_ShipTo):
     def _shown(self, destination: Destination) -> str:
         return destination.postal
 
-    def wants(self) -> str:
+    def expected_text(self) -> str:
         return " or ".join(f"{value}…" for value in self._texts)
 
-    def covers(self, other: Condition) -> bool:
+    def implies(self, other: Condition) -> bool:
         return isinstance(other, ZipPrefix) and all(prefix.startswith(self._prefixes) for prefix in other._prefixes)
 
 
@@ -205,14 +205,14 @@ class Limit:
         units = item.units()
         return units is not None and (units >= self.amount if self._least else units <= self.amount)
 
-    def reads(self, item: Item) -> str:
+    def actual_text(self, item: Item) -> str:
         units = item.units()
         return "units unknown" if units is None else f"{units.normalize():f} units"
 
-    def wants(self) -> str:
+    def expected_text(self) -> str:
         return f"{'at least' if self._least else 'at most'} {self.amount.normalize():f}"
 
-    def covers(self, other: Condition) -> bool:
+    def implies(self, other: Condition) -> bool:
         if not isinstance(other, Limit) or other.field != self.field:
             return False
         return other.amount >= self.amount if self._least else other.amount <= self.amount

@@ -155,4 +155,4 @@ def _shadows(earlier: Rule, later: Rule) -> bool:
     """Whether every item that `later` would match is taken by `earlier`. False when in doubt."""
     if isinstance(earlier.way, Nearest) and not (isinstance(later.way, Nearest) and earlier.way.places):
         return False  # without an address it lets items through
-    return all(any(wide.covers(narrow) for narrow in later.conditions) for wide in earlier.conditions)
+    return all(any(wide.implies(narrow) for narrow in later.conditions) for wide in earlier.conditions)

@@ -5,7 +5,7 @@ from decimal import Decimal
 
 import msgspec
 
-from schemas import loose
+from schemas import lenient
 from schemas.platforms.ustore import wire
 from schemas.platforms.ustore.order import deliveries, items
 from schemas.platforms.ustore.values import each, identifier, part, text
@@ -74,7 +74,7 @@ class Item:
         return text(self.product.name) or text(self.product.catalog_number) or self.id
 
     def units(self) -> Decimal | None:
-        return loose.number((part(self._source.quantities) or _NO_QUANTITIES).total_units)
+        return lenient.number((part(self._source.quantities) or _NO_QUANTITIES).total_units)
 
     def properties(self) -> Iterator[tuple[str, str, str]]:
         """DisplayName, @externalId and value of each property, ready for comparing."""

@@ -125,7 +125,7 @@ class Rule:
     def why_not(self, item: Item) -> list[str]:
         """Every reason why the rule doesn't match, for people; empty where it does."""
         failed = [
-            f"{condition.field} is {condition.reads(item)}, not {condition.wants()}"
+            f"{condition.field} is {condition.actual_text(item)}, not {condition.expected_text()}"
             for condition in self.conditions
             if not condition.holds(item)
         ]

@@ -23,7 +23,7 @@ TAKEN = Verdict(200, "application/json", b"{}")
 """The body doesn't matter: the ingress answers a taken order with its id."""
 
 
-def judge(raw: bytes, account: Account, content_type: str | None = None) -> Verdict:
+def validate(raw: bytes, account: Account, content_type: str | None = None) -> Verdict:
     """Never raises, whatever the bytes."""
     try:
         # All that the store worker will ask of it: an order that would end in quarantine is refused while the customer

@@ -51,7 +51,7 @@ class RouteWorker:
 
     def __init__(self, config: Config, *, amqp_url: str) -> None:
         self._config = config
-        self._publisher = publisher.Publisher(confirm_timeout=CONFIRM_TIMEOUT, useless=self._try_elsewhere)
+        self._publisher = publisher.Publisher(confirm_timeout=CONFIRM_TIMEOUT, on_unhealthy=self._switch_node)
         queues = sorted({topology.reply_queue(name) for name in ANSWERS})
         self._consumers = [self._consumer(queue) for queue in queues]
         self._in = BrokerConnection(amqp_url, name="route-in", on_open=self._on_open, on_lost=self._on_lost)
@@ -108,8 +108,8 @@ class RouteWorker:
         for consumer in self._consumers:
             consumer.on_lost()
 
-    def _try_elsewhere(self, reason: str) -> None:
-        self._out.elsewhere(reason)
+    def _switch_node(self, reason: str) -> None:
+        self._out.switch_node(reason)
 
     async def _on_publisher(self, link: BrokerConnection, connection: AbstractConnection) -> None:
         self._publisher.use(link.transport, await link.channel(connection, confirms=True))

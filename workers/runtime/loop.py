@@ -202,7 +202,7 @@ class BatchConsumer:
             # Nothing was acked. A new connection makes the broker deliver again what this one holds.
             log.exception("batch failed", extra={"queue": self._consumer.queue, "messages": len(batch)})
             batch[0].session.end()  # at once: the ack of a later batch would ack these messages too
-            self._consumer.give_up("a batch could not be settled")
+            self._consumer.reconnect("a batch could not be settled")
         finally:
             self._slots.release()
 

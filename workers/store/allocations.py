@@ -16,7 +16,7 @@ from schemas.platforms.ustore.record import ItemAllocation
 from storage.sql import query
 from workers.store.prepare import Incoming
 from workers.store.rows import DocumentBatch, Row, columns
-from workers.store.versions import hashed
+from workers.store.versions import uuid8
 
 Connection = asyncpg.Connection | asyncpg.pool.PoolConnectionProxy
 
@@ -56,7 +56,7 @@ class Record(msgspec.Struct, frozen=True):
 def event_id(version_id: UUID, manufacturer: str, items: Sequence[str]) -> UUID:
     """Of a manufacturer's message: the same whenever the same items of the same version go the same way."""
     text = "\0".join((manufacturer, *items)).encode("utf-8", "surrogatepass")
-    return hashed(version_id.bytes + text)
+    return uuid8(version_id.bytes + text)
 
 
 def announce(known: Sequence[Record], new: Iterable[Record]) -> list[Record]:

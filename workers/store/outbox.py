@@ -22,7 +22,7 @@ from storage.sql import query
 from workers.store import announce
 from workers.store.allocations import ManufacturerNotice
 from workers.store.rows import StoredVersion, columns
-from workers.store.versions import hashed
+from workers.store.versions import uuid8
 
 Connection = asyncpg.Connection | asyncpg.pool.PoolConnectionProxy
 
@@ -87,9 +87,9 @@ async def decide(
         if found is None:
             found = matching[group] = [one for one in active if _wants(one, news, outbound.subscribers)]
         for one in found:
-            spoken = dialects()[one["dialect"]]
-            name = hashed(one["id"].bytes + news.id.bytes + news.message_id.bytes)
-            due = one["now"] if spoken.forever else one["first"]
+            dialect = dialects()[one["dialect"]]
+            name = uuid8(one["id"].bytes + news.id.bytes + news.message_id.bytes)
+            due = one["now"] if dialect.forever else one["first"]
             rows.append(
                 (
                     name,
@@ -105,7 +105,7 @@ async def decide(
                     news.payload,
                 )
             )
-            if spoken.newest and news.payload is None:
+            if dialect.newest and news.payload is None:
                 replaced[one["id"], news.document_id] = None
     if replaced:
         rows = await _newest_only(connection, rows, replaced)
@@ -122,10 +122,10 @@ def _wants(one: asyncpg.Record, news: News, subscribers: Mapping[str, Subscriber
         subscriber = subscribers.get(one["subscriber"])
         if subscriber is None or not fits(account, subscriber.accounts):
             return False
-    spoken = dialects().get(one["dialect"])
+    dialect = dialects().get(one["dialect"])
     return (
-        spoken is not None
-        and spoken.says(news.type)
+        dialect is not None
+        and dialect.supports(news.type)
         and fits(account, one["accounts"])
         and any(fits(name, one["types"]) for name in news.names)
     )

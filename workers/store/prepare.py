@@ -13,7 +13,7 @@ from schemas.envelope import Envelope
 from schemas.platform import Platform, UnreadableError
 from schemas.platforms.ustore import record
 from schemas.platforms.ustore.record import ItemAllocation
-from workers.store.versions import FastUUID, hashed
+from workers.store.versions import FastUUID, uuid8
 
 UNREADABLE, REFUSED, FAILED, UNROUTED = "unreadable", "refused", "failed", "unrouted"
 """Stages of the quarantine (contract §8)."""
@@ -96,7 +96,7 @@ def halted(
     try:
         name = FastUUID(about.message_id)
     except ValueError:
-        name = hashed(encoded + body)
+        name = uuid8(encoded + body)
         about = msgspec.structs.replace(about, message_id=str(name))
     return Incoming(
         about, name, body, None, _storable(reason), stage=stage, attempts=attempts, routing_key=key and _storable(key)

@@ -132,7 +132,7 @@ class _Changes:
         said = past.posts.get(run.first, ())
         if message is not None and message.document is not None:
             not_jsonb = (documents.NOT_JSONB,) if documents.NOT_JSONB in message.document.flags else ()
-            document = msgspec.structs.replace(message.document, flags=(*_less(said), *not_jsonb))
+            document = msgspec.structs.replace(message.document, flags=(*_degrade(said), *not_jsonb))
             self._inserts.append(StoredVersion(past.group.id, msgspec.structs.replace(message, document=document), run))
             return
         source = contents.rows[run.digest]
@@ -168,10 +168,12 @@ class _Changes:
 def _flags(past: OlderVersions, run: Version, row: Record) -> list[str]:
     """Those of the bytes it begins with; whether jsonb takes it is the content's, and known from a row that has it."""
     not_jsonb = (documents.NOT_JSONB,) if documents.NOT_JSONB in row["flags"] else ()
-    return flags((*_less(past.posts[run.first]), *not_jsonb), run, revisable=past.group.document.reading.flag_revised)
+    return flags(
+        (*_degrade(past.posts[run.first]), *not_jsonb), run, revisable=past.group.document.reading.flag_revised
+    )
 
 
-def _less(said: Iterable[str]) -> Iterator[str]:
+def _degrade(said: Iterable[str]) -> Iterator[str]:
     return (flag for flag in said if flag != documents.NOT_JSONB)
 
 

@@ -12,7 +12,7 @@ from uuid import UUID
 import msgspec
 from asyncpg.pgproto import pgproto
 
-__all__ = ["FastUUID", "Receipt", "Version", "follow", "hashed", "identity", "runs"]
+__all__ = ["FastUUID", "Receipt", "Version", "follow", "identity", "runs", "uuid8"]
 FastUUID = pgproto.UUID
 """asyncpg's own subclass of UUID, which it reads and encodes: made in a sixth of the time, written in a tenth."""
 
@@ -49,10 +49,10 @@ def identity(document: Document, digest: bytes, occurrence: int) -> UUID:
     It doesn't depend on the version's number, so that a post which turns up late renumbers versions and renames none.
     """
     text = "\0".join((*document, str(occurrence))).encode("utf-8", "surrogatepass")
-    return hashed(text + b"\0" + digest)
+    return uuid8(text + b"\0" + digest)
 
 
-def hashed(content: bytes) -> UUID:
+def uuid8(content: bytes) -> UUID:
     """A UUID of version 8 (RFC 9562: our own content), the same for the same bytes."""
     value = bytearray(hashlib.blake2b(content, digest_size=16).digest())
     value[6] = value[6] & 0x0F | 0x80

@@ -75,7 +75,7 @@ class StoreWorker:
         self._config = config
         self._database = Database(database_url, size=config.store.connections + 1, name="crossdock store")
         self._background = Background()
-        self._publisher = publisher.Publisher(confirm_timeout=CONFIRM_TIMEOUT, useless=self._try_elsewhere)
+        self._publisher = publisher.Publisher(confirm_timeout=CONFIRM_TIMEOUT, on_unhealthy=self._switch_node)
         shards = shards or range(config.store.shards)
         prefetch, under_way = -(-config.store.prefetch // len(shards)), -(-UNDER_WAY // len(shards))
         budget = ByteBudget(MAX_HELD_BYTES)
@@ -167,8 +167,8 @@ class StoreWorker:
         for consumer in self._consumers:
             await consumer.on_open(link, connection)
 
-    def _try_elsewhere(self, reason: str) -> None:
-        self._out.elsewhere(reason)
+    def _switch_node(self, reason: str) -> None:
+        self._out.switch_node(reason)
 
     async def _on_publisher(self, link: BrokerConnection, connection: AbstractConnection) -> None:
         self._publisher.use(link.transport, await link.channel(connection, confirms=True))

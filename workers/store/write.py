@@ -102,13 +102,13 @@ async def write(connection: Connection, batch: Sequence[Incoming], outbound: Out
         if groups:
             for group in groups:
                 group.merged = group.identity in merged
-            newest = await _claim(connection, groups)
-            await _file(connection, groups)
-            late = await _carry_on(connection, groups, newest, written)
+            newest = await _lock_documents(connection, groups)
+            await _insert_receipts(connection, groups)
+            late = await _append_versions(connection, groups, newest, written)
             if late:
                 written.versions += await rebuild.rebuild(connection, late)
             new = list(written.versions)
-            await _again(connection, groups, written)
+            await _find_unannounced(connection, groups, written)
             written.told = await allocations.record(connection, groups)
             told = [one for one in written.told if one.fresh]
             written.deliveries = await outbox.decide(connection, new, told, outbound)
@@ -133,7 +133,7 @@ def _groups(batch: Sequence[Incoming]) -> list[DocumentBatch]:
     return [DocumentBatch(identity, list(messages.values())) for identity, messages in sorted(found.items())]
 
 
-async def _claim(connection: Connection, groups: Sequence[DocumentBatch]) -> dict[int, Version]:
+async def _lock_documents(connection: Connection, groups: Sequence[DocumentBatch]) -> dict[int, Version]:
     """Makes or locks every document. The newest version of those that were there, by document."""
     for group in groups:
         group.runs = group.follow(group.messages)
@@ -152,7 +152,7 @@ async def _claim(connection: Connection, groups: Sequence[DocumentBatch]) -> dic
     return newest
 
 
-async def _file(connection: Connection, groups: Sequence[DocumentBatch]) -> None:
+async def _insert_receipts(connection: Connection, groups: Sequence[DocumentBatch]) -> None:
     """Files every post; those that weren't there before are the groups' new ones."""
     messages = [(group.id, message) for group in groups for message in group.messages]
     messages.sort(key=lambda one: (one[1].envelope.received_at, one[1].message_id))  # as its key grows
@@ -175,7 +175,7 @@ async def _file(connection: Connection, groups: Sequence[DocumentBatch]) -> None
     await tables.copy(connection, "receipts", RECEIPT_COLUMNS, rows)
 
 
-async def _carry_on(
+async def _append_versions(
     connection: Connection, groups: Sequence[DocumentBatch], newest: dict[int, Version], written: Written
 ) -> list[DocumentBatch]:
     """Everything that doesn't look back: new documents, repeats, changes. Returns the groups that must."""
@@ -191,7 +191,7 @@ async def _carry_on(
             before = newest.get(group.id)
             carries_on = before is not None and versions.follow(before, [receipt(one) for one in group.new])
             (ahead if carries_on else late).append(group)
-    seen = await _seen(connection, [(group, newest[group.id]) for group in ahead])
+    seen = await _count_occurrences(connection, [(group, newest[group.id]) for group in ahead])
     again, closed, newer = [], [], []
     for group in ahead:
         before = newest[group.id]
@@ -215,7 +215,9 @@ async def _carry_on(
     return late
 
 
-async def _seen(connection: Connection, ahead: Sequence[tuple[DocumentBatch, Version]]) -> dict[int, dict[bytes, int]]:
+async def _count_occurrences(
+    connection: Connection, ahead: Sequence[tuple[DocumentBatch, Version]]
+) -> dict[int, dict[bytes, int]]:
     """How many versions each document has had of the contents that come now."""
     found = {group.id: {before.digest: 1} for group, before in ahead}
     asked = [group for group, before in ahead if before.version > 1 and _changes(group, before)]
@@ -234,7 +236,7 @@ def _changes(group: DocumentBatch, before: Version) -> bool:
     )
 
 
-async def _again(connection: Connection, groups: Sequence[DocumentBatch], written: Written) -> None:
+async def _find_unannounced(connection: Connection, groups: Sequence[DocumentBatch], written: Written) -> None:
     """Messages that come again and are stored: whoever stored them may have died before announcing them."""
     places: list[Row] = []
     for group in groups:

@@ -39,5 +39,5 @@ PLATFORM = Platform(
     decode=identity.decode,
     secrets=_secrets,
     refuse=_refuse,
-    vary=identity.vary,
+    with_new_key=identity.with_new_key,
 )

@@ -6,7 +6,7 @@ from urllib.parse import urlsplit
 
 import msgspec
 
-from schemas import loose
+from schemas import lenient
 from schemas.config import Column, Seconds, Secret
 
 
@@ -57,7 +57,7 @@ class Account(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
 
 def _identifiers(listed: list[str]) -> frozenset[str]:
     """As they are compared with what orders say: without blanks at their ends."""
-    return frozenset(found for one in listed if (found := loose.identifier(one)) is not None)
+    return frozenset(found for one in listed if (found := lenient.identifier(one)) is not None)
 
 
 def _check(url: str) -> None:

@@ -6,7 +6,7 @@ by itself. So what we know to be wrong is said while the customer is still looki
 
 from msgspec import Struct
 
-from schemas import loose
+from schemas import lenient
 from schemas.platforms.apicbase import identity, wire
 from schemas.platforms.apicbase.config import Account
 
@@ -28,7 +28,7 @@ def refusal(order: wire.PurchaseOrder | bytes, account: Account) -> Refusal | No
     """Why `account` doesn't take this order, or None. Raises UnreadableError if `order` is bytes that are no order."""
     if isinstance(order, bytes):
         order = identity.decode(identity.EVENT, order)
-        loose.key(order.id, "id")  # an order that can't be told from others is no order: 400, not 2xx and quarantine
+        lenient.key(order.id, "id")  # an order that can't be told from others is no order: 400, not 2xx and quarantine
     packages = identity.packages(order)
     reasons = (_customer(order, account), _lines(packages), _quantities(packages), _articles(packages, account))
     said = [reason for reason in reasons if reason]
@@ -38,7 +38,7 @@ def refusal(order: wire.PurchaseOrder | bytes, account: Account) -> Refusal | No
 def _customer(order: wire.PurchaseOrder, account: Account) -> str | None:
     if account.known_customers is None:
         return None
-    number = loose.identifier(order.supplier_customer_number)
+    number = lenient.identifier(order.supplier_customer_number)
     if number is None:
         return "The order has no customer number."
     if number in account.known_customers:
@@ -56,15 +56,15 @@ def _quantities(packages: list[wire.Package]) -> str | None:
     wrong: list[str] = []
     negative: list[str] = []
     for position, package in enumerate(packages, 1):
-        quantity = loose.number(package.quantity_ordered)
+        quantity = lenient.number(package.quantity_ordered)
         if quantity is None:
-            sent = loose.unreadable(quantity=(package.quantity_ordered, quantity))
+            sent = lenient.unreadable(quantity=(package.quantity_ordered, quantity))
             if sent is None:
                 missing.append(str(position))
             else:
                 wrong.append(f'{position} ("{sent["quantity"]}")')
         elif quantity < 0:
-            negative.append(f"{position} ({loose.text(package.quantity_ordered)})")
+            negative.append(f"{position} ({lenient.text(package.quantity_ordered)})")
     said: list[str] = []
     if missing:
         said.append(f"No quantity in line {_some(missing)}.")

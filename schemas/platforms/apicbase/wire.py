@@ -5,7 +5,7 @@ Prices are decimal strings and stay what was sent. `owned_by`, `order_remarks` a
 
 from msgspec import UNSET, Struct, UnsetType
 
-from schemas.loose import Scalar
+from schemas.lenient import Scalar
 
 
 class Owner(Struct, frozen=True, kw_only=True):

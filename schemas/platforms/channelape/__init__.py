@@ -33,5 +33,5 @@ PLATFORM = Platform(
     read=identity.read,
     decode=identity.decode,
     secrets=_secrets,
-    vary=identity.vary,
+    with_new_key=identity.with_new_key,
 )

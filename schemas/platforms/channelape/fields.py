@@ -5,8 +5,8 @@ from types import MappingProxyType
 
 from msgspec import UNSET
 
-from schemas import loose
-from schemas.loose import Scalar
+from schemas import lenient
+from schemas.lenient import Scalar
 from schemas.platforms.channelape.wire import AdditionalFields
 
 SPELLINGS = MappingProxyType(
@@ -34,7 +34,7 @@ def values(fields: AdditionalFields) -> dict[str, tuple[Scalar, ...]]:
     if isinstance(fields, dict):
         pairs = list(fields.items())
     else:
-        pairs = [(name, field.value) for field in fields if (name := loose.identifier(field.name)) is not None]
+        pairs = [(name, field.value) for field in fields if (name := lenient.identifier(field.name)) is not None]
     found: dict[str, list[Scalar]] = {}
     for sent, value in pairs:
         found.setdefault(_EXAMPLES_NAME.get(sent, sent), []).append(value)
@@ -52,11 +52,11 @@ def collect(fields: AdditionalFields | Mapping[str, Scalar]) -> Mapping[str, Sca
         return _NONE
     found: dict[str, Scalar] = {}
     for field in fields:
-        sent = loose.identifier(field.name)
+        sent = lenient.identifier(field.name)
         if sent is None:
             continue
         name = _EXAMPLES_NAME.get(sent, sent)
-        if name not in found or loose.identifier(found[name]) is None:
+        if name not in found or lenient.identifier(found[name]) is None:
             found[name] = field.value
     return found
 
@@ -67,5 +67,5 @@ def first(fields: AdditionalFields | Mapping[str, Scalar], name: str) -> str | N
     Who asks for several names of an order collects them once.
     """
     collected = fields if type(fields) is dict else collect(fields)
-    said = loose.identifier(collected.get(name))
-    return loose.identifier(collected.get(SPELLINGS[name])) if said is None and name in SPELLINGS else said
+    said = lenient.identifier(collected.get(name))
+    return lenient.identifier(collected.get(SPELLINGS[name])) if said is None and name in SPELLINGS else said

@@ -9,8 +9,8 @@ from collections.abc import Mapping
 from datetime import datetime
 from decimal import Decimal
 
-from schemas import canonical, loose
-from schemas.loose import Scalar
+from schemas import canonical, lenient
+from schemas.lenient import Scalar
 from schemas.platform import Line, ParsedDocument, UnreadableError, alias
 from schemas.platforms.channelape import fields, wire
 
@@ -19,9 +19,9 @@ SHIP_CONFIRMATION = "ship_confirmation"
 ADVANCED_SHIP_NOTICE = "advanced_ship_notice"
 RECEIPT_CONFIRMATION = "receipt_confirmation"
 
-_read_order = loose.decoder(wire.StockTransferOrder)
-_read_shipment = loose.decoder(wire.Shipment)
-_read_receipt = loose.decoder(wire.Receipt)
+_read_order = lenient.decoder(wire.StockTransferOrder)
+_read_shipment = lenient.decoder(wire.Shipment)
+_read_receipt = lenient.decoder(wire.Receipt)
 
 _CARTON = ("Sscc", "LicensePlate", "CartonNumber")
 """What tells the cartons of a shipment apart, the best first."""
@@ -50,28 +50,28 @@ def read(event: str, raw: bytes) -> ParsedDocument:
     scope: str | None = None
     aliases: tuple[str, ...] = ()
     if carton is not None and isinstance(order, wire.Shipment) and not receipt:
-        scope, aliases = _quoted(loose.key(order.id, "id")), _aliases(cartons)
+        scope, aliases = _quoted(lenient.key(order.id, "id")), _aliases(cartons)
     return ParsedDocument(
         type=f"channelape.{event}",
         key=_key(order, more, carton, raw),
         scope=scope,
         aliases=aliases,
-        lines=tuple([_line(n, item, receipt) for n, item in enumerate(loose.each(order.line_items), 1)]),
-        order_number=loose.identifier(order.purchase_order_number),
-        order_ref=loose.identifier(order.channel_order_id),
-        warehouse_ref=loose.identifier(order.warehouse_order_id) or fields.first(more, "warehouse_order_id"),
+        lines=tuple([_line(n, item, receipt) for n, item in enumerate(lenient.each(order.line_items), 1)]),
+        order_number=lenient.identifier(order.purchase_order_number),
+        order_ref=lenient.identifier(order.channel_order_id),
+        warehouse_ref=lenient.identifier(order.warehouse_order_id) or fields.first(more, "warehouse_order_id"),
         carton=carton,
         # As sent: the document gives from and to two meanings and its examples swap them. We never do.
         ship_from=fields.first(more, "note_attributes_ship_from"),
         ship_to=fields.first(more, "note_attributes_ship_to"),
-        placed_at=loose.date(order.purchased_at),
-        shipped_at=loose.aware(order.shipped_at) if isinstance(order, wire.Shipment) else None,
+        placed_at=lenient.date(order.purchased_at),
+        shipped_at=lenient.aware(order.shipped_at) if isinstance(order, wire.Shipment) else None,
         goods_received_at=_goods_received_at(more) if receipt else None,
         flag_revised=event == STOCK_TRANSFER_ORDER,
     )
 
 
-def vary(event: str, body: bytes, fresh: str) -> bytes:
+def with_new_key(event: str, body: bytes, fresh: str) -> bytes:
     """The same document under another channelOrderId, shipment id or receipt_id."""
     return _VARIED[event].sub(lambda m: m[1] + b'"' + fresh.encode() + b'"', body, count=1)
 
@@ -110,7 +110,7 @@ def _quoted(part: str) -> str:
 
 def _goods_received_at(more: Mapping[str, Scalar]) -> datetime | None:
     """When the goods were received; else when they arrived. Where neither is said, the view takes when we heard."""
-    return loose.naive(fields.first(more, "actual_received_date")) or loose.naive(
+    return lenient.naive(fields.first(more, "actual_received_date")) or lenient.naive(
         fields.first(more, "actual_arrival_date")
     )
 
@@ -119,42 +119,42 @@ def _key(order: wire.Order, more: Mapping[str, Scalar], carton: str | None, raw:
     """Transfer order: channelOrderId, else warehouseOrderId. Shipment: id and carton. Receipt: receipt_id, else id,
     carton and content. purchaseOrderNumber "can have duplicates" and is never part of a key."""
     if not isinstance(order, wire.Shipment):
-        if loose.identifier(order.channel_order_id) is not None:
-            return loose.key(order.channel_order_id, "channelOrderId")
-        return loose.key(order.warehouse_order_id, "channelOrderId` or `warehouseOrderId")
+        if lenient.identifier(order.channel_order_id) is not None:
+            return lenient.key(order.channel_order_id, "channelOrderId")
+        return lenient.key(order.warehouse_order_id, "channelOrderId` or `warehouseOrderId")
     content = None
     if isinstance(order, wire.Receipt):
         receipt = fields.first(more, "receipt_id")
         if receipt is not None:
-            return loose.key(receipt, "receipt_id")
+            return lenient.key(receipt, "receipt_id")
         content = canonical.digest(raw).hex()
-    parts = (loose.key(order.id, "id"), carton and loose.key(carton, "the carton's number"), content)
+    parts = (lenient.key(order.id, "id"), carton and lenient.key(carton, "the carton's number"), content)
     return "/".join([_quoted(part) for part in parts if part])
 
 
 def _line(position: int, item: wire.LineItem, receipt: bool) -> Line:
     """What arrived is in the line's `additionalFields`: `received_qty`, else `quantity`; `damaged_qty`, else 0, which
     is part of what was received. A line without an id goes by its article, or by its position."""
-    sku = loose.identifier(item.sku)
-    quantity = loose.number(item.quantity)
+    sku = lenient.identifier(item.sku)
+    quantity = lenient.number(item.quantity)
     received = damaged = unreadable = None
     if receipt:
         more = fields.collect(item.additional_fields)
         received_said, damaged_said = fields.first(more, "received_qty"), fields.first(more, "damaged_qty")
-        received = quantity if received_said is None else loose.number(received_said)
-        damaged = _NOTHING if damaged_said is None else loose.number(damaged_said)
+        received = quantity if received_said is None else lenient.number(received_said)
+        damaged = _NOTHING if damaged_said is None else lenient.number(damaged_said)
         if quantity is None or received is None or damaged is None:
-            unreadable = loose.unreadable(
+            unreadable = lenient.unreadable(
                 quantity=(item.quantity, quantity),
                 received=(received_said, received),
                 damaged=(damaged_said, damaged),
             )
     elif quantity is None:
-        unreadable = loose.unreadable(quantity=(item.quantity, quantity))
+        unreadable = lenient.unreadable(quantity=(item.quantity, quantity))
     return Line(
-        id=loose.identifier(item.id) or sku or f"#{position}",
+        id=lenient.identifier(item.id) or sku or f"#{position}",
         article=sku,
-        name=loose.text(item.title),
+        name=lenient.text(item.title),
         quantity=quantity,
         received=received,
         damaged=damaged,

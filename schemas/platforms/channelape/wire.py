@@ -8,7 +8,7 @@ from typing import TypeAlias
 
 from msgspec import UNSET, Struct, UnsetType
 
-from schemas.loose import Scalar
+from schemas.lenient import Scalar
 
 
 class AdditionalField(Struct, frozen=True, kw_only=True):

@@ -33,5 +33,5 @@ PLATFORM = Platform(
     decode=identity.decode,
     repair=wire.repair,
     secrets=_secrets,
-    vary=identity.vary,
+    with_new_key=identity.with_new_key,
 )

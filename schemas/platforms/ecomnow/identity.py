@@ -3,7 +3,7 @@
 import hashlib
 import re
 
-from schemas import loose
+from schemas import lenient
 from schemas.platform import Line, ParsedDocument, UnreadableError
 from schemas.platforms.ecomnow import wire
 
@@ -29,21 +29,21 @@ def decode(event: str, raw: bytes) -> wire.Notification:
 def read(event: str, raw: bytes) -> ParsedDocument:
     """The key is `orderNo` as text, within its type: an order and its cancellation are two documents."""
     notification = decode(event, raw)
-    kind = loose.identifier(notification.type)
+    kind = lenient.identifier(notification.type)
     if kind not in TYPES:
         raise UnreadableError(f"`type` is neither {' nor '.join(TYPES)}: we don't know what its items mean")
-    order_number = loose.key(notification.order_no, "orderNo")
+    order_number = lenient.key(notification.order_no, "orderNo")
     return ParsedDocument(
         type=TYPES[kind],
         key=order_number,
-        lines=tuple([_line(n, item) for n, item in enumerate(loose.each(notification.items), 1)]),
+        lines=tuple([_line(n, item) for n, item in enumerate(lenient.each(notification.items), 1)]),
         order_number=order_number,
         flag_revised=kind == NEW_ORDER,
         repeat_window=REPEAT_WINDOW,
     )
 
 
-def vary(event: str, body: bytes, fresh: str) -> bytes:
+def with_new_key(event: str, body: bytes, fresh: str) -> bytes:
     """The same notification under another orderNo, without quotes where it had none."""
 
     def another(found: re.Match[bytes]) -> bytes:
@@ -56,19 +56,19 @@ def vary(event: str, body: bytes, fresh: str) -> bytes:
 
 def _line(position: int, item: wire.Item) -> Line:
     """Items have no ids: the position, from 1, tells them apart. One SKU may stand twice."""
-    quantity = loose.number(item.item_quantity)
-    price, total = loose.number(item.item_price), loose.number(item.item_total)
+    quantity = lenient.number(item.item_quantity)
+    price, total = lenient.number(item.item_price), lenient.number(item.item_total)
     unreadable = None
     if quantity is None or price is None or total is None:
-        unreadable = loose.unreadable(
+        unreadable = lenient.unreadable(
             quantity=(item.item_quantity, quantity),
             unit_price=(item.item_price, price),
             total=(item.item_total, total),
         )
     return Line(
         id=str(position),
-        article=loose.identifier(item.sku_nr),
-        name=loose.text(item.item_name),
+        article=lenient.identifier(item.sku_nr),
+        name=lenient.text(item.item_name),
         quantity=quantity,
         unit_price=price,
         total=total,

@@ -7,8 +7,8 @@ import re
 
 from msgspec import UNSET, Struct, UnsetType
 
-from schemas import jsontext, loose
-from schemas.loose import Scalar
+from schemas import jsontext, lenient
+from schemas.lenient import Scalar
 from schemas.platform import UnreadableError
 
 
@@ -31,7 +31,7 @@ class Notification(Struct, frozen=True, kw_only=True, rename="camel"):
     items: list[Item] | UnsetType | None = UNSET
 
 
-_read = loose.decoder(Notification)
+_read = lenient.decoder(Notification)
 _BARE = re.compile(
     rb'(?P<key>"orderNo"\s*+:\s*+)(?P<number>[0-9]++-[0-9]++)(?=\s*+[,}])'
     rb"|(?P<open>[\[{])|(?P<close>[\]}])|" + jsontext.STRING,

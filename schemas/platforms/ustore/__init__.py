@@ -45,5 +45,5 @@ PLATFORM = Platform(
     secrets=_secrets,
     sign_answer=signing.sign_answer,
     error=messages.error,
-    vary=identity.vary,
+    with_new_key=identity.with_new_key,
 )

@@ -2,7 +2,7 @@
 
 import re
 
-from schemas import loose
+from schemas import lenient
 from schemas.platform import Line, ParsedDocument, UnreadableError
 from schemas.platforms.ustore import wire
 from schemas.platforms.ustore.order import items
@@ -27,18 +27,18 @@ def decode(event: str, raw: bytes) -> wire.Document:
 def read(event: str, raw: bytes) -> ParsedDocument:
     """The key is `@OrderId`; an order that changed is flagged `revised`. Raises UnreadableError and nothing else."""
     order = decode(event, raw).order
-    order_id = loose.key(order.order_id, "@OrderId")
+    order_id = lenient.key(order.order_id, "@OrderId")
     return ParsedDocument(
         type=TYPE,
         key=order_id,
         lines=tuple(line for item in items(order) if (line := _line(item)) is not None),
         order_number=identifier(order.display_order_id) or order_id,
-        placed_at=loose.date(order.cart_creationd_date) or loose.date(order.cart_creation_date),
+        placed_at=lenient.date(order.cart_creationd_date) or lenient.date(order.cart_creation_date),
         flag_revised=True,
     )
 
 
-def vary(event: str, body: bytes, fresh: str) -> bytes:
+def with_new_key(event: str, body: bytes, fresh: str) -> bytes:
     """The same order under another id."""
     return _VARIED.sub(lambda m: m[1] + b'"' + fresh.encode() + b'"', body)
 
@@ -51,11 +51,11 @@ def _line(item: wire.OrderProduct) -> Line | None:
     product = part(item.product) or _NO_PRODUCT
     quantities = part(item.quantities) or _NO_QUANTITIES
     prices = part(item.prices) or _NO_PRICES
-    quantity = loose.number(quantities.total_units)
-    price, total = loose.number(prices.price_per_unit), loose.number(prices.total_price)
+    quantity = lenient.number(quantities.total_units)
+    price, total = lenient.number(prices.price_per_unit), lenient.number(prices.total_price)
     unreadable = None
     if quantity is None or price is None or total is None:
-        unreadable = loose.unreadable(
+        unreadable = lenient.unreadable(
             quantity=(quantities.total_units, quantity),
             unit_price=(prices.price_per_unit, price),
             total=(prices.total_price, total),

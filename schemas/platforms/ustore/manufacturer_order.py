@@ -60,7 +60,7 @@ def _readable(raw: bytes) -> bytes:
         raw.decode()
     except UnicodeDecodeError:
         raw = jsontext.mend_bytes(raw)
-    return jsontext.mend(jsontext.shallow(raw) if jsontext.too_deep(raw) else raw)
+    return jsontext.repair(jsontext.truncate_depth(raw) if jsontext.too_deep(raw) else raw)
 
 
 def _own(deliveries: list[Raw], manufacturer: str, chosen: dict[str, str]) -> Iterable[dict[str, Any]]:

@@ -5,22 +5,22 @@ from typing import TypeVar
 import msgspec
 from msgspec import UnsetType
 
-from schemas import loose
-from schemas.loose import Scalar
+from schemas import lenient
+from schemas.lenient import Scalar
 
 T = TypeVar("T", bound=msgspec.Struct)
 
 
 def text(value: Scalar) -> str | None:
-    """As `loose.text`; a boolean is the text that uStore writes for it (`"Downloadable": "false"`)."""
+    """As `lenient.text`; a boolean is the text that uStore writes for it (`"Downloadable": "false"`)."""
     if value is True or value is False:
         return "true" if value else "false"
-    return loose.text(value)
+    return lenient.text(value)
 
 
 def identifier(value: Scalar) -> str | None:
-    """As `loose.identifier`: what recognises something, without blanks at its ends."""
-    return loose.identifier(value)
+    """As `lenient.identifier`: what recognises something, without blanks at its ends."""
+    return lenient.identifier(value)
 
 
 def part(value: T | str | UnsetType | None) -> T | None:

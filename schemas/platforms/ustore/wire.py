@@ -11,8 +11,8 @@ from typing import TypeAlias, TypeVar
 import msgspec
 from msgspec import UNSET, UnsetType, field
 
-from schemas import loose
-from schemas.loose import Scalar
+from schemas import lenient
+from schemas.lenient import Scalar
 
 T = TypeVar("T", bound=msgspec.Struct)
 One: TypeAlias = T | str | UnsetType | None
@@ -206,5 +206,5 @@ class Document(_Part, kw_only=True, frozen=True):
     order: Order
 
 
-decode = loose.decoder(Document)
+decode = lenient.decoder(Document)
 """The document in `raw`. Raises UnreadableError and nothing else."""

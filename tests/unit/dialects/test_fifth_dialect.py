@@ -10,7 +10,7 @@ from textwrap import dedent
 import pytest
 
 import schemas.dialects
-from schemas.dialects import dialect, dialects
+from schemas.dialects import dialects, get_dialect
 from schemas.outbound import Credentials, Event
 
 MODULE = dedent(
@@ -44,8 +44,8 @@ def fifth(tmp_path: Path) -> Iterator[str]:
 
 def test_one_file_is_all_it_takes(fifth: str) -> None:
     assert list(dialects()) == ["apicbase", "channelape", "ecomnow", "pigeon", "standard"]
-    spoken = dialect(fifth)
-    assert (spoken.says("a.b"), spoken.says("a.c")) == (True, False)
+    dialect = get_dialect(fifth)
+    assert (dialect.supports("a.b"), dialect.supports("a.c")) == (True, False)
     one = Event(
         id="1",
         platform="a",
@@ -57,7 +57,7 @@ def test_one_file_is_all_it_takes(fifth: str) -> None:
         raw=b"",
         data=None,
     )
-    told = spoken.request(one, Credentials(), 7)
+    told = dialect.request(one, Credentials(), 7)
     assert (told.body, told.headers, told.query) == (b"k", {"X-Pigeon": "7"}, ())
 
 

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from standardwebhooks.webhooks import Webhook
 
-from schemas.dialects import dialect, standard
+from schemas.dialects import get_dialect, standard
 from schemas.outbound import Credentials, Event, UntranslatableError
 from tests.unit.dialects.test_dialects import EVERY, NOW, event
 
@@ -29,7 +29,7 @@ JSON = st.recursive(
 def sent(body: bytes) -> tuple[bytes, str]:
     """What is sent of a purchase order with this body, and its header; whether it is one doesn't matter to either."""
     one = msgspec.structs.replace(ORDER, raw=body, data=None)
-    told = dialect("apicbase").request(one, Credentials(secrets=("new", "old")), 0)
+    told = get_dialect("apicbase").request(one, Credentials(secrets=("new", "old")), 0)
     assert told.headers["X-Crossdock-Id"] == ORDER.id
     return told.body, told.headers[HEADER]
 
@@ -82,14 +82,14 @@ def test_what_python_would_change_is_sent_as_received(body: bytes) -> None:
 
 @pytest.mark.parametrize("one", EVERY, ids=lambda one: one.type)
 def test_channelape_is_every_body_as_received(one: Event) -> None:
-    told = dialect("channelape").request(one, Credentials(secrets=("s",), query_key="token"), NOW)
+    told = get_dialect("channelape").request(one, Credentials(secrets=("s",), query_key="token"), NOW)
     assert told.body is one.raw
     assert told.headers == {"Content-Type": "application/json", "X-Crossdock-Id": one.id}
 
 
 @pytest.mark.parametrize("one", [one for one in EVERY if one.platform == "ecomnow"], ids=lambda one: one.key)
 def test_ecomnow_is_every_notification_as_received_or_repaired(one: Event) -> None:
-    told = dialect("ecomnow").request(one, Credentials(), NOW)
+    told = get_dialect("ecomnow").request(one, Credentials(), NOW)
     assert told.body == one.raw.replace(b" 1000-4612,", b' "1000-4612",')
     assert isinstance(json.loads(told.body)["orderNo"], str)
 
@@ -97,7 +97,7 @@ def test_ecomnow_is_every_notification_as_received_or_repaired(one: Event) -> No
 def test_what_could_not_be_repaired_is_not_told_to_ecomnow() -> None:
     one = msgspec.structs.replace(event("ecomnow", "notification"), raw=b"{", data=None)
     with pytest.raises(UntranslatableError, match="not JSON"):
-        dialect("ecomnow").request(one, Credentials(), NOW)
+        get_dialect("ecomnow").request(one, Credentials(), NOW)
 
 
 def test_standard_signs_what_is_no_json_too() -> None:

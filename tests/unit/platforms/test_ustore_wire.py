@@ -143,7 +143,7 @@ def test_an_unknown_event_is_unreadable() -> None:
 
 
 def test_a_fresh_id_makes_another_order_of_the_same_content() -> None:
-    varied = identity.vary(EVENT, DOCUMENTED, "fresh-1")
+    varied = identity.with_new_key(EVENT, DOCUMENTED, "fresh-1")
     assert identity.read(EVENT, varied).key == "fresh-1"
     document = json.loads(varied)
     document["Order"] |= {"@OrderId": "5295", "@DisplayOrderId": "85925"}

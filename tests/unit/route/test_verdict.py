@@ -13,18 +13,18 @@ from workers.route import verdict
 ORDER = registry.example("apicbase", "purchase_order")
 
 
-def judge(raw: bytes, **known: Any) -> tuple[int, str, dict[str, Any]]:
-    decided = verdict.judge(raw, msgspec.convert({"secrets": ["s"], **known}, Account))
+def validate(raw: bytes, **known: Any) -> tuple[int, str, dict[str, Any]]:
+    decided = verdict.validate(raw, msgspec.convert({"secrets": ["s"], **known}, Account))
     return decided.status, decided.content_type, json.loads(decided.body)
 
 
 def test_an_order_without_lists_to_check_against_is_taken() -> None:
-    assert judge(ORDER)[0] == 200
+    assert validate(ORDER)[0] == 200
 
 
 @pytest.mark.parametrize("known", [{"customers": ["nobody"]}, {"articles": ["nothing"]}])
 def test_an_unknown_customer_or_article_is_refused_with_the_detail(known: dict[str, list[str]]) -> None:
-    status, content_type, problem = judge(ORDER, **known)
+    status, content_type, problem = validate(ORDER, **known)
     assert (status, content_type) == (422, "application/problem+json")
     assert problem["status"] == 422
     assert "not known to the supplier" in problem["detail"]
@@ -32,5 +32,5 @@ def test_an_unknown_customer_or_article_is_refused_with_the_detail(known: dict[s
 
 @pytest.mark.parametrize("raw", [b"", b"not json", b"[]", b"[" * 100_000, b"\xff"])
 def test_what_is_no_order_is_400(raw: bytes) -> None:
-    status, content_type, problem = judge(raw)
+    status, content_type, problem = validate(raw)
     assert (status, content_type, problem["status"]) == (400, "application/problem+json", 400)

@@ -9,7 +9,7 @@ from uuid import UUID
 from hypothesis import given
 from hypothesis import strategies as st
 
-from workers.store.versions import Receipt, Version, follow, hashed, identity, runs
+from workers.store.versions import Receipt, Version, follow, identity, runs, uuid8
 
 DOCUMENT = ("apicbase", "acme", "apicbase.purchase_order", "K")
 START = datetime(2026, 11, 1, tzinfo=UTC)
@@ -66,7 +66,7 @@ def test_ids_say_document_content_and_occurrence() -> None:
 
 def test_ids_are_uuids_of_version_8() -> None:
     for n in range(200):
-        made = hashed(bytes([n]))
+        made = uuid8(bytes([n]))
         assert (made.version, made.variant) == (8, "specified in RFC 4122")
 
 

@@ -54,7 +54,8 @@ T = TypeVar("T", bound=msgspec.Struct)
 def decoder(shape: type[T]) -> Callable[[bytes], T]:
     """Return a function that decodes bytes as `shape` and raises only UnreadableError, for any input.
 
-    Constructs of valid JSON that have no value in Python are replaced by `jsontext.mend` and `jsontext.shallow`.
+    Constructs of valid JSON that have no value in Python are replaced by `jsontext.repair` and
+    `jsontext.truncate_depth`.
     """
     decode = msgspec.json.Decoder(shape, float_hook=_literal).decode
 
@@ -67,12 +68,12 @@ def decoder(shape: type[T]) -> Callable[[bytes], T]:
             try:
                 return decode(raw)
             except msgspec.DecodeError:
-                mended = jsontext.mend(raw)
+                mended = jsontext.repair(raw)
                 if mended == raw:
                     raise
                 return decode(mended)
             except RecursionError:
-                return decode(jsontext.shallow(raw))
+                return decode(jsontext.truncate_depth(raw))
         except msgspec.ValidationError as error:
             raise UnreadableError(f"not the document it should be: {error}") from None
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
