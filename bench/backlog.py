@@ -11,7 +11,7 @@ import asyncpg
 from bench import bodies
 from bench.common import BenchmarkError, Servers, channel, process
 from bench.ingress import KEY
-from broker import identity
+from broker import ids
 from broker.connection import BrokerConnection
 from broker.publisher import Publisher
 from deploy.local.children import free_ports
@@ -59,8 +59,8 @@ async def fill(
     for start in range(0, messages, BURST):
         futures = []
         for number in range(start, min(start + BURST, messages)):
-            name = identity.message_id()
-            properties = stamp(name, time.time(), identity.traceparent(None))
+            name = ids.message_id()
+            properties = stamp(name, time.time(), ids.traceparent(None))
             futures.append(
                 publisher.publish(
                     exchange, key, properties, name, bodies.with_new_key(raw, f"{prefix}{number % (keys or messages)}")

@@ -20,7 +20,7 @@ from broker import topology
 from deploy.local.postgres import Postgres
 from deploy.local.rabbitmq import USER, RabbitMQ
 from storage import migrate
-from tests.shell import Shell
+from tests.support.shell import Shell
 
 # The gate draws the same inputs for the same code, so that it never turns red by a draw nobody's change made;
 # `--hypothesis-profile explore` draws anew, ten times as many.

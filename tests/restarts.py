@@ -20,7 +20,7 @@ import orjson
 
 from schemas import topology
 from schemas.consumers import Consumer
-from tests.shell import ROOT
+from tests.support.shell import ROOT
 
 PASSED_ON = ("AMQP_URL", "CROSSDOCK_RABBITMQ_SERVER", "DATABASE_URL", "TMPDIR")
 """Variables of the environment that `crossdock up` gets too."""

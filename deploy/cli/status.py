@@ -15,7 +15,7 @@ from deploy.cli.options import AsJson, State
 if TYPE_CHECKING:
     import aiohttp
 
-    from storage.arrivals import Activity
+    from storage.activity import Activity
     from storage.polls import FailingAccount
     from storage.quarantine import StageCount
 
@@ -175,13 +175,13 @@ async def _stored(
 ) -> tuple[dict[str, "StageCount"], dict[str, Any], list["Activity"], list["FailingAccount"]]:
     """Return messages in quarantine, deliveries, the activity of each account, and accounts whose polls fail."""
     from deploy.cli import servers
-    from storage import arrivals, deliveries, polls, quarantine
+    from storage import activity, deliveries, polls, quarantine
 
     async with servers.database(state) as connection:
         return (
             await quarantine.by_stage(connection),
             await deliveries.counts(connection),
-            await arrivals.rhythm(connection),
+            await activity.by_account(connection),
             await polls.failing(connection),
         )
 

@@ -11,13 +11,13 @@ from broker.connection import BrokerConnection
 from broker.publisher import Publisher
 from broker.replies import Replies
 from ingress import connections, sockets
-from ingress.hooks import metrics, routes, shares
+from ingress.hooks import concurrency, metrics, routes
 from ingress.hooks.accesslog import AccessLog
 from ingress.hooks.body import BodyBudget
 from ingress.hooks.clock import ReceiveClock
+from ingress.hooks.fast_path import FastPath
 from ingress.hooks.handler import Handler, Settings
-from ingress.hooks.post import Broker
-from ingress.hooks.short import FastPath
+from ingress.hooks.request import Broker
 from schemas.config import Config, parse_size
 from telemetry.background import Background
 
@@ -44,7 +44,7 @@ class IngressApp:
         )
         self._replies = Replies()
         self._log = log_requests or AccessLog()
-        self._shares = shares.ConcurrencyLimiters(_shares(config))
+        self._limiters = concurrency.ConcurrencyLimiters(_limits_of_accounts(config))
         room = BodyBudget(buffered, lambda: self._publisher.held)
         behind = Broker(self._publisher, self._replies, ReceiveClock())
         self._handler = Handler(self._settings(config), room, behind, self._log)
@@ -117,7 +117,7 @@ class IngressApp:
         """Accounts, secrets and limits change at once; host, port, keepalive, processes and shards with the next
         start."""
         self._config = config
-        self._shares.limits = _shares(config)
+        self._limiters.limits = _limits_of_accounts(config)
         self._handler.room.limit = self._publisher.max_held = parse_size(config.ingress.max_buffered)
         self._handler.settings = self._settings(config)
         if self._server is not None:
@@ -125,8 +125,8 @@ class IngressApp:
 
     def _settings(self, config: Config) -> Settings:
         return Settings(
-            routes=routes.build(config, self._shares, self._shards),
-            bounded=_shares(config) != shares.Limits(),
+            routes=routes.build(config, self._limiters, self._shards),
+            bounded=_limits_of_accounts(config) != concurrency.Limits(),
             max_body=parse_size(config.ingress.max_body),
             body_timeout=config.ingress.body_timeout,
         )
@@ -156,5 +156,5 @@ def _limits(config: Config) -> connections.Limits:
     )
 
 
-def _shares(config: Config) -> shares.Limits:
-    return shares.Limits(account=config.ingress.account_in_flight, shared=config.ingress.shared_in_flight)
+def _limits_of_accounts(config: Config) -> concurrency.Limits:
+    return concurrency.Limits(account=config.ingress.account_in_flight, shared=config.ingress.shared_in_flight)

@@ -8,10 +8,10 @@ import msgspec
 import orjson
 from aiohttp import hdrs, web
 
-from broker import identity
+from broker import ids
 from ingress.hooks import body, metrics, outcomes, query, routes
 from ingress.hooks.accesslog import AccessLog
-from ingress.hooks.post import Broker, WebhookRequest
+from ingress.hooks.request import Broker, WebhookRequest
 from ingress.hooks.response import Accepted
 from schemas import encodings
 
@@ -79,7 +79,7 @@ class Handler:
         self.begin()
         path = query.path(request.raw_path)
         route = self.settings.routes.find(path)
-        message_id = identity.message_id()
+        message_id = ids.message_id()
         size = 0
         try:
             if route is None:

@@ -6,8 +6,8 @@ import msgspec
 import orjson
 
 from broker.replies import REPLY_TO
+from ingress.hooks.concurrency import ConcurrencyLimiter, ConcurrencyLimiters
 from ingress.hooks.metrics import Counts
-from ingress.hooks.shares import ConcurrencyLimiter, ConcurrencyLimiters
 from schemas import registry, topology
 from schemas.config import Config
 from schemas.envelope import Stamp
@@ -26,6 +26,7 @@ class Route:
         "counts",
         "event",
         "key",
+        "limiter",
         "log",
         "name",
         "path",
@@ -34,18 +35,17 @@ class Route:
         "reply_timeout",
         "settings",
         "shards",
-        "share",
         "stamps",
         "stamps_of_questions",
     )
 
     def __init__(
-        self, platform: Platform, account: str, settings: Any, event: Event, share: ConcurrencyLimiter, *, shards: int
+        self, platform: Platform, account: str, settings: Any, event: Event, limiter: ConcurrencyLimiter, *, shards: int
     ) -> None:
         self.platform = platform
         self.account = account
         self.settings = settings
-        self.share = share
+        self.limiter = limiter
         self.event = event
         self.name = event.name
         self.path = f"/hooks/{platform.name}/{account}/{event.path}"
@@ -94,14 +94,14 @@ class Routes(msgspec.Struct, frozen=True):
         return route
 
 
-def build(config: Config, shares: ConcurrencyLimiters, shards: int) -> Routes:
+def build(config: Config, limiters: ConcurrencyLimiters, shards: int) -> Routes:
     """Every account's every URL. `shards`: inbound queues that were seen to be bound."""
     found: dict[str, Route] = {}
     for platform in registry.platforms().values():
         for account, settings in config.accounts.get(platform.name, {}).items():
-            share = shares.of(platform.name, account)
+            limiter = limiters.of(platform.name, account)
             for event in platform.events:
-                route = Route(platform, account, settings, event, share, shards=shards)
+                route = Route(platform, account, settings, event, limiter, shards=shards)
                 found[route.path] = route
     return Routes(found)
 

@@ -10,7 +10,7 @@ SET count = a.count + excluded.count, first_at = least(a.first_at, excluded.firs
 -- name: forget
 DELETE FROM crossdock.arrivals WHERE hour < now() - interval '15 days'
 
--- name: rhythm
+-- name: by_account
 -- Covers two weeks. A pause lasts from the last message of one hour with messages to the first message of the next one.
 WITH hours AS (
     SELECT *, extract(epoch FROM lead(first_at) OVER (PARTITION BY platform, account ORDER BY hour) - last_at) AS pause

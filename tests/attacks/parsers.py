@@ -12,7 +12,7 @@ from uuid import UUID
 import msgspec
 from multidict import CIMultiDict, MultiDict
 
-from broker import identity
+from broker import ids
 from broker.frames import ChannelHandlers, Reader
 from deploy import config
 from deploy.config import ConfigError
@@ -234,7 +234,7 @@ def _cursor(data: bytes) -> None:
 
 def _traceparent(data: bytes) -> None:
     text = data.decode("latin-1")
-    assert len(identity.traceparent(text)) == 55
+    assert len(ids.traceparent(text)) == 55
 
 
 def _sealed(data: bytes) -> None:

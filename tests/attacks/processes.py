@@ -11,7 +11,7 @@ import aiohttp
 import psutil
 
 from deploy.local import children
-from tests.pipeline import until
+from tests.support.pipeline import until
 
 
 class Process:

@@ -15,12 +15,12 @@ import aiohttp
 
 from broker import topology
 from deploy import config as configuration
-from ingress.hooks.post import UNCONFIRMED
+from ingress.hooks.request import UNCONFIRMED
 from schemas.config import Config
 from schemas.topology import EVENTS_LOG
-from tests import receiver
 from tests.attacks import http, parsers, processes, raw
 from tests.attacks.mutate import Mutator
+from tests.support import receiver
 
 SLOWEST = 5.0
 """Seconds for one input: more is a hang."""

@@ -8,8 +8,8 @@ from collections import Counter
 import msgspec
 
 from schemas import registry
-from tests import pipeline
-from tests.pipeline import Door
+from tests.support import pipeline
+from tests.support.pipeline import Door
 
 SHARED = 10
 

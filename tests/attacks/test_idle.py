@@ -10,7 +10,7 @@ import pytest
 
 from ingress import connections
 from tests.attacks import processes, raw, suite
-from tests.pipeline import until
+from tests.support.pipeline import until
 
 WANTED = 10_000
 

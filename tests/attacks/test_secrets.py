@@ -16,10 +16,10 @@ from aiohttp import web
 from schemas import topology
 from storage.vault import Vault
 from tests.attacks import processes, raw
-from tests.pipeline import load, until
 from tests.property.bodies import known
-from tests.receiver import Got, receiver
-from tests.shell import Shell
+from tests.support.pipeline import load, until
+from tests.support.receiver import Got, receiver
+from tests.support.shell import Shell
 
 HEARD = "attack-heard"
 

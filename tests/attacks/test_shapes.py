@@ -11,9 +11,9 @@ import pytest
 
 from schemas import registry
 from schemas.config import Config
-from tests import pipeline
-from tests.api import OPERATOR, TOKEN, api
 from tests.attacks import raw
+from tests.support import pipeline
+from tests.support.api import OPERATOR, TOKEN, api
 
 SECOND = b"GET /smuggled HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
 CHUNKED = b"Transfer-Encoding: chunked\r\n"

@@ -10,9 +10,9 @@ from prometheus_client import REGISTRY
 
 from ingress import connections
 from ingress.api import app, context
-from tests import pipeline
-from tests.api import api
 from tests.attacks import raw
+from tests.support import pipeline
+from tests.support.api import api
 
 HEAD = b"POST %b HTTP/1.1\r\nHost: x\r\nContent-Length: 10000\r\nX-Slow: "
 

@@ -19,7 +19,7 @@ from broker.connection import addresses
 from deploy.demo.receiver import CHECKS
 from schemas import cloudevents, consumers
 from schemas.platforms.ustore import manufacturer_order
-from tests.receiver import Got, receiver, subscribe
+from tests.support.receiver import Got, receiver, subscribe
 
 SECRETS = {
     "standard": "whsec_QUJDREVGR0hJSktMTU5PUFFSU1RVVldYWVo=",

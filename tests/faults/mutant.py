@@ -16,8 +16,8 @@ from broker.consumer import IncomingMessage
 from broker.outgoing import ConfirmListener
 from storage import sql
 from workers.deliver import worker as deliver
-from workers.runtime import loop, rehearsal
-from workers.runtime.loop import BatchConsumer
+from workers.runtime import batch_consumer, rehearsal
+from workers.runtime.batch_consumer import BatchConsumer
 from workers.runtime.outcomes import Outcome
 from workers.store import isolate, write
 from workers.store.worker import StoreWorker
@@ -107,7 +107,7 @@ def size() -> None:
         """Nothing is added up."""
 
     consumer.ByteBudget.add = consumer.ByteBudget.remove = uncounted  # type: ignore[method-assign]
-    loop.MAX_BATCH_BYTES = sys.maxsize
+    batch_consumer.MAX_BATCH_BYTES = sys.maxsize
 
 
 SAFEGUARDS: dict[str, Callable[[], None]] = {

@@ -9,7 +9,7 @@ import aiohttp
 
 from deploy.local.children import free_ports
 from deploy.local.supervisor import Child, Supervisor
-from tests.pipeline import until
+from tests.support.pipeline import until
 
 READY = 30.0
 STOP = 15.0

@@ -15,7 +15,7 @@ from deploy.local.rabbitmq import RabbitMQ
 from tests.faults.backing import signal_all
 from tests.faults.site import Site
 from tests.faults.trial import Fault
-from tests.pipeline import until
+from tests.support.pipeline import until
 
 BACKUP_TIMEOUT = 30.0
 

@@ -17,7 +17,6 @@ from broker import topology
 from deploy.local.children import free_ports
 from schemas.topology import DEAD, UNROUTED
 from storage import migrate
-from tests import pipeline
 from tests.faults import listeners
 from tests.faults.backing import Backing, Single
 from tests.faults.ledger import Ledger
@@ -26,7 +25,8 @@ from tests.faults.load import Load
 from tests.faults.process import Process
 from tests.faults.proxy import Proxy
 from tests.faults.sqlproxy import SqlProxy
-from tests.receiver import KEY
+from tests.support import pipeline
+from tests.support.receiver import KEY
 
 ROOT = Path(__file__).parents[2]
 RATE = 40.0

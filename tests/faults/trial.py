@@ -14,7 +14,7 @@ from schemas import registry
 from tests.faults.ledger import Post
 from tests.faults.site import Site
 from tests.faults.verdict import Verdict, judge
-from tests.pipeline import until
+from tests.support.pipeline import until
 
 WARM = 12
 """Accepted posts before the fault begins: a few of each platform."""

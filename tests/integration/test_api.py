@@ -15,10 +15,10 @@ import schemathesis
 from schemathesis.specs.openapi.checks import positive_data_acceptance
 from standardwebhooks.webhooks import Webhook
 
-from tests.api import BOARDS, OPERATOR, OTHER, Client, api, config
-from tests.delivering import receipt, store
-from tests.pipeline import running, until
-from tests.receiver import VAULT, Receiver, receiver, statuses
+from tests.support.api import BOARDS, OPERATOR, OTHER, Client, api, config
+from tests.support.delivering import receipt, store
+from tests.support.pipeline import running, until
+from tests.support.receiver import VAULT, Receiver, receiver, statuses
 from workers.deliver.worker import DeliverWorker
 
 

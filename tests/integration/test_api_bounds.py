@@ -18,9 +18,9 @@ from ingress.api.turns import Turns
 from storage import deliveries, replays
 from storage.replays import Counted, Scope
 from storage.sql import query
-from tests.api import BOARDS, OPERATOR, OTHER, Client, api, config
-from tests.delivering import receipt, store
-from tests.pipeline import until
+from tests.support.api import BOARDS, OPERATOR, OTHER, Client, api, config
+from tests.support.delivering import receipt, store
+from tests.support.pipeline import until
 
 ROWS = 200_000
 BEGIN = datetime(2026, 11, 1, tzinfo=UTC)

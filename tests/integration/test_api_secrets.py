@@ -13,10 +13,10 @@ from ingress.api import context as api_context
 from ingress.api.app import ApiApp
 from storage import sealed, subscriptions
 from storage.vault import Vault
-from tests.api import BOARDS, OPERATOR, OTHER, Client, api, config
-from tests.delivering import receipt, store, worker
-from tests.pipeline import running, until
-from tests.receiver import KEY, VAULT, Receiver, receiver
+from tests.support.api import BOARDS, OPERATOR, OTHER, Client, api, config
+from tests.support.delivering import receipt, store, worker
+from tests.support.pipeline import running, until
+from tests.support.receiver import KEY, VAULT, Receiver, receiver
 
 BASIC = {"authentication": "Basic XxxXxxXX", "webhookType": "new_order", "url": "https://vendor.example/in"}
 

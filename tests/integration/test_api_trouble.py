@@ -18,10 +18,10 @@ from ingress.api.app import ApiApp
 from schemas.config import Subscriber
 from storage import pool as pools
 from storage import replays
-from tests.api import OPERATOR, Client, api, config
-from tests.delivering import receipt, store
-from tests.pipeline import until
-from tests.receiver import VAULT
+from tests.support.api import OPERATOR, Client, api, config
+from tests.support.delivering import receipt, store
+from tests.support.pipeline import until
+from tests.support.receiver import VAULT
 
 
 @pytest_asyncio.fixture

@@ -19,9 +19,9 @@ from broker.consumer import IncomingMessage, Session
 from schemas import documents, envelope, registry, topology
 from schemas.envelope import Envelope
 from schemas.platform import Platform
-from tests import pipeline
-from tests.pipeline import running, until
-from workers.runtime import loop, rehearsal
+from tests.support import pipeline
+from tests.support.pipeline import running, until
+from workers.runtime import batch_consumer, rehearsal
 from workers.runtime.outcomes import UnavailableError
 from workers.store import isolate, prepare, stations
 from workers.store.worker import StoreWorker
@@ -182,7 +182,7 @@ async def test_while_the_database_is_unavailable_everything_is_in_the_queue(
     amqp_url: str, database_url: str, database: asyncpg.Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Nothing is unacknowledged, so no consumer time-out and no killed worker counts anything for a message."""
-    monkeypatch.setattr(loop, "HOLD_TIME", 0.3)
+    monkeypatch.setattr(batch_consumer, "HOLD_TIME", 0.3)
     async with storing(amqp_url, database_url) as worker:
         await raise_on(database, "53200")
         await publish(amqp_url, [f"K{number:03}" for number in range(200)])

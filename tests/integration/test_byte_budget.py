@@ -9,7 +9,7 @@ from pamqp.commands import Basic
 from broker import consumer as consuming
 from broker.connection import BrokerConnection
 from broker.consumer import ByteBudget, Consumer
-from tests.pipeline import until
+from tests.support.pipeline import until
 
 QUEUE = "large"
 SIZE = 256 * 1024

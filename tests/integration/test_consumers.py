@@ -18,8 +18,8 @@ from broker import depths, requeue
 from deploy.local.rabbitmq import RabbitMQ
 from schemas.consumers import Consumer, bindings, queues
 from tests.integration.test_eventlog import announce_all
-from tests.pipeline import until
-from tests.shell import Shell
+from tests.support.pipeline import until
+from tests.support.shell import Shell
 from workers.store import backlog
 
 

@@ -7,8 +7,8 @@ import asyncpg
 import pytest
 
 from schemas import registry, topology
-from tests import pipeline
-from tests.pipeline import door, running, until
+from tests.support import pipeline
+from tests.support.pipeline import door, running, until
 from workers.store import stations
 
 

@@ -15,9 +15,9 @@ from aiohttp import web
 
 from deploy.local.children import end, free_ports, spawn
 from storage.sql import query
-from tests.delivering import receipt, store, worker
-from tests.pipeline import running, until
-from tests.receiver import config, receiver, statuses, subscribe
+from tests.support.delivering import receipt, store, worker
+from tests.support.pipeline import running, until
+from tests.support.receiver import config, receiver, statuses, subscribe
 from workers.deliver.worker import LEASE
 
 ROOT = Path(__file__).parents[2]
@@ -52,7 +52,7 @@ async def test_killed_in_the_middle_of_5000_deliveries(
 ) -> None:
     """Each arrives at least once, repeats carry the same id, none waits longer than the lease."""
     from storage.vault import Vault
-    from tests import receiver as receivers
+    from tests.support import receiver as receivers
 
     key = Vault.generate()
     monkeypatch.setattr(receivers, "VAULT", Vault.from_text(key))

@@ -16,8 +16,8 @@ from broker import topology as broker
 from deploy import process
 from schemas import topology
 from schemas.config import Process
-from tests import pipeline
-from tests.shell import Shell
+from tests.support import pipeline
+from tests.support.shell import Shell
 
 HELD = "SELECT count(*) FROM pg_locks WHERE NOT granted AND relation = 'crossdock.documents'::regclass"
 

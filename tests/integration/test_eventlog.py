@@ -15,15 +15,15 @@ import msgspec
 import pytest
 from aiormq.abc import AbstractConnection
 
-from broker import identity
+from broker import ids
 from broker.connection import BrokerConnection
 from broker.eventlog import Entry, EventLog, newest
 from broker.publisher import Publisher
 from schemas import cloudevents, registry
 from schemas.envelope import Stamp
 from schemas.topology import INBOUND
-from tests import pipeline
-from tests.shell import Shell
+from tests.support import pipeline
+from tests.support.shell import Shell
 from workers.store import announce
 
 MANY = 20_000
@@ -83,8 +83,8 @@ async def test_a_reader_that_starts_half_way_sees_every_stored_event_once_and_in
         for _ in range(MANY // 1000):
             futures = []
             for _ in range(1000):
-                name, body = identity.message_id(), platform.with_new_key("receipt_confirmation", raw, uuid4().hex)  # type: ignore[misc]
-                properties = stamp(name, time.time(), identity.traceparent(None))
+                name, body = ids.message_id(), platform.with_new_key("receipt_confirmation", raw, uuid4().hex)  # type: ignore[misc]
+                properties = stamp(name, time.time(), ids.traceparent(None))
                 key = "channelape.rothys.receipt_confirmation"
                 futures.append(publisher.publish(INBOUND, key, properties, name, body))
             await asyncio.gather(*futures)
@@ -98,9 +98,9 @@ async def test_a_reader_that_starts_half_way_sees_every_stored_event_once_and_in
         async with EventLog(amqp_url, "first") as log:
             found = await read(log, MANY)
         await filling
-    ids = {str(row["id"]) for row in await pool.fetch("SELECT id FROM crossdock.events")}
-    assert len(found) == len(ids) == MANY
-    assert {entry.id for entry in found} == ids
+    stored = {str(row["id"]) for row in await pool.fetch("SELECT id FROM crossdock.events")}
+    assert len(found) == len(stored) == MANY
+    assert {entry.id for entry in found} == stored
     assert [entry.offset for entry in found] == sorted(entry.offset for entry in found)
     assert cloudevents.decode(found[0].body).id == found[0].id
 

@@ -16,7 +16,7 @@ from deploy.local.postgres import Postgres
 from deploy.local.rabbitmq import RabbitMQ
 from schemas import registry
 from storage import migrate
-from tests import pipeline
+from tests.support import pipeline
 
 
 @pytest_asyncio.fixture

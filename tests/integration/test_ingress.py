@@ -17,7 +17,7 @@ from ingress.hooks import outcomes
 from schemas import registry
 from schemas import topology as declared
 from schemas.config import Config
-from tests import pipeline
+from tests.support import pipeline
 
 WAYS: list[dict[str, str]] = [{}, {"Content-Encoding": "identity"}]
 """Headers that make a post take the short way through the door, and the long one."""
@@ -69,7 +69,7 @@ async def test_the_short_and_the_long_way_say_the_same(amqp_url: str, platform: 
             await stack.enter_async_context(pipeline.running(pipeline.route(amqp_url, settings)))
         if case == "over the limit":
             door.app.reload(limited(settings))
-            share = door.app._shares.of(platform, next(iter(settings.accounts[platform])))
+            share = door.app._limiters.of(platform, next(iter(settings.accounts[platform])))
             assert share.enter() is None
         for headers in WAYS:
             before = counted()
@@ -299,7 +299,7 @@ async def test_a_fault_before_a_share_was_taken_gives_none_back(amqp_url: str, h
         route = door.app._handler.settings.routes.by_path[f"/hooks/channelape/{account}/{hook}"]
         route.platform = msgspec.structs.replace(route.platform, verify=lambda *_: 1 / 0)
         assert (await door.post("channelape", "receipt_confirmation", headers=headers))[0] == 503
-        assert door.app._shares.count == door.app._shares.accounts == 0
+        assert door.app._limiters.count == door.app._limiters.accounts == 0
         assert door.app._handler.idle.is_set()
 
 
@@ -320,7 +320,7 @@ async def test_what_no_queue_wants_is_refused_once(
             status, _, answered = await door.post(platform, event, headers=headers)
             assert (status, answered["Retry-After"]) == (503, "5")
         assert door.app._handler.idle.is_set()
-        assert door.app._shares.count == 0
+        assert door.app._limiters.count == 0
         assert len(door.app._replies) == 0
         await pipeline.until(lambda: len(b"".join(door.lines).splitlines()) == 3)
 

@@ -17,8 +17,8 @@ from ingress.api import events as api
 from schemas import cloudevents, envelope, registry, topology
 from schemas.envelope import Envelope
 from storage import events
-from tests import pipeline
-from tests.pipeline import running, until
+from tests.support import pipeline
+from tests.support.pipeline import running, until
 
 LIMIT = 200_000
 

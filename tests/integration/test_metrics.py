@@ -19,8 +19,8 @@ from deploy.admin import Admin
 from deploy.config import secrets_of
 from schemas import registry, topology
 from storage.sql import query
-from tests import delivering, pipeline
-from tests.receiver import Receiver, receiver, subscribe
+from tests.support import delivering, pipeline
+from tests.support.receiver import Receiver, receiver, subscribe
 from workers.deliver import backlog
 
 NOWHERE = "postgresql://user:hush@127.0.0.1:1/db"

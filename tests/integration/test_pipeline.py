@@ -8,7 +8,7 @@ from uuid import UUID
 import asyncpg
 
 from schemas import registry
-from tests import pipeline
+from tests.support import pipeline
 
 
 async def stored(database: asyncpg.Connection, type_: str) -> asyncpg.Record | None:

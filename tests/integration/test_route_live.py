@@ -18,9 +18,9 @@ import asyncpg
 from yarl import URL
 
 from deploy.local.children import end, free_ports, spawn
-from tests import pipeline
 from tests.faults.proxy import Proxy
-from tests.pipeline import Door, door, running, until
+from tests.support import pipeline
+from tests.support.pipeline import Door, door, running, until
 
 ROOT = Path(__file__).parents[2]
 SECRET = "the-signature-key"

@@ -11,8 +11,8 @@ import pytest
 
 from schemas import topology
 from schemas.config import Config
-from tests import pipeline
-from tests.pipeline import running, until
+from tests.support import pipeline
+from tests.support.pipeline import running, until
 from workers.route import answers
 from workers.runtime import rehearsal
 

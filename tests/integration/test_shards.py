@@ -17,9 +17,9 @@ from broker import topology
 from deploy.local.children import end, free_ports, spawn
 from schemas import registry
 from schemas import topology as names
-from tests import pipeline
-from tests.pipeline import until
-from tests.shell import Shell
+from tests.support import pipeline
+from tests.support.pipeline import until
+from tests.support.shell import Shell
 
 SHARDS = 4
 QUEUES = [names.store_queue(shard) for shard in range(SHARDS)]

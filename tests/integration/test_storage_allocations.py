@@ -7,7 +7,7 @@ import asyncpg
 import pytest
 
 from schemas.platforms.ustore.record import ItemAllocation
-from tests.storing import at, incoming, rows
+from tests.support.storing import at, incoming, rows
 from workers.store import announce, isolate
 from workers.store.prepare import Incoming
 

@@ -7,7 +7,7 @@ import asyncpg
 import pytest
 
 from storage import pool as pools
-from tests.storing import everything, incoming, rows
+from tests.support.storing import everything, incoming, rows
 from workers.store import isolate, write
 from workers.store.prepare import Incoming
 

@@ -10,7 +10,7 @@ import pytest
 
 from schemas.platforms.ustore.record import ItemAllocation
 from storage import maintenance
-from tests.storing import START, at, incoming
+from tests.support.storing import START, at, incoming
 from workers.store import isolate
 from workers.store.prepare import Incoming
 

@@ -13,9 +13,9 @@ from deploy.local.postgres import Postgres
 from storage import migrate
 from storage import pool as pools
 from storage.migrate import Migration
-from tests import pipeline
-from tests.pipeline import until
-from tests.storing import VIEWS
+from tests.support import pipeline
+from tests.support.pipeline import until
+from tests.support.storing import VIEWS
 
 GOLDEN = Path(__file__).parent / "schema.txt"
 

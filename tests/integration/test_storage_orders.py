@@ -6,7 +6,7 @@ import asyncpg
 import msgspec
 
 from schemas import registry
-from tests.storing import incoming, rows
+from tests.support.storing import incoming, rows
 from workers.store import isolate
 
 

@@ -8,7 +8,7 @@ import pytest
 
 from schemas.platforms.ustore.record import ItemAllocation
 from storage import maintenance
-from tests.storing import START, everything, incoming, rows, unreadable
+from tests.support.storing import START, everything, incoming, rows, unreadable
 from workers.store import isolate
 from workers.store.prepare import Incoming
 

@@ -5,7 +5,7 @@ from uuid import UUID
 import asyncpg
 
 from storage import quarantine
-from tests.storing import rows, unreadable
+from tests.support.storing import rows, unreadable
 from workers.store import isolate
 
 

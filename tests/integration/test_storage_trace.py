@@ -8,7 +8,7 @@ import pytest
 
 from schemas.platforms.ustore.record import ItemAllocation
 from storage import trace
-from tests.storing import at, incoming, unreadable
+from tests.support.storing import at, incoming, unreadable
 from workers.store import isolate
 
 ORDER = {"channelOrderId": "STO1", "warehouseOrderId": "W1", "lineItems": [{"id": "1", "sku": "A", "quantity": 1.50}]}

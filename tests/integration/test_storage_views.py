@@ -10,7 +10,7 @@ import msgspec
 import pytest
 
 from schemas import registry
-from tests.storing import incoming, rows
+from tests.support.storing import incoming, rows
 from workers.store import isolate
 
 BLUE, RED = ("000011", "002_110_BLUE"), ("000012", "002_110_RED")

@@ -10,7 +10,7 @@ import pytest
 from schemas import documents
 from schemas.documents import Document
 from schemas.platform import Line, ParsedDocument
-from tests.storing import at, everything, incoming, rows, unreadable
+from tests.support.storing import at, everything, incoming, rows, unreadable
 from workers.store import isolate, write
 from workers.store.prepare import Incoming
 

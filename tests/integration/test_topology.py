@@ -17,8 +17,8 @@ from deploy.local.rabbitmq import RabbitMQ
 from schemas import topology as names
 from schemas.config import Events
 from schemas.consumers import Consumer, queues
-from tests import pipeline
-from tests.shell import Shell
+from tests.support import pipeline
+from tests.support.shell import Shell
 
 DOWN = (
     "NOT_FOUND - home node 'crossdock-1@localhost' of durable queue 'crossdock.events.log' in vhost '/' is down or "

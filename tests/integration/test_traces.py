@@ -21,9 +21,9 @@ from deploy.cli.main import main
 from deploy.local.children import free_ports
 from schemas import registry
 from telemetry import otlp, traces
-from tests import pipeline
-from tests.receiver import KEY, Receiver, receiver, subscribe
-from tests.shell import Shell
+from tests.support import pipeline
+from tests.support.receiver import KEY, Receiver, receiver, subscribe
+from tests.support.shell import Shell
 
 SAMPLED = 1
 """The bit of a trace context's flags (W3C)."""

@@ -10,8 +10,8 @@ import pytest
 from schemas import envelope, registry, topology
 from schemas.config import Config
 from schemas.envelope import Envelope
-from tests import pipeline
-from tests.pipeline import running, until
+from tests.support import pipeline
+from tests.support.pipeline import running, until
 
 EVENT = "purchase_order"
 

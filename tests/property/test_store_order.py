@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from schemas.platforms.ustore.record import ItemAllocation
 from storage import pool as pools
-from tests.storing import everything, incoming, rows, unreadable
+from tests.support.storing import everything, incoming, rows, unreadable
 from workers.store import isolate
 from workers.store.prepare import Incoming
 from workers.store.versions import Receipt, runs

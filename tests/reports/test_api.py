@@ -16,10 +16,10 @@ from hypothesis import strategies as st
 from schemas.destinations import urls
 from schemas.dialects import get_dialect
 from schemas.outbound import Credentials, Event
-from tests.api import OPERATOR, Client, api, config
-from tests.delivering import receipt, store, worker
-from tests.pipeline import running, until
-from tests.receiver import Receiver, receiver
+from tests.support.api import OPERATOR, Client, api, config
+from tests.support.delivering import receipt, store, worker
+from tests.support.pipeline import running, until
+from tests.support.receiver import Receiver, receiver
 
 URL = "https://a.example/hook"
 BASIC = {"webhookType": "new_order", "url": URL}

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from storage import maintenance, migrate
 from storage import pool as pools
-from tests.storing import incoming, rows
+from tests.support.storing import incoming, rows
 from workers.store import aliases, outbox, write
 from workers.store.aliases import Carton
 from workers.store.prepare import Incoming

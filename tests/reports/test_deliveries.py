@@ -9,9 +9,9 @@ from aiohttp import web
 
 from schemas.destinations.guard import Guard
 from schemas.platforms.apicbase.config import Poll
-from tests.delivering import QUICK, all_are, receipt, store, worker
-from tests.pipeline import running, until
-from tests.receiver import Got, receiver, subscribe
+from tests.support.delivering import QUICK, all_are, receipt, store, worker
+from tests.support.pipeline import running, until
+from tests.support.receiver import Got, receiver, subscribe
 from tests.unit.deliver.servers import REQUEST, SUCCESS, Names, raw, saying, sender
 from workers.poll import client as clients
 from workers.poll.client import Client, FetchError

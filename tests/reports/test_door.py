@@ -13,9 +13,9 @@ from yarl import URL
 from schemas import registry
 from schemas.config import Config, Ingress, parse_size
 from schemas.platforms.apicbase import signing
-from tests import pipeline
 from tests.faults.proxy import Proxy
-from tests.pipeline import Door
+from tests.support import pipeline
+from tests.support.pipeline import Door
 
 WAYS = ["", "Content-Encoding: identity\r\n"]
 """Headers that make a post take the fast path through the ingress, and the other one."""

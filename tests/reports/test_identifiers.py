@@ -13,7 +13,7 @@ from schemas.platforms import ustore
 from schemas.platforms.apicbase import refusal
 from schemas.platforms.apicbase.config import Account
 from schemas.platforms.ustore import manufacturer_order, record
-from tests.storing import at
+from tests.support.storing import at
 from workers.route import answers, explain
 
 STO, SHIP, ASN, RECEIPT = "stock_transfer_order", "ship_confirmation", "advanced_ship_notice", "receipt_confirmation"

@@ -26,7 +26,7 @@ from schemas.outbound import Credentials, Event, UntranslatableError
 from schemas.platform import UnreadableError
 from schemas.platforms.ustore import manufacturer_order, messages
 from schemas.platforms.ustore.record import ItemAllocation
-from tests.storing import at
+from tests.support.storing import at
 from workers.route import answers, distance
 
 TIMES = 6.0

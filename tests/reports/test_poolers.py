@@ -23,8 +23,9 @@ from schemas.config import Config
 from schemas.registry import example
 from storage import pool as pools
 from storage.migrate import migrate
-from tests import delivering, pipeline, restarts
-from tests.shell import ROOT
+from tests import restarts
+from tests.support import delivering, pipeline
+from tests.support.shell import ROOT
 from workers.store.worker import StoreWorker
 
 PROGRAM = shutil.which("pgbouncer") or shutil.which("/usr/sbin/pgbouncer")

@@ -17,8 +17,8 @@ from standardwebhooks import Webhook
 from broker import consumers
 from deploy.local.children import free_ports
 from schemas.consumers import Consumer
-from tests import node
-from tests.pipeline import until
+from tests.support import node
+from tests.support.pipeline import until
 
 README = (Path(__file__).parents[2] / "README.md").read_text()
 SECRET = "whsec_" + "c2VjcmV0LW9mLXJlY2VpdmVycw=="

@@ -14,8 +14,8 @@ from schemas import cloudevents, consumers, documents, registry, topology
 from schemas.asyncapi import document as made
 from schemas.envelope import Envelope, to_properties
 from schemas.platforms.ustore import manufacturer_order, record
-from tests import node
 from tests.contract import checks, test_fifth_platform
+from tests.support import node
 
 FILE = Path(__file__).parents[2] / "docs" / "asyncapi.json"
 REGENERATE = "docs/asyncapi.json is behind: run `.venv/bin/crossdock asyncapi > docs/asyncapi.json`"

@@ -4,7 +4,7 @@ import re
 import tomllib
 from pathlib import Path
 
-from tests import promql
+from tests.support import promql
 
 ROOT = Path(__file__).parents[2]
 

@@ -15,7 +15,7 @@ from deploy.cli.main import app
 from ingress.api.routes import BASIC, V1
 from schemas import registry
 from schemas.config import Config
-from tests import promql
+from tests.support import promql
 
 ROOT = Path(__file__).parents[2]
 PRODUCTION = ("schemas", "telemetry", "broker", "storage", "ingress", "workers", "deploy")

@@ -16,7 +16,7 @@ from deploy import config
 from deploy.cli import main
 from deploy.process import CLOSE_TIMEOUT
 from schemas import topology
-from tests import promql
+from tests.support import promql
 
 ROOT = Path(__file__).parents[2]
 BASE, KEDA = ROOT / "deploy/kubernetes/base", ROOT / "deploy/kubernetes/keda"

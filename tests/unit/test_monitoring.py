@@ -10,7 +10,7 @@ import pytest_asyncio
 import yaml
 
 from deploy.cli.main import app as commands
-from tests import promql, tools
+from tests.support import promql, tools
 
 ROOT = Path(__file__).parents[2]
 FOLDER = ROOT / "deploy/prometheus"

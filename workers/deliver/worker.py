@@ -30,8 +30,8 @@ from storage.vault import UndecryptableError, Vault
 from telemetry.background import Background
 from workers.deliver import backlog, content, metrics, places
 from workers.deliver.attempt.sender import Sender
+from workers.deliver.background_jobs import BackgroundJobs
 from workers.deliver.breaker import LONGEST_PAUSE, State
-from workers.deliver.chores import BackgroundJobs
 from workers.deliver.dispatcher import Dispatcher, Health, SubscriptionSettings
 from workers.deliver.loader import BUDGET, Loader
 from workers.deliver.shares import FairLimit

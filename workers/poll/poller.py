@@ -14,7 +14,7 @@ from uuid import UUID
 import asyncpg
 import msgspec
 
-from broker import identity as ids
+from broker import ids
 from broker.publisher import Publisher
 from schemas import canonical, envelope, topology
 from schemas.platforms import apicbase

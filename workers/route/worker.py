@@ -21,7 +21,7 @@ import msgspec
 from aiormq.abc import AbstractConnection
 
 from broker import consumer as deliveries
-from broker import identity, outgoing, publisher, replies
+from broker import ids, outgoing, publisher, replies
 from broker.connection import BrokerConnection
 from broker.consumer import Consumer, IncomingMessage
 from schemas import envelope, topology
@@ -267,7 +267,7 @@ class _OfferedAnswer(msgspec.Struct):
 def _record_properties(request: Envelope) -> bytes:
     """The request's own, as a record's."""
     trace = request.traceparent
-    if trace is not None and identity.is_traceparent(trace) and request.message_id.isascii():
+    if trace is not None and ids.is_traceparent(trace) and request.message_id.isascii():
         stamp = _stamp(request.platform, request.account, request.event, request.content_type)
         return stamp(request.message_id, request.received_at.timestamp(), trace)
     asked = {"reply_to": None, "deadline": None, "language": None}

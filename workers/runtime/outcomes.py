@@ -1,4 +1,4 @@
-"""What a handler says of a message; `workers.runtime.loop` is the one place that acts on it."""
+"""What a handler says of a message; `workers.runtime.batch_consumer` is the one place that acts on it."""
 
 import enum
 

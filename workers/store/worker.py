@@ -25,9 +25,9 @@ from storage.database import Database, explain
 from telemetry import traces
 from telemetry.background import Background
 from workers.runtime import metrics, rehearsal, watchdog
-from workers.runtime.loop import BatchConsumer
+from workers.runtime.batch_consumer import BatchConsumer
 from workers.runtime.outcomes import Outcome, Settled, UnavailableError
-from workers.store import announce, backlog, held, isolate, prepare, rehearse, rhythm, trace
+from workers.store import activity, announce, backlog, isolate, prepare, quarantine, rehearse, trace
 from workers.store import metrics as stores
 from workers.store.isolate import Suspects
 from workers.store.moments import Moments
@@ -112,7 +112,7 @@ class StoreWorker:
         """By message id: deliveries in hand of messages that may be stored and whose events are not confirmed yet."""
         self._amqp_url = amqp_url
         self._shards = config.store.shards
-        self._arrivals = rhythm.Counter(self._database.pool)
+        self._arrivals = activity.Counter(self._database.pool)
         self._moments = Moments(self._database.pool)
 
     async def start(self) -> None:
@@ -126,7 +126,7 @@ class StoreWorker:
         start(self._keep(), name="maintenance")
         consumed = partial(backlog.queues, self._database.pool)
         start(depths.watch(self._amqp_url, consumed, shards=self._shards), name="depths")
-        start(held.watch(self._database.pool), name="quarantine")
+        start(quarantine.watch(self._database.pool), name="quarantine")
         start(self._arrivals.run(), name="arrivals")
         start(self._moments.run(), name="clocks")
         start(watchdog.run(), name="watchdog")

@@ -16,7 +16,7 @@ from tests.faults.ledger import Body
 from tests.faults.process import Process
 from tests.faults.site import Site
 from tests.faults.trial import Fault, Skipped
-from tests.pipeline import until
+from tests.support.pipeline import until
 
 LIBFAKETIME = (
     "/usr/lib/x86_64-linux-gnu/faketime/libfaketimeMT.so.1",

@@ -10,7 +10,7 @@ from tests.faults.backing import signal_all
 from tests.faults.catalogue import connections, processes, servers
 from tests.faults.site import BROKER, DATABASE, SUBSCRIBERS, Site
 from tests.faults.trial import Fault
-from tests.pipeline import until
+from tests.support.pipeline import until
 
 IN_HAND = 20
 """Posts made after the first fault and before the second, so that there is something in hand to be lost."""

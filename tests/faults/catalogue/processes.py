@@ -8,7 +8,7 @@ from functools import partial
 
 from tests.faults.site import KINDS, Site, settings
 from tests.faults.trial import Fault
-from tests.pipeline import until
+from tests.support.pipeline import until
 
 
 @asynccontextmanager

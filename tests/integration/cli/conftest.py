@@ -7,7 +7,7 @@ import asyncpg
 import pytest_asyncio
 
 from deploy.local.postgres import Postgres
-from tests import pipeline
+from tests.support import pipeline
 
 
 @pytest_asyncio.fixture

@@ -18,8 +18,8 @@ import pytest
 from broker import topology
 from deploy.admin import Admin
 from schemas import registry
-from tests import pipeline
-from tests.shell import Shell
+from tests.support import pipeline
+from tests.support.shell import Shell
 
 NOWHERE = {"AMQP_URL": "amqp://user:hush@127.0.0.1:1/", "DATABASE_URL": "postgresql://user:hush@127.0.0.1:1/db"}
 

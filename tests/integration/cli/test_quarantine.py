@@ -10,8 +10,8 @@ import asyncpg
 from broker import topology
 from schemas import registry
 from schemas import topology as names
-from tests import pipeline
-from tests.shell import Shell
+from tests.support import pipeline
+from tests.support.shell import Shell
 
 WAITING = "SELECT count(*) FROM crossdock.quarantine WHERE replayed_at IS NULL AND discarded_at IS NULL"
 

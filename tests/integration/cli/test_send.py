@@ -5,8 +5,8 @@ from pathlib import Path
 import asyncpg
 
 from schemas import registry
-from tests import pipeline
-from tests.shell import Said, Shell
+from tests.support import pipeline
+from tests.support.shell import Said, Shell
 
 
 async def test_set_up_from_nothing(tmp_path: Path, empty_amqp_url: str, empty_database_url: str) -> None:

@@ -11,7 +11,8 @@ import pytest
 from aiormq.exceptions import AMQPError
 
 from schemas.topology import LOG_POLICY
-from tests import pipeline, restarts
+from tests import restarts
+from tests.support import pipeline
 
 POLLED = """
 [accounts.apicbase.bistro]

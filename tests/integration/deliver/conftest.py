@@ -4,7 +4,7 @@ from collections.abc import AsyncIterator
 
 import pytest_asyncio
 
-from tests.receiver import Receiver, receiver
+from tests.support.receiver import Receiver, receiver
 
 
 @pytest_asyncio.fixture

@@ -13,9 +13,9 @@ from aiohttp import web
 from schemas.config import Subscriber
 from storage import deliveries, subscriptions
 from storage.sql import query
-from tests.delivering import QUICK, receipt, store, worker
-from tests.pipeline import running, until
-from tests.receiver import Got, Receiver, config, statuses, subscribe
+from tests.support.delivering import QUICK, receipt, store, worker
+from tests.support.pipeline import running, until
+from tests.support.receiver import Got, Receiver, config, statuses, subscribe
 
 
 class Gate:

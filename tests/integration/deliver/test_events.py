@@ -12,10 +12,10 @@ from standardwebhooks.webhooks import Webhook
 
 from schemas import registry
 from schemas.platforms.ustore.record import ItemAllocation
-from tests.delivering import QUICK, SECRET, all_are, answering, none_is, one, receipt, store, worker
-from tests.pipeline import running, until
-from tests.receiver import Receiver, config, statuses, subscribe
-from tests.storing import incoming
+from tests.support.delivering import QUICK, SECRET, all_are, answering, none_is, one, receipt, store, worker
+from tests.support.pipeline import running, until
+from tests.support.receiver import Receiver, config, statuses, subscribe
+from tests.support.storing import incoming
 from workers.deliver import attemptlog
 
 

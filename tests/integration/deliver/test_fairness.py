@@ -10,9 +10,9 @@ import pytest
 from aiohttp import web
 
 from storage.sealed import Sealed, Secret, seal
-from tests.delivering import all_are, receipt, store, worker
-from tests.pipeline import running, until
-from tests.receiver import VAULT, Got, Receiver, config, statuses, subscribe
+from tests.support.delivering import all_are, receipt, store, worker
+from tests.support.pipeline import running, until
+from tests.support.receiver import VAULT, Got, Receiver, config, statuses, subscribe
 from workers.deliver import loader
 from workers.deliver import worker as workers
 from workers.deliver.attempt import resolver as resolvers

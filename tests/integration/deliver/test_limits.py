@@ -12,9 +12,9 @@ import asyncpg
 import pytest
 from aiohttp import web
 
-from tests.delivering import QUICK, all_are, answering, receipt, store, worker
-from tests.pipeline import running, until
-from tests.receiver import Receiver, config, subscribe
+from tests.support.delivering import QUICK, all_are, answering, receipt, store, worker
+from tests.support.pipeline import running, until
+from tests.support.receiver import Receiver, config, subscribe
 from workers.deliver import breaker as breakers
 
 

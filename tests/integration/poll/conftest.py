@@ -8,8 +8,8 @@ import pytest
 import pytest_asyncio
 
 from deploy.logs import JsonFormatter
-from tests.apicbase import Apicbase, serving
-from tests.polling import Lines, Start
+from tests.support.apicbase import Apicbase, serving
+from tests.support.polling import Lines, Start
 from workers.poll import client as clients
 from workers.poll.worker import PollWorker
 

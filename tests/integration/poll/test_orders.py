@@ -10,10 +10,10 @@ from aiohttp import web
 from prometheus_client import REGISTRY
 
 from schemas import envelope
-from tests import pipeline
-from tests.apicbase import Apicbase, config, order
-from tests.pipeline import running, until
-from tests.polling import Lines, Start, has, is_empty, rounds, since, stored, take
+from tests.support import pipeline
+from tests.support.apicbase import Apicbase, config, order
+from tests.support.pipeline import running, until
+from tests.support.polling import Lines, Start, has, is_empty, rounds, since, stored, take
 
 
 async def test_orders_are_on_the_queue_as_if_they_had_been_posted(

@@ -16,10 +16,10 @@ from deploy.logs import JsonFormatter
 from schemas import topology
 from schemas.config import Process
 from storage import polls
-from tests import pipeline
-from tests.apicbase import CLIENT_SECRET, Apicbase, config, order, serving
-from tests.pipeline import running, until
-from tests.polling import Lines, Start, has, holding, kill, rounds, stored, take, waiting
+from tests.support import pipeline
+from tests.support.apicbase import CLIENT_SECRET, Apicbase, config, order, serving
+from tests.support.pipeline import running, until
+from tests.support.polling import Lines, Start, has, holding, kill, rounds, stored, take, waiting
 from workers.poll import poller
 from workers.poll import worker as workers
 from workers.poll.limit import Limit

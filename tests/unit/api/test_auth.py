@@ -12,7 +12,7 @@ from ingress.api.auth import Authenticator
 from ingress.api.errors import ProblemError
 from ingress.api.proxies import Proxies
 from schemas.config import Config
-from tests import pipeline
+from tests.support import pipeline
 
 TOKEN = "the-operators-token"
 PROXY, CLIENT, STRANGER = "10.0.0.1", "192.0.2.1", "192.0.2.66"

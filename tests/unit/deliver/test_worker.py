@@ -7,7 +7,7 @@ import asyncpg
 import pytest
 
 from storage.vault import Vault
-from tests.receiver import config
+from tests.support.receiver import config
 from workers.deliver import worker as workers
 from workers.deliver.worker import DeliverWorker
 

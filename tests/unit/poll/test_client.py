@@ -16,7 +16,7 @@ import pytest_asyncio
 from aiohttp import web
 
 from schemas.platforms.apicbase.config import Poll
-from tests.apicbase import CLIENT_ID, CLIENT_SECRET, PATH, Apicbase, order, serving
+from tests.support.apicbase import CLIENT_ID, CLIENT_SECRET, PATH, Apicbase, order, serving
 from workers.poll import client as clients
 from workers.poll.client import Client, FetchError
 from workers.poll.limit import Limit

@@ -6,9 +6,9 @@ from uuid import UUID
 import msgspec
 import pytest
 
-from broker import identity
+from broker import ids
 from schemas import envelope, registry
-from tests.apicbase import order
+from tests.support.apicbase import order
 from workers.poll import poller, worker
 
 ODD = [b"5", b"null", b"[]", b'"x"', b"{}", b'{"id":null}', b'{"id":{}}', b'{"id":true}', b'{"id":"\xff"}', b"[" * 9999]
@@ -55,11 +55,11 @@ def test_moments(text: str | None, expected: datetime | None) -> None:
 
 
 def test_ids_and_traces_are_what_the_envelope_takes() -> None:
-    names = [identity.message_id() for _ in range(1000)]
+    names = [ids.message_id() for _ in range(1000)]
     assert len(set(names)) == 1000
     assert {(UUID(name).version, UUID(name).variant) for name in names} == {(7, UUID(names[0]).variant)}
     stamp = envelope.Stamp("apicbase", "acme", "purchase_order", "application/json", None)
-    found = envelope.from_properties(stamp(names[0], 1e9, identity.traceparent(None)))
+    found = envelope.from_properties(stamp(names[0], 1e9, ids.traceparent(None)))
     assert (found.message_id, found.reply_to, found.deadline) == (names[0], None, None)
 
 

@@ -15,7 +15,7 @@ from schemas import registry
 from schemas.config import Config
 from schemas.envelope import RECORD_TYPE, Envelope, to_properties
 from schemas.platforms.ustore.record import AllocationRecord, ItemAllocation, encode
-from tests.storing import at
+from tests.support.storing import at
 from workers.store import announce, prepare
 from workers.store.prepare import NotOurMessageError
 from workers.store.rows import StoredVersion

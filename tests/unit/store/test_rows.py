@@ -10,7 +10,7 @@ import pytest
 
 from schemas.platform import Line
 from storage import sql
-from tests.storing import at, incoming
+from tests.support.storing import at, incoming
 from workers.store import rows
 from workers.store.versions import Receipt, Version
 

@@ -3,41 +3,41 @@
 import random
 import timeit
 
-from ingress.hooks.shares import ConcurrencyLimiter, ConcurrencyLimiters, Limits
+from ingress.hooks.concurrency import ConcurrencyLimiter, ConcurrencyLimiters, Limits
 
 
-def entered(share: ConcurrencyLimiter, times: int) -> int:
+def entered(limiter: ConcurrencyLimiter, times: int) -> int:
     """How many of `times` were let in."""
-    return sum(share.enter() is None for _ in range(times))
+    return sum(limiter.enter() is None for _ in range(times))
 
 
 def test_without_limits_all_are_let_in() -> None:
-    shares = ConcurrencyLimiters(Limits())
-    assert entered(shares.of("p", "a"), 10_000) == 10_000
+    limiters = ConcurrencyLimiters(Limits())
+    assert entered(limiters.of("p", "a"), 10_000) == 10_000
 
 
 def test_one_account_alone_may_have_everything_and_leaves_room_when_others_come() -> None:
-    shares = ConcurrencyLimiters(Limits(shared=10))
-    a, b, c = (shares.of("p", name) for name in "abc")
+    limiters = ConcurrencyLimiters(Limits(shared=10))
+    a, b, c = (limiters.of("p", name) for name in "abc")
     assert entered(a, 20) == 10
     assert a.enter() == "account over its share"
     assert entered(b, 20) == 5  # an equal share of ten among two, whatever the other holds
     assert entered(c, 20) == 3
     for _ in range(10):
         a.leave()
-    assert shares.accounts == 2
+    assert limiters.accounts == 2
     assert entered(a, 20) == 3
     assert b.enter() == "account over its share"
 
 
 def test_everybody_may_have_one_however_many_they_are() -> None:
-    shares = ConcurrencyLimiters(Limits(shared=2))
-    assert [entered(shares.of("p", str(n)), 3) for n in range(20)] == [2] + [1] * 19
+    limiters = ConcurrencyLimiters(Limits(shared=2))
+    assert [entered(limiters.of("p", str(n)), 3) for n in range(20)] == [2] + [1] * 19
 
 
 def test_the_limit_of_one_account_holds_for_each() -> None:
-    shares = ConcurrencyLimiters(Limits(account=3))
-    a, b = shares.of("p", "a"), shares.of("other", "a")
+    limiters = ConcurrencyLimiters(Limits(account=3))
+    a, b = limiters.of("p", "a"), limiters.of("other", "a")
     assert (entered(a, 5), entered(b, 5)) == (3, 3)
     assert a.enter() == "account over its limit"
     a.leave()
@@ -45,25 +45,25 @@ def test_the_limit_of_one_account_holds_for_each() -> None:
 
 
 def test_counts_come_back_to_nothing() -> None:
-    shares = ConcurrencyLimiters(Limits(account=7, shared=20))
+    limiters = ConcurrencyLimiters(Limits(account=7, shared=20))
     inside: list[ConcurrencyLimiter] = []
     for _ in range(20_000):
         if inside and random.random() < 0.5:
             inside.pop(random.randrange(len(inside))).leave()
-        elif (share := shares.of("p", str(random.randrange(9)))).enter() is None:
-            inside.append(share)
-        assert shares.count == len(inside)
-        assert shares.accounts == len(set(inside))
-    for share in inside:
-        share.leave()
-    assert (shares.count, shares.accounts) == (0, 0)
+        elif (limiter := limiters.of("p", str(random.randrange(9)))).enter() is None:
+            inside.append(limiter)
+        assert limiters.count == len(inside)
+        assert limiters.accounts == len(set(inside))
+    for limiter in inside:
+        limiter.leave()
+    assert (limiters.count, limiters.accounts) == (0, 0)
 
 
 def test_a_request_pays_less_than_a_microsecond() -> None:
-    share = ConcurrencyLimiters(Limits(account=100, shared=1000)).of("p", "a")
+    limiter = ConcurrencyLimiters(Limits(account=100, shared=1000)).of("p", "a")
 
     def pair() -> None:
-        share.enter()
-        share.leave()
+        limiter.enter()
+        limiter.leave()
 
     assert min(timeit.repeat(pair, number=20_000, repeat=7)) / 20_000 < 2e-6  # twice that, on a machine that is shared

@@ -9,8 +9,8 @@ import msgspec
 
 from ingress.api.app import ApiApp
 from schemas.config import Config, Subscriber
-from tests import receiver
-from tests.receiver import VAULT
+from tests.support import receiver
+from tests.support.receiver import VAULT
 
 TOKEN = "the-operators-token"
 BOARDS = {"Username": "boards", "Password": "b0ards-password"}

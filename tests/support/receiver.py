@@ -14,7 +14,7 @@ from schemas.config import Config, Subscriber
 from storage import sealed
 from storage.sealed import Sealed, Secret
 from storage.vault import Vault
-from tests import pipeline
+from tests.support import pipeline
 
 KEY = Vault.generate()
 VAULT = Vault.from_text(KEY)

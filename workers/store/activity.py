@@ -14,8 +14,8 @@ from datetime import datetime
 import asyncpg
 
 from schemas.envelope import Envelope
-from storage import arrivals
-from storage.arrivals import ActivityCounts
+from storage import activity
+from storage.activity import ActivityCounts
 from workers.store import metrics
 
 log = logging.getLogger("crossdock.store")
@@ -68,7 +68,7 @@ class Counter:
                         await self._look(connection)
                     if now - forgot >= FORGET:
                         forgot = now
-                        await arrivals.forget(connection)
+                        await activity.forget(connection)
             except Exception as error:
                 log.debug("arrivals not written", extra={"error": f"{type(error).__name__}: {error}"})
 
@@ -76,7 +76,7 @@ class Counter:
         """What was counted since the last time; kept if it can't be written. Raises asyncpg's errors."""
         counted, self._counted = self._counted, {}
         try:
-            await arrivals.add(
+            await activity.add(
                 connection, [(*place, one.count, one.first_at, one.last_at) for place, one in counted.items()]
             )
         except BaseException:
@@ -90,7 +90,7 @@ class Counter:
             raise
 
     async def _look(self, connection: asyncpg.Connection | asyncpg.pool.PoolConnectionProxy) -> None:
-        for one in await arrivals.rhythm(connection):
+        for one in await activity.by_account(connection):
             metrics.QUIET.labels(one.platform, one.account).set(one.since)
             metrics.USUAL.labels(one.platform, one.account).set(one.usual)
             if one.limit is not None:

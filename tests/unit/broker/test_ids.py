@@ -3,14 +3,14 @@ from uuid import RFC_4122, UUID
 
 import pytest
 
-from broker import identity
+from broker import ids
 
 MANY = 5000
 
 
 def test_an_id_is_a_uuid_of_version_7() -> None:
     before = time.time_ns() // 1_000_000
-    names = [identity.message_id() for _ in range(MANY)]
+    names = [ids.message_id() for _ in range(MANY)]
     after = time.time_ns() // 1_000_000
     found = [UUID(name) for name in names]
     assert [str(one) for one in found] == names  # 36 characters, in lower case
@@ -22,22 +22,22 @@ def test_ids_of_later_milliseconds_sort_behind(monkeypatch: pytest.MonkeyPatch) 
     names = []
     for moment in (1_795_685_400_000, 1_795_685_400_001, 1_795_685_400_255, 2_000_000_000_000):
         monkeypatch.setattr(time, "time_ns", lambda moment=moment: moment * 1_000_000 + 999_999)
-        names.append(identity.message_id())
+        names.append(ids.message_id())
         assert UUID(names[-1]).int >> 80 == moment
     assert names == sorted(names)
 
 
 def test_all_that_is_random_of_an_id_differs() -> None:
     """74 bits: each is 0 and 1 about as often."""
-    found = [UUID(identity.message_id()).int for _ in range(MANY)]
+    found = [UUID(ids.message_id()).int for _ in range(MANY)]
     assert len(set(found)) == MANY
     for bit in (*range(62), *range(64, 76)):
         assert MANY * 0.4 < sum(one >> bit & 1 for one in found) < MANY * 0.6, bit
 
 
 def test_a_new_trace_is_valid_and_not_an_old_one() -> None:
-    found = [identity.traceparent(None) for _ in range(MANY)]
-    assert all(map(identity.is_traceparent, found))
+    found = [ids.traceparent(None) for _ in range(MANY)]
+    assert all(map(ids.is_traceparent, found))
     assert len({one[3:35] for one in found}) == MANY
     assert len({one[36:52] for one in found}) == MANY
     assert len({one[34] for one in found}) == len({one[51] for one in found}) == 16  # samplers look at the last
@@ -54,5 +54,5 @@ def test_a_new_trace_is_valid_and_not_an_old_one() -> None:
     ],
 )
 def test_a_trace_that_was_sent_is_kept_if_it_is_valid(sent: str, is_kept: bool) -> None:
-    assert (identity.traceparent(sent) == sent) is is_kept
-    assert identity.is_traceparent(identity.traceparent(sent))
+    assert (ids.traceparent(sent) == sent) is is_kept
+    assert ids.is_traceparent(ids.traceparent(sent))

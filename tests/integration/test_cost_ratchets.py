@@ -11,8 +11,8 @@ from typing import Any
 import asyncpg
 
 from schemas import registry
-from tests import pipeline, wire
-from tests.pipeline import Door, until
+from tests.support import pipeline, wire
+from tests.support.pipeline import Door, until
 
 MESSAGES = 1000
 LOOK, LOOK_STEPS = 100, 500
@@ -107,7 +107,7 @@ async def test_what_accepting_costs(amqp_url: str) -> None:
     assert broker.sent["method"] <= MESSAGES + LOOK
     assert broker.received["method"] <= MESSAGES / 4 + LOOK, "confirms of several"
     assert broker.turns <= MESSAGES / 4, "several requests leave in one write"
-    # A post that is whole is no task's business (`ingress.hooks.short`); connections are.
+    # A post that is whole is no task's business (`ingress.hooks.fast_path`); connections are.
     assert found <= 5 * CONNECTIONS + LOOK_STEPS
 
 

@@ -11,7 +11,7 @@ from aiohttp import web
 from aiohttp.http import RawRequestMessage
 
 from ingress.connections import Connection, Limits, Server
-from tests import pipeline
+from tests.support import pipeline
 
 HEAD = b"POST /%b HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\n"
 BLOCK = b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%b"

@@ -1,6 +1,6 @@
 """RabbitMQ from another root folder, such as one that another release's packages were unpacked into.
 
-    python -m tests.elsewhere ROOT FOLDER
+    python -m tests.rabbitmq_release ROOT FOLDER
     CROSSDOCK_RABBITMQ_SERVER=FOLDER/rabbitmq-server make faults
 
 The first writes `rabbitmq-server` and `rabbitmqctl` into FOLDER; both run the command of that name within ROOT. The
@@ -16,7 +16,7 @@ from pathlib import Path
 COMMANDS = ("rabbitmq-server", "rabbitmqctl")
 SHARED = ("/proc", "/dev", "/sys")
 SCRIPT = """#!/bin/sh
-# Written by tests/elsewhere.py. The mounts are this process's own, and end with it.
+# Written by tests/rabbitmq_release.py. The mounts are this process's own, and end with it.
 exec unshare --mount --propagation private sh -c '
 root=$1; command=$2; shift 2
 mkdir -p "$root{temporary}"

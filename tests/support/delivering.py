@@ -7,8 +7,8 @@ import asyncpg
 from aiohttp import web
 
 from schemas.config import Config
-from tests.receiver import VAULT, config, statuses
-from tests.storing import incoming
+from tests.support.receiver import VAULT, config, statuses
+from tests.support.storing import incoming
 from workers.deliver.worker import DeliverWorker
 from workers.store import isolate
 from workers.store.outbox import Outbound

@@ -8,7 +8,7 @@ import tempfile
 from functools import cache
 from pathlib import Path
 
-HERE = Path(__file__).parent / "node"
+HERE = Path(__file__).parents[1] / "node"
 OLDEST = 18
 INSTALL_TIMEOUT = 200.0
 """Seconds for `npm ci`."""

@@ -8,10 +8,10 @@ import asyncpg
 from aiohttp import web
 
 from storage.vault import Vault
-from tests.delivering import receipt, store, worker
-from tests.pipeline import running, until
-from tests.receiver import KEY, Receiver, config, receiver, statuses, subscribe
-from tests.shell import Shell
+from tests.support.delivering import receipt, store, worker
+from tests.support.pipeline import running, until
+from tests.support.receiver import KEY, Receiver, config, receiver, statuses, subscribe
+from tests.support.shell import Shell
 from workers.deliver.worker import DeliverWorker
 
 NEW = Vault.generate()

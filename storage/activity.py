@@ -64,7 +64,7 @@ async def forget(connection: Connection) -> None:
     await connection.execute(query("arrivals", "forget"))
 
 
-async def rhythm(connection: Connection) -> list[Activity]:
+async def by_account(connection: Connection) -> list[Activity]:
     """Return the activity of every account that sent a message in the past two weeks."""
     return [
         Activity(
@@ -76,5 +76,5 @@ async def rhythm(connection: Connection) -> list[Activity]:
             usual=row["usual"],
             limit=max(row["longest"], TIMES * row["usual"], AT_LEAST) if row["hours"] >= HOURS else None,
         )
-        for row in await connection.fetch(query("arrivals", "rhythm"))
+        for row in await connection.fetch(query("arrivals", "by_account"))
     ]

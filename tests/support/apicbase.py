@@ -13,7 +13,7 @@ from aiohttp import web
 
 from schemas import registry
 from schemas.config import Config
-from tests import pipeline
+from tests.support import pipeline
 
 CLIENT_ID = "supplier-7"
 CLIENT_SECRET = "cl1ent-s3cret-hush"

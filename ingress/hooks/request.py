@@ -19,16 +19,16 @@ from collections.abc import Mapping
 import msgspec
 from aiohttp import hdrs
 
-from broker import identity, outgoing
+from broker import ids, outgoing
 from broker.outgoing import TooLargeError, UnroutableError
 from broker.publisher import Publisher
 from broker.replies import Answer, Replies
 from ingress.hooks import metrics, outcomes
 from ingress.hooks.clock import ReceiveClock
+from ingress.hooks.concurrency import ConcurrencyLimiter
 from ingress.hooks.outcomes import Outcome
 from ingress.hooks.query import Query
 from ingress.hooks.routes import Route
-from ingress.hooks.shares import ConcurrencyLimiter
 from ingress.hooks.trace import Trace
 from schemas import envelope, topology
 from schemas.platform import Reply
@@ -63,10 +63,10 @@ class WebhookRequest(ABC):
         "_is_bounded",
         "_is_over",
         "_is_safe",
+        "_limiter",
         "_question",
         "_received",
         "_secret",
-        "_share",
         "_target",
         "_timer",
         "_trace",
@@ -86,7 +86,7 @@ class WebhookRequest(ABC):
         self._headers = headers
         self._target = target
         self._is_bounded = bounded
-        self._share: ConcurrencyLimiter | None = None
+        self._limiter: ConcurrencyLimiter | None = None
         """Once it has entered, until it has left."""
         self._secret: str | None = None
         """The one that fitted."""
@@ -202,18 +202,18 @@ class WebhookRequest(ABC):
             return
         self._secret = secret
         if self._is_bounded:
-            crowded = route.share.enter()
+            crowded = route.limiter.enter()
             if crowded is not None:
                 self._refuse(429, crowded)
                 return
-            self._share = route.share
+            self._limiter = route.limiter
         received = self._received = self._behind.clock.now()
         traceparent = headers.get("traceparent")
         if traces.tracer:
             self._trace = Trace(traces.tracer, route, self.id, traceparent, began)
             traceparent = self._trace.traceparent
         else:
-            traceparent = identity.traceparent(traceparent)
+            traceparent = ids.traceparent(traceparent)
         self._traceparent = traceparent
         content_type = headers.get(hdrs.CONTENT_TYPE)
         if route.reply_timeout is None:
@@ -391,9 +391,9 @@ class WebhookRequest(ABC):
         """Once it is over, however often it is called."""
         if self._timer is not None:
             self._forget_question()
-        share, self._share = self._share, None
-        if share is not None:
-            share.leave()
+        limiter, self._limiter = self._limiter, None
+        if limiter is not None:
+            limiter.leave()
         if not self._has_left:
             self._has_left = True
             self.left()

@@ -7,11 +7,12 @@ import pytest
 
 from deploy.cli.status import duration
 from schemas.envelope import Envelope
-from storage import arrivals
-from tests import pipeline
-from tests.pipeline import until
-from tests.shell import Shell
-from workers.store import metrics, rhythm
+from storage import activity
+from tests.support import pipeline
+from tests.support.pipeline import until
+from tests.support.shell import Shell
+from workers.store import activity as activity_counter
+from workers.store import metrics
 
 
 async def heard(pool: asyncpg.Pool, account: str, *hours_ago: float, each: int = 4) -> None:
@@ -22,7 +23,7 @@ async def heard(pool: asyncpg.Pool, account: str, *hours_ago: float, each: int =
         hour = first.replace(minute=0, second=0, microsecond=0)
         rows.append(("channelape", account, hour, each, first, first + timedelta(minutes=15 * (each - 1))))
     async with pool.acquire() as connection:
-        await arrivals.add(connection, rows)
+        await activity.add(connection, rows)
 
 
 async def test_silence_is_told_from_what_is_usual(pool: asyncpg.Pool) -> None:
@@ -31,7 +32,7 @@ async def test_silence_is_told_from_what_is_usual(pool: asyncpg.Pool) -> None:
     await heard(pool, "new", 20)
     await heard(pool, "busy", 0.9, 2, 3, 4)
     async with pool.acquire() as connection:
-        found = {one.account: one for one in await arrivals.rhythm(connection)}
+        found = {one.account: one for one in await activity.by_account(connection)}
     assert {name for name, one in found.items() if one.silence} == {"steady"}
     steady = found["steady"]
     assert steady.usual == pytest.approx(900, rel=0.01)
@@ -44,17 +45,17 @@ async def test_counts_of_several_workers_add_up_and_what_is_old_is_forgotten(poo
     for _ in range(2):
         await heard(pool, "a", 1, 24 * 20)
     async with pool.acquire() as connection:
-        (one,) = await arrivals.rhythm(connection)
+        (one,) = await activity.by_account(connection)
         assert one.messages == 8
         assert await connection.fetchval("SELECT count(*) FROM crossdock.arrivals") == 2
-        await arrivals.forget(connection)
+        await activity.forget(connection)
         assert await connection.fetchval("SELECT count(*) FROM crossdock.arrivals") == 1
 
 
 async def test_a_store_worker_counts_what_it_stores(
     amqp_url: str, database_url: str, pool: asyncpg.Pool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(rhythm, "WRITE", 0.05)
+    monkeypatch.setattr(activity_counter, "WRITE", 0.05)
     async with pipeline.running(pipeline.store(amqp_url, database_url)), pipeline.door(amqp_url) as door:
         for _ in range(3):
             await door.post("channelape", "receipt_confirmation")
@@ -70,7 +71,7 @@ async def test_what_could_not_be_written_is_written_later(pool: asyncpg.Pool) ->
     async def database() -> asyncpg.Pool:
         return pool
 
-    counter = rhythm.Counter(database)
+    counter = activity_counter.Counter(database)
     now = datetime.now(UTC)
     about = Envelope(message_id="x", platform="ecomnow", account="shop", event="notification", received_at=now)
     counter.note([about, about])

@@ -11,12 +11,12 @@ import time
 from aiohttp import HttpVersion11, hdrs
 from aiohttp.http import RawRequestMessage
 
-from broker import identity
+from broker import ids
 from ingress.connections import Connection
 from ingress.hooks import response
 from ingress.hooks.handler import Handler
 from ingress.hooks.outcomes import Outcome
-from ingress.hooks.post import WebhookRequest
+from ingress.hooks.request import WebhookRequest
 from ingress.hooks.routes import Route
 
 
@@ -59,7 +59,7 @@ class FastPathRequest(WebhookRequest):
     ) -> None:
         self._started = time.perf_counter()
         bounded = handler.settings.bounded
-        super().__init__(handler.behind, route, identity.message_id(), message.headers, message.path, bounded=bounded)
+        super().__init__(handler.behind, route, ids.message_id(), message.headers, message.path, bounded=bounded)
         self._handler = handler
         self._message = message
         self._sender = sender

@@ -13,7 +13,7 @@ from broker import topology as broker_topology
 from schemas import envelope
 from schemas.config import Config
 from storage import polls
-from tests.pipeline import until
+from tests.support.pipeline import until
 from workers.poll.worker import PollWorker
 
 Start = Callable[[Config], PollWorker]

@@ -20,8 +20,8 @@ class ConcurrencyLimiter:
 
     __slots__ = ("_all", "count")
 
-    def __init__(self, shares: "ConcurrencyLimiters") -> None:
-        self._all = shares
+    def __init__(self, limiters: "ConcurrencyLimiters") -> None:
+        self._all = limiters
         self.count = 0
 
     def enter(self) -> str | None:
