@@ -5,8 +5,8 @@ import time
 from pathlib import Path
 from uuid import uuid4
 
-import aiormq
 import asyncpg
+from aio_pika.abc import AbstractConnection
 
 from bench import bodies
 from bench.common import BenchmarkError, Servers, channel, process
@@ -48,7 +48,7 @@ async def fill(
     stamp = Stamp(bodies.PLATFORM, bodies.ACCOUNT, bodies.EVENT, "application/json", None, shards=shards)
     publisher = Publisher(confirm_timeout=60)
 
-    async def on_open(link: BrokerConnection, connection: aiormq.abc.AbstractConnection) -> None:
+    async def on_open(link: BrokerConnection, connection: AbstractConnection) -> None:
         publisher.use(link.transport, await link.channel(connection, confirms=True))
 
     link = BrokerConnection(found.amqp, name="bench", on_open=on_open, on_lost=publisher.on_lost)

@@ -11,8 +11,9 @@ from collections import deque
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from aiormq.abc import AbstractChannel, AbstractConnection, DeliveredMessage
-from aiormq.exceptions import AMQPError
+from aio_pika.abc import AbstractConnection
+from aio_pika.exceptions import AMQPError
+from aiormq.abc import AbstractChannel, DeliveredMessage
 
 from broker.connection import BrokerConnection, rpc
 from broker.frames import ChannelHandlers, Transport

@@ -1,9 +1,9 @@
 """Declare, measure and remove the queues of systems that consume `crossdock.events`, over AMQP."""
 
-from aiormq.abc import AbstractConnection
-from aiormq.exceptions import ChannelNotFoundEntity
+from aio_pika.abc import AbstractConnection
+from aio_pika.exceptions import ChannelNotFoundEntity
 
-from broker.declare import TopologyError, declare, is_missing
+from broker.declare import TopologyError, bind, declare, is_missing
 from broker.topology import patiently
 from schemas.consumers import Consumer, bindings, queues
 
@@ -20,10 +20,10 @@ async def add(url: str, one: Consumer) -> None:
         # The dead-letter queue comes first, so that messages that are dead-lettered always have a destination. A
         # different delivery limit is left as it is.
         for thing in (dead, queue):
-            await declare(await connection.channel(), thing)
+            await declare(connection, thing)
         channel = await connection.channel()
         for binding in wanted:
-            await channel.queue_bind(binding.queue, binding.exchange, binding.routing_key)
+            await bind(channel, binding)
 
     await patiently(url, work)
 
@@ -36,7 +36,7 @@ async def waiting(url: str, one: Consumer) -> int:
         for queue in queues(one):
             channel = await connection.channel()
             try:
-                count += (await channel.queue_declare(queue.name, passive=True)).message_count or 0
+                count += (await channel.get_queue(queue.name)).declaration_result.message_count or 0
             except ChannelNotFoundEntity as error:
                 if not is_missing(error):
                     raise

@@ -8,10 +8,11 @@ value.
 import re
 from typing import Any, NamedTuple
 
-from aiormq.abc import AbstractChannel, AbstractConnection
-from aiormq.exceptions import ChannelNotFoundEntity, ChannelPreconditionFailed
+from aio_pika.abc import AbstractChannel, AbstractConnection
+from aio_pika.exceptions import ChannelNotFoundEntity, ChannelPreconditionFailed
 
-from schemas.topology import CHANGEABLE, Exchange, Queue
+from broker.connection import underlay
+from schemas.topology import CHANGEABLE, Binding, Exchange, Queue
 
 _UNEQUAL = re.compile(
     r"inequivalent arg '(?P<name>[^']+)' for .*"
@@ -43,7 +44,7 @@ class Difference(NamedTuple):
 
 def major_version(connection: AbstractConnection) -> int:
     """Return the major version of the server, from AMQP's `connection.start`; 3 if it is not a RabbitMQ version."""
-    version = connection.server_properties.get("version")
+    version = underlay(connection).server_properties.get("version")
     text = version.decode("ascii", "replace") if isinstance(version, bytes) else str(version)
     number = text.partition(".")[0]
     return int(number) if number.isdecimal() else 3
@@ -69,34 +70,33 @@ def is_missing(error: ChannelNotFoundEntity) -> bool:
     return re.search(r"no (queue|exchange) '", str(error)) is not None
 
 
-async def declare(channel: AbstractChannel, thing: Exchange | Queue) -> list[Difference]:
+async def declare(connection: AbstractConnection, thing: Exchange | Queue) -> list[Difference]:
     """Declare an exchange or a queue unless it exists, and return the differences that do not matter.
 
-    If there are any, the channel has been closed. Raises TopologyError if the exchange or queue exists with other
-    properties.
+    Raises TopologyError if the exchange or queue exists with other properties.
     """
+    channel = await connection.channel()
     if isinstance(thing, Exchange):
         try:
-            await channel.exchange_declare(
-                thing.name, exchange_type=thing.type, durable=True, arguments=dict(thing.arguments)
-            )
+            await channel.declare_exchange(thing.name, thing.type, durable=True, arguments=dict(thing.arguments))
         except ChannelPreconditionFailed as error:
             raise _unusable(thing, error) from None
+        await channel.close()
         return []
-    connection = channel.connection
     wanted = thing.declared(major_version(connection))
     arguments = dict(wanted)
     changeable = CHANGEABLE.get(str(wanted.get("x-queue-type")), ())
     for _ in range(len(changeable) + 1):
         try:
-            await channel.queue_declare(thing.name, durable=True, arguments=arguments)
+            await channel.declare_queue(thing.name, durable=True, arguments=arguments)
+            await channel.close()
             break
         except ChannelPreconditionFailed as error:
             unequal = _UNEQUAL.search(str(error))
             if unequal is None or unequal["name"] not in changeable:
                 raise _unusable(thing, error) from None
             _set(arguments, unequal["name"], unequal["value"])
-            channel = await connection.channel()
+            channel = await connection.channel()  # the error has closed the previous channel
     else:
         raise TopologyError(f"{thing.name} exists with other properties, which RabbitMQ does not name")
     names = wanted.keys() | arguments.keys()
@@ -105,6 +105,18 @@ async def declare(channel: AbstractChannel, thing: Exchange | Queue) -> list[Dif
         for name in sorted(names)
         if wanted.get(name) != arguments.get(name)
     ]
+
+
+async def bind(channel: AbstractChannel, binding: Binding) -> None:
+    """Bind a queue to an exchange; idempotent."""
+    queue = await channel.get_queue(binding.queue, ensure=False)
+    await queue.bind(binding.exchange, binding.routing_key)
+
+
+async def unbind(channel: AbstractChannel, binding: Binding) -> None:
+    """Remove a binding; idempotent."""
+    queue = await channel.get_queue(binding.queue, ensure=False)
+    await queue.unbind(binding.exchange, binding.routing_key)
 
 
 def _set(arguments: dict[str, Any], name: str, current: str | None) -> None:

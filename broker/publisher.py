@@ -427,7 +427,7 @@ class Publisher:
             self._looking = asyncio.get_running_loop().create_task(self._look(connection, asked), name="publisher-look")
 
     async def _look(self, connection: AbstractConnection, asked: float) -> None:
-        lives = await answers(connection)
+        lives = await answers(connection.url)
         if not lives and self._connection is connection and self._asked_at == asked:
             self._useless("the broker doesn't answer")
 

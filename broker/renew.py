@@ -7,9 +7,9 @@ if, between the check and the deletion, no message can arrive and no consumer ca
 import asyncio
 from collections.abc import Iterable, Sequence
 
-from aiormq.abc import AbstractConnection
+from aio_pika.abc import AbstractConnection
 
-from broker.declare import declare
+from broker.declare import bind, declare, unbind
 from schemas.topology import EVENTS_LOG, STORE, UNROUTED, Binding, Queue, Topology
 
 WATCH = 12.0
@@ -39,7 +39,7 @@ async def renew(
         channel = await connection.channel()
         try:
             for binding in reversed(bindings):
-                await channel.queue_unbind(binding.queue, binding.exchange, binding.routing_key)
+                await unbind(channel, binding)
             await asyncio.sleep(SETTLE)
             if await _unused(connection, every, 0):
                 await _replace(connection, outdated)
@@ -67,14 +67,14 @@ async def _replace(connection: AbstractConnection, queues: Iterable[Queue]) -> N
     channel = await connection.channel()
     for queue in queues:
         await channel.queue_delete(queue.name)
-        await declare(channel, queue)
+        await declare(connection, queue)
     await channel.close()
 
 
 async def _bind(connection: AbstractConnection, bindings: Iterable[Binding]) -> None:
     channel = await connection.channel()
     for binding in bindings:
-        await channel.queue_bind(binding.queue, binding.exchange, binding.routing_key)
+        await bind(channel, binding)
     await channel.close()
 
 
@@ -85,8 +85,8 @@ async def _unused(connection: AbstractConnection, names: Sequence[str], seconds:
     until = loop.time() + seconds
     while True:
         for name in names:
-            found = await channel.queue_declare(name, passive=True)
-            if found.message_count or found.consumer_count:
+            counts = (await channel.get_queue(name)).declaration_result
+            if counts.message_count or counts.consumer_count:
                 await channel.close()
                 return False
         if loop.time() >= until:

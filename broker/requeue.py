@@ -1,11 +1,17 @@
-"""Move messages from one queue to another: they are published and confirmed before they are acknowledged."""
+"""Move messages from one queue to another: they are published and confirmed before they are acknowledged.
+
+The channels are aiormq's, because a moved message keeps its properties as they are. aio-pika's `Message` would add a
+priority, round an expiration, and reject properties that it cannot convert.
+"""
 
 import asyncio
 from typing import Any
 
-from aiormq.abc import AbstractChannel, AbstractConnection, DeliveredMessage
-from aiormq.exceptions import ChannelNotFoundEntity, DeliveryError
+from aio_pika.abc import AbstractConnection
+from aio_pika.exceptions import ChannelNotFoundEntity, DeliveryError
+from aiormq.abc import AbstractChannel, DeliveredMessage
 
+from broker.connection import underlay
 from broker.declare import TopologyError
 from broker.topology import connected
 
@@ -34,9 +40,9 @@ async def move(url: str, source: str, target: str) -> int:
 
 
 async def _move(connection: AbstractConnection, source: str, target: str) -> int:
-    taking = await connection.channel()
-    giving = await connection.channel(publisher_confirms=True, on_return_raises=True)
-    await giving.queue_declare(target, passive=True)
+    taking = await underlay(connection).channel()
+    publishing = await underlay(connection).channel(publisher_confirms=True, on_return_raises=True)
+    await publishing.queue_declare(target, passive=True)
     # Counted first, because a consumer that keeps failing on the messages must not keep the move going forever.
     left = (await taking.queue_declare(source, passive=True)).message_count or 0
     moved = 0
@@ -49,14 +55,14 @@ async def _move(connection: AbstractConnection, source: str, target: str) -> int
                 break
             piece.append(message)
         if piece:
-            await asyncio.gather(*(_publish(giving, target, message) for message in piece))
+            await asyncio.gather(*(_publish(publishing, target, message) for message in piece))
             await taking.basic_ack(piece[-1].delivery_tag or 0, multiple=True, wait=True)
         moved += len(piece)
         left -= len(piece)
     return moved
 
 
-async def _publish(giving: AbstractChannel, target: str, message: DeliveredMessage) -> None:
+async def _publish(channel: AbstractChannel, target: str, message: DeliveredMessage) -> None:
     properties = message.header.properties
     headers: dict[str, Any] = {**(properties.headers or {})}
     deaths = headers.get("x-death")
@@ -64,4 +70,6 @@ async def _publish(giving: AbstractChannel, target: str, message: DeliveredMessa
         headers.setdefault(ROUTING_KEY, deaths[-1]["routing-keys"][0])
     properties.headers = {name: value for name, value in headers.items() if name not in _DEATHS}
     properties.delivery_mode = 2
-    await giving.basic_publish(message.body, routing_key=target, properties=properties, mandatory=True, timeout=TIMEOUT)
+    await channel.basic_publish(
+        message.body, routing_key=target, properties=properties, mandatory=True, timeout=TIMEOUT
+    )

@@ -7,14 +7,14 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import asynccontextmanager, suppress
 from typing import Any, NamedTuple, TypeVar
 
-import aiormq
-from aiormq.abc import AbstractConnection
+import aio_pika
+from aio_pika.abc import AbstractConnection
 from aiormq.exceptions import AMQPError, ChannelAccessRefused, ChannelNotFoundEntity, ConnectionNotAllowed
 from yarl import URL
 
 from broker import renew
 from broker.connection import CONNECT_TIMEOUT, addresses, redacted
-from broker.declare import NO_STREAMS, Difference, TopologyError, declare, is_missing, lacks_streams
+from broker.declare import NO_STREAMS, Difference, TopologyError, bind, declare, is_missing, lacks_streams, unbind
 from schemas.config import MAX_SHARDS
 from schemas.topology import (
     DEAD,
@@ -77,7 +77,7 @@ async def connected(url: str) -> AsyncIterator[AbstractConnection]:
     for address in addresses(url):
         try:
             async with asyncio.timeout(CONNECT_TIMEOUT):
-                connection = await aiormq.connect(URL(address).update_query(name="crossdock topology"))
+                connection = await aio_pika.connect(URL(address).update_query(name="crossdock topology"))
         except (OSError, TimeoutError, AMQPError) as error:
             problems.append(f"{redacted(address)}: {error or type(error).__name__}")
             continue
@@ -139,16 +139,13 @@ async def apply(url: str, wanted: Topology | None = None, *, alone: bool = False
 
     async def work(connection: AbstractConnection) -> Applied:
         differences: list[Difference] = []
-        channel = await connection.channel()
         for exchange in wanted.exchanges:
-            await declare(channel, exchange)
+            await declare(connection, exchange)
         for queue in wanted.queues:
-            found = await declare(channel, queue)
-            if found:  # a difference has closed the channel
-                channel = await connection.channel()
-            differences += found
+            differences += await declare(connection, queue)
+        channel = await connection.channel()
         for binding in wanted.bindings:
-            await channel.queue_bind(binding.queue, binding.exchange, binding.routing_key)
+            await bind(channel, binding)
         limited = {one.queue for one in differences if one.argument == "x-delivery-limit"}
         if limited:
             outdated = [queue for queue in wanted.queues if queue.name in limited]
@@ -174,7 +171,7 @@ async def prune(url: str, wanted: Topology) -> list[str]:
             depth = await _depth(connection, binding.queue)
             if depth is None:
                 break  # shards are numbered without gaps
-            await channel.queue_unbind(binding.queue, binding.exchange, binding.routing_key)
+            await unbind(channel, binding)
             if binding.queue not in mine and depth[0]:
                 shard = binding.queue.rpartition(".")[2]
                 left.append(
@@ -218,7 +215,7 @@ async def _bind(connection: AbstractConnection, bindings: Iterable[Binding]) -> 
     channel = await connection.channel()
     try:
         for binding in bindings:
-            await channel.queue_bind(binding.queue, binding.exchange, binding.routing_key)
+            await bind(channel, binding)
     except ChannelAccessRefused:
         log.warning("not allowed to bind the store's queue: make sure that `crossdock topology apply` has run")
     except ChannelNotFoundEntity as error:
@@ -243,12 +240,13 @@ async def inspect(url: str, wanted: Topology | None = None) -> Report:
             channel = await connection.channel()
             try:
                 if isinstance(thing, Exchange):
-                    await channel.exchange_declare(thing.name, exchange_type=thing.type, passive=True)
+                    await channel.declare_exchange(thing.name, thing.type, passive=True)
                 else:
-                    await channel.queue_declare(thing.name, passive=True)
+                    await channel.get_queue(thing.name)
+                await channel.close()
                 # A passive declaration ignores arguments. Repeating the full declaration compares them and changes
                 # nothing.
-                differences = await declare(channel, thing)
+                differences = await declare(connection, thing)
             except ChannelNotFoundEntity as error:
                 if not is_missing(error):
                     raise  # it has no leader now, so `patiently` tries again
@@ -315,11 +313,12 @@ async def _depth(connection: AbstractConnection, queue: str) -> tuple[int, int] 
     """
     channel = await connection.channel()
     try:
-        ok = await channel.queue_declare(queue, passive=True)
+        counts = (await channel.get_queue(queue)).declaration_result
     except ChannelNotFoundEntity:
         return None
+    # Not in a `finally`: a broker that leaves the declaration unanswered does not answer the closing either.
     await channel.close()
-    return ok.message_count or 0, ok.consumer_count or 0
+    return counts.message_count or 0, counts.consumer_count or 0
 
 
 def export(vhost: str = "/", wanted: Topology | None = None, *, major: int = 3) -> dict[str, Any]:
@@ -371,6 +370,7 @@ __all__ = [
     "Report",
     "TopologyError",
     "apply",
+    "bind",
     "check",
     "connected",
     "declare",
@@ -379,5 +379,6 @@ __all__ = [
     "inspect",
     "patiently",
     "prune",
+    "unbind",
     "verify_store_binding",
 ]

@@ -13,7 +13,7 @@ from uuid import uuid4
 import asyncpg
 import msgspec
 import pytest
-from aiormq.abc import AbstractConnection
+from aio_pika.abc import AbstractConnection
 
 from broker import ids
 from broker.connection import BrokerConnection

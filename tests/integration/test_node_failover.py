@@ -7,7 +7,7 @@ from typing import Any
 
 import aiormq
 import pytest
-from aiormq.abc import AbstractConnection
+from aio_pika.abc import AbstractConnection
 from pamqp.commands import Basic
 from yarl import URL
 

@@ -18,7 +18,7 @@ from functools import lru_cache, partial
 from typing import Any
 
 import msgspec
-from aiormq.abc import AbstractConnection
+from aio_pika.abc import AbstractConnection
 
 from broker import consumer as deliveries
 from broker import ids, outgoing, publisher, replies
