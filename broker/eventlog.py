@@ -2,6 +2,9 @@
 
 A stream is consumed like a queue, with prefetch and acks, but acks only request more messages: nothing is removed. The
 reader keeps its own position, so a new connection continues after the last offset that was returned.
+
+The connection is aio-pika's, but the events are read by `broker.consumer`: aio-pika's `Queue.consume` starts two tasks
+per message, which costs 110 µs of processor time per event instead of 7 (measured with 20,000 small events).
 """
 
 import asyncio
@@ -11,7 +14,7 @@ from datetime import datetime
 from typing import Any, Literal
 
 import msgspec
-from aiormq.exceptions import AMQPError
+from aio_pika.exceptions import AMQPError
 
 from broker import consumer as deliveries
 from broker.connection import BrokerConnection
