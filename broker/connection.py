@@ -68,10 +68,10 @@ def addresses(url: str) -> list[str]:
     user, at, hosts = authority.rpartition("@")
     result = []
     for host in hosts.split(","):
-        one = URL(f"{scheme}://{user}{at}{host.strip()}{slash}{path}")
-        if "heartbeat" not in one.query:
-            one = one.update_query(heartbeat=str(HEARTBEAT))
-        result.append(str(one))
+        node = URL(f"{scheme}://{user}{at}{host.strip()}{slash}{path}")
+        if "heartbeat" not in node.query:
+            node = node.update_query(heartbeat=str(HEARTBEAT))
+        result.append(str(node))
     return result
 
 
@@ -96,7 +96,7 @@ class _Connection(aio_pika.Connection):
         self.kwargs["transport_factory"] = transport
 
 
-async def answers(url: URL) -> bool:
+async def is_alive(url: URL) -> bool:
     """Return whether the node at `url` is alive, even if its queues are blocked.
 
     The probe opens a second connection, because RabbitMQ stops reading a connection whose publishes it cannot pass on.

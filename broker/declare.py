@@ -6,7 +6,7 @@ value.
 """
 
 import re
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from aio_pika.abc import AbstractChannel, AbstractConnection
 from aio_pika.exceptions import ChannelNotFoundEntity, ChannelPreconditionFailed
@@ -38,8 +38,8 @@ class Difference(NamedTuple):
 
     queue: str
     argument: str
-    wanted: Any
-    current: Any
+    expected: str | int | None
+    current: str | int | None
 
 
 def major_version(connection: AbstractConnection) -> int:
@@ -70,40 +70,40 @@ def is_missing(error: ChannelNotFoundEntity) -> bool:
     return re.search(r"no (queue|exchange) '", str(error)) is not None
 
 
-async def declare(connection: AbstractConnection, thing: Exchange | Queue) -> list[Difference]:
+async def declare(connection: AbstractConnection, entity: Exchange | Queue) -> list[Difference]:
     """Declare an exchange or a queue unless it exists, and return the differences that do not matter.
 
     Raises TopologyError if the exchange or queue exists with other properties.
     """
     channel = await connection.channel()
-    if isinstance(thing, Exchange):
+    if isinstance(entity, Exchange):
         try:
-            await channel.declare_exchange(thing.name, thing.type, durable=True, arguments=dict(thing.arguments))
+            await channel.declare_exchange(entity.name, entity.type, durable=True, arguments=dict(entity.arguments))
         except ChannelPreconditionFailed as error:
-            raise _unusable(thing, error) from None
+            raise _unusable(entity, error) from None
         await channel.close()
         return []
-    wanted = thing.declared(major_version(connection))
-    arguments = dict(wanted)
-    changeable = CHANGEABLE.get(str(wanted.get("x-queue-type")), ())
+    expected: dict[str, str | int] = entity.declared(major_version(connection))
+    arguments = dict(expected)
+    changeable = CHANGEABLE.get(str(expected.get("x-queue-type")), ())
     for _ in range(len(changeable) + 1):
         try:
-            await channel.declare_queue(thing.name, durable=True, arguments=arguments)
+            await channel.declare_queue(entity.name, durable=True, arguments=dict(arguments))
             await channel.close()
             break
         except ChannelPreconditionFailed as error:
             unequal = _UNEQUAL.search(str(error))
             if unequal is None or unequal["name"] not in changeable:
-                raise _unusable(thing, error) from None
+                raise _unusable(entity, error) from None
             _set(arguments, unequal["name"], unequal["value"])
             channel = await connection.channel()  # the error has closed the previous channel
     else:
-        raise TopologyError(f"{thing.name} exists with other properties, which RabbitMQ does not name")
-    names = wanted.keys() | arguments.keys()
+        raise TopologyError(f"{entity.name} exists with other properties, which RabbitMQ does not name")
+    names = expected.keys() | arguments.keys()
     return [
-        Difference(thing.name, name, wanted.get(name), arguments.get(name))
+        Difference(entity.name, name, expected.get(name), arguments.get(name))
         for name in sorted(names)
-        if wanted.get(name) != arguments.get(name)
+        if expected.get(name) != arguments.get(name)
     ]
 
 
@@ -119,7 +119,7 @@ async def unbind(channel: AbstractChannel, binding: Binding) -> None:
     await queue.unbind(binding.exchange, binding.routing_key)
 
 
-def _set(arguments: dict[str, Any], name: str, current: str | None) -> None:
+def _set(arguments: dict[str, str | int], name: str, current: str | None) -> None:
     if current is None:
         arguments.pop(name, None)
     elif name == "x-max-age":
@@ -129,9 +129,10 @@ def _set(arguments: dict[str, Any], name: str, current: str | None) -> None:
         arguments[name] = int(current)
 
 
-def _unusable(thing: Exchange | Queue, error: Exception) -> TopologyError:
+def _unusable(entity: Exchange | Queue, error: Exception) -> TopologyError:
     if lacks_streams(str(error)):
         return TopologyError(NO_STREAMS)
     return TopologyError(
-        f"{thing.name} exists with other properties ({error}): drain and delete it, then run `crossdock topology apply`"
+        f"{entity.name} exists with other properties ({error}): drain and delete it, then run "
+        "`crossdock topology apply`"
     )

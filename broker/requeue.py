@@ -5,11 +5,11 @@ priority, round an expiration, and reject properties that it cannot convert.
 """
 
 import asyncio
-from typing import Any
 
 from aio_pika.abc import AbstractConnection
 from aio_pika.exceptions import ChannelNotFoundEntity, DeliveryError
 from aiormq.abc import AbstractChannel, DeliveredMessage
+from pamqp.common import FieldTable
 
 from broker.connection import underlay
 from broker.declare import TopologyError
@@ -64,12 +64,21 @@ async def _move(connection: AbstractConnection, source: str, target: str) -> int
 
 async def _publish(channel: AbstractChannel, target: str, message: DeliveredMessage) -> None:
     properties = message.header.properties
-    headers: dict[str, Any] = {**(properties.headers or {})}
-    deaths = headers.get("x-death")
-    if isinstance(deaths, list) and deaths and isinstance(deaths[-1], dict) and deaths[-1].get("routing-keys"):
-        headers.setdefault(ROUTING_KEY, deaths[-1]["routing-keys"][0])
+    headers: FieldTable = {**(properties.headers or {})}
+    routing_key = _first_routing_key(headers)
+    if routing_key is not None:
+        headers.setdefault(ROUTING_KEY, routing_key)
     properties.headers = {name: value for name, value in headers.items() if name not in _DEATHS}
     properties.delivery_mode = 2
     await channel.basic_publish(
         message.body, routing_key=target, properties=properties, mandatory=True, timeout=TIMEOUT
     )
+
+
+def _first_routing_key(headers: FieldTable) -> str | None:
+    """Return the routing key of a message's first death, the last in `x-death`; None if it is not a dead letter."""
+    deaths = headers.get("x-death")
+    if not isinstance(deaths, list) or not deaths or not isinstance(deaths[-1], dict):
+        return None
+    keys = deaths[-1].get("routing-keys")
+    return keys[0] if isinstance(keys, list) and keys and isinstance(keys[0], str) else None

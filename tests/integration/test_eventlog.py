@@ -115,7 +115,7 @@ async def test_a_lost_connection_loses_and_repeats_nothing(amqp_url: str) -> Non
             while len(found) < len(names):
                 entries = await anext(reading)
                 if len(found) // 1000 != (len(found) + len(entries)) // 1000:
-                    log._link.fail("test")
+                    log._broker_connection.fail("test")
                 found += entries
             await reading.aclose()
     assert [entry.id for entry in found] == names

@@ -62,8 +62,8 @@ async def limits(connection: AbstractConnection, wanted: names.Topology) -> set[
 async def test_the_limits_of_an_earlier_release_go_where_that_loses_nothing(
     empty_amqp_url: str, connection: AbstractConnection, alone: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(renew, "WATCH", 0.1)
-    monkeypatch.setattr(renew, "SETTLE", 0.1)
+    monkeypatch.setattr(renew, "IDLE_SECONDS", 0.1)
+    monkeypatch.setattr(renew, "UNBIND_PAUSE", 0.1)
     wanted = names.topology()
     await declare_as_before(connection)
     await publish(connection, names.STORE, b"kept")
@@ -241,7 +241,7 @@ async def test_a_log_that_was_bounded_may_be_unbounded_again(amqp_url: str, empt
     wanted = names.topology(Events(log_max_age="30D"))
     applied = await topology.apply(amqp_url, wanted)
     (difference,) = applied.of(names.EVENTS_LOG)
-    assert (difference.argument, difference.wanted, difference.current) == ("x-max-age", "30D", "7D")
+    assert (difference.argument, difference.expected, difference.current) == ("x-max-age", "30D", "7D")
     assert (await topology.apply(amqp_url, bounded)).differences == []
     assert retention.policy(wanted)["definition"]["max-length-bytes"] == names.NO_SIZE_LIMIT
 
