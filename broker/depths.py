@@ -4,9 +4,15 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Iterable
 
-from broker import metrics, topology
+from prometheus_client import Gauge
+
+from broker import topology
 
 log = logging.getLogger("crossdock.broker")
+
+# Every process that measures exports the same values, as counted by the broker, so take the maximum.
+MESSAGES = Gauge("crossdock_queue_messages", "Messages that wait in a queue and no consumer holds", ("queue",))
+CONSUMERS = Gauge("crossdock_queue_consumers", "Consumers of a queue", ("queue",))
 
 INTERVAL = 15.0
 """Seconds between two measurements.
@@ -72,7 +78,7 @@ def _export(measurement: "asyncio.Task[dict[str, tuple[int, int]]]") -> dict[str
         counts_by_queue = measurement.result()
     else:
         log.debug("queues not measured", extra={"error": error})
-    for gauge, place in ((metrics.MESSAGES, 0), (metrics.CONSUMERS, 1)):
+    for gauge, place in ((MESSAGES, 0), (CONSUMERS, 1)):
         gauge.clear()
         for queue, counts in counts_by_queue.items():
             gauge.labels(queue).set(counts[place])
