@@ -1,4 +1,4 @@
-"""Which frames are taken out of the stream and which are passed on, however the stream is cut into pieces."""
+"""The frames that are taken out of the stream, and those that pass: whole or in any pieces."""
 
 import asyncio
 import random
@@ -12,27 +12,27 @@ from pamqp.heartbeat import Heartbeat
 
 from broker.frames import ChannelHandlers, Reader
 
-PROPERTIES = Basic.Properties(message_id="m-1", headers={"a": "b"})
+ABOUT = Basic.Properties(message_id="m-1", headers={"a": "b"})
 
 
 def content(method: Basic.Deliver | Basic.Return, body: bytes, channel: int = 1, piece: int = 100_000) -> bytes:
     parts = [body[start : start + piece] for start in range(0, len(body), piece)]
-    frames = [method, ContentHeader(0, len(body), PROPERTIES), *map(ContentBody, parts)]
-    return b"".join(pamqp.frame.marshal(frame, channel) for frame in frames)
+    found = [method, ContentHeader(0, len(body), ABOUT), *map(ContentBody, parts)]
+    return b"".join(pamqp.frame.marshal(one, channel) for one in found)
 
 
 def deliver(tag: int, *, redelivered: bool = False) -> Basic.Deliver:
     return Basic.Deliver("consumer", tag, redelivered, "exchange", "key")
 
 
-class Recorder:
+class Heard:
     def __init__(self) -> None:
         self.received: list[tuple[int, bool, bytes, bytes]] = []
         self.confirmed: list[tuple[int, bool, bool]] = []
         self.returned: list[bytes] = []
         self.order: list[str] = []
 
-    def handlers(self) -> ChannelHandlers:
+    def hot(self) -> ChannelHandlers:
         return ChannelHandlers(self._received, self._confirmed, self._returned)
 
     def _received(self, tag: int, redelivered: bool, properties: bytes, body: bytes) -> None:
@@ -49,13 +49,13 @@ class Recorder:
 
 
 async def rest(reader: Reader) -> bytes:
-    """Return what is left for the library."""
+    """What is left for the library."""
     reader.feed_eof()
     return await reader.read()
 
 
 def stream() -> tuple[bytes, bytes]:
-    """Return a mixed stream of frames, and the part of it that is for the library."""
+    """Everything mixed, and what of it is the library's."""
     other = pamqp.frame.marshal(Basic.ConsumeOk("consumer"), 1)
     beat = pamqp.frame.marshal(Heartbeat(), 0)
     cold = content(deliver(9), b"for another channel", channel=2)
@@ -75,24 +75,24 @@ def stream() -> tuple[bytes, bytes]:
     return sent, other + beat + cold + close
 
 
-async def feed(sent: bytes, cuts: list[int]) -> tuple[Recorder, bytes]:
-    reader, recorder = Reader(asyncio.get_running_loop()), Recorder()
-    reader.listen(1, recorder.handlers())
+async def feed(sent: bytes, cuts: list[int]) -> tuple[Heard, bytes]:
+    reader, heard = Reader(asyncio.get_running_loop()), Heard()
+    reader.listen(1, heard.hot())
     for start, end in zip([0, *cuts], [*cuts, len(sent)], strict=True):
         reader.feed_data(sent[start:end])
-    return recorder, await rest(reader)
+    return heard, await rest(reader)
 
 
-def check(recorder: Recorder, left: bytes, passed: bytes) -> None:
-    assert [(tag, again, body) for tag, again, _, body in recorder.received] == [
+def check(heard: Heard, left: bytes, passed: bytes) -> None:
+    assert [(tag, again, body) for tag, again, _, body in heard.received] == [
         (1, False, b"one"),
         (2, True, b""),
         (3, False, bytes(range(256)) * 40),
     ]
-    assert {properties for _, _, properties, _ in recorder.received} == {PROPERTIES.marshal()}
-    assert recorder.confirmed == [(7, True, True), (8, False, False)]
-    assert recorder.returned == [PROPERTIES.marshal()]
-    assert recorder.order == ["received", "received", "confirmed", "returned", "confirmed", "received"]
+    assert {properties for _, _, properties, _ in heard.received} == {ABOUT.marshal()}
+    assert heard.confirmed == [(7, True, True), (8, False, False)]
+    assert heard.returned == [ABOUT.marshal()]
+    assert heard.order == ["received", "received", "confirmed", "returned", "confirmed", "received"]
     assert left == passed
 
 
@@ -101,7 +101,7 @@ async def test_hot_frames_are_taken_and_the_rest_passes_as_it_came() -> None:
     check(*await feed(sent, []), passed)
 
 
-async def test_the_pieces_in_which_frames_arrive_do_not_matter() -> None:
+async def test_in_whatever_pieces_it_arrives() -> None:
     sent, passed = stream()
     check(*await feed(sent, list(range(1, len(sent)))), passed)
     for cut in range(1, 700):
@@ -111,22 +111,20 @@ async def test_the_pieces_in_which_frames_arrive_do_not_matter() -> None:
         check(*await feed(sent, cuts), passed)
 
 
-async def test_only_frames_with_a_handler_are_taken() -> None:
-    reader, recorder = Reader(asyncio.get_running_loop()), Recorder()
-    reader.listen(1, ChannelHandlers(None, recorder.handlers().confirmed, None))
+async def test_only_what_is_listened_for_is_taken() -> None:
+    reader, heard = Reader(asyncio.get_running_loop()), Heard()
+    reader.listen(1, ChannelHandlers(None, heard.hot().confirmed, None))
     sent = content(deliver(1), b"one") + content(Basic.Return(312, "NO_ROUTE", "e", "k"), b"x")
     reader.feed_data(sent + pamqp.frame.marshal(Basic.Ack(1), 1))
     assert await rest(reader) == sent
-    assert recorder.confirmed == [(1, False, True)]
+    assert heard.confirmed == [(1, False, True)]
 
 
-@pytest.mark.parametrize(
-    "garbage", [b"AMQP\0\0\x09\x01", b"HTTP/1.1 400 Bad Request\r\n\r\n", b"\x01\0\x01\0\0\0\x01xx"]
-)
-async def test_what_is_not_a_frame_is_left_to_the_library(garbage: bytes) -> None:
-    sent = pamqp.frame.marshal(Heartbeat(), 0) + garbage
-    reader, recorder = Reader(asyncio.get_running_loop()), Recorder()
-    reader.listen(1, recorder.handlers())
+@pytest.mark.parametrize("said", [b"AMQP\0\0\x09\x01", b"HTTP/1.1 400 Bad Request\r\n\r\n", b"\x01\0\x01\0\0\0\x01xx"])
+async def test_what_is_no_frame_is_left_to_the_library(said: bytes) -> None:
+    sent = pamqp.frame.marshal(Heartbeat(), 0) + said
+    reader, heard = Reader(asyncio.get_running_loop()), Heard()
+    reader.listen(1, heard.hot())
     reader.feed_data(sent)
     reader.feed_data(b"more")
     assert await rest(reader) == sent + b"more"
@@ -139,18 +137,18 @@ async def test_what_is_not_a_frame_is_left_to_the_library(garbage: bytes) -> Non
 )
 async def test_a_frame_that_is_cut_short_is_left_to_the_library(payload: bytes) -> None:
     sent = b"\x01\0\x01" + len(payload).to_bytes(4, "big") + payload + b"\xce"
-    recorder, left = await feed(sent, [])
+    heard, left = await feed(sent, [])
     assert left == sent
-    assert recorder.order == []
+    assert heard.order == []
 
 
-async def test_the_library_receives_heartbeats_while_handled_frames_arrive(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_the_library_hears_that_the_peer_lives(monkeypatch: pytest.MonkeyPatch) -> None:
     now = 100.0
     monkeypatch.setattr("time.monotonic", lambda: now)
-    reader, recorder = Reader(asyncio.get_running_loop()), Recorder()
-    reader.listen(1, recorder.handlers())
+    reader, heard = Reader(asyncio.get_running_loop()), Heard()
+    reader.listen(1, heard.hot())
     for tag in range(1, 31):
         now += 0.1
         reader.feed_data(content(deliver(tag), b"x"))
-    assert len(recorder.received) == 30
+    assert len(heard.received) == 30
     assert await rest(reader) == pamqp.frame.marshal(Heartbeat(), 0) * 2
