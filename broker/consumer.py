@@ -255,7 +255,7 @@ class Consumer:
             return
         if was_full or session.tag is None:
             # The reply to `basic.cancel` comes after more messages than we want to read.
-            broker_connection.fail(f"gives back what it holds of {self._queue}")
+            broker_connection.fail(f"returning the messages held of {self._queue}")
             return
         try:
             async with asyncio.timeout(CANCEL_TIMEOUT):
@@ -264,7 +264,7 @@ class Consumer:
                 # count this as a failed delivery.
                 await session.channel.basic_nack(0, multiple=True, requeue=True, wait=False)
         except Exception as error:
-            broker_connection.fail(f"can't give back what it holds of {self._queue}: {error or type(error).__name__}")
+            broker_connection.fail(f"can't return the messages held of {self._queue}: {error or type(error).__name__}")
 
     async def peek(self) -> IncomingMessage | None:
         """Return the next message of the queue and requeue it at once.
@@ -283,7 +283,7 @@ class Consumer:
         except (OSError, TimeoutError, AMQPError) as error:
             # The message may still arrive, unacknowledged, on the channel that the consumer is going to use.
             if self._broker_connection is not None:
-                self._broker_connection.fail(f"can't look at {self._queue}: {error or type(error).__name__}")
+                self._broker_connection.fail(f"can't peek at {self._queue}: {error or type(error).__name__}")
             return None
         received = message.header.properties
         encoded = received.marshal() if received else b"\0\0"

@@ -21,13 +21,13 @@ _UNEQUAL = re.compile(
 )
 """The error text of RabbitMQ 3.10 to 4.3 for an argument that differs.
 
-It says, for example, "received '14D' but current is '7D'" or "received none but current is the value '20' of type
+For example: "received '14D' but current is '7D'" or "received none but current is the value '20' of type
 'byte'".
 """
 
 
 class TopologyError(Exception):
-    """The broker cannot be reached, or one of our objects has other properties; the text says what to do."""
+    """The broker cannot be reached, or one of our objects has other properties; the text states what to do."""
 
 
 class Difference(NamedTuple):
@@ -57,7 +57,7 @@ NO_STREAMS = (
 
 
 def lacks_streams(text: str) -> bool:
-    """Return whether an error of RabbitMQ says that streams are not enabled (from 3.9 on) or not known (before)."""
+    """Return whether an error of RabbitMQ means that streams are not enabled (from 3.9 on) or not known (before)."""
     return "stream" in text and ("feature flag is disabled" in text or "invalid arg 'x-queue-type'" in text)
 
 

@@ -13,7 +13,7 @@ TIMEOUT = 10.0
 
 
 class ManagementError(Exception):
-    """The management API cannot be used; the text says why and what to do, without any password."""
+    """The management API cannot be used; the text states why and what to do, without any password."""
 
 
 def vhost_of(url: str) -> str:

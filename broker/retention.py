@@ -50,7 +50,7 @@ def command(url: str, expected: Topology) -> str:
 async def apply(
     url: str, expected: Topology, differences: list[Difference], management: Management | None
 ) -> str | None:
-    """Give the log the configured retention, or return one line that says how to do it.
+    """Give the log the configured retention, or return one line that explains how to do it.
 
     `differences`: those of the log, from `topology.apply`. Raises ManagementError.
     """

@@ -31,7 +31,7 @@ FIELDS = (
 
 
 class RefusedError(Exception):
-    """A delivery cannot be sent again; the text says why."""
+    """A delivery cannot be sent again; the text states why."""
 
 
 async def listing(
@@ -135,7 +135,7 @@ async def test(connection: Connection, subscription: UUID, scope: Scope) -> UUID
 async def counts(connection: Connection) -> dict[str, Any]:
     """Return counts: waiting and due deliveries, those that failed in the last day, and subscriptions.
 
-    `oldest_due_seconds` says how long the oldest due delivery has been due.
+    `oldest_due_seconds` is how long the oldest due delivery has been due.
     """
     row = await connection.fetchrow(query("deliveries", "counts"))
     assert row is not None

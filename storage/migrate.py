@@ -37,7 +37,7 @@ LOCK_PAUSE = 1.0
 
 
 class MigrationError(Exception):
-    """The database differs from what these migrations created; the text says what to do."""
+    """The database differs from what these migrations created; the text states what to do."""
 
 
 class Migration(NamedTuple):

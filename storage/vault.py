@@ -24,7 +24,7 @@ _HEAD = len(_VERSION) + _ID_BYTES
 
 
 class UndecryptableError(Exception):
-    """A value cannot be decrypted; the text says what to do."""
+    """A value cannot be decrypted; the text states what to do."""
 
 
 class Vault:
