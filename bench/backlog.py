@@ -5,11 +5,11 @@ import time
 from pathlib import Path
 from uuid import uuid4
 
-import aiormq
 import asyncpg
+from aio_pika.abc import AbstractConnection
 
 from bench import bodies
-from bench.common import BenchmarkError, Servers, channel, process
+from bench.common import BenchmarkError, Servers, channel, process, waiting
 from bench.ingress import KEY
 from broker import ids
 from broker.connection import BrokerConnection
@@ -48,7 +48,7 @@ async def fill(
     stamp = Stamp(bodies.PLATFORM, bodies.ACCOUNT, bodies.EVENT, "application/json", None, shards=shards)
     publisher = Publisher(confirm_timeout=60)
 
-    async def on_open(link: BrokerConnection, connection: aiormq.abc.AbstractConnection) -> None:
+    async def on_open(link: BrokerConnection, connection: AbstractConnection) -> None:
         publisher.use(link.transport, await link.channel(connection, confirms=True))
 
     link = BrokerConnection(found.amqp, name="bench", on_open=on_open, on_lost=publisher.on_lost)
@@ -112,7 +112,7 @@ async def timed(found: Servers, command: tuple[str, ...], rows: str, queue: str 
         while not (before := await database.fetchval(count)):
             await wait(0.02)
         started = time.perf_counter()
-        while queue is not None and (await opened.queue_declare(queue, passive=True)).message_count:
+        while queue is not None and await waiting(opened, queue):
             await wait(0.1)
         while (after := await database.fetchval(count)) < messages:
             await wait(0.05)

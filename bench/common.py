@@ -10,10 +10,11 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
 
+import aio_pika
 import aiohttp
-import aiormq
 import asyncpg
 import msgspec
+from aio_pika.abc import AbstractChannel
 
 from broker import topology
 from deploy.local.children import end, spawn
@@ -132,16 +133,21 @@ async def answers(url: str, status: int, seconds: float = 30) -> None:
 
 
 @asynccontextmanager
-async def channel(amqp: str) -> AsyncIterator[aiormq.abc.AbstractChannel]:
+async def channel(amqp: str) -> AsyncIterator[AbstractChannel]:
     """A channel on a connection of its own."""
-    connection = await aiormq.connect(amqp)
+    connection = await aio_pika.connect(amqp)
     try:
         yield await connection.channel()
     finally:
         await connection.close()
 
 
+async def waiting(opened: AbstractChannel, queue: str) -> int:
+    """Return the number of messages that are ready in a queue; raises ChannelNotFoundEntity if it does not exist."""
+    return (await opened.get_queue(queue)).declaration_result.message_count or 0
+
+
 async def purge(amqp: str, queue: str = STORE) -> None:
     """An empty queue for the next run."""
     async with channel(amqp) as opened:
-        await opened.queue_purge(queue)
+        await (await opened.get_queue(queue, ensure=False)).purge()

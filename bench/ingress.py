@@ -155,7 +155,7 @@ async def _start(stack: AsyncExitStack, found: Servers, peer: Peer, hook: Webhoo
     """A peer that answers the webhook: its port. Raises BenchmarkError."""
     port = free_ports(1)[0]
     async with channel(found.amqp) as opened:  # Celery's own declaration of it would be the same
-        await opened.queue_declare(CELERY_QUEUE, durable=True, arguments={"x-queue-type": "quorum"})
+        await opened.declare_queue(CELERY_QUEUE, durable=True, arguments={"x-queue-type": "quorum"})
     child = await stack.enter_async_context(process(found, *peer.command(port, found.amqp, hook.token)))
     loop = asyncio.get_running_loop()
     until = loop.time() + START

@@ -14,7 +14,7 @@ import msgspec
 
 from bench import backlog, bodies, capacity, cpu, load, publishing, report, sampler, stages
 from bench.capacity import Costs
-from bench.common import PEERS, BenchmarkError, Servers, answers, channel, process, purge, until
+from bench.common import PEERS, BenchmarkError, Servers, answers, channel, process, purge, until, waiting
 from bench.deliveries import backlog_of, deliver_worker
 from bench.plan import QUICK, Plan
 from bench.row import Row
@@ -139,7 +139,7 @@ async def _store(found: Servers, count: int) -> tuple[Spent, float]:
         log = await database.fetchval("SELECT pg_current_wal_lsn()::text")
 
         async def empty() -> bool:
-            return not (await opened.queue_declare(STORE, passive=True)).message_count
+            return not await waiting(opened, STORE)
 
         async def work() -> int:
             await until(empty, "the queue is empty", seconds=PATIENCE)

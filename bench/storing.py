@@ -19,7 +19,7 @@ WHAT = "stored events/s, one worker, from a backlog"
 async def bench_store(found: Servers, plan: Plan) -> list[Row]:
     """Beside FastStream with a row per message, and beside COPY of the same rows into the same tables."""
     async with channel(found.amqp) as opened:
-        await opened.queue_declare(PEER_QUEUE, durable=True, arguments={"x-queue-type": "quorum"})
+        await opened.declare_queue(PEER_QUEUE, durable=True, arguments={"x-queue-type": "quorum"})
     database = await asyncpg.connect(found.database)
     await database.execute("CREATE TABLE IF NOT EXISTS bench_rows (id uuid PRIMARY KEY, key text, body jsonb)")
     few = plan.messages // PEER_SHARE

@@ -1,9 +1,12 @@
 """One AMQP connection that is kept open and reopened when it fails.
 
-The AMQP library provides the connection and its heartbeats. This module adds what a service needs on top of them:
-several hosts in one URL, reconnection with back-off, and one hook (`on_open`) in which everything that lives on the
-connection is set up again. When a channel closes, its connection is closed too, so that there is only one way to fail
-and only one way to recover.
+aio-pika provides the connection and its heartbeats. This module adds what a service needs on top of them: several hosts
+in one URL, reconnection with back-off, and one hook (`on_open`) in which everything that lives on the connection is set
+up again. When a channel closes, its connection is closed too, so that there is only one way to fail and only one way to
+recover.
+
+aio-pika's own `connect_robust` is not used: it knows one URL, retries at a fixed interval without jitter, declares
+everything again silently, and cannot leave a node that is alive but unusable.
 """
 
 import asyncio
@@ -12,11 +15,12 @@ import random
 import time
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
-from typing import Any, TypeVar
+from typing import TypeVar
 
-import aiormq
-from aiormq.abc import AbstractChannel, AbstractConnection
-from aiormq.exceptions import AMQPError
+import aio_pika
+import aiormq.abc
+from aio_pika.abc import AbstractChannel, AbstractConnection
+from aio_pika.exceptions import AMQPError
 from yarl import URL
 
 from broker.frames import Transport
@@ -64,10 +68,10 @@ def addresses(url: str) -> list[str]:
     user, at, hosts = authority.rpartition("@")
     result = []
     for host in hosts.split(","):
-        one = URL(f"{scheme}://{user}{at}{host.strip()}{slash}{path}")
-        if "heartbeat" not in one.query:
-            one = one.update_query(heartbeat=str(HEARTBEAT))
-        result.append(str(one))
+        node = URL(f"{scheme}://{user}{at}{host.strip()}{slash}{path}")
+        if "heartbeat" not in node.query:
+            node = node.update_query(heartbeat=str(HEARTBEAT))
+        result.append(str(node))
     return result
 
 
@@ -76,14 +80,30 @@ def redacted(url: str) -> str:
     return str(URL(url).with_password(None).with_query(None))
 
 
-async def answers(connection: AbstractConnection) -> bool:
-    """Return whether the node of a connection is alive, even if its queues are blocked.
+def underlay(connection: AbstractConnection) -> aiormq.abc.AbstractConnection:
+    """Return the aiormq connection that carries an aio-pika connection; raises ConnectionError if it is closed."""
+    if connection.transport is None:
+        raise ConnectionError("the connection is closed")
+    return connection.transport.connection
+
+
+class _Connection(aio_pika.Connection):
+    """aio-pika's connection with our frame reader between the socket and the library."""
+
+    def __init__(self, url: URL, transport: Transport) -> None:
+        super().__init__(url)
+        # `aio_pika.connect` passes on the parameters that it knows, and `transport_factory` is not one of them.
+        self.kwargs["transport_factory"] = transport
+
+
+async def is_alive(url: URL) -> bool:
+    """Return whether the node at `url` is alive, even if its queues are blocked.
 
     The probe opens a second connection, because RabbitMQ stops reading a connection whose publishes it cannot pass on.
     """
     try:
         async with asyncio.timeout(PROBE_TIMEOUT):
-            another = await aiormq.connect(connection.url)
+            another = await aio_pika.connect(url)
             await another.close()
     except (OSError, TimeoutError, AMQPError):
         return False
@@ -163,17 +183,22 @@ class BrokerConnection:
         if self.is_open and len(self._urls) > 1:
             self.fail(reason)
 
-    async def channel(self, connection: AbstractConnection, *, confirms: bool) -> AbstractChannel:
+    async def open_channel(self, connection: AbstractConnection, *, confirms: bool) -> AbstractChannel:
         """Open a channel; if the channel closes, its connection is closed too."""
-        channel = await connection.channel(publisher_confirms=confirms, on_return_raises=True)
         broken = self._broken
+        channel = await connection.channel(publisher_confirms=confirms, on_return_raises=confirms)
 
-        def closed(closing: "asyncio.Future[Any]") -> None:
+        def closed(closing: "asyncio.Future[None]") -> None:
             reason = None if closing.cancelled() else closing.exception()
             self._fail(broken, f"channel closed: {reason or 'no reason given'}")
 
-        channel.closing.add_done_callback(closed)
+        # aio-pika would run `close_callbacks` in a task, after the loop turn in which the channel closed.
+        (await channel.get_underlay_channel()).closing.add_done_callback(closed)
         return channel
+
+    async def channel(self, connection: AbstractConnection, *, confirms: bool) -> aiormq.abc.AbstractChannel:
+        """Open a channel like `open_channel`, and return the aiormq channel below it, which the fast path uses."""
+        return await (await self.open_channel(connection, confirms=confirms)).get_underlay_channel()
 
     async def _run(self) -> None:
         attempt = failed = 0
@@ -203,12 +228,16 @@ class BrokerConnection:
         """
         self._broken = broken = asyncio.get_running_loop().create_future()
         self.transport = Transport()
-        async with asyncio.timeout(patience):
-            self._connection = connection = await aiormq.connect(
-                URL(url).update_query(name=f"crossdock {self._name}"), transport_factory=self.transport
-            )
-        closing = connection.closing
-        closing.add_done_callback(lambda done: self._fail(broken, _reason(done)))
+        connection = _Connection(URL(url).update_query(name=f"crossdock {self._name}"), self.transport)
+        try:
+            async with asyncio.timeout(patience):
+                await connection.connect()
+        except BaseException:
+            self.transport.cut()  # a connection that was opened too late must not stay open
+            await connection.close()  # marks it as closed, or its destructor would start a task that closes it
+            raise
+        self._connection = connection
+        underlay(connection).closing.add_done_callback(lambda done: self._fail(broken, _reason(done)))
         ready = False
         try:
             async with asyncio.timeout(CONNECT_TIMEOUT * 2):
@@ -223,14 +252,26 @@ class BrokerConnection:
             self._connection = None
             if ready:
                 self._on_lost()
-            with suppress(Exception):
-                async with asyncio.timeout(CLOSE_TIMEOUT if broken.done() else CONNECT_TIMEOUT):
-                    await connection.close()
-            self.transport.cut()
+            await self._close(connection, CLOSE_TIMEOUT if broken.done() else CONNECT_TIMEOUT)
         return ready
 
+    async def _close(self, connection: AbstractConnection, patience: float) -> None:
+        """Close a connection, and cut it off if the node does not confirm that within `patience` seconds.
 
-def _reason(closing: "asyncio.Future[Any]") -> str:
+        A timeout would not end aio-pika's `close`, which waits in its `finally` until the library's tasks have ended.
+        They end when the socket is gone.
+        """
+        transport = self.transport
+        cut = asyncio.get_running_loop().call_later(patience, transport.cut)
+        try:
+            with suppress(Exception):
+                await connection.close()
+        finally:
+            cut.cancel()
+            transport.cut()
+
+
+def _reason(closing: "asyncio.Future[None]") -> str:
     if closing.cancelled():
         return "connection closed"
     error = closing.exception()

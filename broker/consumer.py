@@ -8,11 +8,12 @@ individually.
 import asyncio
 import time
 from collections import deque
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Callable
 
-from aiormq.abc import AbstractChannel, AbstractConnection, DeliveredMessage
-from aiormq.exceptions import AMQPError
+from aio_pika.abc import AbstractConnection
+from aio_pika.exceptions import AMQPError
+from aiormq.abc import AbstractChannel, DeliveredMessage
+from pamqp.common import FieldTable
 
 from broker.connection import BrokerConnection, rpc
 from broker.frames import ChannelHandlers, Transport
@@ -138,37 +139,37 @@ class IncomingMessage:
 
 
 class Consumer:
-    """Consumes one queue on its own channel; pass `on_open` and `on_lost` to a Link."""
+    """Consumes one queue on its own channel; pass `on_open` and `on_lost` to a BrokerConnection."""
 
     def __init__(
         self,
         queue: str,
         *,
         prefetch: int,
-        arguments: Callable[[], Mapping[str, Any]] = dict[str, Any],
-        heard: Callable[[IncomingMessage], object] | None = None,
+        arguments: Callable[[], FieldTable] = dict,
+        on_message: Callable[[IncomingMessage], object] | None = None,
         budget: ByteBudget | None = None,
         suspended: bool = False,
     ) -> None:
-        """Configure the consumer; it starts when the Link calls `on_open`.
+        """Configure the consumer; it starts when the BrokerConnection calls `on_open`.
 
         - `prefetch`: maximum number of unacknowledged messages; quorum queues allow at most 2,000.
         - `arguments`: returns the arguments of `basic.consume`; called each time that consuming starts.
-        - `heard`: called with each message in the loop turn that received it, and must not raise; there is then nothing
-          to `take`.
+        - `on_message`: called with each message in the loop turn that received it, and must not raise; there is then
+          nothing to `take`.
         - `budget`: limits the bytes held.
         - `suspended`: do not consume until `resume` is called.
         """
         self._queue = queue
         self._prefetch = prefetch
         self._arguments = arguments
-        self._heard = heard or self._keep
+        self._on_message = on_message or self._keep
         self._budget = budget
         self._buffer: deque[IncomingMessage] = deque()
         self._arrived = asyncio.Event()
         self._channel: AbstractChannel | None = None
         self._session: Session | None = None
-        self._link: BrokerConnection | None = None
+        self._broker_connection: BrokerConnection | None = None
         self._is_suspended = suspended
 
     @property
@@ -181,33 +182,35 @@ class Consumer:
         """The first message that was received and not yet taken, in a list; empty if there is none."""
         return [self._buffer[0]] if self._buffer else []
 
-    async def on_open(self, link: BrokerConnection, connection: AbstractConnection) -> None:
+    async def on_open(self, broker_connection: BrokerConnection, connection: AbstractConnection) -> None:
         """Start consuming the queue, which must exist: `crossdock topology apply` declares it."""
         self._end_session()  # of a connection that broke during set-up
-        channel = await link.channel(connection, confirms=False)
+        channel = await broker_connection.channel(connection, confirms=False)
         await channel.basic_qos(prefetch_count=self._prefetch)
-        channel.on_consumer_cancel_callbacks.add(lambda _: link.fail(f"consumer of {self._queue} cancelled"))
+        channel.on_consumer_cancel_callbacks.add(
+            lambda _: broker_connection.fail(f"consumer of {self._queue} cancelled")
+        )
         self._channel = channel
-        self._link = link
+        self._broker_connection = broker_connection
         if self._budget is not None:
-            self._budget.use(link.transport)
+            self._budget.use(broker_connection.transport)
         if not self._is_suspended:
-            await self._consume(link, channel)
+            await self._consume(broker_connection, channel)
 
-    async def _consume(self, link: BrokerConnection, channel: AbstractChannel) -> None:
+    async def _consume(self, broker_connection: BrokerConnection, channel: AbstractChannel) -> None:
         session = self._session = Session(channel, self._budget)
 
         def received(tag: int, redelivered: bool, encoded: bytes, body: bytes) -> None:
             if self._session is session and not session.is_over:
                 session.receive(len(body))
-                self._heard(IncomingMessage(session, tag, redelivered, encoded, body))
+                self._on_message(IncomingMessage(session, tag, redelivered, encoded, body))
 
-        link.transport.listen(channel.number, ChannelHandlers(received, None, None))
-        ok = await rpc(channel.basic_consume(self._queue, _elsewhere, arguments=dict(self._arguments())))
+        broker_connection.transport.listen(channel.number, ChannelHandlers(received, None, None))
+        ok = await rpc(channel.basic_consume(self._queue, _unexpected, arguments=self._arguments()))
         session.tag = ok.consumer_tag
 
-    def _keep(self, delivery: IncomingMessage) -> None:
-        self._buffer.append(delivery)
+    def _keep(self, message: IncomingMessage) -> None:
+        self._buffer.append(message)
         self._arrived.set()
 
     def on_lost(self) -> None:
@@ -224,19 +227,19 @@ class Consumer:
 
     def reconnect(self, reason: str) -> None:
         """Open another connection, so that the broker redelivers all unacknowledged messages of this one."""
-        if self._link is not None:
-            self._link.fail(reason)
+        if self._broker_connection is not None:
+            self._broker_connection.fail(reason)
 
     async def resume(self) -> None:
         """Start consuming now, and on all later connections."""
         self._is_suspended = False
-        link, channel = self._link, self._channel
-        if self._session is None and link is not None and channel is not None and not channel.is_closed:
+        broker_connection, channel = self._broker_connection, self._channel
+        if self._session is None and broker_connection is not None and channel is not None and not channel.is_closed:
             try:
-                await self._consume(link, channel)
+                await self._consume(broker_connection, channel)
             except Exception as error:
                 # The failed channel takes its connection down, and the next connection consumes.
-                link.fail(f"can't consume {self._queue}: {error}")
+                broker_connection.fail(f"can't consume {self._queue}: {error}")
 
     async def suspend(self) -> None:
         """Return all unsettled messages to the queue and consume nothing until `resume` is called.
@@ -245,14 +248,14 @@ class Consumer:
         counts a failed delivery for each message. A message that waits in the queue has no such limit.
         """
         self._is_suspended = True
-        session, link = self._session, self._link
+        session, broker_connection = self._session, self._broker_connection
         was_full = self._budget is not None and self._budget.is_full
         self._end_session()
-        if session is None or link is None or session.channel.is_closed:
+        if session is None or broker_connection is None or session.channel.is_closed:
             return
         if was_full or session.tag is None:
             # The reply to `basic.cancel` comes after more messages than we want to read.
-            link.fail(f"gives back what it holds of {self._queue}")
+            broker_connection.fail(f"returning the messages held of {self._queue}")
             return
         try:
             async with asyncio.timeout(CANCEL_TIMEOUT):
@@ -261,7 +264,7 @@ class Consumer:
                 # count this as a failed delivery.
                 await session.channel.basic_nack(0, multiple=True, requeue=True, wait=False)
         except Exception as error:
-            link.fail(f"can't give back what it holds of {self._queue}: {error or type(error).__name__}")
+            broker_connection.fail(f"can't return the messages held of {self._queue}: {error or type(error).__name__}")
 
     async def peek(self) -> IncomingMessage | None:
         """Return the next message of the queue and requeue it at once.
@@ -279,11 +282,12 @@ class Consumer:
             await channel.basic_nack(message.delivery_tag, requeue=True, wait=False)
         except (OSError, TimeoutError, AMQPError) as error:
             # The message may still arrive, unacknowledged, on the channel that the consumer is going to use.
-            if self._link is not None:
-                self._link.fail(f"can't look at {self._queue}: {error or type(error).__name__}")
+            if self._broker_connection is not None:
+                self._broker_connection.fail(f"can't peek at {self._queue}: {error or type(error).__name__}")
             return None
-        found = message.header.properties
-        return IncomingMessage(Session(channel, None), 0, True, found.marshal() if found else b"\0\0", message.body)
+        received = message.header.properties
+        encoded = received.marshal() if received else b"\0\0"
+        return IncomingMessage(Session(channel, None), 0, True, encoded, message.body)
 
     async def cancel(self) -> None:
         """Stop consuming; messages that were already taken can still be acknowledged.
@@ -334,7 +338,7 @@ class Consumer:
         return batch
 
 
-async def _elsewhere(message: DeliveredMessage) -> None:
+async def _unexpected(message: DeliveredMessage) -> None:
     """Placeholder that aiormq requires; the frame reader handles deliveries before they reach it."""
     raise AssertionError(f"delivery {message.delivery_tag} went past broker.frames")
 
@@ -350,28 +354,28 @@ async def ack(batch: list[IncomingMessage]) -> bool:
     if session.is_gone:
         return False
     await session.channel.basic_ack(last.tag, multiple=True, wait=False)
-    session.release(sum([len(delivery.body) for delivery in batch]))
+    session.release(sum([len(message.body) for message in batch]))
     return True
 
 
-async def ack_one(delivery: IncomingMessage) -> bool:
+async def ack_one(message: IncomingMessage) -> bool:
     """Acknowledge a single message; return False if its session has ended."""
-    session = delivery.session
+    session = message.session
     if session.is_gone:
         return False
-    await session.channel.basic_ack(delivery.tag, wait=False)
-    session.release(len(delivery.body))
+    await session.channel.basic_ack(message.tag, wait=False)
+    session.release(len(message.body))
     return True
 
 
-async def fail_one(delivery: IncomingMessage) -> bool:
+async def fail_one(message: IncomingMessage) -> bool:
     """Reject one message and requeue it; return False if its session has ended.
 
     `basic.reject` is used because, unlike `basic.nack`, it counts as a failed delivery in every RabbitMQ version.
     """
-    session = delivery.session
+    session = message.session
     if session.is_gone:
         return False
-    await session.channel.basic_reject(delivery.tag, requeue=True, wait=False)
-    session.release(len(delivery.body))
+    await session.channel.basic_reject(message.tag, requeue=True, wait=False)
+    session.release(len(message.body))
     return True

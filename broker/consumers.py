@@ -1,59 +1,59 @@
 """Declare, measure and remove the queues of systems that consume `crossdock.events`, over AMQP."""
 
-from aiormq.abc import AbstractConnection
-from aiormq.exceptions import ChannelNotFoundEntity
+from aio_pika.abc import AbstractConnection
+from aio_pika.exceptions import ChannelNotFoundEntity
 
-from broker.declare import TopologyError, declare, is_missing
+from broker.declare import TopologyError, bind, declare, is_missing
 from broker.topology import patiently
 from schemas.consumers import Consumer, bindings, queues
 
 
-async def add(url: str, one: Consumer) -> None:
+async def add(url: str, consumer: Consumer) -> None:
     """Declare a consumer's queues and bindings; idempotent.
 
     Raises TopologyError, and ValueError if its types and accounts match no event.
     """
-    wanted = bindings(one)
+    needed_bindings = bindings(consumer)
 
-    async def work(connection: AbstractConnection) -> None:
-        queue, dead = queues(one)
+    async def declare_all(connection: AbstractConnection) -> None:
+        queue, dead = queues(consumer)
         # The dead-letter queue comes first, so that messages that are dead-lettered always have a destination. A
         # different delivery limit is left as it is.
-        for thing in (dead, queue):
-            await declare(await connection.channel(), thing)
+        for target in (dead, queue):
+            await declare(connection, target)
         channel = await connection.channel()
-        for binding in wanted:
-            await channel.queue_bind(binding.queue, binding.exchange, binding.routing_key)
+        for binding in needed_bindings:
+            await bind(channel, binding)
 
-    await patiently(url, work)
+    await patiently(url, declare_all)
 
 
-async def waiting(url: str, one: Consumer) -> int:
+async def waiting(url: str, consumer: Consumer) -> int:
     """Return the number of messages in both queues of a consumer; 0 if they do not exist."""
 
-    async def work(connection: AbstractConnection) -> int:
-        count = 0
-        for queue in queues(one):
+    async def count(connection: AbstractConnection) -> int:
+        total = 0
+        for queue in queues(consumer):
             channel = await connection.channel()
             try:
-                count += (await channel.queue_declare(queue.name, passive=True)).message_count or 0
+                total += (await channel.get_queue(queue.name)).declaration_result.message_count or 0
             except ChannelNotFoundEntity as error:
                 if not is_missing(error):
                     raise
-        return count
+        return total
 
-    return await patiently(url, work)
+    return await patiently(url, count)
 
 
-async def remove(url: str, one: Consumer) -> None:
+async def remove(url: str, consumer: Consumer) -> None:
     """Remove a consumer's queues with all their messages; idempotent, raises TopologyError."""
 
-    async def work(connection: AbstractConnection) -> None:
+    async def delete(connection: AbstractConnection) -> None:
         channel = await connection.channel()
-        for queue in queues(one):
+        for queue in queues(consumer):
             await channel.queue_delete(queue.name)
 
-    await patiently(url, work)
+    await patiently(url, delete)
 
 
 __all__ = ["TopologyError", "add", "remove", "waiting"]

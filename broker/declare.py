@@ -6,12 +6,13 @@ value.
 """
 
 import re
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-from aiormq.abc import AbstractChannel, AbstractConnection
-from aiormq.exceptions import ChannelNotFoundEntity, ChannelPreconditionFailed
+from aio_pika.abc import AbstractChannel, AbstractConnection
+from aio_pika.exceptions import ChannelNotFoundEntity, ChannelPreconditionFailed
 
-from schemas.topology import CHANGEABLE, Exchange, Queue
+from broker.connection import underlay
+from schemas.topology import CHANGEABLE, Binding, Exchange, Queue
 
 _UNEQUAL = re.compile(
     r"inequivalent arg '(?P<name>[^']+)' for .*"
@@ -20,13 +21,13 @@ _UNEQUAL = re.compile(
 )
 """The error text of RabbitMQ 3.10 to 4.3 for an argument that differs.
 
-It says, for example, "received '14D' but current is '7D'" or "received none but current is the value '20' of type
+For example: "received '14D' but current is '7D'" or "received none but current is the value '20' of type
 'byte'".
 """
 
 
 class TopologyError(Exception):
-    """The broker cannot be reached, or one of our objects has other properties; the text says what to do."""
+    """The broker cannot be reached, or one of our objects has other properties; the text states what to do."""
 
 
 class Difference(NamedTuple):
@@ -37,13 +38,13 @@ class Difference(NamedTuple):
 
     queue: str
     argument: str
-    wanted: Any
-    current: Any
+    expected: str | int | None
+    current: str | int | None
 
 
 def major_version(connection: AbstractConnection) -> int:
     """Return the major version of the server, from AMQP's `connection.start`; 3 if it is not a RabbitMQ version."""
-    version = connection.server_properties.get("version")
+    version = underlay(connection).server_properties.get("version")
     text = version.decode("ascii", "replace") if isinstance(version, bytes) else str(version)
     number = text.partition(".")[0]
     return int(number) if number.isdecimal() else 3
@@ -56,7 +57,7 @@ NO_STREAMS = (
 
 
 def lacks_streams(text: str) -> bool:
-    """Return whether an error of RabbitMQ says that streams are not enabled (from 3.9 on) or not known (before)."""
+    """Return whether an error of RabbitMQ means that streams are not enabled (from 3.9 on) or not known (before)."""
     return "stream" in text and ("feature flag is disabled" in text or "invalid arg 'x-queue-type'" in text)
 
 
@@ -69,45 +70,56 @@ def is_missing(error: ChannelNotFoundEntity) -> bool:
     return re.search(r"no (queue|exchange) '", str(error)) is not None
 
 
-async def declare(channel: AbstractChannel, thing: Exchange | Queue) -> list[Difference]:
+async def declare(connection: AbstractConnection, entity: Exchange | Queue) -> list[Difference]:
     """Declare an exchange or a queue unless it exists, and return the differences that do not matter.
 
-    If there are any, the channel has been closed. Raises TopologyError if the exchange or queue exists with other
-    properties.
+    Raises TopologyError if the exchange or queue exists with other properties.
     """
-    if isinstance(thing, Exchange):
+    channel = await connection.channel()
+    if isinstance(entity, Exchange):
         try:
-            await channel.exchange_declare(
-                thing.name, exchange_type=thing.type, durable=True, arguments=dict(thing.arguments)
-            )
+            await channel.declare_exchange(entity.name, entity.type, durable=True, arguments=dict(entity.arguments))
         except ChannelPreconditionFailed as error:
-            raise _unusable(thing, error) from None
+            raise _unusable(entity, error) from None
+        await channel.close()
         return []
-    connection = channel.connection
-    wanted = thing.declared(major_version(connection))
-    arguments = dict(wanted)
-    changeable = CHANGEABLE.get(str(wanted.get("x-queue-type")), ())
+    expected: dict[str, str | int] = entity.declared(major_version(connection))
+    arguments = dict(expected)
+    changeable = CHANGEABLE.get(str(expected.get("x-queue-type")), ())
     for _ in range(len(changeable) + 1):
         try:
-            await channel.queue_declare(thing.name, durable=True, arguments=arguments)
+            await channel.declare_queue(entity.name, durable=True, arguments=dict(arguments))
+            await channel.close()
             break
         except ChannelPreconditionFailed as error:
             unequal = _UNEQUAL.search(str(error))
             if unequal is None or unequal["name"] not in changeable:
-                raise _unusable(thing, error) from None
+                raise _unusable(entity, error) from None
             _set(arguments, unequal["name"], unequal["value"])
-            channel = await connection.channel()
+            channel = await connection.channel()  # the error has closed the previous channel
     else:
-        raise TopologyError(f"{thing.name} exists with other properties, which RabbitMQ does not name")
-    names = wanted.keys() | arguments.keys()
+        raise TopologyError(f"{entity.name} exists with other properties, which RabbitMQ does not name")
+    names = expected.keys() | arguments.keys()
     return [
-        Difference(thing.name, name, wanted.get(name), arguments.get(name))
+        Difference(entity.name, name, expected.get(name), arguments.get(name))
         for name in sorted(names)
-        if wanted.get(name) != arguments.get(name)
+        if expected.get(name) != arguments.get(name)
     ]
 
 
-def _set(arguments: dict[str, Any], name: str, current: str | None) -> None:
+async def bind(channel: AbstractChannel, binding: Binding) -> None:
+    """Bind a queue to an exchange; idempotent."""
+    queue = await channel.get_queue(binding.queue, ensure=False)
+    await queue.bind(binding.exchange, binding.routing_key)
+
+
+async def unbind(channel: AbstractChannel, binding: Binding) -> None:
+    """Remove a binding; idempotent."""
+    queue = await channel.get_queue(binding.queue, ensure=False)
+    await queue.unbind(binding.exchange, binding.routing_key)
+
+
+def _set(arguments: dict[str, str | int], name: str, current: str | None) -> None:
     if current is None:
         arguments.pop(name, None)
     elif name == "x-max-age":
@@ -117,9 +129,10 @@ def _set(arguments: dict[str, Any], name: str, current: str | None) -> None:
         arguments[name] = int(current)
 
 
-def _unusable(thing: Exchange | Queue, error: Exception) -> TopologyError:
+def _unusable(entity: Exchange | Queue, error: Exception) -> TopologyError:
     if lacks_streams(str(error)):
         return TopologyError(NO_STREAMS)
     return TopologyError(
-        f"{thing.name} exists with other properties ({error}): drain and delete it, then run `crossdock topology apply`"
+        f"{entity.name} exists with other properties ({error}): drain and delete it, then run "
+        "`crossdock topology apply`"
     )

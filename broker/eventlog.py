@@ -2,18 +2,22 @@
 
 A stream is consumed like a queue, with prefetch and acks, but acks only request more messages: nothing is removed. The
 reader keeps its own position, so a new connection continues after the last offset that was returned.
+
+The connection is aio-pika's, but the events are read by `broker.consumer`: aio-pika's `Queue.consume` starts two tasks
+per message, which costs 110 µs of processor time per event instead of 7 (measured with 20,000 small events).
 """
 
 import asyncio
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator
 from contextlib import suppress
 from datetime import datetime
-from typing import Any, Literal
+from typing import Literal
 
 import msgspec
-from aiormq.exceptions import AMQPError
+from aio_pika.exceptions import AMQPError
+from pamqp.common import FieldTable
 
-from broker import consumer as deliveries
+from broker import consumer
 from broker.connection import BrokerConnection
 from broker.consumer import Consumer, IncomingMessage
 from schemas import envelope
@@ -26,12 +30,12 @@ A time must be aware. Some earlier events may come first, because the log is sea
 """
 
 PREFETCH = 500
-IDS_KEPT = 100_000
+MAX_SEEN_IDS = 100_000
 """Number of event ids remembered to recognise repeats.
 
 A repeat (after a worker died before its ack) follows soon after the original.
 """
-QUIET = 0.5
+IDLE_TIMEOUT = 0.5
 """Seconds without a message after which the newest chunk counts as read."""
 
 
@@ -52,19 +56,19 @@ class EventLog:
         """Create a reader that connects to `url`, in the form of AMQP_URL, when it is entered."""
         self._start = start
         self._next: int | None = None
-        self._seen: dict[str, None] = {}
+        self._seen_ids: dict[str, None] = {}
         self._consumer = Consumer(EVENTS_LOG, prefetch=prefetch, arguments=self._arguments)
         self._prefetch = prefetch
-        self._link = BrokerConnection(
+        self._broker_connection = BrokerConnection(
             url, name="consume", on_open=self._consumer.on_open, on_lost=self._consumer.on_lost
         )
 
     async def __aenter__(self) -> "EventLog":
-        self._link.start()
+        self._broker_connection.start()
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        await self._link.stop()
+        await self._broker_connection.stop()
 
     @property
     def next_offset(self) -> int | None:
@@ -74,46 +78,46 @@ class EventLog:
     @property
     def problem(self) -> str | None:
         """Why no events arrive, if the broker is the reason."""
-        return None if self._link.is_open else self._link.error
+        return None if self._broker_connection.is_open else self._broker_connection.error
 
     async def opened(self) -> None:
         """Wait until the reader is connected."""
-        await self._link.opened.wait()
+        await self._broker_connection.opened.wait()
 
     async def read(self) -> AsyncGenerator[list[Entry]]:
         """Yield events as they arrive, in the order of the log and without repeats, until cancelled."""
         while True:
             batch = await self._consumer.take(self._prefetch, 0.0)
-            entries = [entry for delivery in batch if (entry := self._entry(delivery)) is not None]
+            entries = [entry for message in batch if (entry := self._entry(message)) is not None]
             if entries:
                 yield entries
             # Acknowledged only now, so that a slow reader slows the consumer down. Without a connection there is
             # nothing to acknowledge.
             with suppress(AMQPError, OSError):
-                await deliveries.ack(batch)
+                await consumer.ack(batch)
 
-    def _arguments(self) -> Mapping[str, Any]:
+    def _arguments(self) -> FieldTable:
         start = self._start if self._next is None else self._next
         if start == "next":
             # If the connection is lost before the first event, events of that time must not be missed.
             self._start = envelope.now()
         return {"x-stream-offset": start}
 
-    def _entry(self, delivery: IncomingMessage) -> Entry | None:
-        found = delivery.properties
-        offset = int(found.headers["x-stream-offset"])
+    def _entry(self, message: IncomingMessage) -> Entry | None:
+        properties = message.properties
+        offset = int(properties.headers["x-stream-offset"])
         if self._next is not None and offset < self._next:
             return None
         self._next = offset + 1
         if isinstance(self._start, int) and offset < self._start:
             return None
-        name = found.message_id or str(offset)
-        if name in self._seen:
+        event_id = properties.message_id or str(offset)
+        if event_id in self._seen_ids:
             return None
-        self._seen[name] = None
-        if len(self._seen) > IDS_KEPT:
-            del self._seen[next(iter(self._seen))]
-        return Entry(offset, name, delivery.body)
+        self._seen_ids[event_id] = None
+        if len(self._seen_ids) > MAX_SEEN_IDS:
+            del self._seen_ids[next(iter(self._seen_ids))]
+        return Entry(offset, event_id, message.body)
 
 
 async def newest(url: str, timeout: float = 10.0) -> int | None:
@@ -127,7 +131,7 @@ async def newest(url: str, timeout: float = 10.0) -> int | None:
         reading = log.read()
         try:
             while True:
-                async with asyncio.timeout(QUIET):
+                async with asyncio.timeout(IDLE_TIMEOUT):
                     await anext(reading)
         except TimeoutError:
             return None if log.next_offset is None else log.next_offset - 1

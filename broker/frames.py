@@ -17,19 +17,19 @@ from aiormq.connection import TransportFactory
 from aiormq.exceptions import AMQPConnectionError
 from yarl import URL
 
-_HEAD = struct.Struct(">BHI")
+_FRAME_START = struct.Struct(">BHI")
 _METHOD = struct.Struct(">HH")
 _CONFIRM = struct.Struct(">QB")
 _BODY_SIZE = struct.Struct(">Q")
 _FRAME_METHOD, _FRAME_HEADER, _FRAME_BODY = 1, 2, 3
-_KINDS = frozenset((_FRAME_METHOD, _FRAME_HEADER, _FRAME_BODY, 8))
-_END = 0xCE
+_FRAME_TYPES = frozenset((_FRAME_METHOD, _FRAME_HEADER, _FRAME_BODY, 8))
+_FRAME_END = 0xCE
 _BASIC = 60
 _RETURN, _DELIVER, _ACK, _NACK = 50, 60, 80, 120
-_OVERHEAD = 8
+_FRAME_OVERHEAD = 8
 """Bytes of a frame around its payload: type, channel, size and end octet."""
 _HEARTBEAT = b"\x08\0\0\0\0\0\0\xce"
-_SIGN_OF_LIFE = 1.0
+_HEARTBEAT_AFTER = 1.0
 """Seconds without a frame for the library after which the handled frames are reported to it as one heartbeat.
 
 The library decides from the frames that it sees whether the peer is alive, and RabbitMQ sends no heartbeats while it
@@ -48,17 +48,17 @@ Returned = Callable[[bytes], None]
 class ChannelHandlers:
     """The handlers of one channel, and the content that it is currently receiving."""
 
-    __slots__ = ("_about", "_left", "_parts", "_properties", "confirmed", "received", "returned")
+    __slots__ = ("_bytes_left", "_content", "_parts", "_properties", "confirmed", "received", "returned")
 
     def __init__(self, received: Received | None, confirmed: Confirmed | None, returned: Returned | None) -> None:
         self.received = received
         self.confirmed = confirmed
         self.returned = returned
-        self._about: tuple[int, bool] | None = None
+        self._content: tuple[int, bool] | None = None
         """Delivery tag and redelivered flag of the content being received; tag 0 is a returned message."""
         self._properties = b""
         self._parts: list[bytes] = []
-        self._left = 0
+        self._bytes_left = 0
 
     def frame(self, kind: int, data: bytes, start: int, end: int) -> bool:
         """Handle the payload of one frame, `data[start:end]`; return False if it is for the library."""
@@ -68,37 +68,37 @@ class ChannelHandlers:
                 return False
             if method == _DELIVER and self.received is not None:
                 at = start + 5 + data[start + 4]  # skips the consumer tag: there is one consumer per channel
-                self._about = (int.from_bytes(data[at : at + 8], "big"), bool(data[at + 8] & 1))
+                self._content = (int.from_bytes(data[at : at + 8], "big"), bool(data[at + 8] & 1))
                 return True
             if method in (_ACK, _NACK) and self.confirmed is not None:
                 tag, bits = _CONFIRM.unpack_from(data, start + 4)
                 self.confirmed(tag, bool(bits & 1), method == _ACK)
                 return True
             if method == _RETURN and self.returned is not None:
-                self._about = (0, False)
+                self._content = (0, False)
                 return True
             return False
-        if self._about is None:
+        if self._content is None:
             return False
         if kind == _FRAME_HEADER:
-            (self._left,) = _BODY_SIZE.unpack_from(data, start + 4)
+            (self._bytes_left,) = _BODY_SIZE.unpack_from(data, start + 4)
             self._properties = data[start + 12 : end]
-            if not self._left:
+            if not self._bytes_left:
                 self._complete(b"")
         else:
-            self._left -= end - start
-            if self._left or self._parts:
+            self._bytes_left -= end - start
+            if self._bytes_left or self._parts:
                 self._parts.append(data[start:end])
-                if not self._left:
+                if not self._bytes_left:
                     self._complete(b"".join(self._parts))
             else:
                 self._complete(data[start:end])
         return True
 
     def _complete(self, body: bytes) -> None:
-        assert self._about is not None
-        tag, redelivered = self._about
-        self._about, self._parts = None, []
+        assert self._content is not None
+        tag, redelivered = self._content
+        self._content, self._parts = None, []
         if tag and self.received is not None:
             self.received(tag, redelivered, self._properties, body)
         elif self.returned is not None:
@@ -110,52 +110,52 @@ class Reader(asyncio.StreamReader):
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         super().__init__(loop=loop)
-        self._hot: dict[int, ChannelHandlers] = {}
+        self._handlers: dict[int, ChannelHandlers] = {}
         self._rest = b""
-        self._strange = False
+        self._is_passing_through = False
         self._passed_at = time.monotonic()
 
-    def listen(self, channel: int, hot: ChannelHandlers) -> None:
-        """Pass this channel's deliveries, confirms and returned messages to `hot` from now on."""
-        self._hot[channel] = hot
+    def listen(self, channel: int, handlers: ChannelHandlers) -> None:
+        """Pass this channel's deliveries, confirms and returned messages to `handlers` from now on."""
+        self._handlers[channel] = handlers
 
     def feed_data(self, data: bytes) -> None:  # type: ignore[override]  # sockets give bytes
         """Process bytes from the socket: parts of frames as well as many frames at once."""
-        if self._strange:
+        if self._is_passing_through:
             super().feed_data(data)
             return
         if self._rest:
             data = self._rest + data
         start, size = 0, len(data)
-        hot = self._hot
+        handlers_by_channel = self._handlers
         passed: list[bytes] = []
-        while size - start >= _OVERHEAD:
-            kind, channel, length = _HEAD.unpack_from(data, start)
-            end = start + length + _OVERHEAD
-            if kind not in _KINDS or (end <= size and data[end - 1] != _END):
+        while size - start >= _FRAME_OVERHEAD:
+            kind, channel, length = _FRAME_START.unpack_from(data, start)
+            end = start + length + _FRAME_OVERHEAD
+            if kind not in _FRAME_TYPES or (end <= size and data[end - 1] != _FRAME_END):
                 # Not a frame: the response of another protocol, or garbage. The library reports it.
-                self._strange = True
+                self._is_passing_through = True
                 passed.append(data[start:])
                 start = size
                 break
             if end > size:
                 break
-            taker = hot.get(channel)
+            handlers = handlers_by_channel.get(channel)
             try:
-                taken = taker is not None and taker.frame(kind, data, start + 7, end - 1)
+                is_handled = handlers is not None and handlers.frame(kind, data, start + 7, end - 1)
             except (IndexError, struct.error):
                 # The frame is complete, but shorter than its content declares. The library reports it, and receives
                 # everything after it.
-                self._strange = True
+                self._is_passing_through = True
                 passed.append(data[start:])
                 start = size
                 break
-            if not taken:
+            if not is_handled:
                 passed.append(data[start:end])
             start = end
         self._rest = data[start:] if start else data
         now = time.monotonic()
-        if not passed and start and now - self._passed_at > _SIGN_OF_LIFE:
+        if not passed and start and now - self._passed_at > _HEARTBEAT_AFTER:
             passed.append(_HEARTBEAT)
         if passed:
             self._passed_at = now
@@ -185,10 +185,10 @@ class Transport(TransportFactory):
         self._reader, self._writer = reader, asyncio.StreamWriter(transport, protocol, reader, loop)
         return reader, self._writer
 
-    def listen(self, channel: int, hot: ChannelHandlers) -> None:
-        """Pass this channel's handled frames to `hot`; the transport must be connected."""
+    def listen(self, channel: int, handlers: ChannelHandlers) -> None:
+        """Pass this channel's handled frames to `handlers`; the transport must be connected."""
         assert self._reader is not None
-        self._reader.listen(channel, hot)
+        self._reader.listen(channel, handlers)
 
     @property
     def unsent(self) -> int:

@@ -1,7 +1,7 @@
 """A client for RabbitMQ's management API, for what AMQP 0-9-1 cannot do: users, permissions and policies."""
 
 import re
-from typing import Any
+from collections.abc import Mapping
 from urllib.parse import quote
 
 import aiohttp
@@ -13,7 +13,7 @@ TIMEOUT = 10.0
 
 
 class ManagementError(Exception):
-    """The management API cannot be used; the text says why and what to do, without any password."""
+    """The management API cannot be used; the text states why and what to do, without any password."""
 
 
 def vhost_of(url: str) -> str:
@@ -44,29 +44,29 @@ class Management:
 
     async def has_user(self, username: str) -> bool:
         """Return whether a user with this name exists."""
-        return await self._ask("GET", f"/api/users/{quote(username, safe='')}", None) != 404
+        return await self._request("GET", f"/api/users/{quote(username, safe='')}", None) != 404
 
-    async def set_policy(self, vhost: str, name: str, definition: dict[str, Any]) -> None:
+    async def set_policy(self, vhost: str, name: str, definition: Mapping[str, object]) -> None:
         """Create or replace a policy."""
-        await self._ask("PUT", f"/api/policies/{quote(vhost, safe='')}/{quote(name, safe='')}", definition)
+        await self._request("PUT", f"/api/policies/{quote(vhost, safe='')}/{quote(name, safe='')}", definition)
 
     async def remove_policy(self, vhost: str, name: str) -> None:
         """Remove a policy if it exists."""
-        await self._ask("DELETE", f"/api/policies/{quote(vhost, safe='')}/{quote(name, safe='')}", None)
+        await self._request("DELETE", f"/api/policies/{quote(vhost, safe='')}/{quote(name, safe='')}", None)
 
     async def give_reader(self, vhost: str, username: str, password: str, queues: list[str]) -> None:
         """Create a user that may read these queues and do nothing else; an existing user gets the new password."""
         pattern = f"^({'|'.join(map(re.escape, queues))})$"
         user = f"/api/users/{quote(username, safe='')}"
-        await self._ask("PUT", user, {"password": password, "tags": ""})
+        await self._request("PUT", user, {"password": password, "tags": ""})
         rights = {"configure": "^$", "write": "^$", "read": pattern}
-        await self._ask("PUT", f"/api/permissions/{quote(vhost, safe='')}/{quote(username, safe='')}", rights)
+        await self._request("PUT", f"/api/permissions/{quote(vhost, safe='')}/{quote(username, safe='')}", rights)
 
     async def remove_user(self, username: str) -> None:
         """Remove a user if it exists."""
-        await self._ask("DELETE", f"/api/users/{quote(username, safe='')}", None)
+        await self._request("DELETE", f"/api/users/{quote(username, safe='')}", None)
 
-    async def _ask(self, method: str, path: str, body: dict[str, Any] | None) -> int:
+    async def _request(self, method: str, path: str, body: Mapping[str, object] | None) -> int:
         """Send a request and return its status: below 300, or 404 for GET and DELETE."""
         timeout = aiohttp.ClientTimeout(total=TIMEOUT)
         try:
@@ -79,8 +79,8 @@ class Management:
                 if answer.status in (401, 403):
                     raise ManagementError(f"{self._base} refuses the login: it takes a user tagged administrator")
                 if answer.status >= 300 and not (method in ("DELETE", "GET") and answer.status == 404):
-                    said = (await answer.text())[:200]
-                    raise ManagementError(f"{self._base} answered {answer.status} to {method} {path}: {said}")
+                    text = (await answer.text())[:200]
+                    raise ManagementError(f"{self._base} answered {answer.status} to {method} {path}: {text}")
                 return answer.status
         except (aiohttp.ClientError, TimeoutError) as error:
             reason = type(error).__name__ if isinstance(error, TimeoutError) else str(error)

@@ -1,7 +1,7 @@
 """Messages on their way to the broker, and the errors that publishing can end with."""
 
 import asyncio
-from typing import Any, NamedTuple, Protocol
+from typing import NamedTuple, Protocol
 
 
 class BrokerUnavailableError(Exception):
@@ -60,7 +60,7 @@ class ConfirmListener(Protocol):
         """Report that the message is safe with the broker."""
 
     def set_exception(self, error: Exception, /) -> object:
-        """Report that it is not safe, with Unavailable or one of its subclasses."""
+        """Report that it is not safe, with BrokerUnavailableError or one of its subclasses."""
 
 
 class BatchFuture:
@@ -68,7 +68,7 @@ class BatchFuture:
 
     __slots__ = ("_left", "future")
 
-    def __init__(self, size: int, future: "asyncio.Future[Any]") -> None:
+    def __init__(self, size: int, future: "asyncio.Future[None]") -> None:
         self._left = size
         self.future = future
 

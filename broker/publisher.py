@@ -19,13 +19,12 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterable
 from itertools import takewhile
-from typing import Any
 
 import pamqp.frame
 from aiormq.abc import AbstractChannel, AbstractConnection
 from pamqp.commands import Basic
 
-from broker.connection import answers
+from broker.connection import is_alive
 from broker.frames import ChannelHandlers, Received, Transport
 from broker.outgoing import (
     BatchFuture,
@@ -43,7 +42,7 @@ from telemetry.background import Background
 
 log = logging.getLogger("crossdock.broker")
 
-WINDOW = 2000
+MAX_UNCONFIRMED = 2000
 """Maximum number of unconfirmed messages.
 
 Further messages wait in this process, where they can still time out, rather than in the socket buffer.
@@ -55,32 +54,32 @@ When this is reached, the broker has stopped reading because of a memory or disk
 """
 MAX_WAITING = 20_000
 """Maximum number of messages waiting to be sent; beyond it, publishing fails at once to save memory."""
-EARLY = 16
+FLUSH_EARLY = 16
 """Number of waiting messages that are sent at once instead of at the end of the loop turn.
 
 The broker then processes them while we create the next ones. Smaller blocks cost the broker more per message; with much
 larger blocks, publisher and broker alternate instead of overlapping.
 """
-METHODS_KEPT = 10_000
+MAX_CACHED_METHODS = 10_000
 """Number of encoded Basic.Publish frames that are cached, one per exchange and routing key."""
 STOP_TIMEOUT = 3.0
 """Maximum seconds that `stop` waits for outstanding confirms."""
-GRACE = 1.0
+RECONNECT_GRACE = 1.0
 """Seconds after the loss of a connection during which a publish waits for the next one before it fails."""
-REFUSED = 1.0
-"""Seconds without a confirm, in which the broker refused messages, after which another node is tried.
+NACK_TIMEOUT = 1.0
+"""Seconds without a confirm, in which the broker refused messages with `basic.nack`, after which another node is tried.
 
 A channel that was opened before a quorum queue had elected its new leader keeps sending to the dead leader (RabbitMQ
 3.10), and so refuses messages that other channels would accept.
 """
-SILENT = 2.5
+PROBE_AFTER = 2.5
 """Seconds without a confirm after which the node is probed, and left if it does not respond.
 
 Together with the one second of the probe this is shorter than `[ingress] confirm_timeout`, so that the waiting messages
 can still be confirmed by another node. Heartbeats detect a dead peer only after half a minute. A channel that has never
 confirmed anything is left without a probe.
 """
-STUCK = 15.0
+ABANDON_AFTER = 15.0
 """Seconds without a confirm after which even a node that responds, and has confirmed before, is left.
 
 Such a node waits for a queue leader on another node that is frozen or cut off. A new leader is elected within 10
@@ -89,19 +88,19 @@ leader until RabbitMQ declares that leader's node down after a minute (3.10). St
 fastest way to a confirm.
 """
 
-_CONTENT = struct.Struct(">BHIHHQ")
+_HEADER_FRAME = struct.Struct(">BHIHHQ")
 _HEADER_SIZE = 12
 """Bytes of a content header before its properties."""
-_BODY = struct.Struct(">BHI")
-_END = b"\xce"
+_BODY_FRAME = struct.Struct(">BHI")
+_FRAME_END = b"\xce"
 _TOO_LARGE = re.compile(r"message size \d+ is larger than (?:configured )?max size (\d+)")
 """RabbitMQ's reason for closing a channel on which a body exceeded `max_message_size`.
 
 The limit (16 MiB by default since RabbitMQ 4.0) is not announced over AMQP, so this is the only way to learn it.
 """
-_FULL = "too many bytes wait for the broker"
-_NO_QUEUE = "no queue wanted the message: run `crossdock topology apply`"
-_REFUSED = "the broker refused the message (a queue is full or has lost its leader)"
+_TOO_MANY_BYTES = "too many bytes wait for the broker"
+_UNROUTABLE = "the message matches no queue: run `crossdock topology apply`"
+_NACKED = "the broker refused the message (a queue is full or has lost its leader)"
 
 
 class Publisher:
@@ -132,31 +131,31 @@ class Publisher:
         self.lost_by_size = False
         """Whether the last channel was closed because a message was too large; reset when the next one is used."""
         self._timeout = confirm_timeout
-        self._useless = on_unhealthy
+        self._on_unhealthy = on_unhealthy
         self._waiting: deque[PendingPublish] = deque()
         self._sent: dict[int, PendingPublish] = {}
         """The unconfirmed messages by delivery tag, which is the order in which they were sent."""
         self._tag = 0
-        self._number = 0
-        self._limit = 0
+        self._channel_number = 0
+        self._max_payload = 0
         self._methods: dict[tuple[str, str], bytes] = {}
         self._transport: Transport | None = None
-        self._scheduled = False
+        self._is_scheduled = False
         self._lost_at = 0.0
-        self._asked_at: float | None = None
+        self._waiting_since: float | None = None
         """When the current wait for a confirm began; None if no confirm is due.
 
         It begins with the first message that is sent while no confirm is due, and again with each confirm after which
         others are still due.
         """
-        self._refused = False
+        self._is_nacked = False
         """Whether the broker has refused a message since its last confirm."""
-        self._proven = False
+        self._has_confirmed = False
         """Whether the broker has confirmed a message on this connection."""
         self._connection: AbstractConnection | None = None
-        self._looked_at = 0.0
+        self._probed_at = 0.0
         """When the node was last probed."""
-        self._looking: asyncio.Task[None] | None = None
+        self._probe_task: asyncio.Task[None] | None = None
         self._background = Background()
         self._is_sweeping = False
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -178,15 +177,15 @@ class Publisher:
             self.on_lost()  # its tags belong to another channel, so their confirms can no longer arrive
         self.lost_by_size = False
         self._methods.clear()
-        self._number = channel.number
-        self._limit = channel.connection.connection_tune.frame_max - 8
+        self._channel_number = channel.number
+        self._max_payload = channel.connection.connection_tune.frame_max - 8
         self._tag = 0
-        self._asked_at, self._refused, self._proven = None, False, False
+        self._waiting_since, self._is_nacked, self._has_confirmed = None, False, False
         self._connection = channel.connection
         transport.listen(channel.number, ChannelHandlers(received, self._confirmed, self._returned))
         self._transport = transport
         self._loop = asyncio.get_running_loop()
-        channel.closing.add_done_callback(self._closed)
+        channel.closing.add_done_callback(self._on_channel_closed)
         if not self._is_sweeping:
             self._is_sweeping = True
             self._background.start(self._sweep(), name="publisher-sweep")
@@ -198,7 +197,7 @@ class Publisher:
 
     def on_lost(self) -> None:
         """Handle the loss of the connection: unconfirmed messages wait to be sent again on the next one."""
-        self._transport = self._connection = self._asked_at = None
+        self._transport = self._connection = self._waiting_since = None
         self._lost_at = time.monotonic()
         if not self.lost_by_size:
             self.max_message_size = None  # the next broker, or this one after a restart, may accept larger bodies
@@ -211,29 +210,30 @@ class Publisher:
 
     async def stop(self) -> None:
         """Wait for the confirms of messages that were published with a future, for a bounded time, then stop."""
-        left = {entry.waiter for entry in (*self._waiting, *self._sent.values()) if not entry.waiter.done()}
-        found = {one.future if isinstance(one, BatchFuture) else one for one in left}
-        pending = {one for one in found if isinstance(one, asyncio.Future)}
+        waiters = {entry.waiter for entry in (*self._waiting, *self._sent.values()) if not entry.waiter.done()}
+        results = {waiter.future if isinstance(waiter, BatchFuture) else waiter for waiter in waiters}
+        pending = {result for result in results if isinstance(result, asyncio.Future)}
         if pending and self._transport is not None:
             await asyncio.wait(pending, timeout=min(self._timeout, STOP_TIMEOUT))
         await self._background.stop()
-        if self._looking is not None:
-            self._looking.cancel()
-            await asyncio.gather(self._looking, return_exceptions=True)
+        if self._probe_task is not None:
+            self._probe_task.cancel()
+            await asyncio.gather(self._probe_task, return_exceptions=True)
         self._transport = None
         self._fail_all("shutting down")
 
     def publish(
         self, exchange: str, key: str, properties: bytes, message_id: str, body: bytes
-    ) -> "asyncio.Future[Any]":
+    ) -> "asyncio.Future[None]":
         """Publish one message (see `Outgoing`) and return the future of its confirm.
 
         The message is mandatory unless it is an answer. The future ends within the timeout: with the broker's confirm,
-        or with Unavailable or one of its subclasses. Raises the same errors if the message cannot be accepted.
+        or with BrokerUnavailableError or one of its subclasses. Raises the same errors if the message cannot be
+        accepted.
         """
         if self._loop is None:
             self._loop = asyncio.get_running_loop()
-        future: asyncio.Future[Any] = self._loop.create_future()
+        future: asyncio.Future[None] = self._loop.create_future()
         self.publish_for(future, exchange, key, properties, message_id, body)
         return future
 
@@ -241,12 +241,12 @@ class Publisher:
         self, waiter: ConfirmListener, exchange: str, key: str, properties: bytes, message_id: str, body: bytes
     ) -> None:
         """Publish like `publish`, for a caller's own waiter; `stop` waits for futures only."""
-        _, deadline = self._admit(len(body), len(body))
+        _, deadline = self._accept(len(body), len(body))
         self._waiting.append(PendingPublish(exchange, key, properties, message_id, body, deadline, waiter))
-        if len(self._waiting) >= EARLY:
+        if len(self._waiting) >= FLUSH_EARLY:
             self._flush()
 
-    def publish_all(self, messages: Iterable[Outgoing]) -> "asyncio.Future[Any]":
+    def publish_all(self, messages: Iterable[Outgoing]) -> "asyncio.Future[None]":
         """Publish at least one message and return one future, which ends with the last confirm or the first error.
 
         Raises TooLargeError, and publishes none of them, if a body is known to be larger than the broker accepts.
@@ -254,7 +254,7 @@ class Publisher:
         """
         messages = list(messages)
         sizes = [len(message.body) for message in messages]
-        loop, deadline = self._admit(sum(sizes), max(sizes))
+        loop, deadline = self._accept(sum(sizes), max(sizes))
         burst = BatchFuture(len(messages), loop.create_future())
         self._waiting += [
             PendingPublish(exchange, key, properties, message_id, body, deadline, burst)
@@ -263,16 +263,19 @@ class Publisher:
         return burst.future
 
     def hold(self, size: int) -> None:
-        """Count a body that will be published later against `max_held` until `release`; may raise Unavailable."""
+        """Count a body that will be published later against `max_held` until `release`.
+
+        Raises BrokerUnavailableError if the limit would be exceeded.
+        """
         if self.held + size > self.max_held:
-            raise BrokerUnavailableError(_FULL)
+            raise BrokerUnavailableError(_TOO_MANY_BYTES)
         self.held += size
 
     def release(self, size: int) -> None:
         """Stop counting a held body; call this immediately before it is published."""
         self.held -= size
 
-    def _admit(self, size: int, largest: int) -> tuple[asyncio.AbstractEventLoop, float]:
+    def _accept(self, size: int, largest: int) -> tuple[asyncio.AbstractEventLoop, float]:
         """Accept bodies of `size` bytes in total, and return the event loop and their deadline.
 
         The messages are sent at the end of the loop turn. Raises TooLargeError or BrokerUnavailableError if they cannot
@@ -281,31 +284,31 @@ class Publisher:
         if self.max_message_size is not None and largest > self.max_message_size:
             raise TooLargeError(largest, self.max_message_size)
         now = time.monotonic()
-        if self._transport is None and now - self._lost_at > GRACE:
+        if self._transport is None and now - self._lost_at > RECONNECT_GRACE:
             raise BrokerUnavailableError("no connection to the broker")
         if len(self._waiting) >= MAX_WAITING:
             raise BrokerUnavailableError("too many messages wait for the broker")
         held = self.held + size
         if held > self.max_held:
-            raise BrokerUnavailableError(_FULL)
+            raise BrokerUnavailableError(_TOO_MANY_BYTES)
         self.held = held
         loop = self._loop
         if loop is None:
             loop = self._loop = asyncio.get_running_loop()
-        if not self._scheduled:
-            self._scheduled = True
+        if not self._is_scheduled:
+            self._is_scheduled = True
             loop.call_soon(self._end_of_turn)
         return loop, now + self._timeout
 
     def _end_of_turn(self) -> None:
         """Send the messages that remain at the end of the loop turn."""
-        self._scheduled = False
+        self._is_scheduled = False
         self._flush()
 
     def _flush(self) -> None:
         """Send waiting messages as far as the window and the socket have room; their confirms flush again."""
         transport = self._transport
-        while transport is not None and self._waiting and len(self._sent) < WINDOW:
+        while transport is not None and self._waiting and len(self._sent) < MAX_UNCONFIRMED:
             if not 0 <= transport.unsent <= MAX_UNSENT:
                 return
             block = self._block()
@@ -313,8 +316,8 @@ class Publisher:
                 continue  # the callers of all of them have stopped waiting
             self.bursts += 1
             transport.write(block)
-            if self._asked_at is None:
-                self._asked_at = time.monotonic()
+            if self._waiting_since is None:
+                self._waiting_since = time.monotonic()
 
     def _block(self) -> bytes:
         """Build the frames of as many waiting messages as fit into the window, and register these for their confirms.
@@ -322,10 +325,10 @@ class Publisher:
         One block ends at `MAX_UNSENT` bytes: joining more would copy them although the broker may have stopped reading.
         """
         parts: list[bytes] = []
-        number, limit, methods = self._number, self._limit, self._methods
+        number, limit, methods = self._channel_number, self._max_payload, self._methods
         waiting, sent = self._waiting, self._sent
         tag = self._tag
-        room, left = WINDOW - len(sent), MAX_UNSENT
+        room, left = MAX_UNCONFIRMED - len(sent), MAX_UNSENT
         while waiting and room and left > 0:
             entry = waiting.popleft()
             body, properties = entry.body, entry.properties
@@ -347,14 +350,14 @@ class Publisher:
             left -= size
             tag += 1
             sent[tag] = entry
-            header = _CONTENT.pack(2, number, 12 + len(properties), 60, 0, size)
+            header = _HEADER_FRAME.pack(2, number, 12 + len(properties), 60, 0, size)
             if 0 < size <= limit:
-                parts += (method, header, properties, _END, _BODY.pack(3, number, size), body, _END)
+                parts += (method, header, properties, _FRAME_END, _BODY_FRAME.pack(3, number, size), body, _FRAME_END)
                 continue
-            parts += (method, header, properties, _END)
+            parts += (method, header, properties, _FRAME_END)
             for start in range(0, size, limit):
                 piece = body[start : start + limit]
-                parts += (_BODY.pack(3, number, len(piece)), piece, _END)
+                parts += (_BODY_FRAME.pack(3, number, len(piece)), piece, _FRAME_END)
         self.published += tag - self._tag
         self._tag = tag
         return b"".join(parts)
@@ -364,9 +367,9 @@ class Publisher:
 
         Raises pamqp's error if the routing key is invalid, and ValueError if the properties do not fit into a frame.
         """
-        if len(properties) > self._limit - _HEADER_SIZE:
+        if len(properties) > self._max_payload - _HEADER_SIZE:
             raise ValueError("its properties are larger than a frame")
-        if len(self._methods) >= METHODS_KEPT:
+        if len(self._methods) >= MAX_CACHED_METHODS:
             self._methods.clear()  # reply addresses change with every connection
         # RabbitMQ 3.10 returns a mandatory message to a reply address as unroutable even if it was delivered.
         frame = Basic.Publish(exchange=exchange, routing_key=key, mandatory=not key.startswith(REPLY_TO))
@@ -376,8 +379,8 @@ class Publisher:
     def _confirmed(self, tag: int, multiple: bool, accepted: bool) -> None:
         sent = self._sent
         tags = list(takewhile(tag.__ge__, sent)) if multiple else (tag,)
-        for one in tags:
-            entry = sent.pop(one, None)
+        for confirmed in tags:
+            entry = sent.pop(confirmed, None)
             if entry is None:
                 continue
             self.held -= len(entry.body)
@@ -386,73 +389,79 @@ class Publisher:
             if accepted:
                 entry.waiter.set_result(None)
             else:
-                entry.fail(BrokerUnavailableError(_REFUSED))
+                entry.fail(BrokerUnavailableError(_NACKED))
         if accepted:
-            self._asked_at, self._refused, self._proven = (time.monotonic() if sent else None), False, True
+            self._waiting_since, self._is_nacked, self._has_confirmed = (
+                (time.monotonic() if sent else None),
+                False,
+                True,
+            )
         else:
-            self._refused = True
-        if self._waiting and not self._scheduled:
+            self._is_nacked = True
+        if self._waiting and not self._is_scheduled:
             self._flush()
 
     def _returned(self, properties: bytes) -> None:
         name = encoded.decode(properties).message_id
         for entry in self._sent.values():
             if entry.message_id == name:
-                entry.fail(UnroutableError(_NO_QUEUE))
+                entry.fail(UnroutableError(_UNROUTABLE))
 
     async def _sweep(self) -> None:
         """Fail the messages whose deadline has passed; with one timeout for all, the oldest come first."""
         while True:
             await asyncio.sleep(min(0.1, self._timeout / 4))
             now = time.monotonic()
-            if self._transport is None and now - self._lost_at > GRACE:
+            if self._transport is None and now - self._lost_at > RECONNECT_GRACE:
                 self._fail_all("no connection to the broker")
             for tag in [tag for tag, entry in self._sent.items() if entry.deadline <= now]:
-                self._end(self._sent.pop(tag), BrokerUnavailableError("no confirm from the broker in time"))
+                self._drop(self._sent.pop(tag), BrokerUnavailableError("no confirm from the broker in time"))
             while self._waiting and (self._waiting[0].waiter.done() or self._waiting[0].deadline <= now):
-                self._end(self._waiting.popleft(), BrokerUnavailableError("no confirm from the broker in time"))
+                self._drop(self._waiting.popleft(), BrokerUnavailableError("no confirm from the broker in time"))
             self._flush()
-            self._doubt(now)
+            self._check_health(now)
 
-    def _doubt(self, now: float) -> None:
+    def _check_health(self, now: float) -> None:
         """Report that the node is unusable, or start a probe of it."""
-        asked, connection = self._asked_at, self._connection
-        if asked is None or connection is None:
+        since, connection = self._waiting_since, self._connection
+        if since is None or connection is None:
             return
-        if now - asked > (REFUSED if self._refused else STUCK if self._proven else SILENT):
-            self._asked_at = now
-            self._useless("the broker refuses every message" if self._refused else "the broker confirms nothing")
-        elif now - max(asked, self._looked_at) > SILENT:
-            self._looked_at = now
-            self._looking = asyncio.get_running_loop().create_task(self._look(connection, asked), name="publisher-look")
+        if now - since > (NACK_TIMEOUT if self._is_nacked else ABANDON_AFTER if self._has_confirmed else PROBE_AFTER):
+            self._waiting_since = now
+            self._on_unhealthy("the broker refuses every message" if self._is_nacked else "the broker confirms nothing")
+        elif now - max(since, self._probed_at) > PROBE_AFTER:
+            self._probed_at = now
+            self._probe_task = asyncio.get_running_loop().create_task(
+                self._probe(connection, since), name="publisher-probe"
+            )
 
-    async def _look(self, connection: AbstractConnection, asked: float) -> None:
-        lives = await answers(connection)
-        if not lives and self._connection is connection and self._asked_at == asked:
-            self._useless("the broker doesn't answer")
+    async def _probe(self, connection: AbstractConnection, since: float) -> None:
+        is_responding = await is_alive(connection.url)
+        if not is_responding and self._connection is connection and self._waiting_since == since:
+            self._on_unhealthy("the broker doesn't answer")
 
     def _fail_all(self, reason: str) -> None:
         for entry in (*self._sent.values(), *self._waiting):
-            self._end(entry, BrokerUnavailableError(reason))
+            self._drop(entry, BrokerUnavailableError(reason))
         self._sent.clear()
         self._waiting.clear()
 
-    def _end(self, entry: PendingPublish, error: BrokerUnavailableError) -> None:
+    def _drop(self, entry: PendingPublish, error: BrokerUnavailableError) -> None:
         """Fail an entry that was removed from both the waiting and the sent messages."""
         self.held -= len(entry.body)
         entry.fail(error)
 
-    def _closed(self, closing: "asyncio.Future[Any]") -> None:
+    def _on_channel_closed(self, closing: "asyncio.Future[None]") -> None:
         """Learn the broker's size limit from the reason why the channel closed, and fail only larger messages.
 
         Runs before `on_lost`, which then prepares all other messages to be sent again on the next connection.
         """
         error = None if closing.cancelled() else closing.exception()
-        found = _TOO_LARGE.search(str(error)) if error is not None else None
-        if found is None:
+        match = _TOO_LARGE.search(str(error)) if error is not None else None
+        if match is None:
             return
         self.lost_by_size = True
-        limit = self.max_message_size = int(found[1])
+        limit = self.max_message_size = int(match[1])
         log.warning("the broker refused a message because of its size", extra={"limit": limit})
         for entry in (*self._sent.values(), *self._waiting):
             if len(entry.body) > limit:

@@ -7,49 +7,49 @@ if, between the check and the deletion, no message can arrive and no consumer ca
 import asyncio
 from collections.abc import Iterable, Sequence
 
-from aiormq.abc import AbstractConnection
+from aio_pika.abc import AbstractConnection
 
-from broker.declare import declare
+from broker.declare import bind, declare, unbind
 from schemas.topology import EVENTS_LOG, STORE, UNROUTED, Binding, Queue, Topology
 
-WATCH = 12.0
+IDLE_SECONDS = 12.0
 """Seconds without a message or a consumer after which a queue counts as unused.
 
 A store worker that waits for its database takes single messages from `crossdock.dead` and `crossdock.unrouted`, and
 returns them within seconds.
 """
-LOOK_PAUSE = 0.5
-SETTLE = 1.0
+CHECK_PAUSE = 0.5
+UNBIND_PAUSE = 1.0
 """Seconds to wait after an unbind for messages that were routed before it."""
 
 
 async def renew(
-    connection: AbstractConnection, outdated: Sequence[Queue], wanted: Topology, *, alone: bool
+    connection: AbstractConnection, queues: Sequence[Queue], expected: Topology, *, alone: bool
 ) -> set[str]:
-    """Redeclare the `outdated` queues and return their names, or none if any of our queues is in use.
+    """Redeclare `queues` and return their names, or none if any of our queues is in use.
 
     `alone`: no other Crossdock process is running. Otherwise publishers are locked out in the meantime: without
     bindings the broker returns what they publish, so that an ingress answers 503 for a second and nothing is lost.
     """
-    every = [queue.name for queue in wanted.queues if queue.name != EVENTS_LOG]
-    bindings = sorted((one for one in wanted.bindings if one.queue in every), key=_rank)
-    if not await _unused(connection, every, 0 if alone else WATCH):
+    every = [queue.name for queue in expected.queues if queue.name != EVENTS_LOG]
+    bindings = sorted((binding for binding in expected.bindings if binding.queue in every), key=_rank)
+    if not await _unused(connection, every, 0 if alone else IDLE_SECONDS):
         return set()
     if not alone:
         channel = await connection.channel()
         try:
             for binding in reversed(bindings):
-                await channel.queue_unbind(binding.queue, binding.exchange, binding.routing_key)
-            await asyncio.sleep(SETTLE)
+                await unbind(channel, binding)
+            await asyncio.sleep(UNBIND_PAUSE)
             if await _unused(connection, every, 0):
-                await _replace(connection, outdated)
-                return {queue.name for queue in outdated}
+                await _replace(connection, queues)
+                return {queue.name for queue in queues}
             return set()
         finally:
             await _bind(connection, bindings)
-    await _replace(connection, outdated)
+    await _replace(connection, queues)
     await _bind(connection, bindings)
-    return {queue.name for queue in outdated}
+    return {queue.name for queue in queues}
 
 
 def _rank(binding: Binding) -> int:
@@ -67,14 +67,14 @@ async def _replace(connection: AbstractConnection, queues: Iterable[Queue]) -> N
     channel = await connection.channel()
     for queue in queues:
         await channel.queue_delete(queue.name)
-        await declare(channel, queue)
+        await declare(connection, queue)
     await channel.close()
 
 
 async def _bind(connection: AbstractConnection, bindings: Iterable[Binding]) -> None:
     channel = await connection.channel()
     for binding in bindings:
-        await channel.queue_bind(binding.queue, binding.exchange, binding.routing_key)
+        await bind(channel, binding)
     await channel.close()
 
 
@@ -85,11 +85,11 @@ async def _unused(connection: AbstractConnection, names: Sequence[str], seconds:
     until = loop.time() + seconds
     while True:
         for name in names:
-            found = await channel.queue_declare(name, passive=True)
-            if found.message_count or found.consumer_count:
+            counts = (await channel.get_queue(name)).declaration_result
+            if counts.message_count or counts.consumer_count:
                 await channel.close()
                 return False
         if loop.time() >= until:
             await channel.close()
             return True
-        await asyncio.sleep(LOOK_PAUSE)
+        await asyncio.sleep(CHECK_PAUSE)

@@ -29,19 +29,19 @@ class Answer(msgspec.Struct, frozen=True):
 def encode_answer(call: str, status: int, content_type: str) -> tuple[str, bytes]:
     """Return the message id and the encoded properties of the answer to the call with this correlation id."""
     name = f"{call}/answer"
-    return name, b"%b%b%b" % (_head(status, content_type), encode.short_string(call), encode.short_string(name))
+    return name, b"%b%b%b" % (_encode_head(status, content_type), encode.short_string(call), encode.short_string(name))
 
 
 @lru_cache(100)
-def _head(status: int, content_type: str) -> bytes:
+def _encode_head(status: int, content_type: str) -> bytes:
     """Return the encoded properties up to the two ids, including the ids' flags.
 
     The answer is transient, because one that is not received now is useless later.
     """
-    about = Basic.Properties(
+    example = Basic.Properties(
         content_type=content_type, headers={"status": status}, delivery_mode=1, correlation_id="x", message_id="x"
     )
-    return about.marshal()[: -2 * len(b"\x01x")]
+    return example.marshal()[: -2 * len(b"\x01x")]
 
 
 class Caller(Protocol):
@@ -68,7 +68,7 @@ class Replies:
 
     async def on_open(self, channel: AbstractChannel) -> None:
         """Start the reply consumer; required before a message with `REPLY_TO` is published on the channel."""
-        await channel.basic_consume(REPLY_TO, _elsewhere, no_ack=True)
+        await channel.basic_consume(REPLY_TO, _unexpected, no_ack=True)
 
     def on_lost(self, *, ask_again: bool = False) -> None:
         """Notify every caller that the connection was lost.
@@ -90,16 +90,16 @@ class Replies:
     def received(self, tag: int, redelivered: bool, encoded: bytes, body: bytes) -> None:
         """Handle a delivery of the reply channel; pass this to the publisher that uses the channel."""
         try:
-            found = properties.read(encoded)
+            received = properties.read(encoded)
         except ValueError:
             return
-        caller = self._pending.get(found.correlation_id or "")
+        caller = self._pending.get(received.correlation_id or "")
         if caller is None:
             return
-        status = found.headers.get("status")
-        content_type = found.content_type or "application/json"
+        status = received.headers.get("status")
+        content_type = received.content_type or "application/json"
         caller.answered(Answer(status if isinstance(status, int) else 500, content_type, body))
 
 
-async def _elsewhere(message: DeliveredMessage) -> None:
+async def _unexpected(message: DeliveredMessage) -> None:
     """Placeholder that aiormq requires; the frame reader handles deliveries before they reach it."""

@@ -1,11 +1,17 @@
-"""Move messages from one queue to another: they are published and confirmed before they are acknowledged."""
+"""Move messages from one queue to another: they are published and confirmed before they are acknowledged.
+
+The channels are aiormq's, because a moved message keeps its properties as they are. aio-pika's `Message` would add a
+priority, round an expiration, and reject properties that it cannot convert.
+"""
 
 import asyncio
-from typing import Any
 
-from aiormq.abc import AbstractChannel, AbstractConnection, DeliveredMessage
-from aiormq.exceptions import ChannelNotFoundEntity, DeliveryError
+from aio_pika.abc import AbstractConnection
+from aio_pika.exceptions import ChannelNotFoundEntity, DeliveryError
+from aiormq.abc import AbstractChannel, DeliveredMessage
+from pamqp.common import FieldTable
 
+from broker.connection import underlay
 from broker.declare import TopologyError
 from broker.topology import connected
 
@@ -34,9 +40,9 @@ async def move(url: str, source: str, target: str) -> int:
 
 
 async def _move(connection: AbstractConnection, source: str, target: str) -> int:
-    taking = await connection.channel()
-    giving = await connection.channel(publisher_confirms=True, on_return_raises=True)
-    await giving.queue_declare(target, passive=True)
+    taking = await underlay(connection).channel()
+    publishing = await underlay(connection).channel(publisher_confirms=True, on_return_raises=True)
+    await publishing.queue_declare(target, passive=True)
     # Counted first, because a consumer that keeps failing on the messages must not keep the move going forever.
     left = (await taking.queue_declare(source, passive=True)).message_count or 0
     moved = 0
@@ -49,19 +55,30 @@ async def _move(connection: AbstractConnection, source: str, target: str) -> int
                 break
             piece.append(message)
         if piece:
-            await asyncio.gather(*(_publish(giving, target, message) for message in piece))
+            await asyncio.gather(*(_publish(publishing, target, message) for message in piece))
             await taking.basic_ack(piece[-1].delivery_tag or 0, multiple=True, wait=True)
         moved += len(piece)
         left -= len(piece)
     return moved
 
 
-async def _publish(giving: AbstractChannel, target: str, message: DeliveredMessage) -> None:
+async def _publish(channel: AbstractChannel, target: str, message: DeliveredMessage) -> None:
     properties = message.header.properties
-    headers: dict[str, Any] = {**(properties.headers or {})}
-    deaths = headers.get("x-death")
-    if isinstance(deaths, list) and deaths and isinstance(deaths[-1], dict) and deaths[-1].get("routing-keys"):
-        headers.setdefault(ROUTING_KEY, deaths[-1]["routing-keys"][0])
+    headers: FieldTable = {**(properties.headers or {})}
+    routing_key = _first_routing_key(headers)
+    if routing_key is not None:
+        headers.setdefault(ROUTING_KEY, routing_key)
     properties.headers = {name: value for name, value in headers.items() if name not in _DEATHS}
     properties.delivery_mode = 2
-    await giving.basic_publish(message.body, routing_key=target, properties=properties, mandatory=True, timeout=TIMEOUT)
+    await channel.basic_publish(
+        message.body, routing_key=target, properties=properties, mandatory=True, timeout=TIMEOUT
+    )
+
+
+def _first_routing_key(headers: FieldTable) -> str | None:
+    """Return the routing key of a message's first death, the last in `x-death`; None if it is not a dead letter."""
+    deaths = headers.get("x-death")
+    if not isinstance(deaths, list) or not deaths or not isinstance(deaths[-1], dict):
+        return None
+    keys = deaths[-1].get("routing-keys")
+    return keys[0] if isinstance(keys, list) and keys and isinstance(keys[0], str) else None

@@ -1,20 +1,21 @@
-"""Apply `schemas.topology` to a broker and check it over AMQP, or export it as RabbitMQ definitions."""
+"""Apply `schemas.topology` to a broker, and check it, over AMQP; `broker.definitions` exports it instead."""
 
 import asyncio
 import logging
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import asynccontextmanager, suppress
-from typing import Any, NamedTuple, TypeVar
+from typing import NamedTuple, TypeVar
 
-import aiormq
-from aiormq.abc import AbstractConnection
+import aio_pika
+from aio_pika.abc import AbstractConnection
 from aiormq.exceptions import AMQPError, ChannelAccessRefused, ChannelNotFoundEntity, ConnectionNotAllowed
 from yarl import URL
 
 from broker import renew
 from broker.connection import CONNECT_TIMEOUT, addresses, redacted
-from broker.declare import NO_STREAMS, Difference, TopologyError, declare, is_missing, lacks_streams
+from broker.declare import NO_STREAMS, Difference, TopologyError, bind, declare, is_missing, lacks_streams, unbind
+from broker.definitions import export
 from schemas.config import MAX_SHARDS
 from schemas.topology import (
     DEAD,
@@ -62,12 +63,12 @@ class Applied(NamedTuple):
 
     def of(self, queue: str) -> list[Difference]:
         """Return the differences of one queue."""
-        return [one for one in self.differences if one.queue == queue]
+        return [difference for difference in self.differences if difference.queue == queue]
 
     @property
     def notes(self) -> list[str]:
         """One line for each queue with an old delivery limit; `broker.retention` reports the log's retention."""
-        return [_limit_note(one) for one in self.differences if one.argument == "x-delivery-limit"]
+        return [_limit_note(difference) for difference in self.differences if difference.argument == "x-delivery-limit"]
 
 
 @asynccontextmanager
@@ -77,7 +78,7 @@ async def connected(url: str) -> AsyncIterator[AbstractConnection]:
     for address in addresses(url):
         try:
             async with asyncio.timeout(CONNECT_TIMEOUT):
-                connection = await aiormq.connect(URL(address).update_query(name="crossdock topology"))
+                connection = await aio_pika.connect(URL(address).update_query(name="crossdock topology"))
         except (OSError, TimeoutError, AMQPError) as error:
             problems.append(f"{redacted(address)}: {error or type(error).__name__}")
             continue
@@ -129,64 +130,61 @@ async def patiently(
         await asyncio.sleep(PAUSE)
 
 
-async def apply(url: str, wanted: Topology | None = None, *, alone: bool = False) -> Applied:
+async def apply(url: str, expected: Topology | None = None, *, alone: bool = False) -> Applied:
     """Declare every exchange, queue and binding that is missing; idempotent, raises TopologyError.
 
     An existing queue that differs only in its delivery limit is deleted and declared again if no message can be lost
     that way; otherwise it is left as it is. `alone`: no other Crossdock process is publishing or consuming.
     """
-    wanted = wanted or topology()
+    expected = expected or topology()
 
-    async def work(connection: AbstractConnection) -> Applied:
+    async def declare_all(connection: AbstractConnection) -> Applied:
         differences: list[Difference] = []
+        for exchange in expected.exchanges:
+            await declare(connection, exchange)
+        for queue in expected.queues:
+            differences += await declare(connection, queue)
         channel = await connection.channel()
-        for exchange in wanted.exchanges:
-            await declare(channel, exchange)
-        for queue in wanted.queues:
-            found = await declare(channel, queue)
-            if found:  # a difference has closed the channel
-                channel = await connection.channel()
-            differences += found
-        for binding in wanted.bindings:
-            await channel.queue_bind(binding.queue, binding.exchange, binding.routing_key)
-        limited = {one.queue for one in differences if one.argument == "x-delivery-limit"}
-        if limited:
-            outdated = [queue for queue in wanted.queues if queue.name in limited]
-            renewed = await renew.renew(connection, outdated, wanted, alone=alone)
-            differences = [one for one in differences if one.queue not in renewed]
+        for binding in expected.bindings:
+            await bind(channel, binding)
+        limited_names = {difference.queue for difference in differences if difference.argument == "x-delivery-limit"}
+        if limited_names:
+            limited_queues = [queue for queue in expected.queues if queue.name in limited_names]
+            renewed = await renew.renew(connection, limited_queues, expected, alone=alone)
+            differences = [difference for difference in differences if difference.queue not in renewed]
         return Applied(differences)
 
-    return await patiently(url, work)
+    return await patiently(url, declare_all)
 
 
-async def prune(url: str, wanted: Topology) -> list[str]:
+async def prune(url: str, expected: Topology) -> list[str]:
     """Remove bindings that a different number of shards needed; return the remaining tasks, one line each.
 
-    Queues are never removed. Run it only when every ingress has `wanted` in its configuration. Idempotent. Raises
+    Queues are never removed. Run it only when every ingress has `expected` in its configuration. Idempotent. Raises
     TopologyError.
     """
 
-    async def work(connection: AbstractConnection) -> list[str]:
-        left = []
-        mine = {queue.name for queue in wanted.queues}
+    async def unbind_all(connection: AbstractConnection) -> list[str]:
+        tasks = []
+        own_queues = {queue.name for queue in expected.queues}
         channel = await connection.channel()
-        for binding in wanted.outdated:
+        for binding in expected.obsolete_bindings:
             depth = await _depth(connection, binding.queue)
             if depth is None:
                 break  # shards are numbered without gaps
-            await channel.queue_unbind(binding.queue, binding.exchange, binding.routing_key)
-            if binding.queue not in mine and depth[0]:
+            await unbind(channel, binding)
+            if binding.queue not in own_queues and depth[0]:
                 shard = binding.queue.rpartition(".")[2]
-                left.append(
+                tasks.append(
                     f"{binding.queue} still holds {depth[0]} messages: keep a `crossdock worker store --shard {shard}` "
                     "until it is empty"
                 )
-        return left
+        return tasks
 
-    return await patiently(url, work)
+    return await patiently(url, unbind_all)
 
 
-SEE_TIMEOUT = 2.0
+VERIFY_TIMEOUT = 2.0
 """Maximum seconds to verify the bindings of the store queues.
 
 Bindings belong to the whole cluster: while a node is cut off, RabbitMQ waits for it until it is declared down.
@@ -202,7 +200,7 @@ async def verify_store_binding(connection: AbstractConnection, shards: int) -> N
     """
     binding = asyncio.get_running_loop().create_task(_bind(connection, stored(shards)), name="bind")
     try:
-        done, _ = await asyncio.wait((binding,), timeout=SEE_TIMEOUT)
+        done, _ = await asyncio.wait((binding,), timeout=VERIFY_TIMEOUT)
     finally:
         if not binding.done():
             # Retrieves the late result, because no one awaits it and asyncio would log an unretrieved exception.
@@ -218,7 +216,7 @@ async def _bind(connection: AbstractConnection, bindings: Iterable[Binding]) -> 
     channel = await connection.channel()
     try:
         for binding in bindings:
-            await channel.queue_bind(binding.queue, binding.exchange, binding.routing_key)
+            await bind(channel, binding)
     except ChannelAccessRefused:
         log.warning("not allowed to bind the store's queue: make sure that `crossdock topology apply` has run")
     except ChannelNotFoundEntity as error:
@@ -228,64 +226,71 @@ async def _bind(connection: AbstractConnection, bindings: Iterable[Binding]) -> 
         await channel.close()
 
 
-async def inspect(url: str, wanted: Topology | None = None) -> Report:
-    """Compare the broker with `wanted` without changing anything.
+async def inspect(url: str, expected: Topology | None = None) -> Report:
+    """Compare the broker with `expected` without changing anything.
 
     Bindings cannot be seen over AMQP 0-9-1, but `apply` is safe to run for those. Raises TopologyError if the broker
     cannot be queried.
     """
-    wanted = wanted or topology()
+    expected = expected or topology()
 
-    async def work(connection: AbstractConnection) -> Report:
-        found = Report([], [])
-        things: list[Exchange | Queue] = [*wanted.exchanges, *wanted.queues]
-        for thing in things:
+    async def compare(connection: AbstractConnection) -> Report:
+        report = Report([], [])
+        entities: list[Exchange | Queue] = [*expected.exchanges, *expected.queues]
+        for entity in entities:
             channel = await connection.channel()
             try:
-                if isinstance(thing, Exchange):
-                    await channel.exchange_declare(thing.name, exchange_type=thing.type, passive=True)
+                if isinstance(entity, Exchange):
+                    await channel.declare_exchange(entity.name, entity.type, passive=True)
                 else:
-                    await channel.queue_declare(thing.name, passive=True)
+                    await channel.get_queue(entity.name)
+                await channel.close()
                 # A passive declaration ignores arguments. Repeating the full declaration compares them and changes
                 # nothing.
-                differences = await declare(channel, thing)
+                differences = await declare(connection, entity)
             except ChannelNotFoundEntity as error:
                 if not is_missing(error):
                     raise  # it has no leader now, so `patiently` tries again
-                found.problems.append(f"{thing.name} is missing: run `crossdock topology apply`")
+                report.problems.append(f"{entity.name} is missing: run `crossdock topology apply`")
             except TopologyError as error:
-                found.problems.append(str(error))
+                report.problems.append(str(error))
             else:
-                found.notes.extend(_limit_note(one) for one in differences if one.argument == "x-delivery-limit")
-                if thing.name == EVENTS_LOG and differences:
-                    found.notes.append(_log_note(differences))
-        return found
+                report.notes.extend(
+                    _limit_note(difference) for difference in differences if difference.argument == "x-delivery-limit"
+                )
+                if entity.name == EVENTS_LOG and differences:
+                    report.notes.append(_log_note(differences))
+        return report
 
-    return await patiently(url, work)
+    return await patiently(url, compare)
 
 
-async def check(url: str, wanted: Topology | None = None) -> list[str]:
+async def check(url: str, expected: Topology | None = None) -> list[str]:
     """Return what is missing or different on the broker, one line each, without changing anything.
 
     The list is empty if nothing is wrong.
     """
-    return (await inspect(url, wanted)).problems
+    return (await inspect(url, expected)).problems
 
 
-def _limit_note(one: Difference) -> str:
-    limit = "RabbitMQ's default delivery limit" if one.current is None else f"a delivery limit of {one.current}"
-    what = "deletes" if one.queue in (DEAD, UNROUTED) else "dead-letters"
+def _limit_note(difference: Difference) -> str:
+    limit = (
+        "RabbitMQ's default delivery limit"
+        if difference.current is None
+        else f"a delivery limit of {difference.current}"
+    )
+    what = "deletes" if difference.queue in (DEAD, UNROUTED) else "dead-letters"
     return (
-        f"{one.queue} still has {limit} from an earlier release, past which RabbitMQ {what} a message: to renew it, "
-        "let our queues run empty, stop the workers, and run `crossdock topology apply`"
+        f"{difference.queue} still has {limit} from an earlier release, past which RabbitMQ {what} a message: "
+        "to renew it, let our queues run empty, stop the workers, and run `crossdock topology apply`"
     )
 
 
 def _log_note(differences: list[Difference]) -> str:
     parts = ", ".join(
-        f"{one.argument} {'unset' if one.current is None else one.current} where the configuration says "
-        f"{'unset' if one.wanted is None else one.wanted}"
-        for one in differences
+        f"{argument} {'unset' if current is None else current} where the configuration says "
+        f"{'unset' if expected is None else expected}"
+        for _, argument, expected, current in differences
     )
     return f"{EVENTS_LOG} was declared with {parts}; a policy decides: `crossdock topology apply` sets or shows it"
 
@@ -296,16 +301,16 @@ async def depths(url: str, more: Iterable[str] = (), *, shards: int | None = Non
     Includes our own queues and those of `more` that exist. `shards`: query exactly that many store queues, because
     RabbitMQ logs an error for each one that does not exist; None also queries surplus ones.
     """
-    found: dict[str, tuple[int, int]] = {}
+    counts_by_queue: dict[str, tuple[int, int]] = {}
     async with connected(url) as connection:
         for name in (*(queue.name for queue in topology(shards=shards or 1).queues), *more):
-            if (depth := await _depth(connection, name)) is not None:
-                found[name] = depth
+            if (counts := await _depth(connection, name)) is not None:
+                counts_by_queue[name] = counts
         for name in map(store_queue, range(1, MAX_SHARDS)) if shards is None else ():
-            if (depth := await _depth(connection, name)) is None:
+            if (counts := await _depth(connection, name)) is None:
                 break  # shards are numbered without gaps
-            found[name] = depth
-    return found
+            counts_by_queue[name] = counts
+    return counts_by_queue
 
 
 async def _depth(connection: AbstractConnection, queue: str) -> tuple[int, int] | None:
@@ -315,55 +320,12 @@ async def _depth(connection: AbstractConnection, queue: str) -> tuple[int, int] 
     """
     channel = await connection.channel()
     try:
-        ok = await channel.queue_declare(queue, passive=True)
+        counts = (await channel.get_queue(queue)).declaration_result
     except ChannelNotFoundEntity:
         return None
+    # Not in a `finally`: a broker that leaves the declaration unanswered does not answer the closing either.
     await channel.close()
-    return ok.message_count or 0, ok.consumer_count or 0
-
-
-def export(vhost: str = "/", wanted: Topology | None = None, *, major: int = 3) -> dict[str, Any]:
-    """Return RabbitMQ definitions for version `major`.x.
-
-    They can be loaded with `rabbitmqctl import_definitions` or through the management API.
-    """
-    wanted = wanted or topology()
-    return {
-        "vhosts": [{"name": vhost}],
-        "exchanges": [
-            {
-                "name": exchange.name,
-                "vhost": vhost,
-                "type": exchange.type,
-                "durable": True,
-                "auto_delete": False,
-                "internal": False,
-                "arguments": exchange.arguments,
-            }
-            for exchange in wanted.exchanges
-        ],
-        "queues": [
-            {
-                "name": queue.name,
-                "vhost": vhost,
-                "durable": True,
-                "auto_delete": False,
-                "arguments": queue.declared(major),
-            }
-            for queue in wanted.queues
-        ],
-        "bindings": [
-            {
-                "source": binding.exchange,
-                "vhost": vhost,
-                "destination": binding.queue,
-                "destination_type": "queue",
-                "routing_key": binding.routing_key,
-                "arguments": {},
-            }
-            for binding in wanted.bindings
-        ],
-    }
+    return counts.message_count or 0, counts.consumer_count or 0
 
 
 __all__ = [
@@ -371,6 +333,7 @@ __all__ = [
     "Report",
     "TopologyError",
     "apply",
+    "bind",
     "check",
     "connected",
     "declare",
@@ -379,5 +342,6 @@ __all__ = [
     "inspect",
     "patiently",
     "prune",
+    "unbind",
     "verify_store_binding",
 ]

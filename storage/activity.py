@@ -3,12 +3,10 @@
 from collections.abc import Sequence
 from datetime import datetime
 
-import asyncpg
 import msgspec
 
+from storage.database import Connection
 from storage.sql import query
-
-Connection = asyncpg.Connection | asyncpg.pool.PoolConnectionProxy
 
 HOURS = 3
 """Minimum number of hours with messages before a limit is set; a single burst shows no regular activity."""

@@ -2,13 +2,11 @@
 
 from datetime import datetime
 
-import asyncpg
 import msgspec
 
 from schemas.consumers import Consumer
+from storage.database import Connection
 from storage.sql import query
-
-Connection = asyncpg.Connection | asyncpg.pool.PoolConnectionProxy
 
 
 class AddedConsumer(msgspec.Struct, frozen=True):
@@ -29,10 +27,16 @@ async def listing(connection: Connection) -> list[AddedConsumer]:
     ]
 
 
-async def add(connection: Connection, one: Consumer, username: str | None) -> None:
+async def add(connection: Connection, consumer: Consumer, username: str | None) -> None:
     """Register a consumer; if it exists already, only its user name is updated."""
     await connection.execute(
-        query("consumers", "add"), one.name, one.types, one.accounts, one.max_messages, one.max_bytes, username
+        query("consumers", "add"),
+        consumer.name,
+        consumer.types,
+        consumer.accounts,
+        consumer.max_messages,
+        consumer.max_bytes,
+        username,
     )
 
 

@@ -7,10 +7,9 @@ from uuid import UUID, uuid4
 
 import asyncpg
 
+from storage.database import Connection
 from storage.replays import Scope, find_sources
 from storage.sql import query
-
-Connection = asyncpg.Connection | asyncpg.pool.PoolConnectionProxy
 
 UNSUCCESSFUL = ("failed", "cancelled", "superseded")
 NEWEST_DOCUMENTS = 100
@@ -32,7 +31,7 @@ FIELDS = (
 
 
 class RefusedError(Exception):
-    """A delivery cannot be sent again; the text says why."""
+    """A delivery cannot be sent again; the text states why."""
 
 
 async def listing(
@@ -85,8 +84,8 @@ async def retry(
     Raises RefusedError with that reason, or because its subscription was deleted or its event is no longer stored.
     """
     async with connection.transaction():
-        found = await get(connection, id_, subscriber)
-        if found is None:
+        delivery = await get(connection, id_, subscriber)
+        if delivery is None:
             return None
         sender = await connection.fetchrow(query("deliveries", "sender"), id_)
         if sender is None or sender["is_gone"]:
@@ -96,10 +95,10 @@ async def retry(
         reason = may_send(sender["subscriber"], sender["account"])
         if reason is not None:
             raise RefusedError(reason)
-        if found["status"] == "pending":
+        if delivery["status"] == "pending":
             await connection.execute(query("deliveries", "due_now"), id_)
         else:
-            await connection.execute(query("deliveries", "back_to_outbox"), id_, found["finished_at"])
+            await connection.execute(query("deliveries", "back_to_outbox"), id_, delivery["finished_at"])
         await connection.execute(query("outbox", "wake"))
         return await get(connection, id_, subscriber)
 
@@ -107,9 +106,9 @@ async def retry(
 async def cancel(connection: Connection, id_: UUID, subscriber: str | None) -> dict[str, Any] | None:
     """Cancel a delivery unless it has finished; return it, or None if it does not exist."""
     async with connection.transaction():
-        found = await get(connection, id_, subscriber)
-        if found is None or found["status"] != "pending":
-            return found
+        delivery = await get(connection, id_, subscriber)
+        if delivery is None or delivery["status"] != "pending":
+            return delivery
         await connection.execute(query("deliveries", "cancel"), id_)
         await connection.execute(query("deliveries", "cancelled"))
         return await get(connection, id_, subscriber)
@@ -119,7 +118,7 @@ async def test(connection: Connection, subscription: UUID, scope: Scope) -> UUID
     """Create a delivery of the newest matching event and return its id; None if no stored event matches."""
     async with connection.transaction():
         sources = await find_sources(connection, scope)
-        found: UUID | None = await connection.fetchval(
+        delivery_id: UUID | None = await connection.fetchval(
             query("deliveries", "test"),
             uuid4(),
             subscription,
@@ -128,15 +127,15 @@ async def test(connection: Connection, subscription: UUID, scope: Scope) -> UUID
             sources.types,
             NEWEST_DOCUMENTS,
         )
-        if found is not None:
+        if delivery_id is not None:
             await connection.execute(query("outbox", "wake"))
-    return found
+    return delivery_id
 
 
 async def counts(connection: Connection) -> dict[str, Any]:
     """Return counts: waiting and due deliveries, those that failed in the last day, and subscriptions.
 
-    `oldest_due_seconds` says how long the oldest due delivery has been due.
+    `oldest_due_seconds` is how long the oldest due delivery has been due.
     """
     row = await connection.fetchrow(query("deliveries", "counts"))
     assert row is not None

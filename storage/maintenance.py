@@ -6,13 +6,11 @@ dropped with its month is deleted; if it is received again, it starts at version
 
 import asyncio
 from datetime import UTC, datetime, timedelta
-from typing import Any
 
 import asyncpg
 
+from storage.database import Connection
 from storage.sql import query
-
-Connection = asyncpg.Connection | asyncpg.pool.PoolConnectionProxy
 
 PARENTS = ("versions", "receipts", "finished", "attempts")
 """The partitioned tables; a table that refers to another one comes first."""
@@ -67,13 +65,13 @@ async def make_partitions(connection: Connection, now: datetime, *, since: datet
     Also creates those of rows that were stored before their month had a partition. Rows from before `since` are left
     where they are, because they are about to be deleted.
     """
-    wanted = [first_of_month(now)]
+    expected = [first_of_month(now)]
     for _ in range(MONTHS_AHEAD):
-        wanted.append(first_of_month(wanted[-1] + timedelta(days=32)))
+        expected.append(first_of_month(expected[-1] + timedelta(days=32)))
     strays = [row["month"] for row in await connection.fetch(query("maintenance", "stray_months"))]
-    wanted += [month for month in strays if month not in wanted and (since is None or month >= since)]
+    expected += [month for month in strays if month not in expected and (since is None or month >= since)]
     done: list[str] = []
-    for month in wanted:
+    for month in expected:
         for parent in PARENTS:
             try:
                 async with connection.transaction():
@@ -161,7 +159,7 @@ async def _forget_documents(connection: Connection, before: datetime) -> bool:
     return True
 
 
-async def _delete_all(connection: Connection, name: str, *before: Any) -> None:
+async def _delete_all(connection: Connection, name: str, *before: object) -> None:
     while _count(await connection.execute(query("maintenance", name), *before, ROWS_AT_A_TIME)) == ROWS_AT_A_TIME:
         pass
 

@@ -37,7 +37,7 @@ LOCK_PAUSE = 1.0
 
 
 class MigrationError(Exception):
-    """The database differs from what these migrations created; the text says what to do."""
+    """The database differs from what these migrations created; the text states what to do."""
 
 
 class Migration(NamedTuple):
@@ -75,16 +75,18 @@ async def migrate(url: str, *, post: bool = True) -> list[str]:
             row["name"]: row["checksum"]
             for row in await connection.fetch("SELECT name, checksum FROM crossdock.migrations")
         }
-        for one in files():
-            if applied.get(one.name, one.checksum) != one.checksum:
-                raise MigrationError(f"migration {one.name} was applied with other contents: restore the file it had")
-        missing = [one for one in files() if one.name not in applied]
+        for migration in files():
+            if applied.get(migration.name, migration.checksum) != migration.checksum:
+                raise MigrationError(
+                    f"migration {migration.name} was applied with other contents: restore the file it had"
+                )
+        missing = [migration for migration in files() if migration.name not in applied]
         if applied and not post:
             missing = _without_last_posts(missing)
-        for one in missing:
-            await _apply(connection, one)
+        for migration in missing:
+            await _apply(connection, migration)
         await maintenance.make_partitions(connection, datetime.now(UTC))
-        return [one.name for one in missing]
+        return [migration.name for migration in missing]
     finally:
         await connection.close()
 
@@ -109,24 +111,26 @@ def _without_last_posts(missing: list[Migration]) -> list[Migration]:
     A `post` half that is followed by the `pre` half of a later release stays in the list, because no process of its own
     previous release runs any more.
     """
-    return list(reversed(list(dropwhile(lambda one: one.is_post, reversed(missing)))))
+    return list(reversed(list(dropwhile(lambda migration: migration.is_post, reversed(missing)))))
 
 
-async def _apply(connection: asyncpg.Connection, one: Migration) -> None:
+async def _apply(connection: asyncpg.Connection, migration: Migration) -> None:
     await connection.execute(f"SET lock_timeout = '{LOCK_TIMEOUT}s'")
     for attempt in range(1, LOCK_ATTEMPTS + 1):
         try:
             async with connection.transaction():
-                await connection.execute(one.text)
+                await connection.execute(migration.text)
                 await connection.execute(
-                    "INSERT INTO crossdock.migrations (name, checksum) VALUES ($1, $2)", one.name, one.checksum
+                    "INSERT INTO crossdock.migrations (name, checksum) VALUES ($1, $2)",
+                    migration.name,
+                    migration.checksum,
                 )
             return
         except asyncpg.LockNotAvailableError:
             if attempt == LOCK_ATTEMPTS:
                 raise MigrationError(
-                    f"migration {one.name} waits for a table that is in use: end the long transaction that holds it "
-                    "(pg_stat_activity shows which) and run `crossdock migrate` again"
+                    f"migration {migration.name} waits for a table that is in use: end the long transaction that "
+                    "holds it (pg_stat_activity shows which) and run `crossdock migrate` again"
                 ) from None
         await asyncio.sleep(LOCK_PAUSE)
 
@@ -136,8 +140,8 @@ async def pending(url: str) -> list[str]:
     connection = await pools.connect(url, name="crossdock migrate", timeout=10, writes=False)
     try:
         if not await connection.fetchval("SELECT to_regclass('crossdock.migrations') IS NOT NULL"):
-            return [one.name for one in files()]
+            return [migration.name for migration in files()]
         applied = {row["name"] for row in await connection.fetch("SELECT name FROM crossdock.migrations")}
-        return [one.name for one in files() if one.name not in applied]
+        return [migration.name for migration in files() if migration.name not in applied]
     finally:
         await connection.close()

@@ -7,9 +7,9 @@ from uuid import UUID
 import asyncpg
 import msgspec
 
+from storage.database import Connection
 from storage.sql import query
 
-Connection = asyncpg.Connection | asyncpg.pool.PoolConnectionProxy
 Anyone = Connection | asyncpg.Pool
 
 

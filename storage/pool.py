@@ -163,5 +163,5 @@ async def _refuse_transaction_mode(url: str, connection: asyncpg.Connection | as
 
 async def _server_process(connection: asyncpg.Connection | asyncpg.pool.PoolConnectionProxy) -> int:
     async with connection.transaction():
-        found: int = await connection.fetchval("SELECT pg_backend_pid()", timeout=PROBE_TIMEOUT)
-    return found
+        process_id: int = await connection.fetchval("SELECT pg_backend_pid()", timeout=PROBE_TIMEOUT)
+    return process_id

@@ -8,9 +8,8 @@ from uuid import UUID
 import asyncpg
 import msgspec
 
+from storage.database import Connection
 from storage.sql import query
-
-Connection = asyncpg.Connection | asyncpg.pool.PoolConnectionProxy
 
 STAGES = ("unreadable", "refused", "failed", "unrouted")
 PIECE = 200
@@ -84,15 +83,15 @@ async def pages(connection: Connection, selection: Selection) -> AsyncIterator[l
 
 def pieces(messages: Sequence[tuple[UUID, int]]) -> list[list[UUID]]:
     """Split messages, given by id and size, into lists of bounded length and total size."""
-    found: list[list[UUID]] = []
+    result: list[list[UUID]] = []
     size = 0
     for id_, length in messages:
-        if not found or len(found[-1]) == PIECE or size + length > PIECE_BYTES:
-            found.append([])
+        if not result or len(result[-1]) == PIECE or size + length > PIECE_BYTES:
+            result.append([])
             size = 0
-        found[-1].append(id_)
+        result[-1].append(id_)
         size += length
-    return found
+    return result
 
 
 async def lock(connection: Connection, ids: Sequence[UUID], *, again: bool) -> list[asyncpg.Record]:
@@ -137,7 +136,7 @@ async def by_stage(connection: Connection) -> dict[str, StageCount]:
 
     These are the metrics `crossdock_quarantine_messages` and `crossdock_quarantine_oldest_seconds`.
     """
-    found = dict.fromkeys(STAGES, StageCount(0, 0.0))
+    counts = dict.fromkeys(STAGES, StageCount(0, 0.0))
     for row in await connection.fetch(query("quarantine", "by_stage")):
-        found[row["stage"]] = StageCount(row["messages"], max(0.0, row["oldest_seconds"]))
-    return found
+        counts[row["stage"]] = StageCount(row["messages"], max(0.0, row["oldest_seconds"]))
+    return counts

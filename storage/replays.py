@@ -13,9 +13,8 @@ import asyncpg
 import msgspec
 
 from schemas.patterns import fits
+from storage.database import Connection
 from storage.sql import query
-
-Connection = asyncpg.Connection | asyncpg.pool.PoolConnectionProxy
 
 _FIXED, _VERSION_8 = 0xF000 << 64 | 0xC000 << 48, 0x8000 << 64 | 0x8000 << 48
 
@@ -29,7 +28,7 @@ class Scope(msgspec.Struct, frozen=True):
     """Patterns of accounts (`platform/account`)."""
     allowed: list[str]
     """Patterns of the accounts that its subscriber may see."""
-    said: list[str] | None
+    supported: list[str] | None
     """Event types that its dialect supports; None for all."""
 
     def covers(self, account: str, type_: str) -> bool:
@@ -38,7 +37,7 @@ class Scope(msgspec.Struct, frozen=True):
             fits(type_, self.types)
             and fits(account, self.accounts)
             and fits(account, self.allowed)
-            and (self.said is None or type_ in self.said)
+            and (self.supported is None or type_ in self.supported)
         )
 
 
@@ -81,9 +80,9 @@ def delivery_id(subscription: UUID, event: UUID, replay: UUID) -> UUID:
     return UUID(int=value & ~_FIXED | _VERSION_8)
 
 
-def narrowed(types: list[str], asked: list[str]) -> list[str] | None:
+def narrowed(types: list[str], requested: list[str]) -> list[str] | None:
     """Return the requested types if all of them are within `types`, otherwise None."""
-    return asked if all(fits(one, types) for one in asked) else None
+    return requested if all(fits(type_, types) for type_ in requested) else None
 
 
 async def find_sources(connection: Connection, scope: Scope) -> Sources:
@@ -91,12 +90,12 @@ async def find_sources(connection: Connection, scope: Scope) -> Sources:
 
     Patterns are matched against the few existing names, never against rows.
     """
-    found = [
+    rows = [
         (row["platform"], row["account"], row["type"])
         for row in await connection.fetch(query("replays", "sources"))
         if scope.covers(f"{row['platform']}/{row['account']}", row["type"])
     ]
-    return Sources(*([one[n] for one in found] for n in range(3)))
+    return Sources(*([row[n] for row in rows] for n in range(3)))
 
 
 async def count(connection: Connection, scope: Scope, *, begin: datetime, end: datetime, key: str | None) -> Counted:
@@ -108,20 +107,20 @@ async def count(connection: Connection, scope: Scope, *, begin: datetime, end: d
     where = (sources.platforms, sources.accounts, sources.types)
     limit = MOST_COUNTED + 1
     if key is not None:
-        found: int = await connection.fetchval(query("replays", "count_of_key"), *where, begin, end, limit, key)
+        events: int = await connection.fetchval(query("replays", "count_of_key"), *where, begin, end, limit, key)
     elif await connection.fetchval(query("replays", "count_documents"), *where, FEW_DOCUMENTS + 1) <= FEW_DOCUMENTS:
-        found = await connection.fetchval(query("replays", "count_by_document"), *where, begin, end, limit)
+        events = await connection.fetchval(query("replays", "count_by_document"), *where, begin, end, limit)
     else:
         row = await connection.fetchrow(query("replays", "count_by_time"), *where, begin, end, limit, EXAMINED)
         assert row is not None
         return Counted(min(row["found"], MOST_COUNTED), row["found"] < limit and row["examined"] < EXAMINED)
-    return Counted(min(found, MOST_COUNTED), found < limit)
+    return Counted(min(events, MOST_COUNTED), events < limit)
 
 
 async def count_open(connection: Connection, subscriber: str) -> int:
     """Return how many replays of a subscriber are not yet completely written."""
-    found: int = await connection.fetchval(query("replays", "count_open"), subscriber)
-    return found
+    open_replays: int = await connection.fetchval(query("replays", "count_open"), subscriber)
+    return open_replays
 
 
 async def ask(
@@ -156,9 +155,9 @@ async def write_piece(
         row = await connection.fetchrow(query("replays", "take"), replay)
         if row is None:
             return True
-        allowed, said = scope(row)
-        sources = await find_sources(connection, Scope(row["types"], row["accounts"], allowed, said))
-        found = await connection.fetch(
+        allowed, supported = scope(row)
+        sources = await find_sources(connection, Scope(row["types"], row["accounts"], allowed, supported))
+        rows = await connection.fetch(
             query("replays", "piece"),
             sources.platforms,
             sources.accounts,
@@ -171,16 +170,16 @@ async def write_piece(
             limit,
             EXAMINED_PER_PIECE,
         )
-        events = [event for event in found if event["id"] is not None]
+        events = [event for event in rows if event["id"] is not None]
         ids = [delivery_id(row["subscription_id"], event["id"], replay) for event in events]
         names = ("id", "received_at", "message_id", "document_id", "version", "type", "key")
         columns = [[event[name] for event in events] for name in names]
         await connection.execute(query("replays", "write"), row["subscription_id"], replay, ids, *columns)
         if len(events) == limit:
             after_at, after_id, done = events[-1]["received_at"], events[-1]["message_id"], False
-        elif found:
-            after_at, after_id = found[0]["last_at"], found[0]["last_id"]
-            done = found[0]["examined"] < EXAMINED_PER_PIECE
+        elif rows:
+            after_at, after_id = rows[0]["last_at"], rows[0]["last_id"]
+            done = rows[0]["examined"] < EXAMINED_PER_PIECE
         else:
             after_at, after_id, done = row["after_at"], row["after_id"], True
         await connection.execute(query("replays", "advance"), replay, len(events), after_at, after_id, done)

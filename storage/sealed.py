@@ -43,5 +43,5 @@ def unseal(vault: Vault, subscription: UUID, sealed: bytes) -> Sealed:
 
 def credentials(secrets: Sealed, query_key: str | None, now: float) -> Credentials:
     """Return the credentials for a dialect, without secrets that have expired at `now` (Unix seconds)."""
-    valid = tuple(one.secret for one in secrets.secrets if one.until is None or one.until > now)
+    valid = tuple(secret.secret for secret in secrets.secrets if secret.until is None or secret.until > now)
     return Credentials(secrets=valid, authorization=secrets.authorization, query_key=query_key)

@@ -11,10 +11,9 @@ import asyncpg
 import msgspec
 
 from storage import sealed
+from storage.database import Connection
 from storage.sql import query
 from storage.vault import UndecryptableError, Vault
-
-Connection = asyncpg.Connection | asyncpg.pool.PoolConnectionProxy
 
 ANSWERS_AT_A_TIME = 500
 """Number of stored answers that are read at a time."""
@@ -48,23 +47,23 @@ class Subscription(msgspec.Struct, frozen=True, kw_only=True):
         return f"Subscription({self.id})"
 
 
-async def create(connection: Connection, one: Subscription) -> Subscription:
+async def create(connection: Connection, subscription: Subscription) -> Subscription:
     """Create a subscription and return it as stored; raises asyncpg's errors."""
     row = await connection.fetchrow(
         query("subscriptions", "create"),
-        one.id,
-        one.subscriber,
-        one.url,
-        one.types,
-        one.accounts,
-        one.dialect,
-        one.webhook_type,
-        one.query_key,
-        one.schedule,
-        one.max_rate,
-        one.max_in_flight,
-        one.enabled,
-        one.sealed,
+        subscription.id,
+        subscription.subscriber,
+        subscription.url,
+        subscription.types,
+        subscription.accounts,
+        subscription.dialect,
+        subscription.webhook_type,
+        subscription.query_key,
+        subscription.schedule,
+        subscription.max_rate,
+        subscription.max_in_flight,
+        subscription.enabled,
+        subscription.sealed,
     )
     assert row is not None
     return _of(row)
@@ -87,8 +86,8 @@ async def get(
 async def count(connection: Connection, subscriber: str) -> int:
     """Return the number of a subscriber's subscriptions; none can be added until the transaction ends."""
     await connection.execute(query("subscriptions", "lock_quota"), subscriber)
-    found: int = await connection.fetchval(query("subscriptions", "count"), subscriber)
-    return found
+    subscriptions: int = await connection.fetchval(query("subscriptions", "count"), subscriber)
+    return subscriptions
 
 
 async def listing(
@@ -105,23 +104,23 @@ async def listing(
     return [_of(row) for row in rows]
 
 
-async def update(connection: Connection, one: Subscription) -> Subscription:
+async def update(connection: Connection, subscription: Subscription) -> Subscription:
     """Write the changes, in the transaction that locked the row, and notify the workers at once."""
     row = await connection.fetchrow(
         query("subscriptions", "update"),
-        one.id,
-        one.url,
-        one.types,
-        one.accounts,
-        one.dialect,
-        one.webhook_type,
-        one.query_key,
-        one.schedule,
-        one.max_rate,
-        one.max_in_flight,
-        one.enabled,
-        one.disabled_reason,
-        one.sealed,
+        subscription.id,
+        subscription.url,
+        subscription.types,
+        subscription.accounts,
+        subscription.dialect,
+        subscription.webhook_type,
+        subscription.query_key,
+        subscription.schedule,
+        subscription.max_rate,
+        subscription.max_in_flight,
+        subscription.enabled,
+        subscription.disabled_reason,
+        subscription.sealed,
     )
     await connection.execute(query("subscriptions", "changed"))
     assert row is not None
@@ -162,9 +161,9 @@ async def _reseal_answers(connection: Connection, vault: Vault) -> int:
             query("subscriptions", "answers_sealed_otherwise"), vault.prefix, *place, ANSWERS_AT_A_TIME
         )
         for row in rows:
-            about = answer_owner(row["subscriber"], row["name"])
+            owner = answer_owner(row["subscriber"], row["name"])
             try:
-                anew = vault.encrypt(vault.decrypt(row["sealed"], about), about)
+                anew = vault.encrypt(vault.decrypt(row["sealed"], owner), owner)
             except UndecryptableError:
                 continue
             await connection.execute(
@@ -178,8 +177,8 @@ async def _reseal_answers(connection: Connection, vault: Vault) -> int:
 
 async def count_answers_with_old_key(connection: Connection, vault: Vault) -> int:
     """Return how many stored answers are encrypted with another key than the vault's first."""
-    found: int = await connection.fetchval(query("subscriptions", "count_answers_sealed_otherwise"), vault.prefix)
-    return found
+    answers: int = await connection.fetchval(query("subscriptions", "count_answers_sealed_otherwise"), vault.prefix)
+    return answers
 
 
 async def any_answers(connection: Connection) -> bool:

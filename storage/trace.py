@@ -7,6 +7,7 @@ from uuid import UUID
 import asyncpg
 import msgspec
 
+from storage.database import Connection
 from storage.sql import query
 
 PARTS = ("receipts", "versions", "allocations", "records", "deliveries")
@@ -17,7 +18,7 @@ _NEAR = timedelta(days=1)
 """Maximum difference between the creation time in a message's id and its time of receipt."""
 
 
-async def trace(connection: asyncpg.Connection | asyncpg.pool.PoolConnectionProxy, key: str) -> dict[str, Any]:
+async def trace(connection: Connection, key: str) -> dict[str, Any]:
     """Return the history of a business key, an order number, or the id of a message or version.
 
     The result has this form:
@@ -35,11 +36,11 @@ async def trace(connection: asyncpg.Connection | asyncpg.pool.PoolConnectionProx
         id_ = None
     documents = []
     for row in await connection.fetch(query("trace", "documents"), key, id_, *_when(id_)):
-        found: dict[str, Any] = {name: row[name] for name in ("platform", "account", "type", "key")}
+        document: dict[str, Any] = {name: row[name] for name in ("platform", "account", "type", "key")}
         for part in PARTS:
-            found[part] = [_plain(one) for one in await connection.fetch(query("trace", part), row["id"])]
-        documents.append(found)
-    quarantined = [_plain(one) for one in await connection.fetch(query("trace", "quarantine"), key, id_)]
+            document[part] = [_plain(record) for record in await connection.fetch(query("trace", part), row["id"])]
+        documents.append(document)
+    quarantined = [_plain(record) for record in await connection.fetch(query("trace", "quarantine"), key, id_)]
     return {"key": key, "documents": documents, "quarantine": quarantined}
 
 
@@ -51,8 +52,8 @@ def _when(id_: UUID | None) -> tuple[datetime, datetime]:
     if id_ is None or id_.version != 7:
         return _EVER
     try:
-        made = datetime.fromtimestamp((id_.int >> 80) / 1000, UTC)
-        return made - _NEAR, made + _NEAR
+        created_at = datetime.fromtimestamp((id_.int >> 80) / 1000, UTC)
+        return created_at - _NEAR, created_at + _NEAR
     except (OverflowError, ValueError, OSError):
         return _EVER
 

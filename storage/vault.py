@@ -24,7 +24,7 @@ _HEAD = len(_VERSION) + _ID_BYTES
 
 
 class UndecryptableError(Exception):
-    """A value cannot be decrypted; the text says what to do."""
+    """A value cannot be decrypted; the text states what to do."""
 
 
 class Vault:
@@ -53,14 +53,14 @@ class Vault:
         """Return a new random key as base64 text."""
         return base64.b64encode(os.urandom(KEY_BYTES)).decode()
 
-    def encrypt(self, plain: bytes, about: bytes) -> bytes:
-        """Encrypt a value and bind it to `about`, such as a row's id, which is needed again to decrypt it."""
+    def encrypt(self, plain: bytes, binding: bytes) -> bytes:
+        """Encrypt a value and bind it to `binding`, such as a row's id, which is needed again to decrypt it."""
         nonce = os.urandom(_NONCE_BYTES)
         head = _VERSION + self._first
-        return head + nonce + self._keys[self._first].encrypt(nonce, plain, head + about)
+        return head + nonce + self._keys[self._first].encrypt(nonce, plain, head + binding)
 
-    def decrypt(self, sealed: bytes, about: bytes) -> bytes:
-        """Decrypt a value that is bound to `about`; raises UndecryptableError if that fails."""
+    def decrypt(self, sealed: bytes, binding: bytes) -> bytes:
+        """Decrypt a value that is bound to `binding`; raises UndecryptableError if that fails."""
         head, nonce, rest = sealed[:_HEAD], sealed[_HEAD : _HEAD + _NONCE_BYTES], sealed[_HEAD + _NONCE_BYTES :]
         key = self._keys.get(head[len(_VERSION) :])
         if key is None or head[: len(_VERSION)] != _VERSION:
@@ -68,7 +68,7 @@ class Vault:
                 "the key that this was encrypted with is not in CROSSDOCK_ENCRYPTION_KEY: add it behind the first one"
             )
         try:
-            return key.decrypt(nonce, rest, head + about)
+            return key.decrypt(nonce, rest, head + binding)
         except (InvalidTag, ValueError):
             raise UndecryptableError(
                 "the encrypted value was changed or belongs to another row: set it again"

@@ -121,8 +121,11 @@ async def database(state: Path | None) -> AsyncIterator["asyncpg.Connection"]:
 
 @asynccontextmanager
 async def broker(state: Path | None) -> AsyncIterator["AbstractChannel"]:
-    """Open a channel with confirms on the first node that answers. Raises CommandError and aiormq's errors."""
-    import aiormq
+    """Open a channel with confirms on the first node that answers. Raises CommandError and aiormq's errors.
+
+    It is the aiormq channel, because messages are sent with the properties that `schemas.envelope` makes.
+    """
+    import aio_pika
 
     from broker.connection import addresses
 
@@ -131,13 +134,14 @@ async def broker(state: Path | None) -> AsyncIterator["AbstractChannel"]:
         try:
             with reaching("RabbitMQ", "AMQP_URL", node):
                 async with asyncio.timeout(CONNECT_TIMEOUT):
-                    connection = await aiormq.connect(node)
+                    connection = await aio_pika.connect(node)
             break
         except CommandError:
             if place == len(nodes):
                 raise
     try:
-        yield await connection.channel(publisher_confirms=True, on_return_raises=True)
+        channel = await connection.channel(publisher_confirms=True, on_return_raises=True)
+        yield await channel.get_underlay_channel()
     finally:
         await connection.close()
 

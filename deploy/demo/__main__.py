@@ -17,9 +17,10 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
+import aio_pika
 import aiohttp
-import aiormq
 import orjson
+from aio_pika.abc import AbstractIncomingMessage
 from rich.console import Console
 
 from broker.connection import addresses
@@ -124,24 +125,20 @@ async def _pipeline(folder: Path) -> AsyncIterator[dict[str, Any]]:
 
 @asynccontextmanager
 async def _listening(amqp: str) -> AsyncIterator[list[WatchedEvent]]:
-    """What comes out on `crossdock.events`, as it comes; a queue of our own that goes with us."""
-    heard: list[WatchedEvent] = []
+    """Collect the events that come out on `crossdock.events`, over an exclusive queue that goes with its connection."""
+    events: list[WatchedEvent] = []
 
-    async def on_message(message: aiormq.abc.DeliveredMessage) -> None:
-        event = cloudevents.decode(bytes(message.body))
-        heard.append(WatchedEvent(event.id, event.subject, message.routing_key or "", time.time()))
+    async def on_message(message: AbstractIncomingMessage) -> None:
+        event = cloudevents.decode(message.body)
+        events.append(WatchedEvent(event.id, event.subject, message.routing_key or "", time.time()))
 
-    connection = await aiormq.connect(addresses(amqp)[0])
-    try:
+    async with await aio_pika.connect(addresses(amqp)[0]) as connection:
         channel = await connection.channel()
-        queue = (await channel.queue_declare(exclusive=True)).queue
-        assert queue is not None
-        await channel.queue_bind(queue, topology.EVENTS, "#")
-        await channel.basic_qos(prefetch_count=100)
-        await channel.basic_consume(queue, on_message, no_ack=True)
-        yield heard
-    finally:
-        await connection.close()
+        await channel.set_qos(prefetch_count=100)
+        queue = await channel.declare_queue(exclusive=True)
+        await queue.bind(topology.EVENTS, "#")
+        await queue.consume(on_message, no_ack=True)
+        yield events
 
 
 async def _post_all(posts: list[Post], config: Config, ingress: str) -> None:

@@ -20,9 +20,9 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-import aiormq
+import aio_pika
 import msgspec
-from aiormq.exceptions import AMQPError
+from aio_pika.exceptions import AMQPError
 
 from deploy.local.children import StartError, end, end_stale, exited, free_ports, private_folder, spawn, tail
 
@@ -266,7 +266,7 @@ class RabbitMQ:
                     # The library logs each failed attempt at length, so a bare connection knocks first.
                     _, knock = await asyncio.open_connection("127.0.0.1", port)
                     knock.close()
-                    connection = await aiormq.connect(self.url)
+                    connection = await aio_pika.connect(self.url)
                     await connection.close()
                 return
             except (OSError, TimeoutError, AMQPError):

@@ -4,7 +4,7 @@ import asyncio
 import logging
 from contextlib import suppress
 
-from aiormq.abc import AbstractConnection
+from aio_pika.abc import AbstractConnection
 
 from broker import depths, topology
 from broker.connection import BrokerConnection

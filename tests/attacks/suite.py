@@ -135,7 +135,7 @@ async def attack_ingress(folder: Path, amqp_url: str, count: int) -> Done:
                 channel = await connection.channel()
                 for queue in await topology.depths(amqp_url):
                     if queue != EVENTS_LOG:  # a stream: none of ours gets there
-                        await channel.queue_purge(queue)
+                        await (await channel.get_queue(queue)).purge()
 
         makers: list[Callable[[], bytes]] = [Mutator(http.hooks(config)), http.signed_mutants(config)]
         done = await _attack(process, makers, count, healthy, empty)

@@ -117,11 +117,11 @@ class Consumer:
     async def start(self) -> None:
         """Declares the queue and begins; stays until `stop`, whatever becomes of the broker."""
         async with topology.connected(self._urls[0]) as connection:
-            channel = await connection.channel()
             for queue in consumers.queues(self._settings):
-                await topology.declare(channel, queue)
+                await topology.declare(connection, queue)
+            channel = await connection.channel()
             for binding in consumers.bindings(self._settings):
-                await channel.queue_bind(binding.queue, binding.exchange, binding.routing_key)
+                await topology.bind(channel, binding)
         self._task = asyncio.create_task(self._run(), name="consumer")
 
     async def stop(self) -> None:

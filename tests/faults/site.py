@@ -146,7 +146,7 @@ class Site:
         async with topology.connected(self.backing.amqp_url) as connection:
             channel = await connection.channel()
             for queue in (DEAD, UNROUTED):
-                await channel.queue_purge(queue)
+                await (await channel.get_queue(queue)).purge()
         database = await self.database()
         try:
             self.quarantined = {row["id"] for row in await database.fetch("SELECT id FROM crossdock.quarantine")}

@@ -3,7 +3,7 @@
 import asyncio
 
 import aiormq
-from aiormq.abc import AbstractConnection
+from aio_pika.abc import AbstractConnection
 from pamqp.commands import Basic
 
 from broker import consumer as consuming

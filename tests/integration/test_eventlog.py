@@ -13,7 +13,7 @@ from uuid import uuid4
 import asyncpg
 import msgspec
 import pytest
-from aiormq.abc import AbstractConnection
+from aio_pika.abc import AbstractConnection
 
 from broker import ids
 from broker.connection import BrokerConnection
@@ -115,7 +115,7 @@ async def test_a_lost_connection_loses_and_repeats_nothing(amqp_url: str) -> Non
             while len(found) < len(names):
                 entries = await anext(reading)
                 if len(found) // 1000 != (len(found) + len(entries)) // 1000:
-                    log._link.fail("test")
+                    log._broker_connection.fail("test")
                 found += entries
             await reading.aclose()
     assert [entry.id for entry in found] == names

@@ -315,7 +315,7 @@ async def test_what_no_queue_wants_is_refused_once(
             channel = await connection.channel()
             for binding in declared.topology().bindings:
                 if binding.exchange in (declared.INBOUND, declared.UNROUTED):
-                    await channel.queue_unbind(binding.queue, binding.exchange, binding.routing_key)
+                    await topology.unbind(channel, binding)
         for _ in range(3):
             status, _, answered = await door.post(platform, event, headers=headers)
             assert (status, answered["Retry-After"]) == (503, "5")

@@ -103,6 +103,6 @@ async def test_a_post_that_is_too_large_is_refused_alone(small: str) -> None:
             assert (await shopper)[0] == 200
     async with broker.connected(small) as connected:
         channel = await connected.channel()
-        purged = await channel.queue_purge(topology.STORE)
+        purged = await (await channel.get_queue(topology.STORE)).purge()
     # Every accepted post, the shopper's order and the note on it, which is written once per answer.
     assert (purged.message_count or 0) >= 53

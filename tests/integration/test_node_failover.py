@@ -1,20 +1,21 @@
 """A node that is connected and of no use: another one is tried, where there is one and where it helps."""
 
 import asyncio
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from typing import Any
 
 import aiormq
 import pytest
-from aiormq.abc import AbstractConnection
+from aio_pika.abc import AbstractConnection
 from pamqp.commands import Basic
 from yarl import URL
 
 from broker import publisher as publishing
-from broker.connection import BrokerConnection
+from broker.connection import CLOSE_TIMEOUT, BrokerConnection
 from broker.outgoing import BrokerUnavailableError
-from broker.publisher import Publisher
+from broker.publisher import MAX_UNSENT, Publisher
 from tests.faults.proxy import Proxy
 
 QUEUE = "full"
@@ -114,14 +115,14 @@ async def test_a_node_that_lives_is_kept_while_it_confirms_nothing(
     empty_amqp_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It waits for a leader on another node, and will be told of the next one; a new connection would not."""
-    monkeypatch.setattr(publishing, "SILENT", 0.3)
+    monkeypatch.setattr(publishing, "PROBE_AFTER", 0.3)
     async with queue(empty_amqp_url), proxied(empty_amqp_url) as (proxy, silent), door(silent, empty_amqp_url) as one:
         await one.publish(0)
         proxy.lose_answers_to(QUEUE.encode())
         with pytest.raises(BrokerUnavailableError):
             await one.publish(1)  # long enough to look several times
         assert (one.reasons, one.opened) == ([], 1)
-        monkeypatch.setattr(publishing, "STUCK", 0.0)
+        monkeypatch.setattr(publishing, "ABANDON_AFTER", 0.0)
         async with asyncio.timeout(20):
             await one.again.wait()
         assert one.reasons == ["the broker confirms nothing"]
@@ -141,6 +142,23 @@ async def test_a_frozen_node_among_several_is_not_waited_for(empty_amqp_url: str
         async with asyncio.timeout(4), door(frozen, empty_amqp_url) as one:
             assert one.opened == 1
             proxy.heal()
+
+
+async def test_a_connection_that_takes_no_more_bytes_is_cut_off_in_time(empty_amqp_url: str) -> None:
+    """The library could not close it: what it has written is never read."""
+    async with queue(empty_amqp_url), proxied(empty_amqp_url) as (proxy, frozen), door(frozen, empty_amqp_url) as one:
+        await one.publish(0)
+        proxy.stall()
+        properties = Basic.Properties().marshal()
+        body = bytes(MAX_UNSENT // 8)
+        large = [one.publisher.publish("", QUEUE, properties, f"large-{number}", body) for number in range(32)]
+        await asyncio.sleep(0.1)
+        started = time.monotonic()
+        one.link.fail("for this test")
+        async with asyncio.timeout(5):
+            await one.again.wait()
+        assert time.monotonic() - started < CLOSE_TIMEOUT + 1.0
+        await asyncio.gather(*large)
 
 
 async def test_the_only_node_is_kept(empty_amqp_url: str) -> None:

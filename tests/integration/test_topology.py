@@ -4,12 +4,12 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
+import aio_pika
 import aiohttp
-import aiormq
 import pytest
 import pytest_asyncio
-from aiormq.abc import AbstractConnection
-from aiormq.exceptions import ChannelNotFoundEntity
+from aio_pika.abc import AbstractConnection, AbstractIncomingMessage, AbstractQueue
+from aio_pika.exceptions import ChannelNotFoundEntity
 
 from broker import depths, management, renew, retention, topology
 from broker.declare import TopologyError, declare, is_missing, lacks_streams, major_version
@@ -28,7 +28,7 @@ DOWN = (
 
 @pytest_asyncio.fixture
 async def connection(empty_amqp_url: str) -> AsyncIterator[AbstractConnection]:
-    made = await aiormq.connect(empty_amqp_url)
+    made = await aio_pika.connect(empty_amqp_url)
     yield made
     await made.close()
 
@@ -40,12 +40,13 @@ async def declare_as_before(connection: AbstractConnection, *without: str) -> No
         arguments: dict[str, Any] = dict(queue.arguments)
         if "x-dead-letter-exchange" in arguments:
             arguments["x-delivery-limit"] = 20
-        await channel.queue_declare(queue.name, durable=True, arguments=arguments)
+        await channel.declare_queue(queue.name, durable=True, arguments=arguments)
 
 
 async def publish(connection: AbstractConnection, queue: str, body: bytes = b"{}") -> None:
     channel = await connection.channel(publisher_confirms=True)
-    await channel.basic_publish(body, routing_key=queue, properties=aiormq.spec.Basic.Properties(delivery_mode=2))
+    message = aio_pika.Message(body, delivery_mode=aio_pika.DeliveryMode.PERSISTENT)
+    await channel.default_exchange.publish(message, routing_key=queue)
     await channel.close()
 
 
@@ -53,7 +54,7 @@ async def limits(connection: AbstractConnection, wanted: names.Topology) -> set[
     """Queues whose delivery limit is not ours."""
     found = set()
     for queue in wanted.queues:
-        found |= {one.queue for one in await declare(await connection.channel(), queue)}
+        found |= {one.queue for one in await declare(connection, queue)}
     return found
 
 
@@ -61,8 +62,8 @@ async def limits(connection: AbstractConnection, wanted: names.Topology) -> set[
 async def test_the_limits_of_an_earlier_release_go_where_that_loses_nothing(
     empty_amqp_url: str, connection: AbstractConnection, alone: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(renew, "WATCH", 0.1)
-    monkeypatch.setattr(renew, "SETTLE", 0.1)
+    monkeypatch.setattr(renew, "IDLE_SECONDS", 0.1)
+    monkeypatch.setattr(renew, "UNBIND_PAUSE", 0.1)
     wanted = names.topology()
     await declare_as_before(connection)
     await publish(connection, names.STORE, b"kept")
@@ -74,7 +75,7 @@ async def test_the_limits_of_an_earlier_release_go_where_that_loses_nothing(
     assert (report.problems, bool(report.notes)) == ([], True)
 
     channel = await connection.channel()
-    assert (await channel.basic_get(names.STORE, no_ack=True)).body == b"kept"
+    assert (await (await channel.get_queue(names.STORE)).get(no_ack=True)).body == b"kept"
     applied = await topology.apply(empty_amqp_url, wanted, alone=alone)
     assert (applied.differences, await limits(connection, wanted)) == ([], set())
     async with pipeline.door(empty_amqp_url) as door:  # everything is bound again
@@ -86,26 +87,30 @@ async def test_the_limits_of_an_earlier_release_go_where_that_loses_nothing(
 async def test_a_queue_that_is_consumed_stays(empty_amqp_url: str, connection: AbstractConnection) -> None:
     await declare_as_before(connection)
     channel = await connection.channel()
-    await channel.basic_consume(names.STORE, lambda message: None)  # type: ignore[arg-type, return-value]
+
+    async def hold(message: AbstractIncomingMessage) -> None:
+        pass
+
+    await (await channel.get_queue(names.STORE)).consume(hold)
     applied = await topology.apply(empty_amqp_url)
     assert names.STORE in {one.queue for one in applied.differences}
 
 
 async def test_what_is_given_back_again_and_again_stays(amqp_url: str) -> None:
     """RabbitMQ 4 has a delivery limit of 20 where none is declared, and deletes what exceeds it here."""
-    connection = await aiormq.connect(amqp_url)
+    connection = await aio_pika.connect(amqp_url)
     dead = queues(Consumer(name="x", types=["*"], accounts=["*"]))[1]
-    await declare(await connection.channel(), dead)
+    await declare(connection, dead)
     try:
         for queue in (names.DEAD, names.UNROUTED, dead.name, names.STORE):
             await publish(connection, queue)
-            channel = await connection.channel()
+            source = await (await connection.channel()).get_queue(queue)
             for _ in range(26):
 
-                async def got(channel: aiormq.abc.AbstractChannel = channel, queue: str = queue) -> int | None:
-                    return (await channel.basic_get(queue)).delivery_tag
+                async def got(source: AbstractQueue = source) -> AbstractIncomingMessage | None:
+                    return await source.get(fail=False)
 
-                await channel.basic_reject(await pipeline.until(got, what=f"it is in {queue}"), requeue=True)
+                await (await pipeline.until(got, what=f"it is in {queue}")).reject(requeue=True)
     finally:
         await connection.close()
 
@@ -202,7 +207,7 @@ async def policies(rabbitmq: RabbitMQ, amqp_url: str) -> dict[str, Any]:
 async def test_another_retention_is_applied_and_nothing_is_deleted(
     shell: Shell, amqp_url: str, rabbitmq: RabbitMQ, tmp_path: Path
 ) -> None:
-    connection = await aiormq.connect(amqp_url)
+    connection = await aio_pika.connect(amqp_url)
     await publish(connection, names.EVENTS_LOG)
     await connection.close()
     config = tmp_path / "crossdock.toml"
@@ -236,7 +241,7 @@ async def test_a_log_that_was_bounded_may_be_unbounded_again(amqp_url: str, empt
     wanted = names.topology(Events(log_max_age="30D"))
     applied = await topology.apply(amqp_url, wanted)
     (difference,) = applied.of(names.EVENTS_LOG)
-    assert (difference.argument, difference.wanted, difference.current) == ("x-max-age", "30D", "7D")
+    assert (difference.argument, difference.expected, difference.current) == ("x-max-age", "30D", "7D")
     assert (await topology.apply(amqp_url, bounded)).differences == []
     assert retention.policy(wanted)["definition"]["max-length-bytes"] == names.NO_SIZE_LIMIT
 

@@ -21,6 +21,7 @@ from deploy.process import MissingSettingError
 from storage.migrate import MigrationError
 
 HEAVY = (
+    "aio_pika",
     "aiohttp",
     "aiormq",
     "asyncpg",

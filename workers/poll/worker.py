@@ -14,7 +14,7 @@ from uuid import uuid4
 
 import aiohttp
 import asyncpg
-from aiormq.abc import AbstractConnection
+from aio_pika.abc import AbstractConnection
 
 from broker import topology
 from broker.connection import BrokerConnection

@@ -18,7 +18,7 @@ from functools import lru_cache, partial
 from typing import Any
 
 import msgspec
-from aiormq.abc import AbstractConnection
+from aio_pika.abc import AbstractConnection
 
 from broker import consumer as deliveries
 from broker import ids, outgoing, publisher, replies
@@ -115,7 +115,7 @@ class RouteWorker:
         self._publisher.use(link.transport, await link.channel(connection, confirms=True))
 
     def _consumer(self, queue: str) -> Consumer:
-        made = Consumer(queue, prefetch=self._config.route.prefetch, heard=lambda one: self._heard(made, one))
+        made = Consumer(queue, prefetch=self._config.route.prefetch, on_message=lambda one: self._heard(made, one))
         return made
 
     def _oldest(self, consumer: Consumer) -> float:
@@ -260,8 +260,8 @@ class _OfferedAnswer(msgspec.Struct):
     """By the performance counter."""
     seconds: float = 0.0
     """From then until it was published."""
-    record: "asyncio.Future[object] | None" = None
-    reply: "asyncio.Future[object] | None" = None
+    record: "asyncio.Future[None] | None" = None
+    reply: "asyncio.Future[None] | None" = None
 
 
 def _record_properties(request: Envelope) -> bytes:

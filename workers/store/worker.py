@@ -13,7 +13,7 @@ from contextlib import suppress
 from functools import partial
 from uuid import UUID
 
-from aiormq.abc import AbstractConnection
+from aio_pika.abc import AbstractConnection
 
 from broker import depths, outgoing, publisher
 from broker.connection import BrokerConnection

@@ -262,7 +262,7 @@ async def test_queues_that_went_away_are_no_fault_of_the_account(
             channel = await connection.channel()
             for binding in topology.topology().bindings:
                 if binding.exchange in (topology.INBOUND, topology.UNROUTED):
-                    await channel.queue_unbind(binding.queue, binding.exchange, binding.routing_key)
+                    await broker_topology.unbind(channel, binding)
         there.orders = [order("A")]
         before = len(lines())
         await until(lambda: "no broker" in [line["outcome"] for line in lines()[before:]])

@@ -1,3 +1,5 @@
+"""Ids of messages and trace contexts: their form, their order, and how random they are."""
+
 import time
 from uuid import RFC_4122, UUID
 
@@ -12,10 +14,10 @@ def test_an_id_is_a_uuid_of_version_7() -> None:
     before = time.time_ns() // 1_000_000
     names = [ids.message_id() for _ in range(MANY)]
     after = time.time_ns() // 1_000_000
-    found = [UUID(name) for name in names]
-    assert [str(one) for one in found] == names  # 36 characters, in lower case
-    assert {(one.version, one.variant) for one in found} == {(7, RFC_4122)}
-    assert all(before <= one.int >> 80 <= after for one in found)
+    parsed = [UUID(name) for name in names]
+    assert [str(id_) for id_ in parsed] == names  # 36 characters, in lower case
+    assert {(id_.version, id_.variant) for id_ in parsed} == {(7, RFC_4122)}
+    assert all(before <= id_.int >> 80 <= after for id_ in parsed)
 
 
 def test_ids_of_later_milliseconds_sort_behind(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -29,18 +31,20 @@ def test_ids_of_later_milliseconds_sort_behind(monkeypatch: pytest.MonkeyPatch) 
 
 def test_all_that_is_random_of_an_id_differs() -> None:
     """74 bits: each is 0 and 1 about as often."""
-    found = [UUID(ids.message_id()).int for _ in range(MANY)]
-    assert len(set(found)) == MANY
+    values = [UUID(ids.message_id()).int for _ in range(MANY)]
+    assert len(set(values)) == MANY
     for bit in (*range(62), *range(64, 76)):
-        assert MANY * 0.4 < sum(one >> bit & 1 for one in found) < MANY * 0.6, bit
+        assert MANY * 0.4 < sum(value >> bit & 1 for value in values) < MANY * 0.6, bit
 
 
 def test_a_new_trace_is_valid_and_not_an_old_one() -> None:
-    found = [ids.traceparent(None) for _ in range(MANY)]
-    assert all(map(ids.is_traceparent, found))
-    assert len({one[3:35] for one in found}) == MANY
-    assert len({one[36:52] for one in found}) == MANY
-    assert len({one[34] for one in found}) == len({one[51] for one in found}) == 16  # samplers look at the last
+    traces = [ids.traceparent(None) for _ in range(MANY)]
+    assert all(map(ids.is_traceparent, traces))
+    assert len({trace[3:35] for trace in traces}) == MANY
+    assert len({trace[36:52] for trace in traces}) == MANY
+    assert (
+        len({trace[34] for trace in traces}) == len({trace[51] for trace in traces}) == 16
+    )  # samplers look at the last
 
 
 @pytest.mark.parametrize(

@@ -23,14 +23,14 @@ class Socket:
         self.blocks: list[bytes] = []
         self.unsent = 0
 
-    def listen(self, channel: int, hot: object) -> None: ...
+    def listen(self, channel: int, handlers: object) -> None: ...
 
     def write(self, block: bytes) -> None:
         self.blocks.append(block)
 
 
 class Channel:
-    """As much of the library's channel as the publisher looks at."""
+    """As much of the library's channel as the publisher uses."""
 
     number = 1
 
@@ -57,13 +57,13 @@ class Site:
 
 @pytest_asyncio.fixture
 async def site() -> AsyncIterator[Site]:
-    made = Site()
-    yield made
-    await made.publisher.stop()
+    running = Site()
+    yield running
+    await running.publisher.stop()
 
 
 async def turn() -> None:
-    """Let what is scheduled for the end of this turn run."""
+    """Run what is scheduled for the end of this loop turn."""
     await asyncio.sleep(0)
     await asyncio.sleep(0)
 
@@ -83,7 +83,7 @@ async def test_a_message_that_cannot_be_encoded_fails_alone(site: Site, wrong: d
 
 
 async def test_a_second_channel_loses_nothing_of_the_first(site: Site) -> None:
-    """Even where nobody said that the connection was lost: both are sent on the new one and confirmed there."""
+    """Both are sent on the new connection and confirmed there, even if the loss of the first was not reported."""
     first = site.publish(b"first")
     await turn()
     site.connect()
@@ -162,7 +162,7 @@ async def test_a_sweeper_that_dies_is_noticed(monkeypatch: pytest.MonkeyPatch) -
     site = Site(confirm_timeout=0.04)
     ended = asyncio.Event()
     site.publisher._background._on_death = ended.set
-    monkeypatch.setattr(site.publisher, "_doubt", lambda now: 1 / 0)
+    monkeypatch.setattr(site.publisher, "_check_health", lambda now: 1 / 0)
     async with asyncio.timeout(10):
         await ended.wait()
     assert "publisher-sweep" in site.publisher.problems()[0]
