@@ -24,7 +24,7 @@ from workers.deliver.attempt.sender import Sender
 from workers.deliver.breaker import Breaker
 from workers.deliver.content import Due, Waiting
 from workers.deliver.rate import Bucket
-from workers.deliver.schedule import next_attempt
+from workers.deliver.schedule import RetryPolicy
 from workers.deliver.shares import FairLimit
 from workers.deliver.writer import Result
 
@@ -58,10 +58,7 @@ class SubscriptionSettings(msgspec.Struct, frozen=True):
     updated_at: datetime
     dialect: Dialect
     credentials: Credentials
-    schedule: tuple[float, ...]
-    """Delays between attempts, in seconds."""
-    interval: float
-    """Seconds between attempts, if the dialect retries without end."""
+    retry_policy: RetryPolicy
     max_rate: float | None
     max_in_flight: int
 
@@ -426,14 +423,8 @@ class Dispatcher:
         dialect = settings.dialect
         wait = None
         if answer.outcome != "delivered" and not final:
-            wait = next_attempt(
-                settings.schedule,
-                attempt,
-                forever=dialect.forever,
-                interval=settings.interval,
-                retry_after=answer.retry_after,
-                jitter=random.uniform(-1, 1),  # noqa: S311 - jitter, not a secret
-            )
+            jitter = random.uniform(-1, 1)  # noqa: S311 - jitter, not a secret
+            wait = settings.retry_policy.next_attempt(attempt, retry_after=answer.retry_after, jitter=jitter)
         status = "delivered" if answer.outcome == "delivered" else "failed" if wait is None else "pending"
         self._host.record(
             Result(

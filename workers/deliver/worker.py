@@ -34,6 +34,7 @@ from workers.deliver.background_jobs import BackgroundJobs
 from workers.deliver.breaker import LONGEST_PAUSE, State
 from workers.deliver.dispatcher import Dispatcher, Health, SubscriptionSettings
 from workers.deliver.loader import BUDGET, Loader
+from workers.deliver.schedule import RetryPolicy
 from workers.deliver.shares import FairLimit
 from workers.deliver.writer import AttemptWriter, Result
 
@@ -343,8 +344,7 @@ class DeliverWorker:
             updated_at=row["updated_at"],
             dialect=dialect,
             credentials=sealed.credentials(secrets, row["query_key"], time.time()),
-            schedule=tuple(schedule),
-            interval=delivery.channelape_interval,
+            retry_policy=RetryPolicy(tuple(schedule), delivery.channelape_interval if dialect.forever else None),
             max_rate=row["max_rate"],
             max_in_flight=row["max_in_flight"],
         )
