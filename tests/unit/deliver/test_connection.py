@@ -64,7 +64,7 @@ async def talked(answer: bytes, cuts: list[int], *, ends: bool = False) -> tuple
     if ends:
         connection.eof_received()
         connection.connection_lost(None)
-    return await task, connection.reusable
+    return await task, connection.is_idle
 
 
 @settings(deadline=None)
@@ -124,9 +124,9 @@ async def test_what_nobody_asked_ends_the_connection() -> None:
     await asyncio.sleep(0)
     connection.data_received(OK + b"Content-Length: 0\r\n\r\n")
     await task
-    assert (wire.closed, connection.reusable) == (False, True)
+    assert (wire.closed, connection.is_idle) == (False, True)
     connection.data_received(b"HTTP/1.1 408 Too late\r\nContent-Length: 0\r\n\r\n")
-    assert (wire.closed, connection.reusable) == (True, False)
+    assert (wire.closed, connection.is_idle) == (True, False)
     with pytest.raises(NoAnswerError):
         await connection.post(b"HEAD", b"x")
 
@@ -156,7 +156,7 @@ async def test_a_large_body_waits_for_room_and_stops_at_an_early_answer() -> Non
     assert sum(map(len, wire.written)) < 100_000
     connection.data_received(b"HTTP/1.1 413 Too large\r\nContent-Length: 0\r\n\r\n")
     assert (await task).status == 413
-    assert not connection.reusable  # the rest of the body is not the next request
+    assert not connection.is_idle  # the rest of the body is not the next request
 
 
 async def test_an_early_answer_over_a_real_socket() -> None:
