@@ -9,7 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.unit.deliver.servers import REQUEST, SUCCESS, raw, said, saying, sender
-from workers.deliver.attempt.connection import Connection, CutOffError, NoAnswerError, NotHTTPError, ResponseHead
+from workers.deliver.attempt.connection import Connection
+from workers.deliver.attempt.response import CutOffError, NoAnswerError, NotHTTPError, ResponseHead
 
 OK = b"HTTP/1.1 200 OK\r\n"
 ANSWERS = [

@@ -6,14 +6,20 @@ time of an attempt. Responses are parsed by llhttp, the parser of Node.js. No ru
 
 import asyncio
 import enum
-import re
 from typing import Literal, cast
 
 import httptools
-import msgspec
 
-KEPT = 4096
-"""Maximum bytes of a response body that are read and kept; enough to show a subscriber's error message."""
+from workers.deliver.attempt.response import (
+    KEPT,
+    CutOffError,
+    NoAnswerError,
+    NotHTTPError,
+    ResponseHead,
+    find_status,
+    read_headers,
+)
+
 LONGEST_HEAD = 16 * 1024
 """Maximum bytes of a response head; the limit of Node.js."""
 PIECE = 64 * 1024
@@ -32,34 +38,6 @@ LENIENT = dict.fromkeys(
     True,
 )
 """Leniencies of the parser for reading a response again that is not quite valid HTTP."""
-
-_STATUS_LINE = re.compile(rb"^HTTP/[0-9](?:\.[0-9])? +(?P<status>[0-9]{3})(?=[ \r\n])[^\n]*\n", re.MULTILINE)
-_HEAD_END = re.compile(rb"(?<=\n)\r?\n")
-_HEADER_LINE = re.compile(rb"[^\s:][^:]*:|[ \t]")
-_RETRY_AFTER = re.compile(rb"^retry-after[ \t]*:(?P<value>[^\r\n]*)", re.MULTILINE | re.IGNORECASE)
-
-
-class ResponseHead(msgspec.Struct, frozen=True):
-    """The response to one request."""
-
-    status: int
-    body: bytes
-    """The first KEPT bytes of the body, as received."""
-    cut: bool
-    """Whether the body was longer, or its end unknown."""
-    retry_after: str | None
-
-
-class NoAnswerError(Exception):
-    """The connection was closed without a response."""
-
-
-class CutOffError(Exception):
-    """The connection was closed in the middle of a response."""
-
-
-class NotHTTPError(Exception):
-    """The received data is not an HTTP response, or its head is too long."""
 
 
 class ConnectionState(enum.Enum):
@@ -241,21 +219,16 @@ class Connection(asyncio.Protocol):
 
     def _read_status_line(self) -> None:
         """Finish with the status of the last status line, once the head is complete."""
-        lines = list(_STATUS_LINE.finditer(self._heads))
-        if not lines or int(lines[-1]["status"]) < 100:
-            self._fail(NotHTTPError())
+        try:
+            self.status, end = find_status(self._heads)
+            headers = read_headers(self._heads, end)
+        except NotHTTPError as error:
+            self._fail(error)
             return
-        self.status = int(lines[-1]["status"])
-        end = _HEAD_END.search(self._heads, lines[-1].end())
-        if end is None:
-            return  # the head is incomplete; if the connection is lost now, the result is CutOff
-        head = self._heads[lines[-1].end() : end.start()]
-        if not all(_HEADER_LINE.match(line) for line in head.splitlines()):
-            self._fail(NotHTTPError())
-            return
-        header = _RETRY_AFTER.search(head)
-        self._retry_after = header["value"].decode("latin-1").strip() if header else None
-        self._body, self._is_head_complete = [self._heads[end.end() :]], True
+        if headers is None:
+            return  # if the connection is lost now, the result is CutOffError
+        self._retry_after, body = headers
+        self._body, self._is_head_complete = [body], True
         self._finish(keep_alive=False, cut=True)
 
     def eof_received(self) -> None:

@@ -10,8 +10,9 @@ import aiohappyeyeballs
 
 from schemas.destinations.guard import Guard
 from schemas.destinations.urls import Target
-from workers.deliver.attempt.connection import Connection, NoAnswerError
+from workers.deliver.attempt.connection import Connection
 from workers.deliver.attempt.resolver import Info, Lookup, Resolver
+from workers.deliver.attempt.response import NoAnswerError
 
 KEEPALIVE = 4.0
 """Seconds for which an idle connection is kept.

@@ -13,9 +13,9 @@ from schemas.destinations.urls import Target
 from schemas.outbound import Request
 from workers.deliver.attempt import failures, scrub
 from workers.deliver.attempt.answer import Answer, retry_after
-from workers.deliver.attempt.connection import KEPT, NoAnswerError, ResponseHead
 from workers.deliver.attempt.connector import Connector
 from workers.deliver.attempt.resolver import Lookup
+from workers.deliver.attempt.response import KEPT, NoAnswerError, ResponseHead
 
 URLS_KEPT = 10_000
 """Maximum number of parsed URLs that are kept; all are dropped when it is reached."""
