@@ -5,8 +5,6 @@ was cancelled or superseded in the meantime is then no longer found, and the new
 """
 
 import asyncio
-import logging
-import random
 import time
 from collections import deque
 from collections.abc import Sequence
@@ -14,21 +12,16 @@ from datetime import UTC, datetime
 from typing import Protocol
 from uuid import UUID
 
-import msgspec
-
-from schemas.outbound import Credentials, Dialect, Event, UntranslatableError
-from telemetry import traces
-from workers.deliver import attemptlog, breaker, metrics
+from workers.deliver import delivery, metrics
 from workers.deliver.attempt.answer import Answer
 from workers.deliver.attempt.sender import Sender
-from workers.deliver.breaker import Breaker
+from workers.deliver.breaker import State
 from workers.deliver.content import Due, Waiting
+from workers.deliver.health import Health
 from workers.deliver.rate import Bucket
-from workers.deliver.schedule import RetryPolicy
+from workers.deliver.settings import SubscriptionSettings
 from workers.deliver.shares import FairLimit
 from workers.deliver.writer import Result
-
-log = logging.getLogger("crossdock.deliver")
 
 READY = 8
 """Due deliveries that are queued, without content, for each attempt that may be under way.
@@ -47,40 +40,6 @@ FAST = 0.1
 
 For slower subscribers, the time of one more query makes no difference.
 """
-
-
-class SubscriptionSettings(msgspec.Struct, frozen=True):
-    """The settings by which one subscription's deliveries are sent."""
-
-    id: UUID
-    subscriber: str
-    url: str
-    updated_at: datetime
-    dialect: Dialect
-    credentials: Credentials
-    retry_policy: RetryPolicy
-    max_rate: float | None
-    max_in_flight: int
-
-
-class Health(msgspec.Struct):
-    """What is known about a subscriber's server; kept when its dispatcher is closed to free its place."""
-
-    breaker: Breaker
-    bucket: Bucket
-    paused_until: float = 0.0
-    """Time, in monotonic seconds, until which the server asked for a pause (Retry-After)."""
-
-    @classmethod
-    def fresh(cls, max_rate: float | None) -> "Health":
-        """Return the state for a server that has not been called yet."""
-        return cls(Breaker(), Bucket(max_rate, time.monotonic()))
-
-    def wait(self, now: float) -> float:
-        """Return the number of seconds until an attempt may start; 0 if one may start now."""
-        if self.breaker.state == "closed" and self.bucket.is_unlimited and self.paused_until <= now:
-            return 0.0  # the usual case
-        return max(self.breaker.opens_at(now), self.bucket.delay(now), self.paused_until - now)
 
 
 class DispatcherHost(Protocol):
@@ -176,7 +135,7 @@ class Dispatcher:
         return not (self._tasks or self._waiting or self._loading or self._loaded)
 
     @property
-    def breaker(self) -> breaker.State:
+    def breaker(self) -> State:
         return self.health.breaker.state
 
     def resting(self, now: float) -> float:
@@ -295,8 +254,7 @@ class Dispatcher:
                 self._host.attempts.when_free(self.subscriber, self, self.pump)
                 return False
             self._loaded.popleft()
-            self.health.bucket.take(now)
-            self.health.breaker.started(now)
+            self.health.started(now)
             self.busy_at = now
             task = asyncio.get_running_loop().create_task(self._attempt(due), name=f"deliver-{due.id}")
             self._tasks[due.id] = task
@@ -355,58 +313,29 @@ class Dispatcher:
         settings = self.settings
         health = self.health
         answer: Answer | None = None
-        final = False
+        is_final = False
         try:
-            answer, final = await self._send(due, settings)
+            answer, is_final = await delivery.send(self._sender, due, settings)
         finally:
             now = time.monotonic()
-            if answer is None or answer.outcome == "blocked":
-                health.breaker.abandoned(now)
-            elif breaker.counts(answer.outcome, answer.status_code):
-                health.breaker.failed(now)
-            else:
-                health.breaker.succeeded()
+            health.ended(answer, now)
             self._seconds += (now - started - self._seconds) / 8
             self.busy_at = now
             try:
                 if answer is not None:
                     if answer.gone:
-                        final = await self._host.gone(settings)
+                        is_final = await self._host.gone(settings)
                     if answer.retry_after is not None:
                         self._pause(settings, answer.retry_after, now)
-                    self._conclude(due, settings, answer, at, final)
+                    result = delivery.decide(due, settings, answer, at, is_final=is_final)
+                    self._host.record(result)
+                    delivery.observe(result, due, settings, self.breaker)
             finally:
                 self._tasks.pop(due.id, None)
                 self._release(due.waiting)
                 self._host.attempts.release(settings.subscriber)
                 if not self._closed:
                     self.pump()
-
-    async def _send(self, due: Due, settings: SubscriptionSettings) -> tuple[Answer, bool]:
-        """Return the result of the attempt, and whether a retry would be pointless."""
-        if due.event is None:
-            error = due.error or "the event is older than what is kept"
-            return Answer(outcome="blocked", duration_ms=0.0, error=error), due.error is None
-        try:
-            request = settings.dialect.request(due.event, settings.credentials, int(time.time()))
-        except UntranslatableError as why:
-            error = f"can't be said in dialect {settings.dialect.name}: {why}"
-            return Answer(outcome="blocked", duration_ms=0.0, error=error), True
-        except Exception:
-            # This is a bug of ours. The delivery is retried by its schedule rather than at once and without end.
-            names = {"delivery": str(due.id), "subscription": str(settings.id)}
-            log.exception("request could not be made", extra=names)
-            return Answer(outcome="blocked", duration_ms=0.0, error="the request could not be made"), False
-        span = traces.tracer and _span(traces.tracer, due, due.event, settings)
-        if span:
-            request = msgspec.structs.replace(request, headers={**request.headers, "traceparent": span.traceparent})
-        owner = settings.subscriber or str(settings.id)  # each subscription of the operator counts as an owner
-        answer = await self._sender.send(settings.url, request, success=settings.dialect.success, owner=owner)
-        if span:
-            status = {"http.response.status_code": answer.status_code} if answer.status_code else {}
-            failed = None if answer.outcome == "delivered" else answer.outcome
-            span.end({"crossdock.outcome": answer.outcome, **status}, error=failed)
-        return answer, False
 
     def _pause(self, settings: SubscriptionSettings, seconds: float, now: float) -> None:
         """Pause the whole subscription for the time that the server asked for.
@@ -417,70 +346,3 @@ class Dispatcher:
             return
         self.health.paused_until = max(self.health.paused_until, now + seconds)
         self._host.paused(settings, seconds)
-
-    def _conclude(self, due: Due, settings: SubscriptionSettings, answer: Answer, at: datetime, final: bool) -> None:
-        attempt = due.waiting.attempts + 1
-        dialect = settings.dialect
-        wait = None
-        if answer.outcome != "delivered" and not final:
-            jitter = random.uniform(-1, 1)  # noqa: S311 - jitter, not a secret
-            wait = settings.retry_policy.next_attempt(attempt, retry_after=answer.retry_after, jitter=jitter)
-        status = "delivered" if answer.outcome == "delivered" else "failed" if wait is None else "pending"
-        self._host.record(
-            Result(
-                id=due.id,
-                attempt=attempt,
-                at=at,
-                outcome=answer.outcome,
-                status_code=answer.status_code,
-                duration_ms=answer.duration_ms,
-                response=answer.response,
-                error=answer.error,
-                status=status,  # type: ignore[arg-type]
-                next_seconds=wait or 0.0,
-            )
-        )
-        counts = metrics.counts(dialect.name)
-        counts.attempt(answer.outcome)
-        counts.seconds.observe(answer.duration_ms / 1000, due.event.traceparent if due.event else None)
-        if status != "pending":
-            counts.finished(status)
-        if log.isEnabledFor(logging.INFO):
-            attemptlog.LINES.line(
-                {
-                    "time": at,
-                    "level": "info",
-                    "logger": log.name,
-                    "message": "delivery attempted",
-                    "delivery": due.id,
-                    "subscription": settings.id,
-                    "event": due.event.id if due.event else None,
-                    "type": due.event.type if due.event else None,
-                    "dialect": dialect.name,
-                    "attempt": attempt,
-                    "outcome": answer.outcome,
-                    "status_code": answer.status_code,
-                    "ms": round(answer.duration_ms, 2),
-                    "error": answer.error,
-                    "becomes": status,
-                    "next_s": None if wait is None else round(wait, 3),
-                    "breaker": self.breaker,
-                }
-            )
-
-
-def _span(tracer: traces.Tracer, due: Due, event: Event, settings: SubscriptionSettings) -> traces.Span:
-    """Begin the tracing span of one attempt.
-
-    It names the subscription and not the URL, because the URL may contain a secret.
-    """
-    attributes: dict[str, str | int | float] = {
-        "crossdock.delivery": str(due.id),
-        "crossdock.subscription": str(settings.id),
-        "crossdock.attempt": due.waiting.attempts + 1,
-        "crossdock.event": event.id,
-        "crossdock.type": event.type,
-        "crossdock.dialect": settings.dialect.name,
-        "http.request.method": "POST",
-    }
-    return tracer.begin(f"deliver {settings.dialect.name}", "client", event.traceparent, attributes)

@@ -10,11 +10,13 @@ import time
 from collections.abc import Callable, Sequence
 from uuid import UUID
 
+from schemas.config import Config
 from storage.database import UNAVAILABLE_ERRORS, Database, explain, is_row_error
 from storage.sql import query
 from workers.deliver import content
 from workers.deliver.content import Due, Loaded, Waiting
 from workers.deliver.dispatcher import Dispatcher
+from workers.deliver.settings import may_see
 from workers.deliver.shares import FairLimit
 
 log = logging.getLogger("crossdock.deliver")
@@ -42,20 +44,19 @@ class Loader:
         worker: UUID,
         bytes_held: FairLimit,
         *,
-        may_see: Callable[[str, str], bool],
+        config: Callable[[], Config],
         on_stale: Callable[[], None],
         on_unavailable: Callable[[BaseException], None],
     ) -> None:
         """Create a loader for the deliveries of `worker`; `run` does the work.
 
-        `may_see` returns whether the present configuration permits a subscriber to see an account (`platform/account`).
-        `on_stale` is called if a subscription was changed since its settings were read. `on_unavailable` is called with
-        the error if the database is unavailable.
+        `config` returns the present configuration. `on_stale` is called if a subscription was changed since its
+        settings were read. `on_unavailable` is called with the error if the database is unavailable.
         """
         self._database = database
         self._worker = worker
         self._bytes_held = bytes_held
-        self._may_see = may_see
+        self._config = config
         self._on_stale = on_stale
         self._on_unavailable = on_unavailable
         self._requests: dict[Dispatcher, None] = {}
@@ -101,7 +102,8 @@ class Loader:
         """Load the content and pass it to the dispatchers; return False if the database was unavailable."""
         try:
             loaded = await self._read(list(taken))
-            held = [item.id for item in taken if self._is_held(taken[item], loaded.get(item.id))]
+            config = self._config()
+            held = [item.id for item in taken if _is_held(taken[item], loaded.get(item.id), config)]
             if held:
                 await (await self._database.pool()).execute(query("outbox", "hold"), held)
                 log.warning("deliveries held: not their subscriber's account", extra={"deliveries": len(held)})
@@ -137,11 +139,6 @@ class Loader:
                 dispatcher.pump()
         return True
 
-    def _is_held(self, dispatcher: Dispatcher, found: Loaded | None) -> bool:
-        return (
-            found is not None and found.account is not None and not self._may_see(dispatcher.subscriber, found.account)
-        )
-
     async def _read(self, items: Sequence[Waiting]) -> dict[UUID, Loaded]:
         """Read the content of items; if PostgreSQL rejects one of the rows, split the items in halves to isolate it.
 
@@ -163,3 +160,9 @@ class Loader:
             log.error("content can't be read", extra={"delivery": str(item.id), "error": explain(error)})
             due = Due(item.id, item, None, time.monotonic(), "its content can't be read from the database")
             return {item.id: Loaded(None, None, 0, due)}
+
+
+def _is_held(dispatcher: Dispatcher, loaded: Loaded | None, config: Config) -> bool:
+    """Return whether the subscriber may not see the account of a delivery's event."""
+    account = None if loaded is None else loaded.account
+    return account is not None and not may_see(dispatcher.subscriber, account, config)

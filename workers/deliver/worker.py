@@ -19,22 +19,19 @@ import asyncpg
 
 from schemas.config import Config
 from schemas.destinations.guard import Guard
-from schemas.dialects import get_dialect
-from schemas.outbound import OPERATOR
-from schemas.patterns import fits
 from storage import pool as pools
-from storage import sealed
 from storage.database import UNAVAILABLE_ERRORS, Database, explain
 from storage.sql import query
-from storage.vault import UndecryptableError, Vault
+from storage.vault import Vault
 from telemetry.background import Background
-from workers.deliver import backlog, content, metrics, places
+from workers.deliver import backlog, content, metrics, places, settings
 from workers.deliver.attempt.sender import Sender
 from workers.deliver.background_jobs import BackgroundJobs
 from workers.deliver.breaker import LONGEST_PAUSE, State
-from workers.deliver.dispatcher import Dispatcher, Health, SubscriptionSettings
+from workers.deliver.dispatcher import Dispatcher
+from workers.deliver.health import Health
 from workers.deliver.loader import BUDGET, Loader
-from workers.deliver.schedule import RetryPolicy
+from workers.deliver.settings import SubscriptionSettings
 from workers.deliver.shares import FairLimit
 from workers.deliver.writer import AttemptWriter, Result
 
@@ -94,7 +91,7 @@ class DeliverWorker:
             self._database,
             self._name,
             self.bytes_held,
-            may_see=self._may_see,
+            config=lambda: self._config,
             on_stale=self._on_changed,
             on_unavailable=self._on_unavailable,
         )
@@ -312,49 +309,16 @@ class DeliverWorker:
                 self._close(dispatcher.settings.id)
 
     async def _open(self, row: asyncpg.Record) -> None:
-        settings = self._settings(row)
-        if settings is None:
+        current = settings.read(row, self._config, self._vault)
+        if current is None:
             await self._leave_alone(row)
             return
-        dispatcher = self._dispatchers.get(settings.id)
+        dispatcher = self._dispatchers.get(current.id)
         if dispatcher is not None:
-            dispatcher.change(settings)
+            dispatcher.change(current)
             return
-        _, health = self._health.pop(settings.id, (0.0, None))
-        self._dispatchers[settings.id] = Dispatcher(settings, self._sender, self, health)
-
-    def _settings(self, row: asyncpg.Record) -> SubscriptionSettings | None:
-        """Return the settings of a subscription; log the reason and return None if it cannot be served."""
-        if row["subscriber"] != OPERATOR and row["subscriber"] not in self._config.subscribers:
-            names = {"subscription": str(row["id"]), "subscriber": row["subscriber"]}
-            log.warning("subscription held: its subscriber is not in the configuration", extra=names)
-            return None
-        try:
-            secrets = sealed.unseal(self._vault, row["id"], row["sealed"])
-            dialect = get_dialect(row["dialect"])
-        except (UndecryptableError, LookupError) as error:
-            log.error("subscription can't be served", extra={"subscription": str(row["id"]), "error": str(error)})
-            return None
-        delivery = self._config.delivery
-        schedule = delivery.schedule if row["schedule"] is None else row["schedule"]
-        return SubscriptionSettings(
-            id=row["id"],
-            subscriber=row["subscriber"],
-            url=row["url"],
-            updated_at=row["updated_at"],
-            dialect=dialect,
-            credentials=sealed.credentials(secrets, row["query_key"], time.time()),
-            retry_policy=RetryPolicy(tuple(schedule), delivery.channelape_interval if dialect.forever else None),
-            max_rate=row["max_rate"],
-            max_in_flight=row["max_in_flight"],
-        )
-
-    def _may_see(self, subscriber: str, account: str) -> bool:
-        """Return whether the present configuration permits a subscriber to see an account (`platform/account`)."""
-        if subscriber == OPERATOR:
-            return True
-        found = self._config.subscribers.get(subscriber)
-        return found is not None and fits(account, found.accounts)
+        _, health = self._health.pop(current.id, (0.0, None))
+        self._dispatchers[current.id] = Dispatcher(current, self._sender, self, health)
 
     async def _leave_alone(self, row: asyncpg.Record) -> None:
         """Release a subscription that cannot be served.
@@ -366,7 +330,7 @@ class DeliverWorker:
         _, health = self._health.pop(id_, (0.0, None))
         self._health[id_] = time.monotonic() + UNSERVABLE, health or Health.fresh(row["max_rate"])
         pool = await self._database.pool()
-        if row["subscriber"] != OPERATOR and row["subscriber"] not in self._config.subscribers:
+        if not settings.is_configured(row["subscriber"], self._config):
             while ids := [due["id"] for due in await pool.fetch(query("outbox", "due_of"), id_, HELD_AT_ONCE)]:
                 await pool.execute(query("outbox", "hold"), ids)
         if id_ not in self._closing:

@@ -29,6 +29,10 @@ UNWRITABLE = "the result could not be stored as it was"
 """The error text that is stored for an attempt if PostgreSQL rejects its real texts."""
 
 
+Status = Literal["pending", "delivered", "failed"]
+"""The status that a delivery has after an attempt."""
+
+
 class Result(msgspec.Struct, frozen=True):
     """The result of one attempt, and the new status of its delivery."""
 
@@ -40,7 +44,7 @@ class Result(msgspec.Struct, frozen=True):
     duration_ms: float
     response: bytes
     error: str | None
-    status: Literal["pending", "delivered", "failed"]
+    status: Status
     next_seconds: float = 0.0
     """Seconds until the next attempt, if `status` is pending."""
 
