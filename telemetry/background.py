@@ -8,7 +8,7 @@ import asyncio
 import logging
 import os
 import signal
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Iterable
 from typing import Any
 
 log = logging.getLogger("crossdock.process")
@@ -26,6 +26,17 @@ def end_process() -> None:
 
 failed = False
 """Whether the process ends because one of its background tasks died; then its exit code is 1."""
+
+
+async def drain(tasks: "Iterable[asyncio.Task[None]]", timeout: float) -> None:
+    """Wait at most `timeout` seconds for tasks to end; cancel those that have not, and wait for their end."""
+    running = list(tasks)
+    if not running:
+        return
+    _, late = await asyncio.wait(running, timeout=timeout)
+    for task in late:
+        task.cancel()
+    await asyncio.gather(*late, return_exceptions=True)
 
 
 class Background:

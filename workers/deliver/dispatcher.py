@@ -7,7 +7,7 @@ was cancelled or superseded in the meantime is then no longer found, and the new
 import asyncio
 import time
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from typing import Protocol
 from uuid import UUID
@@ -18,6 +18,7 @@ from workers.deliver.attempt.sender import Sender
 from workers.deliver.breaker import State
 from workers.deliver.content import Due, Waiting
 from workers.deliver.health import Health
+from workers.deliver.notifications import Notifications
 from workers.deliver.rate import Bucket
 from workers.deliver.settings import SubscriptionSettings
 from workers.deliver.shares import FairLimit
@@ -49,17 +50,16 @@ class DispatcherHost(Protocol):
     """Limit on attempts under way, shared by all dispatchers."""
     bytes_held: FairLimit
     """Limit on the bytes of content in memory, shared by all dispatchers."""
-    is_notified: bool
-    """Whether the worker receives notifications of cancelled deliveries and changed subscriptions."""
+    notifications: Notifications
+    """Of cancelled deliveries and changed subscriptions; while they are not active, nothing is loaded ahead."""
 
     def record(self, result: Result) -> None:
         """Write the result of an attempt to the database."""
 
-    def needs_work(self, dispatcher: "Dispatcher") -> None:
-        """Fetch deliveries that are due, and enqueue them."""
-
-    def needs_content(self, dispatcher: "Dispatcher") -> None:
-        """Load the content of the deliveries that `take_for_loading` returns."""
+    needs_work: Callable[["Dispatcher"], None]
+    """Fetch deliveries that are due, and enqueue them."""
+    needs_content: Callable[["Dispatcher"], None]
+    """Load the content of the deliveries that `take_for_loading` returns."""
 
     def paused(self, settings: SubscriptionSettings, seconds: float) -> None:
         """Store that the server asked for a pause, so that it outlasts this process."""
@@ -281,7 +281,7 @@ class Dispatcher:
         available = self.health.bucket.available(time.monotonic())
         if available is not None:
             wanted = min(wanted, available - coming)
-        elif self._host.is_notified and self._seconds < FAST and not self.settings.dialect.newest:
+        elif self._host.notifications.is_active and self._seconds < FAST and not self.settings.dialect.newest:
             ahead = self.settings.max_in_flight * AHEAD
             if wanted <= 0 and coming > ahead // 2:
                 return 0  # enough is loaded for now, and one query for many is cheaper

@@ -13,7 +13,7 @@ from storage.sealed import Sealed, Secret, seal
 from tests.support.delivering import all_are, receipt, store, worker
 from tests.support.pipeline import running, until
 from tests.support.receiver import VAULT, Got, Receiver, config, statuses, subscribe
-from workers.deliver import loader
+from workers.deliver import leases, loader
 from workers.deliver import worker as workers
 from workers.deliver.attempt import resolver as resolvers
 from workers.deliver.attempt.resolver import Resolver
@@ -50,7 +50,7 @@ async def test_1100_subscriptions_to_a_black_hole_delay_no_other_subscriber(
     await store(pool, receipt("K"), settings=settings)
     sender = worker(database_url, settings)
     async with running(sender):
-        await until(lambda: len(sender._dispatchers) == workers.PLACES, seconds=30)
+        await until(lambda: len(sender._dispatchers) == leases.PLACES, seconds=30)
         await until(lambda: there.busy > 400, seconds=30)
         await subscribe(pool, f"{there.url}/fine", subscriber="other")
         await store(pool, receipt("L", seconds=1), settings=settings)
@@ -62,7 +62,7 @@ async def test_who_only_waits_gives_its_place_to_others(
     pool: asyncpg.Pool, database_url: str, there: Receiver, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """With three places, five subscriptions of one subscriber whose server refuses, and two more that work."""
-    monkeypatch.setattr(workers, "PLACES", 3)
+    monkeypatch.setattr(leases, "PLACES", 3)
     there.answer = lambda got: web.Response(status=500 if got.path == "/down" else 200)
     for _ in range(5):
         await subscribe(pool, f"{there.url}/down", schedule=[0.0] + [0.01] * 500, max_in_flight=10)
