@@ -9,7 +9,6 @@ import logging
 import os
 import signal
 from collections.abc import Callable, Coroutine, Iterable
-from typing import Any
 
 log = logging.getLogger("crossdock.process")
 
@@ -49,7 +48,7 @@ class Background:
         self._problems: list[str] = []
         self._is_stopping = False
 
-    def start(self, coroutine: Coroutine[Any, Any, None], *, name: str) -> asyncio.Task[None]:
+    def start(self, coroutine: Coroutine[object, None, None], *, name: str) -> asyncio.Task[None]:
         """Run a coroutine that is meant to run until it is cancelled, under a name for logs and `/readyz`."""
         task = asyncio.get_running_loop().create_task(coroutine, name=name)
         self._tasks.add(task)

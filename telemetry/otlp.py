@@ -80,7 +80,7 @@ class Tracer:
             context=self._context(parent),
             kind=SpanKind[kind.upper()],
             attributes=dict(attributes),
-            links=[Link(self._span_context(one)) for one in links],
+            links=[Link(self._span_context(traceparent)) for traceparent in links],
             start_time=_nanoseconds(at),
         )
         return _Begun(span)

@@ -77,12 +77,12 @@ class Buckets:
 
     def cumulative(self) -> tuple[list[tuple[str, float] | tuple[str, float, Exemplar]], float]:
         """By upper bound what was at most as much, with an exemplar; and the sum of all."""
-        found: list[tuple[str, float] | tuple[str, float, Exemplar]] = []
+        buckets: list[tuple[str, float] | tuple[str, float, Exemplar]] = []
         total = 0
         for bound, count, exemplar in zip(self._bounds, self._counts, self._exemplars, strict=True):
             total += count
-            found.append((_text(bound), total) if exemplar is None else (_text(bound), total, exemplar))
-        return found, self._sum
+            buckets.append((_text(bound), total) if exemplar is None else (_text(bound), total, exemplar))
+        return buckets, self._sum
 
 
 class Histograms(Collector):

@@ -174,7 +174,7 @@ class Dispatcher:
 
         Each of them must then be passed to `receive`, `put_back` or `drop`.
         """
-        count = min(limit, self._wanted(time.monotonic()))
+        count = min(limit, self._count_to_load(time.monotonic()))
         items = [self._waiting.popleft() for _ in range(count)]
         self._loading.update((item.id, item) for item in items)
         return items
@@ -236,7 +236,7 @@ class Dispatcher:
                 self.put_back(self._drop_loaded())
             if self._waiting or self._loaded:
                 self._timer = asyncio.get_running_loop().call_later(max(wait, 0.001), self.pump)
-        elif self._waiting and self._wanted_now() > 0:
+        elif self._waiting and self._count_to_load_now() > 0:
             self._host.needs_content(self)
         if not self.exhausted and len(self._waiting) <= self._ready // 2:
             self._host.needs_work(self)
@@ -261,32 +261,32 @@ class Dispatcher:
             return True
         return False
 
-    def _wanted(self, now: float) -> int:
+    def _count_to_load(self, now: float) -> int:
         """Return how many contents to load now.
 
         No more are loaded than attempts may start at once, except for fast subscribers (see AHEAD).
         """
         if self._closed or self.waits_for_settings or self.health.wait(now) > 0:
             return 0
-        return self._wanted_now()
+        return self._count_to_load_now()
 
-    def _wanted_now(self) -> int:
+    def _count_to_load_now(self) -> int:
         """Return how many contents to load, if the caller knows that an attempt may start now."""
         if self.waits_for_settings:
             return 0
         coming = len(self._loading) + len(self._loaded)
         if self.breaker != "closed":  # a single attempt, to probe the server
             return min(1 - coming - len(self._tasks), len(self._waiting))
-        wanted = self.settings.max_in_flight - len(self._tasks) - coming
+        count = self.settings.max_in_flight - len(self._tasks) - coming
         available = self.health.bucket.available(time.monotonic())
         if available is not None:
-            wanted = min(wanted, available - coming)
+            count = min(count, available - coming)
         elif self._host.notifications.is_active and self._seconds < FAST and not self.settings.dialect.newest:
             ahead = self.settings.max_in_flight * AHEAD
-            if wanted <= 0 and coming > ahead // 2:
+            if count <= 0 and coming > ahead // 2:
                 return 0  # enough is loaded for now, and one query for many is cheaper
-            wanted += ahead
-        return max(0, min(wanted, len(self._waiting)))
+            count += ahead
+        return max(0, min(count, len(self._waiting)))
 
     def _drop_loaded(self) -> list[Waiting]:
         items = [due.waiting for due in self._loaded]

@@ -115,19 +115,19 @@ class Loader:
         ready: dict[Dispatcher, list[Due]] = {}
         again: dict[Dispatcher, list[Waiting]] = {}
         for item, dispatcher in taken.items():
-            found = loaded.get(item.id)
-            if found is None or item.id in held:
+            result = loaded.get(item.id)
+            if result is None or item.id in held:
                 dispatcher.drop(item)
-            elif found.updated_at is not None and found.updated_at != dispatcher.settings.updated_at:
+            elif result.updated_at is not None and result.updated_at != dispatcher.settings.updated_at:
                 dispatcher.wait_for_settings()
                 again.setdefault(dispatcher, []).append(item)
-            elif found.due is None:
-                item.size = found.size
+            elif result.due is None:
+                item.size = result.size
                 again.setdefault(dispatcher, []).append(item)
             else:
-                spare, item.reserved = item.reserved - found.size, found.size
+                spare, item.reserved = item.reserved - result.size, result.size
                 self._bytes_held.release(dispatcher.subscriber, spare, part=dispatcher.settings.id)
-                ready.setdefault(dispatcher, []).append(found.due)
+                ready.setdefault(dispatcher, []).append(result.due)
         for dispatcher, items in again.items():
             dispatcher.put_back(items)
         if any(dispatcher.waits_for_settings for dispatcher in again):
@@ -147,9 +147,9 @@ class Loader:
         try:
             pool = await self._database.pool()
             async with pool.acquire() as connection:
-                found = await content.load(connection, items, self._worker, time.monotonic())
+                loaded = await content.load(connection, items, self._worker, time.monotonic())
             self._database.worked()
-            return found
+            return loaded
         except UNAVAILABLE_ERRORS as error:
             if not is_row_error(error):
                 raise

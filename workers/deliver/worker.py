@@ -216,9 +216,9 @@ def _sender(config: Config) -> Sender:
 def _max_attempts() -> int:
     """Raise the limit on open files as far as needed and allowed; return how many attempts may be under way."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    wanted = ATTEMPTS + OTHER_FILES
-    if soft < wanted:
+    needed = ATTEMPTS + OTHER_FILES
+    if soft < needed:
         with suppress(ValueError, OSError):  # some systems report no limit although they have one
-            resource.setrlimit(resource.RLIMIT_NOFILE, (min(wanted, hard) if hard >= 0 else wanted, hard))
+            resource.setrlimit(resource.RLIMIT_NOFILE, (min(needed, hard) if hard >= 0 else needed, hard))
             soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     return max(100, min(ATTEMPTS, soft - OTHER_FILES))

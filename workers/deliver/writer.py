@@ -111,18 +111,18 @@ class AttemptWriter:
         # results, the statement would update its row twice and store either of them.
         rows = [
             (
-                one.id,
-                one.attempt,
-                one.at,
-                one.outcome,
-                one.status_code,
-                one.duration_ms,
-                one.response,
-                one.error,
-                one.status,
-                one.next_seconds,
+                result.id,
+                result.attempt,
+                result.at,
+                result.outcome,
+                result.status_code,
+                result.duration_ms,
+                result.response,
+                result.error,
+                result.status,
+                result.next_seconds,
             )
-            for one in batch
+            for result in batch
         ]
         columns = [list(column) for column in zip(*rows, strict=True)]
         attempt = 0

@@ -22,7 +22,7 @@ async def test_a_name_that_turns_private_between_check_and_connect_is_blocked_an
     async with raw(OK) as server, sender(allow_networks=[], look_up=names) as made:
         url = f"http://rebinding.example:{server.port}/hook"
         guard.check_url(url)
-        assert all(guard.allowed(address[0]) for *_, address in names("rebinding.example", 80))
+        assert all(guard.allowed(str(address[0])) for *_, address in names("rebinding.example", 80))
         answer = await made.send(url, REQUEST, success=SUCCESS)
         assert (answer.outcome, answer.status_code) == ("blocked", None)
         assert "127" not in (answer.error or "")
