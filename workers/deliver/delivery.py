@@ -27,7 +27,7 @@ async def send(sender: Sender, due: Due, settings: SubscriptionSettings) -> tupl
     try:
         request = settings.dialect.request(due.event, settings.credentials, int(time.time()))
     except UntranslatableError as why:
-        error = f"can't be said in dialect {settings.dialect.name}: {why}"
+        error = f"cannot be expressed in dialect {settings.dialect.name}: {why}"
         return Answer(outcome="blocked", duration_ms=0.0, error=error), True
     except Exception:
         # This is a bug of ours. The delivery is retried by its schedule rather than at once and without end.

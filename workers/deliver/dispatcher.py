@@ -1,12 +1,7 @@
-"""The dispatcher of one subscription: its limits, rate, pause and circuit breaker, isolated from all others.
-
-Deliveries that are due wait here without their content, which is loaded only when an attempt may start. A delivery that
-was cancelled or superseded in the meantime is then no longer found, and the newest content is sent.
-"""
+"""The dispatcher of one subscription: its limits, rate, pause and circuit breaker, isolated from all others."""
 
 import asyncio
 import time
-from collections import deque
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from typing import Protocol
@@ -17,6 +12,7 @@ from workers.deliver.attempt.answer import Answer
 from workers.deliver.attempt.sender import Sender
 from workers.deliver.breaker import State
 from workers.deliver.content import Due, Waiting
+from workers.deliver.deliveries import Deliveries
 from workers.deliver.health import Health
 from workers.deliver.notifications import Notifications
 from workers.deliver.rate import Bucket
@@ -81,9 +77,7 @@ class Dispatcher:
         self._sender = sender
         self._host = host
         self.health = health or Health.fresh(settings.max_rate)
-        self._waiting: deque[Waiting] = deque()
-        self._loading: dict[UUID, Waiting] = {}
-        self._loaded: deque[Due] = deque()
+        self._deliveries = Deliveries(self._release)
         self._tasks: dict[UUID, asyncio.Task[None]] = {}
         self._timer: asyncio.TimerHandle | None = None
         self._seconds = FAST
@@ -104,7 +98,8 @@ class Dispatcher:
     def free_slots(self) -> int:
         """The number of due deliveries that can be enqueued now."""
         now = time.monotonic()
-        held = len(self._waiting) + len(self._loading) + len(self._loaded)
+        deliveries = self._deliveries
+        held = len(deliveries.waiting) + len(deliveries.loading) + len(deliveries.loaded)
         if self._closed or self.health.paused_until > now:
             return 0
         if self.breaker != "closed":
@@ -118,12 +113,12 @@ class Dispatcher:
     @property
     def is_half_empty(self) -> bool:
         """Whether the dispatcher will soon need more deliveries, and more may be due."""
-        return not self.exhausted and len(self._waiting) <= self._ready * 5 // 8
+        return not self.exhausted and len(self._deliveries.waiting) <= self._ready * 5 // 8
 
     @property
     def under_way(self) -> list[UUID]:
         """The IDs of all deliveries that the dispatcher holds, whether their attempts have started or not."""
-        return [*self._tasks, *self._loading, *(due.id for due in self._loaded), *(item.id for item in self._waiting)]
+        return [*self._tasks, *self._deliveries.ids]
 
     @property
     def in_flight(self) -> int:
@@ -132,7 +127,7 @@ class Dispatcher:
 
     @property
     def is_idle(self) -> bool:
-        return not (self._tasks or self._waiting or self._loading or self._loaded)
+        return not self._tasks and self._deliveries.is_empty
 
     @property
     def breaker(self) -> State:
@@ -155,14 +150,13 @@ class Dispatcher:
 
     def enqueue(self, items: Sequence[Waiting]) -> None:
         """Queue deliveries that are due, in the given order."""
-        self._waiting.extend(items)
+        self._deliveries.waiting.extend(items)
         self.pump()
 
     def close(self) -> list[asyncio.Task[None]]:
         """Start no more attempts; return the tasks of those that are under way."""
         self._closed = True
-        self._waiting.clear()
-        self._drop_loaded()
+        self._deliveries.clear()
         self._cancel_timer()
         self._host.attempts.forget(self.subscriber, self)
         return list(self._tasks.values())
@@ -174,34 +168,28 @@ class Dispatcher:
 
         Each of them must then be passed to `receive`, `put_back` or `drop`.
         """
-        count = min(limit, self._count_to_load(time.monotonic()))
-        items = [self._waiting.popleft() for _ in range(count)]
-        self._loading.update((item.id, item) for item in items)
-        return items
+        return self._deliveries.take_for_loading(min(limit, self._count_to_load(time.monotonic())))
 
     def receive(self, dues: Sequence[Due]) -> None:
         """Accept deliveries whose content was loaded."""
-        for due in dues:
-            self._loading.pop(due.id, None)
         if self._closed:
             for due in dues:
-                self._release(due.waiting)
+                self._deliveries.drop(due.waiting)
             return
-        self._loaded.extend(dues)
+        self._deliveries.receive(dues)
         self.pump()
 
     def put_back(self, items: Sequence[Waiting]) -> None:
         """Return deliveries without content to the head of the queue, and release the memory reserved for them."""
-        for item in items:
-            self._loading.pop(item.id, None)
-            self._release(item)
-        if not self._closed:
-            self._waiting.extendleft(reversed(items))
+        if self._closed:
+            for item in items:
+                self._deliveries.drop(item)
+        else:
+            self._deliveries.put_back(items)
 
     def drop(self, item: Waiting) -> None:
         """Remove a delivery that must not be sent any more."""
-        self._loading.pop(item.id, None)
-        self._release(item)
+        self._deliveries.drop(item)
 
     def wait_for_settings(self) -> None:
         """Start no attempt until `change` is called with the subscription's present settings."""
@@ -212,7 +200,7 @@ class Dispatcher:
 
         Called when a delivery was cancelled, a subscription was changed, or notifications may have been missed.
         """
-        self.put_back(self._drop_loaded())
+        self._deliveries.put_back_loaded()
         self.pump()
 
     # Starting attempts.
@@ -222,6 +210,7 @@ class Dispatcher:
         self._cancel_timer()
         if self._closed:
             return
+        deliveries = self._deliveries
         now = time.monotonic()
         wait = 0.0
         while len(self._tasks) < self.settings.max_in_flight and not self.waits_for_settings:
@@ -230,30 +219,28 @@ class Dispatcher:
                 break
         if wait > 0:
             if self.health.paused_until > now:
-                self._waiting.clear()  # they are fetched again after the pause
-                self._drop_loaded()
+                deliveries.clear()  # they are fetched again after the pause
             elif wait > FRESH:
-                self.put_back(self._drop_loaded())
-            if self._waiting or self._loaded:
+                deliveries.put_back_loaded()
+            if deliveries.waiting or deliveries.loaded:
                 self._timer = asyncio.get_running_loop().call_later(max(wait, 0.001), self.pump)
-        elif self._waiting and self._count_to_load_now() > 0:
+        elif deliveries.waiting and self._count_to_load_now() > 0:
             self._host.needs_content(self)
-        if not self.exhausted and len(self._waiting) <= self._ready // 2:
+        if not self.exhausted and len(deliveries.waiting) <= self._ready // 2:
             self._host.needs_work(self)
 
     def _start_next(self, now: float) -> bool:
         """Start one attempt whose content is loaded; return whether one was started."""
-        while self._loaded:
-            due = self._loaded[0]
+        deliveries = self._deliveries
+        while deliveries.loaded:
+            due = deliveries.loaded[0]
             if now - due.loaded_at > FRESH:
-                self._loaded.popleft()
-                self._release(due.waiting)
-                self._waiting.appendleft(due.waiting)
+                deliveries.put_back_first()
                 continue
             if not self._host.attempts.try_take(self.subscriber):
                 self._host.attempts.when_free(self.subscriber, self, self.pump)
                 return False
-            self._loaded.popleft()
+            deliveries.loaded.popleft()
             self.health.started(now)
             self.busy_at = now
             task = asyncio.get_running_loop().create_task(self._attempt(due), name=f"deliver-{due.id}")
@@ -274,9 +261,10 @@ class Dispatcher:
         """Return how many contents to load, if the caller knows that an attempt may start now."""
         if self.waits_for_settings:
             return 0
-        coming = len(self._loading) + len(self._loaded)
+        deliveries = self._deliveries
+        coming = len(deliveries.loading) + len(deliveries.loaded)
         if self.breaker != "closed":  # a single attempt, to probe the server
-            return min(1 - coming - len(self._tasks), len(self._waiting))
+            return min(1 - coming - len(self._tasks), len(deliveries.waiting))
         count = self.settings.max_in_flight - len(self._tasks) - coming
         available = self.health.bucket.available(time.monotonic())
         if available is not None:
@@ -286,14 +274,7 @@ class Dispatcher:
             if count <= 0 and coming > ahead // 2:
                 return 0  # enough is loaded for now, and one query for many is cheaper
             count += ahead
-        return max(0, min(count, len(self._waiting)))
-
-    def _drop_loaded(self) -> list[Waiting]:
-        items = [due.waiting for due in self._loaded]
-        self._loaded.clear()
-        for item in items:
-            self._release(item)
-        return items
+        return max(0, min(count, len(deliveries.waiting)))
 
     def _release(self, item: Waiting) -> None:
         held, item.reserved = item.reserved, 0

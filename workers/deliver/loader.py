@@ -157,8 +157,8 @@ class Loader:
                 half = len(items) // 2
                 return await self._read(items[:half]) | await self._read(items[half:])
             (item,) = items
-            log.error("content can't be read", extra={"delivery": str(item.id), "error": explain(error)})
-            due = Due(item.id, item, None, time.monotonic(), "its content can't be read from the database")
+            log.error("content cannot be read", extra={"delivery": str(item.id), "error": explain(error)})
+            due = Due(item.id, item, None, time.monotonic(), "its content cannot be read from the database")
             return {item.id: Loaded(None, None, 0, due)}
 
 

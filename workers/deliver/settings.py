@@ -43,7 +43,7 @@ def read(row: asyncpg.Record, config: Config, vault: Vault) -> SubscriptionSetti
         secrets = sealed.unseal(vault, row["id"], row["sealed"])
         dialect = get_dialect(row["dialect"])
     except (UndecryptableError, LookupError) as error:
-        log.error("subscription can't be served", extra={"subscription": str(row["id"]), "error": str(error)})
+        log.error("subscription cannot be served", extra={"subscription": str(row["id"]), "error": str(error)})
         return None
     delivery = config.delivery
     schedule = delivery.schedule if row["schedule"] is None else row["schedule"]

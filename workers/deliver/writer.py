@@ -133,8 +133,10 @@ class AttemptWriter:
             except UNAVAILABLE_ERRORS as error:
                 if is_row_error(error):
                     raise
-                self.problem = f"attempts can't be written ({type(error).__name__})"
-                log.warning("attempts not written yet", extra={"error": explain(error), "attempts": len(batch)})
+                self.problem = f"results of attempts cannot be written ({type(error).__name__})"
+                log.warning(
+                    "results of attempts not written yet", extra={"error": explain(error), "attempts": len(batch)}
+                )
                 await asyncio.sleep(PAUSES[min(attempt, len(PAUSES) - 1)])
                 attempt += 1
             else:

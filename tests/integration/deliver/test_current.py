@@ -76,7 +76,7 @@ async def test_what_was_cancelled_while_it_waited_for_its_turn_is_not_sent(
         for key in {"M0", "M1", "M2"} - {last}:
             await cancel(pool, key)
         # Notifications take a moment.
-        await until(lambda: not any(dispatcher._loaded for dispatcher in sender._dispatchers.values()))
+        await until(lambda: not any(dispatcher._deliveries.loaded for dispatcher in sender._dispatchers.values()))
         gate.open.set()
         await store(pool, receipt("N", seconds=200))
         await until(lambda: "N" in keys(there))

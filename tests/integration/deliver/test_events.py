@@ -221,7 +221,7 @@ async def test_what_can_not_be_said_fails_at_once_with_the_reason(
         await until(lambda: all_are(pool, "failed"))
     row = await one(pool, "SELECT * FROM crossdock.delivery_attempts")
     assert row["outcome"] == "blocked"
-    assert row["error"] == "can't be said in dialect ecomnow: line 1 of the purchase order has no article number"
+    assert row["error"] == "cannot be expressed in dialect ecomnow: line 1 of the purchase order has no article number"
     assert there.got == []
 
 
