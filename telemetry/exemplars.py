@@ -1,22 +1,25 @@
-"""Which trace stands behind a latency: exemplars (OpenMetrics 1.0) on histograms, few enough to cost little."""
+"""Exemplars (OpenMetrics 1.0) on histograms, which link a latency to its trace; few enough to cost little."""
 
 import time
 from typing import Protocol
 
 INTERVAL = 1.0
-"""Seconds. In each, the first observation and every one slower than those before it get an exemplar."""
+"""Length in seconds of an interval, in which the first observation and each new maximum get an exemplar."""
 
 
 class Observed(Protocol):
-    """A child of a histogram: the client library's, or one of `telemetry.tallies`."""
+    """A child of a histogram, either of the client library or of `telemetry.tallies`."""
 
     def observe(self, amount: float, exemplar: dict[str, str] | None = None, /) -> None:
-        """One more."""
+        """Add an observation, in the unit of the histogram."""
 
 
 class Traced:
-    """One child of a histogram. An exemplar costs half as much again as the observation: only those that tell something
-    are made, and the slowest of a second always is one of them."""
+    """A child of a histogram whose observations may have exemplars.
+
+    An exemplar costs half as much again as the observation. Only informative ones are therefore made, and the slowest
+    observation of a second always gets one.
+    """
 
     __slots__ = ("_histogram", "_slowest", "_until")
 
@@ -26,7 +29,7 @@ class Traced:
         self._until = 0.0
 
     def observe(self, seconds: float, traceparent: str | None) -> None:
-        """`traceparent`: the W3C trace context of what took so long; None observes without an exemplar."""
+        """Add an observation of `seconds`, without an exemplar if `traceparent` (a W3C trace context) is None."""
         now = time.monotonic()
         if traceparent is None or (seconds <= self._slowest and now < self._until):
             self._histogram.observe(seconds)
@@ -38,5 +41,5 @@ class Traced:
 
 
 def trace_id(traceparent: str) -> str:
-    """32 hexadecimal digits of a W3C trace context; at most that many characters of anything else."""
+    """Return the 32 hexadecimal digits of the trace in a W3C trace context; at most 32 characters of any other text."""
     return traceparent[3:35]

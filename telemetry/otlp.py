@@ -1,6 +1,6 @@
-"""Spans to a collector over OTLP/HTTP, by OpenTelemetry's own SDK. Imported only where `[telemetry]` turns it on.
+"""Sends spans to a collector over OTLP/HTTP, with OpenTelemetry's own SDK. Imported only if `[telemetry]` enables it.
 
-Headers that the collector wants (a token) come from OTEL_EXPORTER_OTLP_HEADERS, as everywhere.
+Headers that the collector requires, such as a token, are read from OTEL_EXPORTER_OTLP_HEADERS, as is usual.
 """
 
 import asyncio
@@ -27,20 +27,20 @@ else:
     NOT_INSTALLED = None
 
 EXPORT_TIMEOUT = 3.0
-"""Seconds for one export. A collector that is away costs spans, and nothing else."""
+"""Maximum seconds of one export; while the collector is unavailable, spans are lost and nothing else."""
 WAITING = 4096
-"""Spans that wait to be sent; beyond, they are dropped."""
+"""Maximum number of spans that wait to be sent; further ones are dropped."""
 
 
 class NotInstalledError(Exception):
-    """Tracing is configured and its packages aren't there."""
+    """Tracing is configured, but its packages are not installed."""
 
 
 class Tracer:
-    """A `traces.Tracer`, with a thread of the SDK's behind it."""
+    """A `traces.Tracer` that sends its spans from a thread of the SDK."""
 
     def __init__(self, settings: Telemetry, process: str) -> None:
-        """`process`: what kind of process this is. Raises NotInstalledError."""
+        """Create a tracer for a kind of process, such as `store`. Raises NotInstalledError."""
         if NOT_INSTALLED is not None:
             raise NotInstalledError(
                 f"[telemetry] otlp_endpoint is set, and the package {NOT_INSTALLED} is not installed: "
@@ -56,7 +56,7 @@ class Tracer:
         self._provider = TracerProvider(
             sampler=ParentBased(TraceIdRatioBased(settings.sample)),
             resource=Resource.create(resource),
-            shutdown_on_exit=False,  # `stop` does it, in bounded time
+            shutdown_on_exit=False,  # `stop` does that, in bounded time
         )
         endpoint = f"{settings.otlp_endpoint.rstrip('/')}/v1/traces"
         exporter = OTLPSpanExporter(endpoint=endpoint, timeout=EXPORT_TIMEOUT)
@@ -74,19 +74,19 @@ class Tracer:
         at: float | None = None,
         links: Sequence[str] = (),
     ) -> traces.Span:
-        """See `traces.Tracer`."""
+        """Begin a span; see `traces.Tracer.begin`."""
         span = self._tracer.start_span(
             name,
             context=self._context(parent),
             kind=SpanKind[kind.upper()],
             attributes=dict(attributes),
-            links=[Link(self._span_context(one)) for one in links],
+            links=[Link(self._span_context(traceparent)) for traceparent in links],
             start_time=_nanoseconds(at),
         )
         return _Begun(span)
 
     async def stop(self) -> None:
-        """Sends what waits, for as long as one export may take."""
+        """Send the spans that wait, within EXPORT_TIMEOUT."""
         ending = threading.Thread(target=self._provider.shutdown, name="traces-shutdown", daemon=True)
         ending.start()
         await asyncio.to_thread(ending.join, EXPORT_TIMEOUT)

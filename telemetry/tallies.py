@@ -1,7 +1,7 @@
-"""Counters and histograms of what happens for every request: a few additions each.
+"""Counters and histograms that are updated for every request, at the cost of a few additions.
 
-The client library's take a lock, and look through the buckets, for every observation: with four of them a request that
-was a tenth of its CPU time. These belong to one thread, the loop's, and are read by whoever asks for the metrics.
+Those of the client library take a lock and search the buckets for every observation. With four of them per request,
+that was a tenth of its CPU time. These are updated only by the thread of the event loop; other threads may read them.
 """
 
 import math
@@ -24,12 +24,12 @@ class Count:
         self.value = 0
 
     def inc(self, amount: int = 1) -> None:
-        """So many more; not negative."""
+        """Add `amount`, which must not be negative."""
         self.value += amount
 
 
 class Counters(Collector):
-    """A counter with labels, as `prometheus_client.Counter` shows it."""
+    """A counter with labels, exported as `prometheus_client.Counter` would be."""
 
     def __init__(
         self, name: str, documentation: str, labels: Sequence[str], registry: CollectorRegistry = REGISTRY
@@ -41,15 +41,15 @@ class Counters(Collector):
         registry.register(self)
 
     def labels(self, *values: str) -> Count:
-        """The child of these label values, made when first asked for."""
+        """Return the child with these label values, the same object on every call."""
         return self._children.setdefault(values, Count())
 
     def describe(self) -> Iterator[Metric]:
-        """Its name, for the registry."""
+        """Yield the name and type, for the registry."""
         yield CounterMetricFamily(self.name, self._documentation, labels=self.label_names)
 
     def collect(self) -> Iterator[Metric]:
-        """What has been counted."""
+        """Yield the counts of all children."""
         family = CounterMetricFamily(self.name, self._documentation, labels=self.label_names)
         for values, child in list(self._children.items()):
             family.add_metric(values, child.value)
@@ -68,25 +68,25 @@ class Buckets:
         self._sum = 0.0
 
     def observe(self, amount: float, exemplar: Mapping[str, str] | None = None) -> None:
-        """One more, in the histogram's unit."""
-        place = bisect_left(self._bounds, amount)
-        self._counts[place] += 1
+        """Add an observation, in the unit of the histogram."""
+        index = bisect_left(self._bounds, amount)
+        self._counts[index] += 1
         self._sum += amount
         if exemplar is not None:
-            self._exemplars[place] = Exemplar(dict(exemplar), amount, time.time())
+            self._exemplars[index] = Exemplar(dict(exemplar), amount, time.time())
 
     def cumulative(self) -> tuple[list[tuple[str, float] | tuple[str, float, Exemplar]], float]:
-        """By upper bound what was at most as much, with an exemplar; and the sum of all."""
-        found: list[tuple[str, float] | tuple[str, float, Exemplar]] = []
+        """Return the number of observations up to each upper bound, with an exemplar if any, and the sum of all."""
+        buckets: list[tuple[str, float] | tuple[str, float, Exemplar]] = []
         total = 0
         for bound, count, exemplar in zip(self._bounds, self._counts, self._exemplars, strict=True):
             total += count
-            found.append((_text(bound), total) if exemplar is None else (_text(bound), total, exemplar))
-        return found, self._sum
+            buckets.append((_text(bound), total) if exemplar is None else (_text(bound), total, exemplar))
+        return buckets, self._sum
 
 
 class Histograms(Collector):
-    """A histogram with labels, as `prometheus_client.Histogram` shows it."""
+    """A histogram with labels, exported as `prometheus_client.Histogram` would be."""
 
     def __init__(
         self,
@@ -97,7 +97,7 @@ class Histograms(Collector):
         buckets: Sequence[float],
         registry: CollectorRegistry = REGISTRY,
     ) -> None:
-        """`buckets`: upper bounds, rising; the last one, without bound, is added."""
+        """Register the histogram; `buckets` are the upper bounds in ascending order, without +Inf, which is added."""
         self.name = name
         self.label_names = tuple(labels)
         self._documentation = documentation
@@ -106,15 +106,15 @@ class Histograms(Collector):
         registry.register(self)
 
     def labels(self, *values: str) -> Buckets:
-        """The child of these label values, made when first asked for."""
+        """Return the child with these label values, the same object on every call."""
         return self._children.setdefault(values, Buckets(self._bounds))
 
     def describe(self) -> Iterator[Metric]:
-        """Its name, for the registry."""
+        """Yield the name and type, for the registry."""
         yield HistogramMetricFamily(self.name, self._documentation, labels=self.label_names)
 
     def collect(self) -> Iterator[Metric]:
-        """What has been observed."""
+        """Yield the buckets of all children."""
         family = HistogramMetricFamily(self.name, self._documentation, labels=self.label_names)
         for values, child in list(self._children.items()):
             buckets, total = child.cumulative()

@@ -1,7 +1,9 @@
-"""Spans, where tracing is on. Where it is off, as it is by default, `tracer` is None and that is all that a call site
-looks at: no package is imported and no span is made.
+"""The interface of tracing.
 
-A message carries the W3C trace context of the span that published it; who handles it later carries on from there.
+While tracing is off, which is the default, `tracer` is None, which is all that call sites check. No package is imported
+and no span is made.
+
+A message carries the W3C trace context of the span that published it; the process that handles it continues the trace.
 """
 
 from collections.abc import Mapping, Sequence
@@ -9,27 +11,27 @@ from types import MappingProxyType
 from typing import Literal, Protocol
 
 Kind = Literal["server", "producer", "consumer", "client"]
-"""As in OpenTelemetry: who asked us, what we put on a queue, what we took from one, whom we ask."""
+"""Kinds of OpenTelemetry: a request to us, a message that we publish or consume, a request by us."""
 Attributes = Mapping[str, str | int | float]
-"""Names and ids. Never a body, a URL, a query string or a header."""
+"""Names and IDs; never a body, a URL, a query string or a header."""
 NONE: Attributes = MappingProxyType({})
 
 
 class Span(Protocol):
-    """One that has begun."""
+    """A span that has begun and has not ended."""
 
     @property
     def traceparent(self) -> str:
-        """W3C trace context, for whatever this span causes."""
+        """The W3C trace context of the span, for requests and messages that it causes."""
         ...
 
     def end(self, attributes: Attributes = NONE, *, error: str | None = None, at: float | None = None) -> None:
-        """`error`: why it failed. `at`: Unix seconds, now by default."""
+        """End the span; `error` is why it failed, if it did, and `at` the time in Unix seconds, by default now."""
         ...
 
 
 class Tracer(Protocol):
-    """Makes spans; `telemetry.otlp` has the one that sends them."""
+    """Makes spans; `telemetry.otlp.Tracer` sends them to a collector."""
 
     def begin(
         self,
@@ -41,12 +43,13 @@ class Tracer(Protocol):
         at: float | None = None,
         links: Sequence[str] = (),
     ) -> Span:
-        """`parent`: a trace context, where None or a broken one begins a trace; `links`: other traces that it is about.
+        """Begin a span at `at` (Unix seconds, by default now).
 
-        `at`: Unix seconds, now by default.
+        `parent` is a W3C trace context; None or an invalid one begins a new trace. `links` are the contexts of other
+        traces that the span concerns.
         """
         ...
 
 
 tracer: Tracer | None = None
-"""None while tracing is off. Looked up where it is used, since it is set after everything has been imported."""
+"""None while tracing is off. Use it as `traces.tracer`, because it is set after all modules were imported."""

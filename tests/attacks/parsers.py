@@ -26,7 +26,8 @@ from tests.contract.checks import account_of
 from tests.property.bodies import known
 from tests.property.test_readers import every_reader_behaves
 from tests.unit.broker.test_frames import ABOUT, stream
-from workers.deliver.attempt.connection import Connection, CutOffError, NoAnswerError, NotHTTPError
+from workers.deliver.attempt.connection import Connection
+from workers.deliver.attempt.response import CutOffError, NoAnswerError, NotHTTPError
 
 ROOT = Path(__file__).parents[2]
 _GUARD = Guard([], False)

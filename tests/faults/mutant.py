@@ -15,7 +15,7 @@ from broker import consumer, publisher
 from broker.consumer import IncomingMessage
 from broker.outgoing import ConfirmListener
 from storage import sql
-from workers.deliver import worker as deliver
+from workers.deliver import leases
 from workers.runtime import batch_consumer, rehearsal
 from workers.runtime.batch_consumer import BatchConsumer
 from workers.runtime.outcomes import Outcome
@@ -60,12 +60,12 @@ def identity() -> None:
 def lease() -> None:
     """A subscription is taken whoever has it."""
     holds = "AND (s.leased_until IS NULL OR s.leased_until < now())"  # twice in it
-    deliver.query = _instead(("lease",), holds, "")  # type: ignore[attr-defined, assignment]
+    leases.query = _instead(("lease",), holds, "")  # type: ignore[attr-defined, assignment]
 
 
 def expiry() -> None:
     """A lease runs out in thirty years: whoever died keeps it."""
-    deliver.query = _instead(("lease", "renew"), "$2 * interval", "($2 + 1e9) * interval")  # type: ignore[attr-defined, assignment]
+    leases.query = _instead(("lease", "renew"), "$2 * interval", "($2 + 1e9) * interval")  # type: ignore[attr-defined, assignment]
 
 
 def classification() -> None:

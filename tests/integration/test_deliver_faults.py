@@ -18,7 +18,7 @@ from storage.sql import query
 from tests.support.delivering import receipt, store, worker
 from tests.support.pipeline import running, until
 from tests.support.receiver import config, receiver, statuses, subscribe
-from workers.deliver.worker import LEASE
+from workers.deliver.leases import LEASE
 
 ROOT = Path(__file__).parents[2]
 SETTINGS = """

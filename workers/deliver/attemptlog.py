@@ -6,7 +6,6 @@ The standard `logging` module would take a tenth of the time of an attempt.
 import asyncio
 import sys
 from collections.abc import Callable, Mapping
-from typing import Any
 
 import orjson
 
@@ -21,7 +20,7 @@ class Lines:
         self._write = write
         self._lines: list[bytes] = []
 
-    def line(self, fields: Mapping[str, Any]) -> None:
+    def line(self, fields: Mapping[str, object]) -> None:
         """Add a line, which is written before the event loop next waits for sockets."""
         if not self._lines:
             asyncio.get_running_loop().call_soon(self.flush)

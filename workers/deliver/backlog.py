@@ -20,18 +20,18 @@ COUNTED = 1000
 """Maximum number of deliveries counted per subscription; the age shows how far behind a subscription really is."""
 
 
-async def watch(database: Database, worker: UUID, left_alone: Callable[[], list[UUID]]) -> None:
+async def watch(database: Database, worker: UUID, excluded: Callable[[], list[UUID]]) -> None:
     """Export the metrics until cancelled.
 
-    Subscriptions that `left_alone` returns are not counted. While the database is unavailable, the metrics keep their
+    Subscriptions that `excluded` returns are not counted. While the database is unavailable, the metrics keep their
     last values; the error is logged at debug level only, because `/readyz` reports it.
     """
     while True:
         try:
-            row = await (await database.pool()).fetchrow(query("outbox", "waiting"), worker, left_alone(), COUNTED)
+            row = await (await database.pool()).fetchrow(query("outbox", "waiting"), worker, excluded(), COUNTED)
             assert row is not None
             metrics.DUE.set(row["due"])
             metrics.OLDEST_DUE.set(row["oldest"])
         except UNAVAILABLE_ERRORS as error:
-            log.debug("what is due not looked at", extra={"error": explain(error)})
+            log.debug("due deliveries not counted", extra={"error": explain(error)})
         await asyncio.sleep(INTERVAL)

@@ -84,7 +84,7 @@ async def load(connection: Connection, items: Sequence[Waiting], worker: UUID, n
     read once, by one of them (its reader). If the reader was cancelled, the others get no content and must be loaded
     again. Raises asyncpg's errors.
     """
-    found: dict[UUID, Loaded] = {}
+    loaded: dict[UUID, Loaded] = {}
     for name, chosen in (
         ("contents", [item for item in items if not item.newest]),
         ("newest_contents", [item for item in items if item.newest]),
@@ -93,8 +93,8 @@ async def load(connection: Connection, items: Sequence[Waiting], worker: UUID, n
             readers = _readers(chosen)
             allowed = [item.reserved if readers[item] is item else -1 for item in chosen]
             rows = await connection.fetch(query("outbox", name), [item.id for item in chosen], allowed, worker)
-            _collect(found, readers, rows, now)
-    return found
+            _collect(loaded, readers, rows, now)
+    return loaded
 
 
 def _readers(items: Sequence[Waiting]) -> dict[Waiting, Waiting]:
@@ -107,7 +107,7 @@ def _readers(items: Sequence[Waiting]) -> dict[Waiting, Waiting]:
 
 
 def _collect(
-    found: dict[UUID, Loaded], readers: Mapping[Waiting, Waiting], rows: Sequence[asyncpg.Record], now: float
+    loaded: dict[UUID, Loaded], readers: Mapping[Waiting, Waiting], rows: Sequence[asyncpg.Record], now: float
 ) -> None:
     by_id = {row["id"]: row for row in rows}
     for item, reader in readers.items():
@@ -117,9 +117,9 @@ def _collect(
         row = by_id.get(reader.id)
         updated_at = own["updated_at"]
         if row is None:
-            found[item.id] = Loaded(updated_at, None, 0, None)  # its reader was cancelled, so it must be loaded again
+            loaded[item.id] = Loaded(updated_at, None, 0, None)  # its reader was cancelled, so it must be loaded again
         elif row["message_id"] is None:
-            found[item.id] = Loaded(updated_at, None, 0, Due(item.id, item, None, now))
+            loaded[item.id] = Loaded(updated_at, None, 0, Due(item.id, item, None, now))
         else:
             raw, size = row["raw"], row["size"]
             version = row["version"] if item.newest else own["version"]
@@ -128,7 +128,7 @@ def _collect(
                 if raw is not None and size <= item.reserved
                 else None
             )
-            found[item.id] = Loaded(updated_at, f"{row['platform']}/{row['account']}", size, due)
+            loaded[item.id] = Loaded(updated_at, f"{row['platform']}/{row['account']}", size, due)
 
 
 def _event(item: Waiting, row: asyncpg.Record, raw: bytes, version: int) -> Event:

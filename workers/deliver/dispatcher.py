@@ -1,34 +1,24 @@
-"""The dispatcher of one subscription: its limits, rate, pause and circuit breaker, isolated from all others.
-
-Deliveries that are due wait here without their content, which is loaded only when an attempt may start. A delivery that
-was cancelled or superseded in the meantime is then no longer found, and the newest content is sent.
-"""
+"""The dispatcher of one subscription: its limits, rate, pause and circuit breaker, isolated from all others."""
 
 import asyncio
-import logging
-import random
 import time
-from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from typing import Protocol
 from uuid import UUID
 
-import msgspec
-
-from schemas.outbound import Credentials, Dialect, Event, UntranslatableError
-from telemetry import traces
-from workers.deliver import attemptlog, breaker, metrics
+from workers.deliver import delivery, metrics
 from workers.deliver.attempt.answer import Answer
 from workers.deliver.attempt.sender import Sender
-from workers.deliver.breaker import Breaker
+from workers.deliver.breaker import State
 from workers.deliver.content import Due, Waiting
+from workers.deliver.deliveries import Deliveries
+from workers.deliver.health import Health
+from workers.deliver.notifications import Notifications
 from workers.deliver.rate import Bucket
-from workers.deliver.schedule import next_attempt
+from workers.deliver.settings import SubscriptionSettings
 from workers.deliver.shares import FairLimit
 from workers.deliver.writer import Result
-
-log = logging.getLogger("crossdock.deliver")
 
 READY = 8
 """Due deliveries that are queued, without content, for each attempt that may be under way.
@@ -49,43 +39,6 @@ For slower subscribers, the time of one more query makes no difference.
 """
 
 
-class SubscriptionSettings(msgspec.Struct, frozen=True):
-    """The settings by which one subscription's deliveries are sent."""
-
-    id: UUID
-    subscriber: str
-    url: str
-    updated_at: datetime
-    dialect: Dialect
-    credentials: Credentials
-    schedule: tuple[float, ...]
-    """Delays between attempts, in seconds."""
-    interval: float
-    """Seconds between attempts, if the dialect retries without end."""
-    max_rate: float | None
-    max_in_flight: int
-
-
-class Health(msgspec.Struct):
-    """What is known about a subscriber's server; kept when its dispatcher is closed to free its place."""
-
-    breaker: Breaker
-    bucket: Bucket
-    paused_until: float = 0.0
-    """Time, in monotonic seconds, until which the server asked for a pause (Retry-After)."""
-
-    @classmethod
-    def fresh(cls, max_rate: float | None) -> "Health":
-        """Return the state for a server that has not been called yet."""
-        return cls(Breaker(), Bucket(max_rate, time.monotonic()))
-
-    def wait(self, now: float) -> float:
-        """Return the number of seconds until an attempt may start; 0 if one may start now."""
-        if self.breaker.state == "closed" and self.bucket.is_unlimited and self.paused_until <= now:
-            return 0.0  # the usual case
-        return max(self.breaker.opens_at(now), self.bucket.delay(now), self.paused_until - now)
-
-
 class DispatcherHost(Protocol):
     """The interface that a dispatcher requires of the worker that runs it."""
 
@@ -93,17 +46,16 @@ class DispatcherHost(Protocol):
     """Limit on attempts under way, shared by all dispatchers."""
     bytes_held: FairLimit
     """Limit on the bytes of content in memory, shared by all dispatchers."""
-    is_notified: bool
-    """Whether the worker receives notifications of cancelled deliveries and changed subscriptions."""
+    notifications: Notifications
+    """Of cancelled deliveries and changed subscriptions; while they are not active, nothing is loaded ahead."""
 
     def record(self, result: Result) -> None:
         """Write the result of an attempt to the database."""
 
-    def needs_work(self, dispatcher: "Dispatcher") -> None:
-        """Fetch deliveries that are due, and enqueue them."""
-
-    def needs_content(self, dispatcher: "Dispatcher") -> None:
-        """Load the content of the deliveries that `take_for_loading` returns."""
+    needs_work: Callable[["Dispatcher"], None]
+    """Fetch deliveries that are due, and enqueue them."""
+    needs_content: Callable[["Dispatcher"], None]
+    """Load the content of the deliveries that `take_for_loading` returns."""
 
     def paused(self, settings: SubscriptionSettings, seconds: float) -> None:
         """Store that the server asked for a pause, so that it outlasts this process."""
@@ -125,9 +77,7 @@ class Dispatcher:
         self._sender = sender
         self._host = host
         self.health = health or Health.fresh(settings.max_rate)
-        self._waiting: deque[Waiting] = deque()
-        self._loading: dict[UUID, Waiting] = {}
-        self._loaded: deque[Due] = deque()
+        self._deliveries = Deliveries(self._release)
         self._tasks: dict[UUID, asyncio.Task[None]] = {}
         self._timer: asyncio.TimerHandle | None = None
         self._seconds = FAST
@@ -148,7 +98,8 @@ class Dispatcher:
     def free_slots(self) -> int:
         """The number of due deliveries that can be enqueued now."""
         now = time.monotonic()
-        held = len(self._waiting) + len(self._loading) + len(self._loaded)
+        deliveries = self._deliveries
+        held = len(deliveries.waiting) + len(deliveries.loading) + len(deliveries.loaded)
         if self._closed or self.health.paused_until > now:
             return 0
         if self.breaker != "closed":
@@ -162,12 +113,12 @@ class Dispatcher:
     @property
     def is_half_empty(self) -> bool:
         """Whether the dispatcher will soon need more deliveries, and more may be due."""
-        return not self.exhausted and len(self._waiting) <= self._ready * 5 // 8
+        return not self.exhausted and len(self._deliveries.waiting) <= self._ready * 5 // 8
 
     @property
     def under_way(self) -> list[UUID]:
         """The IDs of all deliveries that the dispatcher holds, whether their attempts have started or not."""
-        return [*self._tasks, *self._loading, *(due.id for due in self._loaded), *(item.id for item in self._waiting)]
+        return [*self._tasks, *self._deliveries.ids]
 
     @property
     def in_flight(self) -> int:
@@ -176,10 +127,10 @@ class Dispatcher:
 
     @property
     def is_idle(self) -> bool:
-        return not (self._tasks or self._waiting or self._loading or self._loaded)
+        return not self._tasks and self._deliveries.is_empty
 
     @property
-    def breaker(self) -> breaker.State:
+    def breaker(self) -> State:
         return self.health.breaker.state
 
     def resting(self, now: float) -> float:
@@ -199,14 +150,13 @@ class Dispatcher:
 
     def enqueue(self, items: Sequence[Waiting]) -> None:
         """Queue deliveries that are due, in the given order."""
-        self._waiting.extend(items)
+        self._deliveries.waiting.extend(items)
         self.pump()
 
     def close(self) -> list[asyncio.Task[None]]:
         """Start no more attempts; return the tasks of those that are under way."""
         self._closed = True
-        self._waiting.clear()
-        self._drop_loaded()
+        self._deliveries.clear()
         self._cancel_timer()
         self._host.attempts.forget(self.subscriber, self)
         return list(self._tasks.values())
@@ -218,34 +168,28 @@ class Dispatcher:
 
         Each of them must then be passed to `receive`, `put_back` or `drop`.
         """
-        count = min(limit, self._wanted(time.monotonic()))
-        items = [self._waiting.popleft() for _ in range(count)]
-        self._loading.update((item.id, item) for item in items)
-        return items
+        return self._deliveries.take_for_loading(min(limit, self._count_to_load(time.monotonic())))
 
     def receive(self, dues: Sequence[Due]) -> None:
         """Accept deliveries whose content was loaded."""
-        for due in dues:
-            self._loading.pop(due.id, None)
         if self._closed:
             for due in dues:
-                self._release(due.waiting)
+                self._deliveries.drop(due.waiting)
             return
-        self._loaded.extend(dues)
+        self._deliveries.receive(dues)
         self.pump()
 
     def put_back(self, items: Sequence[Waiting]) -> None:
         """Return deliveries without content to the head of the queue, and release the memory reserved for them."""
-        for item in items:
-            self._loading.pop(item.id, None)
-            self._release(item)
-        if not self._closed:
-            self._waiting.extendleft(reversed(items))
+        if self._closed:
+            for item in items:
+                self._deliveries.drop(item)
+        else:
+            self._deliveries.put_back(items)
 
     def drop(self, item: Waiting) -> None:
         """Remove a delivery that must not be sent any more."""
-        self._loading.pop(item.id, None)
-        self._release(item)
+        self._deliveries.drop(item)
 
     def wait_for_settings(self) -> None:
         """Start no attempt until `change` is called with the subscription's present settings."""
@@ -256,7 +200,7 @@ class Dispatcher:
 
         Called when a delivery was cancelled, a subscription was changed, or notifications may have been missed.
         """
-        self.put_back(self._drop_loaded())
+        self._deliveries.put_back_loaded()
         self.pump()
 
     # Starting attempts.
@@ -266,6 +210,7 @@ class Dispatcher:
         self._cancel_timer()
         if self._closed:
             return
+        deliveries = self._deliveries
         now = time.monotonic()
         wait = 0.0
         while len(self._tasks) < self.settings.max_in_flight and not self.waits_for_settings:
@@ -274,71 +219,62 @@ class Dispatcher:
                 break
         if wait > 0:
             if self.health.paused_until > now:
-                self._waiting.clear()  # they are fetched again after the pause
-                self._drop_loaded()
+                deliveries.clear()  # they are fetched again after the pause
             elif wait > FRESH:
-                self.put_back(self._drop_loaded())
-            if self._waiting or self._loaded:
+                deliveries.put_back_loaded()
+            if deliveries.waiting or deliveries.loaded:
                 self._timer = asyncio.get_running_loop().call_later(max(wait, 0.001), self.pump)
-        elif self._waiting and self._wanted_now() > 0:
+        elif deliveries.waiting and self._count_to_load_now() > 0:
             self._host.needs_content(self)
-        if not self.exhausted and len(self._waiting) <= self._ready // 2:
+        if not self.exhausted and len(deliveries.waiting) <= self._ready // 2:
             self._host.needs_work(self)
 
     def _start_next(self, now: float) -> bool:
         """Start one attempt whose content is loaded; return whether one was started."""
-        while self._loaded:
-            due = self._loaded[0]
+        deliveries = self._deliveries
+        while deliveries.loaded:
+            due = deliveries.loaded[0]
             if now - due.loaded_at > FRESH:
-                self._loaded.popleft()
-                self._release(due.waiting)
-                self._waiting.appendleft(due.waiting)
+                deliveries.put_back_first()
                 continue
             if not self._host.attempts.try_take(self.subscriber):
                 self._host.attempts.when_free(self.subscriber, self, self.pump)
                 return False
-            self._loaded.popleft()
-            self.health.bucket.take(now)
-            self.health.breaker.started(now)
+            deliveries.loaded.popleft()
+            self.health.started(now)
             self.busy_at = now
             task = asyncio.get_running_loop().create_task(self._attempt(due), name=f"deliver-{due.id}")
             self._tasks[due.id] = task
             return True
         return False
 
-    def _wanted(self, now: float) -> int:
+    def _count_to_load(self, now: float) -> int:
         """Return how many contents to load now.
 
         No more are loaded than attempts may start at once, except for fast subscribers (see AHEAD).
         """
         if self._closed or self.waits_for_settings or self.health.wait(now) > 0:
             return 0
-        return self._wanted_now()
+        return self._count_to_load_now()
 
-    def _wanted_now(self) -> int:
+    def _count_to_load_now(self) -> int:
         """Return how many contents to load, if the caller knows that an attempt may start now."""
         if self.waits_for_settings:
             return 0
-        coming = len(self._loading) + len(self._loaded)
+        deliveries = self._deliveries
+        coming = len(deliveries.loading) + len(deliveries.loaded)
         if self.breaker != "closed":  # a single attempt, to probe the server
-            return min(1 - coming - len(self._tasks), len(self._waiting))
-        wanted = self.settings.max_in_flight - len(self._tasks) - coming
+            return min(1 - coming - len(self._tasks), len(deliveries.waiting))
+        count = self.settings.max_in_flight - len(self._tasks) - coming
         available = self.health.bucket.available(time.monotonic())
         if available is not None:
-            wanted = min(wanted, available - coming)
-        elif self._host.is_notified and self._seconds < FAST and not self.settings.dialect.newest:
+            count = min(count, available - coming)
+        elif self._host.notifications.is_active and self._seconds < FAST and not self.settings.dialect.newest:
             ahead = self.settings.max_in_flight * AHEAD
-            if wanted <= 0 and coming > ahead // 2:
+            if count <= 0 and coming > ahead // 2:
                 return 0  # enough is loaded for now, and one query for many is cheaper
-            wanted += ahead
-        return max(0, min(wanted, len(self._waiting)))
-
-    def _drop_loaded(self) -> list[Waiting]:
-        items = [due.waiting for due in self._loaded]
-        self._loaded.clear()
-        for item in items:
-            self._release(item)
-        return items
+            count += ahead
+        return max(0, min(count, len(deliveries.waiting)))
 
     def _release(self, item: Waiting) -> None:
         held, item.reserved = item.reserved, 0
@@ -358,58 +294,29 @@ class Dispatcher:
         settings = self.settings
         health = self.health
         answer: Answer | None = None
-        final = False
+        is_final = False
         try:
-            answer, final = await self._send(due, settings)
+            answer, is_final = await delivery.send(self._sender, due, settings)
         finally:
             now = time.monotonic()
-            if answer is None or answer.outcome == "blocked":
-                health.breaker.abandoned(now)
-            elif breaker.counts(answer.outcome, answer.status_code):
-                health.breaker.failed(now)
-            else:
-                health.breaker.succeeded()
+            health.ended(answer, now)
             self._seconds += (now - started - self._seconds) / 8
             self.busy_at = now
             try:
                 if answer is not None:
                     if answer.gone:
-                        final = await self._host.gone(settings)
+                        is_final = await self._host.gone(settings)
                     if answer.retry_after is not None:
                         self._pause(settings, answer.retry_after, now)
-                    self._conclude(due, settings, answer, at, final)
+                    result = delivery.decide(due, settings, answer, at, is_final=is_final)
+                    self._host.record(result)
+                    delivery.observe(result, due, settings, self.breaker)
             finally:
                 self._tasks.pop(due.id, None)
                 self._release(due.waiting)
                 self._host.attempts.release(settings.subscriber)
                 if not self._closed:
                     self.pump()
-
-    async def _send(self, due: Due, settings: SubscriptionSettings) -> tuple[Answer, bool]:
-        """Return the result of the attempt, and whether a retry would be pointless."""
-        if due.event is None:
-            error = due.error or "the event is older than what is kept"
-            return Answer(outcome="blocked", duration_ms=0.0, error=error), due.error is None
-        try:
-            request = settings.dialect.request(due.event, settings.credentials, int(time.time()))
-        except UntranslatableError as why:
-            error = f"can't be said in dialect {settings.dialect.name}: {why}"
-            return Answer(outcome="blocked", duration_ms=0.0, error=error), True
-        except Exception:
-            # This is a bug of ours. The delivery is retried by its schedule rather than at once and without end.
-            names = {"delivery": str(due.id), "subscription": str(settings.id)}
-            log.exception("request could not be made", extra=names)
-            return Answer(outcome="blocked", duration_ms=0.0, error="the request could not be made"), False
-        span = traces.tracer and _span(traces.tracer, due, due.event, settings)
-        if span:
-            request = msgspec.structs.replace(request, headers={**request.headers, "traceparent": span.traceparent})
-        owner = settings.subscriber or str(settings.id)  # each subscription of the operator counts as an owner
-        answer = await self._sender.send(settings.url, request, success=settings.dialect.success, owner=owner)
-        if span:
-            status = {"http.response.status_code": answer.status_code} if answer.status_code else {}
-            failed = None if answer.outcome == "delivered" else answer.outcome
-            span.end({"crossdock.outcome": answer.outcome, **status}, error=failed)
-        return answer, False
 
     def _pause(self, settings: SubscriptionSettings, seconds: float, now: float) -> None:
         """Pause the whole subscription for the time that the server asked for.
@@ -420,76 +327,3 @@ class Dispatcher:
             return
         self.health.paused_until = max(self.health.paused_until, now + seconds)
         self._host.paused(settings, seconds)
-
-    def _conclude(self, due: Due, settings: SubscriptionSettings, answer: Answer, at: datetime, final: bool) -> None:
-        attempt = due.waiting.attempts + 1
-        dialect = settings.dialect
-        wait = None
-        if answer.outcome != "delivered" and not final:
-            wait = next_attempt(
-                settings.schedule,
-                attempt,
-                forever=dialect.forever,
-                interval=settings.interval,
-                retry_after=answer.retry_after,
-                jitter=random.uniform(-1, 1),  # noqa: S311 - jitter, not a secret
-            )
-        status = "delivered" if answer.outcome == "delivered" else "failed" if wait is None else "pending"
-        self._host.record(
-            Result(
-                id=due.id,
-                attempt=attempt,
-                at=at,
-                outcome=answer.outcome,
-                status_code=answer.status_code,
-                duration_ms=answer.duration_ms,
-                response=answer.response,
-                error=answer.error,
-                status=status,  # type: ignore[arg-type]
-                next_seconds=wait or 0.0,
-            )
-        )
-        counts = metrics.counts(dialect.name)
-        counts.attempt(answer.outcome)
-        counts.seconds.observe(answer.duration_ms / 1000, due.event.traceparent if due.event else None)
-        if status != "pending":
-            counts.finished(status)
-        if log.isEnabledFor(logging.INFO):
-            attemptlog.LINES.line(
-                {
-                    "time": at,
-                    "level": "info",
-                    "logger": log.name,
-                    "message": "delivery attempted",
-                    "delivery": due.id,
-                    "subscription": settings.id,
-                    "event": due.event.id if due.event else None,
-                    "type": due.event.type if due.event else None,
-                    "dialect": dialect.name,
-                    "attempt": attempt,
-                    "outcome": answer.outcome,
-                    "status_code": answer.status_code,
-                    "ms": round(answer.duration_ms, 2),
-                    "error": answer.error,
-                    "becomes": status,
-                    "next_s": None if wait is None else round(wait, 3),
-                    "breaker": self.breaker,
-                }
-            )
-
-
-def _span(tracer: traces.Tracer, due: Due, event: Event, settings: SubscriptionSettings) -> traces.Span:
-    """Begin the tracing span of one attempt.
-
-    It names the subscription and not the URL, because the URL may contain a secret.
-    """
-    attributes: dict[str, str | int | float] = {
-        "crossdock.delivery": str(due.id),
-        "crossdock.subscription": str(settings.id),
-        "crossdock.attempt": due.waiting.attempts + 1,
-        "crossdock.event": event.id,
-        "crossdock.type": event.type,
-        "crossdock.dialect": settings.dialect.name,
-        "http.request.method": "POST",
-    }
-    return tracer.begin(f"deliver {settings.dialect.name}", "client", event.traceparent, attributes)

@@ -10,11 +10,13 @@ import time
 from collections.abc import Callable, Sequence
 from uuid import UUID
 
+from schemas.config import Config
 from storage.database import UNAVAILABLE_ERRORS, Database, explain, is_row_error
 from storage.sql import query
 from workers.deliver import content
 from workers.deliver.content import Due, Loaded, Waiting
 from workers.deliver.dispatcher import Dispatcher
+from workers.deliver.settings import may_see
 from workers.deliver.shares import FairLimit
 
 log = logging.getLogger("crossdock.deliver")
@@ -42,20 +44,19 @@ class Loader:
         worker: UUID,
         bytes_held: FairLimit,
         *,
-        may_see: Callable[[str, str], bool],
+        config: Callable[[], Config],
         on_stale: Callable[[], None],
         on_unavailable: Callable[[BaseException], None],
     ) -> None:
         """Create a loader for the deliveries of `worker`; `run` does the work.
 
-        `may_see` returns whether the present configuration permits a subscriber to see an account (`platform/account`).
-        `on_stale` is called if a subscription was changed since its settings were read. `on_unavailable` is called with
-        the error if the database is unavailable.
+        `config` returns the present configuration. `on_stale` is called if a subscription was changed since its
+        settings were read. `on_unavailable` is called with the error if the database is unavailable.
         """
         self._database = database
         self._worker = worker
         self._bytes_held = bytes_held
-        self._may_see = may_see
+        self._config = config
         self._on_stale = on_stale
         self._on_unavailable = on_unavailable
         self._requests: dict[Dispatcher, None] = {}
@@ -101,7 +102,8 @@ class Loader:
         """Load the content and pass it to the dispatchers; return False if the database was unavailable."""
         try:
             loaded = await self._read(list(taken))
-            held = [item.id for item in taken if self._is_held(taken[item], loaded.get(item.id))]
+            config = self._config()
+            held = [item.id for item in taken if _is_held(taken[item], loaded.get(item.id), config)]
             if held:
                 await (await self._database.pool()).execute(query("outbox", "hold"), held)
                 log.warning("deliveries held: not their subscriber's account", extra={"deliveries": len(held)})
@@ -113,19 +115,19 @@ class Loader:
         ready: dict[Dispatcher, list[Due]] = {}
         again: dict[Dispatcher, list[Waiting]] = {}
         for item, dispatcher in taken.items():
-            found = loaded.get(item.id)
-            if found is None or item.id in held:
+            result = loaded.get(item.id)
+            if result is None or item.id in held:
                 dispatcher.drop(item)
-            elif found.updated_at is not None and found.updated_at != dispatcher.settings.updated_at:
+            elif result.updated_at is not None and result.updated_at != dispatcher.settings.updated_at:
                 dispatcher.wait_for_settings()
                 again.setdefault(dispatcher, []).append(item)
-            elif found.due is None:
-                item.size = found.size
+            elif result.due is None:
+                item.size = result.size
                 again.setdefault(dispatcher, []).append(item)
             else:
-                spare, item.reserved = item.reserved - found.size, found.size
+                spare, item.reserved = item.reserved - result.size, result.size
                 self._bytes_held.release(dispatcher.subscriber, spare, part=dispatcher.settings.id)
-                ready.setdefault(dispatcher, []).append(found.due)
+                ready.setdefault(dispatcher, []).append(result.due)
         for dispatcher, items in again.items():
             dispatcher.put_back(items)
         if any(dispatcher.waits_for_settings for dispatcher in again):
@@ -137,11 +139,6 @@ class Loader:
                 dispatcher.pump()
         return True
 
-    def _is_held(self, dispatcher: Dispatcher, found: Loaded | None) -> bool:
-        return (
-            found is not None and found.account is not None and not self._may_see(dispatcher.subscriber, found.account)
-        )
-
     async def _read(self, items: Sequence[Waiting]) -> dict[UUID, Loaded]:
         """Read the content of items; if PostgreSQL rejects one of the rows, split the items in halves to isolate it.
 
@@ -150,9 +147,9 @@ class Loader:
         try:
             pool = await self._database.pool()
             async with pool.acquire() as connection:
-                found = await content.load(connection, items, self._worker, time.monotonic())
+                loaded = await content.load(connection, items, self._worker, time.monotonic())
             self._database.worked()
-            return found
+            return loaded
         except UNAVAILABLE_ERRORS as error:
             if not is_row_error(error):
                 raise
@@ -160,6 +157,12 @@ class Loader:
                 half = len(items) // 2
                 return await self._read(items[:half]) | await self._read(items[half:])
             (item,) = items
-            log.error("content can't be read", extra={"delivery": str(item.id), "error": explain(error)})
-            due = Due(item.id, item, None, time.monotonic(), "its content can't be read from the database")
+            log.error("content cannot be read", extra={"delivery": str(item.id), "error": explain(error)})
+            due = Due(item.id, item, None, time.monotonic(), "its content cannot be read from the database")
             return {item.id: Loaded(None, None, 0, due)}
+
+
+def _is_held(dispatcher: Dispatcher, loaded: Loaded | None, config: Config) -> bool:
+    """Return whether the subscriber may not see the account of a delivery's event."""
+    account = None if loaded is None else loaded.account
+    return account is not None and not may_see(dispatcher.subscriber, account, config)

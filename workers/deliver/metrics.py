@@ -22,7 +22,7 @@ LAG = Traced(
     )
 )
 IN_FLIGHT = Gauge("crossdock_deliveries_in_flight", "Attempts under way")
-LANES = Gauge("crossdock_delivery_subscriptions", "Subscriptions that this worker sends for")
+SUBSCRIPTIONS = Gauge("crossdock_delivery_subscriptions", "Subscriptions that this worker sends for")
 BREAKERS = Gauge("crossdock_delivery_breakers", "The same, by the state of their breaker", ("state",))
 DUE = Gauge("crossdock_deliveries_due", "Deliveries that are due and that nothing of their subscriber's own holds back")
 OLDEST_DUE = Gauge("crossdock_deliveries_oldest_due_seconds", "Since the oldest of them was due; 0 when there is none")

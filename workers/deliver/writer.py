@@ -29,6 +29,10 @@ UNWRITABLE = "the result could not be stored as it was"
 """The error text that is stored for an attempt if PostgreSQL rejects its real texts."""
 
 
+Status = Literal["pending", "delivered", "failed"]
+"""The status that a delivery has after an attempt."""
+
+
 class Result(msgspec.Struct, frozen=True):
     """The result of one attempt, and the new status of its delivery."""
 
@@ -40,7 +44,7 @@ class Result(msgspec.Struct, frozen=True):
     duration_ms: float
     response: bytes
     error: str | None
-    status: Literal["pending", "delivered", "failed"]
+    status: Status
     next_seconds: float = 0.0
     """Seconds until the next attempt, if `status` is pending."""
 
@@ -107,18 +111,18 @@ class AttemptWriter:
         # results, the statement would update its row twice and store either of them.
         rows = [
             (
-                one.id,
-                one.attempt,
-                one.at,
-                one.outcome,
-                one.status_code,
-                one.duration_ms,
-                one.response,
-                one.error,
-                one.status,
-                one.next_seconds,
+                result.id,
+                result.attempt,
+                result.at,
+                result.outcome,
+                result.status_code,
+                result.duration_ms,
+                result.response,
+                result.error,
+                result.status,
+                result.next_seconds,
             )
-            for one in batch
+            for result in batch
         ]
         columns = [list(column) for column in zip(*rows, strict=True)]
         attempt = 0
@@ -129,8 +133,10 @@ class AttemptWriter:
             except UNAVAILABLE_ERRORS as error:
                 if is_row_error(error):
                     raise
-                self.problem = f"attempts can't be written ({type(error).__name__})"
-                log.warning("attempts not written yet", extra={"error": explain(error), "attempts": len(batch)})
+                self.problem = f"results of attempts cannot be written ({type(error).__name__})"
+                log.warning(
+                    "results of attempts not written yet", extra={"error": explain(error), "attempts": len(batch)}
+                )
                 await asyncio.sleep(PAUSES[min(attempt, len(PAUSES) - 1)])
                 attempt += 1
             else:

@@ -1,7 +1,7 @@
-"""How long the oldest message has waited, worked out when somebody looks: nothing is counted while messages pass.
+"""The age of the oldest message, computed only when the metrics are read.
 
-A queue is first in, first out, and a consumer is given its head: the oldest message that a worker holds is the oldest
-that waits, however many wait behind it. Where no worker is left nobody holds any, and
+A queue is first in, first out, and a consumer receives its head. The oldest message that a worker holds is therefore
+the oldest that waits, however many are behind it. If no worker is running, no message is held by one, and
 `crossdock_queue_consumers` is 0.
 """
 
@@ -13,29 +13,29 @@ from schemas import envelope
 
 
 def oldest(held: Iterable[IncomingMessage]) -> float:
-    """Seconds since the oldest was received at the door; 0.0 where there is none, or none says when."""
+    """Return the seconds since the ingress received the oldest message; 0.0 if none of them carries its time."""
     return seconds_since(first_received(held))
 
 
 def first_received(held: Iterable[IncomingMessage]) -> str | None:
-    """Return when the oldest was received, as it says; None where there is none, or none says when."""
-    # RFC 3339 in UTC with six decimals, as we write it: text order is time order.
-    return min((said for delivery in held if (said := _received(delivery))), default=None)
+    """Return the header `received-at` of the oldest message; None if none of them has it."""
+    # The header is RFC 3339 in UTC with six decimals, as we write it, so the order of texts is the order of times.
+    return min((received_at for message in held if (received_at := _received_at(message))), default=None)
 
 
-def seconds_since(moment: str | None) -> float:
-    """Return the seconds since a moment as messages say it; 0.0 for None, and for what isn't a moment."""
-    if moment is None:
+def seconds_since(received_at: str | None) -> float:
+    """Return the seconds since a time in the format of messages; 0.0 if it is None or not a valid time."""
+    if received_at is None:
         return 0.0
     try:
-        return max(0.0, (envelope.now() - datetime.fromisoformat(moment)).total_seconds())
+        return max(0.0, (envelope.now() - datetime.fromisoformat(received_at)).total_seconds())
     except (ValueError, TypeError):
         return 0.0
 
 
-def _received(delivery: IncomingMessage) -> str | None:
+def _received_at(message: IncomingMessage) -> str | None:
     try:
-        said = delivery.properties.headers.get("received-at")
+        received_at = message.properties.headers.get("received-at")
     except ValueError:
         return None
-    return said if isinstance(said, str) else None
+    return received_at if isinstance(received_at, str) else None

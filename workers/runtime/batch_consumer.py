@@ -1,12 +1,12 @@
 """The loop of every worker that works in batches: take, handle, settle. The only code that acks.
 
-Several batches may be under way (one decodes while another commits); they are settled in the order they were taken, so
-that one frame acks a whole batch.
+Several batches may be under way (one is decoded while another is committed). They are settled in the order in which
+they were taken, so that one frame acks a whole batch.
 
-No message is blamed here. What a handler can't do now is held for a few seconds and then given back to the queue, and
-nothing is consumed until a probe says that the handler can work again. However often the broker has delivered a message
-says nothing about it: killed workers, lost connections and consumer time-outs count there, for every message that a
-connection held.
+No message is blamed here. Messages that a handler cannot handle now are held for a few seconds and then returned to the
+queue, and nothing is consumed until a probe shows that the handler can work again. The broker's delivery count proves
+nothing about a message, because killed workers, lost connections and consumer time-outs increase it for every message
+that a connection held.
 """
 
 import asyncio
@@ -16,10 +16,11 @@ from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import suppress
 from itertools import chain
 
-from broker import consumer as deliveries
+from broker import consumer as broker_consumer
 from broker.consumer import Consumer, IncomingMessage
-from telemetry.background import Background
+from telemetry.background import Background, drain
 from workers.runtime import age, metrics
+from workers.runtime.availability import Availability
 from workers.runtime.outcomes import Outcome, Settled, UnavailableError
 
 log = logging.getLogger("crossdock.worker")
@@ -27,23 +28,26 @@ log = logging.getLogger("crossdock.worker")
 Handle = Callable[[Sequence[IncomingMessage]], Awaitable[Sequence[Outcome]]]
 Probe = Callable[[], Awaitable[None]]
 PAUSES = (0.1, 0.2, 0.5, 1.0, 2.0, 5.0)
-"""Seconds between attempts while something is unavailable; the last repeats."""
+"""Seconds between attempts while something is unavailable; the last value repeats."""
 HOLD_TIME = 10.0
-"""Seconds that a batch is held and tried again before everything goes back to the queue. Short interruptions cost no
-redelivery; and RabbitMQ's `consumer_timeout`, a minute at the least, is never reached."""
+"""Seconds for which a batch is held and tried again before everything is returned to the queue.
+
+Short interruptions therefore cause no redelivery, and RabbitMQ's `consumer_timeout`, which is at least a minute, is
+never reached.
+"""
 MAX_HELD, MAX_HELD_BYTES = 200, 8 * 1024 * 1024
-"""Messages, and bytes of their bodies, that are held while others are handled; beyond, everything is given back."""
+"""Maximum number of messages, and of bytes of their bodies, that are held while others are handled.
+
+If there are more, everything is returned to the queue.
+"""
 MAX_HELD_TIME = 600.0
-"""Seconds for which messages are held one by one: less than RabbitMQ's `consumer_timeout`, 30 minutes by default."""
-SETTLED_AFTER = 30.0
-"""Seconds without another failure after which a successful probe counts as the end of an outage: one that succeeds
-while the handler goes on failing does not."""
+"""Seconds for which single messages are held; less than RabbitMQ's `consumer_timeout`, 30 minutes by default."""
 MAX_BATCH_BYTES = 4 * 1024 * 1024
-"""Bytes of bodies in one batch. Decoded and encoded again, a body takes several times its size."""
+"""Maximum bytes of bodies in one batch; a body that is decoded and encoded again takes several times its size."""
 
 
 class BatchConsumer:
-    """Runs one handler over one queue until `stop`."""
+    """Runs one handler for one queue until `stop` is called."""
 
     def __init__(
         self,
@@ -56,11 +60,12 @@ class BatchConsumer:
         drain: float,
         under_way: int = 1,
     ) -> None:
-        """Work with batches of at most `batch` messages, waiting at most `wait` seconds for one to fill, `under_way`
-        batches at a time.
+        """Prepare to handle the messages of `consumer`, which must be suspended.
 
-        `consumer`: made suspended. `probe`: raises UnavailableError while the handler could not work. `drain`: seconds
-        to finish what is in hand when the loop is stopped; what isn't done by then is delivered again.
+        `handle` is called with batches of at most `batch` messages, and at most `under_way` batches at a time. `wait`
+        is the maximum number of seconds to wait for a batch to fill. `probe` raises UnavailableError while the handler
+        could not work. `drain` is the number of seconds that `stop` waits for batches under way; messages that are not
+        settled by then are delivered again.
         """
         self._consumer = consumer
         self._handle = handle
@@ -73,26 +78,24 @@ class BatchConsumer:
         self._taking: asyncio.Task[None] | None = None
         self._last: asyncio.Task[None] | None = None
         self._works: dict[asyncio.Task[None], list[IncomingMessage]] = {}
-        """Batches under way."""
+        """The batches under way, by the tasks that handle them."""
         self._held: dict[IncomingMessage, None] = {}
-        """Messages that are tried again alone, while their neighbours are done."""
+        """Messages that are tried again alone, while the others of their batches are settled."""
         self._held_since = 0.0
         self._has_held = asyncio.Event()
         self._is_unavailable = asyncio.Event()
-        self._failures = 0
-        """Attempts in a row that found something unavailable."""
-        self._unavailable_since: float | None = None
-        self._available_since: float | None = None
-        """When the last probe succeeded, unless something failed after it."""
-        self._given_back: str | None = None
-        """When the oldest message was received of those that wait in the queue while nothing is consumed."""
-        self.waiting_for: str | None = None
-        """What the handler is held up by, for /readyz."""
+        self.availability = Availability(consumer.queue)
+        self._oldest_in_queue: str | None = None
+        """While nothing is consumed, the time at which the oldest message in the queue was received."""
         metrics.OLDEST.labels(consumer.queue).set_function(self.oldest)
-        metrics.HELD_UP.labels(consumer.queue).set_function(self.held_up)
+
+    @property
+    def waiting_for(self) -> str | None:
+        """Why the handler cannot work, for `/readyz`; None while it can."""
+        return self.availability.reason
 
     def start(self, background: Background) -> None:
-        """Begin to take batches as soon as the probe succeeds."""
+        """Start to take batches as soon as the probe succeeds, in supervised tasks of `background`."""
         queue = self._consumer.queue
         self._background = background
         self._taking = background.start(self._take(), name=f"take {queue}")
@@ -100,26 +103,19 @@ class BatchConsumer:
         background.start(self._retry_held(), name=f"held messages of {queue}")
 
     def oldest(self) -> float:
-        """Return the seconds that the oldest message has waited which is in hand, or next; 0.0 when there is none.
+        """Return the age in seconds of the oldest message that is held or comes next; 0.0 if there is none.
 
-        While nothing is consumed it is the one that was the oldest then, since it is still in the queue.
+        While nothing is consumed, it is the age of the message that was the oldest before, which is still in the queue.
         """
-        if self._given_back is not None:
-            return age.seconds_since(self._given_back)
+        if self._oldest_in_queue is not None:
+            return age.seconds_since(self._oldest_in_queue)
         return age.oldest(self._in_hand())
 
     def _in_hand(self) -> Iterator[IncomingMessage]:
         return chain(self._consumer.head, self._held, *self._works.values())
 
-    def held_up(self) -> float:
-        """Return the seconds for which something has been unavailable; 0.0 while the handler works."""
-        now, since = time.monotonic(), self._unavailable_since
-        if since is None or (self._available_since is not None and now - self._available_since > SETTLED_AFTER):
-            return 0.0
-        return now - since
-
     async def stop(self) -> None:
-        """Take no more, finish and ack what is in hand, in bounded time. What is held up goes back."""
+        """Take no more messages, and settle those under way in bounded time; the others return to the queue."""
         if self._taking is not None and self._background is not None:
             with suppress(Exception):
                 await self._consumer.cancel()
@@ -127,54 +123,38 @@ class BatchConsumer:
             self._taking.cancel()
             with suppress(asyncio.CancelledError):
                 await self._taking
-        if self._works:
-            await asyncio.wait(self._works, timeout=0.0 if self.waiting_for else self._drain)
-        for work in self._works:
-            work.cancel()
-        await asyncio.gather(*self._works, return_exceptions=True)
+        await drain(self._works, 0.0 if self.waiting_for else self._drain)
 
     async def _consume_while_available(self) -> None:
-        """Consume while the handler can work; while it can't, the queue keeps everything."""
+        """Consume while the handler can work; otherwise leave all messages in the queue."""
         while True:
             await self._until_available()
-            self._given_back = None
+            self._oldest_in_queue = None
             await self._consumer.resume()
             await self._is_unavailable.wait()
             self._is_unavailable.clear()
-            log.warning("gives back what it holds", extra={"queue": self._consumer.queue, "reason": self.waiting_for})
-            self._given_back = age.first_received(self._in_hand())
+            log.warning(
+                "returning messages to the queue", extra={"queue": self._consumer.queue, "reason": self.waiting_for}
+            )
+            self._oldest_in_queue = age.first_received(self._in_hand())
             await self._consumer.suspend()
 
     async def _until_available(self) -> None:
         while True:
-            if self._failures:
-                if self._given_back is None and (next_one := await self._consumer.peek()):
-                    self._given_back = age.first_received([next_one])
-                await asyncio.sleep(_pause(self._failures))
+            if self.availability.failures:
+                if self._oldest_in_queue is None and (head := await self._consumer.peek()):
+                    self._oldest_in_queue = age.first_received([head])
+                await asyncio.sleep(_pause(self.availability.failures))
             try:
                 await self._probe()
             except UnavailableError as error:
-                self._note(str(error))
+                self.availability.failed(str(error))
             except Exception as error:
                 log.exception("probe failed", extra={"queue": self._consumer.queue})
-                self._note(f"internal error ({type(error).__name__})")
+                self.availability.failed(f"internal error ({type(error).__name__})")
             else:
-                self.waiting_for, self._available_since = None, time.monotonic()
+                self.availability.probed()
                 return
-
-    def _note(self, reason: str) -> None:
-        """Note that something is unavailable, for `/readyz`, the log and the metric."""
-        if self.held_up() == 0.0:
-            self._unavailable_since = time.monotonic()
-        self._available_since = None
-        if self.waiting_for != reason or not self._failures % 10:
-            log.warning("held up", extra={"queue": self._consumer.queue, "reason": reason})
-        self._failures += 1
-        self.waiting_for = reason
-
-    def _worked(self) -> None:
-        self._failures = 0
-        self._unavailable_since = self.waiting_for = None
 
     async def _take(self) -> None:
         while True:
@@ -199,7 +179,7 @@ class BatchConsumer:
         except asyncio.CancelledError:
             raise
         except Exception:
-            # Nothing was acked. A new connection makes the broker deliver again what this one holds.
+            # Nothing was acked. A new connection makes the broker deliver again the messages that this one holds.
             log.exception("batch failed", extra={"queue": self._consumer.queue, "messages": len(batch)})
             batch[0].session.end()  # at once: the ack of a later batch would ack these messages too
             self._consumer.reconnect("a batch could not be settled")
@@ -207,7 +187,7 @@ class BatchConsumer:
             self._slots.release()
 
     async def _outcomes(self, batch: list[IncomingMessage]) -> list[Outcome]:
-        """Return one outcome per message. Calls the handler until it isn't held up, or gives the batch back."""
+        """Return one outcome per message; call the handler until nothing is unavailable, or return the batch."""
         began = time.monotonic()
         attempt = 0
         while True:
@@ -216,13 +196,13 @@ class BatchConsumer:
             except UnavailableError as error:
                 reason = str(error)
             except Exception as error:
-                # A handler isolates what is about a message. What it didn't foresee is about none.
+                # A handler isolates the errors that a message causes. An unexpected error is not blamed on any message.
                 log.exception("handler failed", extra={"queue": self._consumer.queue, "messages": len(batch)})
                 reason = f"internal error ({type(error).__name__})"
             else:
-                self._worked()
+                self.availability.worked()
                 return outcomes
-            self._note(reason)
+            self.availability.failed(reason)
             if batch[0].session.is_gone:
                 return [Settled.RETURNED] * len(batch)
             if time.monotonic() - began > HOLD_TIME:
@@ -233,61 +213,61 @@ class BatchConsumer:
             attempt += 1
 
     async def _settle(self, batch: list[IncomingMessage], outcomes: list[Outcome]) -> None:
-        """Ack what is done, with one frame where nothing before it is held."""
+        """Ack the messages that are done, with a single frame if no earlier message is held."""
         queue = self._consumer.queue
         done = []
-        for delivery, outcome in zip(batch, outcomes, strict=True):
+        for message, outcome in zip(batch, outcomes, strict=True):
             if outcome is Settled.DONE:
-                done.append(delivery)
+                done.append(message)
             elif outcome is Settled.HELD:
-                self._hold(delivery)
+                self._hold(message)
         metrics.SETTLED.labels(queue, "done").inc(len(done))
         if not done:
             return
         if len(done) < len(batch) or self._held:
-            for delivery in done:
-                await deliveries.ack_one(delivery)
+            for message in done:
+                await broker_consumer.ack_one(message)
         else:
-            await deliveries.ack(done)
+            await broker_consumer.ack(done)
 
-    def _hold(self, delivery: IncomingMessage) -> None:
+    def _hold(self, message: IncomingMessage) -> None:
         if not self._held:
             self._held_since = time.monotonic()
-        self._held[delivery] = None
+        self._held[message] = None
         self._has_held.set()
         metrics.SETTLED.labels(self._consumer.queue, "held").inc()
         if len(self._held) > MAX_HELD or sum(len(held.body) for held in self._held) > MAX_HELD_BYTES:
-            self._give_back("too many messages can't be handled while others can")
+            self._return_all("too many messages cannot be handled while others can")
 
-    def _give_back(self, reason: str) -> None:
-        """Give everything back to the queue, and go on after a pause."""
-        self._note(reason)
-        for delivery in self._held:
-            delivery.session.end()
+    def _return_all(self, reason: str) -> None:
+        """Return all messages to the queue, and continue after a pause."""
+        self.availability.failed(reason)
+        for message in self._held:
+            message.session.end()
         self._is_unavailable.set()
 
     async def _retry_held(self) -> None:
-        """Try held messages again, each alone."""
+        """Try held messages again, each of them alone."""
         attempt = 0
         while True:
             await self._has_held.wait()
             attempt += 1
             await asyncio.sleep(_pause(attempt))
-            for delivery in list(self._held):
-                if delivery.session.is_gone or await self._handle_held(delivery):
-                    self._held.pop(delivery, None)
+            for message in list(self._held):
+                if message.session.is_gone or await self._handle_held(message):
+                    self._held.pop(message, None)
             if not self._held:
                 attempt = 0
                 self._has_held.clear()
             elif time.monotonic() - self._held_since > MAX_HELD_TIME:
-                self._give_back("messages have been held for too long")
+                self._return_all("messages have been held for too long")
 
-    async def _handle_held(self, delivery: IncomingMessage) -> bool:
-        """Handle one message alone; whether it is settled."""
+    async def _handle_held(self, message: IncomingMessage) -> bool:
+        """Handle one message alone; return whether it is settled."""
         try:
-            (outcome,) = await self._handle([delivery])
+            (outcome,) = await self._handle([message])
             if outcome is Settled.DONE:
-                await deliveries.ack_one(delivery)
+                await broker_consumer.ack_one(message)
                 metrics.SETTLED.labels(self._consumer.queue, "done").inc()
         except UnavailableError as error:
             log.debug("held", extra={"queue": self._consumer.queue, "reason": str(error)})
@@ -299,5 +279,5 @@ class BatchConsumer:
 
 
 def _pause(attempt: int) -> float:
-    """Return the seconds to wait after that many attempts in a row."""
+    """Return the seconds to wait after `attempt` consecutive attempts."""
     return PAUSES[min(attempt, len(PAUSES)) - 1]

@@ -1,4 +1,4 @@
-"""Prometheus metrics that every worker has."""
+"""Prometheus metrics of all workers that consume queues."""
 
 from functools import cache
 
@@ -33,5 +33,5 @@ STAGE = Histogram(
 
 @cache
 def stage(name: str) -> Traced:
-    """Of a stage: a label look-up costs more than the observation."""
+    """Return the metric of a stage, the same object on every call; looking up a label costs more than observing."""
     return Traced(STAGE.labels(name))

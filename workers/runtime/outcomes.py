@@ -1,4 +1,4 @@
-"""What a handler says of a message; `workers.runtime.batch_consumer` is the one place that acts on it."""
+"""The outcomes that a handler returns for messages; only `workers.runtime.batch_consumer` acts on them."""
 
 import enum
 
@@ -7,16 +7,18 @@ class Settled(enum.Enum):
     """The outcome of one message."""
 
     DONE = "done"
-    """Stored, put into quarantine, or nothing to do: acknowledge it."""
+    """The message was stored or put into quarantine, or nothing had to be done: acknowledge it."""
     HELD = "held"
-    """It can't be handled now, while others can: keep it unacknowledged and try it again alone, later."""
+    """The message cannot be handled now, while others can: keep it unacknowledged and try it again alone, later."""
     RETURNED = "returned"
-    """Its session is over: the broker delivers it again."""
+    """The session of the message has ended, so the broker delivers it again."""
 
 
 Outcome = Settled
 
 
 class UnavailableError(Exception):
-    """Something that the handler needs is unavailable (the database, the broker's confirms). The whole batch is held
-    and tried again; that is no message's failure and counts towards nothing."""
+    """Something that the handler needs is unavailable: the database, or the broker's confirms.
+
+    The whole batch is held and tried again. No message is to blame for that, so it does not count as a failure.
+    """

@@ -1,12 +1,13 @@
 """Finds the message that ends its worker, without ending the worker.
 
-Messages that come again after an unclean end (a crash in a C library, a kill for want of memory, a loop of minutes)
-are first read by a forked copy of this process, one after the other. The copy says which one it begins; where it dies,
-that one is tried again, alone, in further copies. Only a message that ends three copies of its own is to blame, and
-only if another message survives the same treatment. Nothing else proves anything: not the broker's delivery count,
-which goes up for every message that a lost connection held, and not a worker's death, which may have any reason.
+Messages that are redelivered after an unclean end (a crash in a C library, a kill because memory ran out, a loop of
+minutes) are first read by a forked copy of this process, one after the other. The copy reports which message it begins.
+If it dies, that message is tried again, alone, in further copies. Only a message that ends three copies of its own is
+to blame, and only if another message survives the same treatment. Nothing else is proof: neither the broker's delivery
+count, which increases for every message that a lost connection held, nor the death of a worker, which may have any
+cause.
 
-A copy costs some milliseconds, and only what was redelivered pays them.
+A copy takes some milliseconds, and only for redelivered messages.
 """
 
 import asyncio
@@ -28,29 +29,31 @@ from workers.runtime.outcomes import UnavailableError
 log = logging.getLogger("crossdock.worker")
 
 TRIES = 3
-"""Copies that a message must end by itself before it is to blame."""
+"""Number of copies that a message must end, alone, before it is to blame."""
 PAUSES = (0.0, 0.5, 1.0)
-"""Seconds before each of them: what else happens to the machine passes."""
+"""Seconds before each of these copies, in which a passing problem of the machine may end."""
 WALL_LIMIT = 60.0
-"""Seconds that one message may take, for what waits and uses no processor time."""
+"""Maximum seconds for one message, for code that waits and therefore uses no processor time."""
 MEMORY = 1024**3
-"""Bytes that a copy may take on top of what this process has, and at most half of what its container has left: the
-largest message takes a tenth of it."""
+"""Maximum bytes that a copy may allocate in addition to the memory of this process.
+
+It is at most half of the memory that is left in the container. The largest message takes a tenth of it.
+"""
 KILLED = "signal SIGKILL"
 OUT_OF_MEMORY = 77
-"""Exit code of a copy that took more than that."""
+"""Exit code of a copy that reached its limit of memory."""
 
 _MOST_FILES = 1 << 20
 
 Work = Callable[[int], object]
-"""Reads the message of that index, as the handler will. What it raises is the handler's to deal with."""
+"""Reads the message with the given index as the handler will; exceptions are left to the handler."""
 
 
 async def find_culprits(count: int, work: Work, *, control: Callable[[], object]) -> dict[int, str]:
-    """Return the indexes of messages that end whoever reads them, each with the reason, for a person.
+    """Return the indexes of the messages that end every process that reads them, each with the reason, for people.
 
-    `count`: number of messages. `control`: reads a message that is known to be harmless. Raises UnavailableError where
-    copies die of something else.
+    `count` is the number of messages. `control` reads a message that is known to be harmless. Raises UnavailableError
+    if copies end for another reason.
     """
     suspects = await find_suspects(count, work)
     verdicts = {index: await convict(index, why, work, control=control) for index, why in suspects.items()}
@@ -58,9 +61,9 @@ async def find_culprits(count: int, work: Work, *, control: Callable[[], object]
 
 
 async def find_suspects(count: int, work: Work) -> dict[int, str]:
-    """Return the indexes of messages that were being read when a copy ended, each with how it ended.
+    """Return the indexes of the messages that were being read when a copy ended, each with how the copy ended.
 
-    All others have been read. Raises UnavailableError where no copy can be made.
+    All other messages were read. Raises UnavailableError if no copy can be made.
     """
     suspects: dict[int, str] = {}
     left = list(range(count))
@@ -74,29 +77,33 @@ async def find_suspects(count: int, work: Work) -> dict[int, str]:
 
 
 async def convict(index: int, why: str, work: Work, *, control: Callable[[], object]) -> str | None:
-    """Return the reason if a message ends every copy that reads it alone; None if it survives one of them.
+    """Return the reason if a message ends every copy that reads it alone; None if one of the copies reads it.
 
-    `why`: how the first copy ended. Raises UnavailableError where the control doesn't survive either.
+    `why` describes how the first copy ended. Raises UnavailableError if the copy that reads the control message ends
+    too.
     """
     for pause in PAUSES:
         await asyncio.sleep(pause)
-        ended_by, said = await _run([index], work)
+        ended_by, ending = await _run([index], work)
         if ended_by is None:
             log.warning("a message was read after all", extra={"first": why})
             return None
-        if said == KILLED:
-            # By the kernel for want of memory, or by a person: no message does that. One that takes too much memory
-            # meets its own limit first.
-            raise UnavailableError(f"a message can't be read here now: {said}")
-        why = said
-    ended_by, said = await _run([index], lambda _: control())
+        if ending == KILLED:
+            # The kernel did it because memory ran out, or a person did; no message can. A message that takes too much
+            # memory reaches the limit of its copy first.
+            raise UnavailableError(f"a message cannot be read here now: {ending}")
+        why = ending
+    ended_by, ending = await _run([index], lambda _: control())
     if ended_by is not None:
-        raise UnavailableError(f"no message can be read here: {said}")
+        raise UnavailableError(f"no message can be read here: {ending}")
     return f"it ended the process that read it, {TRIES} times of {TRIES}: {why}"
 
 
 async def _run(indexes: Sequence[int], work: Work) -> tuple[int | None, str]:
-    """Read these messages in a copy of this process, one copy at a time. The one that ended it and how, or None."""
+    """Read messages in a copy of this process, one copy at a time.
+
+    Return the index of the message that ended the copy, or None if all were read, and a description of its end.
+    """
     loop = asyncio.get_running_loop()
     async with _locks.setdefault(loop, asyncio.Lock()):
         return await _run_alone(indexes, work)
@@ -112,7 +119,9 @@ async def _run_alone(indexes: Sequence[int], work: Work) -> tuple[int | None, st
         raise UnavailableError(f"no pipe: {error.strerror}") from error
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore", DeprecationWarning)  # other threads: the copy takes none of their locks
+            warnings.simplefilter(
+                "ignore", DeprecationWarning
+            )  # there are threads, but the copy takes none of their locks
             pid = os.fork()
     except OSError as error:
         os.close(reader)
@@ -134,10 +143,13 @@ async def _run_alone(indexes: Sequence[int], work: Work) -> tuple[int | None, st
 
 
 async def _follow(reader: int) -> tuple[int, bool]:
-    """Wait for the copy's end. The place of the message that it was at, or their number; whether it hung."""
+    """Wait for the end of the copy; return the position of the message that it was reading, and whether it hung.
+
+    The position is the number of messages if all of them were read.
+    """
     loop = asyncio.get_running_loop()
     os.set_blocking(reader, False)
-    place, readable = -1, asyncio.Event()
+    position, readable = -1, asyncio.Event()
     loop.add_reader(reader, readable.set)
     try:
         while True:
@@ -146,20 +158,20 @@ async def _follow(reader: int) -> tuple[int, bool]:
             readable.clear()
             with suppress(BlockingIOError):
                 if not (begun := os.read(reader, 65536)):
-                    return place, False
-                place += len(begun)
+                    return position, False
+                position += len(begun)
     except TimeoutError:
-        return place, True
+        return position, True
     finally:
         loop.remove_reader(reader)
 
 
 def _copy(writer: int, indexes: Sequence[int], work: Work) -> NoReturn:
-    """What the copy does: it says a byte before each message, and one at the end."""
+    """Run in the copy: write one byte before each message, and one at the end."""
     try:
         gc.freeze()  # a collection would touch all of the memory that is shared with the worker
         gc.disable()
-        os.closerange(3, writer)  # its connections end with the worker, whatever becomes of this copy
+        os.closerange(3, writer)  # connections stay with the worker, however this copy ends
         os.closerange(writer + 1, _MOST_FILES)
         signal.set_wakeup_fd(-1)
         signal.setitimer(signal.ITIMER_REAL, WALL_LIMIT * (len(indexes) + 1))
@@ -173,15 +185,15 @@ def _copy(writer: int, indexes: Sequence[int], work: Work) -> NoReturn:
                 work(index)
             except MemoryError:
                 os._exit(OUT_OF_MEMORY)
-            except Exception:  # noqa: S110 - the handler will meet it again, and deal with it
+            except Exception:  # noqa: S110 - the handler will get it again, and handle it
                 pass
         os.write(writer, b".")
     finally:
-        os._exit(0)  # nothing of the loop, of connections or of buffers is the copy's to end
+        os._exit(0)  # without closing the loop, connections or buffers, which belong to the worker
 
 
 def _limit_memory() -> None:
-    """Let this process be the first to go where memory runs short, and take a bounded amount of it."""
+    """Limit the memory of this process, and let the kernel end it first if memory runs out."""
     with suppress(OSError):
         Path("/proc/self/oom_score_adj").write_text("1000", encoding="ascii")
     with suppress(OSError, ValueError):
@@ -192,12 +204,12 @@ def _limit_memory() -> None:
 
 
 def _left_in_container() -> int:
-    """Return the bytes that the container has left (cgroup version 2); MEMORY twice where it has no limit."""
+    """Return the bytes that are left in the container (cgroup version 2); twice MEMORY if it has no limit."""
     try:
         folder = Path("/sys/fs/cgroup")
-        most = (folder / "memory.max").read_text(encoding="ascii").strip()
+        maximum = (folder / "memory.max").read_text(encoding="ascii").strip()
         used = (folder / "memory.current").read_text(encoding="ascii").strip()
-        return max(0, int(most) - int(used))
+        return max(0, int(maximum) - int(used))
     except (OSError, ValueError):
         return 2 * MEMORY
 

@@ -2,9 +2,9 @@
 
 A message that takes minutes to decode stops everything that its worker does, heartbeats included. The connection is
 then lost, the message is delivered to the next worker, and so on. The kernel counts the processor time of this process
-and ends it, with a traceback, where the loop doesn't come round in time; the message comes again as redelivered, and
-is rehearsed before anybody handles it (`workers.runtime.rehearsal`). Processor time, because a busy or stopped machine
-must not end anybody.
+and ends it, with a traceback, if the loop does not complete an iteration in time. The message is then redelivered, and
+rehearsed before it is handled (`workers.runtime.rehearsal`). The limit is in processor time, because a busy or
+suspended machine must not end any process.
 """
 
 import asyncio
@@ -13,9 +13,9 @@ import signal
 import sys
 
 LIMIT = 5.0
-"""Seconds of processor time in one turn of the loop. A batch of the largest size takes a fraction of one."""
+"""Seconds of processor time in one iteration of the loop; a batch of the largest size takes less than one second."""
 INTERVAL = 1.0
-"""Seconds between two looks."""
+"""Seconds after which the limit starts anew while the loop is not stuck."""
 
 
 def arm(limit: float = LIMIT) -> None:
@@ -24,13 +24,13 @@ def arm(limit: float = LIMIT) -> None:
 
 
 def set_up() -> None:
-    """Write a traceback to standard error when the time is over, and end the process. It holds no values."""
+    """Write a traceback, which contains no values, to standard error before the process ends at the limit."""
     if sys.stderr is not None:
         faulthandler.register(signal.SIGPROF, file=sys.__stderr__ or sys.stderr, all_threads=False, chain=True)
 
 
 async def run() -> None:
-    """Keep this process armed until it is cancelled."""
+    """Start the limit anew, again and again, until cancelled."""
     set_up()
     try:
         while True:

@@ -8,6 +8,6 @@ from tests.support.receiver import Receiver, receiver
 
 
 @pytest_asyncio.fixture
-async def there() -> AsyncIterator[Receiver]:
-    async with receiver() as found:
-        yield found
+async def subscriber() -> AsyncIterator[Receiver]:
+    async with receiver() as listening:
+        yield listening

@@ -20,22 +20,22 @@ from workers.deliver import attemptlog
 
 
 async def test_an_event_reaches_its_subscriber_signed_and_is_written_down(
-    pool: asyncpg.Pool, database_url: str, there: Receiver
+    pool: asyncpg.Pool, database_url: str, subscriber: Receiver
 ) -> None:
-    await subscribe(pool, f"{there.url}/hook", types=["channelape.*"])
+    await subscribe(pool, f"{subscriber.url}/hook", types=["channelape.*"])
     raw = registry.example("channelape", "receipt_confirmation")
     message = incoming("channelape", "receipt_confirmation", raw, account="rothys")
     written = await store(pool, message)
     assert written.deliveries == 1
     async with running(worker(database_url)):
         await until(lambda: statuses(pool), what="a delivery")
-        await until(lambda: there.got)
+        await until(lambda: subscriber.got)
         assert await until(lambda: all_are(pool, "delivered"))
-    (got,) = there.got
-    said = Webhook(SECRET).verify(got.body, got.headers)
+    (got,) = subscriber.got
+    event = Webhook(SECRET).verify(got.body, got.headers)
     row = await one(pool, "SELECT * FROM crossdock.events")
-    assert (said["id"], said["version"], said["subject"]) == (str(row["id"]), 1, row["key"])
-    assert said["data"] == json.loads(raw)
+    assert (event["id"], event["version"], event["subject"]) == (str(row["id"]), 1, row["key"])
+    assert event["data"] == json.loads(raw)
     assert got.headers["webhook-id"] == str(row["id"])
     attempt = await one(pool, "SELECT * FROM crossdock.delivery_attempts")
     assert (attempt["attempt"], attempt["outcome"], attempt["status_code"]) == (1, "delivered", 200)
@@ -46,21 +46,23 @@ async def test_an_event_reaches_its_subscriber_signed_and_is_written_down(
 
 
 async def test_an_attempt_is_one_line_of_the_log_without_secrets(
-    pool: asyncpg.Pool, database_url: str, there: Receiver, monkeypatch: pytest.MonkeyPatch
+    pool: asyncpg.Pool, database_url: str, subscriber: Receiver, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     lines: list[bytes] = []
     monkeypatch.setattr(attemptlog, "LINES", attemptlog.Lines(lines.append))
     logging.getLogger("crossdock.deliver").setLevel(logging.INFO)
     try:
-        id_ = await subscribe(pool, f"{there.url}/in?key=hush-hush", dialect="channelape", secret="s3cr3t-in-the-query")
+        id_ = await subscribe(
+            pool, f"{subscriber.url}/in?key=hush-hush", dialect="channelape", secret="s3cr3t-in-the-query"
+        )
         await store(pool, receipt("K"))
         async with running(worker(database_url)):
             await until(lambda: all_are(pool, "delivered"))
     finally:
         logging.getLogger("crossdock.deliver").setLevel(logging.NOTSET)
     (line,) = b"".join(lines).splitlines()
-    said = json.loads(line)
-    assert (said["subscription"], said["outcome"], said["becomes"], said["attempt"]) == (
+    fields = json.loads(line)
+    assert (fields["subscription"], fields["outcome"], fields["becomes"], fields["attempt"]) == (
         str(id_),
         "delivered",
         "delivered",
@@ -70,16 +72,18 @@ async def test_an_attempt_is_one_line_of_the_log_without_secrets(
     assert b"s3cr3t" not in line
 
 
-async def test_within_200_ms_of_the_commit_when_idle(pool: asyncpg.Pool, database_url: str, there: Receiver) -> None:
-    await subscribe(pool, there.url)
+async def test_within_200_ms_of_the_commit_when_idle(
+    pool: asyncpg.Pool, database_url: str, subscriber: Receiver
+) -> None:
+    await subscribe(pool, subscriber.url)
     times = []
     async with running(worker(database_url)):
         for n in range(5):
-            there.arrived.clear()
+            subscriber.arrived.clear()
             await store(pool, receipt(f"K{n}", seconds=n))
             committed = asyncio.get_running_loop().time()
-            await asyncio.wait_for(there.arrived.wait(), 5)
-            times.append(there.got[-1].at - committed)
+            await asyncio.wait_for(subscriber.arrived.wait(), 5)
+            times.append(subscriber.got[-1].at - committed)
     assert sorted(times)[len(times) // 2] < 0.2, times
 
 
@@ -121,10 +125,10 @@ async def test_a_message_that_is_handled_again_decides_nothing_anew(pool: asyncp
 
 
 async def test_refusals_are_tried_again_by_the_schedule_and_then_failed(
-    pool: asyncpg.Pool, database_url: str, there: Receiver
+    pool: asyncpg.Pool, database_url: str, subscriber: Receiver
 ) -> None:
-    there.answer = lambda _: web.Response(status=400, text="no such board")
-    await subscribe(pool, there.url, schedule=QUICK)
+    subscriber.answer = lambda _: web.Response(status=400, text="no such board")
+    await subscribe(pool, subscriber.url, schedule=QUICK)
     await store(pool, receipt("K"))
     async with running(worker(database_url)):
         await until(lambda: all_are(pool, "failed"))
@@ -132,12 +136,12 @@ async def test_refusals_are_tried_again_by_the_schedule_and_then_failed(
     assert [(row["attempt"], row["outcome"], row["status_code"], row["response"]) for row in rows] == [
         (n, "refused", 400, b"no such board") for n in (1, 2, 3)
     ]
-    assert len({got.headers["webhook-id"] for got in there.got}) == 1
+    assert len({got.headers["webhook-id"] for got in subscriber.got}) == 1
 
 
-async def test_retry_after_is_heeded(pool: asyncpg.Pool, database_url: str, there: Receiver) -> None:
-    there.answer = answering(429, Retry_After="86400000")
-    await subscribe(pool, there.url, schedule=QUICK)
+async def test_retry_after_is_heeded(pool: asyncpg.Pool, database_url: str, subscriber: Receiver) -> None:
+    subscriber.answer = answering(429, Retry_After="86400000")
+    await subscribe(pool, subscriber.url, schedule=QUICK)
     await store(pool, receipt("K"))
     async with running(worker(database_url)):
         await until(lambda: pool.fetchval("SELECT max(attempts) FROM crossdock.outbox"))
@@ -146,10 +150,10 @@ async def test_retry_after_is_heeded(pool: asyncpg.Pool, database_url: str, ther
 
 
 async def test_410_disables_the_subscription_and_says_so(
-    pool: asyncpg.Pool, database_url: str, there: Receiver
+    pool: asyncpg.Pool, database_url: str, subscriber: Receiver
 ) -> None:
-    there.answer = answering(410)
-    id_ = await subscribe(pool, there.url, max_in_flight=1)
+    subscriber.answer = answering(410)
+    id_ = await subscribe(pool, subscriber.url, max_in_flight=1)
     await store(pool, receipt("1"), receipt("2", seconds=1))
     async with running(worker(database_url)):
         row = await until(
@@ -162,75 +166,77 @@ async def test_410_disables_the_subscription_and_says_so(
 
 
 async def test_channelape_sends_the_newest_copy_and_replaces_what_waits(
-    pool: asyncpg.Pool, database_url: str, there: Receiver
+    pool: asyncpg.Pool, database_url: str, subscriber: Receiver
 ) -> None:
-    await subscribe(pool, f"{there.url}/in?shop=1", dialect="channelape", secret="s3cret&?")
+    await subscribe(pool, f"{subscriber.url}/in?shop=1", dialect="channelape", secret="s3cret&?")
     await store(pool, receipt("K", number=1))
     await store(pool, receipt("K", seconds=1, number=2, status="OPEN"))
     await store(pool, receipt("K", seconds=2, number=3, status="RECEIVED"), receipt("L", seconds=3))
     assert await statuses(pool) == {"superseded": 2, "pending": 2}
-    there.answer = answering(302, Location=f"{there.url}/elsewhere")  # delivered, to ChannelApe, and not followed
+    subscriber.answer = answering(
+        302, Location=f"{subscriber.url}/elsewhere"
+    )  # delivered, to ChannelApe, and not followed
     async with running(worker(database_url)):
         await until(lambda: none_is(pool, "pending"))
     assert await statuses(pool) == {"superseded": 2, "delivered": 2}
-    assert {got.path for got in there.got} == {"/in"}
-    assert all(got.query == {"shop": "1", "token": "s3cret&?"} for got in there.got)
-    bodies = [json.loads(got.body) for got in there.got]
+    assert {got.path for got in subscriber.got} == {"/in"}
+    assert all(got.query == {"shop": "1", "token": "s3cret&?"} for got in subscriber.got)
+    bodies = [json.loads(got.body) for got in subscriber.got]
     assert sorted((body["id"], body.get("status")) for body in bodies) == [("K", "RECEIVED"), ("L", None)]
 
 
 async def test_a_version_stored_while_a_delivery_waits_for_its_retry_is_what_is_sent(
-    pool: asyncpg.Pool, database_url: str, there: Receiver
+    pool: asyncpg.Pool, database_url: str, subscriber: Receiver
 ) -> None:
-    there.answer = answering(500)
+    subscriber.answer = answering(500)
     settings = config(channelape_interval=0.2)
-    await subscribe(pool, there.url, dialect="channelape")
+    await subscribe(pool, subscriber.url, dialect="channelape")
     await store(pool, receipt("K", number=1))
     async with running(worker(database_url, settings)):
-        await until(lambda: len(there.got) >= 2)
+        await until(lambda: len(subscriber.got) >= 2)
         await store(pool, receipt("K", seconds=1, number=2, status="NEW"))
-        await until(lambda: json.loads(there.got[-1].body).get("status") == "NEW")
-        there.answer = answering(399)
+        await until(lambda: json.loads(subscriber.got[-1].body).get("status") == "NEW")
+        subscriber.answer = answering(399)
         await until(lambda: none_is(pool, "pending"))
     assert (await statuses(pool))["delivered"] == 1
 
 
-async def test_ecomnow_tells_purchase_orders_too(pool: asyncpg.Pool, database_url: str, there: Receiver) -> None:
-    await subscribe(pool, there.url, dialect="ecomnow", authorization="Basic c2hvcDpzZWNyZXQ=")
+async def test_ecomnow_tells_purchase_orders_too(pool: asyncpg.Pool, database_url: str, subscriber: Receiver) -> None:
+    await subscribe(pool, subscriber.url, dialect="ecomnow", authorization="Basic c2hvcDpzZWNyZXQ=")
     raw = registry.example("apicbase", "purchase_order")
     await store(
         pool, incoming("apicbase", "purchase_order", raw), incoming("ecomnow", "notification", NOTICE, seconds=1)
     )
     async with running(worker(database_url)):
         await until(lambda: all_are(pool, "delivered"))
-    assert {got.headers["authorization"] for got in there.got} == {"Basic c2hvcDpzZWNyZXQ="}
-    said = {json.loads(got.body)["orderNo"]: got.body for got in there.got}
-    assert set(said) == {"PO-2026-00817", "1000-4612"}
-    assert b'"itemPrice":4.1500' in said["PO-2026-00817"]
+    assert {got.headers["authorization"] for got in subscriber.got} == {"Basic c2hvcDpzZWNyZXQ="}
+    bodies = {json.loads(got.body)["orderNo"]: got.body for got in subscriber.got}
+    assert set(bodies) == {"PO-2026-00817", "1000-4612"}
+    assert b'"itemPrice":4.1500' in bodies["PO-2026-00817"]
 
 
 NOTICE = b'{"orderNo": 1000-4612, "type": "new_order", "items": []}'
 
 
 async def test_what_can_not_be_said_fails_at_once_with_the_reason(
-    pool: asyncpg.Pool, database_url: str, there: Receiver
+    pool: asyncpg.Pool, database_url: str, subscriber: Receiver
 ) -> None:
-    await subscribe(pool, there.url, dialect="ecomnow")
+    await subscribe(pool, subscriber.url, dialect="ecomnow")
     await store(pool, incoming("apicbase", "purchase_order", b'{"id": "1", "packages": [{}]}'))
     async with running(worker(database_url)):
         await until(lambda: all_are(pool, "failed"))
     row = await one(pool, "SELECT * FROM crossdock.delivery_attempts")
     assert row["outcome"] == "blocked"
-    assert row["error"] == "can't be said in dialect ecomnow: line 1 of the purchase order has no article number"
-    assert there.got == []
+    assert row["error"] == "cannot be expressed in dialect ecomnow: line 1 of the purchase order has no article number"
+    assert subscriber.got == []
 
 
-async def test_manufacturers_get_their_part(pool: asyncpg.Pool, database_url: str, there: Receiver) -> None:
-    await subscribe(pool, f"{there.url}/all", types=["ustore.manufacturer_order"])
-    await subscribe(pool, f"{there.url}/two", types=["ustore.manufacturer_order.2"])
+async def test_manufacturers_get_their_part(pool: asyncpg.Pool, database_url: str, subscriber: Receiver) -> None:
+    await subscribe(pool, f"{subscriber.url}/all", types=["ustore.manufacturer_order"])
+    await subscribe(pool, f"{subscriber.url}/two", types=["ustore.manufacturer_order.2"])
     raw = registry.example("ustore", "manufacturer_allocation")
     order = json.loads(raw)["Order"]
-    items = [one["@id"] for one in order["OrderProducts"]["OrderProduct"]]
+    items = [item["@id"] for item in order["OrderProducts"]["OrderProduct"]]
     chosen = [ItemAllocation(item, str(n + 2), "rule") for n, item in enumerate(items)]
     message = incoming("ustore", "manufacturer_allocation", raw, allocations=chosen)
     written = await store(pool, message)
@@ -238,8 +244,8 @@ async def test_manufacturers_get_their_part(pool: asyncpg.Pool, database_url: st
     assert (await store(pool, message)).deliveries == 0
     async with running(worker(database_url)):
         await until(lambda: all_are(pool, "delivered"))
-    assert len(there.of("/all")) == len(items)
-    (got,) = there.of("/two")
-    said = Webhook(SECRET).verify(got.body, got.headers)
-    assert said["type"] == "ustore.manufacturer_order"
-    assert (said["data"]["manufacturerId"], [one["@id"] for one in said["data"]["items"]]) == ("2", items[:1])
+    assert len(subscriber.of("/all")) == len(items)
+    (got,) = subscriber.of("/two")
+    event = Webhook(SECRET).verify(got.body, got.headers)
+    assert event["type"] == "ustore.manufacturer_order"
+    assert (event["data"]["manufacturerId"], [item["@id"] for item in event["data"]["items"]]) == ("2", items[:1])

@@ -13,7 +13,7 @@ from storage.sealed import Sealed, Secret, seal
 from tests.support.delivering import all_are, receipt, store, worker
 from tests.support.pipeline import running, until
 from tests.support.receiver import VAULT, Got, Receiver, config, statuses, subscribe
-from workers.deliver import loader
+from workers.deliver import leases, loader
 from workers.deliver import worker as workers
 from workers.deliver.attempt import resolver as resolvers
 from workers.deliver.attempt.resolver import Resolver
@@ -34,7 +34,7 @@ async def subscribe_many(pool: asyncpg.Pool, url: str, count: int, subscriber: s
 
 @pytest.mark.timeout(120)
 async def test_1100_subscriptions_to_a_black_hole_delay_no_other_subscriber(
-    pool: asyncpg.Pool, database_url: str, there: Receiver
+    pool: asyncpg.Pool, database_url: str, subscriber: Receiver
 ) -> None:
     never = asyncio.Event()
 
@@ -43,34 +43,34 @@ async def test_1100_subscriptions_to_a_black_hole_delay_no_other_subscriber(
             await never.wait()
         return web.Response()
 
-    there.answer = answer
+    subscriber.answer = answer
     settings = config(timeout=60.0)
     settings.subscribers["other"] = settings.subscribers["demo"]
-    await subscribe_many(pool, f"{there.url}/hangs", 1100, "demo")
+    await subscribe_many(pool, f"{subscriber.url}/hangs", 1100, "demo")
     await store(pool, receipt("K"), settings=settings)
     sender = worker(database_url, settings)
     async with running(sender):
-        await until(lambda: len(sender._dispatchers) == workers.PLACES, seconds=30)
-        await until(lambda: there.busy > 400, seconds=30)
-        await subscribe(pool, f"{there.url}/fine", subscriber="other")
+        await until(lambda: len(sender._dispatchers) == leases.PLACES, seconds=30)
+        await until(lambda: subscriber.busy > 400, seconds=30)
+        await subscribe(pool, f"{subscriber.url}/fine", subscriber="other")
         await store(pool, receipt("L", seconds=1), settings=settings)
-        await until(lambda: there.of("/fine"), seconds=30)
+        await until(lambda: subscriber.of("/fine"), seconds=30)
         never.set()
 
 
 async def test_who_only_waits_gives_its_place_to_others(
-    pool: asyncpg.Pool, database_url: str, there: Receiver, monkeypatch: pytest.MonkeyPatch
+    pool: asyncpg.Pool, database_url: str, subscriber: Receiver, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """With three places, five subscriptions of one subscriber whose server refuses, and two more that work."""
-    monkeypatch.setattr(workers, "PLACES", 3)
-    there.answer = lambda got: web.Response(status=500 if got.path == "/down" else 200)
+    monkeypatch.setattr(leases, "PLACES", 3)
+    subscriber.answer = lambda got: web.Response(status=500 if got.path == "/down" else 200)
     for _ in range(5):
-        await subscribe(pool, f"{there.url}/down", schedule=[0.0] + [0.01] * 500, max_in_flight=10)
+        await subscribe(pool, f"{subscriber.url}/down", schedule=[0.0] + [0.01] * 500, max_in_flight=10)
     for n in range(2):
-        await subscribe(pool, f"{there.url}/up{n}")
+        await subscribe(pool, f"{subscriber.url}/up{n}")
     async with running(worker(database_url)):
         await store(pool, *(receipt(f"K{n}", seconds=n) for n in range(10)))
-        await until(lambda: len(there.of("/up0")) == 10 and len(there.of("/up1")) == 10, seconds=30)
+        await until(lambda: len(subscriber.of("/up0")) == 10 and len(subscriber.of("/up1")) == 10, seconds=30)
 
 
 async def test_hanging_names_of_one_subscriber_leave_lookups_to_others(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -94,7 +94,7 @@ async def test_hanging_names_of_one_subscriber_leave_lookups_to_others(monkeypat
 
 
 async def test_bodies_in_memory_are_bounded_and_all_arrive(
-    pool: asyncpg.Pool, database_url: str, there: Receiver, monkeypatch: pytest.MonkeyPatch
+    pool: asyncpg.Pool, database_url: str, subscriber: Receiver, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Twenty subscriptions with documents of 200 kB, and a budget of 1 MB."""
     monkeypatch.setattr(workers, "BUDGET", 1_000_000)
@@ -112,7 +112,7 @@ async def test_bodies_in_memory_are_bounded_and_all_arrive(
     sender = worker(database_url)
     monkeypatch.setattr(FairLimit, "try_take", counted)
     for n in range(20):
-        await subscribe(pool, f"{there.url}/{n}")
+        await subscribe(pool, f"{subscriber.url}/{n}")
     await store(pool, *(receipt(f"K{n}", seconds=n, note="x" * 200_000) for n in range(6)))
     async with running(sender):
         await until(lambda: all_are(pool, "delivered"), seconds=60)

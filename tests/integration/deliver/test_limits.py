@@ -18,51 +18,51 @@ from tests.support.receiver import Receiver, config, subscribe
 from workers.deliver import breaker as breakers
 
 
-async def test_limits_hold(pool: asyncpg.Pool, database_url: str, there: Receiver) -> None:
+async def test_limits_hold(pool: asyncpg.Pool, database_url: str, subscriber: Receiver) -> None:
     go = asyncio.Event()
 
     async def wait(_: object) -> web.Response:
         await go.wait()
         return web.Response()
 
-    there.answer = wait
-    await subscribe(pool, there.url, max_in_flight=3)
+    subscriber.answer = wait
+    await subscribe(pool, subscriber.url, max_in_flight=3)
     await store(pool, *(receipt(f"K{n}", seconds=n) for n in range(20)))
     async with running(worker(database_url)):
-        await until(lambda: there.busy == 3)
+        await until(lambda: subscriber.busy == 3)
         go.set()
         await until(lambda: all_are(pool, "delivered"))
-    assert there.busiest == 3
+    assert subscriber.busiest == 3
 
 
-async def test_the_rate_holds(pool: asyncpg.Pool, database_url: str, there: Receiver) -> None:
-    await subscribe(pool, there.url, max_rate=20)
+async def test_the_rate_holds(pool: asyncpg.Pool, database_url: str, subscriber: Receiver) -> None:
+    await subscribe(pool, subscriber.url, max_rate=20)
     await store(pool, *(receipt(f"K{n}", seconds=n) for n in range(50)))
     async with running(worker(database_url)):
         await until(lambda: all_are(pool, "delivered"))
-    times = sorted(got.at for got in there.got)
+    times = sorted(got.at for got in subscriber.got)
     assert times[-1] - times[0] >= 1.4  # a burst of 20, and 30 more at 20 a second
 
 
 async def test_the_breaker_opens_probes_and_recovers(
-    pool: asyncpg.Pool, database_url: str, there: Receiver, monkeypatch: pytest.MonkeyPatch
+    pool: asyncpg.Pool, database_url: str, subscriber: Receiver, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(breakers, "FIRST_PAUSE", 0.3)
-    there.answer = answering(500)
-    await subscribe(pool, there.url, max_in_flight=2, schedule=[0.0] + [0.01] * 40)
+    subscriber.answer = answering(500)
+    await subscribe(pool, subscriber.url, max_in_flight=2, schedule=[0.0] + [0.01] * 40)
     await store(pool, *(receipt(f"K{n}", seconds=n) for n in range(30)))
     async with running(worker(database_url)):
-        await until(lambda: len(there.got) >= breakers.THRESHOLD + 2)
-        there.answer = answering(200)
+        await until(lambda: len(subscriber.got) >= breakers.THRESHOLD + 2)
+        subscriber.answer = answering(200)
         await until(lambda: all_are(pool, "delivered"))
-    gaps = [later.at - one.at for one, later in zip(there.got, there.got[1:], strict=False)]
+    gaps = [later.at - earlier.at for earlier, later in zip(subscriber.got, subscriber.got[1:], strict=False)]
     assert max(gaps) > 0.25, gaps
 
 
 async def test_a_dead_workers_subscriptions_are_taken_over(
-    pool: asyncpg.Pool, database_url: str, there: Receiver
+    pool: asyncpg.Pool, database_url: str, subscriber: Receiver
 ) -> None:
-    id_ = await subscribe(pool, there.url)
+    id_ = await subscribe(pool, subscriber.url)
     await store(pool, receipt("K"))
     soon = datetime.now(UTC) + timedelta(seconds=1.5)
     await pool.execute(
@@ -73,22 +73,22 @@ async def test_a_dead_workers_subscriptions_are_taken_over(
         assert datetime.now(UTC) >= soon
 
 
-async def test_two_workers_send_each_delivery_once(pool: asyncpg.Pool, database_url: str, there: Receiver) -> None:
+async def test_two_workers_send_each_delivery_once(pool: asyncpg.Pool, database_url: str, subscriber: Receiver) -> None:
     for n in range(8):
-        await subscribe(pool, f"{there.url}/{n}")
+        await subscribe(pool, f"{subscriber.url}/{n}")
     await store(pool, *(receipt(f"K{n}", seconds=n) for n in range(40)))
     async with running(worker(database_url), worker(database_url)):
         await until(lambda: all_are(pool, "delivered"))
-    assert len(there.got) == 320
-    assert len({(got.path, got.headers["webhook-id"]) for got in there.got}) == 320
+    assert len(subscriber.got) == 320
+    assert len({(got.path, got.headers["webhook-id"]) for got in subscriber.got}) == 320
 
 
 async def test_a_worker_whose_lease_another_took_sends_nothing_more(
-    pool: asyncpg.Pool, database_url: str, there: Receiver
+    pool: asyncpg.Pool, database_url: str, subscriber: Receiver
 ) -> None:
     """As after a database that was away for longer than a lease: the one that held it doesn't know yet."""
-    taken = await subscribe(pool, f"{there.url}/taken")
-    await subscribe(pool, f"{there.url}/kept")
+    taken = await subscribe(pool, f"{subscriber.url}/taken")
+    await subscribe(pool, f"{subscriber.url}/kept")
     async with running(worker(database_url)):
         await store(pool, receipt("K1"))
         await until(lambda: all_are(pool, "delivered"))
@@ -98,14 +98,14 @@ async def test_a_worker_whose_lease_another_took_sends_nothing_more(
             uuid4(),
         )
         await store(pool, receipt("K2", seconds=1))
-        await until(lambda: len(there.of("/kept")) == 2, what="the other subscription, which is looked at with it")
-        assert len(there.of("/taken")) == 1
+        await until(lambda: len(subscriber.of("/kept")) == 2, what="the other subscription, which is looked at with it")
+        assert len(subscriber.of("/taken")) == 1
         await pool.execute("UPDATE crossdock.subscribed SET leased_by = NULL, leased_until = NULL WHERE id = $1", taken)
-        await until(lambda: len(there.of("/taken")) == 2)
+        await until(lambda: len(subscriber.of("/taken")) == 2)
 
 
-async def test_stopping_lets_go_of_the_lease(pool: asyncpg.Pool, database_url: str, there: Receiver) -> None:
-    await subscribe(pool, there.url)
+async def test_stopping_lets_go_of_the_lease(pool: asyncpg.Pool, database_url: str, subscriber: Receiver) -> None:
+    await subscribe(pool, subscriber.url)
     await store(pool, receipt("K"))
     async with running(worker(database_url)):
         await until(lambda: all_are(pool, "delivered"))
@@ -113,20 +113,20 @@ async def test_stopping_lets_go_of_the_lease(pool: asyncpg.Pool, database_url: s
 
 
 async def test_private_addresses_are_blocked_and_tried_again(
-    pool: asyncpg.Pool, database_url: str, there: Receiver
+    pool: asyncpg.Pool, database_url: str, subscriber: Receiver
 ) -> None:
-    await subscribe(pool, there.url, schedule=QUICK)
+    await subscribe(pool, subscriber.url, schedule=QUICK)
     await store(pool, receipt("K"))
     async with running(worker(database_url, config(allow_networks=[]))):
         await until(lambda: all_are(pool, "failed"))
-    assert there.got == []
+    assert subscriber.got == []
     assert {row["outcome"] for row in await pool.fetch("SELECT outcome FROM crossdock.delivery_attempts")} == {
         "blocked"
     }
 
 
 async def test_a_hanging_and_a_refusing_subscriber_delay_nobody(
-    pool: asyncpg.Pool, database_url: str, there: Receiver
+    pool: asyncpg.Pool, database_url: str, subscriber: Receiver
 ) -> None:
     never = asyncio.Event()
 
@@ -137,22 +137,22 @@ async def test_a_hanging_and_a_refusing_subscriber_delay_nobody(
             return web.Response(status=500)
         return web.Response()
 
-    there.answer = answer
-    await subscribe(pool, f"{there.url}/hangs", schedule=[0.0, 60.0])
-    await subscribe(pool, f"{there.url}/breaks", schedule=[0.0, 60.0])
+    subscriber.answer = answer
+    await subscribe(pool, f"{subscriber.url}/hangs", schedule=[0.0, 60.0])
+    await subscribe(pool, f"{subscriber.url}/breaks", schedule=[0.0, 60.0])
     await subscribe(pool, "http://127.0.0.1:1/", schedule=[0.0, 60.0])
-    await subscribe(pool, f"{there.url}/fine")
+    await subscribe(pool, f"{subscriber.url}/fine")
     await store(pool, *(receipt(f"K{n}", seconds=n) for n in range(200)))
     async with running(worker(database_url, config(timeout=30.0))):
-        await until(lambda: len(there.of("/fine")) == 200, seconds=10)
+        await until(lambda: len(subscriber.of("/fine")) == 200, seconds=10)
         never.set()
 
 
 async def test_an_operator_sees_and_steers_from_the_command_line(
-    pool: asyncpg.Pool, database_url: str, there: Receiver, monkeypatch: pytest.MonkeyPatch
+    pool: asyncpg.Pool, database_url: str, subscriber: Receiver, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    there.answer = answering(400)
-    id_ = await subscribe(pool, there.url, schedule=[0.0])
+    subscriber.answer = answering(400)
+    id_ = await subscribe(pool, subscriber.url, schedule=[0.0])
     await store(pool, *(receipt(f"K{n}", seconds=n) for n in range(3)))
     async with running(worker(database_url)):
         await until(lambda: all_are(pool, "failed"))
@@ -165,16 +165,16 @@ async def test_an_operator_sees_and_steers_from_the_command_line(
             assert process.returncode == 0
             return json.loads(out)
 
-        found = await cli("deliveries", "list", "--status", "failed")
-        assert sorted(one["key"] for one in found) == ["K0", "K1", "K2"]
-        shown = await cli("deliveries", "show", found[0]["id"])
-        assert [one["status_code"] for one in shown["history"]] == [400]
-        there.answer = answering(200)
-        assert (await cli("deliveries", "retry", found[0]["id"]))["id"] == found[0]["id"]
+        failed = await cli("deliveries", "list", "--status", "failed")
+        assert sorted(row["key"] for row in failed) == ["K0", "K1", "K2"]
+        shown = await cli("deliveries", "show", failed[0]["id"])
+        assert [row["status_code"] for row in shown["history"]] == [400]
+        subscriber.answer = answering(200)
+        assert (await cli("deliveries", "retry", failed[0]["id"]))["id"] == failed[0]["id"]
         await until(lambda: pool.fetchval("SELECT count(*) = 1 FROM crossdock.deliveries WHERE status = 'delivered'"))
         since = "2026-11-10T00:00:00Z"
         dry = await cli("replay", "--subscription", str(id_), "--from", since, "--dry-run")
         assert dry == {"replay_id": None, "count": 0}  # the command line's configuration has no subscriber "demo"
-        traced = await cli("trace", found[0]["key"])
-        outcomes = [one["outcome"] for one in traced["documents"][0]["deliveries"]]
+        traced = await cli("trace", failed[0]["key"])
+        outcomes = [row["outcome"] for row in traced["documents"][0]["deliveries"]]
         assert outcomes == ["refused", "delivered"]

@@ -77,7 +77,7 @@ def saying(answer: bytes) -> Talk:
     return talk
 
 
-def said(status: str, *headers: str, body: bytes = b"") -> bytes:
+def http_response(status: str, *headers: str, body: bytes = b"") -> bytes:
     """An answer of HTTP/1.1 with its length."""
     lines = [f"HTTP/1.1 {status}", f"Content-Length: {len(body)}", *headers, "", ""]
     return "\r\n".join(lines).encode() + body
@@ -98,27 +98,27 @@ async def sender(
     look_up: Lookup = socket.getaddrinfo,
 ) -> AsyncIterator[Sender]:
     """A started sender that may call this machine."""
-    made = Sender(Guard(allow_networks, allow_http), timeout, look_up=look_up)
-    await made.start()
+    client = Sender(Guard(allow_networks, allow_http), timeout, look_up=look_up)
+    await client.start()
     try:
-        yield made
+        yield client
     finally:
-        await made.close()
+        await client.close()
 
 
 class Names:
     """In place of `socket.getaddrinfo`: answers each question with the next of `answers`; the last repeats."""
 
     def __init__(self, *answers: Sequence[str]) -> None:
-        self.asked: list[str] = []
+        self.hosts: list[str] = []
         self._answers = list(answers)
 
     def __call__(self, host: str, port: int, *_: object) -> list[Info]:
-        self.asked.append(host)
-        found = self._answers.pop(0) if len(self._answers) > 1 else self._answers[0]
+        self.hosts.append(host)
+        addresses = self._answers.pop(0) if len(self._answers) > 1 else self._answers[0]
         return [
             (socket.AF_INET6 if ":" in address else socket.AF_INET, socket.SOCK_STREAM, 6, "", (address, port))
-            for address in found
+            for address in addresses
         ]
 
 
@@ -127,7 +127,7 @@ def certificate(folder: Path) -> tuple[ssl.SSLContext, Path]:
     key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "127.0.0.1")])
     now = datetime.datetime.now(datetime.UTC)
-    made = (
+    issued = (
         x509.CertificateBuilder()
         .subject_name(name)
         .issuer_name(name)
@@ -140,7 +140,7 @@ def certificate(folder: Path) -> tuple[ssl.SSLContext, Path]:
         .sign(key, hashes.SHA256())
     )
     public, private = folder / "certificate.pem", folder / "key.pem"
-    public.write_bytes(made.public_bytes(serialization.Encoding.PEM))
+    public.write_bytes(issued.public_bytes(serialization.Encoding.PEM))
     private.write_bytes(
         key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
     )

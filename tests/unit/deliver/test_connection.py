@@ -8,8 +8,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.unit.deliver.servers import REQUEST, SUCCESS, raw, said, saying, sender
-from workers.deliver.attempt.connection import Connection, CutOffError, NoAnswerError, NotHTTPError, ResponseHead
+from tests.unit.deliver.servers import REQUEST, SUCCESS, http_response, raw, saying, sender
+from workers.deliver.attempt.connection import Connection
+from workers.deliver.attempt.response import CutOffError, NoAnswerError, NotHTTPError, ResponseHead
 
 OK = b"HTTP/1.1 200 OK\r\n"
 ANSWERS = [
@@ -48,7 +49,7 @@ class Wire(asyncio.Transport):
         self.closed = True
 
 
-def asked(body: bytes = b"x") -> tuple[Connection, Wire, asyncio.Task[ResponseHead]]:
+def start_post(body: bytes = b"x") -> tuple[Connection, Wire, asyncio.Task[ResponseHead]]:
     """A connection that waits for its answer once the loop has turned."""
     connection, wire = Connection(), Wire()
     connection.connection_made(wire)
@@ -56,7 +57,7 @@ def asked(body: bytes = b"x") -> tuple[Connection, Wire, asyncio.Task[ResponseHe
 
 
 async def talked(answer: bytes, cuts: list[int], *, ends: bool = False) -> tuple[ResponseHead, bool]:
-    connection, _, task = asked()
+    connection, _, task = start_post()
     await asyncio.sleep(0)
     edges = sorted({0, len(answer), *(cut for cut in cuts if cut < len(answer))})
     for start, stop in itertools.pairwise(edges):
@@ -64,7 +65,7 @@ async def talked(answer: bytes, cuts: list[int], *, ends: bool = False) -> tuple
     if ends:
         connection.eof_received()
         connection.connection_lost(None)
-    return await task, connection.reusable
+    return await task, connection.is_idle
 
 
 @settings(deadline=None)
@@ -108,8 +109,8 @@ async def test_a_status_that_is_none_is_no_answer() -> None:
 
 
 async def test_an_upgrade_is_the_answer_and_the_end_of_the_connection() -> None:
-    said_ = b"HTTP/1.1 101 Switching\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\n\x81\x00"
-    got, again = await talked(said_, [])
+    upgrade = b"HTTP/1.1 101 Switching\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\n\x81\x00"
+    got, again = await talked(upgrade, [])
     assert (got.status, again) == (101, False)
 
 
@@ -120,20 +121,20 @@ async def test_more_than_was_asked_ends_the_connection(more: bytes) -> None:
 
 
 async def test_what_nobody_asked_ends_the_connection() -> None:
-    connection, wire, task = asked()
+    connection, wire, task = start_post()
     await asyncio.sleep(0)
     connection.data_received(OK + b"Content-Length: 0\r\n\r\n")
     await task
-    assert (wire.closed, connection.reusable) == (False, True)
+    assert (wire.closed, connection.is_idle) == (False, True)
     connection.data_received(b"HTTP/1.1 408 Too late\r\nContent-Length: 0\r\n\r\n")
-    assert (wire.closed, connection.reusable) == (True, False)
+    assert (wire.closed, connection.is_idle) == (True, False)
     with pytest.raises(NoAnswerError):
         await connection.post(b"HEAD", b"x")
 
 
 async def test_an_endless_head_is_no_answer() -> None:
     for piece in (b"X: y\r\n", b"HTTP/1.1 100 Continue\r\n\r\n", b"x"):
-        connection, wire, task = asked()
+        connection, wire, task = start_post()
         await asyncio.sleep(0)
         connection.data_received(OK if piece == b"X: y\r\n" else OK + b"X: " if piece == b"x" else b"")
         for _ in range(20_000):
@@ -145,7 +146,7 @@ async def test_an_endless_head_is_no_answer() -> None:
 
 
 async def test_a_large_body_waits_for_room_and_stops_at_an_early_answer() -> None:
-    connection, wire, task = asked(b"x" * 1_000_000)
+    connection, wire, task = start_post(b"x" * 1_000_000)
     connection.pause_writing()
     await asyncio.sleep(0)
     assert wire.written == [b"HEAD"]
@@ -156,12 +157,12 @@ async def test_a_large_body_waits_for_room_and_stops_at_an_early_answer() -> Non
     assert sum(map(len, wire.written)) < 100_000
     connection.data_received(b"HTTP/1.1 413 Too large\r\nContent-Length: 0\r\n\r\n")
     assert (await task).status == 413
-    assert not connection.reusable  # the rest of the body is not the next request
+    assert not connection.is_idle  # the rest of the body is not the next request
 
 
 async def test_an_early_answer_over_a_real_socket() -> None:
-    async with raw(saying(said("413 Too large", body=b"at most 1 MB"))) as server, sender() as made:
-        answer = await made.send(
+    async with raw(saying(http_response("413 Too large", body=b"at most 1 MB"))) as server, sender() as client:
+        answer = await client.send(
             server.url(), msgspec.structs.replace(REQUEST, body=b"x" * 20_000_000), success=SUCCESS
         )
     assert (answer.outcome, answer.status_code) in {("refused", 413), ("connection", None)}
@@ -173,10 +174,10 @@ async def test_idle_connections_are_given_up(monkeypatch: pytest.MonkeyPatch) ->
 
     async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.readexactly(len(REQUEST.body))
-        writer.write(said("200 OK"))
+        writer.write(http_response("200 OK"))
         assert await reader.read() == b""
         closed.set()
 
-    async with raw(talk) as server, sender() as made:
-        assert (await made.send(server.url(), REQUEST, success=SUCCESS)).outcome == "delivered"
+    async with raw(talk) as server, sender() as client:
+        assert (await client.send(server.url(), REQUEST, success=SUCCESS)).outcome == "delivered"
         await asyncio.wait_for(closed.wait(), 5)

@@ -7,12 +7,12 @@ import struct
 import msgspec
 import pytest
 
-from tests.unit.deliver.servers import REQUEST, SUCCESS, hanging, raw, said, saying, sender
+from tests.unit.deliver.servers import REQUEST, SUCCESS, hanging, http_response, raw, saying, sender
 
 
 async def test_a_server_that_hangs_is_left_in_time() -> None:
-    async with raw(hanging) as server, sender(timeout=0.3) as made:
-        answer = await made.send(server.url(), REQUEST, success=SUCCESS)
+    async with raw(hanging) as server, sender(timeout=0.3) as client:
+        answer = await client.send(server.url(), REQUEST, success=SUCCESS)
         assert (answer.outcome, answer.status_code) == ("timeout", None)
         assert answer.duration_ms > 290
 
@@ -22,15 +22,15 @@ async def test_an_answer_that_never_ends_counts_as_none() -> None:
         writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nhalf")
         await hanging(reader, writer)
 
-    async with raw(talk) as server, sender(timeout=1) as made:
-        answer = await made.send(server.url(), REQUEST, success=SUCCESS)
+    async with raw(talk) as server, sender(timeout=1) as client:
+        answer = await client.send(server.url(), REQUEST, success=SUCCESS)
         assert (answer.outcome, answer.status_code) == ("timeout", 200)
 
 
 async def test_one_that_hangs_delays_no_other() -> None:
-    async with raw(hanging) as slow, raw(saying(said("200 OK"))) as quick, sender(timeout=30) as made:
-        waiting = [asyncio.create_task(made.send(slow.url(), REQUEST, success=SUCCESS)) for _ in range(150)]
-        answers = [await made.send(quick.url(), REQUEST, success=SUCCESS) for _ in range(5)]
+    async with raw(hanging) as slow, raw(saying(http_response("200 OK"))) as quick, sender(timeout=30) as client:
+        waiting = [asyncio.create_task(client.send(slow.url(), REQUEST, success=SUCCESS)) for _ in range(150)]
+        answers = [await client.send(quick.url(), REQUEST, success=SUCCESS) for _ in range(5)]
         assert {answer.outcome for answer in answers} == {"delivered"}
         assert not any(task.done() for task in waiting)
         for task in waiting:
@@ -42,15 +42,15 @@ async def test_one_that_hangs_delays_no_other() -> None:
 async def test_a_closed_port_is_a_connection_error() -> None:
     with socket.socket() as bound:  # bound but not listening: nobody else gets it meanwhile
         bound.bind(("127.0.0.1", 0))
-        async with sender() as made:
+        async with sender() as client:
             url = f"http://127.0.0.1:{bound.getsockname()[1]}/?token=s3cret"
-            answer = await made.send(url, REQUEST, success=SUCCESS)
+            answer = await client.send(url, REQUEST, success=SUCCESS)
     assert (answer.outcome, answer.error) == ("connection", "connection refused")
 
 
 async def test_an_unknown_name_is_a_connection_error() -> None:
-    async with sender() as made:
-        answer = await made.send("http://nowhere.invalid/?token=s3cret", REQUEST, success=SUCCESS)
+    async with sender() as client:
+        answer = await client.send("http://nowhere.invalid/?token=s3cret", REQUEST, success=SUCCESS)
     assert (answer.outcome, answer.error) == ("connection", "the host's name was not found")
 
 
@@ -65,8 +65,8 @@ async def test_a_connection_that_breaks_off_is_a_connection_error(start: bytes, 
             writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
             writer.transport.abort()
 
-    async with raw(talk) as server, sender() as made:
-        answer = await made.send(server.url(), REQUEST, success=SUCCESS)
+    async with raw(talk) as server, sender() as client:
+        answer = await client.send(server.url(), REQUEST, success=SUCCESS)
         assert answer.outcome == "connection"
         assert answer.status_code in (None, 200)
         assert answer.error
@@ -82,8 +82,8 @@ async def test_a_connection_that_breaks_off_is_a_connection_error(start: bytes, 
     ],
 )  # fmt: skip
 async def test_garbage_is_a_connection_error(garbage: bytes) -> None:
-    async with raw(saying(garbage)) as server, sender() as made:
-        answer = await made.send(server.url("/?token=s3cret"), REQUEST, success=SUCCESS)
+    async with raw(saying(garbage)) as server, sender() as client:
+        answer = await client.send(server.url("/?token=s3cret"), REQUEST, success=SUCCESS)
     assert answer.outcome == "connection"
     assert "s3cret" not in repr(answer)
 
@@ -101,8 +101,8 @@ async def test_garbage_is_a_connection_error(garbage: bytes) -> None:
     ],
 )
 async def test_what_the_guard_forbids_is_blocked(url: str, networks: list[str], allow_http: bool) -> None:
-    async with raw(hanging) as server, sender(allow_networks=networks, allow_http=allow_http) as made:
-        answer = await made.send(url.format(port=server.port), REQUEST, success=SUCCESS)
+    async with raw(hanging) as server, sender(allow_networks=networks, allow_http=allow_http) as client:
+        answer = await client.send(url.format(port=server.port), REQUEST, success=SUCCESS)
         assert (answer.outcome, answer.status_code) == ("blocked", None)
         assert answer.error
         assert server.connections == 0
@@ -110,29 +110,29 @@ async def test_what_the_guard_forbids_is_blocked(url: str, networks: list[str], 
 
 @pytest.mark.parametrize("spelling", ["127.1", "0x7f000001", "2130706433", "[::ffff:127.0.0.1]"])
 async def test_what_was_judged_is_what_is_called(spelling: str) -> None:
-    async with raw(saying(said("200 OK"))) as server, sender() as made:
-        answer = await made.send(f"http://{spelling}:{server.port}/", REQUEST, success=SUCCESS)
+    async with raw(saying(http_response("200 OK"))) as server, sender() as client:
+        answer = await client.send(f"http://{spelling}:{server.port}/", REQUEST, success=SUCCESS)
     assert answer.outcome == "delivered"
 
 
 async def test_a_header_with_a_line_break_is_not_sent() -> None:
-    asked = msgspec.structs.replace(REQUEST, headers={"Authorization": "s3cret\r\nX-Other: 1"})
-    async with raw(hanging) as server, sender() as made:
-        answer = await made.send(server.url(), asked, success=SUCCESS)
+    request = msgspec.structs.replace(REQUEST, headers={"Authorization": "s3cret\r\nX-Other: 1"})
+    async with raw(hanging) as server, sender() as client:
+        answer = await client.send(server.url(), request, success=SUCCESS)
         assert answer.outcome == "blocked"
         assert "s3cret" not in repr(answer)
         assert server.connections == 0
 
 
 async def test_secrets_are_in_no_error_repr_or_log(caplog: pytest.LogCaptureFixture) -> None:
-    asked = msgspec.structs.replace(REQUEST, headers={"Authorization": "Basic s3cret"}, query=(("key", "s3cret"),))
-    talks = [hanging, saying(b""), saying(b"garbage\r\n\r\n"), saying(said("500 s3cret", body=b"s3cret"))]
+    request = msgspec.structs.replace(REQUEST, headers={"Authorization": "Basic s3cret"}, query=(("key", "s3cret"),))
+    talks = [hanging, saying(b""), saying(b"garbage\r\n\r\n"), saying(http_response("500 s3cret", body=b"s3cret"))]
     with caplog.at_level("DEBUG"):
         for talk in talks:
-            async with raw(talk) as server, sender(timeout=0.3) as made:
+            async with raw(talk) as server, sender(timeout=0.3) as client:
                 urls = [server.url("/s?own=s3cret-too", scheme) for scheme in ("http", "https")]
                 for url in [*urls, "http://10.0.0.1/?s3cret", "http://s3cret.invalid:0/", "http://s3cret@s3cret/"]:
-                    answer = await made.send(url, asked, success=SUCCESS)
+                    answer = await client.send(url, request, success=SUCCESS)
                     assert answer.outcome != "delivered"
                     for text in (repr(answer), str(answer), answer.error or "", answer.response.decode()):
                         assert "s3cret" not in text
@@ -140,19 +140,19 @@ async def test_secrets_are_in_no_error_repr_or_log(caplog: pytest.LogCaptureFixt
 
 
 async def test_an_error_that_nobody_foresaw_is_returned_too(caplog: pytest.LogCaptureFixture) -> None:
-    async with sender() as made:
+    async with sender() as client:
         broken = msgspec.structs.replace(REQUEST, headers={"s3cret": "x"}, body="s3cret")
         async with raw(hanging) as server:
-            answer = await made.send(server.url(), broken, success=SUCCESS)
+            answer = await client.send(server.url(), broken, success=SUCCESS)
     assert answer.outcome in ("connection", "blocked")
     assert "s3cret" not in caplog.text + repr(answer)
 
 
 async def test_a_closed_sender_returns_errors() -> None:
-    async with raw(hanging) as server, sender() as made:
-        under_way = asyncio.create_task(made.send(server.url(), REQUEST, success=SUCCESS))
+    async with raw(hanging) as server, sender() as client:
+        under_way = asyncio.create_task(client.send(server.url(), REQUEST, success=SUCCESS))
         while not server.connections:
             await asyncio.wait([under_way], timeout=0.01)
-        await made.close()
+        await client.close()
         assert (await under_way).outcome == "connection"
-        assert (await made.send(server.url(), REQUEST, success=SUCCESS)).outcome == "connection"
+        assert (await client.send(server.url(), REQUEST, success=SUCCESS)).outcome == "connection"

@@ -7,15 +7,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from schemas.config import Delivery
-from workers.deliver.schedule import next_attempt
+from workers.deliver.schedule import RetryPolicy
 
 SCHEDULE = Delivery().schedule
+DEFAULT = RetryPolicy(tuple(SCHEDULE))
+ENDLESS = RetryPolicy(tuple(SCHEDULE), 900)
 
 
-def after(
-    attempt: int, *, forever: bool = False, retry_after: float | None = None, jitter: float = 0.0
-) -> float | None:
-    return next_attempt(SCHEDULE, attempt, forever=forever, interval=900, retry_after=retry_after, jitter=jitter)
+def after(attempt: int, policy: RetryPolicy = DEFAULT, *, retry_after: float | None = None) -> float | None:
+    return policy.next_attempt(attempt, retry_after=retry_after, jitter=0.0)
 
 
 def test_the_default_schedule_is_the_table_of_the_docstring() -> None:
@@ -25,7 +25,7 @@ def test_the_default_schedule_is_the_table_of_the_docstring() -> None:
         0, 5, 305, 2105, 9305, 27305, 63305, 113705, 185705, 272105,
     ]  # fmt: skip
     assert 272105 == 3 * 86400 + 3 * 3600 + 35 * 60 + 5
-    rows = [line for line in (next_attempt.__doc__ or "").splitlines() if line.strip()[2:3].isdigit()]
+    rows = [line for line in (RetryPolicy.__doc__ or "").splitlines() if line.strip()[2:3].isdigit()]
     assert [float(row.split("|")[2].replace(",", "")) for row in rows] == SCHEDULE
 
 
@@ -47,13 +47,13 @@ def test_a_later_retry_after_wins_and_prolongs_nothing(
     [(0, None, 0), (1, None, 900), (10, None, 900), (5000, None, 900), (3, 1000, 1000), (3, 10, 900)],
 )
 def test_forever_is_an_interval_without_end(attempt: int, retry_after: float | None, expected: float) -> None:
-    assert after(attempt, forever=True, retry_after=retry_after) == expected
+    assert after(attempt, ENDLESS, retry_after=retry_after) == expected
 
 
 def test_schedules_of_one_and_of_none_mean_one_attempt() -> None:
-    for schedule in ([], [0.0]):
-        assert next_attempt(schedule, 0, forever=False, interval=900, retry_after=None, jitter=1) == 0
-        assert next_attempt(schedule, 1, forever=False, interval=900, retry_after=5, jitter=1) is None
+    for policy in (RetryPolicy(()), RetryPolicy((0.0,))):
+        assert policy.next_attempt(0, retry_after=None, jitter=1) == 0
+        assert policy.next_attempt(1, retry_after=5, jitter=1) is None
 
 
 @given(
@@ -67,9 +67,10 @@ def test_jitter_stays_within_a_tenth_and_never_comes_before_a_retry_after(
     schedule: list[float], jitter: float, retry_after: float | None, forever: bool, data: st.DataObject
 ) -> None:
     attempt = data.draw(st.integers(1, len(schedule) - 1))
-    delay = next_attempt(schedule, attempt, forever=forever, interval=900, retry_after=retry_after, jitter=jitter)
+    policy = RetryPolicy(tuple(schedule), 900 if forever else None)
+    delay = policy.next_attempt(attempt, retry_after=retry_after, jitter=jitter)
     planned = 900 if forever else schedule[attempt]
-    asked = min(retry_after or 0, 86400)
+    requested = min(retry_after or 0, 86400)
     assert delay is not None
-    assert delay >= asked
-    assert delay == asked or planned * 0.9 * (1 - 1e-9) <= delay <= planned * 1.1 * (1 + 1e-9)
+    assert delay >= requested
+    assert delay == requested or planned * 0.9 * (1 - 1e-9) <= delay <= planned * 1.1 * (1 + 1e-9)

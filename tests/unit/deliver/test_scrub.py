@@ -39,14 +39,14 @@ def test_one_that_was_cut_at_the_end_is_taken_out_too(length: int, before: str) 
 
 
 def test_short_values_are_left_alone() -> None:
-    asked = Request(body=b"", headers={"Authorization": "x 1"}, query=(("a", "1"), ("b", "")))
-    assert scrub(b"1 of 1", "c=ab", asked, cut=False) == b"1 of 1"
+    request = Request(body=b"", headers={"Authorization": "x 1"}, query=(("a", "1"), ("b", "")))
+    assert scrub(b"1 of 1", "c=ab", request, cut=False) == b"1 of 1"
 
 
 async def test_the_sender_keeps_no_secret_that_an_answer_repeats() -> None:
     page = b"Cannot POST /hook?own=own-secret&key=query-secret for t0ken-of-theirs"
     talk = saying(b"HTTP/1.1 404 Not Found\r\nContent-Length: %d\r\n\r\n%s" % (len(page), page))
-    asked = Request(body=b"{}", headers=ASKED.headers, query=(("key", "query-secret"),))
-    async with raw(talk) as server, sender() as made:
-        answer = await made.send(server.url("/hook?own=own-secret"), asked, success=SUCCESS)
+    request = Request(body=b"{}", headers=ASKED.headers, query=(("key", "query-secret"),))
+    async with raw(talk) as server, sender() as scrubbed:
+        answer = await scrubbed.send(server.url("/hook?own=own-secret"), request, success=SUCCESS)
     assert answer.response == b"Cannot POST /hook?own=***&key=*** for ***"

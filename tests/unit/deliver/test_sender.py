@@ -12,7 +12,7 @@ from aiohttp.test_utils import RawTestServer
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.unit.deliver.servers import REQUEST, SUCCESS, raw, said, saying, sender
+from tests.unit.deliver.servers import REQUEST, SUCCESS, http_response, raw, saying, sender
 from workers.deliver.attempt.answer import retry_after
 
 
@@ -23,7 +23,7 @@ async def test_what_arrives_is_the_request_and_nothing_of_ours() -> None:
         seen.append((request.method, request.raw_path, dict(request.headers), await request.read()))
         return web.Response(text="thanks", headers={"Set-Cookie": "session=1"})
 
-    asked = msgspec.structs.replace(
+    request = msgspec.structs.replace(
         REQUEST,
         headers={"Content-Type": "application/cloudevents+json", "webhook-id": "1"},
         query=(("key", "s p+a/ß"),),
@@ -31,10 +31,10 @@ async def test_what_arrives_is_the_request_and_nothing_of_ours() -> None:
     server = RawTestServer(handle)
     await server.start_server()
     try:
-        async with sender() as made:
+        async with sender() as client:
             for _ in range(2):
                 url = f"http://127.0.0.1:{server.port}/A%2fb%20c?x=%20y&z=a+b"
-                answer = await made.send(url, asked, success=SUCCESS)
+                answer = await client.send(url, request, success=SUCCESS)
                 assert (answer.outcome, answer.status_code, answer.response) == ("delivered", 200, b"thanks")
                 assert (answer.error, answer.retry_after, answer.gone) == (None, None, False)
                 assert 0 < answer.duration_ms < 10_000
@@ -64,10 +64,10 @@ async def test_a_body_of_megabytes_is_sent_whole() -> None:
     server = RawTestServer(handle)
     await server.start_server()
     try:
-        async with sender() as made:
+        async with sender() as client:
             body = b"x" * 5_000_000
             url = f"http://127.0.0.1:{server.port}/"
-            answer = await made.send(url, msgspec.structs.replace(REQUEST, body=body), success=SUCCESS)
+            answer = await client.send(url, msgspec.structs.replace(REQUEST, body=body), success=SUCCESS)
             assert answer.outcome == "delivered"
     finally:
         await server.close()
@@ -91,8 +91,8 @@ async def test_a_body_of_megabytes_is_sent_whole() -> None:
     ],
 )
 async def test_the_status_decides(status: str, success: range, outcome: str) -> None:
-    async with raw(saying(said(status))) as server, sender() as made:
-        answer = await made.send(server.url(), REQUEST, success=success)
+    async with raw(saying(http_response(status))) as server, sender() as client:
+        answer = await client.send(server.url(), REQUEST, success=success)
     assert (answer.outcome, answer.status_code) == (outcome, int(status[:3]))
     assert answer.gone is (status == "410 Gone")
     assert (answer.error is None) is (outcome == "delivered")
@@ -102,12 +102,12 @@ async def test_the_status_decides(status: str, success: range, outcome: str) -> 
     ("status", "outcome"), [(301, "refused"), (302, "refused"), (307, "refused"), (308, "refused")]
 )
 async def test_redirects_are_not_followed(status: int, outcome: str) -> None:
-    async with raw(saying(said("200 OK"))) as target, sender() as made:
-        async with raw(saying(said(f"{status} Moved", f"Location: {target.url()}"))) as server:
-            answer = await made.send(server.url(), REQUEST, success=SUCCESS)
+    async with raw(saying(http_response("200 OK"))) as target, sender() as client:
+        async with raw(saying(http_response(f"{status} Moved", f"Location: {target.url()}"))) as server:
+            answer = await client.send(server.url(), REQUEST, success=SUCCESS)
             assert (answer.outcome, answer.status_code) == (outcome, status)
             assert "redirects are not followed" in (answer.error or "")
-            answer = await made.send(server.url(), REQUEST, success=range(200, 400))
+            answer = await client.send(server.url(), REQUEST, success=range(200, 400))
             assert answer.outcome == "delivered"
         assert target.connections == 0
 
@@ -133,8 +133,8 @@ def http_date(seconds: float) -> str:
 async def test_retry_after_is_read_in_both_forms(status: str, text: str | float, low: float, high: float) -> None:
     """A number is a date, so many seconds from now."""
     text = text if isinstance(text, str) else http_date(text)
-    async with raw(saying(said(status, f"Retry-After: {text}"))) as server, sender() as made:
-        answer = await made.send(server.url(), REQUEST, success=SUCCESS)
+    async with raw(saying(http_response(status, f"Retry-After: {text}"))) as server, sender() as client:
+        answer = await client.send(server.url(), REQUEST, success=SUCCESS)
     assert answer.outcome == "refused"
     assert answer.retry_after is not None
     assert low <= answer.retry_after <= high
@@ -149,8 +149,8 @@ async def test_retry_after_is_read_in_both_forms(status: str, text: str | float,
     ],
 )  # fmt: skip
 async def test_other_retry_afters_are_none(status: str, text: str) -> None:
-    async with raw(saying(said(status, f"Retry-After: {text}"))) as server, sender() as made:
-        answer = await made.send(server.url(), REQUEST, success=SUCCESS)
+    async with raw(saying(http_response(status, f"Retry-After: {text}"))) as server, sender() as client:
+        answer = await client.send(server.url(), REQUEST, success=SUCCESS)
     assert answer.status_code == int(status[:3])
     assert answer.retry_after is None
 
@@ -162,8 +162,8 @@ def test_any_retry_after_is_read_or_none(text: str, now: float) -> None:
 
 
 async def test_of_ten_mebibytes_four_kibibytes_are_kept() -> None:
-    async with raw(saying(said("200 OK", body=b"x" * (10 << 20)))) as server, sender() as made:
-        answer = await made.send(server.url(), REQUEST, success=SUCCESS)
+    async with raw(saying(http_response("200 OK", body=b"x" * (10 << 20)))) as server, sender() as client:
+        answer = await client.send(server.url(), REQUEST, success=SUCCESS)
     assert (answer.outcome, answer.response) == ("delivered", b"x" * 4096)
 
 
@@ -175,8 +175,8 @@ async def test_an_endless_answer_is_cut_and_no_more_of_it_read(chunked: bool) ->
             writer.write(b"1000\r\n" + b"y" * 4096 + b"\r\n" if chunked else b"y" * 4096)
             await writer.drain()
 
-    async with raw(talk) as server, sender() as made:
-        answer = await made.send(server.url(), REQUEST, success=SUCCESS)
+    async with raw(talk) as server, sender() as client:
+        answer = await client.send(server.url(), REQUEST, success=SUCCESS)
         assert (answer.outcome, answer.response) == ("delivered", b"y" * 4096)
 
 
@@ -185,27 +185,30 @@ async def test_connections_are_used_again_after_short_answers_only(size: int, co
     async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         while True:
             await reader.readexactly(len(REQUEST.body))
-            writer.write(said("200 OK", body=b"z" * size))
+            writer.write(http_response("200 OK", body=b"z" * size))
             await writer.drain()
             await reader.readuntil(b"\r\n\r\n")
 
-    async with raw(talk) as server, sender() as made:
+    async with raw(talk) as server, sender() as client:
         for _ in range(2):
-            answer = await made.send(server.url(), REQUEST, success=SUCCESS)
+            answer = await client.send(server.url(), REQUEST, success=SUCCESS)
             assert answer.response == b"z" * min(size, 4096)
         assert server.connections == connections
-        await made.close()
+        await client.close()
 
 
 async def test_a_kept_connection_that_the_server_closes_is_no_failure() -> None:
-    async with raw(saying(said("200 OK"))) as server, sender() as made:  # it closes after each answer, unannounced
+    async with (
+        raw(saying(http_response("200 OK"))) as server,
+        sender() as client,
+    ):
         for _ in range(20):
-            answer = await made.send(server.url(), REQUEST, success=SUCCESS)
+            answer = await client.send(server.url(), REQUEST, success=SUCCESS)
             assert answer.outcome == "delivered"
 
 
 async def test_a_server_that_closes_kept_connections_and_then_all_fails_once_the_new_one_does() -> None:
-    answers = [said("200 OK")]
+    answers = [http_response("200 OK")]
 
     async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.readexactly(len(REQUEST.body))
@@ -213,14 +216,14 @@ async def test_a_server_that_closes_kept_connections_and_then_all_fails_once_the
             writer.write(answers.pop())
             await reader.readuntil(b"\r\n\r\n")  # the second request on this connection: closed without an answer
 
-    async with raw(talk) as server, sender() as made:
-        outcomes = [(await made.send(server.url(), REQUEST, success=SUCCESS)).outcome for _ in range(2)]
+    async with raw(talk) as server, sender() as client:
+        outcomes = [(await client.send(server.url(), REQUEST, success=SUCCESS)).outcome for _ in range(2)]
         assert outcomes == ["delivered", "connection"]
         assert server.connections == 2
 
 
 async def test_a_compressed_answer_is_kept_as_it_came() -> None:
     body = b"\x1f\x8b not really"
-    async with raw(saying(said("400 No", "Content-Encoding: gzip", body=body))) as server, sender() as made:
-        answer = await made.send(server.url(), REQUEST, success=SUCCESS)
+    async with raw(saying(http_response("400 No", "Content-Encoding: gzip", body=body))) as server, sender() as client:
+        answer = await client.send(server.url(), REQUEST, success=SUCCESS)
     assert (answer.outcome, answer.response) == ("refused", body)

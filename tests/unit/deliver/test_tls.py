@@ -23,8 +23,8 @@ def trusted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ssl.SSLContext:
 
 async def test_an_untrusted_certificate_is_a_tls_error(tmp_path: Path) -> None:
     tls, _ = certificate(tmp_path)
-    async with raw(OK, tls=tls) as server, sender() as made:
-        answer = await made.send(server.url("/?token=s3cret", "https"), REQUEST, success=SUCCESS)
+    async with raw(OK, tls=tls) as server, sender() as client:
+        answer = await client.send(server.url("/?token=s3cret", "https"), REQUEST, success=SUCCESS)
         assert (answer.outcome, answer.status_code) == ("tls", None)
         assert answer.error == "the certificate is not accepted: self-signed certificate"
         assert not server.requests
@@ -37,53 +37,53 @@ async def test_a_trusted_certificate_is_accepted_and_the_connection_kept(trusted
             writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
             await reader.readuntil(b"\r\n\r\n")
 
-    async with raw(talk, tls=trusted) as server, sender(allow_http=False) as made:
+    async with raw(talk, tls=trusted) as server, sender(allow_http=False) as client:
         for _ in range(2):
-            answer = await made.send(server.url(scheme="https"), REQUEST, success=SUCCESS)
+            answer = await client.send(server.url(scheme="https"), REQUEST, success=SUCCESS)
             assert (answer.outcome, answer.response) == ("delivered", b"ok")
         assert server.connections == 1
-        await made.close()
+        await client.close()
 
 
 async def test_a_certificate_for_another_name_is_a_tls_error(trusted: ssl.SSLContext) -> None:
-    async with raw(OK, tls=trusted) as server, sender(look_up=Names(["127.0.0.1"])) as made:
-        answer = await made.send(f"https://other.example:{server.port}/", REQUEST, success=SUCCESS)
+    async with raw(OK, tls=trusted) as server, sender(look_up=Names(["127.0.0.1"])) as client:
+        answer = await client.send(f"https://other.example:{server.port}/", REQUEST, success=SUCCESS)
         assert answer.outcome == "tls"
         assert "not valid for 'other.example'" in (answer.error or "")
 
 
 async def test_an_old_protocol_is_a_tls_error(trusted: ssl.SSLContext, monkeypatch: pytest.MonkeyPatch) -> None:
-    client = ssl.create_default_context()
-    client.minimum_version = ssl.TLSVersion.TLSv1_3
-    monkeypatch.setattr(connector, "tls", lambda: client)
+    context = ssl.create_default_context()
+    context.minimum_version = ssl.TLSVersion.TLSv1_3
+    monkeypatch.setattr(connector, "tls", lambda: context)
     trusted.maximum_version = ssl.TLSVersion.TLSv1_2
-    async with raw(OK, tls=trusted) as server, sender() as made:
-        answer = await made.send(server.url(scheme="https"), REQUEST, success=SUCCESS)
+    async with raw(OK, tls=trusted) as server, sender() as client:
+        answer = await client.send(server.url(scheme="https"), REQUEST, success=SUCCESS)
         assert answer.outcome == "tls"
 
 
 async def test_a_server_that_wants_a_certificate_of_ours_is_a_tls_error(trusted: ssl.SSLContext) -> None:
     trusted.verify_mode = ssl.CERT_REQUIRED
     trusted.maximum_version = ssl.TLSVersion.TLSv1_2  # 1.3 would tell only after the handshake
-    async with raw(OK, tls=trusted) as server, sender() as made:
-        answer = await made.send(server.url(scheme="https"), REQUEST, success=SUCCESS)
+    async with raw(OK, tls=trusted) as server, sender() as client:
+        answer = await client.send(server.url(scheme="https"), REQUEST, success=SUCCESS)
         assert answer.outcome == "tls"
 
 
-@pytest.mark.parametrize("said", [PLAIN, b"SSH-2.0-OpenSSH_9.2\r\n", b"220 mail.example ESMTP\r\n"])
-async def test_plain_text_where_tls_was_expected_is_a_tls_error(said: bytes) -> None:
-    async with raw(saying(said), listens=False) as server, sender() as made:
-        answer = await made.send(server.url(scheme="https"), REQUEST, success=SUCCESS)
+@pytest.mark.parametrize("greeting", [PLAIN, b"SSH-2.0-OpenSSH_9.2\r\n", b"220 mail.example ESMTP\r\n"])
+async def test_plain_text_where_tls_was_expected_is_a_tls_error(greeting: bytes) -> None:
+    async with raw(saying(greeting), listens=False) as server, sender() as client:
+        answer = await client.send(server.url(scheme="https"), REQUEST, success=SUCCESS)
         assert (answer.outcome, answer.error) == ("tls", "the server does not speak TLS at this port")
 
 
 async def test_a_handshake_that_hangs_is_a_timeout() -> None:
-    async with raw(hanging, listens=False) as server, sender(timeout=0.3) as made:
-        answer = await made.send(server.url(scheme="https"), REQUEST, success=SUCCESS)
+    async with raw(hanging, listens=False) as server, sender(timeout=0.3) as client:
+        answer = await client.send(server.url(scheme="https"), REQUEST, success=SUCCESS)
         assert answer.outcome == "timeout"
 
 
 async def test_a_handshake_that_breaks_off_is_a_tls_error() -> None:
-    async with raw(saying(b""), listens=False) as server, sender() as made:
-        answer = await made.send(server.url(scheme="https"), REQUEST, success=SUCCESS)
+    async with raw(saying(b""), listens=False) as server, sender() as client:
+        answer = await client.send(server.url(scheme="https"), REQUEST, success=SUCCESS)
         assert (answer.outcome, answer.status_code) == ("tls", None)

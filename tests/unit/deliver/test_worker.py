@@ -8,7 +8,7 @@ import pytest
 
 from storage.vault import Vault
 from tests.support.receiver import config
-from workers.deliver import worker as workers
+from workers.deliver import notifications
 from workers.deliver.worker import DeliverWorker
 
 
@@ -27,11 +27,11 @@ async def test_it_goes_on_listening_after_a_fail_over_in_which_only_standbys_ans
         raise asyncpg.TargetServerAttributeNotMatched("none of the hosts match the target attribute requirement")
 
     monkeypatch.setattr(asyncpg, "connect", connect)
-    monkeypatch.setattr(workers, "POLL", 0.0)
+    monkeypatch.setattr(notifications, "PAUSE", 0.0)
     url = "postgresql://nobody@127.0.0.1:1/nothing"
-    made = DeliverWorker(config(), database_url=url, vault=Vault.from_text(Vault.generate()))
-    listening = made._background.start(made._listen(), name="listen")
+    worker = DeliverWorker(config(), database_url=url, vault=Vault.from_text(Vault.generate()))
+    listening = worker._background.start(worker.notifications.run(), name="listen")
     await asyncio.wait_for(again.wait(), 10)
     assert not listening.done()
-    assert made._background.problems() == []
-    await made._background.stop()
+    assert worker._background.problems() == []
+    await worker._background.stop()

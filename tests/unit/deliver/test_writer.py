@@ -49,12 +49,12 @@ async def written(database: Fake, results: Iterable[Result], count: int) -> list
             enough.set()
 
     background = Background(on_death=lambda: None)
-    made = AttemptWriter(database, persisted)  # type: ignore[arg-type]
-    for one in results:
-        made.add(one)
-    made.start(background)
+    results_writer = AttemptWriter(database, persisted)  # type: ignore[arg-type]
+    for result in results:
+        results_writer.add(result)
+    results_writer.start(background)
     await asyncio.wait_for(enough.wait(), 10)
-    await made.drain(5)
+    await results_writer.drain(5)
     assert background.problems() == []
     await background.stop()
     return safe

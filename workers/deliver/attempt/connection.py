@@ -5,14 +5,21 @@ time of an attempt. Responses are parsed by llhttp, the parser of Node.js. No ru
 """
 
 import asyncio
-import re
+import enum
 from typing import Literal, cast
 
 import httptools
-import msgspec
 
-KEPT = 4096
-"""Maximum bytes of a response body that are read and kept; enough to show a subscriber's error message."""
+from workers.deliver.attempt.response import (
+    KEPT,
+    CutOffError,
+    NoAnswerError,
+    NotHTTPError,
+    ResponseHead,
+    find_status,
+    read_headers,
+)
+
 LONGEST_HEAD = 16 * 1024
 """Maximum bytes of a response head; the limit of Node.js."""
 PIECE = 64 * 1024
@@ -32,33 +39,22 @@ LENIENT = dict.fromkeys(
 )
 """Leniencies of the parser for reading a response again that is not quite valid HTTP."""
 
-_STATUS_LINE = re.compile(rb"^HTTP/[0-9](?:\.[0-9])? +(?P<status>[0-9]{3})(?=[ \r\n])[^\n]*\n", re.MULTILINE)
-_HEAD_END = re.compile(rb"(?<=\n)\r?\n")
-_HEADER_LINE = re.compile(rb"[^\s:][^:]*:|[ \t]")
-_RETRY_AFTER = re.compile(rb"^retry-after[ \t]*:(?P<value>[^\r\n]*)", re.MULTILINE | re.IGNORECASE)
+
+class ConnectionState(enum.Enum):
+    """What a connection can be used for."""
+
+    NEW = "new"
+    """No request has been sent on it yet."""
+    ACTIVE = "active"
+    """A request is under way, or ended without a response, after which the connection cannot be used again."""
+    IDLE = "idle"
+    """The last response was complete, and another request may be sent."""
+    CLOSED = "closed"
+    """It is closed, or its owner must close it because no other request may be sent on it."""
 
 
-class ResponseHead(msgspec.Struct, frozen=True):
-    """The response to one request."""
-
-    status: int
-    body: bytes
-    """The first KEPT bytes of the body, as received."""
-    cut: bool
-    """Whether the body was longer, or its end unknown."""
-    retry_after: str | None
-
-
-class NoAnswerError(Exception):
-    """The connection was closed without a response."""
-
-
-class CutOffError(Exception):
-    """The connection was closed in the middle of a response."""
-
-
-class NotHTTPError(Exception):
-    """The received data is not an HTTP response, or its head is too long."""
+# In Python 3.11, looking up a member by the name of its class takes 25 times as long as reading a global variable.
+_NEW, _ACTIVE, _IDLE, _CLOSED = ConnectionState
 
 
 class Connection(asyncio.Protocol):
@@ -73,64 +69,79 @@ class Connection(asyncio.Protocol):
         self._heads = b""
         """The data received before the end of the response head, kept so that it can be read again."""
         self._reading: Literal["strictly", "leniently", "by status line"] = "strictly"
-        self._answer: asyncio.Future[ResponseHead] | None = None
+        self._state = _NEW
+        self._response: asyncio.Future[ResponseHead] | None = None
         """The pending response; None while no request is under way."""
-        self._room: asyncio.Future[None] | None = None
+        self._writable: asyncio.Future[None] | None = None
         """Pending while the transport accepts no more data; None otherwise."""
-        self._sent = self._keep_alive = False
-        self._fed = self._head = 0
+        self._received_bytes = self._header_bytes = 0
         """Bytes received before the end of the head, and bytes in the header lines."""
-        self.kept_at = 0.0
-        """Time of the event loop since which the connection is idle."""
+        self.expires_at = 0.0
+        """Time of the event loop after which an idle connection is not used again; its owner sets it."""
         self.status: int | None = None
         """Status of the response, as soon as it is known; it stays set if the response then breaks off."""
         self._begin()
 
     def _begin(self) -> None:
-        """Reset the state that belongs to one response head."""
-        self._headed = self._sized = self._is_coded = False
+        """Reset what is known about the response."""
+        self._is_head_complete = False
+        self._is_end_known = False
+        """Whether a length or chunks show where the body ends; otherwise it ends with the connection."""
+        self._is_coded = False
+        """Whether the header Transfer-Encoding has a value that does not end in `chunked`."""
         self._retry_after: str | None = None
         self._body: list[bytes] = []
         self._size = 0
 
     @property
-    def reusable(self) -> bool:
+    def is_idle(self) -> bool:
         """Whether another request may be sent on the connection."""
-        return (
-            self._keep_alive
-            and self._sent
-            and self._answer is None
-            and self._transport is not None
-            and not self._transport.is_closing()
-        )
+        return self._state is _IDLE and self._transport is not None and not self._transport.is_closing()
+
+    @property
+    def is_closed(self) -> bool:
+        """Whether the connection is closed, or must not be used again."""
+        return self._state is _CLOSED or self._transport is None or self._transport.is_closing()
+
+    def has_expired(self, now: float) -> bool:
+        """Return whether the connection cannot be used again, because it is no longer idle or was idle for too long.
+
+        `now` is the time of the event loop. The server may have closed the connection without our having noticed yet.
+        """
+        if now >= self.expires_at or self._state is not _IDLE:
+            return True
+        return self._transport is None or self._transport.is_closing()
 
     async def post(self, head: bytes, body: bytes) -> ResponseHead:
         """Send a request and return its response; time-outs are up to the caller.
 
         Raises NoAnswerError, CutOffError, NotHTTPError, or the OSError with which the transport was lost. After any of
-        these and after a cancellation, the connection cannot be used again. After a response, `reusable` shows whether
+        these and after a cancellation, the connection cannot be used again. After a response, `is_idle` shows whether
         it can.
         """
-        answer: asyncio.Future[ResponseHead] = self._loop.create_future()
-        self._sent = self._keep_alive = False
+        response: asyncio.Future[ResponseHead] = self._loop.create_future()
         self.status = None
-        self._fed = self._head = 0
+        self._received_bytes = self._header_bytes = 0
         self._heads = b""
         self._begin()
-        if self._transport is None or self._transport.is_closing():
+        if self._transport is None or self.is_closed:
             raise NoAnswerError
-        self._answer = answer
+        self._state = _ACTIVE
+        self._response = response
+        is_sent = False
         try:
             if len(body) <= PIECE:
                 self._transport.write(head + body)
-                self._sent = True
+                is_sent = True
             else:
-                self._sent = await self._write(head, memoryview(body), answer)
-            return await answer
+                is_sent = await self._write(head, memoryview(body), response)
+            return await response
         finally:
-            self._answer = None
+            self._response = None
+            if not is_sent:
+                self._state = _CLOSED  # the rest of the body would be taken for the next request
 
-    async def _write(self, head: bytes, body: memoryview, answer: asyncio.Future[ResponseHead]) -> bool:
+    async def _write(self, head: bytes, body: memoryview, response: asyncio.Future[ResponseHead]) -> bool:
         """Send a long request piece by piece; return whether all of it was sent.
 
         A response may arrive, or the connection may close, before the end of the body.
@@ -138,15 +149,16 @@ class Connection(asyncio.Protocol):
         assert self._transport is not None
         self._transport.write(head)
         for start in range(0, len(body), PIECE):
-            if self._room is not None:
-                await asyncio.wait((self._room, answer), return_when=asyncio.FIRST_COMPLETED)
-            if answer.done() or self._transport.is_closing():
+            if self._writable is not None:
+                await asyncio.wait((self._writable, response), return_when=asyncio.FIRST_COMPLETED)
+            if response.done() or self.is_closed:
                 return False
             self._transport.write(body[start : start + PIECE])
         return True
 
     def close(self) -> None:
         """Close the connection at once; a request under way raises NoAnswerError or CutOffError."""
+        self._state = _CLOSED
         if self._transport is not None:
             self._transport.abort()
 
@@ -156,7 +168,7 @@ class Connection(asyncio.Protocol):
         self._transport = cast(asyncio.Transport, transport)
 
     def data_received(self, data: bytes) -> None:
-        if self._answer is None or self._parser is None:
+        if self._response is None or self._parser is None:
             self.close()  # data without a request
             return
         if self._reading == "by status line":
@@ -164,9 +176,9 @@ class Connection(asyncio.Protocol):
             self._read_status_line()
         else:
             self._feed(data)
-        if not self._headed:
-            self._fed += len(data)
-            if self._fed > LONGEST_HEAD:  # also if a single header line never ends
+        if not self._is_head_complete:
+            self._received_bytes += len(data)
+            if self._received_bytes > LONGEST_HEAD:  # also if a single header line never ends
                 self._fail(NotHTTPError())
 
     def _feed(self, data: bytes) -> None:
@@ -175,11 +187,11 @@ class Connection(asyncio.Protocol):
             self._parser.feed_data(data)
         except httptools.HttpParserUpgrade:
             self._finish(keep_alive=False)
-            self._keep_alive = False  # what follows is another protocol
+            self._state = _CLOSED  # what follows is another protocol
         except httptools.HttpParserError:
             self._read_again(data)
         else:
-            if not self._headed:
+            if not self._is_head_complete:
                 self._heads += data
 
     def _read_again(self, data: bytes) -> None:
@@ -188,9 +200,10 @@ class Connection(asyncio.Protocol):
         The first time all leniencies of the parser are on (both Content-Length and chunked, folded header lines), the
         second time only the status line is read. The connection is closed afterwards.
         """
-        self._keep_alive = False
-        if self._headed:  # a chunk that is not one, or both Content-Length and chunked, and it isn't chunked
+        if self._is_head_complete:
+            # A chunk is not valid, or there are both Content-Length and chunked, and the body is not chunked.
             self._finish(keep_alive=False, cut=True)
+            self._state = _CLOSED
             return
         self._heads += data
         if self._reading == "strictly":
@@ -206,67 +219,62 @@ class Connection(asyncio.Protocol):
 
     def _read_status_line(self) -> None:
         """Finish with the status of the last status line, once the head is complete."""
-        lines = list(_STATUS_LINE.finditer(self._heads))
-        if not lines or int(lines[-1]["status"]) < 100:
-            self._fail(NotHTTPError())
+        try:
+            self.status, end = find_status(self._heads)
+            headers = read_headers(self._heads, end)
+        except NotHTTPError as error:
+            self._fail(error)
             return
-        self.status = int(lines[-1]["status"])
-        end = _HEAD_END.search(self._heads, lines[-1].end())
-        if end is None:
-            return  # the head is incomplete; if the connection is lost now, the result is CutOff
-        head = self._heads[lines[-1].end() : end.start()]
-        if not all(_HEADER_LINE.match(line) for line in head.splitlines()):
-            self._fail(NotHTTPError())
-            return
-        header = _RETRY_AFTER.search(head)
-        self._retry_after = header["value"].decode("latin-1").strip() if header else None
-        self._body, self._headed = [self._heads[end.end() :]], True
+        if headers is None:
+            return  # if the connection is lost now, the result is CutOffError
+        self._retry_after, body = headers
+        self._body, self._is_head_complete = [body], True
         self._finish(keep_alive=False, cut=True)
 
     def eof_received(self) -> None:
-        if self._headed and not self._sized:
+        if self._is_head_complete and not self._is_end_known:
             self._finish(keep_alive=False)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        if exc is None and self._headed and not self._sized:
+        if exc is None and self._is_head_complete and not self._is_end_known:
             self._finish(keep_alive=False)
         self._fail(exc or (NoAnswerError() if self.status is None else CutOffError()))
         self.resume_writing()
         self._parser = None  # break the reference cycle
 
     def pause_writing(self) -> None:
-        if self._room is None:
-            self._room = self._loop.create_future()
+        if self._writable is None:
+            self._writable = self._loop.create_future()
 
     def resume_writing(self) -> None:
-        if self._room is not None and not self._room.done():
-            self._room.set_result(None)
-        self._room = None
+        if self._writable is not None and not self._writable.done():
+            self._writable.set_result(None)
+        self._writable = None
 
     # Methods that the parser calls.
 
     def on_message_begin(self) -> None:
-        if self._answer is None or self._answer.done():
-            self._keep_alive = False  # there are more responses than requests
+        if self._state is not _ACTIVE:
+            self._state = _CLOSED  # there are more responses than requests
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        if self._headed:
+        if self._is_head_complete:
             return  # it is a trailer
-        self._head += len(name) + len(value) + 4
+        self._header_bytes += len(name) + len(value) + 4
         if len(name) == 14 and name.lower() == b"content-length":
-            self._sized = True
+            self._is_end_known = True
         elif len(name) == 17 and name.lower() == b"transfer-encoding":
-            self._sized = value.lower().endswith(b"chunked")
-            self._is_coded = not self._sized
+            self._is_end_known = value.lower().endswith(b"chunked")
+            self._is_coded = not self._is_end_known
         elif len(name) == 11 and name.lower() == b"retry-after":
             self._retry_after = value.decode("latin-1")
 
     def on_headers_complete(self) -> None:
         assert self._parser is not None
         self.status = self._parser.get_status_code()
-        if self._head > LONGEST_HEAD or self.status < 100:  # RFC 9110 §15: three digits, the first from 1 to 5
+        if self._header_bytes > LONGEST_HEAD or self.status < 100:  # RFC 9110 §15: three digits, the first from 1 to 5
             self._fail(NotHTTPError())
-        self._headed = not 100 <= self.status < 200 or self.status == 101
+        self._is_head_complete = not 100 <= self.status < 200 or self.status == 101
         if self._is_coded and self._reading != "strictly":
             self._finish(keep_alive=False, cut=True)  # there is a length as well, so the end of the body is unknown
 
@@ -278,25 +286,24 @@ class Connection(asyncio.Protocol):
 
     def on_message_complete(self) -> None:
         assert self._parser is not None
-        if self._headed:
-            self._sized = True
+        if self._is_head_complete:
+            self._is_end_known = True
             self._finish(keep_alive=self._parser.should_keep_alive())
         else:  # an interim response such as 100 or 103; the final one is still to come
             self.status = None
             self._begin()
 
     def _finish(self, *, keep_alive: bool, cut: bool = False) -> None:
-        answer = self._answer
-        if answer is None or answer.done():
+        response = self._response
+        if response is None or response.done():
             return
         assert self.status is not None
-        self._keep_alive = keep_alive and self._reading == "strictly"
-        answer.set_result(ResponseHead(self.status, b"".join(self._body)[:KEPT], cut, self._retry_after))
+        self._state = _IDLE if keep_alive and self._reading == "strictly" else _CLOSED
+        response.set_result(ResponseHead(self.status, b"".join(self._body)[:KEPT], cut, self._retry_after))
         if cut:
             self.close()
 
     def _fail(self, error: Exception) -> None:
-        self._keep_alive = False
-        if self._answer is not None and not self._answer.done():
-            self._answer.set_exception(error)
+        if self._response is not None and not self._response.done():
+            self._response.set_exception(error)
         self.close()

@@ -10,8 +10,9 @@ import aiohappyeyeballs
 
 from schemas.destinations.guard import Guard
 from schemas.destinations.urls import Target
-from workers.deliver.attempt.connection import Connection, NoAnswerError
+from workers.deliver.attempt.connection import Connection
 from workers.deliver.attempt.resolver import Info, Lookup, Resolver
+from workers.deliver.attempt.response import NoAnswerError
 
 KEEPALIVE = 4.0
 """Seconds for which an idle connection is kept.
@@ -61,6 +62,7 @@ class Connector:
 
     def __init__(self, guard: Guard, look_up: Lookup = socket.getaddrinfo) -> None:
         """Create a connector, within a running event loop; `look_up` has the signature of `socket.getaddrinfo`."""
+        self._loop = asyncio.get_running_loop()
         self._guard = guard
         self._resolver = Resolver(look_up)
         self._tls = tls()
@@ -72,10 +74,10 @@ class Connector:
     def kept(self, target: Target) -> Connection | None:
         """Return a kept connection to the target, or None; the server may have closed it unnoticed."""
         kept = self._kept.get(target.origin)
-        now = asyncio.get_running_loop().time()
+        now = self._loop.time()
         while kept:
             connection = kept.pop()
-            if connection.reusable and now - connection.kept_at < KEEPALIVE:
+            if not connection.has_expired(now):
                 return connection
             self._drop(connection)
         return None
@@ -84,49 +86,47 @@ class Connector:
         """Open a new connection; the name look-up counts towards the share of `owner` (see Resolver).
 
         Raises UnknownHostError, OSError (BlockedAddressError if the guard refuses the address), ssl.SSLError and
-        HandshakeError, or NoAnswer if the connector is closed.
+        HandshakeError, or NoAnswerError if the connector is closed.
         """
         if self._closed:
             raise NoAnswerError
-        loop = asyncio.get_running_loop()
-        found = await aiohappyeyeballs.start_connection(
+        sock = await aiohappyeyeballs.start_connection(
             await self._addresses(target, owner),
             happy_eyeballs_delay=NEXT_ADDRESS,
             interleave=1,
-            loop=loop,
+            loop=self._loop,
             socket_factory=self._socket,
         )
         secure = target.scheme == "https"
         try:
-            _, connection = await loop.create_connection(
+            _, connection = await self._loop.create_connection(
                 Connection,
-                sock=found,
+                sock=sock,
                 ssl=self._tls if secure else None,
                 server_hostname=target.host.rstrip(".") if secure else None,
             )
         except (ConnectionResetError, ConnectionAbortedError) as error:
             # The TCP connection is established by now, so the reset happened during the handshake.
-            found.close()
+            sock.close()
             raise HandshakeError if secure else error from None
         except BaseException:
-            found.close()
+            sock.close()
             raise
         self._admit(connection)
         return connection
 
     def give_back(self, target: Target, connection: Connection) -> None:
-        """Return a connection after its request ended; it is kept if it is reusable, and closed otherwise."""
-        if not connection.reusable or self._closed:
+        """Return a connection after its request ended; it is kept if it is idle, and closed otherwise."""
+        if not connection.is_idle or self._closed:
             self._drop(connection)
             return
-        loop = asyncio.get_running_loop()
-        connection.kept_at = loop.time()
+        connection.expires_at = self._loop.time() + KEEPALIVE
         kept = self._kept.get(target.origin)
         if kept is None:
             kept = self._kept[target.origin] = []
         kept.append(connection)
         if self._sweep is None:
-            self._sweep = loop.call_later(KEEPALIVE / 4, self._sweep_up)
+            self._sweep = self._loop.call_later(KEEPALIVE / 4, self._sweep_up)
 
     def close(self) -> None:
         """Close all connections at once; requests under way fail."""
@@ -150,16 +150,15 @@ class Connector:
         connection.close()
 
     def _sweep_up(self) -> None:
-        loop = asyncio.get_running_loop()
-        oldest = loop.time() - KEEPALIVE
+        now = self._loop.time()
         for origin, kept in list(self._kept.items()):
-            for connection in kept:
-                if connection.kept_at <= oldest:
-                    self._drop(connection)
-            kept[:] = [connection for connection in kept if connection.kept_at > oldest]
+            expired = {connection for connection in kept if connection.has_expired(now)}
+            for connection in expired:
+                self._drop(connection)
+            kept[:] = [connection for connection in kept if connection not in expired]
             if not kept:
                 del self._kept[origin]
-        self._sweep = loop.call_later(KEEPALIVE / 4, self._sweep_up) if self._kept else None
+        self._sweep = self._loop.call_later(KEEPALIVE / 4, self._sweep_up) if self._kept else None
 
     async def _addresses(self, target: Target, owner: str) -> list[Info]:
         if target.address:
@@ -171,7 +170,7 @@ class Connector:
             raise UnknownHostError from None
 
     def _socket(self, info: Info) -> socket.socket:
-        """Create the socket for a resolved address; raise BlockedAddress if the guard refuses the address.
+        """Create the socket for a resolved address; raise BlockedAddressError if the guard refuses the address.
 
         Only here are all final addresses known. A name may resolve differently after any earlier check.
         """

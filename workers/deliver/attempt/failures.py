@@ -9,8 +9,8 @@ import os
 import ssl
 
 from workers.deliver.attempt.answer import Outcome
-from workers.deliver.attempt.connection import CutOffError, NoAnswerError, NotHTTPError
 from workers.deliver.attempt.connector import BlockedAddressError, HandshakeError, UnknownHostError
+from workers.deliver.attempt.response import CutOffError, NoAnswerError, NotHTTPError
 
 log = logging.getLogger("crossdock.deliver")
 
@@ -41,7 +41,7 @@ def explain(error: Exception) -> tuple[Outcome, str]:
     where, step = "", error.__traceback__
     while step is not None:
         where, step = f"{step.tb_frame.f_code.co_filename}:{step.tb_lineno}", step.tb_next
-    log.error("unforeseen error of an attempt", extra={"error": name, "where": where})
+    log.error("unexpected error of an attempt", extra={"error": name, "where": where})
     return "connection", f"the attempt failed ({name})"
 
 

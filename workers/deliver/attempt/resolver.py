@@ -11,11 +11,10 @@ import socket
 import threading
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from typing import Any
 
 from workers.deliver.shares import FairLimit
 
-Info = tuple[int, int, int, str, tuple[Any, ...]]
+Info = tuple[int, int, int, str, tuple[object, ...]]
 """One entry of the result of `socket.getaddrinfo`."""
 Lookup = Callable[..., Sequence[Info]]
 """A function with the signature of `socket.getaddrinfo`."""
@@ -44,7 +43,7 @@ class Resolver:
         self._look_up = look_up
         self._slots = FairLimit(LOOKUPS)
         self._known: dict[tuple[str, int], tuple[float, Sequence[Info]]] = {}
-        self._asking: dict[tuple[str, int], asyncio.Task[Sequence[Info]]] = {}
+        self._lookups: dict[tuple[str, int], asyncio.Task[Sequence[Info]]] = {}
 
     async def resolve(self, host: str, port: int, owner: str = "") -> Sequence[Info]:
         """Return all addresses of `host`, in the order of the system.
@@ -56,40 +55,40 @@ class Resolver:
         loop = asyncio.get_running_loop()
         if loop.time() < until:
             return infos
-        asking = self._asking.get(key)
-        if asking is None:
-            asking = self._asking[key] = loop.create_task(self._ask(host, port, owner), name="lookup")
-            asking.add_done_callback(lambda task: self._asked(key, task))
+        lookup = self._lookups.get(key)
+        if lookup is None:
+            lookup = self._lookups[key] = loop.create_task(self._start_lookup(host, port, owner), name="lookup")
+            lookup.add_done_callback(lambda task: self._on_result(key, task))
         # Shielded, so that the cancellation of one attempt does not end the look-up for the others.
-        return await asyncio.shield(asking)
+        return await asyncio.shield(lookup)
 
     def close(self) -> None:
         """Cancel all pending look-ups; their threads end by themselves."""
-        for task in self._asking.values():
+        for task in self._lookups.values():
             task.cancel()
 
-    def _asked(self, key: tuple[str, int], task: asyncio.Task[Sequence[Info]]) -> None:
-        del self._asking[key]
+    def _on_result(self, key: tuple[str, int], task: asyncio.Task[Sequence[Info]]) -> None:
+        del self._lookups[key]
         if not task.cancelled() and task.exception() is None:
             if len(self._known) >= NAMES_KEPT:
                 self._known.clear()
             self._known[key] = (asyncio.get_running_loop().time() + CACHE, task.result())
 
-    async def _ask(self, host: str, port: int, owner: str) -> Sequence[Info]:
+    async def _start_lookup(self, host: str, port: int, owner: str) -> Sequence[Info]:
         loop = asyncio.get_running_loop()
-        answer: asyncio.Future[Sequence[Info]] = loop.create_future()
+        result: asyncio.Future[Sequence[Info]] = loop.create_future()
 
         def settle(infos: Sequence[Info], error: Exception | None) -> None:
             # The slot is released here and not when the caller is cancelled, because the thread lives until now.
             self._slots.release(owner)
-            if answer.done():
+            if result.done():
                 return
             if error is None:
-                answer.set_result(infos)
+                result.set_result(infos)
             else:
-                answer.set_exception(error)
+                result.set_exception(error)
 
-        def ask() -> None:
+        def run() -> None:
             infos: Sequence[Info] = ()
             failure: Exception | None = None
             try:
@@ -107,8 +106,8 @@ class Resolver:
             finally:
                 self._slots.forget(owner, free)
         try:
-            threading.Thread(target=ask, name="lookup", daemon=True).start()
+            threading.Thread(target=run, name="lookup", daemon=True).start()
         except RuntimeError:
             self._slots.release(owner)
             raise OSError("no thread for the lookup") from None
-        return await answer
+        return await result

@@ -13,9 +13,9 @@ from schemas.destinations.urls import Target
 from schemas.outbound import Request
 from workers.deliver.attempt import failures, scrub
 from workers.deliver.attempt.answer import Answer, retry_after
-from workers.deliver.attempt.connection import KEPT, NoAnswerError, ResponseHead
 from workers.deliver.attempt.connector import Connector
 from workers.deliver.attempt.resolver import Lookup
+from workers.deliver.attempt.response import KEPT, NoAnswerError, ResponseHead
 
 URLS_KEPT = 10_000
 """Maximum number of parsed URLs that are kept; all are dropped when it is reached."""
@@ -84,7 +84,7 @@ class Sender:
                     kept = self._connector.kept(place.target)
                     connection = kept or await self._connector.connect(place.target, owner)
                     try:
-                        said = await connection.post(head, request.body)
+                        response = await connection.post(head, request.body)
                         break
                     except (NoAnswerError, OSError):
                         if kept is None or connection.status is not None:
@@ -97,29 +97,29 @@ class Sender:
         except Exception as error:
             outcome, text = failures.explain(error)
             return Answer(outcome=outcome, status_code=status, error=text, duration_ms=_since(started))
-        return _answer(said, place.target, request, success, started)
+        return _answer(response, place.target, request, success, started)
 
     def _place(self, url: str) -> _Place:
         """Parse a URL and keep the result. Raises BlockedError if the guard refuses the URL."""
         target = self._guard.target(url)
         fixed = f"Host: {target.authority}\r\nUser-Agent: {AGENT}\r\nAccept: */*\r\nAccept-Encoding: identity\r\n"
-        made = _Place(target=target, line=f"POST {target.resource()} HTTP/1.1\r\n", host=fixed)
+        place = _Place(target=target, line=f"POST {target.resource()} HTTP/1.1\r\n", host=fixed)
         if len(self._places) >= URLS_KEPT:
             self._places.clear()
-        self._places[url] = made
-        return made
+        self._places[url] = place
+        return place
 
 
-def _answer(said: ResponseHead, target: Target, request: Request, success: range, started: float) -> Answer:
-    status = said.status
+def _answer(response: ResponseHead, target: Target, request: Request, success: range, started: float) -> Answer:
+    status = response.status
     delivered = status in success
     return Answer(
         outcome="delivered" if delivered else "refused",
         status_code=status,
         duration_ms=_since(started),
-        response=scrub.scrub(said.body, target.query, request, cut=said.cut)[:KEPT] if said.body else b"",
+        response=scrub.scrub(response.body, target.query, request, cut=response.cut)[:KEPT] if response.body else b"",
         error=None if delivered else _refusal(status),
-        retry_after=retry_after(said.retry_after, time.time()) if status in (429, 503) else None,
+        retry_after=retry_after(response.retry_after, time.time()) if status in (429, 503) else None,
         gone=status == 410,
     )
 

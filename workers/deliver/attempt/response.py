@@ -1,0 +1,62 @@
+"""Responses, the errors raised in place of one, and the reading of responses that are not valid HTTP. Pure."""
+
+import re
+
+import msgspec
+
+KEPT = 4096
+"""Maximum bytes of a response body that are read and kept; enough to show a subscriber's error message."""
+
+_STATUS_LINE = re.compile(rb"^HTTP/[0-9](?:\.[0-9])? +(?P<status>[0-9]{3})(?=[ \r\n])[^\n]*\n", re.MULTILINE)
+_HEAD_END = re.compile(rb"(?<=\n)\r?\n")
+_HEADER_LINE = re.compile(rb"[^\s:][^:]*:|[ \t]")
+_RETRY_AFTER = re.compile(rb"^retry-after[ \t]*:(?P<value>[^\r\n]*)", re.MULTILINE | re.IGNORECASE)
+
+
+class ResponseHead(msgspec.Struct, frozen=True):
+    """The response to one request."""
+
+    status: int
+    body: bytes
+    """The first KEPT bytes of the body, as received."""
+    cut: bool
+    """Whether the body was longer, or its end unknown."""
+    retry_after: str | None
+
+
+class NoAnswerError(Exception):
+    """The connection was closed without a response."""
+
+
+class CutOffError(Exception):
+    """The connection was closed in the middle of a response."""
+
+
+class NotHTTPError(Exception):
+    """The received data is not an HTTP response, or its head is too long."""
+
+
+def find_status(data: bytes) -> tuple[int, int]:
+    """Return the status of the last status line in `data`, and the offset at which the line ends.
+
+    Raises NotHTTPError if there is no status line.
+    """
+    lines = list(_STATUS_LINE.finditer(data))
+    if not lines or int(lines[-1]["status"]) < 100:
+        raise NotHTTPError
+    return int(lines[-1]["status"]), lines[-1].end()
+
+
+def read_headers(data: bytes, start: int) -> tuple[str | None, bytes] | None:
+    """Return the value of Retry-After, if any, and what follows the headers; None if the headers are incomplete.
+
+    `start` is the offset of the first header line. Raises NotHTTPError if one of the lines is not a header line.
+    """
+    end = _HEAD_END.search(data, start)
+    if end is None:
+        return None
+    headers = data[start : end.start()]
+    if not all(_HEADER_LINE.match(line) for line in headers.splitlines()):
+        raise NotHTTPError
+    header = _RETRY_AFTER.search(headers)
+    return header["value"].decode("latin-1").strip() if header else None, data[end.end() :]
