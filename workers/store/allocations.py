@@ -9,16 +9,15 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from uuid import UUID
 
-import asyncpg
 import msgspec
 
 from schemas.platforms.ustore.record import ItemAllocation
+from storage.database import Connection
 from storage.sql import query
+from workers.store.ids import uuid8
 from workers.store.prepare import Incoming
-from workers.store.rows import DocumentBatch, Row, columns
-from workers.store.versions import uuid8
-
-Connection = asyncpg.Connection | asyncpg.pool.PoolConnectionProxy
+from workers.store.rows import Row, columns
+from workers.store.versions import DocumentBatch
 
 _encode = msgspec.json.Encoder().encode
 _items = msgspec.json.Decoder(tuple[ItemAllocation, ...]).decode
@@ -33,7 +32,7 @@ class ManufacturerNotice(msgspec.Struct, frozen=True):
     version: int
     manufacturers: tuple[str, ...]
     document_id: int
-    fresh: bool = True
+    is_new: bool = True
     """Not filed before."""
 
 
@@ -103,12 +102,17 @@ def holding(records: Iterable[Record]) -> dict[str, tuple[datetime, ItemAllocati
     return found
 
 
-async def record(connection: Connection, groups: Sequence[DocumentBatch]) -> list[ManufacturerNotice]:
+async def record_allocations(connection: Connection, groups: Sequence[DocumentBatch]) -> list[ManufacturerNotice]:
     """Files the records among the messages of these locked orders. News, also of records that were filed before.
 
     Within the batch's transaction, after the versions. Raises asyncpg's errors.
     """
-    asked = [(group.id, message) for group in groups for message in group.messages if message.allocations is not None]
+    asked = [
+        (group.document_id, message)
+        for group in groups
+        for message in group.messages
+        if message.allocations is not None
+    ]
     if not asked:
         return []
     places = [(id_, message.envelope.received_at, message.message_id) for id_, message in asked]
@@ -138,6 +142,7 @@ async def _file(
     added: set[UUID] = set()
     inserts: list[Row] = []
     items: list[Row] = []
+    allocated: list[int] = []
     for id_, records in new.items():
         there = {record.message_id: record for record in known.get(id_, ())}
         fresh = announce(list(there.values()), [record for name, record in records.items() if name not in there])
@@ -146,11 +151,13 @@ async def _file(
         inserts += [_row(id_, record) for record in fresh]
         if fresh and (id_ in longer or not there):
             held = holding([*there.values(), *fresh])
+            if held:
+                allocated.append(id_)
             items += [(id_, at, one.item, one.manufacturer, one.rule, one.detail) for at, one in held.values()]
     if inserts:
         await connection.execute(query("store", "insert_records"), *columns(inserts))
     if items:
-        await connection.execute(query("store", "clear_items"), sorted({row[0] for row in items}))
+        await connection.execute(query("store", "clear_items"), sorted(allocated))
         await connection.execute(query("store", "insert_items"), *columns(items))
     return filed, added
 

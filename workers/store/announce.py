@@ -12,7 +12,7 @@ from broker.outgoing import Outgoing
 from schemas import cloudevents, topology
 from schemas.platforms.ustore import manufacturer_order
 from workers.store.allocations import ManufacturerNotice, event_id
-from workers.store.rows import StoredVersion
+from workers.store.versions import StoredVersion
 
 
 def events(versions: Iterable[StoredVersion], told: Iterable[ManufacturerNotice]) -> Iterator[Outgoing]:
@@ -48,7 +48,7 @@ def _event(stored: StoredVersion) -> Outgoing:
         type=reading.type,
         key=reading.key,
         received_at=about.received_at,
-        version=stored.run.version,
+        version=stored.version.number,
         traceparent=about.traceparent,
         data=document.data,
         raw=stored.message.raw,

@@ -27,7 +27,7 @@ from schemas.envelope import Envelope
 from schemas.platform import Line, ParsedDocument
 from storage.database import explain, is_row_error
 from workers.store import write
-from workers.store.outbox import NOBODY, Outbound
+from workers.store.outbox import NO_SUBSCRIBERS, Outbound
 from workers.store.prepare import FAILED, Incoming
 from workers.store.write import Written
 
@@ -68,7 +68,7 @@ class Suspects:
 
 
 async def write_isolating(
-    pool: asyncpg.Pool, batch: Sequence[Incoming], outbound: Outbound = NOBODY, suspects: Suspects | None = None
+    pool: asyncpg.Pool, batch: Sequence[Incoming], outbound: Outbound = NO_SUBSCRIBERS, suspects: Suspects | None = None
 ) -> Written:
     """Write a batch, with a message that the database refuses alone in the end: kept without its jsonb, or else in
     quarantine, or held (`Written.held`). The rest is stored.

@@ -18,13 +18,13 @@ from schemas.outbound import OPERATOR
 from schemas.patterns import fits
 from schemas.platforms.ustore import manufacturer_order
 from storage import tables
+from storage.database import Connection
 from storage.sql import query
 from workers.store import announce
 from workers.store.allocations import ManufacturerNotice
-from workers.store.rows import StoredVersion, columns
-from workers.store.versions import uuid8
-
-Connection = asyncpg.Connection | asyncpg.pool.PoolConnectionProxy
+from workers.store.ids import delivery_id
+from workers.store.rows import columns
+from workers.store.versions import StoredVersion
 
 COLUMNS = (
     "id",
@@ -49,7 +49,7 @@ class Outbound(msgspec.Struct, frozen=True):
     """Seconds before the first attempt, where a subscription has no schedule of its own."""
 
 
-NOBODY = Outbound()
+NO_SUBSCRIBERS = Outbound()
 
 
 class News(msgspec.Struct, frozen=True):
@@ -69,10 +69,11 @@ class News(msgspec.Struct, frozen=True):
     payload: bytes | None = None
 
 
-async def decide(
+async def enqueue_deliveries(
     connection: Connection, new: Sequence[StoredVersion], told: Sequence[ManufacturerNotice], outbound: Outbound
 ) -> int:
     """Writes the deliveries of new versions and of manufacturers' new orders; how many. Raises asyncpg's errors."""
+    told = [notice for notice in told if notice.is_new]
     if not new and not told:
         return 0
     active = await connection.fetch(query("outbox", "active_subscriptions"), outbound.first)
@@ -88,7 +89,7 @@ async def decide(
             found = matching[group] = [one for one in active if _wants(one, news, outbound.subscribers)]
         for one in found:
             dialect = dialects()[one["dialect"]]
-            name = uuid8(one["id"].bytes + news.id.bytes + news.message_id.bytes)
+            name = delivery_id(one["id"], news.id, news.message_id)
             due = one["now"] if dialect.forever else one["first"]
             rows.append(
                 (
@@ -184,10 +185,10 @@ def _news(new: Sequence[StoredVersion], told: Sequence[ManufacturerNotice]) -> I
             names=(reading.type,),
             key=reading.key,
             id=stored.id,
-            version=stored.run.version,
+            version=stored.version.number,
             document_id=stored.document_id,
-            received_at=stored.run.first.received_at,
-            message_id=stored.run.first.message_id,
+            received_at=stored.version.first.received_at,
+            message_id=stored.version.first.message_id,
         )
     for one in told:
         message = one.message

@@ -11,7 +11,8 @@ from schemas.config import Config
 from workers.store import announce, prepare
 from workers.store.allocations import ManufacturerNotice
 from workers.store.prepare import Incoming
-from workers.store.rows import DocumentBatch, StoredVersion, document_row, receipt_row, version_row
+from workers.store.rows import document_row, receipt_row, version_row
+from workers.store.versions import StoredVersion, group_by_document
 
 
 def read(delivery: IncomingMessage, config: Config) -> None:
@@ -22,13 +23,11 @@ def read(delivery: IncomingMessage, config: Config) -> None:
 
 
 def _make_rows_and_events(message: Incoming) -> None:
-    about, document = message.envelope, message.document
-    assert document is not None
-    group = DocumentBatch((about.platform, about.account, document.reading.type, document.reading.key), [message])
-    group.runs = group.follow(group.messages)
-    document_row(group)
+    (batch,) = group_by_document([message])
+    batch.versions = batch.derive_versions(batch.messages)
+    document_row(batch)
     receipt_row(0, message)
-    stored = StoredVersion(0, message, group.runs[-1])
+    stored = StoredVersion(0, message, batch.versions[-1])
     version_row(stored)
     told = []
     if message.allocations is not None:

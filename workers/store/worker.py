@@ -256,8 +256,8 @@ class StoreWorker:
                 delivery.encoded,
                 delivery.body,
                 self._config,
-                again=delivery.redelivered,
-                held=self._unannounced,
+                redelivered=delivery.redelivered,
+                unannounced=self._unannounced,
             )
         except prepare.NotOurMessageError as why:
             return self._halt(delivery, prepare.UNREADABLE, str(why))
@@ -318,7 +318,7 @@ class StoreWorker:
     async def _announce(self, written: Written) -> None:
         """Every event confirmed by the broker, or UnavailableError: the batch is then handled again, and published
         again. An event that is too large for the broker is announced without its data; the others don't wait for it."""
-        events = list(announce.events_by_version(written.versions, written.told))
+        events = list(announce.events_by_version(written.versions, written.notices))
         if not events:
             return
         try:

@@ -18,8 +18,7 @@ from schemas.platforms.ustore.record import AllocationRecord, ItemAllocation, en
 from tests.support.storing import at
 from workers.store import announce, prepare
 from workers.store.prepare import NotOurMessageError
-from workers.store.rows import StoredVersion
-from workers.store.versions import Receipt, Version
+from workers.store.versions import Receipt, StoredVersion, Version
 
 NAME = "01932d5e-0000-7000-8000-000000000001"
 
@@ -34,13 +33,13 @@ def config(**apicbase: Any) -> Config:
 
 
 def _prepare(made: Basic.Properties, raw: bytes, settings: Config, *, again: bool = False) -> prepare.Incoming:
-    return prepare.prepare(made.marshal(), raw, settings, again=again)
+    return prepare.prepare(made.marshal(), raw, settings, redelivered=again)
 
 
 def test_a_readable_message_has_its_document() -> None:
     raw = registry.example("apicbase", "purchase_order")
     message = _prepare(properties(), raw, config(), again=True)
-    assert (message.message_id, message.raw, message.reason, message.again) == (UUID(NAME), raw, None, True)
+    assert (message.message_id, message.raw, message.reason, message.may_be_stored) == (UUID(NAME), raw, None, True)
     assert message.document is not None
     assert message.document.reading.type == "apicbase.purchase_order"
 
