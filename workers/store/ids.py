@@ -4,6 +4,7 @@ Repeating a step therefore finds what it wrote, and publishes what it published,
 """
 
 import hashlib
+from collections.abc import Sequence
 from uuid import UUID
 
 from asyncpg.pgproto import pgproto
@@ -36,3 +37,12 @@ def version_id(document: DocumentKey, digest: bytes, occurrence: int) -> UUID:
 def delivery_id(subscription_id: UUID, event_id: UUID, message_id: UUID) -> UUID:
     """Return the id of the delivery of an event to a subscription, as caused by one message."""
     return uuid8(subscription_id.bytes + event_id.bytes + message_id.bytes)
+
+
+def share_event_id(version_id: UUID, recipient: str, items: Sequence[str]) -> UUID:
+    """Return the id of the event about a recipient's share of a document.
+
+    It is the same whenever the same items of the same version go to the same recipient.
+    """
+    text = "\0".join((recipient, *items)).encode("utf-8", "surrogatepass")
+    return uuid8(version_id.bytes + text)

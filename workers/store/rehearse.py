@@ -29,11 +29,11 @@ def _make_rows_and_events(message: Incoming) -> None:
     receipt_row(0, message)
     stored = StoredVersion(0, message, batch.versions[-1])
     version_row(stored)
-    told = []
+    notices = []
     if message.allocations is not None:
         manufacturers = tuple({allocation.manufacturer for allocation in message.allocations})
-        told = [ManufacturerNotice(message, UUID(int=0), 1, manufacturers, 0)]
-    for _ in announce.events([stored], told):
+        notices = [ManufacturerNotice(message, UUID(int=0), 1, manufacturers, 0)]
+    for _ in announce.events([stored], notices):
         pass
 
 
