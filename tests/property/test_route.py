@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from schemas.platforms.ustore import manufacturer_order, record
 from schemas.platforms.ustore.config import Account
 from tests.unit.route.orders import ask, encoded
-from workers.route.explain import check, explain
+from workers.route.ustore.explain import check, explain
 
 IDS = ("1", "2", "5")
 COUNTRIES = ("US", "United States", "Canada", "Deutschland", "Atlantis", "", None)

@@ -1,6 +1,6 @@
 """XMPie uStore: orders whose items need a manufacturer, answered while the shopper's checkout waits.
 
-The rules that choose a manufacturer are applied by `workers.route`; here are only their shape and the messages.
+The rules that choose a manufacturer are applied by `workers.route.ustore`; here are only their shape and the messages.
 Begin with `wire` (the order), `config` (accounts and rules), then `record` and `manufacturer_order`.
 """
 

@@ -18,7 +18,8 @@ from tests.unit.route.orders import (
     products,
     recorded,
 )
-from workers.route import allocate, answers
+from workers.route import answers
+from workers.route.ustore import allocate
 
 TO_ONE = {"name": "static1 to One", "when": {"product_name": "static1"}, "manufacturer": "1"}
 TO_TWO = {"name": "the rest to Hanover", "manufacturer": "2"}
@@ -264,7 +265,7 @@ def test_every_platform_that_waits_has_an_answer() -> None:
     from schemas import registry
 
     waiting = {name for name, p in registry.platforms().items() if any(event.reply for event in p.events)}
-    assert waiting == set(answers.ANSWERS)
+    assert waiting == set(answers.answerers())
 
 
 def test_rules_can_be_made_ready_before_the_first_order() -> None:
