@@ -8,13 +8,13 @@ from typing import Any
 import msgspec
 import pytest
 
-from schemas import canonical, cloudevents, documents
+from schemas import allocation, canonical, cloudevents, documents
 from schemas.dialects import dialects
 from schemas.documents import Document
 from schemas.envelope import Envelope
 from schemas.outbound import Credentials, Event
 from schemas.platform import UnreadableError
-from schemas.platforms.ustore import manufacturer_order, record
+from schemas.platforms.ustore import manufacturer_order
 from tests.contract.checks import Case, accepts, cases
 from workers.route import answers, ustore
 
@@ -179,7 +179,7 @@ def test_a_manufacturer_gets_valid_unicode() -> None:
     assert raw != case.raw
     answer = ustore.answer(envelope(case), raw, case.account)
     assert answer.record is not None
-    allocations = record.decode(answer.record).allocations
+    allocations = allocation.decode(answer.record).allocations
     for body in manufacturer_order.split(describe(case, raw).data or raw, allocations).values():
         strict(body)
 

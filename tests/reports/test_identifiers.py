@@ -6,13 +6,13 @@ from typing import Any
 import msgspec
 import pytest
 
-from schemas import documents, lenient, registry
+from schemas import allocation, documents, lenient, registry
 from schemas.envelope import Envelope
 from schemas.platform import ParsedDocument, UnreadableError
 from schemas.platforms import ustore
 from schemas.platforms.apicbase import refusal
 from schemas.platforms.apicbase.config import Account
-from schemas.platforms.ustore import manufacturer_order, record
+from schemas.platforms.ustore import manufacturer_order
 from tests.support.storing import at
 from workers.route import answers
 from workers.route.ustore import explain
@@ -221,8 +221,8 @@ def test_ustore_is_answered_with_its_own_spelling_of_an_item() -> None:
     }
     assert first.record is not None
     assert second.record is not None
-    allocations = record.decode(second.record).allocations
-    assert allocations == record.decode(first.record).allocations
+    allocations = allocation.decode(second.record).allocations
+    assert allocations == allocation.decode(first.record).allocations
     shares = manufacturer_order.split(spaced, allocations)
     sent = [item["@id"] for share in shares.values() for item in json.loads(share)["items"]]
     assert sorted(sent) == sorted(item["@id"] for item in items)

@@ -20,12 +20,12 @@ from pamqp.header import ContentHeader
 
 from deploy import columns
 from schemas import canonical, documents, encodings, jsontext, properties, registry
+from schemas.allocation import ItemAllocation
 from schemas.dialects import dialects
 from schemas.envelope import Envelope
 from schemas.outbound import Credentials, Event, UntranslatableError
 from schemas.platform import UnreadableError
 from schemas.platforms.ustore import manufacturer_order, messages
-from schemas.platforms.ustore.record import ItemAllocation
 from tests.support.storing import at
 from workers.route import answers, ustore
 from workers.route.ustore import distance

@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 from itertools import permutations
 from uuid import UUID
 
-from schemas.platforms.ustore.record import ItemAllocation
+from schemas.allocation import ItemAllocation
 from workers.store.allocations import Record, announce, event_id, holding, news
 
 START = datetime(2026, 11, 1, tzinfo=UTC)

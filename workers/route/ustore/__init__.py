@@ -6,11 +6,11 @@ Begin with `allocate` (an order in, an allocation out), then `rules` and `condit
 
 from collections.abc import Mapping
 
-from schemas import documents
+from schemas import allocation, documents
 from schemas.envelope import Envelope
 from schemas.platform import UnreadableError
 from schemas.platforms import ustore
-from schemas.platforms.ustore import messages, record, wire
+from schemas.platforms.ustore import messages, wire
 from schemas.platforms.ustore.config import Account
 from workers.route.answers import Answer, Answerer, DataFiles, Rules
 from workers.route.ustore import allocate, distance, explain
@@ -36,7 +36,7 @@ def answer(request: Envelope, raw: bytes, account: Account) -> Answer:
         status=200,
         content_type=messages.CONTENT_TYPE,
         body=allocate.answer_bytes(outcome),
-        record=record.encode(record.AllocationRecord(raw, outcome.items)),
+        record=allocation.encode(allocation.AllocationRecord(raw, outcome.items)),
         log_fields={"order": order_id, "items": len(outcome.items)},
     )
 

@@ -4,9 +4,9 @@ import weakref
 
 import msgspec
 
+from schemas.allocation import ItemAllocation
 from schemas.platforms.ustore import wire
 from schemas.platforms.ustore.config import Account
-from schemas.platforms.ustore.record import ItemAllocation
 from workers.route.ustore import items
 from workers.route.ustore.rules import Rules
 

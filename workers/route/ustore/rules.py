@@ -5,9 +5,9 @@ from typing import Protocol
 
 import msgspec
 
+from schemas.allocation import ItemAllocation
 from schemas.platforms.ustore.config import Account, Manufacturer
 from schemas.platforms.ustore.config import Rule as Written
-from schemas.platforms.ustore.record import ItemAllocation
 from workers.route.ustore import addresses, distance
 from workers.route.ustore.conditions import Condition, compile_when
 from workers.route.ustore.items import Item, plain
