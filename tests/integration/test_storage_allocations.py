@@ -6,7 +6,7 @@ from typing import Any
 import asyncpg
 import pytest
 
-from schemas.platforms.ustore.record import ItemAllocation
+from schemas.allocation import ItemAllocation
 from tests.support.storing import at, incoming, rows
 from workers.store import announce, isolate
 from workers.store.prepare import Incoming

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from schemas.platforms.ustore.record import ItemAllocation
+from schemas.allocation import ItemAllocation
 from storage import pool as pools
 from tests.support.storing import everything, incoming, rows, unreadable
 from workers.store import isolate

@@ -9,8 +9,8 @@ import asyncpg
 import msgspec
 
 from schemas import documents, registry
+from schemas.allocation import ItemAllocation
 from schemas.envelope import Envelope
-from schemas.platforms.ustore.record import ItemAllocation
 from workers.store.prepare import Incoming
 
 START = datetime(2026, 11, 10, 12, tzinfo=UTC)

@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 from itertools import permutations
 from uuid import UUID
 
-from schemas.platforms.ustore.record import ItemAllocation
+from schemas.allocation import ItemAllocation
 from workers.store.allocations import StoredRecord, changed_manufacturers, current_allocations, with_notified
 from workers.store.ids import share_event_id
 

@@ -12,9 +12,9 @@ from pamqp.commands import Basic
 
 from deploy import config as configuration
 from schemas import registry
+from schemas.allocation import AllocationRecord, ItemAllocation, encode
 from schemas.config import Config
 from schemas.envelope import RECORD_TYPE, Envelope, to_properties
-from schemas.platforms.ustore.record import AllocationRecord, ItemAllocation, encode
 from tests.support.storing import at
 from workers.store import announce, prepare
 from workers.store.prepare import NotOurMessageError
