@@ -11,7 +11,7 @@ from uuid import UUID
 
 import msgspec
 
-from schemas.platforms.ustore.record import ItemAllocation
+from schemas.allocation import ItemAllocation
 from storage.database import Connection
 from storage.sql import query
 from workers.store.prepare import Incoming

@@ -9,8 +9,7 @@ import msgspec
 import pamqp.encode
 
 from broker.outgoing import Outgoing
-from schemas import cloudevents, topology
-from schemas.platforms.ustore import manufacturer_order
+from schemas import cloudevents, registry, topology
 from workers.store.allocations import ManufacturerNotice
 from workers.store.ids import share_event_id
 from workers.store.versions import StoredVersion
@@ -67,17 +66,20 @@ class Share(msgspec.Struct, frozen=True):
 
 
 def shares(notice: ManufacturerNotice) -> Iterator[Share]:
-    """Yield the share of each manufacturer that must be notified."""
+    """Yield the share of each manufacturer that must be notified, as the platform announces it."""
     message = notice.message
+    announcement = registry.platforms()[message.envelope.platform].announcement
+    if announcement is None:
+        return
     assert message.allocations is not None
     items: dict[str, list[str]] = defaultdict(list)
     for allocation in message.allocations:
         items[allocation.manufacturer].append(allocation.item)
     raw = message.raw if message.document is None else message.document.data or message.raw
-    for manufacturer, data in manufacturer_order.split(raw, message.allocations).items():
+    for manufacturer, data in announcement.split(raw, message.allocations).items():
         if manufacturer in notice.manufacturers:
             event_id = share_event_id(notice.version_id, manufacturer, items[manufacturer])
-            yield Share(event_id, manufacturer_order.TYPE, manufacturer, data)
+            yield Share(event_id, announcement.event_type, manufacturer, data)
 
 
 def _share_events(notice: ManufacturerNotice) -> Iterator[Outgoing]:

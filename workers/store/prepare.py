@@ -6,13 +6,12 @@ from uuid import UUID
 
 import msgspec
 
-from schemas import documents, properties, registry
+from schemas import allocation, documents, properties, registry
+from schemas.allocation import ItemAllocation
 from schemas.config import Config
 from schemas.documents import Document
 from schemas.envelope import ACCEPTED, RECORD_TYPE, Envelope, from_properties
 from schemas.platform import Platform, UnreadableError
-from schemas.platforms.ustore import record
-from schemas.platforms.ustore.record import ItemAllocation
 from workers.store.ids import FastUUID, uuid8
 
 UNREADABLE, REFUSED, FAILED, UNROUTED = "unreadable", "refused", "failed", "unrouted"
@@ -65,8 +64,8 @@ def prepare(
         _check(envelope)
         raw, allocations = body, None
         if envelope.type == RECORD_TYPE:
-            answered = record.decode(body)
-            raw, allocations = answered.raw, answered.allocations
+            record = allocation.decode(body)
+            raw, allocations = record.raw, record.allocations
     except ValueError as error:
         raise NotOurMessageError(f"not a message of ours: {error}") from None
     document, reason, stage = None, None, UNREADABLE

@@ -17,6 +17,7 @@ from schemas.config import Config
 from schemas.envelope import RECORD_TYPE, Envelope, to_properties
 from tests.support.storing import at
 from workers.store import announce, prepare
+from workers.store.allocations import ManufacturerNotice
 from workers.store.prepare import NotOurMessageError
 from workers.store.versions import Receipt, StoredVersion, Version
 
@@ -146,3 +147,12 @@ def test_properties_of_events_are_what_the_general_encoder_makes(traceparent: st
         content_type="application/cloudevents+json", headers=headers, delivery_mode=2, message_id=NAME
     )
     assert announce.outgoing("key", NAME, traceparent, b"{}").properties == general.marshal()
+
+
+def test_a_platform_without_an_announcement_has_no_events_for_shares() -> None:
+    allocations = [ItemAllocation("1", "2", "the rest")]
+    message = msgspec.structs.replace(
+        _prepare(properties(), registry.example("apicbase", "purchase_order"), config()), allocations=allocations
+    )
+    notice = ManufacturerNotice(message, UUID(int=7), 1, ("2",), document_id=1)
+    assert list(announce.shares(notice)) == []
