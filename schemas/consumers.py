@@ -7,7 +7,6 @@ import msgspec
 
 from schemas import registry
 from schemas.config import Name
-from schemas.platforms.ustore import manufacturer_order
 from schemas.topology import DELIVERY_LIMIT, EVENTS, Binding, Queue
 
 PREFIX = "crossdock.consumer."
@@ -58,12 +57,6 @@ def bindings(one: Consumer) -> list[Binding]:
     return [Binding(EVENTS, one.queue, key) for key in found]
 
 
-def known_types() -> list[str]:
-    """Every event type there is."""
-    types = {type_ for platform in registry.platforms().values() for event in platform.events for type_ in event.types}
-    return sorted({*types, manufacturer_order.TYPE})
-
-
 def _key(type_: str, account: str) -> str | None:
     """Routing keys are `<platform>.<event>.<account>`, for manufacturers with one word more. None where the two
     exclude each other."""
@@ -83,7 +76,7 @@ def _key(type_: str, account: str) -> str | None:
 def _type(text: str) -> Sequence[str]:
     if text == "*":
         return "*", "*"
-    known = known_types()
+    known = registry.event_types()
     words = text.split(".")
     if text in known or (len(words) == 2 and words[1] == "*" and any(one.startswith(f"{words[0]}.") for one in known)):
         return words

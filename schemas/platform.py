@@ -4,12 +4,14 @@ Each folder under `schemas/platforms/` exports one `PLATFORM` of this type, whic
 outside that folder does not name the platform, so adding a platform means adding one folder.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
 from decimal import Decimal
 from typing import Any, Literal, Protocol
 
 import msgspec
+
+from schemas.allocation import ItemAllocation
 
 
 class UnreadableError(ValueError):
@@ -116,6 +118,24 @@ class Event(msgspec.Struct, frozen=True):
     """Set if the sender waits for a worker's reply."""
 
 
+class Announcement(msgspec.Struct, frozen=True, kw_only=True):
+    """Additional events about an answered order: one for each recipient of a share of its items.
+
+    They are published and delivered like the order's own event. The routing key has one word more: the recipient's ID.
+    """
+
+    event_type: str
+    """For example `ustore.manufacturer_order`."""
+    recipient: str
+    """What a recipient is called in the documentation of routing keys, for example `manufacturer`."""
+    recipient_id: str
+    """What identifies a recipient, for people: `The manufacturer's id in uStore.`"""
+    payload: type[msgspec.Struct]
+    """The Struct that describes the events' `data`."""
+    split: Callable[[bytes, Iterable[ItemAllocation]], dict[str, bytes]]
+    """(order, allocations) -> encoded `data` by recipient. Raises UnreadableError if the bytes are not an order."""
+
+
 class Verify(Protocol):
     def __call__(self, raw: bytes, headers: Mapping[str, str], query: Query, account: Any, /) -> str | None:
         """Return the secret that verified the request, or None. Never raises.
@@ -157,5 +177,7 @@ class Platform(msgspec.Struct, frozen=True, kw_only=True):
     """(body, secret that verified the request, account) -> headers that sign our response."""
     error: Callable[[int, str | None], tuple[str, bytes]] | None = None
     """(status, Accept-Language) -> content type and body of our own error responses; None: problem+json."""
+    announcement: Announcement | None = None
+    """Set if the recipients of an answered order's items get events of their own."""
     with_new_key: Callable[[str, bytes, str], bytes] | None = None
     """(event name, example body, new ID) -> the same document under another business key, for `crossdock send`."""

@@ -21,6 +21,18 @@ def platforms() -> MappingProxyType[str, Platform]:
     return MappingProxyType(found)
 
 
+def announced_types() -> list[str]:
+    """Return the types of the events about shares of answered orders (`Platform.announcement`), sorted."""
+    announcements = (platform.announcement for platform in platforms().values())
+    return sorted(announcement.event_type for announcement in announcements if announcement is not None)
+
+
+def event_types() -> list[str]:
+    """Return all event types, sorted."""
+    types = {type_ for platform in platforms().values() for event in platform.events for type_ in event.types}
+    return sorted({*types, *announced_types()})
+
+
 def event(platform: str, name: str) -> Event:
     """Return the event called `name` of a platform. Raises LookupError, which lists the known names."""
     try:

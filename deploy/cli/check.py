@@ -75,7 +75,6 @@ async def _check(path: Path | None, state: Path | None) -> list[Finding]:
     else:
         found.append(_configuration(configuration.find(path), loaded))
         found += _rules(loaded)
-        found += _postal_codes()
         if warnings := secrets_problems(loaded):
             found.append(Finding("secrets", warnings))
         if warnings := subscriber_problems(loaded):
@@ -172,29 +171,27 @@ def _free_bytes(state: Path | None) -> int:
 
 
 def _rules(loaded: "Config") -> list[Finding]:
-    from workers.route import explain as engine
+    """Check the accounts' routing rules, and the operator's data files that the rules use."""
+    from workers.route import answers
 
-    accounts = loaded.accounts.get("ustore", {})
-    return [
-        Finding(f"rules of ustore/{name}", engine.check(account), f"{len(account.rules)} of them")
-        for name, account in accounts.items()
+    rules_by_platform = {name: answerer.rules for name, answerer in answers.answerers().items() if answerer.rules}
+    findings = [
+        Finding(f"rules of {platform}/{name}", rules.check(account), f"{rules.count(account)} of them")
+        for platform, rules in rules_by_platform.items()
+        for name, account in loaded.accounts.get(platform, {}).items()
     ]
-
-
-def _postal_codes() -> list[Finding]:
-    """Return whether the operator's postal code files can be read; nothing where there are none."""
-    import os
-
-    from workers.route import distance
-
-    folder = os.environ.get(distance.FOLDER_VARIABLE)
-    if not folder:
-        return []
-    try:
-        distance.gazetteer()
-    except (OSError, ValueError) as error:
-        return [Finding("postal codes", [explain(error) or f"{error}: correct the file, or leave it out"])]
-    return [Finding("postal codes", [], folder)]
+    for rules in rules_by_platform.values():
+        if rules.files is None:
+            continue
+        try:
+            folder = rules.files.load()
+        except (OSError, ValueError) as error:
+            problem = explain(error) or f"{error}: correct the file, or leave it out"
+            findings.append(Finding(rules.files.name, [problem]))
+        else:
+            if folder is not None:
+                findings.append(Finding(rules.files.name, [], folder))
+    return findings
 
 
 async def _asked(what: str, ask: Callable[[], Coroutine[Any, Any, Finding]]) -> Finding:

@@ -11,7 +11,7 @@ from deploy.cli.options import AsJson, ConfigFile
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from workers.route.explain import Explanation
+    from workers.route.answers import Explanation
 
 app = typer.Typer(help="Explain the routing rules of uStore accounts.", no_args_is_help=True, rich_markup_mode=None)
 
@@ -34,17 +34,23 @@ def explain(
     from deploy import config as configuration
     from deploy.cli import output
     from schemas.platform import UnreadableError
-    from workers.route import explain as engine
+    from workers.route import answers
 
-    accounts = configuration.load(config).accounts.get("ustore", {})
-    if account not in accounts:
-        raise CommandError(f"no account {account!r} of ustore is configured; known: {', '.join(accounts) or 'none'}")
+    accounts = configuration.load(config).accounts
+    rules_by_platform = {name: answerer.rules for name, answerer in answers.answerers().items() if answerer.rules}
+    platform = next((name for name in rules_by_platform if account in accounts.get(name, {})), None)
+    if platform is None:
+        known = [name for platform in rules_by_platform for name in accounts.get(platform, {})]
+        raise CommandError(
+            f"no account {account!r} of {' or '.join(rules_by_platform)} is configured; "
+            f"known: {', '.join(known) or 'none'}"
+        )
     try:
         raw = file.read_bytes()
     except OSError as error:
         raise CommandError(f"the order can't be read: {reason(error)}") from None
     try:
-        explained = engine.explain(accounts[account], raw)
+        explained = rules_by_platform[platform].explain(accounts[platform][account], raw)
     except UnreadableError as error:
         raise CommandError(f"{file} is not an order: {error}") from None
     if as_json:

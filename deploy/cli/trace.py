@@ -62,10 +62,11 @@ async def _trace(state: Path | None, key: str) -> Found:
 
 
 def messages(document: Found) -> Iterator[dict[str, Any]]:
-    """Return a document's events on `crossdock.events`: one per version, and one per affected manufacturer."""
-    from schemas import topology
-    from schemas.platforms.ustore import manufacturer_order
+    """Return a document's events on `crossdock.events`: one per version, and one per recipient of a changed share."""
+    from schemas import registry, topology
 
+    platform = registry.platforms().get(document["platform"])
+    announcement = None if platform is None else platform.announcement
     account = document["account"]
     stored = {version["id"]: version for version in document["versions"]}
     for version in document["versions"]:
@@ -77,12 +78,12 @@ def messages(document: Found) -> Iterator[dict[str, Any]]:
             "stored_at": version["stored_at"],
         }
     for record in document["records"]:
-        if (version := stored.get(record["version_id"])) is None:
+        if announcement is None or (version := stored.get(record["version_id"])) is None:
             continue
-        for manufacturer in record["announced"] or ():
+        for recipient in record["announced"] or ():
             yield {
                 "exchange": topology.EVENTS,
-                "routing_key": topology.event_key(manufacturer_order.TYPE, account, manufacturer),
+                "routing_key": topology.event_key(announcement.event_type, account, recipient),
                 "id": None,
                 "version": version["version"],
                 "stored_at": max(version["stored_at"], record["received_at"]),

@@ -1,30 +1,27 @@
 """Patterns of types and accounts that can match something: a typing error must not become a silent subscription."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from ingress.api.errors import invalid
 from schemas import registry
-from schemas.consumers import known_types
 from schemas.outbound import Dialect
 from schemas.patterns import fits
-from schemas.platforms.ustore import manufacturer_order
 
 
 def check_types(asked: Sequence[str], dialect: Dialect) -> None:
     """Raises ProblemError: 400, unless each pattern matches a type that exists, and any of them one that the dialect
     sends.
 
-    A pattern may name one manufacturer's orders (`ustore.manufacturer_order.2`). Manufacturers are not looked up,
+    A pattern may name one recipient's shares of orders (`ustore.manufacturer_order.2`). Recipients are not looked up,
     because one may be configured tomorrow.
     """
-    known = known_types()
+    known, announced = registry.event_types(), registry.announced_types()
     for pattern in asked:
-        if not any(fits(name, (pattern,)) for name in known) and not _is_manufacturers(pattern):
+        if not any(fits(name, (pattern,)) for name in known) and not _is_recipients(pattern, announced):
             raise invalid({"types": f"{pattern!r} matches no type of event; there are {', '.join(known)}"})
     sent = [name for name in known if dialect.supports(name)]
-    if not any(fits(name, asked) for name in sent) and not (
-        dialect.supports(manufacturer_order.TYPE) and any(map(_is_manufacturers, asked))
-    ):
+    shares = [type_ for type_ in announced if dialect.supports(type_)]
+    if not any(fits(name, asked) for name in sent) and not any(_is_recipients(pattern, shares) for pattern in asked):
         raise invalid({"types": f"match nothing that dialect {dialect.name} sends; it sends {', '.join(sent)}"})
 
 
@@ -46,5 +43,6 @@ def check_accounts(asked: Sequence[str]) -> None:
         )
 
 
-def _is_manufacturers(pattern: str) -> bool:
-    return pattern.startswith(f"{manufacturer_order.TYPE}.") and len(pattern) > len(manufacturer_order.TYPE) + 1
+def _is_recipients(pattern: str, types: Iterable[str]) -> bool:
+    """Return whether a pattern names one recipient of events of one of these types."""
+    return any(pattern.startswith(f"{type_}.") and len(pattern) > len(type_) + 1 for type_ in types)

@@ -6,15 +6,15 @@ What the topology or a platform knows isn't said again here: a new platform's me
 import itertools
 from collections.abc import Iterable
 from importlib.metadata import version
+from typing import NamedTuple
 
 from schemas import cloudevents, consumers, envelope, registry, topology
+from schemas.allocation import AllocationRecord
 from schemas.asyncapi import shapes
 from schemas.asyncapi.messages import BINDING_VERSION, REPLY, Message, Part, messages
-from schemas.platforms.ustore import manufacturer_order
-from schemas.platforms.ustore.record import AllocationRecord
+from schemas.platform import Announcement
 from schemas.topology import Topology
 
-MANUFACTURERS = f"{topology.EVENTS}.manufacturers"
 CONSUMER = "crossdock.consumer"
 """Not in the topology either: `crossdock consumers add` makes one for each."""
 
@@ -26,7 +26,6 @@ _ABOUT = (
 _CHANNELS = {
     topology.INBOUND: "The bodies as received. One that no queue wants goes to the alternate exchange.",
     topology.EVENTS: "What has been stored, published after the commit.",
-    MANUFACTURERS: "The same exchange: one message for each manufacturer that got items of an order.",
     topology.STORE: "What the store workers write to the database.",
     topology.EVENTS_LOG: "All events, kept for a while, for consumers that start from any offset or time: a stream.",
     CONSUMER: "A consumer's own queue, with the events that it selected; the oldest are dropped beyond its limits.",
@@ -35,15 +34,6 @@ _CHANNELS = {
     REPLY: "The request's `reply_to`: the direct reply-to of the ingress that asks.",
 }
 _REQUESTS = "Requests whose sender waits for a worker's answer."
-_MANUFACTURER = f"{manufacturer_order.TYPE}."
-_ADDRESSES: dict[str, dict[str, str | None]] = {
-    topology.INBOUND: {topology.INBOUND: topology.inbound_key("{platform}", "{account}", "{event}")},
-    topology.EVENTS: {
-        topology.EVENTS: topology.event_key("{type}", "{account}"),
-        MANUFACTURERS: topology.event_key(manufacturer_order.TYPE, "{account}", "{manufacturer}"),
-    },
-}
-"""Channels of an exchange, with the forms of routing keys. Of other exchanges it is whatever it was before."""
 _KEPT = {"durable": True, "autoDelete": False}
 
 
@@ -53,8 +43,8 @@ def document() -> Part:
     for platform in registry.platforms().values():
         every = (shapes.shapes(platform, event) for event in platform.events)
         known[platform.name] = [shape for types in every for each in types.values() for shape in each]
-    ustore = manufacturer_order.TYPE.partition(".")[0]
-    known[ustore] += [shapes.ManufacturerOrder, AllocationRecord]
+        if platform.announcement is not None:
+            known[platform.name] += [platform.announcement.payload, AllocationRecord]
     parts = shapes.components(known)
     said = messages(parts)
     wanted = topology.topology()
@@ -91,21 +81,56 @@ _OWN: tuple[shapes.Shape, ...] = (
 )
 
 
+class _Form(NamedTuple):
+    """One form of the routing keys of an exchange, which has a channel of its own."""
+
+    channel: str
+    address: str | None
+    description: str
+    announcement: Announcement | None = None
+    """Set if only the events of this announcement have the form; None: all other messages have it."""
+
+
+def _forms(exchange: str) -> list[_Form]:
+    """Return the forms of an exchange's routing keys; one without an address if messages keep the keys they had."""
+    description = _CHANNELS.get(exchange, _REQUESTS)
+    if exchange == topology.INBOUND:
+        return [_Form(exchange, topology.inbound_key("{platform}", "{account}", "{event}"), description)]
+    if exchange != topology.EVENTS:
+        return [_Form(exchange, None, description)]
+    forms = [_Form(exchange, topology.event_key("{type}", "{account}"), description)]
+    for platform in registry.platforms().values():
+        if (announcement := platform.announcement) is not None:
+            recipient = announcement.recipient
+            address = topology.event_key(announcement.event_type, "{account}", f"{{{recipient}}}")
+            description = f"The same exchange: one message for each {recipient} that got items of an order."
+            forms.append(_Form(f"{exchange}.{recipient}s", address, description, announcement))
+    return forms
+
+
+def _has_form(key: str, form: _Form) -> bool:
+    """Return whether a routing key has this one of the forms of its exchange."""
+    if form.announcement is None:
+        return not any(key.startswith(f"{type_}.") for type_ in registry.announced_types())
+    return key.startswith(f"{form.announcement.event_type}.")
+
+
 def _channels(wanted: Topology, messages: dict[str, Message]) -> dict[str, Part]:
     """One an exchange, more where its routing keys have several forms, and one a queue."""
     made: dict[str, Part] = {}
     queues = {queue.name for queue in wanted.queues}
     for exchange in wanted.exchanges:
         from_here = _sources(wanted, exchange.name)
-        for name, address in _ADDRESSES.get(exchange.name, {exchange.name: None}).items():
+        for form in _forms(exchange.name):
+            name, address = form.channel, form.address
             mine = {
                 key: message
                 for key, message in messages.items()
-                if message.exchange in from_here and (name == MANUFACTURERS) == message.key.startswith(_MANUFACTURER)
+                if message.exchange in from_here and _has_form(message.key, form)
             }
             made[f"{name}.exchange" if name in queues else name] = {
-                **_channel(name, address, mine),
-                "parameters": _parameters(address or "", mine),
+                **_channel(name, address, mine, form.description),
+                "parameters": _parameters(address or "", mine, form.announcement),
                 "bindings": _binding("routingKey", exchange={"name": exchange.name, "type": exchange.type, **_KEPT}),
                 "x-arguments": exchange.arguments,
             }
@@ -134,11 +159,11 @@ def _consumer(messages: dict[str, Message]) -> Part:
     }
 
 
-def _channel(name: str, address: str | None, messages: Iterable[str]) -> Part:
+def _channel(name: str, address: str | None, messages: Iterable[str], description: str | None = None) -> Part:
     return {
         "address": address,
         "title": name,
-        "description": _CHANNELS.get(name, _REQUESTS),
+        "description": description or _CHANNELS.get(name, _REQUESTS),
         "messages": {one: {"$ref": f"#/components/messages/{one}"} for one in messages},
     }
 
@@ -147,7 +172,7 @@ def _binding(is_: str, **named: Part) -> Part:
     return {"amqp": {"is": is_, **named, "bindingVersion": BINDING_VERSION}}
 
 
-def _parameters(address: str, messages: dict[str, Message]) -> Part:
+def _parameters(address: str, messages: dict[str, Message], announcement: Announcement | None) -> Part:
     """Those of the address. What the messages' routing keys allow is listed; accounts are a matter of configuration."""
     keys = [message.key for message in messages.values()]
     said = {
@@ -155,8 +180,9 @@ def _parameters(address: str, messages: dict[str, Message]) -> Part:
         "event": {"enum": sorted({key.rpartition(".")[2] for key in keys})},
         "type": {"description": "The event's type.", "enum": sorted(key.removesuffix(".*") for key in keys)},
         "account": {"description": "Account of the platform, as in the configuration."},
-        "manufacturer": {"description": "The manufacturer's id in uStore."},
     }
+    if announcement is not None:
+        said[announcement.recipient] = {"description": announcement.recipient_id}
     return {name: said[name] for name in said if f"{{{name}}}" in address}
 
 

@@ -5,10 +5,9 @@ from typing import Any, TypeAlias
 import msgspec
 
 from schemas import cloudevents, envelope, registry, topology
+from schemas.allocation import AllocationRecord
 from schemas.asyncapi import shapes
 from schemas.asyncapi.shapes import Components, Schema
-from schemas.platforms.ustore import manufacturer_order
-from schemas.platforms.ustore.record import AllocationRecord
 
 Part: TypeAlias = dict[str, Any]
 
@@ -46,11 +45,14 @@ def messages(parts: Components) -> dict[str, Message]:
             for type_, known in types.items():
                 said = _event(parts, platform.name, type_, parts.any_of(known))
                 made[f"event.{type_}"] = Message(topology.EVENTS, topology.event_key(type_, "*"), said)
-    type_ = manufacturer_order.TYPE
-    said = _event(parts, type_.partition(".")[0], type_, parts.refs[shapes.ManufacturerOrder])
-    said["description"] = "CloudEvents 1.0. `data` is one manufacturer's share of an order; `data_base64` never comes."
-    said["payload"]["allOf"].append({"required": ["data"]})
-    made[f"event.{type_}"] = Message(topology.EVENTS, topology.event_key(type_, "*", "*"), said)
+    for platform in registry.platforms().values():
+        if (announcement := platform.announcement) is not None:
+            said = _event(parts, platform.name, announcement.event_type, parts.refs[announcement.payload])
+            share = f"`data` is one {announcement.recipient}'s share of an order; `data_base64` never comes."
+            said["description"] = f"CloudEvents 1.0. {share}"
+            said["payload"]["allOf"].append({"required": ["data"]})
+            key = topology.event_key(announcement.event_type, "*", "*")
+            made[f"event.{announcement.event_type}"] = Message(topology.EVENTS, key, said)
     return made | _between_workers(parts)
 
 

@@ -13,7 +13,6 @@ from msgspec import UNSET, UnsetType
 from schemas import registry
 from schemas.cloudevents import CloudEvent
 from schemas.platform import Event, Platform
-from schemas.platforms.ustore import wire
 
 Schema: TypeAlias = dict[str, Any]
 Shape: TypeAlias = type[msgspec.Struct]
@@ -56,16 +55,6 @@ class AnswerHeaders(msgspec.Struct, frozen=True, kw_only=True):
     """AMQP headers of a worker's answer: the HTTP status that the sender shall get."""
 
     status: int
-
-
-class ManufacturerOrder(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
-    """What one manufacturer shall produce of an order: its items as received, and the deliveries that hold them."""
-
-    order_id: str | None
-    display_order_id: str | None
-    manufacturer_id: str
-    items: list[wire.OrderProduct]
-    deliveries: list[wire.Delivery]
 
 
 class Components(msgspec.Struct, frozen=True):

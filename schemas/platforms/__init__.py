@@ -1,5 +1,5 @@
 """The platforms whose webhooks are accepted, one package each, found by `schemas.registry`.
 
-Everything that is specific to a platform belongs in its package, except what is answered (`workers.route.answers`).
+Everything that is specific to a platform belongs in its package, except its answers (`workers.route.<platform>`).
 Begin with `channelape`, the simplest one; `schemas.platform.Platform` is what each of them exports.
 """

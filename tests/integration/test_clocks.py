@@ -24,7 +24,7 @@ def order(remarks: str, ahead: float, name: UUID | None = None, *, again: bool =
         received_at=envelope.now() + timedelta(seconds=ahead),
     )
     document = documents.describe(registry.platforms()["apicbase"], "purchase_order", raw)
-    return Incoming(about, name, raw, document, again=again)
+    return Incoming(about, name, raw, document, may_be_stored=again)
 
 
 async def store(pool: asyncpg.Pool, moments: Moments, *batch: Incoming) -> None:
@@ -63,7 +63,7 @@ async def test_the_same_message_again_is_filed_under_the_same_moment(pool: async
     await store(pool, second, message)
     await second.look(pool)
     then = msgspec.structs.replace(message.envelope, received_at=envelope.now() - timedelta(seconds=1))
-    await store(pool, second, msgspec.structs.replace(message, envelope=then, again=True))
+    await store(pool, second, msgspec.structs.replace(message, envelope=then, may_be_stored=True))
     assert await pool.fetchval("SELECT count(*) FROM crossdock.receipts") == 1
     assert await pool.fetchval("SELECT times_received FROM crossdock.events") == 1
 

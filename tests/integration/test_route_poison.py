@@ -7,6 +7,7 @@ import signal
 from typing import Any
 
 import aiormq
+import msgspec
 import pytest
 
 from schemas import topology
@@ -61,15 +62,16 @@ async def test_shoppers_beside_a_request_that_ends_its_reader_are_answered(
     amqp_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(rehearsal, "PAUSES", (0.0, 0.0, 0.0))
-    decide, here = answers.ANSWERS["ustore"], os.getpid()
+    answerer, here = answers.answerers()["ustore"], os.getpid()
 
     def poisoned(request: Any, raw: bytes, account: Any) -> Any:
         if b'"poison"' in raw:
             assert os.getpid() != here, "the worker itself never reads it"
             os.kill(os.getpid(), signal.SIGSEGV)
-        return decide(request, raw, account)
+        return answerer.answer(request, raw, account)
 
-    monkeypatch.setitem(answers.ANSWERS, "ustore", poisoned)
+    poisonous = {"ustore": msgspec.structs.replace(answerer, answer=poisoned)}
+    monkeypatch.setattr(answers, "answerers", lambda: poisonous)
     settings = config()
     async with pipeline.door(amqp_url, settings) as door:
         await until(lambda: door.app._link.is_open)

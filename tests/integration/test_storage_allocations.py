@@ -6,7 +6,7 @@ from typing import Any
 import asyncpg
 import pytest
 
-from schemas.platforms.ustore.record import ItemAllocation
+from schemas.allocation import ItemAllocation
 from tests.support.storing import at, incoming, rows
 from workers.store import announce, isolate
 from workers.store.prepare import Incoming
@@ -24,7 +24,7 @@ def request(
 
 async def put(pool: asyncpg.Pool, *batch: Incoming) -> list[tuple[int, tuple[str, ...]]]:
     """Version and manufacturers of what is told."""
-    return [(told.version, told.manufacturers) for told in (await isolate.write_isolating(pool, batch)).told]
+    return [(told.version, told.manufacturers) for told in (await isolate.write_isolating(pool, batch)).notices]
 
 
 async def places(pool: asyncpg.Pool) -> dict[str, tuple[str, float]]:
@@ -38,7 +38,7 @@ async def places(pool: asyncpg.Pool) -> dict[str, tuple[str, float]]:
 async def test_each_item_its_manufacturer_and_each_manufacturer_its_message(pool: asyncpg.Pool) -> None:
     message = request({"3087": "2", "3088": "1", "3089": "2"}, 1)
     written = await isolate.write_isolating(pool, [message])
-    assert [(told.version, told.manufacturers) for told in written.told] == [(1, ("2", "1"))]
+    assert [(told.version, told.manufacturers) for told in written.notices] == [(1, ("2", "1"))]
     assert len(written.versions) == 1
     assert await rows(pool, "allocations") == [
         {
@@ -51,7 +51,7 @@ async def test_each_item_its_manufacturer_and_each_manufacturer_its_message(pool
         }
         for item, where in (("3087", "2"), ("3088", "1"), ("3089", "2"))
     ]
-    keys = sorted(event.key for event in announce.events(written.versions, written.told))
+    keys = sorted(event.key for event in announce.events(written.versions, written.notices))
     assert keys == [
         "ustore.manufacturer_allocation.acme",
         "ustore.manufacturer_order.acme.1",
@@ -69,7 +69,7 @@ async def test_the_request_and_the_note_on_it_are_one_post_whichever_comes_first
     for batch in batches:
         written = await isolate.write_isolating(pool, batch)
         announced += len(written.versions)
-        told += written.told
+        told += written.notices
     assert (announced, [one.manufacturers for one in told]) == (1, [("2",)])
     assert [row["times_received"] for row in await rows(pool, "events")] == [1]
     assert await places(pool) == {"1": ("2", 1.0)}
@@ -109,9 +109,9 @@ async def test_two_answers_in_one_batch_tell_the_later_one(pool: asyncpg.Pool) -
 
 async def test_a_note_delivered_again_tells_the_same_again(pool: asyncpg.Pool) -> None:
     first = request({"1": "2"}, 1)
-    told = (await isolate.write_isolating(pool, [first])).told
+    told = (await isolate.write_isolating(pool, [first])).notices
     await put(pool, request({"1": "5"}, 2))
-    again = (await isolate.write_isolating(pool, [first])).told
+    again = (await isolate.write_isolating(pool, [first])).notices
     assert [(one.version_id, one.manufacturers) for one in again] == [
         (one.version_id, one.manufacturers) for one in told
     ]

@@ -8,7 +8,7 @@ from uuid import uuid4
 import asyncpg
 import pytest
 
-from schemas.platforms.ustore.record import ItemAllocation
+from schemas.allocation import ItemAllocation
 from storage import maintenance
 from tests.support.storing import START, at, incoming
 from workers.store import isolate
@@ -130,10 +130,10 @@ async def test_a_page_that_was_loaded_again_and_again_leaves_its_first_and_its_l
     assert await facts(database) == before
     # The newest says the same again: nobody is told, and since when stays. Then it changes: one is told.
     again = await isolate.write_isolating(pool, [loaded(100, 1000.0, ["2"], "x")])
-    assert [told for told in again.told if told.manufacturers] == []
+    assert [told for told in again.notices if told.manufacturers] == []
     assert [row["allocated_at"] for row in await facts(database)] == [row["allocated_at"] for row in before]
     changed = await isolate.write_isolating(pool, [loaded(101, 1010.0, ["5"], "x")])
-    assert [told.manufacturers for told in changed.told] == [("5",)]
+    assert [told.manufacturers for told in changed.notices] == [("5",)]
 
 
 async def test_all_documents_come_by_within_a_day(

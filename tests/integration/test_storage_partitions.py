@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 import asyncpg
 import pytest
 
-from schemas.platforms.ustore.record import ItemAllocation
+from schemas.allocation import ItemAllocation
 from storage import maintenance
 from tests.support.storing import START, everything, incoming, rows, unreadable
 from workers.store import isolate

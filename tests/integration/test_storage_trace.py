@@ -6,7 +6,7 @@ from uuid import UUID
 import asyncpg
 import pytest
 
-from schemas.platforms.ustore.record import ItemAllocation
+from schemas.allocation import ItemAllocation
 from storage import trace
 from tests.support.storing import at, incoming, unreadable
 from workers.store import isolate

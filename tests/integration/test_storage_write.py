@@ -106,7 +106,7 @@ async def test_a_message_delivered_again_changes_nothing_and_is_announced_again(
     for message in (first, second):
         silent = await isolate.write_isolating(pool, [message])
         assert silent.versions == []
-        again = await isolate.write_isolating(pool, [msgspec.structs.replace(message, again=True)])
+        again = await isolate.write_isolating(pool, [msgspec.structs.replace(message, may_be_stored=True)])
         assert [stored.id for stored in again.versions] == [
             stored.id for stored in made.versions if stored.message.message_id == message.message_id
         ]
@@ -120,7 +120,7 @@ async def test_a_late_post_that_splits_a_version_announces_both_halves_also_when
     late = order("B", 3, again=True)
     made = await isolate.write_isolating(pool, [late])
     announced = [(2, b'{"id":"I1","order_remarks":"B"}'), (3, b'{"id":"I1","order_remarks":"A"}')]
-    assert sorted((one.run.version, one.message.raw) for one in made.versions) == announced
+    assert sorted((one.version.number, one.message.raw) for one in made.versions) == announced
     assert sorted((one.message.envelope.received_at, one.message.envelope.traceparent) for one in made.versions) == [
         (at(3), late.envelope.traceparent),
         (at(5), order("A", 5).envelope.traceparent),
@@ -135,7 +135,7 @@ async def test_a_repeat_delivered_again_counts_once_and_says_its_version_again(p
     repeat = order("A", 2)
     assert (await isolate.write_isolating(pool, [repeat])).versions == []
     for _ in range(2):
-        again = await isolate.write_isolating(pool, [msgspec.structs.replace(repeat, again=True)])
+        again = await isolate.write_isolating(pool, [msgspec.structs.replace(repeat, may_be_stored=True)])
         assert [stored.id for stored in again.versions] == [version.id]
     assert (await history(pool))[0][4] == 2
 
@@ -273,7 +273,7 @@ async def test_a_commit_that_was_answered_with_a_collision_is_announced_by_the_n
 
     monkeypatch.setattr(write, "write", answered_wrongly)
     written = await isolate.write_isolating(pool, [order("A", 0)])
-    assert [stored.run.version for stored in written.versions] == [1]
+    assert [stored.version.number for stored in written.versions] == [1]
     assert len(calls) == 2
 
 
@@ -282,5 +282,5 @@ async def test_what_is_not_announced_yet_is_announced_though_an_earlier_post_too
     unannounced = order("A", 5)
     (version,) = (await isolate.write_isolating(pool, [unannounced])).versions
     assert (await isolate.write_isolating(pool, [order("A", 1)])).versions == []
-    written = await isolate.write_isolating(pool, [msgspec.structs.replace(unannounced, again=True)])
+    written = await isolate.write_isolating(pool, [msgspec.structs.replace(unannounced, may_be_stored=True)])
     assert [stored.id for stored in written.versions] == [version.id]

@@ -7,10 +7,11 @@ import msgspec
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from schemas.platforms.ustore import manufacturer_order, record
+from schemas import allocation
+from schemas.platforms.ustore import manufacturer_order
 from schemas.platforms.ustore.config import Account
 from tests.unit.route.orders import ask, encoded
-from workers.route.explain import check, explain
+from workers.route.ustore.explain import check, explain
 
 IDS = ("1", "2", "5")
 COUNTRIES = ("US", "United States", "Canada", "Deutschland", "Atlantis", "", None)
@@ -149,7 +150,7 @@ def test_each_item_is_answered_once_or_there_is_one_error(account: dict[str, Any
     assert list(chosen) == item_names(order)
     assert set(chosen.values()) <= set(IDS)
     assert answer.record is not None
-    kept = record.decode(answer.record)
+    kept = allocation.decode(answer.record)
     assert (kept.raw, {entry.item: entry.manufacturer for entry in kept.allocations}) == (raw, chosen)
 
 
@@ -186,7 +187,7 @@ def test_the_manufacturers_messages_hold_each_item_once(account: dict[str, Any],
     outcome = ask(order, msgspec.convert(account, Account))
     if outcome.record is None:
         return
-    kept = record.decode(outcome.record)
+    kept = allocation.decode(outcome.record)
     held = order["Order"]["OrderProducts"]["OrderProduct"]
     sent = held if isinstance(held, list) else [held] if held else []
     parts = {name: json.loads(data) for name, data in manufacturer_order.split(kept.raw, kept.allocations).items()}

@@ -8,7 +8,8 @@ import pytest
 from deploy import config
 from deploy.cli import check
 from deploy.config import ConfigError
-from workers.route import distance
+from schemas.config import Config
+from workers.route.ustore import distance
 
 
 def listed(folder: Path, content: bytes, setting: str = "articles") -> list[str]:
@@ -72,7 +73,7 @@ def test_check_reads_the_postal_code_files(tmp_path: Path, monkeypatch: pytest.M
         if content:
             (tmp_path / "US.txt").write_text(content)
         distance.gazetteer.cache_clear()
-        (found,) = check._postal_codes()
+        (found,) = check._rules(Config())
         assert [str(problem) in one for one in found.problems] == ([True] if problem else [])
     distance.gazetteer.cache_clear()
 

@@ -8,15 +8,15 @@ from typing import Any
 import msgspec
 import pytest
 
-from schemas import canonical, cloudevents, documents
+from schemas import allocation, canonical, cloudevents, documents
 from schemas.dialects import dialects
 from schemas.documents import Document
 from schemas.envelope import Envelope
 from schemas.outbound import Credentials, Event
 from schemas.platform import UnreadableError
-from schemas.platforms.ustore import manufacturer_order, record
+from schemas.platforms.ustore import manufacturer_order
 from tests.contract.checks import Case, accepts, cases
-from workers.route import answers
+from workers.route import answers, ustore
 
 CASES = [pytest.param(case, id=str(case)) for case in cases()]
 UTF_16_AND_32 = ("utf-16", "utf-16-le", "utf-16-be", "utf-32", "utf-32-le", "utf-32-be")
@@ -68,8 +68,8 @@ def test_signatures_are_over_the_bytes_as_received(case: Case, encode: Any) -> N
 def test_those_who_wait_get_the_answer_to_the_plain_body(name: str, encode: Any) -> None:
     """sp-dev-docs#1123: uStore's shopper and Apicbase's customer were told that their order can't be read."""
     for case in cases(name):
-        plain = answers.ANSWERS[name](envelope(case), case.raw, case.account)
-        marked = answers.ANSWERS[name](envelope(case), encode(case.raw), case.account)
+        plain = answers.answerers()[name].answer(envelope(case), case.raw, case.account)
+        marked = answers.answerers()[name].answer(envelope(case), encode(case.raw), case.account)
         assert (marked.status, marked.body) == (plain.status, plain.body)
         assert marked.status == 200
 
@@ -100,9 +100,9 @@ def test_the_charset_of_the_content_type_is_what_the_bytes_are_in(
     assert json.loads(document.data)["note"] == meant
     assert document.body == document.data.decode()
     assert document.reading == describe(case, start + b"{" + rest).reading
-    waiting = answers.ANSWERS.get(case.platform.name)
+    waiting = answers.answerers().get(case.platform.name)
     if waiting is not None:
-        said = waiting(envelope(case, f"application/json; charset={charset}"), body, case.account)
+        said = waiting.answer(envelope(case, f"application/json; charset={charset}"), body, case.account)
         assert said.status == 200
 
 
@@ -177,9 +177,9 @@ def test_a_manufacturer_gets_valid_unicode() -> None:
     [case] = [one for one in cases("ustore") if one.example == "manufacturer_allocation"]
     raw = case.raw.replace(b'"static1"', b'"\\ud83d"')
     assert raw != case.raw
-    answer = answers.ustore(envelope(case), raw, case.account)
+    answer = ustore.answer(envelope(case), raw, case.account)
     assert answer.record is not None
-    allocations = record.decode(answer.record).allocations
+    allocations = allocation.decode(answer.record).allocations
     for body in manufacturer_order.split(describe(case, raw).data or raw, allocations).values():
         strict(body)
 

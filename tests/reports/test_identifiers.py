@@ -6,15 +6,16 @@ from typing import Any
 import msgspec
 import pytest
 
-from schemas import documents, lenient, registry
+from schemas import allocation, documents, lenient, registry
 from schemas.envelope import Envelope
 from schemas.platform import ParsedDocument, UnreadableError
 from schemas.platforms import ustore
 from schemas.platforms.apicbase import refusal
 from schemas.platforms.apicbase.config import Account
-from schemas.platforms.ustore import manufacturer_order, record
+from schemas.platforms.ustore import manufacturer_order
 from tests.support.storing import at
-from workers.route import answers, explain
+from workers.route import answers
+from workers.route.ustore import explain
 
 STO, SHIP, ASN, RECEIPT = "stock_transfer_order", "ship_confirmation", "advanced_ship_notice", "receipt_confirmation"
 BLANKS = (" ", "\t", "\r\n", "\u00a0", "\u3000", "\u200b", "\ufeff", " \u200b ")
@@ -213,14 +214,15 @@ def test_ustore_is_answered_with_its_own_spelling_of_an_item() -> None:
     about = Envelope(
         message_id=name, platform="ustore", account="a", event="manufacturer_allocation", received_at=at(0)
     )
-    first, second = answers.ustore(about, plain, account), answers.ustore(about, spaced, account)
+    answer = answers.answerers()["ustore"].answer
+    first, second = answer(about, plain, account), answer(about, spaced, account)
     assert json.loads(second.body) == {
         key + " " * (key == items[0]["@id"].strip()): value for key, value in json.loads(first.body).items()
     }
     assert first.record is not None
     assert second.record is not None
-    allocations = record.decode(second.record).allocations
-    assert allocations == record.decode(first.record).allocations
+    allocations = allocation.decode(second.record).allocations
+    assert allocations == allocation.decode(first.record).allocations
     shares = manufacturer_order.split(spaced, allocations)
     sent = [item["@id"] for share in shares.values() for item in json.loads(share)["items"]]
     assert sorted(sent) == sorted(item["@id"] for item in items)
@@ -267,7 +269,7 @@ def answered(said: Any, language: str = "en") -> tuple[answers.Answer, documents
         language=language,
     )
     raw = json.dumps(said).encode()
-    answer = answers.ustore(about, raw, msgspec.convert(platform.demo[1], platform.account))
+    answer = answers.answerers()["ustore"].answer(about, raw, msgspec.convert(platform.demo[1], platform.account))
     try:
         return answer, documents.describe(platform, "manufacturer_allocation", raw)
     except UnreadableError:

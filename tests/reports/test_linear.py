@@ -20,14 +20,15 @@ from pamqp.header import ContentHeader
 
 from deploy import columns
 from schemas import canonical, documents, encodings, jsontext, properties, registry
+from schemas.allocation import ItemAllocation
 from schemas.dialects import dialects
 from schemas.envelope import Envelope
 from schemas.outbound import Credentials, Event, UntranslatableError
 from schemas.platform import UnreadableError
 from schemas.platforms.ustore import manufacturer_order, messages
-from schemas.platforms.ustore.record import ItemAllocation
 from tests.support.storing import at
-from workers.route import answers, distance
+from workers.route import answers, ustore
+from workers.route.ustore import distance
 
 TIMES = 6.0
 """How much longer four times the size may take: quadratic is sixteen."""
@@ -253,11 +254,11 @@ ORDERS: dict[str, Callable[[int], bytes]] = {
 def test_answering_a_shopper(name: str) -> None:
     """Finding 2: each shorter start of a postal code was looked up, 100 kB of them for one shopper."""
     settings = account()
-    answers.ustore(envelope("manufacturer_allocation"), EXAMPLE, settings)  # loads the places
+    ustore.answer(envelope("manufacturer_allocation"), EXAMPLE, settings)  # loads the places
 
     def run(raw: bytes) -> None:
         distance.gazetteer()._found.clear()  # else the second run has only to remember
-        answer = answers.ustore(envelope("manufacturer_allocation"), raw, settings)
+        answer = ustore.answer(envelope("manufacturer_allocation"), raw, settings)
         assert answer.status in (200, 400)
         items = [ItemAllocation(str(n), str(n % 3), "r") for n in range(len(raw) // 1000)]
         manufacturer_order.split(raw, items)
@@ -270,14 +271,15 @@ def test_answering_a_shopper(name: str) -> None:
 )
 def test_the_verdict_on_an_order(name: str) -> None:
     settings = msgspec.convert(registry.platforms()["apicbase"].demo[1], registry.platforms()["apicbase"].account)
-    linear(lambda raw: answers.apicbase(envelope("purchase_order"), raw, settings), BODIES[name])
+    answerer = answers.answerers()["apicbase"]
+    linear(lambda raw: answerer.answer(envelope("purchase_order"), raw, settings), BODIES[name])
 
 
 @pytest.mark.parametrize("name", ["a postal code", "a state", "a country"])
 def test_what_shoppers_type_is_not_kept_at_any_length(name: str) -> None:
     """Finding 2: caches keyed by texts of any length held a gigabyte that was never given back."""
     settings = account()
-    answers.ustore(envelope("manufacturer_allocation"), ORDERS[name](100_000), settings)
+    ustore.answer(envelope("manufacturer_allocation"), ORDERS[name](100_000), settings)
     for country, states, postal in distance.gazetteer()._found:
         assert len(country) + sum(map(len, states)) + len(postal) < 100
 

@@ -12,7 +12,7 @@ from schemas import documents, lenient, registry
 from schemas.documents import Document
 from schemas.platforms.apicbase import refusal
 from schemas.platforms.apicbase.config import Account
-from workers.route import verdict
+from workers.route import apicbase as verdict
 
 UNREADABLE = ["12,50", "1,000", "1.000,50", "5 EA", "EUR 5", "five", "1 000", "\u0665", "0x10", "1_000", "1/2", "NaN"]
 READABLE = {"12.50": "12.50", " 5 ": "5", "-3": "-3", "1e2": "1E+2", "007": "7", "+4": "4"}
@@ -215,4 +215,4 @@ def test_an_order_that_can_be_delivered_is_taken(quantity: Any) -> None:
     order["packages"][0]["quantity_ordered"] = quantity
     raw = json.dumps(order).encode()
     assert refusal.refusal(raw, Account(secrets=["s"])) is None
-    assert verdict.validate(raw, Account(secrets=["s"])) is verdict.TAKEN
+    assert verdict.validate(raw, Account(secrets=["s"])) is verdict.ACCEPTED

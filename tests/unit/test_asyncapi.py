@@ -10,10 +10,10 @@ import jsonschema_rs
 import pytest
 
 from deploy.cli.asyncapi import asyncapi as command
-from schemas import cloudevents, consumers, documents, registry, topology
+from schemas import allocation, cloudevents, consumers, documents, registry, topology
 from schemas.asyncapi import document as made
 from schemas.envelope import Envelope, to_properties
-from schemas.platforms.ustore import manufacturer_order, record
+from schemas.platforms.ustore import manufacturer_order
 from tests.contract import checks, test_fifth_platform
 from tests.support import node
 
@@ -118,7 +118,7 @@ def test_what_a_manufacturer_gets_is_what_is_promised(document: Document) -> Non
         raw = registry.example("ustore", example)
         products = json.loads(raw)["Order"]["OrderProducts"]["OrderProduct"]
         items = [one["@id"] for one in (products if isinstance(products, list) else [products])]
-        chosen = [record.ItemAllocation(item, str(number % 2), "rule 1") for number, item in enumerate(items)]
+        chosen = [allocation.ItemAllocation(item, str(number % 2), "rule 1") for number, item in enumerate(items)]
         parts = manufacturer_order.split(raw, chosen)
         assert parts
         for data in parts.values():

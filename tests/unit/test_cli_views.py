@@ -39,7 +39,8 @@ def receipt(number: int, seconds: float) -> dict[str, Any]:
 
 
 def document(**parts: Any) -> dict[str, Any]:
-    found: dict[str, Any] = {"type": "ustore.manufacturer_allocation", "account": "printshop", "key": "5295"}
+    found: dict[str, Any] = {"platform": "ustore", "account": "printshop", "key": "5295"}
+    found["type"] = "ustore.manufacturer_allocation"
     found |= {"receipts": [], "versions": [], "records": [], "allocations": [], "deliveries": [], **parts}
     found["messages"] = list(trace.messages(found))
     return found

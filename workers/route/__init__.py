@@ -1,5 +1,5 @@
-"""The route worker: answers senders that wait (uStore's manufacturers, Apicbase's verdict).
+"""The route worker: answers requests whose senders wait.
 
-It needs no database: it publishes its answer, and for uStore a record of it, which the store worker writes.
-Begin with `worker.RouteWorker`, then `answers` (per platform), `allocate` and `rules`; `explain` is for people.
+It needs no database: it publishes its answer, and if necessary a record of it, which the store worker writes.
+Begin with `worker.RouteWorker`, then `answers` (the interface); each platform that is answered has a module here.
 """

@@ -30,7 +30,7 @@ from schemas.envelope import Envelope, Stamp
 from telemetry import traces
 from telemetry.background import Background
 from workers.route import answers, metrics
-from workers.route.answers import ANSWERS, Answer
+from workers.route.answers import Answer
 from workers.route.lateness import Lateness
 from workers.route.suspects import Suspect, Suspects
 from workers.runtime import age, watchdog
@@ -52,8 +52,8 @@ class RouteWorker:
     def __init__(self, config: Config, *, amqp_url: str) -> None:
         self._config = config
         self._publisher = publisher.Publisher(confirm_timeout=CONFIRM_TIMEOUT, on_unhealthy=self._switch_node)
-        queues = sorted({topology.reply_queue(name) for name in ANSWERS})
-        self._consumers = [self._consumer(queue) for queue in queues]
+        self._answer_by_platform = {name: answerer.answer for name, answerer in answers.answerers().items()}
+        self._consumers = [self._consumer(topology.reply_queue(name)) for name in self._answer_by_platform]
         self._in = BrokerConnection(amqp_url, name="route-in", on_open=self._on_open, on_lost=self._on_lost)
         self._out = BrokerConnection(
             amqp_url, name="route-out", on_open=self._on_publisher, on_lost=self._publisher.on_lost
@@ -125,7 +125,7 @@ class RouteWorker:
     def _read(self, request: Envelope, body: bytes) -> None:
         """Work out an answer, for `suspects`."""
         settings = self._config.accounts.get(request.platform, {}).get(request.account)
-        decide = ANSWERS.get(request.platform)
+        decide = self._answer_by_platform.get(request.platform)
         if settings is not None and decide is not None and request.reply_to is not None:
             decide(request, body, settings)
 
@@ -211,7 +211,7 @@ class RouteWorker:
             # An order that was fetched, or one out of quarantine: storing it is all there is to do.
             return _OfferedAnswer("nobody waits")
         settings = self._config.accounts.get(request.platform, {}).get(request.account)
-        decide = ANSWERS.get(request.platform)
+        decide = self._answer_by_platform.get(request.platform)
         late = self._lateness.is_late(request)
         if settings is None or decide is None or (late and not again):
             outcome = "late" if settings is not None else "unknown account"
@@ -246,7 +246,12 @@ class RouteWorker:
             about |= {"messaging.message.id": request.message_id, "crossdock.outcome": said.outcome}
             began = time.time() - (time.perf_counter() - said.started)
             traces.tracer.begin(f"answer {request.platform}", "consumer", request.traceparent, about, at=began).end()
-        fields = {"id": request.message_id, "status": said.answer.status, "outcome": said.outcome, **said.answer.about}
+        fields = {
+            "id": request.message_id,
+            "status": said.answer.status,
+            "outcome": said.outcome,
+            **said.answer.log_fields,
+        }
         log.info("answered", extra={"ms": round(said.seconds * 1000, 3), **fields, **_names(request)})
 
 

@@ -1,6 +1,6 @@
 """Apicbase: purchase orders from customers to suppliers, answered while the customer waits.
 
-No rule about another platform and no I/O: polling its API is done by `workers.poll`, the verdict by `workers.route`.
+No rule about another platform and no I/O: its API is polled by `workers.poll`, the verdict is in `workers.route`.
 Begin with `wire` (the body), `identity` (key and lines), `signing`, and `refusal` (why an order is refused).
 """
 

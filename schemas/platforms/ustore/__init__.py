@@ -1,11 +1,11 @@
 """XMPie uStore: orders whose items need a manufacturer, answered while the shopper's checkout waits.
 
-The rules that choose a manufacturer are applied by `workers.route`; here are only their shape and the messages.
-Begin with `wire` (the order), `config` (accounts and rules), then `record` and `manufacturer_order`.
+The rules that choose a manufacturer are applied by `workers.route.ustore`; here are only their shape and the messages.
+Begin with `wire` (the order), `config` (accounts and rules), then `manufacturer_order`.
 """
 
-from schemas.platform import Event, Platform, Reply
-from schemas.platforms.ustore import identity, messages, signing
+from schemas.platform import Announcement, Event, Platform, Reply
+from schemas.platforms.ustore import identity, manufacturer_order, messages, signing
 from schemas.platforms.ustore.config import Account
 
 
@@ -45,5 +45,12 @@ PLATFORM = Platform(
     secrets=_secrets,
     sign_answer=signing.sign_answer,
     error=messages.error,
+    announcement=Announcement(
+        event_type=manufacturer_order.TYPE,
+        recipient="manufacturer",
+        recipient_id="The manufacturer's id in uStore.",
+        payload=manufacturer_order.ManufacturerOrder,
+        split=manufacturer_order.split,
+    ),
     with_new_key=identity.with_new_key,
 )

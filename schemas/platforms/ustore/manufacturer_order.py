@@ -7,11 +7,23 @@ import msgspec
 from msgspec import Raw
 
 from schemas import encodings, jsontext
+from schemas.allocation import ItemAllocation
 from schemas.platform import UnreadableError
-from schemas.platforms.ustore.record import ItemAllocation
+from schemas.platforms.ustore import wire
 from schemas.platforms.ustore.values import identifier, text
 
 TYPE = "ustore.manufacturer_order"
+
+
+class ManufacturerOrder(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
+    """What one manufacturer shall produce of an order: its items as received, and the deliveries that hold them."""
+
+    order_id: str | None
+    display_order_id: str | None
+    manufacturer_id: str
+    items: list[wire.OrderProduct]
+    deliveries: list[wire.Delivery]
+
 
 _OBJECT = msgspec.json.Decoder(dict[str, Raw])
 _LIST = msgspec.json.Decoder(list[Raw])

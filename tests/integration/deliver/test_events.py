@@ -11,7 +11,7 @@ from aiohttp import web
 from standardwebhooks.webhooks import Webhook
 
 from schemas import registry
-from schemas.platforms.ustore.record import ItemAllocation
+from schemas.allocation import ItemAllocation
 from tests.support.delivering import QUICK, SECRET, all_are, answering, none_is, one, receipt, store, worker
 from tests.support.pipeline import running, until
 from tests.support.receiver import Receiver, config, statuses, subscribe

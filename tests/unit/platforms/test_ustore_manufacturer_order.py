@@ -5,11 +5,10 @@ from typing import Any
 
 import pytest
 
-from schemas import registry
+from schemas import allocation, registry
+from schemas.allocation import AllocationRecord, ItemAllocation
 from schemas.platform import UnreadableError
-from schemas.platforms.ustore import record
 from schemas.platforms.ustore.manufacturer_order import split
-from schemas.platforms.ustore.record import AllocationRecord, ItemAllocation
 
 DOCUMENTED = registry.example("ustore", "manufacturer_allocation")
 
@@ -102,10 +101,10 @@ def test_a_record_comes_back_as_it_was() -> None:
     kept = AllocationRecord(
         b'\xff{"raw"}', [ItemAllocation("3087", "2", "🎉", "5 km"), ItemAllocation("3088", "1", "r")]
     )
-    assert record.decode(record.encode(kept)) == kept
+    assert allocation.decode(allocation.encode(kept)) == kept
 
 
 @pytest.mark.parametrize("body", [b"", b"{}", b"\xc1", b"\x80"])
 def test_what_is_no_record_is_a_value_error(body: bytes) -> None:
     with pytest.raises(ValueError, match=r".+"):
-        record.decode(body)
+        allocation.decode(body)

@@ -6,12 +6,12 @@ from typing import Any
 
 import msgspec
 
-from schemas import registry
+from schemas import allocation, registry
+from schemas.allocation import ItemAllocation
 from schemas.envelope import Envelope
-from schemas.platforms.ustore import record, wire
+from schemas.platforms.ustore import wire
 from schemas.platforms.ustore.config import Account
-from schemas.platforms.ustore.record import ItemAllocation
-from workers.route import answers
+from workers.route import ustore
 from workers.route.answers import Answer
 
 DOCUMENTED = registry.example("ustore", "manufacturer_allocation")
@@ -73,7 +73,7 @@ def ask(order: dict[str, Any] | bytes, settings: Account, language: str | None =
         received_at=datetime(2026, 11, 21, tzinfo=UTC),
         language=language,
     )
-    return answers.ustore(request, raw, settings)
+    return ustore.answer(request, raw, settings)
 
 
 def answered(order: dict[str, Any] | bytes, settings: Account) -> dict[str, str]:
@@ -89,7 +89,7 @@ def recorded(order: dict[str, Any] | bytes, settings: Account) -> list[ItemAlloc
     """What the record of the answer says."""
     answer = ask(order, settings)
     assert answer.record is not None
-    return record.decode(answer.record).allocations
+    return allocation.decode(answer.record).allocations
 
 
 def decoded(order: dict[str, Any]) -> wire.Order:

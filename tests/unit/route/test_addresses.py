@@ -4,7 +4,7 @@ import pytest
 
 from schemas.platforms.ustore.wire import Order
 from tests.unit.route.orders import decoded, shipping_to
-from workers.route import addresses, items
+from workers.route.ustore import addresses, items
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from schemas.platforms.ustore import record
+from schemas import allocation
 from tests.unit.route.orders import (
     DOCUMENTED,
     account,
@@ -18,7 +18,8 @@ from tests.unit.route.orders import (
     products,
     recorded,
 )
-from workers.route import allocate, answers
+from workers.route import answers
+from workers.route.ustore import allocate
 
 TO_ONE = {"name": "static1 to One", "when": {"product_name": "static1"}, "manufacturer": "1"}
 TO_TWO = {"name": "the rest to Hanover", "manufacturer": "2"}
@@ -39,11 +40,11 @@ def test_the_same_order_is_answered_with_the_same_bytes() -> None:
 def test_the_record_holds_the_raw_order_and_the_rule_of_each_item() -> None:
     answer = ask(DOCUMENTED, account(TO_ONE, TO_TWO))
     assert answer.record is not None
-    kept = record.decode(answer.record)
+    kept = allocation.decode(answer.record)
     assert kept.raw == DOCUMENTED
     assert kept.allocations == [
-        record.ItemAllocation("3087", "2", "the rest to Hanover"),
-        record.ItemAllocation("3088", "1", "static1 to One"),
+        allocation.ItemAllocation("3087", "2", "the rest to Hanover"),
+        allocation.ItemAllocation("3088", "1", "static1 to One"),
     ]
 
 
@@ -73,7 +74,7 @@ def test_an_order_without_items_is_answered_with_an_empty_object(missing: Any) -
     answer = ask(order, account(TO_ONE))
     assert (answer.status, answer.body) == (200, b"{}")
     assert answer.record is not None
-    assert record.decode(answer.record).allocations == []
+    assert allocation.decode(answer.record).allocations == []
 
 
 @pytest.mark.parametrize("empty", [None, "", "absent", {"Deliveries": None}, {"Deliveries": ""}, {"Deliveries": []}])
@@ -264,7 +265,7 @@ def test_every_platform_that_waits_has_an_answer() -> None:
     from schemas import registry
 
     waiting = {name for name, p in registry.platforms().items() if any(event.reply for event in p.events)}
-    assert waiting == set(answers.ANSWERS)
+    assert waiting == set(answers.answerers())
 
 
 def test_rules_can_be_made_ready_before_the_first_order() -> None:

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from tests.unit.route.orders import account, answered, recorded, shipping_to
-from workers.route import addresses, distance
-from workers.route.distance import Gazetteer, Place
+from workers.route.ustore import addresses, distance
+from workers.route.ustore.distance import Gazetteer, Place
 
 
 def place(country: str, postal: str = "", state: str = "") -> Place:

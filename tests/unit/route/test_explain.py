@@ -6,7 +6,7 @@ import pytest
 
 from schemas.platform import UnreadableError
 from tests.unit.route.orders import DOCUMENTED, HANOVER, account, answered, document, encoded
-from workers.route.explain import check, explain
+from workers.route.ustore.explain import check, explain
 
 LAMINATION = {"name": "lamination", "when": {"property": {"Finishing": "Lamination"}}, "manufacturer": "2"}
 EAST = {

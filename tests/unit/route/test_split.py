@@ -4,7 +4,7 @@ from collections import Counter
 
 import pytest
 
-from workers.route.split import Shares, point
+from workers.route.ustore.split import Shares, point
 
 
 @pytest.mark.parametrize(

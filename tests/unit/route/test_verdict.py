@@ -8,13 +8,13 @@ import pytest
 
 from schemas import registry
 from schemas.platforms.apicbase.config import Account
-from workers.route import verdict
+from workers.route import apicbase
 
 ORDER = registry.example("apicbase", "purchase_order")
 
 
 def validate(raw: bytes, **known: Any) -> tuple[int, str, dict[str, Any]]:
-    decided = verdict.validate(raw, msgspec.convert({"secrets": ["s"], **known}, Account))
+    decided = apicbase.validate(raw, msgspec.convert({"secrets": ["s"], **known}, Account))
     return decided.status, decided.content_type, json.loads(decided.body)
 
 

@@ -12,14 +12,14 @@ from pamqp.commands import Basic
 
 from deploy import config as configuration
 from schemas import registry
+from schemas.allocation import AllocationRecord, ItemAllocation, encode
 from schemas.config import Config
 from schemas.envelope import RECORD_TYPE, Envelope, to_properties
-from schemas.platforms.ustore.record import AllocationRecord, ItemAllocation, encode
 from tests.support.storing import at
 from workers.store import announce, prepare
+from workers.store.allocations import ManufacturerNotice
 from workers.store.prepare import NotOurMessageError
-from workers.store.rows import StoredVersion
-from workers.store.versions import Receipt, Version
+from workers.store.versions import Receipt, StoredVersion, Version
 
 NAME = "01932d5e-0000-7000-8000-000000000001"
 
@@ -34,13 +34,13 @@ def config(**apicbase: Any) -> Config:
 
 
 def _prepare(made: Basic.Properties, raw: bytes, settings: Config, *, again: bool = False) -> prepare.Incoming:
-    return prepare.prepare(made.marshal(), raw, settings, again=again)
+    return prepare.prepare(made.marshal(), raw, settings, redelivered=again)
 
 
 def test_a_readable_message_has_its_document() -> None:
     raw = registry.example("apicbase", "purchase_order")
     message = _prepare(properties(), raw, config(), again=True)
-    assert (message.message_id, message.raw, message.reason, message.again) == (UUID(NAME), raw, None, True)
+    assert (message.message_id, message.raw, message.reason, message.may_be_stored) == (UUID(NAME), raw, None, True)
     assert message.document is not None
     assert message.document.reading.type == "apicbase.purchase_order"
 
@@ -147,3 +147,12 @@ def test_properties_of_events_are_what_the_general_encoder_makes(traceparent: st
         content_type="application/cloudevents+json", headers=headers, delivery_mode=2, message_id=NAME
     )
     assert announce.outgoing("key", NAME, traceparent, b"{}").properties == general.marshal()
+
+
+def test_a_platform_without_an_announcement_has_no_events_for_shares() -> None:
+    allocations = [ItemAllocation("1", "2", "the rest")]
+    message = msgspec.structs.replace(
+        _prepare(properties(), registry.example("apicbase", "purchase_order"), config()), allocations=allocations
+    )
+    notice = ManufacturerNotice(message, UUID(int=7), 1, ("2",), document_id=1)
+    assert list(announce.shares(notice)) == []

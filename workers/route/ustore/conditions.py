@@ -11,8 +11,8 @@ from typing import Protocol
 
 from schemas.platforms.ustore.config import Conditions, Units, Values
 from schemas.platforms.ustore.values import text
-from workers.route import addresses
-from workers.route.items import Destination, Item, plain
+from workers.route.ustore import addresses
+from workers.route.ustore.items import Destination, Item, plain
 
 
 class Condition(Protocol):

@@ -9,7 +9,7 @@ from schemas import lenient
 from schemas.platforms.ustore import wire
 from schemas.platforms.ustore.order import deliveries, items
 from schemas.platforms.ustore.values import each, identifier, part, text
-from workers.route import addresses, distance
+from workers.route.ustore import addresses, distance
 
 _NO_PRODUCT = wire.Product()
 _NO_QUANTITIES = wire.Quantities()

@@ -16,7 +16,7 @@ from typing import Literal, TypeAlias
 import msgspec
 import zipcodes
 
-from workers.route import addresses
+from workers.route.ustore import addresses
 
 DATA = Path(__file__).parent / "data" / "places.csv"
 FOLDER_VARIABLE = "CROSSDOCK_POSTAL_CODES"
@@ -160,6 +160,18 @@ def gazetteer() -> Gazetteer:
         for file in files:
             built.read_geonames(file)
     return built
+
+
+def load_folder() -> str | None:
+    """Load the operator's postal code files and return their folder; None if there is none.
+
+    Raises OSError or ValueError if the files cannot be read.
+    """
+    folder = os.environ.get(FOLDER_VARIABLE)
+    if not folder:
+        return None
+    gazetteer()
+    return folder
 
 
 def _geonames(lines: Iterable[str], name: str) -> Iterator[tuple[str, str, Point]]:

@@ -1,42 +1,11 @@
 """Why an order goes where it goes, rule by rule; and what is wrong with a set of rules. For people."""
 
-import msgspec
-
 from schemas.platform import UnreadableError
 from schemas.platforms.ustore import wire
 from schemas.platforms.ustore.config import Account
-from workers.route import addresses, allocate, conditions, items
-from workers.route.rules import Nearest, Rule, place_of
-
-
-class Step(msgspec.Struct, frozen=True):
-    """One rule, tried on one item."""
-
-    rule: str
-    matched: bool
-    reasons: list[str]
-    """Why it did not match; empty where it did."""
-    distances: dict[str, float] = {}
-    """Manufacturer → kilometres, for `nearest` where the destination is known, whether the rule matched or not."""
-
-
-class Explanation(msgspec.Struct, frozen=True):
-    """One order item."""
-
-    item: str
-    name: str
-    units: str | None
-    destination: str | None
-    """`US US-PA 19028`; None without an address."""
-    place: str | None
-    """What the destination's postal code was taken for when measuring: the code, or what stands in for it."""
-    steps: list[Step]
-    """Up to and with the rule that matched."""
-    manufacturer: str | None
-    """None: the item can't be produced, and so the order is refused."""
-    rule: str
-    """The rule that decided, or the fallback."""
-    detail: str | None
+from workers.route.answers import Explanation, Step
+from workers.route.ustore import addresses, allocate, conditions, items
+from workers.route.ustore.rules import Nearest, Rule, place_of
 
 
 def explain(account: Account, raw: bytes) -> list[Explanation]:

@@ -4,11 +4,11 @@ import weakref
 
 import msgspec
 
+from schemas.allocation import ItemAllocation
 from schemas.platforms.ustore import wire
 from schemas.platforms.ustore.config import Account
-from schemas.platforms.ustore.record import ItemAllocation
-from workers.route import items
-from workers.route.rules import Rules
+from workers.route.ustore import items
+from workers.route.ustore.rules import Rules
 
 
 class Allocation(msgspec.Struct, frozen=True):

@@ -5,13 +5,13 @@ from typing import Protocol
 
 import msgspec
 
+from schemas.allocation import ItemAllocation
 from schemas.platforms.ustore.config import Account, Manufacturer
 from schemas.platforms.ustore.config import Rule as Written
-from schemas.platforms.ustore.record import ItemAllocation
-from workers.route import addresses, distance
-from workers.route.conditions import Condition, compile_when
-from workers.route.items import Item, plain
-from workers.route.split import Shares, point
+from workers.route.ustore import addresses, distance
+from workers.route.ustore.conditions import Condition, compile_when
+from workers.route.ustore.items import Item, plain
+from workers.route.ustore.split import Shares, point
 
 
 class Choice(msgspec.Struct, frozen=True):
