@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from deploy import config
-from deploy.cli import check
+from deploy.cli import check_local
 from deploy.config import ConfigError
 from workers.route import distance
 
@@ -72,7 +72,7 @@ def test_check_reads_the_postal_code_files(tmp_path: Path, monkeypatch: pytest.M
         if content:
             (tmp_path / "US.txt").write_text(content)
         distance.gazetteer.cache_clear()
-        (found,) = check._postal_codes()
+        (found,) = check_local._postal_codes()
         assert [str(problem) in one for one in found.problems] == ([True] if problem else [])
     distance.gazetteer.cache_clear()
 
