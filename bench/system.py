@@ -5,7 +5,6 @@ import time
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
-from typing import Any
 
 import asyncpg
 
@@ -16,7 +15,7 @@ from bench.common import PEERS, BenchmarkError, Servers, answers, process, until
 from bench.plan import Plan
 from bench.row import Row
 from deploy.local.children import free_ports
-from deploy.local.up import read_endpoints
+from deploy.state import Endpoints, read_endpoints
 from storage.vault import Vault
 
 START = 60.0
@@ -62,10 +61,10 @@ async def bench_memory(found: Servers, plan: Plan) -> list[Row]:
         await answers(url, 200)
         await stack.enter_async_context(outbound.subscribed(database, key, [url]))
         _, endpoints = await stack.enter_async_context(_up(found, {"CROSSDOCK_ENCRYPTION_KEY": key}))
-        pids = {name: pid for name, pid in endpoints["pids"].items() if name not in ("postgres", "rabbitmq")}
-        await _handle(found, database, endpoints["ingress"], few, few)
+        pids = {name: pid for name, pid in endpoints.pids.items() if name not in ("postgres", "rabbitmq")}
+        await _handle(found, database, endpoints.ingress, few, few)
         early = {name: cpu.resident(pid) for name, pid in pids.items()}
-        await _handle(found, database, endpoints["ingress"], many - few, many)
+        await _handle(found, database, endpoints.ingress, many - few, many)
         late = {name: cpu.resident(pid) for name, pid in pids.items()}
     await backlog.empty(database)
     await database.close()
@@ -83,7 +82,7 @@ async def bench_memory(found: Servers, plan: Plan) -> list[Row]:
 
 
 @asynccontextmanager
-async def _up(found: Servers, env: dict[str, str]) -> AsyncIterator[tuple[int, dict[str, Any]]]:
+async def _up(found: Servers, env: dict[str, str]) -> AsyncIterator[tuple[int, Endpoints]]:
     """Running and ready: the supervisor's pid, and endpoints.json."""
     state = Path(found.folder) / "up"
     port = str(free_ports(1)[0])
@@ -95,7 +94,7 @@ async def _up(found: Servers, env: dict[str, str]) -> AsyncIterator[tuple[int, d
         async def ready() -> bool:
             if child.poll() is not None:
                 raise BenchmarkError(f"`crossdock up` ended with {child.returncode}")
-            return bool(read_endpoints(state))
+            return bool(read_endpoints(state).ingress)
 
         await until(ready, "`crossdock up` is ready", seconds=START)
         yield child.pid, read_endpoints(state)
