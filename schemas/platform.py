@@ -116,6 +116,9 @@ class Event(msgspec.Struct, frozen=True):
     """Names of files in the platform's `examples/`, without `.json`; the first is the platform's documented example."""
     reply: Reply | None = None
     """Set if the sender waits for a worker's reply."""
+    is_purchase_order: bool = False
+    """Whether its documents are orders to a supplier, whose lines have an article, a quantity and prices; dialects that
+    have a format of their own for orders translate them."""
 
 
 class Announcement(msgspec.Struct, frozen=True, kw_only=True):

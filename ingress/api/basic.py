@@ -11,6 +11,7 @@ from ingress.api import cursors
 from ingress.api.auth import Caller
 from ingress.api.context import Context, answer, body, identity, new_id
 from ingress.api.errors import NOT_FOUND, ProblemError, invalid
+from schemas.dialects import ecomnow
 from storage import subscriptions
 from storage.database import Connection
 from storage.sealed import Sealed
@@ -18,10 +19,10 @@ from storage.subscriptions import Subscription
 from storage.vault import UndecryptableError
 
 TYPES = {
-    "new_order": ["ecomnow.new_order", "apicbase.purchase_order"],
-    "order_cancellation": ["ecomnow.order_cancellation"],
+    "new_order": [ecomnow.NEW_ORDER, *ecomnow.PURCHASE_ORDERS],
+    "order_cancellation": [ecomnow.CANCELLATION],
 }
-"""Apicbase's purchase orders are new orders to a vendor (contract §7)."""
+"""Purchase orders are new orders to a vendor (contract §7)."""
 PATH = "/basic/webhooks"
 IN_FLIGHT = 10
 
