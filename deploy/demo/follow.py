@@ -10,7 +10,6 @@ from deploy.demo import receiver
 from deploy.demo.posts import DemoArrival, Post, WatchedEvent
 from deploy.demo.receiver import Receiver
 from schemas import topology
-from schemas.platforms.ustore import manufacturer_order
 
 ARRIVAL_TIMEOUT = 15.0
 """Seconds for all that was posted to be stored, announced and delivered."""
@@ -50,9 +49,10 @@ async def _follow(post: Post, connection: asyncpg.Connection, heard: list[Watche
     )
     if {one["item"]: one["manufacturer"] for one in items} != post.answer:
         return "the allocations in the database are not those that were answered"
-    wanted = {topology.event_key(row["type"], post.account)} | {
-        topology.event_key(manufacturer_order.TYPE, post.account, manufacturer) for manufacturer in post.answer.values()
-    }
+    wanted = {topology.event_key(row["type"], post.account)}
+    if (announcement := post.platform.announcement) is not None:
+        recipients = post.answer.values()
+        wanted |= {topology.event_key(announcement.event_type, post.account, recipient) for recipient in recipients}
     queued = [one for one in heard if one.subject == row["key"] and one.routing_key in wanted]
     missing = wanted - {one.routing_key for one in queued}
     if missing:
