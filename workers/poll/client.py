@@ -17,7 +17,7 @@ from yarl import URL
 from schemas import encodings, retryafter
 from workers.poll import metrics
 from workers.poll.limit import Limit
-from workers.poll.source import AnySource, Settings
+from workers.poll.source import Settings, Source
 
 TIMEOUT = 30.0
 """Maximum seconds for one request and its whole response."""
@@ -82,7 +82,7 @@ def session() -> aiohttp.ClientSession:
 class Client:
     """The client for one pair of credentials at one base URL; its accounts share the token and the rate limit."""
 
-    def __init__(self, http: aiohttp.ClientSession, source: AnySource, settings: Settings, limit: Limit) -> None:
+    def __init__(self, http: aiohttp.ClientSession, source: Source, settings: Settings, limit: Limit) -> None:
         self._http = http
         self._source = source
         self._settings = settings

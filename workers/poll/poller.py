@@ -20,7 +20,7 @@ from schemas import canonical, envelope, topology
 from storage import polls
 from storage.polls import Place
 from workers.poll.client import Client, FetchError
-from workers.poll.source import AnySource
+from workers.poll.source import Source
 
 log = logging.getLogger("crossdock.poll")
 
@@ -62,7 +62,7 @@ class Summary(msgspec.Struct):
     """Orders without a readable time, which are published but do not move the cursor."""
 
 
-def read(source: AnySource, raw: bytes) -> Order:
+def read(source: Source, raw: bytes) -> Order:
     """Parse one item of a page, without ever raising an error.
 
     An item that is not an order is still published, and ends in quarantine, where a person can see it.
@@ -87,7 +87,7 @@ class Poller:
         pool: asyncpg.Pool,
         publisher: Publisher,
         client: Client,
-        source: AnySource,
+        source: Source,
         worker: UUID,
         account: str,
         *,

@@ -10,14 +10,12 @@ from collections.abc import Callable
 from datetime import datetime, timedelta
 from functools import cache
 from types import MappingProxyType
-from typing import Any, Generic, Protocol, TypeAlias, TypeVar
+from typing import Generic, Protocol
 
 import msgspec
 
 from schemas import registry
-
-Account = TypeVar("Account", bound=msgspec.Struct)
-"""The platform's own Struct of an account."""
+from schemas.platform import Account
 
 
 class Settings(Protocol):
@@ -69,18 +67,14 @@ class Source(msgspec.Struct, Generic[Account], frozen=True, kw_only=True):
     """(one item of a page) -> its values. Never raises."""
 
 
-AnySource: TypeAlias = Source[Any]
-"""The source of some platform: only that platform knows the type of its accounts."""
-
-
 @cache
-def sources() -> MappingProxyType[str, AnySource]:
+def sources() -> MappingProxyType[str, Source]:
     """Return the source of each platform that can be polled, by name."""
-    sources_by_platform: dict[str, AnySource] = {}
+    sources_by_platform: dict[str, Source] = {}
     for name in registry.platforms():
         module = f"{__package__}.{name}"
         if importlib.util.find_spec(module) is not None:
-            source: AnySource | None = getattr(importlib.import_module(module), "SOURCE", None)
+            source: Source | None = getattr(importlib.import_module(module), "SOURCE", None)
             if source is not None:
                 sources_by_platform[name] = source
     return MappingProxyType(sources_by_platform)

@@ -32,7 +32,7 @@ from workers.poll import client, metrics
 from workers.poll.client import Client
 from workers.poll.limit import PER_MINUTE, Limit
 from workers.poll.poller import Poller, StoppingError
-from workers.poll.source import AnySource, Settings, sources
+from workers.poll.source import Settings, Source, sources
 
 log = logging.getLogger("crossdock.poll")
 
@@ -139,7 +139,7 @@ class PollWorker:
         for unused in self._clients.keys() - kept:
             del self._clients[unused]
 
-    def _accounts(self, source: AnySource) -> dict[str, Settings]:
+    def _accounts(self, source: Source) -> dict[str, Settings]:
         accounts = self._config.accounts.get(source.platform, {})
         settings_by_name = {name: source.settings(account) for name, account in accounts.items()}
         return {name: settings for name, settings in settings_by_name.items() if settings is not None}
@@ -173,7 +173,7 @@ class PollWorker:
             intervals = [settings.interval for _, accounts in accounts_by_source for settings in accounts.values()]
             await asyncio.sleep(min((LOOK, *intervals)))
 
-    def _begin(self, pool: asyncpg.Pool, source: AnySource, place: Place, settings: Settings) -> None:
+    def _begin(self, pool: asyncpg.Pool, source: Source, place: Place, settings: Settings) -> None:
         api = self._client(source, settings)
         poller = Poller(pool, self._publisher, api, source, self._name, place.account, shards=self._shards)
         name = f"poll-{place.account}"
@@ -182,7 +182,7 @@ class PollWorker:
         self._running[key] = poller, task
         task.add_done_callback(lambda _: self._running.pop(key, None))
 
-    def _client(self, source: AnySource, settings: Settings) -> Client:
+    def _client(self, source: Source, settings: Settings) -> Client:
         assert self._http is not None
         key = _client_key(source, settings)
         if key not in self._clients:
@@ -320,6 +320,6 @@ def _accounts_of(platform: str, keys: Iterable[Key]) -> list[str]:
     return [account for name, account in keys if name == platform]
 
 
-def _client_key(source: AnySource, settings: Settings) -> tuple[str, str, str, str]:
+def _client_key(source: Source, settings: Settings) -> tuple[str, str, str, str]:
     """Return what decides whether two accounts share a client."""
     return source.platform, settings.base_url, settings.client_id, settings.client_secret
