@@ -7,7 +7,7 @@ import msgspec
 
 from schemas import registry
 from schemas.config import Name
-from schemas.topology import DELIVERY_LIMIT, EVENTS, Binding, Queue
+from schemas.topology import DELIVERY_LIMIT, EVENTS, Arguments, Binding, Queue
 
 PREFIX = "crossdock.consumer."
 DEAD_MAX = 10_000
@@ -24,7 +24,8 @@ class Consumer(msgspec.Struct, frozen=True, kw_only=True):
     """`rothys` (of any platform), `channelape/rothys`, `ecomnow/*`, `*`."""
     max_messages: Annotated[int, msgspec.Meta(ge=1)] = 1_000_000
     max_bytes: Annotated[int, msgspec.Meta(ge=1)] = 1_000_000_000
-    """Over either limit the oldest go: who is away must not fill the broker's disk, and the log has them."""
+    """Above either limit the oldest messages are dropped, because a consumer that is not running must not fill the
+    broker's disk; the log still has them."""
 
     @property
     def queue(self) -> str:
@@ -35,50 +36,62 @@ class Consumer(msgspec.Struct, frozen=True, kw_only=True):
         return f"{self.queue}.dead"
 
 
-def queues(one: Consumer) -> tuple[Queue, Queue]:
-    """Return its queue, and the queue for what it failed on again and again or had no room for.
+def queues(consumer: Consumer) -> tuple[Queue, Queue]:
+    """Return the consumer's queue, and the queue for messages that it repeatedly failed on or had no room for.
 
-    The latter has no delivery limit: what is looked at and given back stays.
+    The latter has no delivery limit, so that messages which are looked at and given back stay.
     """
-    limits = {"x-max-length": one.max_messages, "x-max-length-bytes": one.max_bytes, "x-overflow": "drop-head"}
-    dead = {"x-dead-letter-exchange": "", "x-dead-letter-routing-key": one.dead}
+    limits: Arguments = {
+        "x-max-length": consumer.max_messages,
+        "x-max-length-bytes": consumer.max_bytes,
+        "x-overflow": "drop-head",
+    }
+    dead: Arguments = {"x-dead-letter-exchange": "", "x-dead-letter-routing-key": consumer.dead}
     return (
-        Queue(one.queue, {"x-queue-type": "quorum", "x-delivery-limit": DELIVERY_LIMIT, **limits, **dead}),
-        Queue(one.dead, {"x-queue-type": "quorum", "x-max-length": DEAD_MAX, "x-overflow": "drop-head"}),
+        Queue(consumer.queue, {"x-queue-type": "quorum", "x-delivery-limit": DELIVERY_LIMIT, **limits, **dead}),
+        Queue(consumer.dead, {"x-queue-type": "quorum", "x-max-length": DEAD_MAX, "x-overflow": "drop-head"}),
     )
 
 
-def bindings(one: Consumer) -> list[Binding]:
-    """What it hears. Raises ValueError that says which type or account can't be meant, and what can."""
-    keys = [_key(type_, account) for type_ in one.types for account in one.accounts]
-    found = sorted({key for key in keys if key is not None})
-    if not found:
+def bindings(consumer: Consumer) -> list[Binding]:
+    """Return the bindings of the consumer's queue.
+
+    Raises ValueError, which names an unknown event type or a malformed account, and the known types.
+    """
+    patterns = {_key(type_, account) for type_ in consumer.types for account in consumer.accounts}
+    keys = sorted(key for key in patterns if key is not None)
+    if not keys:
         raise ValueError("no event has any of these types and any of these accounts")
-    return [Binding(EVENTS, one.queue, key) for key in found]
+    return [Binding(EVENTS, consumer.queue, key) for key in keys]
 
 
 def _key(type_: str, account: str) -> str | None:
-    """Routing keys are `<platform>.<event>.<account>`, for manufacturers with one word more. None where the two
-    exclude each other."""
+    """Return the pattern of routing keys for a type and an account; None if they exclude each other.
+
+    Routing keys are `<platform>.<event>.<account>`, with one word more for the recipients of shares.
+    """
     platform, event = _type(type_)
-    of, _, name = account.rpartition("/")
-    if not name or name.count("*") != (name == "*") or of.count("*") != (of == "*") or "." in account:
+    owner, _, name = account.rpartition("/")
+    if not name or name.count("*") != (name == "*") or owner.count("*") != (owner == "*") or "." in account:
         raise ValueError(f"{account!r} is not an account: write rothys, channelape/rothys, channelape/* or *")
-    if of not in ("", "*"):
-        if platform not in ("*", of):
+    if owner not in ("", "*"):
+        if platform not in ("*", owner):
             return None
-        platform = of
+        platform = owner
     if (platform, event, name) == ("*", "*", "*"):
         return "#"
     return f"{platform}.{event}.#" if name == "*" else f"{platform}.{event}.{name}.#"
 
 
-def _type(text: str) -> Sequence[str]:
-    if text == "*":
+def _type(pattern: str) -> Sequence[str]:
+    """Return platform and event of a type or pattern, `*` for any. Raises ValueError if no event has the type."""
+    if pattern == "*":
         return "*", "*"
     known = registry.event_types()
-    words = text.split(".")
-    if text in known or (len(words) == 2 and words[1] == "*" and any(one.startswith(f"{words[0]}.") for one in known)):
+    words = pattern.split(".")
+    is_platform = len(words) == 2 and words[1] == "*" and any(type_.startswith(f"{words[0]}.") for type_ in known)
+    if pattern in known or is_platform:
         return words
-    every = ", ".join(known)
-    raise ValueError(f"{text!r} is not an event type: write one of {every}; or all of a platform, as in channelape.*")
+    raise ValueError(
+        f"{pattern!r} is not an event type: write one of {', '.join(known)}; or all of a platform, as in channelape.*"
+    )

@@ -9,17 +9,20 @@ import re
 from collections.abc import Callable
 from datetime import UTC, datetime
 from decimal import Decimal, InvalidOperation
-from typing import Any, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 from unicodedata import category
 
 import msgspec
-from msgspec import UNSET, UnsetType
+from msgspec import UNSET, Raw, UnsetType
 
 from schemas import canonical, encodings, jsontext
 from schemas.platform import UnreadableError
 
-Scalar: TypeAlias = Any
-"""A str, int, bool or None, or msgspec.Raw for a number with a fraction or an exponent; UNSET if absent.
+if TYPE_CHECKING:
+    Scalar: TypeAlias = str | int | bool | Raw | list[object] | dict[str, object] | UnsetType | None
+else:
+    Scalar = Any  # msgspec decodes what comes, and does not reject a document because of an unexpected type
+"""A text, number or truth value, or null; a number with a fraction or an exponent is a Raw. UNSET if absent.
 
 Lists and objects are accepted too, and interpreted as None.
 """
@@ -82,8 +85,8 @@ def decoder(shape: type[T]) -> Callable[[bytes], T]:
     return read
 
 
-def _literal(number: str) -> msgspec.Raw:
-    return msgspec.Raw(number.encode())
+def _literal(number: str) -> Raw:
+    return Raw(number.encode())
 
 
 def part(value: T | UnsetType | None, empty: T) -> T:
@@ -102,7 +105,7 @@ def text(value: Scalar) -> str | None:
         return value if value and not value.isspace() else None
     if type(value) is int:
         return str(value)
-    if type(value) is msgspec.Raw:
+    if type(value) is Raw:
         return bytes(value).decode()
     return None
 
@@ -114,33 +117,32 @@ def identifier(value: Scalar) -> str | None:
     that write JSON through floats send 4600000039, 4600000039.0 or 4.600000039e9 for the same number. Text is never
     interpreted as a number, so leading zeros are kept.
     """
-    kind = type(value)
-    if kind is str:
-        said: str = value.strip()
-        if said and (said[0] in _INVISIBLE or said[-1] in _INVISIBLE):
-            said = _without_blanks(said)
-        if not said or (len(said) <= _LONGEST_NOTHING and _is_nothing(said)):
+    if type(value) is str:
+        stripped = value.strip()
+        if stripped and (stripped[0] in _INVISIBLE or stripped[-1] in _INVISIBLE):
+            stripped = _without_blanks(stripped)
+        if not stripped or (len(stripped) <= _LONGEST_NOTHING and _is_nothing(stripped)):
             return None
-        return said
-    if kind is int:
+        return stripped
+    if type(value) is int:
         return str(value)
-    if kind is msgspec.Raw:
+    if type(value) is Raw:
         return _integral(bytes(value).decode())
     return None
 
 
-def _is_nothing(said: str) -> bool:
+def _is_nothing(word: str) -> bool:
     """Return whether a short text stands for no value: a word such as `null`, or punctuation alone, such as `-`."""
-    return said.lower() in _NOTHING or all(category(character)[0] == "P" for character in said)
+    return word.lower() in _NOTHING or all(category(character)[0] == "P" for character in word)
 
 
-def _without_blanks(said: str) -> str:
-    first, last = 0, len(said)
-    while first < last and (said[first] in _INVISIBLE or said[first].isspace()):
+def _without_blanks(spaced: str) -> str:
+    first, last = 0, len(spaced)
+    while first < last and (spaced[first] in _INVISIBLE or spaced[first].isspace()):
         first += 1
-    while last > first and (said[last - 1] in _INVISIBLE or said[last - 1].isspace()):
+    while last > first and (spaced[last - 1] in _INVISIBLE or spaced[last - 1].isspace()):
         last -= 1
-    return said[first:last]
+    return spaced[first:last]
 
 
 def _integral(literal: str) -> str:
@@ -160,12 +162,12 @@ def key(value: Scalar, name: str) -> str:
 
     Raises UnreadableError, which names the field `name`, if it is missing or empty or contains U+0000 or U+FFFD.
     """
-    found = identifier(value)
-    if found is None:
+    cleaned = identifier(value)
+    if cleaned is None:
         raise UnreadableError(f"`{name}` is missing or empty: without it we don't know which document this is")
-    if "\x00" in found or "\ufffd" in found:
+    if "\x00" in cleaned or "\ufffd" in cleaned:
         raise UnreadableError(f"`{name}` holds characters that are damaged or can't be stored")
-    return found
+    return cleaned
 
 
 def number(value: Scalar) -> Decimal | None:
@@ -196,31 +198,31 @@ def unreadable(**numbers: tuple[Scalar, Decimal | None]) -> dict[str, str] | Non
     `numbers` maps each name to the pair (value as sent, number as parsed). The intended value of `"12,50"`, `"1,000"`
     or `"5 EA"` is never guessed.
     """
-    found = {}
+    values = {}
     for name, (sent, read) in numbers.items():
         if read is None and sent is not None and sent is not UNSET:
             if type(sent) is str and identifier(sent) is None:
                 continue
-            found[name] = _shown(sent)
-    return found or None
+            values[name] = _shown(sent)
+    return values or None
 
 
 def _shown(sent: Scalar) -> str:
-    said = text(sent)
-    if said is None:
-        said = str(sent).lower() if isinstance(sent, bool) else "an object" if isinstance(sent, dict) else "a list"
-    return said[:_SHOWN].replace("\0", "\ufffd")
+    shown = text(sent)
+    if shown is None:
+        shown = str(sent).lower() if isinstance(sent, bool) else "an object" if isinstance(sent, dict) else "a list"
+    return shown[:_SHOWN].replace("\0", "\ufffd")
 
 
-def no_date(said: str) -> bool:
+def no_date(written: str) -> bool:
     """Return whether a text is a placeholder for "no date", such as .NET's earliest DateTime or MySQL's zero date."""
-    return said[:1] != "2" and _NO_DATE.match(said) is not None
+    return written[:1] != "2" and _NO_DATE.match(written) is not None
 
 
 def date(value: Scalar) -> str | None:
     """Return a date or time as sent; None if it is absent or a placeholder."""
-    said = text(value)
-    return None if said is None or no_date(said) or identifier(said) is None else said
+    written = text(value)
+    return None if written is None or no_date(written) or identifier(written) is None else written
 
 
 def aware(value: Scalar) -> datetime | None:
@@ -241,10 +243,10 @@ def naive(value: Scalar) -> datetime | None:
 
 
 def _datetime(value: Scalar) -> datetime | None:
-    said = text(value)
-    if said is None or no_date(said):
+    written = text(value)
+    if written is None or no_date(written):
         return None
     try:
-        return datetime.fromisoformat(said.strip())
+        return datetime.fromisoformat(written.strip())
     except ValueError:
         return None

@@ -7,11 +7,22 @@ outside that folder does not name the platform, so adding a platform means addin
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
 from decimal import Decimal
-from typing import Any, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Generic, Literal, Protocol
 
 import msgspec
 
 from schemas.allocation import ItemAllocation
+
+if TYPE_CHECKING:
+    from typing_extensions import TypeVar
+
+    Account = TypeVar("Account", bound=msgspec.Struct, default=Any)
+    ContraAccount = TypeVar("ContraAccount", bound=msgspec.Struct, contravariant=True)
+else:  # `default` is new in Python 3.13
+    from typing import TypeVar
+
+    Account = ContraAccount = TypeVar("Account", bound=msgspec.Struct)
+"""The Struct of one account's settings. Only a platform's own modules know it; `Platform` alone means any platform."""
 
 
 class UnreadableError(ValueError):
@@ -116,6 +127,9 @@ class Event(msgspec.Struct, frozen=True):
     """Names of files in the platform's `examples/`, without `.json`; the first is the platform's documented example."""
     reply: Reply | None = None
     """Set if the sender waits for a worker's reply."""
+    is_purchase_order: bool = False
+    """Whether its documents are orders to a supplier, whose lines have an article, a quantity and prices; dialects that
+    have a format of their own for orders translate them."""
 
 
 class Announcement(msgspec.Struct, frozen=True, kw_only=True):
@@ -136,8 +150,8 @@ class Announcement(msgspec.Struct, frozen=True, kw_only=True):
     """(order, allocations) -> encoded `data` by recipient. Raises UnreadableError if the bytes are not an order."""
 
 
-class Verify(Protocol):
-    def __call__(self, raw: bytes, headers: Mapping[str, str], query: Query, account: Any, /) -> str | None:
+class Verify(Protocol[ContraAccount]):
+    def __call__(self, raw: bytes, headers: Mapping[str, str], query: Query, account: ContraAccount, /) -> str | None:
         """Return the secret that verified the request, or None. Never raises.
 
         `headers` must look names up case-insensitively.
@@ -145,35 +159,35 @@ class Verify(Protocol):
         ...
 
 
-class Sign(Protocol):
-    def __call__(self, raw: bytes, account: Any, /) -> Signed:
+class Sign(Protocol[ContraAccount]):
+    def __call__(self, raw: bytes, account: ContraAccount, /) -> Signed:
         """Return what this platform would send with `raw`, using the account's first secret."""
         ...
 
 
-class Platform(msgspec.Struct, frozen=True, kw_only=True):
+class Platform(msgspec.Struct, Generic[Account], frozen=True, kw_only=True):
     """Everything the pipeline needs to know about one platform."""
 
     name: str
-    account: type[msgspec.Struct]
+    account: type[Account]
     """Schema of `[accounts.<name>.<account>]`; unknown keys are errors."""
-    demo: tuple[str, dict[str, Any]]
+    demo: tuple[str, dict[str, object]]
     """Name and settings of the demo account, used if no account is configured and the ingress is bound to loopback."""
     events: tuple[Event, ...]
     unauthorized: Literal[401, 403]
-    verify: Verify
-    sign: Sign
+    verify: Verify[Account]
+    sign: Sign[Account]
     read: Callable[[str, bytes], ParsedDocument]
     """(event name, body) -> Reading. Raises only UnreadableError, for any input."""
     decode: Callable[[str, bytes], msgspec.Struct]
     """(event name, body) -> the wire Struct. Raises only UnreadableError. Encoding the Struct again loses nothing."""
-    refuse: Callable[[str, bytes, Any], str | None] | None = None
+    refuse: Callable[[str, bytes, Account], str | None] | None = None
     """(event name, body, account) -> the reason, for the sender, why the account rejects the document; None: accept."""
     repair: Callable[[bytes], bytes | None] | None = None
     """For documented bodies that are not JSON: (body) -> the intended JSON, or None if this is not such a body."""
-    secrets: Callable[[Any], Sequence[str]]
+    secrets: Callable[[Account], Sequence[str]]
     """(account) -> all secrets of the account, which must never appear in a log."""
-    sign_answer: Callable[[bytes, str, Any], dict[str, str]] | None = None
+    sign_answer: Callable[[bytes, str, Account], dict[str, str]] | None = None
     """(body, secret that verified the request, account) -> headers that sign our response."""
     error: Callable[[int, str | None], tuple[str, bytes]] | None = None
     """(status, Accept-Language) -> content type and body of our own error responses; None: problem+json."""

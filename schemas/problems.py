@@ -1,7 +1,5 @@
 """HTTP error bodies in `application/problem+json` (RFC 9457)."""
 
-from typing import Any
-
 import msgspec
 
 CONTENT_TYPE = "application/problem+json"
@@ -9,7 +7,7 @@ CONTENT_TYPE = "application/problem+json"
 _encode = msgspec.json.Encoder().encode
 
 
-def problem(status: int, title: str, detail: str | None = None, **more: Any) -> bytes:
+def problem(status: int, title: str, detail: str | None = None, **more: object) -> bytes:
     """Return the JSON body of an error response.
 
     `title` is the same for every error of a kind, `detail` describes this occurrence, and `more` are extension members.

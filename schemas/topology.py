@@ -4,9 +4,10 @@ Works on RabbitMQ 3.10 to 4.x: everything is declared by arguments over AMQP. A 
 retention of an existing log changes, because AMQP cannot change the arguments of a queue.
 """
 
-from typing import Any, Literal
+from typing import Literal, TypeAlias
 
 import msgspec
+from pamqp.common import FieldValue
 
 from schemas import registry
 from schemas.config import MAX_SHARDS, Events, parse_size
@@ -38,18 +39,22 @@ EVENTS_LOG_SEGMENT_BYTES = 100_000_000
 """A stream is trimmed by whole segments; RabbitMQ's default of 500 MB would keep a small log far past its age."""
 
 
+Arguments: TypeAlias = dict[str, FieldValue]
+"""Arguments of a declaration or definition of a policy, by name."""
+
+
 class Exchange(msgspec.Struct, frozen=True):
     name: str
     type: Literal["topic", "fanout", "direct"]
-    arguments: dict[str, Any] = {}
+    arguments: Arguments = {}
 
 
 class Queue(msgspec.Struct, frozen=True):
     name: str
-    arguments: dict[str, Any] = {}
+    arguments: Arguments = {}
     """The same for every version of RabbitMQ; `declared` adds what depends on it."""
 
-    def declared(self, major: int) -> dict[str, Any]:
+    def declared(self, major: int) -> Arguments:
         """Return the arguments to declare the queue with on RabbitMQ `major`.x."""
         if self.arguments.get("x-queue-type") == "quorum" and major >= 4:
             return {"x-delivery-limit": UNLIMITED, **self.arguments}
@@ -112,11 +117,11 @@ _EVERYTHING = Binding(INBOUND, STORE, "#")
 _SHARED = tuple(Binding(INBOUND, store_queue(shard), _shard_key(shard)) for shard in range(MAX_SHARDS))
 
 
-def _quorum(**more: Any) -> dict[str, Any]:
+def _quorum(**more: FieldValue) -> Arguments:
     return {"x-queue-type": "quorum", **more}
 
 
-def _work() -> dict[str, Any]:
+def _work() -> Arguments:
     """A queue whose rejected messages end, whole and at least once, in `crossdock.dead`.
 
     RabbitMQ: at-least-once dead-lettering needs a quorum source and `overflow=reject-publish`.
@@ -133,14 +138,14 @@ def _work() -> dict[str, Any]:
 
 def _log(settings: Events) -> Queue:
     size = parse_size(settings.log_max_bytes)
-    limit = {"x-max-length-bytes": size} if size else {}
+    limit: Arguments = {"x-max-length-bytes": size} if size else {}
     segment = min(EVENTS_LOG_SEGMENT_BYTES, max(size // 10, 1_000_000)) if size else EVENTS_LOG_SEGMENT_BYTES
-    age = {"x-max-age": settings.log_max_age}
-    arguments = {"x-queue-type": "stream", **age, **limit, "x-stream-max-segment-size-bytes": segment}
+    age: Arguments = {"x-max-age": settings.log_max_age}
+    arguments: Arguments = {"x-queue-type": "stream", **age, **limit, "x-stream-max-segment-size-bytes": segment}
     return Queue(EVENTS_LOG, arguments)
 
 
-def log_policy(log: Queue) -> dict[str, Any]:
+def log_policy(log: Queue) -> Arguments:
     """The definition of the policy that gives an existing log the retention of `log`."""
     arguments = log.arguments
     return {

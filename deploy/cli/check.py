@@ -29,7 +29,7 @@ MOST_SUBSCRIPTIONS = 10_000
 def check(config: ConfigFile = None, state: State = None, as_json: AsJson = False) -> None:
     """Check the configuration and every connection.
 
-    Says what is wrong and how to fix it. Covers the configuration, the uStore rules, RabbitMQ and its queues,
+    Says what is wrong and how to fix it. Covers the configuration, the routing rules, RabbitMQ and its queues,
     PostgreSQL and its schema, and whether each subscription can be served. Exits with code 1 if anything is wrong.
     """
     from deploy.cli import output

@@ -98,7 +98,7 @@ def store(
 
 @worker.command()
 def route(config: ConfigFile = None, admin_port: AdminPort = None) -> None:
-    """Answer the requests of senders that wait: uStore's shoppers and Apicbase's customers."""
+    """Answer requests whose senders wait, such as shoppers at a checkout."""
     from workers.route.worker import RouteWorker
 
     amqp = _amqp_url()
@@ -124,7 +124,7 @@ def api(config: ConfigFile = None, port: Port = None, admin_port: AdminPort = No
 
 @worker.command()
 def poll(config: ConfigFile = None, admin_port: AdminPort = None) -> None:
-    """Fetch the orders of Apicbase customers who cannot post webhooks."""
+    """Fetch the orders of customers who cannot post webhooks."""
     from workers.poll.worker import PollWorker
 
     amqp, database = _amqp_url(), _database_url()

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from workers.route.answers import Explanation
 
-app = typer.Typer(help="Explain the routing rules of uStore accounts.", no_args_is_help=True, rich_markup_mode=None)
+app = typer.Typer(help="Explain the routing rules of accounts.", no_args_is_help=True, rich_markup_mode=None)
 
 
 @app.callback()
@@ -23,8 +23,8 @@ def _group() -> None:
 
 @app.command()
 def explain(
-    file: Annotated[Path, typer.Argument(metavar="FILE", help="File with an order as uStore posts it.")],
-    account: Annotated[str, typer.Option("--account", metavar="A", help="uStore account whose rules are applied.")],
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="File with an order as its platform posts it.")],
+    account: Annotated[str, typer.Option("--account", metavar="A", help="Account whose rules are applied.")],
     config: ConfigFile = None,
     as_json: AsJson = False,
 ) -> None:

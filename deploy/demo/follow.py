@@ -10,7 +10,6 @@ from deploy.demo import receiver
 from deploy.demo.posts import DemoArrival, Post, WatchedEvent
 from deploy.demo.receiver import Receiver
 from schemas import topology
-from schemas.platforms.ustore import manufacturer_order
 
 ARRIVAL_TIMEOUT = 15.0
 """Seconds within which all posts must be stored, published and delivered."""
@@ -52,9 +51,10 @@ async def _follow(
     )
     if {item["item"]: item["manufacturer"] for item in items} != post.answer:
         return "the allocations in the database are not those that were answered"
-    keys = {topology.event_key(row["type"], post.account)} | {
-        topology.event_key(manufacturer_order.TYPE, post.account, manufacturer) for manufacturer in post.answer.values()
-    }
+    keys = {topology.event_key(row["type"], post.account)}
+    if (announcement := post.platform.announcement) is not None:
+        recipients = post.answer.values()
+        keys |= {topology.event_key(announcement.event_type, post.account, recipient) for recipient in recipients}
     queued = [event for event in consumed if event.subject == row["key"] and event.routing_key in keys]
     missing = keys - {event.routing_key for event in queued}
     if missing:

@@ -11,6 +11,7 @@ from ingress.api import cursors
 from ingress.api.auth import Caller
 from ingress.api.context import Context, body, check_authorization, json_response, path_uuid
 from ingress.api.errors import invalid, not_found
+from schemas.dialects import ecomnow
 from storage import subscriptions
 from storage.database import Connection
 from storage.sealed import Sealed
@@ -18,10 +19,10 @@ from storage.subscriptions import Subscription
 from storage.vault import UndecryptableError
 
 TYPES = {
-    "new_order": ["ecomnow.new_order", "apicbase.purchase_order"],
-    "order_cancellation": ["ecomnow.order_cancellation"],
+    "new_order": [ecomnow.NEW_ORDER, *ecomnow.PURCHASE_ORDERS],
+    "order_cancellation": [ecomnow.CANCELLATION],
 }
-"""Event types by `webhookType`; Apicbase's purchase orders are new orders to a vendor (contract §7)."""
+"""Event types by `webhookType`; purchase orders are new orders to a vendor (contract §7)."""
 PATH = "/basic/webhooks"
 IN_FLIGHT = 10
 """Maximum number of concurrent deliveries to one webhook."""

@@ -8,7 +8,6 @@ value. Where it would (1.10 becomes 1.1, a repeated key is lost), the order is s
 import hmac
 import json
 import secrets
-from typing import Any
 
 from schemas import canonical
 from schemas.outbound import Credentials, Dialect, Event, Request
@@ -39,7 +38,7 @@ def dumped(raw: bytes) -> bytes:
     return written if written != raw and canonical.digest(written) == canonical.digest(raw) else raw
 
 
-def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+def _once(pairs: list[tuple[str, object]]) -> dict[str, object]:
     """Raises ValueError for a key that stands twice: one of its values would be lost."""
     found = dict(pairs)
     if len(found) != len(pairs):

@@ -1,6 +1,6 @@
-"""eComNow's documented notification, in valid JSON; Apicbase's purchase orders are told in it too.
+"""eComNow's documented notification, in valid JSON; purchase orders of other platforms are translated into it.
 
-An eComNow notification goes on byte for byte, or repaired where it was no JSON. Money keeps its digits: a decimal is
+An eComNow notification is sent byte for byte, or repaired if it was not JSON. Money keeps its digits: a decimal is
 written as the number it was, never through a float.
 """
 
@@ -8,18 +8,26 @@ from decimal import Decimal
 
 import msgspec
 
+from schemas import registry
 from schemas.outbound import Credentials, Dialect, Event, Request, UntranslatableError
 from schemas.platform import UnreadableError
-from schemas.platforms.apicbase import identity as apicbase
 
 NEW_ORDER, CANCELLATION = "ecomnow.new_order", "ecomnow.order_cancellation"
+PURCHASE_ORDERS = {
+    type_: (platform, event.name)
+    for platform in registry.platforms().values()
+    for event in platform.events
+    if event.is_purchase_order
+    for type_ in event.types
+}
+"""Platform and event name of the purchase orders that are translated, by event type."""
 
 _EXPONENT = 40
 """Digits beyond which a number is written with an exponent rather than with a page of zeros."""
 
 
 class Item(msgspec.Struct, rename="camel", frozen=True, kw_only=True):
-    """An item as documented."""
+    """One item of a notification, as documented."""
 
     sku_nr: str
     item_name: str = ""
@@ -29,7 +37,7 @@ class Item(msgspec.Struct, rename="camel", frozen=True, kw_only=True):
 
 
 class Notification(msgspec.Struct, rename="camel", frozen=True, kw_only=True):
-    """The documented body; `orderNo` in quotes, without which the documented example is no JSON."""
+    """The documented body, with `orderNo` in quotes, without which the documented example is not JSON."""
 
     order_no: str
     type: str
@@ -40,9 +48,9 @@ _encode = msgspec.json.Encoder().encode
 
 
 def request(event: Event, credentials: Credentials, now: int) -> Request:
-    """Raises UntranslatableError."""
-    if event.type == apicbase.TYPE:
-        body = translate(event.as_received())
+    """Return the notification of an event. Raises UntranslatableError."""
+    if event.type in PURCHASE_ORDERS:
+        body = translate(event.type, event.as_received())
     elif event.data is None:
         raise UntranslatableError("the notification is not JSON, and could not be repaired")
     else:
@@ -53,16 +61,18 @@ def request(event: Event, credentials: Credentials, now: int) -> Request:
     return Request(body=body, headers=headers)
 
 
-def translate(raw: bytes) -> bytes:
-    """A purchase order as a new order: article number, name, quantity, price of one, total. Raises
-    UntranslatableError."""
+def translate(type_: str, raw: bytes) -> bytes:
+    """Return a purchase order of this event type as a new order. Raises UntranslatableError.
+
+    An item has the article number, name, quantity, unit price and total of an order line.
+    """
+    platform, event = PURCHASE_ORDERS[type_]
     try:
-        reading = apicbase.read(apicbase.EVENT, raw)
+        order = platform.read(event, raw)
     except UnreadableError as why:
         raise UntranslatableError(f"the purchase order can't be read: {why}") from None
-    number = reading.order_number or reading.key
     items = []
-    for line in reading.lines:
+    for line in order.lines:
         if line.article is None or line.quantity is None:
             missing = "article number" if line.article is None else "quantity"
             raise UntranslatableError(f"line {line.id} of the purchase order has no {missing}")
@@ -75,11 +85,11 @@ def translate(raw: bytes) -> bytes:
                 item_total=_number(line.total),
             )
         )
-    return _encode(Notification(order_no=number, type="new_order", items=items))
+    return _encode(Notification(order_no=order.order_number or order.key, type="new_order", items=items))
 
 
 def _number(value: Decimal | None) -> msgspec.Raw:
-    """A JSON number with the digits as sent; null where there is none."""
+    """Return a JSON number with the digits as sent; null for None."""
     if value is None:
         return msgspec.Raw(b"null")
     short = abs(value.adjusted()) < _EXPONENT
@@ -88,7 +98,7 @@ def _number(value: Decimal | None) -> msgspec.Raw:
 
 DIALECT = Dialect(
     name="ecomnow",
-    types=frozenset({NEW_ORDER, CANCELLATION, apicbase.TYPE}),
+    types=frozenset({NEW_ORDER, CANCELLATION, *PURCHASE_ORDERS}),
     request=request,
     uses_authorization=True,
 )

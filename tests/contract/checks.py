@@ -2,13 +2,16 @@
 
 import json
 from collections.abc import Callable
+from datetime import UTC, datetime
 from typing import Any
 
 import msgspec
 from multidict import CIMultiDict, MultiDict
 
-from schemas import canonical, documents, registry
+from schemas import allocation, canonical, documents, registry
+from schemas.envelope import Envelope
 from schemas.platform import Event, Platform, Signed
+from workers.route import answers
 
 STRANGER = "another-secret"
 
@@ -168,6 +171,34 @@ def varied_is_another_document(case: Case) -> None:
     assert {document.flags for document in seen} == {seen[0].flags}
 
 
+def answered_and_announced(case: Case) -> None:
+    """If its sender waits: the answer is one that the sender expects, and the recipients of its items get events."""
+    if case.event.reply is None:
+        return
+    document = documents.describe(case.platform, case.event.name, case.raw)
+    request = Envelope(
+        message_id="5ca1ab1e-0000-7000-8000-000000000001",
+        platform=case.platform.name,
+        account="a",
+        event=case.event.name,
+        received_at=datetime(2026, 11, 21, tzinfo=UTC),
+    )
+    answer = answers.answerers()[case.platform.name].answer(request, case.raw, case.account)
+    assert answer.status == 200
+    json.loads(answer.body)
+    announcement = case.platform.announcement
+    assert (answer.record is None) == (announcement is None), "allocations are recorded to be announced"
+    if answer.record is None or announcement is None:
+        return
+    record = allocation.decode(answer.record)
+    assert record.raw == case.raw
+    assert {entry.item for entry in record.allocations} == {line.id for line in document.reading.lines}
+    shares = announcement.split(record.raw, record.allocations)
+    assert set(shares) == {entry.manufacturer for entry in record.allocations}
+    for share in shares.values():
+        msgspec.json.decode(share, type=announcement.payload)
+
+
 CHECKS: tuple[Callable[[Case], None], ...] = (
     accepted_when_signed,
     header_names_in_any_case,
@@ -178,6 +209,7 @@ CHECKS: tuple[Callable[[Case], None], ...] = (
     encodes_again_without_loss,
     identified_as_expected,
     varied_is_another_document,
+    answered_and_announced,
 )
 
 
@@ -193,5 +225,9 @@ def well_formed(platform: Platform) -> None:
         assert all(type_.startswith(f"{platform.name}.") for type_ in event.types)
         if event.reply is not None:
             assert getattr(account, event.reply.timeout_setting) > 0
+            assert platform.name in answers.answerers()
+    if platform.announcement is not None:
+        assert platform.announcement.event_type.startswith(f"{platform.name}.")
+        assert any(event.reply is not None for event in platform.events)
     expected = json.loads(registry.example(platform.name, "expected"))
     assert set(expected) == {example for event in platform.events for example in event.examples}

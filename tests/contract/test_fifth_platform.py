@@ -1,4 +1,4 @@
-"""A platform is one folder: a fifth one is found, and holds to the contract, with no edit anywhere else."""
+"""A platform is one package, and a module each for its answers and its API: a fifth one needs no edit anywhere else."""
 
 import importlib
 import sys
@@ -9,8 +9,16 @@ from textwrap import dedent
 import pytest
 
 import schemas.platforms
-from schemas import registry, topology
+import workers.poll
+import workers.route
+from deploy.cli import trace
+from ingress.api import patterns
+from schemas import consumers, registry, topology
+from schemas.asyncapi import document as asyncapi
+from schemas.dialects import get_dialect
 from tests.contract import checks
+from workers.poll import source
+from workers.route import answers
 
 PACKAGE = dedent(
     '''
@@ -21,7 +29,7 @@ PACKAGE = dedent(
     import msgspec
 
     from schemas import lenient
-    from schemas.platform import Event, Line, Platform, ParsedDocument, Reply, Signed
+    from schemas.platform import Announcement, Event, Line, Platform, ParsedDocument, Reply, Signed
 
 
     class Account(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -58,6 +66,20 @@ PACKAGE = dedent(
         return ParsedDocument(type="parcelbird.hand_over", key=lenient.key(order.number, "number"), lines=lines)
 
 
+    class Flight(msgspec.Struct, frozen=True):
+        """The parcels that one bird carries."""
+
+        bird: str
+        parcels: list[str]
+
+
+    def split(raw, allocations):
+        codes = {}
+        for allocation in allocations:
+            codes.setdefault(allocation.manufacturer, []).append(allocation.item)
+        return {bird: msgspec.json.encode(Flight(bird, parcels)) for bird, parcels in codes.items()}
+
+
     PLATFORM = Platform(
         name="parcelbird",
         account=Account,
@@ -77,29 +99,100 @@ PACKAGE = dedent(
         read=read,
         decode=lambda event, raw: decode(raw),
         secrets=lambda account: account.secrets,
+        announcement=Announcement(
+            event_type="parcelbird.flight",
+            recipient="bird",
+            recipient_id="The ring number of the bird.",
+            payload=Flight,
+            split=split,
+        ),
+    )
+    '''
+)
+
+ANSWERER = dedent(
+    '''
+    """Which bird carries each parcel."""
+
+    import msgspec
+
+    from schemas import allocation
+    from schemas.platforms import parcelbird
+    from workers.route.answers import Answer, Answerer
+
+
+    def answer(request, raw, account):
+        parcels = parcelbird.read(request.event, raw).lines
+        carried = [allocation.ItemAllocation(parcel.id, "12", "the only bird") for parcel in parcels]
+        body = msgspec.json.encode({entry.item: entry.manufacturer for entry in carried})
+        record = allocation.encode(allocation.AllocationRecord(raw, carried))
+        return Answer(status=200, content_type="application/json", body=body, record=record)
+
+
+    ANSWERER = Answerer(answer=answer)
+    '''
+)
+
+SOURCE = dedent(
+    '''
+    """Hand-overs, fetched from the nest."""
+
+    from datetime import timedelta
+
+    from workers.poll.source import Source, Summary
+
+    SOURCE = Source(
+        platform="parcelbird",
+        event="hand_over",
+        settings=lambda account: None,
+        token_path="token",
+        scope="nest",
+        orders_path="hand-overs",
+        filters=lambda after: {},
+        overlap=timedelta(days=1),
+        status="FLOWN",
+        summarize=lambda raw: Summary(),
     )
     '''
 )
 
 
+def _forget() -> None:
+    importlib.invalidate_caches()
+    for cached in (registry.platforms, answers.answerers, source.sources):
+        cached.cache_clear()
+    for package in ("schemas.platforms", "workers.route", "workers.poll"):
+        sys.modules.pop(f"{package}.parcelbird", None)
+
+
 @pytest.fixture
 def fifth(tmp_path: Path) -> Iterator[str]:
-    """A folder `parcelbird` beside the four, for one test."""
-    examples = tmp_path / "parcelbird" / "examples"
-    examples.mkdir(parents=True)
-    (tmp_path / "parcelbird" / "__init__.py").write_text(PACKAGE)
-    (examples / "hand_over.json").write_text('{"number": "007", "parcels": [{"code": "A/1", "weight": 1.10}]}')
-    (examples / "expected.json").write_text('{"hand_over": {"type": "parcelbird.hand_over", "key": "007"}}')
-    schemas.platforms.__path__.append(str(tmp_path))
-    importlib.invalidate_caches()
-    registry.platforms.cache_clear()
+    """A package `parcelbird` beside the four, with modules for its answers and its API, for one test."""
+    package, route, poll = tmp_path / "platforms" / "parcelbird", tmp_path / "route", tmp_path / "poll"
+    for folder in (package / "examples", route, poll):
+        folder.mkdir(parents=True)
+    (package / "__init__.py").write_text(PACKAGE)
+    (package / "examples" / "hand_over.json").write_text(
+        '{"number": "007", "parcels": [{"code": "A/1", "weight": 1.10}]}'
+    )
+    (package / "examples" / "expected.json").write_text('{"hand_over": {"type": "parcelbird.hand_over", "key": "007"}}')
+    (route / "parcelbird.py").write_text(ANSWERER)
+    (poll / "parcelbird.py").write_text(SOURCE)
+    paths = [
+        (schemas.platforms.__path__, str(package.parent)),
+        (workers.route.__path__, str(route)),
+        (workers.poll.__path__, str(poll)),
+    ]
+    for path, name in paths:
+        path.append(name)
+    _forget()
     yield "parcelbird"
-    schemas.platforms.__path__.remove(str(tmp_path))
-    sys.modules.pop("schemas.platforms.parcelbird", None)
-    registry.platforms.cache_clear()
+    for path, name in paths:
+        path.remove(name)
+    _forget()
 
 
-def test_one_folder_is_all_it_takes(fifth: str) -> None:
+def test_one_package_is_all_it_takes(fifth: str) -> None:
     assert fifth in registry.platforms()
     cases = checks.cases(fifth)
     assert [str(case) for case in cases] == ["parcelbird-hand_over"]
@@ -111,5 +204,26 @@ def test_one_folder_is_all_it_takes(fifth: str) -> None:
     assert topology.reply_queue(fifth) in queues
 
 
+def test_it_is_answered_and_polled_by_a_module_of_its_name(fifth: str) -> None:
+    assert list(answers.answerers()) == ["apicbase", fifth, "ustore"]
+    assert list(source.sources()) == ["apicbase", fifth]
+
+
+def test_its_recipients_events_can_be_consumed_subscribed_to_traced_and_looked_up(fifth: str) -> None:
+    consumer = consumers.Consumer(name="nest", types=["parcelbird.flight"], accounts=["nest"])
+    assert [binding.routing_key for binding in consumers.bindings(consumer)] == ["parcelbird.flight.nest.#"]
+    patterns.check_types(["parcelbird.flight.12"], get_dialect("standard"))
+    version = {"id": "v", "version": 1, "stored_at": 1}
+    record = {"version_id": "v", "announced": ["12"], "received_at": 2}
+    document = {"platform": fifth, "type": "parcelbird.hand_over", "account": "nest", "versions": [version]}
+    keys = [message["routing_key"] for message in trace.messages({**document, "records": [record]})]
+    assert keys == ["parcelbird.hand_over.nest", "parcelbird.flight.nest.12"]
+    described = asyncapi.document()
+    assert described["channels"]["crossdock.events.birds"]["address"] == "parcelbird.flight.{account}.{bird}"
+    assert "event.parcelbird.flight" in described["components"]["messages"]
+
+
 def test_it_leaves_no_trace() -> None:
     assert "parcelbird" not in registry.platforms()
+    assert "parcelbird" not in answers.answerers()
+    assert "parcelbird" not in source.sources()

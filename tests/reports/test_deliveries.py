@@ -14,6 +14,7 @@ from tests.support.pipeline import running, until
 from tests.support.receiver import Got, receiver, subscribe
 from tests.unit.deliver.servers import REQUEST, SUCCESS, Names, raw, saying, sender
 from workers.poll import client as clients
+from workers.poll.apicbase import SOURCE
 from workers.poll.client import Client, FetchError
 from workers.poll.limit import Limit
 
@@ -171,7 +172,7 @@ async def test_a_next_link_with_http_is_followed_on_the_scheme_of_base_url(
     """paperless-ngx#3130, DRF#9477: behind a proxy that ends TLS, the API writes `http://` links, and page 2 failed."""
     async with clients.session() as http:
         settings = Poll(client_id="c", client_secret="s", base_url=base)
-        api = Client(http, settings, Limit(lambda: asyncpg.create_pool(database_url), base, "c"))
+        api = Client(http, SOURCE, settings, Limit(lambda: asyncpg.create_pool(database_url), base, "c"))
         first = api.first(datetime(2026, 1, 1, tzinfo=UTC))
         if expected is None:
             with pytest.raises(FetchError, match="leads away from the host of `base_url`"):

@@ -246,11 +246,12 @@ def test_the_official_parser_takes_it(document: Document) -> None:
 def test_a_new_platform_is_in_it_by_itself(fifth: str) -> None:
     before: Document = json.loads(FILE.read_text())
     after = made.document()
-    new = {f"inbound.{fifth}.hand_over", f"event.{fifth}.hand_over"}
+    new = {f"inbound.{fifth}.hand_over", f"event.{fifth}.hand_over", f"event.{fifth}.flight"}
     assert set(after["components"]["messages"]) - set(before["components"]["messages"]) == new
-    assert set(after["channels"]) - set(before["channels"]) == {topology.reply_queue(fifth)}
+    assert set(after["channels"]) - set(before["channels"]) == {topology.reply_queue(fifth), "crossdock.events.birds"}
     schemas = set(after["components"]["schemas"]) - set(before["components"]["schemas"])
-    assert schemas == {f"{fifth}.HandOver", f"{fifth}.Parcel"}
+    shapes = ("HandOver", "Parcel", "Flight", "AllocationRecord", "ItemAllocation")
+    assert schemas == {f"{fifth}.{shape}" for shape in shapes}
     (case,) = checks.cases(fifth)
     assert problems(after, inbound(case), as_json(case)) == []
     assert problems(after, inbound(case), {"parcels": "none"})

@@ -1,4 +1,4 @@
-"""A client for Apicbase's API: it fetches a token, then pages of purchase orders. It knows no queues and no cursors.
+"""A client for the APIs of polled platforms: it fetches a token, then pages of orders. It knows no queues or cursors.
 
 No secret appears in errors or logs: they name the request, the status and the kind of failure, never a body or header.
 """
@@ -15,16 +15,14 @@ from aiohttp import hdrs
 from yarl import URL
 
 from schemas import encodings, retryafter
-from schemas.platforms.apicbase.config import Poll
 from workers.poll import metrics
 from workers.poll.limit import Limit
+from workers.poll.source import Settings, Source
 
 TIMEOUT = 30.0
 """Maximum seconds for one request and its whole response."""
 MAX_BODY = 32 * 1024 * 1024
 """Maximum bytes of one response. 200 orders have well under one megabyte."""
-PAGE_SIZE = 200
-"""Orders per page."""
 BACK_OFF = (1.0, 2.0, 4.0, 8.0)
 """Seconds between attempts of one request, ±50 %.
 
@@ -37,8 +35,6 @@ TOKEN_LIFE = 3600.0
 EARLY = 60.0
 """Seconds before its expiry at which a token is renewed; a tenth of its lifetime if that is less."""
 
-_TOKEN = "oauth/token/"  # noqa: S105 - a path
-_ORDERS = "api/v2/integrations/suppliers/purchase_orders/"
 TOO_MANY = 429
 
 
@@ -86,8 +82,9 @@ def session() -> aiohttp.ClientSession:
 class Client:
     """The client for one pair of credentials at one base URL; its accounts share the token and the rate limit."""
 
-    def __init__(self, http: aiohttp.ClientSession, settings: Poll, limit: Limit) -> None:
+    def __init__(self, http: aiohttp.ClientSession, source: Source, settings: Settings, limit: Limit) -> None:
         self._http = http
+        self._source = source
         self._settings = settings
         self._limit = limit
         self._base = URL(settings.base_url.rstrip("/") + "/")
@@ -97,12 +94,8 @@ class Client:
         self._renewal: asyncio.Task[str] | None = None
 
     def first(self, after: datetime) -> URL:
-        """Return the URL of the first page of orders after the day of `after`.
-
-        It contains only a date, because filters by date and by time both accept one.
-        """
-        query = {"status": "ORDERED", "ordered_on__gt": after.date().isoformat(), "page_size": str(PAGE_SIZE)}
-        return self._base.join(URL(_ORDERS)).with_query(query)
+        """Return the URL of the first page of orders after the time `after`."""
+        return self._base.join(URL(self._source.orders_path)).with_query(self._source.filters(after))
 
     async def page(self, url: URL) -> Page:
         """Fetch one page. Raises FetchError, and the database errors of the rate limit."""
@@ -159,11 +152,11 @@ class Client:
     async def _renew(self) -> str:
         form = {
             "grant_type": "client_credentials",
-            "scope": "supplier",
+            "scope": self._source.scope,
             "client_id": self._settings.client_id,
             "client_secret": self._settings.client_secret,
         }
-        answer = await self._send("token", hdrs.METH_POST, self._base.join(URL(_TOKEN)), form=form)
+        answer = await self._send("token", hdrs.METH_POST, self._base.join(URL(self._source.token_path)), form=form)
         if answer.status in (400, 401, 403):
             raise FetchError(f"token: answered {answer.status}: check `client_id` and `client_secret`")
         if answer.status != 200:

@@ -8,7 +8,7 @@ import hashlib
 import logging
 import time
 from collections.abc import Iterable
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 from uuid import UUID
 
 import asyncpg
@@ -17,28 +17,19 @@ import msgspec
 from broker import ids
 from broker.publisher import Publisher
 from schemas import canonical, envelope, topology
-from schemas.platforms import apicbase
-from schemas.platforms.apicbase import identity
 from storage import polls
 from storage.polls import Place
 from workers.poll.client import Client, FetchError
+from workers.poll.source import Source
 
 log = logging.getLogger("crossdock.poll")
 
-PLATFORM = apicbase.PLATFORM.name
 CONTENT_TYPE = "application/json"
-OVERLAP = timedelta(days=3)
-"""Time before the cursor that each poll requests again.
-
-It is two days, and one more because a filter by day excludes the day that it names.
-"""
 MAX_ORDER = 8 * 1024 * 1024
 """Maximum bytes of one order.
 
 A message over 16 MiB makes RabbitMQ close the channel, which all other messages share.
 """
-STATUS = "ORDERED"
-"""The only status of Apicbase orders that are published."""
 
 
 class StoppingError(Exception):
@@ -54,7 +45,7 @@ class Order(msgspec.Struct, frozen=True):
     digest: bytes
     """Digest of the content in the store worker's canonical form, so that JSON formatting does not matter."""
     status: str | None
-    ordered_on: datetime | None
+    placed_at: datetime | None
 
 
 class Summary(msgspec.Struct):
@@ -68,60 +59,48 @@ class Summary(msgspec.Struct):
     """Orders left out because of their status."""
     too_large: int = 0
     undated: int = 0
-    """Orders without a readable `ordered_on`, which are published but do not move the cursor."""
+    """Orders without a readable time, which are published but do not move the cursor."""
 
 
-class _Peek(msgspec.Struct, frozen=True):
-    id: msgspec.Raw = msgspec.Raw(b"null")
-    status: msgspec.Raw = msgspec.Raw(b"null")
-    ordered_on: msgspec.Raw = msgspec.Raw(b"null")
-
-
-def read(raw: bytes) -> Order:
+def read(source: Source, raw: bytes) -> Order:
     """Parse one item of a page, without ever raising an error.
 
     An item that is not an order is still published, and ends in quarantine, where a person can see it.
     """
-    try:
-        peek = msgspec.json.decode(raw, type=_Peek)
-    except (ValueError, RecursionError):
-        peek = _Peek()
+    summary = source.summarize(raw)
     try:
         digest = canonical.form(raw).digest
     except canonical.NotJSONError:
         digest = _digest(b"bytes", raw)
-    name = _text(peek.id)
-    key = _digest(b"content", digest) if name is None else _digest(b"id", name.encode("utf-8", "surrogatepass"))
-    return Order(raw, key, digest, _text(peek.status), moment(_text(peek.ordered_on)))
-
-
-def moment(text: str | None) -> datetime | None:
-    """Return the time of an ISO 8601 text in UTC; None if it is not readable or not a plausible year.
-
-    Apicbase documents neither format nor zone. An offset or `Z` is honoured; a time without either is taken as UTC, and
-    the overlap covers any other zone.
-    """
-    try:
-        found = datetime.fromisoformat((text or "").strip())
-        found = found.replace(tzinfo=UTC) if found.tzinfo is None else found.astimezone(UTC)
-    except (ValueError, OverflowError):
-        return None
-    return found if 2000 <= found.year < 3000 else None
+    if summary.id is None:
+        key = _digest(b"content", digest)
+    else:
+        key = _digest(b"id", summary.id.encode("utf-8", "surrogatepass"))
+    return Order(raw, key, digest, summary.status, summary.placed_at)
 
 
 class Poller:
     """Polls one account once; set `stopping` to end it before the next page."""
 
     def __init__(
-        self, pool: asyncpg.Pool, publisher: Publisher, client: Client, worker: UUID, account: str, *, shards: int = 1
+        self,
+        pool: asyncpg.Pool,
+        publisher: Publisher,
+        client: Client,
+        source: Source,
+        worker: UUID,
+        account: str,
+        *,
+        shards: int = 1,
     ) -> None:
         self._pool = pool
         self._publisher = publisher
         self._client = client
+        self._source = source
         self._worker = worker
         self._account = account
-        self._stamp = envelope.Stamp(PLATFORM, account, identity.EVENT, CONTENT_TYPE, None, shards=shards)
-        self._key = topology.inbound_key(PLATFORM, account, identity.EVENT)
+        self._stamp = envelope.Stamp(source.platform, account, source.event, CONTENT_TYPE, None, shards=shards)
+        self._key = topology.inbound_key(source.platform, account, source.event)
         self.stopping = False
         self.summary = Summary()
 
@@ -132,10 +111,10 @@ class Poller:
         over), StoppingError and asyncpg's errors.
         """
         started = envelope.now()
-        known = await polls.known(self._pool, PLATFORM, self._account)
+        known = await polls.known(self._pool, self._source.platform, self._account)
         listed: set[bytes] = set()
         reached: datetime | None = None
-        url = self._client.first(place.cursor - OVERLAP)
+        url = self._client.first(place.cursor - self._source.overlap)
         asked = {url}
         while True:
             if self.stopping:
@@ -146,11 +125,11 @@ class Poller:
             listed.update(order.key for order in orders)
             await self._take(orders, known)
             for order in orders:
-                if order.ordered_on is None:
+                if order.placed_at is None:
                     self.summary.undated += 1
                 else:
                     # A date in the future (a wrong clock or year) must not move the cursor past orders still to come.
-                    at = min(order.ordered_on, started)
+                    at = min(order.placed_at, started)
                     reached = at if reached is None else max(reached, at)
             if page.next is None:
                 break
@@ -160,7 +139,7 @@ class Poller:
             asked.add(url)
         async with self._pool.acquire() as connection:
             gone = known.keys() - listed
-            await polls.advance(connection, PLATFORM, self._account, self._worker, reached, gone)
+            await polls.advance(connection, self._source.platform, self._account, self._worker, reached, gone)
 
     def _wanted(self, items: Iterable[bytes]) -> list[Order]:
         """Parse the items of a page, and leave out those that are too large or have another status."""
@@ -171,8 +150,8 @@ class Poller:
                 self.summary.too_large += 1
                 log.error("order too large", extra={"account": self._account, "bytes": len(raw)})
                 continue
-            order = read(raw)
-            if order.status is not None and order.status.strip().upper() != STATUS:
+            order = read(self._source, raw)
+            if order.status is not None and order.status.strip().upper() != self._source.status:
                 self.summary.skipped += 1
                 log.debug("order skipped", extra={"account": self._account, "status": order.status[:50]})
                 continue
@@ -198,19 +177,10 @@ class Poller:
             await confirm
         published = {key: order.digest for key, order in fresh.items()}
         async with self._pool.acquire() as connection:
-            await polls.remember(connection, PLATFORM, self._account, self._worker, published)
+            await polls.remember(connection, self._source.platform, self._account, self._worker, published)
         known.update(published)
         self.summary.published += len(published)
 
 
 def _digest(kind: bytes, data: bytes) -> bytes:
     return hashlib.blake2b(kind + b"\0" + data, digest_size=canonical.DIGEST_BYTES).digest()
-
-
-def _text(raw: msgspec.Raw) -> str | None:
-    """Return a JSON string or number as text; None for any other value."""
-    try:
-        value = msgspec.json.decode(raw)
-    except (ValueError, RecursionError):
-        return None
-    return None if isinstance(value, bool) or not isinstance(value, str | int | float) else str(value)

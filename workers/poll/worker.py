@@ -8,8 +8,10 @@ import asyncio
 import logging
 import random
 import time
+from collections.abc import Iterable
 from contextlib import suppress
 from datetime import datetime
+from typing import TypeAlias
 from uuid import uuid4
 
 import aiohttp
@@ -22,7 +24,6 @@ from broker.outgoing import BrokerUnavailableError, explain
 from broker.publisher import Publisher
 from schemas import envelope
 from schemas.config import Config
-from schemas.platforms.apicbase.config import Account, Poll
 from storage import polls
 from storage.database import UNAVAILABLE_ERRORS, Database, is_row_error
 from storage.polls import Place
@@ -30,9 +31,13 @@ from telemetry.background import Background
 from workers.poll import client, metrics
 from workers.poll.client import Client
 from workers.poll.limit import PER_MINUTE, Limit
-from workers.poll.poller import PLATFORM, Poller, StoppingError
+from workers.poll.poller import Poller, StoppingError
+from workers.poll.source import Settings, Source, sources
 
 log = logging.getLogger("crossdock.poll")
+
+Key: TypeAlias = tuple[str, str]
+"""Platform and account."""
 
 LEASE = 12.0
 """Seconds until the lease of an account expires, if the worker that holds it does not renew it.
@@ -71,10 +76,11 @@ class PollWorker:
         self._publisher = Publisher(confirm_timeout=CONFIRM_TIMEOUT, on_unhealthy=self._switch_node)
         self._link = BrokerConnection(amqp_url, name="poll", on_open=self._on_open, on_lost=self._publisher.on_lost)
         self._http: aiohttp.ClientSession | None = None
-        self._clients: dict[tuple[str, str, str], Client] = {}
-        self._running: dict[str, tuple[Poller, asyncio.Task[None]]] = {}
-        """The polls under way, by account."""
-        self._ok_at: dict[str, datetime] = {}
+        self._clients: dict[tuple[str, str, str, str], Client] = {}
+        self._sources = sources()
+        self._running: dict[Key, tuple[Poller, asyncio.Task[None]]] = {}
+        """The polls under way."""
+        self._ok_at: dict[Key, datetime] = {}
 
     async def start(self) -> None:
         """Start to poll; if the broker or the database is unavailable, wait for it in the background."""
@@ -98,8 +104,8 @@ class PollWorker:
             for task in late:
                 task.cancel()
             await asyncio.gather(*late, return_exceptions=True)
-        for one in self._clients.values():
-            await one.close()
+        for api in self._clients.values():
+            await api.close()
         if self._http is not None:
             await self._http.close()
         await self._publisher.stop()
@@ -107,7 +113,9 @@ class PollWorker:
         if self._database.is_open:
             with suppress(Exception):
                 async with asyncio.timeout(5):
-                    await polls.release(await self._database.pool(), PLATFORM, list(running), self._name, 0.0)
+                    pool = await self._database.pool()
+                    for platform in self._sources:
+                        await polls.release(pool, platform, _accounts_of(platform, running), self._name, 0.0)
         await self._database.close(5)
 
     def problems(self) -> list[str]:
@@ -123,13 +131,18 @@ class PollWorker:
     def reload(self, config: Config) -> None:
         """Apply new accounts, credentials and intervals to the next polls; running polls keep the old ones."""
         self._config = config
-        kept = {_identity(settings) for settings in self._accounts().values()}
+        kept = {
+            _client_key(source, settings)
+            for source in self._sources.values()
+            for settings in self._accounts(source).values()
+        }
         for unused in self._clients.keys() - kept:
             del self._clients[unused]
 
-    def _accounts(self) -> dict[str, Poll]:
-        accounts: dict[str, Account] = self._config.accounts.get(PLATFORM, {})
-        return {name: account.poll for name, account in accounts.items() if account.poll is not None}
+    def _accounts(self, source: Source) -> dict[str, Settings]:
+        accounts = self._config.accounts.get(source.platform, {})
+        settings_by_name = {name: source.settings(account) for name, account in accounts.items()}
+        return {name: settings for name, settings in settings_by_name.items() if settings is not None}
 
     def _switch_node(self, reason: str) -> None:
         self._link.switch_node(reason)
@@ -143,50 +156,54 @@ class PollWorker:
     async def _lease(self) -> None:
         """Lease the accounts that are due, and poll each of them in its own task."""
         while True:
-            accounts = self._accounts()
+            accounts_by_source = [(source, self._accounts(source)) for source in self._sources.values()]
             try:
                 pool = await self._database.pool()
-                await polls.register(pool, PLATFORM, accounts)
+                for source, accounts in accounts_by_source:
+                    await polls.register(pool, source.platform, accounts)
                 self._database.worked()
                 # While the broker is unavailable, orders could not be published, so none are fetched.
                 if self._link.is_open:
-                    free = accounts.keys() - self._running.keys()
-                    for place in await polls.lease(pool, PLATFORM, free, self._name, LEASE):
-                        self._begin(pool, place, accounts[place.account])
+                    for source, accounts in accounts_by_source:
+                        free = accounts.keys() - _accounts_of(source.platform, self._running)
+                        for place in await polls.lease(pool, source.platform, free, self._name, LEASE):
+                            self._begin(pool, source, place, accounts[place.account])
             except UNAVAILABLE_ERRORS as error:
                 self._on_unavailable(error)
-            await asyncio.sleep(min((LOOK, *(settings.interval for settings in accounts.values()))))
+            intervals = [settings.interval for _, accounts in accounts_by_source for settings in accounts.values()]
+            await asyncio.sleep(min((LOOK, *intervals)))
 
-    def _begin(self, pool: asyncpg.Pool, place: Place, settings: Poll) -> None:
-        client = self._client(settings)
-        poller = Poller(pool, self._publisher, client, self._name, place.account, shards=self._shards)
+    def _begin(self, pool: asyncpg.Pool, source: Source, place: Place, settings: Settings) -> None:
+        api = self._client(source, settings)
+        poller = Poller(pool, self._publisher, api, source, self._name, place.account, shards=self._shards)
         name = f"poll-{place.account}"
-        task = asyncio.get_running_loop().create_task(self._poll(pool, poller, place, settings), name=name)
-        self._running[place.account] = poller, task
-        task.add_done_callback(lambda _: self._running.pop(place.account, None))
+        key = source.platform, place.account
+        task = asyncio.get_running_loop().create_task(self._poll(pool, poller, key, place, settings), name=name)
+        self._running[key] = poller, task
+        task.add_done_callback(lambda _: self._running.pop(key, None))
 
-    def _client(self, settings: Poll) -> Client:
+    def _client(self, source: Source, settings: Settings) -> Client:
         assert self._http is not None
-        name = _identity(settings)
-        if name not in self._clients:
+        key = _client_key(source, settings)
+        if key not in self._clients:
             limit = Limit(self._database.pool, settings.base_url, settings.client_id, per_minute=self._per_minute)
-            self._clients[name] = Client(self._http, settings, limit)
-        return self._clients[name]
+            self._clients[key] = Client(self._http, source, settings, limit)
+        return self._clients[key]
 
-    async def _poll(self, pool: asyncpg.Pool, poller: Poller, place: Place, settings: Poll) -> None:
+    async def _poll(self, pool: asyncpg.Pool, poller: Poller, key: Key, place: Place, settings: Settings) -> None:
         """Poll one account, and record every failure instead of raising it.
 
         A failure appears in the log and in the metrics, and determines when the account is due again.
         """
-        account, began = place.account, time.monotonic()
-        mine = PLATFORM, account, self._name
+        (platform, account), began = key, time.monotonic()
+        mine = platform, account, self._name
         error: str | None = None
         try:
             try:
                 await poller.run(place)
                 outcome, wait = "ok", max(0.0, settings.interval - (time.monotonic() - began))
                 await polls.succeeded(pool, *mine, wait)
-                self._succeeded(account, envelope.now())
+                self._succeeded(key, envelope.now())
             except client.FetchError as failure:
                 outcome, error = "failed", str(failure)
                 await polls.failed(pool, *mine, pause(settings.interval, place.failures), error)
@@ -194,12 +211,12 @@ class PollWorker:
                 outcome = "lost"
             except StoppingError:
                 outcome = "stopped"
-                await polls.release(pool, PLATFORM, [account], self._name, 0.0)
+                await polls.release(pool, platform, [account], self._name, 0.0)
             except BrokerUnavailableError as failure:
                 outcome, error = "no broker", str(explain(failure))
-                await polls.release(pool, PLATFORM, [account], self._name, HELD_UP)
+                await polls.release(pool, platform, [account], self._name, HELD_UP)
         except asyncio.CancelledError:
-            self._record(poller, place, "cancelled", None, time.monotonic() - began)
+            self._record(poller, platform, place, "cancelled", None, time.monotonic() - began)
             raise
         except UNAVAILABLE_ERRORS as failure:
             if is_row_error(failure):
@@ -215,9 +232,11 @@ class PollWorker:
             log.exception("poll failed", extra={"account": account})
             with suppress(*UNAVAILABLE_ERRORS):
                 await polls.failed(pool, *mine, pause(settings.interval, place.failures), error)
-        self._record(poller, place, outcome, error, time.monotonic() - began)
+        self._record(poller, platform, place, outcome, error, time.monotonic() - began)
 
-    def _record(self, poller: Poller, place: Place, outcome: str, error: str | None, seconds: float) -> None:
+    def _record(
+        self, poller: Poller, platform: str, place: Place, outcome: str, error: str | None, seconds: float
+    ) -> None:
         summary = poller.summary
         metrics.POLLS.labels(place.account, outcome).inc()
         metrics.ORDERS.labels(place.account).inc(summary.published)
@@ -225,7 +244,7 @@ class PollWorker:
             logging.INFO if outcome in ("ok", "stopped") else logging.WARNING,
             "polled",
             extra={
-                "platform": PLATFORM,
+                "platform": platform,
                 "account": place.account,
                 "outcome": outcome,
                 "error": error,
@@ -247,11 +266,14 @@ class PollWorker:
         while True:
             try:
                 pool = await self._database.pool()
-                running = dict(self._running)
-                kept = await polls.renew(pool, PLATFORM, running, self._name, LEASE) if running else frozenset()
-                for account, (_, task) in running.items():
-                    if account not in kept and self._running.get(account, (None, None))[1] is task:
-                        task.cancel()
+                for platform in self._sources:
+                    running = {key: task for key, (_, task) in self._running.items() if key[0] == platform}
+                    if not running:
+                        continue
+                    kept = await polls.renew(pool, platform, _accounts_of(platform, running), self._name, LEASE)
+                    for key, task in running.items():
+                        if key[1] not in kept and self._running.get(key, (None, None))[1] is task:
+                            task.cancel()
                 await self._measure(pool)
             except UNAVAILABLE_ERRORS as error:
                 self._on_unavailable(error)
@@ -259,18 +281,23 @@ class PollWorker:
 
     async def _measure(self, pool: asyncpg.Pool) -> None:
         """Update the metric of each account's last success, even if another worker polled it."""
-        accounts = self._accounts()
-        found = await polls.successes(pool, PLATFORM, accounts)
-        for gone in self._ok_at.keys() - accounts.keys():
-            del self._ok_at[gone]
+        succeeded: dict[Key, datetime] = {}
+        configured: set[Key] = set()
+        for platform, source in self._sources.items():
+            accounts = self._accounts(source)
+            configured |= {(platform, account) for account in accounts}
+            ok_at = await polls.successes(pool, platform, accounts)
+            succeeded |= {(platform, account): at for account, at in ok_at.items()}
+        for key in self._ok_at.keys() - configured:
+            del self._ok_at[key]
             with suppress(KeyError):
-                metrics.SINCE.remove(gone)
-        for account, ok_at in found.items():
-            self._succeeded(account, ok_at)
+                metrics.SINCE.remove(key[1])
+        for key, at in succeeded.items():
+            self._succeeded(key, at)
 
-    def _succeeded(self, account: str, at: datetime) -> None:
-        self._ok_at[account] = at
-        metrics.SINCE.labels(account).set_function(lambda: (envelope.now() - at).total_seconds())
+    def _succeeded(self, key: Key, at: datetime) -> None:
+        self._ok_at[key] = at
+        metrics.SINCE.labels(key[1]).set_function(lambda: (envelope.now() - at).total_seconds())
 
     def _on_unavailable(self, error: BaseException) -> str:
         reason = self._database.failed(error)
@@ -289,5 +316,10 @@ def pause(interval: float, failures: int) -> float:
     return wait * random.uniform(0.9, 1.1)  # noqa: S311 - jitter, not a secret
 
 
-def _identity(settings: Poll) -> tuple[str, str, str]:
-    return settings.base_url, settings.client_id, settings.client_secret
+def _accounts_of(platform: str, keys: Iterable[Key]) -> list[str]:
+    return [account for name, account in keys if name == platform]
+
+
+def _client_key(source: Source, settings: Settings) -> tuple[str, str, str, str]:
+    """Return what decides whether two accounts share a client."""
+    return source.platform, settings.base_url, settings.client_id, settings.client_secret

@@ -8,15 +8,13 @@ import importlib
 from collections.abc import Callable, Mapping
 from functools import cache
 from types import MappingProxyType
-from typing import Any, Generic, NamedTuple, TypeAlias, TypeVar
+from typing import Any, Generic, NamedTuple
 
 import msgspec
 
 from schemas import registry
 from schemas.envelope import Envelope
-
-Account = TypeVar("Account", bound=msgspec.Struct)
-"""The platform's own Struct of an account."""
+from schemas.platform import Account
 
 
 class Answer(msgspec.Struct, frozen=True, kw_only=True):
@@ -94,12 +92,8 @@ class Answerer(msgspec.Struct, Generic[Account], frozen=True, kw_only=True):
     """Set if the answer follows rules in the account's configuration."""
 
 
-AnyAnswerer: TypeAlias = Answerer[Any]
-"""The answerer of some platform: only that platform knows the type of its accounts."""
-
-
 @cache
-def answerers() -> MappingProxyType[str, AnyAnswerer]:
+def answerers() -> MappingProxyType[str, Answerer]:
     """Return the answerer of each platform whose senders wait, by name, in alphabetical order.
 
     Raises ModuleNotFoundError if such a platform has no module here.

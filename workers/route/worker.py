@@ -15,7 +15,6 @@ import logging
 import time
 from collections.abc import Coroutine
 from functools import lru_cache, partial
-from typing import Any
 
 import msgspec
 from aio_pika.abc import AbstractConnection
@@ -152,7 +151,7 @@ class RouteWorker:
             rest = self._settle(request, delivery, started, said)
         self._begin(consumer, delivery, rest)
 
-    def _begin(self, consumer: Consumer, delivery: IncomingMessage, rest: Coroutine[Any, Any, None]) -> None:
+    def _begin(self, consumer: Consumer, delivery: IncomingMessage, rest: Coroutine[object, None, None]) -> None:
         task = asyncio.get_running_loop().create_task(rest)
         self._tasks[task] = consumer, delivery
         task.add_done_callback(self._tasks.pop)

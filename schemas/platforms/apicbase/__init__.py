@@ -30,6 +30,7 @@ PLATFORM = Platform(
             examples=("purchase_order",),
             # No verdict in time: the order is durably queued, which is all that a 2xx promises.
             reply=Reply("verdict_timeout", "accept"),
+            is_purchase_order=True,
         ),
     ),
     unauthorized=403,  # Apicbase's own sample code answers so

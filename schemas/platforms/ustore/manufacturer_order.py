@@ -1,13 +1,13 @@
 """The message each manufacturer gets, `ustore.manufacturer_order`: just its items and addresses (contract §7)."""
 
 from collections.abc import Iterable
-from typing import Any
 
 import msgspec
 from msgspec import Raw
 
 from schemas import encodings, jsontext
 from schemas.allocation import ItemAllocation
+from schemas.lenient import Scalar
 from schemas.platform import UnreadableError
 from schemas.platforms.ustore import wire
 from schemas.platforms.ustore.values import identifier, text
@@ -27,7 +27,7 @@ class ManufacturerOrder(msgspec.Struct, frozen=True, kw_only=True, rename="camel
 
 _OBJECT = msgspec.json.Decoder(dict[str, Raw])
 _LIST = msgspec.json.Decoder(list[Raw])
-_SCALAR = msgspec.json.Decoder(Any, float_hook=lambda literal: Raw(literal.encode()))
+_SCALAR: msgspec.json.Decoder[Scalar] = msgspec.json.Decoder(float_hook=lambda literal: Raw(literal.encode()))
 
 
 def split(raw: bytes, allocations: Iterable[ItemAllocation]) -> dict[str, bytes]:
@@ -75,9 +75,9 @@ def _readable(raw: bytes) -> bytes:
     return jsontext.repair(jsontext.truncate_depth(raw) if jsontext.too_deep(raw) else raw)
 
 
-def _own(deliveries: list[Raw], manufacturer: str, chosen: dict[str, str]) -> Iterable[dict[str, Any]]:
+def _own(deliveries: list[Raw], manufacturer: str, chosen: dict[str, str]) -> Iterable[dict[str, Raw | list[Raw]]]:
     for delivery in deliveries:
-        members: dict[str, Any] = dict(_members(delivery))
+        members = _members(delivery)
         held = [
             item
             for item in _elements(members.get("DeliveryItems"))

@@ -177,7 +177,7 @@ def test_money_and_quantities_come_out_exact(number: str, lines: list[tuple[str,
         for article, name, quantity, price, total in lines
     ]
     raw = json.dumps({"id": "1", "order_number": number, "packages": packages}).encode()
-    body = ecomnow.translate(raw)
+    body = ecomnow.translate("apicbase.purchase_order", raw)
     said = json.loads(body, parse_float=Decimal, parse_int=Decimal)
     assert said["orderNo"] == number
     for item, (article, _, *numbers) in zip(said["items"], lines, strict=True):
@@ -203,7 +203,7 @@ def test_money_and_quantities_come_out_exact(number: str, lines: list[tuple[str,
 )
 def test_what_can_not_be_said_is_said_so(raw: bytes, why: str) -> None:
     with pytest.raises(UntranslatableError, match=why):
-        ecomnow.translate(raw)
+        ecomnow.translate("apicbase.purchase_order", raw)
 
 
 def test_credentials_show_nothing() -> None:

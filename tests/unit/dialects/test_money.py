@@ -37,14 +37,15 @@ def purchase_order(*prices: object, total: object = "1") -> bytes:
 )
 def test_every_digit_stays(digits: str) -> None:
     """Compared as text: as floats, and even as decimals, 1.10 is 1.1."""
-    assert ecomnow.translate(purchase_order(digits, total=digits)).decode() == (
+    assert ecomnow.translate("apicbase.purchase_order", purchase_order(digits, total=digits)).decode() == (
         '{"orderNo":"PO-1","type":"new_order","items":[{"skuNr":"ART-1","itemName":"Salt","itemQuantity":1,'
         f'"itemPrice":{digits},"itemTotal":{digits}}}]}}'
     )
 
 
 def test_three_times_a_tenth_is_three_tenths() -> None:
-    said = json.loads(ecomnow.translate(purchase_order("0.1", "0.1", "0.1")), parse_float=Decimal)
+    body = ecomnow.translate("apicbase.purchase_order", purchase_order("0.1", "0.1", "0.1"))
+    said = json.loads(body, parse_float=Decimal)
     assert sum(item["itemPrice"] for item in said["items"]) == Decimal("0.3")
 
 
@@ -53,7 +54,7 @@ def test_three_times_a_tenth_is_three_tenths() -> None:
     [("+1.50", "1.50"), (".50", "0.50"), ("1.", "1"), (" 1.10 ", "1.10"), ("1e2", "100"), ("-2.50", "-2.50")],
 )
 def test_what_is_a_decimal_and_no_json_number_becomes_one(sent: str, said: str) -> None:
-    assert f'"itemPrice":{said},' in ecomnow.translate(purchase_order(sent)).decode()
+    assert f'"itemPrice":{said},' in ecomnow.translate("apicbase.purchase_order", purchase_order(sent)).decode()
 
 
 SENT = st.one_of(

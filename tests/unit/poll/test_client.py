@@ -18,6 +18,7 @@ from aiohttp import web
 from schemas.platforms.apicbase.config import Poll
 from tests.support.apicbase import CLIENT_ID, CLIENT_SECRET, PATH, Apicbase, order, serving
 from workers.poll import client as clients
+from workers.poll.apicbase import SOURCE
 from workers.poll.client import Client, FetchError
 from workers.poll.limit import Limit
 
@@ -52,7 +53,7 @@ async def there() -> AsyncIterator[Apicbase]:
 @pytest_asyncio.fixture
 async def api(there: Apicbase) -> AsyncIterator[Client]:
     async with clients.session() as http:
-        made = Client(http, settings(there), Free())
+        made = Client(http, SOURCE, settings(there), Free())
         yield made
         await made.close()
 
@@ -158,7 +159,7 @@ async def test_but_not_for_ever(there: Apicbase, api: Client) -> None:
 
 async def test_nobody_there(there: Apicbase, unused_port: int) -> None:
     async with clients.session() as http:
-        api = Client(http, settings(there, base_url=f"http://127.0.0.1:{unused_port}"), Free())
+        api = Client(http, SOURCE, settings(there, base_url=f"http://127.0.0.1:{unused_port}"), Free())
         with pytest.raises(FetchError, match="token: ClientConnectorError, 5 times"):
             await first(api)
 
@@ -276,7 +277,7 @@ async def test_an_answer_is_read_up_to_a_size_also_unpacked(
 
 async def test_a_base_url_may_have_a_path(there: Apicbase) -> None:
     async with clients.session() as http:
-        api = Client(http, settings(there, base_url="https://proxy.example/apicbase/"), Free())
+        api = Client(http, SOURCE, settings(there, base_url="https://proxy.example/apicbase/"), Free())
         assert str(api.first(AFTER)).startswith(f"https://proxy.example/apicbase{PATH}?status=ORDERED&")
 
 

@@ -9,29 +9,30 @@ import pytest
 from broker import ids
 from schemas import envelope, registry
 from tests.support.apicbase import order
-from workers.poll import poller, worker
+from workers.poll import apicbase, poller, worker
+from workers.poll.apicbase import SOURCE
 
 ODD = [b"5", b"null", b"[]", b'"x"', b"{}", b'{"id":null}', b'{"id":{}}', b'{"id":true}', b'{"id":"\xff"}', b"[" * 9999]
 
 
 def test_an_order_is_told_by_its_id_and_its_content() -> None:
     raw = registry.example("apicbase", "purchase_order")
-    one, other = poller.read(raw), poller.read(msgspec.json.format(raw, indent=4))
+    one, other = poller.read(SOURCE, raw), poller.read(SOURCE, msgspec.json.format(raw, indent=4))
     assert (one.key, one.digest) == (other.key, other.digest)
     assert one.raw == raw
-    changed = poller.read(raw.replace(b"11.90", b"11.91"))
+    changed = poller.read(SOURCE, raw.replace(b"11.90", b"11.91"))
     assert changed.key == one.key
     assert changed.digest != one.digest
-    assert poller.read(order("A")).key != one.key
+    assert poller.read(SOURCE, order("A")).key != one.key
     assert one.status == "ORDERED"
-    assert one.ordered_on == datetime(2026, 11, 2, 7, 41, 27, 318000, tzinfo=UTC)
+    assert one.placed_at == datetime(2026, 11, 2, 7, 41, 27, 318000, tzinfo=UTC)
 
 
 @pytest.mark.parametrize("raw", ODD)
 def test_what_is_no_order_is_told_by_its_bytes(raw: bytes) -> None:
-    found = poller.read(raw)
-    assert (found.raw, found.status, found.ordered_on) == (raw, None, None)
-    assert len({poller.read(one).key for one in ODD}) == len(ODD)
+    found = poller.read(SOURCE, raw)
+    assert (found.raw, found.status, found.placed_at) == (raw, None, None)
+    assert len({poller.read(SOURCE, one).key for one in ODD}) == len(ODD)
 
 
 @pytest.mark.parametrize(
@@ -51,7 +52,7 @@ def test_what_is_no_order_is_told_by_its_bytes(raw: bytes) -> None:
     ],
 )
 def test_moments(text: str | None, expected: datetime | None) -> None:
-    assert poller.moment(text) == expected
+    assert apicbase.moment(text) == expected
 
 
 def test_ids_and_traces_are_what_the_envelope_takes() -> None:

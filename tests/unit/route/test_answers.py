@@ -261,13 +261,6 @@ def test_every_item_has_its_answer_in_the_order_s_own_order() -> None:
     assert allocate.answer_bytes(outcome) == b'{"3088":"1","3087":"2"}'
 
 
-def test_every_platform_that_waits_has_an_answer() -> None:
-    from schemas import registry
-
-    waiting = {name for name, p in registry.platforms().items() if any(event.reply for event in p.events)}
-    assert waiting == set(answers.answerers())
-
-
 def test_rules_can_be_made_ready_before_the_first_order() -> None:
     settings = account(TO_ONE)
     answers.prepare({"ustore": {"printshop": settings}, "apicbase": {}})
