@@ -2,8 +2,6 @@
 
 from typing import TypedDict
 
-from pamqp.common import FieldTable
-
 from schemas.topology import Topology, topology
 
 
@@ -18,7 +16,7 @@ class ExchangeDefinition(TypedDict):
     durable: bool
     auto_delete: bool
     internal: bool
-    arguments: FieldTable
+    arguments: dict[str, str | int]
 
 
 class QueueDefinition(TypedDict):
@@ -26,7 +24,7 @@ class QueueDefinition(TypedDict):
     vhost: str
     durable: bool
     auto_delete: bool
-    arguments: FieldTable
+    arguments: dict[str, str | int]
 
 
 class BindingDefinition(TypedDict):
@@ -35,7 +33,7 @@ class BindingDefinition(TypedDict):
     destination: str
     destination_type: str
     routing_key: str
-    arguments: FieldTable
+    arguments: dict[str, str | int]
 
 
 class Definitions(TypedDict):

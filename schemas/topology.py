@@ -7,7 +7,6 @@ retention of an existing log changes, because AMQP cannot change the arguments o
 from typing import Literal, TypeAlias
 
 import msgspec
-from pamqp.common import FieldValue
 
 from schemas import registry
 from schemas.config import MAX_SHARDS, Events, parse_size
@@ -39,7 +38,7 @@ EVENTS_LOG_SEGMENT_BYTES = 100_000_000
 """A stream is trimmed by whole segments; RabbitMQ's default of 500 MB would keep a small log far past its age."""
 
 
-Arguments: TypeAlias = dict[str, FieldValue]
+Arguments: TypeAlias = dict[str, str | int]
 """Arguments of a declaration or definition of a policy, by name."""
 
 
@@ -117,7 +116,7 @@ _EVERYTHING = Binding(INBOUND, STORE, "#")
 _SHARED = tuple(Binding(INBOUND, store_queue(shard), _shard_key(shard)) for shard in range(MAX_SHARDS))
 
 
-def _quorum(**more: FieldValue) -> Arguments:
+def _quorum(**more: str | int) -> Arguments:
     return {"x-queue-type": "quorum", **more}
 
 

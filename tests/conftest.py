@@ -4,9 +4,10 @@ virtual host for each test. Unit tests start neither."""
 import asyncio
 import logging
 import tempfile
-import time
+from asyncio import sleep  # by name, so that the heartbeat below keeps the real one when a test replaces it
 from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
+from time import monotonic
 from uuid import uuid4
 
 import aiohttp
@@ -20,6 +21,7 @@ from broker import topology
 from deploy.local.postgres import Postgres
 from deploy.local.rabbitmq import USER, RabbitMQ
 from storage import migrate
+from tests.support.fifth_platform import fifth_platform
 from tests.support.shell import Shell
 
 # The gate draws the same inputs for the same code, so that it never turns red by a draw nobody's change made;
@@ -58,9 +60,9 @@ async def _nothing_blocks(request: pytest.FixtureRequest) -> AsyncIterator[None]
     async def beat() -> None:
         nonlocal longest
         while True:
-            before = time.monotonic()
-            await asyncio.sleep(0.05)
-            longest = max(longest, time.monotonic() - before - 0.05)
+            before = monotonic()
+            await sleep(0.05)
+            longest = max(longest, monotonic() - before - 0.05)
 
     task = asyncio.get_running_loop().create_task(beat())
     yield
@@ -219,6 +221,13 @@ async def amqp_url(empty_amqp_url: str) -> str:
     """A fresh virtual host with our exchanges and queues."""
     await topology.apply(empty_amqp_url)
     return empty_amqp_url
+
+
+@pytest.fixture
+def fifth(tmp_path: Path) -> Iterator[str]:
+    """The name of a fifth platform, which is registered while the test runs."""
+    with fifth_platform(tmp_path) as name:
+        yield name
 
 
 @pytest.fixture

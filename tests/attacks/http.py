@@ -11,7 +11,7 @@ from schemas import registry
 from schemas.config import Config
 from tests.attacks import raw
 from tests.attacks.mutate import Mutator
-from tests.property.bodies import known
+from tests.support.bodies import known
 
 PATIENCE = 0.1
 """Seconds that an input is given to be answered: what is waited for longer waits for more to come, and gets no more."""

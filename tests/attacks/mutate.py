@@ -3,7 +3,7 @@
 import random
 from collections.abc import Sequence
 
-from tests.property.bodies import NASTY
+from tests.support.bodies import NASTY
 
 _TOKENS: tuple[bytes, ...] = (
     *(

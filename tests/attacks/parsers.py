@@ -23,9 +23,9 @@ from schemas.destinations.guard import BlockedError, Guard
 from schemas.platform import Platform
 from storage.vault import UndecryptableError, Vault
 from tests.contract.checks import account_of
-from tests.property.bodies import known
-from tests.property.test_readers import every_reader_behaves
-from tests.unit.broker.test_frames import ABOUT, stream
+from tests.support.bodies import known
+from tests.support.frames import PROPERTIES, stream
+from tests.support.readers import every_reader_behaves
 from workers.deliver.attempt.connection import Connection
 from workers.deliver.attempt.response import CutOffError, NoAnswerError, NotHTTPError
 
@@ -51,7 +51,7 @@ def targets() -> Iterator[Target]:
         yield _reading(platform)
         yield _verifying(platform)
     bodies = [raw for _, _, raw in known()]
-    encoded = ABOUT.marshal()
+    encoded = PROPERTIES.marshal()
     stamped = envelope.to_properties(
         envelope.Envelope(message_id="m", platform="p", account="a", event="e", received_at=envelope.now())
     ).marshal()

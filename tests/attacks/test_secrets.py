@@ -16,7 +16,7 @@ from aiohttp import web
 from schemas import topology
 from storage.vault import Vault
 from tests.attacks import processes, raw
-from tests.property.bodies import known
+from tests.support.bodies import known
 from tests.support.pipeline import load, until
 from tests.support.receiver import Got, receiver
 from tests.support.shell import Shell

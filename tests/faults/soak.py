@@ -10,7 +10,7 @@ import msgspec
 
 from tests.faults.catalogue import FAULTS as ALL
 from tests.faults.site import Site, site
-from tests.faults.trial import Fault, Skipped, arrived
+from tests.faults.trial import Fault, SkippedError, arrived
 from tests.faults.verdict import Verdict
 
 LONGEST = 8.0
@@ -72,7 +72,7 @@ async def _break(found: Site, fault: Fault) -> bool:
     try:
         async with fault.hold(found):
             await asyncio.sleep(min(fault.seconds, LONGEST))
-    except Skipped:
+    except SkippedError:
         return False
     return True
 

@@ -36,12 +36,12 @@ UNAVAILABLE = (
 """The database or the broker is not back yet."""
 
 
-class Skipped(Exception):
+class SkippedError(Exception):
     """This machine can't have the fault; the text says why."""
 
 
 class Fault(msgspec.Struct, frozen=True):
-    """Something that breaks. `hold` begins it, and ends it when its context ends. May raise Skipped."""
+    """Something that breaks. `hold` begins it, and ends it when its context ends. May raise SkippedError."""
 
     name: str
     hold: Callable[[Site], AbstractAsyncContextManager[None]]
@@ -94,7 +94,7 @@ async def run(site: Site, fault: Fault, patience: float | None = None) -> Row:
             async with fault.hold(site):
                 await asyncio.sleep(fault.seconds)
             recovery = await _recovery(site, start, time.monotonic() + patience)
-    except Skipped as why:
+    except SkippedError as why:
         return Row(fault.name, skipped=str(why))
     except (StartError, AssertionError, *UNAVAILABLE) as why:
         # AssertionError: what was waited for did not happen. The other faults are to be run all the same.

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.unit.test_docker import ROOT, copied
+from tests.support.image import ROOT, copied
 
 PACKAGES = ("schemas", "telemetry", "broker", "storage", "ingress", "workers", "deploy")
 NOT_CODE = ("Dockerfile", ".sh")

@@ -17,7 +17,7 @@ from yarl import URL
 from broker import depths, requeue
 from deploy.local.rabbitmq import RabbitMQ
 from schemas.consumers import Consumer, bindings, queues
-from tests.integration.test_eventlog import announce_all
+from tests.support.announcing import announce_all
 from tests.support.pipeline import until
 from tests.support.shell import Shell
 from workers.store import jobs

@@ -1,26 +1,30 @@
-"""Webhooks out when something breaks: a worker that is killed, subscribers that misbehave, a million that are done."""
+"""Webhooks out when something breaks: a worker is killed, subscribers misbehave, many are finished."""
 
 import asyncio
 import json
 import os
 import sys
-import time
 from collections import Counter
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import asyncpg
-import pytest
 from aiohttp import web
 
 from deploy.local.children import end, free_ports, spawn
 from storage.sql import query
+from tests.support import wire
 from tests.support.delivering import receipt, store, worker
 from tests.support.pipeline import running, until
 from tests.support.receiver import config, receiver, statuses, subscribe
-from workers.deliver.leases import LEASE
+from workers.deliver import breaker
 
 ROOT = Path(__file__).parents[2]
+MAIN = "from deploy.cli.main import main; main()"
+LEASE = 5.0
+"""Seconds instead of 15, so that the second worker has less to wait for."""
+SICK = ("hangs", "500", "429")
+IN_FLIGHT = 10
 SETTINGS = """
 [delivery]
 allow_networks = ["127.0.0.0/8"]
@@ -43,7 +47,8 @@ def process(database_url: str, key: str, folder: Path) -> Any:
         "CROSSDOCK_CONFIG": str(file),
         "PYTHONPATH": str(ROOT),
     }
-    command = [sys.executable, "-m", "deploy.cli.main", "worker", "deliver", "--admin-port", str(free_ports(1)[0])]
+    code = f"from workers.deliver import worker; worker.LEASE, worker.RENEW = {LEASE}, {LEASE / 3}; {MAIN}"
+    command = [sys.executable, "-c", code, "worker", "deliver", "--admin-port", str(free_ports(1)[0])]
     return spawn(command, env=env, log=folder / "deliver.log")
 
 
@@ -56,24 +61,22 @@ async def test_killed_in_the_middle_of_5000_deliveries(
 
     key = Vault.generate()
     monkeypatch.setattr(receivers, "VAULT", Vault.from_text(key))
-    async with receiver() as there:
+    async with receiver() as subscriber:
         for n in range(5):
-            await subscribe(pool, f"{there.url}/{n}", max_in_flight=20)
+            await subscribe(pool, f"{subscriber.url}/{n}", max_in_flight=20)
         for start in range(0, 1000, 250):
             await store(pool, *(receipt(f"K{n}", seconds=n) for n in range(start, start + 250)))
         assert await statuses(pool) == {"pending": 5000}
         first = process(database_url, key, tmp_path)
-        await until(lambda: len(there.got) > 1500, seconds=40)
+        await until(lambda: len(subscriber.got) > 1500, seconds=40)
         first.kill()
         first.wait()
-        killed = time.monotonic()
         second = process(database_url, key, tmp_path)
         try:
-            await until(lambda: _delivered(pool, 5000), seconds=60)
+            await until(lambda: _delivered(pool, 5000), seconds=LEASE + 45)
         finally:
             await end(second, 15, 10)
-        assert time.monotonic() - killed < LEASE + 30
-    seen = Counter((got.path, got.headers["webhook-id"]) for got in there.got)
+    seen = Counter((got.path, got.headers["webhook-id"]) for got in subscriber.got)
     assert len(seen) == 5000
     ids = {str(row["event_id"]) for row in await pool.fetch("SELECT event_id FROM crossdock.deliveries")}
     assert {name for _, name in seen} == ids
@@ -85,8 +88,18 @@ async def _delivered(pool: asyncpg.Pool, count: int) -> bool:
     return await statuses(pool) == {"delivered": count}
 
 
-async def _sixteen(pool: asyncpg.Pool, database_url: str, bad: bool) -> float:
-    """Seconds until sixteen healthy subscriptions have 100 events each, alone or beside four sick ones."""
+class Cost(NamedTuple):
+    """What it took until sixteen healthy subscribers had a hundred events each."""
+
+    turns: int
+    """Round trips to the database."""
+    sick: Counter[str]
+    """Requests to each of the subscribers that misbehave."""
+
+
+async def _sixteen(pool: asyncpg.Pool, database_url: str, *, bad: bool) -> Cost:
+    """Deliver to sixteen healthy subscribers, alone or beside four that misbehave; the one that hangs does so until
+    all others are served."""
     release = asyncio.Event()
 
     async def answer(got: Any) -> web.Response:
@@ -98,35 +111,31 @@ async def _sixteen(pool: asyncpg.Pool, database_url: str, bad: bool) -> float:
             return web.Response(status=429, headers={"Retry-After": "3600"})
         return web.Response()
 
-    async with receiver() as there:
-        there.answer = answer
+    async with receiver() as subscriber, wire.counted(database_url) as server:
+        subscriber.answer = answer
         for n in range(16):
-            await subscribe(pool, f"{there.url}/{n}")
+            await subscribe(pool, f"{subscriber.url}/{n}")
         if bad:
-            for url in (
-                f"{there.url}/sick/hangs",
-                f"{there.url}/sick/500",
-                f"{there.url}/sick/429",
-                "http://127.0.0.1:1/refuses",
-            ):
-                await subscribe(pool, url)
-        await store(pool, *(receipt(f"{there.url}/{n}", seconds=n) for n in range(100)))
-        started = time.monotonic()
-        async with running(worker(database_url, config(timeout=20.0))):
-            await until(lambda: sum(len(got.path) <= 3 for got in there.got) == 1600)
-            taken = time.monotonic() - started
+            for url in (*(f"{subscriber.url}/sick/{how}" for how in SICK), "http://127.0.0.1:1/refuses"):
+                await subscribe(pool, url, max_in_flight=IN_FLIGHT)
+        await store(pool, *(receipt(f"{subscriber.url}/{n}", seconds=n) for n in range(100)))
+        async with running(worker(server.url, config(timeout=100.0))):
+            await until(lambda: sum(not got.path.startswith("/sick/") for got in subscriber.got) == 1600)
+            cost = Cost(server.turns, Counter(got.path for got in subscriber.got if got.path.startswith("/sick/")))
             release.set()
     await pool.execute("TRUNCATE crossdock.outbox, crossdock.subscribed")
-    return taken
+    return cost
 
 
-async def test_sixteen_of_twenty_take_the_time_they_take_alone(pool: asyncpg.Pool, database_url: str) -> None:
-    """Alone, beside the sick, and again: within what two runs alone differ by, and a little."""
-    alone, beside = [], []
-    for _ in range(3):
-        alone.append(await _sixteen(pool, database_url, bad=False))
-        beside.append(await _sixteen(pool, database_url, bad=True))
-    assert min(beside) <= min(alone) * 1.25 + 0.2, (alone, beside)
+async def test_four_sick_subscribers_cost_sixteen_healthy_ones_next_to_nothing(
+    pool: asyncpg.Pool, database_url: str
+) -> None:
+    """The healthy ones get everything while one hangs, and the sick get no more attempts than their breakers allow."""
+    alone = await _sixteen(pool, database_url, bad=False)
+    beside = await _sixteen(pool, database_url, bad=True)
+    assert beside.turns <= alone.turns + 150, "about 200 for 1600 deliveries, and those for the sick ones"
+    assert all(count <= IN_FLIGHT + breaker.THRESHOLD for count in beside.sick.values()), beside.sick
+    assert len(beside.sick) == len(SICK)
 
 
 LEASING = "gen_random_uuid(), 15::float8, 100::bigint, ARRAY[]::text[], ARRAY[]::int[], ARRAY[]::uuid[]"
@@ -136,17 +145,15 @@ INSERT INTO crossdock.finished (id, subscription_id, finished_at, created_at, re
     document_id, version, attempts, type, key, status)
 SELECT lpad(to_hex(n), 32, '0')::uuid, md5((n / 20000)::text)::uuid, now(), now(), now(), gen_random_uuid(),
     gen_random_uuid(), n, 1, 1, 'channelape.receipt_confirmation', n::text, 'delivered'
-FROM generate_series($1::int, $1::int + 99999) n
+FROM generate_series(1, 100000) n
 """
-"""In the order of every index: a million in random order would take half a minute."""
+"""In the order of every index, which is several times as fast as a random one."""
 
 
-@pytest.mark.timeout(300)
 async def test_what_is_due_is_found_by_index_whatever_is_done(pool: asyncpg.Pool) -> None:
-    """A million finished deliveries, and 20,000 that wait: no table is read from end to end."""
+    """Of 100,000 finished deliveries and 20,000 that wait, only a few blocks are read, whichever table they are in."""
     async with pool.acquire() as connection:
-        for start in range(0, 1_000_000, 100_000):  # the server ends a statement that takes a minute
-            await connection.execute(FINISHED, start)
+        await connection.execute(FINISHED)
         await connection.execute(
             """
             INSERT INTO crossdock.outbox (id, subscription_id, next_attempt_at, received_at, event_id, message_id,
@@ -176,7 +183,7 @@ async def test_what_is_due_is_found_by_index_whatever_is_done(pool: asyncpg.Pool
         ):
             types = "uuid[], int[], uuid[], uuid" if "ARRAY[64" in arguments else LEASING_TYPES
             await connection.execute(f"PREPARE one ({types}) AS {sql}")
-            rows = await connection.fetch(f"EXPLAIN (ANALYZE, FORMAT JSON) EXECUTE one ({arguments})")
+            rows = await connection.fetch(f"EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) EXECUTE one ({arguments})")
             await connection.execute("DEALLOCATE one")
             plans.append(json.loads(rows[0][0])[0])
     for plan in plans:
@@ -184,7 +191,8 @@ async def test_what_is_due_is_found_by_index_whatever_is_done(pool: asyncpg.Pool
         assert not [node for node in nodes if node["Node Type"] == "Seq Scan" and node["Relation Name"] != "subscribed"]
         assert not [node for node in nodes if str(node.get("Relation Name", "")).startswith("finished")]
         assert [node for node in nodes if node.get("Index Name") == "outbox_due"]
-        assert plan["Execution Time"] < 50
+        blocks = plan["Plan"]["Shared Hit Blocks"] + plan["Plan"]["Shared Read Blocks"]
+        assert blocks < 200, "128 rows that are due, of a table of 445 blocks"
 
 
 def _nodes(plan: dict[str, Any]) -> Any:

@@ -4,8 +4,7 @@ import asyncio
 import json
 import signal
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import uuid4
@@ -13,51 +12,19 @@ from uuid import uuid4
 import asyncpg
 import msgspec
 import pytest
-from aio_pika.abc import AbstractConnection
 
 from broker import ids
-from broker.connection import BrokerConnection
 from broker.eventlog import Entry, EventLog, newest
 from broker.publisher import Publisher
 from schemas import cloudevents, registry
 from schemas.envelope import Stamp
 from schemas.topology import INBOUND
 from tests.support import pipeline
+from tests.support.announcing import announce_all, publishing
 from tests.support.shell import Shell
-from workers.store import announce
 
 MANY = 20_000
 Consume = Callable[..., Awaitable[tuple[int, list[Any], str]]]
-
-
-@asynccontextmanager
-async def publishing(amqp_url: str) -> AsyncIterator[Publisher]:
-    publisher = Publisher(confirm_timeout=60)
-
-    async def on_open(link: BrokerConnection, connection: AbstractConnection) -> None:
-        publisher.use(link.transport, await link.channel(connection, confirms=True))
-
-    link = BrokerConnection(amqp_url, name="test", on_open=on_open, on_lost=publisher.on_lost)
-    link.start()
-    await link.opened.wait()
-    yield publisher
-    await publisher.stop()
-    await link.stop()
-
-
-async def announce_all(
-    amqp_url: str, names: list[str], *, platform: str = "channelape", account: str = "rothys"
-) -> None:
-    async with publishing(amqp_url) as publisher:
-        futures = []
-        for name in names:
-            body = cloudevents.encode(
-                id=name, platform=platform, account=account, type=f"{platform}.x", key=name, version=1,
-                received_at=datetime.now(UTC), traceparent=None, data=b'{"n":\r\n1}', raw=b"",
-            )  # fmt: skip
-            out = announce.outgoing(f"{platform}.x.{account}", name, None, body)
-            futures.append(publisher.publish(*out))
-        await asyncio.gather(*futures)
 
 
 async def read(log: EventLog, count: int) -> list[Entry]:

@@ -4,7 +4,7 @@ import asyncpg
 import pytest
 
 from schemas import canonical, documents, registry
-from tests.unit.test_canonical import JSONB
+from tests.support.jsonb import JSONB
 
 
 async def _taken(database: asyncpg.Connection, raw: bytes) -> bool:

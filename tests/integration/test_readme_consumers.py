@@ -12,8 +12,8 @@ import pytest
 
 from broker import consumers
 from schemas.consumers import Consumer
-from tests.integration.test_eventlog import announce_all
 from tests.support import node
+from tests.support.announcing import announce_all
 
 README = (Path(__file__).parents[2] / "README.md").read_text()
 SECTION = README.partition("## Consume the queues")[2].partition("\n## ")[0]

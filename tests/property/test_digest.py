@@ -8,7 +8,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from schemas import canonical, jsontext
-from tests.property.bodies import BOUNDED, NASTY, json_values, known, mutated
+from tests.support.bodies import BOUNDED, NASTY, json_values, known, mutated
 
 
 def written(value: Any, dice: random.Random) -> str:

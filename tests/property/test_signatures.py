@@ -10,7 +10,7 @@ from multidict import CIMultiDict, MultiDict
 from schemas import registry
 from schemas.platform import Event, Platform, Signed
 from tests.contract.checks import accepts, account_of, changed, signs_bodies
-from tests.property.bodies import BOUNDED, NASTY, known, mutated
+from tests.support.bodies import BOUNDED, NASTY, known, mutated
 
 PLATFORMS = list(registry.platforms().values())
 anything = st.text(st.characters(), max_size=80) | st.text(string.hexdigits, min_size=64, max_size=64)

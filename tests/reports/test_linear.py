@@ -151,23 +151,43 @@ def test_reading_a_body(name: str) -> None:
     linear(each_event, BODIES[name])
 
 
+def each_look_at_a_text(raw: bytes) -> None:
+    for read in (
+        canonical.digest,
+        jsontext.repair,
+        jsontext.mend_bytes,
+        jsontext.has_nul,
+        jsontext.truncate_depth,
+        jsontext.valid_unicode,
+        jsontext.too_deep,
+    ):
+        read(raw)
+
+
 @pytest.mark.parametrize("name", [f"nothing but {name}" for name in REPEATED] + ["long numbers in unknown"])
 def test_texts(name: str) -> None:
     def run(raw: bytes) -> None:
-        for read in (
-            canonical.digest,
-            jsontext.repair,
-            jsontext.mend_bytes,
-            jsontext.truncate_depth,
-            jsontext.valid_unicode,
-        ):
-            read(raw)
-        jsontext.too_deep(raw)
+        each_look_at_a_text(raw)
         encodings.by_mark(raw)
         for charset in ("utf-16", "shift_jis", "gb18030", "iso-2022-jp", "latin1", "idna", "punycode"):
             encodings.by_header(raw, f"application/json; charset={charset}")
 
     linear(run, BODIES[name])
+
+
+@pytest.mark.parametrize(
+    "unit", [b'"', b'\\"', b"\\", b'"\\', b"[", b"{", b'""', b'"[', b"\\ud800", b"9", b"-", b'"orderNo":', b"1-1,"]
+)
+def test_texts_that_begin_what_never_ends(unit: bytes) -> None:
+    def make(size: int) -> list[bytes]:
+        text = unit * (size // len(unit))
+        return [text, b'"' + text, text + b'"', b"{" + text]
+
+    def run(texts: list[bytes]) -> None:
+        for text in texts:
+            each_look_at_a_text(text)
+
+    linear(run, make)
 
 
 @pytest.mark.parametrize("name", ["numbers in unknown", "exponents in unknown", "open lists", "objects in unknown"])

@@ -13,17 +13,11 @@ import yaml
 from deploy import config
 from deploy.cli.main import app
 from deploy.process import CLOSE_TIMEOUT
+from tests.support.image import DOCKERFILE, copied
 
 ROOT = Path(__file__).parents[2]
 COMPOSE: dict[str, Any] = yaml.safe_load((ROOT / "docker-compose.yml").read_text())
-DOCKERFILE = (ROOT / "deploy/docker/Dockerfile").read_text()
 OURS = {name: service for name, service in COMPOSE["services"].items() if service.get("image") == "crossdock"}
-
-
-def copied() -> list[str]:
-    """What the image is built from."""
-    sources = re.findall(r"^COPY (?!--from)(.+) \S+$", DOCKERFILE, re.MULTILINE)
-    return [name for source in sources for name in source.split()]
 
 
 @pytest.mark.parametrize("name", OURS)

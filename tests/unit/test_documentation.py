@@ -23,17 +23,9 @@ CONTRACT = (ROOT / "docs/contract.md").read_text()
 ARCHITECTURE = (ROOT / "docs/ARCHITECTURE.md").read_text()
 SCHEMA = (ROOT / "tests/integration/schema.txt").read_text()
 
-PACKAGES = sorted(file for name in PRODUCTION for file in (ROOT / name).rglob("__init__.py"))
 CITED = re.compile(r"contract(?:\.md)?((?:,? (?:and )?§\d+)+)", re.IGNORECASE)
 NAMED = re.compile(r"`((?:[\w.-]+/)+[\w.-]+\.\w+)(?::([\w.]+))?`")
 FOLDER = re.compile(r"`((?:[\w.-]+/)+)`")
-
-
-@pytest.mark.parametrize("file", PACKAGES, ids=lambda file: str(file.parent.relative_to(ROOT)))
-def test_every_package_says_what_lives_in_it(file: Path) -> None:
-    text = ast.get_docstring(ast.parse(file.read_text())) or ""
-    lines = [line for line in text.splitlines() if line.strip()]
-    assert len(lines) >= 3, "what lives here, what must not, and where to begin reading"
 
 
 def sections(text: str) -> dict[str, str]:

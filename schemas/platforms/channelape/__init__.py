@@ -1,7 +1,7 @@
 """ChannelApe: stock transfer orders, ship confirmations, advanced ship notices, receipts. One URL each.
 
 No arithmetic over transfers: the view `crossdock.transfer_progress` adds up what these documents say.
-Begin with `wire` (the bodies), then `identity` (keys, cartons, lines) and `fields` (`additionalFields`).
+Begin with `wire` (the bodies), then `identity` (keys, cartons, lines) and `fields` (additional fields).
 """
 
 from schemas.platform import Event, Platform

@@ -15,7 +15,7 @@ from tests.faults.catalogue.servers import single
 from tests.faults.ledger import Body
 from tests.faults.process import Process
 from tests.faults.site import Site
-from tests.faults.trial import Fault, Skipped
+from tests.faults.trial import Fault, SkippedError
 from tests.support.pipeline import until
 
 LIBFAKETIME = (
@@ -42,10 +42,11 @@ async def disk_full(site: Site) -> AsyncIterator[None]:
     """Not a byte left where both servers keep their data, until there is room again and RabbitMQ is restarted.
 
     As disks fill: RabbitMQ's alarm comes first. A disk that is full at a blow, under load, may cut the file short that
-    says how a quorum queue is started again (RabbitMQ 3.10). Raises Skipped where the folder isn't a disk of its own.
+    says how a quorum queue is started again (RabbitMQ 3.10). Raises SkippedError unless the folder is a disk
+    of its own.
     """
     if not site.folder.is_mount():
-        raise Skipped("takes root, to mount a small file system")
+        raise SkippedError("takes root, to mount a small file system")
     filler = site.folder / "filler"
     start = len(site.ledger.posts)
     try:
@@ -75,7 +76,7 @@ def _fill(file: Path, left: int) -> None:
 
 @asynccontextmanager
 async def clock_jumped(site: Site, seconds: int) -> AsyncIterator[None]:
-    """The clock of all our processes jumps, and jumps back at the end. Raises Skipped without libfaketime."""
+    """The clock of all our processes jumps, and jumps back at the end. Raises SkippedError without libfaketime."""
     clock = site.folder / "clock"
     await _restart(site.all, _clock(clock))
     try:
@@ -89,7 +90,7 @@ async def clock_jumped(site: Site, seconds: int) -> AsyncIterator[None]:
 @asynccontextmanager
 async def clocks_apart(site: Site, ahead: str, behind: str) -> AsyncIterator[None]:
     """One kind of process is a minute ahead, another a minute behind. Documents that change meanwhile must end with
-    their newest content, and uStore must get its answers. Raises Skipped without libfaketime."""
+    their newest content, and uStore must get its answers. Raises SkippedError without libfaketime."""
     changed = [*site.processes[ahead], *site.processes[behind]]
     try:
         await _restart(site.processes[ahead], _clock(site.folder / "clock-ahead", APART // 2))
@@ -111,7 +112,7 @@ async def clocks_apart(site: Site, ahead: str, behind: str) -> AsyncIterator[Non
 @asynccontextmanager
 async def clock_stepped_back(site: Site) -> AsyncIterator[None]:
     """The ingress's clock is two minutes ahead, and is set right between two versions of the same documents. Raises
-    Skipped without libfaketime."""
+    SkippedError without libfaketime."""
     clock = site.folder / "clock"
     processes = site.processes["ingress"]
     database = await site.database()
@@ -136,10 +137,10 @@ async def clock_stepped_back(site: Site) -> AsyncIterator[None]:
 
 
 def _clock(file: Path, seconds: int = 0) -> dict[str, str]:
-    """Return the environment of a process whose clock differs by what the file says. Raises Skipped."""
+    """Return the environment of a process whose clock differs by what the file says. Raises SkippedError."""
     library = next(filter(os.path.exists, (os.environ.get("LIBFAKETIME", ""), *LIBFAKETIME)), None)
     if library is None:
-        raise Skipped("libfaketime is not installed: apt-get install libfaketime")
+        raise SkippedError("libfaketime is not installed: apt-get install libfaketime")
     file.write_text(f"{seconds:+d}\n")
     return {
         "LD_PRELOAD": library,

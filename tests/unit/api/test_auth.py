@@ -41,7 +41,7 @@ def config(**api: Any) -> Config:
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     made = Clock()
-    monkeypatch.setattr("ingress.api.auth.asyncio.sleep", made.sleep)
+    monkeypatch.setattr(auth, "asyncio", SimpleNamespace(sleep=made.sleep))
     return made
 
 
@@ -87,7 +87,7 @@ async def test_attempts_beyond_the_turns_are_refused_unread(clock: Clock, monkey
     doorman = Authenticator(config(), clock=lambda: clock.now)
     for _ in range(10):
         await attempt(doorman, request("boards", "guess"))
-    monkeypatch.setattr("ingress.api.auth.asyncio.sleep", no_time_passes)
+    monkeypatch.setattr(auth, "asyncio", SimpleNamespace(sleep=no_time_passes))
     found = [await attempt(doorman, request("boards", "guess")) for _ in range(50)]
     assert set(found) == {429}
     assert clock.waits == [float(n) for n in range(11)]

@@ -13,7 +13,7 @@ from schemas.dialects import ecomnow, get_dialect
 from schemas.outbound import Credentials
 from schemas.platforms.apicbase import identity as apicbase_identity
 from schemas.platforms.ecomnow import identity as ecomnow_identity
-from tests.unit.dialects.test_dialects import NOW, event
+from tests.support.events import NOW, event
 
 LONG = "123456789012345678901234567890"
 """30 digits: a float keeps 17 of them, the decimal context of a fresh interpreter 28."""

@@ -15,7 +15,7 @@ from standardwebhooks.webhooks import Webhook
 
 from schemas.dialects import get_dialect, standard
 from schemas.outbound import Credentials, Event, UntranslatableError
-from tests.unit.dialects.test_dialects import EVERY, NOW, event
+from tests.support.events import EVERY, NOW, event
 
 HEADER = "X-APIC-WEBHOOK-SIGNATURE"
 ORDER = event("apicbase", "purchase_order")

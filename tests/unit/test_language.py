@@ -1,0 +1,111 @@
+"""The language of production code: what packages say about themselves, docstrings, names, and texts that people read.
+
+`language_backlog.json` counts, per package, the violations that are not repaired yet. It can only shrink: a count above
+the backlog fails, and so does one below it. After repairs, write it anew with `python -m tests.unit.test_language`.
+"""
+
+import ast
+import json
+import pkgutil
+import re
+from collections import Counter
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+PRODUCTION = ("schemas", "telemetry", "broker", "storage", "ingress", "workers", "deploy")
+PACKAGES = sorted(file.parent for name in PRODUCTION for file in (ROOT / name).rglob("__init__.py"))
+BACKLOG = Path(__file__).with_name("language_backlog.json")
+
+BANNED = {"one", "found", "said", "told", "there", "about", "made", "asked", "wanted", "heard"}
+IS_NO = re.compile(r"(?<!there )\bis no\b(?! (?:longer|shorter|more|less|older|later|larger|smaller)\b)", re.IGNORECASE)
+Violation = tuple[str, str, int, str]  # kind, file, line, text
+
+
+def _names(tree: ast.Module) -> Iterator[tuple[int, str]]:
+    """Every name of a variable, parameter, attribute, function or alias that the module defines."""
+    for node in ast.walk(tree):
+        match node:
+            case ast.Name(id=name, ctx=ast.Store()) | ast.Attribute(attr=name, ctx=ast.Store()) | ast.arg(arg=name):
+                yield node.lineno, name
+            case ast.FunctionDef(name=name) | ast.AsyncFunctionDef(name=name) | ast.alias(asname=str(name)):
+                yield node.lineno, name
+            case ast.ExceptHandler(name=str(name)) | ast.MatchAs(name=str(name)) | ast.MatchStar(name=str(name)):
+                yield node.lineno, name
+
+
+def _docstrings(tree: ast.Module) -> Iterator[tuple[int, str]]:
+    """Every string that stands as a statement of its own: of modules, classes and functions, and of attributes."""
+    for node in ast.walk(tree):
+        match node:
+            case ast.Expr(value=ast.Constant(value=str(text))):
+                yield node.lineno, text
+
+
+def _strings(tree: ast.Module) -> Iterator[tuple[int, str]]:
+    for node in ast.walk(tree):
+        match node:
+            case ast.Constant(value=str(text)):
+                yield node.lineno, text
+
+
+@cache
+def violations(package: Path) -> list[Violation]:
+    """The violations in the package's own modules, without those of the packages below it."""
+    return list(_violations(package))
+
+
+def _violations(package: Path) -> Iterator[Violation]:
+    for file in sorted(package.glob("*.py")):
+        tree, path = ast.parse(file.read_text()), str(file.relative_to(ROOT))
+        yield from (("name", path, line, name) for line, name in _names(tree) if name.strip("_") in BANNED)
+        yield from (("docstring", path, line, text) for line, text in _docstrings(tree) if len(text.split()) < 4)
+        yield from (("is no", path, line, text) for line, text in _strings(tree) if IS_NO.search(text))
+
+
+def _name(package: Path) -> str:
+    return ".".join(package.relative_to(ROOT).parts)
+
+
+def count(package: Path) -> dict[str, int]:
+    """Violations by kind."""
+    return dict(sorted(Counter(kind for kind, *_ in violations(package)).items()))
+
+
+@pytest.mark.parametrize("package", PACKAGES, ids=_name)
+def test_a_package_has_no_more_and_no_fewer_violations_than_its_backlog(package: Path) -> None:
+    allowed = json.loads(BACKLOG.read_text()).get(_name(package), {})
+    listed = "\n".join(f"{path}:{line}: {kind}: {text}" for kind, path, line, text in violations(package))
+    assert count(package) == allowed, f"above: repair; below: python -m tests.unit.test_language\n{listed}"
+
+
+def test_the_backlog_names_only_packages_that_exist() -> None:
+    assert json.loads(BACKLOG.read_text()).keys() <= {_name(package) for package in PACKAGES}
+
+
+@pytest.mark.parametrize("package", PACKAGES, ids=_name)
+def test_every_package_says_what_lives_in_it(package: Path) -> None:
+    text = ast.get_docstring(ast.parse((package / "__init__.py").read_text())) or ""
+    lines = [line for line in text.splitlines() if line.strip()]
+    assert len(lines) >= 3, "what lives here, what must not, and where to begin reading"
+    begin = re.search(r"^Begin with (.*)", text, re.MULTILINE | re.DOTALL)
+    assert begin is not None, "where to begin reading"
+    for name in re.findall(r"`([\w.]+)`", begin[1]):
+        assert _exists(f"{_name(package)}.{name}") or _exists(name), name
+
+
+def _exists(name: str) -> bool:
+    """Whether the dotted name is that of a module, or of something in a module."""
+    try:
+        pkgutil.resolve_name(name)
+    except (ImportError, AttributeError):
+        return False
+    return True
+
+
+if __name__ == "__main__":
+    counts = {_name(package): count(package) for package in PACKAGES}
+    BACKLOG.write_text(json.dumps({name: kinds for name, kinds in counts.items() if kinds}, indent=2) + "\n")
