@@ -32,11 +32,20 @@ query of the view fail.
 """
 
 _NOTHING = frozenset({"null", "(null)", "<null>", "none", "nil", "undefined", "n/a"})
-"""Placeholders that programs write for a missing value.
+"""Placeholders that programs write for a missing value."""
+_NO_IDENTIFIER = _NOTHING | {
+    *("nan", "-nan", "+nan", "nat", "<na>", "n.a.", "object object", "dbnull", "system.dbnull", "\\n"),
+    *("#n/a", "#n/a n/a", "#nv", "#n/d", "#getting_data"),
+}
+"""Placeholders for a missing identifier: those of numerical libraries, of JavaScript and of spreadsheets as well.
 
 They are not identifiers: two documents that both lack an identifier are not the same document.
 """
-_LONGEST_NOTHING = max(map(len, _NOTHING))
+_QUOTES = "\"'`()<>[]{}"
+_LONGEST_NOTHING = 16
+"""Maximum characters of a placeholder, and minimum zeros of an identifier that is all zeros: .NET's `Guid.Empty`, a
+number of a carton that was never set."""
+_AROUND_ZEROS = "0-{}()+./_ :"
 _INVISIBLE = "\u200b\u200c\u200d\u2060\ufeff"
 """Zero-width characters, which spreadsheets and web pages produce and Python's `strip` does not remove."""
 _NO_DATE = re.compile(
@@ -110,16 +119,18 @@ def text(value: Scalar) -> str | None:
 def identifier(value: Scalar) -> str | None:
     """Return a text that identifies something, without surrounding white space; None if there is none.
 
-    Placeholders such as `"null"` or `"-"` return None. An integral number is returned as an integer, because senders
-    that write JSON through floats send 4600000039, 4600000039.0 or 4.600000039e9 for the same number. Text is never
-    interpreted as a number, so leading zeros are kept.
+    Placeholders such as `"null"`, `"#REF!"`, `"-"` or an empty GUID return None. An integral number is returned as an
+    integer, because senders that write JSON through floats send 4600000039, 4600000039.0 or 4.600000039e9 for the same
+    number. Text is never interpreted as a number, so leading zeros are kept.
     """
     kind = type(value)
     if kind is str:
         said: str = value.strip()
         if said and (said[0] in _INVISIBLE or said[-1] in _INVISIBLE):
             said = _without_blanks(said)
-        if not said or (len(said) <= _LONGEST_NOTHING and _is_nothing(said)):
+        if not said or (
+            _is_nothing(said) if len(said) <= _LONGEST_NOTHING else said[0] in _AROUND_ZEROS and _is_empty_guid(said)
+        ):
             return None
         return said
     if kind is int:
@@ -129,9 +140,37 @@ def identifier(value: Scalar) -> str | None:
     return None
 
 
+def reference(value: Scalar) -> str | None:
+    """Return what `identifier` returns, but None for zeros alone, such as `0` or `0000000000`.
+
+    No platform numbers a document, a receipt or a carton's label so; programs write zero where they have no number.
+    """
+    found = identifier(value)
+    return None if found is not None and _is_zero(found) else found
+
+
+def _is_zero(said: str) -> bool:
+    return said[0] in _AROUND_ZEROS and not said.strip(_AROUND_ZEROS)
+
+
 def _is_nothing(said: str) -> bool:
-    """Return whether a short text stands for no value: a word such as `null`, or punctuation alone, such as `-`."""
-    return said.lower() in _NOTHING or all(category(character)[0] == "P" for character in said)
+    """Return whether a short text stands for no value.
+
+    It is a word such as `null`, an error of a spreadsheet such as `#REF!`, punctuation alone, such as `-`, or sixteen
+    zeros.
+    """
+    if said.lower() in _NO_IDENTIFIER:
+        return True
+    if said[0].isalnum():
+        return said == "0" * _LONGEST_NOTHING
+    if said[0] == "#" and said[-1] in "!?":
+        return True
+    inner = said.strip(_QUOTES).lower()
+    return inner in _NO_IDENTIFIER or all(category(character)[0] == "P" for character in said)
+
+
+def _is_empty_guid(said: str) -> bool:
+    return _is_zero(said) and said.count("0") >= _LONGEST_NOTHING
 
 
 def _without_blanks(said: str) -> str:
@@ -158,11 +197,17 @@ def _integral(literal: str) -> str:
 def key(value: Scalar, name: str) -> str:
     """Return a part of a business key.
 
-    Raises UnreadableError, which names the field `name`, if it is missing or empty or contains U+0000 or U+FFFD.
+    Raises UnreadableError, which names the field `name`, if it is missing or empty, is zeros alone, or contains U+0000
+    or U+FFFD.
     """
-    found = identifier(value)
+    found = reference(value)
     if found is None:
         raise UnreadableError(f"`{name}` is missing or empty: without it we don't know which document this is")
+    return intact(found, name)
+
+
+def intact(found: str, name: str) -> str:
+    """Return a part of a business key as it is. Raises UnreadableError as `key` does, for U+0000 or U+FFFD."""
     if "\x00" in found or "\ufffd" in found:
         raise UnreadableError(f"`{name}` holds characters that are damaged or can't be stored")
     return found

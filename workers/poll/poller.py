@@ -16,7 +16,7 @@ import msgspec
 
 from broker import ids
 from broker.publisher import Publisher
-from schemas import canonical, envelope, topology
+from schemas import canonical, envelope, lenient, topology
 from schemas.platforms import apicbase
 from schemas.platforms.apicbase import identity
 from storage import polls
@@ -91,6 +91,8 @@ def read(raw: bytes) -> Order:
     except canonical.NotJSONError:
         digest = _digest(b"bytes", raw)
     name = _text(peek.id)
+    if lenient.reference(name) is None:
+        name = None  # orders that have no id are not the same order
     key = _digest(b"content", digest) if name is None else _digest(b"id", name.encode("utf-8", "surrogatepass"))
     return Order(raw, key, digest, _text(peek.status), moment(_text(peek.ordered_on)))
 

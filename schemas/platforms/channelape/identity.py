@@ -58,8 +58,9 @@ def read(event: str, raw: bytes) -> ParsedDocument:
         aliases=aliases,
         lines=tuple([_line(n, item, receipt) for n, item in enumerate(lenient.each(order.line_items), 1)]),
         order_number=lenient.identifier(order.purchase_order_number),
-        order_ref=lenient.identifier(order.channel_order_id),
-        warehouse_ref=lenient.identifier(order.warehouse_order_id) or fields.first(more, "warehouse_order_id"),
+        order_ref=lenient.reference(order.channel_order_id),
+        warehouse_ref=lenient.reference(order.warehouse_order_id)
+        or lenient.reference(fields.first(more, "warehouse_order_id")),
         carton=carton,
         # As sent: the document gives from and to two meanings and its examples swap them. We never do.
         ship_from=fields.first(more, "note_attributes_ship_from"),
@@ -90,7 +91,14 @@ _VARIED = {
 
 def _cartons(more: Mapping[str, Scalar]) -> list[str | None]:
     """What is said under each of _CARTON."""
-    return [fields.first(more, name) for name in _CARTON]
+    *labels, number = [fields.first(more, name) for name in _CARTON]
+    return [*map(lenient.reference, labels), _counted(number)]
+
+
+def _counted(said: Scalar) -> str | None:
+    """Return a number that may be counted from zero, of a carton or a line: `0` is one, and `0000000000` is none."""
+    found = lenient.identifier(said)
+    return found if found == "0" else lenient.reference(found)
 
 
 def _aliases(cartons: list[str | None]) -> tuple[str, ...]:
@@ -119,16 +127,16 @@ def _key(order: wire.Order, more: Mapping[str, Scalar], carton: str | None, raw:
     """Transfer order: channelOrderId, else warehouseOrderId. Shipment: id and carton. Receipt: receipt_id, else id,
     carton and content. purchaseOrderNumber "can have duplicates" and is never part of a key."""
     if not isinstance(order, wire.Shipment):
-        if lenient.identifier(order.channel_order_id) is not None:
+        if lenient.reference(order.channel_order_id) is not None:
             return lenient.key(order.channel_order_id, "channelOrderId")
         return lenient.key(order.warehouse_order_id, "channelOrderId` or `warehouseOrderId")
     content = None
     if isinstance(order, wire.Receipt):
-        receipt = fields.first(more, "receipt_id")
+        receipt = lenient.reference(fields.first(more, "receipt_id"))
         if receipt is not None:
             return lenient.key(receipt, "receipt_id")
         content = canonical.digest(raw).hex()
-    parts = (lenient.key(order.id, "id"), carton and lenient.key(carton, "the carton's number"), content)
+    parts = (lenient.key(order.id, "id"), carton and lenient.intact(carton, "the carton's number"), content)
     return "/".join([_quoted(part) for part in parts if part])
 
 
@@ -152,7 +160,7 @@ def _line(position: int, item: wire.LineItem, receipt: bool) -> Line:
     elif quantity is None:
         unreadable = lenient.unreadable(quantity=(item.quantity, quantity))
     return Line(
-        id=lenient.identifier(item.id) or sku or f"#{position}",
+        id=_counted(item.id) or sku or f"#{position}",
         article=sku,
         name=lenient.text(item.title),
         quantity=quantity,
