@@ -14,9 +14,9 @@ import msgspec
 from aiohttp import hdrs
 from yarl import URL
 
-from schemas import encodings, retryafter
+from schemas import retryafter
 from schemas.platforms.apicbase.config import Poll
-from workers.poll import metrics
+from workers.poll import metrics, pages
 from workers.poll.limit import Limit
 
 TIMEOUT = 30.0
@@ -53,11 +53,6 @@ class Page(msgspec.Struct, frozen=True):
     next: URL | None
 
 
-class _Page(msgspec.Struct, frozen=True):
-    results: list[msgspec.Raw]
-    next: str | None = None
-
-
 class _Token(msgspec.Struct, frozen=True):
     access_token: str
     expires_in: float | None = None
@@ -66,6 +61,7 @@ class _Token(msgspec.Struct, frozen=True):
 class _Answer(msgspec.Struct, frozen=True):
     status: int
     body: bytes
+    """In UTF-8."""
     retry_after: float | None
 
 
@@ -115,7 +111,7 @@ class Client:
         if answer.status != 200:
             raise FetchError(f"page: answered {answer.status}")
         try:
-            page = msgspec.json.decode(encodings.by_mark(answer.body)[0], type=_Page)
+            page = pages.split(answer.body)
         except (ValueError, RecursionError):
             raise FetchError("page: the answer is not a page of results") from None
         return Page([bytes(one) for one in page.results], self._following(url, page.next))
@@ -169,7 +165,7 @@ class Client:
         if answer.status != 200:
             raise FetchError(f"token: answered {answer.status}")
         try:
-            said = msgspec.json.decode(encodings.by_mark(answer.body)[0], type=_Token, strict=False)
+            said = msgspec.json.decode(answer.body, type=_Token, strict=False)
         except (ValueError, RecursionError):
             raise FetchError("token: the answer is not a token") from None
         token = said.access_token
@@ -218,9 +214,8 @@ class Client:
                     body += piece
                     if len(body) > MAX_BODY:
                         raise FetchError(f"the answer is larger than {MAX_BODY} bytes")
-            return _Answer(
-                response.status, bytes(body), retry_after(response.headers.get(hdrs.RETRY_AFTER), time.time())
-            )
+            content = pages.text(bytes(body), response.headers.get(hdrs.CONTENT_TYPE))
+            return _Answer(response.status, content, retry_after(response.headers.get(hdrs.RETRY_AFTER), time.time()))
 
 
 def retry_after(header: str | None, now: float) -> float | None:
