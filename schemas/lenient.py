@@ -5,7 +5,6 @@ functions interpret it. Absent, null and meaningless values all become None, bec
 unneeded detail. `unreadable` reports values that were meant as numbers and could not be parsed.
 """
 
-import re
 from collections.abc import Callable
 from datetime import UTC, datetime
 from decimal import Decimal, InvalidOperation
@@ -15,7 +14,7 @@ from unicodedata import category
 import msgspec
 from msgspec import UNSET, UnsetType
 
-from schemas import canonical, encodings, jsontext
+from schemas import canonical, encodings, jsontext, times
 from schemas.platform import UnreadableError
 
 Scalar: TypeAlias = Any
@@ -32,7 +31,7 @@ query of the view fail.
 """
 
 _NOTHING = frozenset({"null", "(null)", "<null>", "none", "nil", "undefined", "n/a"})
-"""Placeholders that programs write for a missing value."""
+"""Placeholders that programs write for a missing value, whatever its type."""
 _NO_IDENTIFIER = _NOTHING | {
     *("nan", "-nan", "+nan", "nat", "<na>", "n.a.", "object object", "dbnull", "system.dbnull", "\\n"),
     *("#n/a", "#n/a n/a", "#nv", "#n/d", "#getting_data"),
@@ -41,6 +40,7 @@ _NO_IDENTIFIER = _NOTHING | {
 
 They are not identifiers: two documents that both lack an identifier are not the same document.
 """
+_ABSENT = _NOTHING | {""}
 _QUOTES = "\"'`()<>[]{}"
 _LONGEST_NOTHING = 16
 """Maximum characters of a placeholder, and minimum zeros of an identifier that is all zeros: .NET's `Guid.Empty`, a
@@ -48,10 +48,6 @@ number of a carton that was never set."""
 _AROUND_ZEROS = "0-{}()+./_ :"
 _INVISIBLE = "\u200b\u200c\u200d\u2060\ufeff"
 """Zero-width characters, which spreadsheets and web pages produce and Python's `strip` does not remove."""
-_NO_DATE = re.compile(
-    r"\s*(?:(?:0000|0001|9999)-|0?1[./-]0?1[./-]0001(?!\d)|/Date\((?:-62135596800000|253402300799999)[+)-])"
-)
-"""The earliest and latest .NET `DateTime` in its formats (`default(DateTime)`), and MySQL's `0000-00-00`."""
 _INTEGRAL_DIGITS = 40
 """Maximum digits of an identifier sent as a number that is normalised; a longer one keeps its spelling."""
 _SHOWN = 100
@@ -235,6 +231,16 @@ def number(value: Scalar) -> Decimal | None:
     return exact if -exponent <= NUMBER_DIGITS and max(exact.adjusted(), exponent) < NUMBER_DIGITS else None
 
 
+def is_absent(value: Scalar) -> bool:
+    """Return whether a value was not sent, or is empty, or is a word for no value such as `null` or `N/A`.
+
+    Signs such as `-`, which spreadsheets show for zero, and errors such as `#REF!` are values that cannot be read.
+    """
+    if type(value) is not str:
+        return value is None or value is UNSET
+    return not value or value.isspace() or _without_blanks(value[: 4 * _LONGEST_NOTHING]).lower() in _ABSENT
+
+
 def unreadable(**numbers: tuple[Scalar, Decimal | None]) -> dict[str, str] | None:
     """Return the values that were sent but could not be parsed as numbers, by name; None if there are none.
 
@@ -243,9 +249,7 @@ def unreadable(**numbers: tuple[Scalar, Decimal | None]) -> dict[str, str] | Non
     """
     found = {}
     for name, (sent, read) in numbers.items():
-        if read is None and sent is not None and sent is not UNSET:
-            if type(sent) is str and identifier(sent) is None:
-                continue
+        if read is None and not is_absent(sent):
             found[name] = _shown(sent)
     return found or None
 
@@ -257,15 +261,23 @@ def _shown(sent: Scalar) -> str:
     return said[:_SHOWN].replace("\0", "\ufffd")
 
 
-def no_date(said: str) -> bool:
-    """Return whether a text is a placeholder for "no date", such as .NET's earliest DateTime or MySQL's zero date."""
-    return said[:1] != "2" and _NO_DATE.match(said) is not None
-
-
 def date(value: Scalar) -> str | None:
     """Return a date or time as sent; None if it is absent or a placeholder."""
     said = text(value)
-    return None if said is None or no_date(said) or identifier(said) is None else said
+    return None if said is None or times.is_placeholder(said) or identifier(said) is None else said
+
+
+def unreadable_time(*pairs: tuple[Scalar, object]) -> bool:
+    """Return whether any of `pairs` (time as sent, time as read) was sent but could not be read."""
+    return any(read is None and not _is_no_time(sent) for sent, read in pairs)
+
+
+def _is_no_time(value: Scalar) -> bool:
+    """Return whether a time is absent: not sent, or a placeholder. An error of a spreadsheet, `#REF!`, is not."""
+    if is_absent(value):
+        return True
+    said = text(value)
+    return said is not None and (times.is_placeholder(said) or (said.lstrip()[0] != "#" and identifier(said) is None))
 
 
 def aware(value: Scalar) -> datetime | None:
@@ -287,9 +299,4 @@ def naive(value: Scalar) -> datetime | None:
 
 def _datetime(value: Scalar) -> datetime | None:
     said = text(value)
-    if said is None or no_date(said):
-        return None
-    try:
-        return datetime.fromisoformat(said.strip())
-    except ValueError:
-        return None
+    return None if said is None or times.is_placeholder(said) else times.parse(said)

@@ -16,7 +16,7 @@ import msgspec
 
 from broker import ids
 from broker.publisher import Publisher
-from schemas import canonical, envelope, lenient, topology
+from schemas import canonical, envelope, lenient, times, topology
 from schemas.platforms import apicbase
 from schemas.platforms.apicbase import identity
 from storage import polls
@@ -98,15 +98,17 @@ def read(raw: bytes) -> Order:
 
 
 def moment(text: str | None) -> datetime | None:
-    """Return the time of an ISO 8601 text in UTC; None if it is not readable or not a plausible year.
+    """Return a time in UTC; None if it is not readable or not a plausible year.
 
     Apicbase documents neither format nor zone. An offset or `Z` is honoured; a time without either is taken as UTC, and
     the overlap covers any other zone.
     """
+    found = times.parse(text or "")
+    if found is None:
+        return None
     try:
-        found = datetime.fromisoformat((text or "").strip())
         found = found.replace(tzinfo=UTC) if found.tzinfo is None else found.astimezone(UTC)
-    except (ValueError, OverflowError):
+    except OverflowError:
         return None
     return found if 2000 <= found.year < 3000 else None
 

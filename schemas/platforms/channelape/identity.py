@@ -51,6 +51,9 @@ def read(event: str, raw: bytes) -> ParsedDocument:
     aliases: tuple[str, ...] = ()
     if carton is not None and isinstance(order, wire.Shipment) and not receipt:
         scope, aliases = _quoted(lenient.key(order.id, "id")), _aliases(cartons)
+    placed_at = lenient.date(order.purchased_at)
+    shipped_at = lenient.aware(order.shipped_at) if isinstance(order, wire.Shipment) else None
+    goods_received, goods_received_at = _goods_received_at(more) if receipt else (None, None)
     return ParsedDocument(
         type=f"channelape.{event}",
         key=_key(order, more, carton, raw),
@@ -65,9 +68,14 @@ def read(event: str, raw: bytes) -> ParsedDocument:
         # As sent: the document gives from and to two meanings and its examples swap them. We never do.
         ship_from=fields.first(more, "note_attributes_ship_from"),
         ship_to=fields.first(more, "note_attributes_ship_to"),
-        placed_at=lenient.date(order.purchased_at),
-        shipped_at=lenient.aware(order.shipped_at) if isinstance(order, wire.Shipment) else None,
-        goods_received_at=_goods_received_at(more) if receipt else None,
+        placed_at=placed_at,
+        shipped_at=shipped_at,
+        goods_received_at=goods_received_at,
+        unreadable_date=lenient.unreadable_time(
+            (order.purchased_at, placed_at),
+            (order.shipped_at if isinstance(order, wire.Shipment) else None, shipped_at),
+            (goods_received, goods_received_at),
+        ),
         flag_revised=event == STOCK_TRANSFER_ORDER,
     )
 
@@ -116,11 +124,18 @@ def _quoted(part: str) -> str:
     return part.replace("%", "%25").replace("/", "%2F") if "%" in part or "/" in part else part
 
 
-def _goods_received_at(more: Mapping[str, Scalar]) -> datetime | None:
-    """When the goods were received; else when they arrived. Where neither is said, the view takes when we heard."""
-    return lenient.naive(fields.first(more, "actual_received_date")) or lenient.naive(
-        fields.first(more, "actual_arrival_date")
-    )
+def _goods_received_at(more: Mapping[str, Scalar]) -> tuple[Scalar, datetime | None]:
+    """When the goods were received; else when they arrived: as sent, and as read.
+
+    A time that cannot be read is unknown, and the other does not stand in for it. Where neither was sent, the view
+    takes the time at which we received the document.
+    """
+    for name in ("actual_received_date", "actual_arrival_date"):
+        sent = fields.as_sent(more, name)
+        read = lenient.naive(lenient.identifier(sent))
+        if lenient.unreadable_time((sent, read)) or read is not None:
+            return sent, read
+    return None, None
 
 
 def _key(order: wire.Order, more: Mapping[str, Scalar], carton: str | None, raw: bytes) -> str:
@@ -140,6 +155,11 @@ def _key(order: wire.Order, more: Mapping[str, Scalar], carton: str | None, raw:
     return "/".join([_quoted(part) for part in parts if part])
 
 
+def _number(sent: Scalar) -> Decimal | None:
+    """Return a number of `additionalFields`, whose texts may have blanks at their ends."""
+    return lenient.number(lenient.identifier(sent))
+
+
 def _line(position: int, item: wire.LineItem, receipt: bool) -> Line:
     """What arrived is in the line's `additionalFields`: `received_qty`, else `quantity`; `damaged_qty`, else 0, which
     is part of what was received. A line without an id goes by its article, or by its position."""
@@ -148,9 +168,9 @@ def _line(position: int, item: wire.LineItem, receipt: bool) -> Line:
     received = damaged = unreadable = None
     if receipt:
         more = fields.collect(item.additional_fields)
-        received_said, damaged_said = fields.first(more, "received_qty"), fields.first(more, "damaged_qty")
-        received = quantity if received_said is None else lenient.number(received_said)
-        damaged = _NOTHING if damaged_said is None else lenient.number(damaged_said)
+        received_said, damaged_said = fields.as_sent(more, "received_qty"), fields.as_sent(more, "damaged_qty")
+        received = quantity if lenient.is_absent(received_said) else _number(received_said)
+        damaged = _NOTHING if lenient.is_absent(damaged_said) else _number(damaged_said)
         if quantity is None or received is None or damaged is None:
             unreadable = lenient.unreadable(
                 quantity=(item.quantity, quantity),
