@@ -14,7 +14,7 @@ _LONGEST = 80
 _UNITS = {10: 1_000_000, 13: 1000, 16: 1}
 """Microseconds per unit of a Unix time in seconds, milliseconds or microseconds, by its number of digits (from 2001 to
 2286)."""
-_NUMBER = re.compile(r"(\d{8,17})(?:[.,](\d{1,9}))?")
+_NUMBER = re.compile(r"(\d{8,19})(?:[.,](\d{1,9}))?")
 _EXPONENT = re.compile(r"\d\.\d{1,17}[eE]\+?\d{1,2}")
 _COMPACT = {8: "%Y%m%d", 12: "%Y%m%d%H%M", 14: "%Y%m%d%H%M%S"}
 _DOTNET = re.compile(r"(?:new )?/?Date\((-?\d{1,17})(?:([+-])(\d\d):?(\d\d))?\)/?", re.IGNORECASE)
@@ -110,6 +110,8 @@ def _unusual(text: str) -> datetime | None:
 
 def _numeric(whole: str, fraction: str) -> datetime | None:
     """Return the time that digits alone mean: Unix time, or a date without separators."""
+    if len(whole) == 19:  # nanoseconds
+        whole, fraction = whole[:16], ""
     unit = _UNITS.get(len(whole))
     if unit is not None and whole[0] != "0":
         return _EPOCH + timedelta(microseconds=int(whole) * unit + int(unit * float(f"0.{fraction or 0}")))

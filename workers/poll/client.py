@@ -215,7 +215,8 @@ class Client:
                     if len(body) > MAX_BODY:
                         raise FetchError(f"the answer is larger than {MAX_BODY} bytes")
             content = pages.text(bytes(body), response.headers.get(hdrs.CONTENT_TYPE))
-            return _Answer(response.status, content, retry_after(response.headers.get(hdrs.RETRY_AFTER), time.time()))
+            header = ", ".join(response.headers.getall(hdrs.RETRY_AFTER, ())) or None
+            return _Answer(response.status, content, retry_after(header, time.time()))
 
 
 def retry_after(header: str | None, now: float) -> float | None:
