@@ -9,7 +9,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from decimal import Decimal, InvalidOperation
 from typing import Any, TypeAlias, TypeVar
-from unicodedata import category
+from unicodedata import category, normalize
 
 import msgspec
 from msgspec import UNSET, UnsetType
@@ -46,6 +46,11 @@ _LONGEST_NOTHING = 16
 """Maximum characters of a placeholder, and minimum zeros of an identifier that is all zeros: .NET's `Guid.Empty`, a
 number of a carton that was never set."""
 _AROUND_ZEROS = "0-{}()+./_ :"
+_ELEMENT_TEXTS = frozenset({"#text", "#cdata-section", "#cdata", "__cdata", "$t", "_text"})
+"""Under which names converters from XML to JSON write the text of an element that has attributes."""
+_ELEMENT_NOTES = frozenset({"#comment", "#whitespace", "#significant-whitespace"})
+COMPOSED = 512
+"""Maximum characters of a text that is brought into Unicode's form NFC; longer identifiers are not kept."""
 _INVISIBLE = "\u200b\u200c\u200d\u2060\ufeff"
 """Zero-width characters, which spreadsheets and web pages produce and Python's `strip` does not remove."""
 _INTEGRAL_DIGITS = 40
@@ -103,6 +108,8 @@ def each(value: list[T] | UnsetType | None) -> list[T]:
 
 def text(value: Scalar) -> str | None:
     """Return a text, or a number as it was written. Text of only white space counts as absent and returns None."""
+    if type(value) is dict:
+        value = unwrapped(value)
     if type(value) is str:
         return value if value and not value.isspace() else None
     if type(value) is int:
@@ -119,6 +126,8 @@ def identifier(value: Scalar) -> str | None:
     integer, because senders that write JSON through floats send 4600000039, 4600000039.0 or 4.600000039e9 for the same
     number. Text is never interpreted as a number, so leading zeros are kept.
     """
+    if type(value) is dict:
+        value = unwrapped(value)
     kind = type(value)
     if kind is str:
         said: str = value.strip()
@@ -128,7 +137,7 @@ def identifier(value: Scalar) -> str | None:
             _is_nothing(said) if len(said) <= _LONGEST_NOTHING else said[0] in _AROUND_ZEROS and _is_empty_guid(said)
         ):
             return None
-        return said
+        return said if said.isascii() else composed(said)
     if kind is int:
         return str(value)
     if kind is msgspec.Raw:
@@ -147,6 +156,36 @@ def reference(value: Scalar) -> str | None:
 
 def _is_zero(said: str) -> bool:
     return said[0] in _AROUND_ZEROS and not said.strip(_AROUND_ZEROS)
+
+
+def composed(text: str) -> str:
+    """Return `text` in Unicode's form NFC, in which equal characters have equal code points.
+
+    Identifiers are compared in this form. A text of more than COMPOSED characters stays as it is, because normalising
+    takes quadratic time.
+    """
+    return text if len(text) > COMPOSED else normalize("NFC", text)
+
+
+def unwrapped(value: Scalar) -> Scalar:
+    """Return the value of an XML element with attributes that was converted to JSON: `{"@unit": "EA", "#text": "5"}`.
+
+    An element that is nil or has attributes only returns None. Any other object is returned as it is.
+    """
+    if type(value) is not dict or not value:
+        return value
+    texts: list[Scalar] = []
+    for name, inner in value.items():
+        if name in _ELEMENT_TEXTS:
+            texts += inner if isinstance(inner, list) else [inner]
+        elif name[0:1] != "@" and name not in _ELEMENT_NOTES:
+            return value
+        elif name.rpartition(":")[2].lstrip("@") == "nil" and inner in ("true", "True", "1", True):
+            return None
+    texts = [inner for inner in texts if not is_absent(inner)]
+    if len(texts) < 2:
+        return texts[0] if texts else None
+    return "".join(texts) if all(isinstance(inner, str) for inner in texts) else value
 
 
 def _is_nothing(said: str) -> bool:
@@ -236,6 +275,8 @@ def is_absent(value: Scalar) -> bool:
 
     Signs such as `-`, which spreadsheets show for zero, and errors such as `#REF!` are values that cannot be read.
     """
+    if type(value) is dict:
+        value = unwrapped(value)
     if type(value) is not str:
         return value is None or value is UNSET
     return not value or value.isspace() or _without_blanks(value[: 4 * _LONGEST_NOTHING]).lower() in _ABSENT

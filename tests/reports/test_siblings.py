@@ -3,12 +3,18 @@
 import json
 from typing import Any
 
+import asyncpg
 import msgspec
 import pytest
 
 from schemas import documents, lenient, registry
 from schemas.platform import ParsedDocument, UnreadableError
+from schemas.platforms import ustore
+from schemas.platforms.apicbase import refusal
+from schemas.platforms.apicbase.config import Account
+from tests.integration.test_storage_views import progress, receipt, store, transfer
 from workers.poll import poller
+from workers.route import explain
 
 STO, SHIP, ASN, RECEIPT = "stock_transfer_order", "ship_confirmation", "advanced_ship_notice", "receipt_confirmation"
 WORDS = (
@@ -133,3 +139,81 @@ def test_polled_orders_without_an_id_are_not_merged(value: Any) -> None:
         poller.read(msgspec.json.encode({"id": value, "order_number": number})) for number in ("1", "2", "1")
     )
     assert first.key == again.key != second.key
+
+
+COMPOSED, DECOMPOSED = "CAF\u00c9-1", "CAFE\u0301-1"
+
+
+@pytest.mark.parametrize(("listed", "sent"), [(COMPOSED, DECOMPOSED), (DECOMPOSED, COMPOSED)])
+def test_articles_and_customers_are_compared_in_one_form_of_unicode(listed: str, sent: str) -> None:
+    package = {"supplier_package": {"supplier_article_number": sent}, "quantity_ordered": 1}
+    order = json.dumps({"id": "1", "supplier_customer_number": sent, "packages": [package]}).encode()
+    account = Account(secrets=["s"], customers=[listed], articles=[listed])
+    assert refusal.refusal(order, account) is None
+
+
+@pytest.mark.parametrize(
+    ("platform", "event", "body"),
+    [
+        ("channelape", STO, '{"channelOrderId": "@", "warehouseOrderId": "@", "lineItems": [{"id": "@", "sku": "@"}]}'),
+        ("channelape", SHIP, '{"id": "@", "channelOrderId": "@", "additionalFields": {"Sscc": "@"}}'),
+        ("channelape", RECEIPT, '{"additionalFields": {"receipt_id": "@", "note_attributes_ship_to": "@"}}'),
+        ("apicbase", "purchase_order", '{"id": "@", "order_number": "@"}'),
+        ("ecomnow", "notification", '{"type": "new_order", "orderNo": "@", "items": [{"skuNr": "@"}]}'),
+        ("ustore", "manufacturer_allocation", '{"Order": {"@OrderId": "@"}}'),
+    ],
+)
+def test_identifiers_have_one_form_of_unicode(platform: str, event: str, body: str) -> None:
+    documents_ = [
+        documents.describe(registry.platforms()[platform], event, body.replace('"@"', json.dumps(form)).encode())
+        for form in (COMPOSED, DECOMPOSED)
+    ]
+    assert documents_[0].reading == documents_[1].reading
+    assert documents_[0].digest != documents_[1].digest  # the content is what was received
+
+
+@pytest.mark.parametrize(("listed", "sent"), [(COMPOSED, DECOMPOSED), (DECOMPOSED, COMPOSED.lower())])
+def test_rules_and_manufacturers_are_compared_in_one_form_of_unicode(listed: str, sent: str) -> None:
+    body = example("ustore", "manufacturer_allocation")
+    for item in body["Order"]["OrderProducts"]["OrderProduct"]:
+        item["PropertyValues"] = {
+            "PropertyValue": [{"Property": {"DisplayName": f"{sent} name"}, "Value": f"{sent} value"}]
+        }
+        item["Product"]["Manufacturer"] = {"Name": sent}
+    settings: Any = {"secrets": ["s"], "manufacturers": [{"id": "1", "name": listed}, {"id": "2", "name": "other"}]}
+    rule = {"when": {"property": {f"{listed} name": f"{listed} value"}}, "manufacturer": "2"}
+    for rules, chosen in (([rule], {"2"}), ([], {"1"})):
+        account = msgspec.convert(settings | {"rules": rules}, ustore.config.Account)
+        found = explain.explain(account, json.dumps(body).encode())
+        assert {one.manufacturer for one in found} == chosen
+    with pytest.raises(msgspec.ValidationError, match="stands twice"):
+        msgspec.convert(
+            {"secrets": ["s"], "manufacturers": [{"id": "1", "name": listed}, {"id": "2", "name": sent}]},
+            ustore.config.Account,
+        )
+
+
+async def test_lines_are_joined_in_one_form_of_unicode(pool: asyncpg.Pool) -> None:
+    await store(
+        pool,
+        ("stock_transfer_order", transfer({"sku": COMPOSED, "quantity": 5}, channelOrderId=DECOMPOSED)),
+        ("receipt_confirmation", receipt("R1", {"sku": DECOMPOSED, "quantity": 3}, channelOrderId=COMPOSED)),
+    )
+    [line] = (await progress(pool)).values()
+    assert (line["received"], line["sku"], line["channel_order_id"]) == (3, COMPOSED, COMPOSED)
+
+
+async def test_lines_that_are_stored_already_are_joined_in_one_form_of_unicode(pool: asyncpg.Pool) -> None:
+    await store(pool, ("stock_transfer_order", transfer({"sku": COMPOSED, "quantity": 5})))
+    await pool.execute(
+        "UPDATE crossdock.versions SET lines = replace(lines::text, $1, $2)::jsonb", COMPOSED, DECOMPOSED
+    )
+    await store(pool, ("receipt_confirmation", receipt("R1", {"sku": DECOMPOSED, "quantity": 3})))
+    [line] = (await progress(pool)).values()
+    assert (line["received"], line["sku"]) == (3, COMPOSED)
+
+
+def test_a_long_text_is_not_normalised() -> None:
+    """Normalising takes quadratic time."""
+    accents = "a" + "\u0301\u0316" * 100_000
+    assert lenient.identifier(accents) == accents
