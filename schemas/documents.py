@@ -21,6 +21,8 @@ INVALID_UNICODE = "invalid_unicode"
 """Flag: JSON with lone surrogates, which strict parsers reject; they are replaced by U+FFFD in what is sent on."""
 UNREADABLE_NUMBER = "unreadable_number"
 """Flag: a quantity or price is not a valid number, as in "12,50": it is null, and its line records what was sent."""
+UNREADABLE_DATE = "unreadable_date"
+"""Flag: a date or time cannot be read, or has no time zone where one is needed: it is null, and unknown."""
 SHORTENED = "shortened"
 """Flag: an article number was truncated to NAME_BYTES bytes."""
 
@@ -156,6 +158,8 @@ def _look_over(reading: ParsedDocument) -> tuple[ParsedDocument, tuple[str, ...]
         if line.unreadable is not None:
             unreadable = True
     flags: tuple[str, ...] = (UNREADABLE_NUMBER,) if unreadable else ()
+    if reading.unreadable_date:
+        flags = (*flags, UNREADABLE_DATE)
     if long:
         reading = msgspec.structs.replace(reading, lines=tuple([_cut(line) for line in reading.lines]))
         flags = (*flags, SHORTENED)

@@ -5,17 +5,16 @@ functions interpret it. Absent, null and meaningless values all become None, bec
 unneeded detail. `unreadable` reports values that were meant as numbers and could not be parsed.
 """
 
-import re
 from collections.abc import Callable
 from datetime import UTC, datetime
 from decimal import Decimal, InvalidOperation
-from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
-from unicodedata import category
+from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar, cast
+from unicodedata import category, normalize
 
 import msgspec
 from msgspec import UNSET, Raw, UnsetType
 
-from schemas import canonical, encodings, jsontext
+from schemas import canonical, encodings, jsontext, times
 from schemas.platform import UnreadableError
 
 if TYPE_CHECKING:
@@ -35,17 +34,28 @@ query of the view fail.
 """
 
 _NOTHING = frozenset({"null", "(null)", "<null>", "none", "nil", "undefined", "n/a"})
-"""Placeholders that programs write for a missing value.
+"""Placeholders that programs write for a missing value, whatever its type."""
+_NO_IDENTIFIER = _NOTHING | {
+    *("nan", "-nan", "+nan", "nat", "<na>", "n.a.", "object object", "dbnull", "system.dbnull", "\\n"),
+    *("#n/a", "#n/a n/a", "#nv", "#n/d", "#getting_data"),
+}
+"""Placeholders for a missing identifier: those of numerical libraries, of JavaScript and of spreadsheets as well.
 
 They are not identifiers: two documents that both lack an identifier are not the same document.
 """
-_LONGEST_NOTHING = max(map(len, _NOTHING))
+_ABSENT = _NOTHING | {""}
+_QUOTES = "\"'`()<>[]{}"
+_LONGEST_NOTHING = 16
+"""Maximum characters of a placeholder, and minimum zeros of an identifier that is all zeros: .NET's `Guid.Empty`, a
+number of a carton that was never set."""
+_AROUND_ZEROS = "0-{}()+./_ :"
+_ELEMENT_TEXTS = frozenset({"#text", "#cdata-section", "#cdata", "__cdata", "$t", "_text"})
+"""Under which names converters from XML to JSON write the text of an element that has attributes."""
+_ELEMENT_NOTES = frozenset({"#comment", "#whitespace", "#significant-whitespace"})
+COMPOSED = 512
+"""Maximum characters of a text that is brought into Unicode's form NFC; longer identifiers are not kept."""
 _INVISIBLE = "\u200b\u200c\u200d\u2060\ufeff"
 """Zero-width characters, which spreadsheets and web pages produce and Python's `strip` does not remove."""
-_NO_DATE = re.compile(
-    r"\s*(?:(?:0000|0001|9999)-|0?1[./-]0?1[./-]0001(?!\d)|/Date\((?:-62135596800000|253402300799999)[+)-])"
-)
-"""The earliest and latest .NET `DateTime` in its formats (`default(DateTime)`), and MySQL's `0000-00-00`."""
 _INTEGRAL_DIGITS = 40
 """Maximum digits of an identifier sent as a number that is normalised; a longer one keeps its spelling."""
 _SHOWN = 100
@@ -101,6 +111,8 @@ def each(value: list[T] | UnsetType | None) -> list[T]:
 
 def text(value: Scalar) -> str | None:
     """Return a text, or a number as it was written. Text of only white space counts as absent and returns None."""
+    if type(value) is dict:
+        value = unwrapped(value)
     if type(value) is str:
         return value if value and not value.isspace() else None
     if type(value) is int:
@@ -113,17 +125,23 @@ def text(value: Scalar) -> str | None:
 def identifier(value: Scalar) -> str | None:
     """Return a text that identifies something, without surrounding white space; None if there is none.
 
-    Placeholders such as `"null"` or `"-"` return None. An integral number is returned as an integer, because senders
-    that write JSON through floats send 4600000039, 4600000039.0 or 4.600000039e9 for the same number. Text is never
-    interpreted as a number, so leading zeros are kept.
+    Placeholders such as `"null"`, `"#REF!"`, `"-"` or an empty GUID return None. An integral number is returned as an
+    integer, because senders that write JSON through floats send 4600000039, 4600000039.0 or 4.600000039e9 for the same
+    number. Text is never interpreted as a number, so leading zeros are kept.
     """
+    if type(value) is dict:
+        value = unwrapped(value)
     if type(value) is str:
-        stripped = value.strip()
-        if stripped and (stripped[0] in _INVISIBLE or stripped[-1] in _INVISIBLE):
-            stripped = _without_blanks(stripped)
-        if not stripped or (len(stripped) <= _LONGEST_NOTHING and _is_nothing(stripped)):
+        written = value.strip()
+        if written and (written[0] in _INVISIBLE or written[-1] in _INVISIBLE):
+            written = _without_blanks(written)
+        if not written or (
+            _is_nothing(written)
+            if len(written) <= _LONGEST_NOTHING
+            else written[0] in _AROUND_ZEROS and _is_empty_guid(written)
+        ):
             return None
-        return stripped
+        return written if written.isascii() else composed(written)
     if type(value) is int:
         return str(value)
     if type(value) is Raw:
@@ -131,9 +149,68 @@ def identifier(value: Scalar) -> str | None:
     return None
 
 
-def _is_nothing(word: str) -> bool:
-    """Return whether a short text stands for no value: a word such as `null`, or punctuation alone, such as `-`."""
-    return word.lower() in _NOTHING or all(category(character)[0] == "P" for character in word)
+def reference(value: Scalar) -> str | None:
+    """Return what `identifier` returns, but None for zeros alone, such as `0` or `0000000000`.
+
+    No platform numbers a document, a receipt or a carton's label so; programs write zero where they have no number.
+    """
+    result = identifier(value)
+    return None if result is not None and _is_zero(result) else result
+
+
+def _is_zero(written: str) -> bool:
+    return written[0] in _AROUND_ZEROS and not written.strip(_AROUND_ZEROS)
+
+
+def composed(text: str) -> str:
+    """Return `text` in Unicode's form NFC, in which equal characters have equal code points.
+
+    Identifiers are compared in this form. A text of more than COMPOSED characters stays as it is, because normalising
+    takes quadratic time.
+    """
+    return text if len(text) > COMPOSED else normalize("NFC", text)
+
+
+def unwrapped(value: Scalar) -> Scalar:
+    """Return the value of an XML element with attributes that was converted to JSON: `{"@unit": "EA", "#text": "5"}`.
+
+    An element that is nil or has attributes only returns None. Any other object is returned as it is.
+    """
+    if type(value) is not dict or not value:
+        return value
+    texts: list[object] = []
+    for name, inner in value.items():
+        if name in _ELEMENT_TEXTS:
+            texts += inner if isinstance(inner, list) else [inner]
+        elif name[0:1] != "@" and name not in _ELEMENT_NOTES:
+            return value
+        elif name.rpartition(":")[2].lstrip("@") == "nil" and inner in ("true", "True", "1", True):
+            return None
+    present = [cast(Scalar, inner) for inner in texts if not is_absent(cast(Scalar, inner))]
+    if len(present) < 2:
+        return present[0] if present else None
+    words = [inner for inner in present if isinstance(inner, str)]
+    return "".join(words) if len(words) == len(present) else value
+
+
+def _is_nothing(written: str) -> bool:
+    """Return whether a short text stands for no value.
+
+    It is a word such as `null`, an error of a spreadsheet such as `#REF!`, punctuation alone, such as `-`, or sixteen
+    zeros.
+    """
+    if written.lower() in _NO_IDENTIFIER:
+        return True
+    if written[0].isalnum():
+        return written == "0" * _LONGEST_NOTHING
+    if written[0] == "#" and written[-1] in "!?":
+        return True
+    inner = written.strip(_QUOTES).lower()
+    return inner in _NO_IDENTIFIER or all(category(character)[0] == "P" for character in written)
+
+
+def _is_empty_guid(written: str) -> bool:
+    return _is_zero(written) and written.count("0") >= _LONGEST_NOTHING
 
 
 def _without_blanks(spaced: str) -> str:
@@ -160,14 +237,20 @@ def _integral(literal: str) -> str:
 def key(value: Scalar, name: str) -> str:
     """Return a part of a business key.
 
-    Raises UnreadableError, which names the field `name`, if it is missing or empty or contains U+0000 or U+FFFD.
+    Raises UnreadableError, which names the field `name`, if it is missing or empty, is zeros alone, or contains U+0000
+    or U+FFFD.
     """
-    cleaned = identifier(value)
-    if cleaned is None:
+    result = reference(value)
+    if result is None:
         raise UnreadableError(f"`{name}` is missing or empty: without it we don't know which document this is")
-    if "\x00" in cleaned or "\ufffd" in cleaned:
+    return intact(result, name)
+
+
+def intact(result: str, name: str) -> str:
+    """Return a part of a business key as it is. Raises UnreadableError as `key` does, for U+0000 or U+FFFD."""
+    if "\x00" in result or "\ufffd" in result:
         raise UnreadableError(f"`{name}` holds characters that are damaged or can't be stored")
-    return cleaned
+    return result
 
 
 def number(value: Scalar) -> Decimal | None:
@@ -192,17 +275,27 @@ def number(value: Scalar) -> Decimal | None:
     return exact if -exponent <= NUMBER_DIGITS and max(exact.adjusted(), exponent) < NUMBER_DIGITS else None
 
 
+def is_absent(value: Scalar) -> bool:
+    """Return whether a value was not sent, or is empty, or is a word for no value such as `null` or `N/A`.
+
+    Signs such as `-`, which spreadsheets show for zero, and errors such as `#REF!` are values that cannot be read.
+    """
+    if type(value) is dict:
+        value = unwrapped(value)
+    if type(value) is not str:
+        return value is None or value is UNSET
+    return not value or value.isspace() or _without_blanks(value[: 4 * _LONGEST_NOTHING]).lower() in _ABSENT
+
+
 def unreadable(**numbers: tuple[Scalar, Decimal | None]) -> dict[str, str] | None:
     """Return the values that were sent but could not be parsed as numbers, by name; None if there are none.
 
     `numbers` maps each name to the pair (value as sent, number as parsed). The intended value of `"12,50"`, `"1,000"`
     or `"5 EA"` is never guessed.
     """
-    values = {}
+    values: dict[str, str] = {}
     for name, (sent, read) in numbers.items():
-        if read is None and sent is not None and sent is not UNSET:
-            if type(sent) is str and identifier(sent) is None:
-                continue
+        if read is None and not is_absent(sent):
             values[name] = _shown(sent)
     return values or None
 
@@ -214,15 +307,25 @@ def _shown(sent: Scalar) -> str:
     return shown[:_SHOWN].replace("\0", "\ufffd")
 
 
-def no_date(written: str) -> bool:
-    """Return whether a text is a placeholder for "no date", such as .NET's earliest DateTime or MySQL's zero date."""
-    return written[:1] != "2" and _NO_DATE.match(written) is not None
-
-
 def date(value: Scalar) -> str | None:
     """Return a date or time as sent; None if it is absent or a placeholder."""
     written = text(value)
-    return None if written is None or no_date(written) or identifier(written) is None else written
+    return None if written is None or times.is_placeholder(written) or identifier(written) is None else written
+
+
+def unreadable_time(*pairs: tuple[Scalar, object]) -> bool:
+    """Return whether any of `pairs` (time as sent, time as read) was sent but could not be read."""
+    return any(read is None and not _is_no_time(sent) for sent, read in pairs)
+
+
+def _is_no_time(value: Scalar) -> bool:
+    """Return whether a time is absent: not sent, or a placeholder. An error of a spreadsheet, `#REF!`, is not."""
+    if is_absent(value):
+        return True
+    written = text(value)
+    return written is not None and (
+        times.is_placeholder(written) or (written.lstrip()[0] != "#" and identifier(written) is None)
+    )
 
 
 def aware(value: Scalar) -> datetime | None:
@@ -244,9 +347,4 @@ def naive(value: Scalar) -> datetime | None:
 
 def _datetime(value: Scalar) -> datetime | None:
     written = text(value)
-    if written is None or no_date(written):
-        return None
-    try:
-        return datetime.fromisoformat(written.strip())
-    except ValueError:
-        return None
+    return None if written is None or times.is_placeholder(written) else times.parse(written)

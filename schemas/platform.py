@@ -99,6 +99,8 @@ class ParsedDocument(msgspec.Struct, frozen=True):
     """Time of shipment, timezone-aware."""
     goods_received_at: datetime | None = None
     """Time of receipt by the warehouse's own clock, naive."""
+    unreadable_date: bool = False
+    """Whether a date or time was sent that could not be read, and is None here."""
     flag_revised: bool = False
     """Whether later versions of the document are flagged `revised`; True for orders."""
     repeat_window: float | None = None

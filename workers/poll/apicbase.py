@@ -4,6 +4,7 @@ from datetime import UTC, datetime, timedelta
 
 import msgspec
 
+from schemas import lenient, times
 from schemas.platforms import apicbase
 from schemas.platforms.apicbase import identity
 from schemas.platforms.apicbase.config import Account, Poll
@@ -44,19 +45,24 @@ def summarize(raw: bytes) -> Summary:
         fields = _decode(raw)
     except (ValueError, RecursionError):
         return Summary()
-    return Summary(_text(fields.id), _text(fields.status), moment(_text(fields.ordered_on)))
+    id_ = _text(fields.id)
+    if lenient.reference(id_) is None:
+        id_ = None  # orders without an id are not the same order
+    return Summary(id_, _text(fields.status), moment(_text(fields.ordered_on)))
 
 
 def moment(text: str | None) -> datetime | None:
-    """Return the time of an ISO 8601 text in UTC; None if it is not readable or not a plausible year.
+    """Return a time in UTC; None if it is not readable or not a plausible year.
 
     Apicbase documents neither format nor zone. An offset or `Z` is honoured; a time without either is taken as UTC, and
     the overlap covers any other zone.
     """
+    time = times.parse(text or "")
+    if time is None:
+        return None
     try:
-        time = datetime.fromisoformat((text or "").strip())
         time = time.replace(tzinfo=UTC) if time.tzinfo is None else time.astimezone(UTC)
-    except (ValueError, OverflowError):
+    except OverflowError:
         return None
     return time if 2000 <= time.year < 3000 else None
 

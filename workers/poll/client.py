@@ -14,8 +14,8 @@ import msgspec
 from aiohttp import hdrs
 from yarl import URL
 
-from schemas import encodings, retryafter
-from workers.poll import metrics
+from schemas import retryafter
+from workers.poll import metrics, pages
 from workers.poll.limit import Limit
 from workers.poll.source import Settings, Source
 
@@ -49,11 +49,6 @@ class Page(msgspec.Struct, frozen=True):
     next: URL | None
 
 
-class _Page(msgspec.Struct, frozen=True):
-    results: list[msgspec.Raw]
-    next: str | None = None
-
-
 class _Token(msgspec.Struct, frozen=True):
     access_token: str
     expires_in: float | None = None
@@ -62,6 +57,7 @@ class _Token(msgspec.Struct, frozen=True):
 class _Answer(msgspec.Struct, frozen=True):
     status: int
     body: bytes
+    """In UTF-8."""
     retry_after: float | None
 
 
@@ -108,7 +104,7 @@ class Client:
         if answer.status != 200:
             raise FetchError(f"page: answered {answer.status}")
         try:
-            page = msgspec.json.decode(encodings.by_mark(answer.body)[0], type=_Page)
+            page = pages.split(answer.body)
         except (ValueError, RecursionError):
             raise FetchError("page: the answer is not a page of results") from None
         return Page([bytes(one) for one in page.results], self._following(url, page.next))
@@ -162,7 +158,7 @@ class Client:
         if answer.status != 200:
             raise FetchError(f"token: answered {answer.status}")
         try:
-            said = msgspec.json.decode(encodings.by_mark(answer.body)[0], type=_Token, strict=False)
+            said = msgspec.json.decode(answer.body, type=_Token, strict=False)
         except (ValueError, RecursionError):
             raise FetchError("token: the answer is not a token") from None
         token = said.access_token
@@ -211,9 +207,9 @@ class Client:
                     body += piece
                     if len(body) > MAX_BODY:
                         raise FetchError(f"the answer is larger than {MAX_BODY} bytes")
-            return _Answer(
-                response.status, bytes(body), retry_after(response.headers.get(hdrs.RETRY_AFTER), time.time())
-            )
+            content = pages.text(bytes(body), response.headers.get(hdrs.CONTENT_TYPE))
+            header = ", ".join(response.headers.getall(hdrs.RETRY_AFTER, ())) or None
+            return _Answer(response.status, content, retry_after(header, time.time()))
 
 
 def retry_after(header: str | None, now: float) -> float | None:

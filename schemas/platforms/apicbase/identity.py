@@ -25,12 +25,14 @@ def decode(event: str, raw: bytes) -> wire.PurchaseOrder:
 def read(event: str, raw: bytes) -> ParsedDocument:
     """The key is Apicbase's internal `id`: a failed order is resent by hand under the same one, perhaps edited."""
     order = decode(event, raw)
+    placed_at = lenient.date(order.ordered_on)
     return ParsedDocument(
         type=TYPE,
         key=lenient.key(order.id, "id"),
         lines=tuple(_line(n, package) for n, package in enumerate(packages(order), 1)),
         order_number=lenient.identifier(order.order_number),
-        placed_at=lenient.date(order.ordered_on),
+        placed_at=placed_at,
+        unreadable_date=lenient.unreadable_time((order.ordered_on, placed_at)),
         flag_revised=True,
     )
 

@@ -56,9 +56,18 @@ def collect(fields: AdditionalFields | Mapping[str, Scalar]) -> Mapping[str, Sca
         if sent is None:
             continue
         name = _EXAMPLES_NAME.get(sent, sent)
-        if name not in found or lenient.identifier(found[name]) is None:
+        if name not in found or (lenient.identifier(found[name]) is None and _tells_more(field.value, found[name])):
             found[name] = field.value
     return found
+
+
+def _tells_more(value: Scalar, known: Scalar) -> bool:
+    return lenient.is_absent(known) or lenient.identifier(value) is not None
+
+
+def as_sent(fields: AdditionalFields | Mapping[str, Scalar], name: str) -> Scalar:
+    """The value of `name`, a name with one spelling, as it was sent; None where there is none."""
+    return (fields if type(fields) is dict else collect(fields)).get(name)
 
 
 def first(fields: AdditionalFields | Mapping[str, Scalar], name: str) -> str | None:

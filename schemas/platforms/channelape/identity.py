@@ -51,6 +51,9 @@ def read(event: str, raw: bytes) -> ParsedDocument:
     aliases: tuple[str, ...] = ()
     if carton is not None and isinstance(order, wire.Shipment) and not receipt:
         scope, aliases = _quoted(lenient.key(order.id, "id")), _aliases(cartons)
+    placed_at = lenient.date(order.purchased_at)
+    shipped_at = lenient.aware(order.shipped_at) if isinstance(order, wire.Shipment) else None
+    goods_received, goods_received_at = _goods_received_at(more) if receipt else (None, None)
     return ParsedDocument(
         type=f"channelape.{event}",
         key=_key(order, more, carton, raw),
@@ -58,15 +61,21 @@ def read(event: str, raw: bytes) -> ParsedDocument:
         aliases=aliases,
         lines=tuple([_line(n, item, receipt) for n, item in enumerate(lenient.each(order.line_items), 1)]),
         order_number=lenient.identifier(order.purchase_order_number),
-        order_ref=lenient.identifier(order.channel_order_id),
-        warehouse_ref=lenient.identifier(order.warehouse_order_id) or fields.first(more, "warehouse_order_id"),
+        order_ref=lenient.reference(order.channel_order_id),
+        warehouse_ref=lenient.reference(order.warehouse_order_id)
+        or lenient.reference(fields.first(more, "warehouse_order_id")),
         carton=carton,
         # As sent: the document gives from and to two meanings and its examples swap them. We never do.
         ship_from=fields.first(more, "note_attributes_ship_from"),
         ship_to=fields.first(more, "note_attributes_ship_to"),
-        placed_at=lenient.date(order.purchased_at),
-        shipped_at=lenient.aware(order.shipped_at) if isinstance(order, wire.Shipment) else None,
-        goods_received_at=_goods_received_at(more) if receipt else None,
+        placed_at=placed_at,
+        shipped_at=shipped_at,
+        goods_received_at=goods_received_at,
+        unreadable_date=lenient.unreadable_time(
+            (order.purchased_at, placed_at),
+            (order.shipped_at if isinstance(order, wire.Shipment) else None, shipped_at),
+            (goods_received, goods_received_at),
+        ),
         flag_revised=event == STOCK_TRANSFER_ORDER,
     )
 
@@ -90,7 +99,14 @@ _VARIED = {
 
 def _cartons(more: Mapping[str, Scalar]) -> list[str | None]:
     """What is said under each of _CARTON."""
-    return [fields.first(more, name) for name in _CARTON]
+    *labels, number = [fields.first(more, name) for name in _CARTON]
+    return [*map(lenient.reference, labels), _counted(number)]
+
+
+def _counted(said: Scalar) -> str | None:
+    """Return a number that may be counted from zero, of a carton or a line: `0` is one, and `0000000000` is none."""
+    found = lenient.identifier(said)
+    return found if found == "0" else lenient.reference(found)
 
 
 def _aliases(cartons: list[str | None]) -> tuple[str, ...]:
@@ -108,28 +124,40 @@ def _quoted(part: str) -> str:
     return part.replace("%", "%25").replace("/", "%2F") if "%" in part or "/" in part else part
 
 
-def _goods_received_at(more: Mapping[str, Scalar]) -> datetime | None:
-    """When the goods were received; else when they arrived. Where neither is said, the view takes when we heard."""
-    return lenient.naive(fields.first(more, "actual_received_date")) or lenient.naive(
-        fields.first(more, "actual_arrival_date")
-    )
+def _goods_received_at(more: Mapping[str, Scalar]) -> tuple[Scalar, datetime | None]:
+    """When the goods were received; else when they arrived: as sent, and as read.
+
+    A time that cannot be read is unknown, and the other does not stand in for it. Where neither was sent, the view
+    takes the time at which we received the document.
+    """
+    for name in ("actual_received_date", "actual_arrival_date"):
+        sent = fields.as_sent(more, name)
+        read = lenient.naive(lenient.identifier(sent))
+        if lenient.unreadable_time((sent, read)) or read is not None:
+            return sent, read
+    return None, None
 
 
 def _key(order: wire.Order, more: Mapping[str, Scalar], carton: str | None, raw: bytes) -> str:
     """Transfer order: channelOrderId, else warehouseOrderId. Shipment: id and carton. Receipt: receipt_id, else id,
     carton and content. purchaseOrderNumber "can have duplicates" and is never part of a key."""
     if not isinstance(order, wire.Shipment):
-        if lenient.identifier(order.channel_order_id) is not None:
+        if lenient.reference(order.channel_order_id) is not None:
             return lenient.key(order.channel_order_id, "channelOrderId")
         return lenient.key(order.warehouse_order_id, "channelOrderId` or `warehouseOrderId")
     content = None
     if isinstance(order, wire.Receipt):
-        receipt = fields.first(more, "receipt_id")
+        receipt = lenient.reference(fields.first(more, "receipt_id"))
         if receipt is not None:
             return lenient.key(receipt, "receipt_id")
         content = canonical.digest(raw).hex()
-    parts = (lenient.key(order.id, "id"), carton and lenient.key(carton, "the carton's number"), content)
+    parts = (lenient.key(order.id, "id"), carton and lenient.intact(carton, "the carton's number"), content)
     return "/".join([_quoted(part) for part in parts if part])
+
+
+def _number(sent: Scalar) -> Decimal | None:
+    """Return a number of `additionalFields`, whose texts may have blanks at their ends."""
+    return lenient.number(lenient.identifier(sent))
 
 
 def _line(position: int, item: wire.LineItem, receipt: bool) -> Line:
@@ -140,9 +168,9 @@ def _line(position: int, item: wire.LineItem, receipt: bool) -> Line:
     received = damaged = unreadable = None
     if receipt:
         more = fields.collect(item.additional_fields)
-        received_said, damaged_said = fields.first(more, "received_qty"), fields.first(more, "damaged_qty")
-        received = quantity if received_said is None else lenient.number(received_said)
-        damaged = _NOTHING if damaged_said is None else lenient.number(damaged_said)
+        received_said, damaged_said = fields.as_sent(more, "received_qty"), fields.as_sent(more, "damaged_qty")
+        received = quantity if lenient.is_absent(received_said) else _number(received_said)
+        damaged = _NOTHING if lenient.is_absent(damaged_said) else _number(damaged_said)
         if quantity is None or received is None or damaged is None:
             unreadable = lenient.unreadable(
                 quantity=(item.quantity, quantity),
@@ -152,7 +180,7 @@ def _line(position: int, item: wire.LineItem, receipt: bool) -> Line:
     elif quantity is None:
         unreadable = lenient.unreadable(quantity=(item.quantity, quantity))
     return Line(
-        id=lenient.identifier(item.id) or sku or f"#{position}",
+        id=_counted(item.id) or sku or f"#{position}",
         article=sku,
         name=lenient.text(item.title),
         quantity=quantity,

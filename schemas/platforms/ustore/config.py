@@ -6,6 +6,7 @@ from typing import Annotated, Literal, TypeAlias
 
 import msgspec
 
+from schemas import lenient
 from schemas.config import Seconds, Secret
 
 Text = Annotated[str, msgspec.Meta(min_length=1)]
@@ -108,8 +109,8 @@ class Account(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     def __post_init__(self) -> None:
         ids = [manufacturer.id for manufacturer in self.manufacturers]
         _no_twins("id", ids)
-        _no_twins("external_id", (m.external_id.casefold() for m in self.manufacturers if m.external_id))
-        _no_twins("name", (m.name.casefold() for m in self.manufacturers if m.name and not m.external_id))
+        _no_twins("external_id", (_folded(m.external_id) for m in self.manufacturers if m.external_id))
+        _no_twins("name", (_folded(m.name) for m in self.manufacturers if m.name and not m.external_id))
         known = {manufacturer.id: manufacturer for manufacturer in self.manufacturers}
         listed = ", ".join(repr(name) for name in ids) or "none"
         if self.fallback not in ("product", "refuse") and self.fallback not in known:
@@ -124,6 +125,10 @@ class Account(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
                     raise ValueError(f"{where} names manufacturer {chosen!r}, which is not in manufacturers: {listed}")
                 if rule.nearest is not None and known[chosen].country is None:
                     raise ValueError(f"{where}: nearest needs a place for {chosen!r}; give that manufacturer a country")
+
+
+def _folded(name: str) -> str:
+    return lenient.composed(lenient.composed(name).casefold())
 
 
 def _no_twins(key: str, values: Iterable[str]) -> None:

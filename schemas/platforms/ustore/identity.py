@@ -28,12 +28,16 @@ def read(event: str, raw: bytes) -> ParsedDocument:
     """The key is `@OrderId`; an order that changed is flagged `revised`. Raises UnreadableError and nothing else."""
     order = decode(event, raw).order
     order_id = lenient.key(order.order_id, "@OrderId")
+    placed_at = lenient.date(order.cart_creationd_date) or lenient.date(order.cart_creation_date)
     return ParsedDocument(
         type=TYPE,
         key=order_id,
         lines=tuple(line for item in items(order) if (line := _line(item)) is not None),
         order_number=identifier(order.display_order_id) or order_id,
-        placed_at=lenient.date(order.cart_creationd_date) or lenient.date(order.cart_creation_date),
+        placed_at=placed_at,
+        unreadable_date=lenient.unreadable_time(
+            (order.cart_creationd_date, placed_at), (order.cart_creation_date, placed_at)
+        ),
         flag_revised=True,
     )
 

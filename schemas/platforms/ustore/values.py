@@ -13,6 +13,7 @@ T = TypeVar("T", bound=msgspec.Struct)
 
 def text(value: Scalar) -> str | None:
     """As `lenient.text`; a boolean is the text that uStore writes for it (`"Downloadable": "false"`)."""
+    value = lenient.unwrapped(value)
     if value is True or value is False:
         return "true" if value else "false"
     return lenient.text(value)

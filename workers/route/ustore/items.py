@@ -19,8 +19,12 @@ _NO_PROPERTY = wire.Property()
 
 
 def plain(value: str | None) -> str:
-    """A text as rules compare it: without regard to case and surrounding spaces."""
-    return value.strip().casefold() if value else ""
+    """A text as rules compare it: without regard to case, surrounding spaces and Unicode's form."""
+    if not value:
+        return ""
+    if value.isascii():
+        return value.strip().casefold()
+    return lenient.composed(lenient.composed(value.strip()).casefold())
 
 
 class Destination(msgspec.Struct, frozen=True):

@@ -1,0 +1,140 @@
+"""Dates and times as programs write them, where each has exactly one meaning. Pure.
+
+Read are ISO 8601 and its common variants, Unix time, .NET's `/Date(…)/`, and RFC 1123. Whatever could be two moments,
+such as `10/11/2026` or the name of a time zone other than UTC, is not read.
+"""
+
+import re
+from datetime import UTC, datetime, timedelta, timezone
+from email.utils import parsedate_to_datetime
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_LONGEST = 80
+"""Maximum characters of a time."""
+_UNITS = {10: 1_000_000, 13: 1000, 16: 1}
+"""Microseconds per unit of a Unix time in seconds, milliseconds or microseconds, by its number of digits (from 2001 to
+2286)."""
+_NUMBER = re.compile(r"(\d{8,19})(?:[.,](\d{1,9}))?")
+_EXPONENT = re.compile(r"\d\.\d{1,17}[eE]\+?\d{1,2}")
+_COMPACT = {8: "%Y%m%d", 12: "%Y%m%d%H%M", 14: "%Y%m%d%H%M%S"}
+_DOTNET = re.compile(r"(?:new )?/?Date\((-?\d{1,17})(?:([+-])(\d\d):?(\d\d))?\)/?", re.IGNORECASE)
+_VARIANT = re.compile(
+    r"(\d{4})([-/.])(\d{1,2})\2(\d{1,2})"
+    r"(?:[T ]{1,2}(\d{1,2}):(\d\d)(?::(\d\d)(?:[.,](\d{1,12}))?)? ?([AP]M)?"
+    r" ?(?:(?:UTC|GMT|UT)?([+-]\d\d):?(\d\d)?(?: UTC| GMT|\[[\w/+-]{1,40}\])?|(Z|UTC|GMT|UT)(?:\[[\w/+-]{1,40}\])?)?)?",
+    re.IGNORECASE | re.ASCII,
+)
+_INTERNET = re.compile(
+    r"(?:[A-Z]{3,9},? )?\d{1,2}[ -][A-Z]{3}[ -]\d{4} \d\d:\d\d(?::\d\d)? (?:GMT|UTC|UT|Z|[+-]\d{4})", re.IGNORECASE
+)
+_PLACEHOLDER = re.compile(
+    r"(?:(?P<year>\d{4})(?P<by>[-/.]?)(?P<month>\d\d?)(?P=by)(?P<day>\d\d?)"
+    r"|(?P<a>\d\d?)[./-](?P<b>\d\d?)[./-](?P<last>\d{4})(?!\d))"
+    r"(?P<midnight>[T ]*(?:(?:00?|12(?=.{1,20}AM)):?00(?::?00(?:[.,]0{1,12})?)?)? ?(?:AM)?"
+    r" ?(?:Z|UTC|GMT|[+-]\d\d:?(?:\d\d)?)?\Z)?",
+    re.IGNORECASE,
+)
+_ENDLESS_YEARS = (0, 1, 9999)
+"""Years of no date: MySQL's zero date, and .NET's `DateTime.MinValue` and `MaxValue`."""
+_FIRST_DAYS = frozenset(
+    {(1970, 1, 1), (1899, 12, 30), (1899, 12, 31), (1900, 1, 0), (1900, 1, 1), (1753, 1, 1), (1601, 1, 1)}
+)
+"""Where programs begin to count, as year, month and day: Unix, OLE and Excel, SQL Server, Windows. At midnight, each is
+the zero of an unset variable."""
+_AROUND_ZEROS = "0-/.: TZ"
+
+
+def parse(text: str) -> datetime | None:
+    """Return the time that `text` means, naive if it names no time zone; None if it cannot be read."""
+    text = text.strip()
+    if not text.isdigit():
+        try:
+            return datetime.fromisoformat(text)
+        except ValueError:
+            pass
+    if not text or len(text) > _LONGEST or not text.isascii():
+        return None
+    try:
+        return _unusual(text)
+    except (ValueError, OverflowError):
+        return None
+
+
+def is_placeholder(text: str) -> bool:
+    """Return whether `text` stands for "no date": zeros, or the first or last moment that some program knows."""
+    text = text.strip()
+    if (text[:1] == "2" and text[4:5] == "-") or len(text) > _LONGEST or not text.isascii():
+        return False
+    if not text.strip(_AROUND_ZEROS):
+        return "0" in text
+    if (date := _DOTNET.fullmatch(text)) is not None:
+        return _is_endless(int(date[1]) // 1000)
+    if text.removeprefix("-").isdigit() and len(text) > 8:
+        number = int(text)
+        if _is_endless(number) or _is_endless(number // 1000):
+            return True
+        if len(text) not in _COMPACT:
+            return False
+    found = _PLACEHOLDER.match(text)
+    if found is None:
+        return False
+    year = int(found["year"] or found["last"])
+    if year in _ENDLESS_YEARS:
+        return True
+    if found["midnight"] is None:
+        return year in (1969, 1970) and parse(text) == _EPOCH  # midnight in UTC, written as the time of another zone
+    days = (found["month"], found["day"]), (found["a"], found["b"]), (found["b"], found["a"])
+    return any((year, int(month), int(day)) in _FIRST_DAYS for month, day in days if month is not None)
+
+
+def _is_endless(seconds: int) -> bool:
+    """Return whether a Unix time is zero, or in the year 1 or 9999."""
+    return seconds == 0 or -62135596800 <= seconds < -62104060800 or 253370764800 <= seconds < 253402300801
+
+
+def _unusual(text: str) -> datetime | None:
+    if (number := _NUMBER.fullmatch(text)) is not None:
+        return _numeric(number[1], number[2] or "")
+    if _EXPONENT.fullmatch(text):
+        return _numeric(str(int(float(text))), "")
+    if (variant := _VARIANT.fullmatch(text)) is not None:
+        return _variant(variant)
+    if (date := _DOTNET.fullmatch(text)) is not None:
+        moment = _EPOCH + timedelta(milliseconds=int(date[1]))
+        return moment.astimezone(_zone(date[2] + date[3], date[4])) if date[2] else moment
+    if _INTERNET.fullmatch(text):
+        moment = parsedate_to_datetime(text)
+        return moment if moment.tzinfo is not None else moment.replace(tzinfo=UTC)
+    return None
+
+
+def _numeric(whole: str, fraction: str) -> datetime | None:
+    """Return the time that digits alone mean: Unix time, or a date without separators."""
+    if len(whole) == 19:  # nanoseconds
+        whole, fraction = whole[:16], ""
+    unit = _UNITS.get(len(whole))
+    if unit is not None and whole[0] != "0":
+        return _EPOCH + timedelta(microseconds=int(whole) * unit + int(unit * float(f"0.{fraction or 0}")))
+    if whole[:2] in ("19", "20") and not fraction:
+        if len(whole) == 17:
+            return datetime.strptime(whole + "000", "%Y%m%d%H%M%S%f")  # noqa: DTZ007 - it names no zone
+        if len(whole) in _COMPACT:
+            return datetime.strptime(whole, _COMPACT[len(whole)])  # noqa: DTZ007 - it names no zone
+    return None
+
+
+def _variant(found: re.Match[str]) -> datetime | None:
+    year, _, month, day, hour, minute, second, fraction, half, hours, minutes, utc = found.groups()
+    clock = int(hour or 0)
+    if half is not None:
+        if not 1 <= clock <= 12:
+            return None
+        clock = clock % 12 + (12 if half.upper() == "PM" else 0)
+    micros = int((fraction or "0")[:6].ljust(6, "0"))
+    zone = UTC if utc else _zone(hours, minutes) if hours else None
+    return datetime(int(year), int(month), int(day), clock, int(minute or 0), int(second or 0), micros, zone)
+
+
+def _zone(hours: str, minutes: str | None) -> timezone:
+    offset = timedelta(hours=int(hours[1:]), minutes=int(minutes or 0))
+    return timezone(-offset if hours[0] == "-" else offset)
