@@ -55,7 +55,7 @@ class ConcurrencyLimiters:
     def __init__(self, limits: Limits) -> None:
         self.limits = limits
         self.count = 0
-        """Requests under way."""
+        """Requests of all accounts under way."""
         self.accounts = 0
         """Accounts that have requests under way."""
         self._by_account: dict[tuple[str, str], ConcurrencyLimiter] = {}

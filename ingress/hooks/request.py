@@ -51,7 +51,7 @@ class Phase(Enum):
     """The states of a request, in the order in which they are reached; each may be skipped, none is returned to."""
 
     NEW = 0
-    """Nothing is published."""
+    """Nothing is published yet."""
     ASKING = 1
     """The question to the workers is published and not confirmed (only where a verdict comes first)."""
     AWAITING_VERDICT = 2

@@ -68,7 +68,7 @@ def test_a_request_costs_two_calls_whatever_others_have_under_way() -> None:
         limiter.release()
 
     alone = count_calls(pair)
-    assert alone == {"ConcurrencyLimiter.enter": 1, "ConcurrencyLimiter.leave": 1}
+    assert alone == {"ConcurrencyLimiter.acquire": 1, "ConcurrencyLimiter.release": 1}
     for n in range(500):
         assert entered(limiters.of("p", str(n)), 1) == 1
     assert count_calls(pair) == alone

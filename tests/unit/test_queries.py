@@ -28,7 +28,7 @@ def calls(tree: ast.Module) -> Iterator[tuple[str, ast.expr]]:
 
 @cache
 def uses() -> frozenset[Use]:
-    """Every use of a query. Where a name is computed, each string of the module that is a query's name counts."""
+    """Every use of a query. Where a name is computed, each string of the package that is a query's name counts."""
     every: set[Use] = set()
     for module in (file for name in PRODUCTION for file in (ROOT / name).rglob("*.py")):
         text = module.read_text()
@@ -40,7 +40,8 @@ def uses() -> frozenset[Use]:
                 case ast.Constant(value=str(literal)):
                     every.add((path, file, literal))
                 case _:
-                    strings = {node.value for node in ast.walk(tree) if isinstance(node, ast.Constant)}
+                    trees = [ast.parse(file.read_text()) for file in module.parent.glob("*.py")]
+                    strings = {node.value for t in trees for node in ast.walk(t) if isinstance(node, ast.Constant)}
                     every |= {(path, file, known) for known in sql.queries(file) if known in strings}
     return frozenset(every)
 
