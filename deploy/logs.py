@@ -48,6 +48,6 @@ def setup(level: str, secrets: Iterable[str]) -> JsonFormatter:
     root.setLevel(logging.WARNING)
     logging.getLogger("crossdock").setLevel(level.upper())
     # Their warnings repeat, at length and sometimes with URLs, what our own lines say of the same event.
-    for name in ("aio_pika", "aiormq", "asyncio", "aiohttp"):
+    for name in ("aiormq", "asyncio", "aiohttp"):
         logging.getLogger(name).setLevel(logging.ERROR)
     return formatter

@@ -59,7 +59,7 @@ async def create(context: Context, connection: Connection, request: web.Request,
 
 
 async def listing(context: Context, connection: Connection, request: web.Request, caller: Caller) -> web.Response:
-    """200: one's own, the oldest first; where there are more, a `Link` header leads to the next page.
+    """200: one's own, the oldest first; where there are more, a `BrokerConnection` header leads to the next page.
 
     Not documented by eComNow, and what a client would try.
     """
@@ -70,7 +70,7 @@ async def listing(context: Context, connection: Connection, request: web.Request
     last = rows[count - 1] if len(rows) > count else None
     if last is not None and last.created_at is not None:
         following = URL(PATH).with_query(limit=str(count), cursor=cursors.encode(last.created_at, last.id))
-        headers["Link"] = f'<{following}>; rel="next"'
+        headers["BrokerConnection"] = f'<{following}>; rel="next"'
     return answer([_shown(context, row, caller) for row in rows[:count]], headers=headers)
 
 
