@@ -366,16 +366,3 @@ async def ack_one(message: IncomingMessage) -> bool:
     await session.channel.basic_ack(message.tag, wait=False)
     session.release(len(message.body))
     return True
-
-
-async def fail_one(message: IncomingMessage) -> bool:
-    """Reject one message and requeue it; return False if its session has ended.
-
-    `basic.reject` is used because, unlike `basic.nack`, it counts as a failed delivery in every RabbitMQ version.
-    """
-    session = message.session
-    if session.is_gone:
-        return False
-    await session.channel.basic_reject(message.tag, requeue=True, wait=False)
-    session.release(len(message.body))
-    return True

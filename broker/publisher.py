@@ -159,8 +159,6 @@ class Publisher:
         self._background = Background()
         self._is_sweeping = False
         self._loop: asyncio.AbstractEventLoop | None = None
-        self.bursts = 0
-        self.published = 0
 
     @property
     def outstanding(self) -> int:
@@ -314,7 +312,6 @@ class Publisher:
             block = self._block()
             if not block:
                 continue  # the callers of all of them have stopped waiting
-            self.bursts += 1
             transport.write(block)
             if self._waiting_since is None:
                 self._waiting_since = time.monotonic()
@@ -358,7 +355,6 @@ class Publisher:
             for start in range(0, size, limit):
                 piece = body[start : start + limit]
                 parts += (_BODY_FRAME.pack(3, number, len(piece)), piece, _FRAME_END)
-        self.published += tag - self._tag
         self._tag = tag
         return b"".join(parts)
 

@@ -265,14 +265,6 @@ async def inspect(url: str, expected: Topology | None = None) -> Report:
     return await patiently(url, compare)
 
 
-async def check(url: str, expected: Topology | None = None) -> list[str]:
-    """Return what is missing or different on the broker, one line each, without changing anything.
-
-    The list is empty if nothing is wrong.
-    """
-    return (await inspect(url, expected)).problems
-
-
 def _limit_note(difference: Difference) -> str:
     limit = (
         "RabbitMQ's default delivery limit"
@@ -334,7 +326,6 @@ __all__ = [
     "TopologyError",
     "apply",
     "bind",
-    "check",
     "connected",
     "declare",
     "depths",

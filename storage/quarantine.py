@@ -103,11 +103,6 @@ async def lock(connection: Connection, ids: Sequence[UUID], *, again: bool) -> l
     return await connection.fetch(query("quarantine", "lock"), ids, again)
 
 
-async def mark_replayed(connection: Connection, id_: UUID) -> None:
-    """Mark a message as replayed, in a transaction that commits when the broker has confirmed it."""
-    await connection.execute(query("quarantine", "replayed"), id_)
-
-
 async def mark_all_replayed(connection: Connection, ids: Sequence[UUID]) -> None:
     """Mark messages as replayed, in a transaction that commits when the broker has confirmed them."""
     await connection.execute(query("quarantine", "all_replayed"), ids)

@@ -53,9 +53,6 @@ WHERE id = ANY ($1::uuid[]) AND ($2 OR (replayed_at IS NULL AND discarded_at IS 
 ORDER BY received_at, id
 FOR UPDATE
 
--- name: replayed
-UPDATE crossdock.quarantined SET replayed_at = now() WHERE id = $1
-
 -- name: all_replayed
 UPDATE crossdock.quarantined SET replayed_at = now() WHERE id = ANY ($1::uuid[])
 

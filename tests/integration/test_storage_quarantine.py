@@ -27,7 +27,7 @@ async def test_listed_shown_replayed_and_discarded(pool: asyncpg.Pool, database:
     assert (bytes(shown["raw"]), shown["reason"], shown["platform"]) == (b"no 2", "reason 2", "ecomnow")
     assert await quarantine.show(database, UUID(int=99)) is None
 
-    await quarantine.mark_replayed(database, names[0])
+    await quarantine.mark_all_replayed(database, [names[0]])
     assert await quarantine.discard(database, names[1])
     assert not await quarantine.discard(database, names[1])
     assert not await quarantine.discard(database, UUID(int=99))
@@ -45,7 +45,7 @@ async def test_a_replay_that_fails_again_is_back_with_its_new_reason(
 ) -> None:
     await isolate.write_isolating(pool, [unreadable(b"x", "then")])
     (name,) = await open_(pool)
-    await quarantine.mark_replayed(database, name)
+    await quarantine.mark_all_replayed(database, [name])
     await isolate.write_isolating(pool, [unreadable(b"x", "now")])
     (row,) = await rows(pool, "quarantine")
     assert (row["replayed_at"], row["reason"]) == (None, "now")
@@ -57,11 +57,11 @@ async def test_a_discarded_message_that_is_replayed_and_fails_again_is_back(
     await isolate.write_isolating(pool, [unreadable(b"x", "then")])
     (name,) = await open_(pool)
     await quarantine.discard(database, name)
-    await quarantine.mark_replayed(database, name)
+    await quarantine.mark_all_replayed(database, [name])
     await isolate.write_isolating(pool, [unreadable(b"x", "now")])
     assert await open_(pool) == [name]
     # Discarded after the replay: a failure of that replay doesn't bring it back.
-    await quarantine.mark_replayed(database, name)
+    await quarantine.mark_all_replayed(database, [name])
     await quarantine.discard(database, name)
     await isolate.write_isolating(pool, [unreadable(b"x", "later")])
     assert await open_(pool) == []
