@@ -95,7 +95,7 @@ class Loader:
                     refused.append(item)
             if refused:
                 dispatcher.put_back(refused)
-                self._bytes_held.when_free(dispatcher.subscriber, dispatcher, dispatcher.pump)
+                self._bytes_held.when_free(dispatcher.subscriber, dispatcher, dispatcher.dispatch)
         return taken
 
     async def _load(self, taken: dict[Waiting, Dispatcher]) -> bool:
@@ -136,7 +136,7 @@ class Loader:
             if dispatcher in ready:
                 dispatcher.receive(ready[dispatcher])
             else:
-                dispatcher.pump()
+                dispatcher.dispatch()
         return True
 
     async def _read(self, items: Sequence[Waiting]) -> dict[UUID, Loaded]:

@@ -76,8 +76,8 @@ class BatchConsumer:
         self._slots = asyncio.Semaphore(under_way)
         self._background: Background | None = None
         self._taking: asyncio.Task[None] | None = None
-        self._last: asyncio.Task[None] | None = None
-        self._works: dict[asyncio.Task[None], list[IncomingMessage]] = {}
+        self._previous: asyncio.Task[None] | None = None
+        self._under_way: dict[asyncio.Task[None], list[IncomingMessage]] = {}
         """The batches under way, by the tasks that handle them."""
         self._held: dict[IncomingMessage, None] = {}
         """Messages that are tried again alone, while the others of their batches are settled."""
@@ -112,7 +112,7 @@ class BatchConsumer:
         return age.oldest(self._in_hand())
 
     def _in_hand(self) -> Iterator[IncomingMessage]:
-        return chain(self._consumer.head, self._held, *self._works.values())
+        return chain(self._consumer.head, self._held, *self._under_way.values())
 
     async def stop(self) -> None:
         """Take no more messages, and settle those under way in bounded time; the others return to the queue."""
@@ -123,7 +123,7 @@ class BatchConsumer:
             self._taking.cancel()
             with suppress(asyncio.CancelledError):
                 await self._taking
-        await drain(self._works, 0.0 if self.waiting_for else self._drain)
+        await drain(self._under_way, 0.0 if self.waiting_for else self._drain)
 
     async def _consume_while_available(self) -> None:
         """Consume while the handler can work; otherwise leave all messages in the queue."""
@@ -165,9 +165,9 @@ class BatchConsumer:
                 self._slots.release()
                 raise
             metrics.BATCH.labels(self._consumer.queue).observe(len(batch))
-            self._last = asyncio.get_running_loop().create_task(self._work(batch, self._last))
-            self._works[self._last] = batch
-            self._last.add_done_callback(self._works.pop)
+            self._previous = asyncio.get_running_loop().create_task(self._work(batch, self._previous))
+            self._under_way[self._previous] = batch
+            self._previous.add_done_callback(self._under_way.pop)
 
     async def _work(self, batch: list[IncomingMessage], before: "asyncio.Task[None] | None") -> None:
         try:

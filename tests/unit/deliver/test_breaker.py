@@ -3,7 +3,7 @@
 import pytest
 
 from workers.deliver.attempt.answer import Outcome
-from workers.deliver.breaker import FIRST_PAUSE, LONGEST_PAUSE, THRESHOLD, Breaker, counts
+from workers.deliver.breaker import FIRST_PAUSE, LONGEST_PAUSE, THRESHOLD, Breaker, is_failure
 
 
 @pytest.mark.parametrize(
@@ -16,7 +16,7 @@ from workers.deliver.breaker import FIRST_PAUSE, LONGEST_PAUSE, THRESHOLD, Break
     ],
 )  # fmt: skip
 def test_only_a_server_that_is_not_well_counts(outcome: Outcome, status: int | None, failure: bool) -> None:
-    assert counts(outcome, status) is failure
+    assert is_failure(outcome, status) is failure
 
 
 def opened(now: float = 100.0) -> Breaker:
