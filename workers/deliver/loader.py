@@ -112,6 +112,11 @@ class Loader:
             for item, dispatcher in taken.items():
                 dispatcher.put_back([item])
             return False
+        self._distribute(taken, loaded, set(held))
+        return True
+
+    def _distribute(self, taken: dict[Waiting, Dispatcher], loaded: dict[UUID, Loaded], held: set[UUID]) -> None:
+        """Pass the content to the dispatchers; return deliveries that must be loaded again, and drop the others."""
         ready: dict[Dispatcher, list[Due]] = {}
         again: dict[Dispatcher, list[Waiting]] = {}
         for item, dispatcher in taken.items():
@@ -137,7 +142,6 @@ class Loader:
                 dispatcher.receive(ready[dispatcher])
             else:
                 dispatcher.dispatch()
-        return True
 
     async def _read(self, items: Sequence[Waiting]) -> dict[UUID, Loaded]:
         """Read the content of items; if PostgreSQL rejects one of the rows, split the items in halves to isolate it.
