@@ -71,10 +71,12 @@ async def test_a_task_that_swallows_one_cancellation_is_cancelled_again(monkeypa
 
 
 async def test_draining_waits_for_tasks_and_cancels_those_that_are_late() -> None:
-    async def work(seconds: float) -> None:
-        await asyncio.sleep(seconds)
+    async def work(gate: asyncio.Event) -> None:
+        await gate.wait()
 
-    quick, late = (asyncio.create_task(work(seconds)) for seconds in (0.0, 60.0))
+    gate = asyncio.Event()
+    gate.set()
+    quick, late = asyncio.create_task(work(gate)), asyncio.create_task(work(asyncio.Event()))
     await drain([quick, late], 0.1)
     assert (quick.done(), quick.cancelled(), late.cancelled()) == (True, False, True)
     await drain([], 0.1)
