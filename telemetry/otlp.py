@@ -83,7 +83,7 @@ class Tracer:
             links=[Link(self._span_context(traceparent)) for traceparent in links],
             start_time=_nanoseconds(at),
         )
-        return _Begun(span)
+        return _StartedSpan(span)
 
     async def stop(self) -> None:
         """Send the spans that wait, within EXPORT_TIMEOUT."""
@@ -98,7 +98,7 @@ class Tracer:
         return get_current_span(self._context(traceparent)).get_span_context()
 
 
-class _Begun:
+class _StartedSpan:
     def __init__(self, span: "Span") -> None:
         self._span = span
         context = span.get_span_context()

@@ -60,7 +60,7 @@ async def test_a_list_of_webhooks_says_that_it_goes_on(client: Client) -> None:
     while path is not None:
         _, page, headers = await client.ask("GET", path)
         seen += [one["webhookId"] for one in page]
-        link = headers.get("BrokerConnection", "")
+        link = headers.get("Link", "")
         path = link.partition("<")[2].partition(">")[0] or None
         assert ('rel="next"' in link) == (path is not None)
     assert seen == made

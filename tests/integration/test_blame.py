@@ -189,7 +189,7 @@ async def test_while_the_database_is_unavailable_everything_is_in_the_queue(
         await until(partial(_says, worker, "53200"), what="it says why")
         await until(lambda: _depth_is(amqp_url, 200), what="all are given back")
         (taking,) = worker._batch_consumers
-        assert taking.availability.held_up() > 0
+        assert taking.held_up() > 0
     async with storing_unready(amqp_url, database_url):
         assert await depth(amqp_url, topology.STORE) == 200
         await end_trouble(database)

@@ -6,7 +6,7 @@ import logging
 import pytest
 
 from telemetry import background as supervision
-from telemetry.background import Background
+from telemetry.background import Background, drain
 
 
 async def test_a_task_that_raises_is_logged_reported_and_ends_the_process(caplog: pytest.LogCaptureFixture) -> None:
@@ -68,3 +68,15 @@ async def test_a_task_that_swallows_one_cancellation_is_cancelled_again(monkeypa
     background.start(stubborn(), name="stubborn")
     await asyncio.sleep(0)
     await asyncio.wait_for(background.stop(), 5)
+
+
+async def test_draining_waits_for_tasks_and_cancels_those_that_are_late() -> None:
+    async def work(gate: asyncio.Event) -> None:
+        await gate.wait()
+
+    gate = asyncio.Event()
+    gate.set()
+    quick, late = asyncio.create_task(work(gate)), asyncio.create_task(work(asyncio.Event()))
+    await drain([quick, late], 0.1)
+    assert (quick.done(), quick.cancelled(), late.cancelled()) == (True, False, True)
+    await drain([], 0.1)

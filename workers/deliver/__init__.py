@@ -1,5 +1,5 @@
-"""The deliver worker: posts what is due to subscribers, and records every attempt.
+"""The deliver worker: posts due deliveries to subscribers' servers, and records every attempt.
 
-It never decides who gets an event (the store worker does) and holds no transaction open during a call.
+It does not decide which subscribers get an event (the store worker does), and holds no transaction open during a call.
 Begin with `worker.DeliverWorker`, then `dispatcher.Dispatcher` (one subscription) and `attempt` (one POST).
 """

@@ -25,7 +25,7 @@ A recovered server is therefore noticed within five minutes, and a dead one cost
 State = Literal["closed", "open", "half-open"]
 
 
-def counts(outcome: Outcome, status: int | None) -> bool:
+def is_failure(outcome: Outcome, status: int | None) -> bool:
     """Return whether the result of an attempt is a failure for the breaker.
 
     Failures are a missing response and the statuses 429 and 5xx. Any other response, including any other 4xx, shows
@@ -78,7 +78,7 @@ class Breaker:
         self.state = "closed"
 
     def failed(self, now: float) -> None:
-        """Record the failure of an attempt for which `counts` returned true."""
+        """Record the failure of an attempt for which `is_failure` returned true."""
         self._failures += 1
         # While the breaker is open, only attempts that began earlier can fail. They do not prolong the pause.
         if self.state == "half-open" or (self.state == "closed" and self._failures >= THRESHOLD):

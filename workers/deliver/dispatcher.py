@@ -146,12 +146,12 @@ class Dispatcher:
         was_waiting, self.waits_for_settings = self.waits_for_settings, False
         self.settings = settings
         if was_waiting:
-            self.pump()
+            self.dispatch()
 
     def enqueue(self, items: Sequence[Waiting]) -> None:
         """Queue deliveries that are due, in the given order."""
         self._deliveries.waiting.extend(items)
-        self.pump()
+        self.dispatch()
 
     def close(self) -> list[asyncio.Task[None]]:
         """Start no more attempts; return the tasks of those that are under way."""
@@ -177,7 +177,7 @@ class Dispatcher:
                 self._deliveries.drop(due.waiting)
             return
         self._deliveries.receive(dues)
-        self.pump()
+        self.dispatch()
 
     def put_back(self, items: Sequence[Waiting]) -> None:
         """Return deliveries without content to the head of the queue, and release the memory reserved for them."""
@@ -201,11 +201,11 @@ class Dispatcher:
         Called when a delivery was cancelled, a subscription was changed, or notifications may have been missed.
         """
         self._deliveries.put_back_loaded()
-        self.pump()
+        self.dispatch()
 
     # Starting attempts.
 
-    def pump(self) -> None:
+    def dispatch(self) -> None:
         """Start all attempts that may start, request what is missing, and schedule another call if a wait is needed."""
         self._cancel_timer()
         if self._closed:
@@ -223,7 +223,7 @@ class Dispatcher:
             elif wait > FRESH:
                 deliveries.put_back_loaded()
             if deliveries.waiting or deliveries.loaded:
-                self._timer = asyncio.get_running_loop().call_later(max(wait, 0.001), self.pump)
+                self._timer = asyncio.get_running_loop().call_later(max(wait, 0.001), self.dispatch)
         elif deliveries.waiting and self._count_to_load_now() > 0:
             self._host.needs_content(self)
         if not self.exhausted and len(deliveries.waiting) <= self._ready // 2:
@@ -238,7 +238,7 @@ class Dispatcher:
                 deliveries.put_back_first()
                 continue
             if not self._host.attempts.try_take(self.subscriber):
-                self._host.attempts.when_free(self.subscriber, self, self.pump)
+                self._host.attempts.when_free(self.subscriber, self, self.dispatch)
                 return False
             deliveries.loaded.popleft()
             self.health.started(now)
@@ -316,7 +316,7 @@ class Dispatcher:
                 self._release(due.waiting)
                 self._host.attempts.release(settings.subscriber)
                 if not self._closed:
-                    self.pump()
+                    self.dispatch()
 
     def _pause(self, settings: SubscriptionSettings, seconds: float, now: float) -> None:
         """Pause the whole subscription for the time that the server asked for.

@@ -38,7 +38,7 @@ class Health(msgspec.Struct):
         """Record the end of an attempt with its result, or with None if it was cancelled."""
         if answer is None or answer.outcome == "blocked":
             self.breaker.abandoned(now)
-        elif breaker.counts(answer.outcome, answer.status_code):
+        elif breaker.is_failure(answer.outcome, answer.status_code):
             self.breaker.failed(now)
         else:
             self.breaker.succeeded()

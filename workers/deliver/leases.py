@@ -153,7 +153,7 @@ class Leases:
         if rows:
             waiting = {row["subscriber"]: row["waiting"] for row in rows}
             holders = list(self._dispatchers.values())
-            for dispatcher in places.to_give_up(holders, waiting, PLACES, time.monotonic()):
+            for dispatcher in places.choose_to_close(holders, waiting, PLACES, time.monotonic()):
                 self.close(dispatcher.settings.id)
 
     async def _apply(self, row: asyncpg.Record) -> None:

@@ -95,7 +95,7 @@ class Loader:
                     refused.append(item)
             if refused:
                 dispatcher.put_back(refused)
-                self._bytes_held.when_free(dispatcher.subscriber, dispatcher, dispatcher.pump)
+                self._bytes_held.when_free(dispatcher.subscriber, dispatcher, dispatcher.dispatch)
         return taken
 
     async def _load(self, taken: dict[Waiting, Dispatcher]) -> bool:
@@ -112,6 +112,11 @@ class Loader:
             for item, dispatcher in taken.items():
                 dispatcher.put_back([item])
             return False
+        self._distribute(taken, loaded, set(held))
+        return True
+
+    def _distribute(self, taken: dict[Waiting, Dispatcher], loaded: dict[UUID, Loaded], held: set[UUID]) -> None:
+        """Pass the content to the dispatchers; return deliveries that must be loaded again, and drop the others."""
         ready: dict[Dispatcher, list[Due]] = {}
         again: dict[Dispatcher, list[Waiting]] = {}
         for item, dispatcher in taken.items():
@@ -136,8 +141,7 @@ class Loader:
             if dispatcher in ready:
                 dispatcher.receive(ready[dispatcher])
             else:
-                dispatcher.pump()
-        return True
+                dispatcher.dispatch()
 
     async def _read(self, items: Sequence[Waiting]) -> dict[UUID, Loaded]:
         """Read the content of items; if PostgreSQL rejects one of the rows, split the items in halves to isolate it.

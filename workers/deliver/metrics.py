@@ -7,26 +7,35 @@ from prometheus_client import Counter, Gauge, Histogram
 from telemetry.exemplars import Traced
 
 ATTEMPTS = Counter("crossdock_delivery_attempts", "Attempts to deliver a webhook, by outcome", ("dialect", "outcome"))
-FINISHED = Counter("crossdock_deliveries", "Deliveries that came to an end", ("dialect", "status"))
+FINISHED = Counter("crossdock_deliveries", "Deliveries that are finished, by their final status", ("dialect", "status"))
 SECONDS = Histogram(
     "crossdock_delivery_seconds",
-    "Time of one attempt",
+    "Duration of one attempt in seconds",
     ("dialect",),
     buckets=(0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 15, 30),
 )
 LAG = Traced(
     Histogram(
         "crossdock_delivery_lag_seconds",
-        "From when a delivery was due to the start of its attempt",
+        "Seconds from the time when a delivery was due to the start of its attempt",
         buckets=(0.01, 0.025, 0.05, 0.1, 0.2, 0.5, 1, 5, 30, 300, 3600),
     )
 )
 IN_FLIGHT = Gauge("crossdock_deliveries_in_flight", "Attempts under way")
 SUBSCRIPTIONS = Gauge("crossdock_delivery_subscriptions", "Subscriptions that this worker sends for")
-BREAKERS = Gauge("crossdock_delivery_breakers", "The same, by the state of their breaker", ("state",))
-DUE = Gauge("crossdock_deliveries_due", "Deliveries that are due and that nothing of their subscriber's own holds back")
-OLDEST_DUE = Gauge("crossdock_deliveries_oldest_due_seconds", "Since the oldest of them was due; 0 when there is none")
-DISABLED = Counter("crossdock_subscriptions_disabled", "Subscriptions disabled because they answered 410")
+BREAKERS = Gauge(
+    "crossdock_delivery_breakers",
+    "Subscriptions that this worker sends for, by the state of their circuit breaker",
+    ("state",),
+)
+DUE = Gauge(
+    "crossdock_deliveries_due", "Deliveries that are due, except those that wait for their subscriber's own server"
+)
+OLDEST_DUE = Gauge(
+    "crossdock_deliveries_oldest_due_seconds",
+    "Seconds since the oldest of these deliveries was due; 0 if there is none",
+)
+DISABLED = Counter("crossdock_subscriptions_disabled", "Subscriptions disabled because their server answered 410")
 
 
 class Counts:

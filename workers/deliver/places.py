@@ -8,7 +8,7 @@ AT_ONCE = 100
 """Maximum number of places freed per round; those who get them have work at once, and the next round follows soon."""
 
 
-class ConnectionHolder(Protocol):
+class PlaceHolder(Protocol):
     """The interface of a dispatcher that occupies a place."""
 
     @property
@@ -25,10 +25,10 @@ class ConnectionHolder(Protocol):
         ...
 
 
-H = TypeVar("H", bound=ConnectionHolder)
+H = TypeVar("H", bound=PlaceHolder)
 
 
-def to_give_up(holders: Sequence[H], waiting: Mapping[str, int], places: int, now: float) -> list[H]:
+def choose_to_close(holders: Sequence[H], waiting: Mapping[str, int], places: int, now: float) -> list[H]:
     """Return the holders whose places are to be freed.
 
     `waiting` is the number of subscriptions that wait for a place, by subscriber; `places` is the number of all places.

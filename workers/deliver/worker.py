@@ -65,16 +65,7 @@ class DeliverWorker:
         self._feeder = Feeder(
             self._database, self._name, self._dispatchers, self._unwritten, on_unavailable=self._on_unavailable
         )
-        self._leases = Leases(
-            self._database,
-            self._name,
-            self._dispatchers,
-            self._feeder,
-            vault,
-            config=lambda: self._config,
-            create=self._open,
-            on_unavailable=self._on_unavailable,
-        )
+        self._leases = self._create_leases()
         self._loader = Loader(
             self._database,
             self._name,
@@ -191,6 +182,18 @@ class DeliverWorker:
             await pool.execute(query("outbox", "pause"), settings.id, seconds, settings.url)
         except UNAVAILABLE_ERRORS as error:
             self._on_unavailable(error)  # the dispatcher of this worker pauses in any case
+
+    def _create_leases(self) -> Leases:
+        return Leases(
+            self._database,
+            self._name,
+            self._dispatchers,
+            self._feeder,
+            self._vault,
+            config=lambda: self._config,
+            create=self._open,
+            on_unavailable=self._on_unavailable,
+        )
 
     def _export_metrics(self) -> None:
         metrics.IN_FLIGHT.set_function(lambda: sum(dispatcher.in_flight for dispatcher in self._dispatchers.values()))

@@ -76,15 +76,15 @@ class BatchConsumer:
         self._slots = asyncio.Semaphore(under_way)
         self._background: Background | None = None
         self._taking: asyncio.Task[None] | None = None
-        self._last: asyncio.Task[None] | None = None
-        self._works: dict[asyncio.Task[None], list[IncomingMessage]] = {}
+        self._previous: asyncio.Task[None] | None = None
+        self._under_way: dict[asyncio.Task[None], list[IncomingMessage]] = {}
         """The batches under way, by the tasks that handle them."""
         self._held: dict[IncomingMessage, None] = {}
         """Messages that are tried again alone, while the others of their batches are settled."""
         self._held_since = 0.0
         self._has_held = asyncio.Event()
         self._is_unavailable = asyncio.Event()
-        self.availability = Availability(consumer.queue)
+        self._availability = Availability(consumer.queue)
         self._oldest_in_queue: str | None = None
         """While nothing is consumed, the time at which the oldest message in the queue was received."""
         metrics.OLDEST.labels(consumer.queue).set_function(self.oldest)
@@ -92,7 +92,11 @@ class BatchConsumer:
     @property
     def waiting_for(self) -> str | None:
         """Why the handler cannot work, for `/readyz`; None while it can."""
-        return self.availability.reason
+        return self._availability.reason
+
+    def held_up(self) -> float:
+        """Return the seconds for which something has been unavailable; 0.0 while the handler works."""
+        return self._availability.held_up()
 
     def start(self, background: Background) -> None:
         """Start to take batches as soon as the probe succeeds, in supervised tasks of `background`."""
@@ -112,7 +116,7 @@ class BatchConsumer:
         return age.oldest(self._in_hand())
 
     def _in_hand(self) -> Iterator[IncomingMessage]:
-        return chain(self._consumer.head, self._held, *self._works.values())
+        return chain(self._consumer.head, self._held, *self._under_way.values())
 
     async def stop(self) -> None:
         """Take no more messages, and settle those under way in bounded time; the others return to the queue."""
@@ -123,7 +127,7 @@ class BatchConsumer:
             self._taking.cancel()
             with suppress(asyncio.CancelledError):
                 await self._taking
-        await drain(self._works, 0.0 if self.waiting_for else self._drain)
+        await drain(self._under_way, 0.0 if self.waiting_for else self._drain)
 
     async def _consume_while_available(self) -> None:
         """Consume while the handler can work; otherwise leave all messages in the queue."""
@@ -141,19 +145,19 @@ class BatchConsumer:
 
     async def _until_available(self) -> None:
         while True:
-            if self.availability.failures:
+            if self._availability.failures:
                 if self._oldest_in_queue is None and (head := await self._consumer.peek()):
                     self._oldest_in_queue = age.first_received([head])
-                await asyncio.sleep(_pause(self.availability.failures))
+                await asyncio.sleep(_pause(self._availability.failures))
             try:
                 await self._probe()
             except UnavailableError as error:
-                self.availability.failed(str(error))
+                self._availability.failed(str(error))
             except Exception as error:
                 log.exception("probe failed", extra={"queue": self._consumer.queue})
-                self.availability.failed(f"internal error ({type(error).__name__})")
+                self._availability.failed(f"internal error ({type(error).__name__})")
             else:
-                self.availability.probed()
+                self._availability.probed()
                 return
 
     async def _take(self) -> None:
@@ -165,9 +169,9 @@ class BatchConsumer:
                 self._slots.release()
                 raise
             metrics.BATCH.labels(self._consumer.queue).observe(len(batch))
-            self._last = asyncio.get_running_loop().create_task(self._work(batch, self._last))
-            self._works[self._last] = batch
-            self._last.add_done_callback(self._works.pop)
+            self._previous = asyncio.get_running_loop().create_task(self._work(batch, self._previous))
+            self._under_way[self._previous] = batch
+            self._previous.add_done_callback(self._under_way.pop)
 
     async def _work(self, batch: list[IncomingMessage], before: "asyncio.Task[None] | None") -> None:
         try:
@@ -200,9 +204,9 @@ class BatchConsumer:
                 log.exception("handler failed", extra={"queue": self._consumer.queue, "messages": len(batch)})
                 reason = f"internal error ({type(error).__name__})"
             else:
-                self.availability.worked()
+                self._availability.worked()
                 return outcomes
-            self.availability.failed(reason)
+            self._availability.failed(reason)
             if batch[0].session.is_gone:
                 return [Settled.RETURNED] * len(batch)
             if time.monotonic() - began > HOLD_TIME:
@@ -241,7 +245,7 @@ class BatchConsumer:
 
     def _return_all(self, reason: str) -> None:
         """Return all messages to the queue, and continue after a pause."""
-        self.availability.failed(reason)
+        self._availability.failed(reason)
         for message in self._held:
             message.session.end()
         self._is_unavailable.set()

@@ -6,26 +6,26 @@ from prometheus_client import Counter, Gauge, Histogram
 
 from telemetry.exemplars import Traced
 
-SETTLED = Counter("crossdock_messages", "Messages settled, by what became of them", ("queue", "outcome"))
+SETTLED = Counter("crossdock_messages", "Messages settled, by outcome", ("queue", "outcome"))
 BATCH = Histogram(
     "crossdock_batch_messages",
-    "Messages taken at a time",
+    "Messages per batch",
     ("queue",),
     buckets=(1, 2, 5, 10, 25, 50, 100, 200, 300, 500),
 )
 OLDEST = Gauge(
     "crossdock_oldest_message_seconds",
-    "Age of the oldest message that this worker was given and has not settled; 0 when it has none",
+    "Age of the oldest message that this worker received and has not settled; 0 if there is none",
     ("queue",),
 )
 HELD_UP = Gauge(
     "crossdock_held_up_seconds",
-    "For how long what this worker needs has been unavailable; 0 while it works",
+    "Seconds for which something that this worker needs has been unavailable; 0 while it works",
     ("queue",),
 )
 STAGE = Histogram(
     "crossdock_stage_seconds",
-    "Time of one batch in one stage",
+    "Seconds that one batch spends in one stage",
     ("stage",),
     buckets=(0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 1, 2, 5, 10),
 )

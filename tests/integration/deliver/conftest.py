@@ -1,4 +1,4 @@
-"""A subscriber."""
+"""The fixture of a subscriber's server."""
 
 from collections.abc import AsyncIterator
 

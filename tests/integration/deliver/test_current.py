@@ -1,4 +1,4 @@
-"""What is sent is what is still to be sent when the attempt starts, to where it is to go then."""
+"""An attempt sends the content and uses the settings that are current when it starts."""
 
 import asyncio
 import json
@@ -19,7 +19,7 @@ from tests.support.receiver import Got, Receiver, config, statuses, subscribe
 
 
 class Gate:
-    """Answers that wait for `open`."""
+    """Makes a server answer only after `open` is set."""
 
     def __init__(self, subscriber: Receiver, status: int = 200) -> None:
         self.open = asyncio.Event()
@@ -38,7 +38,7 @@ async def delivery(pool: asyncpg.Pool, key: str, status: str = "pending") -> UUI
 
 
 async def cancel(pool: asyncpg.Pool, key: str) -> None:
-    """As the API and the command line do."""
+    """Cancel a delivery as the API and the command line do."""
     id_ = await delivery(pool, key)
     async with pool.acquire() as connection:
         cancelled = await deliveries.cancel(connection, id_, None)
@@ -50,10 +50,10 @@ def keys(subscriber: Receiver) -> list[str]:
     return [json.loads(got.body)["data"]["id"] for got in subscriber.got]
 
 
-async def test_what_was_cancelled_while_it_waited_for_its_turn_is_not_sent(
+async def test_a_delivery_that_is_cancelled_while_it_waits_is_not_sent(
     pool: asyncpg.Pool, database_url: str, subscriber: Receiver
 ) -> None:
-    """Behind a slow attempt, behind a rate, and while many are loaded ahead."""
+    """It waits behind a slow attempt, behind a rate, or among many whose content is loaded ahead."""
     gate = Gate(subscriber)
     await subscribe(pool, subscriber.url, max_in_flight=1)
     sender = worker(database_url)
@@ -84,7 +84,7 @@ async def test_what_was_cancelled_while_it_waited_for_its_turn_is_not_sent(
     assert (await statuses(pool))["cancelled"] == 4
 
 
-async def test_what_was_cancelled_behind_a_slow_rate_is_not_sent(
+async def test_a_delivery_that_is_cancelled_behind_a_slow_rate_is_not_sent(
     pool: asyncpg.Pool, database_url: str, subscriber: Receiver
 ) -> None:
     await subscribe(pool, subscriber.url, max_rate=2)
@@ -102,7 +102,7 @@ async def statuses_are(pool: asyncpg.Pool, expected: dict[str, int]) -> bool:
     return await statuses(pool) == expected
 
 
-async def test_a_channelape_copy_that_was_superseded_while_it_waited_is_not_sent(
+async def test_a_channelape_copy_that_is_superseded_while_it_waits_is_not_sent(
     pool: asyncpg.Pool, database_url: str, subscriber: Receiver
 ) -> None:
     gate = Gate(subscriber)
@@ -138,10 +138,10 @@ async def test_an_attempt_goes_to_the_url_that_is_registered_when_it_starts(
     assert [got.path for got in subscriber.got] == ["/old", "/new", "/new", "/new"]
 
 
-async def test_who_lost_an_account_gets_nothing_more_of_it(
+async def test_a_subscriber_that_lost_an_account_gets_no_more_of_its_events(
     pool: asyncpg.Pool, database_url: str, subscriber: Receiver
 ) -> None:
-    """It is held for three days, in case the configuration was a mistake, and then cancelled."""
+    """Its deliveries are held for three days, in case the configuration is wrong, and then cancelled."""
     gate = Gate(subscriber, 500)
     await subscribe(pool, subscriber.url, max_in_flight=1, schedule=QUICK + [0.05] * 50)
     everything = config()
@@ -177,7 +177,7 @@ async def test_who_lost_an_account_gets_nothing_more_of_it(
     assert await pool.fetchval("SELECT attempts FROM crossdock.deliveries WHERE key = 'late'") == 0
 
 
-async def test_who_was_removed_from_the_configuration_gets_nothing_more(
+async def test_a_subscriber_that_was_removed_from_the_configuration_gets_no_more_events(
     pool: asyncpg.Pool, database_url: str, subscriber: Receiver
 ) -> None:
     gate = Gate(subscriber)
@@ -226,7 +226,7 @@ def gate_of_new(subscriber: Receiver) -> None:
 async def test_deliveries_of_deleted_subscriptions_are_cancelled_and_not_woken(
     pool: asyncpg.Pool, database_url: str, subscriber: Receiver
 ) -> None:
-    """Those that were written while the subscription was being deleted, and those that somebody retries afterwards."""
+    """These are written while the subscription is being deleted, or retried by a person afterwards."""
     deleted, kept = (
         await subscribe(pool, subscriber.url),
         await subscribe(pool, f"{subscriber.url}/kept", enabled=False),

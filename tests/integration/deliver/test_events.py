@@ -1,4 +1,4 @@
-"""Webhooks out, on a real database and real sockets: decided with the event, sent at least once."""
+"""Deliveries, on a real database and real sockets: written with the event, sent at least once."""
 
 import asyncio
 import json
@@ -19,7 +19,7 @@ from tests.support.storing import incoming
 from workers.deliver import attemptlog
 
 
-async def test_an_event_reaches_its_subscriber_signed_and_is_written_down(
+async def test_an_event_reaches_its_subscriber_signed_and_is_recorded(
     pool: asyncpg.Pool, database_url: str, subscriber: Receiver
 ) -> None:
     await subscribe(pool, f"{subscriber.url}/hook", types=["channelape.*"])
@@ -87,7 +87,7 @@ async def test_within_200_ms_of_the_commit_when_idle(
     assert sorted(times)[len(times) // 2] < 0.2, times
 
 
-async def test_only_what_matches_is_decided(pool: asyncpg.Pool) -> None:
+async def test_only_matching_subscriptions_get_deliveries(pool: asyncpg.Pool) -> None:
     await subscribe(pool, "https://a.example/", types=["channelape.receipt_*"], accounts=["channelape/rothys"])
     await subscribe(pool, "https://b.example/", types=["apicbase.*"])
     await subscribe(pool, "https://c.example/", dialect="apicbase")
@@ -107,7 +107,7 @@ async def test_only_what_matches_is_decided(pool: asyncpg.Pool) -> None:
     assert settings.subscribers["demo"].accounts == ["*/*"]
 
 
-async def test_a_message_that_is_handled_again_decides_nothing_anew(pool: asyncpg.Pool) -> None:
+async def test_a_message_that_is_handled_again_adds_no_deliveries(pool: asyncpg.Pool) -> None:
     await subscribe(pool, "https://a.example/")
     assert (await store(pool, receipt("K", number=7))).deliveries == 1
     again = incoming(
@@ -124,7 +124,7 @@ async def test_a_message_that_is_handled_again_decides_nothing_anew(pool: asyncp
     assert (await store(pool, receipt("K", seconds=9, number=9, status="OPEN"))).deliveries == 1
 
 
-async def test_refusals_are_tried_again_by_the_schedule_and_then_failed(
+async def test_refused_deliveries_are_retried_by_the_schedule_and_then_fail(
     pool: asyncpg.Pool, database_url: str, subscriber: Receiver
 ) -> None:
     subscriber.answer = lambda _: web.Response(status=400, text="no such board")
@@ -139,7 +139,7 @@ async def test_refusals_are_tried_again_by_the_schedule_and_then_failed(
     assert len({got.headers["webhook-id"] for got in subscriber.got}) == 1
 
 
-async def test_retry_after_is_heeded(pool: asyncpg.Pool, database_url: str, subscriber: Receiver) -> None:
+async def test_retry_after_is_respected(pool: asyncpg.Pool, database_url: str, subscriber: Receiver) -> None:
     subscriber.answer = answering(429, Retry_After="86400000")
     await subscribe(pool, subscriber.url, schedule=QUICK)
     await store(pool, receipt("K"))
@@ -149,7 +149,7 @@ async def test_retry_after_is_heeded(pool: asyncpg.Pool, database_url: str, subs
     assert timedelta(hours=23, minutes=59) < wait <= timedelta(days=1)
 
 
-async def test_410_disables_the_subscription_and_says_so(
+async def test_410_disables_the_subscription_and_is_logged(
     pool: asyncpg.Pool, database_url: str, subscriber: Receiver
 ) -> None:
     subscriber.answer = answering(410)
@@ -165,7 +165,7 @@ async def test_410_disables_the_subscription_and_says_so(
     assert (await store(pool, receipt("3", seconds=2))).deliveries == 0
 
 
-async def test_channelape_sends_the_newest_copy_and_replaces_what_waits(
+async def test_channelape_sends_the_newest_copy_and_supersedes_waiting_ones(
     pool: asyncpg.Pool, database_url: str, subscriber: Receiver
 ) -> None:
     await subscribe(pool, f"{subscriber.url}/in?shop=1", dialect="channelape", secret="s3cret&?")
@@ -185,7 +185,7 @@ async def test_channelape_sends_the_newest_copy_and_replaces_what_waits(
     assert sorted((body["id"], body.get("status")) for body in bodies) == [("K", "RECEIVED"), ("L", None)]
 
 
-async def test_a_version_stored_while_a_delivery_waits_for_its_retry_is_what_is_sent(
+async def test_the_newest_version_is_sent_if_it_is_stored_while_a_delivery_waits_for_its_retry(
     pool: asyncpg.Pool, database_url: str, subscriber: Receiver
 ) -> None:
     subscriber.answer = answering(500)
@@ -201,7 +201,9 @@ async def test_a_version_stored_while_a_delivery_waits_for_its_retry_is_what_is_
     assert (await statuses(pool))["delivered"] == 1
 
 
-async def test_ecomnow_tells_purchase_orders_too(pool: asyncpg.Pool, database_url: str, subscriber: Receiver) -> None:
+async def test_purchase_orders_are_translated_for_ecomnow(
+    pool: asyncpg.Pool, database_url: str, subscriber: Receiver
+) -> None:
     await subscribe(pool, subscriber.url, dialect="ecomnow", authorization="Basic c2hvcDpzZWNyZXQ=")
     raw = registry.example("apicbase", "purchase_order")
     await store(
@@ -218,7 +220,7 @@ async def test_ecomnow_tells_purchase_orders_too(pool: asyncpg.Pool, database_ur
 NOTICE = b'{"orderNo": 1000-4612, "type": "new_order", "items": []}'
 
 
-async def test_what_can_not_be_said_fails_at_once_with_the_reason(
+async def test_an_event_that_cannot_be_translated_fails_at_once_with_the_reason(
     pool: asyncpg.Pool, database_url: str, subscriber: Receiver
 ) -> None:
     await subscribe(pool, subscriber.url, dialect="ecomnow")
@@ -231,7 +233,9 @@ async def test_what_can_not_be_said_fails_at_once_with_the_reason(
     assert subscriber.got == []
 
 
-async def test_manufacturers_get_their_part(pool: asyncpg.Pool, database_url: str, subscriber: Receiver) -> None:
+async def test_each_manufacturer_gets_its_part_of_an_order(
+    pool: asyncpg.Pool, database_url: str, subscriber: Receiver
+) -> None:
     await subscribe(pool, f"{subscriber.url}/all", types=["ustore.manufacturer_order"])
     await subscribe(pool, f"{subscriber.url}/two", types=["ustore.manufacturer_order.2"])
     raw = registry.example("ustore", "manufacturer_allocation")

@@ -1,4 +1,4 @@
-"""One subscriber's slow, many or large deliveries delay nobody else's."""
+"""Slow, many or large deliveries of one subscriber do not delay those of others."""
 
 import asyncio
 import socket
@@ -58,7 +58,7 @@ async def test_1100_subscriptions_to_a_black_hole_delay_no_other_subscriber(
         never.set()
 
 
-async def test_who_only_waits_gives_its_place_to_others(
+async def test_subscriptions_that_only_wait_give_their_places_to_others(
     pool: asyncpg.Pool, database_url: str, subscriber: Receiver, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """With three places, five subscriptions of one subscriber whose server refuses, and two more that work."""

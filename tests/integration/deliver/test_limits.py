@@ -1,4 +1,4 @@
-"""Limits, breakers, leases and steering, on a real database and real sockets."""
+"""Limits, circuit breakers, leases and commands, on a real database and real sockets."""
 
 import asyncio
 import json
@@ -59,7 +59,7 @@ async def test_the_breaker_opens_probes_and_recovers(
     assert max(gaps) > 0.25, gaps
 
 
-async def test_a_dead_workers_subscriptions_are_taken_over(
+async def test_the_subscriptions_of_a_dead_worker_are_taken_over(
     pool: asyncpg.Pool, database_url: str, subscriber: Receiver
 ) -> None:
     id_ = await subscribe(pool, subscriber.url)
@@ -83,10 +83,10 @@ async def test_two_workers_send_each_delivery_once(pool: asyncpg.Pool, database_
     assert len({(got.path, got.headers["webhook-id"]) for got in subscriber.got}) == 320
 
 
-async def test_a_worker_whose_lease_another_took_sends_nothing_more(
+async def test_a_worker_whose_lease_was_taken_sends_no_more(
     pool: asyncpg.Pool, database_url: str, subscriber: Receiver
 ) -> None:
-    """As after a database that was away for longer than a lease: the one that held it doesn't know yet."""
+    """This happens after the database was unavailable for longer than a lease; the first worker has not noticed yet."""
     taken = await subscribe(pool, f"{subscriber.url}/taken")
     await subscribe(pool, f"{subscriber.url}/kept")
     async with running(worker(database_url)):
@@ -104,7 +104,7 @@ async def test_a_worker_whose_lease_another_took_sends_nothing_more(
         await until(lambda: len(subscriber.of("/taken")) == 2)
 
 
-async def test_stopping_lets_go_of_the_lease(pool: asyncpg.Pool, database_url: str, subscriber: Receiver) -> None:
+async def test_stopping_releases_the_lease(pool: asyncpg.Pool, database_url: str, subscriber: Receiver) -> None:
     await subscribe(pool, subscriber.url)
     await store(pool, receipt("K"))
     async with running(worker(database_url)):
@@ -112,7 +112,7 @@ async def test_stopping_lets_go_of_the_lease(pool: asyncpg.Pool, database_url: s
     assert await pool.fetchval("SELECT count(*) FROM crossdock.subscribed WHERE leased_until IS NOT NULL") == 0
 
 
-async def test_private_addresses_are_blocked_and_tried_again(
+async def test_private_addresses_are_blocked_and_retried(
     pool: asyncpg.Pool, database_url: str, subscriber: Receiver
 ) -> None:
     await subscribe(pool, subscriber.url, schedule=QUICK)
@@ -125,7 +125,7 @@ async def test_private_addresses_are_blocked_and_tried_again(
     }
 
 
-async def test_a_hanging_and_a_refusing_subscriber_delay_nobody(
+async def test_hanging_and_refusing_subscribers_delay_no_other(
     pool: asyncpg.Pool, database_url: str, subscriber: Receiver
 ) -> None:
     never = asyncio.Event()
@@ -148,7 +148,7 @@ async def test_a_hanging_and_a_refusing_subscriber_delay_nobody(
         never.set()
 
 
-async def test_an_operator_sees_and_steers_from_the_command_line(
+async def test_an_operator_lists_retries_and_traces_deliveries_from_the_command_line(
     pool: asyncpg.Pool, database_url: str, subscriber: Receiver, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     subscriber.answer = answering(400)

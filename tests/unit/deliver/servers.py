@@ -1,4 +1,4 @@
-"""Small servers on 127.0.0.1 that answer as the tests want, and names that resolve as the tests want."""
+"""Small servers on 127.0.0.1 with responses that tests choose, and names with addresses that tests choose."""
 
 import asyncio
 import datetime
@@ -25,7 +25,7 @@ REQUEST = Request(body=b'{"a": 1}', headers={"Content-Type": "application/json"}
 
 
 class Raw:
-    """A raw server's port, how many connected, and what they asked."""
+    """The port of a raw server, the number of connections to it, and the requests that it received."""
 
     def __init__(self) -> None:
         self.port = 0
@@ -38,7 +38,7 @@ class Raw:
 
 @asynccontextmanager
 async def raw(talk: Talk, *, tls: ssl.SSLContext | None = None, listens: bool = True) -> AsyncIterator[Raw]:
-    """A server that reads one request (unless it does not listen) and talks; it closes when `talk` is done."""
+    """Run a server that reads a request, if `listens` is true, calls `talk` and closes the connection."""
     server = Raw()
     talks: set[asyncio.Task[None]] = set()
 
@@ -68,7 +68,7 @@ async def raw(talk: Talk, *, tls: ssl.SSLContext | None = None, listens: bool = 
 
 
 def saying(answer: bytes) -> Talk:
-    """Answers with these bytes and closes."""
+    """Return a handler that sends `answer` and closes the connection."""
 
     async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         writer.write(answer)
@@ -78,13 +78,13 @@ def saying(answer: bytes) -> Talk:
 
 
 def http_response(status: str, *headers: str, body: bytes = b"") -> bytes:
-    """An answer of HTTP/1.1 with its length."""
+    """Return an HTTP/1.1 response with its Content-Length."""
     lines = [f"HTTP/1.1 {status}", f"Content-Length: {len(body)}", *headers, "", ""]
     return "\r\n".join(lines).encode() + body
 
 
 async def hanging(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    """Never answers; ends when the client goes away."""
+    """Send no response; end when the client closes the connection."""
     while await reader.read(65536):
         pass
 
@@ -97,7 +97,7 @@ async def sender(
     timeout: float = 10,
     look_up: Lookup = socket.getaddrinfo,
 ) -> AsyncIterator[Sender]:
-    """A started sender that may call this machine."""
+    """Start a sender that may call this machine."""
     client = Sender(Guard(allow_networks, allow_http), timeout, look_up=look_up)
     await client.start()
     try:
@@ -107,7 +107,7 @@ async def sender(
 
 
 class Names:
-    """In place of `socket.getaddrinfo`: answers each question with the next of `answers`; the last repeats."""
+    """Replaces `socket.getaddrinfo`: returns the next of `answers` for each look-up; the last one repeats."""
 
     def __init__(self, *answers: Sequence[str]) -> None:
         self.hosts: list[str] = []
@@ -123,7 +123,7 @@ class Names:
 
 
 def certificate(folder: Path) -> tuple[ssl.SSLContext, Path]:
-    """A server's context with a fresh self-signed certificate for 127.0.0.1, and that certificate's file."""
+    """Return a server's context with a new self-signed certificate for 127.0.0.1, and the file of the certificate."""
     key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "127.0.0.1")])
     now = datetime.datetime.now(datetime.UTC)

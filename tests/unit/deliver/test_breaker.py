@@ -1,9 +1,9 @@
-"""The breaker as a table of steps, and what counts."""
+"""The circuit breaker as a table of steps, and the results that count as failures."""
 
 import pytest
 
 from workers.deliver.attempt.answer import Outcome
-from workers.deliver.breaker import FIRST_PAUSE, LONGEST_PAUSE, THRESHOLD, Breaker, counts
+from workers.deliver.breaker import FIRST_PAUSE, LONGEST_PAUSE, THRESHOLD, Breaker, is_failure
 
 
 @pytest.mark.parametrize(
@@ -15,8 +15,8 @@ from workers.deliver.breaker import FIRST_PAUSE, LONGEST_PAUSE, THRESHOLD, Break
         ("timeout", 200, True), ("connection", None, True), ("tls", None, True), ("blocked", None, False),
     ],
 )  # fmt: skip
-def test_only_a_server_that_is_not_well_counts(outcome: Outcome, status: int | None, failure: bool) -> None:
-    assert counts(outcome, status) is failure
+def test_only_failures_of_the_server_count(outcome: Outcome, status: int | None, failure: bool) -> None:
+    assert is_failure(outcome, status) is failure
 
 
 def opened(now: float = 100.0) -> Breaker:
@@ -30,7 +30,7 @@ def opened(now: float = 100.0) -> Breaker:
 
 
 def states(breaker: Breaker) -> set[str]:
-    """A set, because mypy would take what one assert said of the attribute for true after the next call."""
+    """Return a set, because mypy would assume after the next call that an assertion about the attribute still holds."""
     return {breaker.state}
 
 
@@ -46,7 +46,7 @@ def test_it_opens_at_the_threshold_and_not_before() -> None:
     opened()
 
 
-def test_one_probe_goes_through_when_the_pause_is_over() -> None:
+def test_one_probe_is_allowed_after_the_pause() -> None:
     breaker = opened(100)
     assert not breaker.allows(100)
     assert breaker.opens_at(100) == FIRST_PAUSE
@@ -64,7 +64,7 @@ def test_one_probe_goes_through_when_the_pause_is_over() -> None:
     assert breaker.allows(119)
 
 
-def test_pauses_grow_to_their_limit_and_begin_anew_after_a_success() -> None:
+def test_pauses_grow_to_their_limit_and_start_anew_after_a_success() -> None:
     breaker, now, pauses = opened(0), 0.0, []
     for _ in range(40):
         pauses.append(breaker.opens_at(now))
@@ -80,7 +80,7 @@ def test_pauses_grow_to_their_limit_and_begin_anew_after_a_success() -> None:
     assert breaker.opens_at(now) == FIRST_PAUSE
 
 
-def test_attempts_from_before_it_opened_prolong_nothing_but_may_close_it() -> None:
+def test_earlier_attempts_do_not_prolong_the_pause_but_may_close_the_breaker() -> None:
     breaker = opened(100)
     breaker.failed(103)
     assert breaker.opens_at(103) == 2
@@ -88,7 +88,7 @@ def test_attempts_from_before_it_opened_prolong_nothing_but_may_close_it() -> No
     assert breaker.state == "closed"
 
 
-def test_an_abandoned_probe_makes_room_for_the_next_at_once() -> None:
+def test_an_abandoned_probe_allows_the_next_one_at_once() -> None:
     breaker = opened(100)
     breaker.started(105)
     breaker.abandoned(106)
@@ -103,7 +103,7 @@ def test_an_abandoned_probe_makes_room_for_the_next_at_once() -> None:
     assert closed.allows(0)
 
 
-def test_a_probe_whose_end_was_never_told_is_given_up() -> None:
+def test_a_probe_whose_end_is_never_recorded_counts_as_lost() -> None:
     breaker = opened(100)
     breaker.started(105)
     assert not breaker.allows(105 + LONGEST_PAUSE - 1)

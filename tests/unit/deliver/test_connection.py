@@ -1,4 +1,4 @@
-"""What counts as an answer, in whatever pieces it comes."""
+"""What counts as a response, in whatever pieces it is received."""
 
 import asyncio
 import itertools
@@ -32,7 +32,7 @@ TO_THE_END = [
 
 
 class Wire(asyncio.Transport):
-    """The other end."""
+    """A transport that records what is written to it."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -50,7 +50,7 @@ class Wire(asyncio.Transport):
 
 
 def start_post(body: bytes = b"x") -> tuple[Connection, Wire, asyncio.Task[ResponseHead]]:
-    """A connection that waits for its answer once the loop has turned."""
+    """Return a connection that sends its request in the next iteration of the event loop, its transport and task."""
     connection, wire = Connection(), Wire()
     connection.connection_made(wire)
     return connection, wire, asyncio.get_running_loop().create_task(connection.post(b"HEAD", body))
@@ -70,7 +70,7 @@ async def talked(answer: bytes, cuts: list[int], *, ends: bool = False) -> tuple
 
 @settings(deadline=None)
 @given(which=st.sampled_from(ANSWERS), cuts=st.lists(st.integers(1, 150), max_size=12))
-def test_an_answer_is_the_same_in_any_pieces(which: tuple[bytes, int, bytes, bool], cuts: list[int]) -> None:
+def test_a_response_is_the_same_in_any_pieces(which: tuple[bytes, int, bytes, bool], cuts: list[int]) -> None:
     answer, status, body, reusable = which
     got, again = asyncio.run(talked(answer, cuts))
     assert (got.status, got.body, got.cut) == (status, body, False)
@@ -79,7 +79,7 @@ def test_an_answer_is_the_same_in_any_pieces(which: tuple[bytes, int, bytes, boo
 
 @settings(deadline=None)
 @given(which=st.sampled_from(TO_THE_END), cuts=st.lists(st.integers(1, 150), max_size=12))
-def test_one_without_a_length_ends_with_the_connection(which: tuple[bytes, int, bytes], cuts: list[int]) -> None:
+def test_a_response_without_a_length_ends_with_the_connection(which: tuple[bytes, int, bytes], cuts: list[int]) -> None:
     answer, status, body = which
     got, again = asyncio.run(talked(answer, cuts, ends=True))
     assert (got.status, got.body, again) == (status, body, False)
@@ -87,7 +87,7 @@ def test_one_without_a_length_ends_with_the_connection(which: tuple[bytes, int, 
 
 @settings(deadline=None)
 @given(which=st.sampled_from(ANSWERS), at=st.integers(0, 150))
-def test_one_that_breaks_off_is_none(which: tuple[bytes, int, bytes, bool], at: int) -> None:
+def test_a_response_that_breaks_off_is_an_error(which: tuple[bytes, int, bytes, bool], at: int) -> None:
     answer = which[0][: min(at, len(which[0]) - 1)]
     with pytest.raises((NoAnswerError, CutOffError)):
         asyncio.run(talked(answer, [], ends=True))
@@ -95,7 +95,7 @@ def test_one_that_breaks_off_is_none(which: tuple[bytes, int, bytes, bool], at: 
 
 @settings(deadline=None, max_examples=300)
 @given(noise=st.binary(max_size=200), start=st.sampled_from([b"", b"HTTP/1.1 ", OK, OK + b"Content-Length: 9\r\n\r\n"]))
-def test_any_bytes_are_an_answer_or_a_declared_error(noise: bytes, start: bytes) -> None:
+def test_any_bytes_are_a_response_or_a_documented_error(noise: bytes, start: bytes) -> None:
     try:
         got, _ = asyncio.run(talked(start + noise, [3], ends=True))
     except (NoAnswerError, CutOffError, NotHTTPError):
@@ -103,24 +103,24 @@ def test_any_bytes_are_an_answer_or_a_declared_error(noise: bytes, start: bytes)
     assert 100 <= got.status <= 999
 
 
-async def test_a_status_that_is_none_is_no_answer() -> None:
+async def test_an_invalid_status_is_not_a_response() -> None:
     with pytest.raises(NotHTTPError):
         await talked(b"HTTP/1.1 000 None\r\nContent-Length: 0\r\n\r\n", [])
 
 
-async def test_an_upgrade_is_the_answer_and_the_end_of_the_connection() -> None:
+async def test_an_upgrade_is_a_response_and_ends_the_connection() -> None:
     upgrade = b"HTTP/1.1 101 Switching\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\n\x81\x00"
     got, again = await talked(upgrade, [])
     assert (got.status, again) == (101, False)
 
 
 @pytest.mark.parametrize("more", [b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n", b"noise", b"\r\n\r\nHTTP/1.1 2"])
-async def test_more_than_was_asked_ends_the_connection(more: bytes) -> None:
+async def test_data_after_the_response_ends_the_connection(more: bytes) -> None:
     got, again = await talked(OK + b"Content-Length: 0\r\n\r\n" + more, [])
     assert (got.status, again) == (200, False)
 
 
-async def test_what_nobody_asked_ends_the_connection() -> None:
+async def test_data_without_a_request_ends_the_connection() -> None:
     connection, wire, task = start_post()
     await asyncio.sleep(0)
     connection.data_received(OK + b"Content-Length: 0\r\n\r\n")
@@ -132,7 +132,7 @@ async def test_what_nobody_asked_ends_the_connection() -> None:
         await connection.post(b"HEAD", b"x")
 
 
-async def test_an_endless_head_is_no_answer() -> None:
+async def test_an_endless_head_is_not_a_response() -> None:
     for piece in (b"X: y\r\n", b"HTTP/1.1 100 Continue\r\n\r\n", b"x"):
         connection, wire, task = start_post()
         await asyncio.sleep(0)
@@ -145,7 +145,7 @@ async def test_an_endless_head_is_no_answer() -> None:
             await task
 
 
-async def test_a_large_body_waits_for_room_and_stops_at_an_early_answer() -> None:
+async def test_a_large_body_is_sent_in_pieces_and_stops_at_an_early_response() -> None:
     connection, wire, task = start_post(b"x" * 1_000_000)
     connection.pause_writing()
     await asyncio.sleep(0)
@@ -160,7 +160,7 @@ async def test_a_large_body_waits_for_room_and_stops_at_an_early_answer() -> Non
     assert not connection.is_idle  # the rest of the body is not the next request
 
 
-async def test_an_early_answer_over_a_real_socket() -> None:
+async def test_an_early_response_over_a_real_socket() -> None:
     async with raw(saying(http_response("413 Too large", body=b"at most 1 MB"))) as server, sender() as client:
         answer = await client.send(
             server.url(), msgspec.structs.replace(REQUEST, body=b"x" * 20_000_000), success=SUCCESS
@@ -168,7 +168,7 @@ async def test_an_early_answer_over_a_real_socket() -> None:
     assert (answer.outcome, answer.status_code) in {("refused", 413), ("connection", None)}
 
 
-async def test_idle_connections_are_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_idle_connections_are_closed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("workers.deliver.attempt.connector.KEEPALIVE", 0.05)
     closed = asyncio.Event()
 

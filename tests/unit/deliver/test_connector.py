@@ -1,4 +1,4 @@
-"""The guard at the connect: names that change their mind, names with several addresses, and lookups that hang."""
+"""The guard when connecting: names whose address changes, names with several addresses, and look-ups that hang."""
 
 import asyncio
 import socket
@@ -66,7 +66,7 @@ async def test_a_real_lookup_finds_this_machine() -> None:
         await Resolver().resolve("nowhere.invalid", 80)
 
 
-async def test_hanging_lookups_delay_nobody_elses() -> None:
+async def test_hanging_lookups_of_one_owner_do_not_delay_others() -> None:
     release = threading.Event()
 
     def look_up(host: str, *args: Any) -> list[Any]:
@@ -87,7 +87,7 @@ async def test_hanging_lookups_delay_nobody_elses() -> None:
     assert not any(isinstance(result, BaseException) for result in results[1:])
 
 
-async def test_one_name_is_asked_for_once_by_all_and_again_when_its_answer_is_old(
+async def test_a_name_is_looked_up_once_for_all_and_again_when_the_result_is_old(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     names = Names(["127.0.0.1"])
@@ -102,7 +102,7 @@ async def test_one_name_is_asked_for_once_by_all_and_again_when_its_answer_is_ol
     assert names.hosts == ["a.example"] * 3
 
 
-async def test_a_failed_lookup_is_not_kept() -> None:
+async def test_a_failed_lookup_is_not_cached() -> None:
     def look_up(host: str, *args: Any) -> list[Any]:
         hosts.append(host)
         raise socket.gaierror(socket.EAI_AGAIN, "not now")

@@ -1,4 +1,4 @@
-"""Attempts that fail, each in its own way, and what is never said about them."""
+"""Attempts that fail, each in its own way, and what their errors must not contain."""
 
 import asyncio
 import socket
@@ -10,14 +10,14 @@ import pytest
 from tests.unit.deliver.servers import REQUEST, SUCCESS, hanging, http_response, raw, saying, sender
 
 
-async def test_a_server_that_hangs_is_left_in_time() -> None:
+async def test_a_server_that_hangs_is_a_timeout() -> None:
     async with raw(hanging) as server, sender(timeout=0.3) as client:
         answer = await client.send(server.url(), REQUEST, success=SUCCESS)
         assert (answer.outcome, answer.status_code) == ("timeout", None)
         assert answer.duration_ms > 290
 
 
-async def test_an_answer_that_never_ends_counts_as_none() -> None:
+async def test_a_response_that_never_ends_is_a_timeout() -> None:
     async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nhalf")
         await hanging(reader, writer)
@@ -27,7 +27,7 @@ async def test_an_answer_that_never_ends_counts_as_none() -> None:
         assert (answer.outcome, answer.status_code) == ("timeout", 200)
 
 
-async def test_one_that_hangs_delays_no_other() -> None:
+async def test_attempts_that_hang_delay_no_other() -> None:
     async with raw(hanging) as slow, raw(saying(http_response("200 OK"))) as quick, sender(timeout=30) as client:
         waiting = [asyncio.create_task(client.send(slow.url(), REQUEST, success=SUCCESS)) for _ in range(150)]
         answers = [await client.send(quick.url(), REQUEST, success=SUCCESS) for _ in range(5)]
@@ -40,7 +40,7 @@ async def test_one_that_hangs_delays_no_other() -> None:
 
 
 async def test_a_closed_port_is_a_connection_error() -> None:
-    with socket.socket() as bound:  # bound but not listening: nobody else gets it meanwhile
+    with socket.socket() as bound:  # bound but not listening, so that no other process gets the port
         bound.bind(("127.0.0.1", 0))
         async with sender() as client:
             url = f"http://127.0.0.1:{bound.getsockname()[1]}/?token=s3cret"
@@ -100,7 +100,7 @@ async def test_garbage_is_a_connection_error(garbage: bytes) -> None:
         ("nonsense", ["127.0.0.0/8"], True),
     ],
 )
-async def test_what_the_guard_forbids_is_blocked(url: str, networks: list[str], allow_http: bool) -> None:
+async def test_urls_that_the_guard_refuses_are_blocked(url: str, networks: list[str], allow_http: bool) -> None:
     async with raw(hanging) as server, sender(allow_networks=networks, allow_http=allow_http) as client:
         answer = await client.send(url.format(port=server.port), REQUEST, success=SUCCESS)
         assert (answer.outcome, answer.status_code) == ("blocked", None)
@@ -109,7 +109,7 @@ async def test_what_the_guard_forbids_is_blocked(url: str, networks: list[str], 
 
 
 @pytest.mark.parametrize("spelling", ["127.1", "0x7f000001", "2130706433", "[::ffff:127.0.0.1]"])
-async def test_what_was_judged_is_what_is_called(spelling: str) -> None:
+async def test_the_address_that_was_checked_is_the_address_that_is_called(spelling: str) -> None:
     async with raw(saying(http_response("200 OK"))) as server, sender() as client:
         answer = await client.send(f"http://{spelling}:{server.port}/", REQUEST, success=SUCCESS)
     assert answer.outcome == "delivered"
@@ -139,7 +139,7 @@ async def test_secrets_are_in_no_error_repr_or_log(caplog: pytest.LogCaptureFixt
     assert "s3cret" not in caplog.text
 
 
-async def test_an_error_that_nobody_foresaw_is_returned_too(caplog: pytest.LogCaptureFixture) -> None:
+async def test_an_unexpected_error_is_returned_too(caplog: pytest.LogCaptureFixture) -> None:
     async with sender() as client:
         broken = msgspec.structs.replace(REQUEST, headers={"s3cret": "x"}, body="s3cret")
         async with raw(hanging) as server:

@@ -1,4 +1,4 @@
-"""Every address and every spelling of one that must not be reached, and those that must."""
+"""Addresses, in every spelling, that must not be called, and those that may be called."""
 
 import pytest
 from hypothesis import given
@@ -125,7 +125,7 @@ def test_private_hosts_are_blocked_in_every_spelling(host: str) -> None:
         ("https://[%31::1]/", "IPv6"),
     ],
 )
-def test_urls_that_nothing_is_sent_to_say_what_to_change(url: str, word: str) -> None:
+def test_errors_of_blocked_urls_say_what_to_change(url: str, word: str) -> None:
     with pytest.raises(BlockedError, match=word):
         STRICT.check_url(url)
 
@@ -140,11 +140,11 @@ def test_urls_that_nothing_is_sent_to_say_what_to_change(url: str, word: str) ->
         "https://intranet/", "https://metadata.google.internal/", "https://localhost.example.com/", "https://1.2.3.com/",
     ],
 )  # fmt: skip
-def test_public_urls_pass_and_names_are_left_to_the_connect(url: str) -> None:
+def test_public_urls_pass_and_names_are_checked_when_connecting(url: str) -> None:
     STRICT.check_url(url)
 
 
-def test_what_is_allowed_is_allowed_in_every_spelling_and_nothing_beside_it() -> None:
+def test_allowed_networks_are_allowed_in_every_spelling_and_nothing_else() -> None:
     guard = Guard(["127.0.0.0/8", "10.1.0.0/16", "fd12::/32", "::ffff:192.168.7.0/120"], allow_http=True)
     for url in ("http://127.1/", "http://localhost:8000/", "https://[::ffff:10.1.2.3]/", "http://[fd12::9]/"):
         guard.check_url(url)
@@ -161,7 +161,7 @@ def test_an_ipv6_network_does_not_allow_mapped_ipv4_addresses() -> None:
 
 
 @pytest.mark.parametrize("network", ["", "10.0.0.0/33", "10.0.0.1/8", "everything", "localhost"])
-def test_a_network_that_is_none_is_named(network: str) -> None:
+def test_an_invalid_network_is_named_in_the_error(network: str) -> None:
     with pytest.raises(ValueError, match=repr(network)):
         Guard([network], allow_http=False)
 
@@ -182,7 +182,7 @@ def test_every_spelling_of_an_address_is_the_same_address(number: int, data: st.
 
 
 @given(st.text(st.characters()), st.sampled_from(["", "https://", "https://[", "https://example.com/", "https://a:"]))
-def test_any_text_is_read_or_blocked(text: str, before: str) -> None:
+def test_any_text_is_parsed_or_blocked(text: str, before: str) -> None:
     try:
         target = STRICT.target(before + text)
     except BlockedError:
@@ -193,7 +193,7 @@ def test_any_text_is_read_or_blocked(text: str, before: str) -> None:
 
 
 @given(st.text(st.characters(categories=["L", "N"]), min_size=8))
-def test_no_text_repeats_the_url(secret: str) -> None:
+def test_no_error_repeats_the_url(secret: str) -> None:
     secret = f"zzq{secret}"  # or it may be a word of ours
     for url in (f"http://h/?token={secret}", f"https://u:{secret}@h/", f"https://[{secret}]/", f"https://h:{secret}/"):
         with pytest.raises(BlockedError) as blocked:
@@ -217,7 +217,7 @@ def test_no_text_repeats_the_url(secret: str) -> None:
         ("https://bücher.example./", (), "https://xn--bcher-kva.example/"),
     ],
 )
-def test_what_is_called_is_what_was_written_encoded_once(
+def test_the_requested_path_is_the_registered_one_encoded_once(
     url: str, extra: tuple[tuple[str, str], ...], called: str
 ) -> None:
     target = STRICT.target(url)

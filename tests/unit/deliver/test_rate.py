@@ -28,7 +28,7 @@ def test_a_burst_of_one_second_then_the_rate(rate: float, burst: int, delay: flo
     assert bucket.delay(50 + delay) == 0
 
 
-def test_no_more_than_a_burst_is_saved_up() -> None:
+def test_no_more_than_a_burst_accumulates() -> None:
     bucket = Bucket(2, now=0)
     for _ in range(2):
         assert bucket.delay(1e6) == 0
@@ -36,14 +36,14 @@ def test_no_more_than_a_burst_is_saved_up() -> None:
     assert bucket.delay(1e6) == pytest.approx(0.5)
 
 
-def test_what_is_taken_too_early_is_owed() -> None:
+def test_a_token_that_is_taken_too_early_is_owed() -> None:
     bucket = Bucket(1, now=0)
     bucket.take(0)
     bucket.take(0)
     assert bucket.delay(0) == pytest.approx(2)
 
 
-def test_a_clock_that_steps_back_gives_nothing() -> None:
+def test_a_clock_that_steps_back_adds_no_tokens() -> None:
     bucket = Bucket(1, now=10)
     bucket.take(10)
     bucket.take(5)
@@ -51,13 +51,13 @@ def test_a_clock_that_steps_back_gives_nothing() -> None:
 
 
 @pytest.mark.parametrize("rate", [0, -1, float("nan")])
-def test_a_rate_that_is_none_is_refused(rate: float) -> None:
+def test_an_invalid_rate_is_refused(rate: float) -> None:
     with pytest.raises(ValueError, match="max_rate"):
         Bucket(rate)
 
 
 @given(rate=st.floats(0.01, 1000), steps=st.lists(st.floats(0, 10), max_size=60))
-def test_waiting_as_long_as_it_says_is_always_enough_and_the_rate_holds(rate: float, steps: list[float]) -> None:
+def test_the_delay_is_always_long_enough_and_the_rate_holds(rate: float, steps: list[float]) -> None:
     bucket, now = Bucket(rate, now=0), 0.0
     for taken, step in enumerate(steps, start=1):
         now += step

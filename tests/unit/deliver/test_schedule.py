@@ -36,7 +36,7 @@ def test_the_default_schedule_is_the_table_of_the_docstring() -> None:
         (10, None, None), (10, 60, None), (11, None, None), (99, None, None), (1, 0, 5),
     ],
 )  # fmt: skip
-def test_a_later_retry_after_wins_and_prolongs_nothing(
+def test_a_later_retry_after_wins_and_adds_no_attempt(
     attempt: int, retry_after: float | None, expected: float | None
 ) -> None:
     assert after(attempt, retry_after=retry_after) == expected
@@ -46,11 +46,11 @@ def test_a_later_retry_after_wins_and_prolongs_nothing(
     ("attempt", "retry_after", "expected"),
     [(0, None, 0), (1, None, 900), (10, None, 900), (5000, None, 900), (3, 1000, 1000), (3, 10, 900)],
 )
-def test_forever_is_an_interval_without_end(attempt: int, retry_after: float | None, expected: float) -> None:
+def test_an_interval_repeats_without_end(attempt: int, retry_after: float | None, expected: float) -> None:
     assert after(attempt, ENDLESS, retry_after=retry_after) == expected
 
 
-def test_schedules_of_one_and_of_none_mean_one_attempt() -> None:
+def test_a_schedule_of_one_entry_or_none_means_one_attempt() -> None:
     for policy in (RetryPolicy(()), RetryPolicy((0.0,))):
         assert policy.next_attempt(0, retry_after=None, jitter=1) == 0
         assert policy.next_attempt(1, retry_after=5, jitter=1) is None

@@ -1,4 +1,4 @@
-"""What an answer repeats of our secrets is not kept."""
+"""Secrets that a response repeats are not kept."""
 
 import pytest
 from hypothesis import given
@@ -28,22 +28,22 @@ ASKED = Request(body=b"", headers={"authorization": "Bearer t0ken-of-theirs"}, q
         ("", ""),
     ],
 )
-def test_secrets_are_taken_out_in_every_form(answer: str, kept: str) -> None:
+def test_secrets_are_masked_in_every_form(answer: str, kept: str) -> None:
     assert scrub(answer.encode(), "own=long-enough&format=json", ASKED, cut=False) == kept.encode()
 
 
 @given(st.integers(4, 20), st.text("abc"))
-def test_one_that_was_cut_at_the_end_is_taken_out_too(length: int, before: str) -> None:
+def test_a_secret_that_is_cut_off_at_the_end_is_removed_too(length: int, before: str) -> None:
     cut = f"{before}t0ken-of-theirs"[: len(before) + length].encode()
     assert b"t0ke" not in scrub(cut, "", ASKED, cut=True)
 
 
-def test_short_values_are_left_alone() -> None:
+def test_short_values_are_not_masked() -> None:
     request = Request(body=b"", headers={"Authorization": "x 1"}, query=(("a", "1"), ("b", "")))
     assert scrub(b"1 of 1", "c=ab", request, cut=False) == b"1 of 1"
 
 
-async def test_the_sender_keeps_no_secret_that_an_answer_repeats() -> None:
+async def test_the_sender_keeps_no_secret_that_a_response_repeats() -> None:
     page = b"Cannot POST /hook?own=own-secret&key=query-secret for t0ken-of-theirs"
     talk = saying(b"HTTP/1.1 404 Not Found\r\nContent-Length: %d\r\n\r\n%s" % (len(page), page))
     request = Request(body=b"{}", headers=ASKED.headers, query=(("key", "query-secret"),))

@@ -1,4 +1,4 @@
-"""Attempts against real servers: what each answer and each failure is called."""
+"""Attempts against real servers, and the outcome of each response."""
 
 import asyncio
 from datetime import UTC, datetime, timedelta
@@ -16,7 +16,7 @@ from tests.unit.deliver.servers import REQUEST, SUCCESS, http_response, raw, say
 from workers.deliver.attempt.answer import retry_after
 
 
-async def test_what_arrives_is_the_request_and_nothing_of_ours() -> None:
+async def test_the_request_arrives_as_given_and_without_additions() -> None:
     seen: list[tuple[str, str, dict[str, str], bytes]] = []
 
     async def handle(request: web.BaseRequest) -> web.Response:
@@ -131,7 +131,7 @@ def http_date(seconds: float) -> str:
     ],
 )
 async def test_retry_after_is_read_in_both_forms(status: str, text: str | float, low: float, high: float) -> None:
-    """A number is a date, so many seconds from now."""
+    """A number stands for the date that many seconds from now."""
     text = text if isinstance(text, str) else http_date(text)
     async with raw(saying(http_response(status, f"Retry-After: {text}"))) as server, sender() as client:
         answer = await client.send(server.url(), REQUEST, success=SUCCESS)
@@ -148,7 +148,7 @@ async def test_retry_after_is_read_in_both_forms(status: str, text: str | float,
         ("503 Away", "٣"), ("500 Oh", "120"), ("200 OK", "120"), ("302 Found", "120"), ("410 Gone", "120"),
     ],
 )  # fmt: skip
-async def test_other_retry_afters_are_none(status: str, text: str) -> None:
+async def test_other_retry_after_headers_are_ignored(status: str, text: str) -> None:
     async with raw(saying(http_response(status, f"Retry-After: {text}"))) as server, sender() as client:
         answer = await client.send(server.url(), REQUEST, success=SUCCESS)
     assert answer.status_code == int(status[:3])
@@ -156,19 +156,19 @@ async def test_other_retry_afters_are_none(status: str, text: str) -> None:
 
 
 @given(st.text() | st.from_regex(r"\A\w{0,3},? ?\d{1,5} \w{3} \d{1,5} \d+:\d+:\d+ [-+\w]+\Z"), st.floats(0, 4e9))
-def test_any_retry_after_is_read_or_none(text: str, now: float) -> None:
+def test_any_retry_after_is_parsed_or_ignored(text: str, now: float) -> None:
     seconds = retry_after(text, now)
     assert seconds is None or 0 < seconds <= 86400
 
 
-async def test_of_ten_mebibytes_four_kibibytes_are_kept() -> None:
+async def test_four_kibibytes_of_ten_mebibytes_are_kept() -> None:
     async with raw(saying(http_response("200 OK", body=b"x" * (10 << 20)))) as server, sender() as client:
         answer = await client.send(server.url(), REQUEST, success=SUCCESS)
     assert (answer.outcome, answer.response) == ("delivered", b"x" * 4096)
 
 
 @pytest.mark.parametrize("chunked", [True, False])
-async def test_an_endless_answer_is_cut_and_no_more_of_it_read(chunked: bool) -> None:
+async def test_an_endless_response_is_cut_and_read_no_further(chunked: bool) -> None:
     async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         writer.write(b"HTTP/1.1 200 OK\r\n" + (b"Transfer-Encoding: chunked\r\n\r\n" if chunked else b"\r\n"))
         while True:  # until the client is gone
@@ -181,7 +181,7 @@ async def test_an_endless_answer_is_cut_and_no_more_of_it_read(chunked: bool) ->
 
 
 @pytest.mark.parametrize(("size", "connections"), [(0, 1), (100, 1), (4095, 1), (4096, 1), (1 << 20, 2)])
-async def test_connections_are_used_again_after_short_answers_only(size: int, connections: int) -> None:
+async def test_connections_are_reused_only_after_short_responses(size: int, connections: int) -> None:
     async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         while True:
             await reader.readexactly(len(REQUEST.body))
@@ -197,7 +197,7 @@ async def test_connections_are_used_again_after_short_answers_only(size: int, co
         await client.close()
 
 
-async def test_a_kept_connection_that_the_server_closes_is_no_failure() -> None:
+async def test_a_kept_connection_that_the_server_closes_is_not_a_failure() -> None:
     async with (
         raw(saying(http_response("200 OK"))) as server,
         sender() as client,
@@ -207,7 +207,7 @@ async def test_a_kept_connection_that_the_server_closes_is_no_failure() -> None:
             assert answer.outcome == "delivered"
 
 
-async def test_a_server_that_closes_kept_connections_and_then_all_fails_once_the_new_one_does() -> None:
+async def test_an_attempt_fails_once_a_new_connection_is_closed_too() -> None:
     answers = [http_response("200 OK")]
 
     async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -222,7 +222,7 @@ async def test_a_server_that_closes_kept_connections_and_then_all_fails_once_the
         assert server.connections == 2
 
 
-async def test_a_compressed_answer_is_kept_as_it_came() -> None:
+async def test_a_compressed_response_is_kept_as_received() -> None:
     body = b"\x1f\x8b not really"
     async with raw(saying(http_response("400 No", "Content-Encoding: gzip", body=body))) as server, sender() as client:
         answer = await client.send(server.url(), REQUEST, success=SUCCESS)

@@ -13,7 +13,7 @@ def take_all(limit: FairLimit, owner: str) -> int:
     return count
 
 
-def test_one_owner_leaves_room_for_the_next() -> None:
+def test_one_owner_leaves_something_for_the_next() -> None:
     limit = FairLimit(100)
     assert take_all(limit, "greedy") == 50
     assert take_all(limit, "second") == 25
@@ -33,7 +33,7 @@ def test_an_owner_that_holds_nothing_is_never_refused() -> None:
     assert limit.total == 0
 
 
-def test_within_an_owner_a_part_that_holds_nothing_goes_first() -> None:
+def test_among_the_parts_of_an_owner_one_that_holds_nothing_has_priority() -> None:
     limit = FairLimit(64)
     held = 0
     while limit.try_take("owner", 4, part="hangs"):
@@ -43,13 +43,13 @@ def test_within_an_owner_a_part_that_holds_nothing_goes_first() -> None:
 
 
 def test_a_thousand_parts_of_one_owner_stay_within_the_limit() -> None:
-    """1,000 subscriptions with bodies of 1 MiB: 64 MiB are held, and not a gigabyte."""
+    """With 1,000 subscriptions and bodies of 1 MiB, at most 64 MiB are held instead of a gigabyte."""
     limit = FairLimit(64 << 20)
     taken = sum(limit.try_take("owner", 1 << 20, part=n) for n in range(1000))
     assert 32 <= taken <= 64
 
 
-def test_whoever_waits_is_called_one_of_each_owner_at_a_time() -> None:
+def test_one_waiting_callback_of_each_owner_is_called_at_a_time() -> None:
     limit = FairLimit(4)
     while limit.try_take("a"):
         pass
@@ -66,7 +66,7 @@ def test_whoever_waits_is_called_one_of_each_owner_at_a_time() -> None:
 
 
 @given(st.lists(st.tuples(st.sampled_from("abc"), st.integers(1, 30), st.sampled_from([None, 1, 2])), max_size=40))
-def test_what_is_taken_and_given_back_leaves_nothing(steps: list[tuple[str, int, int | None]]) -> None:
+def test_everything_that_is_taken_and_released_leaves_nothing(steps: list[tuple[str, int, int | None]]) -> None:
     limit = FairLimit(50)
     taken = [(owner, amount, part) for owner, amount, part in steps if limit.try_take(owner, amount, part=part)]
     assert limit.total == sum(amount for _, amount, _ in taken) <= 50 + 3 * 30

@@ -1,4 +1,4 @@
-"""Certificates and what is no TLS at all."""
+"""Certificates, handshakes, and servers that do not use TLS."""
 
 import asyncio
 import ssl
@@ -15,7 +15,7 @@ PLAIN = b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n"
 
 @pytest.fixture
 def trusted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ssl.SSLContext:
-    """A server's context whose certificate, for 127.0.0.1, is trusted during the test."""
+    """The context of a server whose certificate, for 127.0.0.1, is trusted during the test."""
     server, public = certificate(tmp_path)
     monkeypatch.setattr(connector, "tls", lambda: ssl.create_default_context(cafile=public))
     return server
@@ -62,7 +62,7 @@ async def test_an_old_protocol_is_a_tls_error(trusted: ssl.SSLContext, monkeypat
         assert answer.outcome == "tls"
 
 
-async def test_a_server_that_wants_a_certificate_of_ours_is_a_tls_error(trusted: ssl.SSLContext) -> None:
+async def test_a_server_that_requires_a_client_certificate_is_a_tls_error(trusted: ssl.SSLContext) -> None:
     trusted.verify_mode = ssl.CERT_REQUIRED
     trusted.maximum_version = ssl.TLSVersion.TLSv1_2  # 1.3 would tell only after the handshake
     async with raw(OK, tls=trusted) as server, sender() as client:

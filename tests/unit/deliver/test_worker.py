@@ -1,4 +1,4 @@
-"""Background tasks of the deliver worker that outlive a database without a primary."""
+"""Background tasks of the deliver worker continue after a time without a primary database."""
 
 import asyncio
 from typing import Any
@@ -12,10 +12,10 @@ from workers.deliver import notifications
 from workers.deliver.worker import DeliverWorker
 
 
-async def test_it_goes_on_listening_after_a_fail_over_in_which_only_standbys_answered(
+async def test_notifications_are_received_again_after_a_fail_over_in_which_only_standbys_answered(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """`target_session_attrs` then raises an InternalClientError, which is no PostgresError."""
+    """`target_session_attrs` then raises an InternalClientError, which is not a PostgresError."""
     again = asyncio.Event()
     calls = 0
 

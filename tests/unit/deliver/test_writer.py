@@ -1,4 +1,4 @@
-"""Results are written whatever one of them holds, and held while the database is unavailable."""
+"""Results are written even if PostgreSQL rejects one of them, and kept while the database is unavailable."""
 
 import asyncio
 from collections.abc import Iterable
@@ -15,7 +15,7 @@ from workers.deliver.writer import UNWRITABLE, AttemptWriter, Result
 
 
 class Fake:
-    """A database that refuses what `refuses` says."""
+    """A database that raises the errors of `refuses`, one per statement."""
 
     def __init__(self, *refuses: Exception) -> None:
         self.refuses = list(refuses)
@@ -60,7 +60,7 @@ async def written(database: Fake, results: Iterable[Result], count: int) -> list
     return safe
 
 
-async def test_a_result_that_postgresql_refuses_is_written_without_its_texts_and_holds_up_no_other() -> None:
+async def test_a_result_that_postgresql_rejects_is_written_without_its_texts_and_delays_no_other() -> None:
     database = Fake()
     database.bad = {UUID(int=3)}
     database.hopeless = {UUID(int=7)}

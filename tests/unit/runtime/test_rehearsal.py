@@ -1,4 +1,4 @@
-"""A message that ends whoever reads it is found in copies of the process, and nobody else is blamed."""
+"""A message that ends every process that reads it is found by copies of the process, and no other is blamed."""
 
 import os
 import signal
@@ -42,7 +42,7 @@ def take_memory() -> None:
     ],
     ids=["kill", "abort", "exit", "loop", "memory"],
 )
-async def test_the_message_that_ends_its_reader_is_the_only_one(ending: Callable[[], None], reason: str) -> None:
+async def test_only_the_message_that_ends_its_reader_is_blamed(ending: Callable[[], None], reason: str) -> None:
     def work(index: int) -> None:
         assert os.getpid() != PARENT
         if index == 7:
@@ -52,7 +52,7 @@ async def test_the_message_that_ends_its_reader_is_the_only_one(ending: Callable
     assert culprits == {7: f"it ended the process that read it, 3 times of 3: {reason}"}
 
 
-async def test_two_of_them_are_both_found_also_at_the_ends() -> None:
+async def test_two_culprits_are_both_found_even_first_and_last() -> None:
     def work(index: int) -> None:
         if index in (0, 9):
             os.abort()
@@ -60,8 +60,8 @@ async def test_two_of_them_are_both_found_also_at_the_ends() -> None:
     assert sorted(await rehearsal.find_culprits(10, work, control=lambda: None)) == [0, 9]
 
 
-async def test_a_message_that_is_read_once_is_innocent(tmp_path: Path) -> None:
-    """A copy that was killed by somebody else proves nothing."""
+async def test_a_message_that_one_copy_reads_is_not_to_blame(tmp_path: Path) -> None:
+    """A copy that was killed from outside proves nothing."""
     mark = tmp_path / "killed"
 
     def work(index: int) -> None:
@@ -72,8 +72,8 @@ async def test_a_message_that_is_read_once_is_innocent(tmp_path: Path) -> None:
     assert await rehearsal.find_culprits(3, work, control=lambda: None) == {}
 
 
-async def test_a_copy_that_somebody_kills_blames_nobody() -> None:
-    """The kernel does that where memory is short, which is no message's fault."""
+async def test_a_copy_that_is_killed_from_outside_blames_no_message() -> None:
+    """The kernel does that when memory runs out, for which no message is to blame."""
 
     def work(index: int) -> None:
         if index == 1:
@@ -83,12 +83,12 @@ async def test_a_copy_that_somebody_kills_blames_nobody() -> None:
         await rehearsal.find_culprits(3, work, control=lambda: None)
 
 
-async def test_where_the_control_ends_too_it_is_the_machine() -> None:
+async def test_the_machine_is_to_blame_if_the_control_message_ends_its_copy_too() -> None:
     with pytest.raises(UnavailableError, match="no message can be read here: signal SIGABRT"):
         await rehearsal.find_culprits(3, lambda index: os.abort(), control=os.abort)
 
 
-async def test_what_raises_is_for_the_handler_and_what_waits_takes_no_processor_time(
+async def test_exceptions_are_left_to_the_handler_and_waiting_takes_no_processor_time(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(rehearsal, "WALL_LIMIT", 0.5)

@@ -1,5 +1,5 @@
-"""One attempt: one POST to an address that the guard allows, and what came of it.
+"""One attempt: one POST to an address that the guard allows, and its result.
 
-No schedule, no subscription, no database: whatever happens is returned as an `Answer` and never raised.
+It knows no schedule, no subscription and no database. Every result is returned as an `Answer`; none is raised.
 Begin with `sender.Sender.send`, then `connector` (where the guard is applied) and `connection` (HTTP/1.1).
 """

@@ -12,6 +12,7 @@ import httptools
 
 from workers.deliver.attempt.response import (
     KEPT,
+    LENIENT,
     CutOffError,
     NoAnswerError,
     NotHTTPError,
@@ -24,20 +25,6 @@ LONGEST_HEAD = 16 * 1024
 """Maximum bytes of a response head; the limit of Node.js."""
 PIECE = 64 * 1024
 """Maximum bytes of a body per write; encrypting a megabyte in one piece would block the event loop."""
-LENIENT = dict.fromkeys(
-    (
-        "lenient_headers",
-        "lenient_chunked_length",
-        "lenient_transfer_encoding",
-        "lenient_version",
-        "lenient_optional_lf_after_cr",
-        "lenient_optional_cr_before_lf",
-        "lenient_optional_crlf_after_chunk",
-        "lenient_spaces_after_chunk_size",
-    ),
-    True,
-)
-"""Leniencies of the parser for reading a response again that is not quite valid HTTP."""
 
 
 class ConnectionState(enum.Enum):

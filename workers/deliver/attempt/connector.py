@@ -112,7 +112,7 @@ class Connector:
         except BaseException:
             sock.close()
             raise
-        self._admit(connection)
+        self._register(connection)
         return connection
 
     def give_back(self, target: Target, connection: Connection) -> None:
@@ -126,7 +126,7 @@ class Connector:
             kept = self._kept[target.origin] = []
         kept.append(connection)
         if self._sweep is None:
-            self._sweep = self._loop.call_later(KEEPALIVE / 4, self._sweep_up)
+            self._sweep = self._loop.call_later(KEEPALIVE / 4, self._close_expired)
 
     def close(self) -> None:
         """Close all connections at once; requests under way fail."""
@@ -139,7 +139,7 @@ class Connector:
         self._open.clear()
         self._kept.clear()
 
-    def _admit(self, connection: Connection) -> None:
+    def _register(self, connection: Connection) -> None:
         if self._closed:  # in the meantime
             connection.close()
             raise NoAnswerError
@@ -149,7 +149,7 @@ class Connector:
         self._open.discard(connection)
         connection.close()
 
-    def _sweep_up(self) -> None:
+    def _close_expired(self) -> None:
         now = self._loop.time()
         for origin, kept in list(self._kept.items()):
             expired = {connection for connection in kept if connection.has_expired(now)}
@@ -158,7 +158,7 @@ class Connector:
             kept[:] = [connection for connection in kept if connection not in expired]
             if not kept:
                 del self._kept[origin]
-        self._sweep = self._loop.call_later(KEEPALIVE / 4, self._sweep_up) if self._kept else None
+        self._sweep = self._loop.call_later(KEEPALIVE / 4, self._close_expired) if self._kept else None
 
     async def _addresses(self, target: Target, owner: str) -> list[Info]:
         if target.address:

@@ -42,7 +42,7 @@ class Resolver:
         """Create a resolver; `look_up` is called in a thread, with the signature of `socket.getaddrinfo`."""
         self._look_up = look_up
         self._slots = FairLimit(LOOKUPS)
-        self._known: dict[tuple[str, int], tuple[float, Sequence[Info]]] = {}
+        self._cache: dict[tuple[str, int], tuple[float, Sequence[Info]]] = {}
         self._lookups: dict[tuple[str, int], asyncio.Task[Sequence[Info]]] = {}
 
     async def resolve(self, host: str, port: int, owner: str = "") -> Sequence[Info]:
@@ -51,7 +51,7 @@ class Resolver:
         The look-up counts towards the share of `owner`. Raises OSError if the name cannot be resolved.
         """
         key = host, port
-        until, infos = self._known.get(key, (0.0, ()))
+        until, infos = self._cache.get(key, (0.0, ()))
         loop = asyncio.get_running_loop()
         if loop.time() < until:
             return infos
@@ -70,9 +70,9 @@ class Resolver:
     def _on_result(self, key: tuple[str, int], task: asyncio.Task[Sequence[Info]]) -> None:
         del self._lookups[key]
         if not task.cancelled() and task.exception() is None:
-            if len(self._known) >= NAMES_KEPT:
-                self._known.clear()
-            self._known[key] = (asyncio.get_running_loop().time() + CACHE, task.result())
+            if len(self._cache) >= NAMES_KEPT:
+                self._cache.clear()
+            self._cache[key] = (asyncio.get_running_loop().time() + CACHE, task.result())
 
     async def _start_lookup(self, host: str, port: int, owner: str) -> Sequence[Info]:
         loop = asyncio.get_running_loop()

@@ -6,6 +6,20 @@ import msgspec
 
 KEPT = 4096
 """Maximum bytes of a response body that are read and kept; enough to show a subscriber's error message."""
+LENIENT = dict.fromkeys(
+    (
+        "lenient_headers",
+        "lenient_chunked_length",
+        "lenient_transfer_encoding",
+        "lenient_version",
+        "lenient_optional_lf_after_cr",
+        "lenient_optional_cr_before_lf",
+        "lenient_optional_crlf_after_chunk",
+        "lenient_spaces_after_chunk_size",
+    ),
+    True,
+)
+"""Leniencies of the parser for reading a response again that is not quite valid HTTP."""
 
 _STATUS_LINE = re.compile(rb"^HTTP/[0-9](?:\.[0-9])? +(?P<status>[0-9]{3})(?=[ \r\n])[^\n]*\n", re.MULTILINE)
 _HEAD_END = re.compile(rb"(?<=\n)\r?\n")

@@ -26,7 +26,7 @@ __all__ = ["Answer", "Sender"]
 _UNSENDABLE = re.compile(r"[\r\n\0]")
 
 
-class _Place(msgspec.Struct, frozen=True):
+class _Endpoint(msgspec.Struct, frozen=True):
     """A URL that passed the guard; the addresses of its host name are checked at every connection."""
 
     target: Target
@@ -48,7 +48,7 @@ class Sender:
         self._guard = guard
         self._timeout = timeout
         self._look_up = look_up
-        self._places: dict[str, _Place] = {}
+        self._endpoints: dict[str, _Endpoint] = {}
         self._connector: Connector | None = None
 
     async def start(self) -> None:
@@ -73,16 +73,16 @@ class Sender:
         started = time.perf_counter()
         status: int | None = None
         try:
-            place = self._places.get(url) or self._place(url)
-            head = _head(place, request)
+            endpoint = self._endpoints.get(url) or self._endpoint(url)
+            head = _head(endpoint, request)
             async with asyncio.timeout(self._timeout):
                 while True:
                     # The server may close a kept connection while we write to it, which looks like any other failure.
                     # A request that fails on a kept connection without a status is therefore sent again. Each round
                     # uses up one kept connection, so the last round opens a new one, whose failure is final. If the
                     # server did receive the first copy, it recognises the second by its ID: at least once is promised.
-                    kept = self._connector.kept(place.target)
-                    connection = kept or await self._connector.connect(place.target, owner)
+                    kept = self._connector.kept(endpoint.target)
+                    connection = kept or await self._connector.connect(endpoint.target, owner)
                     try:
                         response = await connection.post(head, request.body)
                         break
@@ -91,23 +91,23 @@ class Sender:
                             raise
                     finally:
                         status = connection.status
-                        self._connector.give_back(place.target, connection)
+                        self._connector.give_back(endpoint.target, connection)
         except BlockedError as blocked:
             return Answer(outcome="blocked", error=str(blocked), duration_ms=_since(started))
         except Exception as error:
             outcome, text = failures.explain(error)
             return Answer(outcome=outcome, status_code=status, error=text, duration_ms=_since(started))
-        return _answer(response, place.target, request, success, started)
+        return _answer(response, endpoint.target, request, success, started)
 
-    def _place(self, url: str) -> _Place:
+    def _endpoint(self, url: str) -> _Endpoint:
         """Parse a URL and keep the result. Raises BlockedError if the guard refuses the URL."""
         target = self._guard.target(url)
         fixed = f"Host: {target.authority}\r\nUser-Agent: {AGENT}\r\nAccept: */*\r\nAccept-Encoding: identity\r\n"
-        place = _Place(target=target, line=f"POST {target.resource()} HTTP/1.1\r\n", host=fixed)
-        if len(self._places) >= URLS_KEPT:
-            self._places.clear()
-        self._places[url] = place
-        return place
+        endpoint = _Endpoint(target=target, line=f"POST {target.resource()} HTTP/1.1\r\n", host=fixed)
+        if len(self._endpoints) >= URLS_KEPT:
+            self._endpoints.clear()
+        self._endpoints[url] = endpoint
+        return endpoint
 
 
 def _answer(response: ResponseHead, target: Target, request: Request, success: range, started: float) -> Answer:
@@ -124,11 +124,11 @@ def _answer(response: ResponseHead, target: Target, request: Request, success: r
     )
 
 
-def _head(place: _Place, request: Request) -> bytes:
+def _head(endpoint: _Endpoint, request: Request) -> bytes:
     """Return the head of the request. Raises BlockedError if a header value contains a line break or a NUL
     character."""
-    line = f"POST {place.target.resource(request.query)} HTTP/1.1\r\n" if request.query else place.line
-    parts = [line, place.host, f"Content-Length: {len(request.body)}\r\n"]
+    line = f"POST {endpoint.target.resource(request.query)} HTTP/1.1\r\n" if request.query else endpoint.line
+    parts = [line, endpoint.host, f"Content-Length: {len(request.body)}\r\n"]
     for name, value in request.headers.items():
         if _UNSENDABLE.search(value):
             raise BlockedError("a header would hold a line break; correct the subscription's authorization")
