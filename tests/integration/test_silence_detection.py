@@ -60,7 +60,7 @@ async def test_a_store_worker_counts_what_it_stores(
         for _ in range(3):
             await door.post("channelape", "receipt_confirmation")
         await until(lambda: _messages(pool, 3))
-    assert metrics.QUIET.labels("channelape", "rothys")._value.get() < 60
+    assert metrics.SILENCE.labels("channelape", "rothys")._value.get() < 60
 
 
 async def _messages(pool: asyncpg.Pool, count: int) -> bool:

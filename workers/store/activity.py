@@ -97,10 +97,10 @@ class ActivityCounter:
 
 async def _update_metrics(connection: Connection) -> None:
     for account in await activity.by_account(connection):
-        metrics.QUIET.labels(account.platform, account.account).set(account.since)
-        metrics.USUAL.labels(account.platform, account.account).set(account.usual)
+        metrics.SILENCE.labels(account.platform, account.account).set(account.since)
+        metrics.USUAL_INTERVAL.labels(account.platform, account.account).set(account.usual)
         if account.limit is not None:
-            metrics.LIMIT.labels(account.platform, account.account).set(account.limit)
+            metrics.SILENCE_LIMIT.labels(account.platform, account.account).set(account.limit)
 
 
 def _hour(moment: datetime) -> datetime:

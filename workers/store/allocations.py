@@ -29,7 +29,7 @@ class ManufacturerNotice(msgspec.Struct, frozen=True):
     message: Incoming
     version_id: UUID
     version: int
-    """The version's number."""
+    """The number of that version."""
     manufacturers: tuple[str, ...]
     document_id: int
     is_new: bool = True
@@ -37,7 +37,7 @@ class ManufacturerNotice(msgspec.Struct, frozen=True):
 
 
 class StoredRecord(msgspec.Struct, frozen=True):
-    """One answered request."""
+    """The record of one answered request, as it is stored."""
 
     received_at: datetime
     message_id: UUID

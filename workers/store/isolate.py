@@ -50,15 +50,15 @@ class Suspects:
     def __init__(self) -> None:
         self._failed: dict[str, dict[UUID, float]] = {}
 
-    def are_several(self, kind: str, message_id: UUID) -> bool:
-        """Note that a message fails with this kind of error; return whether more than ALIKE do."""
+    def add(self, kind: str, message_id: UUID) -> bool:
+        """Add a message that failed with this kind of error; return whether there are more than ALIKE of them."""
         now = time.monotonic()
         seen = {id_: at for id_, at in self._failed.get(kind, {}).items() if now - at < ALIKE_WINDOW}
         seen[message_id] = now
         self._failed[kind] = seen
         return len(seen) > ALIKE
 
-    def were_several(self, kind: str, message_id: UUID) -> bool:
+    def have_others_failed(self, kind: str, message_id: UUID) -> bool:
         """Return whether so many others failed with this kind of error lately that another trial proves nothing."""
         now, failed = time.monotonic(), self._failed.get(kind, {})
         return sum(id_ != message_id and now - at < ALIKE_WINDOW for id_, at in failed.items()) > ALIKE
@@ -92,8 +92,8 @@ async def _try_alone(
     """Find out whether this message is to blame. Raises its error if it is not the same each time."""
     kind = _kind(error)
     held = Written([], held={message.message_id})
-    if not is_row_error(error) and suspects.were_several(kind, message.message_id):
-        suspects.are_several(kind, message.message_id)
+    if not is_row_error(error) and suspects.have_others_failed(kind, message.message_id):
+        suspects.add(kind, message.message_id)
         return held
     for pause in PAUSES[:TRIES]:
         await asyncio.sleep(pause)
@@ -105,7 +105,7 @@ async def _try_alone(
                 if _kind(again) != kind:
                     raise
             await _control(pool, error)
-    if not is_row_error(error) and suspects.are_several(kind, message.message_id):
+    if not is_row_error(error) and suspects.add(kind, message.message_id):
         log.warning("several messages fail alike: held", extra={"id": str(message.message_id), "error": explain(error)})
         return held
     if message.document is None:  # the quarantine refuses it too; its neighbours need not wait for that

@@ -32,11 +32,11 @@ async def watch_quarantine(pool: Pool) -> None:
         except Exception as error:
             log.debug("quarantine not counted", extra={"error": explain(error)})
             stages = {}
-        metrics.HELD.clear()
-        metrics.HELD_OLDEST.clear()
+        metrics.QUARANTINE_MESSAGES.clear()
+        metrics.QUARANTINE_OLDEST.clear()
         for stage, count in stages.items():
-            metrics.HELD.labels(stage).set(count.messages)
-            metrics.HELD_OLDEST.labels(stage).set(count.oldest_seconds)
+            metrics.QUARANTINE_MESSAGES.labels(stage).set(count.messages)
+            metrics.QUARANTINE_OLDEST.labels(stage).set(count.oldest_seconds)
         await asyncio.sleep(QUARANTINE_INTERVAL)
 
 

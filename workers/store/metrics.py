@@ -6,8 +6,10 @@ from telemetry.exemplars import Traced
 
 STORED = Counter("crossdock_versions", "Versions stored", ("type",))
 QUARANTINED = Counter("crossdock_quarantined", "Messages that were quarantined", ("platform", "account", "event"))
-HELD = Gauge("crossdock_quarantine_messages", "Messages in quarantine that wait for a decision by a person", ("stage",))
-HELD_OLDEST = Gauge(
+QUARANTINE_MESSAGES = Gauge(
+    "crossdock_quarantine_messages", "Messages in quarantine that wait for a decision by a person", ("stage",)
+)
+QUARANTINE_OLDEST = Gauge(
     "crossdock_quarantine_oldest_seconds",
     "Seconds since the oldest message that waits in quarantine was received",
     ("stage",),
@@ -25,10 +27,10 @@ CLOCK_AHEAD = Gauge(
     "Seconds by which the newest message's time is ahead of the database's clock; 0 if it is not",
 )
 _ACCOUNT = ("platform", "account")
-QUIET = Gauge("crossdock_account_quiet_seconds", "Seconds since the account's last webhook", _ACCOUNT)
-USUAL = Gauge(
+SILENCE = Gauge("crossdock_account_quiet_seconds", "Seconds since the account's last webhook", _ACCOUNT)
+USUAL_INTERVAL = Gauge(
     "crossdock_account_usual_seconds", "Usual seconds between the account's webhooks during active periods", _ACCOUNT
 )
-LIMIT = Gauge(
+SILENCE_LIMIT = Gauge(
     "crossdock_account_quiet_limit_seconds", "Seconds of silence beyond which it is unusual for the account", _ACCOUNT
 )

@@ -45,19 +45,19 @@ class Moments:
         """Compare the clocks regularly, until cancelled."""
         while True:
             try:
-                await self.look(await self._pool())
+                await self.compare_clocks(await self._pool())
             except Exception as error:
                 log.debug("clocks not compared", extra={"error": explain(error)})
             await asyncio.sleep(INTERVAL)
 
-    async def look(self, pool: asyncpg.Pool) -> None:
+    async def compare_clocks(self, pool: asyncpg.Pool) -> None:
         """Compare the clocks once. Raises asyncpg's errors."""
         before = datetime.now(UTC)
         (row,) = await pool.fetch(query("moments", "look"))
         self._offset = row["now"] - (before + (datetime.now(UTC) - before) / 2)
         self._is_used = row["is_used"]
 
-    async def settle(self, pool: asyncpg.Pool, batch: Sequence[Incoming]) -> Sequence[Incoming]:
+    async def correct(self, pool: asyncpg.Pool, batch: Sequence[Incoming]) -> Sequence[Incoming]:
         """Return the messages with the moments that they are stored under. Raises asyncpg's errors."""
         present = envelope.now() + self._offset
         newest = max(message.envelope.received_at for message in batch)

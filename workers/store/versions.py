@@ -126,7 +126,10 @@ class StoredVersion(msgspec.Struct, frozen=True):
 
 
 class DocumentBatch(msgspec.Struct):
-    """The messages of one batch that belong to one document. The steps of the transaction fill in what they find."""
+    """The messages of one batch that belong to one document.
+
+    The steps of the transaction (`workers.store.write`) fill in the other attributes.
+    """
 
     key: DocumentKey
     messages: list[Incoming]
@@ -135,7 +138,7 @@ class DocumentBatch(msgspec.Struct):
     versions: list[Version] = []
     """Step 3: the versions that it has if these messages are its only receipts."""
     document_id: int = 0
-    """Step 3."""
+    """Step 3: the row's id; 0 until then."""
     is_created: bool = False
     """Step 3: whether this batch created the document."""
     new_messages: list[Incoming] = []

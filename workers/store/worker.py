@@ -159,7 +159,7 @@ class StoreWorker:
         """Show that a message could be stored now. Raises UnavailableError if not."""
         try:
             pool = await self._database.pool()
-            await self._moments.look(pool)
+            await self._moments.compare_clocks(pool)
             await isolate.control(pool)
         except Exception as error:
             raise UnavailableError(f"the database is unavailable ({self._database.failed(error)})") from error
@@ -210,8 +210,8 @@ class StoreWorker:
         """Write messages in one transaction. Raises UnavailableError."""
         try:
             pool = await self._database.pool()
-            filed = await self._moments.settle(pool, incoming)
-            written = await isolate.write_isolating(pool, filed, self._outbound, self._suspects)
+            corrected = await self._moments.correct(pool, incoming)
+            written = await isolate.write_isolating(pool, corrected, self._outbound, self._suspects)
         except Exception as error:
             raise UnavailableError(f"the database is unavailable ({self._database.failed(error)})") from error
         self._database.worked()

@@ -73,8 +73,8 @@ def test_ids_say_document_content_and_occurrence() -> None:
 
 def test_ids_are_uuids_of_version_8() -> None:
     for n in range(200):
-        made = uuid8(bytes([n]))
-        assert (made.version, made.variant) == (8, "specified in RFC 4122")
+        id_ = uuid8(bytes([n]))
+        assert (id_.version, id_.variant) == (8, "specified in RFC 4122")
 
 
 contents = st.lists(st.tuples(st.sampled_from([b"A", b"B", b"C"]), st.integers(0, 12), st.integers(0, 3)), max_size=12)
@@ -82,8 +82,8 @@ windows = st.sampled_from([None, 2.0])
 
 
 def posted(drawn: Sequence[tuple[bytes, int, int]]) -> list[Receipt]:
-    made = [Receipt(START + timedelta(seconds=at), UUID(int=id_), digest) for digest, at, id_ in drawn]
-    return list({(one.received_at, one.message_id): one for one in made}.values())
+    result = [Receipt(START + timedelta(seconds=at), UUID(int=id_), digest) for digest, at, id_ in drawn]
+    return list({(receipt.received_at, receipt.message_id): receipt for receipt in result}.values())
 
 
 @given(contents, windows, st.randoms(use_true_random=False))
@@ -115,8 +115,8 @@ def test_carrying_on_from_the_newest_version_comes_to_the_same_wherever_that_is_
     old: list[tuple[bytes, int, int]], new: list[tuple[bytes, int, int]], window: float | None
 ) -> None:
     before = posted(old)
-    known = {(one.received_at, one.message_id) for one in before}
-    more = [one for one in posted(new) if (one.received_at, one.message_id) not in known]
+    known = {(receipt.received_at, receipt.message_id) for receipt in before}
+    more = [receipt for receipt in posted(new) if (receipt.received_at, receipt.message_id) not in known]
     sofar = derive_versions(DOCUMENT, before, window)
     if not sofar or not is_continuation(sofar[-1], more):
         return
