@@ -91,13 +91,13 @@ def markdown(spent: list[Spent], costs: Costs, size: str) -> str:
         ]
     return "\n".join(
         (
-            f"CPU microseconds a message of {size}; {os.cpu_count()} cores; "
+            f"CPU microseconds per message of {size}; {os.cpu_count()} cores; "
             + ", ".join(f"{entry.messages:,} messages through {entry.kind}" for entry in spent)
             + ".\n",
             *lines,
             "",
-            f"Storing one writes {costs.wal / 1000:.1f} kB of PostgreSQL's log. One quorum queue took "
-            f"{costs.queue_rate:,.0f} messages a second from a raw socket, both on these cores.",
+            f"Storing one message writes {costs.wal / 1000:.1f} kB of PostgreSQL's log. One quorum queue took "
+            f"{costs.queue_rate:,.0f} messages per second from a raw socket, both on these cores.",
             "",
             f"Planned with {capacity.HEADROOM:.0%} of each core and queue, servers of {capacity.SERVER_CORES} cores:",
             "",
