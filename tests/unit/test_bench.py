@@ -12,8 +12,7 @@ from bench.capacity import Costs
 from bench.client import Order
 from bench.parts import PARTS, chosen
 from bench.profile import Spent
-from bench.row import Row, spread
-from bench.times import Times
+from bench.row import Row, Times, spread
 from schemas import registry
 
 ROOT = Path(__file__).parents[2]
@@ -93,7 +92,7 @@ def test_a_page_keeps_everything_but_what_stands_between_its_markers() -> None:
 
 @pytest.mark.parametrize("page", ["", "<!-- bench -->", "<!-- /bench --> <!-- bench -->"])
 def test_a_page_without_markers_is_an_error(page: str) -> None:
-    with pytest.raises(ValueError, match="must stand in the page once"):
+    with pytest.raises(ValueError, match="must occur in the page once"):
         report.included(page, "bench", "new")
 
 
