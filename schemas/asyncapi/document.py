@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from importlib.metadata import version
 from typing import NamedTuple
 
-from schemas import cloudevents, consumers, envelope, registry, topology
+from schemas import cloudevents, consumers, properties, registry, topology
 from schemas.allocation import AllocationRecord
 from schemas.asyncapi import shapes
 from schemas.asyncapi.messages import BINDING_VERSION, REPLY, Message, Part, messages
@@ -239,7 +239,7 @@ def _operations(wanted: Topology, channels: dict[str, Part], messages: dict[str,
 
 
 def _operation(action: str, channel: str, messages: Iterable[str], summary: str) -> Part:
-    how: Part = {"ack": True} if action == "receive" else {"deliveryMode": envelope.PERSISTENT}
+    how: Part = {"ack": True} if action == "receive" else {"deliveryMode": properties.PERSISTENT}
     bindings = {"amqp": {**how, "bindingVersion": BINDING_VERSION}}
     return {"action": action, "summary": summary, **_way(channel, messages), "bindings": bindings}
 
