@@ -197,7 +197,7 @@ def _states(country_code: str) -> dict[str, str]:
 
 
 def _variants(name: str) -> list[str]:
-    """Return the variants of a name such as `Catalunya [Cataluña]` or `Murcia, Región de`: halves, and their reverse."""
+    """Return the variants of a name such as `Catalunya [Cataluña]` or `Murcia, Región de`: halves, and reversed."""
     head, _, tail = name.partition("[")
     first, _, second = head.partition(",")
     return [variant for variant in (name, head, tail, f"{second} {first}", first) if fold(variant)]
