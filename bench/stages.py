@@ -37,8 +37,8 @@ RULES: dict[str, tuple[Rule, ...]] = {
         ("/aiormq/", "", "ack"),  # deliveries and confirms never reach the library
         ("/workers/store/prepare.py", "", "decode"),
         ("/schemas/", "", "decode"),
+        ("/workers/store/intake.py", "", "decode"),
         ("/workers/store/worker.py", "_handle", "decode"),
-        ("/workers/store/worker.py", "_announce", "publish"),
         ("/workers/store/", "", "write"),
         ("/storage/", "", "write"),
         ("/asyncpg/", "", "write"),

@@ -14,13 +14,14 @@ import asyncpg
 from broker import consumer, publisher
 from broker.consumer import IncomingMessage
 from broker.outgoing import ConfirmListener
+from schemas.config import Config
 from storage import sql
 from workers.deliver import worker as deliver
 from workers.runtime import batch_consumer, rehearsal
 from workers.runtime.batch_consumer import BatchConsumer
 from workers.runtime.outcomes import Outcome
 from workers.store import isolate, write
-from workers.store.worker import StoreWorker
+from workers.store.rehearse import Rehearsals
 
 
 def confirm() -> None:
@@ -81,23 +82,23 @@ def classification() -> None:
 def limit() -> None:
     """The broker's count of deliveries counts as blame: a message that comes a second time goes to quarantine."""
 
-    async def culprits(self: StoreWorker, batch: Sequence[IncomingMessage]) -> dict[int, str]:
+    async def culprits(self: Rehearsals, batch: Sequence[IncomingMessage], config: Config) -> dict[int, str]:
         return {place: "delivered too often" for place, delivery in enumerate(batch) if delivery.redelivered}
 
     async def convicted(index: int, why: str, work: object, *, control: object) -> str | None:
         return why
 
-    StoreWorker._find_suspects = culprits  # type: ignore[method-assign]
+    Rehearsals.find_suspects = culprits  # type: ignore[method-assign]
     rehearsal.convict = convicted
 
 
 def isolation() -> None:
     """Messages that come again are handled together with all others, whatever ended the worker."""
 
-    async def nothing(self: StoreWorker, batch: Sequence[IncomingMessage]) -> dict[int, str]:
+    async def nothing(self: Rehearsals, batch: Sequence[IncomingMessage], config: Config) -> dict[int, str]:
         return {}
 
-    StoreWorker._find_suspects = nothing  # type: ignore[method-assign]
+    Rehearsals.find_suspects = nothing  # type: ignore[method-assign]
 
 
 def size() -> None:

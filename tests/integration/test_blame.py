@@ -188,7 +188,7 @@ async def test_while_the_database_is_unavailable_everything_is_in_the_queue(
         await publish(amqp_url, [f"K{number:03}" for number in range(200)])
         await until(partial(_says, worker, "53200"), what="it says why")
         await until(lambda: _depth_is(amqp_url, 200), what="all are given back")
-        (taking,) = worker._loops
+        (taking,) = worker._batch_consumers
         assert taking.held_up() > 0
     async with storing_unready(amqp_url, database_url):
         assert await depth(amqp_url, topology.STORE) == 200
@@ -312,26 +312,26 @@ async def test_a_message_in_hand_twice_is_announced_by_the_one_that_stored_it(
     announced: list[str] = []
     confirms = asyncio.Event()
 
-    async def announce(written: Written) -> None:
+    async def announce(written: Written, public_url: str) -> None:
         names = [stored.document.reading.key for stored in written.versions]
         if names and not confirms.is_set():
             confirms.set()
             raise UnavailableError("no confirm")
         announced.extend(names)
 
-    monkeypatch.setattr(worker, "_announce", announce)
+    monkeypatch.setattr(worker._announcer, "announce", announce)
     first, second = _delivery(properties, body, 1), _delivery(properties, body, 2)
     # The request is prepared first, and its write takes long.
-    request = [worker._prepare(first, None)]
+    request = [worker._intake.prepare(first, pipeline.config())]
     with pytest.raises(UnavailableError):
         await worker._handle(topology.STORE, [second])
     # Now the request's write ends: the receipt is there, and there is nothing to say.
-    await worker._announce(await worker._write(request))
-    worker._forget([first], request)
+    await announce(await worker._write(request), "")
+    worker._intake.forget([first], request)
     assert announced == []
     await worker._handle(topology.STORE, [second])
     assert announced == ["K1"]
-    assert not worker._unannounced
+    assert not worker._intake
     await worker._database.close(5)
 
 

@@ -24,11 +24,11 @@ def order(remarks: str, ahead: float, name: UUID | None = None, *, again: bool =
         received_at=envelope.now() + timedelta(seconds=ahead),
     )
     document = documents.describe(registry.platforms()["apicbase"], "purchase_order", raw)
-    return Incoming(about, name, raw, document, again=again)
+    return Incoming(about, name, raw, document, may_be_stored=again)
 
 
 async def store(pool: asyncpg.Pool, moments: Moments, *batch: Incoming) -> None:
-    await isolate.write_isolating(pool, await moments.settle(pool, batch))
+    await isolate.write_isolating(pool, await moments.correct(pool, batch))
 
 
 def moments_of(pool: asyncpg.Pool) -> Moments:
@@ -40,7 +40,7 @@ def moments_of(pool: asyncpg.Pool) -> Moments:
 
 async def test_what_came_later_is_newer_though_the_earlier_clock_was_a_day_ahead(pool: asyncpg.Pool) -> None:
     moments = moments_of(pool)
-    await moments.look(pool)
+    await moments.compare_clocks(pool)
     await store(pool, moments, order("first", 86400.0))
     await store(pool, moments, order("second", 0.0))
     rows = await pool.fetch(
@@ -56,21 +56,21 @@ async def test_what_came_later_is_newer_though_the_earlier_clock_was_a_day_ahead
 async def test_the_same_message_again_is_filed_under_the_same_moment(pool: asyncpg.Pool) -> None:
     """Also by another worker, and also once its moment isn't ahead any more."""
     first, second = moments_of(pool), moments_of(pool)
-    await first.look(pool)
-    await second.look(pool)
+    await first.compare_clocks(pool)
+    await second.compare_clocks(pool)
     message = order("x", clocks.MAX_AHEAD + 3600)
     await store(pool, first, message)
     await store(pool, second, message)
-    await second.look(pool)
+    await second.compare_clocks(pool)
     then = msgspec.structs.replace(message.envelope, received_at=envelope.now() - timedelta(seconds=1))
-    await store(pool, second, msgspec.structs.replace(message, envelope=then, again=True))
+    await store(pool, second, msgspec.structs.replace(message, envelope=then, may_be_stored=True))
     assert await pool.fetchval("SELECT count(*) FROM crossdock.receipts") == 1
     assert await pool.fetchval("SELECT times_received FROM crossdock.events") == 1
 
 
 async def test_clocks_that_differ_by_less_are_believed(pool: asyncpg.Pool) -> None:
     moments = moments_of(pool)
-    await moments.look(pool)
+    await moments.compare_clocks(pool)
     message = order("x", clocks.MAX_AHEAD - 10)
     await store(pool, moments, message)
     row = await pool.fetchrow("SELECT received_at, flags FROM crossdock.events")

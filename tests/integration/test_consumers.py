@@ -20,7 +20,7 @@ from schemas.consumers import Consumer, bindings, queues
 from tests.integration.test_eventlog import announce_all
 from tests.support.pipeline import until
 from tests.support.shell import Shell
-from workers.store import backlog
+from workers.store import jobs
 
 
 @pytest_asyncio.fixture
@@ -82,7 +82,7 @@ async def test_a_consumer_gets_what_it_asked_for_from_then_on(
     async def database() -> asyncpg.Pool:
         return pool
 
-    watching = asyncio.create_task(depths.watch(amqp_url, partial(backlog.queues, database)))
+    watching = asyncio.create_task(depths.watch(amqp_url, partial(jobs.consumer_queues, database)))
     await until(lambda: REGISTRY.get_sample_value("crossdock_queue_messages", {"queue": erp}) == 2.0)
     watching.cancel()
 

@@ -55,12 +55,12 @@ async def test_counts_of_several_workers_add_up_and_what_is_old_is_forgotten(poo
 async def test_a_store_worker_counts_what_it_stores(
     amqp_url: str, database_url: str, pool: asyncpg.Pool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(activity_counter, "WRITE", 0.05)
+    monkeypatch.setattr(activity_counter, "WRITE_INTERVAL", 0.05)
     async with pipeline.running(pipeline.store(amqp_url, database_url)), pipeline.door(amqp_url) as door:
         for _ in range(3):
             await door.post("channelape", "receipt_confirmation")
         await until(lambda: _messages(pool, 3))
-    assert metrics.QUIET.labels("channelape", "rothys")._value.get() < 60
+    assert metrics.SILENCE.labels("channelape", "rothys")._value.get() < 60
 
 
 async def _messages(pool: asyncpg.Pool, count: int) -> bool:
@@ -71,15 +71,15 @@ async def test_what_could_not_be_written_is_written_later(pool: asyncpg.Pool) ->
     async def database() -> asyncpg.Pool:
         return pool
 
-    counter = activity_counter.Counter(database)
+    counter = activity_counter.ActivityCounter(database)
     now = datetime.now(UTC)
     about = Envelope(message_id="x", platform="ecomnow", account="shop", event="notification", received_at=now)
-    counter.note([about, about])
+    counter.count([about, about])
     async with pool.acquire() as connection:
         await connection.execute("ALTER TABLE crossdock.arrivals RENAME TO away")
         with pytest.raises(asyncpg.UndefinedTableError):
             await counter.write(connection)
-        counter.note([about])
+        counter.count([about])
         await connection.execute("ALTER TABLE crossdock.away RENAME TO arrivals")
         await counter.write(connection)
         await counter.write(connection)

@@ -1,4 +1,4 @@
-"""What the route worker answered: which items went where, and who is told."""
+"""What the route worker answered: each item's manufacturer, and which manufacturers are notified."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -15,16 +15,16 @@ from workers.store.prepare import Incoming
 def request(
     places: Mapping[str, str] | None, seconds: float, *, rule: str = "the rest", note: str = "", **more: Any
 ) -> Incoming:
-    """An order whose items are `places`' keys; with the route worker's note unless that is None."""
+    """An order whose items are `places`' keys; with the route worker's record unless that is None."""
     items = [{"@id": item} for item in places or {"1": "2"}]
     body = {"Order": {"@OrderId": "5295", "CustomConfiguration": note, "OrderProducts": {"OrderProduct": items}}}
-    found = None if places is None else [ItemAllocation(item, where, rule) for item, where in places.items()]
-    return incoming("ustore", "manufacturer_allocation", body, seconds=seconds, allocations=found, **more)
+    allocations = None if places is None else [ItemAllocation(item, where, rule) for item, where in places.items()]
+    return incoming("ustore", "manufacturer_allocation", body, seconds=seconds, allocations=allocations, **more)
 
 
 async def put(pool: asyncpg.Pool, *batch: Incoming) -> list[tuple[int, tuple[str, ...]]]:
-    """Version and manufacturers of what is told."""
-    return [(told.version, told.manufacturers) for told in (await isolate.write_isolating(pool, batch)).told]
+    """Return the version and the manufacturers of each notice."""
+    return [(notice.version, notice.manufacturers) for notice in (await isolate.write_isolating(pool, batch)).notices]
 
 
 async def places(pool: asyncpg.Pool) -> dict[str, tuple[str, float]]:
@@ -35,10 +35,10 @@ async def places(pool: asyncpg.Pool) -> dict[str, tuple[str, float]]:
     }
 
 
-async def test_each_item_its_manufacturer_and_each_manufacturer_its_message(pool: asyncpg.Pool) -> None:
+async def test_each_item_has_its_manufacturer_and_each_manufacturer_its_event(pool: asyncpg.Pool) -> None:
     message = request({"3087": "2", "3088": "1", "3089": "2"}, 1)
     written = await isolate.write_isolating(pool, [message])
-    assert [(told.version, told.manufacturers) for told in written.told] == [(1, ("2", "1"))]
+    assert [(notice.version, notice.manufacturers) for notice in written.notices] == [(1, ("2", "1"))]
     assert len(written.versions) == 1
     assert await rows(pool, "allocations") == [
         {
@@ -51,7 +51,7 @@ async def test_each_item_its_manufacturer_and_each_manufacturer_its_message(pool
         }
         for item, where in (("3087", "2"), ("3088", "1"), ("3089", "2"))
     ]
-    keys = sorted(event.key for event in announce.events(written.versions, written.told))
+    keys = sorted(event.key for event in announce.events(written.versions, written.notices))
     assert keys == [
         "ustore.manufacturer_allocation.acme",
         "ustore.manufacturer_order.acme.1",
@@ -59,42 +59,44 @@ async def test_each_item_its_manufacturer_and_each_manufacturer_its_message(pool
     ]
 
 
-@pytest.mark.parametrize("first", ["the request", "the note", "both at once"])
-async def test_the_request_and_the_note_on_it_are_one_post_whichever_comes_first(
-    pool: asyncpg.Pool, first: str
-) -> None:
-    bare, noted = request(None, 1, number=7), request({"1": "2"}, 1, number=7)
-    batches = {"the request": [[bare], [noted]], "the note": [[noted], [bare]], "both at once": [[bare, noted]]}[first]
-    announced, told = 0, []
+@pytest.mark.parametrize("first", ["the request", "the record", "both at once"])
+async def test_a_request_and_its_record_are_the_same_post_in_either_order(pool: asyncpg.Pool, first: str) -> None:
+    bare, recorded = request(None, 1, number=7), request({"1": "2"}, 1, number=7)
+    batches = {
+        "the request": [[bare], [recorded]],
+        "the record": [[recorded], [bare]],
+        "both at once": [[bare, recorded]],
+    }[first]
+    announced, notices = 0, []
     for batch in batches:
         written = await isolate.write_isolating(pool, batch)
         announced += len(written.versions)
-        told += written.told
-    assert (announced, [one.manufacturers for one in told]) == (1, [("2",)])
+        notices += written.notices
+    assert (announced, [notice.manufacturers for notice in notices]) == (1, [("2",)])
     assert [row["times_received"] for row in await rows(pool, "events")] == [1]
     assert await places(pool) == {"1": ("2", 1.0)}
 
 
-async def test_a_repeat_with_the_same_allocation_changes_nothing_and_tells_nobody(pool: asyncpg.Pool) -> None:
+async def test_a_repeat_with_the_same_allocation_changes_nothing_and_notifies_none(pool: asyncpg.Pool) -> None:
     await put(pool, request({"1": "2"}, 1))
     assert await put(pool, request({"1": "2"}, 2), request({"1": "2"}, 3)) == []
     assert await places(pool) == {"1": ("2", 1.0)}
     assert [row["times_received"] for row in await rows(pool, "events")] == [3]
 
 
-async def test_another_allocation_tells_those_whose_items_changed(pool: asyncpg.Pool) -> None:
+async def test_another_allocation_notifies_the_manufacturers_whose_items_changed(pool: asyncpg.Pool) -> None:
     await put(pool, request({"1": "2", "2": "2", "3": "5", "4": "9"}, 1))
     assert await put(pool, request({"1": "2", "2": "7", "3": "5", "4": "7"}, 2)) == [(1, ("2", "7"))]
     assert await places(pool) == {"1": ("2", 1.0), "2": ("7", 2.0), "3": ("5", 1.0), "4": ("7", 2.0)}
 
 
-async def test_a_changed_order_is_told_again_and_items_that_left_it_disappear(pool: asyncpg.Pool) -> None:
+async def test_a_changed_order_notifies_again_and_items_that_left_it_disappear(pool: asyncpg.Pool) -> None:
     await put(pool, request({"1": "2", "2": "5"}, 1))
     assert await put(pool, request({"1": "2"}, 2)) == [(2, ("2",))]
     assert await places(pool) == {"1": ("2", 1.0)}
 
 
-async def test_what_was_received_later_holds_and_what_comes_late_tells_nobody(pool: asyncpg.Pool) -> None:
+async def test_what_was_received_later_holds_and_a_late_record_notifies_none(pool: asyncpg.Pool) -> None:
     assert await put(pool, request({"1": "5"}, 9)) == [(1, ("5",))]
     assert await put(pool, request({"1": "2"}, 1)) == []
     assert await places(pool) == {"1": ("5", 9.0)}
@@ -103,17 +105,17 @@ async def test_what_was_received_later_holds_and_what_comes_late_tells_nobody(po
     assert await put(pool, request({"1": "5"}, 10)) == []
 
 
-async def test_two_answers_in_one_batch_tell_the_later_one(pool: asyncpg.Pool) -> None:
+async def test_of_two_answers_in_a_batch_the_later_one_notifies(pool: asyncpg.Pool) -> None:
     assert await put(pool, request({"1": "2"}, 1), request({"1": "2"}, 2)) == [(1, ("2",))]
 
 
-async def test_a_note_delivered_again_tells_the_same_again(pool: asyncpg.Pool) -> None:
+async def test_a_record_delivered_again_has_the_same_notice(pool: asyncpg.Pool) -> None:
     first = request({"1": "2"}, 1)
-    told = (await isolate.write_isolating(pool, [first])).told
+    notices = (await isolate.write_isolating(pool, [first])).notices
     await put(pool, request({"1": "5"}, 2))
-    again = (await isolate.write_isolating(pool, [first])).told
-    assert [(one.version_id, one.manufacturers) for one in again] == [
-        (one.version_id, one.manufacturers) for one in told
+    again = (await isolate.write_isolating(pool, [first])).notices
+    assert [(notice.version_id, notice.manufacturers) for notice in again] == [
+        (notice.version_id, notice.manufacturers) for notice in notices
     ]
     assert await places(pool) == {"1": ("5", 2.0)}
 

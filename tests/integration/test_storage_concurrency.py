@@ -21,7 +21,7 @@ def orders(count: int, keys: int) -> list[Incoming]:
 
 
 async def blocked(database: asyncpg.Connection, count: int = 1) -> None:
-    """Returns when so many backends of this database wait for a lock."""
+    """Return when `count` backends of this database wait for a lock."""
     waiting = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
     async with asyncio.timeout(20):
         while await database.fetchval(waiting) < count:
@@ -75,12 +75,12 @@ async def test_a_message_delivered_to_a_second_worker_waits_for_the_first(
     async with pool.acquire() as first:
         transaction = first.transaction()
         await transaction.start()
-        made = await write.write(first, [message])
+        written = await write.write(first, [message])
         second = asyncio.ensure_future(isolate.write_isolating(pool, [message]))
         await blocked(database)
         await transaction.commit()
     again = await second
-    assert [one.id for one in again.versions] == [one.id for one in made.versions]
+    assert [version.id for version in again.versions] == [version.id for version in written.versions]
     assert [row["times_received"] for row in await rows(pool, "events")] == [1]
 
 
@@ -99,8 +99,8 @@ async def test_a_worker_that_dies_before_the_commit_leaves_the_message_to_the_ne
     assert [row["times_received"] for row in await rows(pool, "events")] == [1]
 
 
-async def test_a_deadlock_with_somebody_else_is_tried_again(database_url: str, database: asyncpg.Connection) -> None:
-    """We lock in one order; who else touches the rows may not."""
+async def test_a_deadlock_with_another_client_is_tried_again(database_url: str, database: asyncpg.Connection) -> None:
+    """Our workers lock in the same order; other clients that touch the rows may not."""
     await database.execute("SET deadlock_timeout = '30s'")
     name = await database.fetchval("SELECT current_database()")
     await database.execute(f"ALTER DATABASE {name} SET deadlock_timeout = '50ms'")

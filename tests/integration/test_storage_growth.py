@@ -115,7 +115,7 @@ async def facts(database: asyncpg.Connection) -> list[dict[str, Any]]:
 async def test_a_page_that_was_loaded_again_and_again_leaves_its_first_and_its_last_record(
     pool: asyncpg.Pool, database: asyncpg.Connection
 ) -> None:
-    """What holds, since when, and what manufacturers are told next are the same as without any forgetting."""
+    """What holds, since when, and which manufacturers are notified next are the same as without any forgetting."""
     story = [(["2"], ""), *[(["2"], "")] * 8, (["5"], ""), *[(["5"], "")] * 5, (["2"], ""), *[(["2"], "x")] * 4]
     for n, (manufacturers, remark) in enumerate(story):
         await isolate.write_isolating(pool, [loaded(n + 1, n * 10.0, manufacturers, remark)])
@@ -128,12 +128,12 @@ async def test_a_page_that_was_loaded_again_and_again_leaves_its_first_and_its_l
     kept = await database.fetch("SELECT received_at FROM crossdock.allocation_records ORDER BY 1")
     assert [row["received_at"] for row in kept] == [at(n * 10.0) for n in (0, 8, 9, 14, 15, 16, 19)]
     assert await facts(database) == before
-    # The newest says the same again: nobody is told, and since when stays. Then it changes: one is told.
+    # The newest is repeated: no manufacturer is notified, and since when stays. Then it changes: one is notified.
     again = await isolate.write_isolating(pool, [loaded(100, 1000.0, ["2"], "x")])
-    assert [told for told in again.told if told.manufacturers] == []
+    assert [notice for notice in again.notices if notice.manufacturers] == []
     assert [row["allocated_at"] for row in await facts(database)] == [row["allocated_at"] for row in before]
     changed = await isolate.write_isolating(pool, [loaded(101, 1010.0, ["5"], "x")])
-    assert [told.manufacturers for told in changed.told] == [("5",)]
+    assert [notice.manufacturers for notice in changed.notices] == [("5",)]
 
 
 async def test_all_documents_come_by_within_a_day(

@@ -78,15 +78,15 @@ async def test_the_migrations_come_to_the_schema_on_file(database: asyncpg.Conne
 
 @pytest.mark.parametrize("view", CONTRACT)
 async def test_the_views_have_the_contracts_columns(database: asyncpg.Connection, view: str) -> None:
-    there = {row["name"]: row["type"] for row in await database.fetch(COLUMNS) if row["relation"] == view}
-    assert CONTRACT[view] <= set(there)
+    columns = {row["name"]: row["type"] for row in await database.fetch(COLUMNS) if row["relation"] == view}
+    assert CONTRACT[view] <= set(columns)
     for (of, name), type_ in TYPES.items():
         if of == view:
-            assert there[name] == type_, name
+            assert columns[name] == type_, name
 
 
 async def test_several_processes_at_once_apply_each_migration_once(blank_url: str) -> None:
-    names = [one.name for one in migrate.files()]
+    names = [file.name for file in migrate.files()]
     assert await migrate.pending(blank_url) == names
     applied = await asyncio.gather(*(migrate.migrate(blank_url) for _ in range(4)))
     assert sorted(applied) == [[], [], [], names]
@@ -94,7 +94,7 @@ async def test_several_processes_at_once_apply_each_migration_once(blank_url: st
 
 
 async def test_numbers_are_in_order_and_used_once() -> None:
-    numbers = [int(one.name[:4]) for one in migrate.files()]
+    numbers = [int(file.name[:4]) for file in migrate.files()]
     assert numbers == sorted(set(numbers))
 
 
@@ -132,7 +132,7 @@ class Release(NamedTuple):
 
 @pytest.fixture
 def released(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], None]:
-    """Makes the code the one of a release that has the first so many migrations of `Release` on top."""
+    """Replace the code's migrations with those of a release that has the first `count` of `Release` on top."""
     files = migrate.files()
 
     def release(count: int) -> None:
@@ -225,17 +225,17 @@ TAKES_AWAY = re.compile(
 def test_pre_halves_only_add() -> None:
     """DROP VIEW and a new one in its place is fine: the contract's columns are tested above. So is a new type, and what
     a new function does when it is called."""
-    for one in migrate.files()[RELEASED:]:
+    for migration in migrate.files()[RELEASED:]:
         functions = r"CREATE FUNCTION[^$]*\$\$.*?\$\$|ON COMMIT DROP"
-        text = re.sub(functions, "", one.text, flags=re.I | re.S)
+        text = re.sub(functions, "", migration.text, flags=re.I | re.S)
         text = re.sub(r"--.*|(DROP (VIEW|FUNCTION|INDEX)|CREATE TYPE)[^;]*;", "", text, flags=re.I)
-        if not one.is_post:
-            assert not TAKES_AWAY.search(text), f"{one.name} belongs in a post half"
+        if not migration.is_post:
+            assert not TAKES_AWAY.search(text), f"{migration.name} belongs in a post half"
 
 
-@pytest.mark.parametrize("one", Release())
-def test_what_takes_away_is_recognised(one: Migration) -> None:
-    assert bool(TAKES_AWAY.search(one.text)) == one.is_post
+@pytest.mark.parametrize("migration", Release())
+def test_what_takes_away_is_recognised(migration: Migration) -> None:
+    assert bool(TAKES_AWAY.search(migration.text)) == migration.is_post
 
 
 async def test_the_pool_finds_the_server_that_takes_writes_among_several(database_url: str) -> None:

@@ -55,7 +55,7 @@ async def test_a_cancellation_without_its_order_stands_alone(pool: asyncpg.Pool)
 
 
 async def test_a_second_partial_cancellation_adds_to_the_first(pool: asyncpg.Pool) -> None:
-    """Finding 23: the newest one alone un-cancelled what the first one said. The same list again is a repeat."""
+    """Finding 23: the newest alone un-cancelled what the first had cancelled. The same list again is a repeat."""
     new = notification("new_order", item("A", 2), item("B", 3))
     first, second = notification("order_cancellation", item("A", 2)), notification("order_cancellation", item("B", 1))
     third = notification("order_cancellation", item("B", 1), item("A ", 1))
@@ -74,18 +74,18 @@ async def test_order_lines_keep_exact_decimals_and_dates_as_sent(pool: asyncpg.P
             incoming("ecomnow", "notification", documented, seconds=3),
         ],
     )
-    found = {(row["platform"], row["line"]): row for row in await rows(pool, "orders")}
+    lines = {(row["platform"], row["line"]): row for row in await rows(pool, "orders")}
     sent = msgspec.json.decode(order)
-    first, package = found["apicbase", "1"], sent["packages"][0]
+    first, package = lines["apicbase", "1"], sent["packages"][0]
     assert first["order_number"] == sent["order_number"]
     assert first["placed_at"] == sent["ordered_on"]
     assert first["article"] == package["supplier_package"]["supplier_article_number"]
     assert str(first["unit_price"]) == package["supplier_package"]["theoretical_price_per_package"]
     assert str(first["total"]) == package["total_theoretical_price"]
     assert first["cancelled"] == 0
-    assert found["ustore", "3087"]["placed_at"] == "2023-03-27T02:13:55.410"
-    assert str(found["ustore", "3088"]["total"]) == "2.00000"
-    shop = found["ecomnow", "1"]
+    assert lines["ustore", "3087"]["placed_at"] == "2023-03-27T02:13:55.410"
+    assert str(lines["ustore", "3088"]["total"]) == "2.00000"
+    shop = lines["ecomnow", "1"]
     assert (shop["order_number"], shop["article"], str(shop["unit_price"])) == (
         "1000-4612",
         "NHCBDFSJ&P20027-1",

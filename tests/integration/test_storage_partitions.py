@@ -53,8 +53,8 @@ async def test_migrations_make_this_month_and_the_next_ones(database: asyncpg.Co
 async def test_months_ahead_over_the_new_year_are_made_once(pool: asyncpg.Pool, database: asyncpg.Connection) -> None:
     await bare(database)
     now = datetime(2026, 12, 31, 23, 59, 59, tzinfo=UTC)
-    made = await maintenance.keep(pool, retention_days=400, now=now)
-    assert made == [f"made {p} for {m}" for m in ("2026-12", "2027-01", "2027-02") for p in maintenance.PARENTS]
+    changes = await maintenance.keep(pool, retention_days=400, now=now)
+    assert changes == [f"made {p} for {m}" for m in ("2026-12", "2027-01", "2027-02") for p in maintenance.PARENTS]
     assert await months(database) == ["2026_12", "2027_01", "2027_02", "default"]
     assert await maintenance.keep(pool, retention_days=400, now=now) == []
 
@@ -66,8 +66,8 @@ async def test_what_came_before_its_month_had_a_partition_moves_into_it(
     await isolate.write_isolating(pool, [order("old", -40), order("now", 0), order("ahead", 45)])
     before = await everything(pool)
     assert await count(database, "receipts_default") == 3
-    made = await maintenance.keep(pool, retention_days=400, now=START)
-    assert "made versions for 2026-10" in made
+    changes = await maintenance.keep(pool, retention_days=400, now=START)
+    assert "made versions for 2026-10" in changes
     for table in ("receipts", "versions"):
         assert await count(database, f"{table}_default") == 0
         assert await count(database, f"{table}_2026_10") == 1
@@ -85,10 +85,10 @@ async def test_a_month_is_made_while_workers_write_into_it_and_people_read(
     )
     done: list[str] = []
     while not written.done() or not done:
-        made, *_ = await asyncio.gather(
+        changes, *_ = await asyncio.gather(
             maintenance.keep(pool, retention_days=400, now=START), rows(pool, "events"), rows(pool, "orders")
         )
-        done += made
+        done += changes
     await written
     assert "made receipts for 2026-11" in done
     assert len(await rows(pool, "events")) == 200
@@ -159,8 +159,8 @@ async def test_after_retention_versions_keep_their_numbers_and_late_posts_add_no
     await isolate.write_isolating(pool, [post("A", -1)])
     await isolate.write_isolating(pool, [post("C", -3)])
     await isolate.write_isolating(pool, [post("D", -20)])
-    found = sorted(await rows(pool, "events"), key=lambda row: row["version"])
-    assert [(row["version"], '"order_remarks": "' in row["body"] and row["body"][-3]) for row in found] == [
+    events = sorted(await rows(pool, "events"), key=lambda row: row["version"])
+    assert [(row["version"], '"order_remarks": "' in row["body"] and row["body"][-3]) for row in events] == [
         (2, "B"),
         (3, "C"),
         (4, "A"),

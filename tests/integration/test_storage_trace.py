@@ -17,7 +17,7 @@ BARE = {"warehouseOrderId": "W1", "id": "S2"}
 
 
 async def keys(database: asyncpg.Connection, name: str) -> set[str]:
-    return {f"{one['type']} {one['key']}" for one in (await trace.trace(database, name))["documents"]}
+    return {f"{document['type']} {document['key']}" for document in (await trace.trace(database, name))["documents"]}
 
 
 @pytest.fixture
@@ -50,13 +50,15 @@ async def test_a_transfer_order_and_what_belongs_to_it(database: asyncpg.Connect
 
 
 async def test_each_time_received_and_every_version(database: asyncpg.Connection, stored: list[Any]) -> None:
-    order = next(one for one in (await trace.trace(database, "STO1"))["documents"] if one["key"] == "STO1")
+    order = next(
+        document for document in (await trace.trace(database, "STO1"))["documents"] if document["key"] == "STO1"
+    )
     assert (order["platform"], order["account"]) == ("channelape", "acme")
-    assert [(one["received_at"], one["message_id"]) for one in order["receipts"]] == [
+    assert [(row["received_at"], row["message_id"]) for row in order["receipts"]] == [
         (at(n), stored[n - 1].message_id) for n in (1, 2, 3)
     ]
     assert order["receipts"][0]["traceparent"] == stored[0].envelope.traceparent
-    assert [(one["version"], one["times_received"], one["flags"]) for one in order["versions"]] == [
+    assert [(row["version"], row["times_received"], row["flags"]) for row in order["versions"]] == [
         (1, 2, []),
         (2, 1, ["revised"]),
     ]
@@ -70,11 +72,11 @@ async def test_by_the_id_of_a_message_or_a_version(database: asyncpg.Connection,
 
 
 async def test_message_ids_that_tell_their_time(pool: asyncpg.Pool, database: asyncpg.Connection) -> None:
-    made = UUID(f"{int(at(0).timestamp() * 1000):012x}70008000000000000001")
-    message = incoming("apicbase", "purchase_order", {"id": "I7"}, seconds=1, number=made.int)
+    message_id = UUID(f"{int(at(0).timestamp() * 1000):012x}70008000000000000001")
+    message = incoming("apicbase", "purchase_order", {"id": "I7"}, seconds=1, number=message_id.int)
     await isolate.write_isolating(pool, [message])
-    assert made.version == 7
-    assert await keys(database, str(made)) == {"apicbase.purchase_order I7"}
+    assert message_id.version == 7
+    assert await keys(database, str(message_id)) == {"apicbase.purchase_order I7"}
     assert await keys(database, "ffffffff-ffff-7fff-8fff-ffffffffffff") == set()
 
 
@@ -96,12 +98,12 @@ async def test_allocations_and_who_was_told(database: asyncpg.Connection, stored
 
 @pytest.mark.parametrize("name", ["Q-1", "by id"])
 async def test_what_is_in_quarantine(database: asyncpg.Connection, stored: list[Any], name: str) -> None:
-    found = await trace.trace(database, str(stored[-1].message_id) if name == "by id" else name)
-    assert found["documents"] == []
-    assert [(row["id"], row["reason"]) for row in found["quarantine"]] == [(stored[-1].message_id, "not JSON")]
+    result = await trace.trace(database, str(stored[-1].message_id) if name == "by id" else name)
+    assert result["documents"] == []
+    assert [(row["id"], row["reason"]) for row in result["quarantine"]] == [(stored[-1].message_id, "not JSON")]
 
 
 @pytest.mark.parametrize("name", ["\0", "%", "'; DROP TABLE x", "\ufffd" * 3000])
 async def test_names_nobody_has(database: asyncpg.Connection, stored: list[Any], name: str) -> None:
-    found = await trace.trace(database, name)
-    assert (found["documents"], found["quarantine"]) == ([], [])
+    result = await trace.trace(database, name)
+    assert (result["documents"], result["quarantine"]) == ([], [])

@@ -14,7 +14,7 @@ from tests.support.storing import incoming, rows
 from workers.store import isolate
 
 BLUE, RED = ("000011", "002_110_BLUE"), ("000012", "002_110_RED")
-HERE, THERE = "969", "819"
+ORIGIN, DESTINATION = "969", "819"
 
 
 def line(which: tuple[str, str], quantity: Any, **more: str) -> dict[str, Any]:
@@ -22,7 +22,7 @@ def line(which: tuple[str, str], quantity: Any, **more: str) -> dict[str, Any]:
 
 
 def document(*lines: dict[str, Any], **more: Any) -> dict[str, Any]:
-    fields = {"note_attributes_ship_from": HERE, "note_attributes_ship_to": THERE, **more.pop("fields", {})}
+    fields = {"note_attributes_ship_from": ORIGIN, "note_attributes_ship_to": DESTINATION, **more.pop("fields", {})}
     return {"channelOrderId": "STO1", "warehouseOrderId": "W1", "additionalFields": fields, "lineItems": lines, **more}
 
 
@@ -40,10 +40,10 @@ def receipt(number: str, *lines: dict[str, Any], when: str = "2026-11-12T10:00:0
     return document(*lines, **{"id": "S1", **more}, fields=fields)
 
 
-async def store(pool: asyncpg.Pool, *said: tuple[str, Any]) -> None:
+async def store(pool: asyncpg.Pool, *documents: tuple[str, Any]) -> None:
     """Channelape documents, a second apart."""
     seconds = await pool.fetchval("SELECT count(*) FROM crossdock.receipts")
-    batch = [incoming("channelape", event, body, seconds=seconds + n) for n, (event, body) in enumerate(said)]
+    batch = [incoming("channelape", event, body, seconds=seconds + n) for n, (event, body) in enumerate(documents)]
     await isolate.write_isolating(pool, batch)
 
 
@@ -68,8 +68,8 @@ async def test_transfer_progress_over_cartons_their_asns_and_partial_receipts_wi
         ),
         ("receipt_confirmation", receipt("R3", line(RED, 50.5))),
     )
-    found = await progress(pool)
-    assert found["000011"] == {
+    lines = await progress(pool)
+    assert lines["000011"] == {
         "account": "acme",
         "channel_order_id": "STO1",
         "line_id": "000011",
@@ -85,7 +85,7 @@ async def test_transfer_progress_over_cartons_their_asns_and_partial_receipts_wi
         "last_received_at": datetime(2026, 11, 14, 9),  # noqa: DTZ001 - the warehouse's clock
         "flags": [],
     }
-    red = found["000012"]
+    red = lines["000012"]
     assert [red[name] for name in ("ordered", "shipped", "announced", "received", "damaged", "outstanding")] == [
         Decimal("50.5"),
         Decimal("50.5"),
@@ -113,9 +113,9 @@ async def test_progress_sums_the_newest_version_of_each_carton_and_receipt(pool:
 
 async def test_progress_before_anything_moved_and_of_the_newest_order(pool: asyncpg.Pool) -> None:
     await store(pool, ("stock_transfer_order", transfer(line(BLUE, 1))), ("stock_transfer_order", transfer()))
-    found = await progress(pool)
-    assert {name: row["ordered"] for name, row in found.items()} == {"000011": 100, "000012": Decimal("50.5")}
-    blue = found["000011"]
+    lines = await progress(pool)
+    assert {name: row["ordered"] for name, row in lines.items()} == {"000011": 100, "000012": Decimal("50.5")}
+    blue = lines["000011"]
     assert (blue["shipped"], blue["received"], blue["outstanding"], blue["cartons"]) == (0, 0, 100, 0)
     assert blue["first_shipped_at"] is None
     assert blue["last_received_at"] is None
@@ -126,7 +126,9 @@ async def test_documents_without_an_order_number_are_found_by_the_warehouses(poo
     others = carton("C2", line(BLUE, 7), channelOrderId="STO2")
     nobodys = carton("C3", line(BLUE, 8), channelOrderId=None, warehouseOrderId="W9")
     await store(
-        pool, ("stock_transfer_order", transfer()), *(("ship_confirmation", one) for one in (mine, others, nobodys))
+        pool,
+        ("stock_transfer_order", transfer()),
+        *(("ship_confirmation", body) for body in (mine, others, nobodys)),
     )
     assert (await progress(pool))["000011"]["shipped"] == 60
 
@@ -173,24 +175,24 @@ async def test_lines_of_one_sku_are_filled_one_after_the_other(pool: asyncpg.Poo
         ("advanced_ship_notice", carton("C1", {"quantity": 20, **same})),
         ("receipt_confirmation", receipt("R1", {"quantity": 8, "additionalFields": {"damaged_qty": "5"}, **same})),
     )
-    found = await progress(pool)
+    lines = await progress(pool)
     assert {
         name: [row[of] for of in ("shipped", "announced", "received", "damaged", "outstanding", "cartons")]
-        for name, row in found.items()
+        for name, row in lines.items()
     } == {"1": [4, 4, 4, 4, 0, 2], "2": [4, 4, 4, 1, 0, 2], "3": [2, 12, 0, 0, 4, 2]}
 
 
 async def test_when_goods_were_received_as_well_as_it_is_known(pool: asyncpg.Pool) -> None:
     """Findings, table: `last_received_at` was null although something had been received."""
-    said = {"actual_received_date": "0001-01-01T00:00:00", "actual_arrival_date": "2026-11-09T23:00:00"}
-    received = receipt("R1", line(BLUE, 1), fields=said)
+    dates = {"actual_received_date": "0001-01-01T00:00:00", "actual_arrival_date": "2026-11-09T23:00:00"}
+    received = receipt("R1", line(BLUE, 1), fields=dates)
     await store(pool, ("stock_transfer_order", transfer()), ("receipt_confirmation", received))
     assert (await progress(pool))["000011"]["last_received_at"] == datetime(2026, 11, 9, 23)  # noqa: DTZ001
     bare = receipt("R2", line(BLUE, 1), fields={"actual_received_date": "null"})
     await store(pool, ("receipt_confirmation", bare))
-    found = await progress(pool)
-    assert found["000011"]["last_received_at"] == datetime(2026, 11, 10, 12, 0, 2)  # noqa: DTZ001 - when we heard
-    assert found["000012"]["last_received_at"] is None
+    lines = await progress(pool)
+    assert lines["000011"]["last_received_at"] == datetime(2026, 11, 10, 12, 0, 2)  # noqa: DTZ001 - when we heard
+    assert lines["000012"]["last_received_at"] is None
 
 
 async def test_an_unreadable_quantity_counts_as_nothing_and_is_flagged(pool: asyncpg.Pool) -> None:
@@ -220,7 +222,7 @@ async def test_blanks_link_nothing_and_part_nothing(pool: asyncpg.Pool) -> None:
 
 @pytest.mark.parametrize("swapped", [True, False])
 async def test_direction_flipped(pool: asyncpg.Pool, swapped: bool) -> None:
-    ends = (THERE, HERE) if swapped else (HERE, THERE)
+    ends = (DESTINATION, ORIGIN) if swapped else (ORIGIN, DESTINATION)
     fields = dict(zip(("note_attributes_ship_from", "note_attributes_ship_to"), ends, strict=True))
     shipped = carton("C1", line(BLUE, 60), fields=fields)
     await store(pool, ("ship_confirmation", shipped))
@@ -233,7 +235,7 @@ async def test_direction_flipped(pool: asyncpg.Pool, swapped: bool) -> None:
 
 
 async def test_direction_flipped_by_the_warehouses_number(pool: asyncpg.Pool) -> None:
-    fields = {"note_attributes_ship_from": THERE, "note_attributes_ship_to": HERE}
+    fields = {"note_attributes_ship_from": DESTINATION, "note_attributes_ship_to": ORIGIN}
     shipped = carton("C1", line(BLUE, 60), channelOrderId=None, fields=fields)
     await store(pool, ("stock_transfer_order", transfer()), ("ship_confirmation", shipped))
     assert (await progress(pool))["000011"]["flags"] == ["direction_flipped"]
@@ -243,13 +245,13 @@ async def test_direction_flipped_by_the_warehouses_number(pool: asyncpg.Pool) ->
 async def test_progress_of_the_platforms_own_examples(pool: asyncpg.Pool) -> None:
     names = [(event.name, event.examples[0]) for event in registry.platforms()["channelape"].events]
     await store(pool, *((event, registry.example("channelape", name)) for event, name in names))
-    found = await progress(pool)
-    assert [found["000011"][name] for name in ("ordered", "shipped", "announced", "received", "damaged")] == [
+    lines = await progress(pool)
+    assert [lines["000011"][name] for name in ("ordered", "shipped", "announced", "received", "damaged")] == [
         *[100] * 4,
         0,
     ]
-    assert found["000011"]["flags"] == ["direction_flipped"]  # the documentation swaps 969 and 819
-    assert found["000011"]["channel_order_id"] == "STO4600000039"
+    assert lines["000011"]["flags"] == ["direction_flipped"]  # the documentation swaps 969 and 819
+    assert lines["000011"]["channel_order_id"] == "STO4600000039"
 
 
 async def test_current_events_is_the_newest_version_of_each_key(pool: asyncpg.Pool) -> None:

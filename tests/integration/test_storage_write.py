@@ -23,12 +23,12 @@ def order(content: Any, seconds: float, **more: Any) -> Incoming:
 
 async def history(pool: asyncpg.Pool) -> list[tuple[Any, ...]]:
     """Of the one document: version, what it says, first and last seconds, times received, flags."""
-    found = []
+    versions = []
     for row in sorted(await rows(pool, "events"), key=lambda row: row["version"]):
         body = row["body"] and msgspec.json.decode(row["body"]).get("order_remarks")
         first, last = ((row[name] - at(0)).total_seconds() for name in ("received_at", "last_received_at"))
-        found.append((row["version"], body, first, last, row["times_received"], row["flags"]))
-    return found
+        versions.append((row["version"], body, first, last, row["times_received"], row["flags"]))
+    return versions
 
 
 async def test_a_b_a_is_three_versions(pool: asyncpg.Pool) -> None:
@@ -83,9 +83,9 @@ def notification(seconds: float, type_: str = "new_order") -> Incoming:
 async def test_ecomnow_the_same_content_within_a_day_is_a_repeat_and_later_is_suspected(pool: asyncpg.Pool) -> None:
     for seconds in (0, 24 * HOUR, 48 * HOUR + 0.001):
         await isolate.write_isolating(pool, [notification(seconds)])
-    found = [row[2:] for row in await history(pool)]
+    counts = [row[2:] for row in await history(pool)]
     last = 48 * HOUR + 0.001
-    assert found == [(0, 24 * HOUR, 2, []), (last, last, 1, ["revised", "repeat_suspected"])]
+    assert counts == [(0, 24 * HOUR, 2, []), (last, last, 1, ["revised", "repeat_suspected"])]
 
 
 async def test_ecomnow_a_post_that_turns_up_late_closes_the_gap(pool: asyncpg.Pool) -> None:
@@ -101,14 +101,14 @@ async def test_ecomnow_an_order_and_its_cancellation_are_two_documents(pool: asy
 
 async def test_a_message_delivered_again_changes_nothing_and_is_announced_again(pool: asyncpg.Pool) -> None:
     first, second = order("A", 1), order("B", 2)
-    made = await isolate.write_isolating(pool, [first, second])
+    written = await isolate.write_isolating(pool, [first, second])
     before = await everything(pool)
     for message in (first, second):
         silent = await isolate.write_isolating(pool, [message])
         assert silent.versions == []
-        again = await isolate.write_isolating(pool, [msgspec.structs.replace(message, again=True)])
+        again = await isolate.write_isolating(pool, [msgspec.structs.replace(message, may_be_stored=True)])
         assert [stored.id for stored in again.versions] == [
-            stored.id for stored in made.versions if stored.message.message_id == message.message_id
+            stored.id for stored in written.versions if stored.message.message_id == message.message_id
         ]
     assert await everything(pool) == before
 
@@ -118,15 +118,19 @@ async def test_a_late_post_that_splits_a_version_announces_both_halves_also_when
 ) -> None:
     await isolate.write_isolating(pool, [order("A", 1), order("A", 5)])
     late = order("B", 3, again=True)
-    made = await isolate.write_isolating(pool, [late])
+    written = await isolate.write_isolating(pool, [late])
     announced = [(2, b'{"id":"I1","order_remarks":"B"}'), (3, b'{"id":"I1","order_remarks":"A"}')]
-    assert sorted((one.run.version, one.message.raw) for one in made.versions) == announced
-    assert sorted((one.message.envelope.received_at, one.message.envelope.traceparent) for one in made.versions) == [
+    assert sorted((stored.version.number, stored.message.raw) for stored in written.versions) == announced
+    assert sorted(
+        (stored.message.envelope.received_at, stored.message.envelope.traceparent) for stored in written.versions
+    ) == [
         (at(3), late.envelope.traceparent),
         (at(5), order("A", 5).envelope.traceparent),
     ]
     again = await isolate.write_isolating(pool, [late])
-    assert {one.id: one.message.raw for one in again.versions} == {one.id: one.message.raw for one in made.versions}
+    assert {stored.id: stored.message.raw for stored in again.versions} == {
+        stored.id: stored.message.raw for stored in written.versions
+    }
 
 
 async def test_a_repeat_delivered_again_counts_once_and_says_its_version_again(pool: asyncpg.Pool) -> None:
@@ -135,14 +139,14 @@ async def test_a_repeat_delivered_again_counts_once_and_says_its_version_again(p
     repeat = order("A", 2)
     assert (await isolate.write_isolating(pool, [repeat])).versions == []
     for _ in range(2):
-        again = await isolate.write_isolating(pool, [msgspec.structs.replace(repeat, again=True)])
+        again = await isolate.write_isolating(pool, [msgspec.structs.replace(repeat, may_be_stored=True)])
         assert [stored.id for stored in again.versions] == [version.id]
     assert (await history(pool))[0][4] == 2
 
 
 async def test_a_message_twice_in_one_batch_counts_once(pool: asyncpg.Pool) -> None:
-    made = await isolate.write_isolating(pool, [order("A", 1), order("A", 1)])
-    assert len(made.versions) == 1
+    written = await isolate.write_isolating(pool, [order("A", 1), order("A", 1)])
+    assert len(written.versions) == 1
     assert (await history(pool))[0][4] == 1
 
 
@@ -161,9 +165,9 @@ async def test_a_long_history_is_not_read_for_a_late_post(pool: asyncpg.Pool) ->
     mark = int(await pool.fetchval("SELECT pg_current_xact_id()::text"))
     await isolate.write_isolating(pool, [order("late", 3965)])
     assert await pool.fetchval(moved, mark) == 4  # one is cut, two are new, one moves up by two
-    found = sorted(await rows(pool, "events"), key=lambda row: row["version"])
-    assert [row["version"] for row in found] == list(range(1, 203))
-    assert [row["id"] for row in found][:198] == ids[:198]
+    events = sorted(await rows(pool, "events"), key=lambda row: row["version"])
+    assert [row["version"] for row in events] == list(range(1, 203))
+    assert [row["id"] for row in events][:198] == ids[:198]
 
 
 def odd(body: str | None = "{}", *, key: str = "K", lines: Sequence[Line] = (), **more: Any) -> Incoming:
@@ -191,10 +195,10 @@ async def test_what_jsonb_refuses_is_kept_without_it_and_its_neighbours_are_whol
     batch[13] = odd(REFUSED[what], key="K13", seconds=13)
     written = await isolate.write_isolating(pool, batch)
     assert (len(written.versions), written.quarantined) == (20, 0)
-    found = {row["key"]: row for row in await rows(pool, "events")}
-    assert {key for key, row in found.items() if row["body"] is None} == {"K13"}
-    assert found["K13"]["flags"] == [documents.NOT_JSONB]
-    assert bytes(found["K13"]["raw"]) == batch[13].raw
+    events = {row["key"]: row for row in await rows(pool, "events")}
+    assert {key for key, row in events.items() if row["body"] is None} == {"K13"}
+    assert events["K13"]["flags"] == [documents.NOT_JSONB]
+    assert bytes(events["K13"]["raw"]) == batch[13].raw
     assert not await rows(pool, "quarantine")
 
 
@@ -225,8 +229,8 @@ async def test_content_that_jsonb_refused_stays_flagged_wherever_its_version_mov
     assert other.document is not None
     changed = msgspec.structs.replace(other, document=msgspec.structs.replace(other.document, digest=b"other"))
     await isolate.write_isolating(pool, [changed])
-    found = sorted(await rows(pool, "events"), key=lambda row: row["version"])
-    assert [(row["body"], row["flags"]) for row in found] == [
+    events = sorted(await rows(pool, "events"), key=lambda row: row["version"])
+    assert [(row["body"], row["flags"]) for row in events] == [
         (None, ["not_jsonb"]),
         ("{}", []),
         (None, ["not_jsonb"]),
@@ -256,7 +260,7 @@ async def test_nothing_of_a_batch_is_half_stored(pool: asyncpg.Pool) -> None:
     await isolate.write_isolating(pool, [order("B", 2)])
     after = await everything(pool)
     assert after.pop("quarantine")[0]["reason"].startswith("the database refuses it")
-    assert after == {view: said for view, said in before.items() if view != "quarantine"}
+    assert after == {view: rows_before for view, rows_before in before.items() if view != "quarantine"}
 
 
 async def test_a_commit_that_was_answered_with_a_collision_is_announced_by_the_next_try(
@@ -273,7 +277,7 @@ async def test_a_commit_that_was_answered_with_a_collision_is_announced_by_the_n
 
     monkeypatch.setattr(write, "write", answered_wrongly)
     written = await isolate.write_isolating(pool, [order("A", 0)])
-    assert [stored.run.version for stored in written.versions] == [1]
+    assert [stored.version.number for stored in written.versions] == [1]
     assert len(calls) == 2
 
 
@@ -282,5 +286,5 @@ async def test_what_is_not_announced_yet_is_announced_though_an_earlier_post_too
     unannounced = order("A", 5)
     (version,) = (await isolate.write_isolating(pool, [unannounced])).versions
     assert (await isolate.write_isolating(pool, [order("A", 1)])).versions == []
-    written = await isolate.write_isolating(pool, [msgspec.structs.replace(unannounced, again=True)])
+    written = await isolate.write_isolating(pool, [msgspec.structs.replace(unannounced, may_be_stored=True)])
     assert [stored.id for stored in written.versions] == [version.id]

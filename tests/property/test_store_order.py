@@ -15,7 +15,7 @@ from storage import pool as pools
 from tests.support.storing import everything, incoming, rows, unreadable
 from workers.store import isolate
 from workers.store.prepare import Incoming
-from workers.store.versions import Receipt, runs
+from workers.store.versions import Receipt, derive_versions
 
 HOUR = 3600.0
 TABLES = "documents, receipts, versions, allocation_records, allocated_items, quarantined"
@@ -172,14 +172,14 @@ def _agree(messages: Sequence[Incoming], events: Sequence[dict[str, Any]]) -> No
             raws[message.message_id] = message.raw
     expected = {
         run.id: (
-            run.version,
+            run.number,
             run.first.received_at,
             run.times_received,
             run.last_received_at,
             raws[run.first.message_id],
         )
         for key, posted in receipts.items()
-        for run in runs(key, posted, windows[key])
+        for run in derive_versions(key, posted, windows[key])
     }
     assert {
         row["id"]: (row["version"], row["received_at"], row["times_received"], row["last_received_at"], row["raw"])

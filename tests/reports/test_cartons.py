@@ -43,7 +43,7 @@ def messages(*bodies: dict[str, Any], event: str = "ship_confirmation") -> list[
 
 async def store(pool: asyncpg.Pool, batches: Sequence[Sequence[Incoming]]) -> None:
     for batch in batches:
-        await write.write_retrying(pool, batch, outbox.NOBODY)
+        await write.write_retrying(pool, batch, outbox.NO_SUBSCRIBERS)
 
 
 async def documents(pool: asyncpg.Pool) -> list[tuple[str, int]]:

@@ -58,7 +58,7 @@ def incoming(
         traceparent=f"00-{name.hex}-00000000000000ff-01",
     )
     document = documents.describe(registry.platforms()[platform], event, raw)
-    return Incoming(about, name, raw, document, allocations=allocations, again=again)
+    return Incoming(about, name, raw, document, allocations=allocations, may_be_stored=again)
 
 
 def unreadable(raw: bytes, reason: str, *, seconds: float = 0.0, number: int | None = None) -> Incoming:

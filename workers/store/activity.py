@@ -1,7 +1,7 @@
-"""When each account was last heard, beside its own rhythm: silence is the one failure that sends no message.
+"""Counts each account's messages by hour, so that an account that falls silent can raise an alert.
 
-Counted beside storing and written every few seconds, so that storing waits for none of it. What is counted and not yet
-written when a worker dies is missing from a statistic, and from nothing else.
+Counts are written every few seconds, outside the batches' transactions, so that storing never waits for them. What is
+counted and not written yet when a worker dies is missing from these statistics only.
 """
 
 import asyncio
@@ -16,85 +16,91 @@ import asyncpg
 from schemas.envelope import Envelope
 from storage import activity
 from storage.activity import ActivityCounts
+from storage.database import Connection, explain
 from workers.store import metrics
 
 log = logging.getLogger("crossdock.store")
 
-WRITE = 5.0
-LOOK = 60.0
-FORGET = 3600.0
-"""Seconds between writing what was counted, looking at all of it, and forgetting what is old."""
+WRITE_INTERVAL = 5.0
+METRICS_INTERVAL = 60.0
+FORGET_INTERVAL = 3600.0
+"""Seconds between writing what was counted, updating the metrics, and deleting old counts."""
 
 
-class Counter:
-    """`note` what came; `run` writes it and keeps the metrics."""
+class ActivityCounter:
+    """Counts stored messages; `run` writes the counts and keeps the metrics."""
 
     def __init__(self, pool: Callable[[], Awaitable[asyncpg.Pool]]) -> None:
         self._pool = pool
-        self._counted: dict[tuple[str, str, datetime], ActivityCounts] = {}
+        self._counts: dict[tuple[str, str, datetime], ActivityCounts] = {}
+        """By platform, account and hour."""
 
-    def note(self, messages: Iterable[Envelope]) -> None:
-        """Messages that were stored."""
+    def count(self, messages: Iterable[Envelope]) -> None:
+        """Count messages that were stored."""
         moments: dict[tuple[str, str], list[datetime]] = defaultdict(list)
-        for about in messages:
-            moments[about.platform, about.account].append(about.received_at)
-        for (platform, account), found in moments.items():
-            if _hour(min(found)) == _hour(max(found)):
-                self._add(platform, account, found)
+        for message in messages:
+            moments[message.platform, message.account].append(message.received_at)
+        for (platform, account), times in moments.items():
+            if _hour(min(times)) == _hour(max(times)):
+                self._add(platform, account, times)
             else:
-                for moment in found:
+                for moment in times:
                     self._add(platform, account, [moment])
 
     def _add(self, platform: str, account: str, moments: Sequence[datetime]) -> None:
-        """Moments of one hour."""
+        """Count messages of the same hour."""
         first, last = min(moments), max(moments)
-        place = platform, account, _hour(first)
-        found = self._counted.setdefault(place, ActivityCounts(0, first, last))
-        found.count += len(moments)
-        found.first_at, found.last_at = min(found.first_at, first), max(found.last_at, last)
+        counts = self._counts.setdefault((platform, account, _hour(first)), ActivityCounts(0, first, last))
+        counts.count += len(moments)
+        counts.first_at, counts.last_at = min(counts.first_at, first), max(counts.last_at, last)
 
     async def run(self) -> None:
-        """Until it is cancelled. A database that is away is somebody else's to report."""
-        looked = forgot = -FORGET
+        """Write the counts and keep the metrics until cancelled.
+
+        Errors are logged at debug level only, because `/readyz` reports a database that is unavailable.
+        """
+        measured = forgot = -FORGET_INTERVAL
         while True:
-            await asyncio.sleep(WRITE)
+            await asyncio.sleep(WRITE_INTERVAL)
             try:
                 pool = await self._pool()
                 async with pool.acquire() as connection:
                     await self.write(connection)
                     now = time.monotonic()
-                    if now - looked >= LOOK:
-                        looked = now
-                        await self._look(connection)
-                    if now - forgot >= FORGET:
+                    if now - measured >= METRICS_INTERVAL:
+                        measured = now
+                        await _update_metrics(connection)
+                    if now - forgot >= FORGET_INTERVAL:
                         forgot = now
                         await activity.forget(connection)
             except Exception as error:
-                log.debug("arrivals not written", extra={"error": f"{type(error).__name__}: {error}"})
+                log.debug("arrivals not written", extra={"error": explain(error)})
 
-    async def write(self, connection: asyncpg.Connection | asyncpg.pool.PoolConnectionProxy) -> None:
-        """What was counted since the last time; kept if it can't be written. Raises asyncpg's errors."""
-        counted, self._counted = self._counted, {}
+    async def write(self, connection: Connection) -> None:
+        """Write what was counted since the last time; keep it if that fails. Raises asyncpg's errors."""
+        counted, self._counts = self._counts, {}
         try:
             await activity.add(
-                connection, [(*place, one.count, one.first_at, one.last_at) for place, one in counted.items()]
+                connection,
+                [(*key, counts.count, counts.first_at, counts.last_at) for key, counts in counted.items()],
             )
         except BaseException:
-            for place, one in self._counted.items():
-                before = counted.setdefault(place, one)
-                if before is not one:
-                    before.count += one.count
-                    before.first_at = min(before.first_at, one.first_at)
-                    before.last_at = max(before.last_at, one.last_at)
-            self._counted = counted
+            for key, counts in self._counts.items():
+                earlier = counted.setdefault(key, counts)
+                if earlier is not counts:
+                    earlier.count += counts.count
+                    earlier.first_at = min(earlier.first_at, counts.first_at)
+                    earlier.last_at = max(earlier.last_at, counts.last_at)
+            self._counts = counted
             raise
 
-    async def _look(self, connection: asyncpg.Connection | asyncpg.pool.PoolConnectionProxy) -> None:
-        for one in await activity.by_account(connection):
-            metrics.QUIET.labels(one.platform, one.account).set(one.since)
-            metrics.USUAL.labels(one.platform, one.account).set(one.usual)
-            if one.limit is not None:
-                metrics.LIMIT.labels(one.platform, one.account).set(one.limit)
+
+async def _update_metrics(connection: Connection) -> None:
+    for account in await activity.by_account(connection):
+        metrics.SILENCE.labels(account.platform, account.account).set(account.since)
+        metrics.USUAL_INTERVAL.labels(account.platform, account.account).set(account.usual)
+        if account.limit is not None:
+            metrics.SILENCE_LIMIT.labels(account.platform, account.account).set(account.limit)
 
 
 def _hour(moment: datetime) -> datetime:

@@ -1,149 +1,166 @@
 """Documents that are recognised by any of several identifiers: the cartons of a shipment.
 
-ChannelApe sends "the newest copy" of a carton, and copies differ in which identifiers they have. So what is known of
+A platform may send "the newest copy" of a carton, and copies differ in which identifiers they have. So what is known of
 each shipment's cartons is kept (`crossdock.shipments`), and a message belongs to the carton that it shares an
-identifier with. A message may show that two cartons are one: then their documents are merged. A carton's key is the
-best identifier that any of its copies had, so that any order of arrival comes to the same documents.
+identifier with. A message may show that two cartons are the same: then their documents are merged. A carton's key is
+the best identifier that any of its copies had, so that any order of arrival leads to the same documents.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
-import asyncpg
 import msgspec
 
 from schemas.platform import alias_key
+from storage.database import Connection
 from storage.sql import query
-from workers.store import versions
+from workers.store.ids import DocumentKey
 from workers.store.prepare import Incoming
-from workers.store.rows import columns
+from workers.store.rows import columns, execute
 
-Connection = asyncpg.Connection | asyncpg.pool.PoolConnectionProxy
 Shipment = tuple[str, str, str, str]
-"""platform, account, type, scope."""
+"""Platform, account, event type and scope."""
 
 _encode = msgspec.json.Encoder().encode
 
 
 class Carton(msgspec.Struct, frozen=True):
-    """One carton of a shipment, as it is kept."""
+    """One carton of a shipment, as it is stored."""
 
     key: str
     aliases: tuple[str, ...]
-    """Sorted: the best first."""
+    """Sorted: the best comes first."""
 
 
 _decode = msgspec.json.Decoder(tuple[Carton, ...]).decode
 
 
 class Resolved(msgspec.Struct, frozen=True):
-    """What the cartons of a shipment are, with the messages that came."""
+    """The cartons of a shipment, including those that the batch's messages add."""
 
     cartons: tuple[Carton, ...]
     keys: dict[str, str]
-    """By alias."""
+    """Carton key by alias."""
     changed: dict[str, tuple[str, ...]]
-    """New key → the keys under which this carton was known before, where that is not just the new one."""
+    """New key → the earlier keys of this carton, for cartons whose earlier keys are not just the new one."""
 
 
-def resolve(scope: str, known: Iterable[Carton], said: Iterable[tuple[str, ...]]) -> Resolved:
-    """Join everything that shares an alias. Each of `said` holds the aliases of one message."""
-    parents: dict[str, str] = {}
+class _Sets:
+    """Disjoint sets of names (union-find); the root of each set is its smallest name."""
 
-    def root(name: str) -> str:
+    def __init__(self) -> None:
+        self._parents: dict[str, str] = {}
+
+    def root(self, name: str) -> str:
+        parents = self._parents
         while parents[name] != name:
             parents[name] = name = parents[parents[name]]
         return name
 
-    def join(names: Sequence[str]) -> None:
+    def join(self, names: Sequence[str]) -> None:
+        """Make these names members of the same set."""
         for name in names:
-            parents.setdefault(name, name)
-        first = root(names[0])
+            self._parents.setdefault(name, name)
+        first = self.root(names[0])
         for name in names[1:]:
-            other = root(name)
+            other = self.root(name)
             if other != first:
                 first, other = min(first, other), max(first, other)
-                parents[other] = first
+                self._parents[other] = first
 
+    def members(self) -> dict[str, list[str]]:
+        """Return the names of each set by its root."""
+        members: dict[str, list[str]] = {}
+        for name in self._parents:
+            members.setdefault(self.root(name), []).append(name)
+        return members
+
+
+def resolve(scope: str, known: Iterable[Carton], messages: Iterable[tuple[str, ...]]) -> Resolved:
+    """Join everything that shares an alias. Each of `messages` holds the aliases of one message."""
+    sets = _Sets()
     stored = list(known)
     for carton in stored:
-        join(carton.aliases)
-    for one in said:
-        join(one)
-    members: dict[str, list[str]] = {}
-    for name in parents:
-        members.setdefault(root(name), []).append(name)
-    before: dict[str, list[str]] = {}
+        sets.join(carton.aliases)
+    for aliases in messages:
+        sets.join(aliases)
+    earlier_keys: dict[str, list[str]] = {}
     for carton in stored:
-        before.setdefault(root(carton.aliases[0]), []).append(carton.key)
+        earlier_keys.setdefault(sets.root(carton.aliases[0]), []).append(carton.key)
     cartons: list[Carton] = []
     keys: dict[str, str] = {}
     changed: dict[str, tuple[str, ...]] = {}
-    for first, names in members.items():
+    for root, names in sets.members().items():
         carton = Carton(alias_key(scope, min(names)), tuple(sorted(names)))
         cartons.append(carton)
         keys |= dict.fromkeys(names, carton.key)
-        were = tuple(before.get(first, ()))
-        if were not in ((), (carton.key,)):
-            changed[carton.key] = were
+        earlier = tuple(earlier_keys.get(root, ()))
+        if earlier not in ((), (carton.key,)):
+            changed[carton.key] = earlier
     return Resolved(tuple(sorted(cartons, key=lambda carton: carton.key)), keys, changed)
 
 
 async def recognise(
     connection: Connection, batch: Sequence[Incoming]
-) -> tuple[Sequence[Incoming], frozenset[versions.Document]]:
+) -> tuple[Sequence[Incoming], frozenset[DocumentKey]]:
     """Return the batch with each message under its document's key, and the documents that others were merged into.
 
-    Locks the shipments, so that two workers never make two documents of one carton. Within the batch's transaction,
-    before its documents are claimed. Raises asyncpg's errors.
+    Locks the shipments, so that two workers never create two documents of one carton. To be called within the batch's
+    transaction, before its documents are locked. Raises asyncpg's errors.
     """
-    asked: dict[Shipment, list[tuple[str, ...]]] = {}
+    aliases: dict[Shipment, list[tuple[str, ...]]] = {}
     for message in batch:
         if message.document is not None and message.document.reading.aliases:
-            asked.setdefault(_shipment(message), []).append(message.document.reading.aliases)
-    if not asked:
+            aliases.setdefault(_shipment(message), []).append(message.document.reading.aliases)
+    if not aliases:
         return batch, frozenset()
-    found = {shipment: resolve(shipment[3], (), said) for shipment, said in sorted(asked.items())}
-    rows = [(*shipment, _encode(one.cartons).decode()) for shipment, one in found.items()]
-    made = {tuple(row) for row in await connection.fetch(query("store", "claim_shipments"), *columns(rows))}
-    merged: set[versions.Document] = set()
-    if len(made) < len(found):
-        there = [shipment for shipment in found if shipment not in made]
-        newer: list[tuple[str, ...]] = []
-        for row in await connection.fetch(query("store", "claimed_shipments"), *columns(there)):
+    resolved = {shipment: resolve(shipment[3], (), names) for shipment, names in sorted(aliases.items())}
+    rows = [_shipment_row(shipment, cartons.cartons) for shipment, cartons in resolved.items()]
+    created = {tuple(row) for row in await connection.fetch(query("store", "claim_shipments"), *columns(rows))}
+    existing = [shipment for shipment in resolved if shipment not in created]
+    merged: set[DocumentKey] = set()
+    if existing:
+        changed: list[tuple[str, ...]] = []
+        for row in await connection.fetch(query("store", "claimed_shipments"), *columns(existing)):
             shipment, known = (row["platform"], row["account"], row["type"], row["shipment"]), _decode(row["cartons"])
-            one = found[shipment] = resolve(shipment[3], known, asked[shipment])
-            if one.cartons != known:
-                newer.append((*shipment, _encode(one.cartons).decode()))
-            for key, were in one.changed.items():
-                if await _rename(connection, shipment, key, were):
+            cartons = resolved[shipment] = resolve(shipment[3], known, aliases[shipment])
+            if cartons.cartons != known:
+                changed.append(_shipment_row(shipment, cartons.cartons))
+            for key, earlier in cartons.changed.items():
+                if await _rename(connection, shipment, key, earlier):
                     merged.add((*shipment[:3], key))
-        if newer:
-            await connection.execute(query("store", "update_shipments"), *columns(newer))
-    return [_under_its_key(message, found) for message in batch], frozenset(merged)
+        await execute(connection, "update_shipments", changed)
+    return [_with_key(message, resolved) for message in batch], frozenset(merged)
 
 
-async def _rename(connection: Connection, shipment: Shipment, key: str, were: tuple[str, ...]) -> bool:
-    """Put the documents of these keys under one. True if there was more than one, so that its versions must be worked
-    out again."""
-    names = sorted({key, *were})
+async def _rename(connection: Connection, shipment: Shipment, key: str, earlier: tuple[str, ...]) -> bool:
+    """Put the documents of the earlier keys under a new one.
+
+    Return whether there was more than one document, so that the versions must be derived again.
+    """
+    names = sorted({key, *earlier})
     rows = await connection.fetch(query("store", "documents_of_keys"), *shipment[:3], names)
     if not rows:
-        return False  # retention has forgotten them
+        return False  # retention has dropped them
     target, *others = [row["id"] for row in sorted(rows, key=lambda row: (row["key"] != key, row["id"]))]
     await connection.execute(query("store", "merge_documents"), target, others, key)
     return bool(others)
 
 
+def _shipment_row(shipment: Shipment, cartons: tuple[Carton, ...]) -> tuple[str, ...]:
+    return (*shipment, _encode(cartons).decode())
+
+
 def _shipment(message: Incoming) -> Shipment:
     assert message.document is not None
-    reading, about = message.document.reading, message.envelope
-    return about.platform, about.account, reading.type, reading.scope or ""
+    reading, envelope = message.document.reading, message.envelope
+    return envelope.platform, envelope.account, reading.type, reading.scope or ""
 
 
-def _under_its_key(message: Incoming, found: dict[Shipment, Resolved]) -> Incoming:
+def _with_key(message: Incoming, resolved: Mapping[Shipment, Resolved]) -> Incoming:
+    """Return the message under the key of the carton that it belongs to."""
     if message.document is None or not message.document.reading.aliases:
         return message
-    key = found[_shipment(message)].keys[message.document.reading.aliases[0]]
+    key = resolved[_shipment(message)].keys[message.document.reading.aliases[0]]
     if key == message.document.reading.key:
         return message
     reading = msgspec.structs.replace(message.document.reading, key=key)

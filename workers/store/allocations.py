@@ -1,7 +1,7 @@
-"""What the route worker answered, written beside the order, and what the manufacturers are to be told of it.
+"""What the route worker answered: one record per answered request, and the manufacturers that must be notified of it.
 
-Records are kept, one per answered request; what holds is the newest one's (by when the request was received), so that
-the order of processing doesn't matter here either.
+All records of an order are kept, and the newest one holds (by the time when its request was received), so the order of
+processing doesn't matter here either.
 """
 
 from collections import defaultdict
@@ -9,188 +9,210 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from uuid import UUID
 
-import asyncpg
 import msgspec
 
-from schemas.platforms.ustore.record import ItemAllocation
+from schemas.allocation import ItemAllocation
+from storage.database import Connection
 from storage.sql import query
 from workers.store.prepare import Incoming
-from workers.store.rows import DocumentBatch, Row, columns
-from workers.store.versions import uuid8
-
-Connection = asyncpg.Connection | asyncpg.pool.PoolConnectionProxy
+from workers.store.rows import Row, columns, execute
+from workers.store.versions import DocumentBatch
 
 _encode = msgspec.json.Encoder().encode
-_items = msgspec.json.Decoder(tuple[ItemAllocation, ...]).decode
-_names = msgspec.json.Decoder(tuple[str, ...]).decode
+_decode_items = msgspec.json.Decoder(tuple[ItemAllocation, ...]).decode
+_decode_names = msgspec.json.Decoder(tuple[str, ...]).decode
 
 
 class ManufacturerNotice(msgspec.Struct, frozen=True):
-    """News for manufacturers: one message each."""
+    """The manufacturers that must be notified of one answered request, each by an event of its own."""
 
     message: Incoming
     version_id: UUID
     version: int
+    """The number of that version."""
     manufacturers: tuple[str, ...]
     document_id: int
-    fresh: bool = True
-    """Not filed before."""
+    is_new: bool = True
+    """Whether its record was not stored before."""
 
 
-class Record(msgspec.Struct, frozen=True):
-    """One answered request."""
+class StoredRecord(msgspec.Struct, frozen=True):
+    """The record of one answered request, as it is stored."""
 
     received_at: datetime
     message_id: UUID
     version_id: UUID
-    """Of the order as it was then."""
+    """The version that the order had when the request was received."""
     items: tuple[ItemAllocation, ...]
-    announced: tuple[str, ...] | None = None
-    """The manufacturers it had news for; None: it came after a newer one and told nobody."""
+    notified: tuple[str, ...] | None = None
+    """The manufacturers to notify; None if a newer record existed already, so that no manufacturer is notified."""
 
     @property
-    def place(self) -> tuple[datetime, UUID]:
+    def position(self) -> tuple[datetime, UUID]:
         return self.received_at, self.message_id
 
 
-def event_id(version_id: UUID, manufacturer: str, items: Sequence[str]) -> UUID:
-    """Of a manufacturer's message: the same whenever the same items of the same version go the same way."""
-    text = "\0".join((manufacturer, *items)).encode("utf-8", "surrogatepass")
-    return uuid8(version_id.bytes + text)
+def with_notified(existing: Sequence[StoredRecord], new: Iterable[StoredRecord]) -> list[StoredRecord]:
+    """Return the new records, oldest first, each with the manufacturers to notify. `existing`: of the same order.
 
-
-def announce(known: Sequence[Record], new: Iterable[Record]) -> list[Record]:
-    """`new` records with what each has to tell, beside `known` ones of the same order.
-
-    A manufacturer is told when its items aren't those that it was last told for this version of the order.
+    A manufacturer is notified if its items differ from those that it was last notified of for this version of the
+    order.
     """
-    fresh = sorted(new, key=lambda record: record.place)
-    newest = max((record.place for record in (*known, *fresh)), default=None)
-    said = [record for record in known if record.announced is not None]
-    base = max(said, key=lambda record: record.place, default=None)
-    found = []
-    for record in fresh:
-        if record.place == newest:
-            before = base.items if base is not None and base.version_id == record.version_id else ()
-            record = msgspec.structs.replace(record, announced=news(before, record.items))
-        found.append(record)
-    return found
+    records = sorted(new, key=lambda record: record.position)
+    newest = max((record.position for record in (*existing, *records)), default=None)
+    announced = [record for record in existing if record.notified is not None]
+    last = max(announced, key=lambda record: record.position, default=None)
+    result = []
+    for record in records:
+        if record.position == newest:
+            earlier = last.items if last is not None and last.version_id == record.version_id else ()
+            record = msgspec.structs.replace(record, notified=changed_manufacturers(earlier, record.items))
+        result.append(record)
+    return result
 
 
-def news(before: Iterable[ItemAllocation], now: Iterable[ItemAllocation]) -> tuple[str, ...]:
-    """Manufacturers whose items are not what they were; one that lost all of them hears nothing."""
-    old, new = _by_manufacturer(before), _by_manufacturer(now)
-    return tuple(name for name, items in new.items() if old.get(name) != items)
+def changed_manufacturers(old: Iterable[ItemAllocation], new: Iterable[ItemAllocation]) -> tuple[str, ...]:
+    """Return the manufacturers whose items have changed; one that is left without items is not among them."""
+    old_items, new_items = _by_manufacturer(old), _by_manufacturer(new)
+    return tuple(name for name, items in new_items.items() if old_items.get(name) != items)
 
 
-def holding(records: Iterable[Record]) -> dict[str, tuple[datetime, ItemAllocation]]:
-    """By item: where it goes according to the newest record, and since when it has gone there by that rule."""
-    ordered = sorted(records, key=lambda record: record.place, reverse=True)
+def _by_manufacturer(allocations: Iterable[ItemAllocation]) -> dict[str, list[str]]:
+    items: dict[str, list[str]] = defaultdict(list)
+    for allocation in allocations:
+        items[allocation.manufacturer].append(allocation.item)
+    return items
+
+
+def current_allocations(records: Iterable[StoredRecord]) -> dict[str, tuple[datetime, ItemAllocation]]:
+    """Return each item's allocation by the newest record, and since when it has been that manufacturer by that rule."""
+    ordered = sorted(records, key=lambda record: record.position, reverse=True)
     if not ordered:
         return {}
-    found = {one.item: (ordered[0].received_at, one) for one in reversed(ordered[0].items)}
-    changing = set(found)
+    current = {item.item: (ordered[0].received_at, item) for item in reversed(ordered[0].items)}
+    unchanged = set(current)
     for record in ordered[1:]:
-        there = {one.item: one for one in reversed(record.items)}
-        for item in tuple(changing):
-            one, was = found[item][1], there.get(item)
-            if was is not None and (was.manufacturer, was.rule) == (one.manufacturer, one.rule):
-                found[item] = (record.received_at, one)
+        earlier = {item.item: item for item in reversed(record.items)}
+        for name in tuple(unchanged):
+            now, before = current[name][1], earlier.get(name)
+            if before is not None and (before.manufacturer, before.rule) == (now.manufacturer, now.rule):
+                current[name] = (record.received_at, now)
             else:
-                changing.discard(item)
-        if not changing:
+                unchanged.discard(name)
+        if not unchanged:
             break
-    return found
+    return current
 
 
-async def record(connection: Connection, groups: Sequence[DocumentBatch]) -> list[ManufacturerNotice]:
-    """Files the records among the messages of these locked orders. News, also of records that were filed before.
+async def record_allocations(connection: Connection, documents: Sequence[DocumentBatch]) -> list[ManufacturerNotice]:
+    """Store the records among the messages of these locked orders. Return the notices, also of records that existed.
 
-    Within the batch's transaction, after the versions. Raises asyncpg's errors.
+    To be called within the batch's transaction, after the versions are written. Raises asyncpg's errors.
     """
-    asked = [(group.id, message) for group in groups for message in group.messages if message.allocations is not None]
-    if not asked:
+    answered = [
+        (document.document_id, message)
+        for document in documents
+        for message in document.messages
+        if message.allocations is not None
+    ]
+    if not answered:
         return []
-    places = [(id_, message.envelope.received_at, message.message_id) for id_, message in asked]
-    versions = {row["asked"]: row for row in await connection.fetch(query("store", "versions_at"), *columns(places))}
-    new: dict[int, dict[UUID, Record]] = defaultdict(dict)
-    for id_, message in asked:
+    positions = [(id_, message.envelope.received_at, message.message_id) for id_, message in answered]
+    rows = await connection.fetch(query("store", "versions_at"), *columns(positions))
+    versions = {row["asked"]: row for row in rows}
+    records: dict[int, dict[UUID, StoredRecord]] = defaultdict(dict)
+    for id_, message in answered:
         if message.message_id in versions:
-            new[id_][message.message_id] = _new(message, versions[message.message_id]["id"])
-    filed, fresh = await _file(connection, new)
+            records[id_][message.message_id] = _record(message, versions[message.message_id]["id"])
+    stored, new_ids = await _store(connection, records)
     return [
-        ManufacturerNotice(message, filed[name].version_id, versions[name]["version"], announced, id_, name in fresh)
-        for id_, message in asked
-        if (name := message.message_id) in filed and (announced := filed[name].announced)
+        ManufacturerNotice(message, stored[name].version_id, versions[name]["version"], notified, id_, name in new_ids)
+        for id_, message in answered
+        if (name := message.message_id) in stored and (notified := stored[name].notified)
     ]
 
 
-async def _file(
-    connection: Connection, new: Mapping[int, Mapping[UUID, Record]]
-) -> tuple[dict[UUID, Record], set[UUID]]:
-    """Every record as it is filed, by message id, and those that weren't before; orders whose newest record says
-    something new get their items."""
-    known = await _fetch(connection, "newest_records", list(new))
-    longer = [id_ for id_, records in new.items() if id_ in known and not _again(known[id_][-1], records)]
-    if longer:
-        known |= await _fetch(connection, "records_of", longer)
-    filed: dict[UUID, Record] = {}
-    added: set[UUID] = set()
+async def _store(
+    connection: Connection, records: Mapping[int, Mapping[UUID, StoredRecord]]
+) -> tuple[dict[UUID, StoredRecord], set[UUID]]:
+    """Insert the records, by document, that don't exist yet, and replace the items of orders that they change.
+
+    Return all of them as stored, by message id, and the message ids of those that were inserted.
+    """
+    known = await _fetch(connection, "newest_records", list(records))
+    changed = [id_ for id_, own in records.items() if id_ in known and not _is_repeat(known[id_][-1], own)]
+    if changed:
+        known |= await _fetch(connection, "records_of", changed)
+    stored: dict[UUID, StoredRecord] = {}
+    new_ids: set[UUID] = set()
     inserts: list[Row] = []
     items: list[Row] = []
-    for id_, records in new.items():
-        there = {record.message_id: record for record in known.get(id_, ())}
-        fresh = announce(list(there.values()), [record for name, record in records.items() if name not in there])
-        filed |= {name: there[name] for name in records if name in there} | {one.message_id: one for one in fresh}
-        added |= {one.message_id for one in fresh}
-        inserts += [_row(id_, record) for record in fresh]
-        if fresh and (id_ in longer or not there):
-            held = holding([*there.values(), *fresh])
-            items += [(id_, at, one.item, one.manufacturer, one.rule, one.detail) for at, one in held.values()]
-    if inserts:
-        await connection.execute(query("store", "insert_records"), *columns(inserts))
+    allocated: list[int] = []
+    for id_, own in records.items():
+        existing = {record.message_id: record for record in known.get(id_, ())}
+        new = with_notified(list(existing.values()), [record for name, record in own.items() if name not in existing])
+        stored |= {name: existing[name] for name in own if name in existing}
+        stored |= {record.message_id: record for record in new}
+        new_ids.update(record.message_id for record in new)
+        inserts += [_record_row(id_, record) for record in new]
+        if new and (id_ in changed or not existing):
+            current = current_allocations([*existing.values(), *new])
+            if current:
+                allocated.append(id_)
+            items += [_item_row(id_, since, allocation) for since, allocation in current.values()]
+    await execute(connection, "insert_records", inserts)
     if items:
-        await connection.execute(query("store", "clear_items"), sorted({row[0] for row in items}))
-        await connection.execute(query("store", "insert_items"), *columns(items))
-    return filed, added
+        await connection.execute(query("store", "clear_items"), sorted(allocated))
+        await execute(connection, "insert_items", items)
+    return stored, new_ids
 
 
-def _again(newest: Record, records: Mapping[UUID, Record]) -> bool:
-    """Whether these only say the newest record again: the commonest, a page that was loaded again."""
-    return newest.announced is not None and all(
-        one.message_id == newest.message_id
-        or (one.place > newest.place and (one.version_id, one.items) == (newest.version_id, newest.items))
-        for one in records.values()
+def _is_repeat(newest: StoredRecord, records: Mapping[UUID, StoredRecord]) -> bool:
+    """Return whether these records only repeat the newest one: the commonest case, a page that was loaded again."""
+    return newest.notified is not None and all(
+        record.message_id == newest.message_id
+        or (
+            record.position > newest.position and (record.version_id, record.items) == (newest.version_id, newest.items)
+        )
+        for record in records.values()
     )
 
 
-async def _fetch(connection: Connection, name: str, ids: list[int]) -> dict[int, list[Record]]:
-    found: dict[int, list[Record]] = defaultdict(list)
+async def _fetch(connection: Connection, name: str, ids: list[int]) -> dict[int, list[StoredRecord]]:
+    """Return the records that a query finds for these documents, by document."""
+    records: dict[int, list[StoredRecord]] = defaultdict(list)
     for row in await connection.fetch(query("store", name), ids):
-        announced = None if row["announced"] is None else _names(row["announced"])
-        found[row["document_id"]].append(
-            Record(row["received_at"], row["message_id"], row["version_id"], _items(row["items"]), announced)
+        notified = None if row["announced"] is None else _decode_names(row["announced"])
+        items = _decode_items(row["items"])
+        record = StoredRecord(row["received_at"], row["message_id"], row["version_id"], items, notified)
+        records[row["document_id"]].append(record)
+    return records
+
+
+def _record(message: Incoming, version_id: UUID) -> StoredRecord:
+    """Return the record of a message, with each item once, in characters that PostgreSQL stores."""
+    items: dict[str, ItemAllocation] = {}
+    for allocation in message.allocations or ():
+        item = ItemAllocation(
+            item=_storable(allocation.item),
+            manufacturer=_storable(allocation.manufacturer),
+            rule=_storable(allocation.rule),
+            detail=allocation.detail and _storable(allocation.detail),
         )
-    return found
+        items.setdefault(item.item, item)
+    return StoredRecord(message.envelope.received_at, message.message_id, version_id, tuple(items.values()))
 
 
-def _new(message: Incoming, version_id: UUID) -> Record:
-    """Each item once, in characters that can be stored."""
-    once: dict[str, ItemAllocation] = {}
-    for one in message.allocations or ():
-        texts = (one.item, one.manufacturer, one.rule, one.detail)
-        clean = ItemAllocation(*(text and text.replace("\0", "\ufffd") for text in texts))  # type: ignore[arg-type]
-        once.setdefault(clean.item, clean)
-    return Record(message.envelope.received_at, message.message_id, version_id, tuple(once.values()))
+def _storable(text: str) -> str:
+    return text.replace("\0", "\ufffd")
 
 
-def _row(document_id: int, record: Record) -> Row:
-    announced = None if record.announced is None else _encode(record.announced).decode()
-    return (document_id, *record.place, record.version_id, _encode(record.items).decode(), announced)
+def _record_row(document_id: int, record: StoredRecord) -> Row:
+    """Return the row of `insert_records`."""
+    notified = None if record.notified is None else _encode(record.notified).decode()
+    return (document_id, *record.position, record.version_id, _encode(record.items).decode(), notified)
 
 
-def _by_manufacturer(items: Iterable[ItemAllocation]) -> dict[str, list[str]]:
-    found: dict[str, list[str]] = defaultdict(list)
-    for item in items:
-        found[item.manufacturer].append(item.item)
-    return found
+def _item_row(document_id: int, since: datetime, allocation: ItemAllocation) -> Row:
+    """Return the row of `insert_items`."""
+    return (document_id, since, allocation.item, allocation.manufacturer, allocation.rule, allocation.detail)

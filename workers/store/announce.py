@@ -1,4 +1,4 @@
-"""What has been committed, as messages on `crossdock.events`."""
+"""What was committed, as messages for `crossdock.events`."""
 
 import struct
 from collections import defaultdict
@@ -9,93 +9,98 @@ import msgspec
 import pamqp.encode
 
 from broker.outgoing import Outgoing
-from schemas import cloudevents, topology
-from schemas.platforms.ustore import manufacturer_order
-from workers.store.allocations import ManufacturerNotice, event_id
-from workers.store.rows import StoredVersion
+from schemas import cloudevents, registry, topology
+from workers.store.allocations import ManufacturerNotice
+from workers.store.ids import share_event_id
+from workers.store.versions import StoredVersion
 
 
-def events(versions: Iterable[StoredVersion], told: Iterable[ManufacturerNotice]) -> Iterator[Outgoing]:
-    """A CloudEvent a version, and one a manufacturer that has news."""
-    for _, event in events_by_version(versions, told):
+def events(versions: Iterable[StoredVersion], notices: Iterable[ManufacturerNotice]) -> Iterator[Outgoing]:
+    """Yield one CloudEvent per version, and one per manufacturer that must be notified."""
+    for _, event in events_by_version(versions, notices):
         yield event
 
 
 def events_by_version(
-    versions: Iterable[StoredVersion], told: Iterable[ManufacturerNotice]
+    versions: Iterable[StoredVersion], notices: Iterable[ManufacturerNotice]
 ) -> Iterator[tuple[UUID, Outgoing]]:
-    """The same, each with the id of the version that it is about."""
+    """Yield the same events, each with the id of the version that it is about."""
     for stored in versions:
-        yield stored.id, _event(stored)
-    for one in told:
-        for event in _manufacturers(one):
-            yield one.version_id, event
+        yield stored.id, _version_event(stored)
+    for notice in notices:
+        for event in _share_events(notice):
+            yield notice.version_id, event
 
 
 def without_data(event: Outgoing, version_id: UUID, public_url: str) -> Outgoing:
-    """Return an event that is too large for the broker as one that says where the whole of it can be read."""
+    """Return an event that is too large for the broker with a reference to its data instead of the data itself."""
     dataref = f"{public_url.rstrip('/')}/v1/events/{version_id}"
     return event._replace(body=cloudevents.refer(event.body, dataref))
 
 
-def _event(stored: StoredVersion) -> Outgoing:
-    about, document = stored.message.envelope, stored.document
-    reading, name = document.reading, str(stored.id)
+def _version_event(stored: StoredVersion) -> Outgoing:
+    envelope, document = stored.message.envelope, stored.document
+    reading, event_id = document.reading, str(stored.id)
     body = cloudevents.encode(
-        id=name,
-        platform=about.platform,
-        account=about.account,
+        id=event_id,
+        platform=envelope.platform,
+        account=envelope.account,
         type=reading.type,
         key=reading.key,
-        received_at=about.received_at,
-        version=stored.run.version,
-        traceparent=about.traceparent,
+        received_at=envelope.received_at,
+        version=stored.version.number,
+        traceparent=envelope.traceparent,
         data=document.data,
         raw=stored.message.raw,
     )
-    return outgoing(topology.event_key(reading.type, about.account), name, about.traceparent, body)
+    return outgoing(topology.event_key(reading.type, envelope.account), event_id, envelope.traceparent, body)
 
 
-class Part(msgspec.Struct, frozen=True):
-    """A manufacturer's share of an order."""
+class Share(msgspec.Struct, frozen=True):
+    """A manufacturer's share of an order, as an event."""
 
-    id: UUID
+    event_id: UUID
+    type: str
     manufacturer: str
     data: bytes
 
 
-def parts(told: ManufacturerNotice) -> Iterator[Part]:
-    """One a manufacturer that has news."""
-    message = told.message
+def shares(notice: ManufacturerNotice) -> Iterator[Share]:
+    """Yield the share of each manufacturer that must be notified, as the platform announces it."""
+    message = notice.message
+    announcement = registry.platforms()[message.envelope.platform].announcement
+    if announcement is None:
+        return
     assert message.allocations is not None
     items: dict[str, list[str]] = defaultdict(list)
     for allocation in message.allocations:
         items[allocation.manufacturer].append(allocation.item)
     raw = message.raw if message.document is None else message.document.data or message.raw
-    for manufacturer, data in manufacturer_order.split(raw, message.allocations).items():
-        if manufacturer in told.manufacturers:
-            yield Part(event_id(told.version_id, manufacturer, items[manufacturer]), manufacturer, data)
+    for manufacturer, data in announcement.split(raw, message.allocations).items():
+        if manufacturer in notice.manufacturers:
+            event_id = share_event_id(notice.version_id, manufacturer, items[manufacturer])
+            yield Share(event_id, announcement.event_type, manufacturer, data)
 
 
-def _manufacturers(told: ManufacturerNotice) -> Iterator[Outgoing]:
-    about, document = told.message.envelope, told.message.document
+def _share_events(notice: ManufacturerNotice) -> Iterator[Outgoing]:
+    envelope, document = notice.message.envelope, notice.message.document
     assert document is not None
-    for part in parts(told):
-        name = str(part.id)
+    for share in shares(notice):
+        event_id = str(share.event_id)
         body = cloudevents.encode(
-            id=name,
-            platform=about.platform,
-            account=about.account,
-            type=manufacturer_order.TYPE,
+            id=event_id,
+            platform=envelope.platform,
+            account=envelope.account,
+            type=share.type,
             key=document.reading.key,
-            received_at=about.received_at,
-            version=told.version,
-            traceparent=about.traceparent,
-            data=part.data,
-            raw=part.data,
+            received_at=envelope.received_at,
+            version=notice.version,
+            traceparent=envelope.traceparent,
+            data=share.data,
+            raw=share.data,
         )
-        key = topology.event_key(manufacturer_order.TYPE, about.account, part.manufacturer)
-        yield outgoing(key, name, about.traceparent, body)
+        key = topology.event_key(share.type, envelope.account, share.manufacturer)
+        yield outgoing(key, event_id, envelope.traceparent, body)
 
 
 _LENGTH = struct.Struct(">I")
@@ -108,23 +113,26 @@ _UNTRACED = _HEAD + _LENGTH.pack(0) + _PERSISTENT
 
 
 def _traced(size: int) -> bytes:
-    """All that stands before a trace context of that many bytes."""
+    """Return everything that comes before a trace context of `size` bytes."""
     return _HEAD + _LENGTH.pack(len(_TRACEPARENT) + 4 + size) + _TRACEPARENT + _LENGTH.pack(size)
 
 
 _W3C = 55
-"""Bytes of a trace context of version 00: what nearly all have."""
+"""Bytes of a trace context of version 00, which nearly all messages have."""
 _TRACED = _traced(_W3C)
 
 
-def outgoing(routing_key: str, name: str, traceparent: str | None, body: bytes) -> Outgoing:
-    """Persistent, as a CloudEvent in structured mode. One a stored version: encoded by hand, and held against the
-    general encoder by a test."""
-    identity = name.encode()
+def outgoing(routing_key: str, event_id: str, traceparent: str | None, body: bytes) -> Outgoing:
+    """Return a CloudEvent in structured mode as a persistent message.
+
+    Its properties are encoded by hand, since there is one per stored version; a test compares them with those of the
+    general encoder.
+    """
+    message_id = event_id.encode()
     if traceparent:
-        said = traceparent.encode()
-        head = _TRACED if len(said) == _W3C else _traced(len(said))
-        properties = b"%b%b%b%c%b" % (head, said, _PERSISTENT, len(identity), identity)
+        trace = traceparent.encode()
+        head = _TRACED if len(trace) == _W3C else _traced(len(trace))
+        properties = b"%b%b%b%c%b" % (head, trace, _PERSISTENT, len(message_id), message_id)
     else:
-        properties = b"%b%c%b" % (_UNTRACED, len(identity), identity)
-    return Outgoing(topology.EVENTS, routing_key, properties, name, body)
+        properties = b"%b%c%b" % (_UNTRACED, len(message_id), message_id)
+    return Outgoing(topology.EVENTS, routing_key, properties, event_id, body)

@@ -1,13 +1,12 @@
 """Writes a batch, and finds the message that the database refuses, without blaming another.
 
-An error alone proves nothing: PostgreSQL out of memory, a full disk, a broken index or a proxy in between raise
-whatever they like at whatever statement. What proves something is a comparison. A control write, of a synthetic
-document by the same statements, is rolled back in the end: where it fails, the database is unavailable, and everything
-is held. Where it succeeds, again and again, before and after a message that alone fails with the same error each time,
-it is that message.
+An error alone proves nothing: PostgreSQL out of memory, a full disk, a broken index or a proxy in between may raise any
+error at any statement. A comparison does prove something. A control write stores a synthetic document by the same
+statements, and is rolled back. If it fails, the database is unavailable, and everything is held. If it succeeds every
+time, before and after a message that fails alone with the same error each time, that message is to blame.
 
-Errors that aren't about the values of a row need one thing more: where several different messages fail alike, it isn't
-them, and they are held.
+Errors that are not about the values of a row need one more condition: if several different messages fail alike, none of
+them is to blame, and they are held.
 """
 
 import asyncio
@@ -27,58 +26,56 @@ from schemas.envelope import Envelope
 from schemas.platform import Line, ParsedDocument
 from storage.database import explain, is_row_error
 from workers.store import write
-from workers.store.outbox import NOBODY, Outbound
+from workers.store.outbox import NO_SUBSCRIBERS, Outbound
 from workers.store.prepare import FAILED, Incoming
 from workers.store.write import Written
 
 log = logging.getLogger("crossdock.store")
 
 TRIES = 3
-"""Tries of its own that a message has before it goes to quarantine."""
+"""Number of tries that a message has alone before it goes to quarantine."""
 ATTEMPTS_PER_TRY = 3
-"""Writes in each of them, with a control write before and after: one success ends the trial."""
+"""Writes in each try, with a control write before and after each write; one success ends the trial."""
 PAUSES = (0.0, 0.3, 1.0)
 """Seconds before each try."""
 ALIKE = 2
-"""Different messages that may be blamed for the same error, unless it is about the values of a row."""
+"""Maximum number of messages to blame for the same error, unless it is about the values of a row."""
 ALIKE_WINDOW = 600.0
-"""Seconds for which a blamed message counts among those that fail alike."""
+"""Seconds for which a blamed message counts as one of those that fail alike."""
 
 
 class Suspects:
-    """Remembers which messages failed with which error lately: several that fail alike are not to blame."""
+    """Remembers which messages failed with which error lately; several that fail alike are not to blame."""
 
     def __init__(self) -> None:
         self._failed: dict[str, dict[UUID, float]] = {}
 
-    def are_several(self, kind: str, message_id: UUID) -> bool:
-        """Note that a message fails with this kind of error; return whether more than ALIKE do."""
+    def add(self, kind: str, message_id: UUID) -> bool:
+        """Add a message that failed with this kind of error; return whether there are more than ALIKE of them."""
         now = time.monotonic()
         seen = {id_: at for id_, at in self._failed.get(kind, {}).items() if now - at < ALIKE_WINDOW}
         seen[message_id] = now
         self._failed[kind] = seen
         return len(seen) > ALIKE
 
-    def were_several(self, kind: str, message_id: UUID) -> bool:
-        """Return whether so many others failed with this kind of error lately that one more trial shows nothing."""
-        now = time.monotonic()
-        return (
-            sum(id_ != message_id and now - at < ALIKE_WINDOW for id_, at in self._failed.get(kind, {}).items()) > ALIKE
-        )
+    def have_others_failed(self, kind: str, message_id: UUID) -> bool:
+        """Return whether so many others failed with this kind of error lately that another trial proves nothing."""
+        now, failed = time.monotonic(), self._failed.get(kind, {})
+        return sum(id_ != message_id and now - at < ALIKE_WINDOW for id_, at in failed.items()) > ALIKE
 
 
 async def write_isolating(
-    pool: asyncpg.Pool, batch: Sequence[Incoming], outbound: Outbound = NOBODY, suspects: Suspects | None = None
+    pool: asyncpg.Pool, batch: Sequence[Incoming], outbound: Outbound = NO_SUBSCRIBERS, suspects: Suspects | None = None
 ) -> Written:
-    """Write a batch, with a message that the database refuses alone in the end: kept without its jsonb, or else in
-    quarantine, or held (`Written.held`). The rest is stored.
+    """Write a batch, except for messages that the database refuses.
 
-    Raises whatever the database raises while it is unavailable; what was committed before then is repeatable.
+    Such a message is stored without its jsonb, or else quarantined, or else held (`Written.held`). Raises the
+    database's error if it is unavailable; what was committed before then may be written again.
     """
     try:
         return await write.write_retrying(pool, batch, outbound)
     except Exception as error:
-        # What fails with the control too is the database's trouble, and raised as it is.
+        # If the control write fails too, the database is at fault, and its error is raised unchanged.
         await _control(pool, error)
         if len(batch) == 1:
             return await _try_alone(pool, write.repeated(batch)[0], outbound, error, suspects or Suspects())
@@ -92,11 +89,11 @@ async def write_isolating(
 async def _try_alone(
     pool: asyncpg.Pool, message: Incoming, outbound: Outbound, error: Exception, suspects: Suspects
 ) -> Written:
-    """Find out whether it is this message. Raises its error where that isn't the same each time."""
+    """Find out whether this message is to blame. Raises its error if it is not the same each time."""
     kind = _kind(error)
     held = Written([], held={message.message_id})
-    if not is_row_error(error) and suspects.were_several(kind, message.message_id):
-        suspects.are_several(kind, message.message_id)
+    if not is_row_error(error) and suspects.have_others_failed(kind, message.message_id):
+        suspects.add(kind, message.message_id)
         return held
     for pause in PAUSES[:TRIES]:
         await asyncio.sleep(pause)
@@ -108,11 +105,11 @@ async def _try_alone(
                 if _kind(again) != kind:
                     raise
             await _control(pool, error)
-    if not is_row_error(error) and suspects.are_several(kind, message.message_id):
+    if not is_row_error(error) and suspects.add(kind, message.message_id):
         log.warning("several messages fail alike: held", extra={"id": str(message.message_id), "error": explain(error)})
         return held
-    if message.document is None:  # the quarantine doesn't take it: its neighbours needn't wait for that
-        log.error("not even quarantined", extra={"id": str(message.message_id), "error": explain(error)})
+    if message.document is None:  # the quarantine refuses it too; its neighbours need not wait for that
+        log.error("message could not be quarantined", extra={"id": str(message.message_id), "error": explain(error)})
         return held
     return await write_isolating(pool, [_degrade(message, error)], outbound, suspects)
 
@@ -122,23 +119,26 @@ def _kind(error: Exception) -> str:
 
 
 def _degrade(message: Incoming, error: Exception) -> Incoming:
-    """Return the same message asking less of the database: no jsonb, if its values are at fault; then quarantine."""
+    """Return the message in a form that requires less of the database.
+
+    That is the document without its jsonb if its values are at fault, and otherwise a message for the quarantine.
+    """
     document = message.document
     assert document is not None
     if document.body is not None and is_row_error(error):
-        poorer = msgspec.structs.replace(document, body=None, flags=(*document.flags, documents.NOT_JSONB))
-        return msgspec.structs.replace(message, document=poorer)
+        without_jsonb = msgspec.structs.replace(document, body=None, flags=(*document.flags, documents.NOT_JSONB))
+        return msgspec.structs.replace(message, document=without_jsonb)
     reason = f"the database refuses it: {explain(error)}".replace("\0", "\ufffd")[:2000]
     log.error("message failed", extra={"id": str(message.message_id), "reason": reason})
     return msgspec.structs.replace(message, document=None, reason=reason, stage=FAILED, attempts=TRIES)
 
 
 class _RolledBackError(Exception):
-    """Ends a control's transaction."""
+    """Raised to roll back the transaction of a control write."""
 
 
 async def _control(pool: asyncpg.Pool, error: Exception) -> None:
-    """Store a synthetic document, and roll it back. Raises `error` if the database can't do that now."""
+    """Run a control write. Raises `error` if it fails."""
     try:
         await control(pool)
     except Exception:
@@ -146,8 +146,10 @@ async def _control(pool: asyncpg.Pool, error: Exception) -> None:
 
 
 async def control(pool: asyncpg.Pool) -> None:
-    """Show that the database stores documents now, by the statements that store one, in a transaction that is rolled
-    back. Raises what the database raises if it does not."""
+    """Show that the database stores documents now, by storing a synthetic one in a transaction that is rolled back.
+
+    Raises the database's error if it does not.
+    """
     async with pool.acquire() as connection:
         with suppress(_RolledBackError):
             async with connection.transaction():
@@ -156,7 +158,7 @@ async def control(pool: asyncpg.Pool) -> None:
 
 
 def _synthetic() -> Incoming:
-    """Return a document that resembles others and is like none: no two controls wait for each other."""
+    """Return a message with a document of its own, so that no two control writes wait for each other."""
     id_ = uuid4()
     envelope = Envelope(
         message_id=str(id_), platform="crossdock", account="control", event="control", received_at=datetime.now(UTC)

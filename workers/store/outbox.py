@@ -1,12 +1,12 @@
-"""Who is to be told: a delivery for each subscription that an event matches, written with the event.
+"""Deliveries to subscribers: one for each subscription that a new event matches, written together with the event.
 
-In the same transaction, so that nothing is lost between a commit and a webhook. Only what is new is told: a message
-that is handled again finds its deliveries written.
+They are rows of the same transaction, so that nothing is lost between a commit and a webhook. Only new events get
+deliveries; a message that is handled again finds its deliveries written.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
-from typing import Any
+from typing import NamedTuple
 from uuid import UUID
 
 import asyncpg
@@ -14,52 +14,37 @@ import msgspec
 
 from schemas.config import Subscriber
 from schemas.dialects import dialects
-from schemas.outbound import OPERATOR
+from schemas.outbound import OPERATOR, Dialect
 from schemas.patterns import fits
-from schemas.platforms.ustore import manufacturer_order
 from storage import tables
+from storage.database import Connection
 from storage.sql import query
 from workers.store import announce
 from workers.store.allocations import ManufacturerNotice
-from workers.store.rows import StoredVersion, columns
-from workers.store.versions import uuid8
-
-Connection = asyncpg.Connection | asyncpg.pool.PoolConnectionProxy
-
-COLUMNS = (
-    "id",
-    "subscription_id",
-    "next_attempt_at",
-    "received_at",
-    "event_id",
-    "message_id",
-    "document_id",
-    "version",
-    "type",
-    "key",
-    "payload",
-)
+from workers.store.ids import delivery_id
+from workers.store.rows import Row, columns
+from workers.store.versions import StoredVersion
 
 
 class Outbound(msgspec.Struct, frozen=True):
-    """What the configuration says of webhooks out."""
+    """The part of the configuration that outbound webhooks depend on."""
 
     subscribers: Mapping[str, Subscriber] = {}
-    first: float = 0.0
-    """Seconds before the first attempt, where a subscription has no schedule of its own."""
+    first_delay_seconds: float = 0.0
+    """Seconds before the first attempt of a subscription that has no schedule of its own."""
 
 
-NOBODY = Outbound()
+NO_SUBSCRIBERS = Outbound()
 
 
-class News(msgspec.Struct, frozen=True):
-    """An event that subscribers may want."""
+class OutboxEvent(msgspec.Struct, frozen=True):
+    """An event that subscriptions may match."""
 
     platform: str
     account: str
     type: str
     names: tuple[str, ...]
-    """What a pattern of types may be written for; a manufacturer's order also goes by its manufacturer."""
+    """The names that a pattern of types may match; a share of an order also goes by its manufacturer."""
     key: str
     id: UUID
     version: int
@@ -67,93 +52,26 @@ class News(msgspec.Struct, frozen=True):
     received_at: datetime
     message_id: UUID
     payload: bytes | None = None
+    """The event's data, if they are not those of a stored version."""
 
 
-async def decide(
-    connection: Connection, new: Sequence[StoredVersion], told: Sequence[ManufacturerNotice], outbound: Outbound
-) -> int:
-    """Writes the deliveries of new versions and of manufacturers' new orders; how many. Raises asyncpg's errors."""
-    if not new and not told:
-        return 0
-    active = await connection.fetch(query("outbox", "active_subscriptions"), outbound.first)
-    if not active:
-        return 0
-    rows: list[tuple[Any, ...]] = []
-    replaced: dict[tuple[UUID, int], None] = {}
-    matching: dict[tuple[str, ...], list[asyncpg.Record]] = {}
-    for news in _news(new, told):
-        group = (news.platform, news.account, *news.names)
-        found = matching.get(group)
-        if found is None:
-            found = matching[group] = [one for one in active if _wants(one, news, outbound.subscribers)]
-        for one in found:
-            dialect = dialects()[one["dialect"]]
-            name = uuid8(one["id"].bytes + news.id.bytes + news.message_id.bytes)
-            due = one["now"] if dialect.forever else one["first"]
-            rows.append(
-                (
-                    name,
-                    one["id"],
-                    due,
-                    news.received_at,
-                    news.id,
-                    news.message_id,
-                    news.document_id,
-                    news.version,
-                    news.type,
-                    news.key,
-                    news.payload,
-                )
-            )
-            if dialect.newest and news.payload is None:
-                replaced[one["id"], news.document_id] = None
-    if replaced:
-        rows = await _newest_only(connection, rows, replaced)
-    await tables.copy(connection, "outbox", COLUMNS, rows)
-    if rows:
-        await connection.execute(query("outbox", "wake"))
-    return len(rows)
+class DeliveryRow(NamedTuple):
+    """A row of the table `outbox`."""
+
+    id: UUID
+    subscription_id: UUID
+    next_attempt_at: datetime
+    received_at: datetime
+    event_id: UUID
+    message_id: UUID
+    document_id: int
+    version: int
+    type: str
+    key: str
+    payload: bytes | None
 
 
-def _wants(one: asyncpg.Record, news: News, subscribers: Mapping[str, Subscriber]) -> bool:
-    account = f"{news.platform}/{news.account}"
-    if one["subscriber"] != OPERATOR:
-        # What the configuration says now, not what it said when the subscription was made.
-        subscriber = subscribers.get(one["subscriber"])
-        if subscriber is None or not fits(account, subscriber.accounts):
-            return False
-    dialect = dialects().get(one["dialect"])
-    return (
-        dialect is not None
-        and dialect.supports(news.type)
-        and fits(account, one["accounts"])
-        and any(fits(name, one["types"]) for name in news.names)
-    )
-
-
-async def _newest_only(
-    connection: Connection, rows: list[tuple[Any, ...]], replaced: Mapping[tuple[UUID, int], None]
-) -> list[tuple[Any, ...]]:
-    """Where the newest copy is what is sent, one delivery waits for a document: the older ones are superseded."""
-    await connection.execute(query("outbox", "supersede"), *columns(list(replaced)))
-    newest: dict[tuple[UUID, int], tuple[Any, ...]] = {}
-    older: list[tuple[Any, ...]] = []
-    others: list[tuple[Any, ...]] = []
-    for row in rows:
-        place = (row[1], row[6])
-        if place not in replaced:
-            others.append(row)
-        elif place not in newest or newest[place][7] < row[7]:
-            if place in newest:
-                older.append(newest[place])
-            newest[place] = row
-        else:
-            older.append(row)
-    await tables.copy(connection, "finished", (*COLUMNS_FINISHED,), [_superseded(row) for row in older])
-    return others + list(newest.values())
-
-
-COLUMNS_FINISHED = (
+FINISHED_COLUMNS = (
     "id",
     "subscription_id",
     "created_at",
@@ -168,42 +86,133 @@ COLUMNS_FINISHED = (
     "attempts",
     "status",
 )
+"""The columns of the table `finished` for a DeliveryRow, its attempts and its status."""
 
 
-def _superseded(row: tuple[Any, ...]) -> tuple[Any, ...]:
-    return (*row, 0, "superseded")
+async def enqueue_deliveries(
+    connection: Connection, new: Sequence[StoredVersion], notices: Iterable[ManufacturerNotice], outbound: Outbound
+) -> int:
+    """Write the deliveries of new versions and of new notices to manufacturers; return their number.
+
+    Raises asyncpg's errors.
+    """
+    new_notices = [notice for notice in notices if notice.is_new]
+    if not new and not new_notices:
+        return 0
+    subscriptions = await connection.fetch(query("outbox", "active_subscriptions"), outbound.first_delay_seconds)
+    if not subscriptions:
+        return 0
+    rows: list[DeliveryRow] = []
+    replaced: dict[tuple[UUID, int], None] = {}
+    matches: dict[tuple[str, ...], list[asyncpg.Record]] = {}
+    for event in _events(new, new_notices):
+        group = (event.platform, event.account, *event.names)
+        matching = matches.get(group)
+        if matching is None:
+            matching = matches[group] = [row for row in subscriptions if _matches(row, event, outbound.subscribers)]
+        for subscription in matching:
+            dialect = dialects()[subscription["dialect"]]
+            rows.append(_delivery_row(subscription, event, dialect))
+            if dialect.newest and event.payload is None:
+                replaced[subscription["id"], event.document_id] = None
+    if replaced:
+        rows = await _keep_newest(connection, rows, replaced)
+    await tables.copy(connection, "outbox", DeliveryRow._fields, rows)
+    if rows:
+        await connection.execute(query("outbox", "wake"))
+    return len(rows)
 
 
-def _news(new: Sequence[StoredVersion], told: Sequence[ManufacturerNotice]) -> Iterator[News]:
+def _events(new: Iterable[StoredVersion], notices: Iterable[ManufacturerNotice]) -> Iterator[OutboxEvent]:
     for stored in new:
-        about, reading = stored.message.envelope, stored.document.reading
-        yield News(
-            platform=about.platform,
-            account=about.account,
+        envelope, reading, first = stored.message.envelope, stored.document.reading, stored.version.first
+        yield OutboxEvent(
+            platform=envelope.platform,
+            account=envelope.account,
             type=reading.type,
             names=(reading.type,),
             key=reading.key,
             id=stored.id,
-            version=stored.run.version,
+            version=stored.version.number,
             document_id=stored.document_id,
-            received_at=stored.run.first.received_at,
-            message_id=stored.run.first.message_id,
+            received_at=first.received_at,
+            message_id=first.message_id,
         )
-    for one in told:
-        message = one.message
-        about, document = message.envelope, message.document
+    for notice in notices:
+        message = notice.message
+        envelope, document = message.envelope, message.document
         assert document is not None
-        for part in announce.parts(one):
-            yield News(
-                platform=about.platform,
-                account=about.account,
-                type=manufacturer_order.TYPE,
-                names=(manufacturer_order.TYPE, f"{manufacturer_order.TYPE}.{part.manufacturer}"),
+        for share in announce.shares(notice):
+            yield OutboxEvent(
+                platform=envelope.platform,
+                account=envelope.account,
+                type=share.type,
+                names=(share.type, f"{share.type}.{share.manufacturer}"),
                 key=document.reading.key,
-                id=part.id,
-                version=one.version,
-                document_id=one.document_id,
-                received_at=about.received_at,
+                id=share.event_id,
+                version=notice.version,
+                document_id=notice.document_id,
+                received_at=envelope.received_at,
                 message_id=message.message_id,
-                payload=part.data,
+                payload=share.data,
             )
+
+
+def _matches(subscription: asyncpg.Record, event: OutboxEvent, subscribers: Mapping[str, Subscriber]) -> bool:
+    """Return whether a subscription covers an event, and its subscriber may see the account."""
+    account = f"{event.platform}/{event.account}"
+    if subscription["subscriber"] != OPERATOR:
+        # The present configuration counts, not that of the time when the subscription was created.
+        subscriber = subscribers.get(subscription["subscriber"])
+        if subscriber is None or not fits(account, subscriber.accounts):
+            return False
+    dialect = dialects().get(subscription["dialect"])
+    return (
+        dialect is not None
+        and dialect.supports(event.type)
+        and fits(account, subscription["accounts"])
+        and any(fits(name, subscription["types"]) for name in event.names)
+    )
+
+
+def _delivery_row(subscription: asyncpg.Record, event: OutboxEvent, dialect: Dialect) -> DeliveryRow:
+    return DeliveryRow(
+        delivery_id(subscription["id"], event.id, event.message_id),
+        subscription["id"],
+        subscription["now"] if dialect.forever else subscription["first"],
+        event.received_at,
+        event.id,
+        event.message_id,
+        event.document_id,
+        event.version,
+        event.type,
+        event.key,
+        event.payload,
+    )
+
+
+async def _keep_newest(
+    connection: Connection, rows: Sequence[DeliveryRow], replaced: Mapping[tuple[UUID, int], None]
+) -> list[DeliveryRow]:
+    """Supersede deliveries where only the newest copy of a document is sent, and return the remaining rows.
+
+    `replaced`: the subscriptions and documents of which at most one delivery may wait. Superseded are the stored
+    deliveries, and those of `rows` that are about older versions.
+    """
+    await connection.execute(query("outbox", "supersede"), *columns(list(replaced)))
+    newest: dict[tuple[UUID, int], DeliveryRow] = {}
+    superseded: list[DeliveryRow] = []
+    others: list[DeliveryRow] = []
+    for row in rows:
+        pair = (row.subscription_id, row.document_id)
+        if pair not in replaced:
+            others.append(row)
+        elif pair not in newest or newest[pair].version < row.version:
+            if pair in newest:
+                superseded.append(newest[pair])
+            newest[pair] = row
+        else:
+            superseded.append(row)
+    finished: list[Row] = [(*row, 0, "superseded") for row in superseded]
+    await tables.copy(connection, "finished", FINISHED_COLUMNS, finished)
+    return others + list(newest.values())

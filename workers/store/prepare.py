@@ -1,4 +1,4 @@
-"""decode -> decide: one queued message, as what shall be written of it. Pure."""
+"""Decodes one queued message, and decides what is written of it. Pure."""
 
 from collections.abc import Container, Sequence
 from datetime import datetime
@@ -6,28 +6,27 @@ from uuid import UUID
 
 import msgspec
 
-from schemas import documents, envelope, properties, registry
+from schemas import allocation, documents, properties, registry
+from schemas.allocation import ItemAllocation
 from schemas.config import Config
 from schemas.documents import Document
-from schemas.envelope import Envelope
+from schemas.envelope import ACCEPTED, RECORD_TYPE, Envelope, from_properties
 from schemas.platform import Platform, UnreadableError
-from schemas.platforms.ustore import record
-from schemas.platforms.ustore.record import ItemAllocation
-from workers.store.versions import FastUUID, uuid8
+from workers.store.ids import FastUUID, uuid8
 
 UNREADABLE, REFUSED, FAILED, UNROUTED = "unreadable", "refused", "failed", "unrouted"
 """Stages of the quarantine (contract §8)."""
 REASON_LENGTH = 2000
 _TEXT_LENGTH = 255
-"""Characters of a name that a message of somebody else's may have."""
+"""Maximum characters of a name in the properties of a message that is not ours."""
 
 
 class NotOurMessageError(Exception):
-    """Not a message of ours: it goes to quarantine under what can be read of it."""
+    """Raised for a message that no process of ours published; it goes to quarantine under what can be read of it."""
 
 
 class Incoming(msgspec.Struct, frozen=True):
-    """A message, understood (`document`) or not (`reason`)."""
+    """A message that was understood (`document`), or that was not (`reason`)."""
 
     envelope: Envelope
     message_id: UUID
@@ -36,48 +35,54 @@ class Incoming(msgspec.Struct, frozen=True):
     reason: str | None = None
     """Why it goes to quarantine."""
     allocations: Sequence[ItemAllocation] | None = None
-    """Set on the route worker's note."""
-    again: bool = False
-    """It was here before: what it stood for may have been stored and not announced."""
+    """Set if the message is the route worker's record of what it answered."""
+    may_be_stored: bool = False
+    """Whether it may have been stored by an earlier try, which may not have announced it."""
     stage: str = UNREADABLE
-    """Where it came to a halt, if it did."""
+    """The stage at which it came to a halt, if it did."""
     attempts: int = 0
-    """Tries of its own that it had, if it failed."""
+    """The number of tries of its own that it had, if it failed."""
     routing_key: str | None = None
-    """Where it was to go, if that can't be told from its platform, account and event."""
+    """The message's routing key, if it can't be derived from its platform, account and event."""
 
 
 def prepare(
-    properties: bytes, body: bytes, config: Config, *, again: bool = False, held: Container[str] = ()
+    properties: bytes,
+    body: bytes,
+    config: Config,
+    *,
+    redelivered: bool = False,
+    unannounced: Container[str] = (),
 ) -> Incoming:
-    """What is to be written of one message. Raises NotOurMessageError, and nothing else, whatever came.
+    """Return what is to be written of one message. Raises NotOurMessageError, and nothing else, for any input.
 
-    `properties`: encoded. `held`: ids of messages that may have been stored before.
+    `properties`: encoded. `unannounced`: ids of messages that may be stored and are not announced yet.
     """
     try:
-        about = envelope.from_properties(properties)
-        name = FastUUID(about.message_id)
-        _check(about)
+        envelope = from_properties(properties)
+        message_id = FastUUID(envelope.message_id)
+        _check(envelope)
         raw, allocations = body, None
-        if about.type == envelope.RECORD_TYPE:
-            note = record.decode(body)
-            raw, allocations = note.raw, note.allocations
+        if envelope.type == RECORD_TYPE:
+            record = allocation.decode(body)
+            raw, allocations = record.raw, record.allocations
     except ValueError as error:
         raise NotOurMessageError(f"not a message of ours: {error}") from None
     document, reason, stage = None, None, UNREADABLE
-    platform = registry.platforms().get(about.platform)
+    platform = registry.platforms().get(envelope.platform)
     if platform is None:
-        reason = f"unknown platform {about.platform!r}"
+        reason = f"unknown platform {envelope.platform!r}"
     else:
         try:
-            document = documents.describe(platform, about.event, raw, about.content_type)
-            reason = _refusal(platform, about, document.data or raw, config)
+            document = documents.describe(platform, envelope.event, raw, envelope.content_type)
+            reason = _refusal(platform, envelope, document.data or raw, config)
             stage = UNREADABLE if reason is None else REFUSED
         except UnreadableError as error:
             reason = str(error)
     if reason is not None:
         document, reason = None, _storable(reason)
-    return Incoming(about, name, raw, document, reason, allocations, again or about.message_id in held, stage)
+    may_be_stored = redelivered or envelope.message_id in unannounced
+    return Incoming(envelope, message_id, raw, document, reason, allocations, may_be_stored, stage)
 
 
 def halted(
@@ -85,54 +90,62 @@ def halted(
 ) -> Incoming:
     """Return a message for the quarantine without decoding its body, under what can be read of its properties.
 
-    `now`: when it came, where it doesn't say so itself. `key`: the routing key, where it is known. Never raises.
+    `now` is the time of receipt if the properties have none. `key`: the routing key, if it is known. Never raises.
     """
     try:
-        about = envelope.from_properties(encoded)
-        _check(about)
+        envelope = from_properties(encoded)
+        _check(envelope)
     except ValueError:
-        about = _envelope(encoded, now)
-    name: UUID
+        envelope = _partial_envelope(encoded, now)
+    message_id: UUID
     try:
-        name = FastUUID(about.message_id)
+        message_id = FastUUID(envelope.message_id)
     except ValueError:
-        name = uuid8(encoded + body)
-        about = msgspec.structs.replace(about, message_id=str(name))
+        message_id = uuid8(encoded + body)
+        envelope = msgspec.structs.replace(envelope, message_id=str(message_id))
     return Incoming(
-        about, name, body, None, _storable(reason), stage=stage, attempts=attempts, routing_key=key and _storable(key)
+        envelope,
+        message_id,
+        body,
+        None,
+        _storable(reason),
+        stage=stage,
+        attempts=attempts,
+        routing_key=key and _storable(key),
     )
 
 
-def _envelope(encoded: bytes, now: datetime) -> Envelope:
-    """Return as much of an envelope as somebody else's message has."""
+def _partial_envelope(encoded: bytes, now: datetime) -> Envelope:
+    """Return as much of an envelope as the properties of a message that is not ours hold."""
     try:
-        found = properties.read(encoded)
+        decoded = properties.read(encoded)
     except ValueError:
         return Envelope(message_id="", platform="", account="", event="", received_at=now)
 
     def text(name: str) -> str:
-        value = found.headers.get(name)
+        value = decoded.headers.get(name)
         return _storable(value)[:_TEXT_LENGTH] if isinstance(value, str) else ""
 
     return Envelope(
-        message_id=found.message_id or "",
+        message_id=decoded.message_id or "",
         platform=text("platform"),
         account=text("account"),
         event=text("event"),
         received_at=now,
-        content_type=found.content_type and _storable(found.content_type),
+        content_type=decoded.content_type and _storable(decoded.content_type),
     )
 
 
-def _check(about: Envelope) -> None:
-    """Raises ValueError for properties that the database doesn't take: none of ours has such."""
-    if about.received_at.tzinfo is None:
-        raise ValueError("received-at has no zone")
-    if not 1970 < about.received_at.year < 9000:
-        raise ValueError("received-at is not a moment of this world")
-    for text in (about.platform, about.account, about.event, about.content_type, about.traceparent):
+def _check(envelope: Envelope) -> None:
+    """Raise ValueError for properties that the database rejects, which no message of ours has."""
+    if envelope.received_at.tzinfo is None:
+        raise ValueError("received-at has no time zone")
+    if not 1970 < envelope.received_at.year < 9000:
+        raise ValueError("received-at is out of range")
+    texts = (envelope.platform, envelope.account, envelope.event, envelope.content_type, envelope.traceparent)
+    for text in texts:
         if text is not None and (not isinstance(text, str) or _storable(text) != text):
-            raise ValueError("a property holds what can't be stored")
+            raise ValueError("a property holds characters that can't be stored")
 
 
 def _storable(text: str) -> str:
@@ -140,15 +153,16 @@ def _storable(text: str) -> str:
     return text.replace("\0", "\ufffd").encode("utf-8", "replace").decode()[:REASON_LENGTH]
 
 
-def _refusal(platform: Platform, about: Envelope, raw: bytes, config: Config) -> str | None:
-    """Return why an order is not taken, or None.
+def _refusal(platform: Platform, envelope: Envelope, raw: bytes, config: Config) -> str | None:
+    """Return why an order is refused, or None.
 
-    What its sender was told decides; only what nobody was answered for (polled, or replayed) is judged here.
+    The verdict that its sender received decides. Only an order whose sender received none (it was polled, or replayed)
+    is judged here.
     """
-    if about.verdict is not None:
-        return None if about.verdict == envelope.ACCEPTED else f"refused: {about.verdict}"
-    settings = config.accounts.get(about.platform, {}).get(about.account)
+    if envelope.verdict is not None:
+        return None if envelope.verdict == ACCEPTED else f"refused: {envelope.verdict}"
+    settings = config.accounts.get(envelope.platform, {}).get(envelope.account)
     if platform.refuse is None or settings is None:
         return None
-    why = platform.refuse(about.event, raw, settings)
-    return None if why is None else f"refused: {why}"
+    reason = platform.refuse(envelope.event, raw, settings)
+    return None if reason is None else f"refused: {reason}"

@@ -1,266 +1,255 @@
-"""Late posts: a document's versions worked out again from where the earliest of them falls, and rows changed to match.
+"""Late posts: a document's versions are derived again from where the earliest late post falls, and its rows follow.
 
 Nothing before that moment can change, so a document with a long history is not read from its beginning.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from datetime import datetime
 from uuid import UUID
 
-import asyncpg
 import msgspec
+from asyncpg import Record
 
-from schemas import documents, registry
-from schemas.documents import Document
-from schemas.envelope import Envelope
-from schemas.platform import UnreadableError
+from schemas import documents
 from storage import tables
+from storage.database import Connection
 from storage.sql import query
-from workers.store import versions
+from workers.store import stored, versions
+from workers.store.ids import version_id
 from workers.store.prepare import Incoming
 from workers.store.rows import (
-    REPEAT_SUSPECTED,
     VERSION_COLUMNS,
-    DocumentBatch,
     Row,
-    StoredVersion,
     columns,
-    document_newest,
-    flags,
-    receipt,
+    execute,
+    newest_version_row,
+    position_of,
+    version_of,
     version_row,
 )
-from workers.store.versions import Receipt, Version
-
-Connection = asyncpg.Connection | asyncpg.pool.PoolConnectionProxy
-Record = asyncpg.Record
+from workers.store.versions import DocumentBatch, Receipt, StoredVersion, Version, flags, receipt
 
 
-class OlderVersions(msgspec.Struct):
+class History(msgspec.Struct):
     """What is stored of a document, from where its late posts fall."""
 
-    group: DocumentBatch
+    batch: DocumentBatch
     start: Record | None = None
-    """The version that the earliest late post falls into or behind; none: it was received before all."""
+    """The version that the earliest late post falls into or follows; None: the post was received before all of them."""
     rows: dict[UUID, Record] = {}
-    posts: dict[Receipt, list[str]] = {}
-    """Receipts, and the flags of each one's bytes."""
-    seen: dict[bytes, int] = {}
-    """Versions so far by digest, at the start."""
+    """The versions from `start` on, by id."""
+    receipts: dict[Receipt, list[str]] = {}
+    """The receipts from `start` on, each with the flags of its bytes."""
+    occurrences: dict[bytes, int] = {}
+    """The number of versions up to `start`, by digest."""
 
-    def runs(self) -> list[Version]:
-        """What its versions are, from the start on."""
-        start, known = self.start, list(self.rows.values())
+    @property
+    def start_at(self) -> datetime | None:
+        return None if self.start is None else self.start["received_at"]
+
+    def derive_versions(self) -> list[Version]:
+        """Return what the document's versions are from `start` on."""
+        rows = list(self.rows.values())
+        start = self.start
         if start is None:
-            # Version 1 may be gone with its month: what is left keeps its numbers, and is not added to in front.
-            oldest = min(known, key=_place, default=None)
+            # Version 1 may be gone with its month: the rest keeps its numbers, and nothing is added in front of it.
+            oldest = min(rows, key=position_of, default=None)
             start = oldest if oldest is not None and oldest["version"] > 1 else None
-        before = None if start is None else _run(start)
-        seen = dict(self.seen)
-        for row in known:
-            seen[row["digest"]] = min(row["occurrence"], seen.get(row["digest"], row["occurrence"]))
-        if before is None:
-            seen = {}
-        else:
-            seen[before.digest] = before.occurrence + 1
-        window = self.group.document.reading.repeat_window
-        after = [post for post in self.posts if before is None or post > before.first]
-        found = versions.runs(self.group.origin, after, window, before=before, seen=seen)
-        return [self._known(run) for run in found]
+        previous = None if start is None else version_of(start)
+        receipts = [receipt for receipt in self.receipts if previous is None or receipt > previous.first]
+        derived = versions.derive_versions(
+            self.batch.id_key,
+            receipts,
+            self.batch.document.reading.repeat_window,
+            previous=previous,
+            occurrences=None if previous is None else self._occurrences_before(previous),
+        )
+        return [self._with_stored_id(version) for version in derived]
 
-    def _known(self, run: Version) -> Version:
-        """Under the id that it has, if a release stored it that made ids of the whole key."""
-        if run.id in self.rows or self.group.origin == self.group.identity:
-            return run
-        older = versions.identity(self.group.identity, run.digest, run.occurrence)
-        return msgspec.structs.replace(run, id=older) if older in self.rows else run
+    def _occurrences_before(self, previous: Version) -> dict[bytes, int]:
+        """Return the number of versions by digest up to `previous`, which is included."""
+        counts = dict(self.occurrences)
+        for row in self.rows.values():
+            counts[row["digest"]] = min(row["occurrence"], counts.get(row["digest"], row["occurrence"]))
+        counts[previous.digest] = previous.occurrence + 1
+        return counts
+
+    def _with_stored_id(self, version: Version) -> Version:
+        """Return the version under the id that it has, if a release stored it that derived ids from the whole key."""
+        if version.id in self.rows or self.batch.id_key == self.batch.key:
+            return version
+        older_id = version_id(self.batch.key, version.digest, version.occurrence)
+        return msgspec.structs.replace(version, id=older_id) if older_id in self.rows else version
 
 
-class Contents(msgspec.Struct, frozen=True):
-    """Where a version's content can be had from, by digest."""
-
-    messages: dict[bytes, Incoming]
-    rows: dict[bytes, Record]
-
-
-async def rebuild(connection: Connection, groups: Sequence[DocumentBatch]) -> list[StoredVersion]:
-    """Makes the rows of these locked documents what their receipts say. The versions that weren't there before.
+async def rebuild(connection: Connection, batches: Sequence[DocumentBatch]) -> list[StoredVersion]:
+    """Make the rows of these locked documents what their receipts require. Return the versions that are new.
 
     Raises asyncpg's errors.
     """
-    written = _Changes()
-    for past in await _read(connection, groups):
-        runs = past.runs()
-        written.compare(past, runs)
-    await written.apply(connection)
-    return await with_messages(connection, written.made)
+    if not batches:
+        return []
+    changes = RowChanges()
+    for history in await load_histories(connection, batches):
+        changes.add(history, history.derive_versions())
+    await changes.apply(connection)
+    return await stored.with_messages(connection, changes.new)
 
 
-class _Changes:
-    """What has to be done to the rows."""
+class RowChanges:
+    """The changes that turn the stored rows of several documents into those of their derived versions."""
 
     def __init__(self) -> None:
-        self.made: list[tuple[DocumentBatch, Version]] = []
+        self.new: list[tuple[DocumentBatch, Version]] = []
         self._inserts: list[StoredVersion] = []
         self._copies: list[Row] = []
         self._moves: list[Row] = []
-        self._gone: list[Row] = []
+        self._deletes: list[Row] = []
         self._newest: list[Row] = []
         self._empty: list[int] = []
 
-    def compare(self, past: OlderVersions, runs: Sequence[Version]) -> None:
-        group, left = past.group, dict(past.rows)
-        contents = Contents(
-            {receipt(message).digest: message for message in group.messages},
-            {row["digest"]: row for row in past.rows.values()},
-        )
-        for run in runs:
-            row = left.pop(run.id, None)
-            if row is None:
-                self.made.append((group, run))
-                self._insert(past, run, contents)
+    def add(self, history: History, derived: Sequence[Version]) -> None:
+        """Add the changes of one document, given what its versions are from the start of its history on."""
+        batch, obsolete = history.batch, dict(history.rows)
+        messages = {receipt(message).digest: message for message in batch.messages}
+        sources = {row["digest"]: row for row in history.rows.values()}
+        for version in derived:
+            row = obsolete.pop(version.id, None)
+            if row is not None:
+                self._move(history, version, row)
+                continue
+            self.new.append((batch, version))
+            # Equal digests have equal content: that of the batch if it has it, else that of another version.
+            message = messages.get(version.digest)
+            if message is not None:
+                self._insert(history, version, message)
             else:
-                self._move(past, run, row)
-        self._gone += [(row["id"], row["received_at"]) for row in left.values()]
-        if runs:
-            self._newest.append(document_newest(group.id, runs[-1]))
+                self._copy(history, version, sources[version.digest])
+        self._deletes += [(row["id"], row["received_at"]) for row in obsolete.values()]
+        if derived:
+            self._newest.append(newest_version_row(batch.document_id, derived[-1]))
         else:
-            self._empty.append(group.id)
+            self._empty.append(batch.document_id)
 
-    def _insert(self, past: OlderVersions, run: Version, contents: Contents) -> None:
-        """Equal digests have equal content: the batch's own if it has it, else another version's."""
-        message = contents.messages.get(run.digest)
-        said = past.posts.get(run.first, ())
-        if message is not None and message.document is not None:
-            not_jsonb = (documents.NOT_JSONB,) if documents.NOT_JSONB in message.document.flags else ()
-            document = msgspec.structs.replace(message.document, flags=(*_degrade(said), *not_jsonb))
-            self._inserts.append(StoredVersion(past.group.id, msgspec.structs.replace(message, document=document), run))
-            return
-        source = contents.rows[run.digest]
-        place = (run.first.received_at, run.first.message_id)
-        text = ",".join(_flags(past, run, source))
-        counts = (run.version, run.times_received, run.last_received_at, run.occurrence)
-        self._copies.append((run.id, *place, *counts, text, source["id"], source["received_at"]))
+    def _insert(self, history: History, version: Version, message: Incoming) -> None:
+        """Add a version with the content of a message of the batch."""
+        assert message.document is not None
+        content_flags = (
+            *_without_not_jsonb(history.receipts.get(version.first, ())),
+            *_not_jsonb(message.document.flags),
+        )
+        document = msgspec.structs.replace(message.document, flags=content_flags)
+        message = msgspec.structs.replace(message, document=document)
+        self._inserts.append(StoredVersion(history.batch.document_id, message, version))
 
-    def _move(self, past: OlderVersions, run: Version, row: Record) -> None:
-        text = ",".join(_flags(past, run, row))
-        is_ = (run.first.message_id, run.version, run.times_received, run.last_received_at, text)
-        was = (row["message_id"], row["version"], row["times_received"], row["last_received_at"])
-        if is_ != (*was, ",".join(row["flags"])):
-            self._moves.append((run.id, row["received_at"], run.first.received_at, *is_))
+    def _copy(self, history: History, version: Version, source: Record) -> None:
+        """Add a version with the content of another one."""
+        self._copies.append(
+            (
+                version.id,
+                version.first.received_at,
+                version.first.message_id,
+                version.number,
+                version.times_received,
+                version.last_received_at,
+                version.occurrence,
+                _flags(history, version, source),
+                source["id"],
+                source["received_at"],
+            )
+        )
+
+    def _move(self, history: History, version: Version, row: Record) -> None:
+        """Add the update of a row that is not what its version is."""
+        values = (
+            version.first.message_id,
+            version.number,
+            version.times_received,
+            version.last_received_at,
+            _flags(history, version, row),
+        )
+        stored_values = (
+            row["message_id"],
+            row["version"],
+            row["times_received"],
+            row["last_received_at"],
+            ",".join(row["flags"]),
+        )
+        if values != stored_values:
+            self._moves.append((version.id, row["received_at"], version.first.received_at, *values))
 
     async def apply(self, connection: Connection) -> None:
-        """Copies first: they are found where their sources have been. What documents say last: it is looked up."""
-        for name, rows in (
-            ("copy_versions", self._copies),
-            ("move_versions", self._moves),
-            ("delete_versions", self._gone),
-        ):
-            if rows:
-                await connection.execute(query("store", name), *columns(rows))
-        rows = [version_row(stored) for stored in self._inserts]
-        await tables.copy(connection, "versions", VERSION_COLUMNS, rows)
-        if self._newest:
-            await connection.execute(query("store", "newest_versions"), *columns(self._newest))
+        """Write the changes. Raises asyncpg's errors.
+
+        Copies come first, while their sources are where they were; the documents' own columns come last, because they
+        are copied from versions.
+        """
+        await execute(connection, "copy_versions", self._copies)
+        await execute(connection, "move_versions", self._moves)
+        await execute(connection, "delete_versions", self._deletes)
+        await tables.copy(connection, "versions", VERSION_COLUMNS, [version_row(version) for version in self._inserts])
+        await execute(connection, "newest_versions", self._newest)
         if self._empty:
             await connection.execute(query("store", "delete_documents"), self._empty)
 
 
-def _flags(past: OlderVersions, run: Version, row: Record) -> list[str]:
-    """Those of the bytes it begins with; whether jsonb takes it is the content's, and known from a row that has it."""
-    not_jsonb = (documents.NOT_JSONB,) if documents.NOT_JSONB in row["flags"] else ()
-    return flags(
-        (*_degrade(past.posts[run.first]), *not_jsonb), run, revisable=past.group.document.reading.flag_revised
-    )
+def _flags(history: History, version: Version, source: Record) -> str:
+    """Return the flags of a version, joined by commas.
+
+    They are those of the bytes that it begins with. Whether jsonb accepts its content is known from a row that has it.
+    """
+    content_flags = (*_without_not_jsonb(history.receipts[version.first]), *_not_jsonb(source["flags"]))
+    return ",".join(flags(content_flags, version, revisable=history.batch.document.reading.flag_revised))
 
 
-def _degrade(said: Iterable[str]) -> Iterator[str]:
-    return (flag for flag in said if flag != documents.NOT_JSONB)
+def _without_not_jsonb(content_flags: Iterable[str]) -> Iterator[str]:
+    return (flag for flag in content_flags if flag != documents.NOT_JSONB)
 
 
-async def _read(connection: Connection, groups: Sequence[DocumentBatch]) -> list[OlderVersions]:
-    pasts = {group.id: OlderVersions(group, rows={}, posts={}, seen={}) for group in groups}
-    partly = [group for group in groups if not group.merged]
-    earliest = [(group.id, min(receipt(one) for one in group.new or group.messages)) for group in partly]
-    places = [(id_, post.received_at, post.message_id) for id_, post in earliest]
-    if places:
-        for row in await connection.fetch(query("store", "versions_at"), *columns(places)):
-            pasts[row["document_id"]].start = row
-    since = columns([(id_, past.start and past.start["received_at"]) for id_, past in pasts.items()])
+def _not_jsonb(content_flags: Sequence[str]) -> tuple[str, ...]:
+    return (documents.NOT_JSONB,) if documents.NOT_JSONB in content_flags else ()
+
+
+async def load_histories(connection: Connection, batches: Sequence[DocumentBatch]) -> list[History]:
+    """Return what is stored of these documents, from where their late posts fall. Raises asyncpg's errors."""
+    histories = {batch.document_id: History(batch, rows={}, receipts={}, occurrences={}) for batch in batches}
+    await _find_starts(connection, histories)
+    since = columns([(id_, history.start_at) for id_, history in histories.items()])
     for row in await connection.fetch(query("store", "versions_from"), *since):
-        past = pasts[row["document_id"]]
-        if past.start is None or _place(row) >= _place(past.start):
-            past.rows[row["id"]] = row
-            if past.start is not None and row["id"] == past.start["id"]:
-                past.start = row
+        history = histories[row["document_id"]]
+        if _is_from_start(history, row):
+            history.rows[row["id"]] = row
+            if history.start is not None and row["id"] == history.start["id"]:
+                history.start = row
     for row in await connection.fetch(query("store", "receipts_from"), *since):
-        past = pasts[row["document_id"]]
-        if past.start is None or _place(row) >= _place(past.start):
-            past.posts[Receipt(row["received_at"], row["message_id"], row["digest"])] = row["flags"]
-    asked = [group for group in groups if pasts[group.id].start is not None]
-    if asked:
-        digests = {receipt(message).digest for group in asked for message in group.new}
-        rows = await connection.fetch(query("store", "occurrences"), [group.id for group in asked], list(digests))
-        for row in rows:
-            pasts[row["document_id"]].seen[row["digest"]] = row["seen"]
-    return list(pasts.values())
+        history = histories[row["document_id"]]
+        if _is_from_start(history, row):
+            history.receipts[Receipt(row["received_at"], row["message_id"], row["digest"])] = row["flags"]
+    await _load_occurrences(connection, histories)
+    return list(histories.values())
 
 
-def _place(row: Record) -> tuple[object, UUID]:
-    return row["received_at"], row["message_id"]
+def _is_from_start(history: History, row: Record) -> bool:
+    return history.start is None or position_of(row) >= position_of(history.start)
 
 
-def _run(row: Record) -> Version:
-    """A stored version with its first receipt alone."""
-    return Version(
-        id=row["id"],
-        version=row["version"],
-        digest=row["digest"],
-        occurrence=row["occurrence"],
-        first=Receipt(row["received_at"], row["message_id"], row["digest"]),
-        last_received_at=row["received_at"],
-        repeated=REPEAT_SUSPECTED in row["flags"],
-    )
+async def _find_starts(connection: Connection, histories: Mapping[int, History]) -> None:
+    """Find the version that each document's earliest late post falls into or follows; a merged document has none."""
+    earliest = {
+        id_: min(receipt(message) for message in history.batch.new_messages or history.batch.messages)
+        for id_, history in histories.items()
+        if not history.batch.is_merged
+    }
+    if earliest:
+        positions = [(id_, post.received_at, post.message_id) for id_, post in earliest.items()]
+        for row in await connection.fetch(query("store", "versions_at"), *columns(positions)):
+            histories[row["document_id"]].start = row
 
 
-async def load(connection: Connection, groups: Sequence[DocumentBatch], rows: Iterable[Record]) -> list[StoredVersion]:
-    """Versions that are there already, with what was received, to be announced again."""
-    by_id = {group.id: group for group in groups}
-    wanted = []
-    for row in rows:
-        first = Receipt(row["received_at"], row["message_id"], b"")
-        wanted.append(
-            (by_id[row["document_id"]], Version(row["id"], row["version"], b"", 0, first, row["received_at"]))
-        )
-    return await with_messages(connection, wanted)
-
-
-async def with_messages(connection: Connection, wanted: Sequence[tuple[DocumentBatch, Version]]) -> list[StoredVersion]:
-    """Each version with the message it begins with: from the batch, or from its receipt."""
-    found = {message.message_id: message for group, _ in wanted for message in group.messages}
-    missing = {run.first.message_id: (group, run) for group, run in wanted if run.first.message_id not in found}
-    if missing:
-        places = [(run.first.received_at, name) for name, (_, run) in missing.items()]
-        for row in await connection.fetch(query("store", "receipt_bodies"), *columns(places)):
-            found[row["message_id"]] = _message(missing[row["message_id"]][0], row)
-    return [StoredVersion(group.id, found[run.first.message_id], run) for group, run in wanted]
-
-
-def _message(group: DocumentBatch, row: Record) -> Incoming:
-    platform, account, *_ = group.identity
-    about = Envelope(
-        message_id=str(row["message_id"]),
-        platform=platform,
-        account=account,
-        event=row["event"],
-        received_at=row["received_at"],
-        content_type=row["content_type"],
-        traceparent=row["traceparent"],
-    )
-    try:
-        document = documents.describe(registry.platforms()[platform], row["event"], row["raw"], row["content_type"])
-    except UnreadableError:  # an older release read it: what is left is its type, its key and its bytes
-        document = Document(group.document.reading, b"", None, None)
-    if document.reading.key != group.identity[3]:  # it was recognised by an alias
-        reading = msgspec.structs.replace(document.reading, key=group.identity[3])
-        document = msgspec.structs.replace(document, reading=reading)
-    return Incoming(about, row["message_id"], row["raw"], document)
+async def _load_occurrences(connection: Connection, histories: Mapping[int, History]) -> None:
+    """Find out how many versions have had the contents of the new messages, for documents whose history has a start."""
+    with_start = {id_: history for id_, history in histories.items() if history.start is not None}
+    if with_start:
+        digests = {receipt(message).digest for history in with_start.values() for message in history.batch.new_messages}
+        for row in await connection.fetch(query("store", "occurrences"), list(with_start), list(digests)):
+            histories[row["document_id"]].occurrences[row["digest"]] = row["seen"]

@@ -1,40 +1,102 @@
-"""What a copy of the store worker reads of a message before the worker does: all of our own code that sees its bytes.
+"""Reads redelivered messages in a copy of the store worker before the worker does, and finds those that end it.
 
-Decoding, working out its version, the rows, and the event; nothing of it leaves the copy.
+The copy runs all of our own code that sees a message's bytes: decoding, deriving its version, the rows, and the event.
+Nothing of it leaves the copy.
 """
 
+from collections.abc import Sequence
+from functools import partial
 from uuid import UUID
 
 from broker.consumer import IncomingMessage
 from schemas import documents, registry
 from schemas.config import Config
+from workers.runtime import rehearsal
 from workers.store import announce, prepare
 from workers.store.allocations import ManufacturerNotice
 from workers.store.prepare import Incoming
-from workers.store.rows import DocumentBatch, StoredVersion, document_row, receipt_row, version_row
+from workers.store.rows import document_row, receipt_row, version_row
+from workers.store.versions import StoredVersion, group_by_document
+
+MAX_REMEMBERED = 1000
+"""Messages whose suspicion or verdict is remembered."""
+
+Fingerprint = tuple[int, int]
+
+
+class Rehearsals:
+    """Rehearses redelivered messages, and remembers which ended a copy of this process."""
+
+    def __init__(self) -> None:
+        self._suspects: dict[Fingerprint, str] = {}
+        """How a copy of this process ended that read a message, until there is a verdict."""
+        self._verdicts: dict[Fingerprint, str] = {}
+        """Why messages are to blame."""
+
+    async def find_suspects(self, batch: Sequence[IncomingMessage], config: Config) -> dict[int, str]:
+        """Return the redelivered messages that ended a copy of this process, by index, each with the reason.
+
+        Raises UnavailableError.
+        """
+        redelivered = {index: _fingerprint(message) for index, message in enumerate(batch) if message.redelivered}
+        suspects = {index: self._suspects[print_] for index, print_ in redelivered.items() if print_ in self._suspects}
+        unknown = [index for index, print_ in redelivered.items() if print_ not in self._suspects]
+        if unknown:
+            work = partial(_read_one, [batch[index] for index in unknown], config)
+            for place, reason in (await rehearsal.find_suspects(len(unknown), work)).items():
+                index = unknown[place]
+                suspects[index] = reason
+                # Remembered until there is a verdict: a trial takes longer than some connections last.
+                _remember(self._suspects, redelivered[index], reason)
+        return suspects
+
+    async def convict(self, message: IncomingMessage, suspicion: str, config: Config) -> str | None:
+        """Return the reason if a suspect is to blame, or None. Raises UnavailableError."""
+        print_ = _fingerprint(message)
+        if print_ not in self._verdicts:
+            work = partial(_read_one, [message], config)
+            verdict = await rehearsal.convict(0, suspicion, work, control=read_example)
+            if verdict is None:
+                self._suspects.pop(print_, None)
+                return None
+            _remember(self._verdicts, print_, verdict)
+        return self._verdicts[print_]
+
+
+def _fingerprint(message: IncomingMessage) -> Fingerprint:
+    """Return what a message is recognised by when it is delivered again. Its headers differ: they count deliveries."""
+    return len(message.body), hash(message.body)
+
+
+def _remember(memory: dict[Fingerprint, str], fingerprint: Fingerprint, reason: str) -> None:
+    while len(memory) >= MAX_REMEMBERED:
+        del memory[next(iter(memory))]
+    memory[fingerprint] = reason
+
+
+def _read_one(batch: Sequence[IncomingMessage], config: Config, index: int) -> None:
+    read(batch[index], config)
 
 
 def read(delivery: IncomingMessage, config: Config) -> None:
-    """Read one message. Raises whatever the worker would meet."""
+    """Read one message. Raises whatever the worker would raise."""
     message = prepare.prepare(delivery.encoded, delivery.body, config)
     if message.document is not None:
         _make_rows_and_events(message)
 
 
 def _make_rows_and_events(message: Incoming) -> None:
-    about, document = message.envelope, message.document
-    assert document is not None
-    group = DocumentBatch((about.platform, about.account, document.reading.type, document.reading.key), [message])
-    group.runs = group.follow(group.messages)
-    document_row(group)
+    (batch,) = group_by_document([message])
+    batch.versions = batch.derive_versions(batch.messages)
+    document_row(batch)
     receipt_row(0, message)
-    stored = StoredVersion(0, message, group.runs[-1])
+    stored = StoredVersion(0, message, batch.versions[-1])
     version_row(stored)
-    told = []
+    notices = []
     if message.allocations is not None:
         manufacturers = tuple({allocation.manufacturer for allocation in message.allocations})
-        told = [ManufacturerNotice(message, UUID(int=0), 1, manufacturers, 0)]
-    for _ in announce.events([stored], told):
+        notices = [ManufacturerNotice(message, UUID(int=0), 1, manufacturers, 0)]
+    for _ in announce.events([stored], notices):
         pass
 
 

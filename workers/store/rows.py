@@ -1,119 +1,70 @@
-"""Rows as the statements of `storage/queries/store.sql` want them, and a version as it is announced."""
+"""Rows as the statements of `storage/queries/store.sql` take and return them."""
 
-from collections.abc import Iterable, Sequence
-from typing import Any
+from collections.abc import Sequence
+from datetime import datetime
 from uuid import UUID
 
+import asyncpg
 import msgspec
 
-from schemas.documents import Document
 from schemas.platform import Line
-from workers.store import versions
+from storage.database import Connection
+from storage.sql import query
+from workers.store.ids import DocumentKey
 from workers.store.prepare import Incoming
-from workers.store.versions import Receipt, Version
+from workers.store.versions import REPEAT_SUSPECTED, DocumentBatch, Receipt, StoredVersion, Version, flags
 
-REVISED = "revised"
-"""An order that changed."""
-REPEAT_SUSPECTED = "repeat_suspected"
-"""The same content again, too late to be taken for a repeat."""
+Value = str | bytes | int | datetime | UUID | Sequence[str] | None
+Row = tuple[Value, ...]
 
-Row = tuple[Any, ...]
+_UNKNOWN = UUID(int=0)
 
 _encode = msgspec.json.Encoder(decimal_format="number").encode
 
 
-class StoredVersion(msgspec.Struct, frozen=True):
-    """A version with what was received: what its row and its event are made of."""
-
-    document_id: int
-    message: Incoming
-    run: Version
-
-    @property
-    def id(self) -> UUID:
-        return self.run.id
-
-    @property
-    def document(self) -> Document:
-        assert self.message.document is not None
-        return self.message.document
-
-
-class DocumentBatch(msgspec.Struct):
-    """The messages of one batch that belong to one document."""
-
-    identity: versions.Document
-    messages: list[Incoming]
-    runs: list[Version] = []
-    """Its versions, if these messages were all there is of it."""
-    id: int = 0
-    made: bool = False
-    """This batch made the document."""
-    new: list[Incoming] = []
-    """Those that weren't stored before."""
-    merged: bool = False
-    """Other documents have just been put into it: its versions are worked out again from the first on."""
-
-    @property
-    def origin(self) -> versions.Document:
-        """What ids of versions are made of: a key that may change once more is known is no part of them."""
-        reading = self.document.reading
-        return self.identity if reading.scope is None else (*self.identity[:3], reading.scope)
-
-    @property
-    def document(self) -> Document:
-        """One of its documents: they share the type, and what depends on it."""
-        document = self.messages[0].document
-        assert document is not None
-        return document
-
-    def follow(self, messages: Iterable[Incoming], before: Version | None = None, **seen: Any) -> list[Version]:
-        """The versions of these messages, from `before` on."""
-        receipts = [receipt(message) for message in messages]
-        return versions.runs(self.origin, receipts, self.document.reading.repeat_window, before=before, **seen)
-
-    def stored(self, runs: Sequence[Version]) -> list[StoredVersion]:
-        """Versions with the messages of this batch that they begin with."""
-        if len(self.messages) == 1:
-            return [StoredVersion(self.id, self.messages[0], run) for run in runs]
-        by_id = {message.message_id: message for message in self.messages}
-        return [StoredVersion(self.id, by_id[run.first.message_id], run) for run in runs]
-
-
-def receipt(message: Incoming) -> Receipt:
-    """A message, as far as versions are concerned."""
-    assert message.document is not None
-    return Receipt(message.envelope.received_at, message.message_id, message.document.digest)
-
-
-def columns(rows: Sequence[Sequence[Any]]) -> list[list[Any]]:
-    """Rows as one array a column, for unnest. At least one row."""
+def columns(rows: Sequence[Sequence[Value]]) -> list[list[Value]]:
+    """Return rows as one array per column, for unnest. There must be at least one row."""
     return [list(column) for column in zip(*rows, strict=True)]
 
 
-def flags(content: Iterable[str], run: Version, *, revisable: bool) -> list[str]:
-    """Those of the content and those of the version's place."""
-    found = list(content)
-    if run.version > 1 and revisable:
-        found.append(REVISED)
-    if run.repeated:
-        found.append(REPEAT_SUSPECTED)
-    return found
+async def execute(connection: Connection, name: str, rows: Sequence[Row]) -> None:
+    """Execute a statement of `store.sql` with these rows, unless there are none. Raises asyncpg's errors."""
+    if rows:
+        await connection.execute(query("store", name), *columns(rows))
 
 
-def document_row(group: DocumentBatch) -> Row:
-    """crossdock.new_document: as if the batch were all there is of it."""
-    run = group.runs[-1]
-    document = group.document if len(group.messages) == 1 else group.stored([run])[0].document
+def quarantine_row(message: Incoming) -> Row:
+    """Return the row of `quarantine`."""
+    envelope = message.envelope
+    return (
+        message.message_id,
+        envelope.received_at,
+        envelope.platform,
+        envelope.account,
+        envelope.event,
+        message.reason,
+        envelope.content_type,
+        envelope.traceparent,
+        message.raw,
+        message.stage,
+        message.attempts,
+        message.routing_key,
+    )
+
+
+def document_row(batch: DocumentBatch) -> Row:
+    """Return the row of `claim_documents` (crossdock.new_document), as if the batch held everything of the document."""
+    version = batch.versions[-1]
+    document = batch.document if len(batch.messages) == 1 else batch.stored([version])[0].document
     reading = document.reading
     return (
-        *group.identity,
-        run.first.received_at,
-        run.last_received_at,
-        run.id,
-        run.version,
-        run.times_received,
-        run.digest,
+        *batch.key,
+        version.first.received_at,
+        version.last_received_at,
+        version.id,
+        version.number,
+        version.times_received,
+        version.digest,
         reading.order_number,
         reading.order_ref,
         reading.warehouse_ref,
@@ -122,9 +73,16 @@ def document_row(group: DocumentBatch) -> Row:
     )
 
 
-def document_newest(document_id: int, run: Version) -> Row:
-    """documents: which version is the newest now."""
-    return document_id, run.id, run.first.received_at, run.version, run.times_received, run.last_received_at
+def newest_version_row(document_id: int, version: Version) -> Row:
+    """Return the row of `newest_versions`."""
+    return (
+        document_id,
+        version.id,
+        version.first.received_at,
+        version.number,
+        version.times_received,
+        version.last_received_at,
+    )
 
 
 RECEIPT_COLUMNS = (
@@ -141,18 +99,18 @@ RECEIPT_COLUMNS = (
 
 
 def receipt_row(document_id: int, message: Incoming) -> Row:
-    """RECEIPT_COLUMNS."""
-    about, document = message.envelope, message.document
+    """Return the values of RECEIPT_COLUMNS."""
+    envelope, document = message.envelope, message.document
     assert document is not None
     return (
-        about.received_at,
+        envelope.received_at,
         message.message_id,
         document_id,
         document.digest,
-        about.event,
+        envelope.event,
         document.flags,
-        about.content_type,
-        about.traceparent,
+        envelope.content_type,
+        envelope.traceparent,
         message.raw,
     )
 
@@ -183,22 +141,22 @@ VERSION_COLUMNS = (
 
 
 def version_row(stored: StoredVersion) -> Row:
-    """VERSION_COLUMNS."""
-    run, document = stored.run, stored.document
+    """Return the values of VERSION_COLUMNS."""
+    version, document = stored.version, stored.document
     reading = document.reading
     return (
-        run.id,
+        version.id,
         stored.document_id,
-        run.first.received_at,
-        run.last_received_at,
-        run.first.message_id,
-        run.version,
-        run.times_received,
-        run.occurrence,
-        run.digest,
+        version.first.received_at,
+        version.last_received_at,
+        version.first.message_id,
+        version.number,
+        version.times_received,
+        version.occurrence,
+        version.digest,
         reading.shipped_at,
         reading.goods_received_at,
-        flags(document.flags, run, revisable=reading.flag_revised),
+        flags(document.flags, version, revisable=reading.flag_revised),
         reading.order_number,
         reading.order_ref,
         reading.warehouse_ref,
@@ -212,5 +170,44 @@ def version_row(stored: StoredVersion) -> Row:
 
 
 def lines_json(lines: Sequence[Line]) -> str:
-    """The lines as JSON without what is null; numbers are the exact decimals."""
+    """Return the lines as JSON without members that are null; numbers are the exact decimals."""
     return _encode(lines).decode()
+
+
+def key_of(row: asyncpg.Record) -> DocumentKey:
+    """Return the key of a document from its row."""
+    return row["platform"], row["account"], row["type"], row["key"]
+
+
+def newest_version_of(row: asyncpg.Record) -> Version:
+    """Return a document's newest version from the document's row.
+
+    The row doesn't hold the message that the version began with, nor the number of its occurrences.
+    """
+    return Version(
+        id=row["version_id"],
+        number=row["version"],
+        digest=row["digest"],
+        occurrence=0,
+        first=Receipt(row["received_at"], _UNKNOWN, row["digest"]),
+        last_received_at=row["last_received_at"],
+        times_received=row["times_received"],
+    )
+
+
+def version_of(row: asyncpg.Record) -> Version:
+    """Return a version from its row, with its first receipt alone."""
+    return Version(
+        id=row["id"],
+        number=row["version"],
+        digest=row["digest"],
+        occurrence=row["occurrence"],
+        first=Receipt(row["received_at"], row["message_id"], row["digest"]),
+        last_received_at=row["received_at"],
+        is_repeat=REPEAT_SUSPECTED in row["flags"],
+    )
+
+
+def position_of(row: asyncpg.Record) -> tuple[datetime, UUID]:
+    """Return what a version or receipt is sorted by within its document."""
+    return row["received_at"], row["message_id"]

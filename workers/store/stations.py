@@ -1,9 +1,9 @@
-"""Empties `crossdock.dead` and `crossdock.unrouted`, the way stations of the broker, while the database is available.
+"""Empties the way stations `crossdock.dead` and `crossdock.unrouted` while the database is available.
 
-A message in `crossdock.dead` is not guilty of anything: RabbitMQ put it there because it had been delivered often,
-which killed workers and lost connections do as well as poison. It is handled alone, like one that comes again, and is
-stored unless it is itself the reason. A message in `crossdock.unrouted` was wanted by no queue: it goes to quarantine,
-from where a person sends it to where it was to go.
+A message in `crossdock.dead` is not to blame for that: RabbitMQ put it there because it had been delivered often, which
+killed workers and lost connections cause as well as a message that ends its reader. It is handled alone, like a
+redelivered message, and is stored unless it is itself the cause. A message in `crossdock.unrouted` matched no queue: it
+goes to quarantine, from where a person replays it.
 """
 
 import asyncio
@@ -21,37 +21,38 @@ from workers.runtime.outcomes import Outcome, Settled, UnavailableError
 log = logging.getLogger("crossdock.store")
 
 INTERVAL = 5.0
-"""Seconds between two looks at queues that are empty in a healthy system."""
+"""Seconds between two attempts to empty the queues, which are empty in a healthy system."""
 MAX_KEPT = 50
-"""Messages in hand that can't be handled, after which the rest waits for the next look."""
+"""Maximum number of unsettled messages that can't be handled; after that, the rest waits for the next attempt."""
 TIMEOUT = 5.0
-"""Seconds that the broker has to hand a message over."""
+"""Maximum seconds to wait for the broker to deliver a message."""
 
 Handle = Callable[[Sequence[IncomingMessage]], Awaitable[Sequence[Outcome]]]
 SetAside = Callable[[IncomingMessage, str], Awaitable[None]]
 
 
 class Stations:
-    """Takes messages out of both queues, one after the other; hand `on_open` and `on_lost` to a Link."""
+    """Takes messages out of both queues, one at a time. A BrokerConnection must call `on_open` and `on_lost`."""
 
     def __init__(self, handle: Handle, set_aside: SetAside, *, probe: Callable[[], Awaitable[None]]) -> None:
-        """`handle`: stores one message or puts it into quarantine. `set_aside`: puts one that no queue took into
-        quarantine, given its routing key. `probe`: raises UnavailableError while neither is possible."""
+        """`handle` stores one message or quarantines it. `set_aside` quarantines one that no queue took, given its
+        routing key. `probe` raises UnavailableError while neither is possible.
+        """
         self._handle = handle
         self._set_aside = set_aside
         self._probe = probe
         self._channel: AbstractChannel | None = None
 
     async def on_open(self, link: BrokerConnection, connection: AbstractConnection) -> None:
-        """Opens a channel for taking."""
+        """Open the channel on which messages are taken."""
         self._channel = await link.channel(connection, confirms=False)
 
     def on_lost(self) -> None:
-        """What was taken and not settled goes back to its queue."""
+        """Stop using the channel; the broker returns unsettled messages to their queues."""
         self._channel = None
 
     async def run(self) -> None:
-        """Take until it is cancelled."""
+        """Empty both queues regularly, until cancelled."""
         while True:
             await asyncio.sleep(INTERVAL)
             for queue in (topology.DEAD, topology.UNROUTED):
@@ -62,14 +63,16 @@ class Stations:
                 except UnavailableError as error:
                     log.debug("way station waits", extra={"queue": queue, "reason": str(error)})
                 except Exception as error:
-                    # A connection that is lost, or a queue that isn't there yet: the link opens another.
+                    # The connection is lost, or the queue doesn't exist yet: another connection will be opened.
                     log.warning(
                         "way station failed", extra={"queue": queue, "error": f"{type(error).__name__}: {error}"}
                     )
 
     async def _empty(self, channel: AbstractChannel, queue: str) -> None:
-        """Take one message after the other until there is none. Those that can't be handled go back in the end, so that
-        the others need not wait for them."""
+        """Take one message at a time until the queue is empty.
+
+        Messages that can't be handled are returned at the end, so that the others need not wait for them.
+        """
         kept: list[int] = []
         try:
             while len(kept) < MAX_KEPT:
@@ -88,9 +91,10 @@ class Stations:
                     await channel.basic_nack(tag, requeue=True, wait=False)
 
     async def _settle(self, channel: AbstractChannel, queue: str, message: DeliveredMessage) -> bool:
+        """Handle one message, and return whether it is done."""
         properties = message.header.properties
         encoded = properties.marshal() if properties is not None else b"\0\0"
-        # Redelivered: it may have been stored and not announced, and it may end whoever reads it.
+        # As redelivered: it may have been stored and not announced, and it may end the process that reads it.
         delivery = IncomingMessage(Session(channel, None), message.delivery_tag or 0, True, encoded, message.body)
         try:
             if queue == topology.UNROUTED:

@@ -17,36 +17,36 @@ from schemas.config import Config
 from schemas.envelope import RECORD_TYPE, Envelope, to_properties
 from tests.support.storing import at
 from workers.store import announce, prepare
+from workers.store.allocations import ManufacturerNotice
 from workers.store.prepare import NotOurMessageError
-from workers.store.rows import StoredVersion
-from workers.store.versions import Receipt, Version
+from workers.store.versions import Receipt, StoredVersion, Version
 
 NAME = "01932d5e-0000-7000-8000-000000000001"
 
 
 def properties(platform: str = "apicbase", event: str = "purchase_order", **more: Any) -> Basic.Properties:
-    said = {"message_id": NAME, "account": "acme", "received_at": at(0), **more}
-    return to_properties(Envelope(platform=platform, event=event, **said))
+    values = {"message_id": NAME, "account": "acme", "received_at": at(0), **more}
+    return to_properties(Envelope(platform=platform, event=event, **values))
 
 
 def config(**apicbase: Any) -> Config:
     return configuration.parse({"accounts": {"apicbase": {"acme": {"secrets": ["s"], **apicbase}}}}, Path())
 
 
-def _prepare(made: Basic.Properties, raw: bytes, settings: Config, *, again: bool = False) -> prepare.Incoming:
-    return prepare.prepare(made.marshal(), raw, settings, again=again)
+def _prepare(encoded: Basic.Properties, raw: bytes, settings: Config, *, again: bool = False) -> prepare.Incoming:
+    return prepare.prepare(encoded.marshal(), raw, settings, redelivered=again)
 
 
 def test_a_readable_message_has_its_document() -> None:
     raw = registry.example("apicbase", "purchase_order")
     message = _prepare(properties(), raw, config(), again=True)
-    assert (message.message_id, message.raw, message.reason, message.again) == (UUID(NAME), raw, None, True)
+    assert (message.message_id, message.raw, message.reason, message.may_be_stored) == (UUID(NAME), raw, None, True)
     assert message.document is not None
     assert message.document.reading.type == "apicbase.purchase_order"
 
 
 def _without(name: str) -> Callable[[Basic.Properties], None]:
-    return lambda made: made.headers.pop(name)  # type: ignore[union-attr, return-value]
+    return lambda message_properties: message_properties.headers.pop(name)  # type: ignore[union-attr, return-value]
 
 
 @pytest.mark.parametrize(
@@ -54,18 +54,18 @@ def _without(name: str) -> Callable[[Basic.Properties], None]:
     [
         _without("platform"),
         _without("received-at"),
-        lambda made: setattr(made, "message_id", None),
-        lambda made: setattr(made, "message_id", "not-a-uuid"),
-        lambda made: made.headers.update({"received-at": "2026-11-10T12:00:00"}),
-        lambda made: made.headers.update({"received-at": "yesterday"}),
-        lambda made: setattr(made, "message_type", RECORD_TYPE),
+        lambda message_properties: setattr(message_properties, "message_id", None),
+        lambda message_properties: setattr(message_properties, "message_id", "not-a-uuid"),
+        lambda message_properties: message_properties.headers.update({"received-at": "2026-11-10T12:00:00"}),
+        lambda message_properties: message_properties.headers.update({"received-at": "yesterday"}),
+        lambda message_properties: setattr(message_properties, "message_type", RECORD_TYPE),
     ],
 )
-def test_what_is_no_message_of_ours_is_foreign(spoil: Callable[[Basic.Properties], object]) -> None:
-    made = properties()
-    spoil(made)
+def test_what_is_not_our_message_is_refused(spoil: Callable[[Basic.Properties], object]) -> None:
+    message_properties = properties()
+    spoil(message_properties)
     with pytest.raises(NotOurMessageError):
-        _prepare(made, b'{"id": "I1"}', config())
+        _prepare(message_properties, b'{"id": "I1"}', config())
 
 
 @pytest.mark.parametrize(
@@ -95,11 +95,11 @@ def test_an_order_that_the_account_refuses_goes_to_quarantine() -> None:
     assert message.reason.startswith("refused: ")
 
 
-def test_the_route_workers_note_is_the_request_and_its_allocations() -> None:
+def test_the_route_workers_record_has_the_request_and_its_allocations() -> None:
     raw = registry.example("ustore", "manufacturer_allocation")
     items = [ItemAllocation("3087", "2", "the rest")]
-    made = properties("ustore", "manufacturer_allocation", type=RECORD_TYPE)
-    message = _prepare(made, encode(AllocationRecord(raw, items)), config())
+    message_properties = properties("ustore", "manufacturer_allocation", type=RECORD_TYPE)
+    message = _prepare(message_properties, encode(AllocationRecord(raw, items)), config())
     assert (message.raw, message.allocations) == (raw, items)
     assert message.document is not None
     assert message.document.reading.key == "5295"
@@ -115,29 +115,29 @@ def test_an_event_carries_what_was_received() -> None:
     raw = registry.example("apicbase", "purchase_order").replace(b"{", b'{ "n":1.10,', 1)
     message = _prepare(properties(traceparent="00-1-2-01"), raw, config())
     (event,) = announce.events([stored(message)], [])
-    said = msgspec.json.decode(event.body)
+    event_data = msgspec.json.decode(event.body)
     assert (event.exchange, event.key, event.message_id) == (
         "crossdock.events",
         "apicbase.purchase_order.acme",
         str(UUID(int=7)),
     )
-    assert (said["id"], said["version"], said["subject"], said["source"]) == (
+    assert (event_data["id"], event_data["version"], event_data["subject"], event_data["source"]) == (
         event.message_id,
         3,
         "65f1c0a2d7e84b0012c3a9f4",
         "/apicbase/acme",
     )
     assert raw in event.body
-    assert said["traceparent"] == "00-1-2-01"
+    assert event_data["traceparent"] == "00-1-2-01"
 
 
-def test_an_event_of_what_is_no_json_carries_its_bytes() -> None:
+def test_an_event_of_a_body_that_is_not_json_carries_its_bytes() -> None:
     raw = b'{"id":"S1","x":"\xff"}'
     message = _prepare(properties("channelape", "ship_confirmation"), raw, config())
     (event,) = announce.events([stored(message)], [])
-    said = msgspec.json.decode(event.body)
-    assert (said["subject"], said["datacontenttype"]) == ("S1", "application/octet-stream")
-    assert base64.b64decode(said["data_base64"]) == raw
+    event_data = msgspec.json.decode(event.body)
+    assert (event_data["subject"], event_data["datacontenttype"]) == ("S1", "application/octet-stream")
+    assert base64.b64decode(event_data["data_base64"]) == raw
 
 
 @pytest.mark.parametrize("traceparent", [None, "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"])
@@ -147,3 +147,12 @@ def test_properties_of_events_are_what_the_general_encoder_makes(traceparent: st
         content_type="application/cloudevents+json", headers=headers, delivery_mode=2, message_id=NAME
     )
     assert announce.outgoing("key", NAME, traceparent, b"{}").properties == general.marshal()
+
+
+def test_a_platform_without_an_announcement_has_no_events_for_shares() -> None:
+    allocations = [ItemAllocation("1", "2", "the rest")]
+    message = msgspec.structs.replace(
+        _prepare(properties(), registry.example("apicbase", "purchase_order"), config()), allocations=allocations
+    )
+    notice = ManufacturerNotice(message, UUID(int=7), 1, ("2",), document_id=1)
+    assert list(announce.shares(notice)) == []

@@ -12,13 +12,13 @@ from schemas.platform import Line
 from storage import sql
 from tests.support.storing import at, incoming
 from workers.store import rows
-from workers.store.versions import Receipt, Version
+from workers.store.versions import Receipt, Version, flags, group_by_document
 
 HOUSE = Path(__file__).parents[3]
 
 
-def run(version: int, *, repeated: bool = False) -> Version:
-    return Version(UUID(int=1), version, b"", 0, Receipt(at(0), UUID(int=2), b""), at(0), repeated=repeated)
+def version(number: int, *, is_repeat: bool = False) -> Version:
+    return Version(UUID(int=1), number, b"", 0, Receipt(at(0), UUID(int=2), b""), at(0), is_repeat=is_repeat)
 
 
 def test_lines_keep_exact_decimals_and_leave_out_what_is_absent() -> None:
@@ -37,22 +37,22 @@ def test_lines_keep_exact_decimals_and_leave_out_what_is_absent() -> None:
 @pytest.mark.parametrize(
     ("content", "of", "revisable", "expected"),
     [
-        ((), run(1), True, []),
-        ((), run(2), True, ["revised"]),
-        ((), run(2), False, []),
-        (("repaired_json",), run(2, repeated=True), True, ["repaired_json", "revised", "repeat_suspected"]),
-        (("not_json",), run(3, repeated=True), False, ["not_json", "repeat_suspected"]),
+        ((), version(1), True, []),
+        ((), version(2), True, ["revised"]),
+        ((), version(2), False, []),
+        (("repaired_json",), version(2, is_repeat=True), True, ["repaired_json", "revised", "repeat_suspected"]),
+        (("not_json",), version(3, is_repeat=True), False, ["not_json", "repeat_suspected"]),
     ],
 )
 def test_flags(content: tuple[str, ...], of: Version, revisable: bool, expected: list[str]) -> None:
-    assert rows.flags(content, of, revisable=revisable) == expected
+    assert flags(content, of, revisable=revisable) == expected
 
 
 def test_rows_have_a_value_for_every_column() -> None:
     message = incoming("apicbase", "purchase_order", {"id": "I1"})
-    group = rows.DocumentBatch(("apicbase", "acme", "apicbase.purchase_order", "I1"), [message])
-    group.runs = group.follow(group.messages)
-    (stored,) = group.stored(group.runs)
+    (batch,) = group_by_document([message])
+    batch.versions = batch.derive_versions(batch.messages)
+    (stored,) = batch.stored(batch.versions)
     assert len(rows.version_row(stored)) == len(rows.VERSION_COLUMNS)
     assert len(rows.receipt_row(1, message)) == len(rows.RECEIPT_COLUMNS)
     assert rows.columns([(1, "a"), (2, "b")]) == [[1, 2], ["a", "b"]]
