@@ -91,13 +91,13 @@ def _closer(raw: bytes) -> CanonicalForm:
         return msgspec.Raw(number.encode())
 
     try:
-        said = _encode(msgspec.json.Decoder(float_hook=literal).decode(text))
+        encoded = _encode(msgspec.json.Decoder(float_hook=literal).decode(text))
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise NotJSONError(explain(error)) from None
     mended = text != raw
     return CanonicalForm(
         text,
-        _hash(said, b"mended" if mended else b"json"),
+        _hash(encoded, b"mended" if mended else b"json"),
         jsonb=fits and not mended and not jsontext.has_nul(raw),
         lossy=mended,
     )

@@ -82,11 +82,11 @@ def by_header(raw: bytes, content_type: str | None) -> bytes | None:
 
     Valid UTF-8 is treated as UTF-8 regardless of the header, because frameworks declare ISO-8859-1 by default.
     """
-    found = None if not content_type else _CHARSET.search(content_type)
-    if found is None or (_is_utf8(raw) and b"\x1b" not in raw):  # ISO-2022-JP is ASCII with escape sequences
+    match = None if not content_type else _CHARSET.search(content_type)
+    if match is None or (_is_utf8(raw) and b"\x1b" not in raw):  # ISO-2022-JP is ASCII with escape sequences
         return None
     try:
-        name = codecs.lookup(_ALIASES.get(found[1].lower(), found[1])).name
+        name = codecs.lookup(_ALIASES.get(match[1].lower(), match[1])).name
         if name not in _CHARSETS:
             return None
         # As in the WHATWG Encoding standard: ISO-8859-1 is decoded as Windows-1252, which has the euro sign.

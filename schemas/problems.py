@@ -13,7 +13,7 @@ def problem(status: int, title: str, detail: str | None = None, **more: object) 
     `title` is the same for every error of a kind, `detail` describes this occurrence, and `more` are extension members.
     A problem without `type` has the type "about:blank" (RFC 9457 §4.2.1), so that member is omitted.
     """
-    said = {"title": title, "status": status}
+    members = {"title": title, "status": status}
     if detail is not None:
-        said["detail"] = detail
-    return _encode(said | more)
+        members["detail"] = detail
+    return _encode(members | more)

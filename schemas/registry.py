@@ -13,12 +13,12 @@ from schemas.platform import Event, Platform
 @cache
 def platforms() -> MappingProxyType[str, Platform]:
     """Return all platforms by name, in alphabetical order of their packages."""
-    found: dict[str, Platform] = {}
+    platforms_by_name: dict[str, Platform] = {}
     for module in sorted(pkgutil.iter_modules(_folder.__path__), key=lambda m: m.name):
         if module.ispkg:
             platform: Platform = importlib.import_module(f"{_folder.__name__}.{module.name}").PLATFORM
-            found[platform.name] = platform
-    return MappingProxyType(found)
+            platforms_by_name[platform.name] = platform
+    return MappingProxyType(platforms_by_name)
 
 
 def announced_types() -> list[str]:

@@ -1,6 +1,6 @@
-"""The AsyncAPI 3.0 document of the queues: made of the topology, the platforms and the Structs that read them. Pure.
+"""The AsyncAPI 3.0 document of the queues, made from the topology, the platforms and the Structs that read them. Pure.
 
-What the topology or a platform knows isn't said again here: a new platform's messages are in it by themselves.
+Nothing that the topology or a platform knows is repeated here, so a new platform's messages are included automatically.
 """
 
 import itertools
@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from importlib.metadata import version
 from typing import NamedTuple
 
-from schemas import cloudevents, consumers, envelope, registry, topology
+from schemas import cloudevents, consumers, properties, registry, topology
 from schemas.allocation import AllocationRecord
 from schemas.asyncapi import shapes
 from schemas.asyncapi.messages import BINDING_VERSION, REPLY, Message, Part, messages
@@ -16,7 +16,7 @@ from schemas.platform import Announcement
 from schemas.topology import Topology
 
 CONSUMER = "crossdock.consumer"
-"""Not in the topology either: `crossdock consumers add` makes one for each."""
+"""The channel of consumers' queues. It is not in the topology: `crossdock consumers add` creates them."""
 
 _ABOUT = (
     "Order and supply-chain webhooks in, onto queues, out as CloudEvents. Everything is durable. A value without a "
@@ -38,7 +38,7 @@ _KEPT = {"durable": True, "autoDelete": False}
 
 
 def document() -> Part:
-    """The document, as what JSON is made of."""
+    """Return the document, ready to be encoded as JSON."""
     known: dict[str, list[shapes.Shape]] = {"": [*_OWN]}
     for platform in registry.platforms().values():
         every = (shapes.shapes(platform, event) for event in platform.events)
@@ -46,9 +46,9 @@ def document() -> Part:
         if platform.announcement is not None:
             known[platform.name] += [platform.announcement.payload, AllocationRecord]
     parts = shapes.components(known)
-    said = messages(parts)
-    wanted = topology.topology()
-    channels = _channels(wanted, said)
+    described = messages(parts)
+    declared = topology.topology()
+    channels = _channels(declared, described)
     return {
         "asyncapi": "3.0.0",
         "info": {"title": "Crossdock", "version": version("crossdock"), "description": _ABOUT},
@@ -64,9 +64,9 @@ def document() -> Part:
             }
         },
         "channels": channels,
-        "operations": _operations(wanted, channels, said),
+        "operations": _operations(declared, channels, described),
         "components": {
-            "messages": {name: message.said for name, message in said.items()},
+            "messages": {name: message.definition for name, message in described.items()},
             "schemas": parts.schemas,
         },
     }
@@ -115,12 +115,12 @@ def _has_form(key: str, form: _Form) -> bool:
     return key.startswith(f"{form.announcement.event_type}.")
 
 
-def _channels(wanted: Topology, messages: dict[str, Message]) -> dict[str, Part]:
-    """One an exchange, more where its routing keys have several forms, and one a queue."""
-    made: dict[str, Part] = {}
-    queues = {queue.name for queue in wanted.queues}
-    for exchange in wanted.exchanges:
-        from_here = _sources(wanted, exchange.name)
+def _channels(declared: Topology, messages: dict[str, Message]) -> dict[str, Part]:
+    """Return one channel per form of an exchange's routing keys, and one per queue."""
+    channels: dict[str, Part] = {}
+    queues = {queue.name for queue in declared.queues}
+    for exchange in declared.exchanges:
+        from_here = _sources(declared, exchange.name)
         for form in _forms(exchange.name):
             name, address = form.channel, form.address
             mine = {
@@ -128,28 +128,27 @@ def _channels(wanted: Topology, messages: dict[str, Message]) -> dict[str, Part]
                 for key, message in messages.items()
                 if message.exchange in from_here and _has_form(message.key, form)
             }
-            made[f"{name}.exchange" if name in queues else name] = {
+            channels[f"{name}.exchange" if name in queues else name] = {
                 **_channel(name, address, mine, form.description),
                 "parameters": _parameters(address or "", mine, form.announcement),
                 "bindings": _binding("routingKey", exchange={"name": exchange.name, "type": exchange.type, **_KEPT}),
                 "x-arguments": exchange.arguments,
             }
-    for queue in wanted.queues:
-        bound = [binding for binding in wanted.bindings if binding.queue == queue.name]
-        made[queue.name] = {
-            **_channel(queue.name, queue.name, _arriving(wanted, queue.name, messages)),
+    for queue in declared.queues:
+        bound = [binding for binding in declared.bindings if binding.queue == queue.name]
+        channels[queue.name] = {
+            **_channel(queue.name, queue.name, _arriving(declared, queue.name, messages)),
             "bindings": _binding("queue", queue={"name": queue.name, "exclusive": False, **_KEPT}),
             "x-arguments": queue.arguments,
-            "x-bindings": [{"exchange": one.exchange, "routingKey": one.routing_key} for one in bound],
+            "x-bindings": [{"exchange": binding.exchange, "routingKey": binding.routing_key} for binding in bound],
         }
-    made[CONSUMER] = _consumer(messages)
-    made[REPLY] = _channel(REPLY, None, _arriving(wanted, REPLY, messages))
-    return {name: {key: value for key, value in said.items() if value != {}} for name, said in made.items()}
+    channels[CONSUMER] = _consumer(messages)
+    channels[REPLY] = _channel(REPLY, None, _arriving(declared, REPLY, messages))
+    return {name: {key: value for key, value in channel.items() if value != {}} for name, channel in channels.items()}
 
 
 def _consumer(messages: dict[str, Message]) -> Part:
-    one = consumers.Consumer(name="{name}", types=["*"], accounts=["*"])
-    queue, _ = consumers.queues(one)
+    queue, _ = consumers.queues(consumers.Consumer(name="{name}", types=["*"], accounts=["*"]))
     mine = {name: message for name, message in messages.items() if message.exchange == topology.EVENTS}
     return {
         **_channel(CONSUMER, queue.name, mine),
@@ -164,7 +163,7 @@ def _channel(name: str, address: str | None, messages: Iterable[str], descriptio
         "address": address,
         "title": name,
         "description": description or _CHANNELS.get(name, _REQUESTS),
-        "messages": {one: {"$ref": f"#/components/messages/{one}"} for one in messages},
+        "messages": {message: {"$ref": f"#/components/messages/{message}"} for message in messages},
     }
 
 
@@ -173,78 +172,83 @@ def _binding(is_: str, **named: Part) -> Part:
 
 
 def _parameters(address: str, messages: dict[str, Message], announcement: Announcement | None) -> Part:
-    """Those of the address. What the messages' routing keys allow is listed; accounts are a matter of configuration."""
+    """Return the parameters of an address, with the values that the routing keys allow; accounts are not listed."""
     keys = [message.key for message in messages.values()]
-    said = {
+    parameters = {
         "platform": {"enum": sorted({key.partition(".")[0] for key in keys})},
         "event": {"enum": sorted({key.rpartition(".")[2] for key in keys})},
         "type": {"description": "The event's type.", "enum": sorted(key.removesuffix(".*") for key in keys)},
         "account": {"description": "Account of the platform, as in the configuration."},
     }
     if announcement is not None:
-        said[announcement.recipient] = {"description": announcement.recipient_id}
-    return {name: said[name] for name in said if f"{{{name}}}" in address}
+        parameters[announcement.recipient] = {"description": announcement.recipient_id}
+    return {name: parameters[name] for name in parameters if f"{{{name}}}" in address}
 
 
-def _sources(wanted: Topology, exchange: str) -> set[str]:
-    """The exchange, and those that hand it what they have no queue for."""
-    return {exchange} | {one.name for one in wanted.exchanges if one.arguments.get("alternate-exchange") == exchange}
+def _sources(declared: Topology, exchange: str) -> set[str]:
+    """Return the exchange, and those that route to it what they have no queue for."""
+    return {exchange} | {
+        other.name for other in declared.exchanges if other.arguments.get("alternate-exchange") == exchange
+    }
 
 
-def _arriving(wanted: Topology, queue: str, messages: dict[str, Message]) -> dict[str, Message]:
-    """What may come into a queue: through its bindings, or straight."""
-    kinds = {exchange.name: exchange.type for exchange in wanted.exchanges}
-    ways = [
-        (_sources(wanted, one.exchange), "#" if kinds[one.exchange] == "fanout" else one.routing_key)
-        for one in wanted.bindings
-        if one.queue == queue
+def _arriving(declared: Topology, queue: str, messages: dict[str, Message]) -> dict[str, Message]:
+    """Return the messages that may be in a queue, through its bindings or published to it directly."""
+    kinds = {exchange.name: exchange.type for exchange in declared.exchanges}
+    routes = [
+        (
+            _sources(declared, binding.exchange),
+            "#" if kinds[binding.exchange] == "fanout" else binding.routing_key,
+        )
+        for binding in declared.bindings
+        if binding.queue == queue
     ]
     return {
         name: message
         for name, message in messages.items()
         if (message.exchange, message.key) == ("", queue)
-        or any(message.exchange in sources and _matches(pattern, message.key) for sources, pattern in ways)
+        or any(message.exchange in sources and _matches(pattern, message.key) for sources, pattern in routes)
     }
 
 
 def _matches(pattern: str, key: str) -> bool:
-    """Whether some routing key has both forms. `#` is understood alone, as the topology uses it."""
+    """Return whether some routing key matches both patterns. `#` is supported alone, as the topology uses it."""
     if pattern == "#":
         return True
     pairs = itertools.zip_longest(pattern.split("."), key.split("."))
-    return all(None not in (one, other) and (one == other or "*" in (one, other)) for one, other in pairs)
+    return all(None not in pair and (pair[0] == pair[1] or "*" in pair) for pair in pairs)
 
 
-def _operations(wanted: Topology, channels: dict[str, Part], messages: dict[str, Message]) -> dict[str, Part]:
-    """From where Crossdock stands: it sends into exchanges and to those who consume, and receives from work queues."""
-    made: dict[str, Part] = {}
+def _operations(declared: Topology, channels: dict[str, Part], messages: dict[str, Message]) -> dict[str, Part]:
+    """Return Crossdock's operations: it sends to exchanges and to consumers' queues, and receives from work queues."""
+    operations: dict[str, Part] = {}
     answered = {topology.reply_queue(platform.name) for platform in registry.platforms().values()}
-    work = {queue.name for queue in wanted.queues if queue.arguments.get("x-dead-letter-routing-key")}
-    spoken_to = {message.exchange for message in messages.values()}
+    work = {queue.name for queue in declared.queues if queue.arguments.get("x-dead-letter-routing-key")}
+    published_to = {message.exchange for message in messages.values()}
     for name, channel in channels.items():
-        if name == REPLY or channel["bindings"]["amqp"].get("exchange", {"name": ""})["name"] not in spoken_to:
+        if name == REPLY or channel["bindings"]["amqp"].get("exchange", {"name": ""})["name"] not in published_to:
             continue
-        straight = [one for one in channel["messages"] if (messages[one].exchange, messages[one].key) == ("", name)]
+        direct = [key for key in channel["messages"] if (messages[key].exchange, messages[key].key) == ("", name)]
         if name in work:
-            told = "Workers of Crossdock, as many as there are, share these."
-            made[f"receive.{name}"] = _operation("receive", name, channel["messages"], told)
-        if straight or name not in work:
-            told = "Crossdock publishes these."
-            if not straight and channel["bindings"]["amqp"]["is"] == "queue":
-                told = "The broker routes these here; Crossdock has published them to an exchange."
-            made[f"send.{name}"] = _operation("send", name, straight or channel["messages"], told)
+            summary = "Workers of Crossdock, as many as there are, share these."
+            operations[f"receive.{name}"] = _operation("receive", name, channel["messages"], summary)
+        if direct or name not in work:
+            summary = "Crossdock publishes these."
+            if not direct and channel["bindings"]["amqp"]["is"] == "queue":
+                summary = "The broker routes these here; Crossdock has published them to an exchange."
+            operations[f"send.{name}"] = _operation("send", name, direct or channel["messages"], summary)
         if name in work & answered:
-            made[f"receive.{name}"]["reply"] = _way(REPLY, channels[REPLY]["messages"])
-    return made
+            operations[f"receive.{name}"]["reply"] = _target(REPLY, channels[REPLY]["messages"])
+    return operations
 
 
 def _operation(action: str, channel: str, messages: Iterable[str], summary: str) -> Part:
-    how: Part = {"ack": True} if action == "receive" else {"deliveryMode": envelope.PERSISTENT}
+    how: Part = {"ack": True} if action == "receive" else {"deliveryMode": properties.PERSISTENT}
     bindings = {"amqp": {**how, "bindingVersion": BINDING_VERSION}}
-    return {"action": action, "summary": summary, **_way(channel, messages), "bindings": bindings}
+    return {"action": action, "summary": summary, **_target(channel, messages), "bindings": bindings}
 
 
-def _way(channel: str, messages: Iterable[str]) -> Part:
+def _target(channel: str, messages: Iterable[str]) -> Part:
     return {
         "channel": {"$ref": f"#/channels/{channel}"},
         "messages": [{"$ref": f"#/channels/{channel}/messages/{name}"} for name in messages],

@@ -13,7 +13,7 @@ Part: TypeAlias = dict[str, Any]
 
 BINDING_VERSION = "0.3.0"
 REPLY = "reply"
-"""Not in the topology: each ingress has its own, which the broker makes (RabbitMQ's direct reply-to)."""
+"""The channel of answers. It is not in the topology: the broker creates one per ingress (direct reply-to)."""
 
 
 class Message(msgspec.Struct, frozen=True):
@@ -22,12 +22,12 @@ class Message(msgspec.Struct, frozen=True):
     exchange: str
     key: str
     """Routing key, with `*` for what varies; on the default exchange, whose name is empty, the queue."""
-    said: Part
+    definition: Part
 
 
 def messages(parts: Components) -> dict[str, Message]:
-    """By name: `inbound.<platform>.<event>`, `event.<type>`, and what workers say to each other."""
-    made: dict[str, Message] = {}
+    """Return all messages by name: `inbound.<platform>.<event>`, `event.<type>`, and those between workers."""
+    messages_by_name: dict[str, Message] = {}
     for platform in registry.platforms().values():
         for event in platform.events:
             types = shapes.shapes(platform, event)
@@ -36,35 +36,45 @@ def messages(parts: Components) -> dict[str, Message]:
                 parts.refs[shapes.InboundHeaders],
                 {"platform": {"const": platform.name}, "event": {"const": event.name}},
             )
-            told = "As received, so it may be anything that its sender signed; this is what is documented."
+            description = "As received, so it may be anything that its sender signed; this is what is documented."
             if platform.repair is not None:
-                told += " Where the platform's kind of broken JSON comes, this is what it was meant to be."
-            said = _message(cloudevents.JSON, headers, payload, f"{platform.name}: {event.name}, raw", told)
+                description += " Where the platform's kind of broken JSON comes, this is what it was meant to be."
+            definition = _message(
+                cloudevents.JSON, headers, payload, f"{platform.name}: {event.name}, raw", description
+            )
             key = topology.inbound_key(platform.name, "*", event.name)
-            made[f"inbound.{platform.name}.{event.name}"] = Message(topology.INBOUND, key, said)
+            messages_by_name[f"inbound.{platform.name}.{event.name}"] = Message(topology.INBOUND, key, definition)
             for type_, known in types.items():
-                said = _event(parts, platform.name, type_, parts.any_of(known))
-                made[f"event.{type_}"] = Message(topology.EVENTS, topology.event_key(type_, "*"), said)
+                definition = _event(parts, platform.name, type_, parts.any_of(known))
+                messages_by_name[f"event.{type_}"] = Message(
+                    topology.EVENTS, topology.event_key(type_, "*"), definition
+                )
     for platform in registry.platforms().values():
         if (announcement := platform.announcement) is not None:
-            said = _event(parts, platform.name, announcement.event_type, parts.refs[announcement.payload])
+            definition = _event(parts, platform.name, announcement.event_type, parts.refs[announcement.payload])
             share = f"`data` is one {announcement.recipient}'s share of an order; `data_base64` never comes."
-            said["description"] = f"CloudEvents 1.0. {share}"
-            said["payload"]["allOf"].append({"required": ["data"]})
+            definition["description"] = f"CloudEvents 1.0. {share}"
+            definition["payload"]["allOf"].append({"required": ["data"]})
             key = topology.event_key(announcement.event_type, "*", "*")
-            made[f"event.{announcement.event_type}"] = Message(topology.EVENTS, key, said)
-    return made | _between_workers(parts)
+            messages_by_name[f"event.{announcement.event_type}"] = Message(topology.EVENTS, key, definition)
+    return messages_by_name | _between_workers(parts)
 
 
 def _between_workers(parts: Components) -> dict[str, Message]:
     inbound, dead = parts.refs[shapes.InboundHeaders], parts.refs[shapes.DeadHeaders]
-    told = "Which item went where, with the request itself. Known by its AMQP `type`; for the store workers alone."
-    record = _message("application/msgpack", inbound, parts.refs[AllocationRecord], "An allocation that was made", told)
+    description = (
+        "Which item went where, with the request itself. Known by its AMQP `type`; for the store workers alone."
+    )
+    record = _message(
+        "application/msgpack", inbound, parts.refs[AllocationRecord], "An allocation that was made", description
+    )
     record["bindings"] = {"amqp": {"messageType": envelope.RECORD_TYPE, "bindingVersion": BINDING_VERSION}}
-    told = "Body and headers are those of the message that failed; see the work queues."
+    description = "Body and headers are those of the message that failed; see the work queues."
     return {
         "allocation": Message("", topology.STORE, record),
-        "dead": Message("", topology.DEAD, _message(cloudevents.OCTETS, dead, {}, "A message that failed", told)),
+        "dead": Message(
+            "", topology.DEAD, _message(cloudevents.OCTETS, dead, {}, "A message that failed", description)
+        ),
         "answer": Message(
             "",
             REPLY,
@@ -82,14 +92,14 @@ def _between_workers(parts: Components) -> dict[str, Message]:
 def _event(parts: Components, platform: str, type_: str, data: Schema) -> Part:
     own = {"type": {"const": type_}, "source": {"pattern": f"^/{platform}/"}, "data": data}
     payload = _and(parts.refs[cloudevents.CloudEvent], own)
-    told = "CloudEvents 1.0. `data` is the document as received; `data_base64` replaces it where it is not JSON."
-    return _message(cloudevents.CONTENT_TYPE, parts.refs[shapes.EventHeaders], payload, type_, told)
+    description = "CloudEvents 1.0. `data` is the document as received; `data_base64` replaces it where it is not JSON."
+    return _message(cloudevents.CONTENT_TYPE, parts.refs[shapes.EventHeaders], payload, type_, description)
 
 
-def _message(content_type: str, headers: Schema, payload: Schema, title: str, told: str) -> Part:
+def _message(content_type: str, headers: Schema, payload: Schema, title: str, description: str) -> Part:
     return {
         "title": title,
-        "description": told,
+        "description": description,
         "contentType": content_type,
         "headers": headers,
         "payload": payload,
@@ -97,5 +107,5 @@ def _message(content_type: str, headers: Schema, payload: Schema, title: str, to
 
 
 def _and(schema: Schema, properties: Part) -> Schema:
-    """`schema` with more said of some properties."""
+    """`schema` with more definition of some properties."""
     return {"type": "object", "allOf": [schema, {"properties": properties}]}

@@ -1,6 +1,6 @@
-"""JSON Schema of what is on the queues, made of the Structs that read and write it.
+"""JSON Schemas of the messages on the queues, made from the Structs that read and write them.
 
-Draft 7, which AsyncAPI's own schemas are a superset of; msgspec writes nothing that a later draft means otherwise.
+Draft 7, of which AsyncAPI's own schemas are a superset; msgspec uses nothing that a later draft interprets differently.
 """
 
 from collections.abc import Iterable, Mapping
@@ -58,50 +58,52 @@ class AnswerHeaders(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Components(msgspec.Struct, frozen=True):
-    """Schemas by name, and where each Struct's own is."""
+    """Schemas by name, and the reference to each Struct's schema."""
 
     schemas: dict[str, Schema]
     refs: dict[Shape, Schema]
 
     def any_of(self, shapes: Iterable[Shape]) -> Schema:
-        """One of these."""
+        """Return the schema of a value of any of these shapes."""
         refs = [self.refs[shape] for shape in shapes]
         return refs[0] if len(refs) == 1 else {"anyOf": refs}
 
 
 def components(shapes: Mapping[str, Iterable[Shape]]) -> Components:
-    """By the prefix that keeps names apart: each platform has its own `Order`. No prefix where it is empty."""
-    made = Components({}, {})
+    """Return the schemas of `shapes`, grouped by the prefix of their names: each platform has its own `Order`."""
+    result = Components({}, {})
     for prefix, group in shapes.items():
-        wanted = list(dict.fromkeys(group))
+        shapes_of_group = list(dict.fromkeys(group))
         start = f"{prefix}." if prefix else ""
-        refs, schemas = msgspec.json.schema_components(wanted, ref_template=f"#/components/schemas/{start}{{name}}")
-        made.refs.update(zip(wanted, refs, strict=True))
-        made.schemas.update({f"{start}{name}": schema for name, schema in sorted(schemas.items())})
-    if CloudEvent in made.refs:
-        _say_more(made.schemas[CloudEvent.__name__])
-    return made
+        refs, schemas = msgspec.json.schema_components(
+            shapes_of_group, ref_template=f"#/components/schemas/{start}{{name}}"
+        )
+        result.refs.update(zip(shapes_of_group, refs, strict=True))
+        result.schemas.update({f"{start}{name}": schema for name, schema in sorted(schemas.items())})
+    if CloudEvent in result.refs:
+        _constrain(result.schemas[CloudEvent.__name__])
+    return result
 
 
-def _say_more(event: Schema) -> None:
-    """What CloudEvents 1.0 asks for and the Struct, which is also built by hand, leaves open."""
-    said = event["properties"]
-    said["specversion"] = {"const": "1.0"}
-    said["time"]["format"] = "date-time"
-    said["version"]["minimum"] = 1
-    said["data_base64"]["contentEncoding"] = "base64"
+def _constrain(event: Schema) -> None:
+    """Add the constraints of CloudEvents 1.0 that the Struct does not express."""
+    properties = event["properties"]
+    properties["specversion"] = {"const": "1.0"}
+    properties["time"]["format"] = "date-time"
+    properties["version"]["minimum"] = 1
+    properties["data_base64"]["contentEncoding"] = "base64"
     for name in ("id", "source", "type", "subject"):
-        said[name]["minLength"] = 1
+        properties[name]["minLength"] = 1
     event["required"].insert(0, "specversion")
     event["oneOf"] = [{"required": ["data"]}, {"required": ["data_base64"]}]
 
 
 def shapes(platform: Platform, event: Event) -> dict[str, tuple[Shape, ...]]:
-    """By event type, the Structs that bodies of this event are read as; its examples tell."""
-    found: dict[str, dict[Shape, None]] = {}
+    """Return the Structs that bodies of an event are decoded as, by event type, according to its examples."""
+    shapes_by_type: dict[str, dict[Shape, None]] = {}
     for name in event.examples:
         raw = registry.example(platform.name, name)
         shape = type(platform.decode(event.name, raw))
-        found.setdefault(platform.read(event.name, raw).type, {})[shape] = None
-    every = tuple({shape: None for known in found.values() for shape in known})
-    return {type_: tuple(found.get(type_, every)) for type_ in event.types}
+        shapes_by_type.setdefault(platform.read(event.name, raw).type, {})[shape] = None
+    every = tuple({shape: None for known in shapes_by_type.values() for shape in known})
+    return {type_: tuple(shapes_by_type.get(type_, every)) for type_ in event.types}

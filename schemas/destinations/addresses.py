@@ -53,8 +53,8 @@ _NUMBER = re.compile(r"[0-9]+|0[xX][0-9a-fA-F]*")
 
 
 def networks(texts: Iterable[str]) -> tuple[Network, ...]:
-    """Networks as configured, IPv4-mapped ones as IPv4. Raises ValueError that names what is none."""
-    found: list[Network] = []
+    """Parse configured networks, IPv4-mapped ones as IPv4. Raises ValueError, which names the invalid text."""
+    parsed: list[Network] = []
     for text in texts:
         try:
             network = ip_network(text.strip())
@@ -63,8 +63,8 @@ def networks(texts: Iterable[str]) -> tuple[Network, ...]:
         if isinstance(network, IPv6Network) and network.subnet_of(_MAPPED):
             low = int(network.network_address) & 0xFFFFFFFF
             network = IPv4Network((low, network.prefixlen - _MAPPED.prefixlen))
-        found.append(network)
-    return tuple(found)
+        parsed.append(network)
+    return tuple(parsed)
 
 
 def parse(text: str) -> Address:

@@ -43,14 +43,14 @@ class Guard:
         return target
 
     def allowed(self, address: str) -> bool:
-        """Whether a final address may be connected to: a public one, or one in the allowed networks.
+        """Return whether a final address may be connected to: a public one, or one in the allowed networks.
 
-        An IPv4-mapped IPv6 address is judged as the IPv4 address that it is. What is no address is not allowed.
-        So is one with the well-known NAT64 prefix (64:ff9b::/96), as IPv6-only clusters write it. Allowing
-        a 6to4 network, or one's own NAT64 prefix, allows every IPv4 address that can be written in it.
+        An IPv6 address that is IPv4-mapped, or has the well-known NAT64 prefix (64:ff9b::/96) as in IPv6-only clusters,
+        is judged as the IPv4 address that it stands for. A text that is not an address is not allowed. Allowing a 6to4
+        network, or one's own NAT64 prefix, allows every IPv4 address that can be written in it.
         """
         try:
-            found = addresses.parse(address)
+            parsed = addresses.parse(address)
         except ValueError:
             return False
-        return addresses.public(found) or any(found in network for network in self._networks)
+        return addresses.public(parsed) or any(parsed in network for network in self._networks)

@@ -123,11 +123,11 @@ def _host(text: str) -> tuple[str, bool]:
         # make of them is judged, not what they look like. Names then as browsers do (IDNA 2008 with UTS 46).
         folded = re.sub("[。．｡]", ".", unicodedata.normalize("NFKC", text)).lower()
         name = URL.build(scheme="https", host=folded).raw_host or ""
-        found = addresses.literal(name.rstrip("."))
+        literal = addresses.literal(name.rstrip("."))
     except ValueError:
         raise BlockedError("the URL's host is neither a name nor an IP address") from None
-    if found is not None:
-        return found, True
+    if literal is not None:
+        return literal, True
     # One dot at the end is the root, and keeps the resolver from trying its search list.
     labels = name.removesuffix(".").split(".")
     if len(name) > 253 or not all(_LABEL.fullmatch(label) for label in labels):

@@ -14,16 +14,16 @@ from schemas.outbound import Dialect
 
 @cache
 def dialects() -> MappingProxyType[str, Dialect]:
-    """All dialects by name, in alphabetical order."""
-    found: dict[str, Dialect] = {}
+    """Return all dialects by name, in alphabetical order."""
+    dialects_by_name: dict[str, Dialect] = {}
     for module in sorted(pkgutil.iter_modules(__path__), key=lambda m: m.name):
-        one: Dialect = importlib.import_module(f"{__name__}.{module.name}").DIALECT
-        found[one.name] = one
-    return MappingProxyType(found)
+        dialect: Dialect = importlib.import_module(f"{__name__}.{module.name}").DIALECT
+        dialects_by_name[dialect.name] = dialect
+    return MappingProxyType(dialects_by_name)
 
 
 def get_dialect(name: str) -> Dialect:
-    """Raises LookupError with what there is to choose from."""
+    """Return a dialect. Raises LookupError, which lists the known names."""
     try:
         return dialects()[name]
     except KeyError:

@@ -1,8 +1,8 @@
-"""As Apicbase sends a purchase order: signed with HMAC-SHA256 in lower-case hexadecimal, over the bytes sent.
+"""A purchase order as Apicbase sends it: signed with HMAC-SHA256 in lower-case hexadecimal, over the bytes sent.
 
 The documented receiver hashes `json.dumps(request.data)`. So that it can verify, an order that is written otherwise
-(compact, as Apicbase's API lists it, or with `é` unescaped) is sent as `json.dumps` writes it, where that changes no
-value. Where it would (1.10 becomes 1.1, a repeated key is lost), the order is sent as received.
+(compact, as Apicbase's API lists it, or with `é` unescaped) is sent as `json.dumps` writes it, if that changes no
+value. If it would (1.10 becomes 1.1, a repeated key is lost), the order is sent as received.
 """
 
 import hmac
@@ -16,7 +16,7 @@ HEADER = "X-APIC-WEBHOOK-SIGNATURE"
 
 
 def request(event: Event, credentials: Credentials, now: int) -> Request:
-    """The header takes one signature: the newest secret's."""
+    """Return the signed request. The header holds one signature, made with the newest secret."""
     key = credentials.secrets[0].encode("utf-8", "surrogatepass")
     body = dumped(event.as_received())
     return Request(
@@ -30,24 +30,24 @@ def request(event: Event, credentials: Credentials, now: int) -> Request:
 
 
 def dumped(raw: bytes) -> bytes:
-    """Return `raw` as Python's `json.dumps` writes what it reads; `raw` itself where that isn't the same document."""
+    """Return `raw` as Python's `json` parses and writes it; `raw` itself if that is not the same document."""
     try:
         written = json.dumps(json.loads(raw, object_pairs_hook=_once)).encode()
-    except (ValueError, RecursionError):  # no JSON, a repeated key, an integer of thousands of digits, nesting
+    except (ValueError, RecursionError):  # not JSON, a repeated key, an integer of thousands of digits, nesting
         return raw
     return written if written != raw and canonical.digest(written) == canonical.digest(raw) else raw
 
 
 def _once(pairs: list[tuple[str, object]]) -> dict[str, object]:
-    """Raises ValueError for a key that stands twice: one of its values would be lost."""
-    found = dict(pairs)
-    if len(found) != len(pairs):
-        raise ValueError("a key stands twice")
-    return found
+    """Return an object. Raises ValueError for a repeated key, because one of its values would be lost."""
+    members = dict(pairs)
+    if len(members) != len(pairs):
+        raise ValueError("a key is repeated")
+    return members
 
 
 def make_secret() -> str:
-    """256 random bits."""
+    """Return 256 random bits as text."""
     return secrets.token_hex(32)
 
 

@@ -1,5 +1,7 @@
-"""As ChannelApe sends: the newest copy of the document, a secret in the query string, 200-399 is success, and every 15
-minutes again until then "or a user intervenes"."""
+"""A webhook as ChannelApe sends it: the newest copy of the document, with a secret in the query string.
+
+200-399 is success; until then it is repeated every 15 minutes "or a user intervenes".
+"""
 
 import secrets
 
@@ -7,7 +9,7 @@ from schemas.outbound import Credentials, Dialect, Event, Request
 
 
 def request(event: Event, credentials: Credentials, now: int) -> Request:
-    """The body as received, in valid Unicode."""
+    """Return a request with the body as received, in valid Unicode."""
     key = credentials.query_key
     query = ((key, credentials.secrets[0]),) if key and credentials.secrets else ()
     headers = {"Content-Type": "application/json", "X-Crossdock-Id": event.id}
@@ -15,7 +17,7 @@ def request(event: Event, credentials: Credentials, now: int) -> Request:
 
 
 def make_secret() -> str:
-    """256 random bits that need no escaping in a URL."""
+    """Return 256 random bits as text that needs no escaping in a URL."""
     return secrets.token_urlsafe(32)
 
 

@@ -28,7 +28,7 @@ def request(event: Event, credentials: Credentials, now: int) -> Request:
         raw=event.raw,
     )
     content = b"%b.%d.%b" % (event.id.encode(), now, body)
-    signatures = [base64.b64encode(hmac.digest(_key(one), content, "sha256")) for one in credentials.secrets]
+    signatures = [base64.b64encode(hmac.digest(_key(secret), content, "sha256")) for secret in credentials.secrets]
     return Request(
         body=body,
         headers={
@@ -41,12 +41,12 @@ def request(event: Event, credentials: Credentials, now: int) -> Request:
 
 
 def make_secret() -> str:
-    """32 random bytes, written as the specification does."""
+    """Return 32 random bytes in the specification's format."""
     return PREFIX + base64.b64encode(secrets.token_bytes(32)).decode()
 
 
 def check_secret(secret: str) -> str | None:
-    """What is wrong with it."""
+    """Return what is wrong with a secret; None if it is valid."""
     wrong = f"must be {PREFIX} and the base64 of {SHORTEST} to {LONGEST} bytes"
     try:
         return None if secret.startswith(PREFIX) and SHORTEST <= len(_key(secret)) <= LONGEST else wrong

@@ -277,7 +277,7 @@ def test_answering_a_shopper(name: str) -> None:
     ustore.answer(envelope("manufacturer_allocation"), EXAMPLE, settings)  # loads the places
 
     def run(raw: bytes) -> None:
-        distance.gazetteer()._found.clear()  # else the second run has only to remember
+        distance.gazetteer()._located.clear()  # else the second run has only to remember
         answer = ustore.answer(envelope("manufacturer_allocation"), raw, settings)
         assert answer.status in (200, 400)
         items = [ItemAllocation(str(n), str(n % 3), "r") for n in range(len(raw) // 1000)]
@@ -300,7 +300,7 @@ def test_what_shoppers_type_is_not_kept_at_any_length(name: str) -> None:
     """Finding 2: caches keyed by texts of any length held a gigabyte that was never given back."""
     settings = account()
     ustore.answer(envelope("manufacturer_allocation"), ORDERS[name](100_000), settings)
-    for country, states, postal in distance.gazetteer()._found:
+    for country, states, postal in distance.gazetteer()._located:
         assert len(country) + sum(map(len, states)) + len(postal) < 100
 
 

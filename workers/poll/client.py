@@ -107,22 +107,22 @@ class Client:
             page = pages.split(answer.body)
         except (ValueError, RecursionError):
             raise FetchError("page: the answer is not a page of results") from None
-        return Page([bytes(one) for one in page.results], self._following(url, page.next))
+        return Page([bytes(order) for order in page.results], self._following(url, page.next))
 
     def _following(self, url: URL, following: str | None) -> URL | None:
         if not following:
             return None
         try:
-            found = url.join(URL(following))
-            if found.scheme == "http" and self._base.scheme == "https" and found.port in (80, self._base.port):
+            target = url.join(URL(following))
+            if target.scheme == "http" and self._base.scheme == "https" and target.port in (80, self._base.port):
                 # Behind a proxy that terminates TLS, the API builds links with the scheme that it sees itself.
-                found = found.with_scheme("https").with_port(self._base.explicit_port)
-            same = found.origin() == self._base.origin() and found.user is None and found.password is None
+                target = target.with_scheme("https").with_port(self._base.explicit_port)
+            same = target.origin() == self._base.origin() and target.user is None and target.password is None
         except ValueError:
             same = False
         if not same:
             raise FetchError("page: `next` leads away from the host of `base_url`, and the token must not go there")
-        return found
+        return target
 
     async def close(self) -> None:
         """Cancel a token renewal that is under way."""
@@ -158,13 +158,13 @@ class Client:
         if answer.status != 200:
             raise FetchError(f"token: answered {answer.status}")
         try:
-            said = msgspec.json.decode(answer.body, type=_Token, strict=False)
+            response = msgspec.json.decode(answer.body, type=_Token, strict=False)
         except (ValueError, RecursionError):
             raise FetchError("token: the answer is not a token") from None
-        token = said.access_token
+        token = response.access_token
         if not token or not token.isascii() or not token.isprintable():
-            raise FetchError("token: the answer is not a token")  # and would be no header
-        life = TOKEN_LIFE if said.expires_in is None else max(0.0, said.expires_in)
+            raise FetchError("token: the answer is not a token")  # nor usable in a header
+        life = TOKEN_LIFE if response.expires_in is None else max(0.0, response.expires_in)
         self._token, self._token_until = token, time.monotonic() + life - min(EARLY, life / 10)
         return token
 
@@ -179,7 +179,7 @@ class Client:
         what = ""
         for pause in (*BACK_OFF, None):
             await self._limit.turn()
-            told: float | None = None
+            requested_pause: float | None = None
             try:
                 answer = await self._once(method, url, headers, form)
             except (aiohttp.ClientError, OSError, TimeoutError, ValueError) as error:
@@ -189,14 +189,16 @@ class Client:
                 metrics.REQUESTS.labels(kind, str(answer.status)).inc()
                 if answer.status < 500 and answer.status != TOO_MANY:
                     return answer
-                what, told = f"answered {answer.status}", answer.retry_after
+                what, requested_pause = f"answered {answer.status}", answer.retry_after
                 if answer.status == TOO_MANY:
                     # All processes that share the limit wait, and our own next turn comes after the pause.
-                    await self._limit.pause(min(MAX_PAUSE, BACK_OFF[-1] if told is None else told))
+                    await self._limit.pause(
+                        min(MAX_PAUSE, BACK_OFF[-1] if requested_pause is None else requested_pause)
+                    )
                     continue
             if pause is not None:
                 pause *= random.uniform(0.5, 1.5)  # noqa: S311 - jitter, not a secret
-                await asyncio.sleep(min(MAX_PAUSE, max(pause, told or 0.0)))
+                await asyncio.sleep(min(MAX_PAUSE, max(pause, requested_pause or 0.0)))
         raise FetchError(f"{kind}: {what}, {len(BACK_OFF) + 1} times")
 
     async def _once(self, method: str, url: URL, headers: Mapping[str, str], form: Mapping[str, str] | None) -> _Answer:

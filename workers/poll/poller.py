@@ -115,13 +115,13 @@ class Poller:
         listed: set[bytes] = set()
         reached: datetime | None = None
         url = self._client.first(place.cursor - self._source.overlap)
-        asked = {url}
+        requested = {url}
         while True:
             if self.stopping:
                 raise StoppingError
             page = await self._client.page(url)
             self.summary.pages += 1
-            orders = self._wanted(page.results)
+            orders = self._select(page.results)
             listed.update(order.key for order in orders)
             await self._take(orders, known)
             for order in orders:
@@ -134,16 +134,16 @@ class Poller:
             if page.next is None:
                 break
             url = page.next
-            if url in asked:
+            if url in requested:
                 raise FetchError("page: `next` leads in a circle")
-            asked.add(url)
+            requested.add(url)
         async with self._pool.acquire() as connection:
             gone = known.keys() - listed
             await polls.advance(connection, self._source.platform, self._account, self._worker, reached, gone)
 
-    def _wanted(self, items: Iterable[bytes]) -> list[Order]:
+    def _select(self, items: Iterable[bytes]) -> list[Order]:
         """Parse the items of a page, and leave out those that are too large or have another status."""
-        wanted: list[Order] = []
+        selected: list[Order] = []
         for raw in items:
             self.summary.orders += 1
             if len(raw) > MAX_ORDER:
@@ -155,8 +155,8 @@ class Poller:
                 self.summary.skipped += 1
                 log.debug("order skipped", extra={"account": self._account, "status": order.status[:50]})
                 continue
-            wanted.append(order)
-        return wanted
+            selected.append(order)
+        return selected
 
     async def _take(self, orders: list[Order], known: dict[bytes, bytes]) -> None:
         """Publish new and changed orders, and remember them after the broker has confirmed all of them."""

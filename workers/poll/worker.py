@@ -123,10 +123,10 @@ class PollWorker:
 
         Failures of single accounts are not included; the metrics show them.
         """
-        found = [] if self._link.is_open else [f"no connection to RabbitMQ: {self._link.error}"]
+        problems = [] if self._link.is_open else [f"no connection to RabbitMQ: {self._link.error}"]
         if self._database.problem is not None:
-            found.append(f"no use of PostgreSQL: {self._database.problem}")
-        return found + self._background.problems()
+            problems.append(f"no use of PostgreSQL: {self._database.problem}")
+        return problems + self._background.problems()
 
     def reload(self, config: Config) -> None:
         """Apply new accounts, credentials and intervals to the next polls; running polls keep the old ones."""

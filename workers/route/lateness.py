@@ -1,11 +1,12 @@
 """How long a request has waited, without comparing the wall clocks of two machines.
 
 The ingress sends its monotonic clock with each request (header `clock`), and how long its sender waits (`deadline` less
-`received-at`, both by the same clock). The difference between that clock and ours is the smallest one that was seen
-among the requests of the same ingress: the quickest of them had hardly waited. What is above it, a request has waited.
+`received-at`, both by the same clock). The difference between that clock and ours is the smallest one that was observed
+among the requests of the same ingress, because the quickest of them hardly waited. A request has waited for as long as
+its own difference exceeds the smallest one.
 
 A message's time to live (AMQP `expiration`) would be measured by the broker alone. But the request and the copy that is
-stored are one message, so that the store's copy would expire with it; and what expires in `crossdock.route.*` is
+stored are one message, so the store's copy would expire with it; and a message that expires in `crossdock.route.*` is
 dead-lettered to `crossdock.dead`.
 """
 
@@ -15,29 +16,29 @@ from collections.abc import Callable
 from schemas.envelope import Envelope
 
 DRIFT = 0.001
-"""Seconds per second by which a known difference is allowed to grow. Quartz clocks drift by less than a tenth of it, so
-that a request is never taken for late because of them, and one that is late is noticed all the same."""
+"""Seconds per second by which a known difference may grow. Quartz clocks drift by less than a tenth of it, so that
+drift never makes a request count as late, and a late one is noticed nevertheless."""
 SURELY_LATE = 600.0
-"""Seconds past its deadline, by the wall clocks, after which the first request of an ingress counts as late: what has
-lain in the queue while no route worker ran. No two machines' clocks differ by so much and go unnoticed."""
+"""Seconds past its deadline, by the wall clocks, after which the first request of an ingress counts as late: it lay in
+the queue while no route worker ran. Two machines' clocks do not differ by so much unnoticed."""
 KEPT = 1000
-"""Ingresses whose differences are remembered. Each connection of one has a reply address of its own."""
+"""Maximum reply addresses whose differences are remembered. Each connection of an ingress has one of its own."""
 
 
 class Lateness:
-    """Tells which requests have waited too long."""
+    """Decides which requests have waited too long."""
 
     def __init__(self, monotonic: Callable[[], float] = time.monotonic, wall: Callable[[], float] = time.time) -> None:
         self._monotonic = monotonic
         self._wall = wall
         self._differences: dict[str, tuple[float, float]] = {}
-        """By reply address: our clock less the ingress's, and when that was seen."""
+        """Our clock less the ingress's, and when that was observed, by reply address."""
 
     def is_late(self, request: Envelope) -> bool:
-        """Return whether nobody waits for an answer any more."""
+        """Return whether the sender no longer waits for an answer."""
         if request.deadline is None or request.reply_to is None:
             return True
-        if request.clock is None:  # of an ingress of an earlier version
+        if request.clock is None:  # from an ingress of an earlier version
             return request.deadline <= self._wall()
         now = self._monotonic()
         difference = now - request.clock

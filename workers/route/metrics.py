@@ -17,5 +17,5 @@ SECONDS = Histogram(
 
 @cache
 def seconds(platform: str) -> Traced:
-    """Of a platform."""
+    """Return the histogram of one platform's answers."""
     return Traced(SECONDS.labels(platform))

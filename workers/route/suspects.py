@@ -1,8 +1,8 @@
-"""Requests that were delivered before: one of them may be what ended the worker that had them.
+"""Redelivered requests: one of them may have ended the worker that had them.
 
-They are read by a copy of this process first (`workers.runtime.rehearsal`), so that no other shopper waits for a
-request that takes minutes, and none is lost with a worker that it ends. A culprit is acknowledged without being read
-here: the store worker has a copy of its own, isolates it in the same way and puts it into quarantine.
+They are first read by a copy of this process (`workers.runtime.rehearsal`), so that no other sender waits for a request
+that takes minutes, and none is lost with a worker that such a request ends. A culprit is acknowledged and never read
+here: the store worker has its own copy, isolates it in the same way and puts it into quarantine.
 """
 
 import asyncio
@@ -22,14 +22,14 @@ from workers.runtime.outcomes import UnavailableError
 log = logging.getLogger("crossdock.route")
 
 PAUSE = 1.0
-"""Seconds until they are read again, where no copy could be made."""
+"""Seconds until the requests are read again if the process could not be copied."""
 
 Read = Callable[[Envelope, bytes], object]
-"""Works out an answer, as the worker will. What it raises is the worker's to deal with."""
+"""A function that decides an answer as the worker will. The worker deals with what it raises."""
 
 
 class Suspect(NamedTuple):
-    """A request that was delivered before, and what to do with it if it did no harm."""
+    """A redelivered request, and the function that handles it if it is harmless."""
 
     request: Envelope
     delivery: IncomingMessage
@@ -37,7 +37,7 @@ class Suspect(NamedTuple):
 
 
 class Suspects:
-    """Reads what was redelivered in copies of this process, and hands on what doesn't end them."""
+    """Reads redelivered requests in copies of this process, and passes on those that do not end them."""
 
     def __init__(self, read: Read) -> None:
         self._read = read
@@ -46,23 +46,24 @@ class Suspects:
         self._arrived = asyncio.Event()
 
     def add(self, suspect: Suspect) -> None:
-        """Take a request that was delivered before."""
+        """Add a redelivered request."""
         self._waiting.append(suspect)
         self._arrived.set()
 
     def deliveries(self, queue: str) -> list[IncomingMessage]:
-        """Return what has come through a queue and is not handled yet."""
-        held = (*self._examined, *self._waiting)
-        return [one.delivery for one in held if topology.reply_queue(one.request.platform) == queue]
+        """Return the messages of a queue that are not handled yet."""
+        pending = (*self._examined, *self._waiting)
+        return [suspect.delivery for suspect in pending if topology.reply_queue(suspect.request.platform) == queue]
 
     async def run(self) -> None:
-        """Read what comes, until cancelled."""
+        """Examine requests until cancelled."""
         while True:
             await self._arrived.wait()
             self._arrived.clear()
             while self._waiting:
                 self._examined, self._waiting = self._waiting, []
-                batch = self._examined = [one for one in self._examined if not one.delivery.session.is_gone]
+                batch = [suspect for suspect in self._examined if not suspect.delivery.session.is_gone]
+                self._examined = batch
                 try:
                     await self._examine(batch)
                 except UnavailableError as error:
@@ -72,29 +73,29 @@ class Suspects:
                     await asyncio.sleep(PAUSE)
 
     async def _examine(self, batch: list[Suspect]) -> None:
-        """Hand on what does no harm at once; then try what ended a copy, alone."""
+        """Pass on the harmless requests at once; then try each that ended a copy alone."""
 
         def read(place: int) -> None:
             self._read(batch[place].request, batch[place].delivery.body)
 
         suspects = await rehearsal.find_suspects(len(batch), read)
         self._examined = [batch[place] for place in suspects]
-        for place, one in enumerate(batch):
+        for place, suspect in enumerate(batch):
             if place not in suspects:
-                one.handle()
-        for place, why in suspects.items():
-            one = batch[place]
-            verdict = await rehearsal.convict(place, why, read, control=read_examples)
-            self._examined.remove(one)
+                suspect.handle()
+        for place, reason in suspects.items():
+            suspect = batch[place]
+            verdict = await rehearsal.convict(place, reason, read, control=read_examples)
+            self._examined.remove(suspect)
             if verdict is None:
-                one.handle()
+                suspect.handle()
             else:
-                await self._settle_culprit(one.request, one.delivery, verdict)
+                await self._settle_culprit(suspect.request, suspect.delivery, verdict)
 
     async def _settle_culprit(self, request: Envelope, delivery: IncomingMessage, reason: str) -> None:
         log.error("request failed", extra={"id": request.message_id, "platform": request.platform, "reason": reason})
         metrics.ANSWERS.labels(request.platform, request.account, "failed").inc()
-        with suppress(Exception):  # its connection has broken: it comes again
+        with suppress(Exception):  # its connection is lost, so it is delivered again
             await deliveries.ack_one(delivery)
 
 

@@ -1,13 +1,13 @@
-"""Answers senders that wait: decode -> decide -> publish record and answer -> ack.
+"""The route worker: decode -> decide -> publish record and answer -> ack.
 
-Each message is handled as it comes, alone: a shopper waits for it. The record of an allocation is published before
-the answer, on the same channel and in the same write, so that an answer that was heard has always been recorded; the
-message is acked when the broker has confirmed both. Whatever dies in between, the message comes again and all of it is
-repeated with the same ids.
+Each message is handled alone and at once, because its sender waits. The record of an allocation is published before the
+answer, on the same channel and in the same write, so that an answer that was received has always been recorded; the
+message is acknowledged when the broker has confirmed both. Whatever dies in between, the message is delivered again and
+everything is repeated with the same ids.
 
-What comes again may be what ended the worker before, and is read in a copy of this process first (`suspects`). What
-fails for a reason of its own is acknowledged after a few tries: its sender has been answered 503 by then, and the store
-worker has its own copy. So nothing circulates in `crossdock.route.*` for ever.
+A redelivered message may be the one that ended the worker before, so it is first read in a copy of this process
+(`suspects`). A request that fails for a reason of its own is acknowledged after a few attempts: by then its sender has
+been answered 503, and the store worker has its own copy. So nothing circulates in `crossdock.route.*` for ever.
 """
 
 import asyncio
@@ -38,15 +38,15 @@ from workers.runtime import metrics as runtime
 log = logging.getLogger("crossdock.route")
 
 CONFIRM_TIMEOUT = 10.0
-"""Seconds for the confirm of a record. The answer doesn't wait for it; only the ack does."""
+"""Maximum seconds to wait for the confirm of a record. The answer does not wait for it; only the ack does."""
 PAUSE = 0.5
-"""Seconds between attempts to have a record confirmed, and between tries of a request that fails."""
+"""Seconds between attempts to have a record confirmed, and between attempts to answer a request that fails."""
 TRIES = 3
-"""Tries of a request that fails for a reason of its own."""
+"""Attempts to answer a request that fails for a reason of its own."""
 
 
 class RouteWorker:
-    """Start, stop, problems, reload: what `deploy.process` runs."""
+    """The component that `deploy.process` runs as `crossdock worker route`."""
 
     def __init__(self, config: Config, *, amqp_url: str) -> None:
         self._config = config
@@ -66,7 +66,7 @@ class RouteWorker:
             runtime.OLDEST.labels(consumer.queue).set_function(partial(self._oldest, consumer))
 
     async def start(self) -> None:
-        """Connects and begins to answer, with the rules compiled before the first shopper waits."""
+        """Prepare the accounts, so that the first sender does not wait for it; then connect and begin to answer."""
         answers.prepare(self._config.accounts)
         self._background.start(self._suspects.run(), name="suspects")
         self._background.start(watchdog.run(), name="watchdog")
@@ -74,7 +74,10 @@ class RouteWorker:
         self._in.start()
 
     async def stop(self) -> None:
-        """Takes no more, answers and settles what is under way in bounded time, closes. The rest is delivered again."""
+        """Accept no more requests, settle those under way within `[process] drain_timeout`, and close.
+
+        The broker delivers all others again.
+        """
         for consumer in self._consumers:
             await consumer.cancel()
         await self._background.stop()
@@ -88,14 +91,15 @@ class RouteWorker:
         await self._out.stop()
 
     def problems(self) -> list[str]:
-        """Empty when a request would be answered now."""
-        found = [f"no connection to RabbitMQ: {link.error}" for link in (self._in, self._out) if not link.is_open]
-        for part in (self._background, self._publisher, self._in, self._out):
-            found += part.problems()
-        return found
+        """Return the reasons why no request can be answered now; an empty list if there are none."""
+        problems = [f"no connection to RabbitMQ: {link.error}" for link in (self._in, self._out) if not link.is_open]
+        for component in (self._background, self._publisher, self._in, self._out):
+            problems += component.problems()
+        return problems
 
     def reload(self, config: Config) -> None:
-        """Rules change between two messages, all at once."""
+        """Apply a new configuration between two messages. Raises OSError or ValueError, and changes nothing, if the
+        operator's files cannot be read."""
         answers.prepare(config.accounts)
         self._config = config
 
@@ -114,15 +118,17 @@ class RouteWorker:
         self._publisher.use(link.transport, await link.channel(connection, confirms=True))
 
     def _consumer(self, queue: str) -> Consumer:
-        made = Consumer(queue, prefetch=self._config.route.prefetch, on_message=lambda one: self._heard(made, one))
-        return made
+        consumer = Consumer(
+            queue, prefetch=self._config.route.prefetch, on_message=lambda message: self._on_message(consumer, message)
+        )
+        return consumer
 
     def _oldest(self, consumer: Consumer) -> float:
-        under_way = [delivery for of, delivery in self._tasks.values() if of is consumer]
+        under_way = [delivery for owner, delivery in self._tasks.values() if owner is consumer]
         return age.oldest([*under_way, *self._suspects.deliveries(consumer.queue)])
 
     def _read(self, request: Envelope, body: bytes) -> None:
-        """Work out an answer, for `suspects`."""
+        """Decide an answer without sending it, for `suspects`."""
         settings = self._config.accounts.get(request.platform, {}).get(request.account)
         decide = self._answer_by_platform.get(request.platform)
         if settings is not None and decide is not None and request.reply_to is not None:
@@ -130,16 +136,16 @@ class RouteWorker:
 
     def _answer_suspect(self, consumer: Consumer, request: Envelope, delivery: IncomingMessage) -> None:
         started = time.perf_counter()
-        said = self._attempt(request, delivery, started, True)
-        self._begin(consumer, delivery, self._settle(request, delivery, started, said))
+        result = self._attempt(request, delivery, started, True)
+        self._begin(consumer, delivery, self._settle(request, delivery, started, result))
 
-    def _heard(self, consumer: Consumer, delivery: IncomingMessage) -> None:
-        """One request, decided and answered in the turn of the loop that received it; the rest can wait."""
+    def _on_message(self, consumer: Consumer, delivery: IncomingMessage) -> None:
+        """Decide and answer a request in the turn of the loop that received it; confirms and ack follow in a task."""
         started = time.perf_counter()
         try:
             request = envelope.of(delivery.properties)
         except ValueError as error:
-            # The store worker gets its own copy and buries it with the reason; here nobody can be answered.
+            # The store worker dead-letters its own copy with the reason; without an envelope, nothing can be answered.
             log.error("not a message of ours", extra={"queue": consumer.queue, "error": str(error)})
             rest = self._ack(delivery)
         else:
@@ -147,8 +153,8 @@ class RouteWorker:
                 answer = partial(self._answer_suspect, consumer, request, delivery)
                 self._suspects.add(Suspect(request, delivery, answer))
                 return
-            said = self._attempt(request, delivery, started, False)
-            rest = self._settle(request, delivery, started, said)
+            result = self._attempt(request, delivery, started, False)
+            rest = self._settle(request, delivery, started, result)
         self._begin(consumer, delivery, rest)
 
     def _begin(self, consumer: Consumer, delivery: IncomingMessage, rest: Coroutine[object, None, None]) -> None:
@@ -157,24 +163,28 @@ class RouteWorker:
         task.add_done_callback(self._tasks.pop)
 
     async def _settle(
-        self, request: Envelope, delivery: IncomingMessage, started: float, said: "_OfferedAnswer | Exception"
+        self, request: Envelope, delivery: IncomingMessage, started: float, result: "_OfferedAnswer | Exception"
     ) -> None:
-        """Until the ack, a connection that is lost gives the message back."""
+        """Wait for the confirms, repeat what failed, and acknowledge.
+
+        If the connection is lost before, the broker delivers the message again.
+        """
         failures = 0
         while True:
             try:
-                if isinstance(said, Exception):
-                    raise said
-                await self._confirmed(request, said)
-                outcome = said.outcome
+                if isinstance(result, Exception):
+                    raise result
+                await self._confirmed(request, result)
+                outcome = result.outcome
                 break
             except outgoing.MessageError as error:
-                # The broker takes neither this record nor another try of it. Nothing has been answered.
+                # The broker accepts neither this record nor a repetition of it. Nothing has been answered.
                 log.error("request failed", extra={"id": request.message_id, "reason": str(error)})
                 outcome = "failed"
                 break
             except outgoing.BrokerUnavailableError as error:
-                # The publishing connection is away. Held, not given back: whoever comes next could do no more.
+                # The publishing connection is unavailable. The message is held, not given back, because another worker
+                # could do no more.
                 log.warning("record not confirmed", extra={"id": request.message_id, "error": str(error)})
             except Exception:
                 failures += 1
@@ -185,14 +195,14 @@ class RouteWorker:
             if delivery.session.is_gone:
                 return
             await asyncio.sleep(PAUSE)
-            said = self._attempt(request, delivery, started, True)
+            result = self._attempt(request, delivery, started, True)
         metrics.ANSWERS.labels(request.platform, request.account, outcome).inc()
         await self._ack(delivery)
 
     async def _ack(self, delivery: IncomingMessage) -> None:
         try:
             await deliveries.ack_one(delivery)
-        except Exception as error:  # its connection broke in this very moment: it is delivered again
+        except Exception as error:  # its connection has just been lost, so it is delivered again
             log.warning("not acknowledged", extra={"error": str(error)})
 
     def _attempt(
@@ -204,10 +214,13 @@ class RouteWorker:
             return error
 
     def _answer(self, request: Envelope, delivery: IncomingMessage, started: float, again: bool) -> "_OfferedAnswer":
-        """Decides, and publishes what was decided. `started`: when it came, by the performance counter. `again`: who
-        held it before may have answered."""
+        """Decide, and publish the record and the answer.
+
+        `started` is the time of receipt by the performance counter; `again` means that an earlier attempt may have
+        answered already.
+        """
         if request.reply_to is None:
-            # An order that was fetched, or one out of quarantine: storing it is all there is to do.
+            # An order that was polled or replayed from quarantine only has to be stored.
             return _OfferedAnswer("nobody waits")
         settings = self._config.accounts.get(request.platform, {}).get(request.account)
         decide = self._answer_by_platform.get(request.platform)
@@ -217,65 +230,68 @@ class RouteWorker:
             log.info("not answered", extra={"id": request.message_id, "reason": outcome, **_names(request)})
             return _OfferedAnswer(outcome)
         answer = decide(request, delivery.body, settings)
-        said = _OfferedAnswer("recorded late" if late else str(answer.status), answer, started)
+        offered = _OfferedAnswer("recorded late" if late else str(answer.status), answer, started)
         if answer.record is not None:
             properties, name = _record_properties(request), request.message_id
-            said.record = self._publisher.publish("", topology.STORE, properties, name, answer.record)
+            offered.record = self._publisher.publish("", topology.STORE, properties, name, answer.record)
         if not late:
             name, properties = replies.encode_answer(request.message_id, answer.status, answer.content_type)
-            said.reply = self._publisher.publish("", request.reply_to, properties, name, answer.body)
-        said.seconds = time.perf_counter() - started
-        return said
+            offered.reply = self._publisher.publish("", request.reply_to, properties, name, answer.body)
+        offered.seconds = time.perf_counter() - started
+        return offered
 
-    async def _confirmed(self, request: Envelope, said: "_OfferedAnswer") -> None:
-        """What was published is safe; that an answer may not have been heard doesn't matter. Raises
-        BrokerUnavailableError."""
-        if said.answer is None:
+    async def _confirmed(self, request: Envelope, offered: "_OfferedAnswer") -> None:
+        """Wait until the broker has confirmed the record; whether the answer was received does not matter.
+
+        Raises BrokerUnavailableError or MessageError.
+        """
+        if offered.answer is None:
             return
-        if said.reply is not None:
-            await asyncio.wait([said.reply])
-        if said.record is not None:
+        if offered.reply is not None:
+            await asyncio.wait([offered.reply])
+        if offered.record is not None:
             try:
-                await said.record
+                await offered.record
             except Exception as error:
                 raise outgoing.explain(error) from None
-        metrics.seconds(request.platform).observe(said.seconds, request.traceparent)
+        metrics.seconds(request.platform).observe(offered.seconds, request.traceparent)
         if traces.tracer:
-            about = {"crossdock.platform": request.platform, "crossdock.account": request.account}
-            about |= {"messaging.message.id": request.message_id, "crossdock.outcome": said.outcome}
-            began = time.time() - (time.perf_counter() - said.started)
-            traces.tracer.begin(f"answer {request.platform}", "consumer", request.traceparent, about, at=began).end()
+            attributes = {"crossdock.platform": request.platform, "crossdock.account": request.account}
+            attributes |= {"messaging.message.id": request.message_id, "crossdock.outcome": offered.outcome}
+            began = time.time() - (time.perf_counter() - offered.started)
+            traces.tracer.begin(
+                f"answer {request.platform}", "consumer", request.traceparent, attributes, at=began
+            ).end()
         fields = {
             "id": request.message_id,
-            "status": said.answer.status,
-            "outcome": said.outcome,
-            **said.answer.log_fields,
+            "status": offered.answer.status,
+            "outcome": offered.outcome,
+            **offered.answer.log_fields,
         }
-        log.info("answered", extra={"ms": round(said.seconds * 1000, 3), **fields, **_names(request)})
+        log.info("answered", extra={"ms": round(offered.seconds * 1000, 3), **fields, **_names(request)})
 
 
 class _OfferedAnswer(msgspec.Struct):
-    """What was decided of a request, and is on its way."""
+    """A decision that has been published."""
 
     outcome: str
-    """A metric's label."""
+    """The label of `metrics.ANSWERS`."""
     answer: Answer | None = None
     started: float = 0.0
-    """By the performance counter."""
+    """Time of receipt, by the performance counter."""
     seconds: float = 0.0
-    """From then until it was published."""
+    """From receipt until the answer was published."""
     record: "asyncio.Future[None] | None" = None
     reply: "asyncio.Future[None] | None" = None
 
 
 def _record_properties(request: Envelope) -> bytes:
-    """The request's own, as a record's."""
+    """Return the encoded properties of the record of a request: those of the request, with the record's type."""
     trace = request.traceparent
     if trace is not None and ids.is_traceparent(trace) and request.message_id.isascii():
         stamp = _stamp(request.platform, request.account, request.event, request.content_type)
         return stamp(request.message_id, request.received_at.timestamp(), trace)
-    asked = {"reply_to": None, "deadline": None, "language": None}
-    record = msgspec.structs.replace(request, **asked, type=envelope.RECORD_TYPE)
+    record = msgspec.structs.replace(request, reply_to=None, deadline=None, language=None, type=envelope.RECORD_TYPE)
     return envelope.to_properties(record).marshal()
 
 

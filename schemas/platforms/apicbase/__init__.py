@@ -14,8 +14,8 @@ def _secrets(account: Account) -> tuple[str, ...]:
 
 
 def _refuse(event: str, raw: bytes, account: Account) -> str | None:
-    found = refusal.refusal(raw, account)
-    return None if found is None else found.detail
+    refused = refusal.refusal(raw, account)
+    return None if refused is None else refused.detail
 
 
 PLATFORM = Platform(

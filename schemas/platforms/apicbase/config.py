@@ -11,7 +11,7 @@ from schemas.config import Column, Seconds, Secret
 
 
 class Poll(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Pull mode: OAuth2 client credentials of the supplier, and how often to ask."""
+    """Polling of an account's orders: the supplier's OAuth 2.0 client credentials, and the interval in seconds."""
 
     client_id: str
     client_secret: Secret
@@ -27,15 +27,15 @@ class Poll(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
 
 
 class Account(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, dict=True):
-    """One customer base whose orders come to us."""
+    """One customer base whose orders are received."""
 
     secrets: list[Secret] = []
-    """Client secrets; any that fits is accepted: rotation without a gap. None where orders are only fetched: then no
-    webhook is taken."""
+    """Client secrets, each of which is accepted, so that they can be rotated without a gap. Empty if orders are only
+    polled: then no webhook is accepted."""
     customers: Column | None = None
-    """Known supplier_customer_numbers; None: every one is accepted."""
+    """Known supplier_customer_numbers; None: all are accepted."""
     articles: Column | None = None
-    """Known supplier_article_numbers; None: every one is accepted."""
+    """Known supplier_article_numbers; None: all are accepted."""
     verdict_timeout: Seconds = 5.0
     poll: Poll | None = None
 
@@ -56,16 +56,17 @@ class Account(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
 
 
 def _identifiers(listed: list[str]) -> frozenset[str]:
-    """As they are compared with what orders say: without blanks at their ends."""
-    return frozenset(found for one in listed if (found := lenient.identifier(one)) is not None)
+    """Return the identifiers as they are compared with those of orders: without surrounding white space."""
+    cleaned = (lenient.identifier(text) for text in listed)
+    return frozenset(identifier for identifier in cleaned if identifier is not None)
 
 
 def _check(url: str) -> None:
-    """Raises ValueError that doesn't repeat the URL: what it shouldn't hold may be a password."""
+    """Raise ValueError for a URL that is not a usable `base_url`, without repeating it: it may contain a password."""
     try:
         parts = urlsplit(url)
         fits = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
-    except ValueError:  # a port that is no number, brackets that don't close
+    except ValueError:  # a port that is not a number, or unbalanced brackets
         fits = False
     if not fits or any(character.isspace() or not character.isprintable() for character in url):
         raise ValueError("`base_url` is not an absolute http or https URL; write it like https://api.apicbase.com")

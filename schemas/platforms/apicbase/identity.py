@@ -1,4 +1,4 @@
-"""Which purchase order a body is, and its lines."""
+"""The identity of a purchase order, and its lines."""
 
 import re
 
@@ -16,14 +16,14 @@ _VARIED = re.compile(rb'("(?:id|order_number)"\s*:\s*)(?:"[^"\\]*"|-?[0-9.]+)')
 
 
 def decode(event: str, raw: bytes) -> wire.PurchaseOrder:
-    """Raises UnreadableError."""
+    """Decode the body of an event. Raises UnreadableError."""
     if event != EVENT:
         raise UnreadableError(f"Apicbase has no event {event!r}")
     return _read(raw)
 
 
 def read(event: str, raw: bytes) -> ParsedDocument:
-    """The key is Apicbase's internal `id`: a failed order is resent by hand under the same one, perhaps edited."""
+    """Parse an order. Its key is Apicbase's internal `id`, which it keeps when it is edited and sent again by hand."""
     order = decode(event, raw)
     placed_at = lenient.date(order.ordered_on)
     return ParsedDocument(
@@ -38,7 +38,7 @@ def read(event: str, raw: bytes) -> ParsedDocument:
 
 
 def packages(order: wire.PurchaseOrder) -> list[wire.Package]:
-    """The order lines; none where there is no list."""
+    """Return the order lines; an empty list if there is no list of them."""
     return lenient.each(order.packages)
 
 

@@ -1,7 +1,7 @@
-"""Orders that can't be fulfilled, told to the customer at once.
+"""The reasons why an order is refused at once, while the customer is still looking.
 
-Apicbase shows the customer an error for any answer that isn't 2xx, most usefully a 4xx, and never sends the order again
-by itself. So what we know to be wrong is said while the customer is still looking.
+Apicbase shows the customer an error for any answer that isn't 2xx, most usefully for a 4xx, and never sends the order
+again by itself.
 """
 
 from msgspec import Struct
@@ -11,28 +11,31 @@ from schemas.platforms.apicbase import identity, wire
 from schemas.platforms.apicbase.config import Account
 
 LISTED = 10
-"""Article numbers named in one refusal; a customer needs some of them, not a wall of them."""
+"""Maximum article numbers named in one refusal; a customer needs some of them, not a wall of them."""
 
 
 class Refusal(Struct, frozen=True):
     """Why an order is not accepted."""
 
     detail: str
-    """For the customer: what is missing, and which number isn't known."""
+    """A text for the customer: what is missing, and which number is unknown."""
 
     def __str__(self) -> str:
         return self.detail
 
 
 def refusal(order: wire.PurchaseOrder | bytes, account: Account) -> Refusal | None:
-    """Why `account` doesn't take this order, or None. Raises UnreadableError if `order` is bytes that are no order."""
+    """Return why `account` refuses an order; None if it accepts it.
+
+    Raises UnreadableError if `order` is bytes that are not an order.
+    """
     if isinstance(order, bytes):
         order = identity.decode(identity.EVENT, order)
-        lenient.key(order.id, "id")  # an order that can't be told from others is no order: 400, not 2xx and quarantine
+        lenient.key(order.id, "id")  # an order without identity is answered 400, not 2xx and quarantined
     packages = identity.packages(order)
     reasons = (_customer(order, account), _lines(packages), _quantities(packages), _articles(packages, account))
-    said = [reason for reason in reasons if reason]
-    return Refusal(" ".join(said)) if said else None
+    given = [reason for reason in reasons if reason]
+    return Refusal(" ".join(given)) if given else None
 
 
 def _customer(order: wire.PurchaseOrder, account: Account) -> str | None:
@@ -51,7 +54,7 @@ def _lines(packages: list[wire.Package]) -> str | None:
 
 
 def _quantities(packages: list[wire.Package]) -> str | None:
-    """Every line says how much of it is wanted: nobody can deliver "many", and nobody minus three."""
+    """Return what is wrong with the quantities: each line needs a number that is not negative."""
     missing: list[str] = []
     wrong: list[str] = []
     negative: list[str] = []
@@ -65,14 +68,14 @@ def _quantities(packages: list[wire.Package]) -> str | None:
                 wrong.append(f'{position} ("{sent["quantity"]}")')
         elif quantity < 0:
             negative.append(f"{position} ({lenient.text(package.quantity_ordered)})")
-    said: list[str] = []
+    reasons: list[str] = []
     if missing:
-        said.append(f"No quantity in line {_some(missing)}.")
+        reasons.append(f"No quantity in line {_some(missing)}.")
     if wrong:
-        said.append(f"The quantity is not a number in line {_some(wrong)}.")
+        reasons.append(f"The quantity is not a number in line {_some(wrong)}.")
     if negative:
-        said.append(f"The quantity is negative in line {_some(negative)}.")
-    return " ".join(said) or None
+        reasons.append(f"The quantity is negative in line {_some(negative)}.")
+    return " ".join(reasons) or None
 
 
 def _articles(packages: list[wire.Package], account: Account) -> str | None:
@@ -84,13 +87,13 @@ def _articles(packages: list[wire.Package], account: Account) -> str | None:
             unnumbered.append(str(position))
         elif account.known_articles is not None and number not in account.known_articles:
             unknown[f'"{number}"'] = None
-    said: list[str] = []
+    reasons: list[str] = []
     if unknown:
         subject = "article number {} is" if len(unknown) == 1 else "article numbers {} are"
-        said.append(f"The {subject.format(_some(list(unknown)))} not known to the supplier.")
+        reasons.append(f"The {subject.format(_some(list(unknown)))} not known to the supplier.")
     if unnumbered:
-        said.append(f"No article number in line {_some(unnumbered)}.")
-    return " ".join(said) or None
+        reasons.append(f"No article number in line {_some(unnumbered)}.")
+    return " ".join(reasons) or None
 
 
 def _some(words: list[str]) -> str:

@@ -1,8 +1,8 @@
 """Apicbase signs with HMAC-SHA256 in hexadecimal, over `json.dumps(data)` as Python writes it.
 
-A sender that posts with the same serialiser signs the very bytes it sends, so these are tried first. Only if they
-don't fit, the body is read and dumped again: that changes `é`, `1.10`, `1e2` and duplicate keys, so it is no more than
-a second chance for a sender that signs one rendering and posts another.
+A sender that posts with the same serialiser signs the very bytes that it sends, so these are tried first. Only if they
+don't match, the body is parsed and dumped again: that changes `é`, `1.10`, `1e2` and duplicate keys, so it is only a
+second chance for a sender that signs one rendering and posts another.
 """
 
 import hmac
@@ -14,34 +14,34 @@ from schemas.platforms.apicbase.config import Account
 
 HEADER = "X-APIC-WEBHOOK-SIGNATURE"
 MAX_DUMPED = 64 * 1024
-"""Bytes of the largest body that is read and dumped again. Anybody can make us do that, and a megabyte of short numbers
-takes 0.3 s, during which nobody else is answered; a purchase order has a few kilobytes. Larger ones are accepted when
+"""Maximum bytes of a body that is parsed and dumped again. Anyone can cause that, and a megabyte of short numbers takes
+0.3 s, during which no other request is answered; a purchase order has a few kilobytes. Larger orders are accepted if
 their own bytes are signed."""
 _HEX = frozenset(b"0123456789abcdef")
 
 
 def verify(raw: bytes, headers: Mapping[str, str], query: Query, account: Account, /) -> str | None:
-    """The secret that fitted, or None. Hexadecimal in either case; never raises."""
+    """Return the secret that verified the signature, or None. Hexadecimal digits may have either case. Never raises."""
     signature = headers.get(HEADER, "").encode("utf-8", "surrogatepass").lower()
-    # Reading and dumping again costs far more than hashing: not for what can't be a signature at all.
+    # Parsing and dumping costs far more than hashing, so a header that cannot be a signature is rejected first.
     if len(signature) != 64 or not _HEX.issuperset(signature):
         return None
     return _fitting(raw, signature, account.secrets) or _fitting(_dumped(raw), signature, account.secrets)
 
 
 def sign(raw: bytes, account: Account, /) -> Signed:
-    """What Apicbase would send with these bytes. Without a secret nothing fits."""
+    """Return what Apicbase would send with these bytes; without a secret there is no valid signature."""
     return Signed(headers={HEADER: _hexdigest(account.secrets[0], raw).decode()} if account.secrets else {})
 
 
 def _fitting(message: bytes | None, signature: bytes, secrets: Sequence[str]) -> str | None:
     if message is None:
         return None
-    found = None
-    for secret in secrets:  # all of them, always: the time says nothing about which one fits
+    fitting = None
+    for secret in secrets:  # always all of them, so that the time does not reveal which one matches
         if hmac.compare_digest(_hexdigest(secret, message), signature):
-            found = secret
-    return found
+            fitting = secret
+    return fitting
 
 
 def _hexdigest(secret: str, message: bytes) -> bytes:
@@ -49,12 +49,14 @@ def _hexdigest(secret: str, message: bytes) -> bytes:
 
 
 def _dumped(raw: bytes) -> bytes | None:
-    """The body as Python's `json` writes what it read; None if it is too large, that isn't possible or changes
-    nothing."""
+    """Return the body as Python's `json` parses and writes it.
+
+    The result is None if the body is too large or not JSON, or if it would not change.
+    """
     if len(raw) > MAX_DUMPED:
         return None
     try:
         dumped = json.dumps(json.loads(raw)).encode()
-    except (ValueError, RecursionError):  # no JSON, no UTF-8, an integer of thousands of digits, nesting
+    except (ValueError, RecursionError):  # not JSON, not UTF-8, an integer of thousands of digits, nesting
         return None
     return None if dumped == raw else dumped

@@ -1,6 +1,6 @@
 """The purchase order as Apicbase posts it, and as its API lists it (apicbase.com, "Integrated Ordering").
 
-Prices are decimal strings and stay what was sent. `owned_by`, `order_remarks` and `expected_delivery_date` may be null.
+Prices are decimal strings and are kept as sent. `owned_by`, `order_remarks` and `expected_delivery_date` may be null.
 """
 
 from msgspec import UNSET, Struct, UnsetType
@@ -33,7 +33,7 @@ class Package(Struct, frozen=True, kw_only=True):
 class PurchaseOrder(Struct, frozen=True, kw_only=True):
     id: Scalar = UNSET
     order_number: Scalar = UNSET
-    """Unique as well, and the one that the customer sees."""
+    """Unique as well; the number that the customer sees."""
     status: Scalar = UNSET
     """Always ORDERED."""
     ordered_on: Scalar = UNSET

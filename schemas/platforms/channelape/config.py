@@ -15,7 +15,7 @@ class Key(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
 
 
 class Account(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """One brand whose transfers we see."""
+    """One brand whose transfers are received."""
 
     keys: Annotated[list[Key], msgspec.Meta(min_length=1)]
-    """Any that fits is accepted: a key per endpoint, and rotation without a gap."""
+    """Each key is accepted, so that every endpoint can have its own, and keys can be rotated without a gap."""

@@ -1,4 +1,4 @@
-"""`additionalFields`, in either shape and under either spelling."""
+"""The values of `additionalFields`, in either shape and under either spelling of a name."""
 
 from collections.abc import Mapping
 from types import MappingProxyType
@@ -25,9 +25,9 @@ _NONE: Mapping[str, Scalar] = MappingProxyType({})
 
 
 def values(fields: AdditionalFields) -> dict[str, tuple[Scalar, ...]]:
-    """Every value by name, in the order sent: in an array a name may repeat, and nothing of that is lost.
+    """Return all values by name, in the order sent, because a name may be repeated in an array.
 
-    Names are the examples', whichever spelling was sent.
+    Names are spelled as in the examples, whichever spelling was sent.
     """
     if fields is None or fields is UNSET:
         return {}
@@ -35,46 +35,48 @@ def values(fields: AdditionalFields) -> dict[str, tuple[Scalar, ...]]:
         pairs = list(fields.items())
     else:
         pairs = [(name, field.value) for field in fields if (name := lenient.identifier(field.name)) is not None]
-    found: dict[str, list[Scalar]] = {}
+    values_by_name: dict[str, list[Scalar]] = {}
     for sent, value in pairs:
-        found.setdefault(_EXAMPLES_NAME.get(sent, sent), []).append(value)
-    return {name: tuple(said) for name, said in found.items()}
+        values_by_name.setdefault(_EXAMPLES_NAME.get(sent, sent), []).append(value)
+    return {name: tuple(sequence) for name, sequence in values_by_name.items()}
 
 
 def collect(fields: AdditionalFields | Mapping[str, Scalar]) -> Mapping[str, Scalar]:
-    """Return one value per name, to be asked for with `first`: of those that repeat, the first that says anything.
+    """Return one value per name, for use with `first`: if a name is repeated, its first value that is not empty.
 
-    An array is gone through once, however many names are asked for afterwards.
+    An array is traversed once, however many names are looked up afterwards.
     """
     if isinstance(fields, Mapping):
-        return fields  # the usual shape, without turning all of it into something else
+        return fields  # the usual shape, which needs no conversion
     if not isinstance(fields, list):
         return _NONE
-    found: dict[str, Scalar] = {}
+    value_by_name: dict[str, Scalar] = {}
     for field in fields:
         sent = lenient.identifier(field.name)
         if sent is None:
             continue
         name = _EXAMPLES_NAME.get(sent, sent)
-        if name not in found or (lenient.identifier(found[name]) is None and _tells_more(field.value, found[name])):
-            found[name] = field.value
-    return found
+        known = value_by_name.get(name)
+        if name not in value_by_name or (lenient.identifier(known) is None and _is_better(field.value, known)):
+            value_by_name[name] = field.value
+    return value_by_name
 
 
-def _tells_more(value: Scalar, known: Scalar) -> bool:
+def _is_better(value: Scalar, known: Scalar) -> bool:
+    """Return whether a value should replace the one of an earlier field of the same name."""
     return lenient.is_absent(known) or lenient.identifier(value) is not None
 
 
 def as_sent(fields: AdditionalFields | Mapping[str, Scalar], name: str) -> Scalar:
-    """The value of `name`, a name with one spelling, as it was sent; None where there is none."""
+    """Return the value of `name`, a name with one spelling, as it was sent; None if there is none."""
     return (fields if type(fields) is dict else collect(fields)).get(name)
 
 
 def first(fields: AdditionalFields | Mapping[str, Scalar], name: str) -> str | None:
-    """The value of `name` (the examples' spelling), without blanks at its ends; None where it says nothing.
+    """Return the value of `name` (in the examples' spelling) without surrounding white space; None if it is empty.
 
-    Who asks for several names of an order collects them once.
+    To look up several names, pass the result of `collect`.
     """
     collected = fields if type(fields) is dict else collect(fields)
-    said = lenient.identifier(collected.get(name))
-    return lenient.identifier(collected.get(SPELLINGS[name])) if said is None and name in SPELLINGS else said
+    value = lenient.identifier(collected.get(name))
+    return lenient.identifier(collected.get(SPELLINGS[name])) if value is None and name in SPELLINGS else value

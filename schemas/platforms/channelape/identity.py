@@ -1,6 +1,6 @@
-"""Which document a body is, its lines, and the transfer order it belongs to.
+"""The identity of a document, its lines, and the transfer order that it belongs to.
 
-ChannelApe retries every 15 minutes with the newest copy of a document, so identity is its business key and never its
+ChannelApe retries every 15 minutes with the newest copy of a document, so its identity is a business key and never its
 content, except for receipts without an id: "multiple partial receipts" of a carton are different documents.
 """
 
@@ -24,13 +24,15 @@ _read_shipment = lenient.decoder(wire.Shipment)
 _read_receipt = lenient.decoder(wire.Receipt)
 
 _CARTON = ("Sscc", "LicensePlate", "CartonNumber")
-"""What tells the cartons of a shipment apart, the best first."""
+"""The fields that distinguish the cartons of a shipment, the preferred one first."""
 _NOTHING = Decimal(0)
 
 
 def decode(event: str, raw: bytes) -> wire.Order:
-    """Nothing in a body tells a ship confirmation from an advanced ship notice: the URL does. Raises
-    UnreadableError."""
+    """Decode the body of an event. Raises UnreadableError.
+
+    Only the URL distinguishes a ship confirmation from an advanced ship notice; their bodies do not.
+    """
     if event == STOCK_TRANSFER_ORDER:
         return _read_order(raw)
     if event in (SHIP_CONFIRMATION, ADVANCED_SHIP_NOTICE):
@@ -41,7 +43,7 @@ def decode(event: str, raw: bytes) -> wire.Order:
 
 
 def read(event: str, raw: bytes) -> ParsedDocument:
-    """Raises UnreadableError."""
+    """Parse the body of an event. Raises UnreadableError."""
     order = decode(event, raw)
     more = fields.collect(order.additional_fields)
     receipt = isinstance(order, wire.Receipt)
@@ -81,7 +83,7 @@ def read(event: str, raw: bytes) -> ParsedDocument:
 
 
 def with_new_key(event: str, body: bytes, fresh: str) -> bytes:
-    """The same document under another channelOrderId, shipment id or receipt_id."""
+    """Return the same document under another channelOrderId, shipment id or receipt_id."""
     return _VARIED[event].sub(lambda m: m[1] + b'"' + fresh.encode() + b'"', body, count=1)
 
 
@@ -98,24 +100,24 @@ _VARIED = {
 
 
 def _cartons(more: Mapping[str, Scalar]) -> list[str | None]:
-    """What is said under each of _CARTON."""
+    """Return the value of each field of `_CARTON`."""
     *labels, number = [fields.first(more, name) for name in _CARTON]
     return [*map(lenient.reference, labels), _counted(number)]
 
 
-def _counted(said: Scalar) -> str | None:
+def _counted(sent: Scalar) -> str | None:
     """Return a number that may be counted from zero, of a carton or a line: `0` is one, and `0000000000` is none."""
-    found = lenient.identifier(said)
-    return found if found == "0" else lenient.reference(found)
+    number = lenient.identifier(sent)
+    return number if number == "0" else lenient.reference(number)
 
 
 def _aliases(cartons: list[str | None]) -> tuple[str, ...]:
-    """All identifiers of a carton, the best first. Damaged ones recognise nothing."""
+    """Return all identifiers of a carton, the preferred one first, except damaged ones."""
     return tuple(
         [
-            alias(rank, _quoted(said))
-            for rank, said in enumerate(cartons)
-            if said is not None and "\x00" not in said and "\ufffd" not in said
+            alias(rank, _quoted(number))
+            for rank, number in enumerate(cartons)
+            if number is not None and "\x00" not in number and "\ufffd" not in number
         ]
     )
 
@@ -125,10 +127,10 @@ def _quoted(part: str) -> str:
 
 
 def _goods_received_at(more: Mapping[str, Scalar]) -> tuple[Scalar, datetime | None]:
-    """When the goods were received; else when they arrived: as sent, and as read.
+    """Return when the goods were received, or else when they arrived: as sent, and as read.
 
-    A time that cannot be read is unknown, and the other does not stand in for it. Where neither was sent, the view
-    takes the time at which we received the document.
+    A time that cannot be read is unknown, and the other does not replace it. If neither was sent, the view uses the
+    time at which the message was received.
     """
     for name in ("actual_received_date", "actual_arrival_date"):
         sent = fields.as_sent(more, name)
@@ -139,8 +141,11 @@ def _goods_received_at(more: Mapping[str, Scalar]) -> tuple[Scalar, datetime | N
 
 
 def _key(order: wire.Order, more: Mapping[str, Scalar], carton: str | None, raw: bytes) -> str:
-    """Transfer order: channelOrderId, else warehouseOrderId. Shipment: id and carton. Receipt: receipt_id, else id,
-    carton and content. purchaseOrderNumber "can have duplicates" and is never part of a key."""
+    """Return the business key of a document.
+
+    Transfer order: channelOrderId, else warehouseOrderId. Shipment: id and carton. Receipt: receipt_id, else id, carton
+    and content. purchaseOrderNumber "can have duplicates" and is never part of a key.
+    """
     if not isinstance(order, wire.Shipment):
         if lenient.reference(order.channel_order_id) is not None:
             return lenient.key(order.channel_order_id, "channelOrderId")
@@ -161,21 +166,24 @@ def _number(sent: Scalar) -> Decimal | None:
 
 
 def _line(position: int, item: wire.LineItem, receipt: bool) -> Line:
-    """What arrived is in the line's `additionalFields`: `received_qty`, else `quantity`; `damaged_qty`, else 0, which
-    is part of what was received. A line without an id goes by its article, or by its position."""
+    """Return one line. A line without an id is identified by its article, or else by its position.
+
+    The quantities that arrived are in the line's `additionalFields`: `received_qty`, else `quantity`; `damaged_qty`,
+    else 0, which is part of the received quantity.
+    """
     sku = lenient.identifier(item.sku)
     quantity = lenient.number(item.quantity)
     received = damaged = unreadable = None
     if receipt:
         more = fields.collect(item.additional_fields)
-        received_said, damaged_said = fields.as_sent(more, "received_qty"), fields.as_sent(more, "damaged_qty")
-        received = quantity if lenient.is_absent(received_said) else _number(received_said)
-        damaged = _NOTHING if lenient.is_absent(damaged_said) else _number(damaged_said)
+        received_sent, damaged_sent = fields.as_sent(more, "received_qty"), fields.as_sent(more, "damaged_qty")
+        received = quantity if lenient.is_absent(received_sent) else _number(received_sent)
+        damaged = _NOTHING if lenient.is_absent(damaged_sent) else _number(damaged_sent)
         if quantity is None or received is None or damaged is None:
             unreadable = lenient.unreadable(
                 quantity=(item.quantity, quantity),
-                received=(received_said, received),
-                damaged=(damaged_said, damaged),
+                received=(received_sent, received),
+                damaged=(damaged_sent, damaged),
             )
     elif quantity is None:
         unreadable = lenient.unreadable(quantity=(item.quantity, quantity))

@@ -1,4 +1,4 @@
-"""What ChannelApe posts: stock transfer orders, shipments, advanced ship notices, receipts.
+"""The documents that ChannelApe posts: stock transfer orders, shipments, advanced ship notices, receipts.
 
 Every field of an order is optional: the documented receipt lacks half of its own table and has fields that the table
 lacks. Ids are zero-padded text. `quantity` is a number, `received_qty`, `damaged_qty` and `variance` are text.
@@ -17,7 +17,7 @@ class AdditionalField(Struct, frozen=True, kw_only=True):
 
 
 AdditionalFields: TypeAlias = dict[str, Scalar] | list[AdditionalField] | UnsetType | None
-"""An object in the examples, "array of AdditionalField" in the tables: both come. `fields.values` reads them."""
+"""An object in the examples, "array of AdditionalField" in the tables: both are sent. `fields.values` reads them."""
 
 
 class Address(Struct, frozen=True, kw_only=True, rename="camel"):
@@ -74,7 +74,7 @@ class Order(Struct, frozen=True, kw_only=True, rename="camel"):
     """What the four documents share."""
 
     purchase_order_number: Scalar = UNSET
-    """SAP's number of the transfer; can have duplicates, so it identifies nothing."""
+    """SAP's number of the transfer; it can have duplicates, so it does not identify a transfer."""
     warehouse_order_id: Scalar = UNSET
     """ChannelApe's own, unique."""
     channel_order_id: Scalar = UNSET

@@ -11,4 +11,4 @@ class Account(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     """One vendor."""
 
     authorizations: Annotated[list[Secret], msgspec.Meta(min_length=1)]
-    """What was registered as `authentication` ("Basic …"); any that fits is accepted: rotation without a gap."""
+    """Registered values of `authentication` ("Basic …"), each of which is accepted, so that they can be rotated."""

@@ -1,4 +1,4 @@
-"""Which order a notification is about, and its lines."""
+"""The identity of a notification, which is about an order, and its lines."""
 
 import hashlib
 import re
@@ -13,21 +13,21 @@ ORDER_CANCELLATION = "order_cancellation"
 TYPES = {NEW_ORDER: "ecomnow.new_order", ORDER_CANCELLATION: "ecomnow.order_cancellation"}
 
 REPEAT_WINDOW = 24 * 3600.0
-"""Seconds. A notification has neither id nor time, and a cancellation of one more of the same looks just like the
-first: within a day the same again is taken for a repeat, later for a new one under suspicion."""
+"""Seconds. A notification has neither id nor time, and the cancellation of one more of the same item looks like the
+first one: within a day, identical content counts as a repeat; later, as a new version that may be a repeat."""
 
 _VARIED = re.compile(rb'("orderNo"\s*:\s*)(?:("[^"\\]*")|-?[0-9][0-9.-]*)')
 
 
 def decode(event: str, raw: bytes) -> wire.Notification:
-    """Raises UnreadableError."""
+    """Decode the body of an event. Raises UnreadableError."""
     if event != EVENT:
         raise UnreadableError(f"eComNow has no event {event!r}")
     return wire.read(raw)
 
 
 def read(event: str, raw: bytes) -> ParsedDocument:
-    """The key is `orderNo` as text, within its type: an order and its cancellation are two documents."""
+    """Parse a notification. Its key is `orderNo` as text, within its type: a cancellation is a document of its own."""
     notification = decode(event, raw)
     kind = lenient.identifier(notification.type)
     if kind not in TYPES:
@@ -44,18 +44,18 @@ def read(event: str, raw: bytes) -> ParsedDocument:
 
 
 def with_new_key(event: str, body: bytes, fresh: str) -> bytes:
-    """The same notification under another orderNo, without quotes where it had none."""
+    """Return the same notification under another orderNo, without quotes if it had none."""
 
-    def another(found: re.Match[bytes]) -> bytes:
-        if found[2]:
-            return found[1] + b'"' + fresh.encode() + b'"'
-        return found[1] + b"1000-%d" % int.from_bytes(hashlib.blake2b(fresh.encode(), digest_size=8).digest())
+    def another(match: re.Match[bytes]) -> bytes:
+        if match[2]:
+            return match[1] + b'"' + fresh.encode() + b'"'
+        return match[1] + b"1000-%d" % int.from_bytes(hashlib.blake2b(fresh.encode(), digest_size=8).digest())
 
     return _VARIED.sub(another, body, count=1)
 
 
 def _line(position: int, item: wire.Item) -> Line:
-    """Items have no ids: the position, from 1, tells them apart. One SKU may stand twice."""
+    """Return one line, identified by its position from 1: items have no ids, and an SKU may be repeated."""
     quantity = lenient.number(item.item_quantity)
     price, total = lenient.number(item.item_price), lenient.number(item.item_total)
     unreadable = None

@@ -10,13 +10,13 @@ HEADER = "Authorization"
 
 
 def verify(raw: bytes, headers: Mapping[str, str], query: Query, account: Account, /) -> str | None:
-    """The value that fitted, or None. Never raises."""
+    """Return the value that matched, or None. Never raises."""
     sent = _comparable(headers.get(HEADER, ""))
-    found = None
-    for value in account.authorizations:  # all of them, always: the time says nothing about which one fits
+    matching = None
+    for value in account.authorizations:  # always all of them, so that the time does not reveal which one matches
         if hmac.compare_digest(_comparable(value), sent):
-            found = value
-    return found
+            matching = value
+    return matching
 
 
 def _comparable(value: str) -> bytes:
@@ -28,5 +28,5 @@ def _comparable(value: str) -> bytes:
 
 
 def sign(raw: bytes, account: Account, /) -> Signed:
-    """What eComNow would send."""
+    """Return what eComNow would send."""
     return Signed(headers={HEADER: account.authorizations[0]})

@@ -40,7 +40,7 @@ _BARE = re.compile(
 
 
 def read(raw: bytes) -> Notification:
-    """Strictly first; as repaired if that isn't JSON. Raises UnreadableError."""
+    """Decode a notification, repaired if it is not JSON. Raises UnreadableError."""
     try:
         return _read(raw)
     except UnreadableError:
@@ -51,9 +51,9 @@ def read(raw: bytes) -> Notification:
 
 
 def repair(raw: bytes) -> bytes | None:
-    """The body with quotes round every bare `digits-digits` that is the top level's `orderNo`, or None without one.
+    """Return the body with quotes around a bare `digits-digits` in the top level's `orderNo`; None if there is none.
 
-    Strings are skipped whole, so what looks like it inside one stays. Whether the result is JSON is not checked.
+    Strings are skipped, so their content stays. Whether the result is JSON is not checked.
     """
     depth = repairs = 0
 

@@ -12,7 +12,7 @@ from schemas.config import Seconds, Secret
 Text = Annotated[str, msgspec.Meta(min_length=1)]
 Value: TypeAlias = str | int | float | bool
 Values: TypeAlias = Value | Annotated[list[Value], msgspec.Meta(min_length=1)]
-"""A value or a list of which one must fit. Numbers and booleans mean their text: uStore sends everything as text."""
+"""A value, or a list of which one must match. Numbers and booleans mean their text: uStore sends everything as text."""
 Amount: TypeAlias = Annotated[float, msgspec.Meta(ge=0)]
 Units: TypeAlias = Amount | Annotated[list[Amount], msgspec.Meta(min_length=1)]
 
@@ -21,7 +21,7 @@ class Conditions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     """Conditions that must all hold. Those on a destination (`ship_to_…`) never hold for an item without an address."""
 
     property: dict[Text, Values] = {}
-    """Name (DisplayName or @externalId) → value or values; regardless of case."""
+    """Value or values by name (DisplayName or @externalId), regardless of case."""
     product_id: Values | None = None
     product_external_id: Values | None = None
     product_name: Values | None = None
@@ -29,27 +29,27 @@ class Conditions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     product_type: Values | None = None
     store_id: Values | None = None
     ship_to_country: Values | None = None
-    """Code or name, in English or any language we answer in: `US`, `USA`, `Germany`, `Deutschland`."""
+    """Code or name, in English or any language that we answer in: `US`, `USA`, `Germany`, `Deutschland`."""
     ship_to_state: Values | None = None
     """Code or name: `NY`, `US-NY`, `New York`."""
     ship_to_zip_prefix: Values | None = None
     delivery_method: Values | None = None
     min_units: Units | None = None
-    """TotalUnits of the item, inclusive. Of several, it is enough that one holds."""
+    """TotalUnits of the item, inclusive; of several values, one must hold."""
     max_units: Units | None = None
     currency: Values | None = None
     """The order's @primaryCurrency."""
 
 
 ID_BYTES = 128
-"""Bytes of a manufacturer's id, which is part of a routing key: AMQP has room for 255."""
+"""Maximum bytes of a manufacturer's id, which is part of a routing key: AMQP allows 255."""
 
 
 class Manufacturer(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A print shop that uStore knows."""
 
     id: Text
-    """uStore's internal id: what the answer carries."""
+    """uStore's internal id, which is sent in the answer."""
     name: Text | None = None
     """Matches Manufacturer.Name in the order."""
     external_id: Text | None = None
@@ -67,26 +67,26 @@ class Rule(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     """Conditions, and exactly one way to choose: `manufacturer`, `nearest` or `split`."""
 
     name: Text | None = None
-    """What the record says; without one, the rule's place: `rule 3`."""
+    """Name in records; a rule without one is called by its position: `rule 3`."""
     when: Conditions = msgspec.field(default_factory=Conditions)
     manufacturer: Text | None = None
     nearest: Annotated[list[Text], msgspec.Meta(min_length=1)] | None = None
-    """The closest to the shipping address by postal code; of equally close ones, the first written."""
+    """The closest to the shipping address by postal code; of equally close ones, the first."""
     split: dict[Text, Annotated[float, msgspec.Meta(ge=0)]] | None = None
-    """Manufacturer → weight. The same item always goes the same way."""
+    """Weights by manufacturer. The same item always gets the same manufacturer."""
 
     def __post_init__(self) -> None:
-        ways = [way for way in ("manufacturer", "nearest", "split") if getattr(self, way) is not None]
+        given = [name for name in ("manufacturer", "nearest", "split") if getattr(self, name) is not None]
         label = f" {self.name!r}" if self.name else ""
-        if len(ways) != 1:
+        if len(given) != 1:
             raise ValueError(
-                f"rule{label} needs exactly one of manufacturer, nearest, split; it has {' and '.join(ways) or 'none'}"
+                f"rule{label} needs exactly one of manufacturer, nearest, split; it has {' and '.join(given) or 'none'}"
             )
         if self.split is not None and not (math.isfinite(total := math.fsum(self.split.values())) and total > 0):
             raise ValueError(f"rule{label}: the weights of split must be finite and one of them above 0")
 
     def chosen(self) -> tuple[str, ...]:
-        """Every manufacturer the rule may choose, in the order written."""
+        """Return every manufacturer that the rule may choose, in the order of the configuration."""
         if self.manufacturer is not None:
             return (self.manufacturer,)
         return tuple(self.nearest if self.nearest is not None else self.split or ())
@@ -96,12 +96,12 @@ class Account(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     """`[accounts.ustore.<name>]`."""
 
     secrets: Annotated[list[Secret], msgspec.Meta(min_length=1)]
-    """signatureKeys: any that fits is accepted, so that a key can be changed without a gap."""
+    """signatureKeys, each of which is accepted, so that they can be rotated without a gap."""
     signature_encoding: Literal["base64", "hex"] = "base64"
     answer_timeout: Seconds = 2.0
     """Seconds until the shopper's checkout gets a 503."""
     fallback: Text = "product"
-    """Where no rule matches: `product` (the product's own manufacturer), `refuse`, or a manufacturer's id."""
+    """If no rule matches: `product` (the product's own manufacturer), `refuse`, or a manufacturer's id."""
     manufacturers: list[Manufacturer] = []
     rules: list[Rule] = []
     """The first that matches decides, item by item."""

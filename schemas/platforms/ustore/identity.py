@@ -1,4 +1,4 @@
-"""What a uStore order is to the rest of the house: its type, its key and its lines."""
+"""The identity of a uStore order, and its lines."""
 
 import re
 
@@ -18,14 +18,14 @@ _VARIED = re.compile(rb'("@(?:OrderId|DisplayOrderId)"\s*:\s*)(?:"[^"\\]*"|-?[0-
 
 
 def decode(event: str, raw: bytes) -> wire.Document:
-    """Raises UnreadableError."""
+    """Decode the body of an event. Raises UnreadableError."""
     if event != EVENT:
         raise UnreadableError(f"uStore has no event {event!r}")
     return wire.decode(raw)
 
 
 def read(event: str, raw: bytes) -> ParsedDocument:
-    """The key is `@OrderId`; an order that changed is flagged `revised`. Raises UnreadableError and nothing else."""
+    """Parse an order. Its key is `@OrderId`; a changed order is flagged `revised`. Raises only UnreadableError."""
     order = decode(event, raw).order
     order_id = lenient.key(order.order_id, "@OrderId")
     placed_at = lenient.date(order.cart_creationd_date) or lenient.date(order.cart_creation_date)
@@ -43,12 +43,12 @@ def read(event: str, raw: bytes) -> ParsedDocument:
 
 
 def with_new_key(event: str, body: bytes, fresh: str) -> bytes:
-    """The same order under another id."""
+    """Return the same order under another id."""
     return _VARIED.sub(lambda m: m[1] + b'"' + fresh.encode() + b'"', body)
 
 
 def _line(item: wire.OrderProduct) -> Line | None:
-    """None for an item without an id: nothing could be said about it later."""
+    """Return one line; None for an item without an id, to which nothing could refer later."""
     item_id = identifier(item.id)
     if item_id is None:
         return None

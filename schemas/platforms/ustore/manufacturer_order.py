@@ -1,4 +1,4 @@
-"""The message each manufacturer gets, `ustore.manufacturer_order`: just its items and addresses (contract §7)."""
+"""The event for each manufacturer, `ustore.manufacturer_order`: only its items and addresses (contract §7)."""
 
 from collections.abc import Iterable
 
@@ -31,22 +31,22 @@ _SCALAR: msgspec.json.Decoder[Scalar] = msgspec.json.Decoder(float_hook=lambda l
 
 
 def split(raw: bytes, allocations: Iterable[ItemAllocation]) -> dict[str, bytes]:
-    """Manufacturer id → JSON of its `data`: its items as received, numbers and unknown keys untouched.
+    """Return each manufacturer's `data` as JSON, by its id: its items as received, with all numbers and unknown keys.
 
     `{"orderId", "displayOrderId", "manufacturerId", "items": […], "deliveries": […]}`; a delivery that holds several
-    manufacturers' items is repeated with each one's own. In the order in which manufacturers first get an item.
-    Raises UnreadableError if `raw` is no uStore order.
+    manufacturers' items is repeated with the items of each. Manufacturers are in the order in which they first get an
+    item. Raises UnreadableError if `raw` is not a uStore order.
     """
     try:
         order = _members(_OBJECT.decode(_readable(raw)).get("Order"))
         chosen: dict[str, str] = {}
         for allocation in allocations:
             chosen.setdefault(identifier(allocation.item) or allocation.item, allocation.manufacturer)
-        found: dict[str, list[Raw]] = {manufacturer: [] for manufacturer in chosen.values()}
+        items_by_manufacturer: dict[str, list[Raw]] = {manufacturer: [] for manufacturer in chosen.values()}
         for item in _elements(_members(order.get("OrderProducts")).get("OrderProduct")):
             manufacturer = chosen.get(_identifier(_members(item).get("@id")) or "")
             if manufacturer is not None:
-                found[manufacturer].append(item)
+                items_by_manufacturer[manufacturer].append(item)
         deliveries = _elements(_members(order.get("DeliveryInformation")).get("Deliveries"))
         return {
             manufacturer: msgspec.json.encode(
@@ -58,7 +58,7 @@ def split(raw: bytes, allocations: Iterable[ItemAllocation]) -> dict[str, bytes]
                     "deliveries": list(_own(deliveries, manufacturer, chosen)),
                 }
             )
-            for manufacturer, items in found.items()
+            for manufacturer, items in items_by_manufacturer.items()
             if items
         }
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
@@ -66,7 +66,7 @@ def split(raw: bytes, allocations: Iterable[ItemAllocation]) -> dict[str, bytes]
 
 
 def _readable(raw: bytes) -> bytes:
-    """As sent, unless it holds what is no text or is absurdly deep: what we send on must be readable JSON."""
+    """Return the order as sent, or repaired if it is not UTF-8 or nested too deep: our events are readable JSON."""
     raw, _ = encodings.by_mark(raw)
     try:
         raw.decode()
@@ -88,12 +88,12 @@ def _own(deliveries: list[Raw], manufacturer: str, chosen: dict[str, str]) -> It
 
 
 def _members(value: Raw | None) -> dict[str, Raw]:
-    """The object's members; none where `""`, null or nothing stands for it."""
+    """Return the object's members; none if it is absent, or if `""` or null stands for it."""
     return _OBJECT.decode(value) if value is not None and bytes(value).lstrip().startswith(b"{") else {}
 
 
 def _elements(value: Raw | None) -> list[Raw]:
-    """The list, or the single object that stands for it."""
+    """Return the elements of a list, or the single object that stands for it."""
     literal = b"" if value is None else bytes(value).lstrip()
     if literal.startswith(b"["):
         return _LIST.decode(literal)

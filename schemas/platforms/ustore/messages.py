@@ -1,6 +1,6 @@
-"""What the shopper reads when an order can't be made, in their language.
+"""Error messages for shoppers, in their language.
 
-gettext catalogues under `locales/`: a folder is a language, and adding one needs no code:
+The gettext catalogues are under `locales/`, one folder per language; adding a language needs no code:
 
     pybabel init    -D ustore -i schemas/platforms/ustore/locales/ustore.pot -d schemas/platforms/ustore/locales -l sv
     pybabel compile -D ustore -d schemas/platforms/ustore/locales
@@ -17,7 +17,7 @@ LOCALES = Path(__file__).parent / "locales"
 DEFAULT = "en"
 CONTENT_TYPE = "application/json"
 UNAUTHORIZED = b'{"message":"Not authorized."}'
-"""The same for everybody: whoever gets it is no shopper, and learns nothing from it."""
+"""The same for all: a client that receives it is not a shopper's, and should learn nothing from it."""
 
 CANNOT_BE_PRODUCED = "“{item}” can't be produced for this order. Please remove it from the cart or contact the store."
 UNREADABLE = "The order could not be read. Please contact the store."
@@ -53,12 +53,12 @@ _BY_STATUS = {
 }
 
 _LONGEST_HEADER = 1000
-"""Characters of Accept-Language that are looked at; a browser sends some dozens."""
+"""Maximum characters of Accept-Language that are parsed; a browser sends a few dozen."""
 
 
 @cache
 def languages() -> dict[str, str]:
-    """Language tag in lower case → folder, of every folder that has a compiled catalogue."""
+    """Return the folders with a compiled catalogue, by language tag in lower case."""
     folders = sorted(file.parent.parent.name for file in LOCALES.glob(f"*/LC_MESSAGES/{DOMAIN}.mo"))
     return {folder.replace("_", "-").lower(): folder for folder in folders}
 
@@ -69,9 +69,9 @@ def _catalogue(folder: str) -> gettext.NullTranslations:
 
 
 def negotiate(accept_language: str | None) -> str:
-    """The tag of the language to answer in, by RFC 4647 lookup: `fr-CA;q=0.8` finds `fr`; English where nothing fits.
+    """Return the tag of the language to answer in, by RFC 4647 lookup: `fr-CA;q=0.8` matches `fr`; English by default.
 
-    `q` ranks, `q=0` excludes, `*` stands for any; what can't be understood is passed over.
+    `q` ranks, `q=0` excludes, `*` stands for any language; entries that are not valid are ignored.
     """
     return _negotiate((accept_language or "")[:_LONGEST_HEADER])
 
@@ -79,8 +79,8 @@ def negotiate(accept_language: str | None) -> str:
 @lru_cache(maxsize=1024)
 def _negotiate(header: str) -> str:
     known = languages()
-    wanted, excluded = _ranges(header)
-    for tag in wanted:
+    preferred, excluded = _ranges(header)
+    for tag in preferred:
         if tag == "*":
             return next((name for name in (DEFAULT, *known) if name not in excluded), DEFAULT)
         while tag:
@@ -91,7 +91,7 @@ def _negotiate(header: str) -> str:
 
 
 def _ranges(header: str) -> tuple[list[str], set[str]]:
-    """Tags in the order of preference, and those that are not wanted at all."""
+    """Return the tags in order of preference, and the tags that are excluded."""
     ranked: list[tuple[float, str]] = []
     excluded: set[str] = set()
     for entry in header.lower().replace("_", "-").split(","):
@@ -114,18 +114,18 @@ def _ranges(header: str) -> tuple[list[str], set[str]]:
 
 
 def say(message: str, accept_language: str | None, **values: str) -> str:
-    """`message` (one of this module's) in the reader's language, with `values` in its places."""
+    """Return `message`, one of this module's, in the reader's language, with `values` for its placeholders."""
     folder = languages()[negotiate(accept_language)]
     return _catalogue(folder).gettext(message).format(**values)
 
 
 def body(message: str, accept_language: str | None, **values: str) -> bytes:
-    """The JSON that uStore shows to the shopper: `{"message": "…"}` [uStore's documentation]."""
+    """Return the JSON that uStore shows to the shopper: `{"message": "…"}` [uStore's documentation]."""
     return msgspec.json.encode({"message": say(message, accept_language, **values)})
 
 
 def error(status: int, accept_language: str | None) -> tuple[str, bytes]:
-    """Content type and body of an answer that is no allocation. The words depend on nothing but status and language."""
+    """Return content type and body of an answer that is not an allocation; it depends only on status and language."""
     if status in (401, 403):
         return CONTENT_TYPE, UNAUTHORIZED
     return CONTENT_TYPE, body(_BY_STATUS.get(status, FAILED), accept_language)

@@ -1,4 +1,4 @@
-"""The parts of an order that are read: its items, and where each of them goes."""
+"""The parts of an order that are used: its items, and where each of them goes."""
 
 from collections.abc import Iterator
 
@@ -7,13 +7,13 @@ from schemas.platforms.ustore.values import each, identifier, part
 
 
 def items(order: wire.Order) -> list[wire.OrderProduct]:
-    """The order's items, as sent: ids may be missing or stand twice."""
+    """Return the order's items as sent: ids may be missing or repeated."""
     holder = part(order.order_products)
     return [] if holder is None else each(holder.order_product)
 
 
 def deliveries(order: wire.Order) -> Iterator[tuple[wire.Delivery, list[str]]]:
-    """Each delivery with the ids of the items it holds."""
+    """Yield each delivery with the ids of the items that it holds."""
     information = part(order.delivery_information)
     for delivery in [] if information is None else each(information.deliveries):
         held = (identifier(item.order_product_id) for item in each(delivery.delivery_items))

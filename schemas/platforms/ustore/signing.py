@@ -1,7 +1,7 @@
 """uStore's signature: `X-Signature` = base64(HMAC-SHA512(signatureKey, raw body)), on requests and on our answers.
 
 The document only says "hashed with the signatureKey using SHA-512"; the exact form is what its users' C# does. Hex is
-accepted where the account says `signature_encoding = "hex"`.
+accepted if the account has `signature_encoding = "hex"`.
 """
 
 import base64
@@ -20,11 +20,11 @@ def _signature(raw: bytes, secret: str, account: Account) -> str:
 
 
 def verify(raw: bytes, headers: Mapping[str, str], query: Query, account: Account, /) -> str | None:
-    """The account's secret that fits `X-Signature`, or None. In constant time per secret; never raises."""
+    """Return the account's secret that matches `X-Signature`, or None. In constant time per secret; never raises."""
     given = headers.get(HEADER, "").strip()
     if account.signature_encoding == "hex":
         given = given.lower()
-    # As bytes: comparing text raises on anything but ASCII, and aiohttp hands bad bytes over as surrogates.
+    # Bytes are compared: comparing text raises on anything but ASCII, and aiohttp decodes bad bytes as surrogates.
     received = given.encode("utf-8", "surrogatepass")
     fitted = None
     for secret in account.secrets:
@@ -34,10 +34,10 @@ def verify(raw: bytes, headers: Mapping[str, str], query: Query, account: Accoun
 
 
 def sign(raw: bytes, account: Account, /) -> Signed:
-    """What uStore would send with `raw`."""
+    """Return what uStore would send with `raw`."""
     return Signed(headers={HEADER: _signature(raw, account.secrets[0], account)})
 
 
 def sign_answer(body: bytes, secret: str, account: Account, /) -> dict[str, str]:
-    """Our answer's signature, with the secret that fitted the request: mid-rotation uStore knows only that one."""
+    """Return our answer's signature, made with the secret that verified the request: uStore may know only that one."""
     return {HEADER: _signature(body, secret, account)}

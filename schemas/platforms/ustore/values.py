@@ -1,4 +1,4 @@
-"""The values of an XML-turned-JSON document as they are meant: text, an object or none, a list however it came."""
+"""The meaning of values in JSON that was converted from XML: a text, an optional object, or a list in any form."""
 
 from typing import TypeVar
 
@@ -12,7 +12,7 @@ T = TypeVar("T", bound=msgspec.Struct)
 
 
 def text(value: Scalar) -> str | None:
-    """As `lenient.text`; a boolean is the text that uStore writes for it (`"Downloadable": "false"`)."""
+    """Interpret a value as `lenient.text` does; a boolean becomes uStore's text for it (`"Downloadable": "false"`)."""
     value = lenient.unwrapped(value)
     if value is True or value is False:
         return "true" if value else "false"
@@ -20,17 +20,17 @@ def text(value: Scalar) -> str | None:
 
 
 def identifier(value: Scalar) -> str | None:
-    """As `lenient.identifier`: what recognises something, without blanks at its ends."""
+    """Interpret a value as `lenient.identifier` does: without surrounding white space."""
     return lenient.identifier(value)
 
 
 def part(value: T | str | UnsetType | None) -> T | None:
-    """The object, or None where there is none."""
+    """Return the object, or None if a text stands for it or it is absent."""
     return value if isinstance(value, msgspec.Struct) else None
 
 
 def each(value: list[T | None] | T | str | UnsetType | None) -> list[T]:
-    """The elements, whether they came as a list, as a single object or not at all."""
+    """Return the elements, whether they were sent as a list, as a single object or not at all."""
     if isinstance(value, list):
         return [element for element in value if element is not None]
     return [value] if isinstance(value, msgspec.Struct) else []

@@ -1,4 +1,4 @@
-"""What uStore posts to a manufacturer webhook, as documented, and how forgiving we are with it.
+"""The order that uStore posts to a manufacturer webhook, as documented, and its lenient interpretation.
 
 It is XML turned into JSON: attributes are `@id`, text is `#text`, every scalar is a string, `""` and null are mixed,
 and a list of one may come as the bare object. So scalars are kept as they came, every object may be `""` or null, and
@@ -16,9 +16,9 @@ from schemas.lenient import Scalar
 
 T = TypeVar("T", bound=msgspec.Struct)
 One: TypeAlias = T | str | UnsetType | None
-"""An object, or what an XML converter writes where it is empty."""
+"""An object, or what an XML converter writes if it is empty."""
 Many: TypeAlias = list[T | None] | T | str | UnsetType | None
-"""A list, its only element, or what an XML converter writes where it is empty."""
+"""A list, its only element, or what an XML converter writes if it is empty."""
 
 
 class _Part(msgspec.Struct, kw_only=True, frozen=True, rename="pascal"):
@@ -190,7 +190,7 @@ class Order(_Part, kw_only=True, frozen=True):
     cart_creationd_date: Scalar = field(name="@cartCreationdDate", default=UNSET)
     """The documented spelling."""
     cart_creation_date: Scalar = field(name="@cartCreationDate", default=UNSET)
-    """The right one, should uStore ever mend it."""
+    """The correct spelling, in case uStore adopts it."""
     primary_currency: Scalar = field(name="@primaryCurrency", default=UNSET)
     prices: One[Prices] = UNSET
     store: One[Store] = UNSET
@@ -207,4 +207,4 @@ class Document(_Part, kw_only=True, frozen=True):
 
 
 decode = lenient.decoder(Document)
-"""The document in `raw`. Raises UnreadableError and nothing else."""
+"""Decode an order. Raises only UnreadableError, for any input."""

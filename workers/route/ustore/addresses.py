@@ -13,7 +13,7 @@ import pycountry
 from babel import Locale
 
 LANGUAGES = ("en", "fr", "de", "es", "nl", "it", "pt")
-"""English first: where two languages call different countries the same, English is meant."""
+"""English first: if two languages use one name for different countries, the English meaning counts."""
 
 _ALIASES = {
     "US": "U.S.|USofA|America|The United States|The United States of America|US of America|Etats-Unis d'Amérique",
@@ -90,12 +90,12 @@ def _fold(text: str) -> str:
 
 
 def _folded(text: str) -> str:
-    plain = unicodedata.normalize("NFKD", text.casefold())
-    return "".join(letter for letter in plain if letter.isalnum())
+    decomposed = unicodedata.normalize("NFKD", text.casefold())
+    return "".join(letter for letter in decomposed if letter.isalnum())
 
 
 def country(text: str | None) -> str | None:
-    """ISO 3166-1 alpha-2 of a code (two or three letters, or digits) or a name; None if no country is called that."""
+    """Return the ISO 3166-1 alpha-2 code for a code (two or three letters, or digits) or a name; None if unknown."""
     return _country(text) if text and len(text) <= LONGEST else None
 
 
@@ -105,9 +105,10 @@ def _country(text: str) -> str | None:
 
 
 def state(country_code: str, text: str | None) -> tuple[str, ...]:
-    """ISO 3166-2 of a state's code or name within a country, then of what it is part of; () if it isn't known there.
+    """Return the ISO 3166-2 code for a state's code or name within a country, then those of the areas that contain it.
 
-    `("US", "NY")`, `("US", "new york")`, `("US", "US-NY")` → `("US-NY",)`; `("GB", "Kent")` → `("GB-KEN", "GB-ENG")`.
+    The result is empty if the state is unknown there. `("US", "NY")`, `("US", "new york")` and `("US", "US-NY")` give
+    `("US-NY",)`; `("GB", "Kent")` gives `("GB-KEN", "GB-ENG")`.
     """
     return _state(country_code, text) if text and len(text) <= LONGEST else ()
 
@@ -115,25 +116,25 @@ def state(country_code: str, text: str | None) -> tuple[str, ...]:
 @lru_cache(maxsize=8192)
 def _state(country_code: str, text: str) -> tuple[str, ...]:
     code = _states(country_code).get(fold(text))
-    found: list[str] = []
-    while code is not None and code not in found:
-        found.append(code)
+    codes: list[str] = []
+    while code is not None and code not in codes:
+        codes.append(code)
         code = _parents(country_code).get(code)
-    return tuple(found)
+    return tuple(codes)
 
 
 def is_country(code: str) -> bool:
-    """Whether `code` is an ISO 3166-1 alpha-2 code."""
+    """Return whether `code` is an ISO 3166-1 alpha-2 code."""
     return code in _codes()
 
 
 def postal(text: str | None) -> str:
-    """A postal code as it is compared: capitals without spaces and punctuation; `19028-1234` stays one text."""
+    """Return a postal code as it is compared: in capitals, without spaces and punctuation."""
     return "".join(letter for letter in text.upper() if letter.isalnum()) if text else ""
 
 
 def warm() -> None:
-    """Loads what lookups need: done when rules are compiled, so that no shopper waits for it. About 0.1 s, once."""
+    """Load the data of lookups, when rules are compiled, so that no shopper waits for it. Takes about 0.1 s, once."""
     _countries()
     _states("US")
 
@@ -146,24 +147,24 @@ def _codes() -> frozenset[str]:
 @cache
 def _countries() -> dict[str, str]:
     codes = _codes()
-    found: dict[str, str] = {code.lower(): code for code in sorted(codes)}
+    codes_by_name: dict[str, str] = {code.lower(): code for code in sorted(codes)}
     for code, names in _ALIASES.items():
-        found |= {fold(name): code for name in names.split("|")}
+        codes_by_name |= {fold(name): code for name in names.split("|")}
     for entry in sorted(pycountry.countries, key=lambda entry: str(entry.alpha_2)):
         for field in ("alpha_3", "numeric", "name", "official_name", "common_name"):
             name = getattr(entry, field, None)
             if name:
-                found.setdefault(fold(name), entry.alpha_2)
+                codes_by_name.setdefault(fold(name), entry.alpha_2)
     for language in LANGUAGES:
         for code, name in sorted(Locale(language).territories.items()):
             if code in codes:
-                found.setdefault(fold(name), code)
-    return found
+                codes_by_name.setdefault(fold(name), code)
+    return codes_by_name
 
 
 @cache
 def _subdivisions(country_code: str) -> list[tuple[str, str, str | None]]:
-    """(code, name, parent's code) of a country, those that are part of nothing first; pycountry hands out a set."""
+    """Return (code, name, parent's code) of a country's areas, parents first; pycountry's set is unordered."""
     entries = pycountry.subdivisions.get(country_code=country_code) or ()  # type: ignore[no-untyped-call]
     listed = [(str(entry.code), str(entry.name), entry.parent_code) for entry in entries]
     return sorted(listed, key=lambda entry: (entry[2] is not None, entry[0]))
@@ -177,26 +178,26 @@ def _parents(country_code: str) -> dict[str, str]:
 @cache
 def _states(country_code: str) -> dict[str, str]:
     listed = _subdivisions(country_code)
-    found: dict[str, str] = {}
+    codes_by_name: dict[str, str] = {}
     for code, _, _ in listed:
-        found.setdefault(fold(code), code)
-        found.setdefault(fold(code.partition("-")[2]), code)
+        codes_by_name.setdefault(fold(code), code)
+        codes_by_name.setdefault(fold(code.partition("-")[2]), code)
     for code, names in _STATE_ALIASES.items():
         if code.startswith(country_code + "-"):
             for name in names.split("|"):
-                found.setdefault(fold(name), code)
+                codes_by_name.setdefault(fold(name), code)
     for code, name, _ in listed:
         for variant in _variants(name):
-            found.setdefault(fold(variant), code)
+            codes_by_name.setdefault(fold(variant), code)
     for language in LANGUAGES:
         catalogue = gettext.translation("iso3166-2", pycountry.LOCALES_DIR, [language], fallback=True)
         for code, name, _ in listed:
-            found.setdefault(fold(catalogue.gettext(name)), code)
-    return found
+            codes_by_name.setdefault(fold(catalogue.gettext(name)), code)
+    return codes_by_name
 
 
 def _variants(name: str) -> list[str]:
-    """ISO writes `Catalunya [Cataluña]` and `Murcia, Región de`: each half alone, and both the other way round."""
+    """Return the variants of a name such as `Catalunya [Cataluña]` or `Murcia, Región de`: halves, and reversed."""
     head, _, tail = name.partition("[")
     first, _, second = head.partition(",")
     return [variant for variant in (name, head, tail, f"{second} {first}", first) if fold(variant)]

@@ -1,4 +1,4 @@
-"""An order in, each item's manufacturer out, or the one reason why not. Pure: the same again is the same."""
+"""Allocation of an order: each item's manufacturer, or the reason for a refusal. Pure and deterministic."""
 
 import weakref
 
@@ -12,35 +12,35 @@ from workers.route.ustore.rules import Rules
 
 
 class Allocation(msgspec.Struct, frozen=True):
-    """Every item of the order once, in the order's own order."""
+    """Each item of the order once, in the order's own sequence."""
 
     items: list[ItemAllocation]
     named: dict[str, str]
-    """What the answer names each item by (its `@id` as sent) → the item."""
+    """The items by the id that the answer uses, which is their `@id` as sent."""
 
 
 class Refusal(msgspec.Struct, frozen=True):
-    """Why the order gets no allocation: an item that can't be produced, or one that can't be named in an answer."""
+    """Why an order gets no allocation: an item that can't be produced, or one that can't be named in an answer."""
 
     item: str | None
-    """@id of the first item that can't be produced; None where an item has no usable id."""
+    """@id of the first item that can't be produced; None if an item has no usable id."""
     name: str | None
-    """The item as the shopper knows it."""
+    """The item's name as the shopper knows it."""
 
 
 _compiled: dict[int, tuple[weakref.ref[Account], Rules]] = {}
 
 
 def rules(account: Account) -> Rules:
-    """The account's rules, compiled once per configuration: a reload brings another object and so other rules."""
+    """Return the account's compiled rules. They are compiled once per configuration: a reload creates new accounts."""
     key = id(account)
     known = _compiled.get(key)
     if known is not None and known[0]() is account:
         return known[1]
-    made = Rules(account)
-    # An id is used again once its object is gone, so the entry goes with it.
-    _compiled[key] = weakref.ref(account, lambda _: _forget(key)), made
-    return made
+    compiled = Rules(account)
+    # The id of an object may be reused once the object is gone, so its entry is removed with it.
+    _compiled[key] = weakref.ref(account, lambda _: _forget(key)), compiled
+    return compiled
 
 
 def _forget(key: int) -> None:
@@ -48,14 +48,14 @@ def _forget(key: int) -> None:
 
 
 def allocate(order: wire.Order, account: Account) -> Allocation | Refusal:
-    """Each item by the first rule that matches it. An id that stands twice is answered once, for the first."""
-    found = items.of(order)
-    if found is None:
+    """Allocate each item by the first rule that matches. A repeated id is answered once, for its first item."""
+    order_items = items.of(order)
+    if order_items is None:
         return Refusal(None, None)
     compiled = rules(account)
     chosen: dict[str, ItemAllocation] = {}
     named: dict[str, str] = {}
-    for item in found:
+    for item in order_items:
         named[item.id_as_sent] = item.id
         if item.id in chosen:
             continue
@@ -67,6 +67,6 @@ def allocate(order: wire.Order, account: Account) -> Allocation | Refusal:
 
 
 def answer_bytes(allocation: Allocation) -> bytes:
-    """What uStore expects: `{"<OrderProduct @id>": "<manufacturer id>"}`; the same bytes for the same allocation."""
+    """Return uStore's JSON, `{"<OrderProduct @id>": "<manufacturer id>"}`; always the same for one allocation."""
     manufacturers = {entry.item: entry.manufacturer for entry in allocation.items}
     return msgspec.json.encode({named: manufacturers[item] for named, item in allocation.named.items()})

@@ -1,7 +1,7 @@
-"""The conditions of a rule's `when`, made ready: does it hold, why not, and is it wider than another.
+"""The compiled conditions of a rule's `when`: whether one holds, why not, and whether it is wider than another.
 
 Texts are compared without regard to case and surrounding spaces. Countries and states are compared as ISO codes, and
-as written only where one of the two sides isn't known to ISO. Postal prefixes are compared without spaces and dashes.
+as written only if one of the two is unknown to ISO. Postal prefixes are compared without spaces and dashes.
 """
 
 from abc import ABC, abstractmethod
@@ -12,39 +12,39 @@ from typing import Protocol
 from schemas.platforms.ustore.config import Conditions, Units, Values
 from schemas.platforms.ustore.values import text
 from workers.route.ustore import addresses
-from workers.route.ustore.items import Destination, Item, plain
+from workers.route.ustore.items import Destination, Item, comparable
 
 
 class Condition(Protocol):
     field: str
-    """As in the configuration: `ship_to_state`, `property.Finishing`."""
+    """The key in the configuration, for example `ship_to_state` or `property.Finishing`."""
 
     def holds(self, item: Item) -> bool: ...
 
     def actual_text(self, item: Item) -> str:
-        """What the item has there, for people."""
+        """Return the item's value, for people."""
         ...
 
     def expected_text(self) -> str:
-        """What would have fitted, for people."""
+        """Return the values that match, for people."""
         ...
 
     def implies(self, other: "Condition") -> bool:
-        """Whether this holds wherever `other`, on the same field, holds. False when in doubt."""
+        """Return whether this condition holds wherever `other`, on the same field, holds. False when in doubt."""
         ...
 
 
 class Text:
-    """One of several texts."""
+    """A field has one of several texts."""
 
     def __init__(self, field: str, values: Values, read: Callable[[Item], str]) -> None:
         self.field = field
         self._texts = texts(values)
-        self._wanted = frozenset(plain(value) for value in self._texts)
+        self._accepted = frozenset(comparable(value) for value in self._texts)
         self._read = read
 
     def holds(self, item: Item) -> bool:
-        return self._read(item) in self._wanted
+        return self._read(item) in self._accepted
 
     def actual_text(self, item: Item) -> str:
         return self._read(item) or "empty"
@@ -53,23 +53,23 @@ class Text:
         return " or ".join(self._texts)
 
     def implies(self, other: Condition) -> bool:
-        return isinstance(other, Text) and other._wanted <= self._wanted
+        return isinstance(other, Text) and other._accepted <= self._accepted
 
 
 class Property:
-    """A property, found by DisplayName or @externalId, has one of several values. One that isn't there has none."""
+    """A property, identified by DisplayName or @externalId, has one of several values. An absent one has no value."""
 
     def __init__(self, name: str, values: Values) -> None:
         self.field = f"property.{name}"
-        self._name = plain(name)
+        self._name = comparable(name)
         self._texts = texts(values)
-        self._wanted = frozenset(plain(value) for value in self._texts)
+        self._accepted = frozenset(comparable(value) for value in self._texts)
 
     def _values(self, item: Item) -> Iterator[str]:
         return (value for name, external_id, value in item.properties() if self._name in (name, external_id))
 
     def holds(self, item: Item) -> bool:
-        return any(value in self._wanted for value in self._values(item))
+        return any(value in self._accepted for value in self._values(item))
 
     def actual_text(self, item: Item) -> str:
         return ", ".join(value or "empty" for value in self._values(item)) or "absent"
@@ -78,11 +78,11 @@ class Property:
         return " or ".join(value or "empty" for value in self._texts)
 
     def implies(self, other: Condition) -> bool:
-        return isinstance(other, Property) and other._name == self._name and other._wanted <= self._wanted
+        return isinstance(other, Property) and other._name == self._name and other._accepted <= self._accepted
 
 
 class _ShipTo(ABC):
-    """A condition on the destination: an item without an address never meets it."""
+    """A condition on the destination. It never holds for an item without an address."""
 
     field: str
 
@@ -129,7 +129,7 @@ class State(_ShipTo):
     field = "ship_to_state"
 
     def __init__(self, values: Values, countries: frozenset[str]) -> None:
-        """`countries` are those of the same rule's ship_to_country; none: a state of any country."""
+        """Compile the states. `countries` are those of the same rule's ship_to_country; empty: any country."""
         self._texts = texts(values)
         self._spelt = frozenset(addresses.fold(value) for value in self._texts) - {""}
         self._countries = countries
@@ -137,22 +137,22 @@ class State(_ShipTo):
         self._codes = frozenset(code for country in countries for code in self._in(country))
 
     def _in(self, country: str) -> frozenset[str]:
-        """The codes that are meant in a country; worked out when its first order comes, and kept."""
+        """Return the codes of the states in a country; computed for its first order, and cached."""
         if country not in self._by_country:
-            found = (addresses.state(country, value) for value in self._texts)
-            self._by_country[country] = frozenset(codes[0] for codes in found if codes)
+            states = (addresses.state(country, value) for value in self._texts)
+            self._by_country[country] = frozenset(codes[0] for codes in states if codes)
         return self._by_country[country]
 
     def nowhere(self) -> list[str]:
-        """The values that are no state of the rule's countries; none where the rule names no country."""
+        """Return the values that are not a state of the rule's countries; none if the rule names no country."""
         if not self._countries:
             return []
         return [value for value in self._texts if not any(addresses.state(c, value) for c in self._countries)]
 
     def _fits(self, destination: Destination) -> bool:
         if destination.country is not None and destination.states:
-            wanted = self._in(destination.country)
-            return any(state in wanted for state in destination.states)
+            codes = self._in(destination.country)
+            return any(state in codes for state in destination.states)
         return addresses.fold(destination.state_text) in self._spelt
 
     def _shown(self, destination: Destination) -> str:
@@ -192,13 +192,13 @@ class ZipPrefix(_ShipTo):
 
 
 class Limit:
-    """`min_units` or `max_units`, both inclusive. An item without a readable quantity meets neither."""
+    """`min_units` or `max_units`, both inclusive. Neither holds for an item without a readable quantity."""
 
     def __init__(self, field: str, value: Units) -> None:
         self.field = field
         self._least = field == "min_units"
         amounts = value if isinstance(value, list) else [value]
-        # Of several, one that holds is enough: the easiest to meet.
+        # Of several amounts, one must hold, so only the easiest one matters.
         self.amount = Decimal(str(min(amounts) if self._least else max(amounts)))
 
     def holds(self, item: Item) -> bool:
@@ -219,11 +219,11 @@ class Limit:
 
 
 _TEXTS: dict[str, Callable[[Item], str]] = {
-    "product_id": lambda item: plain(text(item.product.id)),
-    "product_external_id": lambda item: plain(text(item.product.external_id)),
-    "product_name": lambda item: plain(text(item.product.name)),
-    "catalog_number": lambda item: plain(text(item.product.catalog_number)),
-    "product_type": lambda item: plain(text(item.product.type)),
+    "product_id": lambda item: comparable(text(item.product.id)),
+    "product_external_id": lambda item: comparable(text(item.product.external_id)),
+    "product_name": lambda item: comparable(text(item.product.name)),
+    "catalog_number": lambda item: comparable(text(item.product.catalog_number)),
+    "product_type": lambda item: comparable(text(item.product.type)),
     "store_id": lambda item: item.store_id,
     "delivery_method": lambda item: item.method,
     "currency": lambda item: item.currency,
@@ -231,7 +231,7 @@ _TEXTS: dict[str, Callable[[Item], str]] = {
 
 
 def texts(values: Values) -> Sequence[str]:
-    """A value or a list, as uStore would write them: everything is text there."""
+    """Return a value, or the values of a list, as uStore would write them: everything is text there."""
     listed = values if isinstance(values, list) else [values]
     return [value if isinstance(value, str) else _written(value) for value in listed]
 
@@ -243,25 +243,25 @@ def _written(value: float | bool) -> str:
 
 
 def compile_when(when: Conditions) -> tuple[Condition, ...]:
-    """Every listed condition, the cheap ones first: all must hold, so the order changes only the time it takes."""
-    found: list[Condition] = []
+    """Return the compiled conditions, the cheap ones first: all must hold, so the order affects only the time."""
+    conditions: list[Condition] = []
     for field, read in _TEXTS.items():
         values: Values | None = getattr(when, field)
         if values is not None:
-            found.append(Text(field, values, read))
+            conditions.append(Text(field, values, read))
     countries: frozenset[str] = frozenset()
     if when.ship_to_country is not None:
         country = Country(when.ship_to_country)
-        # A country that isn't known leaves open what its states are.
+        # The states of an unknown country are unknown too.
         countries = frozenset() if country.unknown else country.codes
-        found.append(country)
+        conditions.append(country)
     if when.ship_to_state is not None:
-        found.append(State(when.ship_to_state, countries))
+        conditions.append(State(when.ship_to_state, countries))
     if when.ship_to_zip_prefix is not None:
-        found.append(ZipPrefix(when.ship_to_zip_prefix))
+        conditions.append(ZipPrefix(when.ship_to_zip_prefix))
     if when.min_units is not None:
-        found.append(Limit("min_units", when.min_units))
+        conditions.append(Limit("min_units", when.min_units))
     if when.max_units is not None:
-        found.append(Limit("max_units", when.max_units))
-    found += [Property(name, values) for name, values in when.property.items()]
-    return tuple(found)
+        conditions.append(Limit("max_units", when.max_units))
+    conditions += [Property(name, values) for name, values in when.property.items()]
+    return tuple(conditions)

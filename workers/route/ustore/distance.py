@@ -1,8 +1,8 @@
-"""How far a postal code is from another, without asking anybody.
+"""The distance between two postal codes, computed offline.
 
-US ZIP codes come exactly from the `zipcodes` package; other places from `data/places.csv` (centres of countries, states
-and postal prefixes, see the README beside it). Where `CROSSDOCK_POSTAL_CODES` names a folder with GeoNames' postal code
-files, their exact codes go before both.
+The exact places of US ZIP codes come from the `zipcodes` package; other places from `data/places.csv` (centres of
+countries, states and postal prefixes, see the README beside it). If `CROSSDOCK_POSTAL_CODES` names a folder with
+GeoNames' postal code files, their exact codes take precedence over both.
 """
 
 import csv
@@ -28,25 +28,25 @@ Point: TypeAlias = tuple[float, float]
 """Latitude and longitude in degrees."""
 
 _ZIP_TERRITORIES = frozenset({"PR", "VI", "GU", "AS", "MP"})
-"""Countries to ISO, ZIP codes to the US Postal Service."""
+"""Areas that are countries to ISO and have ZIP codes of the US Postal Service."""
 _ZIP_DIGITS = 5
 POSTAL_LENGTH = 16
-"""Characters of a postal code that are looked at; the longest that a country uses have ten (ZIP+4, Iran, Brazil)."""
+"""Maximum characters of a postal code that are used; the longest ones have ten (ZIP+4, Iran, Brazil)."""
 _PREFIX_LENGTHS = (2, 3)
-"""Of which prefixes the centre is computed from exact codes; 3 digits are what a US sorting centre serves."""
+"""Lengths of prefixes whose centre is computed from exact codes; a US sorting centre serves 3 digits."""
 
 
 class Place(msgspec.Struct, frozen=True):
-    """A point and what it stands for."""
+    """A point, and the area that it stands for."""
 
     latitude: float
     longitude: float
     precision: Precision
     name: str
-    """`21076`, `190`, `US-MD`, `US`."""
+    """For example `21076`, `190`, `US-MD` or `US`."""
 
     def describe(self) -> str:
-        """For the record: `21076`, or what stood in for a code that isn't known."""
+        """Return a text for records: `21076`, or the area that stood in for an unknown code."""
         if self.precision == "code":
             return self.name
         return {"prefix": "postal prefix", "state": "centre of", "country": "centre of"}[
@@ -55,7 +55,7 @@ class Place(msgspec.Struct, frozen=True):
 
 
 def between(a: Place, b: Place) -> float:
-    """Great-circle distance in kilometres (haversine)."""
+    """Return the great-circle distance in kilometres (haversine)."""
     lat_a, lat_b = math.radians(a.latitude), math.radians(b.latitude)
     half_lat = math.sin((lat_b - lat_a) / 2)
     half_lon = math.sin(math.radians(b.longitude - a.longitude) / 2)
@@ -64,27 +64,27 @@ def between(a: Place, b: Place) -> float:
 
 
 class Gazetteer:
-    """Where codes, states and countries are. Read-only once built."""
+    """The places of postal codes, states and countries. Read-only once built."""
 
     def __init__(self) -> None:
         self._codes: dict[str, dict[str, Point]] = {}
         self._prefixes: dict[str, dict[str, Point]] = {}
         self._states: dict[str, Point] = {}
         self._countries: dict[str, Point] = {}
-        self._found: dict[tuple[str, tuple[str, ...], str], Place | None] = {}
+        self._located: dict[tuple[str, tuple[str, ...], str], Place | None] = {}
 
     def locate(self, country: str, states: tuple[str, ...], postal: str) -> Place | None:
-        """The best that is known: the code, its longest known prefix, the state's centre, the country's; or None.
+        """Return the most precise known place: the code, its longest known prefix, the state's centre, the country's.
 
-        `country` is ISO 3166-1 alpha-2, `states` are ISO 3166-2 codes from the smallest up, `postal` is as
-        `addresses.postal` writes it.
+        The result is None if nothing is known. `country` is ISO 3166-1 alpha-2, `states` are ISO 3166-2 codes from the
+        smallest area up, `postal` has the form of `addresses.postal`.
         """
         key = (country, states, postal[:POSTAL_LENGTH])
-        if key not in self._found:
-            if len(self._found) >= 50_000:
-                self._found.clear()  # it costs microseconds to find them again
-            self._found[key] = self._locate(*key)
-        return self._found[key]
+        if key not in self._located:
+            if len(self._located) >= 50_000:
+                self._located.clear()  # they are located again within microseconds
+            self._located[key] = self._locate(*key)
+        return self._located[key]
 
     def _locate(self, country: str, states: tuple[str, ...], postal: str) -> Place | None:
         system = "US" if country in _ZIP_TERRITORIES else country
@@ -105,7 +105,7 @@ class Gazetteer:
         return Place(*self._countries[country], "country", country) if country in self._countries else None
 
     def read_places(self, file: Path) -> None:
-        """Adds `country,kind,code,latitude,longitude`. Raises OSError, ValueError."""
+        """Add rows `country,kind,code,latitude,longitude`. Raises OSError or ValueError."""
         with file.open(encoding="utf-8", newline="") as lines:
             for country, kind, code, latitude, longitude in list(csv.reader(lines))[1:]:
                 point = float(latitude), float(longitude)
@@ -117,16 +117,16 @@ class Gazetteer:
                     self._countries[country] = point
 
     def read_geonames(self, file: Path) -> None:
-        """Adds a postal code file of GeoNames: tab-separated, country 1st, code 2nd, latitude 10th, longitude 11th.
+        """Add a postal code file of GeoNames: tab-separated, country 1st, code 2nd, latitude 10th, longitude 11th.
 
-        A code that stands several times (one row a village) is where its rows are on average. Raises OSError, and
-        ValueError naming the line that isn't so.
+        A code with several rows (one per village) is at their average. Raises OSError, or ValueError which names a line
+        that has another form.
         """
         with file.open(encoding="utf-8-sig") as lines:
-            found: dict[str, dict[str, list[Point]]] = {}
+            points_by_code: dict[str, dict[str, list[Point]]] = {}
             for country, code, point in _geonames(lines, file.name):
-                found.setdefault(country, {}).setdefault(code, []).append(point)
-        for country, codes in found.items():
+                points_by_code.setdefault(country, {}).setdefault(code, []).append(point)
+        for country, codes in points_by_code.items():
             known = self._codes.setdefault(country, {})
             known |= {code: _centre(points) for code, points in codes.items()}
             areas: dict[str, list[Point]] = {}
@@ -138,7 +138,7 @@ class Gazetteer:
 
 
 def _zip(code: str) -> Point | None:
-    """Where a ZIP code is; a third of a millisecond, so what is found is kept."""
+    """Return the point of a ZIP code. It takes a third of a millisecond, so callers keep the result."""
     if not (code.isascii() and code.isdecimal()):
         return None
     for row in zipcodes.matching(code):  # type: ignore[no-untyped-call]
@@ -148,10 +148,10 @@ def _zip(code: str) -> Point | None:
 
 @cache
 def gazetteer() -> Gazetteer:
-    """The places of this process, read once. Raises OSError or ValueError if the operator's files can't be read."""
+    """Return the places, read once per process. Raises OSError or ValueError if the operator's files can't be read."""
     built = Gazetteer()
     built.read_places(DATA)
-    _zip("10001")  # the package unpacks its data when first asked, which no shopper should wait for
+    _zip("10001")  # the package unpacks its data at its first use, and no shopper should wait for that
     folder = os.environ.get(FOLDER_VARIABLE)
     if folder:
         files = sorted(Path(folder).glob("[A-Z][A-Z]*.txt"))

@@ -1,4 +1,4 @@
-"""Why an order goes where it goes, rule by rule; and what is wrong with a set of rules. For people."""
+"""Explanations for people: which rules decide about an order, and what is wrong with a set of rules."""
 
 from schemas.platform import UnreadableError
 from schemas.platforms.ustore import wire
@@ -9,11 +9,11 @@ from workers.route.ustore.rules import Nearest, Rule, place_of
 
 
 def explain(account: Account, raw: bytes) -> list[Explanation]:
-    """Every item of the order in `raw`. Raises UnreadableError if it is none, or if an item has no id."""
-    found = items.of(wire.decode(raw).order)
-    if found is None:
+    """Explain every item of an order. Raises UnreadableError if `raw` is not an order, or if an item has no id."""
+    order_items = items.of(wire.decode(raw).order)
+    if order_items is None:
         raise UnreadableError("an item of the order has no @id, so no answer can name it")
-    return [_explain(account, item) for item in found]
+    return [_explain(account, item) for item in order_items]
 
 
 def _explain(account: Account, item: items.Item) -> Explanation:
@@ -41,10 +41,10 @@ def _explain(account: Account, item: items.Item) -> Explanation:
 
 
 def _distances(rule: Rule, item: items.Item) -> dict[str, float]:
-    if not isinstance(rule.way, Nearest):
+    if not isinstance(rule.strategy, Nearest):
         return {}
     start = None if item.destination is None else item.destination.place()
-    return {} if start is None else {name: round(far, 1) for name, far in rule.way.distances(start)}
+    return {} if start is None else {name: round(far, 1) for name, far in rule.strategy.distances(start)}
 
 
 def _refused(account: Account, item: items.Item) -> str:
@@ -58,40 +58,42 @@ def _refused(account: Account, item: items.Item) -> str:
 
 
 def check(account: Account) -> list[str]:
-    """What an account's rules almost certainly don't mean, a sentence each; empty when nothing is found."""
+    """Return a sentence for each mistake that an account's rules almost certainly contain."""
     compiled = allocate.rules(account)
-    found = [*_manufacturers(account), *_names(compiled.rules)]
+    problems = [*_manufacturers(account), *_names(compiled.rules)]
     for position, rule in enumerate(compiled.rules):
         where = f"rule {rule.name!r}"
-        found += [f"{where}: {reason}" for reason in _impossible(rule)]
-        found += [f"{where}: the weight of manufacturer {name!r} is 0: it never gets an item" for name in _idle(rule)]
+        problems += [f"{where}: {reason}" for reason in _impossible(rule)]
+        problems += [
+            f"{where}: the weight of manufacturer {name!r} is 0: it never gets an item" for name in _idle(rule)
+        ]
         by = next((earlier for earlier in compiled.rules[:position] if _shadows(earlier, rule)), None)
         if by is not None:
-            found.append(f"{where} can never match: rule {by.name!r} before it takes every item that would")
+            problems.append(f"{where} can never match: rule {by.name!r} before it takes every item that would")
     if account.fallback == "product" and not any(m.name or m.external_id for m in account.manufacturers):
-        found.append(
+        problems.append(
             'fallback is "product", but no manufacturer has a name or an external_id by which an order could name it'
         )
-    return found
+    return problems
 
 
 def _manufacturers(account: Account) -> list[str]:
-    found: list[str] = []
+    problems: list[str] = []
     measured = {name for rule in account.rules for name in rule.nearest or ()}
     for manufacturer in account.manufacturers:
         where = f"manufacturer {manufacturer.id!r}"
         country = addresses.country(manufacturer.country)
         if manufacturer.country is not None and country is None:
-            found.append(f"{where}: no country is called {manufacturer.country!r}; write a code such as US")
+            problems.append(f"{where}: no country is called {manufacturer.country!r}; write a code such as US")
         elif (
             country is not None and manufacturer.state is not None and not addresses.state(country, manufacturer.state)
         ):
-            found.append(f"{where}: {country} has no state {manufacturer.state!r}")
+            problems.append(f"{where}: {country} has no state {manufacturer.state!r}")
         place = place_of(manufacturer) if manufacturer.id in measured else None
         if place is not None and place.precision in ("state", "country"):
             why = "has no postal_code" if manufacturer.postal_code is None else "has a postal code that isn't known"
-            found.append(f"{where} {why}: nearest measures from the {place.describe()}")
-    return found
+            problems.append(f"{where} {why}: nearest measures from the {place.describe()}")
+    return problems
 
 
 def _names(rules: list[Rule]) -> list[str]:
@@ -105,23 +107,23 @@ def _idle(rule: Rule) -> list[str]:
 
 
 def _impossible(rule: Rule) -> list[str]:
-    found: list[str] = []
+    problems: list[str] = []
     limits = {c.field: c.amount for c in rule.conditions if isinstance(c, conditions.Limit)}
     if limits.get("min_units", 0) > limits.get("max_units", limits.get("min_units", 0)):
-        found.append(f"can never match: min_units {limits['min_units']} is over max_units {limits['max_units']}")
+        problems.append(f"can never match: min_units {limits['min_units']} is over max_units {limits['max_units']}")
     for condition in rule.conditions:
         if isinstance(condition, conditions.Country):
-            found += [f"no country is called {value!r}: write a code such as US" for value in condition.unknown]
+            problems += [f"no country is called {value!r}: write a code such as US" for value in condition.unknown]
         elif isinstance(condition, conditions.State):
             strays = condition.nowhere()
-            found += [f"{value!r} is not a state of the rule's ship_to_country" for value in strays]
-    if isinstance(rule.way, Nearest) and not rule.way.places:
-        found.append("can never match: it isn't known where any of its manufacturers is")
-    return found
+            problems += [f"{value!r} is not a state of the rule's ship_to_country" for value in strays]
+    if isinstance(rule.strategy, Nearest) and not rule.strategy.places:
+        problems.append("can never match: it isn't known where any of its manufacturers is")
+    return problems
 
 
 def _shadows(earlier: Rule, later: Rule) -> bool:
-    """Whether every item that `later` would match is taken by `earlier`. False when in doubt."""
-    if isinstance(earlier.way, Nearest) and not (isinstance(later.way, Nearest) and earlier.way.places):
-        return False  # without an address it lets items through
+    """Return whether `earlier` takes every item that `later` would match. False when in doubt."""
+    if isinstance(earlier.strategy, Nearest) and not (isinstance(later.strategy, Nearest) and earlier.strategy.places):
+        return False  # it passes on items without an address
     return all(any(wide.implies(narrow) for narrow in later.conditions) for wide in earlier.conditions)

@@ -1,4 +1,4 @@
-"""What a rule can look at: an order item with its order and its destination, as texts made ready for comparing."""
+"""The values that rules use: an order item with its order and its destination, as texts that can be compared."""
 
 from collections.abc import Iterator
 from decimal import Decimal
@@ -18,8 +18,11 @@ _NO_MANUFACTURER = wire.Manufacturer()
 _NO_PROPERTY = wire.Property()
 
 
-def plain(value: str | None) -> str:
-    """A text as rules compare it: without regard to case, surrounding spaces and Unicode's form."""
+def comparable(value: str | None) -> str:
+    """Return a text as rules compare it; empty for None.
+
+    It is in lower case and in Unicode's form NFC, without surrounding white space.
+    """
     if not value:
         return ""
     if value.isascii():
@@ -28,7 +31,7 @@ def plain(value: str | None) -> str:
 
 
 class Destination(msgspec.Struct, frozen=True):
-    """A shipping address, in ISO codes where they are known and as written where not."""
+    """A shipping address, in ISO codes if they are known, else as written."""
 
     country: str | None
     """ISO 3166-1 alpha-2."""
@@ -37,14 +40,14 @@ class Destination(msgspec.Struct, frozen=True):
     """ISO 3166-2, the smallest first: `("GB-KEN", "GB-ENG")`."""
     state_text: str
     postal: str
-    """As `addresses.postal` writes it."""
+    """In the form of `addresses.postal`."""
 
     def place(self) -> distance.Place | None:
-        """Where it is, as well as we know; None where even the country isn't known."""
+        """Return the most precise known place; None if even the country is unknown."""
         return distance.gazetteer().locate(self.country, self.states, self.postal) if self.country else None
 
     def describe(self) -> str:
-        """For people: `US US-PA 19028`."""
+        """Return a text for people, such as `US US-PA 19028`."""
         state = self.states[0] if self.states else self.state_text
         return " ".join(word for word in (self.country or self.country_text, state, self.postal) if word)
 
@@ -66,7 +69,7 @@ class Item:
         self._source = source
         self.id = item_id
         self.id_as_sent = text(source.id) or item_id
-        """What the answer names it by: uStore looks for its own spelling, blanks included."""
+        """The id in the answer: uStore compares it with its own spelling, including white space."""
         self.product = part(source.product) or _NO_PRODUCT
         self.store_id = store_id
         self.currency = currency
@@ -74,48 +77,53 @@ class Item:
         self.destination = destination
 
     def name(self) -> str:
-        """As the shopper knows it."""
+        """Return the name that the shopper knows."""
         return text(self.product.name) or text(self.product.catalog_number) or self.id
 
     def units(self) -> Decimal | None:
+        """Return the item's total units; None if they are unreadable."""
         return lenient.number((part(self._source.quantities) or _NO_QUANTITIES).total_units)
 
     def properties(self) -> Iterator[tuple[str, str, str]]:
-        """DisplayName, @externalId and value of each property, ready for comparing."""
+        """Yield DisplayName, @externalId and value of each property, in the form of `comparable`."""
         holder = part(self._source.property_values)
         for entry in [] if holder is None else each(holder.property_value):
             known = part(entry.property) or _NO_PROPERTY
-            yield plain(text(known.display_name)), plain(text(known.external_id)), plain(text(entry.value))
+            yield (
+                comparable(text(known.display_name)),
+                comparable(text(known.external_id)),
+                comparable(text(entry.value)),
+            )
 
     def maker(self) -> tuple[str, str]:
-        """Name and @externalId of the product's own manufacturer (the item's, if it has none), ready for comparing."""
+        """Return name and @externalId of the product's manufacturer, else the item's, in the form of `comparable`."""
         for holder in (self.product.manufacturer, self._source.manufacturer):
             maker = part(holder) or _NO_MANUFACTURER
-            name, external_id = plain(text(maker.name)), plain(text(maker.external_id))
+            name, external_id = comparable(text(maker.name)), comparable(text(maker.external_id))
             if name or external_id:
                 return name, external_id
         return "", ""
 
 
 def of(order: wire.Order) -> list[Item] | None:
-    """The order's items; None if one has no id, so that nothing could be said about it in an answer.
+    """Return the order's items; None if one of them has no usable id, so that no answer could name it.
 
     Items can't be split between addresses (uStore), so the first delivery that holds an item is its destination.
     """
-    store_id = plain(text((part(order.store) or _NO_STORE).id))
-    currency = plain(text(order.primary_currency))
+    store_id = comparable(text((part(order.store) or _NO_STORE).id))
+    currency = comparable(text(order.primary_currency))
     joined: dict[str, tuple[str, Destination | None]] = {}
     for delivery, held in deliveries(order):
-        entry = plain(text(delivery.delivery_method)), _destination(delivery)
+        entry = comparable(text(delivery.delivery_method)), _destination(delivery)
         for held_id in held:
             joined.setdefault(held_id, entry)
-    found: list[Item] = []
+    order_items: list[Item] = []
     for source in items(order):
         item_id = identifier(source.id)
         if item_id is None or "\x00" in item_id or "\ufffd" in item_id:
             return None
-        found.append(Item(source, item_id, store_id, currency, *joined.get(item_id, ("", None))))
-    return found
+        order_items.append(Item(source, item_id, store_id, currency, *joined.get(item_id, ("", None))))
+    return order_items
 
 
 def _destination(delivery: wire.Delivery) -> Destination | None:

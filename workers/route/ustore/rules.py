@@ -1,4 +1,4 @@
-"""An account's rules, compiled: which manufacturer an item goes to, and by which of them."""
+"""The compiled rules of an account: the manufacturer of an item, and the rule that chooses it."""
 
 from collections.abc import Mapping
 from typing import Protocol
@@ -10,31 +10,31 @@ from schemas.platforms.ustore.config import Account, Manufacturer
 from schemas.platforms.ustore.config import Rule as Written
 from workers.route.ustore import addresses, distance
 from workers.route.ustore.conditions import Condition, compile_when
-from workers.route.ustore.items import Item, plain
+from workers.route.ustore.items import Item, comparable
 from workers.route.ustore.split import Shares, point
 
 
 class Choice(msgspec.Struct, frozen=True):
-    """A manufacturer, and how it was chosen where that isn't plain."""
+    """A manufacturer, and how it was chosen if that isn't obvious."""
 
     manufacturer: str
     detail: str | None = None
 
 
 class Strategy(Protocol):
-    """How a rule whose conditions hold chooses."""
+    """How a rule chooses if its conditions hold."""
 
     def choose(self, item: Item) -> Choice | None:
-        """None where it can't: the rule then doesn't match."""
+        """Return the choice; None if there is none, so that the rule does not match."""
         ...
 
     def why_not(self, item: Item) -> str:
-        """For people, where `choose` gives None."""
+        """Return for people why `choose` returns None."""
         ...
 
 
 class Fixed:
-    """Always the same one."""
+    """Choose always the same manufacturer."""
 
     def __init__(self, manufacturer: str) -> None:
         self._choice = Choice(manufacturer)
@@ -47,7 +47,7 @@ class Fixed:
 
 
 class Split:
-    """By weights and the item's id."""
+    """Choose by weights and the item's id."""
 
     def __init__(self, weights: Mapping[str, float]) -> None:
         self._shares = Shares(weights)
@@ -62,15 +62,15 @@ class Split:
 
 
 class Nearest:
-    """The closest to the item's destination; of equally close ones, the first written."""
+    """Choose the manufacturer closest to the item's destination; of equally close ones, the first."""
 
     def __init__(self, manufacturers: list[Manufacturer]) -> None:
-        found = [(manufacturer.id, place_of(manufacturer)) for manufacturer in manufacturers]
-        self.places = [(name, place) for name, place in found if place is not None]
+        places = [(manufacturer.id, place_of(manufacturer)) for manufacturer in manufacturers]
+        self.places = [(name, place) for name, place in places if place is not None]
         self._known: dict[distance.Place, Choice] = {}
 
     def distances(self, start: distance.Place) -> list[tuple[str, float]]:
-        """(manufacturer, kilometres), in the order written."""
+        """Return pairs of manufacturer and kilometres, in the order of the configuration."""
         return [(name, distance.between(start, place)) for name, place in self.places]
 
     def choose(self, item: Item) -> Choice | None:
@@ -80,7 +80,7 @@ class Nearest:
         choice = self._known.get(start)
         if choice is None:
             if len(self._known) >= 50_000:
-                self._known.clear()  # it costs microseconds to work them out again
+                self._known.clear()  # they are computed again within microseconds
             choice = self._known[start] = self._closest(start)
         return choice
 
@@ -107,47 +107,49 @@ class Rule:
         self.name = written.name or f"rule {position}"
         self.written = written
         self.conditions: tuple[Condition, ...] = compile_when(written.when)
-        self.way: Strategy
+        self.strategy: Strategy
         if written.manufacturer is not None:
-            self.way = Fixed(written.manufacturer)
+            self.strategy = Fixed(written.manufacturer)
         elif written.nearest is not None:
-            self.way = Nearest([manufacturers[name] for name in written.nearest])
+            self.strategy = Nearest([manufacturers[name] for name in written.nearest])
         else:
-            self.way = Split(written.split or {})
+            self.strategy = Split(written.split or {})
 
     def choose(self, item: Item) -> Choice | None:
-        """None where the rule doesn't match."""
+        """Return the choice for an item; None if the rule does not match."""
         for condition in self.conditions:
             if not condition.holds(item):
                 return None
-        return self.way.choose(item)
+        return self.strategy.choose(item)
 
     def why_not(self, item: Item) -> list[str]:
-        """Every reason why the rule doesn't match, for people; empty where it does."""
+        """Return for people all reasons why the rule does not match; an empty list if it does."""
         failed = [
             f"{condition.field} is {condition.actual_text(item)}, not {condition.expected_text()}"
             for condition in self.conditions
             if not condition.holds(item)
         ]
-        return failed or ([] if self.way.choose(item) is not None else [self.way.why_not(item)])
+        return failed or ([] if self.strategy.choose(item) is not None else [self.strategy.why_not(item)])
 
 
 class Rules:
-    """All that decides for one account. A reload makes a new one."""
+    """The compiled rules of one account. A reload of the configuration creates new ones."""
 
     def __init__(self, account: Account) -> None:
-        """Reads what the rules need, so that no order waits for it: at most some 0.3 s, once in a process."""
+        """Load the data that the rules need, so that no order waits for it: at most about 0.3 s, once per process."""
         self._fallback = account.fallback
         known = {manufacturer.id: manufacturer for manufacturer in account.manufacturers}
         addresses.warm()
         if any(rule.nearest for rule in account.rules):
             distance.gazetteer()
         self.rules = [Rule(written, place, known) for place, written in enumerate(account.rules, 1)]
-        self._by_external_id = {plain(m.external_id): m.id for m in reversed(account.manufacturers) if m.external_id}
-        self._by_name = {plain(m.name): m.id for m in reversed(account.manufacturers) if m.name}
+        self._by_external_id = {
+            comparable(m.external_id): m.id for m in reversed(account.manufacturers) if m.external_id
+        }
+        self._by_name = {comparable(m.name): m.id for m in reversed(account.manufacturers) if m.name}
 
     def allocate(self, item: Item) -> ItemAllocation | None:
-        """The first rule that matches, else the fallback; None where the item can't be produced."""
+        """Allocate an item by the first rule that matches, else by the fallback; None if it can't be produced."""
         for rule in self.rules:
             choice = rule.choose(item)
             if choice is not None:
@@ -155,7 +157,7 @@ class Rules:
         return self.fall_back(item)
 
     def fall_back(self, item: Item) -> ItemAllocation | None:
-        """What the account says of items that no rule matches."""
+        """Allocate an item that no rule matches, as the account specifies; None if it can't be produced."""
         fallback = self._fallback
         if fallback == "refuse":
             return None
@@ -167,7 +169,7 @@ class Rules:
 
 
 def place_of(manufacturer: Manufacturer) -> distance.Place | None:
-    """Where a manufacturer is; None where its country isn't known."""
+    """Return a manufacturer's place; None if its country is unknown."""
     country = addresses.country(manufacturer.country)
     if country is None:
         return None

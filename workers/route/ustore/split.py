@@ -1,4 +1,4 @@
-"""Shares of items among manufacturers, by weight: the same item always goes the same way, in every process.
+"""Shares of items among manufacturers, by weight: an item always gets the same manufacturer, in every process.
 
 The item's id is hashed to a point between 0 and 1; the weights, in the order written, cut that line into pieces.
 Nothing is counted, so nothing needs to be remembered or shared.
@@ -12,10 +12,10 @@ _WHOLE = 1 << 64
 
 
 class Shares:
-    """Weights, made ready."""
+    """Compiled weights."""
 
     def __init__(self, weights: Mapping[str, float]) -> None:
-        """At least one weight must be above 0; a weight of 0 gets nothing."""
+        """Compile the weights, of which at least one must be above 0; a weight of 0 gets no items."""
         cut = [(name, weight) for name, weight in weights.items() if weight > 0]
         self._total = sum(weight for _, weight in cut)
         self._ends = list(zip((name for name, _ in cut), accumulate(weight for _, weight in cut), strict=True))
@@ -23,10 +23,10 @@ class Shares:
         self.percent = {
             name: 100 * (end - start) / self._total for (name, end), start in zip(self._ends, starts, strict=False)
         }
-        """The share of each."""
+        """The share of each manufacturer."""
 
     def choose(self, item: str) -> str:
-        """Whose piece the item's point falls into."""
+        """Return the manufacturer whose piece contains the item's point."""
         place = point(item) * self._total
         for name, end in self._ends:
             if place < end:
@@ -35,6 +35,6 @@ class Shares:
 
 
 def point(item: str) -> float:
-    """A number in [0, 1) that depends on nothing but the item's id."""
+    """Return a number in [0, 1) that depends only on the item's id."""
     digest = blake2b(item.encode("utf-8", "surrogatepass"), digest_size=8, person=b"split").digest()
     return int.from_bytes(digest, "big") / _WHOLE
