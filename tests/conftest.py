@@ -21,7 +21,6 @@ from broker import topology
 from deploy.local.postgres import Postgres
 from deploy.local.rabbitmq import USER, RabbitMQ
 from storage import migrate
-from tests.support.fifth_platform import fifth_platform
 from tests.support.shell import Shell
 
 # The gate draws the same inputs for the same code, so that it never turns red by a draw nobody's change made;
@@ -154,9 +153,9 @@ class Databases:
 
 @pytest_asyncio.fixture(scope="session")
 async def databases(postgres: Postgres) -> AsyncIterator[Databases]:
-    made = Databases(postgres)
-    yield made
-    await made.close()
+    databases = Databases(postgres)
+    yield databases
+    await databases.close()
 
 
 @pytest_asyncio.fixture
@@ -221,13 +220,6 @@ async def amqp_url(empty_amqp_url: str) -> str:
     """A fresh virtual host with our exchanges and queues."""
     await topology.apply(empty_amqp_url)
     return empty_amqp_url
-
-
-@pytest.fixture
-def fifth(tmp_path: Path) -> Iterator[str]:
-    """The name of a fifth platform, which is registered while the test runs."""
-    with fifth_platform(tmp_path) as name:
-        yield name
 
 
 @pytest.fixture

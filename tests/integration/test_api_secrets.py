@@ -28,7 +28,7 @@ async def client(database_url: str) -> AsyncIterator[Client]:
 
 
 @pytest_asyncio.fixture
-async def there() -> AsyncIterator[Receiver]:
+async def subscriber() -> AsyncIterator[Receiver]:
     async with receiver() as found:
         yield found
 
@@ -101,17 +101,17 @@ async def test_one_that_no_key_opens_hides_no_other_and_can_be_mended(client: Cl
 
 
 async def test_every_secret_of_the_last_day_signs(
-    client: Client, pool: asyncpg.Pool, database_url: str, there: Receiver, monkeypatch: pytest.MonkeyPatch
+    client: Client, pool: asyncpg.Pool, database_url: str, subscriber: Receiver, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    made = await client.subscribe(there.url)
+    made = await client.subscribe(subscriber.url)
     path = f"/v1/subscriptions/{made['id']}"
     rotated = [(await client.ask("POST", f"{path}/rotate-secret"))[1]["secret"] for _ in range(3)]
     secrets = [made["secret"], *rotated]
     await store(pool, receipt("K"), settings=config())
     async with running(worker(database_url, config())):
-        await until(lambda: there.got)
+        await until(lambda: subscriber.got)
     for secret in secrets:
-        assert Webhook(secret).verify(there.got[0].body, there.got[0].headers)["subject"] == "K"
+        assert Webhook(secret).verify(subscriber.got[0].body, subscriber.got[0].headers)["subject"] == "K"
     # A day later the old ones are gone, and each kept its own time: a rotation prolongs none.
     row = await pool.fetchrow("SELECT id, sealed FROM crossdock.subscribed")
     assert row is not None

@@ -6,6 +6,7 @@ import re
 import shlex
 import signal
 import sys
+import time
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -40,18 +41,21 @@ async def up(tmp_path: Path, servers: Path) -> AsyncIterator[dict[str, str]]:
     command = [sys.executable, "-m", "deploy.cli.main", "up", "--port", "0"]
     with (tmp_path / "up.log").open("wb") as log:
         process = await asyncio.create_subprocess_exec(*command, env=env, cwd=ROOT, stdout=log, stderr=log)
+    started = time.monotonic()
     try:
-        async with asyncio.timeout(40):
-            while not (endpoints := read_endpoints(state)):
-                assert process.returncode is None, (tmp_path / "up.log").read_text()
-                await asyncio.sleep(0.1)
+        while not (endpoints := read_endpoints(state)):
+            assert process.returncode is None, (tmp_path / "up.log").read_text()
+            assert time.monotonic() - started < 40, (tmp_path / "up.log").read_text()
+            await asyncio.sleep(0.1)
         yield env
         family = [
             *psutil.Process(process.pid).children(recursive=True),
             *map(psutil.Process, endpoints["pids"].values()),
         ]
+        stopped = time.monotonic()
         process.send_signal(signal.SIGTERM)
         await asyncio.wait_for(process.wait(), 15)
+        assert time.monotonic() - stopped < 15
         assert [one for one in family if one.is_running() and one.status() != psutil.STATUS_ZOMBIE] == []
         assert not (state / "endpoints.json").exists()
     finally:

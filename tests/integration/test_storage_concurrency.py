@@ -75,12 +75,12 @@ async def test_a_message_delivered_to_a_second_worker_waits_for_the_first(
     async with pool.acquire() as first:
         transaction = first.transaction()
         await transaction.start()
-        made = await write.write(first, [message])
+        written = await write.write(first, [message])
         second = asyncio.ensure_future(isolate.write_isolating(pool, [message]))
         await blocked(database)
         await transaction.commit()
     again = await second
-    assert [one.id for one in again.versions] == [one.id for one in made.versions]
+    assert [version.id for version in again.versions] == [version.id for version in written.versions]
     assert [row["times_received"] for row in await rows(pool, "events")] == [1]
 
 

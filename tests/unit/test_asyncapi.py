@@ -14,7 +14,7 @@ from schemas import cloudevents, consumers, documents, registry, topology
 from schemas.asyncapi import document as made
 from schemas.envelope import Envelope, to_properties
 from schemas.platforms.ustore import manufacturer_order, record
-from tests.contract import checks
+from tests.contract import checks, test_fifth_platform
 from tests.support import node
 
 FILE = Path(__file__).parents[2] / "docs" / "asyncapi.json"
@@ -27,6 +27,7 @@ PARSER_TIMEOUT = 600
 
 Document = dict[str, Any]
 CASES = checks.cases()
+fifth = test_fifth_platform.fifth
 
 
 @pytest.fixture(scope="module")
