@@ -154,9 +154,9 @@ class Databases:
 
 @pytest_asyncio.fixture(scope="session")
 async def databases(postgres: Postgres) -> AsyncIterator[Databases]:
-    made = Databases(postgres)
-    yield made
-    await made.close()
+    databases = Databases(postgres)
+    yield databases
+    await databases.close()
 
 
 @pytest_asyncio.fixture

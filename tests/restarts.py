@@ -59,8 +59,8 @@ class Running:
 
 def read(state: Path) -> dict[str, Any]:
     """What a running `up` says of itself."""
-    found: dict[str, Any] = orjson.loads((state / "endpoints.json").read_bytes())
-    return found
+    endpoints: dict[str, Any] = orjson.loads((state / "endpoints.json").read_bytes())
+    return endpoints
 
 
 async def start(state: Path, env: dict[str, str], *args: str) -> Running:
@@ -72,19 +72,19 @@ async def start(state: Path, env: dict[str, str], *args: str) -> Running:
         stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
     )  # fmt: skip
     assert process.stdout is not None
-    said: list[str] = []
+    lines: list[str] = []
     try:
         async with asyncio.timeout(READY_TIMEOUT):
             while line := (await process.stdout.readline()).decode():
-                said.append(line)
+                lines.append(line)
                 if line == "ready\n":
                     return Running(process, state, time.monotonic() - began)
             _, err = await process.communicate()
     except TimeoutError:
         process.send_signal(signal.SIGTERM)
         out, err = await process.communicate()
-        said.append(out.decode())
-    raise StartFailedError(f"exit code {process.returncode}: {''.join(said)}{err.decode()[-2000:]}")
+        lines.append(out.decode())
+    raise StartFailedError(f"exit code {process.returncode}: {''.join(lines)}{err.decode()[-2000:]}")
 
 
 async def fill(url: str, count: int) -> None:
@@ -130,7 +130,7 @@ def main() -> None:
         state = options.state or Path(folder) / "state"
         ends = ["KILL" if n % 2 else "TERM" for n in range(options.count)]
         seconds = asyncio.run(repeat(state, ends, env))
-    print(" ".join(f"{one:.1f}" for one in seconds))  # noqa: T201
+    print(" ".join(f"{duration:.1f}" for duration in seconds))  # noqa: T201
     print(f"{len(seconds)} starts, {min(seconds):.1f} to {max(seconds):.1f} s")  # noqa: T201
 
 

@@ -71,9 +71,9 @@ def say(text: str) -> None:
 
 
 def main() -> int:
-    wanted = argparse.ArgumentParser(prog="python -m tests.attacks", description=__doc__)
-    wanted.add_argument("--inputs", type=int, default=INPUTS, help="%(default)s unless told")
-    inputs = wanted.parse_args().inputs
+    parser = argparse.ArgumentParser(prog="python -m tests.attacks", description=__doc__)
+    parser.add_argument("--inputs", type=int, default=INPUTS, help="%(default)s unless told")
+    inputs = parser.parse_args().inputs
     with tempfile.TemporaryDirectory(prefix="crossdock-attacks-", ignore_cleanup_errors=True) as folder:
         Path(folder).chmod(0o755)  # PostgreSQL and RabbitMQ may run as other users
         try:

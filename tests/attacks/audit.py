@@ -48,14 +48,15 @@ def read(ran: "subprocess.CompletedProcess[str] | None") -> Found:
     except (ValueError, KeyError, TypeError):
         last = (ran.stderr.strip().splitlines() or ["it said nothing"])[-1]
         return Found([], f"the database of advisories can't be asked: {last[:200]}")
-    looked_at = [one for one in packages if "skip_reason" not in one]
+    looked_at = [package for package in packages if "skip_reason" not in package]
     if not looked_at:
         why = packages[0]["skip_reason"] if packages else "no package is locked"
         return Found([], f"the database of advisories answered for none of {len(packages)} packages: {why}")
     vulnerable = [
-        f"{one['name']} {one['version']}: {flaw['id']}, fixed in {', '.join(flaw['fix_versions']) or 'no version yet'}"
-        for one in looked_at
-        for flaw in one["vulns"]
+        f"{package['name']} {package['version']}: {flaw['id']}, "
+        f"fixed in {', '.join(flaw['fix_versions']) or 'no version yet'}"
+        for package in looked_at
+        for flaw in package["vulns"]
     ]
     return Found(vulnerable, None, len(looked_at))
 
@@ -68,14 +69,14 @@ def _run(command: list[str]) -> "subprocess.CompletedProcess[str] | None":
 
 
 def main() -> int:
-    found = audit()
-    if found.skipped is not None:
-        sys.stdout.write(f"audit skipped: {found.skipped}\n")
+    audited = audit()
+    if audited.skipped is not None:
+        sys.stdout.write(f"audit skipped: {audited.skipped}\n")
         return 0
-    for line in found.vulnerable:
+    for line in audited.vulnerable:
         sys.stdout.write(f"VULNERABLE {line}\n")
-    sys.stdout.write(f"audit: {found.looked_at} packages, {len(found.vulnerable)} known vulnerabilities\n")
-    return 1 if found.vulnerable else 0
+    sys.stdout.write(f"audit: {audited.looked_at} packages, {len(audited.vulnerable)} known vulnerabilities\n")
+    return 1 if audited.vulnerable else 0
 
 
 if __name__ == "__main__":

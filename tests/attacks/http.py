@@ -23,16 +23,16 @@ READ = 64 * 1024
 
 def hooks(config: Config) -> list[bytes]:
     """A signed post of every example, chunked and not, and some that are none."""
-    found = []
+    requests = []
     for platform, event, body in known():
         name, account = next(iter(config.accounts[platform.name].items()))
-        found += [
+        requests += [
             _post(platform.name, name, event.path, body, account),
             _post(platform.name, name, event.path, b"{}", account),
         ]
     path = raw.hook(config).encode()
     return [
-        *found,
+        *requests,
         b"POST %b HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n2\r\n{}\r\n3;a=b\r\n[1]\r\n0\r\nX: y\r\n\r\n"
         % path,
         b"GET /hooks/ustore/x HTTP/1.1\r\nHost: x\r\nAccept-Language: fr-CA;q=0.8, *;q=0.1\r\n\r\n",
@@ -64,31 +64,31 @@ def signed_mutants(config: Config, seed: int = 0) -> Callable[[], bytes]:
 
 def api_requests(*logins: str) -> list[bytes]:
     """What subscribers and operators ask, logged in by one of these header lines, or not at all."""
-    one = "/v1/subscriptions/00000000-0000-4000-8000-000000000001"
+    subscription = "/v1/subscriptions/00000000-0000-4000-8000-000000000001"
     body = (
         '{"url": "https://a.example/in", "types": ["channelape.*"], "accounts": ["channelape/rothys"], "max_rate": 5}'
     )
     basic = '{"authentication": "Basic eA==", "webhookType": "new_order", "url": "https://a.example/in"}'
-    asked = [
+    calls = [
         ("POST", "/v1/subscriptions", body),
-        ("PATCH", one, '{"enabled": false}'),
-        ("DELETE", one, ""),
+        ("PATCH", subscription, '{"enabled": false}'),
+        ("DELETE", subscription, ""),
         ("GET", "/v1/subscriptions?limit=5&cursor=eyJ9", ""),
-        ("POST", f"{one}/replay", '{"from": "2026-01-01T00:00:00Z"}'),
-        ("POST", f"{one}/rotate-secret", ""),
-        ("POST", f"{one}/test", ""),
-        ("GET", f"{one}/deliveries?status=failed", ""),
+        ("POST", f"{subscription}/replay", '{"from": "2026-01-01T00:00:00Z"}'),
+        ("POST", f"{subscription}/rotate-secret", ""),
+        ("POST", f"{subscription}/test", ""),
+        ("GET", f"{subscription}/deliveries?status=failed", ""),
         ("POST", "/basic/webhooks", basic),
         ("PUT", "/basic/webhooks/1", basic),
         ("GET", "/v1/openapi.json", ""),
     ]
-    found = [
+    requests = [
         f"{method} {path} HTTP/1.1\r\nHost: x\r\n{login}\r\nContent-Type: application/json\r\n"
-        f"Idempotency-Key: k1\r\nContent-Length: {len(said)}\r\n\r\n{said}"
-        for method, path, said in asked
+        f"Idempotency-Key: k1\r\nContent-Length: {len(content)}\r\n\r\n{content}"
+        for method, path, content in calls
         for login in (*logins, "X: y")
     ]
-    return [text.encode() for text in found]
+    return [text.encode() for text in requests]
 
 
 class Attack:
@@ -136,8 +136,8 @@ class Attack:
                     answer = await reader.read(READ)
         finally:
             writer.transport.abort()
-        found = raw.statuses(answer) if answer.startswith(b"HTTP/1.") else []
-        self.statuses.update(found or [0])
-        for status in found:
+        statuses = raw.statuses(answer) if answer.startswith(b"HTTP/1.") else []
+        self.statuses.update(statuses or [0])
+        for status in statuses:
             if not 100 <= status < 500 and status != 503:
                 self.wrong.setdefault(status, data)

@@ -45,7 +45,7 @@ class Process:
         total = 0.0
         for line in (await self.get("/metrics")).splitlines():
             sample, _, value = line.rpartition(" ")
-            if sample.partition("{")[0] == name and all(f'{key}="{said}"' in sample for key, said in labels.items()):
+            if sample.partition("{")[0] == name and all(f'{key}="{text}"' in sample for key, text in labels.items()):
                 total += float(value)
         return total
 
@@ -60,16 +60,16 @@ async def running(name: str, *args: str, folder: Path, env: dict[str, str], conf
     command += ["--admin-port", str(admin)]
     child = children.spawn(command, env={"PATH": os.environ["PATH"], **env}, log=log)
     try:
-        found = Process(name, port, f"http://127.0.0.1:{admin}", log, child.pid)
+        process = Process(name, port, f"http://127.0.0.1:{admin}", log, child.pid)
 
         async def ready() -> bool:
             assert child.poll() is None, log.read_text()
             try:
-                return "not ready" not in await found.get("/readyz")
+                return "not ready" not in await process.get("/readyz")
             except aiohttp.ClientError:
                 return False
 
         await until(ready, what=f"{name} is ready", seconds=40)
-        yield found
+        yield process
     finally:
         await children.end(child, signal.SIGTERM, 20)

@@ -18,8 +18,8 @@ def said(*packages: dict[str, Any], code: int = 0) -> "subprocess.CompletedProce
 
 
 def test_a_known_vulnerability_is_named_with_its_remedy() -> None:
-    found = audit.read(said(FINE, BAD, UNKNOWN, code=1))
-    assert found == audit.Found(["aiohttp 3.9.0: GHSA-1, fixed in 3.9.2"], None, 2)
+    audited = audit.read(said(FINE, BAD, UNKNOWN, code=1))
+    assert audited == audit.Found(["aiohttp 3.9.0: GHSA-1, fixed in 3.9.2"], None, 2)
 
 
 def test_none_is_none() -> None:
@@ -32,9 +32,9 @@ def test_none_is_none() -> None:
     ids=["never ended", "no network", "nothing known", "nothing there"],
 )
 def test_what_could_not_be_asked_is_said_and_is_no_fault(ran: "subprocess.CompletedProcess[str] | None") -> None:
-    found = audit.read(ran)
-    assert found.vulnerable == []
-    assert found.skipped
+    audited = audit.read(ran)
+    assert audited.vulnerable == []
+    assert audited.skipped
 
 
 @pytest.mark.parametrize(

@@ -54,8 +54,8 @@ async def test_signed_posts_are_answered_past_ten_thousand_idle(tmp_path: Path, 
         await until(lambda: _closed(process), what="they are closed")
 
 
-async def _open(process: processes.Process, wanted: int) -> bool:
-    return await process.metric("crossdock_connections") >= wanted
+async def _open(process: processes.Process, expected: int) -> bool:
+    return await process.metric("crossdock_connections") >= expected
 
 
 async def _closed(process: processes.Process) -> bool:
@@ -63,14 +63,14 @@ async def _closed(process: processes.Process) -> bool:
 
 
 def test_a_low_limit_of_open_files_is_raised_or_heeded(monkeypatch: pytest.MonkeyPatch) -> None:
-    asked: list[tuple[int, int]] = []
+    requested: list[tuple[int, int]] = []
     for (soft, hard), wanted, allowed in (
         ((1024, 4096), 10_000, 4096 - connections.OTHER_FILES),
         ((1024, 20_000), 10_000, 10_000),
         ((1024, resource.RLIM_INFINITY), 10_000, 10_000),
         ((resource.RLIM_INFINITY, resource.RLIM_INFINITY), 10_000, 10_000),
     ):
-        monkeypatch.setattr(resource, "getrlimit", lambda _, said=(soft, hard): said)
-        monkeypatch.setattr(resource, "setrlimit", lambda _, said: asked.append(said))
+        monkeypatch.setattr(resource, "getrlimit", lambda _, limits=(soft, hard): limits)
+        monkeypatch.setattr(resource, "setrlimit", lambda _, limits: requested.append(limits))
         assert connections.raise_fd_limit(wanted) == allowed
-    assert asked == [(4096, 4096), (10_064, 20_000), (10_064, resource.RLIM_INFINITY)]
+    assert requested == [(4096, 4096), (10_064, 20_000), (10_064, resource.RLIM_INFINITY)]

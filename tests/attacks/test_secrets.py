@@ -98,9 +98,9 @@ async def test_nothing_that_a_run_says_holds_a_secret(
     file = tmp_path / "secrets.toml"
     file.write_text(settings(used))
     env = {"AMQP_URL": amqp_url, "DATABASE_URL": database_url, "CROSSDOCK_ENCRYPTION_KEY": used["encryption"]}
-    said: dict[str, bytes] = {}
-    async with receiver() as there, pipeline(tmp_path, env, file) as running, aiohttp.ClientSession() as session:
-        there.answer = _echo
+    texts: dict[str, bytes] = {}
+    async with receiver() as subscriber, pipeline(tmp_path, env, file) as running, aiohttp.ClientSession() as session:
+        subscriber.answer = _echo
         broker = await aiormq.connect(amqp_url)
         channel = await broker.channel()
         await channel.queue_declare(HEARD, durable=True)
@@ -109,31 +109,36 @@ async def test_nothing_that_a_run_says_holds_a_secret(
         api = f"http://127.0.0.1:{running['api'].port}"
         login = {"Authorization": aiohttp.encode_basic_auth("boards", used["password"], "utf-8")}
         for body in (
-            {"url": f"{there.url}/a", "dialect": "channelape", "types": ["channelape.*"], "secret": used["mine"]},
-            {"url": f"{there.url}/b", "dialect": "ecomnow", "authorization": used["theirs"], "types": ["ecomnow.*"]},
-            {"url": f"{there.url}/c"},
+            {"url": f"{subscriber.url}/a", "dialect": "channelape", "types": ["channelape.*"], "secret": used["mine"]},
+            {
+                "url": f"{subscriber.url}/b",
+                "dialect": "ecomnow",
+                "authorization": used["theirs"],
+                "types": ["ecomnow.*"],
+            },
+            {"url": f"{subscriber.url}/c"},
         ):
             async with session.post(f"{api}/v1/subscriptions", json=body, headers=login) as answer:
-                made = await answer.json()
-                assert answer.status == 201, made
-                if made.get("secret") and made["secret"] != used["mine"]:
-                    used["made for " + body["url"][-1]] = made["secret"]
-        said |= await _refused_by_the_api(session, api, used)
-        said |= await _posts(session, running["ingress"].port, file)
+                subscription = await answer.json()
+                assert answer.status == 201, subscription
+                if subscription.get("secret") and subscription["secret"] != used["mine"]:
+                    used["made for " + body["url"][-1]] = subscription["secret"]
+        texts |= await _refused_by_the_api(session, api, used)
+        texts |= await _posts(session, running["ingress"].port, file)
         await until(lambda: _called(database), what="every subscriber has been called", seconds=40)
         for name, process in running.items():
             for path in ("/metrics", "/healthz", "/readyz"):
-                said[f"{name}{path}"] = (await process.get(path)).encode()
-        said |= await _commands(Shell(tmp_path, **env, CROSSDOCK_CONFIG=str(file)), database)
+                texts[f"{name}{path}"] = (await process.get(path)).encode()
+        texts |= await _commands(Shell(tmp_path, **env, CROSSDOCK_CONFIG=str(file)), database)
         while isinstance((message := await channel.basic_get(HEARD, no_ack=True)).delivery, aiormq.spec.Basic.GetOk):
-            said[f"message {len(said)}"] = repr(dict(message.header.properties)).encode() + message.body
+            texts[f"message {len(texts)}"] = repr(dict(message.header.properties)).encode() + message.body
         await broker.close()
     for process in running.values():
-        said[process.log.name] = process.log.read_bytes()
-        assert said[process.log.name]
-    assert {got.path for got in there.got} == {"/a", "/b", "/c"}
-    assert sum(name.startswith("message") for name in said) >= 2 * len(known())
-    assert {name: held for name, text in said.items() if (held := found_in(text, used))} == {}
+        texts[process.log.name] = process.log.read_bytes()
+        assert texts[process.log.name]
+    assert {got.path for got in subscriber.got} == {"/a", "/b", "/c"}
+    assert sum(name.startswith("message") for name in texts) >= 2 * len(known())
+    assert {name: held for name, text in texts.items() if (held := found_in(text, used))} == {}
 
 
 def _echo(got: Got) -> web.Response:
@@ -144,7 +149,7 @@ def _echo(got: Got) -> web.Response:
 async def _posts(session: aiohttp.ClientSession, port: int, file: Path) -> dict[str, bytes]:
     """Every example, signed; the same changed; and the credential in requests that can't be read or lead nowhere."""
     config = load(file)
-    said: dict[str, bytes] = {}
+    texts: dict[str, bytes] = {}
     for platform, event, body in known():
         name, account = next(iter(config.accounts[platform.name].items()))
         signed = platform.sign(body, account)
@@ -156,7 +161,7 @@ async def _posts(session: aiohttp.ClientSession, port: int, file: Path) -> dict[
             ("changed", body + b" ", {key: value + "x" for key, value in signed.query.items()}),
         ):
             async with session.post(url, data=sent, headers=signed.headers, params=query) as answer:
-                said[f"{about} {platform.name} {event.name} {len(said)}"] = (
+                texts[f"{about} {platform.name} {event.name} {len(texts)}"] = (
                     await answer.read() + repr(answer.headers).encode()
                 )
                 assert answer.status < 500 or platform.name == "ustore"
@@ -164,55 +169,55 @@ async def _posts(session: aiohttp.ClientSession, port: int, file: Path) -> dict[
                     assert answer.status == 200
         target = path + "?" + urllib.parse.urlencode(signed.query | headers)
         for broken in (f"POST {target} HTTP/9.1\r\n\r\n", f"POST {target}\x01 HTTP/1.1\r\n\r\n", f"{target}\r\n\r\n"):
-            said[f"broken {len(said)}"] = await raw.ask(port, broken.encode())
-        said[f"elsewhere {len(said)}"] = await raw.ask(
+            texts[f"broken {len(texts)}"] = await raw.ask(port, broken.encode())
+        texts[f"elsewhere {len(texts)}"] = await raw.ask(
             port, f"POST /x{target} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n".encode()
         )
-    return said
+    return texts
 
 
 async def _refused_by_the_api(session: aiohttp.ClientSession, api: str, used: dict[str, str]) -> dict[str, bytes]:
     """Credentials in the wrong places, and a secret in a body that is refused."""
-    said: dict[str, bytes] = {}
+    texts: dict[str, bytes] = {}
     login = {"Authorization": aiohttp.encode_basic_auth("boards", used["password"], "utf-8")}
     refused = {"url": "https://a.example/", "dialect": "channelape", "secret": used["mine"], "schedule": [-1]}
     nowhere = {"url": "nowhere", "webhookType": "new_order", "authentication": used["theirs"]}
-    asked: list[tuple[str, str, dict[str, str], object]] = [
+    calls: list[tuple[str, str, dict[str, str], object]] = [
         ("GET", "/v1/subscriptions", {"Authorization": f"Bearer {used['encryption']}"}, None),
         ("GET", "/v1/subscriptions", {"Authorization": aiohttp.encode_basic_auth("x", used["mine"], "utf-8")}, None),
         ("POST", "/v1/subscriptions", login, refused),
         ("POST", "/basic/webhooks", login, nowhere),
     ]
-    for method, path, headers, body in asked:
+    for method, path, headers, body in calls:
         async with session.request(method, api + path, headers=headers, json=body) as answer:
             assert 400 <= answer.status < 500
-            said[f"{method} {path} {len(said)}"] = await answer.read() + repr(answer.headers).encode()
-    return said
+            texts[f"{method} {path} {len(texts)}"] = await answer.read() + repr(answer.headers).encode()
+    return texts
 
 
 async def _commands(shell: Shell, database: asyncpg.Connection) -> dict[str, bytes]:
     delivery = await database.fetchval("SELECT id FROM crossdock.deliveries WHERE attempts > 0 LIMIT 1")
     key = await database.fetchval("SELECT key FROM crossdock.events WHERE platform = 'channelape' LIMIT 1")
-    asked = [
+    commands = [
         ("check",), ("check", "--json"), ("status", "--json"), ("trace", key, "--json"), ("topology", "export"),
         ("quarantine", "list", "--json"), ("deliveries", "list", "--json"), ("consumers", "list", "--json"),
         ("deliveries", "show", str(delivery), "--json"), ("asyncapi",),
     ]  # fmt: skip
-    said: dict[str, bytes] = {}
-    for args in asked:
+    texts: dict[str, bytes] = {}
+    for args in commands:
         done = await shell(*args)
-        said["crossdock " + " ".join(args)] = (done.out + done.err).encode()
-    return said
+        texts["crossdock " + " ".join(args)] = (done.out + done.err).encode()
+    return texts
 
 
 async def _called(database: asyncpg.Connection) -> bool:
     """Everything is stored, and all three subscribers have been called; not all deliveries: the breaker opens."""
-    found = await database.fetchrow(
+    row = await database.fetchrow(
         "SELECT (SELECT count(*) FROM crossdock.events) AS events, "
         "count(DISTINCT subscription_id) FILTER (WHERE attempts > 0) AS called FROM crossdock.deliveries"
     )
-    assert found is not None
-    return bool(found["events"] >= len(known()) and found["called"] == 3)
+    assert row is not None
+    return bool(row["events"] >= len(known()) and row["called"] == 3)
 
 
 def test_every_form_of_a_secret_is_found() -> None:

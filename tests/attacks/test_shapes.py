@@ -106,9 +106,9 @@ async def test_what_is_ambiguous_is_refused_and_never_two(amqp_url: str) -> None
     async with pipeline.door(amqp_url, SOON) as door:
         taken: dict[str, list[int]] = {}
         for name, shape in AMBIGUOUS.items():
-            said = raw.statuses(await raw.ask(door.app.port, begun(door.config) + shape))
-            if len(said) > 1 or any(not 400 <= status < 500 for status in said):
-                taken[name] = said
+            statuses = raw.statuses(await raw.ask(door.app.port, begun(door.config) + shape))
+            if len(statuses) > 1 or any(not 400 <= status < 500 for status in statuses):
+                taken[name] = statuses
         assert taken == {}
         assert b"smuggled" not in b"".join(door.lines)
         assert b'"status":200' not in b"".join(door.lines)
@@ -129,10 +129,10 @@ async def test_large_heads_strange_targets_and_what_is_no_http(amqp_url: str) ->
         sent |= {repr(data[:20]): data for data in NOT_HTTP}
         for name, data in sent.items():
             try:
-                said = raw.statuses(await raw.ask(door.app.port, data))
+                statuses = raw.statuses(await raw.ask(door.app.port, data))
             except TimeoutError:
                 pytest.fail(f"{name} hangs")
-            assert all(400 <= status < 500 for status in said), (name, said)
+            assert all(400 <= status < 500 for status in statuses), (name, statuses)
 
 
 async def test_a_thousand_pipelined_are_answered_in_order(amqp_url: str) -> None:

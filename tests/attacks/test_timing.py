@@ -21,8 +21,8 @@ LONG = "channelape-secret-that-is-as-long-as-people-make-them-0123456789abcdef" 
 def leaks(check: timing.Check, right: str) -> bool:
     """Whether nearly right takes longer, in each of some tries."""
     for seed in range(TRIES):
-        found, chance = timing.slope(check, right, seed)
-        if found < max(chance, SMALL):
+        difference, chance = timing.slope(check, right, seed)
+        if difference < max(chance, SMALL):
             return False
     return True
 
@@ -34,9 +34,9 @@ def test_as_long_however_much_is_right(platform: Platform) -> None:
     signed = platform.sign(RAW, account)
     [(name, right)] = [*signed.headers.items(), *signed.query.items()]
 
-    def check(said: str) -> object:
-        headers = CIMultiDict({name: said} if signed.headers else {})
-        return platform.verify(RAW, headers, MultiDict({name: said} if signed.query else {}), account)
+    def check(credential: str) -> object:
+        headers = CIMultiDict({name: credential} if signed.headers else {})
+        return platform.verify(RAW, headers, MultiDict({name: credential} if signed.query else {}), account)
 
     assert check(right)
     assert not leaks(check, right)
@@ -44,14 +44,14 @@ def test_as_long_however_much_is_right(platform: Platform) -> None:
 
 @pytest.mark.busy_thread
 def test_a_naive_check_is_found_out() -> None:
-    def naive(said: str) -> object:
-        for one, other in zip(said, LONG, strict=True):
-            if one != other:
+    def naive(credential: str) -> object:
+        for sent, other in zip(credential, LONG, strict=True):
+            if sent != other:
                 return None
         return LONG
 
-    def constant(said: str) -> object:
-        return hmac.compare_digest(said, LONG)
+    def constant(credential: str) -> object:
+        return hmac.compare_digest(credential, LONG)
 
     assert leaks(naive, LONG)
     assert not leaks(constant, LONG)

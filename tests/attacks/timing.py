@@ -34,11 +34,11 @@ def slope(check: Check, right: str, seed: int = 0) -> tuple[float, float]:
                 check(credential)
             taken.setdefault((side, number), []).append((time.perf_counter_ns() - began) / REPEATS)
     # The fastest third of each credential's samples: interruptions only ever add.
-    typical = {key: statistics.median(sorted(found)[: ROUNDS // 3]) for key, found in taken.items()}
+    typical = {key: statistics.median(sorted(samples)[: ROUNDS // 3]) for key, samples in taken.items()}
     sides = [[typical[side, number] for number in range(CREDENTIALS)] for side in (0, 1)]
     level = statistics.median(typical.values())
-    found = (statistics.median(sides[1]) - statistics.median(sides[0])) / level
-    return found, _chance(sides, level, draw)
+    difference = (statistics.median(sides[1]) - statistics.median(sides[0])) / level
+    return difference, _chance(sides, level, draw)
 
 
 def _wrong_at(right: str, place: int, draw: random.Random) -> str:

@@ -32,35 +32,35 @@ def main() -> int:
     soaking.add_argument("--minutes", type=float, default=30.0)
     soaking.add_argument("--every", type=float, default=20.0, help="seconds")
     soaking.add_argument("--rate", type=float, default=20.0, help="posts a second")
-    asked = parser.parse_args()
+    arguments = parser.parse_args()
     for name in ("aiormq", "aiormq.connection", "asyncio", "crossdock"):  # lost connections are what this is about
         logging.getLogger(name).setLevel(logging.CRITICAL)
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # a disk that is mounted is unmounted also then
     console = Console(width=None if sys.stdout.isatty() else WIDTH, highlight=False, markup=False)
-    console.print(f"seed {asked.seed}")
-    if asked.command == "soak":
-        return _soak(console, asked)
-    return _all(console, asked)
+    console.print(f"seed {arguments.seed}")
+    if arguments.command == "soak":
+        return _soak(console, arguments)
+    return _all(console, arguments)
 
 
-def _all(console: Console, asked: argparse.Namespace) -> int:
+def _all(console: Console, arguments: argparse.Namespace) -> int:
     def say(done: Done) -> None:
         recovery = "" if done.row.recovery is None else f", recovered after {done.row.recovery:.1f} s"
-        said = done.row.error or done.row.skipped or f"{done.row.verdict}{recovery}"
+        text = done.row.error or done.row.skipped or f"{done.row.verdict}{recovery}"
         if done.row.unmet is not None:
-            said += f"; {done.row.unmet}"
-        console.print(f"{datetime.now(UTC):%H:%M:%S} {'ok  ' if done.passed else 'FAIL'} {done.row.fault}: {said}")
+            text += f"; {done.row.unmet}"
+        console.print(f"{datetime.now(UTC):%H:%M:%S} {'ok  ' if done.passed else 'FAIL'} {done.row.fault}: {text}")
 
-    run = asyncio.run(everything(asked.only, asked.seed, say, asked.patience))
+    run = asyncio.run(everything(arguments.only, arguments.seed, say, arguments.patience))
     console.print(report.table(run))
-    if not asked.only:
+    if not arguments.only:
         report.write(ROOT / "README.md", "faults", report.summary(run))
         report.write(OWN, "faults", report.whole(run))
     return 0 if run and all(done.passed for done in run) else 1
 
 
-def _soak(console: Console, asked: argparse.Namespace) -> int:
-    soaked = asyncio.run(soak(asked.minutes, asked.every, asked.seed, asked.rate))
+def _soak(console: Console, arguments: argparse.Namespace) -> int:
+    soaked = asyncio.run(soak(arguments.minutes, arguments.every, arguments.seed, arguments.rate))
     console.print(str(soaked))
     report.write(OWN, "soak", str(soaked))
     return 0 if soaked.verdict.clean else 1

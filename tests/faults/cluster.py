@@ -26,7 +26,7 @@ class Clustered:
         for one in folders:
             one.mkdir()
         self._cluster = Cluster(tuple(map(node_name, folders)), self._home, free_ports(1)[0])
-        self.nodes = [RabbitMQ(one, cluster=self._cluster) for one in folders]
+        self.nodes = [RabbitMQ(folder, cluster=self._cluster) for folder in folders]
         self.postgres = Postgres(folder / "postgres")
         self._epmd = start_epmd(
             self._cluster.mapper_port, {"PATH": os.environ["PATH"], "HOME": str(self._home)}, self._home / "epmd.log"

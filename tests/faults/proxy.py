@@ -125,16 +125,16 @@ class Proxy:
     async def _pump(self, pipe: _Pipe, way: Way, reader: asyncio.StreamReader) -> None:
         writer = pipe.writers[way]
         try:
-            while said := await reader.read(CHUNK):
+            while data := await reader.read(CHUNK):
                 await self._flows.wait()
                 if self._delay:
                     await asyncio.sleep(self._delay)
-                if way is Way.OUT and self._marker is not None and self._marker in said:
+                if way is Way.OUT and self._marker is not None and self._marker in data:
                     pipe.deaf = True
                     self.lost.set()
                 if way is Way.BACK and pipe.deaf:
                     continue
-                writer.write(said)
+                writer.write(data)
                 await writer.drain()
             await self._flows.wait()
             if not (way is Way.BACK and pipe.deaf):

@@ -31,7 +31,7 @@ class Pair:
     def url(self, *order: Postgres) -> str:
         """One URL that names these, in this order."""
         login, _, rest = order[0].url.rpartition("@")
-        hosts = ",".join(one.url.rpartition("@")[2].partition("/")[0] for one in order)
+        hosts = ",".join(node.url.rpartition("@")[2].partition("/")[0] for node in order)
         return f"{login}@{hosts}/{rest.partition('/')[2]}"
 
     async def start(self) -> None:

@@ -31,12 +31,12 @@ def cells(row: Row) -> tuple[str, ...]:
 
 def table(run: Sequence[Done]) -> Table:
     """For a terminal."""
-    made = Table("fault", *COLUMNS)
+    table = Table("fault", *COLUMNS)
     for group in _groups(run):
-        made.add_section()
+        table.add_section()
         for done in group:
-            made.add_row(done.row.fault, *cells(done.row), style=None if done.passed else "red")
-    return made
+            table.add_row(done.row.fault, *cells(done.row), style=None if done.passed else "red")
+    return table
 
 
 def whole(run: Sequence[Done]) -> str:
@@ -68,8 +68,8 @@ def summary(run: Sequence[Done]) -> str:
 
 
 def _counts(row: Row) -> list[str]:
-    found = list(cells(row))
-    return found[:4] + found[5:]
+    texts = list(cells(row))
+    return texts[:4] + texts[5:]
 
 
 def _head(first: str, columns: Sequence[str]) -> list[str]:
@@ -77,17 +77,17 @@ def _head(first: str, columns: Sequence[str]) -> list[str]:
 
 
 def _groups(run: Iterable[Done]) -> list[list[Done]]:
-    found: dict[str, list[Done]] = {}
+    groups: dict[str, list[Done]] = {}
     for done in run:
-        found.setdefault(done.group, []).append(done)
-    return list(found.values())
+        groups.setdefault(done.group, []).append(done)
+    return list(groups.values())
 
 
 def write(file: Path, name: str, text: str) -> None:
     """Puts `text` between the file's `<!-- NAME -->` and `<!-- /NAME -->`. Raises ValueError if they aren't there."""
     first, last = f"<!-- {name} -->", f"<!-- /{name} -->"
-    before, found, rest = file.read_text().partition(first)
+    before, separator, rest = file.read_text().partition(first)
     _, ended, after = rest.partition(last)
-    if not found or not ended:
+    if not separator or not ended:
         raise ValueError(f"{file.name} has no {first} … {last}")
     file.write_text(f"{before}{first}\n{text}\n{last}{after}")

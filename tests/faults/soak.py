@@ -54,31 +54,31 @@ async def soak(minutes: float, every: float, seed: int, rate: float) -> Soaked:
     """`every`: seconds from one fault to the next. The same seed chooses the same faults."""
     chosen = random.Random(seed)
     faults: Counter[str] = Counter()
-    async with site(seed=seed, rate=rate) as found:
-        async with found.load.running():
+    async with site(seed=seed, rate=rate) as place:
+        async with place.load.running():
             until = time.monotonic() + minutes * 60
             while time.monotonic() < until:
                 due = time.monotonic() + every
                 fault = chosen.choice(FAULTS)
-                faults[fault.name] += await _break(found, fault)
+                faults[fault.name] += await _break(place, fault)
                 await asyncio.sleep(max(0.0, due - time.monotonic()))
         ended = time.monotonic()
-        verdict = await arrived(found, found.ledger.posts, ended + SETTLE)
-        return _soaked(found, seed, minutes, faults, time.monotonic() - ended, verdict)
+        verdict = await arrived(place, place.ledger.posts, ended + SETTLE)
+        return _soaked(place, seed, minutes, faults, time.monotonic() - ended, verdict)
 
 
-async def _break(found: Site, fault: Fault) -> bool:
+async def _break(place: Site, fault: Fault) -> bool:
     """False if this machine can't."""
     try:
-        async with fault.hold(found):
+        async with fault.hold(place):
             await asyncio.sleep(min(fault.seconds, LONGEST))
     except SkippedError:
         return False
     return True
 
 
-def _soaked(found: Site, seed: int, minutes: float, faults: Counter[str], settled: float, verdict: Verdict) -> Soaked:
-    posts = found.ledger.posts
+def _soaked(place: Site, seed: int, minutes: float, faults: Counter[str], settled: float, verdict: Verdict) -> Soaked:
+    posts = place.ledger.posts
     answered = sorted(post.ended for post in posts if post.accepted)
     return Soaked(
         seed=seed,

@@ -57,7 +57,11 @@ def sqlstates() -> list[str]:
     `00000` is success. The classes 01 and 02 are included, because a function may raise them as errors.
     """
     classes = [value for value in vars(asyncpg.exceptions).values() if isinstance(value, type)]
-    states = {state for one in classes if isinstance(state := getattr(one, "sqlstate", None), str) and len(state) == 5}
+    states = {
+        state
+        for sqlstate_class in classes
+        if isinstance(state := getattr(sqlstate_class, "sqlstate", None), str) and len(state) == 5
+    }
     return sorted(states - {"00000"})
 
 

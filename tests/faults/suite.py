@@ -109,8 +109,8 @@ def small_disk() -> Iterator[Path | None]:
 @asynccontextmanager
 async def _on_small_disk(seed: int) -> AsyncIterator[Site]:
     with small_disk() as folder:
-        async with site(home=folder, seed=seed) as found:
-            yield found
+        async with site(home=folder, seed=seed) as place:
+            yield place
 
 
 def _places(seed: int) -> list[tuple[AbstractAsyncContextManager[Site], Sequence[Group]]]:
@@ -153,10 +153,10 @@ async def everything(only: str, seed: int, say: Callable[[Done], None], patience
 
     works = []
     for place, groups in _places(seed):
-        wanted = [(group.name, fault) for group in groups for fault in group.faults if only in fault.name]
-        if wanted:
-            at = nullcontext() if BESIDE.issuperset(name for name, _ in wanted) else turn
-            works.append(one(_on(place, wanted, until, patience), at))
+        selected = [(group.name, fault) for group in groups for fault in group.faults if only in fault.name]
+        if selected:
+            at = nullcontext() if BESIDE.issuperset(name for name, _ in selected) else turn
+            works.append(one(_on(place, selected, until, patience), at))
     for number, mutation in enumerate(MUTATIONS):
         label = f"without {mutation.safeguard}: {mutation.fault}"
         if only in label:
@@ -166,15 +166,15 @@ async def everything(only: str, seed: int, say: Callable[[Done], None], patience
 
 async def _on(
     place: AbstractAsyncContextManager[Site],
-    wanted: Sequence[tuple[str, Fault]],
+    selected: Sequence[tuple[str, Fault]],
     until: float,
     patience: float | None,
 ) -> AsyncIterator[Done]:
     if time.monotonic() > until:
-        for group, fault in wanted:
+        for group, fault in selected:
             yield Done(group, Row(fault.name, skipped=TIME_IS_UP))
         return
-    left = list(wanted)
+    left = list(selected)
     try:
         async with place as found:
             while left:
@@ -197,11 +197,11 @@ async def _mutated(mutation: Mutation, seed: int, label: str, until: float) -> A
 async def mutated(mutation: Mutation, seed: int, label: str) -> Done:
     """The same fault on a pipeline that lacks the safeguard."""
     try:
-        async with site(mutant=mutation.safeguard, seed=seed, rate=mutation.rate) as found:
+        async with site(mutant=mutation.safeguard, seed=seed, rate=mutation.rate) as place:
             fault = named(mutation.fault)
             if mutation.seconds is not None:
                 fault = msgspec.structs.replace(fault, seconds=mutation.seconds)
-            row = await run(found, fault, mutation.patience)
+            row = await run(place, fault, mutation.patience)
     except (StartError, TimeoutError) as why:
         row = Row(label, error=str(why))
     return Done(MUTANTS, msgspec.structs.replace(row, fault=label), mutation.safeguard, mutation.shows)

@@ -20,12 +20,12 @@ RECOVERING = "SELECT pg_is_in_recovery()"
 async def pair(servers: Path) -> AsyncIterator[Pair]:
     folder = servers / f"pair-{uuid4().hex[:6]}"
     folder.mkdir()
-    made = Pair(folder)
+    pair = Pair(folder)
     try:
-        await made.start()
-        yield made
+        await pair.start()
+        yield pair
     finally:
-        await made.stop()
+        await pair.stop()
 
 
 async def _wrote(url: str, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -45,16 +45,16 @@ def test_a_row_is_what_was_counted() -> None:
 
 
 def test_the_summary_adds_up_and_leaves_mutants_out() -> None:
-    said = report.summary(
+    lines = report.summary(
         [Done("a", CLEAN), Done("a", LOST), Done("b", LOST, mutant="ack", shows="missing")]
     ).splitlines()
-    assert said[2:] == ["| a | 2 | 1,210 | 1,110 | 90 | 10 | 3.0 s | 2 | 0 | 0 | 0 | 0 | 2 | 0 | 0 |"]
+    assert lines[2:] == ["| a | 2 | 1,210 | 1,110 | 90 | 10 | 3.0 s | 2 | 0 | 0 | 0 | 0 | 2 | 0 | 0 |"]
 
 
 def test_the_summary_hides_no_failure() -> None:
     rows = [Done("a", CLEAN), Done("a", Row("b", posts=1, accepted=1)), Done("a", Row("c", error="no port"))]
-    said = report.summary(rows).splitlines()
-    assert said[2:] == ["| a | 2, 1 failed | 1,201 | 1,101 | 90 | 10 | never | 0 | 0 | 0 | 0 | 0 | 0 | 0 | 0 |"]
+    lines = report.summary(rows).splitlines()
+    assert lines[2:] == ["| a | 2, 1 failed | 1,201 | 1,101 | 90 | 10 | never | 0 | 0 | 0 | 0 | 0 | 0 | 0 | 0 |"]
 
 
 def test_only_what_is_between_the_markers_is_replaced(tmp_path: Path) -> None:

@@ -31,8 +31,8 @@ SEEN = ("confirm", "ack")
 @pytest_asyncio.fixture(scope="module")
 async def broken() -> AsyncIterator[Site]:
     """A pipeline of the module's own, since its servers are killed."""
-    async with site(seed=1) as found:
-        yield found
+    async with site(seed=1) as place:
+        yield place
 
 
 @pytest.mark.parametrize("name", SELECTION)
@@ -44,7 +44,9 @@ async def test_nothing_acknowledged_is_lost(broken: Site, name: str) -> None:
     assert row.accepted
 
 
-@pytest.mark.parametrize("mutation", [one for one in MUTATIONS if one.safeguard in SEEN], ids=lambda one: one.safeguard)
+@pytest.mark.parametrize(
+    "mutation", [mutation for mutation in MUTATIONS if mutation.safeguard in SEEN], ids=lambda one: one.safeguard
+)
 async def test_a_safeguard_that_is_missing_is_seen(mutation: Mutation) -> None:
     done = await mutated(mutation, 2, mutation.safeguard)
     assert done.passed, done.row

@@ -17,12 +17,12 @@ async def proxy(database_url: str) -> AsyncIterator[SqlProxy]:
     address = urlsplit(database_url)
     assert address.hostname is not None
     assert address.port is not None
-    made = SqlProxy(address.hostname, address.port)
-    await made.start()
+    proxy = SqlProxy(address.hostname, address.port)
+    await proxy.start()
     try:
-        yield made
+        yield proxy
     finally:
-        await made.stop()
+        await proxy.stop()
 
 
 @pytest_asyncio.fixture
@@ -57,7 +57,7 @@ async def _insert(connection: asyncpg.Connection, statement: Statement) -> None:
             await connection.execute("INSERT INTO t VALUES ($1)", 1)
 
 
-WITHIN = tuple(one for one in Statement if one is not Statement.CONNECT)
+WITHIN = tuple(statement for statement in Statement if statement is not Statement.CONNECT)
 
 
 @pytest.mark.parametrize("statement", WITHIN)
@@ -122,10 +122,10 @@ async def test_a_pool_recovers_from_every_error(
     """Also: the server raises each SQLSTATE as it was asked to."""
     async with asyncpg.create_pool(_url(proxy, database_url), min_size=1, max_size=1) as pool:
         for number, sqlstate in enumerate(sqlstates()):
-            asked = pool.execute("SELECT 1") if statement is Statement.QUERY else pool.fetchval(f"SELECT {number}")
+            query = pool.execute("SELECT 1") if statement is Statement.QUERY else pool.fetchval(f"SELECT {number}")
             proxy.arm(_only(statement, sqlstate))
             with pytest.raises((asyncpg.PostgresError, asyncpg.exceptions.PostgresWarning)) as caught:
-                await asked
+                await query
             proxy.disarm()
             assert getattr(caught.value, "sqlstate", None) == sqlstate
         assert await pool.fetchval("SELECT 1") == 1
@@ -144,6 +144,6 @@ async def test_a_probability_selects_statements(proxy: SqlProxy, through: asyncp
 
 
 def test_the_codes_are_those_of_the_documentation() -> None:
-    found = sqlstates()
-    assert {"08006", "22P02", "23505", "25006", "40003", "53200", "54000", "57P05", "58030", "XX000"} <= set(found)
-    assert len(found) > 200
+    states = sqlstates()
+    assert {"08006", "22P02", "23505", "25006", "40003", "53200", "54000", "57P05", "58030", "XX000"} <= set(states)
+    assert len(states) > 200

@@ -111,13 +111,13 @@ async def _judge(site: Site, posts: Sequence[Post], database: asyncpg.Connection
 def _compare(site: Site, verdict: Verdict, order: str, answers: Sequence[bytes], allocated: str | None) -> None:
     """One order that was answered: always the same, as the table says, and its manufacturers were told."""
     answer = msgspec.json.decode(answers[0], type=dict[str, str])
-    verdict.differently += any(one != answers[0] for one in answers)
+    verdict.differently += any(answer != answers[0] for answer in answers)
     if allocated is not None:  # else it is on its way, and its events are missed below
         verdict.differently += msgspec.json.decode(allocated, type=dict[str, str]) != answer
     for manufacturer in set(answer.values()):
-        told = site.consumer.parts.get((order, manufacturer), set())
-        verdict.unheard += not told
-        verdict.undelivered += sum(name not in site.subscribers.heard["standard"] for name in told)
+        received = site.consumer.parts.get((order, manufacturer), set())
+        verdict.unheard += not received
+        verdict.undelivered += sum(name not in site.subscribers.heard["standard"] for name in received)
 
 
 def _count(site: Site, verdict: Verdict, row: asyncpg.Record) -> None:

@@ -102,13 +102,13 @@ async def test_what_accepting_costs(amqp_url: str) -> None:
                 broker.reset()
                 steps.count = 0
                 await post_all(door, bodies(MESSAGES))
-                found = steps.count
+                count = steps.count
     assert broker.sent["header"] == broker.sent["body"] == MESSAGES
     assert broker.sent["method"] <= MESSAGES + LOOK
     assert broker.received["method"] <= MESSAGES / 4 + LOOK, "confirms of several"
     assert broker.turns <= MESSAGES / 4, "several requests leave in one write"
     # A post that is whole is no task's business (`ingress.hooks.fast_path`); connections are.
-    assert found <= 5 * CONNECTIONS + LOOK_STEPS
+    assert count <= 5 * CONNECTIONS + LOOK_STEPS
 
 
 async def test_what_answering_costs(amqp_url: str) -> None:

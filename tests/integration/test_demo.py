@@ -45,7 +45,7 @@ def assert_all_arrived(text: str) -> None:
     assert "8 of 8 events arrived" in text
     blocks = re.split(r"\n\s*\n", text)
     for platform, example in EVENTS:
-        (block,) = (one for one in blocks if re.search(rf"^{platform} .*\n{example} ", one, re.MULTILINE))
+        (block,) = (block for block in blocks if re.search(rf"^{platform} .*\n{example} ", block, re.MULTILINE))
         assert re.search(rf"^{platform} +200 ", block, re.MULTILINE)
         assert re.search(rf" row +\S+ v1 +{AFTER}", block)
         assert re.search(rf" queue +{platform}\.\S+ +{AFTER}", block)

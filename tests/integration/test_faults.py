@@ -76,7 +76,7 @@ async def test_broker_stopped_is_503_and_back_works_again(
 
         async def all_stored() -> bool:
             rows = await database.fetch("SELECT message_id FROM crossdock.receipts")
-            return {UUID(one) for one in accepted} <= {row[0] for row in rows}
+            return {UUID(message) for message in accepted} <= {row[0] for row in rows}
 
         await pipeline.until(all_stored, what="everything acknowledged is stored", seconds=30)
 

@@ -18,8 +18,8 @@ NEW = Vault.generate()
 
 
 async def test_a_new_key_takes_over_and_the_old_one_is_needed_no_more(pool: asyncpg.Pool, database_url: str) -> None:
-    async with receiver() as there:
-        id_ = await subscribe(pool, there.url)
+    async with receiver() as subscriber:
+        id_ = await subscribe(pool, subscriber.url)
         both = DeliverWorker(config(), database_url=database_url, vault=Vault.from_text(f"{NEW},{KEY}"))
         new = Vault.from_text(NEW)
 
@@ -28,32 +28,32 @@ async def test_a_new_key_takes_over_and_the_old_one_is_needed_no_more(pool: asyn
 
         async with running(both):
             await until(renewed)
-        await _delivers(pool, there, DeliverWorker(config(), database_url=database_url, vault=new))
+        await _delivers(pool, subscriber, DeliverWorker(config(), database_url=database_url, vault=new))
     assert await pool.fetchval("SELECT id FROM crossdock.subscribed") == id_
 
 
-async def _delivers(pool: asyncpg.Pool, there: Receiver, sender: DeliverWorker) -> None:
+async def _delivers(pool: asyncpg.Pool, subscriber: Receiver, sender: DeliverWorker) -> None:
     await store(pool, receipt("K"))
     async with running(sender):
-        await until(lambda: there.got)
+        await until(lambda: subscriber.got)
 
 
 async def test_status_says_what_waits_what_failed_and_what_is_disabled(
     pool: asyncpg.Pool, database_url: str, amqp_url: str, tmp_path: Path
 ) -> None:
-    async with receiver() as there:
-        there.answer = lambda _: _refuse()
-        await subscribe(pool, there.url, schedule=[0.0])
+    async with receiver() as subscriber:
+        subscriber.answer = lambda _: _refuse()
+        await subscribe(pool, subscriber.url, schedule=[0.0])
         await store(pool, receipt("K"))
         async with running(worker(database_url)):
             await until(lambda: _are(pool, {"failed": 1}))
         await store(pool, receipt("L"))
-        await subscribe(pool, there.url, enabled=False)
+        await subscribe(pool, subscriber.url, enabled=False)
         code, out = await run(tmp_path, "status", amqp_url, database_url, "--json")
-        found = json.loads(out)["deliveries"]
-        assert (code, found["waiting"], found["due"], found["failed_today"]) == (0, 1, 1, 1)
-        assert (found["subscriptions"], found["disabled"]) == (2, 1)
-        assert found["oldest_due_seconds"] >= 0
+        deliveries = json.loads(out)["deliveries"]
+        assert (code, deliveries["waiting"], deliveries["due"], deliveries["failed_today"]) == (0, 1, 1, 1)
+        assert (deliveries["subscriptions"], deliveries["disabled"]) == (2, 1)
+        assert deliveries["oldest_due_seconds"] >= 0
         _, out = await run(tmp_path, "status", amqp_url, database_url)
         assert "deliveries  1 waiting, 1 of them due" in out
         assert "1 failed in the last day: `crossdock deliveries list --status failed`" in out
@@ -64,8 +64,8 @@ def _refuse() -> Any:
     return web.Response(status=500)
 
 
-async def _are(pool: asyncpg.Pool, wanted: dict[str, int]) -> bool:
-    return await statuses(pool) == wanted
+async def _are(pool: asyncpg.Pool, expected: dict[str, int]) -> bool:
+    return await statuses(pool) == expected
 
 
 async def test_check_says_which_subscriptions_can_not_be_served_and_why(
@@ -90,11 +90,11 @@ async def test_check_says_which_subscriptions_can_not_be_served_and_why(
 
 
 def _of(out: str) -> list[str]:
-    (found,) = (one["problems"] for one in json.loads(out) if one["what"] == "subscriptions")
-    return list(found)
+    (problems,) = (check["problems"] for check in json.loads(out) if check["what"] == "subscriptions")
+    return list(problems)
 
 
 async def run(folder: Path, command: str, amqp: str, database: str, *args: str, key: str = KEY) -> tuple[int, str]:
     shell = Shell(folder, AMQP_URL=amqp, DATABASE_URL=database, CROSSDOCK_ENCRYPTION_KEY=key)
-    said = await shell(command, *args)
-    return said.code, said.out
+    result = await shell(command, *args)
+    return result.code, result.out

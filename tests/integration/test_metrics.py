@@ -110,9 +110,9 @@ async def test_latencies_carry_trace_ids_where_openmetrics_is_asked_for(amqp_url
             """Of several in a second only the slowest is sure to be an example."""
             sent = {"traceparent": f"00-{TRACE}-00f067aa0ba902b7-01"}
             assert (await door.post("ecomnow", "notification", headers=sent))[0] == 200
-            found = await families()
+            exposed = await families()
             return all(
-                TRACE in [sample.exemplar.labels["trace_id"] for sample in found[name].samples if sample.exemplar]
+                TRACE in [sample.exemplar.labels["trace_id"] for sample in exposed[name].samples if sample.exemplar]
                 for name in ("crossdock_request_seconds", "crossdock_store_lag_seconds", "crossdock_stage_seconds")
             )
 
@@ -141,23 +141,23 @@ async def test_labels_are_few_and_hold_no_secret(amqp_url: str, database_url: st
 
 
 @pytest.fixture
-async def there() -> AsyncIterator[Receiver]:
-    async with receiver() as found:
-        yield found
+async def subscriber() -> AsyncIterator[Receiver]:
+    async with receiver() as subscriber:
+        yield subscriber
 
 
 async def test_what_is_due_and_which_breaker_is_open(
-    pool: asyncpg.Pool, database_url: str, there: Receiver, monkeypatch: pytest.MonkeyPatch
+    pool: asyncpg.Pool, database_url: str, subscriber: Receiver, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(backlog, "INTERVAL", 0.05)
-    fine, dead, slow = f"{there.url}/fine", "http://127.0.0.1:1/", f"{there.url}/slow"
+    fine, dead, slow = f"{subscriber.url}/fine", "http://127.0.0.1:1/", f"{subscriber.url}/slow"
     answered = asyncio.Event()
 
     async def held_up(_: object) -> aiohttp.web.Response:
         await answered.wait()
         return aiohttp.web.Response()
 
-    there.answer = held_up
+    subscriber.answer = held_up
     await subscribe(pool, fine)
     await subscribe(pool, dead, schedule=[0.0] * 20)
     await subscribe(pool, slow, max_rate=0.001)
@@ -182,11 +182,11 @@ async def test_what_is_due_is_counted_by_index(pool: asyncpg.Pool) -> None:
         id_,
     )
     await pool.execute("ANALYZE crossdock.outbox")
-    asked = query("outbox", "waiting")
-    row = await pool.fetchrow(asked, uuid4(), [], 100)
+    sql = query("outbox", "waiting")
+    row = await pool.fetchrow(sql, uuid4(), [], 100)
     assert row is not None
     assert row["due"] == 100
     assert 20_000 <= row["oldest"] < 20_100
-    plan = "\n".join(line["QUERY PLAN"] for line in await pool.fetch(f"EXPLAIN {asked}", uuid4(), [], 100))
+    plan = "\n".join(line["QUERY PLAN"] for line in await pool.fetch(f"EXPLAIN {sql}", uuid4(), [], 100))
     assert "using outbox_due" in plan
     assert "Seq Scan on outbox" not in plan

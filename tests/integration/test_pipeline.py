@@ -119,8 +119,8 @@ async def test_an_order_that_changed_is_a_new_version_and_flagged(
             found = [(row["version"], row["times_received"], row["flags"]) for row in rows]
             return found if sum(times for _, times, _ in found) == 4 else None
 
-        found = await pipeline.until(versions)
-    assert found == [(1, 1, []), (2, 1, ["revised"]), (3, 2, ["revised"])]
+        stored = await pipeline.until(versions)
+    assert stored == [(1, 1, []), (2, 1, ["revised"]), (3, 2, ["revised"])]
 
 
 async def test_unknown_article_is_told_to_the_customer_and_kept(

@@ -20,8 +20,8 @@ SECTION = README.partition("## Consume the queues")[2].partition("\n## ")[0]
 
 
 def block(language: str) -> str:
-    (found,) = re.findall(rf"^```{language}\n(.*?)^```", SECTION, re.MULTILINE | re.DOTALL)
-    return str(found)
+    (code,) = re.findall(rf"^```{language}\n(.*?)^```", SECTION, re.MULTILINE | re.DOTALL)
+    return str(code)
 
 
 @asynccontextmanager

@@ -105,8 +105,8 @@ async def test_sixty_at_once_each_get_their_own(
         assert again == first
         await until(lambda: database.fetchval("SELECT count(*) = 180 FROM crossdock.allocations"))
         rows = await database.fetch("SELECT order_product_id, manufacturer_id FROM crossdock.allocations")
-        said = {item: maker for _, answer in first for item, maker in answer.items()}
-        assert {row["order_product_id"]: row["manufacturer_id"] for row in rows} == said
+        answered = {item: maker for _, answer in first for item, maker in answer.items()}
+        assert {row["order_product_id"]: row["manufacturer_id"] for row in rows} == answered
 
 
 async def test_a_worker_killed_under_load_costs_only_what_it_held(
@@ -115,7 +115,7 @@ async def test_a_worker_killed_under_load_costs_only_what_it_held(
     file = settings(tmp_path)
     loaded = pipeline.load(file)
     async with door(amqp_url, loaded) as hook:
-        one, two = worker(amqp_url, file), worker(amqp_url, file)
+        first, second = worker(amqp_url, file), worker(amqp_url, file)
         try:
             await until(lambda: _is(consumers(amqp_url), 2))
             results: dict[str, tuple[int, dict[str, str]]] = {}
@@ -126,15 +126,15 @@ async def test_a_worker_killed_under_load_costs_only_what_it_held(
                     async with asyncio.timeout(BOUND):
                         results[f"s{n}"] = await ask(hook, f"s{n}")
                     if n == 200:
-                        one.kill()
+                        first.kill()
 
             await asyncio.gather(*(shopper() for _ in range(10)))
-            one.wait()
+            first.wait()
             after = await asyncio.gather(*(ask(hook, f"after{n}") for n in range(30)))
         finally:
-            await end(two, signal.SIGTERM, 10)
+            await end(second, signal.SIGTERM, 10)
             with suppress(ProcessLookupError):
-                one.kill()
+                first.kill()
         assert {status for status, _ in after} == {200}
         wrong = [name for name, (status, answer) in results.items() if status == 200 and not right(name, answer)]
         failed = [name for name, (status, answer) in results.items() if status != 200]
@@ -147,8 +147,8 @@ async def test_a_worker_killed_under_load_costs_only_what_it_held(
             await until(lambda: _covers(database, answered))
 
 
-async def _is(found: Any, wanted: int) -> bool:
-    return bool(await found == wanted)
+async def _is(value: Any, expected: int) -> bool:
+    return bool(await value == expected)
 
 
 async def _covers(database: asyncpg.Connection, names: set[str]) -> bool:
@@ -219,8 +219,8 @@ async def test_what_was_not_confirmed_when_the_connection_was_lost_is_answered_a
             await until(lambda: hook.app._publisher.outstanding == 20)
             proxy.cut()
             proxy.heal()
-            found = await asyncio.gather(*waiting)
-            assert [status for status, _ in found] == [200] * 20
+            answers = await asyncio.gather(*waiting)
+            assert [status for status, _ in answers] == [200] * 20
             assert len(hook.app._replies) == 0
     finally:
         await proxy.stop()
@@ -233,12 +233,12 @@ async def test_rules_are_swapped_all_at_once(amqp_url: str, tmp_path: Path) -> N
         process = worker(amqp_url, file)
         try:
             await until(lambda: _is(consumers(amqp_url), 1))
-            found: list[tuple[int, dict[str, str]]] = []
+            answers: list[tuple[int, dict[str, str]]] = []
 
             async def until_it_says(maker: str, name: str) -> None:
                 async def says() -> bool:
-                    found.extend(await asyncio.gather(*(ask(hook, f"{name}{len(found)}x{n}") for n in range(10))))
-                    return set(found[-1][1].values()) == {maker}
+                    answers.extend(await asyncio.gather(*(ask(hook, f"{name}{len(answers)}x{n}") for n in range(10))))
+                    return set(answers[-1][1].values()) == {maker}
 
                 await until(says)
 
@@ -253,5 +253,5 @@ async def test_rules_are_swapped_all_at_once(amqp_url: str, tmp_path: Path) -> N
             await until_it_says("2", "still")
         finally:
             await end(process, signal.SIGTERM, 10)
-    assert {status for status, _ in found} == {200}
-    assert all(len(set(answer.values())) == 1 and len(answer) == 3 for _, answer in found)
+    assert {status for status, _ in answers} == {200}
+    assert all(len(set(answer.values())) == 1 and len(answer) == 3 for _, answer in answers)

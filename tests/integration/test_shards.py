@@ -30,8 +30,8 @@ def sharded(shards: int = SHARDS, **ingress: int) -> dict[str, dict[str, int]]:
 
 
 async def depths(amqp_url: str) -> list[int]:
-    found = await topology.depths(amqp_url)
-    return [found[queue][0] for queue in QUEUES if queue in found]
+    depths = await topology.depths(amqp_url)
+    return [depths[queue][0] for queue in QUEUES if queue in depths]
 
 
 async def test_messages_spread_evenly_and_are_stored_once(
@@ -87,13 +87,13 @@ async def test_messages_spread_evenly_and_are_stored_once(
 
 
 async def _all_there(amqp_url: str, count: int) -> list[int] | None:
-    found = await depths(amqp_url)
-    return found if sum(found) == count else None
+    by_queue = await depths(amqp_url)
+    return by_queue if sum(by_queue) == count else None
 
 
 async def test_a_header_that_chooses_the_shard_reaches_no_consumer(amqp_url: str) -> None:
-    await topology.apply(amqp_url, wanted := names.topology(shards=2))
-    await topology.prune(amqp_url, wanted)
+    await topology.apply(amqp_url, expected := names.topology(shards=2))
+    await topology.prune(amqp_url, expected)
     connection = await aiormq.connect(amqp_url)
     channel = await connection.channel()
     seen = await channel.queue_declare(exclusive=True)
@@ -121,13 +121,13 @@ async def test_fewer_shards_lose_nothing(
             assert (await door.post("channelape", "receipt_confirmation"))[0] == 200
     async with pipeline.door(amqp_url) as door:  # one shard, which nobody has bound yet
         assert (await door.post("channelape", "receipt_confirmation"))[0] == 200
-    found = await topology.depths(amqp_url)
-    assert sum(found[queue][0] for queue in QUEUES) == 41
-    assert found["crossdock.unrouted"] == (0, 0)
+    depths = await topology.depths(amqp_url)
+    assert sum(depths[queue][0] for queue in QUEUES) == 41
+    assert depths["crossdock.unrouted"] == (0, 0)
 
-    said = await shell("topology", "apply", "--prune")
-    assert "crossdock.store.1 still holds" in said.out
-    assert "crossdock worker store --shard 1`" in said.out
+    result = await shell("topology", "apply", "--prune")
+    assert "crossdock.store.1 still holds" in result.out
+    assert "crossdock worker store --shard 1`" in result.out
     leftover = pipeline.store(amqp_url, database_url, shards=range(SHARDS))
     async with pipeline.running(leftover):
         await until(lambda: database.fetchval("SELECT sum(times_received) = 41 FROM crossdock.events"))

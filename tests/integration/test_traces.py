@@ -56,7 +56,7 @@ class Collector:
         raw = await request.read()
         self.raw += raw
         for resource in ExportTraceServiceRequest.FromString(raw).resource_spans:
-            named = {one.key: one.value.string_value for one in resource.resource.attributes}
+            named = {attribute.key: attribute.value.string_value for attribute in resource.resource.attributes}
             for scope in resource.scope_spans:
                 self.spans += [(named["service.name"], span) for span in scope.spans]
         return web.Response()
@@ -72,23 +72,23 @@ class Collector:
 
 @pytest_asyncio.fixture
 async def collector() -> AsyncIterator[Collector]:
-    found = Collector()
+    collector = Collector()
     app = web.Application()
-    app.router.add_post("/v1/traces", found.take)
+    app.router.add_post("/v1/traces", collector.take)
     runner = web.AppRunner(app, shutdown_timeout=0.1)
     await runner.setup()
     await web.TCPSite(runner, "127.0.0.1", 0).start()
-    found.url = f"http://127.0.0.1:{runner.addresses[0][1]}"
+    collector.url = f"http://127.0.0.1:{runner.addresses[0][1]}"
     try:
-        yield found
+        yield collector
     finally:
         await runner.cleanup()
 
 
 @pytest_asyncio.fixture
-async def there() -> AsyncIterator[Receiver]:
-    async with receiver() as found:
-        yield found
+async def subscriber() -> AsyncIterator[Receiver]:
+    async with receiver() as subscriber:
+        yield subscriber
 
 
 @asynccontextmanager
@@ -123,11 +123,11 @@ async def _ready(session: aiohttp.ClientSession, port: int) -> bool:
 
 
 async def test_one_trace_from_the_request_to_the_subscriber(
-    shell: Shell, collector: Collector, there: Receiver, pool: asyncpg.Pool
+    shell: Shell, collector: Collector, subscriber: Receiver, pool: asyncpg.Pool
 ) -> None:
     (shell.folder / "crossdock.toml").write_text(CONFIG.format(collector=collector.url))
     shell.env["CROSSDOCK_ENCRYPTION_KEY"] = KEY
-    await subscribe(pool, there.url, types=["channelape.*"])
+    await subscribe(pool, subscriber.url, types=["channelape.*"])
     (port,) = free_ports(1)
     account = pipeline.config().accounts["channelape"]["rothys"]
     raw = registry.example("channelape", "receipt_confirmation")
@@ -141,7 +141,7 @@ async def test_one_trace_from_the_request_to_the_subscriber(
         async with session.post(url, data=raw, headers=traced) as answer:
             assert answer.status == 401
         async with asyncio.timeout(20):
-            await there.arrived.wait()
+            await subscriber.arrived.wait()
     spans = collector.of(TRACE)
     assert spans.keys() == {"ingress: receive", "ingress: publish", "store: store", "deliver: deliver"}
     received, published = spans["ingress: receive"], spans["ingress: publish"]
@@ -152,13 +152,13 @@ async def test_one_trace_from_the_request_to_the_subscriber(
     assert received.kind == Span.SPAN_KIND_SERVER
     assert spans["deliver: deliver"].kind == Span.SPAN_KIND_CLIENT
     assert all(span.start_time_unix_nano <= span.end_time_unix_nano for span in spans.values())
-    sent = there.got[0].headers["traceparent"]
+    sent = subscriber.got[0].headers["traceparent"]
     assert sent == f"00-{TRACE}-{spans['deliver: deliver'].span_id.hex()}-01"
     batch = next(span for _, span in collector.spans if span.name == "store batch")
     assert [link.trace_id.hex() for link in batch.links] == [TRACE]
     # One that isn't authentic has no span, and nothing secret is in any.
     assert sum(span.name.startswith("receive") for _, span in collector.spans) == 1
-    secrets = [*signed.query.values(), "a-password", KEY, "rothys/receipt-confirmations", there.url]
+    secrets = [*signed.query.values(), "a-password", KEY, "rothys/receipt-confirmations", subscriber.url]
     assert [secret for secret in secrets if secret.encode() in collector.raw] == []
 
 
@@ -209,7 +209,7 @@ def test_without_the_packages_it_says_what_to_install(
 
 
 def test_turned_off_nothing_of_it_is_imported() -> None:
-    modules = [*(f"workers.{one}.worker" for one in ("store", "route", "deliver", "poll")), "ingress.hooks.app"]
+    modules = [*(f"workers.{kind}.worker" for kind in ("store", "route", "deliver", "poll")), "ingress.hooks.app"]
     script = f"import sys, deploy.process, {', '.join(modules)}; sys.exit('opentelemetry' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", script], timeout=30).returncode == 0
 

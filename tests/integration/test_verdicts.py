@@ -86,5 +86,5 @@ async def test_what_nobody_was_answered_for_is_judged_by_store(
         await until(lambda: _are(database, (0, 1)), what="quarantine")
 
 
-async def _are(database: asyncpg.Connection, wanted: tuple[int, int]) -> bool:
-    return await counts(database) == wanted
+async def _are(database: asyncpg.Connection, expected: tuple[int, int]) -> bool:
+    return await counts(database) == expected

@@ -61,10 +61,10 @@ MATTER = tuple(
 
 def replaced(body: bytes, name: bytes, value: bytes) -> bytes | None:
     """`body` with `value` under the first `name`, and what was there under another; None without that name."""
-    start, found, rest = body.partition(name)
-    if not found or not rest.lstrip().startswith(b":"):
+    start, match, rest = body.partition(name)
+    if not match or not rest.lstrip().startswith(b":"):
         return None
-    return start + found + b": " + value + b', "was"' + rest
+    return start + match + b": " + value + b', "was"' + rest
 
 
 @settings(BOUNDED, max_examples=200)

@@ -32,18 +32,20 @@ async def client(database_url: str) -> AsyncIterator[Client]:
 
 
 @pytest_asyncio.fixture
-async def there() -> AsyncIterator[Receiver]:
+async def subscriber() -> AsyncIterator[Receiver]:
     async with receiver() as found:
         yield found
 
 
 async def test_a_query_key_may_be_any_visible_ascii(
-    client: Client, pool: asyncpg.Pool, database_url: str, there: Receiver
+    client: Client, pool: asyncpg.Pool, database_url: str, subscriber: Receiver
 ) -> None:
     """ChannelApe's documented example `@authtoken`: percent-encoded in the URL, and read by the receiver as it was."""
     keys = ["@authtoken", "&a=b#?", "x" * 64, "%40", "+"]
     for n, key in enumerate(keys):
-        made = await client.subscribe(f"{there.url}/{n}", dialect="channelape", query_key=key, secret="s3cret&=#@%")
+        made = await client.subscribe(
+            f"{subscriber.url}/{n}", dialect="channelape", query_key=key, secret="s3cret&=#@%"
+        )
         assert made["query_key"] == key
     for key in ("", "two words", "a\nb", "ä", "\x7f", "x" * 65):
         status, said, _ = await client.ask(
@@ -52,8 +54,10 @@ async def test_a_query_key_may_be_any_visible_ascii(
         assert (status, said["errors"][0]["field"]) == (400, "query_key"), key
     await store(pool, receipt("K"), settings=config())
     async with running(worker(database_url, config())):
-        await until(lambda: len(there.got) >= len(keys))
-    assert {got.path: got.query for got in there.got} == {f"/{n}": {key: "s3cret&=#@%"} for n, key in enumerate(keys)}
+        await until(lambda: len(subscriber.got) >= len(keys))
+    assert {got.path: got.query for got in subscriber.got} == {
+        f"/{n}": {key: "s3cret&=#@%"} for n, key in enumerate(keys)
+    }
 
 
 def test_a_query_key_is_percent_encoded() -> None:

@@ -115,12 +115,12 @@ async def test_transaction_mode_is_refused_with_one_line(
     config = tmp_path / "crossdock.toml"
     config.write_text(CONFIG)
     env = {"DATABASE_URL": url, "AMQP_URL": amqp_url}
-    code, said = await run("check", "--config", str(config), env=env)
+    code, output = await run("check", "--config", str(config), env=env)
     assert code == 1
-    assert REFUSED in " ".join(said.split())
-    assert "statement_cache_size" not in said  # asyncpg's own hint is about a setting that we don't have
-    code, said = await run("migrate", env=env)
-    assert (code, said.count("\n")) == (1, 1), said
+    assert REFUSED in " ".join(output.split())
+    assert "statement_cache_size" not in output  # asyncpg's own hint is about a setting that we don't have
+    code, output = await run("migrate", env=env)
+    assert (code, output.count("\n")) == (1, 1), output
     # A worker holds what it has, says why, and goes on once the mode is mended.
     for worker in (StoreWorker(Config(), amqp_url=amqp_url, database_url=url), delivering.worker(url)):
         await worker.start()
@@ -141,10 +141,10 @@ async def test_session_mode_keeps_settings_and_listens(pgbouncer: Start, blank_u
                 assert await connection.fetchval("SHOW jit") == "off"
                 assert await connection.fetchval("SHOW timezone") == "UTC"
         listener = await pools.connect(url)
-        heard: asyncio.Queue[str] = asyncio.Queue()
-        await listener.add_listener("reports", lambda *arguments: heard.put_nowait(arguments[-1]))
+        notifications: asyncio.Queue[str] = asyncio.Queue()
+        await listener.add_listener("reports", lambda *arguments: notifications.put_nowait(arguments[-1]))
         await pool.execute("NOTIFY reports, 'heard'")
-        assert await heard.get() == "heard"
+        assert await notifications.get() == "heard"
         assert await listener.fetchval("SHOW statement_timeout") == "0"
         await listener.close()
     finally:

@@ -28,8 +28,8 @@ BODY = '{"specversion":"1.0","type":"channelape.x","subject":"K1","version":2,"d
 def block(section: str, language: str) -> str:
     """The code of a section, by its language."""
     text = README.partition(f"{section}\n")[2].partition("\n## ")[0]
-    (found,) = re.findall(rf"^```{language}\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
-    return str(found)
+    (code,) = re.findall(rf"^```{language}\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
+    return str(code)
 
 
 def headers(id_: str, body: str = BODY, secret: str = SECRET) -> dict[str, str]:
@@ -139,8 +139,8 @@ async def test_a_consumer_whose_queue_is_deleted_ends(amqp_url: str, tmp_path: P
 
         await until(consumed, seconds=60)
         await channel.queue_delete("crossdock.consumer.erp")
-        _, said = await asyncio.wait_for(process.communicate(), 20)
-        assert (process.returncode, said) == (1, b"")
+        _, output = await asyncio.wait_for(process.communicate(), 20)
+        assert (process.returncode, output) == (1, b"")
     finally:
         await connection.close()
         if process.returncode is None:

@@ -65,9 +65,9 @@ class Client:
         self, url: str = "https://a.example/hook", *, who: Mapping[str, str] = BOARDS, **more: Any
     ) -> Any:
         """A registered one."""
-        status, said, _ = await self.ask("POST", "/v1/subscriptions", {"url": url, **more}, who=who)
-        assert status == 201, said
-        return said
+        status, answer, _ = await self.ask("POST", "/v1/subscriptions", {"url": url, **more}, who=who)
+        assert status == 201, answer
+        return answer
 
 
 @asynccontextmanager

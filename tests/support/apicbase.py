@@ -49,18 +49,18 @@ class Apicbase:
         """`ordered_on__gt` compares days."""
         self.filters = True
         self.credentials = {CLIENT_ID: CLIENT_SECRET}
-        self.answer: Answer = lambda asked, number: None
+        self.answer: Answer = lambda request, number: None
         """What to answer instead, for the nth request of its kind, from 1; None: as usual."""
 
     def of(self, kind: str) -> list[Asked]:
-        return [one for one in self.asked if one.kind == kind]
+        return [request for request in self.asked if request.kind == kind]
 
     async def _instead(self, kind: str, request: web.Request) -> web.Response | None:
         token = request.headers.get("Authorization", "").removeprefix("Bearer ")
         asked = Asked(kind, dict(request.query), token, time.monotonic())
         self.asked.append(asked)
-        found = self.answer(asked, len(self.of(kind)))
-        return await found if isinstance(found, Awaitable) else found
+        answer = self.answer(asked, len(self.of(kind)))
+        return await answer if isinstance(answer, Awaitable) else answer
 
     async def _token(self, request: web.Request) -> web.Response:
         form = dict(await request.post())
@@ -81,16 +81,16 @@ class Apicbase:
             return instead
         if self.asked[-1].token not in self.tokens:
             return web.json_response({"detail": "Invalid token."}, status=401)
-        found = sorted(self._found(request), key=_ordered_on, reverse=True)
+        orders = sorted(self._found(request), key=_ordered_on, reverse=True)
         size = min(self.page_size, int(request.query["page_size"]))
         number = int(request.query.get("page", "1"))
-        here = found[(number - 1) * size : number * size]
+        here = orders[(number - 1) * size : number * size]
         if not here and number > 1:
             return web.json_response({"detail": "Invalid page."}, status=404)
-        more = number * size < len(found)
+        more = number * size < len(orders)
         following = str(request.url.update_query(page=str(number + 1))) if more else None
         body = b'{"count":%d,"next":%b,"previous":null,"results":[%b]}' % (
-            len(found),
+            len(orders),
             json.dumps(following).encode(),
             b", ".join(here),
         )
@@ -101,14 +101,14 @@ class Apicbase:
             return self.orders
         after = datetime.fromisoformat(request.query["ordered_on__gt"]).replace(tzinfo=UTC)
         status = request.query["status"]
-        found = []
+        orders = []
         for raw in self.orders:
             said = json.loads(raw)
             moment = _ordered_on(raw)
             newer = moment.date() > after.date() if self.by_day else moment > after
             if newer and (not isinstance(said, dict) or said.get("status", status) == status):
-                found.append(raw)
-        return found
+                orders.append(raw)
+        return orders
 
 
 def _ordered_on(raw: bytes) -> datetime:
@@ -120,30 +120,32 @@ def _ordered_on(raw: bytes) -> datetime:
 @asynccontextmanager
 async def serving() -> AsyncIterator[Apicbase]:
     """On a free port."""
-    found = Apicbase()
+    apicbase = Apicbase()
     app = web.Application()
-    app.router.add_post("/oauth/token/", found._token)
-    app.router.add_get(PATH, found._page)
+    app.router.add_post("/oauth/token/", apicbase._token)
+    app.router.add_get(PATH, apicbase._page)
     runner = web.AppRunner(app, shutdown_timeout=0.1)
     await runner.setup()
     await web.TCPSite(runner, "127.0.0.1", 0).start()
-    found.url = f"http://127.0.0.1:{runner.addresses[0][1]}"
+    apicbase.url = f"http://127.0.0.1:{runner.addresses[0][1]}"
     try:
-        yield found
+        yield apicbase
     finally:
         await runner.cleanup()
 
 
 def order(name: str, *, hours: float = 1.0, **more: Any) -> bytes:
     """The example under another id, ordered some hours ago, written as no encoder of ours would write it."""
-    said = json.loads(registry.example("apicbase", "purchase_order"))
+    order = json.loads(registry.example("apicbase", "purchase_order"))
     moment = (datetime.now(UTC) - timedelta(hours=hours)).isoformat()
-    said |= {"id": name, "order_number": f"PO-{name}", "ordered_on": moment, **more}
-    return json.dumps(said, separators=(" , ", " :"), ensure_ascii=False).encode().replace(b'"status" :', b'"status": ')
+    order |= {"id": name, "order_number": f"PO-{name}", "ordered_on": moment, **more}
+    return (
+        json.dumps(order, separators=(" , ", " :"), ensure_ascii=False).encode().replace(b'"status" :', b'"status": ')
+    )
 
 
-def config(there: Apicbase, *accounts: str, interval: float = 0.05, **more: Any) -> Config:
+def config(apicbase: Apicbase, *accounts: str, interval: float = 0.05, **more: Any) -> Config:
     """Accounts, by default `acme`, that poll `there`; `more` is set on each account."""
-    poll = {"client_id": CLIENT_ID, "client_secret": CLIENT_SECRET, "base_url": there.url, "interval": interval}
+    poll = {"client_id": CLIENT_ID, "client_secret": CLIENT_SECRET, "base_url": apicbase.url, "interval": interval}
     account = {"secrets": ["demo-apicbase-secret"], "poll": poll, **more}
     return pipeline.config({"accounts": {"apicbase": dict.fromkeys(accounts or ("acme",), account)}})

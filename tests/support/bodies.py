@@ -77,10 +77,10 @@ def mutated(draw: st.DrawFn, body: bytes) -> bytes:
 def restructured(draw: st.DrawFn, body: bytes) -> bytes:
     """`body` with one part of its structure replaced by any JSON, or gone, or under another name."""
     try:
-        said = json.loads(body)
+        decoded = json.loads(body)
     except ValueError:
         return body
-    node = said
+    node = decoded
     while True:
         inner: list[Any] = [key for key, value in _children(node) if isinstance(value, dict | list) and value]
         if not inner or draw(st.booleans()):
@@ -96,7 +96,7 @@ def restructured(draw: st.DrawFn, body: bytes) -> bytes:
             del node[key]
         case _:
             node[key] = {"name": node[key], "value": node[key]}
-    return json.dumps(said, ensure_ascii=draw(st.booleans())).encode("utf-8", "surrogatepass")
+    return json.dumps(decoded, ensure_ascii=draw(st.booleans())).encode("utf-8", "surrogatepass")
 
 
 def _children(node: Any) -> list[tuple[Any, Any]]:

@@ -53,8 +53,8 @@ async def one(pool: asyncpg.Pool, sql: str) -> asyncpg.Record:
 
 
 async def all_are(pool: asyncpg.Pool, status: str) -> bool:
-    found = await statuses(pool)
-    return set(found) == {status}
+    counts = await statuses(pool)
+    return set(counts) == {status}
 
 
 async def none_is(pool: asyncpg.Pool, status: str) -> bool:

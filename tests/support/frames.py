@@ -11,8 +11,8 @@ PROPERTIES = Basic.Properties(message_id="m-1", headers={"a": "b"})
 
 def content(method: Basic.Deliver | Basic.Return, body: bytes, channel: int = 1, piece: int = 100_000) -> bytes:
     parts = [body[start : start + piece] for start in range(0, len(body), piece)]
-    found = [method, ContentHeader(0, len(body), PROPERTIES), *map(ContentBody, parts)]
-    return b"".join(pamqp.frame.marshal(one, channel) for one in found)
+    frames = [method, ContentHeader(0, len(body), PROPERTIES), *map(ContentBody, parts)]
+    return b"".join(pamqp.frame.marshal(frame, channel) for frame in frames)
 
 
 def deliver(tag: int, *, redelivered: bool = False) -> Basic.Deliver:

@@ -23,14 +23,14 @@ class MissingToolError(Exception):
 @cache
 def node() -> str:
     """Path of a Node.js that is new enough. Raises MissingToolError."""
-    found = shutil.which("node")
-    if found is None:
+    path = shutil.which("node")
+    if path is None:
         raise MissingToolError(f"no `node` on PATH: install Node.js >= {OLDEST}")
-    said = subprocess.run([found, "--version"], capture_output=True, text=True, timeout=30).stdout.strip()
-    major = said.removeprefix("v").partition(".")[0]
+    version = subprocess.run([path, "--version"], capture_output=True, text=True, timeout=30).stdout.strip()
+    major = version.removeprefix("v").partition(".")[0]
     if not major.isdecimal() or int(major) < OLDEST:
-        raise MissingToolError(f"{found} is {said or 'of unknown version'}: install Node.js >= {OLDEST}")
-    return found
+        raise MissingToolError(f"{path} is {version or 'of unknown version'}: install Node.js >= {OLDEST}")
+    return path
 
 
 @cache

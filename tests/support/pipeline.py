@@ -55,11 +55,11 @@ async def until(condition: Callable[[], Any], *, what: str = "the condition", se
     """Looks again and again until `condition` (plain or async) is true, and returns what it said."""
     end = time.monotonic() + seconds
     while True:
-        found = condition()
-        if isinstance(found, Awaitable):
-            found = await found
-        if found:
-            return found
+        value = condition()
+        if isinstance(value, Awaitable):
+            value = await value
+        if value:
+            return value
         assert time.monotonic() < end, f"waited {seconds} s for {what}"
         await asyncio.sleep(0.01)
 

@@ -27,15 +27,15 @@ async def waiting(amqp_url: str, queue: str = "crossdock.store") -> int:
 async def take(amqp_url: str) -> list[tuple[envelope.Envelope, bytes, str]]:
     """What waits for the store worker: envelope, body, routing key."""
     connection = await aiormq.connect(amqp_url)
-    found: list[tuple[envelope.Envelope, bytes, str]] = []
+    messages: list[tuple[envelope.Envelope, bytes, str]] = []
     try:
         channel = await connection.channel()
         while isinstance((message := await channel.basic_get("crossdock.store", no_ack=True)).delivery, Basic.GetOk):
-            about = envelope.from_properties(message.header.properties.marshal())
-            found.append((about, message.body, message.delivery.routing_key or ""))
+            meta = envelope.from_properties(message.header.properties.marshal())
+            messages.append((meta, message.body, message.delivery.routing_key or ""))
     finally:
         await connection.close()
-    return found
+    return messages
 
 
 async def rounds(pool: asyncpg.Pool, count: int = 1, account: str = "acme") -> None:
@@ -79,8 +79,8 @@ def holding(
     """An answer that waits, once: what to set it to, when it is asked for, and what lets it go on."""
     reached, go_on = asyncio.Event(), asyncio.Event()
 
-    async def hold(asked: Any, number: int) -> None:
-        if asked.kind == kind and number == nth:
+    async def hold(request: Any, number: int) -> None:
+        if request.kind == kind and number == nth:
             reached.set()
             await go_on.wait()
 

@@ -35,22 +35,22 @@ async def exposed() -> dict[str, set[str]]:
         for collector in REGISTRY._collector_to_names
         if isinstance(collector, (Counters, Histograms))
     }
-    found: dict[str, set[str]] = {}
+    labels_of: dict[str, set[str]] = {}
     for name, kind in re.findall(r"^# TYPE (crossdock_\w+) (\w+)$", text, re.MULTILINE):
         if name.endswith("_created"):
             continue
         has = labels[name.removesuffix("_total")]
         if kind == "histogram":
-            found |= {f"{name}_bucket": has | {"le"}, f"{name}_sum": has, f"{name}_count": has}
+            labels_of |= {f"{name}_bucket": has | {"le"}, f"{name}_sum": has, f"{name}_count": has}
         else:
-            found[name] = has
-    return found
+            labels_of[name] = has
+    return labels_of
 
 
 def selectors(query: str) -> list[tuple[str, set[str]]]:
     """Every metric of ours in a query, with the labels that are chosen by."""
-    found = re.findall(r"(crossdock_\w+)(?:\{([^}]*)\})?", re.sub(r'"(?:\\.|[^"])*"', '""', query))
-    return [(name, set(re.findall(r"(\w+)(?=[!=]~?|=)", chosen))) for name, chosen in found]
+    metrics = re.findall(r"(crossdock_\w+)(?:\{([^}]*)\})?", re.sub(r'"(?:\\.|[^"])*"', '""', query))
+    return [(name, set(re.findall(r"(\w+)(?=[!=]~?|=)", chosen))) for name, chosen in metrics]
 
 
 def grouped(query: str) -> set[str]:
@@ -63,7 +63,7 @@ def problems(query: str, known: dict[str, set[str]]) -> list[str]:
     named = selectors(query)
     if not named:
         return ["it names no metric of ours"]
-    found = [metric for metric, _ in named if metric not in known]
-    found += [f"{metric}{{{label}}}" for metric, labels in named for label in labels - known.get(metric, labels)]
+    unknown = [metric for metric, _ in named if metric not in known]
+    unknown += [f"{metric}{{{label}}}" for metric, labels in named for label in labels - known.get(metric, labels)]
     every = set[str]().union(*(known.get(metric, set()) for metric, _ in named))
-    return found + [f"by ({label})" for label in grouped(query) - every]
+    return unknown + [f"by ({label})" for label in grouped(query) - every]

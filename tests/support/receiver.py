@@ -72,14 +72,14 @@ async def receiver() -> AsyncIterator[Receiver]:
     """Takes every POST, on a free port."""
     app = web.Application(client_max_size=64 * 1024**2)  # events of the largest bodies are a little larger
     runner = web.AppRunner(app, shutdown_timeout=0.1)
-    found = Receiver("")
-    app.router.add_post("/{path:.*}", found._handle)
+    receiver = Receiver("")
+    app.router.add_post("/{path:.*}", receiver._handle)
     await runner.setup()
     site = web.TCPSite(runner, "127.0.0.1", 0)
     await site.start()
-    found.url = f"http://127.0.0.1:{runner.addresses[0][1]}"
+    receiver.url = f"http://127.0.0.1:{runner.addresses[0][1]}"
     try:
-        yield found
+        yield receiver
     finally:
         await runner.cleanup()
 

@@ -15,10 +15,10 @@ class MissingToolError(Exception):
 
 def find(name: str) -> str:
     """Path of a program. Raises MissingToolError."""
-    found = shutil.which(name) or shutil.which(name, path=str(FOLDER))
-    if found is None:
+    path = shutil.which(name) or shutil.which(name, path=str(FOLDER))
+    if path is None:
         raise MissingToolError(f"no `{name}` on PATH or in {FOLDER}: `.ci/run` gets it")
-    return found
+    return path
 
 
 def run(name: str, *args: str, cwd: Path) -> tuple[int, str]:

@@ -34,7 +34,7 @@ class Wire:
         """One client's connection, until either side ends it."""
         assert self._target.host is not None
         assert self._target.port is not None
-        there, back = await asyncio.open_connection(self._target.host, self._target.port)
+        incoming, back = await asyncio.open_connection(self._target.host, self._target.port)
         listened = True
 
         async def out() -> None:
@@ -50,7 +50,7 @@ class Wire:
         async def home() -> None:
             nonlocal listened
             frames = _Frames(self.received)
-            while data := await there.read(1 << 16):
+            while data := await incoming.read(1 << 16):
                 listened = True
                 frames.feed(data)
                 writer.write(data)
@@ -64,8 +64,8 @@ class Wire:
                 way.cancel()
             with suppress(OSError):
                 await asyncio.gather(*ways, return_exceptions=True)
-            for one in (writer, back):
-                one.close()
+            for stream in (writer, back):
+                stream.close()
 
 
 class _Frames:

@@ -85,9 +85,9 @@ def test_a_run_that_failed_among_others_is_said_beside_the_verdict() -> None:
 
 def test_a_page_keeps_everything_but_what_stands_between_its_markers() -> None:
     page = "before\n<!-- bench -->\nold\n<!-- /bench -->\nafter <!-- other -->\n"
-    wanted = "before\n<!-- bench -->\nnew \\1\n<!-- /bench -->\nafter <!-- other -->\n"
-    assert report.included(page, "bench", "\nnew \\1\n\n") == wanted
-    assert report.included(wanted, "bench", "new \\1") == wanted
+    expected = "before\n<!-- bench -->\nnew \\1\n<!-- /bench -->\nafter <!-- other -->\n"
+    assert report.included(page, "bench", "\nnew \\1\n\n") == expected
+    assert report.included(expected, "bench", "new \\1") == expected
 
 
 @pytest.mark.parametrize("page", ["", "<!-- bench -->", "<!-- /bench --> <!-- bench -->"])
@@ -126,11 +126,11 @@ def test_processes_are_cores_with_headroom_and_at_least_one() -> None:
 
 
 def test_a_rate_needs_processes_queues_and_servers_in_proportion() -> None:
-    found = capacity.need(10_000, COSTS)
-    assert (found.ingress, found.store, found.deliver, found.shards) == (3, 2, 3, 1)
-    assert [found.rabbitmq, found.postgres, found.wal] == pytest.approx([2.0, 1.5, 50.0])
-    assert found.connections == 25
-    assert found.first == "one quorum queue: a single Erlang process (83% of what is planned with)"
+    need = capacity.need(10_000, COSTS)
+    assert (need.ingress, need.store, need.deliver, need.shards) == (3, 2, 3, 1)
+    assert [need.rabbitmq, need.postgres, need.wal] == pytest.approx([2.0, 1.5, 50.0])
+    assert need.connections == 25
+    assert need.first == "one quorum queue: a single Erlang process (83% of what is planned with)"
 
 
 def test_what_gives_out_first_follows_from_the_costs() -> None:
@@ -202,8 +202,8 @@ async def test_the_client_posts_every_body_under_a_key_of_its_own(tmp_path: Path
     async with await asyncio.start_server(serve, "127.0.0.1", 0) as server:
         port = server.sockets[0].getsockname()[1]
         order = Order(f"http://127.0.0.1:{port}{hook.path}", hook.headers, hook.raw.decode(), 3, 30, count=20)
-        found = await client.post(order)
-    assert (found.done, found.failed) == (20, 1)
+        answer = await client.post(order)
+    assert (answer.done, answer.failed) == (20, 1)
     assert len(set(keys)) == 20
 
 

@@ -24,7 +24,7 @@ def test_the_same(said: list[bytes]) -> None:
 
 
 def test_not_the_same() -> None:
-    said = [
+    texts = [
         *(b"1", b'"1"', b"[1]", b"1.0", b"1.10", b"1.1", b"11e-1", b"true", b"null", b'"null"', b"{}", b"[]", b'""'),
         *(
             b"[1,2]",
@@ -43,7 +43,7 @@ def test_not_the_same() -> None:
         *(b"1e401", b"9" * 5000, b"9" * 5001, b'"' + b"9" * 5000 + b'"', b"[" * 5000 + b"]" * 5000),
         *(b"[" * 5001 + b"]" * 5001, b"9" * 400, b"9007199254740993", b"9007199254740992", b"1e-7", b"0.0000001"),
     ]
-    assert len({canonical.digest(raw) for raw in said}) == len(said)
+    assert len({canonical.digest(raw) for raw in texts}) == len(texts)
 
 
 @pytest.mark.parametrize(("raw", "takes"), JSONB, ids=lambda value: str(value)[:30])
@@ -86,8 +86,8 @@ class TestText:
         assert jsontext.too_deep(raw)
         left = jsontext.truncate_depth(raw)
         assert not jsontext.too_deep(left)
-        said = json.loads(left)
-        assert (said["id"], said["y"], said["last"]) == ("a", "]]", [1])
+        decoded = json.loads(left)
+        assert (decoded["id"], decoded["y"], decoded["last"]) == ("a", "]]", [1])
 
     def test_brackets_in_strings_are_no_nesting(self) -> None:
         for raw in (

@@ -14,7 +14,7 @@ MOMENT = datetime(2026, 11, 21, 10, 30, 0, 120, tzinfo=timezone(timedelta(hours=
 
 
 def encoded(**changes: Any) -> bytes:
-    said: dict[str, Any] = {
+    fields: dict[str, Any] = {
         "id": "0193-1",
         "platform": "channelape",
         "account": "rothys",
@@ -26,7 +26,7 @@ def encoded(**changes: Any) -> bytes:
         "data": b'{ "n": 1.10, "big": 12345678901234567890123, "e": 1e2 }',
         "raw": b"",
     }
-    return cloudevents.encode(**said | changes)
+    return cloudevents.encode(**fields | changes)
 
 
 def test_as_another_implementation_reads_it() -> None:
@@ -56,9 +56,9 @@ def test_time_is_utc_with_microseconds() -> None:
 
 
 def test_what_is_no_json_goes_in_base64() -> None:
-    said = json.loads(encoded(data=None, raw=b"\xff{"))
-    assert "data" not in said
-    assert (said["data_base64"], said["datacontenttype"]) == ("/3s=", "application/octet-stream")
+    decoded = json.loads(encoded(data=None, raw=b"\xff{"))
+    assert "data" not in decoded
+    assert (decoded["data_base64"], decoded["datacontenttype"]) == ("/3s=", "application/octet-stream")
     event = from_structured_event(
         HTTPMessage(headers={"content-type": cloudevents.CONTENT_TYPE}, body=encoded(data=None, raw=b"\xff{"))
     )
@@ -85,6 +85,6 @@ def test_decodes_what_it_encodes() -> None:
 
 def test_problem() -> None:
     assert json.loads(problems.problem(404, "Not found")) == {"title": "Not found", "status": 404}
-    said = problems.problem(422, "Refused", "No such article", articles=["X"])
-    assert json.loads(said) == {"title": "Refused", "status": 422, "detail": "No such article", "articles": ["X"]}
+    problem = problems.problem(422, "Refused", "No such article", articles=["X"])
+    assert json.loads(problem) == {"title": "Refused", "status": 422, "detail": "No such article", "articles": ["X"]}
     assert problems.CONTENT_TYPE == "application/problem+json"

@@ -33,8 +33,8 @@ def test_every_process_has_a_service() -> None:
     command: Any = typer.main.get_command(app)
     workers = [["worker", name] for name in command.commands["worker"].commands]
     commands = [service["command"] for service in OURS.values()]
-    for wanted in (["ingress"], ["migrate"], ["topology", "apply"], *workers):
-        assert wanted in commands
+    for expected in (["ingress"], ["migrate"], ["topology", "apply"], *workers):
+        assert expected in commands
 
 
 def test_every_variable_of_ours_is_read() -> None:
@@ -47,9 +47,9 @@ def test_every_variable_of_ours_is_read() -> None:
 
 def test_every_dependency_is_a_service_that_can_meet_its_condition() -> None:
     for service in COMPOSE["services"].values():
-        for name, wanted in service.get("depends_on", {}).items():
+        for name, dependency in service.get("depends_on", {}).items():
             other = COMPOSE["services"][name]
-            if wanted["condition"] == "service_healthy":
+            if dependency["condition"] == "service_healthy":
                 assert "test" in other["healthcheck"]
             else:
                 assert other["command"] in (["migrate"], ["topology", "apply"])
@@ -127,7 +127,7 @@ def test_nothing_reaches_the_builder_but_what_is_copied() -> None:
 def test_what_runs_with_traces_is_what_runs_without_and_more() -> None:
     locked = {name: set((ROOT / f"requirements/{name}.txt").read_text().split()) for name in ("run", "otel")}
     assert locked["run"] < locked["otel"]
-    assert any(one.startswith("opentelemetry-sdk==") for one in locked["otel"])
+    assert any(name.startswith("opentelemetry-sdk==") for name in locked["otel"])
 
 
 def test_it_is_built_with_the_tools_that_are_locked_for_us() -> None:

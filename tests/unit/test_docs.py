@@ -11,8 +11,11 @@ ROOT = Path(__file__).parents[2]
 
 def test_every_dependency_has_its_reason() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    wanted = [*project["dependencies"], *(one for extra in project["optional-dependencies"].values() for one in extra)]
-    named = {re.split(r"[\[<>=~ ]", one)[0] for one in wanted} - {"crossdock"}
+    requirements = [
+        *project["dependencies"],
+        *(requirement for extra in project["optional-dependencies"].values() for requirement in extra),
+    ]
+    named = {re.split(r"[\[<>=~ ]", requirement)[0] for requirement in requirements} - {"crossdock"}
     text = (ROOT / "CONTRIBUTING.md").read_text()
     assert {name for name in named if not re.search(rf"\b{re.escape(name)}\b", text)} == set()
 

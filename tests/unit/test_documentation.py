@@ -39,8 +39,8 @@ def test_every_cited_section_of_the_contract_exists() -> None:
     for folder in (*PRODUCTION, "bench", "tests", "docs"):
         for file in (ROOT / folder).rglob("*"):
             if file.suffix in (".py", ".sql", ".md") and file.name != Path(__file__).name:
-                for found in CITED.finditer(file.read_text()):
-                    for number in re.findall(r"\d+", found[1]):
+                for match in CITED.finditer(file.read_text()):
+                    for number in re.findall(r"\d+", match[1]):
                         cited.setdefault(number, []).append(str(file.relative_to(ROOT)))
     assert len(cited) >= 5
     assert {number: files for number, files in cited.items() if number not in sections(CONTRACT)} == {}
@@ -70,18 +70,20 @@ def _names(body: list[ast.stmt], prefix: str) -> Iterator[str]:
 
 
 def test_what_the_architecture_names_exists() -> None:
-    found = NAMED.findall(ARCHITECTURE)
-    assert len(found) > 100
-    missing = {file for file, _ in found if not (ROOT / file).is_file()}
+    references = NAMED.findall(ARCHITECTURE)
+    assert len(references) > 100
+    missing = {file for file, _ in references if not (ROOT / file).is_file()}
     missing |= {folder for folder in FOLDER.findall(ARCHITECTURE) if not (ROOT / folder).is_dir()}
     assert missing == set()
-    assert {f"{file}:{name}" for file, name in found if name and name not in names_of(ROOT / file)} == set()
+    assert {f"{file}:{name}" for file, name in references if name and name not in names_of(ROOT / file)} == set()
 
 
 @pytest.mark.parametrize("document", ["contract.md", "ARCHITECTURE.md", "GLOSSARY.md"])
 def test_links_between_documents_lead_somewhere(document: str) -> None:
     text = (ROOT / "docs" / document).read_text()
-    headings = {re.sub(r"[^\w -]", "", one.lower()).replace(" ", "-") for one in re.findall(r"^#+ (.+)$", text, re.M)}
+    headings = {
+        re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in re.findall(r"^#+ (.+)$", text, re.M)
+    }
     for link in re.findall(r"\]\(([^)]+)\)", text):
         if link.startswith("#"):
             assert link[1:] in headings
@@ -152,5 +154,5 @@ def test_the_contract_names_every_column_of_its_views() -> None:
     }
     rows = re.findall(r"^\| `(\w+)` \| [^|]+ \| `([\w, ]+)`", sections(CONTRACT)["5"], re.MULTILINE)
     assert len(rows) >= 8
-    assert {view: said.split(", ") for view, said in rows} == {view: columns[view] for view, _ in rows}
+    assert {view: columns.split(", ") for view, columns in rows} == {view: columns[view] for view, _ in rows}
     assert columns["current_events"] == [name for name in columns["events"] if name != "newest"]

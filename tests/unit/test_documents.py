@@ -160,8 +160,8 @@ def test_a_platform_that_checks_nothing_is_checked_all_the_same() -> None:
     read = lenient.decoder(Thing)
 
     def careless(event: str, raw: bytes) -> ParsedDocument:
-        said = read(raw)
-        return ParsedDocument(type="t.t", key=said.id, lines=(Line(id="1", name=said.name),))
+        document = read(raw)
+        return ParsedDocument(type="t.t", key=document.id, lines=(Line(id="1", name=document.name),))
 
     platform = Platform(
         name="t",
@@ -215,5 +215,5 @@ class TestLoose:
         assert meant is None or str(value) == meant
 
     def test_text(self) -> None:
-        said: list[Any] = [msgspec.UNSET, None, "", " \n", True, [], {}, "a", " a ", 7, msgspec.Raw(b"1.50")]
-        assert [lenient.text(value) for value in said] == [None] * 7 + ["a", " a ", "7", "1.50"]
+        values: list[Any] = [msgspec.UNSET, None, "", " \n", True, [], {}, "a", " a ", 7, msgspec.Raw(b"1.50")]
+        assert [lenient.text(value) for value in values] == [None] * 7 + ["a", " a ", "7", "1.50"]

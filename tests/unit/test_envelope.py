@@ -36,17 +36,17 @@ def test_a_stamp_is_what_the_general_encoder_makes(
     content_type: str | None, reply_to: str | None, kind: str | None, more: dict[str, Any], shards: int
 ) -> None:
     stamp = Stamp("channelape", "rothys", "receipt_confirmation", content_type, reply_to, shards=shards, kind=kind)
-    about = Envelope(
+    envelope = Envelope(
         message_id=NAME, platform="channelape", account="rothys", event="receipt_confirmation", received_at=MOMENT,
         content_type=content_type, traceparent=TRACE, reply_to=reply_to, type=kind, **more,
     )  # fmt: skip
     stamped = stamp(NAME, SECONDS, TRACE, **more)
     for _ in range(2):  # the second time what stands before the time is known
-        assert from_properties(stamped) == about
-    found, expected = properties.decode(stamped), properties.decode(to_properties(about).marshal())
-    assert found.headers is not None
-    assert found.headers.pop("BCC", None) == (None if shards == 1 else [shard_key(NAME, shards)])
-    assert dict(found) == dict(expected)
+        assert from_properties(stamped) == envelope
+    decoded, expected = properties.decode(stamped), properties.decode(to_properties(envelope).marshal())
+    assert decoded.headers is not None
+    assert decoded.headers.pop("BCC", None) == (None if shards == 1 else [shard_key(NAME, shards)])
+    assert dict(decoded) == dict(expected)
 
 
 @pytest.mark.parametrize("fraction", [0.0, 0.0000004, 0.9999994, 0.9999997])
@@ -54,10 +54,10 @@ def test_a_stamp_is_what_the_general_encoder_makes(
 def test_header_and_property_of_a_stamp_tell_the_same_second(second: int, fraction: float) -> None:
     """Rounded to microseconds, which may be the next second's."""
     stamp = Stamp("channelape", "rothys", "receipt_confirmation", None, None)
-    found = properties.decode(stamp(NAME, second + fraction, TRACE))
-    assert found.headers is not None
-    moment = datetime.fromisoformat(str(found.headers["received-at"]))
-    assert found.timestamp == moment.replace(microsecond=0)
+    decoded = properties.decode(stamp(NAME, second + fraction, TRACE))
+    assert decoded.headers is not None
+    moment = datetime.fromisoformat(str(decoded.headers["received-at"]))
+    assert decoded.timestamp == moment.replace(microsecond=0)
     assert abs(moment.timestamp() - second - fraction) < 1e-6
 
 
@@ -99,9 +99,9 @@ def test_the_urls_that_are_known_are_read_without_the_general_reader(monkeypatch
     stamp = Stamp("channelape", "rothys", "receipt_confirmation", "application/json", None)
     from_properties(stamp(NAME, SECONDS, TRACE))
     monkeypatch.setattr(properties, "read", None)
-    found = from_properties(stamp(NEXT, SECONDS + 60.5, LATER))
-    assert (found.message_id, found.traceparent) == (NEXT, LATER)
-    assert found.received_at.timestamp() == SECONDS + 60.5
+    decoded = from_properties(stamp(NEXT, SECONDS + 60.5, LATER))
+    assert (decoded.message_id, decoded.traceparent) == (NEXT, LATER)
+    assert decoded.received_at.timestamp() == SECONDS + 60.5
 
 
 @pytest.mark.parametrize("shards", [2, 64])
@@ -117,15 +117,15 @@ def test_with_shards_a_stamp_names_one(shards: int) -> None:
 @pytest.mark.parametrize("second", [0, 1_000_000_000, 1_795_685_399, 1_795_685_400, 4_000_000_000])
 def test_a_moment_that_was_read_is_written_as_it_was(second: int, micros: int) -> None:
     """The record of an allocation says when its request was received: in the same words."""
-    said = rfc3339(datetime.fromtimestamp(second, UTC).replace(microsecond=micros))
-    assert rfc3339_of(datetime.fromisoformat(said).timestamp()) == said
+    text = rfc3339(datetime.fromtimestamp(second, UTC).replace(microsecond=micros))
+    assert rfc3339_of(datetime.fromisoformat(text).timestamp()) == text
 
 
 @pytest.mark.parametrize("status", [200, 400, 422, 503])
 def test_an_answer_is_what_the_general_encoder_makes(status: int) -> None:
     name, encoded = replies.encode_answer(NAME, status, "application/problem+json")
-    said = Basic.Properties(
+    properties_ = Basic.Properties(
         content_type="application/problem+json", headers={"status": status}, delivery_mode=1,
         correlation_id=NAME, message_id=name,
     )  # fmt: skip
-    assert encoded == said.marshal()
+    assert encoded == properties_.marshal()

@@ -45,12 +45,12 @@ class Site:
 
 @pytest_asyncio.fixture
 async def site() -> AsyncIterator[Site]:
-    made = Site()
-    listener = await asyncio.get_running_loop().create_server(made.server, "127.0.0.1", 0)
-    made.port = listener.sockets[0].getsockname()[1]
-    yield made
+    site = Site()
+    listener = await asyncio.get_running_loop().create_server(site.server, "127.0.0.1", 0)
+    site.port = listener.sockets[0].getsockname()[1]
+    yield site
     listener.close()
-    await made.server.shutdown(1.0)
+    await site.server.shutdown(1.0)
 
 
 async def read(reader: asyncio.StreamReader) -> bytes:

@@ -29,33 +29,33 @@ Manifest = dict[str, Any]
 
 def manifests(folder: Path) -> list[Manifest]:
     files = sorted(path for path in folder.glob("*.yaml") if path.name != "kustomization.yaml")
-    return [one for path in files for one in yaml.safe_load_all(path.read_text())]
+    return [manifest for path in files for manifest in yaml.safe_load_all(path.read_text())]
 
 
-def named(one: Manifest) -> str:
-    return f"{one['kind']}/{one['metadata']['name']}"
+def named(manifest: Manifest) -> str:
+    return f"{manifest['kind']}/{manifest['metadata']['name']}"
 
 
-PLAIN = {named(one): one for one in manifests(BASE)}
-SCALERS = {named(one): one for one in manifests(KEDA)}
-DEPLOYMENTS = {name: one for name, one in PLAIN.items() if one["kind"] == "Deployment"}
-PODS = {name: one for name, one in PLAIN.items() if one["kind"] in ("Deployment", "Job")}
+PLAIN = {named(manifest): manifest for manifest in manifests(BASE)}
+SCALERS = {named(manifest): manifest for manifest in manifests(KEDA)}
+DEPLOYMENTS = {name: manifest for name, manifest in PLAIN.items() if manifest["kind"] == "Deployment"}
+PODS = {name: manifest for name, manifest in PLAIN.items() if manifest["kind"] in ("Deployment", "Job")}
 SETTINGS = config.load(BASE / "crossdock.toml")
 
 
-def pod(one: Manifest) -> Manifest:
-    found: Manifest = one["spec"]["template"]["spec"]
-    return found
+def pod(manifest: Manifest) -> Manifest:
+    template: Manifest = manifest["spec"]["template"]["spec"]
+    return template
 
 
-def container(one: Manifest) -> Manifest:
-    (only,) = pod(one)["containers"]
-    found: Manifest = only
-    return found
+def container(manifest: Manifest) -> Manifest:
+    (only,) = pod(manifest)["containers"]
+    first: Manifest = only
+    return first
 
 
-def environment(one: Manifest) -> set[str]:
-    return {entry["name"] for entry in container(one)["env"]}
+def environment(manifest: Manifest) -> set[str]:
+    return {entry["name"] for entry in container(manifest)["env"]}
 
 
 @pytest.mark.parametrize("version", VERSIONS)
@@ -88,20 +88,20 @@ def test_a_mistake_in_a_scaler_is_noticed(field: str, value: Any) -> None:
 
 def test_kustomizations_name_every_file() -> None:
     for folder in (BASE, KEDA):
-        said = yaml.safe_load((folder / "kustomization.yaml").read_text())
+        customization = yaml.safe_load((folder / "kustomization.yaml").read_text())
         files = {path.name for path in folder.glob("*.yaml")} - {"kustomization.yaml", "secrets.example.yaml"}
-        assert {one for one in said["resources"] if not one.startswith("..")} == files
-        assert {one for one in said["resources"] if one.startswith("..")} <= {"../base"}
-        for made in said.get("configMapGenerator", []):
-            assert all((folder / file).is_file() for file in made["files"])
+        assert {resource for resource in customization["resources"] if not resource.startswith("..")} == files
+        assert {resource for resource in customization["resources"] if resource.startswith("..")} <= {"../base"}
+        for generated in customization.get("configMapGenerator", []):
+            assert all((folder / file).is_file() for file in generated["files"])
 
 
 def test_every_process_has_a_deployment_and_every_command_exists() -> None:
     command: Any = typer.main.get_command(main.app)
     workers = [["worker", name] for name in command.commands["worker"].commands]
-    said = [container(one)["args"] for one in DEPLOYMENTS.values()]
-    assert sorted(said) == sorted([["ingress"], ["api"], *workers])
-    jobs = [container(one)["args"] for one in PLAIN.values() if one["kind"] == "Job"]
+    arguments = [container(deployment)["args"] for deployment in DEPLOYMENTS.values()]
+    assert sorted(arguments) == sorted([["ingress"], ["api"], *workers])
+    jobs = [container(manifest)["args"] for manifest in PLAIN.values() if manifest["kind"] == "Job"]
     assert jobs == [["migrate"], ["topology", "apply"]]
     assert "apply" in command.commands["topology"].commands
 
@@ -114,7 +114,7 @@ VALID = {
 
 
 @pytest.mark.parametrize(
-    ("name", "left_out"), [(name, one) for name in PODS for one in sorted(environment(PODS[name]))]
+    ("name", "left_out"), [(name, variable) for name in PODS for variable in sorted(environment(PODS[name]))]
 )
 def test_each_gets_the_variables_that_its_command_demands(
     name: str, left_out: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
@@ -129,8 +129,8 @@ def test_each_gets_the_variables_that_its_command_demands(
 
 def test_secrets_are_references_and_the_example_has_every_key() -> None:
     keys = set(PLAIN["Secret/crossdock"]["stringData"])
-    for one in PODS.values():
-        for entry in container(one)["env"]:
+    for pod in PODS.values():
+        for entry in container(pod)["env"]:
             assert "value" not in entry
             assert entry["valueFrom"]["secretKeyRef"] == {"name": "crossdock", "key": entry["name"]}
             assert entry["name"] in keys
@@ -141,62 +141,64 @@ def test_secrets_are_references_and_the_example_has_every_key() -> None:
 
 @pytest.mark.parametrize("name", DEPLOYMENTS)
 def test_probes_ports_and_time_to_stop_are_the_process_own(name: str) -> None:
-    one, inside = DEPLOYMENTS[name], container(DEPLOYMENTS[name])
+    deployment, inside = DEPLOYMENTS[name], container(DEPLOYMENTS[name])
     ports = {port["name"]: port["containerPort"] for port in inside["ports"]}
     assert ports.pop("admin") == SETTINGS.admin.port
-    wanted = {"crossdock-ingress": SETTINGS.ingress.port, "crossdock-api": SETTINGS.api.port}
-    assert ports == ({"http": wanted[one["metadata"]["name"]]} if one["metadata"]["name"] in wanted else {})
+    expected = {"crossdock-ingress": SETTINGS.ingress.port, "crossdock-api": SETTINGS.api.port}
+    assert ports == (
+        {"http": expected[deployment["metadata"]["name"]]} if deployment["metadata"]["name"] in expected else {}
+    )
     for probe, path in (("startupProbe", "/healthz"), ("livenessProbe", "/healthz"), ("readinessProbe", "/readyz")):
         assert inside[probe]["httpGet"] == {"path": path, "port": "admin"}
     hook = inside.get("lifecycle", {}).get("preStop", {"exec": {"command": ["sleep", "0"]}})
     needed = float(hook["exec"]["command"][1]) + SETTINGS.process.drain_timeout + CLOSE_TIMEOUT
-    assert pod(one)["terminationGracePeriodSeconds"] > needed
-    annotations = one["spec"]["template"]["metadata"]["annotations"]
+    assert pod(deployment)["terminationGracePeriodSeconds"] > needed
+    annotations = deployment["spec"]["template"]["metadata"]["annotations"]
     assert annotations["prometheus.io/port"] == str(SETTINGS.admin.port)
 
 
 def test_the_admin_port_is_in_no_service() -> None:
-    services = [one for one in PLAIN.values() if one["kind"] == "Service"]
-    assert {port["targetPort"] for one in services for port in one["spec"]["ports"]} == {"http"}
-    assert {one["metadata"]["name"] for one in services} == {"crossdock-ingress", "crossdock-api"}
+    services = [manifest for manifest in PLAIN.values() if manifest["kind"] == "Service"]
+    assert {port["targetPort"] for service in services for port in service["spec"]["ports"]} == {"http"}
+    assert {service["metadata"]["name"] for service in services} == {"crossdock-ingress", "crossdock-api"}
 
 
 @pytest.mark.parametrize("name", PODS)
 def test_each_runs_as_nobody_in_particular_and_writes_nothing(name: str) -> None:
-    one, inside = PODS[name], container(PODS[name])
+    manifest, inside = PODS[name], container(PODS[name])
     user = int(re.findall(r"^USER (\d+)$", (ROOT / "deploy/docker/Dockerfile").read_text(), re.MULTILINE)[-1])
-    assert pod(one)["securityContext"]["runAsUser"] == user
-    assert pod(one)["securityContext"]["runAsNonRoot"] is True
+    assert pod(manifest)["securityContext"]["runAsUser"] == user
+    assert pod(manifest)["securityContext"]["runAsNonRoot"] is True
     assert inside["securityContext"] == {
         "allowPrivilegeEscalation": False,
         "readOnlyRootFilesystem": True,
         "capabilities": {"drop": ["ALL"]},
     }
-    assert pod(one)["automountServiceAccountToken"] is False
+    assert pod(manifest)["automountServiceAccountToken"] is False
     assert inside["resources"]["requests"].keys() == {"cpu", "memory"}
     mounted = {volume["name"]: volume["mountPath"] for volume in inside["volumeMounts"]}
     assert f"CROSSDOCK_CONFIG={mounted['config']}/crossdock.toml" in (ROOT / "deploy/docker/Dockerfile").read_text()
 
 
 def test_every_deployment_has_its_budget_and_its_service_finds_it() -> None:
-    for one in DEPLOYMENTS.values():
-        labels = one["spec"]["template"]["metadata"]["labels"]
-        assert one["spec"]["selector"]["matchLabels"] == labels
-        budget = PLAIN[f"PodDisruptionBudget/{one['metadata']['name']}"]["spec"]
+    for deployment in DEPLOYMENTS.values():
+        labels = deployment["spec"]["template"]["metadata"]["labels"]
+        assert deployment["spec"]["selector"]["matchLabels"] == labels
+        budget = PLAIN[f"PodDisruptionBudget/{deployment['metadata']['name']}"]["spec"]
         assert budget == {"maxUnavailable": 1, "selector": {"matchLabels": labels}}
-        service = PLAIN.get(f"Service/{one['metadata']['name']}")
+        service = PLAIN.get(f"Service/{deployment['metadata']['name']}")
         assert service is None or service["spec"]["selector"] == labels
 
 
 async def test_scalers_look_at_queues_and_metrics_that_exist() -> None:
     known = await promql.exposed()
     queues = {queue.name for queue in topology.topology().queues}
-    for one in SCALERS.values():
-        if one["kind"] != "ScaledObject":
+    for scaler in SCALERS.values():
+        if scaler["kind"] != "ScaledObject":
             continue
-        assert f"Deployment/{one['spec']['scaleTargetRef']['name']}" in DEPLOYMENTS
-        assert one["spec"]["pollingInterval"] >= depths.INTERVAL
-        for trigger in one["spec"]["triggers"]:
+        assert f"Deployment/{scaler['spec']['scaleTargetRef']['name']}" in DEPLOYMENTS
+        assert scaler["spec"]["pollingInterval"] >= depths.INTERVAL
+        for trigger in scaler["spec"]["triggers"]:
             if trigger["type"] == "rabbitmq":
                 assert trigger["metadata"]["queueName"] in queues
             else:

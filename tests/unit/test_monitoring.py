@@ -19,16 +19,16 @@ RULES: list[dict[str, Any]] = [
 ]
 DASHBOARD: dict[str, Any] = json.loads((ROOT / "deploy/grafana/crossdock.json").read_text())
 PANELS: list[dict[str, Any]] = [panel for panel in DASHBOARD["panels"] if panel["type"] != "row"]
-QUERIES = {f"{panel['title']} {one['refId']}": one["expr"] for panel in PANELS for one in panel["targets"]}
+QUERIES = {f"{panel['title']} {target['refId']}": target["expr"] for panel in PANELS for target in panel["targets"]}
 
 
 def promtool(*args: str, cwd: Path = FOLDER) -> None:
     """Fails with what promtool says."""
     try:
-        code, said = tools.run("promtool", *args, cwd=cwd)
+        code, output = tools.run("promtool", *args, cwd=cwd)
     except tools.MissingToolError as why:
         pytest.skip(f"the rules can't be checked: {why}")
-    assert code == 0, said
+    assert code == 0, output
 
 
 @pytest_asyncio.fixture
@@ -68,7 +68,7 @@ def test_the_rules_fire_when_they_should_and_only_then() -> None:
 
 def test_every_rule_is_tested_both_ways() -> None:
     tests = yaml.safe_load((FOLDER / "crossdock.test.yml").read_text())["tests"]
-    cases = [(one["alertname"], bool(one["exp_alerts"])) for test in tests for one in test["alert_rule_test"]]
+    cases = [(alert["alertname"], bool(alert["exp_alerts"])) for test in tests for alert in test["alert_rule_test"]]
     for rule in RULES:
         assert (rule["alert"], True) in cases
         assert (rule["alert"], False) in cases
@@ -92,8 +92,8 @@ def test_every_alert_has_its_section_in_the_runbook_and_no_section_is_left_over(
 
 def test_the_runbook_names_commands_and_metrics_that_exist(known: dict[str, set[str]]) -> None:
     text = (ROOT / "docs/runbook.md").read_text()
-    there = known.keys() | {name.removesuffix("_bucket") for name in known}
-    assert {metric for metric, _ in promql.selectors(text)} <= {*there, *(n.removesuffix("_total") for n in known)}
+    existing = known.keys() | {name.removesuffix("_bucket") for name in known}
+    assert {metric for metric, _ in promql.selectors(text)} <= {*existing, *(n.removesuffix("_total") for n in known)}
     names = {command.name for command in commands.registered_commands}
     names |= {group.name for group in commands.registered_groups}
     assert set(re.findall(r"`crossdock\s+([a-z]+)", text)) <= names

@@ -12,10 +12,10 @@ ABOUT = b"subscription 1"
 
 def test_opens_what_it_sealed_and_never_seals_twice_alike() -> None:
     vault = Vault.from_text(NEW)
-    one, two = vault.encrypt(b"secret", ABOUT), vault.encrypt(b"secret", ABOUT)
-    assert one != two
-    assert b"secret" not in one
-    assert vault.decrypt(one, ABOUT) == vault.decrypt(two, ABOUT) == b"secret"
+    first, two = vault.encrypt(b"secret", ABOUT), vault.encrypt(b"secret", ABOUT)
+    assert first != two
+    assert b"secret" not in first
+    assert vault.decrypt(first, ABOUT) == vault.decrypt(two, ABOUT) == b"secret"
 
 
 def test_keys_rotate() -> None:

@@ -105,11 +105,11 @@ async def backlog(site: Site, count: int) -> AsyncIterator[None]:
 
 async def _delivered(site: Site, posts: Sequence[Post]) -> None:
     """Wait until a subscriber has heard of nearly as many events as there are posts; the verdict counts exactly."""
-    heard = site.subscribers.heard["standard"]
+    received = site.subscribers.heard["standard"]
     deadline = time.monotonic() + PROCESSED_WITHIN
-    while len(heard) < len(posts):
+    while len(received) < len(posts):
         if time.monotonic() > deadline:
-            site.unmet.append(f"{len(posts) - len(heard)} are not delivered within {PROCESSED_WITHIN:.0f} s")
+            site.unmet.append(f"{len(posts) - len(received)} are not delivered within {PROCESSED_WITHIN:.0f} s")
             return
         await asyncio.sleep(LOOK)
 

@@ -88,16 +88,16 @@ async def until_stored(site: Site, ids: Sequence[UUID], deadline: float) -> int:
 async def _see_set_aside(site: Site, bad: Post, deadline: float) -> None:
     database = await site.database()
     try:
-        found = await database.fetchrow(SET_ASIDE, bad.id)
-        while found is None and time.monotonic() < deadline:
+        row = await database.fetchrow(SET_ASIDE, bad.id)
+        while row is None and time.monotonic() < deadline:
             await asyncio.sleep(LOOK)
-            found = await database.fetchrow(SET_ASIDE, bad.id)
+            row = await database.fetchrow(SET_ASIDE, bad.id)
     finally:
         await database.close()
-    if found is None:
+    if row is None:
         site.unmet.append(f"the poison is not in quarantine within {SET_ASIDE_WITHIN:.0f} s")
-    elif (found["stage"], found["attempts"]) != ("failed", TRIES):
-        site.unmet.append(f"the poison has stage {found['stage']} and {found['attempts']} attempts")
+    elif (row["stage"], row["attempts"]) != ("failed", TRIES):
+        site.unmet.append(f"the poison has stage {row['stage']} and {row['attempts']} attempts")
 
 
 def _decoder(site: Site, body: Body) -> AbstractAsyncContextManager[None]:

@@ -15,9 +15,9 @@ from workers.poll.worker import PollWorker
 
 
 @pytest_asyncio.fixture
-async def there() -> AsyncIterator[Apicbase]:
-    async with serving() as found:
-        yield found
+async def apicbase() -> AsyncIterator[Apicbase]:
+    async with serving() as api:
+        yield api
 
 
 @pytest.fixture(autouse=True)
@@ -29,8 +29,10 @@ def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
 def lines(caplog: pytest.LogCaptureFixture) -> Lines:
     """The lines of polls that ended, as the log has them."""
     caplog.set_level(logging.DEBUG)
-    said = JsonFormatter()  # without its own list of secrets: there must be none to replace
-    return lambda: [found for one in caplog.records if (found := json.loads(said.format(one)))["message"] == "polled"]
+    formatter = JsonFormatter()  # without its own list of secrets: there must be none to replace
+    return lambda: [
+        line for record in caplog.records if (line := json.loads(formatter.format(record)))["message"] == "polled"
+    ]
 
 
 @pytest.fixture

@@ -17,18 +17,18 @@ from tests.support.polling import Lines, Start, has, is_empty, rounds, since, st
 
 
 async def test_orders_are_on_the_queue_as_if_they_had_been_posted(
-    pool: asyncpg.Pool, amqp_url: str, there: Apicbase, start: Start, lines: Lines
+    pool: asyncpg.Pool, amqp_url: str, apicbase: Apicbase, start: Start, lines: Lines
 ) -> None:
-    there.page_size = 2
-    there.filters = False
-    there.orders = [order(f"A{n}", hours=n) for n in range(5)] + [order("D", status="DELIVERED")]
-    async with running(start(config(there))):
+    apicbase.page_size = 2
+    apicbase.filters = False
+    apicbase.orders = [order(f"A{n}", hours=n) for n in range(5)] + [order("D", status="DELIVERED")]
+    async with running(start(config(apicbase))):
         await rounds(pool)
-    found = await take(amqp_url)
-    assert sorted(body for _, body, _ in found) == sorted(there.orders[:5])
-    assert {key for _, _, key in found} == {"apicbase.acme.purchase_order"}
-    assert len({about.message_id for about, _, _ in found}) == 5
-    for about, _, _ in found:
+    messages = await take(amqp_url)
+    assert sorted(body for _, body, _ in messages) == sorted(apicbase.orders[:5])
+    assert {key for _, _, key in messages} == {"apicbase.acme.purchase_order"}
+    assert len({envelope.message_id for envelope, _, _ in messages}) == 5
+    for about, _, _ in messages:
         assert (about.platform, about.account, about.event) == ("apicbase", "acme", "purchase_order")
         assert (about.content_type, about.reply_to, about.deadline) == ("application/json", None, None)
         assert about.traceparent is not None
@@ -41,20 +41,20 @@ async def test_orders_are_on_the_queue_as_if_they_had_been_posted(
 
 
 async def test_what_has_not_changed_is_not_published_again_and_what_has_is(
-    pool: asyncpg.Pool, amqp_url: str, database_url: str, there: Apicbase, start: Start
+    pool: asyncpg.Pool, amqp_url: str, database_url: str, apicbase: Apicbase, start: Start
 ) -> None:
-    there.orders = [order("A"), order("B", hours=30)]
-    async with running(pipeline.store(amqp_url, database_url, config(there)), start(config(there))):
+    apicbase.orders = [order("A"), order("B", hours=30)]
+    async with running(pipeline.store(amqp_url, database_url, config(apicbase)), start(config(apicbase))):
         await until(has(pool, {"A": (1, 1), "B": (1, 1)}))
         await rounds(pool, 2)
         assert await stored(pool) == {"A": (1, 1), "B": (1, 1)}
-        moment = json.loads(there.orders[0])["ordered_on"]
-        there.orders[0] = order("A", ordered_on=moment, order_remarks="two more, please")
+        moment = json.loads(apicbase.orders[0])["ordered_on"]
+        apicbase.orders[0] = order("A", ordered_on=moment, order_remarks="two more, please")
         await until(has(pool, {"A": (2, 1), "B": (1, 1)}))
         await rounds(pool, 2)
-        there.orders[0] = order("A", ordered_on=moment)
+        apicbase.orders[0] = order("A", ordered_on=moment)
         await until(has(pool, {"A": (3, 1), "B": (1, 1)}))
-        there.orders = [order("C", hours=0)]
+        apicbase.orders = [order("C", hours=0)]
         await until(has(pool, {"A": (3, 1), "B": (1, 1), "C": (1, 1)}))
         await rounds(pool)
     # What isn't listed any more is forgotten.
@@ -62,16 +62,16 @@ async def test_what_has_not_changed_is_not_published_again_and_what_has_is(
 
 
 async def test_by_webhook_and_by_poll_it_is_one_version_received_twice(
-    pool: asyncpg.Pool, amqp_url: str, database_url: str, there: Apicbase, start: Start
+    pool: asyncpg.Pool, amqp_url: str, database_url: str, apicbase: Apicbase, start: Start
 ) -> None:
-    settings = config(there, verdict_timeout=0.05)
-    there.orders = [order("A")]
+    settings = config(apicbase, verdict_timeout=0.05)
+    apicbase.orders = [order("A")]
     async with (
         running(pipeline.store(amqp_url, database_url, settings), pipeline.route(amqp_url, settings), start(settings)),
         pipeline.door(amqp_url, settings) as door,
     ):
         await until(has(pool, {"A": (1, 1)}))
-        status, _, _ = await door.post("apicbase", "purchase_order", there.orders[0])
+        status, _, _ = await door.post("apicbase", "purchase_order", apicbase.orders[0])
         assert status == 200
         await until(has(pool, {"A": (1, 2)}))
         await rounds(pool)
@@ -80,11 +80,11 @@ async def test_by_webhook_and_by_poll_it_is_one_version_received_twice(
 
 
 async def test_what_can_not_be_taken_is_for_a_person_to_see_once(
-    pool: asyncpg.Pool, amqp_url: str, database_url: str, there: Apicbase, start: Start
+    pool: asyncpg.Pool, amqp_url: str, database_url: str, apicbase: Apicbase, start: Start
 ) -> None:
-    settings = config(there, customers=["C-1001"])
+    settings = config(apicbase, customers=["C-1001"])
     refused = order("B", supplier_customer_number="C-9")
-    there.orders = [order("A"), refused, b'{"status": "ORDERED"}', b"5", b"{}"]
+    apicbase.orders = [order("A"), refused, b'{"status": "ORDERED"}', b"5", b"{}"]
     async with running(pipeline.store(amqp_url, database_url, settings), start(settings)):
 
         async def all_there() -> bool:
@@ -95,80 +95,82 @@ async def test_what_can_not_be_taken_is_for_a_person_to_see_once(
         await rounds(pool, 2)
         assert await all_there()
     rows = await pool.fetch("SELECT raw, reason FROM crossdock.quarantine")
-    assert {bytes(row["raw"]) for row in rows} == set(there.orders[1:])
+    assert {bytes(row["raw"]) for row in rows} == set(apicbase.orders[1:])
     assert any(row["reason"].startswith("refused: ") and bytes(row["raw"]) == refused for row in rows)
 
 
 @pytest.mark.parametrize("by_day", [False, True])
 async def test_the_cursor_follows_the_newest_order_and_asks_for_two_days_before(
-    pool: asyncpg.Pool, there: Apicbase, start: Start, by_day: bool
+    pool: asyncpg.Pool, apicbase: Apicbase, start: Start, by_day: bool
 ) -> None:
-    there.by_day = by_day
+    apicbase.by_day = by_day
     await since(pool, days=100)
     newest = datetime.now(UTC) - timedelta(hours=5)
-    there.orders = [
+    apicbase.orders = [
         order("A", ordered_on=newest.isoformat()),
         order("LATE", ordered_on=(newest - timedelta(hours=47.9)).isoformat()),
         order("OLD", hours=24 * 90),
     ]
-    async with running(start(config(there))):
+    async with running(start(config(apicbase))):
         await rounds(pool, 2)
         assert await pool.fetchval("SELECT cursor FROM crossdock.polls") == newest
         await rounds(pool, 1)
         assert await pool.fetchval("SELECT count(*) FROM crossdock.polled") == 2
-    asked = there.of("page")[-1].query["ordered_on__gt"]
-    assert datetime.fromisoformat(asked).date() == (newest - timedelta(days=3)).date()
+    ordered_after = apicbase.of("page")[-1].query["ordered_on__gt"]
+    assert datetime.fromisoformat(ordered_after).date() == (newest - timedelta(days=3)).date()
 
 
 async def test_an_order_from_the_future_does_not_carry_the_cursor_along(
-    pool: asyncpg.Pool, there: Apicbase, start: Start
+    pool: asyncpg.Pool, apicbase: Apicbase, start: Start
 ) -> None:
-    there.orders = [order("FAR", ordered_on="2190-01-01T00:00:00Z")]
-    async with running(start(config(there))):
+    apicbase.orders = [order("FAR", ordered_on="2190-01-01T00:00:00Z")]
+    async with running(start(config(apicbase))):
         await rounds(pool, 3)
     assert await pool.fetchval("SELECT cursor < now() AND reached < now() FROM crossdock.polls")
 
 
 async def test_a_new_account_begins_now_and_not_with_its_history(
-    pool: asyncpg.Pool, amqp_url: str, there: Apicbase, start: Start
+    pool: asyncpg.Pool, amqp_url: str, apicbase: Apicbase, start: Start
 ) -> None:
-    there.orders = [order("NEW"), order("OLD", hours=24 * 30)]
-    async with running(start(config(there))):
+    apicbase.orders = [order("NEW"), order("OLD", hours=24 * 30)]
+    async with running(start(config(apicbase))):
         await rounds(pool)
-    assert [body for _, body, _ in await take(amqp_url)] == there.orders[:1]
+    assert [body for _, body, _ in await take(amqp_url)] == apicbase.orders[:1]
 
 
 async def test_pages_that_shift_lose_nothing(
-    pool: asyncpg.Pool, amqp_url: str, database_url: str, there: Apicbase, start: Start
+    pool: asyncpg.Pool, amqp_url: str, database_url: str, apicbase: Apicbase, start: Start
 ) -> None:
     """A long way to catch up: what slips through between two pages is older than any overlap."""
     await since(pool, days=60)
-    there.page_size = 2
+    apicbase.page_size = 2
     names = [f"A{n}" for n in range(10)]
-    there.orders = [order(name, hours=24 * (n + 10)) for n, name in enumerate(names)]
-    delivered = there.orders[0]
+    apicbase.orders = [order(name, hours=24 * (n + 10)) for n, name in enumerate(names)]
+    delivered = apicbase.orders[0]
 
-    def shift(asked: Any, number: int) -> None:
-        if number == 2 and asked.kind == "page":
-            there.orders.append(order("N", hours=1))  # everything moves down: seen twice
-        if number == 4 and asked.kind == "page":
-            there.orders.remove(delivered)  # everything moves up, over the edge of a page that we have: not seen
-            there.orders.remove(next(one for one in there.orders if b'"A1"' in one))
+    def shift(request: Any, number: int) -> None:
+        if number == 2 and request.kind == "page":
+            apicbase.orders.append(order("N", hours=1))  # everything moves down: seen twice
+        if number == 4 and request.kind == "page":
+            apicbase.orders.remove(delivered)  # everything moves up, over the edge of a page that we have: not seen
+            apicbase.orders.remove(next(order for order in apicbase.orders if b'"A1"' in order))
 
-    there.answer = shift
-    async with running(pipeline.store(amqp_url, database_url, config(there)), start(config(there))):
+    apicbase.answer = shift
+    async with running(pipeline.store(amqp_url, database_url, config(apicbase)), start(config(apicbase))):
         await until(has(pool, dict.fromkeys([*names, "N"], (1, 1))))
         await rounds(pool, 2)
         assert await stored(pool) == dict.fromkeys([*names, "N"], (1, 1))
 
 
 async def test_a_round_that_breaks_off_keeps_its_cursor_and_what_it_published(
-    pool: asyncpg.Pool, amqp_url: str, there: Apicbase, start: Start, lines: Lines
+    pool: asyncpg.Pool, amqp_url: str, apicbase: Apicbase, start: Start, lines: Lines
 ) -> None:
-    there.page_size = 1
-    there.orders = [order("A"), order("B", hours=2)]
-    there.answer = lambda asked, n: web.Response(status=404) if asked.query.get("page") == "2" and n < 6 else None
-    async with running(start(config(there))):
+    apicbase.page_size = 1
+    apicbase.orders = [order("A"), order("B", hours=2)]
+    apicbase.answer = lambda request, n: (
+        web.Response(status=404) if request.query.get("page") == "2" and n < 6 else None
+    )
+    async with running(start(config(apicbase))):
         await until(lambda: [line for line in lines() if line["outcome"] == "failed"])
         assert await pool.fetchval("SELECT reached FROM crossdock.polls") is None
         await rounds(pool)

@@ -27,18 +27,18 @@ from workers.poll.worker import PollWorker
 
 
 async def test_429_is_waited_for_by_all_accounts_of_the_client(
-    pool: asyncpg.Pool, there: Apicbase, start: Start
+    pool: asyncpg.Pool, apicbase: Apicbase, start: Start
 ) -> None:
-    there.answer = lambda asked, n: (
+    apicbase.answer = lambda asked, n: (
         web.Response(status=429, headers={"Retry-After": "1"}) if (asked.kind, n) == ("page", 1) else None
     )
-    async with running(start(config(there, "acme", "bistro"))):
+    async with running(start(config(apicbase, "acme", "bistro"))):
         await rounds(pool)
         await rounds(pool, account="bistro")
-    refused, *others = there.of("page")
+    refused, *others = apicbase.of("page")
     # The other account's first may have been on its way already.
     assert [one for one in others if one.at < refused.at + 0.9] in ([], others[:1])
-    assert len(there.of("token")) == 1
+    assert len(apicbase.of("token")) == 1
 
 
 async def test_a_limit_is_shared_through_the_database(pool: asyncpg.Pool) -> None:
@@ -58,25 +58,25 @@ async def test_a_limit_is_shared_through_the_database(pool: asyncpg.Pool) -> Non
 
 
 async def test_errors_of_the_server_are_tried_again_within_the_round(
-    pool: asyncpg.Pool, amqp_url: str, there: Apicbase, start: Start, lines: Lines
+    pool: asyncpg.Pool, amqp_url: str, apicbase: Apicbase, start: Start, lines: Lines
 ) -> None:
-    there.orders = [order("A")]
-    there.answer = lambda asked, number: web.Response(status=500) if number <= 3 else None
-    async with running(start(config(there))):
+    apicbase.orders = [order("A")]
+    apicbase.answer = lambda asked, number: web.Response(status=500) if number <= 3 else None
+    async with running(start(config(apicbase))):
         await until(lambda: lines())
     assert (lines()[0]["outcome"], lines()[0]["published"]) == ("ok", 1)
 
 
 async def test_a_bad_account_holds_up_no_other(
-    pool: asyncpg.Pool, amqp_url: str, there: Apicbase, start: Start, lines: Lines
+    pool: asyncpg.Pool, amqp_url: str, apicbase: Apicbase, start: Start, lines: Lines
 ) -> None:
     hold, reached, go_on = holding()
     async with serving() as stuck:
         stuck.answer = hold
-        settings = config(there, "acme")
+        settings = config(apicbase, "acme")
         bad = config(stuck, "stuck").accounts["apicbase"]
-        denied = config(there, "denied").accounts["apicbase"]["denied"]
-        poll = {"client_id": "nobody", "client_secret": "x", "base_url": there.url, "interval": 0.05}
+        denied = config(apicbase, "denied").accounts["apicbase"]["denied"]
+        poll = {"client_id": "nobody", "client_secret": "x", "base_url": apicbase.url, "interval": 0.05}
         wrong = type(denied)(secrets=["s"], poll=type(denied.poll)(**poll))
         settings.accounts["apicbase"].update(bad | {"wrong": wrong})
         worker = start(settings)
@@ -94,22 +94,22 @@ async def test_a_bad_account_holds_up_no_other(
 
 
 async def test_a_401_again_and_again_is_an_error_of_the_account(
-    pool: asyncpg.Pool, there: Apicbase, start: Start, lines: Lines
+    pool: asyncpg.Pool, apicbase: Apicbase, start: Start, lines: Lines
 ) -> None:
-    there.answer = lambda asked, number: web.Response(status=401) if asked.kind == "page" else None
-    async with running(start(config(there, interval=60))):
+    apicbase.answer = lambda asked, number: web.Response(status=401) if asked.kind == "page" else None
+    async with running(start(config(apicbase, interval=60))):
         await until(lambda: lines())
-    assert [one.kind for one in there.asked] == ["token", "page", "token", "page"]
+    assert [one.kind for one in apicbase.asked] == ["token", "page", "token", "page"]
     assert lines()[0]["outcome"] == "failed"
     due = await pool.fetchval("SELECT due_at - now() FROM crossdock.polls")
     assert 40 < due.total_seconds() < 70
 
 
 async def test_of_two_workers_one_polls(
-    pool: asyncpg.Pool, amqp_url: str, there: Apicbase, start: Start, monkeypatch: pytest.MonkeyPatch
+    pool: asyncpg.Pool, amqp_url: str, apicbase: Apicbase, start: Start, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    there.orders = [order("A")]
-    there.answer, reached, go_on = holding()
+    apicbase.orders = [order("A")]
+    apicbase.answer, reached, go_on = holding()
     looks: list[UUID] = []
     lease = polls.lease
 
@@ -119,23 +119,23 @@ async def test_of_two_workers_one_polls(
         return found
 
     monkeypatch.setattr(polls, "lease", counted)
-    one, other = start(config(there)), start(config(there))
+    one, other = start(config(apicbase)), start(config(apicbase))
     async with running(one):
         await reached.wait()
         async with running(other):
             await until(lambda: looks.count(other._name) >= 3)
-            assert len(there.of("page")) == 1
+            assert len(apicbase.of("page")) == 1
             go_on.set()
             await rounds(pool, 3)
     assert len(await take(amqp_url)) == 1
 
 
 async def test_who_lost_the_lease_writes_nothing_more(
-    pool: asyncpg.Pool, there: Apicbase, start: Start, lines: Lines
+    pool: asyncpg.Pool, apicbase: Apicbase, start: Start, lines: Lines
 ) -> None:
-    there.orders = [order("A")]
-    there.answer, reached, go_on = holding()
-    async with running(start(config(there))):
+    apicbase.orders = [order("A")]
+    apicbase.answer, reached, go_on = holding()
+    async with running(start(config(apicbase))):
         await reached.wait()
         await pool.execute(
             "UPDATE crossdock.polls SET leased_by = $1, leased_until = now() + interval '1 hour'", uuid4()
@@ -151,18 +151,18 @@ async def test_killed_between_confirm_and_commit_it_is_published_again(
     pool: asyncpg.Pool,
     amqp_url: str,
     database_url: str,
-    there: Apicbase,
+    apicbase: Apicbase,
     start: Start,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    there.orders = [order("A"), order("B")]
+    apicbase.orders = [order("A"), order("B")]
     reached, never = asyncio.Event(), asyncio.Event()
 
     async def stuck(*_: Any) -> None:
         reached.set()
         await never.wait()
 
-    one = start(config(there))
+    one = start(config(apicbase))
     with monkeypatch.context() as patch:
         patch.setattr(polls, "remember", stuck)
         await one.start()
@@ -175,19 +175,19 @@ async def test_killed_between_confirm_and_commit_it_is_published_again(
     assert left.total_seconds() + workers.LOOK < 14
     assert workers.RENEW <= workers.LEASE / 3
     await pool.execute("UPDATE crossdock.polls SET leased_until = now()")  # that time has passed
-    async with running(pipeline.store(amqp_url, database_url, config(there)), start(config(there))):
+    async with running(pipeline.store(amqp_url, database_url, config(apicbase)), start(config(apicbase))):
         await until(has(pool, {"A": (1, 2), "B": (1, 2)}))
         await rounds(pool, 2)
         assert await stored(pool) == {"A": (1, 2), "B": (1, 2)}
 
 
 async def test_told_to_stop_it_ends_with_the_page_and_gives_the_account_back(
-    pool: asyncpg.Pool, amqp_url: str, there: Apicbase, start: Start, lines: Lines
+    pool: asyncpg.Pool, amqp_url: str, apicbase: Apicbase, start: Start, lines: Lines
 ) -> None:
-    there.page_size = 1
-    there.orders = [order("A"), order("B", hours=2)]
-    there.answer, reached, go_on = holding()
-    worker = start(config(there))
+    apicbase.page_size = 1
+    apicbase.orders = [order("A"), order("B", hours=2)]
+    apicbase.answer, reached, go_on = holding()
+    worker = start(config(apicbase))
     async with running(worker):
         await reached.wait()
         stopping = asyncio.create_task(worker.stop())
@@ -197,16 +197,16 @@ async def test_told_to_stop_it_ends_with_the_page_and_gives_the_account_back(
     assert [line["outcome"] for line in lines()] == ["stopped"]
     assert await pool.fetchval("SELECT leased_by IS NULL AND due_at <= now() FROM crossdock.polls")
     assert await waiting(amqp_url) == 1
-    async with running(start(config(there))):
+    async with running(start(config(apicbase))):
         await rounds(pool)
     assert await waiting(amqp_url) == 2
 
 
 async def test_stuck_when_told_to_stop_it_ends_all_the_same(
-    pool: asyncpg.Pool, there: Apicbase, start: Start, lines: Lines
+    pool: asyncpg.Pool, apicbase: Apicbase, start: Start, lines: Lines
 ) -> None:
-    hasty = msgspec.structs.replace(config(there), process=Process(drain_timeout=0.05))
-    there.answer, reached, go_on = holding()
+    hasty = msgspec.structs.replace(config(apicbase), process=Process(drain_timeout=0.05))
+    apicbase.answer, reached, go_on = holding()
     try:
         async with running(start(hasty)):
             await reached.wait()
@@ -216,31 +216,31 @@ async def test_stuck_when_told_to_stop_it_ends_all_the_same(
     assert await pool.fetchval("SELECT leased_by IS NULL FROM crossdock.polls")
 
 
-async def test_without_a_broker_nothing_is_asked_for(database_url: str, pool: asyncpg.Pool, there: Apicbase) -> None:
-    worker = PollWorker(config(there), amqp_url="amqp://guest:guest@127.0.0.1:1/", database_url=database_url)
+async def test_without_a_broker_nothing_is_asked_for(database_url: str, pool: asyncpg.Pool, apicbase: Apicbase) -> None:
+    worker = PollWorker(config(apicbase), amqp_url="amqp://guest:guest@127.0.0.1:1/", database_url=database_url)
     await worker.start()
     try:
         await until(lambda: worker.problems() and "RabbitMQ" in worker.problems()[0] and len(worker.problems()) == 1)
-        assert there.asked == []
+        assert apicbase.asked == []
     finally:
         await worker.stop()
 
 
-async def test_without_a_database_it_waits(amqp_url: str, there: Apicbase) -> None:
-    worker = PollWorker(config(there), amqp_url=amqp_url, database_url="postgresql://a:b@127.0.0.1:1/x")
+async def test_without_a_database_it_waits(amqp_url: str, apicbase: Apicbase) -> None:
+    worker = PollWorker(config(apicbase), amqp_url=amqp_url, database_url="postgresql://a:b@127.0.0.1:1/x")
     await worker.start()
     try:
         await until(lambda: [one for one in worker.problems() if "Refused" in one])
-        assert there.asked == []
+        assert apicbase.asked == []
     finally:
         await worker.stop()
 
 
 async def test_without_a_queue_to_take_them_orders_are_not_fetched(
-    pool: asyncpg.Pool, empty_amqp_url: str, database_url: str, there: Apicbase, lines: Lines
+    pool: asyncpg.Pool, empty_amqp_url: str, database_url: str, apicbase: Apicbase, lines: Lines
 ) -> None:
-    there.orders = [order("A")]
-    worker = PollWorker(config(there), amqp_url=empty_amqp_url, database_url=database_url, per_minute=60_000)
+    apicbase.orders = [order("A")]
+    worker = PollWorker(config(apicbase), amqp_url=empty_amqp_url, database_url=database_url, per_minute=60_000)
     await worker.start()
     try:
         await until(lambda: "crossdock topology apply" in " ".join(worker.problems()))
@@ -253,9 +253,9 @@ async def test_without_a_queue_to_take_them_orders_are_not_fetched(
 
 
 async def test_queues_that_went_away_are_no_fault_of_the_account(
-    pool: asyncpg.Pool, amqp_url: str, there: Apicbase, start: Start, lines: Lines
+    pool: asyncpg.Pool, amqp_url: str, apicbase: Apicbase, start: Start, lines: Lines
 ) -> None:
-    worker = start(config(there))
+    worker = start(config(apicbase))
     async with running(worker):
         await rounds(pool)
         async with broker_topology.connected(amqp_url) as connection:
@@ -263,52 +263,52 @@ async def test_queues_that_went_away_are_no_fault_of_the_account(
             for binding in topology.topology().bindings:
                 if binding.exchange in (topology.INBOUND, topology.UNROUTED):
                     await broker_topology.unbind(channel, binding)
-        there.orders = [order("A")]
+        apicbase.orders = [order("A")]
         before = len(lines())
         await until(lambda: "no broker" in [line["outcome"] for line in lines()[before:]])
         assert await pool.fetchval("SELECT failures = 0 AND last_ok_at IS NOT NULL FROM crossdock.polls")
 
 
 async def test_an_order_too_large_for_the_broker_is_left_out_and_said(
-    pool: asyncpg.Pool, amqp_url: str, there: Apicbase, start: Start, lines: Lines, monkeypatch: pytest.MonkeyPatch
+    pool: asyncpg.Pool, amqp_url: str, apicbase: Apicbase, start: Start, lines: Lines, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(poller, "MAX_ORDER", 100_000)
-    there.orders = [order("BIG", order_remarks="x" * 100_000), order("A")]
-    async with running(start(config(there))):
+    apicbase.orders = [order("BIG", order_remarks="x" * 100_000), order("A")]
+    async with running(start(config(apicbase))):
         await rounds(pool)
     assert lines()[0]["too_large"] == 1
-    assert [body for _, body, _ in await take(amqp_url)] == there.orders[1:]
+    assert [body for _, body, _ in await take(amqp_url)] == apicbase.orders[1:]
 
 
 async def test_a_reload_brings_accounts_and_credentials(
-    pool: asyncpg.Pool, there: Apicbase, start: Start, lines: Lines
+    pool: asyncpg.Pool, apicbase: Apicbase, start: Start, lines: Lines
 ) -> None:
-    good = config(there)
-    there.credentials = {}
+    good = config(apicbase)
+    apicbase.credentials = {}
     worker = start(good)
     async with running(worker):
         await until(lambda: lines())
         worker.reload(pipeline.config())
         assert worker._clients == {}
-        there.credentials = {"supplier-7": CLIENT_SECRET}
-        worker.reload(config(there, "acme", "bistro"))
+        apicbase.credentials = {"supplier-7": CLIENT_SECRET}
+        worker.reload(config(apicbase, "acme", "bistro"))
         await rounds(pool, account="bistro")
         await rounds(pool)
 
 
 async def test_no_secret_is_in_the_log_the_metrics_or_the_database(
-    pool: asyncpg.Pool, there: Apicbase, start: Start, caplog: pytest.LogCaptureFixture
+    pool: asyncpg.Pool, apicbase: Apicbase, start: Start, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.DEBUG)
-    there.orders = [order("A")]
-    there.answer = lambda asked, number: (
+    apicbase.orders = [order("A")]
+    apicbase.answer = lambda asked, number: (
         web.Response(status=(401, 500, 302)[number % 3], text=CLIENT_SECRET) if number < 30 and number % 4 else None
     )
-    async with running(start(config(there))):
+    async with running(start(config(apicbase))):
         await rounds(pool, 3)
     said = JsonFormatter()
     text = "\n".join(said.format(record) for record in caplog.records)
     text += generate_latest().decode() + str(await pool.fetch("SELECT * FROM crossdock.polls"))
     text += str(await pool.fetch("SELECT * FROM crossdock.poll_limits"))
-    for secret in (CLIENT_SECRET, *(one.token for one in there.of("page"))):
+    for secret in (CLIENT_SECRET, *(one.token for one in apicbase.of("page"))):
         assert secret not in text
