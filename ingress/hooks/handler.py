@@ -112,12 +112,15 @@ class Handler:
     ) -> tuple[outcomes.Outcome, int]:
         platform, settings = route.platform, self.settings
         began = time.time()
-        if encodings.is_encoded(request.headers.getall(hdrs.CONTENT_ENCODING, ())):
+        codings = request.headers.getall(hdrs.CONTENT_ENCODING, ())
+        if encodings.is_encoded(codings):
             return outcomes.refused(platform, 415, "content encoding", request.headers), 0
         try:
             raw = await body.read(request, self.room, limit=settings.max_body, timeout=settings.body_timeout)
         except body.BodyRefusedError as why:
             return outcomes.refused(platform, why.status, why.reason, request.headers, close=True), 0
+        if codings and encodings.is_unreadable(codings, raw):
+            return outcomes.refused(platform, 415, "content encoding", request.headers), len(raw)
         post = GeneralRequest(self.behind, route, message_id, request, settings.bounded)
         post.begin(raw, began)
         return await post.outcome, len(raw)
