@@ -21,8 +21,13 @@ _MARKS = (
     (codecs.BOM_UTF16_LE, "utf-16-le"),
     (codecs.BOM_UTF16_BE, "utf-16-be"),
 )
-_UTF8_MARKS = re.compile(b"(?:" + codecs.BOM_UTF8 + b")++")
-"""Matches several marks, because two writers in a chain may each add one."""
+_UTF8_MARKS = re.compile(rb"[ \t\r\n]*+(?:" + codecs.BOM_UTF8 + rb"[ \t\r\n]*+)++")
+"""Matches several marks, because two writers in a chain may each add one.
+
+Blank lines may come before them, from a script that begins with some (PHP).
+"""
+_BLANKS = re.compile(rb"[ \t\r\n]*+")
+_BLANKS_AND_MARKS = re.compile("[ \\t\\r\\n]*+(?:\ufeff[ \\t\\r\\n]*+)++")
 _CHARSET = re.compile(r""";\s*+charset\s*+=\s*+["']?([A-Za-z0-9._:+-]{1,40})""", re.IGNORECASE)
 
 _CHARSETS = frozenset(
@@ -43,18 +48,41 @@ _ALIASES = {"windows-31j": "cp932", "windows-874": "cp874", "shift_jis": "cp932"
 """Charset names that Python does not know, or interprets more narrowly than their senders do."""
 
 
+_CODING = re.compile(
+    r"gzip|deflate|compress|zip|zlib|zstd|zstandard|brotli|snappy|lz4|lzma|lzo|pack200|base64|quoted-printable|uuencode"
+    r"|crypt|\A(?:x-)?(?:br|bz2|dcb|dcz|exi|xz|aws-chunked|aes128gcm)\Z",
+    re.IGNORECASE,
+)
+"""Codings of `Content-Encoding` (IANA, and those in use besides), and what the names of others are made of."""
 _NO_CODING = re.compile(
-    r"|identity|none|null|binary|[78]-?bit"
-    r"|utf-?(?:8|16|32)(?:le|be)?|us-ascii|ascii|latin-?1|iso-?8859-?\d+|(?:windows|cp)-?125\d",
+    r"|identity|none|null|binary|[78]-?bit|json|text|plain|chunked|.*[/=:].*"
+    r"|utf[-_]?(?:7|8|16|32)[-_]?(?:le|be|mb[34]|bom|sig)?|us-ascii|ascii|ansi|unicode|latin[-_]?1"
+    r"|iso[-_]?8859[-_]?\d+|(?:windows|cp)[-_]?125\d",
     re.IGNORECASE,
 )
 """What senders write into `Content-Encoding` that is not a coding: words for none, values of MIME's
-Content-Transfer-Encoding that leave a body as it is, and charsets, which belong into Content-Type."""
+Content-Transfer-Encoding that leave a body as it is, charsets and media types, which belong into Content-Type, and
+parameters."""
 
 
 def is_encoded(values: Iterable[str]) -> bool:
     """Return whether `Content-Encoding` says that the body was compressed, or packed in any other way."""
-    return any(not _NO_CODING.fullmatch(name.strip()) for value in values for name in value.split(","))
+    return any(_CODING.search(name) for name in _names(values))
+
+
+def is_unreadable(values: Iterable[str], raw: bytes) -> bool:
+    """Return whether `Content-Encoding` has a name that may be a coding, and `raw` is not the JSON that we expect.
+
+    A coding that is not known cannot be told from a mistaken name, except by what it did to the body.
+    """
+    if all(_NO_CODING.fullmatch(name) for name in _names(values)):
+        return False
+    text, _ = by_mark(raw)
+    return text.lstrip(b" \t\r\n")[:1] not in (b"", b"{", b"[")
+
+
+def _names(values: Iterable[str]) -> Iterable[str]:
+    return (name.strip(" \t\"'") for value in values for name in re.split("[,;]", value))
 
 
 def by_mark(raw: bytes) -> tuple[bytes, str | None]:
@@ -65,9 +93,11 @@ def by_mark(raw: bytes) -> tuple[bytes, str | None]:
     marks = _UTF8_MARKS.match(raw)
     if marks is not None:
         return raw[marks.end() :], BYTE_ORDER_MARK
+    blanks = _BLANKS.match(raw)
+    first = 0 if blanks is None else blanks.end()
     for mark, encoding in _MARKS:
-        if raw.startswith(mark):
-            return _recoded(raw[len(mark) :], encoding, raw)
+        if raw.startswith(mark, first):
+            return _recoded(raw[first + len(mark) :], encoding, raw)
     # JSON begins with an ASCII character, and JSON in UTF-8 contains no NUL, so the positions of NUL bytes determine
     # the encoding (RFC 4627 §3).
     if len(raw) >= 4 and (raw[0] == 0 or raw[1] == 0):
@@ -107,8 +137,13 @@ def _is_utf8(raw: bytes) -> bool:
 
 def _recoded(content: bytes, encoding: str, raw: bytes) -> tuple[bytes, str | None]:
     try:
-        return content.decode(encoding).encode(), TRANSCODED
+        return _without_marks(content.decode(encoding)).encode(), TRANSCODED
     except UnicodeError:
         # A lone surrogate or an incomplete last character is replaced by U+FFFD, as it is in UTF-8.
-        text = content.decode(encoding, "replace").encode()
+        text = _without_marks(content.decode(encoding, "replace")).encode()
         return (text, TRANSCODED) if text.lstrip()[:1] in (b"{", b"[") else (raw, None)
+
+
+def _without_marks(text: str) -> str:
+    marks = _BLANKS_AND_MARKS.match(text)
+    return text if marks is None else text[marks.end() :]

@@ -111,14 +111,14 @@ def each(value: list[T] | UnsetType | None) -> list[T]:
 
 def text(value: Scalar) -> str | None:
     """Return a text, or a number as it was written. Text of only white space counts as absent and returns None."""
-    if type(value) is dict:
-        value = unwrapped(value)
     if type(value) is str:
         return value if value and not value.isspace() else None
     if type(value) is int:
         return str(value)
     if type(value) is Raw:
         return bytes(value).decode()
+    if type(value) is dict and (inner := unwrapped(value)) is not value:
+        return text(inner)
     return None
 
 
@@ -129,8 +129,6 @@ def identifier(value: Scalar) -> str | None:
     integer, because senders that write JSON through floats send 4600000039, 4600000039.0 or 4.600000039e9 for the same
     number. Text is never interpreted as a number, so leading zeros are kept.
     """
-    if type(value) is dict:
-        value = unwrapped(value)
     if type(value) is str:
         written = value.strip()
         if written and (written[0] in _INVISIBLE or written[-1] in _INVISIBLE):
@@ -146,6 +144,8 @@ def identifier(value: Scalar) -> str | None:
         return str(value)
     if type(value) is Raw:
         return _integral(bytes(value).decode())
+    if type(value) is dict and (inner := unwrapped(value)) is not value:
+        return identifier(inner)
     return None
 
 
@@ -186,6 +186,8 @@ def unwrapped(value: Scalar) -> Scalar:
             return value
         elif name.rpartition(":")[2].lstrip("@") == "nil" and inner in ("true", "True", "1", True):
             return None
+    if any(isinstance(inner, dict | list) for inner in texts):
+        return value
     present = [cast(Scalar, inner) for inner in texts if not is_absent(cast(Scalar, inner))]
     if len(present) < 2:
         return present[0] if present else None
@@ -284,7 +286,7 @@ def is_absent(value: Scalar) -> bool:
         value = unwrapped(value)
     if type(value) is not str:
         return value is None or value is UNSET
-    return not value or value.isspace() or _without_blanks(value[: 4 * _LONGEST_NOTHING]).lower() in _ABSENT
+    return not value or value.isspace() or _without_blanks(value).lower() in _ABSENT
 
 
 def unreadable(**numbers: tuple[Scalar, Decimal | None]) -> dict[str, str] | None:

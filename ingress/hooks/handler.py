@@ -115,12 +115,15 @@ class Handler:
         """Return the outcome of a post, and the size of its body in bytes."""
         platform, settings = route.platform, self.settings
         began = time.time()
-        if encodings.is_encoded(request.headers.getall(hdrs.CONTENT_ENCODING, ())):
+        codings = request.headers.getall(hdrs.CONTENT_ENCODING, ())
+        if encodings.is_encoded(codings):
             return outcomes.refused(platform, 415, "content encoding", request.headers), 0
         try:
             raw = await body.read(request, self.budget, limit=settings.max_body, timeout=settings.body_timeout)
         except body.BodyRefusedError as error:
             return outcomes.refused(platform, error.status, error.reason, request.headers, close=True), 0
+        if codings and encodings.is_unreadable(codings, raw):
+            return outcomes.refused(platform, 415, "content encoding", request.headers), len(raw)
         webhook = GeneralRequest(self, route, message_id, request)
         webhook.begin(raw, began)
         return await webhook.outcome, len(raw)

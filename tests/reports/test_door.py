@@ -79,7 +79,7 @@ async def test_a_charset_is_not_a_coding(amqp_url: str) -> None:
     async with pipeline.door(amqp_url, config()) as door:
         for header in ("UTF-8", "utf8", "", "identity", "none", "8bit", "binary", "identity, utf-8"):
             assert await exchange(door.app.port, request(path(door), f"Content-Encoding: {header}\r\n")) == 200, header
-        for header in ("gzip", "br", "identity, gzip", "zstd", "9bit"):
+        for header in ("gzip", "br", "identity, gzip", "zstd"):
             assert await exchange(door.app.port, request(path(door), f"Content-Encoding: {header}\r\n")) == 415, header
 
 

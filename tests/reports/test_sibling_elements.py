@@ -107,3 +107,12 @@ def test_what_an_element_holds_is_read_as_anywhere() -> None:
     assert lenient.identifier({"#text": " null "}) is None
     assert lenient.text({"#text": ["Smith ", "Sons"]}) == "Smith Sons"
     assert lenient.text({"#text": "Smith ", "#cdata-section": "& Sons"}) == "Smith & Sons"
+
+
+def test_elements_within_elements_are_not_values() -> None:
+    value: Any = "5"
+    for _ in range(390):
+        value = {"#text": value}
+    body = order()
+    body["Order"]["OrderProducts"]["OrderProduct"][0]["Quantities"]["TotalUnits"] = value
+    assert describe(body).flags == ("unreadable_number",)

@@ -1,6 +1,7 @@
 """Siblings of reported inputs: identifiers that are placeholders, and identifiers in another Unicode form."""
 
 import json
+from importlib import resources
 from typing import Any
 
 import asyncpg
@@ -218,3 +219,16 @@ def test_a_long_text_is_not_normalised() -> None:
     """Normalising takes quadratic time."""
     accents = "a" + "\u0301\u0316" * 100_000
     assert lenient.identifier(accents) == accents
+
+
+async def test_the_migration_brings_stored_identifiers_into_one_form(pool: asyncpg.Pool) -> None:
+    await store(pool, *(("stock_transfer_order", transfer(channelOrderId=key)) for key in (COMPOSED, "CAF", "CAF2")))
+    await store(pool, ("receipt_confirmation", receipt("R1", {"sku": "A", "quantity": 3}, channelOrderId=COMPOSED)))
+    await pool.execute("UPDATE crossdock.documents SET order_ref = $1 WHERE order_ref = $2", DECOMPOSED, COMPOSED)
+    for key, stored in (("CAF", DECOMPOSED), ("CAF2", "u\u0308")):
+        await pool.execute("UPDATE crossdock.documents SET key = $2 WHERE key = $1", key, stored)
+    await pool.execute(resources.files("storage").joinpath("migrations/0070_composed.sql").read_text())
+    references = await pool.fetch("SELECT DISTINCT order_ref FROM crossdock.documents")
+    assert await pool.fetchval("SELECT count(*) FROM crossdock.documents WHERE key = $1", DECOMPOSED) == 1
+    assert await pool.fetchval("SELECT count(*) FROM crossdock.documents WHERE key = $1", "\u00fc") == 1
+    assert DECOMPOSED not in {row["order_ref"] for row in references}
