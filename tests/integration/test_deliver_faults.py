@@ -47,7 +47,7 @@ def process(database_url: str, key: str, folder: Path) -> Any:
         "CROSSDOCK_CONFIG": str(file),
         "PYTHONPATH": str(ROOT),
     }
-    code = f"from workers.deliver import worker; worker.LEASE, worker.RENEW = {LEASE}, {LEASE / 3}; {MAIN}"
+    code = f"from workers.deliver import leases; leases.LEASE, leases.RENEW = {LEASE}, {LEASE / 3}; {MAIN}"
     command = [sys.executable, "-c", code, "worker", "deliver", "--admin-port", str(free_ports(1)[0])]
     return spawn(command, env=env, log=folder / "deliver.log")
 
