@@ -37,6 +37,8 @@ from workers.runtime import metrics as runtime
 
 log = logging.getLogger("crossdock.route")
 
+answers.answerers()  # imports the platforms' modules now, because importing them blocks the event loop for 0.2 s
+
 CONFIRM_TIMEOUT = 10.0
 """Maximum seconds to wait for the confirm of a record. The answer does not wait for it; only the ack does."""
 PAUSE = 0.5
