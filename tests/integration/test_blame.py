@@ -21,7 +21,7 @@ from schemas.envelope import Envelope
 from schemas.platform import Platform
 from tests.support import pipeline
 from tests.support.pipeline import running, until
-from workers.runtime import batch_consumer, rehearsal
+from workers.runtime import batch_consumer, rehearsal, watchdog
 from workers.runtime.outcomes import UnavailableError
 from workers.store import isolate, prepare, stations
 from workers.store.worker import StoreWorker
@@ -320,6 +320,7 @@ async def test_a_message_in_hand_twice_is_announced_by_the_one_that_stored_it(
         announced.extend(names)
 
     monkeypatch.setattr(worker._announcer, "announce", announce)
+    monkeypatch.setattr(watchdog, "arm", lambda: None)  # nothing would disarm it: the worker is not started
     first, second = _delivery(properties, body, 1), _delivery(properties, body, 2)
     # The request is prepared first, and its write takes long.
     request = [worker._intake.prepare(first, pipeline.config())]
@@ -331,7 +332,7 @@ async def test_a_message_in_hand_twice_is_announced_by_the_one_that_stored_it(
     assert announced == []
     await worker._handle(topology.STORE, [second])
     assert announced == ["K1"]
-    assert not worker._intake
+    assert not worker._intake._unannounced
     await worker._database.close(5)
 
 

@@ -23,9 +23,6 @@ class Intake:
         self._unannounced: Counter[str] = Counter()
         """By message id, the number of deliveries in hand that may be stored and whose events are not confirmed yet."""
 
-    def __len__(self) -> int:
-        return len(self._unannounced)
-
     def prepare(self, delivery: IncomingMessage, config: Config, culprit: str | None = None) -> Incoming:
         """Return what is to be written of one message, and remember it as unannounced. Raises UnavailableError.
 

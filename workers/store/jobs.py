@@ -1,4 +1,4 @@
-"""Periodic jobs that a store worker runs beside storing, and queries that its other tasks need."""
+"""Periodic jobs of the store worker, and a query that another of its tasks needs."""
 
 import asyncio
 import logging

@@ -82,7 +82,7 @@ class History(msgspec.Struct):
         return msgspec.structs.replace(version, id=older_id) if older_id in self.rows else version
 
 
-async def rebuild(connection: Connection, batches: Sequence[DocumentBatch]) -> list[StoredVersion]:
+async def rebuild_late(connection: Connection, batches: Sequence[DocumentBatch]) -> list[StoredVersion]:
     """Make the rows of these locked documents what their receipts require. Return the versions that are new.
 
     Raises asyncpg's errors.

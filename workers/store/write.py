@@ -98,7 +98,7 @@ async def write(connection: Connection, batch: Sequence[Incoming], outbound: Out
         newest = await lock_documents(connection, documents)
         await insert_receipts(connection, documents)
         new, late = await append_versions(connection, documents, newest)
-        new += await rebuild.rebuild(connection, late)
+        new += await rebuild.rebuild_late(connection, late)
         unannounced = await find_unannounced(connection, documents, new)
         notices = await allocations.record_allocations(connection, documents)
         deliveries = await outbox.enqueue_deliveries(connection, new, notices, outbound)
