@@ -53,7 +53,7 @@ Content-Transfer-Encoding that leave a body as it is, and charsets, which belong
 
 
 def is_encoded(values: Iterable[str]) -> bool:
-    """Return whether `Content-Encoding` says that the body was compressed, or packed in any other way."""
+    """Return whether `Content-Encoding` declares that the body is compressed or encoded in any other way."""
     return any(not _NO_CODING.fullmatch(name.strip()) for value in values for name in value.split(","))
 
 
