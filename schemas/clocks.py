@@ -1,7 +1,7 @@
-"""Clocks that differ: when a document counts as received where the ingress's clock is ahead of the database's.
+"""Clocks that differ: the time of receipt of a document if the ingress's clock is ahead of the database's.
 
-What was received later is newer. An ingress whose clock is wrong by a day would make every other copy of its documents
-older for a day; so a moment that is too far ahead is replaced by the present, and the document says so by a flag.
+The copy that was received later is newer. An ingress whose clock is a day ahead would make all other copies of its
+documents older for a day, so a time that is too far ahead is replaced by the present, and the document is flagged.
 """
 
 from datetime import datetime, timedelta

@@ -1,4 +1,4 @@
-"""The shape of `crossdock.toml` (contract §2). Only shapes: reading files and the environment is `deploy.config`.
+"""The Structs of `crossdock.toml` (contract §2). Reading files and the environment is done by `deploy.config`.
 
 Every field has the default that the commented defaults file shows; a test holds the two together.
 """
@@ -9,9 +9,9 @@ from typing import Annotated, Any
 import msgspec
 
 Secret = Annotated[str, msgspec.Meta(min_length=1, extra={"source": "secret"})]
-"""Text, or `{ env = "NAME" }`, or `{ file = "path" }`; newlines at the end are left out. Resolved when loading."""
+"""A text, or `{ env = "NAME" }`, or `{ file = "path" }`, without trailing newlines. Resolved when loading."""
 Column = Annotated[list[str], msgspec.Meta(extra={"source": "column"})]
-"""A list, or `{ file = "x.csv" }`: a CSV file's first column; a first row that is the setting's singular is skipped."""
+"""A list, or `{ file = "x.csv" }`: the first column of a CSV file, except a header that is the setting's singular."""
 Name = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9_-]{1,64}$")]
 """Part of a routing key, so no dots, stars or hashes."""
 Seconds = Annotated[float, msgspec.Meta(gt=0)]
@@ -23,7 +23,7 @@ _UNITS = {"B": 1, "KB": 1000, "MB": 1000**2, "GB": 1000**3, "KIB": 1024, "MIB": 
 
 
 def parse_size(text: str | int) -> int:
-    """Bytes of `"1MiB"`, `"64 kB"` or a bare number. Raises ValueError that shows what is accepted."""
+    """Return the bytes of a size such as `"1MiB"`, `"64 kB"` or 1048576. Raises ValueError with examples."""
     if isinstance(text, int):
         return text
     match = re.fullmatch(r"\s*(\d+)\s*([A-Za-z]*)\s*", text)
@@ -38,31 +38,31 @@ class _Section(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
 
 class Ingress(_Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
     host: str | Annotated[list[str], msgspec.Meta(min_length=1)] = "127.0.0.1"
-    """An address or a list of them; "::" is every address of IPv6 and of IPv4."""
+    """An address or a list of addresses; "::" stands for all addresses of IPv6 and of IPv4."""
     port: Port = 8080
     max_body: str | int = "4MiB"
     """The largest document that a platform documents: ChannelApe's 5,000 fulfilments take 2 to 3 MB."""
     max_buffered: str | int = "256MiB"
-    """Of all bodies in one process that are arriving or wait for the broker's confirm; past it 503."""
+    """Maximum size of all bodies in one process that are arriving or wait for a confirm; above it 503."""
     keepalive: Seconds = 75.0
-    """Seconds that an idle connection is kept: longer than the load balancer in front keeps its own."""
+    """Seconds that an idle connection is kept open; it must be longer than the load balancer's."""
     header_timeout: Seconds = 10.0
     """Seconds from a request's first byte to the end of its head before 408."""
     body_timeout: Seconds = 10.0
     write_timeout: Seconds = 10.0
-    """Seconds that an answer may stay untaken before the connection is cut."""
+    """Seconds to wait for a client to read its answer before the connection is closed."""
     confirm_timeout: Seconds = 5.0
     """Seconds to wait for the broker's confirm before 503."""
     max_connections: Count = 10_000
     account_in_flight: Limit = 0
-    """Authentic requests that one account may have under way in one process; 0: no limit."""
+    """Maximum authentic requests of one account under way in one process; 0: no limit."""
     shared_in_flight: Limit = 0
-    """The same of all accounts: beyond it, whoever has an equal share or more is refused; 0: no limit."""
+    """Maximum of all accounts; above it, accounts with an equal share or more are refused; 0: no limit."""
     processes: Count = 1
 
     @property
     def hosts(self) -> list[str]:
-        """Every address to listen on, each of one family."""
+        """Return every address to listen on, each of one family."""
         given = [self.host] if isinstance(self.host, str) else self.host
         both = [*given, "0.0.0.0"] if "::" in given else given  # noqa: S104 - configured so
         return list(dict.fromkeys(both))
@@ -70,7 +70,7 @@ class Ingress(_Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
 class Process(_Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
     drain_timeout: Seconds = 10.0
-    """Seconds that any process has, when told to stop, to finish what is under way; closing connections comes after."""
+    """Seconds to finish work under way when a process stops, before connections are closed."""
 
 
 class Api(_Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -78,11 +78,11 @@ class Api(_Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
     port: Port = 8082
     operator_token: Secret | None = None
     trusted_proxies: list[str] = msgspec.field(default_factory=list)
-    """Addresses or networks of proxies whose `X-Forwarded-For` is believed."""
+    """Addresses or networks of proxies whose `X-Forwarded-For` is trusted."""
     public_url: str = ""
-    """Where subscribers reach the API, for references to it in events; a reference is relative while this is empty."""
+    """The API's URL for subscribers, used for references in events; if it is empty, references are relative."""
     max_subscriptions: Count = 100
-    """Subscriptions that one subscriber may have, those of `/basic/webhooks` included. The operator has no limit."""
+    """Maximum subscriptions per subscriber, including those of `/basic/webhooks`. The operator has no limit."""
 
 
 class Admin(_Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -98,11 +98,11 @@ class Store(_Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Quorum queues allow at most 2,000."""
     batch: Count = 300
     batch_wait: Annotated[float, msgspec.Meta(ge=0)] = 0.005
-    """Seconds a message may wait for company."""
+    """Maximum seconds to wait for a batch to fill."""
     connections: Count = 4
-    """PostgreSQL connections of one process."""
+    """PostgreSQL connections per process."""
     shards: Annotated[int, msgspec.Meta(ge=1, le=MAX_SHARDS)] = 1
-    """Inbound queues that the ingress spreads messages over, where one queue's leader is the limit."""
+    """Store queues over which the ingress distributes messages, if the leader of one queue is the bottleneck."""
 
 
 class Route(_Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -133,7 +133,7 @@ class Events(_Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
     log_max_age: Annotated[str, msgspec.Meta(pattern=r"^[1-9][0-9]{0,5}[YMDhms]$")] = "7D"
     """RabbitMQ's notation: years, months, days, hours, minutes or seconds."""
     log_max_bytes: str | int = 0
-    """0: no limit but the age."""
+    """Maximum size of the log; 0: limited only by age."""
 
     def __post_init__(self) -> None:
         parse_size(self.log_max_bytes)
@@ -145,13 +145,13 @@ class Log(_Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
 class Telemetry(_Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
     otlp_endpoint: Annotated[str, msgspec.Meta(pattern=r"^https?://[^@?#]+$")] | None = None
-    """Base URL of a collector that takes OTLP over HTTP; None: no tracing. No credentials in it: it is logged."""
+    """Base URL of a collector for OTLP over HTTP, without credentials, because it is logged; None: no tracing."""
     sample: Annotated[float, msgspec.Meta(ge=0, le=1)] = 1.0
-    """Part of the traces that begin here; one that a sender began is kept if its own sampling says so."""
+    """Fraction of the traces that begin here; a sender's trace is kept according to its own sampling flag."""
 
 
 class Config(_Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A whole configuration. `accounts[platform][account]` holds that platform's own Struct."""
+    """A complete configuration. `accounts[platform][account]` is an instance of that platform's own Struct."""
 
     ingress: Ingress = msgspec.field(default_factory=Ingress)
     process: Process = Process()

@@ -1,7 +1,7 @@
-"""The exchanges, queues and bindings of contract §4, as values. Names are derived here and typed nowhere else.
+"""The exchanges, queues and bindings of contract §4, as values. Their names are defined only here.
 
-Works on RabbitMQ 3.10 to 4.x: everything is declared by arguments over AMQP. A policy is only needed where the
-retention of an existing log changes, because AMQP cannot change the arguments of a queue.
+Works on RabbitMQ 3.10 to 4.x: everything is declared by arguments over AMQP. A policy is only needed to change the
+retention of an existing log, because AMQP cannot change the arguments of a queue.
 """
 
 from typing import Literal, TypeAlias
@@ -19,9 +19,9 @@ DEAD = "crossdock.dead"
 STORE = "crossdock.store"
 
 DELIVERY_LIMIT = 20
-"""The default of RabbitMQ 4, and the limit of consumers' queues, which dead-letter what exceeds it. Earlier releases
-declared it for our workers' queues too. Those have none any more: the broker counts killed workers and lost connections
-as well, so its count says nothing about a message."""
+"""The default of RabbitMQ 4, and the limit of consumers' queues, which dead-letter messages that exceed it. Earlier
+releases declared it for our workers' queues too. These no longer have one: the broker also counts killed workers and
+lost connections, so its count proves nothing about a message."""
 UNLIMITED = -1
 """The `x-delivery-limit` that means "none" from RabbitMQ 4.0 on. On 3.x it would dead-letter at the first requeue."""
 CHANGEABLE = {
@@ -30,12 +30,12 @@ CHANGEABLE = {
 }
 """Arguments in which an existing queue may differ from ours and still serve, by type of queue."""
 LOG_POLICY = "crossdock-events-log"
-"""The policy that sets the retention of an existing log. RabbitMQ 3.10 to 4.3: for streams the policy goes before the
-arguments (`policy_precedence` in rabbit_stream_queue.erl)."""
+"""The policy that sets the retention of an existing log. RabbitMQ 3.10 to 4.3: for streams the policy takes precedence
+over the arguments (`policy_precedence` in rabbit_stream_queue.erl)."""
 NO_SIZE_LIMIT = 2**53
-"""Bytes. A policy can replace a size limit that the arguments hold, but not remove it."""
+"""Bytes. A policy can replace a size limit in the arguments, but not remove it."""
 EVENTS_LOG_SEGMENT_BYTES = 100_000_000
-"""A stream is trimmed by whole segments; RabbitMQ's default of 500 MB would keep a small log far past its age."""
+"""Bytes. A stream is trimmed by whole segments; the default of 500 MB would keep a small log far past its age."""
 
 
 Arguments: TypeAlias = dict[str, str | int]
@@ -71,40 +71,40 @@ class Topology(msgspec.Struct, frozen=True):
     queues: tuple[Queue, ...]
     bindings: tuple[Binding, ...]
     obsolete_bindings: tuple[Binding, ...] = ()
-    """What another number of shards needs and this one doesn't, the main queue's first.
+    """Bindings for other numbers of shards, the main queue's first, which are to be removed last.
 
-    While they are there a message may come twice, and is stored once; without them, what is published by an ingress
-    that counts as before is stored by nobody. So they go last.
+    While they exist, a message may arrive twice, and is stored once. Without them, messages that an ingress publishes
+    for the earlier number of shards would not be stored.
     """
 
 
 def inbound_key(platform: str, account: str, event: str) -> str:
-    """Routing key on `crossdock.inbound`: `channelape.rothys.receipt_confirmation`."""
+    """Return a routing key on `crossdock.inbound`, such as `channelape.rothys.receipt_confirmation`."""
     return f"{platform}.{account}.{event}"
 
 
 def event_key(type_: str, account: str, *more: str) -> str:
-    """Routing key on `crossdock.events`: `channelape.receipt_confirmation.rothys`."""
+    """Return a routing key on `crossdock.events`, such as `channelape.receipt_confirmation.rothys`."""
     return ".".join((type_, account, *more))
 
 
 def reply_queue(platform: str) -> str:
-    """The queue of requests of `platform` that a worker answers while the sender waits."""
+    """Return the name of the queue of a platform's requests that a worker answers while the sender waits."""
     return f"crossdock.route.{platform}"
 
 
 def store_queue(shard: int) -> str:
-    """The queue of one shard of what is to be stored, counted from 0: the first is `crossdock.store`."""
+    """Return the name of one shard of the store queue, counted from 0: the first is `crossdock.store`."""
     return STORE if shard == 0 else f"{STORE}.{shard}"
 
 
 def stored(shards: int) -> tuple[Binding, ...]:
-    """What brings every message on `crossdock.inbound` to a store worker."""
+    """Return the bindings that route every message on `crossdock.inbound` to a store queue."""
     return _SHARED[:shards] if shards > 1 else (_EVERYTHING,)
 
 
 def shard_key(message_id: str, shards: int) -> str:
-    """The additional routing key that takes a message to its shard: by its id, so that none is busier than others."""
+    """Return the additional routing key of a message's shard, chosen by its id, so that shards are equally busy."""
     return _shard_key(int(message_id[-4:], 16) % shards)
 
 
@@ -121,7 +121,7 @@ def _quorum(**more: str | int) -> Arguments:
 
 
 def _work() -> Arguments:
-    """A queue whose rejected messages end, whole and at least once, in `crossdock.dead`.
+    """Return the arguments of a queue whose rejected messages are moved, at least once, to `crossdock.dead`.
 
     RabbitMQ: at-least-once dead-lettering needs a quorum source and `overflow=reject-publish`.
     """
@@ -145,7 +145,7 @@ def _log(settings: Events) -> Queue:
 
 
 def log_policy(log: Queue) -> Arguments:
-    """The definition of the policy that gives an existing log the retention of `log`."""
+    """Return the definition of the policy that gives an existing log the retention of `log`."""
     arguments = log.arguments
     return {
         "max-age": arguments["x-max-age"],
@@ -155,10 +155,10 @@ def log_policy(log: Queue) -> Arguments:
 
 
 def topology(settings: Events | None = None, *, shards: int = 1) -> Topology:
-    """Everything that must exist before the first webhook. The same for every configuration of accounts.
+    """Return everything that must exist before the first webhook, whatever accounts are configured.
 
-    With several shards the ingress says in a BCC header (RabbitMQ: "sender-selected distribution", removed before
-    delivery) which of them stores a message.
+    With several shards, the ingress names the shard of a message in a BCC header (RabbitMQ: "sender-selected
+    distribution"; the header is removed before delivery).
     """
     answered = [
         (platform.name, event.name)

@@ -30,12 +30,12 @@ class InboundHeaders(msgspec.Struct, frozen=True, kw_only=True, rename="kebab"):
     """When the whole body had been read: UTC, microseconds."""
     traceparent: str | UnsetType = UNSET
     deadline: Moment | UnsetType = UNSET
-    """When nobody waits for an answer any more."""
+    """Time after which the sender no longer waits for an answer."""
     accept_language: str | UnsetType = UNSET
     clock: str | UnsetType = UNSET
     """Seconds of the ingress's monotonic clock, for workers that answer: what a request has waited."""
     verdict: str | UnsetType = UNSET
-    """What the sender of an order was told: `accepted`, or the reason why it was refused."""
+    """The answer to the sender of an order: `accepted`, or the reason for the refusal."""
 
 
 class EventHeaders(msgspec.Struct, frozen=True, kw_only=True):
@@ -45,14 +45,14 @@ class EventHeaders(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class DeadHeaders(msgspec.Struct, frozen=True, kw_only=True):
-    """The message's own headers, and why it is here. Where the broker gave up on it, `x-death` says so instead."""
+    """The message's own headers, and the reason for the failure; if the broker dead-lettered it, `x-death` instead."""
 
     reason: str | UnsetType = UNSET
     queue: str | UnsetType = UNSET
 
 
 class AnswerHeaders(msgspec.Struct, frozen=True, kw_only=True):
-    """AMQP headers of a worker's answer: the HTTP status that the sender shall get."""
+    """AMQP headers of a worker's answer: the HTTP status of the response to the sender."""
 
     status: int
 

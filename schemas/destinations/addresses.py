@@ -1,7 +1,7 @@
-"""Which IP addresses outbound calls may reach, and every spelling that an address has. Pure.
+"""The IP addresses that outbound calls may reach, and every spelling of an address. Pure.
 
-Sources: the IANA special-purpose address registries (RFC 6890 and its updates), for IPv6 turned round: only 2000::/3 is
-global unicast, so everything else is blocked without being listed. What is blocked that way: unspecified, loopback,
+Sources: the IANA special-purpose address registries (RFC 6890 and its updates), for IPv6 reversed: only 2000::/3 is
+global unicast, so everything else is blocked without being listed. Blocked that way are: unspecified, loopback,
 IPv4-compatible (::/96), IPv4-translated (::ffff:0:0:0/96), local-use NAT64 (64:ff9b:1::/48), discard (100::/64),
 segment routing (5f00::/16), unique local (fc00::/7, with the metadata services fd00:ec2::254 and fd20:ce::254),
 link-local (fe80::/10), site-local (fec0::/10), multicast (ff00::/8). `ipaddress.is_global` is not used: it changes from
@@ -48,7 +48,7 @@ _BLOCKED_6 = tuple(
 )
 _MAPPED = IPv6Network("::ffff:0:0/96")
 _NAT64 = IPv6Network("64:ff9b::/96")
-"""The well-known prefix (RFC 6052): where a cluster has IPv6 only, its resolver writes every IPv4 address in it."""
+"""The well-known prefix (RFC 6052), in which the resolver of an IPv6-only cluster writes every IPv4 address."""
 _NUMBER = re.compile(r"[0-9]+|0[xX][0-9a-fA-F]*")
 
 
@@ -68,7 +68,7 @@ def networks(texts: Iterable[str]) -> tuple[Network, ...]:
 
 
 def parse(text: str) -> Address:
-    """Read a final address as sockets show it. Raises ValueError.
+    """Parse a final address as sockets show it. Raises ValueError.
 
     The zone is dropped. An IPv4 address that is written as an IPv6 one (mapped, or with the well-known NAT64 prefix) is
     returned as the IPv4 address that it is.
@@ -83,17 +83,17 @@ def parse(text: str) -> Address:
 
 
 def public(address: Address) -> bool:
-    """Whether anyone on the internet could have this address. `address` is unmapped (`parse`)."""
+    """Return whether an address belongs to the public internet. `address` is a result of `parse`."""
     if isinstance(address, IPv4Address):
         return not any(address in network for network in _BLOCKED_4)
     return address in _GLOBAL_6 and not any(address in network for network in _BLOCKED_6)
 
 
 def literal(host: str) -> str | None:
-    """The canonical address that a resolver would make of `host` without asking anyone; None for a name.
+    """Return the canonical address for which `host` stands without any lookup; None for a name.
 
-    As `inet_aton` reads IPv4: one to four numbers, each decimal, octal (`0177`) or hexadecimal (`0x7f`), the last
-    filling what is left. Raises ValueError for what looks like an address and is none: resolvers disagree on those.
+    IPv4 is read like `inet_aton`: one to four numbers, each decimal, octal (`0177`) or hexadecimal (`0x7f`), of which
+    the last fills the rest. Raises ValueError for a text that only resembles an address: resolvers disagree on those.
     """
     if ":" in host:
         bare, _, zone = host.partition("%")

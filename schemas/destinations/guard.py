@@ -1,8 +1,8 @@
 """The guard against server-side request forgery: no subscriber's URL reaches a private network (contract §6). Pure.
 
-It stands at two places. `check_url` tells the subscriber at once, at registration and again before each attempt; names
-it can't judge. `allowed` judges every final address when connecting (`workers.deliver.attempt.connector`), and is the
-one that holds: names may resolve to anything, and to something else a second later.
+It is applied at two places. `check_url` informs the subscriber at registration, and again before each attempt; it
+cannot judge names. `allowed` judges every final address when connecting (`workers.deliver.attempt.connector`), and is
+the decisive check: names may resolve to anything, and to something else a second later.
 """
 
 from collections.abc import Sequence
@@ -13,23 +13,23 @@ from schemas.destinations.urls import BlockedError, Target
 __all__ = ["BlockedError", "Guard"]
 
 LOOPBACK = ("127.0.0.1", "::1")
-"""What `localhost` and all names below it are (RFC 6761 §6.3), whatever a resolver says."""
+"""The addresses of `localhost` and all names below it (RFC 6761 §6.3), whatever a resolver returns."""
 
 
 class Guard:
-    """What `[delivery] allow_networks` and `allow_http` permit."""
+    """The destinations that `[delivery] allow_networks` and `allow_http` permit."""
 
     def __init__(self, allow_networks: Sequence[str], allow_http: bool) -> None:
-        """`allow_networks` in CIDR notation. Raises ValueError that names a network which is none."""
+        """Create a guard. `allow_networks` is in CIDR notation. Raises ValueError, which names an invalid network."""
         self._networks = addresses.networks(allow_networks)
         self._schemes = ("https", "http") if allow_http else ("https",)
 
     def check_url(self, url: str) -> None:
-        """Raises BlockedError, with a text that the subscriber can act on, if nothing may be sent there."""
+        """Raise BlockedError, with a text that the subscriber can act on, if nothing may be sent to a URL."""
         self.target(url)
 
     def target(self, url: str) -> Target:
-        """The URL as it will be called. Raises BlockedError."""
+        """Return the URL as it will be called. Raises BlockedError."""
         target = urls.parse(url)
         if target.scheme not in self._schemes:
             raise BlockedError(f"the URL must begin with {' or '.join(f'{scheme}://' for scheme in self._schemes)}")

@@ -1,8 +1,8 @@
-"""A subscriber's URL taken apart as strictly as the strictest reader would, and put together again. Pure.
+"""Strict parsing of a subscriber's URL, and its canonical form, which is the one that is called. Pure.
 
-Readers of URLs disagree about backslashes, blanks, userinfo and odd spellings of addresses, and every disagreement
-between the one who checks and the one who connects is a hole. So there is one reading, and the call is made to what
-was read: the host in canonical spelling, the rest untouched. No text of an error repeats any of the URL.
+Parsers of URLs disagree about backslashes, blanks, userinfo and odd spellings of addresses, and every disagreement
+between the parser that checks and the parser that connects is a hole. So a URL is parsed once, and the result is
+called: the host in canonical spelling, the rest unchanged. No error text repeats any part of the URL.
 """
 
 import re
@@ -16,7 +16,7 @@ from yarl import URL
 from schemas.destinations import addresses
 
 LONGEST = 4096
-"""Characters. Servers commonly refuse request lines over 8 KiB, and the query key is still to be added."""
+"""Maximum characters. Servers commonly reject request lines above 8 KiB, and the query key is still to be added."""
 
 _PARTS = re.compile(
     r"(?P<scheme>[A-Za-z][A-Za-z0-9+.-]*)://(?P<authority>[^/?#]*)(?P<path>/[^?#]*)?(?:\?(?P<query>.*))?"
@@ -26,16 +26,16 @@ _LABEL = re.compile(r"[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?")
 _UNREADABLE = re.compile(r"[\x00-\x20\x7f-\xa0\\\u2028\u2029\ud800-\udfff]|\s")
 _STRAY_PERCENT = re.compile(r"%(?![0-9A-Fa-f]{2})")
 _KEPT = "/?:@!$&'()*+,;=-._~%"
-"""What may stand in a path or query as it is (RFC 3986 §3.4), and the percent sign of what is encoded already."""
+"""Characters that a path or query may contain unencoded (RFC 3986 §3.4), and the percent sign of encoded ones."""
 _DEFAULT_PORTS = {"http": 80, "https": 443}
 
 
 class BlockedError(Exception):
-    """Nothing may be sent there. The text tells the subscriber what to change, and repeats nothing of the URL."""
+    """Raised if nothing may be sent to a URL. The text explains what to change, without repeating any of the URL."""
 
 
 class Target(msgspec.Struct, frozen=True, kw_only=True):
-    """A URL as it was read."""
+    """A parsed URL."""
 
     scheme: str
     host: str
@@ -45,21 +45,21 @@ class Target(msgspec.Struct, frozen=True, kw_only=True):
     port: int
     path: str
     query: str
-    """As written; characters that may not stand in a URL encoded."""
+    """As written, except that characters which a URL may not contain are encoded."""
 
     @property
     def origin(self) -> tuple[str, str, int]:
-        """What may share a connection."""
+        """The origin: requests to the same one may share a connection."""
         return self.scheme, self.host, self.port
 
     @property
     def authority(self) -> str:
-        """For the Host header: without the root's dot, without the scheme's own port (RFC 9110 §7.2)."""
+        """The value of the Host header, without a trailing dot and the scheme's default port (RFC 9110 §7.2)."""
         host = f"[{self.host}]" if ":" in self.host else self.host.rstrip(".")
         return host if self.port == _DEFAULT_PORTS.get(self.scheme) else f"{host}:{self.port}"
 
     def resource(self, extra: Iterable[tuple[str, str]] = ()) -> str:
-        """Path and query as called: `extra` is added to the query. Nothing that was encoded is encoded again."""
+        """Return path and query with `extra` added to the query. What is encoded already is not encoded again."""
         added = "&".join(f"{quote(name, safe='')}={quote(value, safe='')}" for name, value in extra)
         query = f"{self.query}&{added}" if self.query and added and self.query[-1] != "&" else self.query + added
         return f"{self.path}?{query}" if query else self.path
@@ -69,7 +69,7 @@ class Target(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def parse(url: str) -> Target:
-    """Reads a URL with a host. Raises BlockedError."""
+    """Parse a URL with a host. Raises BlockedError."""
     if len(url) > LONGEST:
         raise BlockedError(f"the URL is longer than {LONGEST:,} characters")
     if _UNREADABLE.search(url):

@@ -1,16 +1,21 @@
 """A platform is one package, and a module each for its answers and its API: a fifth one needs no edit anywhere else."""
 
+import json
 from datetime import UTC, datetime
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 from deploy.cli import trace
 from ingress.api import patterns
 from schemas import consumers, registry, topology
 from schemas.asyncapi import document as asyncapi
+from schemas.config import Config
 from schemas.dialects import get_dialect
+from schemas.envelope import RECORD_TYPE, Stamp, from_properties
 from tests.contract import checks
 from workers.poll import source
 from workers.route import answers
+from workers.store import announce, prepare
+from workers.store.allocations import ManufacturerNotice
 
 
 def test_one_package_is_all_it_takes(fifth: str) -> None:
@@ -43,6 +48,29 @@ def test_its_recipients_events_can_be_consumed_subscribed_to_traced_and_looked_u
     described = asyncapi.document()
     assert described["channels"]["crossdock.events.birds"]["address"] == "parcelbird.flight.{account}.{bird}"
     assert "event.parcelbird.flight" in described["components"]["messages"]
+
+
+def test_its_recipients_get_events_of_an_answered_order(fifth: str) -> None:
+    (case,) = checks.cases(fifth)
+    message_id, trace = (
+        "5ca1ab1e-0000-7000-8000-000000000001",
+        "00-1af7651916cd43dd8448eb211c80319c-b7ad6b7169203332-00",
+    )
+    stamp = Stamp(fifth, "nest", case.event.name, "application/json", None, kind=RECORD_TYPE)
+    encoded = stamp(message_id, 1.8e9, trace)
+    request = from_properties(encoded)
+    record = answers.answerers()[fifth].answer(request, case.raw, case.account).record
+    assert record is not None
+    message = prepare.prepare(encoded, record, Config())
+    notice = ManufacturerNotice(message, UUID(message_id), 1, ("12",), 1)
+    (event,) = announce.events([], [notice])
+    assert (event.exchange, event.key) == (topology.EVENTS, "parcelbird.flight.nest.12")
+    data = json.loads(event.body)
+    assert (data["type"], data["subject"], data["data"]) == (
+        "parcelbird.flight",
+        "007",
+        {"bird": "12", "parcels": ["A/1"]},
+    )
 
 
 def test_it_leaves_no_trace() -> None:

@@ -216,7 +216,7 @@ class PollWorker:
                 outcome, error = "no broker", str(explain(failure))
                 await polls.release(pool, platform, [account], self._name, HELD_UP)
         except asyncio.CancelledError:
-            self._record(poller, platform, place, "cancelled", None, time.monotonic() - began)
+            metrics.record(poller.summary, platform, place, "cancelled", None, time.monotonic() - began)
             raise
         except UNAVAILABLE_ERRORS as failure:
             if is_row_error(failure):
@@ -232,34 +232,7 @@ class PollWorker:
             log.exception("poll failed", extra={"account": account})
             with suppress(*UNAVAILABLE_ERRORS):
                 await polls.failed(pool, *mine, pause(settings.interval, place.failures), error)
-        self._record(poller, platform, place, outcome, error, time.monotonic() - began)
-
-    def _record(
-        self, poller: Poller, platform: str, place: Place, outcome: str, error: str | None, seconds: float
-    ) -> None:
-        summary = poller.summary
-        metrics.POLLS.labels(place.account, outcome).inc()
-        metrics.ORDERS.labels(place.account).inc(summary.published)
-        log.log(
-            logging.INFO if outcome in ("ok", "stopped") else logging.WARNING,
-            "polled",
-            extra={
-                "platform": platform,
-                "account": place.account,
-                "outcome": outcome,
-                "error": error,
-                "failures": 0 if outcome == "ok" else place.failures + (outcome in ("failed", "internal error")),
-                "cursor": envelope.rfc3339(place.cursor),
-                "pages": summary.pages,
-                "orders": summary.orders,
-                "published": summary.published,
-                "unchanged": summary.unchanged,
-                "skipped": summary.skipped,
-                "too_large": summary.too_large,
-                "undated": summary.undated,
-                "ms": round(seconds * 1000, 2),
-            },
-        )
+        metrics.record(poller.summary, platform, place, outcome, error, time.monotonic() - began)
 
     async def _renew(self) -> None:
         """Renew the leases of running polls, and cancel polls that another worker has taken over."""

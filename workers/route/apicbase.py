@@ -1,8 +1,6 @@
 """The verdict on an Apicbase order while its customer waits: accepted, refused with the reason, or unreadable."""
 
-import msgspec
-
-from schemas import documents
+from schemas import documents, problems
 from schemas.envelope import Envelope
 from schemas.platform import UnreadableError
 from schemas.platforms import apicbase
@@ -10,8 +8,6 @@ from schemas.platforms.apicbase import refusal
 from schemas.platforms.apicbase.config import Account
 from schemas.platforms.apicbase.identity import EVENT
 from workers.route.answers import Answer, Answerer
-
-PROBLEM = "application/problem+json"
 
 ACCEPTED = Answer(status=200, content_type="application/json", body=b"{}")
 """The body does not matter: the ingress answers an accepted order with its ID."""
@@ -38,9 +34,8 @@ def validate(raw: bytes, account: Account, content_type: str | None = None) -> A
 
 
 def _problem(status: int, title: str, detail: str) -> Answer:
-    """Return an answer with problem details (RFC 9457)."""
-    body = {"type": "about:blank", "title": title, "status": status, "detail": detail}
-    return Answer(status=status, content_type=PROBLEM, body=msgspec.json.encode(body))
+    body = problems.problem(status, title, detail, type="about:blank")
+    return Answer(status=status, content_type=problems.CONTENT_TYPE, body=body)
 
 
 ANSWERER = Answerer(answer=answer)

@@ -14,21 +14,21 @@ import asyncio
 import logging
 import time
 from collections.abc import Coroutine
-from functools import lru_cache, partial
+from functools import partial
 
 import msgspec
 from aio_pika.abc import AbstractConnection
 
 from broker import consumer as deliveries
-from broker import ids, outgoing, publisher, replies
+from broker import outgoing, publisher, replies
 from broker.connection import BrokerConnection
 from broker.consumer import Consumer, IncomingMessage
 from schemas import envelope, topology
 from schemas.config import Config
-from schemas.envelope import Envelope, Stamp
+from schemas.envelope import Envelope
 from telemetry import traces
 from telemetry.background import Background
-from workers.route import answers, metrics
+from workers.route import answers, metrics, records
 from workers.route.answers import Answer
 from workers.route.lateness import Lateness
 from workers.route.suspects import Suspect, Suspects
@@ -36,6 +36,8 @@ from workers.runtime import age, watchdog
 from workers.runtime import metrics as runtime
 
 log = logging.getLogger("crossdock.route")
+
+answers.answerers()  # imports the platforms' modules now, because importing them blocks the event loop for 0.2 s
 
 CONFIRM_TIMEOUT = 10.0
 """Maximum seconds to wait for the confirm of a record. The answer does not wait for it; only the ack does."""
@@ -232,7 +234,7 @@ class RouteWorker:
         answer = decide(request, delivery.body, settings)
         offered = _OfferedAnswer("recorded late" if late else str(answer.status), answer, started)
         if answer.record is not None:
-            properties, name = _record_properties(request), request.message_id
+            properties, name = records.encoded_properties(request), request.message_id
             offered.record = self._publisher.publish("", topology.STORE, properties, name, answer.record)
         if not late:
             name, properties = replies.encode_answer(request.message_id, answer.status, answer.content_type)
@@ -283,21 +285,6 @@ class _OfferedAnswer(msgspec.Struct):
     """From receipt until the answer was published."""
     record: "asyncio.Future[None] | None" = None
     reply: "asyncio.Future[None] | None" = None
-
-
-def _record_properties(request: Envelope) -> bytes:
-    """Return the encoded properties of the record of a request: those of the request, with the record's type."""
-    trace = request.traceparent
-    if trace is not None and ids.is_traceparent(trace) and request.message_id.isascii():
-        stamp = _stamp(request.platform, request.account, request.event, request.content_type)
-        return stamp(request.message_id, request.received_at.timestamp(), trace)
-    record = msgspec.structs.replace(request, reply_to=None, deadline=None, language=None, type=envelope.RECORD_TYPE)
-    return envelope.to_properties(record).marshal()
-
-
-@lru_cache(1000)
-def _stamp(platform: str, account: str, event: str, content_type: str | None) -> Stamp:
-    return Stamp(platform, account, event, content_type, None, kind=envelope.RECORD_TYPE)
 
 
 def _names(request: Envelope) -> dict[str, str]:

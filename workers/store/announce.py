@@ -1,6 +1,5 @@
 """What was committed, as messages for `crossdock.events`."""
 
-import struct
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from uuid import UUID
@@ -9,7 +8,7 @@ import msgspec
 import pamqp.encode
 
 from broker.outgoing import Outgoing
-from schemas import cloudevents, registry, topology
+from schemas import cloudevents, properties, registry, topology
 from workers.store.allocations import ManufacturerNotice
 from workers.store.ids import share_event_id
 from workers.store.versions import StoredVersion
@@ -103,18 +102,17 @@ def _share_events(notice: ManufacturerNotice) -> Iterator[Outgoing]:
         yield outgoing(key, event_id, envelope.traceparent, body)
 
 
-_LENGTH = struct.Struct(">I")
-_PERSISTENT = b"\x02"
-# AMQP 0-9-1 §4.2.6.1: content-type, headers, delivery-mode and message-id are bits 15, 13, 12 and 7.
-_HEAD = struct.pack(">H", 1 << 15 | 1 << 13 | 1 << 12 | 1 << 7)
-_HEAD += pamqp.encode.short_string(cloudevents.CONTENT_TYPE)
-_TRACEPARENT = b"\x0btraceparentS"
-_UNTRACED = _HEAD + _LENGTH.pack(0) + _PERSISTENT
+_PERSISTENT = bytes((properties.PERSISTENT,))
+_HEAD = properties.FLAGS.pack(
+    properties.CONTENT_TYPE | properties.HEADERS | properties.DELIVERY_MODE | properties.MESSAGE_ID
+) + pamqp.encode.short_string(cloudevents.CONTENT_TYPE)
+_UNTRACED = _HEAD + properties.LENGTH.pack(0) + _PERSISTENT
 
 
 def _traced(size: int) -> bytes:
     """Return everything that comes before a trace context of `size` bytes."""
-    return _HEAD + _LENGTH.pack(len(_TRACEPARENT) + 4 + size) + _TRACEPARENT + _LENGTH.pack(size)
+    start = properties.header_start("traceparent", size)
+    return _HEAD + properties.LENGTH.pack(len(start) + size) + start
 
 
 _W3C = 55
@@ -132,7 +130,7 @@ def outgoing(routing_key: str, event_id: str, traceparent: str | None, body: byt
     if traceparent:
         trace = traceparent.encode()
         head = _TRACED if len(trace) == _W3C else _traced(len(trace))
-        properties = b"%b%b%b%c%b" % (head, trace, _PERSISTENT, len(message_id), message_id)
+        encoded = b"%b%b%b%c%b" % (head, trace, _PERSISTENT, len(message_id), message_id)
     else:
-        properties = b"%b%c%b" % (_UNTRACED, len(message_id), message_id)
-    return Outgoing(topology.EVENTS, routing_key, properties, event_id, body)
+        encoded = b"%b%c%b" % (_UNTRACED, len(message_id), message_id)
+    return Outgoing(topology.EVENTS, routing_key, encoded, event_id, body)

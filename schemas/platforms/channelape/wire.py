@@ -97,7 +97,7 @@ class Order(Struct, frozen=True, kw_only=True, rename="camel"):
 
 
 class StockTransferOrder(Order, frozen=True, kw_only=True, rename="camel"):
-    """Sent to whoever fulfils the transfer."""
+    """Sent to the party that fulfils the transfer."""
 
 
 class Shipment(Order, frozen=True, kw_only=True, rename="camel"):

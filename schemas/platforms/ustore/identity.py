@@ -5,7 +5,6 @@ import re
 from schemas import lenient
 from schemas.platform import Line, ParsedDocument, UnreadableError
 from schemas.platforms.ustore import wire
-from schemas.platforms.ustore.order import items
 from schemas.platforms.ustore.values import identifier, part, text
 
 EVENT = "manufacturer_allocation"
@@ -32,7 +31,7 @@ def read(event: str, raw: bytes) -> ParsedDocument:
     return ParsedDocument(
         type=TYPE,
         key=order_id,
-        lines=tuple(line for item in items(order) if (line := _line(item)) is not None),
+        lines=tuple(line for item in wire.items(order) if (line := _line(item)) is not None),
         order_number=identifier(order.display_order_id) or order_id,
         placed_at=placed_at,
         unreadable_date=lenient.unreadable_time(

@@ -1,7 +1,7 @@
 """uStore's signature: `X-Signature` = base64(HMAC-SHA512(signatureKey, raw body)), on requests and on our answers.
 
-The document only says "hashed with the signatureKey using SHA-512"; the exact form is what its users' C# does. Hex is
-accepted if the account has `signature_encoding = "hex"`.
+The document only specifies "hashed with the signatureKey using SHA-512"; the exact form is that of its users' C#. Hex
+is accepted if the account has `signature_encoding = "hex"`.
 """
 
 import base64

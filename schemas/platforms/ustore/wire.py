@@ -6,6 +6,7 @@ every list may also be its only element. What is absent stays absent (UNSET), so
 loses nothing of what is documented. Unknown keys are ignored.
 """
 
+from collections.abc import Iterator
 from typing import TypeAlias, TypeVar
 
 import msgspec
@@ -13,6 +14,7 @@ from msgspec import UNSET, UnsetType, field
 
 from schemas import lenient
 from schemas.lenient import Scalar
+from schemas.platforms.ustore.values import each, identifier, part
 
 T = TypeVar("T", bound=msgspec.Struct)
 One: TypeAlias = T | str | UnsetType | None
@@ -208,3 +210,17 @@ class Document(_Part, kw_only=True, frozen=True):
 
 decode = lenient.decoder(Document)
 """Decode an order. Raises only UnreadableError, for any input."""
+
+
+def items(order: Order) -> list[OrderProduct]:
+    """Return the order's items as sent: ids may be missing or repeated."""
+    holder = part(order.order_products)
+    return [] if holder is None else each(holder.order_product)
+
+
+def deliveries(order: Order) -> Iterator[tuple[Delivery, list[str]]]:
+    """Yield each delivery with the ids of the items that it holds."""
+    information = part(order.delivery_information)
+    for delivery in [] if information is None else each(information.deliveries):
+        held = (identifier(item.order_product_id) for item in each(delivery.delivery_items))
+        yield delivery, [item_id for item_id in held if item_id is not None]

@@ -125,7 +125,7 @@ DECIMALS = st.decimals(allow_nan=False, allow_infinity=False, min_value=0, max_v
 
 
 @given(
-    number=st.from_regex("[ABC0-9-]{0,6}[ABC0-9][ABC0-9-]{0,5}", fullmatch=True),
+    number=st.from_regex("[ABC0-9-]{0,6}[ABC1-9][ABC0-9-]{0,5}", fullmatch=True),
     lines=st.lists(
         st.tuples(
             st.from_regex("[ABC&é-]{0,3}[ABCé][ABC&é-]{0,2}", fullmatch=True),

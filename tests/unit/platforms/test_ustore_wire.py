@@ -9,7 +9,7 @@ import pytest
 
 from schemas import registry
 from schemas.platform import UnreadableError
-from schemas.platforms.ustore import identity, order, wire
+from schemas.platforms.ustore import identity, wire
 from schemas.platforms.ustore.values import each, part, text
 
 DOCUMENTED = registry.example("ustore", "manufacturer_allocation")
@@ -45,7 +45,7 @@ def test_the_misspelt_creation_date_and_the_right_one(spelling: str) -> None:
 )
 def test_one_element_object_for_order_product(value: Any, count: int) -> None:
     raw = changed(OrderProducts={"OrderProduct": value})
-    assert len(order.items(wire.decode(raw).order)) == count
+    assert len(wire.items(wire.decode(raw).order)) == count
     assert json.loads(msgspec.json.encode(wire.decode(raw))) == json.loads(raw)
 
 
@@ -54,13 +54,13 @@ def test_one_element_object_for_order_product(value: Any, count: int) -> None:
 def test_one_element_object_for_deliveries_and_delivery_items(held: Any, as_list: bool) -> None:
     delivery = {"DeliveryItems": held}
     raw = changed(DeliveryInformation={"Deliveries": [delivery] if as_list else delivery})
-    assert [ids for _, ids in order.deliveries(wire.decode(raw).order)] == [["7"]]
+    assert [ids for _, ids in wire.deliveries(wire.decode(raw).order)] == [["7"]]
 
 
 def test_one_element_object_for_property_value() -> None:
     value = {"Property": {"DisplayName": "Finishing"}, "Value": "Lamination"}
     raw = changed(OrderProducts={"OrderProduct": {"@id": "1", "PropertyValues": {"PropertyValue": value}}})
-    holder = part(order.items(wire.decode(raw).order)[0].property_values)
+    holder = part(wire.items(wire.decode(raw).order)[0].property_values)
     assert holder is not None
     assert [text(entry.value) for entry in each(holder.property_value)] == ["Lamination"]
 

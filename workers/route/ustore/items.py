@@ -7,7 +7,6 @@ import msgspec
 
 from schemas import lenient
 from schemas.platforms.ustore import wire
-from schemas.platforms.ustore.order import deliveries, items
 from schemas.platforms.ustore.values import each, identifier, part, text
 from workers.route.ustore import addresses, distance
 
@@ -113,12 +112,12 @@ def of(order: wire.Order) -> list[Item] | None:
     store_id = comparable(text((part(order.store) or _NO_STORE).id))
     currency = comparable(text(order.primary_currency))
     joined: dict[str, tuple[str, Destination | None]] = {}
-    for delivery, held in deliveries(order):
+    for delivery, held in wire.deliveries(order):
         entry = comparable(text(delivery.delivery_method)), _destination(delivery)
         for held_id in held:
             joined.setdefault(held_id, entry)
     order_items: list[Item] = []
-    for source in items(order):
+    for source in wire.items(order):
         item_id = identifier(source.id)
         if item_id is None or "\x00" in item_id or "\ufffd" in item_id:
             return None
