@@ -27,6 +27,13 @@ def calls(tree: ast.Module) -> Iterator[tuple[str, ast.expr]]:
 
 
 @cache
+def strings(package: Path) -> frozenset[object]:
+    """Every literal in the modules of a package."""
+    trees = (ast.parse(file.read_text()) for file in package.glob("*.py"))
+    return frozenset(node.value for tree in trees for node in ast.walk(tree) if isinstance(node, ast.Constant))
+
+
+@cache
 def uses() -> frozenset[Use]:
     """Every use of a query. Where a name is computed, each string of the package that is a query's name counts."""
     every: set[Use] = set()
@@ -34,15 +41,13 @@ def uses() -> frozenset[Use]:
         text = module.read_text()
         if "import query" not in text:
             continue
-        tree, path = ast.parse(text), str(module.relative_to(ROOT))
-        for file, name in calls(tree):
+        path = str(module.relative_to(ROOT))
+        for file, name in calls(ast.parse(text)):
             match name:
                 case ast.Constant(value=str(literal)):
                     every.add((path, file, literal))
                 case _:
-                    trees = [ast.parse(file.read_text()) for file in module.parent.glob("*.py")]
-                    strings = {node.value for t in trees for node in ast.walk(t) if isinstance(node, ast.Constant)}
-                    every |= {(path, file, known) for known in sql.queries(file) if known in strings}
+                    every |= {(path, file, known) for known in sql.queries(file) if known in strings(module.parent)}
     return frozenset(every)
 
 
