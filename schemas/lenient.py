@@ -318,10 +318,7 @@ def date(value: Scalar) -> str | None:
 
 def unreadable_time(*pairs: tuple[Scalar, object]) -> bool:
     """Return whether any of `pairs` (time as sent, time as read) was sent but could not be read."""
-    for sent, read in pairs:
-        if read is None and sent is not None and not is_no_time(sent):
-            return True
-    return False
+    return any(read is None and sent is not None and not is_no_time(sent) for sent, read in pairs)
 
 
 def is_no_time(value: Scalar) -> bool:
