@@ -140,7 +140,7 @@ async def _status(state: Path | None, seconds: float) -> dict[str, Any]:
                 "since_seconds": round(one.since, 1),
                 "usual_seconds": round(one.usual, 3),
                 "limit_seconds": one.limit,
-                "quiet": one.quiet,
+                "quiet": one.silence,
             }
             for one in accounts
         ],
