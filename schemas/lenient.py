@@ -154,12 +154,16 @@ def reference(value: Scalar) -> str | None:
 
     No platform numbers a document, a receipt or a carton's label so; programs write zero where they have no number.
     """
-    result = identifier(value)
-    return None if result is not None and _is_zero(result) else result
+    return without_zeros(identifier(value))
+
+
+def without_zeros(name: str | None) -> str | None:
+    """Return an identifier, or None for zeros alone."""
+    return None if name is None or (name[0] in _AROUND_ZEROS and _is_zero(name)) else name
 
 
 def _is_zero(written: str) -> bool:
-    return written[0] in _AROUND_ZEROS and not written.strip(_AROUND_ZEROS)
+    return not written.strip(_AROUND_ZEROS)
 
 
 def composed(text: str) -> str:
@@ -286,7 +290,7 @@ def is_absent(value: Scalar) -> bool:
         value = unwrapped(value)
     if type(value) is not str:
         return value is None or value is UNSET
-    return not value or value.isspace() or _without_blanks(value).lower() in _ABSENT
+    return not value or (not value[0].isdigit() and (value.isspace() or _without_blanks(value).lower() in _ABSENT))
 
 
 def unreadable(**numbers: tuple[Scalar, Decimal | None]) -> dict[str, str] | None:
@@ -312,15 +316,17 @@ def _shown(sent: Scalar) -> str:
 def date(value: Scalar) -> str | None:
     """Return a date or time as sent; None if it is absent or a placeholder."""
     written = text(value)
-    return None if written is None or times.is_placeholder(written) or identifier(written) is None else written
+    if written is None or (written[0] == "2" and written[4:5] == "-"):
+        return written
+    return None if times.is_placeholder(written) or identifier(written) is None else written
 
 
 def unreadable_time(*pairs: tuple[Scalar, object]) -> bool:
     """Return whether any of `pairs` (time as sent, time as read) was sent but could not be read."""
-    return any(read is None and not _is_no_time(sent) for sent, read in pairs)
+    return any(read is None and sent is not None and not is_no_time(sent) for sent, read in pairs)
 
 
-def _is_no_time(value: Scalar) -> bool:
+def is_no_time(value: Scalar) -> bool:
     """Return whether a time is absent: not sent, or a placeholder. An error of a spreadsheet, `#REF!`, is not."""
     if is_absent(value):
         return True
@@ -349,4 +355,11 @@ def naive(value: Scalar) -> datetime | None:
 
 def _datetime(value: Scalar) -> datetime | None:
     written = text(value)
-    return None if written is None or times.is_placeholder(written) else times.parse(written)
+    if written is None:
+        return None
+    if written[0] == "2" and written[4:5] == "-":
+        try:
+            return datetime.fromisoformat(written)
+        except ValueError:
+            pass
+    return None if times.is_placeholder(written) else times.parse(written)

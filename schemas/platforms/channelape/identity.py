@@ -65,7 +65,7 @@ def read(event: str, raw: bytes) -> ParsedDocument:
         order_number=lenient.identifier(order.purchase_order_number),
         order_ref=lenient.reference(order.channel_order_id),
         warehouse_ref=lenient.reference(order.warehouse_order_id)
-        or lenient.reference(fields.first(more, "warehouse_order_id")),
+        or lenient.without_zeros(fields.first(more, "warehouse_order_id")),
         carton=carton,
         # As sent: the document gives from and to two meanings and its examples swap them. We never do.
         ship_from=fields.first(more, "note_attributes_ship_from"),
@@ -102,13 +102,12 @@ _VARIED = {
 def _cartons(more: Mapping[str, Scalar]) -> list[str | None]:
     """Return the value of each field of `_CARTON`."""
     *labels, number = [fields.first(more, name) for name in _CARTON]
-    return [*map(lenient.reference, labels), _counted(number)]
+    return [*map(lenient.without_zeros, labels), _counted(number)]
 
 
-def _counted(sent: Scalar) -> str | None:
+def _counted(number: str | None) -> str | None:
     """Return a number that may be counted from zero, of a carton or a line: `0` is one, and `0000000000` is none."""
-    number = lenient.identifier(sent)
-    return number if number == "0" else lenient.reference(number)
+    return number if number == "0" else lenient.without_zeros(number)
 
 
 def _aliases(cartons: list[str | None]) -> tuple[str, ...]:
@@ -134,8 +133,10 @@ def _goods_received_at(more: Mapping[str, Scalar]) -> tuple[Scalar, datetime | N
     """
     for name in ("actual_received_date", "actual_arrival_date"):
         sent = fields.as_sent(more, name)
+        if sent is None:
+            continue
         read = lenient.naive(lenient.identifier(sent))
-        if lenient.unreadable_time((sent, read)) or read is not None:
+        if read is not None or not lenient.is_no_time(sent):
             return sent, read
     return None, None
 
@@ -152,7 +153,7 @@ def _key(order: wire.Order, more: Mapping[str, Scalar], carton: str | None, raw:
         return lenient.key(order.warehouse_order_id, "channelOrderId` or `warehouseOrderId")
     content = None
     if isinstance(order, wire.Receipt):
-        receipt = lenient.reference(fields.first(more, "receipt_id"))
+        receipt = lenient.without_zeros(fields.first(more, "receipt_id"))
         if receipt is not None:
             return lenient.key(receipt, "receipt_id")
         content = canonical.digest(raw).hex()
@@ -188,7 +189,7 @@ def _line(position: int, item: wire.LineItem, receipt: bool) -> Line:
     elif quantity is None:
         unreadable = lenient.unreadable(quantity=(item.quantity, quantity))
     return Line(
-        id=_counted(item.id) or sku or f"#{position}",
+        id=_counted(lenient.identifier(item.id)) or sku or f"#{position}",
         article=sku,
         name=lenient.text(item.title),
         quantity=quantity,
