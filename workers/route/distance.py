@@ -27,9 +27,7 @@ Precision: TypeAlias = Literal["code", "prefix", "state", "country"]
 Point: TypeAlias = tuple[float, float]
 """Latitude and longitude in degrees."""
 
-_ZIP_TERRITORIES = frozenset({"PR", "VI", "GU", "AS", "MP"})
-"""Countries to ISO, ZIP codes to the US Postal Service."""
-_ZIP_DIGITS = 5
+_ZIP_DIGITS = addresses.POSTAL_DIGITS["US"]
 POSTAL_LENGTH = 16
 """Characters of a postal code that are looked at; the longest that a country uses have ten (ZIP+4, Iran, Brazil)."""
 _PREFIX_LENGTHS = (2, 3)
@@ -77,7 +75,7 @@ class Gazetteer:
         """The best that is known: the code, its longest known prefix, the state's centre, the country's; or None.
 
         `country` is ISO 3166-1 alpha-2, `states` are ISO 3166-2 codes from the smallest up, `postal` is as
-        `addresses.postal` writes it.
+        `addresses.full_postal` writes it.
         """
         key = (country, states, postal[:POSTAL_LENGTH])
         if key not in self._found:
@@ -87,8 +85,10 @@ class Gazetteer:
         return self._found[key]
 
     def _locate(self, country: str, states: tuple[str, ...], postal: str) -> Place | None:
-        system = "US" if country in _ZIP_TERRITORIES else country
+        system = "US" if country in addresses.ZIP_TERRITORIES else country
         if system == "US":
+            if _is_incomplete_zip(postal):
+                postal = ""  # its digits would be another state's
             postal = postal[:5]  # ZIP+4 names a block within the ZIP code
         codes, prefixes = self._codes.get(system, {}), self._prefixes.get(system, {})
         for length in range(len(postal), 0, -1):
@@ -103,6 +103,10 @@ class Gazetteer:
             if state in self._states:
                 return Place(*self._states[state], "state", state)
         return Place(*self._countries[country], "country", country) if country in self._countries else None
+
+    def has_exact_codes(self, country: str) -> bool:
+        """Whether a code of this country that is known only by its prefix probably does not exist."""
+        return country == "US" or country in addresses.ZIP_TERRITORIES or country in self._codes
 
     def read_places(self, file: Path) -> None:
         """Adds `country,kind,code,latitude,longitude`. Raises OSError, ValueError."""
@@ -135,6 +139,12 @@ class Gazetteer:
                     if len(code) > length:
                         areas.setdefault(code[:length], []).append(point)
             self._prefixes.setdefault(country, {}).update((area, _centre(points)) for area, points in areas.items())
+
+
+def _is_incomplete_zip(postal: str) -> bool:
+    """Whether it is a number that has neither five digits, nor nine, nor the one or two of a prefix."""
+    lengths = range(_ZIP_DIGITS - addresses.MOST_LOST_ZEROS, addresses.ZIP_PLUS_4_DIGITS)
+    return postal.isdecimal() and len(postal) in lengths and len(postal) != _ZIP_DIGITS
 
 
 def _zip(code: str) -> Point | None:

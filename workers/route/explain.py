@@ -4,8 +4,8 @@ import msgspec
 
 from schemas.platform import UnreadableError
 from schemas.platforms.ustore import wire
-from schemas.platforms.ustore.config import Account
-from workers.route import addresses, allocate, conditions, items
+from schemas.platforms.ustore.config import Account, Manufacturer
+from workers.route import addresses, allocate, conditions, distance, items
 from workers.route.rules import Nearest, Rule, place_of
 
 
@@ -118,11 +118,28 @@ def _manufacturers(account: Account) -> list[str]:
             country is not None and manufacturer.state is not None and not addresses.state(country, manufacturer.state)
         ):
             found.append(f"{where}: {country} has no state {manufacturer.state!r}")
-        place = place_of(manufacturer) if manufacturer.id in measured else None
-        if place is not None and place.precision in ("state", "country"):
+        if manufacturer.id not in measured or country is None:
+            continue
+        found += _lost_zeros(manufacturer, country)
+        place = place_of(manufacturer)
+        is_vague = place is not None and (
+            place.precision in ("state", "country")
+            or (place.precision == "prefix" and distance.gazetteer().has_exact_codes(country))
+        )
+        if place is not None and is_vague:
             why = "has no postal_code" if manufacturer.postal_code is None else "has a postal code that isn't known"
             found.append(f"{where} {why}: nearest measures from the {place.describe()}")
     return found
+
+
+def _lost_zeros(manufacturer: Manufacturer, country: str) -> list[str]:
+    full = addresses.full_postal(manufacturer.postal_code, country, addresses.state(country, manufacturer.state))
+    if full == addresses.postal(manufacturer.postal_code):
+        return []
+    return [
+        f"manufacturer {manufacturer.id!r}: postal_code {manufacturer.postal_code!r} is read as {full!r}: "
+        "write it in full, as text"
+    ]
 
 
 def _names(rules: list[Rule]) -> list[str]:
@@ -145,7 +162,17 @@ def _impossible(rule: Rule) -> list[str]:
             found += [f"no country is called {value!r}: write a code such as US" for value in condition.unknown]
         elif isinstance(condition, conditions.State):
             strays = condition.nowhere()
-            found += [f"{value!r} is not a state of the rule's ship_to_country" for value in strays]
+            found += [f"{value!r} is not a state of {condition.expected_countries()}" for value in strays]
+        elif isinstance(condition, conditions.ZipPrefix):
+            found += [
+                f"ship_to_zip_prefix {value} is a number, which has no leading zeros: write it as text, such as "
+                f'"{value}" or "0{value}"'
+                for value in condition.numbers
+            ]
+            found += [
+                f"ship_to_zip_prefix {value!r} matches every postal code: write its first characters"
+                for value in condition.empty
+            ]
     if isinstance(rule.way, Nearest) and not rule.way.places:
         found.append("can never match: it isn't known where any of its manufacturers is")
     return found

@@ -33,7 +33,7 @@ class Destination(msgspec.Struct, frozen=True):
     """ISO 3166-2, the smallest first: `("GB-KEN", "GB-ENG")`."""
     state_text: str
     postal: str
-    """As `addresses.postal` writes it."""
+    """As `addresses.full_postal` writes it."""
 
     def place(self) -> distance.Place | None:
         """Where it is, as well as we know; None where even the country isn't known."""
@@ -120,10 +120,11 @@ def _destination(delivery: wire.Delivery) -> Destination | None:
         return None
     country_text, state_text = text(address.country_name), text(address.state_name)
     country = addresses.country(country_text)
+    states = addresses.state(country, state_text) if country else ()
     return Destination(
         country=country,
         country_text=country_text or "",
-        states=addresses.state(country, state_text) if country else (),
+        states=states,
         state_text=state_text or "",
-        postal=addresses.postal(text(address.zip)),
+        postal=addresses.full_postal(text(address.zip), country, states),
     )
