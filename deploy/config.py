@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 from msgspec import inspect
 
-from deploy import columns
+from deploy import columns, secrets
 from schemas import registry
 from schemas.config import Config, Store, parse_size
 from schemas.destinations.addresses import networks
@@ -114,14 +114,18 @@ def secrets_of(config: Config) -> list[str]:
 
 
 def secret_warnings(path: Path | None = None) -> list[str]:
-    """Return a sentence for each secret with blanks or newlines where nobody types them; the secrets aren't shown.
+    """Return a sentence for each secret that probably isn't what the other side has; the secrets aren't shown.
 
-    Newlines at the end are left out when the configuration is loaded; everything else is part of the secret. Raises
-    ConfigError where the configuration can't be loaded.
+    So are names that both sides must have alike. Newlines at the end are left out when the configuration is loaded;
+    everything else is part of the secret. Raises ConfigError where the configuration can't be loaded.
     """
+    return [f"{key}: {trouble}" for key, value in _written(path) if (trouble := secrets.trouble(value)) is not None]
+
+
+def _written(path: Path | None) -> Iterator[tuple[str, secrets.Written]]:
     file = find(path)
     if file is None:
-        return []
+        return
     config = load(path)
     raw = tomllib.loads(file.read_text(encoding="utf-8-sig"))
     shapes: list[tuple[str, Any, type[Any]]] = [("", {k: v for k, v in raw.items() if k != "accounts"}, Config)]
@@ -129,45 +133,32 @@ def secret_warnings(path: Path | None = None) -> list[str]:
         for name in config.accounts.get(platform.name, {}):
             settings = raw.get("accounts", {}).get(platform.name, {}).get(name)
             shapes.append((f"accounts.{platform.name}.{name}", settings, platform.account))
-    base = file.resolve().parent
-    found: list[str] = []
     for where, settings, shape in shapes:
-        for key, secret in _secrets(settings, inspect.type_info(shape), where, base, None):
-            trouble = _odd_ends(secret)
-            if trouble is not None:
-                found.append(f"{key}: the secret {trouble}")
-    return found
+        yield from _secrets(settings, inspect.type_info(shape), where, file.resolve().parent, {})
 
 
-def _odd_ends(secret: str) -> str | None:
-    bare = secret.rstrip("\r\n")
-    if bare != bare.strip():
-        return "begins or ends with a blank, which is part of it: is that what the other side has?"
-    if any(character in bare for character in "\r\n\t"):
-        return "has a newline or a tab within, which is part of it: is that what the other side has?"
-    if bare != secret:
-        return "ends with a newline, which is left out: remove it where it is kept"
-    return None
-
-
-def _secrets(value: Any, kind: inspect.Type, path: str, base: Path, source: str | None) -> Iterator[tuple[str, str]]:
+def _secrets(
+    value: Any, kind: inspect.Type, path: str, base: Path, extra: dict[str, Any]
+) -> Iterator[tuple[str, secrets.Written]]:
     """Every secret as it is written, with its key."""
     if isinstance(kind, inspect.Metadata):
-        yield from _secrets(value, kind.type, path, base, (kind.extra or {}).get("source", source))
+        yield from _secrets(value, kind.type, path, base, {**extra, **(kind.extra or {})})
     elif isinstance(kind, inspect.UnionType):
-        yield from _secrets(value, _chosen(value, kind), path, base, source)
-    elif source == "secret" and isinstance(value, str | dict):
-        yield path, _secret(value, path, base)
+        yield from _secrets(value, _chosen(value, kind), path, base, extra)
+    elif extra.get("source") in ("secret", "credential") and isinstance(value, str | dict):
+        variable = str(value.get("env", "")) if isinstance(value, dict) else ""
+        text = _secret(value, path, base)
+        yield path, secrets.Written(text, variable, extra["source"] == "secret", extra.get("sent_in") == "query")
     elif isinstance(kind, inspect.StructType) and isinstance(value, dict):
         fields = {field.encode_name: field.type for field in kind.fields}
         for key, item in value.items():
-            yield from _secrets(item, fields[key], _join(path, key), base, None)
+            yield from _secrets(item, fields[key], _join(path, key), base, {})
     elif isinstance(kind, inspect.DictType) and isinstance(value, dict):
         for key, item in value.items():
-            yield from _secrets(item, kind.value_type, _join(path, key), base, None)
+            yield from _secrets(item, kind.value_type, _join(path, key), base, {})
     elif isinstance(kind, inspect.ListType) and isinstance(value, list):
         for n, item in enumerate(value):
-            yield from _secrets(item, kind.item_type, f"{path}[{n}]", base, None)
+            yield from _secrets(item, kind.item_type, f"{path}[{n}]", base, {})
 
 
 def _accounts(raw: Any, base: Path) -> dict[str, dict[str, Any]]:

@@ -10,6 +10,11 @@ import msgspec
 
 Secret = Annotated[str, msgspec.Meta(min_length=1, extra={"source": "secret"})]
 """Text, or `{ env = "NAME" }`, or `{ file = "path" }`; newlines at the end are left out. Resolved when loading."""
+QuerySecret = Annotated[str, msgspec.Meta(min_length=1, extra={"source": "secret", "sent_in": "query"})]
+"""A secret that its sender adds to the URL."""
+Credential = Annotated[str, msgspec.Meta(extra={"source": "credential"})]
+"""Text that both sides must have alike, and that may be shown."""
+QueryKey = Annotated[str, msgspec.Meta(min_length=1, extra={"source": "credential", "sent_in": "query"})]
 Column = Annotated[list[str], msgspec.Meta(extra={"source": "column"})]
 """A list, or `{ file = "x.csv" }`: a CSV file's first column; a first row that is the setting's singular is skipped."""
 Name = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9_-]{1,64}$")]
@@ -110,7 +115,7 @@ class Route(_Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
 
 class Subscriber(_Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    username: str
+    username: Credential
     password: Secret
     accounts: list[str]
 

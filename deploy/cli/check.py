@@ -76,7 +76,7 @@ async def _check(path: Path | None, state: Path | None) -> list[Finding]:
         found.append(_configuration(configuration.find(path), loaded))
         found += _rules(loaded)
         found += _postal_codes()
-        if warnings := secrets_problems(loaded):
+        if warnings := secrets_findings(path, loaded):
             found.append(Finding("secrets", warnings))
         if warnings := subscriber_problems(loaded):
             found.append(Finding("subscribers", warnings))
@@ -99,8 +99,15 @@ def _configuration(file: Path | None, loaded: "Config") -> Finding:
     return Finding("configuration", [], f"{file or 'no file, so the defaults and demo accounts'}; accounts: {accounts}")
 
 
+def secrets_findings(path: Path | None, loaded: "Config") -> list[str]:
+    """Return one line per suspicious secret, without showing any of them. Raises ConfigError."""
+    from deploy import config as configuration
+
+    return [*configuration.secret_warnings(path), *secrets_problems(loaded)]
+
+
 def secrets_problems(loaded: "Config") -> list[str]:
-    """Return one line per suspicious secret, without showing any of them."""
+    """Return one line per secret that two accounts share, without showing any of them."""
     from schemas import registry
 
     problems, owners = [], dict[tuple[str, str], str]()
@@ -108,14 +115,9 @@ def secrets_problems(loaded: "Config") -> list[str]:
         for name, settings in loaded.accounts.get(platform.name, {}).items():
             account = f"accounts.{platform.name}.{name}"
             for secret in platform.secrets(settings):
-                if secret != secret.strip():
-                    problems.append(f"{account}: a secret begins or ends with blanks or line breaks: remove them")
                 other = owners.setdefault((platform.name, secret.strip()), account)
                 if other != account:
                     problems.append(f"{account} and {other} have the same secret: give each account its own")
-    for name, subscriber in loaded.subscribers.items():
-        if subscriber.password != subscriber.password.strip():
-            problems.append(f"subscribers.{name}: the password begins or ends with blanks or line breaks: remove them")
     return problems
 
 

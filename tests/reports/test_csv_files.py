@@ -120,7 +120,7 @@ def test_a_secret_of_nothing_but_newlines_is_refused_by_its_key(tmp_path: Path) 
 def test_check_can_warn_of_blanks_and_newlines_without_showing_a_secret(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """derek#72: `crossdock check` warns of blanks and newlines in any secret."""
+    """derek#72: `crossdock check` warns of blanks and newlines in any secret; one at the end does no harm."""
     monkeypatch.setenv("NEWLINE", "hidden-1\n")
     monkeypatch.setenv("BLANK", "hidden-2 ")
     (tmp_path / "within").write_text("hidden-3\nhidden-4\n")
@@ -133,9 +133,7 @@ def test_check_can_warn_of_blanks_and_newlines_without_showing_a_secret(
     found = config.secret_warnings(tmp_path / "crossdock.toml")
     assert [one.partition(":")[0] for one in found] == [
         "api.operator_token",
-        "subscribers.boards.password",
         "accounts.channelape.a.keys[0].secret",
-        "accounts.ustore.shop.secrets[1]",
         "accounts.ustore.shop.secrets[2]",
     ]
     assert not [one for one in found if "hidden" in one]

@@ -7,13 +7,13 @@ from urllib.parse import urlsplit
 import msgspec
 
 from schemas import lenient
-from schemas.config import Column, Seconds, Secret
+from schemas.config import Column, Credential, Seconds, Secret
 
 
 class Poll(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Pull mode: OAuth2 client credentials of the supplier, and how often to ask."""
 
-    client_id: str
+    client_id: Credential
     client_secret: Secret
     base_url: str = "https://api.apicbase.com"
     interval: Seconds = 60.0
