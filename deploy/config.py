@@ -66,6 +66,20 @@ def store_shards(path: Path | None = None) -> int:
     return found.shards
 
 
+def account_names(path: Path | None = None) -> list[str]:
+    """Return `platform/name` of every account in the file, without resolving any secret. Raises ConfigError.
+
+    Without a file there are none, because this may not be the machine that the accounts are configured on.
+    """
+    file = find(path)
+    if file is None:
+        return []
+    accounts = _read(file).get("accounts", {})
+    tables = accounts.items() if isinstance(accounts, dict) else ()
+    found = [f"{platform}/{name}" for platform, named in tables if isinstance(named, dict) for name in named]
+    return found or [f"{platform.name}/{platform.demo[0]}" for platform in registry.platforms().values()]
+
+
 def parse(raw: dict[str, Any], base: Path) -> Config:
     """The configuration of a decoded file; relative paths are relative to `base`. Raises ConfigError."""
     accounts = raw.get("accounts", {})

@@ -56,9 +56,10 @@ def add(
     The queue receives what is stored from now on; `crossdock consume --from …` prints what was stored before. Messages
     that the consumer keeps rejecting end in the queue `crossdock.consumer.NAME.dead`.
     """
-    from deploy.cli import output
+    from deploy.cli import output, selection
 
     one = _consumer(name, types, accounts, max_messages, max_size)
+    selection.check_accounts(one.accounts, "--accounts")
     found = asyncio.run(_add(one, user, management, state))
     if as_json:
         output.print_json(found)
@@ -93,12 +94,15 @@ async def _add(one: "Consumer", user: str | None, management: str | None, state:
     from broker.management import vhost_of
     from deploy.cli import servers
     from schemas.consumers import bindings
+    from schemas.selection import consumer_problem
     from storage import consumers
 
     try:
         keys = [binding.routing_key for binding in bindings(one)]
     except ValueError as error:
         raise CommandError(str(error)) from None
+    if (problem := consumer_problem(one)) is not None:
+        raise CommandError(problem)
     url = servers.amqp_url(state)
     api = None if user is None else _management(management)
     async with servers.database(state) as connection:

@@ -12,6 +12,7 @@ import typer
 
 from deploy.cli.errors import CommandError
 from deploy.cli.options import AsJson, ConfigFile, State
+from deploy.cli.selection import warn_of_accounts
 
 if TYPE_CHECKING:
     from aiormq.abc import AbstractChannel
@@ -181,6 +182,11 @@ def _selection(stage: str | None, account: str | None, reason: str | None) -> "S
 
     if stage is not None and stage not in STAGES:
         raise typer.BadParameter(f"{stage!r} is none of {', '.join(STAGES)}", param_hint="--stage")
+    if account is not None:
+        account = account.strip()
+        if "*" in account:
+            raise typer.BadParameter(f"{account!r}: write rothys or channelape/rothys", param_hint="--account")
+        warn_of_accounts([account], "--account")
     platform, _, name = (account or "").rpartition("/")
     return Selection(stage=stage, platform=platform or None, account=name or None, reason=reason or None)
 

@@ -3,7 +3,8 @@
 from collections.abc import Sequence
 
 from ingress.api.errors import invalid
-from schemas import registry
+from schemas import selection
+from schemas.config import Config
 from schemas.consumers import known_types
 from schemas.outbound import Dialect
 from schemas.patterns import fits
@@ -34,15 +35,22 @@ def check_accounts(asked: Sequence[str]) -> None:
 
     Accounts are not looked up, because one may be configured tomorrow, and one that was removed has stored events.
     """
-    platforms = registry.platforms()
     for pattern in asked:
-        platform, slash, _ = pattern.partition("/")
-        if slash and any(fits(name, (platform,)) for name in platforms):
-            continue
-        if "*" in platform and any(name.startswith(platform.partition("*")[0]) for name in platforms):
-            continue
+        if (problem := selection.account_problem(pattern)) is not None:
+            raise invalid({"accounts": problem})
+
+
+def check_selection(types: Sequence[str], accounts: Sequence[str], dialect: Dialect, config: Config) -> None:
+    """Raise ProblemError (400) unless an account that matches can have an event that matches and that is sent."""
+    manufacturers = {
+        maker.id for account in config.accounts.get("ustore", {}).values() for maker in account.manufacturers
+    }
+    for pattern in types:
+        if (problem := selection.routing_key_problem(pattern, manufacturers)) is not None:
+            raise invalid({"types": problem})
+    if not selection.can_select(types, accounts, filter(dialect.supports, known_types())):
         raise invalid(
-            {"accounts": f"{pattern!r} matches no account; write platform/account, of {', '.join(platforms)}"}
+            {"accounts": f"no account there has any of these types in dialect {dialect.name}: {', '.join(types)}"}
         )
 
 
