@@ -1,10 +1,15 @@
 """Listening sockets: one address, a name or several, and `::` for both families at once."""
 
 import asyncio
+import os
 import socket
 from collections.abc import Callable, Sequence
 
 ANY_IPV6, ANY_IPV4 = "::", "0.0.0.0"  # noqa: S104 - compared, and bound where the operator says so
+
+
+class HostError(OSError):
+    """A name to listen on has no address."""
 
 
 async def listen(
@@ -17,11 +22,8 @@ async def listen(
     """
     loop = asyncio.get_running_loop()
     servers: list[asyncio.Server] = []
-    opened: list[socket.socket] = []
+    opened = await bind(hosts, port, shared=shared)
     try:
-        for family, address in await _addresses(hosts, port):
-            opened.append(_bind(family, (address[0], port, *address[2:]), shared=shared))
-            port = opened[-1].getsockname()[1]
         for one in opened:
             server = await loop.create_server(make, sock=one, backlog=backlog)
             servers.append(server)
@@ -32,6 +34,27 @@ async def listen(
             one.close()
         raise
     return servers
+
+
+async def bind(hosts: str | Sequence[str], port: int, *, shared: bool = False) -> list[socket.socket]:
+    """Bind one port of every host, as `listen` does, for a server that takes sockets.
+
+    Raises OSError whose `filename` is the address, and HostError for a name without one.
+    """
+    opened: list[socket.socket] = []
+    try:
+        for family, address in await _addresses(hosts, port):
+            try:
+                opened.append(_bind(family, (address[0], port, *address[2:]), shared=shared))
+            except OSError as error:
+                shown = f"[{address[0]}]" if ":" in address[0] else address[0]
+                raise OSError(error.errno, os.strerror(error.errno or 0), f"{shown}:{port}") from error
+            port = opened[-1].getsockname()[1]
+    except BaseException:
+        for one in opened:
+            one.close()
+        raise
+    return opened
 
 
 async def _addresses(hosts: str | Sequence[str], port: int) -> list[tuple[socket.AddressFamily, tuple[str, ...]]]:
@@ -45,9 +68,11 @@ async def _addresses(hosts: str | Sequence[str], port: int) -> list[tuple[socket
     loop = asyncio.get_running_loop()
     found: dict[tuple[socket.AddressFamily, tuple[str, ...]], None] = {}
     for name in names:
-        for family, _, _, _, address in await loop.getaddrinfo(
-            name or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
-        ):
+        try:
+            resolved = await loop.getaddrinfo(name, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+        except OSError as error:
+            raise HostError(f"{name} has no address: {error.strerror or error}") from error
+        for family, _, _, _, address in resolved:
             found[family, address] = None  # type: ignore[index]
     return list(found)
 
