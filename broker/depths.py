@@ -5,6 +5,7 @@ import logging
 from collections.abc import Awaitable, Callable, Iterable
 
 from broker import metrics, topology
+from broker.refusals import describe
 
 log = logging.getLogger("crossdock.broker")
 
@@ -60,7 +61,7 @@ def _error(look: "asyncio.Task[dict[str, tuple[int, int]]]") -> str:
     if look.cancelled():
         return "cancelled"
     error = look.exception()
-    return f"{type(error).__name__}: {error}" if error is not None else ""
+    return describe(error) if error is not None else ""
 
 
 def _show(look: "asyncio.Task[dict[str, tuple[int, int]]]") -> dict[str, tuple[int, int]]:

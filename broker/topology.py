@@ -15,6 +15,7 @@ from yarl import URL
 from broker import renew
 from broker.connection import CONNECT_TIMEOUT, addresses, redacted
 from broker.declare import NO_STREAMS, Difference, TopologyError, declare, is_missing, lacks_streams
+from broker.refusals import describe
 from schemas.config import MAX_SHARDS
 from schemas.topology import (
     DEAD,
@@ -79,7 +80,8 @@ async def connected(url: str) -> AsyncIterator[AbstractConnection]:
             async with asyncio.timeout(CONNECT_TIMEOUT):
                 connection = await aiormq.connect(URL(address).update_query(name="crossdock topology"))
         except (OSError, TimeoutError, AMQPError) as error:
-            problems.append(f"{redacted(address)}: {error or type(error).__name__}")
+            text = describe(error) if isinstance(error, AMQPError) else error or type(error).__name__
+            problems.append(f"{redacted(address)}: {text}")
             continue
         try:
             yield connection

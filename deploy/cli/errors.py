@@ -33,7 +33,14 @@ def explain(error: BaseException) -> str | None:
             return f"PostgreSQL refuses the login: {line(error)}; check DATABASE_URL"
         return f"PostgreSQL says: {line(error)}"
     if _is_one_of(error, (("aiormq.exceptions", "AMQPError"),)):
-        return f"RabbitMQ says: {line(error)}; check AMQP_URL"
+        from broker.refusals import VIRTUAL_HOST, describe
+
+        said = describe(error)
+        return (
+            f"RabbitMQ refuses: {VIRTUAL_HOST}"
+            if VIRTUAL_HOST in said
+            else f"RabbitMQ says: {line(error)}; check AMQP_URL"
+        )
     if isinstance(error, OSError) and error.filename:
         return reason(error)
     if isinstance(error, OSError | TimeoutError):
