@@ -7,9 +7,12 @@ import re
 
 _INVISIBLE = "\u200b\u200c\u200d\u2060\ufeff"
 _HOSTS = re.compile(r"(?:(?:\[[^\[\]]*\]|[^:\[\]]*)(?::\d*)?(?:,|$))*")
+EXAMPLES = {
+    "AMQP_URL": "amqp://user:password@host:5672/vhost",
+    "DATABASE_URL": "postgresql://user:password@host:5432/database",
+}
 _ENCODE = (
-    "a special character in the user name or the password must be percent-encoded "
-    "(# as %23, / as %2F, ? as %3F, @ as %40)"
+    "with special characters of the user name and password percent-encoded (# as %23, / as %2F, ? as %3F, @ as %40)"
 )
 
 
@@ -23,7 +26,7 @@ def checked(name: str, url: str) -> str:
         raise ValueError(f"{name} stands in quotes, which `docker --env-file` keeps: remove them")
     _, separator, rest = url.partition("://")
     if separator and _is_cut(rest):
-        raise ValueError(f"{name} can't be read: {_ENCODE}")
+        raise ValueError(f"{name} can't be read: write {EXAMPLES[name]}, {_ENCODE}")
     return url
 
 

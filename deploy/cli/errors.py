@@ -22,7 +22,7 @@ def explain(error: BaseException) -> str | None:
     if _is_one_of(error, (("asyncpg", "PostgresError"), ("asyncpg", "InterfaceError"))):
         if kind in SCHEMA:
             return "the database's schema is missing or old: run `crossdock migrate`"
-        if kind in PREPARED:
+        if kind in PREPARED or "statement pooling mode" in str(error):
             return (
                 "PostgreSQL is reached through a pooler that changes servers between transactions: "
                 "set pool_mode = session for this database in PgBouncer, or name the server itself in DATABASE_URL"

@@ -65,8 +65,8 @@ def test_a_password_with_special_characters_gets_advice(
 ) -> None:
     with pytest.raises(CommandError) as error:
         check(f"{scheme}user:{password}@host:1234/name")
-    assert str(error.value).startswith(f"{name} can't be read: a special character in the user name or the password")
-    assert "percent-encoded" in str(error.value)
+    assert str(error.value).startswith(f"{name} can't be read: write {scheme}user:password@host")
+    assert "with special characters of the user name and password percent-encoded" in str(error.value)
     assert not any(part in str(error.value) for part in ("hu", "sh:", "1234"))
 
 
