@@ -76,8 +76,8 @@ def account_names(path: Path | None = None) -> list[str]:
         return []
     accounts = _read(file).get("accounts", {})
     tables = accounts.items() if isinstance(accounts, dict) else ()
-    found = [f"{platform}/{name}" for platform, named in tables if isinstance(named, dict) for name in named]
-    return found or [f"{platform.name}/{platform.demo[0]}" for platform in registry.platforms().values()]
+    names = [f"{platform}/{name}" for platform, named in tables if isinstance(named, dict) for name in named]
+    return names or [f"{platform.name}/{platform.demo[0]}" for platform in registry.platforms().values()]
 
 
 def parse(raw: dict[str, Any], base: Path) -> Config:

@@ -13,6 +13,7 @@ from deploy.cli.options import AsJson, ConfigFile, State
 
 if TYPE_CHECKING:
     from schemas.config import Config
+    from storage.subscriptions import Subscription
 
 
 CLOCKS_APART = 2.0
@@ -262,6 +263,23 @@ async def _postgresql(state: Path | None) -> Finding:
     return Finding("postgresql", problems, servers.redacted(url) + note)
 
 
+def selection_problem(subscription: "Subscription", loaded: "Config") -> str | None:
+    """Return why a subscription's types and accounts can select nothing, or None."""
+    from schemas.consumers import known_types
+    from schemas.dialects import get_dialect
+    from schemas.selection import can_select, routing_key_problem
+
+    accounts = loaded.accounts.get("ustore", {}).values()
+    manufacturers = {manufacturer.id for account in accounts for manufacturer in account.manufacturers}
+    for pattern in subscription.types:
+        if (problem := routing_key_problem(pattern, manufacturers)) is not None:
+            return problem
+    sent = filter(get_dialect(subscription.dialect).supports, known_types())
+    if not can_select(subscription.types, subscription.accounts, sent):
+        return "no account of its has any of its types, so it gets nothing"
+    return None
+
+
 async def _subscriptions(state: Path | None, loaded: "Config") -> Finding:
     """Check that each subscription can be decrypted with the present keys, and called under the present rules."""
     from deploy.cli import servers
@@ -293,6 +311,8 @@ async def _subscriptions(state: Path | None, loaded: "Config") -> Finding:
             for pattern in one.accounts
             if accounts and one.enabled and not any(fits(account, [pattern]) for account in accounts)
         ]
+        if one.enabled and (problem := selection_problem(one, loaded)) is not None:
+            problems.append(f"{one.id}: {problem}: correct it by PATCH")
         try:
             guard.check_url(one.url)
             sealed.unseal(vault, one.id, one.sealed)

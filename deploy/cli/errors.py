@@ -35,10 +35,10 @@ def explain(error: BaseException) -> str | None:
     if _is_one_of(error, (("aiormq.exceptions", "AMQPError"),)):
         from broker.refusals import VIRTUAL_HOST, describe
 
-        said = describe(error)
+        description = describe(error)
         return (
             f"RabbitMQ refuses: {VIRTUAL_HOST}"
-            if VIRTUAL_HOST in said
+            if VIRTUAL_HOST in description
             else f"RabbitMQ says: {line(error)}; check AMQP_URL"
         )
     if isinstance(error, OSError) and error.filename:

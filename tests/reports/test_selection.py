@@ -4,13 +4,17 @@ import time
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import asyncpg
 import pytest
 import pytest_asyncio
 
+from deploy.cli import check
+from schemas.config import Config
 from schemas.consumers import Consumer
 from schemas.selection import account_problem, can_select, consumer_problem, routing_key_problem, type_problem
+from storage.subscriptions import Subscription
 from tests.support.api import OPERATOR, Client, api
 from tests.support.shell import Shell
 
@@ -19,8 +23,8 @@ URL = "https://a.example/hook"
 
 @pytest_asyncio.fixture
 async def client(database_url: str) -> AsyncIterator[Client]:
-    async with api(database_url) as found:
-        yield found
+    async with api(database_url) as running:
+        yield running
 
 
 @pytest.mark.parametrize(
@@ -136,8 +140,8 @@ def test_a_consumer_of_an_account_that_can_not_be_is_refused(account: str) -> No
     ],
 )
 def test_every_type_of_a_consumer_has_an_account(types: list[str], accounts: list[str], problem: str | None) -> None:
-    found = consumer_problem(Consumer(name="a", types=types, accounts=accounts))
-    assert (found or "").partition(":")[0] == (problem or "")
+    actual = consumer_problem(Consumer(name="a", types=types, accounts=accounts))
+    assert (actual or "").partition(":")[0] == (problem or "")
 
 
 @pytest.mark.parametrize(
@@ -182,3 +186,22 @@ async def test_commands_warn_of_an_account_that_is_not_configured(
     if arguments[0] != "consumers":
         _, _, err = await shell(*arguments, "rothys")
         assert "is configured here" not in err
+
+
+@pytest.mark.parametrize(
+    ("types", "accounts", "dialect", "problem"),
+    [
+        (["*"], ["*"], "standard", None),
+        (["ustore.manufacturer_order.2"], ["ustore/*"], "standard", None),
+        (["ustore.manufacturer_order.printshop.2"], ["*"], "standard", "is a routing key"),
+        (["ecomnow.*"], ["channelape/*"], "standard", "it gets nothing"),
+        (["*"], ["channelape/*"], "apicbase", "it gets nothing"),
+    ],
+)
+def test_check_names_stored_subscriptions_that_can_get_nothing(
+    types: list[str], accounts: list[str], dialect: str, problem: str | None
+) -> None:
+    subscription = Subscription(
+        id=uuid4(), subscriber="", url=URL, types=types, accounts=accounts, dialect=dialect, max_in_flight=1, sealed=b""
+    )
+    assert (problem or "None") in str(check.selection_problem(subscription, Config()))

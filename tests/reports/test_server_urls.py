@@ -111,10 +111,10 @@ async def test_an_unknown_virtual_host_is_named_as_such(amqp_url: str, vhost: st
     url = str(URL(amqp_url).with_path(f"/{vhost}", encoded=True))
     with pytest.raises(aiormq.exceptions.AMQPError) as error:
         await aiormq.connect(url)
-    said = explain(error.value)
-    assert said is not None
-    assert VHOST in said
-    assert "0x" not in said
+    line = explain(error.value)
+    assert line is not None
+    assert VHOST in line
+    assert "0x" not in line
 
 
 async def test_check_and_workers_name_it_too(amqp_url: str, shell: Shell, caplog: pytest.LogCaptureFixture) -> None:

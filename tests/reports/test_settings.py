@@ -79,11 +79,11 @@ SPOILT = [
 @pytest.mark.parametrize(("written", "complaint"), SPOILT)
 @pytest.mark.parametrize("field", KEYS)
 def test_a_spoilt_secret_is_named_and_not_shown(tmp_path: Path, field: str, written: str, complaint: str) -> None:
-    found = warnings(tmp_path, field, toml(written))
-    assert len(found) == 1, found
-    assert found[0].startswith(f"{KEYS[field]}: ")
-    assert complaint in found[0]
-    assert "hush" not in found[0].lower()
+    lines = warnings(tmp_path, field, toml(written))
+    assert len(lines) == 1, lines
+    assert lines[0].startswith(f"{KEYS[field]}: ")
+    assert complaint in lines[0]
+    assert "hush" not in lines[0].lower()
 
 
 @pytest.mark.parametrize("field", sorted(KEYS.keys() - TEXT_ONLY))
@@ -94,8 +94,8 @@ def test_so_is_one_of_the_environment_or_of_a_file(
     monkeypatch.setenv("SPOILT", "'Basic hush='")
     (tmp_path / "spoilt").write_text("'Basic hush='\n")
     written = '{ env = "SPOILT" }' if source == "env" else '{ file = "spoilt" }'
-    (found,) = warnings(tmp_path, field, written)
-    assert "in quotes" in found
+    (lines,) = warnings(tmp_path, field, written)
+    assert "in quotes" in lines
 
 
 @pytest.mark.parametrize("value", ["SPOILT=hush", "export SPOILT=hush"])
@@ -103,8 +103,8 @@ def test_a_whole_line_of_the_environment_file_is_named(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, value: str
 ) -> None:
     monkeypatch.setenv("SPOILT", value)
-    (found,) = warnings(tmp_path, "password", '{ env = "SPOILT" }')
-    assert "begins with the name of its variable" in found
+    (lines,) = warnings(tmp_path, "password", '{ env = "SPOILT" }')
+    assert "begins with the name of its variable" in lines
 
 
 @pytest.mark.parametrize("field", KEYS)
@@ -112,8 +112,8 @@ def test_a_whole_line_of_the_environment_file_is_named(
     "good", ["KBc+fU/5==", "it's", '5" and 6"', "a=b:c", "@authtoken", "Basic dXNlcjpwYXNz", "a:b", "Zoë", "$1$x"]
 )
 def test_an_unusual_but_sound_secret_is_not_accused(tmp_path: Path, field: str, good: str) -> None:
-    found = warnings(tmp_path, field, toml(good))
-    assert found == [] or (good == "Zoë" and field in ("key", "key_name"))
+    lines = warnings(tmp_path, field, toml(good))
+    assert lines == [] or (good == "Zoë" and field in ("key", "key_name"))
 
 
 def test_a_newline_at_the_end_is_left_out_and_not_a_problem(tmp_path: Path) -> None:
@@ -123,10 +123,10 @@ def test_a_newline_at_the_end_is_left_out_and_not_a_problem(tmp_path: Path) -> N
 
 @pytest.mark.parametrize("field", ["key", "key_name"])
 def test_what_is_sent_in_a_query_string_needs_percent_encoding(tmp_path: Path, field: str) -> None:
-    (found,) = warnings(tmp_path, field, '"Zoë-hush"')
-    assert found.startswith(f"{KEYS[field]}: ")
-    assert "its sender must percent-encode it" in found
-    assert "hush" not in found
+    (lines,) = warnings(tmp_path, field, '"Zoë-hush"')
+    assert lines.startswith(f"{KEYS[field]}: ")
+    assert "its sender must percent-encode it" in lines
+    assert "hush" not in lines
 
 
 def test_check_shows_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -138,6 +138,6 @@ def test_check_shows_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
     monkeypatch.setattr(check, "_rabbitmq", unreachable)
     monkeypatch.setattr(check, "_postgresql", unreachable)
     assert len(warnings(tmp_path, "authorization", toml('"Basic hush="'))) == 1
-    found = asyncio.run(check._check(tmp_path / "crossdock.toml", tmp_path))
-    (secrets,) = [entry for entry in found if entry.what == "secrets"]
+    lines = asyncio.run(check._check(tmp_path / "crossdock.toml", tmp_path))
+    (secrets,) = [entry for entry in lines if entry.what == "secrets"]
     assert "accounts.ecomnow.shop.authorizations[0]" in secrets.problems[0]

@@ -24,8 +24,8 @@ SPOILT = [
 
 @pytest_asyncio.fixture
 async def client(database_url: str) -> AsyncIterator[Client]:
-    async with api(database_url) as found:
-        yield found
+    async with api(database_url) as running:
+        yield running
 
 
 @pytest.mark.parametrize("name", [name for name, dialect in dialects().items() if dialect.make_secret is not None])
