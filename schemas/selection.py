@@ -1,7 +1,7 @@
 """Whether patterns of event types and accounts can select anything: a typing error must not become silence."""
 
 import re
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 
 from schemas import registry
 from schemas.consumers import Consumer, known_types
@@ -52,18 +52,16 @@ def of_manufacturer(pattern: str) -> str | None:
     return pattern.removeprefix(prefix) or None if pattern.startswith(prefix) else None
 
 
-def routing_key_problem(pattern: str, manufacturers: Collection[str]) -> str | None:
-    """Return what to write instead of a routing key such as `ustore.manufacturer_order.printshop.2`, or None.
-
-    `manufacturers` are the IDs of all that are configured, which may have dots.
-    """
+def routing_key_problem(pattern: str) -> str | None:
+    """Return what to write instead of a routing key such as `ustore.manufacturer_order.printshop.2`, or None."""
     rest = of_manufacturer(pattern)
-    if rest is None or "." not in rest or any(fits(name, (rest,)) for name in manufacturers):
+    if rest is None or "." not in rest:
         return None
     account, _, manufacturer = rest.partition(".")
+    platform = manufacturer_order.TYPE.partition(".")[0]
     return (
-        f"{pattern!r} is a routing key, or names a manufacturer that is not configured; write "
-        f"'{manufacturer_order.TYPE}.{manufacturer}', and 'ustore/{account}' in accounts"
+        f"{pattern!r} is a routing key; write '{manufacturer_order.TYPE}.{manufacturer}', and '{platform}/{account}' "
+        "in accounts; in an ID, write * for a dot"
     )
 
 

@@ -263,16 +263,14 @@ async def _postgresql(state: Path | None) -> Finding:
     return Finding("postgresql", problems, servers.redacted(url) + note)
 
 
-def selection_problem(subscription: "Subscription", loaded: "Config") -> str | None:
+def selection_problem(subscription: "Subscription") -> str | None:
     """Return why a subscription's types and accounts can select nothing, or None."""
     from schemas.consumers import known_types
     from schemas.dialects import get_dialect
     from schemas.selection import can_select, routing_key_problem
 
-    accounts = loaded.accounts.get("ustore", {}).values()
-    manufacturers = {manufacturer.id for account in accounts for manufacturer in account.manufacturers}
     for pattern in subscription.types:
-        if (problem := routing_key_problem(pattern, manufacturers)) is not None:
+        if (problem := routing_key_problem(pattern)) is not None:
             return problem
     sent = filter(get_dialect(subscription.dialect).supports, known_types())
     if not can_select(subscription.types, subscription.accounts, sent):
@@ -311,7 +309,7 @@ async def _subscriptions(state: Path | None, loaded: "Config") -> Finding:
             for pattern in one.accounts
             if accounts and one.enabled and not any(fits(account, [pattern]) for account in accounts)
         ]
-        if one.enabled and (problem := selection_problem(one, loaded)) is not None:
+        if one.enabled and (problem := selection_problem(one)) is not None:
             problems.append(f"{one.id}: {problem}: correct it by PATCH")
         try:
             guard.check_url(one.url)

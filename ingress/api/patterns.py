@@ -4,7 +4,6 @@ from collections.abc import Sequence
 
 from ingress.api.errors import invalid
 from schemas import selection
-from schemas.config import Config
 from schemas.consumers import known_types
 from schemas.outbound import Dialect
 from schemas.patterns import fits
@@ -40,13 +39,10 @@ def check_accounts(asked: Sequence[str]) -> None:
             raise invalid({"accounts": problem})
 
 
-def check_selection(types: Sequence[str], accounts: Sequence[str], dialect: Dialect, config: Config) -> None:
+def check_selection(types: Sequence[str], accounts: Sequence[str], dialect: Dialect) -> None:
     """Raise ProblemError (400) unless an account that matches can have an event that matches and that is sent."""
-    manufacturers = {
-        maker.id for account in config.accounts.get("ustore", {}).values() for maker in account.manufacturers
-    }
     for pattern in types:
-        if (problem := selection.routing_key_problem(pattern, manufacturers)) is not None:
+        if (problem := selection.routing_key_problem(pattern)) is not None:
             raise invalid({"types": problem})
     if not selection.can_select(types, accounts, filter(dialect.supports, known_types())):
         raise invalid(

@@ -58,7 +58,7 @@ async def create(context: Context, connection: Connection, request: web.Request,
     granted = accounts(caller, asked.accounts)
     if asked.accounts is not None:
         patterns.check_accounts(asked.accounts)
-    patterns.check_selection(asked.types, granted, one, context.config)
+    patterns.check_selection(asked.types, granted, one)
     await context.check_quota(connection, caller)
     id_ = new_id()
     secrets = Sealed(
@@ -117,7 +117,7 @@ async def change(context: Context, connection: Connection, request: web.Request,
         patterns.check_accounts(new["accounts"])
     if "types" in new or "accounts" in new:
         types, named = new.get("types", old.types), new.get("accounts", old.accounts)
-        patterns.check_selection(types, named, one, context.config)
+        patterns.check_selection(types, named, one)
     _check_terms(
         one.uses_authorization,
         None if authorization is UNSET else authorization,
