@@ -24,6 +24,7 @@ from aio_pika.exceptions import AMQPError
 from yarl import URL
 
 from broker.frames import Transport
+from broker.refusals import describe
 from telemetry.background import Background
 
 log = logging.getLogger("crossdock.broker")
@@ -212,7 +213,7 @@ class BrokerConnection:
             except asyncio.CancelledError:
                 raise
             except Exception as error:
-                self.error = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
+                self.error = describe(error)
             # A connection that broke on first use is not a success: without a pause it would break again and again.
             opened = opened and time.monotonic() - began > STABLE_AFTER
             attempt += 1

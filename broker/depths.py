@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable, Iterable
 from prometheus_client import Gauge
 
 from broker import topology
+from broker.refusals import describe
 
 log = logging.getLogger("crossdock.broker")
 
@@ -66,7 +67,7 @@ def _error(measurement: "asyncio.Task[dict[str, tuple[int, int]]]") -> str:
     if measurement.cancelled():
         return "cancelled"
     error = measurement.exception()
-    return f"{type(error).__name__}: {error}" if error is not None else ""
+    return describe(error) if error is not None else ""
 
 
 def _export(measurement: "asyncio.Task[dict[str, tuple[int, int]]]") -> dict[str, tuple[int, int]]:

@@ -16,6 +16,7 @@ from broker import renew
 from broker.connection import CONNECT_TIMEOUT, addresses, redacted
 from broker.declare import NO_STREAMS, Difference, TopologyError, bind, declare, is_missing, lacks_streams, unbind
 from broker.definitions import export
+from broker.refusals import describe
 from schemas.config import MAX_SHARDS
 from schemas.topology import (
     DEAD,
@@ -80,7 +81,8 @@ async def connected(url: str) -> AsyncIterator[AbstractConnection]:
             async with asyncio.timeout(CONNECT_TIMEOUT):
                 connection = await aio_pika.connect(URL(address).update_query(name="crossdock topology"))
         except (OSError, TimeoutError, AMQPError) as error:
-            problems.append(f"{redacted(address)}: {error or type(error).__name__}")
+            text = describe(error) if isinstance(error, AMQPError) else error or type(error).__name__
+            problems.append(f"{redacted(address)}: {text}")
             continue
         try:
             yield connection

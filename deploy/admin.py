@@ -6,6 +6,8 @@ from aiohttp import hdrs, web
 from prometheus_client import REGISTRY
 from prometheus_client.exposition import choose_encoder
 
+from ingress import sockets
+
 Problems = Callable[[], list[str]]
 
 
@@ -49,8 +51,8 @@ class Admin:
     async def start(self) -> None:
         """Listen. Raises OSError if the port is taken."""
         await self._runner.setup()
-        site = web.TCPSite(self._runner, self._host, self._port)
-        await site.start()
+        for listener in await sockets.bind(self._host, self._port):
+            await web.SockSite(self._runner, listener).start()
         host, port = self._runner.addresses[0][:2]
         self.url = f"http://{f'[{host}]' if ':' in host else host}:{port}"
 

@@ -1,7 +1,8 @@
 """Lists of article and customer numbers from CSV files, as spreadsheets write them.
 
 European spreadsheets separate with semicolons, others with commas or tabs; some write a byte order mark, and some
-"Unicode text" in UTF-16. Only the first column is read.
+"Unicode text" in UTF-16. Only the first column is read, without what guards a text from being taken for a number:
+`="00123"` and `'00123`. What a spreadsheet has ruined is refused.
 """
 
 import csv
@@ -16,6 +17,12 @@ SEPARATORS = ";,\t|"
 """Possible separators, the likeliest first."""
 
 _NO_DECIMAL_COMMA = re.compile(r"(?<!\d),|,(?!\d)")
+_GUARD = re.compile(r'=\s*"(?P<text>(?:[^"]|"")*)"')
+_ERROR_VALUE = re.compile(r"#[¡¿]?[^\W\d_][\w/]*[!?]|#N/?[ABDV]|##+|#GETTING_DATA|Err:\d{3}", re.IGNORECASE)
+"""Of spreadsheets in several languages: `#REF!`, `#BEZUG!`, `#¿NOMBRE?`, `#N/A`, `#NV`."""
+_E_NOTATION = re.compile(r"[+-]?\d(?:[.,]\d+E[+-]?|E\+)\d+", re.IGNORECASE)
+"""Not `2E-10` and `1E5`, which may be article numbers."""
+_INVISIBLE = "\u200b\u200c\u200d\u2060\ufeff"
 
 
 class ColumnError(ValueError):
@@ -28,15 +35,35 @@ def read(file: Path, header: str) -> list[str]:
     A first row that begins with `header` (`article`, or `articles`) is the header. Raises ColumnError and OSError.
     """
     text = _text(file.read_bytes())
-    lines = text.splitlines()
+    lines, skipped = text.splitlines(), 0
     if lines and lines[0].lower().startswith("sep=") and len(lines[0].strip()) == len("sep=") + 1:
         separator, text = lines[0].strip()[-1], text.partition("\n")[2]  # Excel names the separator in the first line
+        skipped = 1
     else:
         separator = _separator(text)
-    rows = [row for row in _rows(text, separator) if row]
-    _refuse_other_separators(text, rows)
-    cells = [cell for row in rows if (cell := row[0].strip())]
+    numbered = [(number + skipped, row) for number, row in _numbered_rows(text, separator) if row]
+    _refuse_other_separators(text, [row for _, row in numbered])
+    cells = [cell for number, row in numbered if (cell := _cell(row[0], number))]
     return cells[1:] if cells and cells[0].lower() in (header, f"{header}s") else cells
+
+
+def _cell(written: str, line: int) -> str:
+    """Return the text that a cell means. Raises ColumnError for a formula, an error value or a rounded number."""
+    cell = written.strip().strip(_INVISIBLE).strip()
+    if guarded := _GUARD.fullmatch(cell):
+        return guarded["text"].replace('""', '"').strip()
+    if cell.startswith("'"):
+        return cell[1:].removesuffix("'").strip()
+    if cell.startswith("="):
+        raise ColumnError(f"line {line}: {cell!r} is a formula: put its value there, and save the file again")
+    if _ERROR_VALUE.fullmatch(cell):
+        raise ColumnError(f"line {line}: {cell!r} is a spreadsheet's error value: correct the cell, or remove the line")
+    if _E_NOTATION.fullmatch(cell):
+        raise ColumnError(
+            f"line {line}: {cell!r} is a number that a spreadsheet has rounded: format the column as text, enter the "
+            f"whole number, and save the file again; if it is meant as it is, write it as '{cell}"
+        )
+    return cell
 
 
 def _refuse_other_separators(text: str, rows: list[list[str]]) -> None:
@@ -89,8 +116,16 @@ def _separator(text: str) -> str:
 
 
 def _rows(text: str, separator: str) -> Iterator[list[str]]:
+    return (row for _, row in _numbered_rows(text, separator))
+
+
+def _numbered_rows(text: str, separator: str) -> Iterator[tuple[int, list[str]]]:
+    """Yield each row with the number of the line that it begins on."""
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=separator)
+    number = 1
     try:
-        yield from reader
+        for row in reader:
+            yield number, row
+            number = reader.line_num + 1
     except csv.Error as error:
         raise ColumnError(f"line {reader.line_num}: {error}") from None

@@ -10,7 +10,7 @@ from typing import TypeVar
 import msgspec
 from msgspec import inspect
 
-from deploy import columns
+from deploy import columns, secrets
 from schemas import registry
 from schemas.config import Config, Store, parse_size
 from schemas.destinations.addresses import networks
@@ -51,19 +51,28 @@ def store_shards(path: Path | None = None) -> int:
 
 
 def secret_problems(path: Path | None = None) -> list[str]:
-    """Return one line per secret that begins or ends with a blank, or holds a newline or a tab, without showing it.
+    """Return one line per secret that is probably not what the other side has, without showing it.
 
-    Newlines at the end are not reported, because they are removed when the configuration is loaded. Raises ConfigError.
+    Names that both sides must have alike are checked as well. Newlines at the end are not reported, because they are
+    removed when the configuration is loaded. Raises ConfigError.
     """
     _, resolver = _load(path)
-    question = "which is part of it: is that what the other side has?"
-    problems = []
-    for key, secret in resolver.secrets.items():
-        if secret != secret.strip():
-            problems.append(f"{key}: the secret begins or ends with a blank, {question}")
-        elif any(character in secret for character in "\r\n\t"):
-            problems.append(f"{key}: the secret has a newline or a tab within, {question}")
-    return problems
+    problems = ((key, secrets.trouble(written)) for key, written in resolver.written.items())
+    return [f"{key}: {problem}" for key, problem in problems if problem is not None]
+
+
+def account_names(path: Path | None = None) -> list[str]:
+    """Return `platform/name` of every account in the file, without resolving any secret. Raises ConfigError.
+
+    Without a file there are none, because this may not be the machine that the accounts are configured on.
+    """
+    file = find(path)
+    if file is None:
+        return []
+    accounts = _read(file).get("accounts", {})
+    tables = accounts.items() if isinstance(accounts, dict) else ()
+    names = [f"{platform}/{name}" for platform, named in tables if isinstance(named, dict) for name in named]
+    return names or [f"{platform.name}/{platform.demo[0]}" for platform in registry.platforms().values()]
 
 
 def parse(raw: Mapping[str, object], base: Path) -> Config:
@@ -81,11 +90,11 @@ def is_loopback(host: str) -> bool:
 
 def secrets_of(config: Config) -> list[str]:
     """Return every secret value in use, the longest first; none of them may appear in a log."""
-    secrets = [config.api.operator_token or "", *(subscriber.password for subscriber in config.subscribers.values())]
+    values = [config.api.operator_token or "", *(subscriber.password for subscriber in config.subscribers.values())]
     for platform in registry.platforms().values():
         for settings in config.accounts.get(platform.name, {}).values():
-            secrets += platform.secrets(settings)
-    return sorted({secret for secret in secrets if secret}, key=len, reverse=True)
+            values += platform.secrets(settings)
+    return sorted({secret for secret in values if secret}, key=len, reverse=True)
 
 
 def _load(path: Path | None) -> "tuple[Config, _Resolver]":
@@ -154,12 +163,12 @@ class _Resolver:
     def __init__(self, base: Path) -> None:
         """`base`: the folder that relative paths are relative to."""
         self._base = base
-        self.secrets: dict[str, str] = {}
-        """Every secret that was resolved, by its key, without the newlines at its end."""
+        self.written: dict[str, secrets.Written] = {}
+        """Every secret and credential as it is written, by its key."""
 
     def convert(self, raw: object, shape: type[T], path: str) -> T:
         """Return the value at `path` of the file as a `shape`. Raises ConfigError."""
-        resolved = self._resolve(raw, inspect.type_info(shape), path, None)
+        resolved = self._resolve(raw, inspect.type_info(shape), path, {})
         try:
             return msgspec.convert(resolved, shape)
         except msgspec.ValidationError as error:
@@ -167,19 +176,25 @@ class _Resolver:
             key = ".".join(part for part in (path, where.rstrip("`").lstrip(".")) if part) or "configuration"
             raise ConfigError(f"{key}: {text[:1].lower()}{text[1:]}") from None
 
-    def _resolve(self, value: object, kind: inspect.Type, path: str, source: str | None) -> object:
+    def _resolve(self, value: object, kind: inspect.Type, path: str, extra: Mapping[str, object]) -> object:
         """Return `value` with secrets and columns read from where it says. Raises ConfigError, also for unknown keys.
 
-        `source`: "secret" or "column", as the type's metadata says.
+        `extra`: the type's metadata, of which `source` is "secret", "credential" or "column".
         """
         if isinstance(kind, inspect.Metadata):
-            return self._resolve(value, kind.type, path, (kind.extra or {}).get("source", source))
+            return self._resolve(value, kind.type, path, {**extra, **(kind.extra or {})})
         if isinstance(kind, inspect.UnionType):
-            return self._resolve(value, _chosen(value, kind), path, source)
+            return self._resolve(value, _chosen(value, kind), path, extra)
+        source, is_in_query = extra.get("source"), extra.get("sent_in") == "query"
+        if source == "credential" and isinstance(value, str):
+            self.written[path] = secrets.Written(value, is_secret=False, is_in_query=is_in_query)
+            return value
         if source == "secret" and isinstance(value, str | dict):
             # Newlines at the end of a secret come from editors and `echo`.
-            secret = self.secrets[path] = self._secret(value, path).rstrip("\r\n")
-            return secret
+            text = self._secret(value, path)
+            variable = str(value.get("env", "")) if isinstance(value, dict) else ""
+            self.written[path] = secrets.Written(text, variable, is_in_query=is_in_query)
+            return text.rstrip("\r\n")
         if source == "column" and isinstance(value, dict):
             return self._column(value, path)
         if isinstance(kind, inspect.StructType) and isinstance(value, dict):
@@ -187,11 +202,11 @@ class _Resolver:
             for key in value:
                 if key not in fields:
                     raise ConfigError(f"{_join(path, key)}: unknown key; known: {', '.join(fields)}")
-            return {key: self._resolve(item, fields[key], _join(path, key), None) for key, item in value.items()}
+            return {key: self._resolve(item, fields[key], _join(path, key), {}) for key, item in value.items()}
         if isinstance(kind, inspect.DictType) and isinstance(value, dict):
-            return {key: self._resolve(item, kind.value_type, _join(path, key), None) for key, item in value.items()}
+            return {key: self._resolve(item, kind.value_type, _join(path, key), {}) for key, item in value.items()}
         if isinstance(kind, inspect.ListType) and isinstance(value, list):
-            return [self._resolve(item, kind.item_type, f"{path}[{n}]", None) for n, item in enumerate(value)]
+            return [self._resolve(item, kind.item_type, f"{path}[{n}]", {}) for n, item in enumerate(value)]
         return value
 
     def _secret(self, value: str | dict[str, object], path: str) -> str:

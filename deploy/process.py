@@ -1,6 +1,7 @@
 """Runs one process: configuration, logs, admin server, signals, and the component that does the work."""
 
 import asyncio
+import errno
 import gc
 import logging
 import os
@@ -17,6 +18,7 @@ from prometheus_client import Gauge
 from deploy import config as configuration
 from deploy import logs
 from deploy.admin import Admin
+from ingress.sockets import HostError
 from schemas.config import Config, Telemetry
 from telemetry import background
 
@@ -110,9 +112,20 @@ def run(
         bound = config.process.drain_timeout + CLOSE_TIMEOUT
         uvloop.run(_run(component, config_path, formatter, admin, bound, tracer))
     except OSError as error:
-        print(f"crossdock: can't listen: {error.strerror or error}; choose another port", file=sys.stderr)  # noqa: T201
+        print(f"crossdock: {listen_problem(error)}", file=sys.stderr)  # noqa: T201
         return 1
     return 1 if background.failed else 0
+
+
+def listen_problem(error: OSError) -> str:
+    """Return why a process can't listen, and which setting to correct."""
+    where = f" on {error.filename}" if error.filename else ""
+    text = f"can't listen{where}: {error.strerror or error}"
+    if isinstance(error, HostError):
+        return f"{text}; correct `host`"
+    if error.errno == errno.EADDRNOTAVAIL:
+        return f"{text}; this machine does not have that address: correct `host`"
+    return f"{text}; choose another port"
 
 
 def _tracer(settings: Telemetry, name: str) -> "otlp.Tracer | None":

@@ -1,6 +1,7 @@
 """Listening sockets on an address, a name or several of them; `::` covers both address families."""
 
 import asyncio
+import os
 import socket
 from collections.abc import Callable, Sequence
 
@@ -8,6 +9,10 @@ ANY_IPV6, ANY_IPV4 = "::", "0.0.0.0"  # noqa: S104 - compared, and bound where t
 
 Address = tuple[str, int] | tuple[str, int, int, int]
 """What `getaddrinfo` returns for IPv4 and IPv6: host, port, and for IPv6 the flow information and the scope."""
+
+
+class HostError(OSError):
+    """A name to listen on has no address."""
 
 
 async def listen(
@@ -20,11 +25,8 @@ async def listen(
     """
     loop = asyncio.get_running_loop()
     servers: list[asyncio.Server] = []
-    bound: list[socket.socket] = []
+    bound = await bind(hosts, port, shared=shared)
     try:
-        for family, address in await _addresses(hosts, port):
-            bound.append(_bind(family, (address[0], port, *address[2:]), shared=shared))
-            port = bound[-1].getsockname()[1]
         for listener in bound:
             server = await loop.create_server(make, sock=listener, backlog=backlog)
             servers.append(server)
@@ -35,6 +37,27 @@ async def listen(
             listener.close()
         raise
     return servers
+
+
+async def bind(hosts: str | Sequence[str], port: int, *, shared: bool = False) -> list[socket.socket]:
+    """Bind one port of every host, as `listen` does, for a server that takes sockets.
+
+    Raises OSError whose `filename` is the address, and HostError for a name without one.
+    """
+    bound: list[socket.socket] = []
+    try:
+        for family, address in await _addresses(hosts, port):
+            try:
+                bound.append(_bind(family, (address[0], port, *address[2:]), shared=shared))
+            except OSError as error:
+                shown = f"[{address[0]}]" if ":" in address[0] else address[0]
+                raise OSError(error.errno, os.strerror(error.errno or 0), f"{shown}:{port}") from error
+            port = bound[-1].getsockname()[1]
+    except BaseException:
+        for listener in bound:
+            listener.close()
+        raise
+    return bound
 
 
 async def _addresses(hosts: str | Sequence[str], port: int) -> list[tuple[socket.AddressFamily, Address]]:
@@ -49,9 +72,11 @@ async def _addresses(hosts: str | Sequence[str], port: int) -> list[tuple[socket
     loop = asyncio.get_running_loop()
     resolved: dict[tuple[socket.AddressFamily, Address], None] = {}
     for name in names:
-        for family, _, _, _, address in await loop.getaddrinfo(
-            name or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
-        ):
+        try:
+            information = await loop.getaddrinfo(name, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+        except OSError as error:
+            raise HostError(f"{name} has no address: {error.strerror or error}") from error
+        for family, _, _, _, address in information:
             resolved[family, address] = None  # type: ignore[index]  # a bytes address is of another family
     return list(resolved)
 

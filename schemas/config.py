@@ -3,6 +3,7 @@
 Every field has the default that the commented defaults file shows; a test holds the two together.
 """
 
+import ipaddress
 import re
 from typing import Annotated, Any
 
@@ -10,6 +11,12 @@ import msgspec
 
 Secret = Annotated[str, msgspec.Meta(min_length=1, extra={"source": "secret"})]
 """A text, or `{ env = "NAME" }`, or `{ file = "path" }`, without trailing newlines. Resolved when loading."""
+QuerySecret = Annotated[str, msgspec.Meta(min_length=1, extra={"source": "secret", "sent_in": "query"})]
+"""A secret that its sender adds to the URL."""
+Credential = Annotated[str, msgspec.Meta(extra={"source": "credential"})]
+"""A text that both sides must have alike, and that may be shown."""
+QueryKey = Annotated[str, msgspec.Meta(min_length=1, extra={"source": "credential", "sent_in": "query"})]
+"""A credential that its sender adds to the URL."""
 Column = Annotated[list[str], msgspec.Meta(extra={"source": "column"})]
 """A list, or `{ file = "x.csv" }`: the first column of a CSV file, except a header that is the setting's singular."""
 Name = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9_-]{1,64}$")]
@@ -30,6 +37,32 @@ def parse_size(text: str | int) -> int:
     if match is None or (match[2].upper() or "B") not in _UNITS:
         raise ValueError(f'{text!r} is not a size; write bytes or a unit, as in "1MiB", "512KiB" or 1048576')
     return int(match[1]) * _UNITS[match[2].upper() or "B"]
+
+
+def listen_host(text: str) -> str:
+    """Return an address or a name to listen on: without brackets, and `::` for `*`. Raises ValueError with advice."""
+    host = text.strip()
+    if host == "*":
+        return "::"
+    if not host:
+        raise ValueError("host is empty; write 127.0.0.1 for this machine only, or :: for every address")
+    if host.startswith("[") and host.endswith("]"):
+        host = host[1:-1]
+    try:
+        ipaddress.ip_address(host)
+    except ValueError:
+        pass
+    else:
+        return host
+    if "://" in host:
+        raise ValueError(f"host {text!r} is a URL; write it without the scheme, as in 127.0.0.1")
+    if "/" in host:
+        raise ValueError(f"host {text!r} is not a network to listen on; write one address of this machine")
+    if re.fullmatch(r"([^:\[\]]+|\[[^\[\]]+\]):\d+", host):
+        raise ValueError(f"host {text!r} has a port; write only the host, because `port` is a setting of its own")
+    if not re.fullmatch(r"[^\W_]([\w.-]*\w)?\.?", host) or not re.search(r"[^\d.]", host):
+        raise ValueError(f"host {text!r} is neither an address nor a name of this machine")
+    return host
 
 
 class _Section(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -60,6 +93,10 @@ class Ingress(_Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Maximum of all accounts; above it, accounts with an equal share or more are refused; 0: no limit."""
     processes: Count = 1
 
+    def __post_init__(self) -> None:
+        host = listen_host(self.host) if isinstance(self.host, str) else [listen_host(entry) for entry in self.host]
+        msgspec.structs.force_setattr(self, "host", host)
+
     @property
     def hosts(self) -> list[str]:
         """Return every address to listen on, each of one family."""
@@ -84,10 +121,16 @@ class Api(_Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
     max_subscriptions: Count = 100
     """Maximum subscriptions per subscriber, including those of `/basic/webhooks`. The operator has no limit."""
 
+    def __post_init__(self) -> None:
+        msgspec.structs.force_setattr(self, "host", listen_host(self.host))
+
 
 class Admin(_Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
     host: str = "127.0.0.1"
     port: Port = 8081
+
+    def __post_init__(self) -> None:
+        msgspec.structs.force_setattr(self, "host", listen_host(self.host))
 
 
 MAX_SHARDS = 64
@@ -110,7 +153,7 @@ class Route(_Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
 
 class Subscriber(_Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    username: str
+    username: Credential
     password: Secret
     accounts: list[str]
 

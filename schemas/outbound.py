@@ -64,6 +64,15 @@ class UntranslatableError(UnreadableError):
     """Raised if an event can never be expressed in a dialect; the text gives the reason."""
 
 
+def secret_problem(secret: str) -> str | None:
+    """Return what is wrong with a subscriber's own secret, or None."""
+    if secret != secret.strip():
+        return "must not begin or end with a blank or a line break"
+    if not secret.isprintable():
+        return "must not contain line breaks, or other characters that cannot be seen"
+    return None
+
+
 class Dialect(msgspec.Struct, frozen=True, kw_only=True):
     """The request format of one kind of receiver. Every module in `schemas.dialects` exports one as `DIALECT`."""
 
@@ -83,7 +92,7 @@ class Dialect(msgspec.Struct, frozen=True, kw_only=True):
     """
     make_secret: Callable[[], str] | None = None
     """Generates a secret, if the dialect uses one and the subscriber did not supply its own."""
-    check_secret: Callable[[str], str | None] = lambda secret: None
+    check_secret: Callable[[str], str | None] = secret_problem
     """(subscriber's own secret) -> what is wrong with it, for the subscriber; None if it is acceptable."""
     two_secrets: bool = False
     """Whether a request carries the signatures of two secrets, so that the old one stays valid after a rotation."""

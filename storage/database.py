@@ -57,7 +57,7 @@ def explain(error: BaseException) -> str:
     """Return one line for `/readyz` and logs: the error's type and text, without values of rows."""
     sqlstate = getattr(error, "sqlstate", None)
     name = f"{type(error).__name__} {sqlstate}" if sqlstate else type(error).__name__
-    if isinstance(error, LOST_STATEMENTS):
+    if isinstance(error, LOST_STATEMENTS) or pools.STATEMENT_MODE in str(error):
         return f"{name}: {pools.UnsupportedPoolerError()}"
     text = str(error).partition("\n")[0][:300]
     return f"{name}: {text}" if text else name

@@ -3,7 +3,7 @@
 A pooler in session mode assigns one server connection to a client for as long as the client stays connected. The only
 difference is that PgBouncer refuses start-up parameters that it does not know; these are set by a statement instead. A
 pooler in transaction mode may change the server connection between two transactions, which breaks prepared statements,
-LISTEN and advisory locks, so it is refused.
+LISTEN and advisory locks, so it is refused. So is one in statement mode, which allows no transactions at all.
 """
 
 from contextlib import suppress
@@ -36,6 +36,10 @@ PROBE_TIMEOUT = 2.0
 In transaction mode a server connection is free as soon as its transaction has ended, so a longer wait means a session
 pool whose connections are all in use.
 """
+
+
+STATEMENT_MODE = "statement pooling mode"
+"""Part of PgBouncer's error for `BEGIN` in statement mode, after which it closes the connection."""
 
 
 class UnsupportedPoolerError(asyncpg.InterfaceError):
@@ -157,6 +161,10 @@ async def _refuse_transaction_mode(url: str, connection: asyncpg.Connection | as
                 await other.close(timeout=1)
     except (asyncpg.DuplicatePreparedStatementError, asyncpg.InvalidSQLStatementNameError):
         raise UnsupportedPoolerError from None
+    except (asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+        if STATEMENT_MODE in str(error):
+            raise UnsupportedPoolerError from None
+        raise
     except TimeoutError:
         return
 

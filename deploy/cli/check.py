@@ -165,6 +165,8 @@ def _subscription_problems(row: "Subscription", loaded: "Config", vault: "Vault"
             f"{pattern!r} matches no configured account, so it gets nothing of it: correct it by PATCH"
             for pattern in unmatched(row.accounts, accounts)
         ]
+    if row.enabled and (problem := selection_problem(row)) is not None:
+        problems.append(problem)
     try:
         guard.check_url(row.url)
         sealed.unseal(vault, row.id, row.sealed)
@@ -173,6 +175,21 @@ def _subscription_problems(row: "Subscription", loaded: "Config", vault: "Vault"
     if row.subscriber and row.subscriber not in loaded.subscribers:
         problems.append(f"its subscriber {row.subscriber!r} is not configured, so it gets nothing")
     return [f"{row.id}: {problem}" for problem in problems]
+
+
+def selection_problem(subscription: "Subscription") -> str | None:
+    """Return why a subscription's types and accounts can select nothing, or None."""
+    from schemas import registry
+    from schemas.dialects import get_dialect
+    from schemas.selection import can_select, routing_key_problem
+
+    for pattern in subscription.types:
+        if (problem := routing_key_problem(pattern)) is not None:
+            return f"{problem}: correct it by PATCH"
+    sent = filter(get_dialect(subscription.dialect).supports, registry.event_types())
+    if not can_select(subscription.types, subscription.accounts, sent):
+        return "none of its accounts has any of its types, so it gets nothing: correct it by PATCH"
+    return None
 
 
 def _subscription_note(rows: "Sequence[Subscription]", vault: "Vault", old_answers: int) -> str:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from deploy.cli import servers
+from deploy.cli import selection, servers
 from deploy.cli.errors import CommandError
 from deploy.cli.options import State, parse_time
 from deploy.cli.output import printable_json
@@ -51,6 +51,9 @@ def consume(
     Stops at the event that was the newest when it started, unless --follow is given, and prints where to continue.
     """
 
+    types, accounts = [entry.strip() for entry in types or ()], [entry.strip() for entry in accounts or ()]
+    selection.check_types(types, "--type")
+    selection.check_accounts(accounts, "--account")
     place = _place(start or ("next" if follow else "first"))
     reader = _Reader(types or ["*"], accounts or ["*"], count, follow=follow)
     asyncio.run(reader.run(servers.amqp_url(state), place))

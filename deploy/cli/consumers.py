@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, NamedTuple
 
 import typer
 
-from deploy.cli import servers
+from deploy.cli import selection, servers
 from deploy.cli.errors import CommandError
 from deploy.cli.options import AsJson, Management, State
 from deploy.cli.output import print_listing, print_result
@@ -87,6 +87,7 @@ def add(
     """
 
     consumer = _consumer(name, types, accounts, max_messages, max_size)
+    selection.check_accounts(consumer.accounts, "--accounts")
     added = asyncio.run(_add(consumer, user, management, state))
     payload: dict[str, object] = {
         "name": name, "queue": consumer.queue, "dead": consumer.dead, "routing_keys": added.routing_keys
@@ -124,12 +125,15 @@ async def _add(consumer: "Consumer", user: str | None, management: str | None, s
     from broker import consumers as queues
     from broker.management import vhost_of
     from schemas.consumers import bindings
+    from schemas.selection import consumer_problem
     from storage import consumers
 
     try:
         keys = [binding.routing_key for binding in bindings(consumer)]
     except ValueError as error:
         raise CommandError(str(error)) from None
+    if (problem := consumer_problem(consumer)) is not None:
+        raise CommandError(problem)
     url = servers.amqp_url(state)
     api = None if user is None else _management(management)
     async with servers.database(state) as connection:

@@ -22,7 +22,7 @@ def explain(error: BaseException) -> str | None:
     if _is_one_of(error, (("asyncpg", "PostgresError"), ("asyncpg", "InterfaceError"))):
         if kind in SCHEMA:
             return "the database's schema is missing or old: run `crossdock migrate`"
-        if kind in PREPARED:
+        if kind in PREPARED or "statement pooling mode" in str(error):
             return (
                 "PostgreSQL is reached through a pooler that changes servers between transactions: "
                 "set pool_mode = session for this database in PgBouncer, or name the server itself in DATABASE_URL"
@@ -33,6 +33,10 @@ def explain(error: BaseException) -> str | None:
             return f"PostgreSQL refuses the login: {line(error)}; check DATABASE_URL"
         return f"PostgreSQL reports: {line(error)}"
     if _is_one_of(error, (("aiormq.exceptions", "AMQPError"),)):
+        from broker.refusals import VIRTUAL_HOST, describe
+
+        if VIRTUAL_HOST in describe(error):
+            return f"RabbitMQ refuses: {VIRTUAL_HOST}"
         return f"RabbitMQ reports: {line(error)}; check AMQP_URL"
     if isinstance(error, OSError) and error.filename:
         return reason(error)

@@ -42,7 +42,11 @@ def up(config: ConfigFile = None, state: State = None, port: Port = None) -> Non
 
 def _check_port(host: str, port: int) -> None:
     """Raise CommandError if the port is taken, before the servers are started."""
-    family, kind, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
+    try:
+        infos = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+    except OSError as error:
+        raise CommandError(f"can't listen on {host}: {reason(error)}; correct [ingress] host") from None
+    family, kind, _, _, address = infos[0]
     with socket.socket(family, kind) as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         if family == socket.AF_INET6:

@@ -13,6 +13,7 @@ from deploy.cli import output, servers
 from deploy.cli.errors import CommandError
 from deploy.cli.options import AsJson, ConfigFile, Limit, State, parse_uuid
 from deploy.cli.output import moment, print_listing, print_result
+from deploy.cli.selection import warn_of_accounts
 
 if TYPE_CHECKING:
     from storage.quarantine import Selection
@@ -168,6 +169,11 @@ def _selection(stage: str | None, account: str | None, reason: str | None) -> "S
 
     if stage is not None and stage not in STAGES:
         raise typer.BadParameter(f"{stage!r} is not one of {', '.join(STAGES)}", param_hint="--stage")
+    if account is not None:
+        account = account.strip()
+        if "*" in account:
+            raise typer.BadParameter(f"{account!r}: write rothys or channelape/rothys", param_hint="--account")
+        warn_of_accounts([account], "--account")
     platform, _, name = (account or "").rpartition("/")
     return Selection(stage=stage, platform=platform or None, account=name or None, reason=reason or None)
 

@@ -43,11 +43,13 @@ def encryption_key(state: Path | None) -> str | None:
 
 def check_database_url(url: str) -> str:
     """Return the URL for the driver. Raises CommandError without showing the URL, which holds a password."""
-    if not url.startswith(("postgresql://", "postgres://")):
-        raise CommandError("DATABASE_URL can't be read: write postgresql://user:password@host:5432/database")
+    from schemas.serverurls import checked
     from storage import dsn
 
     try:
+        url = checked("DATABASE_URL", url)
+        if not url.startswith(("postgresql://", "postgres://")):
+            raise CommandError("DATABASE_URL can't be read: write postgresql://user:password@host:5432/database")
         return dsn.clean(url)
     except ValueError as error:
         raise CommandError(str(error)) from None
@@ -56,7 +58,12 @@ def check_database_url(url: str) -> str:
 def check_amqp_url(url: str) -> str:
     """Return the URL if it is valid. Raises CommandError without showing the URL, which holds a password."""
     from broker.connection import addresses
+    from schemas.serverurls import checked
 
+    try:
+        url = checked("AMQP_URL", url)
+    except ValueError as error:
+        raise CommandError(str(error)) from None
     try:
         addresses(url)
     except ValueError:

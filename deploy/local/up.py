@@ -20,6 +20,7 @@ from deploy.local.declare import declare
 from deploy.local.postgres import Postgres
 from deploy.local.rabbitmq import RabbitMQ
 from deploy.local.supervisor import Child, Supervisor
+from schemas import serverurls
 from schemas.config import Config
 from schemas.topology import topology
 from storage import dsn
@@ -59,9 +60,9 @@ class Up:
         self._postgres: Postgres | None = None
         self._rabbitmq: RabbitMQ | None = None
         self._supervisor: Supervisor | None = None
-        self._amqp_url = os.environ.get("AMQP_URL", "")
         try:
-            self._database_url = dsn.clean(os.environ.get("DATABASE_URL", ""))
+            self._amqp_url = serverurls.checked("AMQP_URL", os.environ.get("AMQP_URL", ""))
+            self._database_url = dsn.clean(serverurls.checked("DATABASE_URL", os.environ.get("DATABASE_URL", "")))
         except ValueError as error:
             raise StartError(str(error)) from None
         self._children: list[Child] = []

@@ -12,7 +12,7 @@ import msgspec
 from aiohttp import hdrs, web
 from prometheus_client import Counter, Histogram
 
-from ingress import connections
+from ingress import connections, sockets
 from ingress.api import idempotency, openapi, routes
 from ingress.api.auth import Authenticator
 from ingress.api.context import SUBSCRIBER, Context, read
@@ -100,7 +100,8 @@ class ApiApp:
             lingering_time=connections.LINGER,
         )
         await self._runner.setup()
-        await web.TCPSite(self._runner, self._config.api.host, self._port).start()
+        for listener in await sockets.bind(self._config.api.host, self._port):
+            await web.SockSite(self._runner, listener).start()
         await self._check_database()
         self._background.start(self._watch(), name="api-database")
         log.info("listening", extra={"host": self._config.api.host, "port": self.port})

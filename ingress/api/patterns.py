@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Sequence
 
 from ingress.api.errors import invalid
-from schemas import registry
+from schemas import registry, selection
 from schemas.outbound import Dialect
 from schemas.patterns import fits
 
@@ -29,15 +29,19 @@ def check_accounts(patterns: Sequence[str]) -> None:
 
     Accounts are not looked up, because one may be configured tomorrow, and a removed one has stored events.
     """
-    platforms = registry.platforms()
     for pattern in patterns:
-        platform, slash, _ = pattern.partition("/")
-        if slash and any(fits(name, (platform,)) for name in platforms):
-            continue
-        if "*" in platform and any(name.startswith(platform.partition("*")[0]) for name in platforms):
-            continue
+        if (problem := selection.account_problem(pattern)) is not None:
+            raise invalid({"accounts": problem})
+
+
+def check_selection(types: Sequence[str], accounts: Sequence[str], dialect: Dialect) -> None:
+    """Raise ProblemError (400) unless a matching account can have a matching event that the dialect sends."""
+    for pattern in types:
+        if (problem := selection.routing_key_problem(pattern)) is not None:
+            raise invalid({"types": problem})
+    if not selection.can_select(types, accounts, filter(dialect.supports, registry.event_types())):
         raise invalid(
-            {"accounts": f"{pattern!r} matches no account; write platform/account, of {', '.join(platforms)}"}
+            {"accounts": f"no account there has any of these types in dialect {dialect.name}: {', '.join(types)}"}
         )
 
 

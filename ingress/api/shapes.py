@@ -27,6 +27,11 @@ AtLeast = Annotated[
 Status = Literal["pending", "delivered", "failed", "cancelled", "superseded"]
 
 
+def _trimmed(patterns: list[str]) -> list[str]:
+    """Return patterns without blanks at their ends, which none can have."""
+    return [pattern.strip() for pattern in patterns]
+
+
 class NewSubscription(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     """A URL to register, and the events to send to it."""
 
@@ -47,6 +52,11 @@ class NewSubscription(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     max_in_flight: InFlight = 10
     enabled: bool = True
 
+    def __post_init__(self) -> None:
+        self.types = _trimmed(self.types)
+        if self.accounts is not None:
+            self.accounts = _trimmed(self.accounts)
+
 
 class Changes(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     """The fields to change; absent fields keep their value."""
@@ -60,6 +70,12 @@ class Changes(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     max_rate: Rate | UnsetType | None = UNSET
     max_in_flight: InFlight | UnsetType = UNSET
     enabled: bool | UnsetType = UNSET
+
+    def __post_init__(self) -> None:
+        if self.types is not UNSET:
+            self.types = _trimmed(self.types)
+        if self.accounts is not UNSET:
+            self.accounts = _trimmed(self.accounts)
 
 
 class Missed(msgspec.Struct, rename={"begin": "from", "end": "to"}):
@@ -163,6 +179,10 @@ class NewReplay(msgspec.Struct, kw_only=True, forbid_unknown_fields=True, rename
     types: Patterns | None = None
     key: Annotated[str, Meta(min_length=1, max_length=512)] | None = None
     dry_run: bool = False
+
+    def __post_init__(self) -> None:
+        if self.types is not None:
+            self.types = _trimmed(self.types)
 
 
 class Replay(msgspec.Struct, omit_defaults=True):

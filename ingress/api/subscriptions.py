@@ -60,6 +60,7 @@ async def create(context: Context, connection: Connection, request: web.Request,
     granted = accounts(caller, new.accounts)
     if new.accounts is not None:
         patterns.check_accounts(new.accounts)
+    patterns.check_selection(new.types, granted, dialect)
     await context.check_quota(connection, caller)
     id_ = uuid4()
     sealed_secrets = () if secret is None else (SealedSecret(secret=secret),)
@@ -113,6 +114,8 @@ async def change(context: Context, connection: Connection, request: web.Request,
     if "accounts" in new:
         accounts(caller, new["accounts"])
         patterns.check_accounts(new["accounts"])
+    if "types" in new or "accounts" in new:
+        patterns.check_selection(new.get("types", old.types), new.get("accounts", old.accounts), dialect)
     _check_credentials(dialect, None if authorization is UNSET else authorization, new.get("query_key"))
     if new.get("enabled"):
         new["disabled_reason"] = None

@@ -220,7 +220,7 @@ async def test_patterns_that_match_something_are_taken(client: Client) -> None:
         ["ustore.manufacturer_order.17"],
         ["*confirmation", "ecomnow.*"],
     ):
-        await client.subscribe(types=types)
+        await client.subscribe(types=types, who=OPERATOR)
     for accounts in (["channelape/tomorrow"], ["*"], ["*/rothys"], ["channel*"], ["ecomnow/*", "apicbase/x"]):
         await client.subscribe(accounts=accounts, who=OPERATOR)
     made = await client.subscribe(types=["channelape.*"])

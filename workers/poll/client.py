@@ -42,6 +42,10 @@ class FetchError(Exception):
     """The API did not return a usable result, and an immediate retry would not help. The text contains no secret."""
 
 
+class PageMissingError(FetchError):
+    """The API answered 404 for a page, as it does once fewer orders are listed than when the link was made."""
+
+
 class Page(msgspec.Struct, frozen=True):
     """One page of results: the orders as received bytes, and the URL of the next page."""
 
@@ -94,13 +98,15 @@ class Client:
         return self._base.join(URL(self._source.orders_path)).with_query(self._source.filters(after))
 
     async def page(self, url: URL) -> Page:
-        """Fetch one page. Raises FetchError, and the database errors of the rate limit."""
+        """Fetch one page. Raises PageMissingError, FetchError, and the database errors of the rate limit."""
         token = await self._authorized("")
         answer = await self._send("page", hdrs.METH_GET, url, token=token)
         if answer.status == 401:  # the token expired early or was revoked, which is normal once
             answer = await self._send("page", hdrs.METH_GET, url, token=await self._authorized(token))
         if answer.status == 401:
             raise FetchError("page: 401 with a new token: is the client allowed to read supplier orders?")
+        if answer.status == 404:
+            raise PageMissingError("page: answered 404")
         if answer.status != 200:
             raise FetchError(f"page: answered {answer.status}")
         try:

@@ -19,7 +19,7 @@ from broker.publisher import Publisher
 from schemas import canonical, envelope, topology
 from storage import polls
 from storage.polls import Place
-from workers.poll.client import Client, FetchError
+from workers.poll.client import Client, FetchError, PageMissingError
 from workers.poll.source import Source
 
 log = logging.getLogger("crossdock.poll")
@@ -119,7 +119,16 @@ class Poller:
         while True:
             if self.stopping:
                 raise StoppingError
-            page = await self._client.page(url)
+            try:
+                page = await self._client.page(url)
+            except PageMissingError:
+                if not self.summary.pages:
+                    raise
+                # Orders are no longer listed, so others may have moved to a page that was read before. `reached`
+                # stays, and nothing is forgotten: the next round lists them all again.
+                log.warning("page missing", extra={"account": self._account, "pages": self.summary.pages})
+                reached, listed = None, set(known)
+                break
             self.summary.pages += 1
             orders = self._select(page.results)
             listed.update(order.key for order in orders)

@@ -7,13 +7,13 @@ from urllib.parse import urlsplit
 import msgspec
 
 from schemas import lenient
-from schemas.config import Column, Seconds, Secret
+from schemas.config import Column, Credential, Seconds, Secret
 
 
 class Poll(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Polling of an account's orders: the supplier's OAuth 2.0 client credentials, and the interval in seconds."""
 
-    client_id: str
+    client_id: Credential
     client_secret: Secret
     base_url: str = "https://api.apicbase.com"
     interval: Seconds = 60.0

@@ -4,14 +4,14 @@ from typing import Annotated
 
 import msgspec
 
-from schemas.config import Secret
+from schemas.config import QueryKey, QuerySecret
 
 
 class Key(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The query parameter that ChannelApe adds to our URL."""
 
-    name: Annotated[str, msgspec.Meta(min_length=1)]
-    secret: Secret
+    name: QueryKey
+    secret: QuerySecret
 
 
 class Account(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -168,13 +168,13 @@ async def test_a_round_that_breaks_off_keeps_its_cursor_and_what_it_published(
     apicbase.page_size = 1
     apicbase.orders = [order("A"), order("B", hours=2)]
     apicbase.answer = lambda request, n: (
-        web.Response(status=404) if request.query.get("page") == "2" and n < 6 else None
+        web.Response(status=403) if request.query.get("page") == "2" and n < 6 else None
     )
     async with running(start(config(apicbase))):
         await until(lambda: [line for line in lines() if line["outcome"] == "failed"])
         assert await pool.fetchval("SELECT reached FROM crossdock.polls") is None
         await rounds(pool)
-    assert lines()[0]["error"] == "page: answered 404"
+    assert lines()[0]["error"] == "page: answered 403"
     assert [line["published"] for line in lines()][:2] == [1, 0]
     assert len(await take(amqp_url)) == 2
     assert await pool.fetchval("SELECT last_error IS NULL AND failures = 0 FROM crossdock.polls")

@@ -74,6 +74,35 @@ _STATE_ALIASES = {
 }
 
 
+ZIP_TERRITORIES = frozenset({"PR", "VI", "GU", "AS", "MP"})
+"""Countries to ISO, ZIP codes to the US Postal Service."""
+POSTAL_DIGITS = {
+    **dict.fromkeys(("AU", "AM", "GE", "NO", "NZ", "PH", "ZA"), 4),
+    **dict.fromkeys(("US", *ZIP_TERRITORIES, "DE", "DZ", "ES", "FI", "FR", "IT", "KR", "LT", "MX", "MY"), 5),
+    **dict.fromkeys(("PE", "PL", "SK", "TR", "UA", "VA"), 5),
+    **dict.fromkeys(("CN", "CO", "KZ", "RO", "SG"), 6),
+    "JP": 7,
+    "BR": 8,
+}
+"""Digits of a postal code in countries that have codes with leading zeros, which spreadsheets and numbers lose."""
+ZIP_PLUS_4_DIGITS = 9
+MOST_LOST_ZEROS = 2
+_STATES_OF_ZEROS = {
+    "005": "NY",
+    **dict.fromkeys(("006", "007", "009"), "PR"),
+    "008": "VI",
+    "055": "MA",
+    "063": "CT NY",
+    **dict.fromkeys(("01", "020", "021", "022", "023", "024", "025", "026", "027"), "MA"),
+    **dict.fromkeys(("028", "029"), "RI"),
+    **dict.fromkeys(("030", "031", "032", "033", "034", "035", "036", "037", "038"), "NH"),
+    **dict.fromkeys(("039", "04"), "ME"),
+    "05": "VT",
+    "06": "CT",
+    **dict.fromkeys(("07", "08"), "NJ"),
+}
+"""Where ZIP codes with leading zeros are, by their longest prefix (USPS, Publication 65); 09 is military."""
+
 LONGEST = 200
 """Characters of the longest name that is looked up and kept: what shoppers type has no end, and no country or state
 has so long a name."""
@@ -123,6 +152,11 @@ def _state(country_code: str, text: str) -> tuple[str, ...]:
     return tuple(codes)
 
 
+def is_state_anywhere(text: str) -> bool:
+    """Return whether any country has a state of this code or name. Takes about a second the first time."""
+    return any(state(country_code, text) for country_code in _codes())
+
+
 def is_country(code: str) -> bool:
     """Return whether `code` is an ISO 3166-1 alpha-2 code."""
     return code in _codes()
@@ -131,6 +165,30 @@ def is_country(code: str) -> bool:
 def postal(text: str | None) -> str:
     """Return a postal code as it is compared: in capitals, without spaces and punctuation."""
     return "".join(letter for letter in text.upper() if letter.isalnum()) if text else ""
+
+
+def full_postal(text: str | None, country_code: str | None, states: tuple[str, ...] = ()) -> str:
+    """Return a postal code as `postal` does, with the leading zeros that it has lost: `("7001", "US")` → `07001`.
+
+    `states` are ISO 3166-2 codes. A US code that would lie outside them is left as written, because it lacks another
+    digit then; so are codes that lack more than two digits.
+    """
+    code = postal(text)
+    digits = POSTAL_DIGITS.get(country_code or "")
+    if digits is None or not (code.isascii() and code.isdecimal()):
+        return code
+    is_zip = country_code == "US" or country_code in ZIP_TERRITORIES
+    if is_zip and len(code) > digits:
+        digits = ZIP_PLUS_4_DIGITS
+    if not 0 < digits - len(code) <= MOST_LOST_ZEROS:
+        return code
+    full = code.zfill(digits)
+    return code if country_code == "US" and states and not _is_zip_of(full, states) else full
+
+
+def _is_zip_of(code: str, states: tuple[str, ...]) -> bool:
+    expected = _STATES_OF_ZEROS.get(code[:3]) or _STATES_OF_ZEROS.get(code[:2])
+    return expected is None or any(state.partition("-")[2] in expected.split() for state in states)
 
 
 def warm() -> None:

@@ -146,8 +146,12 @@ class State(_ShipTo):
     def nowhere(self) -> list[str]:
         """Return the values that are not a state of the rule's countries; none if the rule names no country."""
         if not self._countries:
-            return []
+            return [value for value in self._texts if not addresses.is_state_anywhere(value)]
         return [value for value in self._texts if not any(addresses.state(c, value) for c in self._countries)]
+
+    def expected_countries(self) -> str:
+        """Return which countries `nowhere` looks at, for people."""
+        return "the rule's ship_to_country" if self._countries else "any country"
 
     def _fits(self, destination: Destination) -> bool:
         if destination.country is not None and destination.states:
@@ -177,6 +181,9 @@ class ZipPrefix(_ShipTo):
     def __init__(self, values: Values) -> None:
         self._texts = texts(values)
         self._prefixes = tuple(addresses.postal(value) for value in self._texts)
+        listed = values if isinstance(values, list) else [values]
+        self.numbers = [text for text, value in zip(self._texts, listed, strict=True) if not isinstance(value, str)]
+        self.empty = [text for text, prefix in zip(self._texts, self._prefixes, strict=True) if not prefix]
 
     def _fits(self, destination: Destination) -> bool:
         return bool(destination.postal) and destination.postal.startswith(self._prefixes)

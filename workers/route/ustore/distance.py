@@ -87,8 +87,10 @@ class Gazetteer:
         return self._located[key]
 
     def _locate(self, country: str, states: tuple[str, ...], postal: str) -> Place | None:
-        system = "US" if country in _ZIP_TERRITORIES else country
+        system = "US" if country in addresses.ZIP_TERRITORIES else country
         if system == "US":
+            if _is_incomplete_zip(postal):
+                postal = ""  # its digits would be another state's
             postal = postal[:5]  # ZIP+4 names a block within the ZIP code
         codes, prefixes = self._codes.get(system, {}), self._prefixes.get(system, {})
         for length in range(len(postal), 0, -1):
@@ -103,6 +105,10 @@ class Gazetteer:
             if state in self._states:
                 return Place(*self._states[state], "state", state)
         return Place(*self._countries[country], "country", country) if country in self._countries else None
+
+    def has_exact_codes(self, country: str) -> bool:
+        """Whether a code of this country that is known only by its prefix probably does not exist."""
+        return country == "US" or country in addresses.ZIP_TERRITORIES or country in self._codes
 
     def read_places(self, file: Path) -> None:
         """Add rows `country,kind,code,latitude,longitude`. Raises OSError or ValueError."""
@@ -135,6 +141,12 @@ class Gazetteer:
                     if len(code) > length:
                         areas.setdefault(code[:length], []).append(point)
             self._prefixes.setdefault(country, {}).update((area, _centre(points)) for area, points in areas.items())
+
+
+def _is_incomplete_zip(postal: str) -> bool:
+    """Whether it is a number that has neither five digits, nor nine, nor the one or two of a prefix."""
+    lengths = range(_ZIP_DIGITS - addresses.MOST_LOST_ZEROS, addresses.ZIP_PLUS_4_DIGITS)
+    return postal.isdecimal() and len(postal) in lengths and len(postal) != _ZIP_DIGITS
 
 
 def _zip(code: str) -> Point | None:

@@ -2,9 +2,9 @@
 
 from schemas.platform import UnreadableError
 from schemas.platforms.ustore import wire
-from schemas.platforms.ustore.config import Account
+from schemas.platforms.ustore.config import Account, Manufacturer
 from workers.route.answers import Explanation, Step
-from workers.route.ustore import addresses, allocate, conditions, items
+from workers.route.ustore import addresses, allocate, conditions, distance, items
 from workers.route.ustore.rules import Nearest, Rule, place_of
 
 
@@ -89,11 +89,29 @@ def _manufacturers(account: Account) -> list[str]:
             country is not None and manufacturer.state is not None and not addresses.state(country, manufacturer.state)
         ):
             problems.append(f"{where}: {country} has no state {manufacturer.state!r}")
-        place = place_of(manufacturer) if manufacturer.id in measured else None
-        if place is not None and place.precision in ("state", "country"):
+        if manufacturer.id not in measured or country is None:
+            continue
+        problems += _lost_zeros(manufacturer, country)
+        place = place_of(manufacturer)
+        if place is not None and _is_vague(place, country):
             why = "has no postal_code" if manufacturer.postal_code is None else "has a postal code that isn't known"
             problems.append(f"{where} {why}: nearest measures from the {place.describe()}")
     return problems
+
+
+def _is_vague(place: distance.Place, country: str) -> bool:
+    is_unknown_code = place.precision == "prefix" and distance.gazetteer().has_exact_codes(country)
+    return is_unknown_code or place.precision in ("state", "country")
+
+
+def _lost_zeros(manufacturer: Manufacturer, country: str) -> list[str]:
+    full = addresses.full_postal(manufacturer.postal_code, country, addresses.state(country, manufacturer.state))
+    if full == addresses.postal(manufacturer.postal_code):
+        return []
+    return [
+        f"manufacturer {manufacturer.id!r}: postal_code {manufacturer.postal_code!r} is read as {full!r}: "
+        "write it in full, as text"
+    ]
 
 
 def _names(rules: list[Rule]) -> list[str]:
@@ -116,7 +134,17 @@ def _impossible(rule: Rule) -> list[str]:
             problems += [f"no country is called {value!r}: write a code such as US" for value in condition.unknown]
         elif isinstance(condition, conditions.State):
             strays = condition.nowhere()
-            problems += [f"{value!r} is not a state of the rule's ship_to_country" for value in strays]
+            problems += [f"{value!r} is not a state of {condition.expected_countries()}" for value in strays]
+        elif isinstance(condition, conditions.ZipPrefix):
+            problems += [
+                f"ship_to_zip_prefix {value} is a number, which has no leading zeros: write it as text, such as "
+                f'"{value}" or "0{value}"'
+                for value in condition.numbers
+            ]
+            problems += [
+                f"ship_to_zip_prefix {value!r} matches every postal code: write its first characters"
+                for value in condition.empty
+            ]
     if isinstance(rule.strategy, Nearest) and not rule.strategy.places:
         problems.append("can never match: it isn't known where any of its manufacturers is")
     return problems

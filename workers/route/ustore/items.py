@@ -131,10 +131,11 @@ def _destination(delivery: wire.Delivery) -> Destination | None:
         return None
     country_text, state_text = text(address.country_name), text(address.state_name)
     country = addresses.country(country_text)
+    states = addresses.state(country, state_text) if country else ()
     return Destination(
         country=country,
         country_text=country_text or "",
-        states=addresses.state(country, state_text) if country else (),
+        states=states,
         state_text=state_text or "",
-        postal=addresses.postal(text(address.zip)),
+        postal=addresses.full_postal(text(address.zip), country, states),
     )

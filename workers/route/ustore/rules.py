@@ -174,4 +174,5 @@ def place_of(manufacturer: Manufacturer) -> distance.Place | None:
     if country is None:
         return None
     states = addresses.state(country, manufacturer.state)
-    return distance.gazetteer().locate(country, states, addresses.postal(manufacturer.postal_code))
+    postal = addresses.full_postal(manufacturer.postal_code, country, states)
+    return distance.gazetteer().locate(country, states, postal)
