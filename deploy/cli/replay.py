@@ -75,7 +75,10 @@ def replay(
     request = Request(id_, since, until, types, key, dry_run)
     result = asyncio.run(_replay(state, loaded, request, quiet=as_json))
     events = f"{'' if result.is_exact else 'at least '}{result.events} events"
-    text = f"{events} would be sent" if dry_run else f"{events} are sent again: replay {result.replay_id}"
+    if dry_run:
+        text = f"{events} would be sent"
+    else:
+        text = f"{events} are sent again: replay {result.replay_id}" if result.replay_id else "no stored event matches"
     payload: dict[str, object] = {"replay_id": result.replay_id, "count": result.events}
     print_result(payload if result.is_exact else payload | {"at_least": True}, as_json, text)
 

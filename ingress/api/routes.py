@@ -38,7 +38,7 @@ class Route(msgspec.Struct, frozen=True, kw_only=True):
 
 PAGE = ("limit", "cursor")
 BODY = (400, 413, 415)
-ONE = "/v1/subscriptions/{id}"
+SUBSCRIPTION = "/v1/subscriptions/{id}"
 
 V1 = (
     Route(
@@ -62,7 +62,7 @@ V1 = (
     ),
     Route(
         method="GET",
-        path=ONE,
+        path=SUBSCRIPTION,
         serve=subscriptions.show,
         summary="One subscription",
         gives={200: shapes.Subscription},
@@ -70,7 +70,7 @@ V1 = (
     ),
     Route(
         method="PATCH",
-        path=ONE,
+        path=SUBSCRIPTION,
         serve=subscriptions.change,
         summary="Change a subscription; enabling it clears the reason why it was disabled",
         takes=shapes.Changes,
@@ -79,7 +79,7 @@ V1 = (
     ),
     Route(
         method="DELETE",
-        path=ONE,
+        path=SUBSCRIPTION,
         serve=subscriptions.delete,
         summary="Delete a subscription; its waiting deliveries are cancelled",
         gives={204: None},
@@ -87,7 +87,7 @@ V1 = (
     ),
     Route(
         method="POST",
-        path=f"{ONE}/rotate-secret",
+        path=f"{SUBSCRIPTION}/rotate-secret",
         serve=subscriptions.rotate,
         summary="Create a new secret; in dialect standard the old one stays valid for 24 hours",
         gives={200: shapes.Secret},
@@ -96,7 +96,7 @@ V1 = (
     ),
     Route(
         method="POST",
-        path=f"{ONE}/test",
+        path=f"{SUBSCRIPTION}/test",
         serve=subscriptions.test,
         expensive=True,
         summary="Send the newest stored event that matches",
@@ -106,7 +106,7 @@ V1 = (
     ),
     Route(
         method="POST",
-        path=f"{ONE}/replay",
+        path=f"{SUBSCRIPTION}/replay",
         serve=subscriptions.replay,
         expensive=True,
         summary="Send the events of a period again; 200 and only the count for a dry run",
@@ -117,7 +117,7 @@ V1 = (
     ),
     Route(
         method="GET",
-        path=f"{ONE}/deliveries",
+        path=f"{SUBSCRIPTION}/deliveries",
         serve=deliveries.listing,
         expensive=True,
         summary="A subscription's deliveries, the newest first",
