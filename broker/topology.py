@@ -10,6 +10,7 @@ from typing import NamedTuple, TypeVar
 import aio_pika
 from aio_pika.abc import AbstractConnection
 from aiormq.exceptions import AMQPError, ChannelAccessRefused, ChannelNotFoundEntity, ConnectionNotAllowed
+from pamqp.common import FieldValue
 from yarl import URL
 
 from broker import renew
@@ -268,11 +269,8 @@ async def inspect(url: str, expected: Topology | None = None) -> Report:
 
 
 def _limit_note(difference: Difference) -> str:
-    limit = (
-        "RabbitMQ's default delivery limit"
-        if difference.current is None
-        else f"a delivery limit of {difference.current}"
-    )
+    current = difference.current
+    limit = "RabbitMQ's default delivery limit" if current is None else f"a delivery limit of {_text(current)}"
     what = "deletes" if difference.queue in (DEAD, UNROUTED) else "dead-letters"
     return (
         f"{difference.queue} still has {limit} from an earlier release, past which RabbitMQ {what} a message: "
@@ -282,11 +280,14 @@ def _limit_note(difference: Difference) -> str:
 
 def _log_note(differences: list[Difference]) -> str:
     parts = ", ".join(
-        f"{argument} {'unset' if current is None else current} where the configuration says "
-        f"{'unset' if expected is None else expected}"
+        f"{argument} {_text(current)} where the configuration says {_text(expected)}"
         for _, argument, expected, current in differences
     )
     return f"{EVENTS_LOG} was declared with {parts}; a policy decides: `crossdock topology apply` sets or shows it"
+
+
+def _text(value: FieldValue) -> str:
+    return "unset" if value is None else str(value)
 
 
 async def depths(url: str, more: Iterable[str] = (), *, shards: int | None = None) -> dict[str, tuple[int, int]]:

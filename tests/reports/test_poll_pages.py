@@ -6,7 +6,7 @@ import asyncpg
 import pytest
 from aiohttp import web
 
-from tests.integration.poll.conftest import _quick, lines, start
+from tests.integration.poll.conftest import _quick, apicbase, lines, start
 from tests.support.apicbase import Apicbase, Asked, config, order
 from tests.support.pipeline import running, until
 from tests.support.polling import Lines, Start, rounds, since, take
