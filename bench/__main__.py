@@ -1,4 +1,4 @@
-"""`make bench`: our processes beside what people would pick instead, in turn, in one run, on servers of their own."""
+"""`make bench`: measures our processes and the usual alternatives in turn, in one run, on separate servers."""
 
 import argparse
 import asyncio
@@ -12,7 +12,7 @@ import msgspec
 from rich.console import Console
 
 from bench import load, plan, plot, report
-from bench.common import BenchmarkError, purge, servers
+from bench.common import BenchmarkError, purge, start_servers
 from bench.parts import PARTS, Part, chosen
 from bench.report import Report
 from bench.row import Row
@@ -22,56 +22,59 @@ MARKER = "bench"
 
 
 async def measure(parts: list[Part], how: plan.Plan, console: Console) -> tuple[list[Row], list[Row]]:
-    """The parts, one after the other. One that fails is a row that says so: the others are measured all the same.
+    """Run the parts one after the other; return all rows, and among them those of parts that failed.
 
-    All rows, and among them those of parts that failed.
+    A part that fails becomes a row with the reason, and the others are measured all the same.
     """
     rows: list[Row] = []
     broken: list[Row] = []
-    async with servers() as found:
+    async with start_servers() as servers:
         for part in parts:
             started = time.monotonic()
             try:
                 async with asyncio.timeout(part.limit):
-                    made = await part.run(found, how)
+                    results = await part.run(servers, how)
             except BenchmarkError as why:
-                broken += (made := [Row(part.name, "", [], [], failed=str(why))])
+                broken += (results := [Row(part.name, "", [], [], failed=str(why))])
             except Exception as error:
                 logging.exception("%s failed", part.name)
-                broken += (made := [Row(part.name, "", [], [], failed=f"{type(error).__name__}: {error}"[:200])])
-            await purge(found.amqp)  # a part that failed leaves the next one nothing
+                broken += (results := [Row(part.name, "", [], [], failed=f"{type(error).__name__}: {error}"[:200])])
+            await purge(servers.amqp)  # so that a part that failed leaves nothing for the next one
             console.print(f"{part.name}: {time.monotonic() - started:.0f} s")
-            rows += made
+            rows += results
     return rows, broken
 
 
-def write(found: Report, console: Console) -> None:
-    """bench/results; and the README, when everything that it shows was measured in full."""
+def write(result: Report, console: Console) -> None:
+    """Write bench/results, and the README if everything that it shows was measured in full."""
     folder = report.RESULTS
     folder.mkdir(exist_ok=True)
-    text = report.markdown(found.rows)
-    (folder / "latest.md").write_text(f"{found.summary}\n\n{text}")
-    (folder / "latest.json").write_bytes(msgspec.json.format(msgspec.json.encode(found)) + b"\n")
-    plot.plot(found.rows, folder, "latest")
-    if not found.quick and {part.name for part in chosen([], long=False)} <= set(found.parts):
-        report.include(README, MARKER, f"{found.summary}\n\n{text}")
+    text = report.markdown(result.rows)
+    (folder / "latest.md").write_text(f"{result.summary}\n\n{text}")
+    (folder / "latest.json").write_bytes(msgspec.json.format(msgspec.json.encode(result)) + b"\n")
+    plot.plot(result.rows, folder, "latest")
+    if not result.quick and {part.name for part in chosen([], long=False)} <= set(result.parts):
+        report.include(README, MARKER, f"{result.summary}\n\n{text}")
         console.print(f"written: {folder}/latest.*, and the table of README.md")
     else:
         console.print(f"written: {folder}/latest.*; README.md keeps the table of its last whole run")
 
 
 def main() -> int:
-    """0: measured, whether goals are met or not, and peers run or not; 1: a part of ours failed; 2: wrong usage."""
-    about = "\n".join(f"  {part.name:<11} {part.about}{_WHEN[part.when]}" for part in PARTS)
+    """Run the benchmarks; return 0 if measured (even if goals are missed or peers fail), 1 if a part of ours failed.
+
+    Wrong usage exits with 2.
+    """
+    descriptions = "\n".join(f"  {part.name:<11} {part.description}{_WHEN[part.when]}" for part in PARTS)
     parser = argparse.ArgumentParser(
         prog="python -m bench",
         description=__doc__,
-        epilog=f"parts:\n{about}",
+        epilog=f"parts:\n{descriptions}",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("parts", nargs="*", metavar="PART", help="run these alone")
+    parser.add_argument("parts", nargs="*", metavar="PART", help="run only these parts")
     parser.add_argument("--quick", action="store_true", help="one short pair each: one to two minutes, no spread")
-    parser.add_argument("--long", action="store_true", help="also what takes many minutes")
+    parser.add_argument("--long", action="store_true", help="also run the parts that take many minutes")
     arguments = parser.parse_args()
     try:
         parts = chosen(arguments.parts, long=arguments.long)
@@ -81,7 +84,7 @@ def main() -> int:
     console.print(f"load by {load.generator()}; {os.cpu_count()} cores")
     started = time.monotonic()
     rows, broken = asyncio.run(measure(parts, plan.QUICK if arguments.quick else plan.FULL, console))
-    found = Report(
+    result = Report(
         rows=rows,
         parts=[part.name for part in parts],
         left_out=[part.name for part in PARTS if part.when == "long" and part not in parts],
@@ -93,8 +96,8 @@ def main() -> int:
     )
     if rows:
         report.show(console, rows)
-        console.print(found.summary)
-        write(found, console)
+        console.print(result.summary)
+        write(result, console)
     return int(bool(broken))
 
 

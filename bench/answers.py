@@ -1,4 +1,4 @@
-"""uStore's answers: how long a shopper waits, beside a bare HTTP and a bare direct-reply round trip in the same run."""
+"""uStore's answers: how long a shopper waits, compared with a bare HTTP and a bare direct-reply round trip."""
 
 import asyncio
 import time
@@ -15,51 +15,50 @@ from pamqp.commands import Basic
 from bench.common import PEERS, BenchmarkError, Servers, answers, channel, process, purge, until
 from bench.ingress import start_ingress
 from bench.plan import Plan
-from bench.row import Row
-from bench.times import Times
+from bench.row import Row, Times
 from broker.replies import REPLY_TO
 from deploy import config as configuration
 from deploy.local.children import free_ports
 from schemas import registry
 
 ALONE, TOGETHER = 1, 8
-"""Requests under way at a time: one shopper, and several."""
+"""Concurrent requests: one shopper, and several."""
 
 
-async def bench_answers(found: Servers, plan: Plan) -> list[Row]:
-    """uStore's answers in milliseconds, for one shopper and for several at a time."""
+async def bench_answers(servers: Servers, plan: Plan) -> list[Row]:
+    """Measure uStore's answers in milliseconds, for one shopper and for several at a time."""
     rows = []
     for at_once in (ALONE, TOGETHER):
-        results = [await _measure(found, plan.answers, at_once) for _ in range(plan.runs)]
+        results = [await _measure(servers, plan.answers, at_once) for _ in range(plan.runs)]
         what, against = f"uStore answer, {at_once} at a time", "bare HTTP + bare direct reply"
         for name, goal in (("p50", 2.0), ("p99", None)):
             ours, http, reply = ([getattr(times, name) for times in side] for side in zip(*results, strict=True))
-            bare = [one + other for one, other in zip(http, reply, strict=True)]
+            bare = [request + question for request, question in zip(http, reply, strict=True)]
             rows.append(Row(f"{what}, {name} ms", against, ours, bare, goal, less=True, digits=2))
     return rows
 
 
-async def _measure(found: Servers, count: int, at_once: int) -> list[Times]:
-    """Ours, bare HTTP, bare direct reply; a quarter of each in turn."""
+async def _measure(servers: Servers, count: int, at_once: int) -> list[Times]:
+    """Return the times of ours, of bare HTTP and of bare direct replies, measured a quarter of each in turn."""
     route_admin, bare = free_ports(2)
     queue = f"bench-{uuid4().hex}"
     platform = registry.platforms()["ustore"]
     account = platform.demo[0]
     raw = registry.example("ustore", platform.events[0].examples[0])
-    signed = platform.sign(raw, configuration.parse({}, found.folder).accounts["ustore"][account])
+    signed = platform.sign(raw, configuration.parse({}, servers.folder).accounts["ustore"][account])
     headers = {"Content-Type": "application/json", **signed.headers}
     route = ("-m", "deploy.cli.main", "worker", "route", "--admin-port", str(route_admin))
     async with AsyncExitStack() as stack:
-        port = await start_ingress(stack, found)
+        port = await start_ingress(stack, servers)
         for command in (
             route,
             (str(PEERS / "bare_aiohttp.py"), str(bare)),
-            (str(PEERS / "bare_reply.py"), found.amqp, queue),
+            (str(PEERS / "bare_reply.py"), servers.amqp, queue),
         ):
-            await stack.enter_async_context(process(found, *command))
+            await stack.enter_async_context(process(servers, *command))
         await answers(f"http://127.0.0.1:{route_admin}/readyz", 200)
         await answers(f"http://127.0.0.1:{bare}/", 405)
-        replies = await stack.enter_async_context(_Replies(found.amqp, queue))
+        replies = await stack.enter_async_context(_Replies(servers.amqp, queue))
         await replies.wait_for_worker()
         session = await stack.enter_async_context(aiohttp.ClientSession())
 
@@ -81,25 +80,25 @@ async def _measure(found: Servers, count: int, at_once: int) -> list[Times]:
         for _ in range(4):
             for some, plan in zip(times, plans, strict=True):
                 some += await _times(plan, count // 4, at_once)
-    await purge(found.amqp)
+    await purge(servers.amqp)
     return [Times.of(some) for some in times]
 
 
 async def _times(plan: Callable[[], Awaitable[object]], count: int, at_once: int) -> list[float]:
     times: list[float] = []
 
-    async def one() -> None:
+    async def client() -> None:
         for _ in range(count // at_once):
             started = time.perf_counter()
             await plan()
             times.append((time.perf_counter() - started) * 1000)
 
-    await asyncio.gather(*(one() for _ in range(at_once)))
+    await asyncio.gather(*(client() for _ in range(at_once)))
     return times
 
 
 class _Replies:
-    """A bare client of direct replies, on the aiormq channel: aio-pika's own work per message would favour ours."""
+    """A bare client of RabbitMQ's direct reply-to, on the aiormq channel: aio-pika's own work would favour ours."""
 
     def __init__(self, amqp: str, queue: str) -> None:
         self._amqp = amqp
@@ -111,10 +110,10 @@ class _Replies:
         channel = await self._connection.channel(publisher_confirms=False)
         self._channel = await channel.get_underlay_channel()
 
-        async def received(message: DeliveredMessage) -> None:
+        async def on_reply(message: DeliveredMessage) -> None:
             self._pending.pop(message.header.properties.correlation_id or "").set_result(bytes(message.body))
 
-        await self._channel.basic_consume(REPLY_TO, received, no_ack=True)
+        await self._channel.basic_consume(REPLY_TO, on_reply, no_ack=True)
         return self
 
     async def __aexit__(self, *_: object) -> None:
@@ -133,7 +132,7 @@ class _Replies:
         await until(look, "a bare worker of direct replies", seconds=30)
 
     async def ask(self, body: bytes) -> bytes:
-        """What comes back."""
+        """Send a request and return the reply."""
         name = uuid4().hex
         future: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
         self._pending[name] = future

@@ -1,4 +1,4 @@
-"""A backlog, and how fast a worker takes it away."""
+"""Fills a backlog, and measures how fast a worker empties it."""
 
 import asyncio
 import time
@@ -19,19 +19,19 @@ from schemas.envelope import Stamp
 from schemas.topology import INBOUND, STORE
 
 BURST = 2000
-"""Messages published and not confirmed at a time."""
+"""Maximum number of unconfirmed messages."""
 PATIENCE = 240.0
-"""Seconds for a worker to take a backlog away."""
+"""Seconds for a worker to empty a backlog."""
 
 
 def store_worker(shard: int = 0) -> tuple[str, ...]:
-    """Our own, on a free admin port."""
+    """Return the command of our store worker, on a free admin port."""
     command = ("-m", "deploy.cli.main", "worker", "store", "--shard", str(shard))
     return (*command, "--admin-port", str(free_ports(1)[0]))
 
 
 async def fill(
-    found: Servers,
+    servers: Servers,
     messages: int,
     *,
     exchange: str = INBOUND,
@@ -39,19 +39,19 @@ async def fill(
     keys: int | None = None,
     shards: int = 1,
 ) -> float:
-    """A backlog as the ingress would have published it. How many were published a second.
+    """Publish a backlog as the ingress would have, and return the messages published per second.
 
-    `keys`: how many documents the messages are of, in turn; None: as many as there are messages. `shards`: inbound
-    queues that they are spread over.
+    `keys`: number of documents that the messages belong to, in turn; None for one per message. `shards`: number of
+    inbound queues that they are spread over.
     """
-    raw = bodies.webhook(found.folder).raw
+    raw = bodies.webhook(servers.folder).raw
     stamp = Stamp(bodies.PLATFORM, bodies.ACCOUNT, bodies.EVENT, "application/json", None, shards=shards)
     publisher = Publisher(confirm_timeout=60)
 
     async def on_open(link: BrokerConnection, connection: AbstractConnection) -> None:
         publisher.use(link.transport, await link.channel(connection, confirms=True))
 
-    link = BrokerConnection(found.amqp, name="bench", on_open=on_open, on_lost=publisher.on_lost)
+    link = BrokerConnection(servers.amqp, name="bench", on_open=on_open, on_lost=publisher.on_lost)
     prefix = uuid4().hex
     link.start()
     await link.opened.wait()
@@ -74,35 +74,35 @@ async def fill(
 
 
 async def empty(database: asyncpg.Connection) -> None:
-    """Nothing stored, as on the first day."""
+    """Delete everything that is stored."""
     await database.execute("TRUNCATE crossdock.documents, crossdock.receipts, crossdock.versions CASCADE")
 
 
 async def filed(database: asyncpg.Connection, count: int) -> bool:
-    """Whether so many messages are stored."""
-    found: int = await database.fetchval("SELECT count(*) FROM crossdock.receipts")
-    return found >= count
+    """Return whether at least `count` messages are stored."""
+    stored_count: int = await database.fetchval("SELECT count(*) FROM crossdock.receipts")
+    return stored_count >= count
 
 
-async def stored(found: Servers, messages: int, *, more: bool = False) -> float:
-    """How many of so many messages our worker stores a second. `more`: there are more in the queue, which may stay."""
-    database = await asyncpg.connect(found.database)
+async def stored(servers: Servers, messages: int, *, more: bool = False) -> float:
+    """Return how many of `messages` our worker stores per second. `more`: the queue holds more, which may stay."""
+    database = await asyncpg.connect(servers.database)
     moment = await database.fetchval("SELECT max(received_at) FROM crossdock.receipts")
     await database.close()
     since = f"WHERE received_at > '{moment}'" if moment else ""
-    return await timed(found, store_worker(), f"crossdock.receipts {since}", None if more else STORE, messages)
+    return await timed(servers, store_worker(), f"crossdock.receipts {since}", None if more else STORE, messages)
 
 
-async def timed(found: Servers, command: tuple[str, ...], rows: str, queue: str | None, messages: int) -> float:
-    """Messages a second, from the first one stored to the last: the start of a process is nobody's throughput.
+async def timed(servers: Servers, command: tuple[str, ...], rows: str, queue: str | None, messages: int) -> float:
+    """Return messages per second from the first one stored to the last, which excludes the start of the process.
 
-    `rows`: what counts them, a table and a condition. Counting many costs the database time, so it is done once `queue`
-    is empty; without one, all the while. Raises BenchmarkError when the worker ends or takes too long.
+    `rows`: the rows to count, as a table and a condition. Counting many rows costs the database time, so it starts once
+    `queue` is empty, or at once without a queue. Raises BenchmarkError if the worker ends or takes too long.
     """
     count = f"SELECT count(*) FROM {rows}"  # noqa: S608 - ours
     end = time.monotonic() + PATIENCE
-    database = await asyncpg.connect(found.database)
-    async with channel(found.amqp) as opened, process(found, *command) as child:
+    database = await asyncpg.connect(servers.database)
+    async with channel(servers.amqp) as opened, process(servers, *command) as child:
 
         async def wait(pause: float) -> None:
             if time.monotonic() > end or child.poll() is not None:

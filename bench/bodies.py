@@ -1,4 +1,4 @@
-"""The webhooks that are posted: ChannelApe's stock transfer order, with as many lines as a size takes."""
+"""The webhooks that are posted: ChannelApe's stock transfer order, with as many lines as a size needs."""
 
 from pathlib import Path
 from urllib.parse import urlencode
@@ -11,29 +11,29 @@ from schemas import registry
 PLATFORM, EVENT = "channelape", "stock_transfer_order"
 ACCOUNT = registry.platforms()[PLATFORM].demo[0]
 SMALL, LARGE = 0, 5_000
-"""Bytes at least: the documented example, as machines send it (1.1 kB), and an order of some fifty lines."""
+"""Minimum bytes: the documented example without white space (1.1 kB), and an order of some fifty lines."""
 MARK = "0" * 32
-"""Stands for the business key in a body of which every copy shall be another document."""
+"""Placeholder for the business key in a body of which every copy becomes a different document."""
 
 
 class Webhook(msgspec.Struct, frozen=True):
     """One request."""
 
     path: str
-    """With the query, which ChannelApe signs by."""
+    """Path with the query, which holds ChannelApe's signature."""
     headers: dict[str, str]
     raw: bytes
     token: str
-    """`name=secret` of the query: what a peer must check too."""
+    """`name=secret` of the query, which peers check too."""
 
     @property
     def size(self) -> str:
-        """For people: `1.1 kB`."""
+        """The size as text, such as `1.1 kB`."""
         return f"{len(self.raw) / 1000:.1f} kB"
 
 
 def webhook(folder: Path, at_least: int = SMALL) -> Webhook:
-    """A signed one for the demo account."""
+    """Return a signed webhook for the demo account."""
     platform = registry.platforms()[PLATFORM]
     raw = _sized(at_least)
     signed = platform.sign(raw, configuration.parse({}, folder).accounts[PLATFORM][ACCOUNT])
@@ -44,19 +44,19 @@ def webhook(folder: Path, at_least: int = SMALL) -> Webhook:
 
 
 def marked(hook: Webhook) -> Webhook:
-    """The same with MARK for its business key."""
+    """Return the same webhook with MARK as its business key."""
     return msgspec.structs.replace(hook, raw=with_new_key(hook.raw, MARK))
 
 
 def with_new_key(raw: bytes, key: str) -> bytes:
-    """The same document under another business key."""
+    """Return the same document under another business key."""
     make = registry.platforms()[PLATFORM].with_new_key
     assert make is not None
     return make(EVENT, raw, key)
 
 
 def _sized(at_least: int) -> bytes:
-    """Without white space, as machines send it."""
+    """Return the order without white space, with enough lines for the size."""
     order = msgspec.json.decode(registry.example(PLATFORM, EVENT))
     first, *_ = order["lineItems"]
     raw = msgspec.json.encode(order)

@@ -1,65 +1,65 @@
-"""How many processes, and which part gives out first, by arithmetic from CPU time per message."""
+"""Computes from CPU time per message how many processes a rate needs, and which part is exhausted first."""
 
 import math
 
 import msgspec
 
 HEADROOM = 0.6
-"""Share of a core, or of a queue, that is planned with: the rest is for peaks and for catching up."""
+"""Planned share of a core or a queue; the rest is for peaks and for catching up."""
 SERVER_CORES = 16
-"""Of one RabbitMQ node or one PostgreSQL server, to name the point where one is no longer enough."""
+"""Cores of one RabbitMQ node or PostgreSQL server, to find the rate at which one is no longer enough."""
 RATES = (1_000, 10_000, 100_000)
-"""Webhooks a second."""
+"""Webhooks per second."""
 CONNECTIONS = 100
 """PostgreSQL's default max_connections."""
 STORE_CONNECTIONS, DELIVER_CONNECTIONS = 5, 5
-"""Of one process: [store] connections and one more."""
+"""Connections of one process: [store] connections and one more."""
 
 
 class Costs(msgspec.Struct, frozen=True):
-    """Per webhook: CPU microseconds of each process, and what is written. One subscriber a webhook."""
+    """Costs per webhook with one subscriber: CPU microseconds of each process, and bytes written."""
 
     ingress: float
     store: float
     deliver: float
     rabbitmq_in: float
-    """Of RabbitMQ for taking it."""
+    """CPU microseconds of RabbitMQ to accept it."""
     rabbitmq_out: float
-    """Of RabbitMQ for giving it to a worker, and for its event."""
+    """CPU microseconds of RabbitMQ to hand it to a worker, and for its event."""
     postgres_store: float
     postgres_deliver: float
     wal: float
-    """Bytes of PostgreSQL's log, for storing it."""
+    """Bytes of PostgreSQL's log to store it."""
     queue_rate: float
-    """Messages a second that one quorum queue took from one connection on this machine."""
+    """Messages per second that one quorum queue took from one connection on this machine."""
 
 
 class Need(msgspec.Struct, frozen=True):
-    """What a rate takes."""
+    """The resources that a rate needs."""
 
     rate: int
     ingress: int
     store: int
     deliver: int
     shards: int
-    """Inbound queues."""
+    """Number of inbound queues."""
     rabbitmq: float
     """Cores."""
     postgres: float
     """Cores."""
     wal: float
-    """Megabytes a second."""
+    """Megabytes per second."""
     first: str
-    """The server's part that is the fullest."""
+    """The part of the servers that is exhausted first."""
 
     @property
     def connections(self) -> int:
-        """To PostgreSQL."""
+        """Connections to PostgreSQL."""
         return self.store * STORE_CONNECTIONS + self.deliver * DELIVER_CONNECTIONS
 
 
 def need(rate: int, costs: Costs) -> Need:
-    """What `rate` webhooks a second take."""
+    """Return what `rate` webhooks per second need."""
     rabbitmq = cores(rate, costs.rabbitmq_in + costs.rabbitmq_out)
     postgres = cores(rate, costs.postgres_store + costs.postgres_deliver)
     queue = rate / costs.queue_rate / HEADROOM
@@ -68,7 +68,7 @@ def need(rate: int, costs: Costs) -> Need:
         f"RabbitMQ's CPU on {SERVER_CORES} cores": rabbitmq / SERVER_CORES,
         f"PostgreSQL's CPU on {SERVER_CORES} cores": postgres / SERVER_CORES,
     }
-    first, share = max(full.items(), key=lambda one: one[1])
+    first, share = max(full.items(), key=lambda item: item[1])
     return Need(
         rate,
         processes(rate, costs.ingress),
@@ -83,54 +83,59 @@ def need(rate: int, costs: Costs) -> Need:
 
 
 def cores(rate: float, microseconds: float) -> float:
-    """Cores that so much work takes, with headroom."""
+    """Return the cores that the work needs, with headroom."""
     return rate * microseconds / 1e6 / HEADROOM
 
 
 def processes(rate: float, microseconds: float) -> int:
-    """Processes, each of them one core at most, and at least one."""
+    """Return the number of processes, each using at most one core; at least one."""
     return max(1, math.ceil(cores(rate, microseconds)))
 
 
-def steps(found: Need) -> list[str]:
-    """What to change for it, in order. Configuration only."""
-    made = []
-    if found.ingress > 1:
-        made.append(
-            f"`[ingress] processes = {found.ingress}` (one port, `reuse_port`), or as many machines behind a balancer"
+def steps(required: Need) -> list[str]:
+    """Return the configuration changes for it, in order."""
+    changes = []
+    if required.ingress > 1:
+        changes.append(
+            f"`[ingress] processes = {required.ingress}` (one port, `reuse_port`), "
+            "or as many machines behind a balancer"
         )
-    if found.store > 1 or found.deliver > 1:
-        made.append(f"{found.store} × `crossdock worker store`, {found.deliver} × `crossdock worker deliver`")
-    if found.shards > 1:
-        made.append(f"`[store] shards = {found.shards}`")
-    if found.rabbitmq > SERVER_CORES:
-        nodes = math.ceil(found.rabbitmq / SERVER_CORES)
-        made.append(f"the queues' leaders on a cluster with {nodes} nodes' cores for them: `AMQP_URL` names its hosts")
-    if found.connections > CONNECTIONS:
-        made.append(f"{found.connections} connections: a larger `max_connections`, or PgBouncer in `DATABASE_URL`")
-    if found.postgres > SERVER_CORES:
-        servers = math.ceil(found.postgres / SERVER_CORES)
-        made.append(f"accounts parted among {servers} databases, each with processes of its own: `DATABASE_URL`")
-    return made or ["nothing: one process of each kind"]
+    if required.store > 1 or required.deliver > 1:
+        changes.append(f"{required.store} × `crossdock worker store`, {required.deliver} × `crossdock worker deliver`")
+    if required.shards > 1:
+        changes.append(f"`[store] shards = {required.shards}`")
+    if required.rabbitmq > SERVER_CORES:
+        nodes = math.ceil(required.rabbitmq / SERVER_CORES)
+        changes.append(
+            f"the queues' leaders on a cluster with {nodes} nodes' cores for them: `AMQP_URL` names its hosts"
+        )
+    if required.connections > CONNECTIONS:
+        changes.append(
+            f"{required.connections} connections: a larger `max_connections`, or PgBouncer in `DATABASE_URL`"
+        )
+    if required.postgres > SERVER_CORES:
+        servers = math.ceil(required.postgres / SERVER_CORES)
+        changes.append(f"accounts parted among {servers} databases, each with processes of its own: `DATABASE_URL`")
+    return changes or ["nothing: one process of each kind"]
 
 
 def markdown(costs: Costs) -> str:
-    """The capacity table, and what to do at each rate."""
-    found = [need(rate, costs) for rate in RATES]
-    head = ("webhooks/s", *(f"{one.rate:,}" for one in found))
+    """Return the capacity table, and what to change at each rate."""
+    needs = [need(rate, costs) for rate in RATES]
+    head = ("webhooks/s", *(f"{required.rate:,}" for required in needs))
     lines = [
         head,
         ("---",) * len(head),
-        ("ingress processes", *(f"{one.ingress}" for one in found)),
-        ("store workers", *(f"{one.store}" for one in found)),
-        ("deliver workers, one subscriber a webhook", *(f"{one.deliver}" for one in found)),
-        ("inbound queues", *(f"{one.shards}" for one in found)),
-        ("RabbitMQ, cores", *(f"{one.rabbitmq:.1f}" for one in found)),
-        ("PostgreSQL, cores", *(f"{one.postgres:.1f}" for one in found)),
-        ("PostgreSQL, log MB/s", *(f"{one.wal:.1f}" for one in found)),
-        ("connections to PostgreSQL", *(f"{one.connections}" for one in found)),
-        ("gives out first", *(one.first for one in found)),
+        ("ingress processes", *(f"{required.ingress}" for required in needs)),
+        ("store workers", *(f"{required.store}" for required in needs)),
+        ("deliver workers, one subscriber per webhook", *(f"{required.deliver}" for required in needs)),
+        ("inbound queues", *(f"{required.shards}" for required in needs)),
+        ("RabbitMQ, cores", *(f"{required.rabbitmq:.1f}" for required in needs)),
+        ("PostgreSQL, cores", *(f"{required.postgres:.1f}" for required in needs)),
+        ("PostgreSQL, log MB/s", *(f"{required.wal:.1f}" for required in needs)),
+        ("connections to PostgreSQL", *(f"{required.connections}" for required in needs)),
+        ("gives out first", *(required.first for required in needs)),
     ]
     table = "".join(f"| {' | '.join(line)} |\n" for line in lines)
-    plans = "".join(f"- **{one.rate:,}/s:** {'; '.join(steps(one))}.\n" for one in found)
+    plans = "".join(f"- **{required.rate:,}/s:** {'; '.join(steps(required))}.\n" for required in needs)
     return f"{table}\n{plans}"

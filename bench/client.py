@@ -1,6 +1,6 @@
-"""A lean HTTP client in a process of its own: requests made ahead, answers barely read. Closed loop, or paced.
+"""A lean HTTP client in its own process: requests are prepared, answers barely parsed. Closed loop, or paced.
 
-python -m bench.client < order.json    prints what came of it
+python -m bench.client < order.json    prints the result
 """
 
 import asyncio
@@ -21,7 +21,7 @@ DRAIN = 10.0
 
 
 class Order(msgspec.Struct, frozen=True):
-    """What to post. MARK in the body is replaced by another key in each request."""
+    """What to post; MARK in the body is replaced by a different key in each request."""
 
     url: str
     headers: dict[str, str]
@@ -29,21 +29,21 @@ class Order(msgspec.Struct, frozen=True):
     connections: int
     seconds: float
     count: int | None = None
-    """Requests at most."""
+    """Maximum number of requests."""
     rate: float | None = None
-    """Requests a second, sent when they are due whether or not others are answered; None: as fast as answers come."""
+    """Requests per second, sent when they are due even if others are not answered; None: as fast as answers arrive."""
 
 
 class Load(msgspec.Struct, frozen=True):
-    """What came of it."""
+    """The result."""
 
     done: int
-    """Answers, good or bad."""
+    """Number of answers of any status."""
     failed: int
-    """Answers that were not 2xx, and connections that broke."""
+    """Number of answers that were not 2xx, and of connections that broke."""
     seconds: float
     generator_cpu: float = 0.0
-    """Share of a core that posting took: near 1, the generator is what was measured."""
+    """Share of a core that posting took; near 1, the generator itself was measured."""
 
     @property
     def per_second(self) -> float:
@@ -51,7 +51,7 @@ class Load(msgspec.Struct, frozen=True):
 
 
 class _Connection(asyncio.Protocol):
-    """One request at a time; `free` is told after each answer."""
+    """A connection with one request at a time; it calls `free` after each answer."""
 
     def __init__(self, posts: "_Posts") -> None:
         self._posts = posts
@@ -81,12 +81,12 @@ class _Connection(asyncio.Protocol):
 
 
 def _length(head: bytes) -> int:
-    found = head.lower().partition(b"content-length:")[2]
-    return int(found.partition(b"\r\n")[0] or 0)
+    length = head.lower().partition(b"content-length:")[2]
+    return int(length.partition(b"\r\n")[0] or 0)
 
 
 class _Posts:
-    """Requests still to be sent, connections that are free, answers counted."""
+    """The requests still to be sent, the free connections, and the numbers of answers."""
 
     def __init__(self, order: Order) -> None:
         parts = urlsplit(order.url)
@@ -113,22 +113,22 @@ class _Posts:
         self._pump()
 
     def due(self, until_now: int) -> None:
-        """So many should have been sent by now."""
+        """Send what is due: `until_now` requests in all."""
         self._due = until_now - self._sent
         self._pump()
 
-    def answered(self, well: bool) -> None:
+    def answered(self, is_ok: bool) -> None:
         self.done += 1
-        self.bad += not well
+        self.bad += not is_ok
 
     def lost(self) -> None:
-        """A connection broke, or we are closing them."""
+        """Count a broken connection, unless we are closing them."""
         if not self.over.is_set():
             self.broken += 1
             self.stop()
 
     def stop(self) -> None:
-        """Nothing more is sent; over once everything is answered."""
+        """Send nothing more; `over` is set once everything is answered."""
         self.stopped = True
         self._pump()
 
@@ -147,13 +147,15 @@ class _Posts:
 
 
 async def post(order: Order) -> Load:
-    """Posts for the time or the count asked for."""
+    """Post for the ordered time or count."""
     parts = urlsplit(order.url)
     host, port = parts.hostname or "", parts.port or 80
     posts = _Posts(order)
     started, used = time.perf_counter(), time.process_time()
     loop = asyncio.get_running_loop()
-    made = [await loop.create_connection(lambda: _Connection(posts), host, port) for _ in range(order.connections)]
+    connections = [
+        await loop.create_connection(lambda: _Connection(posts), host, port) for _ in range(order.connections)
+    ]
     until = started + order.seconds
     while (now := time.perf_counter()) < until and not posts.stopped:
         if order.rate is not None:
@@ -167,12 +169,12 @@ async def post(order: Order) -> Load:
         posts.broken += 1
         posts.over.set()
     seconds = time.perf_counter() - started
-    for transport, _ in made:
+    for transport, _ in connections:
         transport.close()
     return Load(posts.done, posts.bad + posts.broken, seconds, (time.process_time() - used) / seconds)
 
 
 if __name__ == "__main__":
-    found = uvloop.run(post(msgspec.json.decode(sys.stdin.buffer.read(), type=Order)))
-    sys.stdout.write(msgspec.json.encode(found).decode())
+    load = uvloop.run(post(msgspec.json.decode(sys.stdin.buffer.read(), type=Order)))
+    sys.stdout.write(msgspec.json.encode(load).decode())
     sys.exit(0)

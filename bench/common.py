@@ -1,4 +1,4 @@
-"""What every part of the benchmarks uses: servers of its own, and processes."""
+"""What every part of the benchmarks uses: private servers, and processes."""
 
 import asyncio
 import os
@@ -25,15 +25,15 @@ from storage import migrate
 
 PEERS = Path(__file__).parent / "peers"
 PATIENCE = 120.0
-"""Seconds for a peer that measures itself."""
+"""Maximum seconds for a peer that measures itself."""
 
 
 class BenchmarkError(Exception):
-    """A program did not do what was asked of it; one line that says what, for the table."""
+    """A program did not do its work; the text is one line for the table."""
 
 
 class Servers(msgspec.Struct, frozen=True):
-    """Where they are, and a folder for what is written beside them."""
+    """The servers' URLs and PIDs, and a folder for other files."""
 
     amqp: str
     database: str
@@ -51,10 +51,10 @@ class Servers(msgspec.Struct, frozen=True):
 
 
 @asynccontextmanager
-async def servers() -> AsyncIterator[Servers]:
-    """A private RabbitMQ and PostgreSQL, with our topology and schema.
+async def start_servers() -> AsyncIterator[Servers]:
+    """Start a private RabbitMQ and PostgreSQL with our topology and schema.
 
-    PostgreSQL remembers when each transaction was committed: that is what "stored" means for a latency.
+    PostgreSQL records when each transaction was committed, because latencies end at the commit.
     """
     with tempfile.TemporaryDirectory(prefix="crossdock-bench-", ignore_cleanup_errors=True) as folder:
         rabbitmq, postgres = RabbitMQ(Path(folder) / "rabbitmq"), Postgres(Path(folder) / "postgres")
@@ -76,10 +76,12 @@ async def _with_commit_times(postgres: Postgres) -> None:
 
 
 @asynccontextmanager
-async def process(found: Servers, *command: str, env: Mapping[str, str] = {}) -> AsyncIterator[subprocess.Popen[bytes]]:
-    """One Python process, its output in the temporary folder, ended when done. `env` goes before the usual one."""
-    log = found.folder / "processes.log"
-    child = spawn([sys.executable, *command], env={**found.env, **env}, log=log)
+async def process(
+    servers: Servers, *command: str, env: Mapping[str, str] = {}
+) -> AsyncIterator[subprocess.Popen[bytes]]:
+    """Run a Python process, with its output in the temporary folder; `env` overrides the usual environment."""
+    log = servers.folder / "processes.log"
+    child = spawn([sys.executable, *command], env={**servers.env, **env}, log=log)
     try:
         yield child
     finally:
@@ -87,7 +89,7 @@ async def process(found: Servers, *command: str, env: Mapping[str, str] = {}) ->
 
 
 async def until(look: Callable[[], Awaitable[bool]], what: str, *, seconds: float = 60, pause: float = 0.1) -> None:
-    """Looks again and again until it is so. Raises TimeoutError that names `what`."""
+    """Call `look` repeatedly until it returns True. Raises TimeoutError that names `what`."""
     end = time.monotonic() + seconds
     while not await look():
         if time.monotonic() > end:
@@ -95,31 +97,31 @@ async def until(look: Callable[[], Awaitable[bool]], what: str, *, seconds: floa
         await asyncio.sleep(pause)
 
 
-async def rate(found: Servers, *command: str, body: bytes = b"") -> float:
-    """What a peer prints that measures itself. Raises BenchmarkError."""
-    made = await asyncio.create_subprocess_exec(
+async def rate(servers: Servers, *command: str, body: bytes = b"") -> float:
+    """Run a peer that measures itself, and return the rate that it prints. Raises BenchmarkError."""
+    peer = await asyncio.create_subprocess_exec(
         sys.executable,
         *command,
-        env=found.env,
+        env=servers.env,
         stdin=asyncio.subprocess.PIPE,
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,
     )
     try:
         async with asyncio.timeout(PATIENCE):
-            out, errors = await made.communicate(body)
+            out, errors = await peer.communicate(body)
     except TimeoutError:
-        made.kill()
-        await made.wait()
+        peer.kill()
+        await peer.wait()
         raise BenchmarkError(f"{Path(command[0]).name} took more than {PATIENCE:.0f} s") from None
-    if made.returncode:
-        said = errors.decode(errors="replace").strip().splitlines()[-1:]
-        raise BenchmarkError(f"{Path(command[0]).name} ended with {made.returncode}: {' '.join(said)}"[:200])
+    if peer.returncode:
+        errors_shown = errors.decode(errors="replace").strip().splitlines()[-1:]
+        raise BenchmarkError(f"{Path(command[0]).name} ended with {peer.returncode}: {' '.join(errors_shown)}"[:200])
     return float(out)
 
 
 async def answers(url: str, status: int, seconds: float = 30) -> None:
-    """Waits until `url` answers with `status`. Raises TimeoutError."""
+    """Wait until `url` answers with `status`. Raises TimeoutError."""
     async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=5)) as session:
 
         async def look() -> bool:
@@ -134,7 +136,7 @@ async def answers(url: str, status: int, seconds: float = 30) -> None:
 
 @asynccontextmanager
 async def channel(amqp: str) -> AsyncIterator[AbstractChannel]:
-    """A channel on a connection of its own."""
+    """Open a channel on its own connection."""
     connection = await aio_pika.connect(amqp)
     try:
         yield await connection.channel()
@@ -148,6 +150,6 @@ async def waiting(opened: AbstractChannel, queue: str) -> int:
 
 
 async def purge(amqp: str, queue: str = STORE) -> None:
-    """An empty queue for the next run."""
+    """Empty a queue for the next run."""
     async with channel(amqp) as opened:
         await (await opened.get_queue(queue, ensure=False)).purge()

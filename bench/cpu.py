@@ -1,4 +1,4 @@
-"""CPU time and memory of processes, as /proc has them (by psutil)."""
+"""CPU time and memory of processes, from /proc (by psutil)."""
 
 import asyncio
 
@@ -7,29 +7,29 @@ import psutil
 from bench.common import until
 
 REST = 0.05
-"""Share of a core below which a server has done what it was asked for."""
+"""Share of a core below which a server counts as idle."""
 
 
 def seconds(pid: int) -> float:
-    """CPU seconds of a process and of all below it, those that have ended included."""
+    """Return the CPU seconds of a process and all its descendants, including those that have ended."""
     root = psutil.Process(pid)
     total = 0.0
     for process in (root, *root.children(recursive=True)):
         try:
             used = process.cpu_times()
         except psutil.NoSuchProcess:
-            continue  # it has just ended: its parent has it
+            continue  # it has just ended, so its parent accounts for it
         total += used.user + used.system + used.children_user + used.children_system
     return total
 
 
 def resident(pid: int) -> float:
-    """Megabytes of memory of one process that are in RAM."""
+    """Return the resident memory of one process in megabytes."""
     return float(psutil.Process(pid).memory_info().rss) / 1e6
 
 
 async def at_rest(pid: int) -> None:
-    """Returns when a process has hardly worked for a second. Raises TimeoutError."""
+    """Wait until a process has been idle for a second. Raises TimeoutError."""
 
     async def rests() -> bool:
         before = seconds(pid)

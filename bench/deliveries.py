@@ -1,6 +1,6 @@
-"""Webhooks out: deliveries a second from a backlog, beside a bare client that posts as much to the same receiver.
+"""Webhooks out: deliveries per second from a backlog, compared with a bare client that posts to the same receiver.
 
-Ours are read from PostgreSQL, signed, posted, and written down with their attempts.
+Ours are read from PostgreSQL, signed, posted, and recorded with their attempts.
 """
 
 import asyncio
@@ -28,8 +28,8 @@ PATIENCE = 120.0
 """Seconds for a backlog to be delivered."""
 
 
-async def bench_deliveries(found: Servers, plan: Plan) -> list[Row]:
-    """Ours and the bare client, run by run, in turn."""
+async def bench_deliveries(servers: Servers, plan: Plan) -> list[Row]:
+    """Measure ours and the bare client, run by run, in turn."""
     port = free_ports(1)[0]
     url = f"http://127.0.0.1:{port}/"
     ours: list[float] = []
@@ -38,15 +38,15 @@ async def bench_deliveries(found: Servers, plan: Plan) -> list[Row]:
     failed = None
     count = plan.deliveries
     peer = (str(PEERS / "bare_client.py"), url, str(count), str(SUBSCRIPTIONS * IN_FLIGHT))
-    database = await asyncpg.connect(found.database)
-    async with process(found, str(PEERS / "receiver.py"), str(port)):
+    database = await asyncpg.connect(servers.database)
+    async with process(servers, str(PEERS / "receiver.py"), str(port)):
         await answers(url, 200)
-        async with backlog_of(found, database, key, url) as backlog:
+        async with backlog_of(servers, database, key, url) as backlog:
             for _ in range(plan.runs):
                 await backlog.fill(count)
-                ours.append(await _ours(found, database, key, count))
+                ours.append(await _ours(servers, database, key, count))
                 try:
-                    theirs.append(await rate(found, *peer, body=b"x" * backlog.size))
+                    theirs.append(await rate(servers, *peer, body=b"x" * backlog.size))
                 except BenchmarkError as why:
                     failed = str(why)
                     break
@@ -62,28 +62,28 @@ class Backlog:
         self._database = database
         self._subscriptions = subscriptions
         self.size = size
-        """About the bytes of what is posted."""
+        """Approximate bytes of each post."""
 
     async def fill(self, count: int) -> None:
-        """So many are due now."""
+        """Make `count` deliveries due now."""
         await _fill(self._database, self._subscriptions, count)
 
     async def gone(self) -> bool:
-        """Whether none is due any more."""
+        """Return whether no delivery is due any more."""
         return not await self._database.fetchval("SELECT EXISTS (SELECT FROM crossdock.outbox)")
 
 
 @asynccontextmanager
-async def backlog_of(found: Servers, database: asyncpg.Connection, key: str, url: str) -> AsyncIterator[Backlog]:
-    """Some subscriptions to `url` and an event; nothing is due yet."""
+async def backlog_of(servers: Servers, database: asyncpg.Connection, key: str, url: str) -> AsyncIterator[Backlog]:
+    """Create some subscriptions to `url`, and an event; nothing is due yet."""
     await empty(database)
     async with subscribed(database, key, [f"{url}{number}" for number in range(SUBSCRIPTIONS)]) as subscriptions:
-        yield Backlog(database, subscriptions, await _event(found, database))
+        yield Backlog(database, subscriptions, await _event(servers, database))
 
 
 @asynccontextmanager
 async def subscribed(database: asyncpg.Connection, key: str, urls: Sequence[str]) -> AsyncIterator[list[UUID]]:
-    """Subscriptions to everything, a URL each; in the end nothing of them is left for other parts."""
+    """Create a subscription to everything per URL, and delete them at the end."""
     vault = Vault.from_text(key)
     subscriptions = [await _subscribe(database, vault, url) for url in urls]
     try:
@@ -107,9 +107,9 @@ async def _subscribe(database: asyncpg.Connection, vault: Vault, url: str) -> UU
     return id_
 
 
-async def _event(found: Servers, database: asyncpg.Connection) -> int:
-    """One stored order; about the bytes of its CloudEvent."""
-    raw = bodies.webhook(found.folder).raw
+async def _event(servers: Servers, database: asyncpg.Connection) -> int:
+    """Store an order, and return the approximate bytes of its CloudEvent."""
+    raw = bodies.webhook(servers.folder).raw
     await database.execute(
         """
         WITH d AS (
@@ -145,17 +145,17 @@ async def _fill(database: asyncpg.Connection, subscriptions: list[UUID], count: 
     await database.execute("ANALYZE crossdock.outbox")
 
 
-def deliver_worker(found: Servers) -> tuple[str, ...]:
-    """Our own, allowed to post to this machine."""
-    config = found.folder / "deliveries.toml"
+def deliver_worker(servers: Servers) -> tuple[str, ...]:
+    """Return the command of our deliver worker, which may post to this machine."""
+    config = servers.folder / "deliveries.toml"
     config.write_text(SETTINGS)
     return ("worker", "deliver", "--config", str(config), "--admin-port", str(free_ports(1)[0]))
 
 
-async def _ours(found: Servers, database: asyncpg.Connection, key: str, count: int) -> float:
-    """From the first delivery that is written down to the last."""
-    command = ("-m", "deploy.cli.main", *deliver_worker(found))
-    async with process(found, *command, env={"CROSSDOCK_ENCRYPTION_KEY": key}) as child:
+async def _ours(servers: Servers, database: asyncpg.Connection, key: str, count: int) -> float:
+    """Return the deliveries per second, from the first one that is recorded to the last."""
+    command = ("-m", "deploy.cli.main", *deliver_worker(servers))
+    async with process(servers, *command, env={"CROSSDOCK_ENCRYPTION_KEY": key}) as child:
         first: tuple[float, int] | None = None
         until = time.monotonic() + PATIENCE
         while time.monotonic() < until and child.poll() is None:

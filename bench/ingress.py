@@ -1,4 +1,4 @@
-"""Requests accepted a second: verified, confirmed by the quorum queue, answered; beside what people would write."""
+"""Requests accepted per second (verified, confirmed by the quorum queue, answered), compared with alternatives."""
 
 import asyncio
 import subprocess
@@ -28,10 +28,10 @@ class Peer(msgspec.Struct, frozen=True):
 
     name: str
     command: Callable[[int, str, str], tuple[str, ...]]
-    """Of the port, the AMQP URL and the token."""
+    """Returns the command for a port, an AMQP URL and a token."""
     goal: float | None
     goal_large: float | None = None
-    """With large bodies; None: not run with them."""
+    """Goal with large bodies; None: it is not run with them."""
 
 
 KEY = inbound_key(bodies.PLATFORM, bodies.ACCOUNT, bodies.EVENT)
@@ -56,39 +56,39 @@ PROGRAMS = (
 CONNECTIONS = (64, 256)
 
 
-async def bench_ingress(found: Servers, plan: Plan) -> list[Row]:
-    """One process of ours and each peer, all started at once, one under load at a time."""
-    small, large = (bodies.webhook(found.folder, size) for size in (bodies.SMALL, bodies.LARGE))
+async def bench_ingress(servers: Servers, plan: Plan) -> list[Row]:
+    """Measure one process of ours and each peer, all started together, one under load at a time."""
+    small, large = (bodies.webhook(servers.folder, size) for size in (bodies.SMALL, bodies.LARGE))
     async with AsyncExitStack() as stack:
-        ours = await start_ingress(stack, found)
+        ours = await start_ingress(stack, servers)
         peers: dict[str, int] = {}
         failed: dict[str, str] = {}
         for peer in PROGRAMS:
             try:
-                peers[peer.name] = await _start(stack, found, peer, small)
+                peers[peer.name] = await _start(stack, servers, peer, small)
             except BenchmarkError as why:
                 failed[peer.name] = str(why)
-        warm_up = _Series(found, small, CONNECTIONS[0], WARM_UP)
+        warm_up = _Series(servers, small, CONNECTIONS[0], WARM_UP)
         for port in (ours, *peers.values()):
             with suppress(BenchmarkError):  # what fails here fails where it is counted
                 await warm_up.run(port)
         rows = []
         for hook, peered in ((small, PROGRAMS), (large, tuple(p for p in PROGRAMS if p.goal_large is not None))):
             for connections in CONNECTIONS:
-                series = _Series(found, hook, connections, plan.seconds)
+                series = _Series(servers, hook, connections, plan.seconds)
                 for turn in range(plan.runs):
                     await series.turn(ours, peers, peered[:: 1 if turn % 2 == 0 else -1])
                 rows += [series.row(peer, failed.get(peer.name), large=hook is large) for peer in peered]
     return rows
 
 
-async def start_ingress(stack: AsyncExitStack, found: Servers, *, processes: int = 1) -> int:
-    """Our ingress, ready: its port."""
+async def start_ingress(stack: AsyncExitStack, servers: Servers, *, processes: int = 1) -> int:
+    """Start our ingress, and return its port once it is ready."""
     port, admin = free_ports(2)
-    config = found.folder / "ingress.toml"
+    config = servers.folder / "ingress.toml"
     config.write_text(f"[ingress]\nprocesses = {processes}\n")
     options = ("--config", str(config), "--port", str(port), "--admin-port", str(admin))
-    await stack.enter_async_context(process(found, "-m", "deploy.cli.main", "ingress", *options))
+    await stack.enter_async_context(process(servers, "-m", "deploy.cli.main", "ingress", *options))
     for number in range(processes):  # their admin ports count up
         await answers(f"http://127.0.0.1:{admin + number}/readyz", 200)
     return port
@@ -97,13 +97,13 @@ async def start_ingress(stack: AsyncExitStack, found: Servers, *, processes: int
 class _Series:
     """Runs of ours and of the peers with one body and one number of connections."""
 
-    def __init__(self, found: Servers, hook: Webhook, connections: int, seconds: int) -> None:
-        self._found, self._hook, self._connections, self._seconds = found, hook, connections, seconds
+    def __init__(self, servers: Servers, hook: Webhook, connections: int, seconds: int) -> None:
+        self._servers, self._hook, self._connections, self._seconds = servers, hook, connections, seconds
         self._pairs: dict[str, list[tuple[float, float]]] = {}
         self._failed: dict[str, list[str]] = {}
 
     async def turn(self, ours: int, peers: dict[str, int], order: tuple[Peer, ...]) -> None:
-        """Ours before each peer: a pair is two runs, one after the other. One of them that fails is no pair."""
+        """Run ours before each peer; two successful runs, one after the other, are a pair."""
         for peer in order:
             if peer.name not in peers:
                 continue
@@ -117,7 +117,7 @@ class _Series:
                 self._failed.setdefault(peer.name, []).append(f"{whose}: {why}")
 
     async def run(self, port: int) -> float:
-        """Requests accepted a second. Raises BenchmarkError."""
+        """Return the requests accepted per second. Raises BenchmarkError."""
         url = f"http://127.0.0.1:{port}{self._hook.path}"
         try:
             result = await asyncio.to_thread(
@@ -131,8 +131,8 @@ class _Series:
         except subprocess.SubprocessError as why:
             raise BenchmarkError(f"the load generator failed: {type(why).__name__}") from None
         finally:
-            await purge(self._found.amqp)
-            await purge(self._found.amqp, CELERY_QUEUE)
+            await purge(self._servers.amqp)
+            await purge(self._servers.amqp, CELERY_QUEUE)
         if result.failed:
             raise BenchmarkError(f"{result.failed} of {result.done} requests failed")
         return result.per_second
@@ -151,12 +151,12 @@ class _Series:
         )
 
 
-async def _start(stack: AsyncExitStack, found: Servers, peer: Peer, hook: Webhook) -> int:
-    """A peer that answers the webhook: its port. Raises BenchmarkError."""
+async def _start(stack: AsyncExitStack, servers: Servers, peer: Peer, hook: Webhook) -> int:
+    """Start a peer, and return its port once it answers the webhook. Raises BenchmarkError."""
     port = free_ports(1)[0]
-    async with channel(found.amqp) as opened:  # Celery's own declaration of it would be the same
+    async with channel(servers.amqp) as opened:  # Celery's own declaration of it would be the same
         await opened.declare_queue(CELERY_QUEUE, durable=True, arguments={"x-queue-type": "quorum"})
-    child = await stack.enter_async_context(process(found, *peer.command(port, found.amqp, hook.token)))
+    child = await stack.enter_async_context(process(servers, *peer.command(port, servers.amqp, hook.token)))
     loop = asyncio.get_running_loop()
     until = loop.time() + START
     async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=START)) as session:
@@ -169,11 +169,11 @@ async def _start(stack: AsyncExitStack, found: Servers, peer: Peer, hook: Webhoo
                 ) as answer:
                     if answer.status == 200:
                         return port
-                    said = f"answered {answer.status}"
+                    reason = f"answered {answer.status}"
             except (aiohttp.ClientError, TimeoutError) as error:
-                said = str(error)
+                reason = str(error)
             if loop.time() > until:
-                raise BenchmarkError(f"not ready in {START:.0f} s: {said}")
+                raise BenchmarkError(f"not ready in {START:.0f} s: {reason}")
             await asyncio.sleep(0.1)
 
 

@@ -1,8 +1,8 @@
-"""From a webhook's arrival to its commit, at a third of what the machine can carry; beside what it can't be less than.
+"""From a webhook's arrival to its commit, at a third of the machine's capacity, compared with a lower bound.
 
-Arrival is the ingress's `received-at`, taken before the publish, so a little before the sender hears 200; stored is
-PostgreSQL's commit time. One machine, one clock. The bound beside it: the time a batch waits for company, a message
-through a quorum queue and a committed row, the two measured while the load runs.
+Arrival is the ingress's `received-at`, taken before the publish, so a little before the sender receives 200; the commit
+is PostgreSQL's commit time. Both are of one machine with one clock. The lower bound is the time that a batch waits to
+fill, a message through a quorum queue and a committed row, the latter two measured while the load runs.
 """
 
 import asyncio
@@ -22,32 +22,31 @@ from bench.client import Order
 from bench.common import BenchmarkError, Servers, channel, process, purge, until
 from bench.ingress import start_ingress
 from bench.plan import Plan
-from bench.row import Row
-from bench.times import Times
+from bench.row import Row, Times
 from schemas.config import Store
 
 SHARE = 3
-"""A third of capacity."""
+"""The load is capacity divided by this."""
 CONNECTIONS = 32
 PROBE_PAUSE = 0.02
-"""Seconds between probes: fifty a second are no load."""
+"""Seconds between probes; fifty per second are a negligible load."""
 PROBE_QUEUE = "bench.probe"
 SETTLE = 1.0
-"""Seconds at the beginning that don't count: connections, caches."""
+"""Seconds at the beginning that are not measured, while connections and caches are set up."""
 
 
-async def bench_latency(found: Servers, plan: Plan) -> list[Row]:
-    """An ingress and a store worker, nothing else of ours."""
+async def bench_latency(servers: Servers, plan: Plan) -> list[Row]:
+    """Measure an ingress and a store worker, without any other process of ours."""
     async with AsyncExitStack() as stack:
-        port = await start_ingress(stack, found)
-        await stack.enter_async_context(process(found, *backlog.store_worker()))
-        database = await asyncpg.connect(found.database)
+        port = await start_ingress(stack, servers)
+        await stack.enter_async_context(process(servers, *backlog.store_worker()))
+        database = await asyncpg.connect(servers.database)
         await backlog.empty(database)
-        await backlog.fill(found, 1)
+        await backlog.fill(servers, 1)
         await until(lambda: backlog.filed(database, 1), "the store worker stores")
         await backlog.empty(database)
         await database.execute("CREATE TABLE IF NOT EXISTS bench_probe (id int)")
-        hook = bodies.marked(bodies.webhook(found.folder))
+        hook = bodies.marked(bodies.webhook(servers.folder))
         url = f"http://127.0.0.1:{port}{hook.path}"
         order = Order(url, hook.headers, hook.raw.decode(), CONNECTIONS, plan.paced / 2)
         rate = await _capacity(database, order) / SHARE
@@ -57,8 +56,8 @@ async def bench_latency(found: Servers, plan: Plan) -> list[Row]:
         for _ in range(plan.runs):
             since = time.time() + SETTLE
             loaded = asyncio.create_task(asyncio.to_thread(load.post, paced))
-            async with channel(found.amqp) as opened:
-                broker, rows = await asyncio.gather(_broker(opened, loaded), _rows(found, loaded))
+            async with channel(servers.amqp) as opened:
+                broker, rows = await asyncio.gather(_broker(opened, loaded), _rows(servers, loaded))
             if (await loaded).failed:
                 raise BenchmarkError(f"{loaded.result().failed} requests failed")
             done = loaded.result().done
@@ -68,15 +67,15 @@ async def bench_latency(found: Servers, plan: Plan) -> list[Row]:
             theirs.append(Times(wait + broker.p50 + rows.p50, wait + broker.p99 + rows.p99))
             await backlog.empty(database)
         await database.close()
-    await purge(found.amqp)
+    await purge(servers.amqp)
     what = f"arrival to commit at {rate:,.0f}/s, a third of capacity"
     against = "batch wait + queue and database round trips"
     return [
         Row(
             f"{what}, {name} ms",
             against,
-            [getattr(one, name) for one in ours],
-            [getattr(one, name) for one in theirs],
+            [getattr(times, name) for times in ours],
+            [getattr(times, name) for times in theirs],
             goal,
             less=True,
             digits=1,
@@ -86,7 +85,7 @@ async def bench_latency(found: Servers, plan: Plan) -> list[Row]:
 
 
 async def _capacity(database: asyncpg.Connection, order: Order) -> float:
-    """Messages stored a second, counted from the first one, while posting as fast as answers come."""
+    """Return the messages stored per second, from the first one on, while posting as fast as answers arrive."""
     posting = asyncio.create_task(asyncio.to_thread(load.post, order))
     await until(lambda: backlog.filed(database, 1), "the first message stored")
     count = "SELECT count(*) FROM crossdock.receipts"
@@ -108,7 +107,7 @@ async def _arrival_to_commit(database: asyncpg.Connection, since: float) -> Time
 
 
 async def _broker(opened: AbstractChannel, until: "asyncio.Task[object]") -> Times:
-    """Send persistent messages through a quorum queue and back, one after the other.
+    """Measure persistent messages through a quorum queue and back, one after the other.
 
     The aiormq channel is used, because aio-pika's own work per message would loosen the bound.
     """
@@ -116,10 +115,10 @@ async def _broker(opened: AbstractChannel, until: "asyncio.Task[object]") -> Tim
     channel = await opened.get_underlay_channel()
     came = asyncio.Event()
 
-    async def received(message: DeliveredMessage) -> None:
+    async def on_message(message: DeliveredMessage) -> None:
         came.set()
 
-    await channel.basic_consume(PROBE_QUEUE, received, no_ack=True)
+    await channel.basic_consume(PROBE_QUEUE, on_message, no_ack=True)
 
     async def once() -> None:
         came.clear()
@@ -130,9 +129,9 @@ async def _broker(opened: AbstractChannel, until: "asyncio.Task[object]") -> Tim
     return await _probe(once, until)
 
 
-async def _rows(found: Servers, until: "asyncio.Task[object]") -> Times:
-    """A row, committed."""
-    connection = await asyncpg.connect(found.database)
+async def _rows(servers: Servers, until: "asyncio.Task[object]") -> Times:
+    """Measure commits of one row, one after the other."""
+    connection = await asyncpg.connect(servers.database)
     insert = await connection.prepare("INSERT INTO bench_probe VALUES (1)")
     times = await _probe(insert.fetch, until)
     await connection.close()

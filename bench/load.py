@@ -1,4 +1,4 @@
-"""Load on a URL: by wrk where it is installed, else by processes of our own client."""
+"""Load on a URL: by wrk if it is installed, else by processes of our own client."""
 
 import json
 import os
@@ -15,20 +15,20 @@ import msgspec
 from bench.client import Load, Order
 
 TIMEOUT = 10
-"""Seconds for an answer of wrk's: later than that it is none. Its own 2 seconds are what a stalled disk takes."""
+"""Seconds after which wrk counts an answer as missing; its default of 2 seconds is as long as a stalled disk takes."""
 GRACE = 60.0
-"""Seconds beyond the time asked for, after which a generator is ended."""
+"""Seconds beyond the requested time after which a generator is ended."""
 busiest = 0.0
-"""Share of a core that the generator took in the run where it took most of one."""
+"""The largest share of a core that the generator took in any run."""
 
 
 def generator() -> str:
-    """Which one is used."""
+    """Return the name of the generator that is used."""
     return "wrk, one thread" if shutil.which("wrk") else f"a client of our own, {_processes()} processes"
 
 
 def run(url: str, headers: dict[str, str], body: bytes, *, connections: int, seconds: int) -> Load:
-    """Posts the same body over and over, as fast as answers come. Blocks. Raises SubprocessError."""
+    """Post the same body repeatedly, as fast as answers arrive. Blocks. Raises SubprocessError."""
     global busiest
     posted = (_wrk if shutil.which("wrk") else _own)(url, headers, body, connections, seconds)
     busiest = max(busiest, posted.generator_cpu)
@@ -39,17 +39,20 @@ def _own(url: str, headers: dict[str, str], body: bytes, connections: int, secon
     count = _processes()
     order = Order(url, headers, body.decode(), max(1, connections // count), seconds)
     with ThreadPoolExecutor(count) as threads:
-        found = list(threads.map(post, [order] * count))
+        loads = list(threads.map(post, [order] * count))
     return Load(
-        sum(one.done for one in found),
-        sum(one.failed for one in found),
-        max(one.seconds for one in found),
-        max(one.generator_cpu for one in found),
+        sum(load.done for load in loads),
+        sum(load.failed for load in loads),
+        max(load.seconds for load in loads),
+        max(load.generator_cpu for load in loads),
     )
 
 
 def post(order: Order) -> Load:
-    """Our own client, one process: what wrk can't do, other bodies and a rate. Blocks. Raises SubprocessError."""
+    """Run one process of our own client, which unlike wrk supports different bodies and a rate. Blocks.
+
+    Raises SubprocessError.
+    """
     done = subprocess.run(
         [sys.executable, "-m", "bench.client"],
         input=msgspec.json.encode(order),
@@ -86,13 +89,13 @@ def _wrk(url: str, headers: dict[str, str], body: bytes, connections: int, secon
             url,
         ]
         started, before = time.perf_counter(), _children()
-        said = subprocess.run(command, stdout=subprocess.PIPE, check=True, text=True, timeout=seconds + GRACE).stdout
+        output = subprocess.run(command, stdout=subprocess.PIPE, check=True, text=True, timeout=seconds + GRACE).stdout
         share = (_children() - before) / (time.perf_counter() - started)
-    requests, microseconds, failed = map(int, said.strip().splitlines()[-1].split())
+    requests, microseconds, failed = map(int, output.strip().splitlines()[-1].split())
     return Load(requests, failed, microseconds / 1e6, share)
 
 
 def _children() -> float:
-    """CPU seconds of the children that have ended."""
+    """Return the CPU seconds of the children that have ended."""
     used = resource.getrusage(resource.RUSAGE_CHILDREN)
     return used.ru_utime + used.ru_stime

@@ -21,17 +21,17 @@ from bench.volume import bench_backlog, bench_stored
 
 
 class Part(msgspec.Struct, frozen=True):
-    """Something that is measured."""
+    """A part of the benchmarks."""
 
     name: str
-    about: str
+    description: str
     run: Callable[[Servers, Plan], Awaitable[list[Row]]]
     when: Literal["always", "long", "asked"] = "always"
-    """long: takes many minutes, so it is run with `--long` or by name; asked: by name only."""
+    """long: takes many minutes, so it runs with `--long` or by name; asked: runs by name only."""
 
     @property
     def limit(self) -> float:
-        """Seconds after which it is given up."""
+        """Seconds after which it is aborted."""
         return 3600.0 if self.when == "long" else 600.0
 
 
@@ -53,7 +53,7 @@ PARTS = (
 
 
 def chosen(names: list[str], *, long: bool) -> list[Part]:
-    """Those named, in this order; without names all that `make bench` runs. Raises ValueError for an unknown name."""
+    """Return the named parts in this order, or without names all that `make bench` runs. Raises ValueError."""
     unknown = sorted(set(names) - {part.name for part in PARTS})
     if unknown:
         raise ValueError(f"there is no part {unknown[0]!r}; there are {', '.join(part.name for part in PARTS)}")

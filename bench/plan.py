@@ -1,4 +1,4 @@
-"""How much of everything one run measures: enough for a median, or a quick look."""
+"""How much one run measures: enough for a median, or a quick look."""
 
 import msgspec
 
@@ -9,24 +9,24 @@ class Plan(msgspec.Struct, frozen=True):
     runs: int
     """Pairs of runs, A and B in turn."""
     seconds: int
-    """Of one run of load on the ingress."""
+    """Seconds of one run of load on the ingress."""
     paced: int
     """Seconds at a steady rate, for latencies."""
     messages: int
-    """A backlog for the store worker."""
+    """Messages in a backlog for the store worker."""
     small: int
-    """A backlog to compare the large one with; so many are stored of either."""
+    """Messages in the backlog that the large one is compared with; this many are stored of either."""
     large: int
-    """A large backlog."""
+    """Messages in a large backlog."""
     stored: int
-    """Events in a database that has been used."""
+    """Events in a used database."""
     answers: int
     deliveries: int
     published: int
     handled: tuple[int, int]
-    """Messages after which memory is looked at."""
+    """Numbers of messages after which memory is measured."""
     idle: int
-    """Seconds of watching an idle system."""
+    """Seconds for which an idle system is measured."""
 
 
 FULL = Plan(
@@ -57,4 +57,4 @@ QUICK = Plan(
     handled=(2_000, 4_000),
     idle=4,
 )
-"""One pair each and no spread: it shows that everything runs, and roughly where it stands."""
+"""One pair each and no spread: it shows that everything runs, and rough figures."""

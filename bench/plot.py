@@ -1,4 +1,4 @@
-"""The table as a picture: every ratio, its spread, and the goal."""
+"""Plots the table: every ratio, its spread, and the goal."""
 
 from pathlib import Path
 
@@ -12,7 +12,7 @@ COLORS = {"met": "#2a7f4f", "missed": "#b3472e", "": "#4a6785"}
 
 
 def plot(rows: list[Row], folder: Path, name: str) -> None:
-    """PNG and SVG in `folder`. Rows without figures are left out."""
+    """Write a PNG and an SVG to `folder`. Rows without figures are omitted."""
     shown = [row for row in rows if row.ratio is not None and row.failed is None][::-1]
     if not shown:
         return

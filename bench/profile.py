@@ -1,4 +1,4 @@
-"""`python -m bench profile`: CPU time of a message, by process and by stage, and the capacity that follows from it."""
+"""`python -m bench profile`: CPU time per message, by process and by stage, and the capacity that follows from it."""
 
 import asyncio
 import os
@@ -26,14 +26,14 @@ PAGE = Path(__file__).parent / "README.md"
 MARKER = "figures"
 CONNECTIONS = 64
 LONGER = 2
-"""A profile needs more samples than a rate needs seconds."""
+"""Factor of messages and seconds, because a profile needs more samples than a rate."""
 PATIENCE = 120.0
 WARM = 1000
-"""Messages before it counts: statements prepared, connections open."""
+"""Messages that are not measured, while statements are prepared and connections are opened."""
 
 
 class Spent(msgspec.Struct, frozen=True):
-    """CPU microseconds a message, while one of our processes worked."""
+    """CPU microseconds per message, while one of our processes worked."""
 
     kind: str
     messages: int
@@ -44,20 +44,20 @@ class Spent(msgspec.Struct, frozen=True):
 
 
 class Sampled(NamedTuple):
-    """A process of ours that is sampled."""
+    """One of our processes, being sampled."""
 
     kind: str
     process: "subprocess.Popen[bytes]"
     profile: Path
 
 
-async def bench_profile(found: Servers, plan: Plan) -> list[Row]:
-    """Writes the page's figures; those of a quick look only beside it. No rows: there is nothing to compare with."""
+async def bench_profile(servers: Servers, plan: Plan) -> list[Row]:
+    """Write the page's figures, or those of a quick run to a separate file. Returns no rows: there is no comparison."""
     count = plan.messages * LONGER
-    ingress = await _ingress(found, plan.seconds * LONGER)
-    store, wal = await _store(found, count)
-    deliver = await _deliver(found, plan.deliveries)
-    ceilings = [await publishing.ceiling(found, plan.published) for _ in range(plan.runs)]
+    ingress = await _ingress(servers, plan.seconds * LONGER)
+    store, wal = await _store(servers, count)
+    deliver = await _deliver(servers, plan.deliveries)
+    ceilings = [await publishing.ceiling(servers, plan.published) for _ in range(plan.runs)]
     costs = Costs(
         ingress=ingress.ours,
         store=store.ours,
@@ -69,7 +69,7 @@ async def bench_profile(found: Servers, plan: Plan) -> list[Row]:
         wal=wal,
         queue_rate=max(ceilings),
     )
-    size = bodies.webhook(found.folder).size
+    size = bodies.webhook(servers.folder).size
     text = markdown([ingress, store, deliver], costs, size)
     report.RESULTS.mkdir(exist_ok=True)
     (report.RESULTS / "profile.md").write_text(text)
@@ -78,26 +78,26 @@ async def bench_profile(found: Servers, plan: Plan) -> list[Row]:
     return []
 
 
-def markdown(found: list[Spent], costs: Costs, size: str) -> str:
-    """Both tables."""
+def markdown(spent: list[Spent], costs: Costs, size: str) -> str:
+    """Return both tables."""
     lines = ["| while it works | our process | RabbitMQ | PostgreSQL |", "|---|---|---|---|"]
-    lines += [f"| {one.kind} | {one.ours:.0f} | {one.rabbitmq:.0f} | {one.postgres:.0f} |" for one in found]
+    lines += [f"| {entry.kind} | {entry.ours:.0f} | {entry.rabbitmq:.0f} | {entry.postgres:.0f} |" for entry in spent]
     lines += ["", "| process | stage | µs | share |", "|---|---|---|---|"]
-    for one in found:
-        total = sum(one.stages.values()) or 1.0
+    for entry in spent:
+        total = sum(entry.stages.values()) or 1.0
         lines += [
-            f"| {one.kind} | {name} | {one.stages.get(name, 0.0):.1f} | {one.stages.get(name, 0.0) / total:.0%} |"
-            for name in stages.ORDER[one.kind]
+            f"| {entry.kind} | {name} | {entry.stages.get(name, 0.0):.1f} | {entry.stages.get(name, 0.0) / total:.0%} |"
+            for name in stages.ORDER[entry.kind]
         ]
     return "\n".join(
         (
-            f"CPU microseconds a message of {size}; {os.cpu_count()} cores; "
-            + ", ".join(f"{one.messages:,} messages through {one.kind}" for one in found)
+            f"CPU microseconds per message of {size}; {os.cpu_count()} cores; "
+            + ", ".join(f"{entry.messages:,} messages through {entry.kind}" for entry in spent)
             + ".\n",
             *lines,
             "",
-            f"Storing one writes {costs.wal / 1000:.1f} kB of PostgreSQL's log. One quorum queue took "
-            f"{costs.queue_rate:,.0f} messages a second from a raw socket, both on these cores.",
+            f"Storing one message writes {costs.wal / 1000:.1f} kB of PostgreSQL's log. One quorum queue took "
+            f"{costs.queue_rate:,.0f} messages per second from a raw socket, both on these cores.",
             "",
             f"Planned with {capacity.HEADROOM:.0%} of each core and queue, servers of {capacity.SERVER_CORES} cores:",
             "",
@@ -106,11 +106,11 @@ def markdown(found: list[Spent], costs: Costs, size: str) -> str:
     )
 
 
-async def _ingress(found: Servers, seconds: int) -> Spent:
+async def _ingress(servers: Servers, seconds: int) -> Spent:
     port = free_ports(1)[0]
-    hook = bodies.webhook(found.folder)
+    hook = bodies.webhook(servers.folder)
     url = f"http://127.0.0.1:{port}{hook.path}"
-    async with _sampled(found, "ingress", ("ingress", "--port", str(port))) as sampled:
+    async with _sampled(servers, "ingress", ("ingress", "--port", str(port))) as sampled:
 
         async def work() -> int:
             result = await asyncio.to_thread(
@@ -122,20 +122,20 @@ async def _ingress(found: Servers, seconds: int) -> Spent:
 
         await asyncio.to_thread(load.run, url, hook.headers, hook.raw, connections=CONNECTIONS, seconds=1)
         await asyncio.sleep(2 * sampler.WRITE)
-        spent = await _spent(found, sampled, work)
-    await purge(found.amqp)
+        spent = await _spent(servers, sampled, work)
+    await purge(servers.amqp)
     return spent
 
 
-async def _store(found: Servers, count: int) -> tuple[Spent, float]:
-    """Also the bytes of PostgreSQL's log that a message makes."""
-    database = await asyncpg.connect(found.database)
+async def _store(servers: Servers, count: int) -> tuple[Spent, float]:
+    """Profile the store worker, and return also the bytes of PostgreSQL's log per message."""
+    database = await asyncpg.connect(servers.database)
     await backlog.empty(database)
-    async with _sampled(found, "store", ("worker", "store")) as sampled, channel(found.amqp) as opened:
-        await backlog.fill(found, WARM)
+    async with _sampled(servers, "store", ("worker", "store")) as sampled, channel(servers.amqp) as opened:
+        await backlog.fill(servers, WARM)
         await until(lambda: backlog.filed(database, WARM), "everything stored")
         await _hold(sampled)
-        await backlog.fill(found, count)
+        await backlog.fill(servers, count)
         log = await database.fetchval("SELECT pg_current_wal_lsn()::text")
 
         async def empty() -> bool:
@@ -146,23 +146,26 @@ async def _store(found: Servers, count: int) -> tuple[Spent, float]:
             await until(lambda: backlog.filed(database, count + WARM), "everything stored")
             return count
 
-        spent = await _spent(found, sampled, work)
+        spent = await _spent(servers, sampled, work)
         wal = await database.fetchval("SELECT pg_wal_lsn_diff(pg_current_wal_lsn(), $1::text::pg_lsn)::float8", log)
     await backlog.empty(database)
     await database.close()
     return spent, wal / count
 
 
-async def _deliver(found: Servers, count: int) -> Spent:
+async def _deliver(servers: Servers, count: int) -> Spent:
     port = free_ports(1)[0]
     key = Vault.generate()
-    database = await asyncpg.connect(found.database)
+    database = await asyncpg.connect(servers.database)
     env = {"CROSSDOCK_ENCRYPTION_KEY": key}
-    async with process(found, str(PEERS / "receiver.py"), str(port)):
+    async with process(servers, str(PEERS / "receiver.py"), str(port)):
         await answers(f"http://127.0.0.1:{port}/", 200)
-        command = deliver_worker(found)[:-2]
+        command = deliver_worker(servers)[:-2]
         url = f"http://127.0.0.1:{port}/"
-        async with backlog_of(found, database, key, url) as due, _sampled(found, "deliver", command, env) as sampled:
+        async with (
+            backlog_of(servers, database, key, url) as due,
+            _sampled(servers, "deliver", command, env) as sampled,
+        ):
             await _hold(sampled)
             await due.fill(count)
 
@@ -170,7 +173,7 @@ async def _deliver(found: Servers, count: int) -> Spent:
                 await until(due.gone, "everything delivered", seconds=PATIENCE)
                 return count
 
-            spent = await _spent(found, sampled, work)
+            spent = await _spent(servers, sampled, work)
     await backlog.empty(database)
     await database.close()
     return spent
@@ -178,32 +181,32 @@ async def _deliver(found: Servers, count: int) -> Spent:
 
 @asynccontextmanager
 async def _sampled(
-    found: Servers, kind: str, command: tuple[str, ...], env: Mapping[str, str] = {}
+    servers: Servers, kind: str, command: tuple[str, ...], env: Mapping[str, str] = {}
 ) -> AsyncIterator[Sampled]:
-    """A process of ours, ready."""
+    """Run one of our processes under the sampler, and yield it once it is ready."""
     admin = free_ports(1)[0]
-    file = found.folder / f"{kind}.profile"
+    file = servers.folder / f"{kind}.profile"
     whole = ("-m", "bench.sampler", str(file), kind, *command, "--admin-port", str(admin))
-    async with process(found, *whole, env=env) as child:
+    async with process(servers, *whole, env=env) as child:
         await answers(f"http://127.0.0.1:{admin}/readyz", 200)
         try:
             yield Sampled(kind, child, file)
         finally:
-            child.send_signal(signal.SIGCONT)  # or it could not be asked to end
+            child.send_signal(signal.SIGCONT)  # a paused process cannot handle SIGTERM
 
 
 async def _hold(sampled: Sampled) -> None:
-    """Stops it while its work is prepared: publishing a backlog is not the store's. `_spent` lets it go."""
+    """Pause the process while its work is prepared, which is not to be measured; `_spent` resumes it."""
     await asyncio.sleep(2 * sampler.WRITE)  # so that its profile is complete
     sampled.process.send_signal(signal.SIGSTOP)
 
 
-async def _spent(found: Servers, sampled: Sampled, work: Callable[[], Awaitable[int]]) -> Spent:
-    """What `work`, which returns the number of its messages, makes everyone spend on each of them.
+async def _spent(servers: Servers, sampled: Sampled, work: Callable[[], Awaitable[int]]) -> Spent:
+    """Run `work`, which returns its number of messages, and return what all processes spend on each of them.
 
-    Called while the process is held or has been idle for a while.
+    Call it while the process is paused or has been idle for a while.
     """
-    pids = (sampled.process.pid, found.rabbitmq_pid, found.postgres_pid)
+    pids = (sampled.process.pid, servers.rabbitmq_pid, servers.postgres_pid)
     earlier, before = sampler.read(sampled.profile), [cpu.seconds(pid) for pid in pids]
     sampled.process.send_signal(signal.SIGCONT)
     count = await work()

@@ -1,4 +1,4 @@
-"""Messages confirmed a second by the quorum queue of `crossdock.inbound`: our publisher, and the broker's ceiling."""
+"""Messages confirmed per second by the quorum queue of `crossdock.inbound`: our publisher and the broker's ceiling."""
 
 from bench import backlog, bodies
 from bench.common import PEERS, BenchmarkError, Servers, purge, rate
@@ -8,16 +8,16 @@ from bench.row import Row
 from schemas.topology import INBOUND
 
 
-async def bench_publish(found: Servers, plan: Plan) -> list[Row]:
-    """Ours makes and encodes every message; the raw socket sends one over and over and counts confirms."""
+async def bench_publish(servers: Servers, plan: Plan) -> list[Row]:
+    """Measure our publisher, which encodes every message, and a raw socket that repeats one and counts confirms."""
     ours: list[float] = []
     theirs: list[float] = []
     failed = None
     for _ in range(plan.runs):
-        ours.append(await backlog.fill(found, plan.published))
-        await purge(found.amqp)
+        ours.append(await backlog.fill(servers, plan.published))
+        await purge(servers.amqp)
         try:
-            theirs.append(await ceiling(found, plan.published))
+            theirs.append(await ceiling(servers, plan.published))
         except BenchmarkError as why:
             failed = str(why)
             break
@@ -25,9 +25,11 @@ async def bench_publish(found: Servers, plan: Plan) -> list[Row]:
     return [Row(what, "raw socket, frames made ahead", ours, theirs, failed=failed)]
 
 
-async def ceiling(found: Servers, messages: int) -> float:
-    """Messages a second that one quorum queue takes from one connection. Raises BenchmarkError."""
-    raw = bodies.webhook(found.folder).raw
-    made = await rate(found, str(PEERS / "raw_publish.py"), found.amqp, INBOUND, KEY, str(messages), body=raw)
-    await purge(found.amqp)
-    return made
+async def ceiling(servers: Servers, messages: int) -> float:
+    """Return the messages per second that one quorum queue takes from one connection. Raises BenchmarkError."""
+    raw = bodies.webhook(servers.folder).raw
+    ceiling_rate = await rate(
+        servers, str(PEERS / "raw_publish.py"), servers.amqp, INBOUND, KEY, str(messages), body=raw
+    )
+    await purge(servers.amqp)
+    return ceiling_rate

@@ -1,4 +1,4 @@
-"""What a run comes to: a table for people, the same as Markdown and JSON, and as part of a page."""
+"""The result of a run as a table, as Markdown and JSON, and as part of a page."""
 
 import re
 from pathlib import Path
@@ -19,43 +19,43 @@ class Report(msgspec.Struct, frozen=True):
     rows: list[Row]
     parts: list[str]
     left_out: list[str]
-    """Parts that `make bench` runs only when asked to."""
+    """Parts that `make bench` runs only on request."""
     quick: bool
     cores: int
     generator: str
     generator_cpu: float
-    """Share of a core that the load generator took where it took most."""
+    """The largest share of a core that the load generator took."""
     seconds: float
-    """Of the whole run."""
+    """Duration of the whole run."""
 
     @property
     def summary(self) -> str:
-        """How it was measured, and what was not."""
+        """A sentence on how it was measured, and what was not."""
         counts = {len(row.ours) for row in self.rows if row.ours} or {0}
         runs = f"{min(counts)} to {max(counts)}" if len(counts) > 1 else str(max(counts))
-        said = (
+        text = (
             f"{self.cores} cores, shared by load, servers and programs; load by {self.generator} "
             f"(at most {self.generator_cpu:.2f} of a core); medians of {runs} (lowest–highest), ratios of the pairs; "
             f"{self.seconds / 60:.0f} min."
         )
         if self.left_out:
-            said += f" Not in this run: {', '.join(self.left_out)} (`make bench BENCH=--long`)."
-        return said
+            text += f" Not in this run: {', '.join(self.left_out)} (`make bench BENCH=--long`)."
+        return text
 
 
 def cells(row: Row) -> tuple[str, ...]:
-    """COLUMNS of one row."""
+    """Return the COLUMNS of one row."""
     goal = "" if row.goal is None else f"{'≤' if row.less else '≥'} {row.goal}"
     ours = spread(row.ours, row.digits)
     if row.failed is not None:
         return row.what, row.against, ours, row.failed, "", goal, "failed"
     ratio = "" if row.ratio is None else f"{row.ratio:.3f}" if row.ratio < 0.1 else f"{row.ratio:.2f}"
-    said = "; ".join(filter(None, (row.verdict, row.note)))
-    return row.what, row.against, ours, spread(row.theirs, row.digits), ratio, goal, said
+    remarks = "; ".join(filter(None, (row.verdict, row.note)))
+    return row.what, row.against, ours, spread(row.theirs, row.digits), ratio, goal, remarks
 
 
 def markdown(rows: list[Row]) -> str:
-    """The table, with a line feed at its end."""
+    """Return the table, ending with a line feed."""
     lines = [COLUMNS, ("---",) * len(COLUMNS), *(map(_escaped, cells(row)) for row in rows)]
     return "".join(f"| {' | '.join(line)} |\n" for line in lines)
 
@@ -65,7 +65,7 @@ def _escaped(cell: str) -> str:
 
 
 def show(console: Console, rows: list[Row]) -> None:
-    """The table on a terminal."""
+    """Print the table on a terminal."""
     table = Table(title="medians (lowest–highest)", title_justify="left", box=None, pad_edge=False)
     for name in COLUMNS:
         table.add_column(name)
@@ -75,15 +75,15 @@ def show(console: Console, rows: list[Row]) -> None:
 
 
 def include(page: Path, name: str, text: str) -> None:
-    """Puts `text` between `<!-- name -->` and `<!-- /name -->` of a page. Raises ValueError without them."""
+    """Write `text` between `<!-- name -->` and `<!-- /name -->` of a page. Raises ValueError without them."""
     page.write_text(included(page.read_text(), name, text))
 
 
 def included(page: str, name: str, text: str) -> str:
-    """The page with `text` between its markers. Raises ValueError when it doesn't have both, in order, once."""
+    """Return the page with `text` between its markers. Raises ValueError unless it has both, in order and once."""
     begin, end = f"<!-- {name} -->", f"<!-- /{name} -->"
     pattern = re.compile(f"{re.escape(begin)}.*?{re.escape(end)}", re.DOTALL)
-    found, count = pattern.subn(lambda _: f"{begin}\n{text.strip()}\n{end}", page)
+    changed, count = pattern.subn(lambda _: f"{begin}\n{text.strip()}\n{end}", page)
     if count != 1:
         raise ValueError(f"{begin} … {end} must stand in the page once, and stands there {count} times")
-    return found
+    return changed

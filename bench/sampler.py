@@ -1,11 +1,11 @@
-"""One of our processes, sampled from inside: how much CPU its event loop's thread spends in which stage.
+"""One of our processes, sampled from inside: how much CPU the thread of its event loop spends in which stage.
 
-A second thread looks a thousand times a second at where the first one stands, and gives that place the CPU time which
-the first one has used since. So waiting counts for nothing, and nothing is slowed down that a sampled process would not
-be: profilers that hook into every call (cProfile, yappi) make small functions look large, and py-spy needs the right to
-trace, which containers seldom give. Linux only, for the clock of another thread.
+A second thread samples the stack of the first one a thousand times per second, and adds the CPU time that the first one
+has used since the last sample to the current stage. So waiting does not count, and small functions are not distorted:
+profilers that hook into every call (cProfile, yappi) make them look large, and py-spy needs permission to trace, which
+containers seldom have. Linux only, because it reads the clock of another thread.
 
-python -m bench.sampler PROFILE KIND ARGUMENTS…    `crossdock ARGUMENTS`, its stages in PROFILE, renewed twice a second
+python -m bench.sampler PROFILE KIND ARGUMENTS…    runs `crossdock ARGUMENTS`; twice a second, writes PROFILE
 """
 
 import os
@@ -24,7 +24,7 @@ from deploy.cli.main import main
 PAUSE = 0.001
 """Seconds between samples."""
 SWITCH = 0.00005
-"""Seconds after which the interpreter lets the sampler look: the default of 5 ms would be the sampler's blind spot."""
+"""Seconds after which the interpreter switches to the sampler; the default of 5 ms would hide shorter work."""
 WRITE = 0.5
 
 
@@ -33,11 +33,11 @@ class Profile(msgspec.Struct, frozen=True):
 
     stages: dict[str, float]
     sampler: float
-    """The sampler's own."""
+    """CPU seconds of the sampler itself."""
 
 
 class Sampler(threading.Thread):
-    """Runs as long as the process."""
+    """The sampling thread, which runs as long as the process."""
 
     def __init__(self, file: Path, kind: str) -> None:
         super().__init__(daemon=True, name="sampler")
@@ -62,14 +62,14 @@ class Sampler(threading.Thread):
                 self._write()
 
     def _stage(self, frame: FrameType | None) -> str:
-        """Of the innermost frame that belongs to one."""
+        """Return the stage of the innermost frame that belongs to one."""
         while frame is not None:
             code = frame.f_code
             if code not in self._known:
                 self._known[code] = stages.stage(self._rules, code.co_filename, code.co_name)
-            found = self._known[code]
-            if found is not None:
-                return found
+            stage = self._known[code]
+            if stage is not None:
+                return stage
             frame = frame.f_back
         return stages.LOOP
 
@@ -80,7 +80,7 @@ class Sampler(threading.Thread):
 
 
 def read(file: Path) -> Profile:
-    """What a sampled process has written last."""
+    """Return what a sampled process has written last."""
     return msgspec.json.decode(file.read_bytes(), type=Profile)
 
 

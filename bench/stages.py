@@ -1,10 +1,10 @@
-"""Which stage a line of code belongs to, by the file that it stands in."""
+"""Maps code to the stage that it belongs to, by its file."""
 
 Rule = tuple[str, str, str]
-"""Part of the file's path, start of the function's name (empty: all), stage. The first that fits counts."""
+"""Part of the file's path, start of the function's name (empty: all), stage. The first match counts."""
 
 LOOP = "loop"
-"""No Python of a stage on the stack: the event loop itself, sockets, timers, C code that it calls."""
+"""Stage of a stack without Python code of another stage: the event loop, sockets, timers, and the C code it calls."""
 
 RULES: dict[str, tuple[Rule, ...]] = {
     "ingress": (
@@ -55,7 +55,7 @@ RULES: dict[str, tuple[Rule, ...]] = {
         ("/workers/deliver/", "", "deliver: decide"),
     ),
 }
-"""By kind of process. Folders rather than functions, where that is enough: they move less."""
+"""Rules by kind of process. They name folders rather than functions where possible, because those change less."""
 
 ORDER = {
     "ingress": ("read", "verify", "publish", "log and count", "answer", LOOP),
@@ -68,9 +68,9 @@ ORDER = {
         LOOP,
     ),
 }
-"""As a message goes through them."""
+"""The stages in the order in which a message passes them."""
 
 
 def stage(rules: tuple[Rule, ...], file: str, function: str) -> str | None:
-    """The stage of a function, or None: then its caller's counts."""
+    """Return the stage of a function, or None if its caller's stage counts."""
     return next((name for part, start, name in rules if part in file and function.startswith(start)), None)

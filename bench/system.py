@@ -1,11 +1,10 @@
-"""The whole pipeline, `crossdock up`, on the benchmark's servers: what it takes while idle, and whether it grows."""
+"""The whole pipeline, `crossdock up`, on the benchmark's servers: its CPU while idle, and whether its memory grows."""
 
 import asyncio
 import time
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
-from typing import Any
 
 import asyncpg
 
@@ -16,56 +15,56 @@ from bench.common import PEERS, BenchmarkError, Servers, answers, process, until
 from bench.plan import Plan
 from bench.row import Row
 from deploy.local.children import free_ports
-from deploy.local.up import read_endpoints
+from deploy.state import Endpoints, read_endpoints
 from storage.vault import Vault
 
 START = 60.0
 """Seconds for everything to be ready."""
 SETTLE = 5.0
-"""Seconds after which what belongs to starting is over."""
+"""Seconds after which the work of starting is over."""
 PATIENCE = 1800.0
 """Seconds for half a million messages to be stored and delivered."""
 CONNECTIONS = 16
 
 
-async def bench_idle(found: Servers, plan: Plan) -> list[Row]:
-    """CPU of all our processes together, and of the servers, while nothing happens; in per cent of one core."""
+async def bench_idle(servers: Servers, plan: Plan) -> list[Row]:
+    """Measure the CPU of all our processes together, and of the servers, while idle, in per cent of one core."""
     ours: list[float] = []
-    servers: list[float] = []
-    async with _up(found, {}) as (pid, _):
+    server_cpu: list[float] = []
+    async with _up(servers, {}) as (pid, _):
         await asyncio.sleep(SETTLE)
-        pids = (pid, found.rabbitmq_pid, found.postgres_pid)
+        pids = (pid, servers.rabbitmq_pid, servers.postgres_pid)
         for _ in range(plan.runs):
-            before, started = [cpu.seconds(one) for one in pids], time.perf_counter()
+            before, started = [cpu.seconds(id_) for id_ in pids], time.perf_counter()
             await asyncio.sleep(plan.idle)
             took = time.perf_counter() - started
-            spent = [(cpu.seconds(one) - was) / took * 100 for one, was in zip(pids, before, strict=True)]
+            spent = [(cpu.seconds(id_) - was) / took * 100 for id_, was in zip(pids, before, strict=True)]
             ours.append(spent[0])
-            servers.append(spent[1] + spent[2])
+            server_cpu.append(spent[1] + spent[2])
     core = [100.0] * len(ours)
     return [
         Row("idle `crossdock up`, our processes, % of a core", "one core", ours, core, 0.02, less=True, digits=1),
-        Row("idle, RabbitMQ and PostgreSQL, % of a core", "one core", servers, core, less=True, digits=1),
+        Row("idle, RabbitMQ and PostgreSQL, % of a core", "one core", server_cpu, core, less=True, digits=1),
     ]
 
 
-async def bench_memory(found: Servers, plan: Plan) -> list[Row]:
-    """Memory of each process after many messages beside after some: posted, stored, announced, delivered."""
+async def bench_memory(servers: Servers, plan: Plan) -> list[Row]:
+    """Measure the memory of each process after many messages and after few: posted, stored, published, delivered."""
     few, many = plan.handled
     key = Vault.generate()
     port = free_ports(1)[0]
     url = f"http://127.0.0.1:{port}/"
-    database = await asyncpg.connect(found.database)
+    database = await asyncpg.connect(servers.database)
     await backlog.empty(database)
     async with AsyncExitStack() as stack:
-        await stack.enter_async_context(process(found, str(PEERS / "receiver.py"), str(port)))
+        await stack.enter_async_context(process(servers, str(PEERS / "receiver.py"), str(port)))
         await answers(url, 200)
         await stack.enter_async_context(outbound.subscribed(database, key, [url]))
-        _, endpoints = await stack.enter_async_context(_up(found, {"CROSSDOCK_ENCRYPTION_KEY": key}))
-        pids = {name: pid for name, pid in endpoints["pids"].items() if name not in ("postgres", "rabbitmq")}
-        await _handle(found, database, endpoints["ingress"], few, few)
+        _, endpoints = await stack.enter_async_context(_up(servers, {"CROSSDOCK_ENCRYPTION_KEY": key}))
+        pids = {name: pid for name, pid in endpoints.pids.items() if name not in ("postgres", "rabbitmq")}
+        await _handle(servers, database, endpoints.ingress, few, few)
         early = {name: cpu.resident(pid) for name, pid in pids.items()}
-        await _handle(found, database, endpoints["ingress"], many - few, many)
+        await _handle(servers, database, endpoints.ingress, many - few, many)
         late = {name: cpu.resident(pid) for name, pid in pids.items()}
     await backlog.empty(database)
     await database.close()
@@ -83,27 +82,27 @@ async def bench_memory(found: Servers, plan: Plan) -> list[Row]:
 
 
 @asynccontextmanager
-async def _up(found: Servers, env: dict[str, str]) -> AsyncIterator[tuple[int, dict[str, Any]]]:
-    """Running and ready: the supervisor's pid, and endpoints.json."""
-    state = Path(found.folder) / "up"
+async def _up(servers: Servers, env: dict[str, str]) -> AsyncIterator[tuple[int, Endpoints]]:
+    """Run `crossdock up`, and yield the supervisor's PID and the endpoints once it is ready."""
+    state = Path(servers.folder) / "up"
     port = str(free_ports(1)[0])
-    config = found.folder / "up.toml"
+    config = servers.folder / "up.toml"
     config.write_text(outbound.SETTINGS)
     command = ("-m", "deploy.cli.main", "up", "--config", str(config), "--state", str(state), "--port", port)
-    async with process(found, *command, env=env) as child:
+    async with process(servers, *command, env=env) as child:
 
         async def ready() -> bool:
             if child.poll() is not None:
                 raise BenchmarkError(f"`crossdock up` ended with {child.returncode}")
-            return bool(read_endpoints(state))
+            return bool(read_endpoints(state).ingress)
 
         await until(ready, "`crossdock up` is ready", seconds=START)
         yield child.pid, read_endpoints(state)
 
 
-async def _handle(found: Servers, database: asyncpg.Connection, ingress: str, count: int, total: int) -> None:
-    """Posts, and waits until all of it is stored and delivered."""
-    hook = bodies.marked(bodies.webhook(found.folder))
+async def _handle(servers: Servers, database: asyncpg.Connection, ingress: str, count: int, total: int) -> None:
+    """Post `count` webhooks, and wait until all `total` are stored and delivered."""
+    hook = bodies.marked(bodies.webhook(servers.folder))
     order = Order(ingress + hook.path, hook.headers, hook.raw.decode(), CONNECTIONS, PATIENCE, count=count)
     result = await asyncio.to_thread(load.post, order)
     if result.failed:

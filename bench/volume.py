@@ -1,4 +1,4 @@
-"""Whether the store worker stays as fast with much behind it: in the queue, and in the database."""
+"""Whether the store worker stays as fast with a large backlog in the queue and many events in the database."""
 
 import asyncpg
 import msgspec
@@ -11,56 +11,58 @@ from storage import migrate
 
 FULL_DATABASE = "bench_full"
 CHUNK = 100_000
-"""Rows in one transaction while filling."""
+"""Rows per transaction while the database is filled."""
 SPACING = "0.1 seconds"
-"""Between the posts that are made up: two million are some two days."""
+"""Time between the generated posts; two million are some two days."""
 PAIRS = 2
-"""Times as many pairs as other parts run: after a checkpoint the first change of an index page logs all of it
-(PostgreSQL: `full_page_writes`), so that the first runs with many stored are slower than those that follow."""
+"""Factor of pairs compared with other parts. After a checkpoint, the first change of an index page logs the whole page
+(PostgreSQL: `full_page_writes`), so that the first runs with many events are slower than those that follow."""
 RECEIVED = ("received_at", "last_received_at")
 
 
-async def bench_backlog(found: Servers, plan: Plan) -> list[Row]:
-    """The same number of messages out of a large backlog and out of a small one."""
-    database = await asyncpg.connect(found.database)
+async def bench_backlog(servers: Servers, plan: Plan) -> list[Row]:
+    """Measure the same number of messages from a large backlog and from a small one."""
+    database = await asyncpg.connect(servers.database)
     large: list[float] = []
     small: list[float] = []
     for _ in range(max(1, plan.runs - 1)):  # a large backlog takes most of a minute to make
         for backed, rates in ((plan.large, large), (plan.small, small)):
             await backlog.empty(database)
-            await backlog.fill(found, backed)
-            await cpu.at_rest(found.rabbitmq_pid)
-            rates.append(await backlog.stored(found, plan.small, more=True))
-            await purge(found.amqp)
+            await backlog.fill(servers, backed)
+            await cpu.at_rest(servers.rabbitmq_pid)
+            rates.append(await backlog.stored(servers, plan.small, more=True))
+            await purge(servers.amqp)
     await database.close()
     what, against = f"stored events/s, backlog of {plan.large:,}", f"backlog of {plan.small:,}"
     return [Row(what, against, large, small, 0.9)]
 
 
-async def bench_stored(found: Servers, plan: Plan) -> list[Row]:
-    """A database with many stored events beside an empty one, in one server. Both have the same settings."""
-    database = await asyncpg.connect(found.database)
+async def bench_stored(servers: Servers, plan: Plan) -> list[Row]:
+    """Measure a database with many stored events and an empty one, in one server with the same settings."""
+    database = await asyncpg.connect(servers.database)
     await database.execute(f"CREATE DATABASE {FULL_DATABASE}")
-    base, _, _ = found.database.rpartition("/")
-    full = msgspec.structs.replace(found, database=f"{base}/{FULL_DATABASE}")
+    base, _, _ = servers.database.rpartition("/")
+    full = msgspec.structs.replace(servers, database=f"{base}/{FULL_DATABASE}")
     await migrate.migrate(full.database)
     await _use(full, plan.stored)
     used: list[float] = []
     fresh: list[float] = []
     for turn in range(PAIRS * plan.runs):
         await backlog.empty(database)
-        for servers, rates in ((full, used), (found, fresh))[:: 1 if turn % 2 == 0 else -1]:
-            await backlog.fill(servers, plan.messages)
-            await cpu.at_rest(found.postgres_pid)
-            rates.append(await backlog.stored(servers, plan.messages))
+        for used_servers, rates in ((full, used), (servers, fresh))[:: 1 if turn % 2 == 0 else -1]:
+            await backlog.fill(used_servers, plan.messages)
+            await cpu.at_rest(servers.postgres_pid)
+            rates.append(await backlog.stored(used_servers, plan.messages))
     await database.close()
     what = f"stored events/s with {plan.stored:,} stored"
     return [Row(what, "with none stored", used, fresh, 0.85)]
 
 
 async def _use(full: Servers, count: int) -> None:
-    """A past: one event that the worker stored, as many times more under other keys, in the tables and indexes that it
-    uses. By SQL, since the worker would take minutes; then what autovacuum would have done by then."""
+    """Fill the tables and indexes that the worker uses: one stored event, copied `count` times under other keys.
+
+    This is done by SQL, because the worker would take minutes, and followed by what autovacuum would have done.
+    """
     await backlog.fill(full, 1)
     await backlog.stored(full, 1)
     database = await asyncpg.connect(full.database)

@@ -1,4 +1,4 @@
-"""Health and metrics of one process, on its admin port. Never public."""
+"""Health checks and metrics of one process on its admin port, which must never be public."""
 
 from collections.abc import Callable
 
@@ -10,18 +10,20 @@ Problems = Callable[[], list[str]]
 
 
 def app(problems: Problems) -> web.Application:
-    """`/healthz`: it lives. `/readyz`: it can do its work now, else 503 and why not. `/metrics`: Prometheus.
+    """Return the application that serves `/healthz`, `/readyz` and `/metrics`.
 
-    In OpenMetrics, which has exemplars, where `Accept` asks for it; else in Prometheus' older text.
+    `/readyz` answers 503 with the problems while the process cannot do its work. Metrics are in OpenMetrics, which has
+    exemplars, if `Accept` asks for it; else in Prometheus' older text format.
     """
 
     async def healthz(_: web.Request) -> web.Response:
         return web.json_response({"status": "ok"})
 
     async def readyz(_: web.Request) -> web.Response:
-        found = problems()
-        status = {"status": "not ready", "problems": found} if found else {"status": "ready"}
-        return web.json_response(status, status=503 if found else 200)
+        current = problems()
+        if current:
+            return web.json_response({"status": "not ready", "problems": current}, status=503)
+        return web.json_response({"status": "ready"})
 
     async def metrics(request: web.Request) -> web.Response:
         encode, content_type = choose_encoder(request.headers.get(hdrs.ACCEPT, ""))
@@ -35,17 +37,17 @@ def app(problems: Problems) -> web.Application:
 
 
 class Admin:
-    """The listening server around `app`."""
+    """The server that listens on the admin port."""
 
     def __init__(self, host: str, port: int, problems: Problems) -> None:
-        """`port` 0 takes a free one; see `url`."""
+        """`port` 0 chooses a free one, which `url` shows once the server has started."""
         self._host = host
         self._port = port
         self._runner = web.AppRunner(app(problems), access_log=None)
         self.url = ""
 
     async def start(self) -> None:
-        """Listens. Raises OSError when the port is taken."""
+        """Listen. Raises OSError if the port is taken."""
         await self._runner.setup()
         site = web.TCPSite(self._runner, self._host, self._port)
         await site.start()
@@ -53,5 +55,5 @@ class Admin:
         self.url = f"http://{f'[{host}]' if ':' in host else host}:{port}"
 
     async def stop(self) -> None:
-        """Closes at once: nobody waits for a health check."""
+        """Close at once, because no client depends on a health check in progress."""
         await self._runner.cleanup()

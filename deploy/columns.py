@@ -13,13 +13,13 @@ from pathlib import Path
 from schemas import encodings
 
 SEPARATORS = ";,\t|"
-"""The likeliest first, where a file could be read either way."""
+"""Possible separators, the likeliest first."""
 
 _NO_DECIMAL_COMMA = re.compile(r"(?<!\d),|,(?!\d)")
 
 
 class ColumnError(ValueError):
-    """A file is no list; the text names the line and says what to do."""
+    """A file is not a list; the text names the line and says what to do."""
 
 
 def read(file: Path, header: str) -> list[str]:
@@ -30,7 +30,7 @@ def read(file: Path, header: str) -> list[str]:
     text = _text(file.read_bytes())
     lines = text.splitlines()
     if lines and lines[0].lower().startswith("sep=") and len(lines[0].strip()) == len("sep=") + 1:
-        separator, text = lines[0].strip()[-1], text.partition("\n")[2]  # Excel's own hint
+        separator, text = lines[0].strip()[-1], text.partition("\n")[2]  # Excel names the separator in the first line
     else:
         separator = _separator(text)
     rows = [row for row in _rows(text, separator) if row]
@@ -42,10 +42,10 @@ def read(file: Path, header: str) -> list[str]:
 def _refuse_other_separators(text: str, rows: list[list[str]]) -> None:
     """Raise ColumnError for a row with fewer columns than the first, if its first cell holds another separator.
 
-    Such a cell would be read as one long number, which no order ever names.
+    Such a cell would be read as one long number, which no order ever contains.
     """
     for row in rows[1:]:
-        other = next((one for one in SEPARATORS if one in row[0]), None)
+        other = next((separator for separator in SEPARATORS if separator in row[0]), None)
         if len(row) < len(rows[0]) and other is not None and f'"{row[0]}"' not in text:
             number = text[: text.index(row[0])].count("\n") + 1
             raise ColumnError(
@@ -68,21 +68,21 @@ def _text(raw: bytes) -> str:
 
 
 def _separator(text: str) -> str:
-    """Return what the file separates its columns with: what the header row has, or what gives every row as many."""
+    """Return the separator: the one in the header row, or the one that gives all rows the same number of columns."""
     widths = {}
-    for one in SEPARATORS:
-        if one in text:
-            rows = [len(row) for row in _rows(text, one) if row]
+    for separator in SEPARATORS:
+        if separator in text:
+            rows = [len(row) for row in _rows(text, separator) if row]
             if rows and rows[0] > 1:
-                widths[one] = len(set(rows)) == 1
+                widths[separator] = len(set(rows)) == 1
     if len(widths) > 1 and _NO_DECIMAL_COMMA.search(text) is None:
-        widths.pop(",", None)  # it stands in numbers only, as in "1,50"
-    even = [one for one, is_even in widths.items() if is_even]
+        widths.pop(",", None)  # all commas are decimal ones, as in "1,50"
+    even = [separator for separator, is_even in widths.items() if is_even]
     if len(even) == 1:
         return even[0]
     if len(widths) > 1:
         raise ColumnError(
-            f"line 1 can be read with {' and with '.join(repr(one) for one in widths)} between its columns: put the "
+            f"line 1 can be read with {' and with '.join(map(repr, widths))} between its columns: put the "
             "numbers that hold them into quotes, or leave only the first column in the file"
         )
     return next(iter(widths), ",")

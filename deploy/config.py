@@ -1,11 +1,11 @@
-"""Loads `crossdock.toml`: finds the file, resolves secrets, checks every key, and says where it is wrong."""
+"""Loads `crossdock.toml`: finds the file, resolves secrets and columns, and names the key of every mistake."""
 
 import ipaddress
 import os
 import tomllib
-from collections.abc import Iterator
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TypeVar
 
 import msgspec
 from msgspec import inspect
@@ -18,13 +18,15 @@ from schemas.destinations.guard import Guard
 
 FILE = "crossdock.toml"
 
+T = TypeVar("T")
+
 
 class ConfigError(ValueError):
-    """The configuration can't be used; one line that names the key and says what to do."""
+    """The configuration cannot be used; the text is one line that names the key and says what to do."""
 
 
 def find(path: Path | None = None) -> Path | None:
-    """The file that `load` reads: `path`, else CROSSDOCK_CONFIG, else ./crossdock.toml if there is one."""
+    """Return the file that `load` reads: `path`, else CROSSDOCK_CONFIG, else ./crossdock.toml if it exists."""
     if path is not None:
         return path
     if named := os.environ.get("CROSSDOCK_CONFIG"):
@@ -33,17 +35,66 @@ def find(path: Path | None = None) -> Path | None:
 
 
 def load(path: Path | None = None) -> Config:
-    """The configuration, secrets resolved. Raises ConfigError.
+    """Return the configuration with its secrets resolved. Raises ConfigError.
 
-    Without accounts, and listening on loopback only, there are the demo accounts of every platform.
+    Without accounts, and when only loopback addresses are listened on, it has the demo accounts of every platform.
     """
+    return _load(path)[0]
+
+
+def store_shards(path: Path | None = None) -> int:
+    """Return `[store] shards` alone, without resolving any secret. Raises ConfigError."""
     file = find(path)
     if file is None:
-        return parse({}, Path.cwd())
-    return parse(_read(file), file.resolve().parent)
+        return Store().shards
+    return _Resolver(file.resolve().parent).convert(_read(file).get("store", {}), Store, "store").shards
 
 
-def _read(file: Path) -> dict[str, Any]:
+def secret_problems(path: Path | None = None) -> list[str]:
+    """Return one line per secret that begins or ends with a blank, or holds a newline or a tab, without showing it.
+
+    Newlines at the end are not reported, because they are removed when the configuration is loaded. Raises ConfigError.
+    """
+    _, resolver = _load(path)
+    question = "which is part of it: is that what the other side has?"
+    problems = []
+    for key, secret in resolver.secrets.items():
+        if secret != secret.strip():
+            problems.append(f"{key}: the secret begins or ends with a blank, {question}")
+        elif any(character in secret for character in "\r\n\t"):
+            problems.append(f"{key}: the secret has a newline or a tab within, {question}")
+    return problems
+
+
+def parse(raw: Mapping[str, object], base: Path) -> Config:
+    """Return the configuration of a decoded file; relative paths are relative to `base`. Raises ConfigError."""
+    return _parse(raw, _Resolver(base))
+
+
+def is_loopback(host: str) -> bool:
+    """Return whether only this machine can reach a server that listens on `host`."""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def secrets_of(config: Config) -> list[str]:
+    """Return every secret value in use, the longest first; none of them may appear in a log."""
+    secrets = [config.api.operator_token or "", *(subscriber.password for subscriber in config.subscribers.values())]
+    for platform in registry.platforms().values():
+        for settings in config.accounts.get(platform.name, {}).values():
+            secrets += platform.secrets(settings)
+    return sorted({secret for secret in secrets if secret}, key=len, reverse=True)
+
+
+def _load(path: Path | None) -> "tuple[Config, _Resolver]":
+    file = find(path)
+    resolver = _Resolver(Path.cwd() if file is None else file.resolve().parent)
+    return _parse({} if file is None else _read(file), resolver), resolver
+
+
+def _read(file: Path) -> dict[str, object]:
     try:
         text = file.read_text(encoding="utf-8-sig")  # Windows editors begin a file with a byte order mark
     except OSError as error:
@@ -56,174 +107,124 @@ def _read(file: Path) -> dict[str, Any]:
         raise ConfigError(f"{file} is not TOML: {error}") from None
 
 
-def store_shards(path: Path | None = None) -> int:
-    """Return `[store] shards` alone, without any secret: for commands that need nothing else. Raises ConfigError."""
-    file = find(path)
-    if file is None:
-        return Store().shards
-    store = _read(file).get("store", {})
-    found: Store = _convert(store, Store, "store", file.resolve().parent)
-    return found.shards
-
-
-def parse(raw: dict[str, Any], base: Path) -> Config:
-    """The configuration of a decoded file; relative paths are relative to `base`. Raises ConfigError."""
-    accounts = raw.get("accounts", {})
-    rest = {key: value for key, value in raw.items() if key != "accounts"}
-    config: Config = _convert(rest, Config, "", base)
-    found = _accounts(accounts, base)
-    if not found and all(map(is_loopback, config.ingress.hosts)):
+def _parse(raw: Mapping[str, object], resolver: "_Resolver") -> Config:
+    config = resolver.convert({key: value for key, value in raw.items() if key != "accounts"}, Config, "")
+    accounts = _accounts(raw.get("accounts", {}), resolver)
+    if not accounts and all(map(is_loopback, config.ingress.hosts)):
         for platform in registry.platforms().values():
             name, settings = platform.demo
-            found[platform.name] = {
-                name: _convert(settings, platform.account, f"accounts.{platform.name}.{name}", base)
-            }
-    for name in ("max_body", "max_buffered"):
+            path = f"accounts.{platform.name}.{name}"
+            accounts[platform.name] = {name: resolver.convert(settings, platform.account, path)}
+    checks: Mapping[str, Callable[[], object]] = {
+        "ingress.max_body": lambda: parse_size(config.ingress.max_body),
+        "ingress.max_buffered": lambda: parse_size(config.ingress.max_buffered),
+        "delivery.allow_networks": lambda: Guard(config.delivery.allow_networks, config.delivery.allow_http),
+        "api.trusted_proxies": lambda: networks(config.api.trusted_proxies),
+    }
+    for key, check in checks.items():
         try:
-            parse_size(getattr(config.ingress, name))
+            check()
         except ValueError as error:
-            raise ConfigError(f"ingress.{name}: {error}") from None
-    try:
-        Guard(config.delivery.allow_networks, config.delivery.allow_http)
-    except ValueError as error:
-        raise ConfigError(f"delivery.allow_networks: {error}") from None
-    try:
-        networks(config.api.trusted_proxies)
-    except ValueError as error:
-        raise ConfigError(f"api.trusted_proxies: {error}") from None
-    loaded: Config = msgspec.structs.replace(config, accounts=found)
-    return loaded
+            raise ConfigError(f"{key}: {error}") from None
+    return msgspec.structs.replace(config, accounts=accounts)
 
 
-def is_loopback(host: str) -> bool:
-    """Whether only this machine can reach what listens on `host`."""
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
-
-
-def secrets_of(config: Config) -> list[str]:
-    """Every secret value in use: what must never be seen."""
-    found = [config.api.operator_token] if config.api.operator_token else []
-    found += [subscriber.password for subscriber in config.subscribers.values()]
-    for platform in registry.platforms().values():
-        for settings in config.accounts.get(platform.name, {}).values():
-            found += platform.secrets(settings)
-    return sorted({secret for secret in found if secret}, key=len, reverse=True)
-
-
-def secret_warnings(path: Path | None = None) -> list[str]:
-    """Return a sentence for each secret with blanks or newlines where nobody types them; the secrets aren't shown.
-
-    Newlines at the end are left out when the configuration is loaded; everything else is part of the secret. Raises
-    ConfigError where the configuration can't be loaded.
-    """
-    file = find(path)
-    if file is None:
-        return []
-    config = load(path)
-    raw = tomllib.loads(file.read_text(encoding="utf-8-sig"))
-    shapes: list[tuple[str, Any, type[Any]]] = [("", {k: v for k, v in raw.items() if k != "accounts"}, Config)]
-    for platform in registry.platforms().values():
-        for name in config.accounts.get(platform.name, {}):
-            settings = raw.get("accounts", {}).get(platform.name, {}).get(name)
-            shapes.append((f"accounts.{platform.name}.{name}", settings, platform.account))
-    base = file.resolve().parent
-    found: list[str] = []
-    for where, settings, shape in shapes:
-        for key, secret in _secrets(settings, inspect.type_info(shape), where, base, None):
-            trouble = _odd_ends(secret)
-            if trouble is not None:
-                found.append(f"{key}: the secret {trouble}")
-    return found
-
-
-def _odd_ends(secret: str) -> str | None:
-    bare = secret.rstrip("\r\n")
-    if bare != bare.strip():
-        return "begins or ends with a blank, which is part of it: is that what the other side has?"
-    if any(character in bare for character in "\r\n\t"):
-        return "has a newline or a tab within, which is part of it: is that what the other side has?"
-    if bare != secret:
-        return "ends with a newline, which is left out: remove it where it is kept"
-    return None
-
-
-def _secrets(value: Any, kind: inspect.Type, path: str, base: Path, source: str | None) -> Iterator[tuple[str, str]]:
-    """Every secret as it is written, with its key."""
-    if isinstance(kind, inspect.Metadata):
-        yield from _secrets(value, kind.type, path, base, (kind.extra or {}).get("source", source))
-    elif isinstance(kind, inspect.UnionType):
-        yield from _secrets(value, _chosen(value, kind), path, base, source)
-    elif source == "secret" and isinstance(value, str | dict):
-        yield path, _secret(value, path, base)
-    elif isinstance(kind, inspect.StructType) and isinstance(value, dict):
-        fields = {field.encode_name: field.type for field in kind.fields}
-        for key, item in value.items():
-            yield from _secrets(item, fields[key], _join(path, key), base, None)
-    elif isinstance(kind, inspect.DictType) and isinstance(value, dict):
-        for key, item in value.items():
-            yield from _secrets(item, kind.value_type, _join(path, key), base, None)
-    elif isinstance(kind, inspect.ListType) and isinstance(value, list):
-        for n, item in enumerate(value):
-            yield from _secrets(item, kind.item_type, f"{path}[{n}]", base, None)
-
-
-def _accounts(raw: Any, base: Path) -> dict[str, dict[str, Any]]:
+def _accounts(raw: object, resolver: "_Resolver") -> dict[str, dict[str, msgspec.Struct]]:
     if not isinstance(raw, dict):
         raise ConfigError("accounts: must be tables, as in [accounts.channelape.rothys]")
-    found: dict[str, dict[str, Any]] = {}
-    for name, accounts in raw.items():
+    accounts: dict[str, dict[str, msgspec.Struct]] = {}
+    for name, tables in raw.items():
         platform = registry.platforms().get(name)
         if platform is None:
             raise ConfigError(f"accounts.{name}: unknown platform; known: {', '.join(registry.platforms())}")
-        if not isinstance(accounts, dict):
+        if not isinstance(tables, dict):
             raise ConfigError(f"accounts.{name}: must be tables, as in [accounts.{name}.shop]")
-        found[name] = {}
-        for account, settings in accounts.items():
+        accounts[name] = {}
+        for account, settings in tables.items():
             path = f"accounts.{name}.{account}"
             if not account.isascii() or not account.replace("_", "").replace("-", "").isalnum() or len(account) > 64:
                 raise ConfigError(f"{path}: a name has letters, digits, - and _ only: it is part of a routing key")
-            found[name][account] = _convert(settings, platform.account, path, base)
-    return found
+            accounts[name][account] = resolver.convert(settings, platform.account, path)
+    return accounts
 
 
-def _convert(raw: Any, shape: type[Any], path: str, base: Path) -> Any:
-    resolved = _resolve(raw, inspect.type_info(shape), path, base, None)
-    try:
-        return msgspec.convert(resolved, shape)
-    except msgspec.ValidationError as error:
-        text, _, where = str(error).partition(" - at `$")
-        key = ".".join(part for part in (path, where.rstrip("`").lstrip(".")) if part) or "configuration"
-        raise ConfigError(f"{key}: {text[:1].lower()}{text[1:]}") from None
+class _Resolver:
+    """Reads the secrets and columns that a decoded file refers to, and converts the result to Structs."""
+
+    def __init__(self, base: Path) -> None:
+        """`base`: the folder that relative paths are relative to."""
+        self._base = base
+        self.secrets: dict[str, str] = {}
+        """Every secret that was resolved, by its key, without the newlines at its end."""
+
+    def convert(self, raw: object, shape: type[T], path: str) -> T:
+        """Return the value at `path` of the file as a `shape`. Raises ConfigError."""
+        resolved = self._resolve(raw, inspect.type_info(shape), path, None)
+        try:
+            return msgspec.convert(resolved, shape)
+        except msgspec.ValidationError as error:
+            text, _, where = str(error).partition(" - at `$")
+            key = ".".join(part for part in (path, where.rstrip("`").lstrip(".")) if part) or "configuration"
+            raise ConfigError(f"{key}: {text[:1].lower()}{text[1:]}") from None
+
+    def _resolve(self, value: object, kind: inspect.Type, path: str, source: str | None) -> object:
+        """Return `value` with secrets and columns read from where it says. Raises ConfigError, also for unknown keys.
+
+        `source`: "secret" or "column", as the type's metadata says.
+        """
+        if isinstance(kind, inspect.Metadata):
+            return self._resolve(value, kind.type, path, (kind.extra or {}).get("source", source))
+        if isinstance(kind, inspect.UnionType):
+            return self._resolve(value, _chosen(value, kind), path, source)
+        if source == "secret" and isinstance(value, str | dict):
+            # Newlines at the end of a secret come from editors and `echo`.
+            secret = self.secrets[path] = self._secret(value, path).rstrip("\r\n")
+            return secret
+        if source == "column" and isinstance(value, dict):
+            return self._column(value, path)
+        if isinstance(kind, inspect.StructType) and isinstance(value, dict):
+            fields = {field.encode_name: field.type for field in kind.fields}
+            for key in value:
+                if key not in fields:
+                    raise ConfigError(f"{_join(path, key)}: unknown key; known: {', '.join(fields)}")
+            return {key: self._resolve(item, fields[key], _join(path, key), None) for key, item in value.items()}
+        if isinstance(kind, inspect.DictType) and isinstance(value, dict):
+            return {key: self._resolve(item, kind.value_type, _join(path, key), None) for key, item in value.items()}
+        if isinstance(kind, inspect.ListType) and isinstance(value, list):
+            return [self._resolve(item, kind.item_type, f"{path}[{n}]", None) for n, item in enumerate(value)]
+        return value
+
+    def _secret(self, value: str | dict[str, object], path: str) -> str:
+        if isinstance(value, str):
+            return value
+        if list(value) == ["env"]:
+            text = os.environ.get(str(value["env"]))
+            if not text:
+                raise ConfigError(f"{path}: the environment variable {value['env']} is not set")
+            return text
+        if list(value) == ["file"]:
+            file = self._base / str(value["file"])
+            try:
+                return file.read_text(encoding="utf-8-sig")
+            except (OSError, UnicodeDecodeError) as error:
+                raise ConfigError(f"{path}: {file} can't be read: {getattr(error, 'strerror', 'not UTF-8')}") from None
+        raise ConfigError(f'{path}: write the secret as "text", {{ env = "NAME" }} or {{ file = "path" }}')
+
+    def _column(self, value: dict[str, object], path: str) -> list[str]:
+        name = path.rsplit(".", 1)[-1]
+        if list(value) != ["file"]:
+            raise ConfigError(f'{path}: write a list, or {{ file = "{name}.csv" }}')
+        file = self._base / str(value["file"])
+        try:
+            return columns.read(file, name.removesuffix("s"))
+        except OSError as error:
+            raise ConfigError(f"{path}: {file} can't be read: {error.strerror or error}") from None
+        except columns.ColumnError as error:
+            raise ConfigError(f"{path}: {file}: {error}") from None
 
 
-def _resolve(value: Any, kind: inspect.Type, path: str, base: Path, source: str | None) -> Any:
-    """`value` with secrets and columns read from where they say, and unknown keys refused by name."""
-    if isinstance(kind, inspect.Metadata):
-        return _resolve(value, kind.type, path, base, (kind.extra or {}).get("source", source))
-    if isinstance(kind, inspect.UnionType):
-        return _resolve(value, _chosen(value, kind), path, base, source)
-    if source == "secret" and isinstance(value, str | dict):
-        return _secret(value, path, base).rstrip("\r\n")
-    if source == "column" and isinstance(value, dict):
-        return _column(value, path, base)
-    if isinstance(kind, inspect.StructType) and isinstance(value, dict):
-        fields = {field.encode_name: field.type for field in kind.fields}
-        for key in value:
-            if key not in fields:
-                raise ConfigError(f"{_join(path, key)}: unknown key; known: {', '.join(fields)}")
-        return {key: _resolve(item, fields[key], _join(path, key), base, None) for key, item in value.items()}
-    if isinstance(kind, inspect.DictType) and isinstance(value, dict):
-        return {key: _resolve(item, kind.value_type, _join(path, key), base, None) for key, item in value.items()}
-    if isinstance(kind, inspect.ListType) and isinstance(value, list):
-        return [_resolve(item, kind.item_type, f"{path}[{n}]", base, None) for n, item in enumerate(value)]
-    return value
-
-
-def _chosen(value: Any, union: inspect.UnionType) -> inspect.Type:
-    """The member of a union that `value` is meant for: by its kind, and a marked one for a `{ env = … }`."""
+def _chosen(value: object, union: inspect.UnionType) -> inspect.Type:
+    """Return the member of a union that `value` is meant for, by its kind; a table is meant for a marked member."""
     for member in union.types:
         bare = member
         marked = False
@@ -237,36 +238,6 @@ def _chosen(value: Any, union: inspect.UnionType) -> inspect.Type:
     if isinstance(value, dict | list):
         return inspect.AnyType()
     return next(member for member in union.types if not isinstance(member, inspect.NoneType))
-
-
-def _secret(value: str | dict[str, Any], path: str, base: Path) -> str:
-    """The secret as written; newlines at its end come from editors and `echo`, and are left out by the caller."""
-    if isinstance(value, str):
-        return value
-    if list(value) == ["env"]:
-        found = os.environ.get(str(value["env"]))
-        if not found:
-            raise ConfigError(f"{path}: the environment variable {value['env']} is not set")
-        return found
-    if list(value) == ["file"]:
-        file = base / str(value["file"])
-        try:
-            return file.read_text(encoding="utf-8-sig")
-        except (OSError, UnicodeDecodeError) as error:
-            raise ConfigError(f"{path}: {file} can't be read: {getattr(error, 'strerror', 'not UTF-8')}") from None
-    raise ConfigError(f'{path}: write the secret as "text", {{ env = "NAME" }} or {{ file = "path" }}')
-
-
-def _column(value: dict[str, Any], path: str, base: Path) -> list[str]:
-    if list(value) != ["file"]:
-        raise ConfigError(f'{path}: write a list, or {{ file = "{path.rsplit(".", 1)[-1]}.csv" }}')
-    file = base / str(value["file"])
-    try:
-        return columns.read(file, path.rsplit(".", 1)[-1].removesuffix("s"))
-    except OSError as error:
-        raise ConfigError(f"{path}: {file} can't be read: {error.strerror or error}") from None
-    except columns.ColumnError as error:
-        raise ConfigError(f"{path}: {file}: {error}") from None
 
 
 def _join(path: str, key: str) -> str:

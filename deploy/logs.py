@@ -1,4 +1,4 @@
-"""Structured logs: one JSON line a unit of work, on standard error. No secret survives the way out."""
+"""Structured logs: one JSON line per unit of work on standard error, with secrets replaced."""
 
 import logging
 import sys
@@ -9,17 +9,17 @@ import orjson
 
 from schemas.envelope import rfc3339
 
-SECRET = "[secret]"  # noqa: S105 - what stands in the log instead of one
+SECRET = "[secret]"  # noqa: S105 - replaces secrets in the log
 _STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
 
 
 class JsonFormatter(logging.Formatter):
-    """time, level, logger, message, then whatever the record carries in `extra`."""
+    """Formats a record as JSON: time, level, logger and message, then the fields of `extra`."""
 
     def __init__(self, secrets: Iterable[str] = ()) -> None:
         super().__init__()
         self.secrets = list(secrets)
-        """Values replaced wherever they turn up: a last line of defence, not a licence."""
+        """Values that are replaced wherever they occur: a last line of defence, not a licence to log secrets."""
 
     def format(self, record: logging.LogRecord) -> str:
         fields = {
@@ -39,7 +39,7 @@ class JsonFormatter(logging.Formatter):
 
 
 def setup(level: str, secrets: Iterable[str]) -> JsonFormatter:
-    """All logging of this process, from now on. Give the formatter the new secrets after a reload."""
+    """Configure all logging of this process, and return the formatter, which needs the new secrets after a reload."""
     formatter = JsonFormatter(secrets)
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(formatter)
@@ -47,7 +47,7 @@ def setup(level: str, secrets: Iterable[str]) -> JsonFormatter:
     root.handlers[:] = [handler]
     root.setLevel(logging.WARNING)
     logging.getLogger("crossdock").setLevel(level.upper())
-    # Their warnings repeat, at length and sometimes with URLs, what our own lines say of the same event.
+    # Their warnings repeat our own lines about the same event, at length and sometimes with URLs.
     for name in ("aiormq", "asyncio", "aiohttp"):
         logging.getLogger(name).setLevel(logging.ERROR)
     return formatter

@@ -1,4 +1,4 @@
-"""How one process runs: configuration, logs, admin server, signals, and a component that does the work."""
+"""Runs one process: configuration, logs, admin server, signals, and the component that does the work."""
 
 import asyncio
 import gc
@@ -26,48 +26,48 @@ if TYPE_CHECKING:
 log = logging.getLogger("crossdock.process")
 
 CLOSE_TIMEOUT = 8.0
-"""Seconds on top of `[process] drain_timeout` to write down what came of it and to close connections."""
+"""Seconds beyond `[process] drain_timeout` to store the results and to close connections."""
 
 INFO = Gauge("crossdock_process_info", "Always 1; which process this is", ("process", "version"))
 READY = Gauge("crossdock_ready", "1 when it can do its work now, as /readyz says")
 
 
 class Component(Protocol):
-    """What a process is there for: the ingress, or a worker."""
+    """The work of a process: the ingress, the API or a worker."""
 
     async def start(self) -> None:
-        """Returns when it runs; its connections may still be on their way."""
+        """Start, and return when it runs; its connections may not be established yet."""
         ...
 
     async def stop(self) -> None:
-        """Drains: takes nothing new, finishes what is in hand within `[process] drain_timeout`, closes."""
+        """Accept nothing new, finish the work in progress within `[process] drain_timeout`, and close."""
         ...
 
     def problems(self) -> list[str]:
-        """Why it can't do its work now; empty when it can."""
+        """Return why it cannot do its work now; empty if it can."""
         ...
 
     def reload(self, config: Config) -> None:
-        """Works by a new configuration, which has been validated, from its next message on."""
+        """Use a new, validated configuration from the next message on."""
         ...
 
 
 class MissingSettingError(Exception):
-    """A setting of the environment that this process can't run without."""
+    """A required environment variable is not set."""
 
 
 def amqp_url() -> str:
-    """AMQP_URL. Raises MissingSettingError."""
+    """Return AMQP_URL. Raises MissingSettingError."""
     return _required("AMQP_URL", "amqp://user:password@host:5672/vhost")
 
 
 def database_url() -> str:
-    """DATABASE_URL. Raises MissingSettingError."""
+    """Return DATABASE_URL. Raises MissingSettingError."""
     return _required("DATABASE_URL", "postgresql://user:password@host:5432/crossdock")
 
 
 def encryption_key() -> str:
-    """CROSSDOCK_ENCRYPTION_KEY. Raises MissingSettingError."""
+    """Return CROSSDOCK_ENCRYPTION_KEY. Raises MissingSettingError."""
     return _required("CROSSDOCK_ENCRYPTION_KEY", "the output of `openssl rand -base64 32`")
 
 
@@ -88,9 +88,9 @@ def run(
     admin_host: str | None = None,
     admin_port: int | None = None,
 ) -> int:
-    """Runs until SIGTERM or SIGINT, then drains. Returns the exit code. Raises ConfigError and MissingSettingError.
+    """Run a component until SIGTERM or SIGINT, then drain it, and return the exit code.
 
-    `name`: what kind of process it is, in its metrics.
+    `name`: the kind of process, for its metrics. Raises ConfigError and MissingSettingError.
     """
     config = configuration.load(config_path)
     formatter = logs.setup(config.log.level, configuration.secrets_of(config))
@@ -98,8 +98,8 @@ def run(
     tracer = _tracer(config.telemetry, name)
     INFO.labels(name, version("crossdock")).set(1)
     READY.set_function(lambda: not component.problems())
-    # What was imported lives for good: the collector need never look at it. And hardly anything of ours forms cycles:
-    # it may look seldom. With its defaults it takes up to a tenth of a busy process.
+    # Imported objects live as long as the process, so the collector need not examine them. Our objects rarely form
+    # cycles, so it may run seldom. With its defaults it takes up to a tenth of a busy process.
     gc.collect()
     gc.freeze()
     gc.set_threshold(20_000, 20, 20)
@@ -116,13 +116,13 @@ def run(
 
 
 def _tracer(settings: Telemetry, name: str) -> "otlp.Tracer | None":
-    """Turns tracing on where it is configured. Raises telemetry.otlp.MissingSettingError."""
+    """Turn tracing on if it is configured. Raises telemetry.otlp.MissingSettingError."""
     if settings.otlp_endpoint is None:
         return None
     from telemetry import otlp, traces
 
-    traces.tracer = found = otlp.Tracer(settings, name)
-    return found
+    tracer = traces.tracer = otlp.Tracer(settings, name)
+    return tracer
 
 
 async def _run(
@@ -165,11 +165,11 @@ async def _run(
 
 
 async def _stop(component: Component, timeout: float) -> None:
-    """Ends the process where the component doesn't end by itself: it has acked nothing that isn't done."""
+    """Stop the component; if it takes too long, end the process, which has acknowledged nothing that isn't done."""
     stopping = asyncio.get_running_loop().create_task(component.stop(), name="stop")
     done, _ = await asyncio.wait((stopping,), timeout=timeout)
     if not done:
-        log.error("not stopped in time, ending all the same", extra={"seconds": timeout})
+        log.error("the component did not stop in time, ending the process", extra={"seconds": timeout})
         logging.shutdown()
-        os._exit(1)  # what hangs may hang in a cancellation too
+        os._exit(1)  # a task that hangs may also hang when it is cancelled
     stopping.result()

@@ -16,9 +16,9 @@ async def main(url: str, queue: str) -> None:
     await channel.queue_declare(queue, auto_delete=True)
 
     async def answer(message: aiormq.abc.DeliveredMessage) -> None:
-        asked = message.header.properties
-        properties = aiormq.spec.Basic.Properties(correlation_id=asked.correlation_id)
-        await channel.basic_publish(message.body, routing_key=asked.reply_to or "", properties=properties, wait=False)
+        request = message.header.properties
+        properties = aiormq.spec.Basic.Properties(correlation_id=request.correlation_id)
+        await channel.basic_publish(message.body, routing_key=request.reply_to or "", properties=properties, wait=False)
 
     await channel.basic_consume(queue, answer, no_ack=True)
     await asyncio.Event().wait()

@@ -23,7 +23,7 @@ async def main(url: str, batch: int, connections: int) -> None:
         rows[table] = await pool.fetch(f"SELECT * FROM crossdock.{table} ORDER BY {order}")  # noqa: S608 - ours
     await pool.execute("TRUNCATE crossdock.documents, crossdock.receipts, crossdock.versions CASCADE")
     count = len(rows["receipts"])
-    columns = {table: list(found[0].keys()) for table, found in rows.items()}
+    columns = {table: list(fetched[0].keys()) for table, fetched in rows.items()}
     starts = iter(range(0, count, batch))
 
     async def copy() -> None:

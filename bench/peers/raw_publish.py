@@ -41,15 +41,15 @@ class Wire:
     def _say(self, channel: int, frame: base.Frame) -> None:
         self._socket.sendall(pamqp.frame.marshal(frame, channel))
 
-    def _wait(self, wanted: type) -> base.Frame:
+    def _wait(self, expected: type) -> base.Frame:
         while True:
-            taken, _, found = pamqp.frame.unmarshal(self._rest) if len(self._rest) >= 7 else (0, 0, None)
-            if found is None or not taken:
+            taken, _, frame = pamqp.frame.unmarshal(self._rest) if len(self._rest) >= 7 else (0, 0, None)
+            if frame is None or not taken:
                 self._rest += self._socket.recv(65536)
                 continue
             self._rest = self._rest[taken:]
-            if isinstance(found, wanted):
-                return found
+            if isinstance(frame, expected):
+                return frame
 
     def publish(self, message: bytes, count: int) -> None:
         sent = confirmed = 0

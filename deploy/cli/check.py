@@ -1,38 +1,29 @@
-"""`crossdock check`: the configuration and every connection, what is wrong, and how to mend it."""
+"""`crossdock check`: checks the configuration and every connection, and says how to fix what is wrong."""
 
 import asyncio
 import time
-from collections.abc import Callable, Coroutine
+from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING
 
 import typer
 
+from deploy.cli.check_local import Finding, check_configuration, configured_accounts, unmatched
 from deploy.cli.errors import explain
 from deploy.cli.options import AsJson, ConfigFile, State
 
 if TYPE_CHECKING:
     from schemas.config import Config
-
+    from schemas.destinations.guard import Guard
+    from storage.subscriptions import Subscription
+    from storage.vault import Vault
 
 CLOCKS_APART = 2.0
-"""Seconds between the database's clock and ours that are worth a line."""
-SPARE_FILES = 100
-"""Files that a process opens beside its connections."""
-LITTLE_DISK = 1024**3
-"""Bytes below which the disk is worth a line."""
-BROKER_TAKES = 16 * 1024**2
-"""Bytes of the largest message by default, from RabbitMQ 4.0 on. What the server is set to can't be asked over AMQP."""
-LOOKED_AT = 10_000
-"""Subscriptions, at most."""
-
-
-class Finding(NamedTuple):
-    """The result of one check. `problems` is empty when nothing is wrong."""
-
-    what: str
-    problems: list[str]
-    note: str = ""
+"""Seconds between the database's clock and ours above which the difference is reported."""
+BROKER_LIMIT = 16 * 1024**2
+"""Bytes of the largest message by default, from RabbitMQ 4.0 on. The server's setting cannot be read over AMQP."""
+MOST_SUBSCRIPTIONS = 10_000
+"""Maximum number of subscriptions that are checked."""
 
 
 def check(config: ConfigFile = None, state: State = None, as_json: AsJson = False) -> None:
@@ -43,176 +34,56 @@ def check(config: ConfigFile = None, state: State = None, as_json: AsJson = Fals
     """
     from deploy.cli import output
 
-    found = asyncio.run(_check(config, state))
+    findings = asyncio.run(_check(config, state))
     if as_json:
-        output.print_json([{"what": one.what, "ok": not one.problems, "problems": one.problems} for one in found])
+        output.print_json([{"what": what, "ok": not problems, "problems": problems} for what, problems, _ in findings])
     else:
-        _print(found)
-    if any(one.problems for one in found):
+        rows = [
+            (what if n == 0 else "", line)
+            for what, problems, note in findings
+            for n, line in enumerate(problems or [f"ok, {note}" if note else "ok"])
+        ]
+        output.print_table(("checked", ""), rows)
+    if any(finding.problems for finding in findings):
         raise typer.Exit(1)
-
-
-def _print(found: list[Finding]) -> None:
-    from deploy.cli.output import print_table
-
-    rows = [
-        (one.what if n == 0 else "", said)
-        for one in found
-        for n, said in enumerate(one.problems or [f"ok{', ' + one.note if one.note else ''}"])
-    ]
-    print_table(("checked", ""), rows)
 
 
 async def _check(path: Path | None, state: Path | None) -> list[Finding]:
     from deploy import config as configuration
 
-    found: list[Finding] = []
+    findings: list[Finding] = []
     loaded: Config | None = None
     try:
         loaded = configuration.load(path)
     except configuration.ConfigError as error:
-        found.append(Finding("configuration", [str(error)]))
+        findings.append(Finding("configuration", [str(error)]))
     else:
-        found.append(_configuration(configuration.find(path), loaded))
-        found += _rules(loaded)
-        found += _postal_codes()
-        if warnings := secrets_problems(loaded):
-            found.append(Finding("secrets", warnings))
-        if warnings := subscriber_problems(loaded):
-            found.append(Finding("subscribers", warnings))
-        found.append(Finding("this machine", machine_problems(loaded, _file_limit(), _free_bytes(state))))
-    found += await asyncio.gather(
-        _asked("rabbitmq", lambda: _rabbitmq(state, loaded)),
-        _asked("postgresql", lambda: _postgresql(state)),
+        findings += check_configuration(path, loaded, state)
+    findings += await asyncio.gather(
+        _explained("rabbitmq", lambda: _rabbitmq(state, loaded)),
+        _explained("postgresql", lambda: _postgresql(state)),
     )
-    if loaded is not None and not found[-1].problems:
-        found.append(await _asked("subscriptions", lambda: _subscriptions(state, loaded)))
-    return found
+    if loaded is not None and not findings[-1].problems:
+        findings.append(await _explained("subscriptions", lambda: _subscriptions(state, loaded)))
+    return findings
 
 
-def _configuration(file: Path | None, loaded: "Config") -> Finding:
-    counts = {name: len(accounts) for name, accounts in loaded.accounts.items() if accounts}
-    if not counts:
-        problem = "no account is configured, so every webhook gets 404: add one, as in [accounts.channelape.rothys]"
-        return Finding("configuration", [problem])
-    accounts = ", ".join(f"{count} of {name}" for name, count in counts.items())
-    return Finding("configuration", [], f"{file or 'no file, so the defaults and demo accounts'}; accounts: {accounts}")
-
-
-def secrets_problems(loaded: "Config") -> list[str]:
-    """Return one line per suspicious secret, without showing any of them."""
-    from schemas import registry
-
-    problems, owners = [], dict[tuple[str, str], str]()
-    for platform in registry.platforms().values():
-        for name, settings in loaded.accounts.get(platform.name, {}).items():
-            account = f"accounts.{platform.name}.{name}"
-            for secret in platform.secrets(settings):
-                if secret != secret.strip():
-                    problems.append(f"{account}: a secret begins or ends with blanks or line breaks: remove them")
-                other = owners.setdefault((platform.name, secret.strip()), account)
-                if other != account:
-                    problems.append(f"{account} and {other} have the same secret: give each account its own")
-    for name, subscriber in loaded.subscribers.items():
-        if subscriber.password != subscriber.password.strip():
-            problems.append(f"subscribers.{name}: the password begins or ends with blanks or line breaks: remove them")
-    return problems
-
-
-def subscriber_problems(loaded: "Config") -> list[str]:
-    """Return one line per account pattern of a subscriber that matches no configured account."""
-    from schemas.patterns import fits
-
-    accounts = [f"{platform}/{name}" for platform, named in loaded.accounts.items() for name in named]
-    return [
-        f"subscribers.{name}: {pattern!r} matches no configured account ({', '.join(accounts) or 'there are none'}): "
-        "correct the pattern, or add the account"
-        for name, subscriber in loaded.subscribers.items()
-        for pattern in subscriber.accounts
-        if not any(fits(account, [pattern]) for account in accounts)
-    ]
-
-
-def machine_problems(loaded: "Config", files: int, free: int) -> list[str]:
-    """Return one line per limit of this machine that is too low.
-
-    `files`: how many files a process may open; `free`: free bytes on the disk of the state folder.
-    """
-    problems = []
-    wanted = loaded.ingress.max_connections + SPARE_FILES
-    if files < wanted:
-        problems.append(
-            f"a process may open {files} files, and [ingress] max_connections = {loaded.ingress.max_connections} needs "
-            f"{wanted}: raise the limit (`ulimit -n {wanted}`, or LimitNOFILE of the service), or lower the setting"
-        )
-    if free < LITTLE_DISK:
-        problems.append(
-            f"{free // 1024**2} MB are free on the disk of the state folder: RabbitMQ stops taking messages when its "
-            "disk is nearly full; make room"
-        )
-    return problems
-
-
-def _file_limit() -> int:
-    import resource
-
-    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)  # our processes raise the soft limit to it
-    return (1 << 62) if hard == resource.RLIM_INFINITY else hard
-
-
-def _free_bytes(state: Path | None) -> int:
-    import shutil
-
-    from deploy.cli import servers
-
-    folder = servers.folder(state).absolute()
-    while not folder.exists():
-        folder = folder.parent
-    return shutil.disk_usage(folder).free
-
-
-def _rules(loaded: "Config") -> list[Finding]:
-    from workers.route import explain as engine
-
-    accounts = loaded.accounts.get("ustore", {})
-    return [
-        Finding(f"rules of ustore/{name}", engine.check(account), f"{len(account.rules)} of them")
-        for name, account in accounts.items()
-    ]
-
-
-def _postal_codes() -> list[Finding]:
-    """Return whether the operator's postal code files can be read; nothing where there are none."""
-    import os
-
-    from workers.route import distance
-
-    folder = os.environ.get(distance.FOLDER_VARIABLE)
-    if not folder:
-        return []
+async def _explained(what: str, run: Callable[[], Awaitable[Finding]]) -> Finding:
+    """Run a check; report a server that cannot be reached as a problem."""
     try:
-        distance.gazetteer()
-    except (OSError, ValueError) as error:
-        return [Finding("postal codes", [explain(error) or f"{error}: correct the file, or leave it out"])]
-    return [Finding("postal codes", [], folder)]
-
-
-async def _asked(what: str, ask: Callable[[], Coroutine[Any, Any, Finding]]) -> Finding:
-    """Run a check; report a server that cannot be reached as a problem of its own."""
-    try:
-        return await ask()
+        return await run()
     except Exception as error:
-        said = explain(error)
-        if said is None:
+        text = explain(error)
+        if text is None:
             raise
-        return Finding(what, [said])
+        return Finding(what, [text])
 
 
 def size_notes(loaded: "Config", major: int) -> list[str]:
-    """Return a note if RabbitMQ refuses bodies of `max_body` by default; AMQP doesn't show what it is set to."""
+    """Return a note if RabbitMQ rejects bodies of `max_body` by default; AMQP doesn't show the server's setting."""
     from schemas.config import parse_size
 
-    if major < 4 or parse_size(loaded.ingress.max_body) <= BROKER_TAKES:
+    if major < 4 or parse_size(loaded.ingress.max_body) <= BROKER_LIMIT:
         return []
     return [
         f"[ingress] max_body = {loaded.ingress.max_body!r} is more than RabbitMQ {major} takes by default (16 MiB): "
@@ -224,11 +95,11 @@ async def _rabbitmq(state: Path | None, loaded: "Config | None") -> Finding:
     from broker import topology
     from broker.declare import major_version
     from deploy.cli import servers
-    from schemas.topology import topology as wanted
+    from schemas.topology import topology as declared
 
     url = servers.amqp_url(state)
-    there = wanted() if loaded is None else wanted(loaded.events, shards=loaded.store.shards)
-    report = await topology.inspect(url, there)
+    expected = declared() if loaded is None else declared(loaded.events, shards=loaded.store.shards)
+    report = await topology.inspect(url, expected)
     notes = list(report.notes)
     if loaded is not None:
         async with topology.connected(url) as connection:
@@ -253,8 +124,8 @@ async def _postgresql(state: Path | None) -> Finding:
         problems.append(f"the database has the encoding {encoding}: create one with ENCODING 'UTF8' and migrate that")
     if apart > CLOCKS_APART:
         problems.append(
-            f"the clocks of the database and of this machine are {apart:.1f} seconds apart: "
-            "synchronise both (NTP), for what was received later is newer"
+            f"the clocks of the database and of this machine are {apart:.1f} seconds apart: synchronise both (NTP), "
+            "because documents are ordered by when they were received"
         )
     note = f" ({', '.join(post)} left for `crossdock migrate --post`)" if post and not problems else ""
     return Finding("postgresql", problems, servers.redacted(url) + note)
@@ -263,44 +134,56 @@ async def _postgresql(state: Path | None) -> Finding:
 async def _subscriptions(state: Path | None, loaded: "Config") -> Finding:
     """Check that each subscription can be decrypted with the present keys, and called under the present rules."""
     from deploy.cli import servers
-    from schemas.destinations.guard import BlockedError, Guard
-    from schemas.patterns import fits
-    from storage import sealed, subscriptions
-    from storage.vault import UndecryptableError, Vault
+    from schemas.destinations.guard import Guard
+    from storage import subscriptions
+    from storage.vault import Vault
 
     async with servers.database(state) as connection:
-        rows = await subscriptions.listing(connection, None, after=None, limit=LOOKED_AT)
+        rows = await subscriptions.listing(connection, None, after=None, limit=MOST_SUBSCRIPTIONS)
         if not rows and not await subscriptions.any_answers(connection):
             return Finding("subscriptions", [], "there are none")
         key = servers.encryption_key(state)
         if key is None:
-            return Finding(
-                "subscriptions", ["CROSSDOCK_ENCRYPTION_KEY is not set: set it to what api and deliver have"]
-            )
+            problem = "CROSSDOCK_ENCRYPTION_KEY is not set: set it to the value that api and deliver have"
+            return Finding("subscriptions", [problem])
         try:
             vault = Vault.from_text(key)
         except ValueError as error:
             return Finding("subscriptions", [str(error)])
         answers = await subscriptions.count_answers_with_old_key(connection, vault)
     guard = Guard(loaded.delivery.allow_networks, loaded.delivery.allow_http)
+    problems = [problem for row in rows for problem in _subscription_problems(row, loaded, vault, guard)]
+    return Finding("subscriptions", problems, _subscription_note(rows, vault, answers))
+
+
+def _subscription_problems(row: "Subscription", loaded: "Config", vault: "Vault", guard: "Guard") -> list[str]:
+    from schemas.destinations.guard import BlockedError
+    from storage import sealed
+    from storage.vault import UndecryptableError
+
     problems = []
-    accounts = [f"{platform}/{name}" for platform, named in loaded.accounts.items() for name in named]
-    for one in rows:
+    accounts = configured_accounts(loaded)
+    if accounts and row.enabled:
         problems += [
-            f"{one.id}: {pattern!r} matches no configured account, so it gets nothing of it: correct it by PATCH"
-            for pattern in one.accounts
-            if accounts and one.enabled and not any(fits(account, [pattern]) for account in accounts)
+            f"{pattern!r} matches no configured account, so it gets nothing of it: correct it by PATCH"
+            for pattern in unmatched(row.accounts, accounts)
         ]
-        try:
-            guard.check_url(one.url)
-            sealed.unseal(vault, one.id, one.sealed)
-        except (BlockedError, UndecryptableError) as why:
-            problems.append(f"{one.id}: {why}")
-        if one.subscriber and one.subscriber not in loaded.subscribers:
-            problems.append(f"{one.id}: its subscriber {one.subscriber!r} is not configured, so it gets nothing")
-    old = sum(vault.needs_rotation(one.sealed) for one in rows) + answers
-    disabled = sum(not one.enabled for one in rows)
+    try:
+        guard.check_url(row.url)
+        sealed.unseal(vault, row.id, row.sealed)
+    except (BlockedError, UndecryptableError) as error:
+        problems.append(str(error))
+    if row.subscriber and row.subscriber not in loaded.subscribers:
+        problems.append(f"its subscriber {row.subscriber!r} is not configured, so it gets nothing")
+    return [f"{row.id}: {problem}" for problem in problems]
+
+
+def _subscription_note(rows: "Sequence[Subscription]", vault: "Vault", old_answers: int) -> str:
+    old = sum(vault.needs_rotation(row.sealed) for row in rows) + old_answers
+    disabled = sum(not row.enabled for row in rows)
     notes = [f"{len(rows)} of them"]
-    notes += [f"{disabled} disabled"] if disabled else []
-    notes += [f"{old} encrypted with an old key; a deliver worker renews them within ten minutes"] if old else []
-    return Finding("subscriptions", problems, ", ".join(notes))
+    if disabled:
+        notes.append(f"{disabled} disabled")
+    if old:
+        notes.append(f"{old} encrypted with an old key; a deliver worker re-encrypts them within ten minutes")
+    return ", ".join(notes)

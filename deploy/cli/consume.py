@@ -1,22 +1,21 @@
-"""`crossdock consume`: the log of events as JSON lines; a tool, and the model of a consumer."""
+"""`crossdock consume`: prints the log of events as JSON lines; also an example of how to write a consumer."""
 
 import asyncio
 import signal
 import sys
 from contextlib import aclosing
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from deploy.cli.errors import CommandError
-from deploy.cli.options import State
+from deploy.cli.options import State, parse_time
 
 if TYPE_CHECKING:
     from broker.eventlog import Entry, EventLog, Start
 
 PATIENCE = 10.0
-"""Seconds to reach the broker before it is given up, unless it was asked to follow."""
+"""Seconds to reach the broker before the command fails, unless it follows the log."""
 
 
 def consume(
@@ -61,24 +60,20 @@ def _place(text: str) -> "Start":
         return text  # type: ignore[return-value]
     if text.isdecimal():
         return int(text)
-    try:
-        moment = datetime.fromisoformat(text)
-    except ValueError:
-        raise typer.BadParameter(
-            f"{text!r}: write first, next, an offset, or a time as in 2026-11-21T09:30:00Z", param_hint="--from"
-        ) from None
-    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+    return parse_time(text, "--from", others="first, next, an offset, or ")
 
 
 class _Reader:
+    """Prints the events that match."""
+
     def __init__(self, types: list[str], accounts: list[str], count: int | None, *, follow: bool) -> None:
         self._types = types
         # A bare name is an account of any platform.
-        self._accounts = [one if "/" in one or one == "*" else f"*/{one}" for one in accounts]
+        self._accounts = [name if "/" in name or name == "*" else f"*/{name}" for name in accounts]
         self._count = count
         self._follow = follow
         self._next: int | None = None
-        """Where another one would carry on."""
+        """Offset at which another command would continue."""
         self._written = 0
 
     async def run(self, url: str, place: "Start") -> None:
@@ -90,8 +85,8 @@ class _Reader:
             try:
                 last = await newest(url, PATIENCE)
             except TimeoutError:
-                said = "RabbitMQ can't be asked for its log: check AMQP_URL, and run `crossdock topology check`"
-                raise CommandError(said) from None
+                message = "RabbitMQ does not return its log: check AMQP_URL, and run `crossdock topology check`"
+                raise CommandError(message) from None
         self._next = place if isinstance(place, int) else None
         if self._follow or _is_before(place, last):
             async with EventLog(url, place) as log:
@@ -104,7 +99,7 @@ class _Reader:
         stop = asyncio.Event()
         for number in (signal.SIGINT, signal.SIGTERM):
             loop.add_signal_handler(number, stop.set)
-        tasks = [loop.create_task(one) for one in (self._read(log, last), stop.wait(), _complain(log))]
+        tasks = [loop.create_task(job) for job in (self._read(log, last), stop.wait(), _report_problems(log))]
         await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
         for task in tasks:
             task.cancel()
@@ -119,7 +114,7 @@ class _Reader:
         async with aclosing(log.read()) as batches:
             while True:
                 try:
-                    # A time later than the newest event's: nothing comes, and it is not waited for.
+                    # If the place is a time after the newest event, nothing arrives, and nothing is waited for.
                     async with asyncio.timeout(None if last is None else PATIENCE / 4):
                         entries = await anext(batches)
                 except TimeoutError:
@@ -144,7 +139,7 @@ class _Reader:
         return fits(event.type, self._types) and fits(event.source.removeprefix("/"), self._accounts)
 
     def _write(self, entry: "Entry") -> None:
-        # A line break in JSON stands between values only: a body that was sent on several lines is one of ours.
+        # Line breaks in JSON can only stand between values, so a body of several lines becomes one line.
         body = entry.body.replace(b"\r", b" ").replace(b"\n", b" ")
         if sys.stdout.isatty():
             from deploy.cli.output import printable_json
@@ -161,7 +156,7 @@ def _is_before(place: "Start", last: int | None) -> bool:
     return not isinstance(place, int) or place <= last
 
 
-async def _complain(log: "EventLog") -> None:
+async def _report_problems(log: "EventLog") -> None:
     """Print from time to time why no events arrive."""
     await asyncio.sleep(PATIENCE / 4)
     while True:

@@ -1,10 +1,12 @@
-"""`crossdock consumers`: queues for systems that come and go."""
+"""`crossdock consumers`: manages the queues of systems that consume events."""
 
 import asyncio
 import os
 import secrets
+from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, NamedTuple
 
 import typer
 
@@ -17,6 +19,31 @@ if TYPE_CHECKING:
     from storage.consumers import AddedConsumer
 
 app = typer.Typer(help="Manage the queues of systems that consume events.", no_args_is_help=True, rich_markup_mode=None)
+
+
+class Added(NamedTuple):
+    """What `consumers add` has created."""
+
+    routing_keys: list[str]
+    password: str | None
+    """Of the user, if one was created."""
+
+
+@dataclass
+class ConsumerRow:
+    """What `consumers list` shows of one consumer; the numbers are None if its queue doesn't exist."""
+
+    name: str
+    queue: str
+    messages: int | None
+    dead: int | None
+    consumers: int | None
+    types: list[str]
+    accounts: list[str]
+    max_messages: int
+    max_bytes: int
+    user: str | None
+    created_at: datetime
 
 
 @app.command()
@@ -56,39 +83,43 @@ def add(
     The queue receives what is stored from now on; `crossdock consume --from …` prints what was stored before. Messages
     that the consumer keeps rejecting end in the queue `crossdock.consumer.NAME.dead`.
     """
-    from deploy.cli import output
+    from deploy.cli.output import print_result
 
-    one = _consumer(name, types, accounts, max_messages, max_size)
-    found = asyncio.run(_add(one, user, management, state))
-    if as_json:
-        output.print_json(found)
-        return
-    typer.echo(f"{found['queue']} is there, bound to {', '.join(found['routing_keys'])}")
+    consumer = _consumer(name, types, accounts, max_messages, max_size)
+    added = asyncio.run(_add(consumer, user, management, state))
+    payload: dict[str, object] = {
+        "name": name, "queue": consumer.queue, "dead": consumer.dead, "routing_keys": added.routing_keys
+    }  # fmt: skip
+    lines = [f"{consumer.queue} exists, bound to {', '.join(added.routing_keys)}"]
     if user:
-        typer.echo(f"user {user}, password {found['password']} (shown once), may read it and nothing else")
+        payload |= {"user": user, "password": added.password}
+        lines.append(f"user {user}, password {added.password} (shown once), may read it and nothing else")
+    print_result(payload, as_json, *lines)
 
 
 def _consumer(
     name: str, types: list[str] | None, accounts: list[str] | None, max_messages: int, max_size: str
 ) -> "Consumer":
+    """Return the consumer that the options describe. Raises BadParameter."""
     import msgspec
 
     from schemas.config import parse_size
     from schemas.consumers import Consumer
 
-    def listed(values: list[str] | None) -> list[str]:
-        return [one.strip() for value in values or ["*"] for one in value.split(",")]
+    def split(values: list[str] | None) -> list[str]:
+        return [part.strip() for value in values or ["*"] for part in value.split(",")]
 
     try:
-        said = {"name": name, "types": listed(types), "accounts": listed(accounts)}
-        return msgspec.convert(said | {"max_messages": max_messages, "max_bytes": parse_size(max_size)}, Consumer)
+        fields = {"name": name, "types": split(types), "accounts": split(accounts)}
+        return msgspec.convert(fields | {"max_messages": max_messages, "max_bytes": parse_size(max_size)}, Consumer)
     except msgspec.ValidationError:
         raise typer.BadParameter(f"{name!r}: up to 64 letters, digits, - and _", param_hint="NAME") from None
     except ValueError as error:
         raise typer.BadParameter(str(error), param_hint="--max-size") from None
 
 
-async def _add(one: "Consumer", user: str | None, management: str | None, state: Path | None) -> dict[str, Any]:
+async def _add(consumer: "Consumer", user: str | None, management: str | None, state: Path | None) -> Added:
+    """Declare the queue, and create the user if one is given. Raises CommandError."""
     from broker import consumers as queues
     from broker.management import vhost_of
     from deploy.cli import servers
@@ -96,34 +127,34 @@ async def _add(one: "Consumer", user: str | None, management: str | None, state:
     from storage import consumers
 
     try:
-        keys = [binding.routing_key for binding in bindings(one)]
+        keys = [binding.routing_key for binding in bindings(consumer)]
     except ValueError as error:
         raise CommandError(str(error)) from None
     url = servers.amqp_url(state)
     api = None if user is None else _management(management)
     async with servers.database(state) as connection:
-        for other in await consumers.listing(connection):
-            if other.consumer.name == one.name and other.consumer != one:
-                said = f"consumer {one.name} is there with other types, accounts or limits"
-                raise CommandError(f"{said}: run `crossdock consumers remove {one.name}` first, or choose another name")
-        password = None
+        registered = await consumers.listing(connection)
+        for other in registered:
+            if other.consumer.name == consumer.name and other.consumer != consumer:
+                raise CommandError(
+                    f"consumer {consumer.name} exists with other types, accounts or limits: run "
+                    f"`crossdock consumers remove {consumer.name}` first, or choose another name"
+                )
         if user is not None and api is not None:
-            await _check_user(one, user, url, api, await consumers.listing(connection))
-        await queues.add(url, one)
-        if user is not None and api is not None:
-            password = secrets.token_urlsafe(24)
-            # Noted first: a user that was made and isn't known as this consumer's could never be taken over again.
-            await consumers.add(connection, one, user)
-            await api.give_reader(vhost_of(url), user, password, [one.queue, one.dead])
-        else:
-            await consumers.add(connection, one, None)
-    return {"name": one.name, "queue": one.queue, "dead": one.dead, "routing_keys": keys} | (
-        {"user": user, "password": password} if user else {}
-    )
+            await _check_user(consumer, user, url, api, registered)
+        await queues.add(url, consumer)
+        if user is None or api is None:
+            await consumers.add(connection, consumer, None)
+            return Added(keys, None)
+        password = secrets.token_urlsafe(24)
+        # Registered first: a user that exists but is not registered as this consumer's could never be taken over again.
+        await consumers.add(connection, consumer, user)
+        await api.give_reader(vhost_of(url), user, password, [consumer.queue, consumer.dead])
+    return Added(keys, password)
 
 
-async def _check_user(one: "Consumer", user: str, url: str, api: "Api", others: "list[AddedConsumer]") -> None:
-    """Raise CommandError if the user is not this consumer's own: setting its rights would replace those that it has."""
+async def _check_user(consumer: "Consumer", user: str, url: str, api: "Api", registered: "list[AddedConsumer]") -> None:
+    """Raise CommandError if the user is not this consumer's own: its existing permissions would be replaced."""
     from yarl import URL
 
     from broker.connection import addresses
@@ -131,12 +162,15 @@ async def _check_user(one: "Consumer", user: str, url: str, api: "Api", others: 
     ours = {URL(address).user or "guest" for address in addresses(url)} | {api.username}
     if user in ours:
         raise CommandError(f"{user} is the user that Crossdock itself logs in with: choose another name for --user")
-    for other in others:
-        if other.username == user and other.consumer.name != one.name:
-            raise CommandError(f"{user} is the user of consumer {other.consumer.name}: choose another name for --user")
-    own = next((other.username for other in others if other.consumer.name == one.name), None)
+    own: str | None = None
+    for other in registered:
+        if other.consumer.name == consumer.name:
+            own = other.username
+        elif other.username == user:
+            name = other.consumer.name
+            raise CommandError(f"{user} is the user of consumer {name}: choose another name for --user")
     if own not in (None, user):
-        raise CommandError(f"consumer {one.name} has the user {own}: give --user {own}, or remove the consumer first")
+        raise CommandError(f"consumer {consumer.name} has the user {own}: give --user {own}, or remove it first")
     if own is None and await api.has_user(user):
         raise CommandError(
             f"RabbitMQ has a user {user} already, which is not this consumer's: choose another name for --user"
@@ -146,52 +180,47 @@ async def _check_user(one: "Consumer", user: str, url: str, api: "Api", others: 
 @app.command("list")
 def list_(state: State = None, as_json: AsJson = False) -> None:
     """List the consumers, and how many messages wait for each."""
-    from deploy.cli import output
+    from deploy.cli.output import print_listing
 
-    found = asyncio.run(_list(state))
-    if as_json:
-        output.print_json(found)
-    elif not found:
-        typer.echo("no consumers: `crossdock consumers add NAME` adds one")
-    else:
-        columns = ("name", "messages", "dead", "consumers", "types", "accounts", "user")
-        rows = [
-            (
-                one["name"], one["messages"], one["dead"], one["consumers"],
-                ", ".join(one["types"]), ", ".join(one["accounts"]), one["user"],
-            )
-            for one in found
-        ]  # fmt: skip
-        output.print_table(columns, rows, right=("messages", "dead", "consumers"))
+    print_listing(
+        asyncio.run(_list(state)),
+        as_json,
+        columns=("name", "messages", "dead", "consumers", "types", "accounts", "user"),
+        cells=lambda row: (
+            row.name, row.messages, row.dead, row.consumers, ", ".join(row.types), ", ".join(row.accounts), row.user
+        ),
+        empty="no consumers: `crossdock consumers add NAME` adds one",
+        right=("messages", "dead", "consumers"),
+    )  # fmt: skip
 
 
-async def _list(state: Path | None) -> list[dict[str, Any]]:
+async def _list(state: Path | None) -> list[ConsumerRow]:
     from broker import topology
     from deploy.cli import servers
     from storage import consumers
 
     async with servers.database(state) as connection:
-        there = await consumers.listing(connection)
-    names = [name for one in there for name in (one.consumer.queue, one.consumer.dead)]
+        registered = await consumers.listing(connection)
+    names = [name for row in registered for name in (row.consumer.queue, row.consumer.dead)]
     depths = await topology.depths(servers.amqp_url(state), names) if names else {}
-    return [_row(one, depths) for one in there]
+    return [_row(row, depths) for row in registered]
 
 
-def _row(one: "AddedConsumer", depths: dict[str, tuple[int, int]]) -> dict[str, Any]:
-    messages, readers = depths.get(one.consumer.queue, (None, None))
-    return {
-        "name": one.consumer.name,
-        "queue": one.consumer.queue,
-        "messages": messages,
-        "dead": depths.get(one.consumer.dead, (None,))[0],
-        "consumers": readers,
-        "types": one.consumer.types,
-        "accounts": one.consumer.accounts,
-        "max_messages": one.consumer.max_messages,
-        "max_bytes": one.consumer.max_bytes,
-        "user": one.username,
-        "created_at": one.created_at,
-    }
+def _row(row: "AddedConsumer", depths: dict[str, tuple[int, int]]) -> ConsumerRow:
+    messages, readers = depths.get(row.consumer.queue, (None, None))
+    return ConsumerRow(
+        name=row.consumer.name,
+        queue=row.consumer.queue,
+        messages=messages,
+        dead=depths.get(row.consumer.dead, (None,))[0],
+        consumers=readers,
+        types=row.consumer.types,
+        accounts=row.consumer.accounts,
+        max_messages=row.consumer.max_messages,
+        max_bytes=row.consumer.max_bytes,
+        user=row.username,
+        created_at=row.created_at,
+    )
 
 
 @app.command()
@@ -203,13 +232,10 @@ def remove(
     as_json: AsJson = False,
 ) -> None:
     """Delete the queue of NAME, and its RabbitMQ user if `consumers add` created it."""
-    from deploy.cli import output
+    from deploy.cli.output import print_result
 
     asyncio.run(_remove(name, management, state, force=force))
-    if as_json:
-        output.print_json({"removed": name})
-    else:
-        typer.echo(f"{name} has no queue any more")
+    print_result({"removed": name}, as_json, f"the queue of {name} is deleted")
 
 
 async def _remove(name: str, management: str | None, state: Path | None, *, force: bool) -> None:
@@ -219,15 +245,13 @@ async def _remove(name: str, management: str | None, state: Path | None, *, forc
 
     url = servers.amqp_url(state)
     async with servers.database(state) as connection:
-        found = next((one for one in await consumers.listing(connection) if one.consumer.name == name), None)
-        if found is None:
-            raise CommandError(f"there is no consumer {name}: `crossdock consumers list` shows them all")
-        waiting = await queues.waiting(url, found.consumer)
+        registered = _named(name, await consumers.listing(connection))
+        waiting = await queues.waiting(url, registered.consumer)
         if waiting and not force:
             raise CommandError(f"{waiting} messages wait for {name}: let it take them, or give --force")
-        if found.username is not None:
-            await _management(management).remove_user(found.username)
-        await queues.remove(url, found.consumer)
+        if registered.username is not None:
+            await _management(management).remove_user(registered.username)
+        await queues.remove(url, registered.consumer)
         await consumers.remove(connection, name)
 
 
@@ -238,13 +262,10 @@ def retry(
     as_json: AsJson = False,
 ) -> None:
     """Move the messages that NAME rejected (its `….dead` queue) back to its queue. Safe to interrupt and to repeat."""
-    from deploy.cli import output
+    from deploy.cli.output import print_result
 
     count = asyncio.run(_retry(name, state))
-    if as_json:
-        output.print_json({"name": name, "retried": count})
-    else:
-        typer.echo(f"{count} messages are back on the queue of {name}")
+    print_result({"name": name, "retried": count}, as_json, f"{count} messages are back on the queue of {name}")
 
 
 async def _retry(name: str, state: Path | None) -> int:
@@ -253,10 +274,15 @@ async def _retry(name: str, state: Path | None) -> int:
     from storage import consumers
 
     async with servers.database(state) as connection:
-        found = next((one for one in await consumers.listing(connection) if one.consumer.name == name), None)
-    if found is None:
-        raise CommandError(f"there is no consumer {name}: `crossdock consumers list` shows them all")
-    return await requeue.move(servers.amqp_url(state), found.consumer.dead, found.consumer.queue)
+        registered = _named(name, await consumers.listing(connection))
+    return await requeue.move(servers.amqp_url(state), registered.consumer.dead, registered.consumer.queue)
+
+
+def _named(name: str, registered: "list[AddedConsumer]") -> "AddedConsumer":
+    for row in registered:
+        if row.consumer.name == name:
+            return row
+    raise CommandError(f"there is no consumer {name}: `crossdock consumers list` shows them all")
 
 
 def _management(url: str | None) -> "Api":

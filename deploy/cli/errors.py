@@ -28,12 +28,12 @@ def explain(error: BaseException) -> str | None:
                 "set pool_mode = session for this database in PgBouncer, or name the server itself in DATABASE_URL"
             )
         if "startup parameter" in str(error) or "unrecognized configuration parameter" in str(error):
-            return f"PostgreSQL says: {line(error)}; remove what it names from DATABASE_URL"
+            return f"PostgreSQL reports: {line(error)}; remove this parameter from DATABASE_URL"
         if kind in LOGIN:
             return f"PostgreSQL refuses the login: {line(error)}; check DATABASE_URL"
-        return f"PostgreSQL says: {line(error)}"
+        return f"PostgreSQL reports: {line(error)}"
     if _is_one_of(error, (("aiormq.exceptions", "AMQPError"),)):
-        return f"RabbitMQ says: {line(error)}; check AMQP_URL"
+        return f"RabbitMQ reports: {line(error)}; check AMQP_URL"
     if isinstance(error, OSError) and error.filename:
         return reason(error)
     if isinstance(error, OSError | TimeoutError):
@@ -46,8 +46,8 @@ def reason(error: BaseException) -> str:
     if isinstance(error, TimeoutError) and not error.args:
         return "no answer in time"
     if isinstance(error, OSError) and error.errno is not None and error.errno > 0:
-        said = os.strerror(error.errno)
-        return f"{error.filename}: {said}" if error.filename else said
+        text = os.strerror(error.errno)
+        return f"{error.filename}: {text}" if error.filename else text
     if isinstance(error, OSError) and error.strerror:
         return error.strerror
     return line(error)

@@ -1,4 +1,4 @@
-"""Posts many requests over a few connections, and measures. Retries nothing: what is seen is what a sender sees."""
+"""Posts many requests over a few connections and measures them. Nothing is retried, as with a real sender."""
 
 import asyncio
 import time
@@ -12,12 +12,13 @@ import msgspec
 from deploy.cli.errors import reason
 
 TIMEOUT = 30.0
-"""Seconds for one post: more than any answer takes."""
+"""Seconds for one post, which is more than any answer takes."""
 ERROR = "error"
-"""Counted as the status of a post that got no answer."""
+"""Status under which posts without an answer are counted."""
 SHOWN = 500
-"""Characters of an answer that are shown."""
+"""Maximum characters of an answer that are shown."""
 REDRAW = 0.2
+"""Seconds between two updates of the progress bar."""
 
 
 class Request(NamedTuple):
@@ -35,13 +36,13 @@ class Summary(msgspec.Struct, kw_only=True):
     seconds: float
     per_second: float
     statuses: dict[str, int]
-    """How many were answered with which status; `error`: not answered."""
+    """Number of posts by the status of their answer; `error`: not answered."""
     latency_ms: dict[str, float]
-    """p50, p90, p99 and max, over all, answered or not."""
+    """p50, p90, p99 and max over all posts, answered or not."""
     answer: str
-    """The last answer's body."""
+    """Body of the last answer."""
     first_failure: str | None
-    """Status and body of the first that was not answered 2xx, or why there was no answer."""
+    """Status and body of the first post that was not answered 2xx, or why there was no answer."""
 
     @property
     def all_accepted(self) -> bool:
@@ -49,7 +50,7 @@ class Summary(msgspec.Struct, kw_only=True):
 
 
 class Tally:
-    """Count the answers as they arrive."""
+    """Counts the answers as they arrive."""
 
     def __init__(self) -> None:
         self.statuses: Counter[str] = Counter()
@@ -101,7 +102,7 @@ async def post(
             for number in numbers:
                 if rate is not None:
                     await asyncio.sleep(max(0.0, started + number / rate - time.perf_counter()))
-                await _one(session, url, make(), tally)
+                await _post(session, url, make(), tally)
 
         watching = asyncio.create_task(_watch(tally, count)) if bar else None
         await asyncio.gather(*(poster() for _ in range(min(connections, count))))
@@ -111,8 +112,8 @@ async def post(
     return tally.summary(seconds)
 
 
-async def _one(session: aiohttp.ClientSession, url: str, request: Request, tally: Tally) -> None:
-    begun = time.perf_counter()
+async def _post(session: aiohttp.ClientSession, url: str, request: Request, tally: Tally) -> None:
+    started = time.perf_counter()
     try:
         async with session.post(
             url, data=request.body, headers=request.headers, params=request.query, allow_redirects=False
@@ -121,7 +122,7 @@ async def _one(session: aiohttp.ClientSession, url: str, request: Request, tally
             status, text = str(response.status), body[:SHOWN].decode("utf-8", "replace")
     except (aiohttp.ClientError, OSError, TimeoutError, ValueError) as error:
         status, text = ERROR, _why(error)
-    tally.add(status, text, time.perf_counter() - begun)
+    tally.add(status, text, time.perf_counter() - started)
 
 
 def _why(error: Exception) -> str:

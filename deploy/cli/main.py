@@ -9,7 +9,6 @@ import typer
 from typer.exceptions import TyperException
 
 from deploy.cli import (
-    asyncapi,
     check,
     consume,
     consumers,
@@ -18,6 +17,7 @@ from deploy.cli import (
     migrate,
     processes,
     quarantine,
+    replay,
     route,
     send,
     status,
@@ -30,7 +30,7 @@ app = typer.Typer(
     help="Receive order and supply-chain webhooks, queue and store them, and send them on to subscribers.",
     no_args_is_help=True,
     add_completion=False,
-    rich_markup_mode=None,  # plain help: it starts in half the time, and reads the same in a log
+    rich_markup_mode=None,  # plain help takes half the time to start, and reads the same in a log
     pretty_exceptions_enable=False,
 )
 app.command("up")(processes.up)
@@ -43,11 +43,11 @@ app.command("send")(send.send)
 app.command("trace")(trace.trace)
 app.add_typer(quarantine.app, name="quarantine")
 app.add_typer(deliveries.app, name="deliveries")
-app.command("replay")(deliveries.replay)
+app.command("replay")(replay.replay)
 app.command("consume")(consume.consume)
 app.add_typer(consumers.app, name="consumers")
 app.add_typer(route.app, name="route")
-app.command("asyncapi")(asyncapi.asyncapi)
+app.command("asyncapi")(topology.asyncapi)
 app.command("status")(status.status)
 app.command("check")(check.check)
 
@@ -66,33 +66,34 @@ def _version(version: Annotated[bool, typer.Option("--version", help="Print the 
 
 def main(args: Sequence[str] | None = None) -> int:
     """Run one command line and return its exit code: 0, 1 after a failure, 2 after wrong usage. Errors are one line."""
-    logging.basicConfig(level=logging.CRITICAL)  # errors are printed once, by us
+    logging.basicConfig(level=logging.CRITICAL)  # errors are printed once, below
     try:
         code = typer.main.get_command(app).main(args=args, prog_name="crossdock", standalone_mode=False)
-    except TyperException as wrong:
-        return _wrong(wrong)
+    except TyperException as error:
+        return _usage_error(error)
     except Exception as error:
         text = errors.explain(error)
         if text is None:
             raise
-        return _say(text, 1)
+        return _fail(text, 1)
     if code == INTERRUPTED:
-        return _say("interrupted", 1)
+        return _fail("interrupted", 1)
     return code if isinstance(code, int) else 0
 
 
-def _wrong(wrong: TyperException) -> int:
-    """Print a usage error; where a command is missing, print the help that lists the commands."""
-    text = wrong.format_message()
+def _usage_error(error: TyperException) -> int:
+    """Print a usage error, or the help that lists the commands if the command is missing; return the exit code."""
+    text = error.format_message()
     if len(text.splitlines()) > 1:
         typer.echo(text, err=True)
-        return wrong.exit_code
-    context = getattr(wrong, "ctx", None)
+        return error.exit_code
+    context = getattr(error, "ctx", None)
     hint = f" (`{context.command_path} --help` shows what is accepted)" if context else ""
-    return _say(f"{text.rstrip('.')}{hint}", wrong.exit_code)
+    return _fail(f"{text.rstrip('.')}{hint}", error.exit_code)
 
 
-def _say(text: str, code: int) -> int:
+def _fail(text: str, code: int) -> int:
+    """Print an error and return the exit code."""
     typer.echo(f"crossdock: {text}", err=True)
     return code
 

@@ -1,4 +1,4 @@
-"""`crossdock migrate`: the database's schema."""
+"""`crossdock migrate`: brings the database's schema up to date."""
 
 import asyncio
 from typing import Annotated
@@ -20,18 +20,17 @@ def migrate(
     as_json: AsJson = False,
 ) -> None:
     """Bring the database schema up to date. Run it before a new version starts; it is safe to repeat."""
-    from deploy.cli import output, servers
+    from deploy.cli import servers
+    from deploy.cli.output import print_result
     from storage import migrate as migrations
 
     url = servers.database_url(state)
     with servers.reaching("PostgreSQL", "DATABASE_URL", url):
         done = asyncio.run(migrations.migrate(url, post=post))
         left = [] if post else asyncio.run(migrations.pending(url))
-    if as_json:
-        output.print_json({"applied": done, "post": left})
-        return
-    typer.echo("\n".join(f"applied {name}" for name in done) or "nothing to apply: the schema is up to date")
+    lines = [f"applied {name}" for name in done] or ["nothing to apply: the schema is up to date"]
     if left:
-        typer.echo(
+        lines.append(
             f"left for `crossdock migrate --post`, to be run when no older version is running: {', '.join(left)}"
         )
+    print_result({"applied": done, "post": left}, as_json, *lines)

@@ -1,7 +1,9 @@
-"""Options that several commands share."""
+"""Options that several commands share, and the parsing of their values."""
 
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated
+from uuid import UUID
 
 import typer
 
@@ -27,6 +29,7 @@ AdminPort = Annotated[
         "--admin-port", metavar="N", min=0, max=65535, help="Port for health checks and metrics; 0 chooses a free one."
     ),
 ]
+Limit = Annotated[int, typer.Option("--limit", metavar="N", min=1, help="Show at most N.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
 Management = Annotated[
     str | None,
@@ -38,3 +41,24 @@ Management = Annotated[
         help="URL of RabbitMQ's management API; by default RABBITMQ_MANAGEMENT_URL.",
     ),
 ]
+
+
+def parse_uuid(text: str, param: str, hint: str) -> UUID:
+    """Return the ID that the parameter `param` holds. Raises BadParameter with the hint where IDs are listed."""
+    try:
+        return UUID(text)
+    except ValueError:
+        raise typer.BadParameter(f"{text!r} is not an ID: {hint}", param_hint=param) from None
+
+
+def parse_time(text: str, param: str, *, others: str = "") -> datetime:
+    """Return the time that the parameter `param` holds, in UTC if it has no time zone. Raises BadParameter.
+
+    `others`: what else the parameter accepts, for the error.
+    """
+    try:
+        time = datetime.fromisoformat(text)
+    except ValueError:
+        message = f"{text!r}: write {others}a time as in 2026-11-21T09:30:00Z"
+        raise typer.BadParameter(message, param_hint=param) from None
+    return time if time.tzinfo else time.replace(tzinfo=UTC)

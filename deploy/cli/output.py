@@ -3,9 +3,9 @@
 import json
 import os
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, TypeAlias, TypeVar
 
 import typer
 
@@ -14,23 +14,67 @@ if TYPE_CHECKING:
     from rich.text import Text
 
 WIDTH = 100
-"""Columns where there is no terminal to ask."""
+"""Columns of the output if it is not a terminal."""
+
+T = TypeVar("T")
+Cell: TypeAlias = "str | int | float | Text | None"
 
 
 def console() -> "Console":
     """Return a console as wide as the terminal, or WIDTH columns wide without one."""
     from rich.console import Console
 
-    known = sys.stdout.isatty() or "COLUMNS" in os.environ
-    return Console(width=None if known else WIDTH, highlight=False, soft_wrap=False)
+    has_width = sys.stdout.isatty() or "COLUMNS" in os.environ
+    return Console(width=None if has_width else WIDTH, highlight=False, soft_wrap=False)
 
 
-def print_json(value: Any) -> None:
+def print_json(value: object) -> None:
     """Print indented JSON, with times and UUIDs as text, and bytes as text where they are UTF-8."""
     import orjson
 
-    text = orjson.dumps(value, option=orjson.OPT_INDENT_2 | orjson.OPT_UTC_Z, default=_plain).decode()
+    text = orjson.dumps(value, option=orjson.OPT_INDENT_2 | orjson.OPT_UTC_Z, default=_encodable).decode()
     typer.echo(printable_json(text) if sys.stdout.isatty() else text)
+
+
+def _encodable(value: object) -> object:
+    import msgspec
+
+    if isinstance(value, msgspec.Struct):
+        return msgspec.structs.asdict(value)
+    return value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value)
+
+
+def print_result(value: object, as_json: bool, *lines: str) -> None:
+    """Print the result of a command as JSON, or else as lines of text."""
+    if as_json:
+        print_json(value)
+    else:
+        typer.echo("\n".join(lines))
+
+
+def print_listing(
+    rows: Sequence[T],
+    as_json: bool,
+    *,
+    columns: Sequence[str],
+    cells: "Callable[[T], Sequence[Cell]]",
+    empty: str,
+    right: Sequence[str] = (),
+) -> None:
+    """Print rows as JSON, or else as a table of their `cells`, or the line `empty` if there are none."""
+    if as_json:
+        print_json(rows)
+    elif rows:
+        print_table(columns, map(cells, rows), right=right)
+    else:
+        typer.echo(empty)
+
+
+def print_fields(fields: Mapping[str, object]) -> None:
+    """Print one field per line, without those that are None."""
+    shown = {name: value for name, value in fields.items() if value is not None}
+    rows = [(name, moment(value) if isinstance(value, datetime) else str(value)) for name, value in shown.items()]
+    print_table(("", ""), rows)
 
 
 def printable(text: str) -> str:
@@ -45,30 +89,18 @@ def printable(text: str) -> str:
 
 
 def printable_json(text: str) -> str:
-    """Return JSON of the same value that a terminal only shows: characters that it would obey are `\\u` escapes."""
-    return "".join(char if char.isprintable() or char in "\n\t" else _escaped(char) for char in text)
-
-
-def _escaped(char: str) -> str:
-    return json.dumps(char)[1:-1]
-
-
-def _plain(value: Any) -> Any:
-    return value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value)
+    """Return JSON of the same value that is safe to print: characters that a terminal would obey are `\\u` escapes."""
+    return "".join(char if char.isprintable() or char in "\n\t" else json.dumps(char)[1:-1] for char in text)
 
 
 def print_table(
-    columns: Sequence[str],
-    rows: Iterable[Sequence["str | int | float | Text | None"]],
-    *,
-    title: str = "",
-    right: Sequence[str] = (),
+    columns: Sequence[str], rows: "Iterable[Sequence[Cell]]", *, title: str = "", right: Sequence[str] = ()
 ) -> None:
     """Print plain columns. `right`: names of the columns that are aligned to the right."""
     from rich.table import Table
     from rich.text import Text
 
-    made = Table(
+    table = Table(
         show_header=any(columns),
         title=printable(title) or None,
         title_justify="left",
@@ -77,18 +109,18 @@ def print_table(
         pad_edge=False,
     )
     for column in columns:
-        made.add_column(column, overflow="fold", justify="right" if column in right else "left", header_style="dim")
+        table.add_column(column, overflow="fold", justify="right" if column in right else "left", header_style="dim")
     for row in rows:
-        # Never as markup: what a sender chose may stand in it.
-        made.add_row(
+        # Never as markup, because a sender may have chosen the text.
+        table.add_row(
             *(cell if isinstance(cell, Text) else Text(printable("" if cell is None else str(cell))) for cell in row)
         )
     to = console()
     if to.is_terminal:
-        to.print(made)
+        to.print(table)
         return
     with to.capture() as written:
-        to.print(made)
+        to.print(table)
     typer.echo("\n".join(text.rstrip() for text in written.get().splitlines()))
 
 

@@ -1,4 +1,4 @@
-"""`crossdock up`, and the commands that start one process each, for containers and service managers."""
+"""`crossdock up`, and the commands that run one process each, for containers and service managers."""
 
 import logging
 import socket
@@ -24,19 +24,20 @@ def up(config: ConfigFile = None, state: State = None, port: Port = None) -> Non
     """Run everything on this machine in the foreground. Ctrl-C ends it."""
     from deploy import config as configuration
     from deploy import logs
+    from deploy import state as states
     from deploy.local.up import run_up
 
     loaded = configuration.load(config)
     logs.setup("warning", configuration.secrets_of(loaded))
-    logging.getLogger("aiormq").setLevel(logging.CRITICAL)  # what it says of a refused connection, our error says
+    logging.getLogger("aiormq").setLevel(logging.CRITICAL)  # our own error reports a refused connection
     for host in loaded.ingress.hosts:
         _check_port(host, loaded.ingress.port if port is None else port)
 
-    def say(text: str) -> None:
+    def write(text: str) -> None:
         typer.echo(text)
-        sys.stdout.flush()  # whoever waits for `ready` may be behind a pipe
+        sys.stdout.flush()  # a program that waits for `ready` may read it through a pipe
 
-    run_up(config, state, port, say)
+    run_up(config, states.folder(state), port, write)
 
 
 def _check_port(host: str, port: int) -> None:
@@ -97,7 +98,7 @@ def store(
 
 @worker.command()
 def route(config: ConfigFile = None, admin_port: AdminPort = None) -> None:
-    """Answer requests whose senders wait: uStore's shoppers, Apicbase's customers."""
+    """Answer the requests of senders that wait: uStore's shoppers and Apicbase's customers."""
     from workers.route.worker import RouteWorker
 
     amqp = _amqp_url()

@@ -1,4 +1,4 @@
-"""`crossdock route explain`: where an order's items would go, and why."""
+"""`crossdock route explain`: shows where an order's items would go, and why."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated

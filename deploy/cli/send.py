@@ -1,4 +1,4 @@
-"""`crossdock send`: posts examples signed as the platform signs them, and says how it went."""
+"""`crossdock send`: posts examples signed as the platform signs them, and prints statuses and latencies."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from schemas.platform import Event, Platform
 
 BAR_FROM = 20
-"""Posts from which a progress bar is worth showing."""
+"""Minimum number of posts for which a progress bar is shown."""
 
 
 class ExampleChoice(NamedTuple):
@@ -56,19 +56,19 @@ def send(
     """Post signed examples. Exits with code 1 if any was not answered 2xx; nothing is posted twice."""
     from schemas import registry
 
-    known = registry.platforms().get(platform)
-    if known is None:
-        raise typer.BadParameter(f"{platform!r} is none of {', '.join(registry.platforms())}", param_hint="PLATFORM")
-    chosen = choose(known, event)
+    sender = registry.platforms().get(platform)
+    if sender is None:
+        raise typer.BadParameter(f"{platform!r} is not one of {', '.join(registry.platforms())}", param_hint="PLATFORM")
+    chosen = choose(sender, event)
     body = _read(file) if file else registry.example(platform, chosen.example)
-    account, settings = _account(known, account, config)
+    account, settings = _account(sender, account, config)
     base = _ingress(url, state)
 
     import uvloop
 
     from deploy.cli import load, output
 
-    make = maker(known, chosen.event, settings, body, with_new_key=count > 1 and not same)
+    make = maker(sender, chosen.event, settings, body, with_new_key=count > 1 and not same)
     target = f"{base}/hooks/{platform}/{account}/{chosen.event.path}"
     summary = uvloop.run(load.post(target, make, count, rate, concurrency, bar=count >= BAR_FROM and not as_json))
     if as_json:
@@ -82,9 +82,9 @@ def send(
 
 
 def choose(platform: "Platform", name: str) -> ExampleChoice:
-    """The event and the example that `name` stands for: an example's name, an event's, or a type's.
+    """Return the event and the example that `name` stands for: the name of an example, an event or a type.
 
-    Raises BadParameter with what there is to choose from.
+    Raises BadParameter with the possible names.
     """
     events = platform.events
     for event in events:
@@ -98,15 +98,14 @@ def choose(platform: "Platform", name: str) -> ExampleChoice:
             short = type_.removeprefix(f"{platform.name}.")
             if name in (type_, short):
                 return ExampleChoice(event, short if short in event.examples else event.examples[0])
-    names = dict.fromkeys(known for event in events for known in (event.name, *event.examples))
-    raise typer.BadParameter(f"{name!r} is none of {', '.join(names)}", param_hint="EVENT")
+    names = dict.fromkeys(name for event in events for name in (event.name, *event.examples))
+    raise typer.BadParameter(f"{name!r} is not one of {', '.join(names)}", param_hint="EVENT")
 
 
 def maker(
     platform: "Platform", event: "Event", settings: object, body: bytes, *, with_new_key: bool
 ) -> "Callable[[], Request]":
-    """Return a function that makes requests: `body` signed, each with a business key of its own if `with_new_key` is
-    set."""
+    """Return a function that returns signed requests with `body`; `with_new_key` gives each its own business key."""
     from deploy.cli.load import Request
 
     def sign(raw: bytes) -> "Request":
@@ -114,10 +113,10 @@ def maker(
         return Request(raw, {"Content-Type": "application/json", **signed.headers}, signed.query)
 
     if not with_new_key or platform.with_new_key is None:
-        always = sign(body)
-        return lambda: always
-    another = platform.with_new_key
-    return lambda: sign(another(event.name, body, uuid4().hex))
+        request = sign(body)
+        return lambda: request
+    renew = platform.with_new_key
+    return lambda: sign(renew(event.name, body, uuid4().hex))
 
 
 def _read(file: Path) -> bytes:
@@ -143,14 +142,14 @@ def _account(platform: "Platform", name: str | None, config: Path | None) -> tup
 
 
 def _ingress(url: str | None, state: Path | None) -> str:
-    from deploy.cli import servers
+    from deploy import state as states
 
-    base = url or servers.endpoints(state).get("ingress")
+    base = url or states.read_endpoints(state).ingress
     if not base:
-        raise CommandError(f"no `crossdock up` runs on {servers.folder(state)}: start one, or give --url or --state")
+        raise CommandError(f"no `crossdock up` runs on {states.folder(state)}: start one, or give --url or --state")
     if not base.startswith(("http://", "https://")):
         raise typer.BadParameter("write it like http://127.0.0.1:8080", param_hint="--url")
-    return str(base).rstrip("/")
+    return base.rstrip("/")
 
 
 def _print(summary: "Summary") -> None:

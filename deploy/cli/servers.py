@@ -1,4 +1,4 @@
-"""Where the servers are: the environment first, else what a running `crossdock up` wrote into its state folder."""
+"""Finds the servers: from the environment, else from what a running `crossdock up` wrote into its state folder."""
 
 import asyncio
 import os
@@ -6,8 +6,9 @@ from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from deploy import state as states
 from deploy.cli.errors import CommandError, reason
 
 if TYPE_CHECKING:
@@ -17,39 +18,22 @@ if TYPE_CHECKING:
 CONNECT_TIMEOUT = 10.0
 
 
-def folder(state: Path | None) -> Path:
-    """Return the state folder: `--state`, else CROSSDOCK_STATE, else ./.crossdock."""
-    return state or Path(os.environ.get("CROSSDOCK_STATE") or ".crossdock")
-
-
-def endpoints(state: Path | None) -> dict[str, Any]:
-    """Return what a running `up` has written about itself; empty if none is running."""
-    import orjson
-
-    try:
-        found = orjson.loads((folder(state) / "endpoints.json").read_bytes())
-    except (OSError, orjson.JSONDecodeError):
-        return {}
-    return found if isinstance(found, dict) else {}
-
-
 def database_url(state: Path | None = None) -> str:
     """Return DATABASE_URL, else the URL of the running `up`. Raises CommandError."""
-    return check_database_url(_url("DATABASE_URL", "postgres", state))
+    return check_database_url(_url("DATABASE_URL", states.read_endpoints(state).postgres, state))
 
 
 def amqp_url(state: Path | None = None) -> str:
     """Return AMQP_URL, else the URL of the running `up`. Raises CommandError."""
-    return check_amqp_url(_url("AMQP_URL", "amqp", state))
+    return check_amqp_url(_url("AMQP_URL", states.read_endpoints(state).amqp, state))
 
 
 def encryption_key(state: Path | None) -> str | None:
     """Return CROSSDOCK_ENCRYPTION_KEY, else the key that `up` made in its state folder."""
-    found = os.environ.get("CROSSDOCK_ENCRYPTION_KEY")
-    if found:
-        return found
+    if key := os.environ.get("CROSSDOCK_ENCRYPTION_KEY"):
+        return key
     try:
-        return (folder(state) / "encryption.key").read_text().strip()
+        return (states.folder(state) / states.KEY_FILE).read_text().strip()
     except OSError:
         return None
 
@@ -77,20 +61,21 @@ def check_amqp_url(url: str) -> str:
     return url
 
 
-def _url(name: str, key: str, state: Path | None) -> str:
-    found = os.environ.get(name) or endpoints(state).get(key)
-    if not found:
-        raise CommandError(f"{name} is not set and no `crossdock up` runs on {folder(state)}: set it, or give --state")
-    return str(found)
+def _url(name: str, running: str, state: Path | None) -> str:
+    url = os.environ.get(name) or running
+    if not url:
+        folder = states.folder(state)
+        raise CommandError(f"{name} is not set and no `crossdock up` runs on {folder}: set it, or give --state")
+    return url
 
 
 @contextmanager
 def reaching(server: str, name: str, url: str) -> Iterator[None]:
-    """Turn connection errors into Failed, with the server's address. `name`: the variable that holds its URL."""
+    """Turn connection errors into CommandError with the server's address. `name`: the variable that holds its URL."""
     try:
         yield
     except ValueError:
-        # asyncpg raises it for a URL that it cannot parse, and may quote from it.
+        # asyncpg raises it for a URL that it cannot parse, and may quote the URL.
         raise CommandError(f"{name} can't be read: it is not a URL of {server}") from None
     except (OSError, TimeoutError) as error:
         where = redacted(url)
@@ -112,7 +97,7 @@ async def database(state: Path | None) -> AsyncIterator["asyncpg.Connection"]:
         try:
             connection = await connect()
         except asyncpg.TargetServerAttributeNotMatched:
-            connection = await connect(writes=False)  # one that takes no writes now: enough to look
+            connection = await connect(writes=False)  # a server that accepts no writes now is enough to read
     try:
         yield connection
     finally:

@@ -4,8 +4,10 @@ import asyncio
 import os
 import time
 from contextlib import suppress
+from dataclasses import dataclass, field
+from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -17,14 +19,77 @@ if TYPE_CHECKING:
 
     from storage.activity import Activity
     from storage.polls import FailingAccount
-    from storage.quarantine import StageCount
 
 HTTP_TIMEOUT = 2.0
 COUNTED = ("crossdock_requests_total", "crossdock_messages_total", "crossdock_answers_total")
-"""What a process's rate is counted by: webhooks answered, messages settled, senders answered."""
+"""The metrics that make up a process's rate: webhooks answered, messages settled, senders answered."""
 OLDEST = "crossdock_oldest_message_seconds"
 
 Samples = list[tuple[str, dict[str, str], float]]
+
+
+@dataclass
+class ProcessStatus:
+    """One process of a running `up`."""
+
+    name: str
+    pid: int
+    state: str = "running"
+    """`ready`, `running` if it has no admin port, else what is wrong."""
+    per_second: float | None = None
+    admin: str | None = None
+
+
+@dataclass
+class QueueStatus:
+    """One queue of the broker."""
+
+    name: str
+    messages: int
+    consumers: int
+    oldest_seconds: float | None
+    """Age of the oldest message that was taken last; None if the queue is empty."""
+
+
+@dataclass
+class DeliveryCounts:
+    """Deliveries and subscriptions in numbers."""
+
+    waiting: int
+    due: int
+    oldest_due_seconds: float | None
+    failed_today: int
+    subscriptions: int
+    disabled: int
+
+
+@dataclass
+class AccountActivity:
+    """How often one account's webhooks arrive."""
+
+    platform: str
+    account: str
+    last_at: datetime
+    messages: int
+    since_seconds: float
+    usual_seconds: float
+    limit_seconds: float | None
+    quiet: bool
+
+
+@dataclass
+class Status:
+    """What the command shows; `--json` prints these fields."""
+
+    processes: list[ProcessStatus] = field(default_factory=list)
+    queues: list[QueueStatus] = field(default_factory=list)
+    quarantine: int | None = None
+    """Number of messages that wait for a person; None if the database is unavailable."""
+    quarantine_stages: dict[str, dict[str, float]] = field(default_factory=dict)
+    deliveries: DeliveryCounts | None = None
+    accounts: list[AccountActivity] = field(default_factory=list)
+    failing_polls: "list[FailingAccount]" = field(default_factory=list)
+    problems: list[str] = field(default_factory=list)
 
 
 def status(
@@ -37,39 +102,39 @@ def status(
     """Show processes, queues, quarantine and deliveries. Exits with code 1 if anything is unreachable or not ready."""
     from deploy.cli import output
 
-    found = asyncio.run(_status(state, seconds))
+    current = asyncio.run(_status(state, seconds))
     if as_json:
-        output.print_json(found)
+        output.print_json(current)
     else:
-        _print(found)
-    if found["problems"]:
+        _print(current)
+    if current.problems:
         raise typer.Exit(1)
 
 
-def _print(found: dict[str, Any]) -> None:
+def _print(current: Status) -> None:
     from deploy.cli.output import print_table, printable
 
-    if found["processes"]:
-        rows = [(p["name"], p["pid"], p["state"], p["per_second"], p["admin"]) for p in found["processes"]]
-        print_table(("process", "pid", "state", "per s", "admin"), rows, right=("pid", "per s"))
+    if current.processes:
+        processes = [(p.name, p.pid, p.state, p.per_second, p.admin) for p in current.processes]
+        print_table(("process", "pid", "state", "per s", "admin"), processes, right=("pid", "per s"))
         typer.echo()
-    if found["queues"]:
-        queues = [(q["name"], q["messages"], q["consumers"], q["oldest_seconds"]) for q in found["queues"]]
+    if current.queues:
+        queues = [(q.name, q.messages, q.consumers, q.oldest_seconds) for q in current.queues]
         print_table(("queue", "messages", "consumers", "oldest s"), queues, right=("messages", "consumers", "oldest s"))
         typer.echo()
-    if found["quarantine"] is not None:
-        typer.echo(_quarantine_line(found["quarantine"], found["quarantine_stages"]))
-    if found["deliveries"] is not None:
-        typer.echo(_deliveries_line(found["deliveries"]))
-    for one in found["failing_polls"]:
-        problem = printable(str(one["error"]))
-        typer.echo(f"{one['platform']}/{one['account']} can't be polled, {one['failures']} times now: {problem}")
-    for one in found["accounts"]:
-        if one["quiet"]:
-            usual = f"usually every {duration(one['usual_seconds'])}"
-            quiet = f"{one['platform']}/{one['account']} is quiet for {duration(one['since_seconds'])}"
-            typer.echo(f"{quiet}, {usual} and never longer than {duration(one['limit_seconds'])}")
-    for problem in found["problems"]:
+    if current.quarantine is not None:
+        typer.echo(_quarantine_line(current.quarantine, current.quarantine_stages))
+    if current.deliveries is not None:
+        typer.echo(_deliveries_line(current.deliveries))
+    for poll in current.failing_polls:
+        failures = f"{poll.failures} times in a row"
+        typer.echo(f"{poll.platform}/{poll.account} can't be polled, {failures}: {printable(str(poll.error))}")
+    for activity in current.accounts:
+        if activity.quiet and activity.limit_seconds is not None:
+            since = f"{activity.platform}/{activity.account} is quiet for {duration(activity.since_seconds)}"
+            limit = f"never longer than {duration(activity.limit_seconds)}"
+            typer.echo(f"{since}, usually every {duration(activity.usual_seconds)} and {limit}")
+    for problem in current.problems:
         typer.echo(f"crossdock: {printable(problem)}", err=True)
 
 
@@ -77,19 +142,19 @@ def _quarantine_line(waiting: int, stages: dict[str, dict[str, float]]) -> str:
     """Return a line such as `quarantine  3 waiting (2 failed, 1 unrouted), for up to 6 h: …`."""
     if not waiting:
         return "quarantine  0 waiting"
-    parts = ", ".join(f"{found['messages']:.0f} {stage}" for stage, found in stages.items() if found["messages"])
-    oldest = max(found["oldest_seconds"] for found in stages.values())
+    parts = ", ".join(f"{count['messages']:.0f} {stage}" for stage, count in stages.items() if count["messages"])
+    oldest = max(count["oldest_seconds"] for count in stages.values())
     hint = "`crossdock quarantine list` shows why"
     return f"quarantine  {waiting} waiting ({parts}), for up to {duration(oldest)}: {hint}"
 
 
-def _deliveries_line(found: dict[str, Any]) -> str:
-    late = f", for up to {found['oldest_due_seconds']:.0f} s" if found["due"] else ""
-    disabled = f", {found['disabled']} of them disabled" if found["disabled"] else ""
-    hint = ": `crossdock deliveries list --status failed`" if found["failed_today"] else ""
+def _deliveries_line(counts: DeliveryCounts) -> str:
+    late = f", for up to {counts.oldest_due_seconds:.0f} s" if counts.due else ""
+    disabled = f", {counts.disabled} of them disabled" if counts.disabled else ""
+    hint = ": `crossdock deliveries list --status failed`" if counts.failed_today else ""
     return (
-        f"deliveries  {found['waiting']} waiting, {found['due']} of them due{late}; {found['failed_today']} failed in "
-        f"the last day{hint}; {found['subscriptions']} subscriptions{disabled}"
+        f"deliveries  {counts.waiting} waiting, {counts.due} of them due{late}; {counts.failed_today} failed in "
+        f"the last day{hint}; {counts.subscriptions} subscriptions{disabled}"
     )
 
 
@@ -101,103 +166,86 @@ def duration(seconds: float) -> str:
     return f"{seconds:.0f} s" if seconds >= 10 else f"{seconds:.2g} s"
 
 
-async def _status(state: Path | None, seconds: float) -> dict[str, Any]:
-    processes, queues, stored = await asyncio.gather(
-        _processes(state, seconds), _queues(state), _stored(state), return_exceptions=True
+async def _status(state: Path | None, seconds: float) -> Status:
+    """Ask everything that can be reached; each part that cannot becomes a problem."""
+    processes, depths, stored = await asyncio.gather(
+        _processes(state, seconds), _depths(state), _stored(state), return_exceptions=True
     )
-    problems = []
-    for part in (processes, queues, stored):
+    current = stored if isinstance(stored, Status) else Status()
+    for part in (processes, depths, stored):
         if isinstance(part, BaseException):
-            said = explain(part)
-            if said is None:
+            text = explain(part)
+            if text is None:
                 raise part
-            problems.append(said)
-    known, ages = ([], {}) if isinstance(processes, BaseException) else processes
-    problems += [f"{p['name']}: {p['state']}" for p in known if p["state"] not in ("ready", "running")]
-    held, deliveries, accounts, failing = (None, None, [], []) if isinstance(stored, BaseException) else stored
-    depths = {} if isinstance(queues, BaseException) else queues
-    return {
-        "processes": known,
-        "queues": [
-            # The age is of the oldest message that was taken last: of an empty queue it says nothing any more.
-            {
-                "name": name,
-                "messages": ready,
-                "consumers": consumers,
-                "oldest_seconds": ages.get(name) if ready else None,
-            }
+            current.problems.append(text)
+    ages: dict[str, float] = {}
+    if not isinstance(processes, BaseException):
+        current.processes, ages = processes
+        current.problems += [f"{p.name}: {p.state}" for p in current.processes if p.state not in ("ready", "running")]
+    if not isinstance(depths, BaseException):
+        current.queues = [
+            QueueStatus(name, ready, consumers, ages.get(name) if ready else None)
             for name, (ready, consumers) in depths.items()
-        ],
-        "quarantine": None if held is None else sum(one.messages for one in held.values()),
-        "quarantine_stages": {stage: one._asdict() for stage, one in (held or {}).items()},
-        "deliveries": deliveries,
-        "accounts": [
-            {
-                "platform": one.platform,
-                "account": one.account,
-                "last_at": one.last_at,
-                "messages": one.messages,
-                "since_seconds": round(one.since, 1),
-                "usual_seconds": round(one.usual, 3),
-                "limit_seconds": one.limit,
-                "quiet": one.quiet,
-            }
-            for one in accounts
-        ],
-        "failing_polls": [
-            {
-                "platform": one.platform,
-                "account": one.account,
-                "failures": one.failures,
-                "error": one.error,
-                "last_ok_at": one.last_ok_at,
-            }
-            for one in failing
-        ],
-        "problems": problems,
-    }
+        ]
+    return current
 
 
-async def _queues(state: Path | None) -> dict[str, tuple[int, int]]:
+async def _depths(state: Path | None) -> dict[str, tuple[int, int]]:
+    """Return the messages and consumers of every queue, with those of registered consumers."""
     from broker import topology
     from deploy.cli import servers
     from storage import consumers
 
     names: list[str] = []
-    with suppress(Exception):  # that the database is away is said elsewhere
+    with suppress(Exception):  # `_stored` reports that the database is unavailable
         async with servers.database(state) as connection:
-            names = [one.consumer.queue for one in await consumers.listing(connection)]
+            names = [row.consumer.queue for row in await consumers.listing(connection)]
     return await topology.depths(servers.amqp_url(state), names)
 
 
-async def _stored(
-    state: Path | None,
-) -> tuple[dict[str, "StageCount"], dict[str, Any], list["Activity"], list["FailingAccount"]]:
-    """Return messages in quarantine, deliveries, the activity of each account, and accounts whose polls fail."""
+async def _stored(state: Path | None) -> Status:
+    """Return the part of the status that the database reports."""
     from deploy.cli import servers
     from storage import activity, deliveries, polls, quarantine
 
     async with servers.database(state) as connection:
-        return (
-            await quarantine.by_stage(connection),
-            await deliveries.counts(connection),
-            await activity.by_account(connection),
-            await polls.failing(connection),
+        stages = await quarantine.by_stage(connection)
+        return Status(
+            quarantine=sum(stage.messages for stage in stages.values()),
+            quarantine_stages={name: stage._asdict() for name, stage in stages.items()},
+            deliveries=DeliveryCounts(**await deliveries.counts(connection)),
+            accounts=[_activity(row) for row in await activity.by_account(connection)],
+            failing_polls=await polls.failing(connection),
         )
 
 
-async def _processes(state: Path | None, seconds: float) -> tuple[list[dict[str, Any]], dict[str, float]]:
+def _activity(row: "Activity") -> AccountActivity:
+    return AccountActivity(
+        platform=row.platform,
+        account=row.account,
+        last_at=row.last_at,
+        messages=row.messages,
+        since_seconds=round(row.since, 1),
+        usual_seconds=round(row.usual, 3),
+        limit_seconds=row.limit,
+        quiet=row.silence,
+    )
+
+
+async def _processes(state: Path | None, seconds: float) -> tuple[list[ProcessStatus], dict[str, float]]:
     """Return every process of a running `up`, and the age of the oldest message per queue."""
     import aiohttp
 
-    from deploy.cli import servers
+    from deploy.state import read_endpoints
 
-    known = servers.endpoints(state)
+    endpoints = read_endpoints(state)
     async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=HTTP_TIMEOUT)) as session:
         answers = await asyncio.gather(
-            *(_process(session, name, pid, known.get("admin", {}).get(name), seconds)
-              for name, pid in known.get("pids", {}).items())
-        )  # fmt: skip
+            *(
+                _process(session, ProcessStatus(name, pid, admin=endpoints.admin.get(name)), seconds)
+                for name, pid in endpoints.pids.items()
+            )
+        )
     ages: dict[str, float] = {}
     for _, samples in answers:
         ages |= oldest(samples)
@@ -205,32 +253,33 @@ async def _processes(state: Path | None, seconds: float) -> tuple[list[dict[str,
 
 
 async def _process(
-    session: "aiohttp.ClientSession", name: str, pid: int, admin: str | None, seconds: float
-) -> tuple[dict[str, Any], Samples]:
+    session: "aiohttp.ClientSession", process: ProcessStatus, seconds: float
+) -> tuple[ProcessStatus, Samples]:
+    """Complete the status of a process, and return it with its metrics."""
     import aiohttp
 
-    found: dict[str, Any] = {"name": name, "pid": pid, "state": "running", "per_second": None, "admin": admin}
-    if not alive(pid):
-        return found | {"state": "ended"}, []
-    if admin is None:
-        return found, []
-    try:
-        async with session.get(f"{admin}/readyz") as answer:
-            said = (await answer.json()).get("problems") or ["ready"]
-        before, begun = await _metrics(session, admin), time.monotonic()
-        await asyncio.sleep(seconds)
-        after = await _metrics(session, admin)
-        rate = rate_between(before, after, time.monotonic() - begun)
-        return found | {"state": "; ".join(said), "per_second": rate}, after
-    except (aiohttp.ClientError, OSError, TimeoutError, ValueError) as error:
-        return found | {"state": f"does not answer ({line(error) if isinstance(error, OSError) else 'late'})"}, []
+    samples: Samples = []
+    if not alive(process.pid):
+        process.state = "ended"
+    elif process.admin is not None:
+        try:
+            async with session.get(f"{process.admin}/readyz") as response:
+                problems = (await response.json()).get("problems") or ["ready"]
+            before, started = await _metrics(session, process.admin), time.monotonic()
+            await asyncio.sleep(seconds)
+            samples = await _metrics(session, process.admin)
+            process.per_second = rate_between(before, samples, time.monotonic() - started)
+            process.state = "; ".join(problems)
+        except (aiohttp.ClientError, OSError, TimeoutError, ValueError) as error:
+            process.state = f"does not answer ({line(error) if isinstance(error, OSError) else 'late'})"
+    return process, samples
 
 
 async def _metrics(session: "aiohttp.ClientSession", admin: str) -> Samples:
     from prometheus_client.parser import text_string_to_metric_families
 
-    async with session.get(f"{admin}/metrics") as answer:
-        families = text_string_to_metric_families(await answer.text())
+    async with session.get(f"{admin}/metrics") as response:
+        families = text_string_to_metric_families(await response.text())
         return [(sample.name, sample.labels, sample.value) for family in families for sample in family.samples]
 
 

@@ -1,4 +1,4 @@
-"""`crossdock topology`: exchanges and queues."""
+"""`crossdock topology`: declares and checks exchanges and queues. `crossdock asyncapi`: documents them."""
 
 import asyncio
 from pathlib import Path
@@ -35,48 +35,41 @@ def apply(
     again once our queues are empty and no worker consumes them. A log whose retention differs from the configuration
     is changed by a policy, which needs RabbitMQ's management API (--management).
     """
-    from deploy.cli import output, servers
+    from deploy.cli import servers
+    from deploy.cli.output import print_result
 
-    there, url = _wanted(config), servers.amqp_url(state)
-    left = asyncio.run(_apply(url, there, management, prune=prune))
-    counts = {"exchanges": len(there.exchanges), "queues": len(there.queues), "bindings": len(there.bindings)}
-    if as_json:
-        output.print_json({**counts, "left": left})
-    else:
-        typer.echo(f"in place: {', '.join(f'{count} {name}' for name, count in counts.items())}")
-        for line in left:
-            typer.echo(line)
+    expected, url = _declared(config), servers.amqp_url(state)
+    left = asyncio.run(_apply(url, expected, management, prune=prune))
+    counts = {"exchanges": len(expected.exchanges), "queues": len(expected.queues), "bindings": len(expected.bindings)}
+    in_place = f"in place: {', '.join(f'{count} {name}' for name, count in counts.items())}"
+    print_result({**counts, "left": left}, as_json, in_place, *left)
 
 
-async def _apply(url: str, there: "Topology", management: str | None, *, prune: bool) -> list[str]:
-    """Return what is left to do, one line each."""
+async def _apply(url: str, expected: "Topology", management: str | None, *, prune: bool) -> list[str]:
+    """Declare the topology and return what is left to do, one line each."""
     from broker import retention, topology
     from broker.management import Management as Api
     from schemas.topology import EVENTS_LOG
 
     api = Api(management) if management else None
-    applied = await topology.apply(url, there)
+    applied = await topology.apply(url, expected)
     left = applied.notes
-    if how := await retention.apply(url, there, applied.of(EVENTS_LOG), api):
+    if how := await retention.apply(url, expected, applied.of(EVENTS_LOG), api):
         left.append(how)
-    return left + (await topology.prune(url, there) if prune else [])
+    return left + (await topology.prune(url, expected) if prune else [])
 
 
 @app.command()
 def check(config: ConfigFile = None, state: State = None, as_json: AsJson = False) -> None:
     """Show what is missing or different on the broker. Changes nothing; exits with code 1 if anything is."""
     from broker import topology
-    from deploy.cli import output, servers
+    from deploy.cli import servers
+    from deploy.cli.output import print_result
 
-    problems, notes = asyncio.run(topology.inspect(servers.amqp_url(state), _wanted(config)))
-    if as_json:
-        output.print_json({"problems": problems, "notes": notes})
-    elif problems:
+    problems, notes = asyncio.run(topology.inspect(servers.amqp_url(state), _declared(config)))
+    if problems and not as_json:
         raise CommandError("; ".join(problems))
-    else:
-        typer.echo("exchanges and queues are as declared")
-        for note in notes:
-            typer.echo(note)
+    print_result({"problems": problems, "notes": notes}, as_json, "exchanges and queues are as declared", *notes)
     raise typer.Exit(1 if problems else 0)
 
 
@@ -95,10 +88,19 @@ def export(
     from broker import topology
     from deploy.cli import output
 
-    output.print_json(topology.export(vhost, _wanted(config), major=rabbitmq))
+    output.print_json(topology.export(vhost, _declared(config), major=rabbitmq))
 
 
-def _wanted(config: Path | None) -> "Topology":
+def asyncapi() -> None:
+    """Print the AsyncAPI 3.0 document of the queues as JSON. Needs no broker."""
+    from deploy.cli import output
+    from schemas.asyncapi.document import document
+
+    output.print_json(document())
+
+
+def _declared(config: Path | None) -> "Topology":
+    """Return the exchanges and queues that the configuration needs."""
     from deploy import config as configuration
     from schemas.topology import topology
 

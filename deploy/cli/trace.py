@@ -1,17 +1,115 @@
-"""`crossdock trace`: one order's whole life, in the order it happened."""
+"""`crossdock trace`: the whole life of one order, in the order it happened."""
 
 import asyncio
 from collections.abc import Iterator
+from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Any, NamedTuple
+from uuid import UUID
 
 import typer
 
 from deploy.cli.errors import CommandError
 from deploy.cli.options import AsJson, State
 
-Found = dict[str, Any]
+
+@dataclass(frozen=True, slots=True)
+class Receipt:
+    """A message that holds the document, as received."""
+
+    message_id: UUID
+    received_at: datetime
+    bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class Version:
+    """A stored version of the document."""
+
+    id: UUID
+    version: int
+    stored_at: datetime
+    times_received: int
+    flags: list[str]
+
+
+@dataclass(frozen=True, slots=True)
+class AllocatedItem:
+    """The manufacturer that an item of a uStore order went to."""
+
+    item: str
+    manufacturer: str
+    rule: str
+    detail: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """The answer to a uStore order."""
+
+    received_at: datetime
+    message_id: UUID
+    version_id: UUID
+    items: list[AllocatedItem]
+    announced: list[str] | None
+    """The manufacturers that were notified."""
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """An attempt of a delivery, or a delivery that waits for its first attempt: then `at` is None."""
+
+    id: UUID
+    url: str | None
+    dialect: str | None
+    status: str
+    created_at: datetime
+    at: datetime | None = None
+    attempt: int | None = None
+    outcome: str | None = None
+    status_code: int | None = None
+    duration_ms: float | None = None
+    error: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Document:
+    """A document and everything that happened to it."""
+
+    platform: str
+    account: str
+    type: str
+    key: str
+    receipts: list[Receipt]
+    versions: list[Version]
+    records: list[Record]
+    deliveries: list[Attempt]
+
+
+@dataclass(frozen=True, slots=True)
+class QuarantinedMessage:
+    """A message that could not be processed."""
+
+    id: UUID
+    platform: str
+    account: str
+    event: str
+    reason: str
+    received_at: datetime
+    replayed_at: datetime | None
+    discarded_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """An event of the document on `crossdock.events`."""
+
+    exchange: str
+    routing_key: str
+    id: UUID | None
+    version: int
+    stored_at: datetime
 
 
 class Moment(NamedTuple):
@@ -33,27 +131,30 @@ def trace(
     Every receipt, what was stored, its versions, allocation, queue messages and delivery attempts, and its messages in
     quarantine.
     """
+    import msgspec
+
     from deploy.cli import output
 
-    found = asyncio.run(_trace(state, key))
-    if not found["documents"] and not found["quarantine"]:
+    history = asyncio.run(_trace(state, key))
+    documents = msgspec.convert(history["documents"], list[Document])
+    quarantined = msgspec.convert(history["quarantine"], list[QuarantinedMessage])
+    if not documents and not quarantined:
         raise CommandError(
             f"nothing is known of {key!r}: it was never accepted, or it is older than [storage] retention_days"
         )
-    for document in found["documents"]:
-        document["messages"] = list(messages(document))
     if as_json:
-        output.print_json(found)
+        for fields, document in zip(history["documents"], documents, strict=True):
+            fields["messages"] = list(messages(document))
+        output.print_json(history)
         return
-    for document in found["documents"]:
-        _print(
-            f"{document['type']}  {document['key']}  ({document['platform']}/{document['account']})", timeline(document)
-        )
-    for entry in found["quarantine"]:
-        _print(f"quarantine  {entry['platform']}/{entry['account']} {entry['event']}  {entry['id']}", setbacks(entry))
+    for document in documents:
+        _print(f"{document.type}  {document.key}  ({document.platform}/{document.account})", timeline(document))
+    for message in quarantined:
+        where = f"{message.platform}/{message.account} {message.event}"
+        _print(f"quarantine  {where}  {message.id}", setbacks(message))
 
 
-async def _trace(state: Path | None, key: str) -> Found:
+async def _trace(state: Path | None, key: str) -> dict[str, Any]:
     from deploy.cli import servers
     from storage import trace as traces
 
@@ -61,84 +162,74 @@ async def _trace(state: Path | None, key: str) -> Found:
         return await traces.trace(connection, key)
 
 
-def messages(document: Found) -> Iterator[dict[str, Any]]:
-    """Return a document's events on `crossdock.events`: one per version, and one per affected manufacturer."""
+def messages(document: Document) -> Iterator[Message]:
+    """Yield the events of a document on `crossdock.events`: one per version, and one per affected manufacturer."""
     from schemas import topology
     from schemas.platforms.ustore import manufacturer_order
 
-    account = document["account"]
-    stored = {version["id"]: version for version in document["versions"]}
-    for version in document["versions"]:
-        yield {
-            "exchange": topology.EVENTS,
-            "routing_key": topology.event_key(document["type"], account),
-            "id": version["id"],
-            "version": version["version"],
-            "stored_at": version["stored_at"],
-        }
-    for record in document["records"]:
-        if (version := stored.get(record["version_id"])) is None:
+    stored = {version.id: version for version in document.versions}
+    for version in document.versions:
+        key = topology.event_key(document.type, document.account)
+        yield Message(topology.EVENTS, key, version.id, version.version, version.stored_at)
+    for record in document.records:
+        if (ordered := stored.get(record.version_id)) is None:
             continue
-        for manufacturer in record["announced"] or ():
-            yield {
-                "exchange": topology.EVENTS,
-                "routing_key": topology.event_key(manufacturer_order.TYPE, account, manufacturer),
-                "id": None,
-                "version": version["version"],
-                "stored_at": max(version["stored_at"], record["received_at"]),
-            }
+        for manufacturer in record.announced or ():
+            key = topology.event_key(manufacturer_order.TYPE, document.account, manufacturer)
+            queued_at = max(ordered.stored_at, record.received_at)
+            yield Message(topology.EVENTS, key, None, ordered.version, queued_at)
 
 
-def timeline(document: Found) -> list[Moment]:
+def timeline(document: Document) -> list[Moment]:
     """Return everything that happened to one document, in order of time."""
-    found = [
-        Moment(one["received_at"], 0, "received", f"{one['bytes']} bytes, message {one['message_id']}")
-        for one in document["receipts"]
+    moments = [
+        Moment(receipt.received_at, 0, "received", f"{receipt.bytes} bytes, message {receipt.message_id}")
+        for receipt in document.receipts
     ]
-    for one in document["versions"]:
-        flags = f" [{', '.join(one['flags'])}]" if one["flags"] else ""
-        times = f", received {one['times_received']} times" if one["times_received"] > 1 else ""
-        found.append(
-            Moment(one["stored_at"], 1, "stored", f"version {one['version']}{flags}{times}, event {one['id']}")
-        )
-    before = None
-    for record in document["records"]:
-        found += [Moment(record["received_at"], 2, "allocated", text) for text in _allocated(record, before)]
-        before = record["items"]
-    found += [
-        Moment(one["stored_at"], 3, "queued", f"{one['routing_key']} on {one['exchange']}")
-        for one in document["messages"]
+    for version in document.versions:
+        flags = f" [{', '.join(version.flags)}]" if version.flags else ""
+        times = f", received {version.times_received} times" if version.times_received > 1 else ""
+        detail = f"version {version.version}{flags}{times}, event {version.id}"
+        moments.append(Moment(version.stored_at, 1, "stored", detail))
+    before: list[AllocatedItem] | None = None
+    for record in document.records:
+        moments += [Moment(record.received_at, 2, "allocated", text) for text in _allocated(record, before)]
+        before = record.items
+    moments += [
+        Moment(message.stored_at, 3, "queued", f"{message.routing_key} on {message.exchange}")
+        for message in messages(document)
     ]
-    found += [Moment(one["at"] or one["created_at"], 4, *_told(one)) for one in document["deliveries"]]
-    return sorted(found)
+    moments += [Moment(delivery.at or delivery.created_at, 4, *_sent(delivery)) for delivery in document.deliveries]
+    return sorted(moments)
 
 
-def _told(one: Found) -> tuple[str, str]:
+def _sent(delivery: Attempt) -> tuple[str, str]:
     """Describe an attempt, or a delivery that waits for its first attempt."""
-    whom = f"{one['dialect']} {one['url']}"
-    if one["at"] is None:
-        return one["status"], f"{whom}, delivery {one['id']}"
-    status = f" {one['status_code']}" if one["status_code"] else ""
-    error = f": {one['error']}" if one["error"] else ""
-    return one["outcome"], f"{whom}{status}, attempt {one['attempt']}, {one['duration_ms']:.1f} ms{error}"
+    destination = f"{delivery.dialect} {delivery.url}"
+    if delivery.at is None:
+        return delivery.status, f"{destination}, delivery {delivery.id}"
+    status = f" {delivery.status_code}" if delivery.status_code else ""
+    error = f": {delivery.error}" if delivery.error else ""
+    attempt = f"attempt {delivery.attempt}, {delivery.duration_ms:.1f} ms"
+    return str(delivery.outcome), f"{destination}{status}, {attempt}{error}"
 
 
-def _allocated(record: Found, before: Any) -> Iterator[str]:
-    """Return one line per item, or one line for an answer that equals the one before."""
-    if record["items"] == before:
-        yield f"as before, for message {record['message_id']}"
+def _allocated(record: Record, before: list[AllocatedItem] | None) -> Iterator[str]:
+    """Yield one line per item, or one line for an answer that equals the one before."""
+    if record.items == before:
+        yield f"as before, for message {record.message_id}"
         return
-    for item in record["items"]:
-        detail = f" ({item['detail']})" if item.get("detail") else ""
-        yield f"item {item['item']} to manufacturer {item['manufacturer']} by {item['rule']}{detail}"
+    for item in record.items:
+        detail = f" ({item.detail})" if item.detail else ""
+        yield f"item {item.item} to manufacturer {item.manufacturer} by {item.rule}{detail}"
 
 
-def setbacks(entry: Found) -> list[Moment]:
+def setbacks(message: QuarantinedMessage) -> list[Moment]:
     """Return what happened to a message that could not be processed."""
     steps = (
-        (entry["received_at"], "quarantined", entry["reason"]),
-        (entry["replayed_at"], "replayed", "published again"),
-        (entry["discarded_at"], "discarded", "by a person"),
+        (message.received_at, "quarantined", message.reason),
+        (message.replayed_at, "replayed", "published again"),
+        (message.discarded_at, "discarded", "by a person"),
     )
     return sorted(Moment(at, rank, what, detail) for rank, (at, what, detail) in enumerate(steps) if at is not None)
 
@@ -147,11 +238,11 @@ def _print(title: str, moments: list[Moment]) -> None:
     from deploy.cli.output import moment, print_table
 
     first = moments[0].at
-    times = [moment(one.at, fraction=True) for one in moments]
+    times = [moment(step.at, fraction=True) for step in moments]
     head = "time (UTC)"
     if len({time[:10] for time in times}) == 1:
         head, times = f"{times[0][:10]} UTC", [time[11:] for time in times]
-    rows = [(time, since(one.at, first), one.what, one.detail) for time, one in zip(times, moments, strict=True)]
+    rows = [(time, since(step.at, first), step.what, step.detail) for time, step in zip(times, moments, strict=True)]
     print_table((head, "after", "", ""), rows, title=title, right=("after",))
     typer.echo()
 

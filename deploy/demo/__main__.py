@@ -1,7 +1,7 @@
-"""`make demo`: the whole pipeline, one signed example of every event of every platform, and where each came out.
+"""`make demo`: the whole pipeline, one signed example of every event of every platform, and where each arrived.
 
-Everything runs as a user would run it: `crossdock up` on a state folder and ports of its own, posts over HTTP, a
-consumer of its own on `crossdock.events`, a subscriber in every dialect, and a look into the database's views.
+Everything runs as a user would run it: `crossdock up` on its own state folder and ports, posts over HTTP, a consumer of
+`crossdock.events`, a subscriber in every dialect, and queries of the database's views.
 """
 
 import asyncio
@@ -15,7 +15,6 @@ import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any
 
 import aio_pika
 import aiohttp
@@ -26,16 +25,16 @@ from rich.console import Console
 from broker.connection import addresses
 from deploy import config as configuration
 from deploy.cli.errors import CommandError, explain
-from deploy.cli.servers import endpoints as read_endpoints
 from deploy.demo import receiver
 from deploy.demo.follow import follow_all
 from deploy.demo.posts import DemoArrival, Post, WatchedEvent, examples
 from deploy.demo.table import table
+from deploy.state import Endpoints, read_endpoints
 from schemas import cloudevents, topology
 from schemas.config import Config
 
 WIDTH = 100
-"""Columns where there is no terminal to ask."""
+"""Columns of the output if it is not a terminal."""
 READY_TIMEOUT = 60.0
 STOP_TIMEOUT = 20.0
 
@@ -48,11 +47,11 @@ username = "demo"
 password = "{password}"
 accounts = ["*/*"]
 """
-"""A subscriber on this machine, which only a demo has."""
+"""Configuration of the demo: a subscriber on this machine."""
 
 
 def main() -> int:
-    """0 when everything arrived, 1 with the reason otherwise."""
+    """Run the demo; return 0 if everything arrived, else print the reason and return 1."""
     console = Console(width=None if sys.stdout.isatty() else WIDTH, highlight=False, markup=False)
     folder = Path(tempfile.mkdtemp(prefix="crossdock-demo-"))
     try:
@@ -60,10 +59,10 @@ def main() -> int:
     except KeyboardInterrupt:
         failed = ["interrupted"]
     except Exception as error:
-        said = explain(error)
-        if said is None:
+        text = explain(error)
+        if text is None:
             raise
-        failed = [said]
+        failed = [text]
     if failed:
         for reason in failed:
             console.print(f"failed: {reason}", soft_wrap=True)
@@ -74,20 +73,20 @@ def main() -> int:
 
 
 async def _demo(console: Console, folder: Path) -> list[str]:
-    """What did not arrive, a line each."""
+    """Return one line per example that did not arrive."""
     started = time.monotonic()
     console.print("starting PostgreSQL, RabbitMQ, the ingress and the workers …")
     async with _pipeline(folder) as endpoints:
-        console.print(f"ready after {time.monotonic() - started:.1f} s at {endpoints['ingress']}\n")
+        console.print(f"ready after {time.monotonic() - started:.1f} s at {endpoints.ingress}\n")
         config = configuration.load(folder / "crossdock.toml")
         posts = list(examples(config))
         async with (
-            _listening(endpoints["amqp"]) as heard,
-            receiver.listening() as there,
-            receiver.subscribed(endpoints["api"], config.subscribers["demo"], there),
+            _consuming(endpoints.amqp) as consumed,
+            receiver.listening() as subscriber,
+            receiver.subscribed(endpoints.api, config.subscribers["demo"], subscriber),
         ):
-            await _post_all(posts, config, endpoints["ingress"])
-            await follow_all(posts, endpoints["postgres"], heard, there)
+            await _post_all(posts, config, endpoints.ingress)
+            await follow_all(posts, endpoints.postgres, consumed, subscriber)
         console.print(table(posts))
     failed = [f"{post.name}: {post.problem}" for post in posts if post.problem is not None]
     arrived = f"{len(posts) - len(failed)} of {len(posts)} events arrived"
@@ -96,8 +95,8 @@ async def _demo(console: Console, folder: Path) -> list[str]:
 
 
 @asynccontextmanager
-async def _pipeline(folder: Path) -> AsyncIterator[dict[str, Any]]:
-    """`crossdock up`, with the demo accounts whatever configuration lies about. Raises CommandError."""
+async def _pipeline(folder: Path) -> AsyncIterator[Endpoints]:
+    """Run `crossdock up` with the demo accounts, ignoring any existing configuration. Raises CommandError."""
     config, log = folder / "crossdock.toml", folder / "up.log"
     config.write_text(SETTINGS.format(password=secrets.token_urlsafe(24)))
     command = [sys.executable, "-m", "deploy.cli.main", "up", "--state", str(folder / "state"), "--port", "0"]
@@ -108,10 +107,10 @@ async def _pipeline(folder: Path) -> AsyncIterator[dict[str, Any]]:
     ended = asyncio.create_task(process.wait())
     try:
         until = time.monotonic() + READY_TIMEOUT
-        while not (endpoints := read_endpoints(folder / "state")):
+        while not (endpoints := read_endpoints(folder / "state")).ingress:
             if ended.done() or time.monotonic() > until:
-                said = log.read_text(errors="replace").strip().splitlines()
-                raise CommandError(f"the pipeline did not start: {said[-1] if said else 'it said nothing'}")
+                lines = log.read_text(errors="replace").strip().splitlines() or ["it printed nothing"]
+                raise CommandError(f"the pipeline did not start: {lines[-1]}")
             await asyncio.wait((ended,), timeout=0.1)
         yield endpoints
     finally:
@@ -124,13 +123,13 @@ async def _pipeline(folder: Path) -> AsyncIterator[dict[str, Any]]:
 
 
 @asynccontextmanager
-async def _listening(amqp: str) -> AsyncIterator[list[WatchedEvent]]:
-    """Collect the events that come out on `crossdock.events`, over an exclusive queue that goes with its connection."""
-    events: list[WatchedEvent] = []
+async def _consuming(amqp: str) -> AsyncIterator[list[WatchedEvent]]:
+    """Consume `crossdock.events` through an exclusive queue; the list grows as events arrive."""
+    consumed: list[WatchedEvent] = []
 
     async def on_message(message: AbstractIncomingMessage) -> None:
         event = cloudevents.decode(message.body)
-        events.append(WatchedEvent(event.id, event.subject, message.routing_key or "", time.time()))
+        consumed.append(WatchedEvent(event.id, event.subject, message.routing_key or "", time.time()))
 
     async with await aio_pika.connect(addresses(amqp)[0]) as connection:
         channel = await connection.channel()
@@ -138,26 +137,26 @@ async def _listening(amqp: str) -> AsyncIterator[list[WatchedEvent]]:
         queue = await channel.declare_queue(exclusive=True)
         await queue.bind(topology.EVENTS, "#")
         await queue.consume(on_message, no_ack=True)
-        yield events
+        yield consumed
 
 
 async def _post_all(posts: list[Post], config: Config, ingress: str) -> None:
-    """One after the other, signed as the platform signs."""
+    """Post one example after the other, signed as its platform signs."""
     async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=20)) as session:
         for post in posts:
             signed = post.platform.sign(post.body, config.accounts[post.platform.name][post.account])
             url = f"{ingress}/hooks/{post.platform.name}/{post.account}/{post.event.path}"
             headers = {"Content-Type": "application/json", **signed.headers}
-            post.began, begun = time.time(), time.perf_counter()
+            post.started_at, started = time.time(), time.perf_counter()
             async with session.post(url, data=post.body, headers=headers, params=signed.query) as response:
                 body = await response.read()
-            post.ms = (time.perf_counter() - begun) * 1000
+            post.ms = (time.perf_counter() - started) * 1000
             post.status, post.id = response.status, response.headers.get("X-Crossdock-Id", "")
             if post.status != 200:
                 post.problem = f"answered {post.status}: {body.decode(errors='replace')[:200]}"
             elif post.platform.sign_answer is not None:
                 post.answer = orjson.loads(body)
-                post.came = [DemoArrival("answer", body.decode(), post.ms)]
+                post.arrivals = [DemoArrival("answer", body.decode(), post.ms)]
 
 
 if __name__ == "__main__":

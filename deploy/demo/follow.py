@@ -1,4 +1,4 @@
-"""Where each post came out: the database's views, the events' exchange, the subscriber's calls."""
+"""Finds where each post arrived: the database's views, the events' exchange, the subscriber's webhooks."""
 
 import asyncio
 import time
@@ -13,19 +13,19 @@ from schemas import topology
 from schemas.platforms.ustore import manufacturer_order
 
 ARRIVAL_TIMEOUT = 15.0
-"""Seconds for all that was posted to be stored, announced and delivered."""
+"""Seconds within which all posts must be stored, published and delivered."""
 
 
-async def follow_all(posts: list[Post], postgres: str, heard: list[WatchedEvent], there: Receiver) -> None:
-    """Looks for each until all have arrived, or the time is up."""
+async def follow_all(posts: list[Post], postgres: str, consumed: list[WatchedEvent], subscriber: Receiver) -> None:
+    """Wait for each post until all have arrived, or the time is over."""
     connection = await asyncpg.connect(postgres)
     try:
         until = time.monotonic() + ARRIVAL_TIMEOUT
         for post in posts:
             if post.problem is None:
-                post.problem = "it was not looked for"
+                post.problem = "it was not checked"
                 while post.problem is not None:
-                    post.problem = await _follow(post, connection, heard, there)
+                    post.problem = await _follow(post, connection, consumed, subscriber)
                     if post.problem is None or time.monotonic() > until:
                         break
                     await asyncio.sleep(0.05)
@@ -33,8 +33,10 @@ async def follow_all(posts: list[Post], postgres: str, heard: list[WatchedEvent]
         await connection.close()
 
 
-async def _follow(post: Post, connection: asyncpg.Connection, heard: list[WatchedEvent], there: Receiver) -> str | None:
-    """Adds to `post.came` where it came out, once all is there; until then says what is missing."""
+async def _follow(
+    post: Post, connection: asyncpg.Connection, consumed: list[WatchedEvent], subscriber: Receiver
+) -> str | None:
+    """Fill `post.arrivals` if everything has arrived; else return what is missing."""
     row = await connection.fetchrow(
         "SELECT id, key, type, version, stored_at, raw FROM crossdock.events WHERE message_id = $1", UUID(post.id)
     )
@@ -48,34 +50,34 @@ async def _follow(post: Post, connection: asyncpg.Connection, heard: list[Watche
         post.account,
         row["key"] if post.answer else "",
     )
-    if {one["item"]: one["manufacturer"] for one in items} != post.answer:
+    if {item["item"]: item["manufacturer"] for item in items} != post.answer:
         return "the allocations in the database are not those that were answered"
-    wanted = {topology.event_key(row["type"], post.account)} | {
+    keys = {topology.event_key(row["type"], post.account)} | {
         topology.event_key(manufacturer_order.TYPE, post.account, manufacturer) for manufacturer in post.answer.values()
     }
-    queued = [one for one in heard if one.subject == row["key"] and one.routing_key in wanted]
-    missing = wanted - {one.routing_key for one in queued}
+    queued = [event for event in consumed if event.subject == row["key"] and event.routing_key in keys]
+    missing = keys - {event.routing_key for event in queued}
     if missing:
         return f"no message on {topology.EVENTS} with the key {', '.join(sorted(missing))}"
 
-    calls = {one.dialect: one for one in there.calls if one.event == str(row["id"])}
+    calls = {call.dialect: call for call in subscriber.calls if call.event == str(row["id"])}
     for name in receiver.dialects_of(row["type"]):
         if name not in calls:
             return f"no webhook in dialect {name}"
-        if (wrong := calls[name].wrong) is not None:
-            return f"the webhook in dialect {name} is not genuine: {wrong}"
+        if (problem := calls[name].problem) is not None:
+            return f"the webhook in dialect {name} is not genuine: {problem}"
 
     def after(moment: float) -> float:
-        return (moment - post.began) * 1000
+        return (moment - post.started_at) * 1000
 
-    post.came = [
+    post.arrivals = [
         DemoArrival("row", f"{row['key']} v{row['version']}", after(row["stored_at"].timestamp())),
         *(
-            DemoArrival("queue", key, after(next(one.at for one in queued if one.routing_key == key)))
-            for key in sorted(wanted)
+            DemoArrival("queue", key, after(next(event.at for event in queued if event.routing_key == key)))
+            for key in sorted(keys)
         ),
-        *(DemoArrival("call", f"{name}, verified", after(one.at)) for name, one in sorted(calls.items())),
-        *(one for one in post.came if one.kind == "answer"),
-        *(DemoArrival("item", f"{one['item']} to {one['manufacturer']}, {one['rule']}") for one in items),
+        *(DemoArrival("call", f"{name}, verified", after(call.at)) for name, call in sorted(calls.items())),
+        *(arrival for arrival in post.arrivals if arrival.kind == "answer"),
+        *(DemoArrival("item", f"{item['item']} to {item['manufacturer']}, {item['rule']}") for item in items),
     ]
     return None

@@ -1,4 +1,4 @@
-"""What a demo posts, and what becomes of it."""
+"""The posts of a demo, and their results."""
 
 import os
 from collections.abc import Iterator
@@ -12,34 +12,34 @@ from schemas.config import Config
 from schemas.platform import Event, Platform
 
 OTHERS = ("DATABASE_URL", "AMQP_URL")
-"""With servers that were there before, an example may have come before too: then each gets a key of its own."""
+"""Variables of existing servers, which may hold the examples already: then each example gets a key of its own."""
 
 
 class DemoArrival(NamedTuple):
-    """One thing that a post became. A new kind of outcome is one more of these."""
+    """One place where a post arrived, or one result of it."""
 
     kind: str
     what: str
     ms: float | None = None
-    """After the post began."""
+    """Milliseconds since the post was sent."""
 
 
 class Post(msgspec.Struct, kw_only=True):
-    """One example, and what became of it."""
+    """One example, and its results."""
 
     platform: Platform
     event: Event
     example: str
     account: str
     body: bytes
-    began: float = 0.0
-    """Unix seconds, as everything is that compares moments of several processes."""
+    started_at: float = 0.0
+    """Unix seconds, because it is compared with times of other processes."""
     status: int = 0
     ms: float = 0.0
     id: str = ""
     answer: dict[str, str] = {}
-    """uStore's: which manufacturer each item goes to."""
-    came: list[DemoArrival] = []
+    """Of uStore: the manufacturer that each item goes to."""
+    arrivals: list[DemoArrival] = []
     problem: str | None = None
 
     @property
@@ -61,7 +61,7 @@ class WatchedEvent(NamedTuple):
 
 
 def examples(config: Config) -> Iterator[Post]:
-    """An example of every type of every event, to the first account of its platform."""
+    """Yield an example of every type of every event, for the first account of its platform."""
     fresh = uuid4().hex[:12] if any(os.environ.get(name) for name in OTHERS) else None
     for platform in registry.platforms().values():
         for event in platform.events:

@@ -1,4 +1,4 @@
-"""Starting and ending the processes that are ours: none outlives us, none that isn't ours is touched."""
+"""Starts and ends child processes: none of them outlives this process, and no other process is touched."""
 
 import asyncio
 import ctypes
@@ -18,49 +18,51 @@ from pathlib import Path
 PORTS = range(15_000, 32_768)
 """Below what Linux (from 32,768) and macOS (from 49,152) give to outgoing connections."""
 _given: set[int] = set()
-"""Those that this process has given away: who got one may not listen on it yet."""
+"""Ports that `free_ports` has returned; their users may not listen on them yet."""
 _PR_SET_PDEATHSIG = 1
 
 
 class StartError(Exception):
-    """A server or process of ours can't be started; one line that says what to do."""
+    """A server or process cannot be started; the text is one line that says what to do."""
 
 
 def free_ports(count: int) -> list[int]:
-    """Ports of 127.0.0.1 that nobody listens on now, all different, and out of the way of outgoing connections: a
-    server that died finds its port free again. Raises StartError."""
-    found: dict[int, socket.socket] = {}
+    """Return different free ports of 127.0.0.1. Raises StartError.
+
+    They are outside the range of outgoing connections, so that the port of a server that died is free when it restarts.
+    """
+    bound: dict[int, socket.socket] = {}
     try:
         left = [port for port in PORTS if port not in _given]
         for port in random.sample(left, len(left)):
-            if len(found) == count:
-                _given.update(found)
-                return list(found)
-            one = socket.socket()
+            if len(bound) == count:
+                _given.update(bound)
+                return list(bound)
+            probe = socket.socket()
             try:
-                one.bind(("127.0.0.1", port))
+                probe.bind(("127.0.0.1", port))
             except OSError:
-                one.close()
+                probe.close()
             else:
-                found[port] = one
+                bound[port] = probe
         raise StartError("no free ports are left on 127.0.0.1")
     finally:
-        for one in found.values():
-            one.close()
+        for probe in bound.values():
+            probe.close()
 
 
 def _ends_with_us(sign: int, parent: int) -> Callable[[], None] | None:
-    """Linux tells the child when its parent is gone, however that died."""
+    """Return a function for the child to run: Linux then signals the child when its parent dies, however it died."""
     if not sys.platform.startswith("linux"):
         return None
     libc = ctypes.CDLL(None)
 
-    def ask() -> None:
+    def request_signal() -> None:
         libc.prctl(_PR_SET_PDEATHSIG, sign, 0, 0, 0)
         if os.getppid() != parent:
             os.kill(os.getpid(), sign)
 
-    return ask
+    return request_signal
 
 
 def spawn(
@@ -73,9 +75,10 @@ def spawn(
     cwd: Path | None = None,
     pass_fds: Sequence[int] = (),
 ) -> subprocess.Popen[bytes]:
-    """A child in a process group of its own, its output appended to `log` (None: ours); gets `death` when we die.
+    """Start a child in its own process group.
 
-    `user`: numeric id to run as, for servers that refuse to be root.
+    `log`: file that its output is appended to; None for the output of this process. `user`: numeric id to run as, for
+    servers that refuse to run as root. `death`: signal that it gets when this process dies.
     """
     if log is not None:
         log.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -96,15 +99,25 @@ def spawn(
 
 
 def private_folder(path: Path) -> None:
-    """Create a folder that only we may enter; an existing one of ours is closed to others, its parents never."""
+    """Create a folder that only this user may enter; an existing one of this user is closed to others, not parents."""
     path.mkdir(mode=0o700, parents=True, exist_ok=True)
-    found = path.stat()
-    if found.st_uid == os.geteuid() and not found.st_mode & stat.S_ISVTX:
+    status = path.stat()
+    if status.st_uid == os.geteuid() and not status.st_mode & stat.S_ISVTX:
         path.chmod(0o700)
 
 
+def write_private(file: Path, content: bytes) -> None:
+    """Write a file that only this user may read."""
+    handle = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    try:
+        os.fchmod(handle, 0o600)
+        os.write(handle, content)
+    finally:
+        os.close(handle)
+
+
 def _private(path: str, flags: int) -> int:
-    """An opener: a log holds what others need not read. An older one is closed to them too."""
+    """Open a log that only this user may read, as an opener of `open`; an existing one is closed to others too."""
     handle = os.open(path, flags, 0o600)
     if os.fstat(handle).st_uid == os.geteuid():
         os.fchmod(handle, 0o600)
@@ -112,19 +125,19 @@ def _private(path: str, flags: int) -> int:
 
 
 async def exited(process: subprocess.Popen[bytes], seconds: float) -> bool:
-    """Waits for the end of a child, at most `seconds`: without looking again and again, where the system tells."""
+    """Wait at most `seconds` for a child to end, without polling if the system supports it; return whether it has."""
     until = time.monotonic() + seconds
     if process.poll() is None and hasattr(os, "pidfd_open"):
         loop, ended = asyncio.get_running_loop(), asyncio.Event()
-        told = os.pidfd_open(process.pid)
-        loop.add_reader(told, ended.set)
+        pidfd = os.pidfd_open(process.pid)
+        loop.add_reader(pidfd, ended.set)
         try:
             with suppress(TimeoutError):
                 async with asyncio.timeout(None if seconds == math.inf else seconds):
                     await ended.wait()
         finally:
-            loop.remove_reader(told)
-            os.close(told)
+            loop.remove_reader(pidfd)
+            os.close(pidfd)
     while process.poll() is None:
         if time.monotonic() >= until:
             return False
@@ -133,7 +146,7 @@ async def exited(process: subprocess.Popen[bytes], seconds: float) -> bool:
 
 
 async def end(process: subprocess.Popen[bytes], sign: int, seconds: float) -> None:
-    """Asks with `sign`, waits, then kills: the child and whatever it left in its process group."""
+    """Send the signal `sign` to a child, wait, then kill it and what is left in its process group."""
     if process.poll() is None:
         process.send_signal(sign)
         await exited(process, seconds)
@@ -143,8 +156,8 @@ async def end(process: subprocess.Popen[bytes], sign: int, seconds: float) -> No
 
 
 def end_stale(pid: int, mark: str, sign: int, seconds: float) -> None:
-    """Ends what an earlier run left behind: `pid`, if its command line still holds `mark`."""
-    import psutil  # comes with the embedded PostgreSQL; containers supervise without either
+    """End a process that an earlier run left behind: `pid`, if its command line still contains `mark`."""
+    import psutil  # a dependency of the embedded PostgreSQL; containers have neither
 
     try:
         process = psutil.Process(pid)
@@ -161,7 +174,7 @@ def end_stale(pid: int, mark: str, sign: int, seconds: float) -> None:
 
 
 def tail(log: Path, lines: int = 5) -> str:
-    """The last lines of a log on one line, for an error."""
+    """Return the last lines of a log on one line, for an error."""
     try:
         text = log.read_text(errors="replace")
     except OSError:

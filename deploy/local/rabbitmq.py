@@ -1,13 +1,12 @@
 """A private RabbitMQ node, started from the installed server: own name, ports, cookie, data folder and epmd.
 
-The package's real script is run rather than its wrapper, which would change the user; so the node runs as whoever we
-are, root or not. Its epmd is a child of ours on a port of its own: no foreign one is touched and none is left running.
+The package's real script is run rather than its wrapper, which would change the user; so the node runs as the user of
+this process, root or not. It has its own epmd on its own port: no other is touched, and none is left running.
 """
 
 import asyncio
 import base64
 import hashlib
-import json
 import os
 import secrets
 import shutil
@@ -18,37 +17,50 @@ from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any
 
 import aio_pika
 import msgspec
+import orjson
 from aio_pika.exceptions import AMQPError
 
-from deploy.local.children import StartError, end, end_stale, exited, free_ports, private_folder, spawn, tail
+from deploy.local.children import (
+    StartError,
+    end,
+    end_stale,
+    exited,
+    free_ports,
+    private_folder,
+    spawn,
+    tail,
+    write_private,
+)
 
 SCRIPTS = (
     "/usr/lib/rabbitmq/bin/rabbitmq-server",
     "/opt/homebrew/opt/rabbitmq/sbin/rabbitmq-server",
     "/usr/local/opt/rabbitmq/sbin/rabbitmq-server",
 )
-"""Where Debian, Ubuntu and Homebrew keep the script that their wrappers call."""
+"""Paths of the script that the wrappers of Debian, Ubuntu and Homebrew call."""
 USER = "crossdock"
 START_TIMEOUT = 90.0
 STOP_TIMEOUT = 9.0
 SCHEDULERS = max(1, (os.cpu_count() or 1) // 2)
 HEAPS = "+MHsbct 2048 +hmbs 262144"
-"""Process heaps of up to 2 MB share their memory segments: from 0.5 MB on, the default, each has one of its own, mapped
-and unmapped whenever it grows or is collected. And a process collects its garbage when it refers to 2 MB of binaries
-(2 ** 18 words), where the default is 0.4 MB, some 200 messages; newer versions set that of quorum queues by themselves
-(rabbitmq/ra#444). Both together are more than a quarter of what RabbitMQ 3.10 on Erlang/OTP 25 does for an event."""
+"""Process heaps of up to 2 MB share memory segments: from 0.5 MB on, the default, each heap has its own segment, which
+is mapped and unmapped whenever the heap grows or is collected. And a process collects its garbage when it refers to
+2 MB of binaries (2 ** 18 words) instead of 0.4 MB, some 200 messages; newer versions set this for quorum queues
+themselves (rabbitmq/ra#444). Both together save more than a quarter of what RabbitMQ 3.10 on Erlang/OTP 25 does for an
+event."""
 ERLANG = f"+sbwt none +sbwtdcpu none +sbwtdio none +S {SCHEDULERS}:{SCHEDULERS} {HEAPS}"
-"""Schedulers that wait without spinning, so that an idle node costs next to nothing; half as many of them as there are
-cores, for those are shared with PostgreSQL, all of our processes and whoever posts to them."""
+"""Schedulers that wait without spinning, so that an idle node uses almost no CPU; half as many as there are cores,
+because the cores are shared with PostgreSQL, our processes and their clients."""
 
 
 def script() -> str:
-    """Return the server's start script: what CROSSDOCK_RABBITMQ_SERVER names, else the installed one. Its `rabbitmqctl`
-    stands beside it. Raises StartError when RabbitMQ isn't installed."""
+    """Return the server's start script (`rabbitmqctl` is beside it): CROSSDOCK_RABBITMQ_SERVER or the installed one.
+
+    Raises StartError if RabbitMQ is not installed.
+    """
     for candidate in (os.environ.get("CROSSDOCK_RABBITMQ_SERVER"), *SCRIPTS, shutil.which("rabbitmq-server")):
         if candidate and os.access(candidate, os.X_OK):
             return candidate
@@ -56,35 +68,35 @@ def script() -> str:
 
 
 def epmd() -> str:
-    """Erlang's port mapper. Raises StartError."""
-    found = shutil.which("epmd") or next(map(str, Path("/usr/lib/erlang").glob("erts-*/bin/epmd")), None)
-    if found is None:
+    """Return the path of Erlang's port mapper. Raises StartError."""
+    path = shutil.which("epmd") or next(map(str, Path("/usr/lib/erlang").glob("erts-*/bin/epmd")), None)
+    if path is None:
         raise StartError("Erlang's epmd is not on PATH: reinstall RabbitMQ, or set AMQP_URL to a broker of yours")
-    return found
+    return path
 
 
 def start_epmd(port: int, env: Mapping[str, str], log: Path) -> subprocess.Popen[bytes]:
-    """A port mapper of our own. Raises StartError."""
+    """Start a private port mapper. Raises StartError."""
     return spawn([epmd(), "-port", str(port), "-address", "127.0.0.1"], env=env, log=log, death=signal.SIGKILL)
 
 
 def node_name(folder: Path) -> str:
-    """The data belongs to the name, so the name is the folder's for good."""
+    """Return the node's name, which depends on the folder only, because its data belongs to the name."""
     return f"crossdock-{hashlib.sha256(str(folder.resolve()).encode()).hexdigest()[:12]}@localhost"
 
 
 class Cluster(msgspec.Struct, frozen=True):
-    """What the nodes of one cluster have in common; they find each other when they first start."""
+    """The settings that the nodes of one cluster share; they find each other when they first start."""
 
     nodes: tuple[str, ...]
     home: Path
-    """An existing folder, for the cookie."""
+    """Existing folder for the cookie."""
     mapper_port: int
-    """Of an epmd that outlives every node."""
+    """Port of an epmd that outlives every node."""
 
 
 class RabbitMQ:
-    """One node in one folder; what it holds survives a restart."""
+    """One node in one folder; its data survives a restart."""
 
     def __init__(
         self,
@@ -94,8 +106,10 @@ class RabbitMQ:
         cluster: Cluster | None = None,
         settings: Mapping[str, str] = MappingProxyType({}),
     ) -> None:
-        """`management`: with the HTTP API (the tests make virtual hosts with it), at `management_url`, which holds the
-        login like `url`. `settings`: more lines of the node's configuration file."""
+        """`management`: enable the HTTP API (the tests create virtual hosts with it), at `management_url`.
+
+        Like `url`, that URL includes the login. `settings`: more lines of the node's configuration file.
+        """
         self._folder = folder.resolve()
         self._management = management
         self._cluster = cluster
@@ -110,19 +124,19 @@ class RabbitMQ:
 
     @property
     def pid(self) -> int:
-        """Of the Erlang machine, while it runs."""
+        """PID of the Erlang virtual machine while it runs, else 0."""
         with suppress(OSError, ValueError):
             return int((self._folder / "node.pid").read_text())
         return self._server.pid if self._server else 0
 
     @property
     def username(self) -> str:
-        """Of the login in `url` and `management_url`."""
+        """User name of the login in `url` and `management_url`."""
         return USER
 
     @property
     def logs(self) -> Path:
-        """The folder of the node's own logs."""
+        """Folder of the node's own logs."""
         return self._folder / "log"
 
     @property
@@ -130,7 +144,7 @@ class RabbitMQ:
         return self._server is not None and self._server.poll() is None
 
     async def start(self) -> None:
-        """Returns when it takes connections. Raises StartError."""
+        """Start, and return when it accepts connections. Raises StartError."""
         command = script()
         private_folder(self._folder)
         for name in ("data", "log", "home"):
@@ -151,20 +165,20 @@ class RabbitMQ:
             self._had_guest.unlink()
 
     async def control(self, *words: str) -> None:
-        """`rabbitmqctl WORDS` on this node. Raises StartError with what it said."""
+        """Run `rabbitmqctl WORDS` on this node. Raises StartError with its output."""
         tool = Path(script()).with_name("rabbitmqctl")
-        asked = spawn([str(tool), "-n", self._node, *words], env=self._environment(), log=self._log)
-        if not await exited(asked, START_TIMEOUT) or asked.returncode:
-            await end(asked, signal.SIGTERM, 1)
+        command = spawn([str(tool), "-n", self._node, *words], env=self._environment(), log=self._log)
+        if not await exited(command, START_TIMEOUT) or command.returncode:
+            await end(command, signal.SIGTERM, 1)
             raise StartError(f"rabbitmqctl {words[0]} failed, see {self._log}: {tail(self._log)}")
 
     async def restart(self) -> None:
-        """After it died: the same data on the same ports. Raises StartError."""
+        """Restart it after it died, with the same data on the same ports. Raises StartError."""
         await self.stop()
         await self.start()
 
     async def stop(self) -> None:
-        """A clean stop; then whatever is left of it is killed, its epmd too."""
+        """Stop cleanly, then kill what is left of it, and end its epmd."""
         if self._server is not None:
             pid = self.pid
             with suppress(ProcessLookupError, PermissionError):
@@ -199,37 +213,34 @@ class RabbitMQ:
 
     @property
     def _had_guest(self) -> Path:
-        """Marks data of an earlier release, where the login was guest, until that user is deleted."""
+        """File that marks data of an earlier release, where the login was guest, until that user is deleted."""
         return self._folder / "had-guest"
 
     def _password(self) -> str:
-        """The password of our user, made up at the first start. The nodes of a cluster share it."""
+        """Return the password of our user, generated at the first start. The nodes of a cluster share it."""
         file = self._home / "password"
         if not file.exists():
             if any((self._folder / "data").iterdir()):
                 self._had_guest.touch()
             fresh = file.with_name(f"{file.name}.{secrets.token_hex(4)}")
-            _write_private(fresh, secrets.token_hex(16))
+            write_private(fresh, secrets.token_hex(16).encode())
             with suppress(FileExistsError):  # another node of the cluster was faster
                 os.link(fresh, file)
             fresh.unlink()
         return file.read_text()
 
-    def _definitions(self, password: str) -> dict[str, Any]:
-        """What the node loads at each start: our user, whose password nothing shows."""
+    def _definitions(self, password: str) -> bytes:
+        """Return the definitions that the node loads at each start: our user, with the hash of its password."""
         salt = secrets.token_bytes(4)
         digest = base64.b64encode(salt + hashlib.sha256(salt + password.encode()).digest()).decode()
         user = {"name": USER, "password_hash": digest, "hashing_algorithm": "rabbit_password_hashing_sha256"}
         rights = {"user": USER, "vhost": "/", "configure": ".*", "write": ".*", "read": ".*"}
-        return {
-            "vhosts": [{"name": "/"}],
-            "users": [{**user, "tags": "administrator"}],
-            "permissions": [rights],
-        }
+        users = [{**user, "tags": "administrator"}]
+        return orjson.dumps({"vhosts": [{"name": "/"}], "users": users, "permissions": [rights]})
 
     def _configure(self, amqp: int, web: int, password: str) -> None:
         definitions = self._folder / "definitions.json"
-        _write_private(definitions, json.dumps(self._definitions(password)))
+        write_private(definitions, self._definitions(password))
         lines = [
             f"listeners.tcp.1 = 127.0.0.1:{amqp}",
             f"load_definitions = {definitions}",
@@ -241,7 +252,7 @@ class RabbitMQ:
         if self._management:
             lines += ["management.tcp.ip = 127.0.0.1", f"management.tcp.port = {web}"]
         if self._cluster:
-            # A node that a partition left with the fewer ones pauses rather than go on by itself.
+            # A node in the minority side of a partition pauses instead of continuing by itself.
             lines += ["cluster_partition_handling = pause_minority"]
             lines += ["cluster_formation.peer_discovery_backend = classic_config"]
             lines += [f"cluster_formation.classic_config.nodes.{n} = {x}" for n, x in enumerate(self._cluster.nodes, 1)]
@@ -263,9 +274,9 @@ class RabbitMQ:
                 raise StartError(f"RabbitMQ did not start, see {self._log}: {tail(self._log)}")
             try:
                 async with asyncio.timeout(5):
-                    # The library logs each failed attempt at length, so a bare connection knocks first.
-                    _, knock = await asyncio.open_connection("127.0.0.1", port)
-                    knock.close()
+                    # A bare connection comes first, because the library logs each failed attempt at length.
+                    _, probe = await asyncio.open_connection("127.0.0.1", port)
+                    probe.close()
                     connection = await aio_pika.connect(self.url)
                     await connection.close()
                 return
@@ -273,12 +284,3 @@ class RabbitMQ:
                 if time.monotonic() > until:
                     raise StartError(f"RabbitMQ was not ready in {START_TIMEOUT:.0f} s, see {self._log}") from None
                 await asyncio.sleep(0.1)
-
-
-def _write_private(file: Path, text: str) -> None:
-    handle = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-    try:
-        os.fchmod(handle, 0o600)
-        os.write(handle, text.encode())
-    finally:
-        os.close(handle)

@@ -1,4 +1,4 @@
-"""Keeps our own processes running: starts them, restarts those that die, tells who lives, stops them in order."""
+"""Keeps child processes running: starts them, restarts those that die, and stops them in order."""
 
 import asyncio
 import logging
@@ -19,14 +19,15 @@ from deploy.local.children import end, exited, spawn
 log = logging.getLogger("crossdock.supervisor")
 
 RESTART_PAUSES = (0.0, 0.5, 1.0, 2.0, 5.0)
-"""Seconds before a restart, by how often the child died young in a row; the last repeats."""
+"""Seconds before a restart, by how often in a row the child died soon after its start; the last value repeats."""
 YOUNG = 10.0
-"""Seconds: a child that lived longer is restarted at once."""
+"""Seconds of life after which a child is restarted at once."""
 POLL = 0.1
+"""Seconds between two checks whether the children are ready."""
 
 
 class Child(msgspec.Struct, frozen=True):
-    """One process of ours: `python -m MODULE ARGS`."""
+    """A child process: `python -m MODULE ARGS`."""
 
     name: str
     args: tuple[str, ...]
@@ -39,12 +40,12 @@ class Child(msgspec.Struct, frozen=True):
 
 
 class Supervisor:
-    """Runs children until `stop`. `changed` is called whenever a pid has changed."""
+    """Runs children until `stop`."""
 
     def __init__(
         self, children: list[Child], env: Mapping[str, str], logs: Path | None, changed: Callable[[], None]
     ) -> None:
-        """`logs`: a folder with a file a child; None leaves their output where ours goes."""
+        """`logs`: folder for one log file per child; None for our own output. `changed`: called when a PID changes."""
         self._children = list(children)
         self._env = dict(env)
         self._logs = logs
@@ -54,25 +55,25 @@ class Supervisor:
 
     @property
     def pids(self) -> dict[str, int]:
-        """By process name, those that live now."""
+        """PIDs of the children that run now, by process name."""
         return {name: process.pid for name, process in self._running.items() if process.poll() is None}
 
     def start(self) -> None:
-        """Starts all and keeps them."""
+        """Start all children and keep them running."""
         for child in self._children:
             self._start(child)
         loop = asyncio.get_running_loop()
         self._keepers = {child.name: loop.create_task(self._keep(child)) for child in self._children}
 
     def add(self, child: Child) -> None:
-        """Start one more and keep it."""
+        """Start another child and keep it running."""
         self._children.append(child)
         self._start(child)
         self._keepers[child.name] = asyncio.get_running_loop().create_task(self._keep(child))
         self._changed()
 
     async def remove(self, name: str, seconds: float) -> None:
-        """Stop one, drained within `seconds`, for good."""
+        """Stop a child for good, drained within `seconds`."""
         self._children = [child for child in self._children if child.name != name]
         if keeper := self._keepers.pop(name, None):
             keeper.cancel()
@@ -81,7 +82,7 @@ class Supervisor:
         self._changed()
 
     async def ready(self, seconds: float) -> list[str]:
-        """Waits until every /readyz says 200; what still isn't ready after `seconds`, with its reasons."""
+        """Wait until every /readyz answers 200; return what is not ready after `seconds`, with the reasons."""
         until = time.monotonic() + seconds
         waiting = {child.name: "not reached yet" for child in self._children}
         async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=2)) as session:
@@ -89,11 +90,11 @@ class Supervisor:
                 for child in self._children:
                     if child.name in waiting:
                         try:
-                            async with session.get(f"{child.admin}/readyz") as answer:
-                                if answer.status == 200:
+                            async with session.get(f"{child.admin}/readyz") as response:
+                                if response.status == 200:
                                     del waiting[child.name]
                                 else:
-                                    waiting[child.name] = "; ".join((await answer.json())["problems"])
+                                    waiting[child.name] = "; ".join((await response.json())["problems"])
                         except (aiohttp.ClientError, TimeoutError, OSError):
                             pass
                 if waiting:
@@ -101,13 +102,13 @@ class Supervisor:
         return [f"{name}: {why}" for name, why in waiting.items()]
 
     def signal(self, sign: int) -> None:
-        """Passes a signal on to all."""
+        """Send a signal to all children."""
         for process in self._running.values():
             with suppress(ProcessLookupError):
                 process.send_signal(sign)
 
     async def stop(self, seconds: float, *, at_once: bool = False) -> None:
-        """In the order they were listed (the door first), each drained, or all `at_once`; within about `seconds`."""
+        """Stop all children within about `seconds`: drained one after the other in their order, or all `at_once`."""
         for keeper in self._keepers.values():
             keeper.cancel()
         if at_once:

@@ -1,8 +1,8 @@
-"""Who is calling: a subscriber by name and password, or the operator by its token. Guessing is slowed down.
+"""Authentication of subscribers by name and password, and of the operator by its token. Guessing is slowed down.
 
-Right credentials always work. Failures are counted per client address *and* name, so that a stranger's guesses concern
-nobody but the stranger: other names behind the same address, and the same name from other addresses, are not slowed
-down. After too many failures, attempts of that pair are judged one at a time, a second apart, whether right or wrong.
+Correct credentials always work. Failures are counted per client address *and* name, so that a stranger's guesses slow
+down only the stranger: other names behind the same address, and the same name from other addresses, are not affected.
+After too many failures, attempts of that pair are checked one at a time, a second apart, whether correct or not.
 """
 
 import asyncio
@@ -17,7 +17,7 @@ from ipaddress import IPv6Address, IPv6Network, ip_address
 import msgspec
 from aiohttp import hdrs, web
 
-from ingress.api.errors import ProblemError
+from ingress.api.errors import ProblemError, retry_later
 from ingress.api.proxies import Proxies
 from schemas.config import Config
 from schemas.outbound import OPERATOR
@@ -25,36 +25,36 @@ from schemas.outbound import OPERATOR
 EVERYTHING = ("*",)
 
 FAILURES, WINDOW = 10, 60.0
-"""Failed log-ins of one address and name within WINDOW seconds, after which their attempts take turns."""
+"""Failed log-ins of one address and name within WINDOW seconds, after which their attempts are queued."""
 NAME_FAILURES = 100
-"""The same for one name over all addresses that it has never logged in from: guessing from many addresses at once."""
+"""The same for one name over all addresses that it has never logged in from: guessing from many addresses."""
 TURN = 1.0
-"""Seconds between two attempts that take turns."""
+"""Seconds between two queued attempts."""
 LONGEST_WAIT = 10.0
-"""Seconds that an attempt waits for its turn at most; an attempt that would wait longer is refused unread."""
+"""Maximum seconds that an attempt is queued; one that would wait longer is rejected unchecked."""
 NAME_BYTES = 64
-"""Bytes of a name that is remembered: a header holds up to 8,000, and REMEMBERED times that is too much memory."""
+"""Bytes of a name that are stored: a header holds up to 8,000, and REMEMBERED times that is too much memory."""
 REMEMBERED = 10_000
-"""Pairs and names that are remembered; beyond that, those that have been quiet longest are forgotten."""
+"""Maximum number of pairs and names that are stored; beyond that, the least recently used are dropped."""
 IPV6_PREFIX = 64
-"""Bits of an IPv6 address that count: whoever has one address has all that share them."""
+"""Bits of an IPv6 address that are compared: a client with one address has all that share them."""
 
 _OPERATORS_NAME = b"\0operator"
-"""Stands for the name that the operator's token does not have."""
+"""Name under which failures of the operator's token are counted, which no subscriber can have."""
 
 
 class Caller(msgspec.Struct, frozen=True):
-    """Who is logged in."""
+    """An authenticated client."""
 
     subscriber: str
     """Its name in the configuration; OPERATOR for the operator."""
     accounts: tuple[str, ...]
-    """Patterns of the accounts that it may see."""
+    """Patterns of the accounts that the caller may see."""
     operator: bool = False
 
     @property
     def owner(self) -> str | None:
-        """Whose rows it sees; None: everybody's."""
+        """The subscriber whose rows the caller sees; None for those of all subscribers."""
         return None if self.operator else self.subscriber
 
 
@@ -74,10 +74,10 @@ class _Failures:
 
 
 class Authenticator:
-    """Checks credentials against a configuration."""
+    """Checks credentials against the configuration."""
 
     def __init__(self, config: Config, *, clock: Callable[[], float] = time.monotonic) -> None:
-        """`clock`: seconds, for tests."""
+        """`clock`: returns seconds; tests replace it."""
         self._clock = clock
         self._failed: OrderedDict[tuple[str, bytes], _Failures] = OrderedDict()
         self._known: OrderedDict[tuple[str, bytes], None] = OrderedDict()
@@ -88,16 +88,16 @@ class Authenticator:
         self._token = config.api.operator_token
         self._proxies = Proxies(config.api.trusted_proxies)
         self._subscribers = [
-            (name, one.username.encode(), one.password.encode(), tuple(one.accounts))
-            for name, one in config.subscribers.items()
+            (name, subscriber.username.encode(), subscriber.password.encode(), tuple(subscriber.accounts))
+            for name, subscriber in config.subscribers.items()
         ]
 
     def client(self, request: web.Request) -> str:
-        """Return the address that the request comes from, as `[api] trusted_proxies` lets us know it."""
+        """Return the address of the client, which may be behind one of `[api] trusted_proxies`."""
         return self._proxies.client(request)
 
     async def authenticate(self, request: web.Request) -> Caller:
-        """Return who is calling. Raises ProblemError: 401, or 429 after too many failures."""
+        """Return the caller. Raises ProblemError: 401, or 429 after too many failures."""
         scheme, _, value = request.headers.get(hdrs.AUTHORIZATION, "").partition(" ")
         is_operator = scheme.lower() == "bearer"
         if is_operator:
@@ -126,18 +126,18 @@ class Authenticator:
         return None
 
     def _find_subscriber(self, name: bytes, password: bytes) -> Caller | None:
-        found: Caller | None = None
+        caller: Caller | None = None
         for subscriber, username, secret, accounts in self._subscribers:
-            # All of them, and both parts of each: the time says nothing about which part was right.
-            right = hmac.compare_digest(username, name) & hmac.compare_digest(secret, password)
-            if right and name and password:
-                found = Caller(subscriber, accounts)
-        return found
+            # All of them, and both parts of each, so that the time doesn't reveal which part was correct.
+            is_correct = hmac.compare_digest(username, name) & hmac.compare_digest(secret, password)
+            if is_correct and name and password:
+                caller = Caller(subscriber, accounts)
+        return caller
 
     async def _wait_for_turn(self, pair: tuple[str, bytes]) -> bool:
-        """Wait where there have been too many failures; return whether there have been. Raises ProblemError: 429.
+        """Wait if there have been too many failures; return whether there have been. Raises ProblemError: 429.
 
-        The credentials are not looked at before: an answer that came at once would tell a guesser as much.
+        The credentials are not checked before, because an immediate response would tell a guesser the result.
         """
         now = self._clock()
         slowed = []
@@ -150,11 +150,11 @@ class Authenticator:
                 slowed.append(failures)
         if not slowed:
             return False
-        turn = max(now, *(one.next_turn for one in slowed))
+        turn = max(now, *(failures.next_turn for failures in slowed))
         if turn - now > LONGEST_WAIT:
             raise _too_many(turn - now)
-        for one in slowed:
-            one.next_turn = turn + TURN
+        for failures in slowed:
+            failures.next_turn = turn + TURN
         await asyncio.sleep(turn - now)
         return True
 
@@ -177,7 +177,7 @@ class Authenticator:
 
 
 def _network(address: str) -> str:
-    """Return what failures are counted by: an IPv4 address, or the network of an IPv6 address."""
+    """Return the key that failures are counted by: an IPv4 address, or the network of an IPv6 address."""
     try:
         parsed = ip_address(address.partition("%")[0])
     except ValueError:
@@ -188,7 +188,7 @@ def _network(address: str) -> str:
 
 
 def _credentials(request: web.Request, scheme: str, value: str) -> tuple[bytes, bytes]:
-    """HTTP Basic, or the headers `Username` and `Password` as eComNow's clients send them."""
+    """Return name and password from HTTP Basic, or from the headers that eComNow's clients send."""
     if scheme.lower() == "basic":
         try:
             name, _, password = base64.b64decode(value.strip(), validate=True).partition(b":")
@@ -202,6 +202,4 @@ def _credentials(request: web.Request, scheme: str, value: str) -> tuple[bytes, 
 
 
 def _too_many(seconds: float) -> ProblemError:
-    return ProblemError(
-        429, "Too many failed log-ins; wait and try again.", headers={"Retry-After": str(max(1, round(seconds)))}
-    )
+    return retry_later(429, "Too many failed log-ins; wait and try again.", seconds=max(1, round(seconds)))

@@ -1,6 +1,6 @@
 """/basic/webhooks: eComNow's registration API, as documented, so that a vendor's client works unchanged."""
 
-from typing import Any
+from uuid import uuid4
 
 import msgspec
 from aiohttp import web
@@ -9,8 +9,8 @@ from yarl import URL
 
 from ingress.api import cursors
 from ingress.api.auth import Caller
-from ingress.api.context import Context, answer, body, identity, new_id
-from ingress.api.errors import NOT_FOUND, ProblemError, invalid
+from ingress.api.context import Context, body, check_authorization, json_response, path_uuid
+from ingress.api.errors import invalid, not_found
 from storage import subscriptions
 from storage.database import Connection
 from storage.sealed import Sealed
@@ -21,27 +21,41 @@ TYPES = {
     "new_order": ["ecomnow.new_order", "apicbase.purchase_order"],
     "order_cancellation": ["ecomnow.order_cancellation"],
 }
-"""Apicbase's purchase orders are new orders to a vendor (contract §7)."""
+"""Event types by `webhookType`; Apicbase's purchase orders are new orders to a vendor (contract §7)."""
 PATH = "/basic/webhooks"
 IN_FLIGHT = 10
+"""Maximum number of concurrent deliveries to one webhook."""
 
 
 class Webhook(msgspec.Struct, kw_only=True, rename="camel"):
-    """The documented body; other fields that a client sends are ignored."""
+    """The documented request body; other fields that a client sends are ignored."""
 
     url: str | UnsetType | None = UNSET
     webhook_type: str | UnsetType | None = UNSET
     authentication: str | UnsetType | None = UNSET
 
 
+class ShownWebhook(msgspec.Struct, kw_only=True, rename="camel"):
+    """The documented response body."""
+
+    webhook_id: str
+    webhook_type: str | None
+    url: str
+    method: str = "POST"
+    authentication: str | UnsetType | None = UNSET
+    """Shown to the owner of the webhook only."""
+    message: str | UnsetType = UNSET
+    vendor_id: str
+
+
 async def create(context: Context, connection: Connection, request: web.Request, caller: Caller) -> web.Response:
-    """200."""
-    asked = await body(request, Webhook, of_any_type=True)
-    url, webhook_type = _checked(context, asked, None)
+    """200: the new webhook."""
+    webhook = await body(request, Webhook, of_any_type=True)
+    url, webhook_type = _validated(context, webhook, None)
     await context.check_quota(connection, caller)
-    id_ = new_id()
-    secrets = Sealed(authorization=_said(asked.authentication))
-    made = await subscriptions.create(
+    id_ = uuid4()
+    secrets = Sealed(authorization=_text(webhook.authentication))
+    created = await subscriptions.create(
         connection,
         Subscription(
             id=id_,
@@ -55,38 +69,37 @@ async def create(context: Context, connection: Connection, request: web.Request,
             sealed=context.seal(id_, secrets),
         ),
     )
-    return answer(_shown(context, made, caller))
+    return json_response(_shown(context, created, caller))
 
 
 async def listing(context: Context, connection: Connection, request: web.Request, caller: Caller) -> web.Response:
-    """200: one's own, the oldest first; where there are more, a `BrokerConnection` header leads to the next page.
+    """200: the caller's webhooks, the oldest first; if there are more, a `Link` header leads to the next page.
 
-    Not documented by eComNow, and what a client would try.
+    eComNow doesn't document this request, but a client may try it.
     """
-    count = cursors.limit(request.query.get("limit", str(cursors.MOST)))
+    size = cursors.limit(request.query.get("limit", str(cursors.MOST)))
     after = cursors.decode(request.query.get("cursor"))
-    rows = await subscriptions.listing(connection, caller.owner, after=after, limit=count + 1, basic=True)
+    rows = await subscriptions.listing(connection, caller.owner, after=after, limit=size + 1, basic=True)
+    page, cursor = cursors.page(rows, size, cursors.subscription_place)
     headers = {}
-    last = rows[count - 1] if len(rows) > count else None
-    if last is not None and last.created_at is not None:
-        following = URL(PATH).with_query(limit=str(count), cursor=cursors.encode(last.created_at, last.id))
-        headers["BrokerConnection"] = f'<{following}>; rel="next"'
-    return answer([_shown(context, row, caller) for row in rows[:count]], headers=headers)
+    if cursor is not None:
+        headers["Link"] = f'<{URL(PATH).with_query(limit=str(size), cursor=cursor)}>; rel="next"'
+    return json_response([_shown(context, row, caller) for row in page], headers=headers)
 
 
 async def show(context: Context, connection: Connection, request: web.Request, caller: Caller) -> web.Response:
-    """200."""
-    return answer(_shown(context, await _found(connection, request, caller), caller))
+    """200: one webhook."""
+    return json_response(_shown(context, await _get(connection, request, caller), caller))
 
 
 async def change(context: Context, connection: Connection, request: web.Request, caller: Caller) -> web.Response:
-    """200: what PUT leaves out stays; `"authentication": null` removes it. A webhook that was disabled is enabled."""
-    asked = await body(request, Webhook, of_any_type=True)
-    old = await _found(connection, request, caller, lock=True)
-    url, webhook_type = _checked(context, asked, old)
+    """200: what PUT omits is unchanged; `"authentication": null` removes it. A disabled webhook is enabled."""
+    webhook = await body(request, Webhook, of_any_type=True)
+    old = await _get(connection, request, caller, lock=True)
+    url, webhook_type = _validated(context, webhook, old)
     fresh = old.sealed
-    if asked.authentication is not UNSET:
-        fresh = context.seal(old.id, Sealed(authorization=_said(asked.authentication)))
+    if webhook.authentication is not UNSET:
+        fresh = context.seal(old.id, Sealed(authorization=_text(webhook.authentication)))
     new = msgspec.structs.replace(
         old,
         url=url,
@@ -96,61 +109,62 @@ async def change(context: Context, connection: Connection, request: web.Request,
         enabled=True,
         disabled_reason=None,
     )
-    return answer(_shown(context, await subscriptions.update(connection, new), caller))
+    return json_response(_shown(context, await subscriptions.update(connection, new), caller))
 
 
 async def delete(context: Context, connection: Connection, request: web.Request, caller: Caller) -> web.Response:
     """200 `{"webhookId"}`."""
-    found = await _found(connection, request, caller, lock=True)
-    await subscriptions.delete(connection, found.id)
-    return answer({"webhookId": str(found.id)})
+    webhook = await _get(connection, request, caller, lock=True)
+    await subscriptions.delete(connection, webhook.id)
+    return json_response({"webhookId": str(webhook.id)})
 
 
-async def _found(connection: Connection, request: web.Request, caller: Caller, *, lock: bool = False) -> Subscription:
-    found = await subscriptions.get(connection, identity(request), caller.owner, lock=lock)
-    if found is None or found.webhook_type is None:
-        raise ProblemError(404, NOT_FOUND)
-    return found
+async def _get(connection: Connection, request: web.Request, caller: Caller, *, lock: bool = False) -> Subscription:
+    """Return the webhook that the path names. Raises ProblemError: 404."""
+    subscription = await subscriptions.get(connection, path_uuid(request), caller.owner, lock=lock)
+    if subscription is None or subscription.webhook_type is None:
+        raise not_found()
+    return subscription
 
 
-def _checked(context: Context, asked: Webhook, old: Subscription | None) -> tuple[str, str]:
-    """URL and type, those of `old` where the request leaves them out. Raises ProblemError: 400."""
+def _validated(context: Context, webhook: Webhook, old: Subscription | None) -> tuple[str, str]:
+    """Return URL and type, those of `old` where the request omits them. Raises ProblemError: 400."""
     errors = {}
-    url = _said(asked.url) or (old.url if old is not None else None)
+    url = _text(webhook.url) or (old.url if old is not None else None)
     if not url:
         errors["url"] = "this field is required"
-    elif _said(asked.url):
-        wrong = context.check_url(url)
-        if wrong is not None:
-            errors["url"] = wrong
-    webhook_type = _said(asked.webhook_type) or (old.webhook_type if old is not None else None)
+    elif _text(webhook.url) and (problem := context.check_url(url)) is not None:
+        errors["url"] = problem
+    webhook_type = _text(webhook.webhook_type) or (old.webhook_type if old is not None else None)
     if webhook_type not in TYPES:
         errors["webhookType"] = f"must be {' or '.join(TYPES)}"
-    said = _said(asked.authentication)
-    if said is not None and not (said.isascii() and said.isprintable() and len(said) <= 4096):
-        errors["authentication"] = "must be printable ASCII, as it stands in a header"
+    authentication = _text(webhook.authentication)
+    if (problem := check_authorization(authentication)) is not None:
+        errors["authentication"] = problem
+    elif len(authentication or "") > 4096:
+        errors["authentication"] = "must have at most 4096 characters"
     if errors or not url or not webhook_type:
         raise invalid(errors)
     return url, webhook_type
 
 
-def _said(text: str | UnsetType | None) -> str | None:
-    return text if isinstance(text, str) and text else None
+def _text(value: str | UnsetType | None) -> str | None:
+    return value if isinstance(value, str) and value else None
 
 
-def _shown(context: Context, one: Subscription, caller: Caller) -> dict[str, Any]:
-    """Its owner may see what it registered. Nobody else sees `authentication`, the operator included."""
-    shown: dict[str, Any] = {
-        "webhookId": str(one.id),
-        "webhookType": one.webhook_type,
-        "url": one.url,
-        "method": "POST",
-    }
-    if caller.subscriber == one.subscriber:
+def _shown(context: Context, subscription: Subscription, caller: Caller) -> ShownWebhook:
+    """Return the response body; only the owner sees `authentication`, not even the operator does."""
+    shown = ShownWebhook(
+        webhook_id=str(subscription.id),
+        webhook_type=subscription.webhook_type,
+        url=subscription.url,
+        vendor_id=subscription.subscriber,
+    )
+    if caller.subscriber == subscription.subscriber:
         try:
-            shown["authentication"] = context.unseal(one).authorization
+            shown.authentication = context.unseal(subscription).authorization
         except UndecryptableError:
-            # One that no key opens must not hide the others. A PUT with `authentication` sets it anew.
-            shown["authentication"] = None
-            shown["message"] = "Its authentication cannot be read any more; set it again."
-    return {**shown, "vendorId": one.subscriber}
+            # A webhook that no key decrypts must not hide the others. A PUT with `authentication` sets it anew.
+            shown.authentication = None
+            shown.message = "Its authentication cannot be read any more; set it again."
+    return shown

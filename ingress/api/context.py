@@ -1,10 +1,10 @@
-"""What every handler works with, and how it reads and answers."""
+"""What every handler works with: the configuration, the vault, request bodies and JSON responses."""
 
 import asyncio
 import time
 from collections.abc import Mapping
-from typing import Any, TypeVar
-from uuid import UUID, uuid4
+from typing import TypeVar
+from uuid import UUID
 
 import msgspec
 from aiohttp import hdrs, web
@@ -12,7 +12,7 @@ from aiohttp.http_exceptions import HttpProcessingError
 
 from ingress.api import values
 from ingress.api.auth import Caller
-from ingress.api.errors import NOT_FOUND, ProblemError, invalid, unreadable
+from ingress.api.errors import ProblemError, invalid, not_found, unreadable
 from schemas import encodings
 from schemas.config import Config
 from schemas.destinations.guard import BlockedError, Guard
@@ -26,16 +26,16 @@ from storage.subscriptions import Subscription
 from storage.vault import Vault
 
 MAX_BODY = 64 * 1024
+"""Maximum bytes of a request body."""
 BODY_TIMEOUT = 10.0
-"""Seconds for a whole body."""
+"""Seconds within which the whole body must arrive."""
 OVERLAP = 86_400.0
-"""Seconds that a secret goes on counting after its rotation (contract §6: 24 h)."""
-
+"""Seconds for which a secret stays valid after its rotation (contract §6: 24 h)."""
 MOST_SECRETS = 10
-"""Secrets of one subscription that count at the same time."""
+"""Maximum number of secrets of one subscription that are valid at the same time."""
 
 SUBSCRIBER = web.RequestKey("subscriber", str)
-"""Who asked, for the log."""
+"""The caller's name, for the access log."""
 _RAW = web.RequestKey("raw", bytes)
 
 T = TypeVar("T")
@@ -43,38 +43,39 @@ _encode = msgspec.json.Encoder().encode
 
 
 class Context:
-    """The parts of the API; the configuration may change under it."""
+    """The configuration and the vault that requests use; the configuration may be replaced between requests."""
 
     def __init__(self, config: Config, vault: Vault) -> None:
         self.vault = vault
         self.reload(config)
 
     def reload(self, config: Config) -> None:
-        """Goes by this configuration from the next request on."""
+        """Use this configuration from the next request on."""
         self.config = config
         self.guard = Guard(config.delivery.allow_networks, config.delivery.allow_http)
 
     def check_url(self, url: str) -> str | None:
-        """What is wrong with it."""
+        """Return why webhooks may not be sent to a URL, or None."""
         try:
             self.guard.check_url(url)
-        except BlockedError as why:
-            return str(why)
+        except BlockedError as error:
+            return str(error)
         return None
 
     def seal(self, id_: UUID, secrets: Sealed) -> bytes:
+        """Return a subscription's secrets, encrypted."""
         return sealed.seal(self.vault, id_, secrets)
 
-    def unseal(self, one: Subscription) -> Sealed:
-        """Raises UndecryptableError."""
-        return sealed.unseal(self.vault, one.id, one.sealed)
+    def unseal(self, subscription: Subscription) -> Sealed:
+        """Return a subscription's secrets. Raises UndecryptableError."""
+        return sealed.unseal(self.vault, subscription.id, subscription.sealed)
 
     def allowed_accounts(self, subscriber: str) -> list[str]:
         """Return the patterns of the accounts that a subscriber may see now; none if it is not configured any more."""
         if subscriber == OPERATOR:
             return ["*"]
-        found = self.config.subscribers.get(subscriber)
-        return list(found.accounts) if found else []
+        settings = self.config.subscribers.get(subscriber)
+        return list(settings.accounts) if settings else []
 
     def may_send(self, subscriber: str, account: str) -> str | None:
         """Return why events of an account may not be sent to a subscriber now, or None."""
@@ -85,7 +86,7 @@ class Context:
         return None
 
     async def check_quota(self, connection: Connection, caller: Caller) -> None:
-        """Raises ProblemError: 409 where the caller has as many subscriptions as it may have."""
+        """Raise ProblemError (409) if the caller already has the maximum number of subscriptions."""
         limit = self.config.api.max_subscriptions
         if not caller.operator and await subscriptions.count(connection, caller.subscriber) >= limit:
             raise ProblemError(
@@ -96,13 +97,13 @@ class Context:
 
 
 async def body(request: web.Request, shape: type[T], *, of_any_type: bool = False) -> T:
-    """The request's JSON. `of_any_type`: whatever its Content-Type says. Raises ProblemError."""
+    """Return the request's JSON. `of_any_type`: ignore its Content-Type. Raises ProblemError."""
     content_type = request.headers.get("Content-Type", "application/json").partition(";")[0].strip().lower()
     if not of_any_type and content_type != "application/json" and not content_type.endswith("+json"):
         raise ProblemError(415, "Send JSON, with Content-Type: application/json.")
     raw, _ = encodings.by_mark(await read(request))  # .NET clients write a byte order mark
     try:
-        raw.decode()  # the decoder doesn't look into what it skips
+        raw.decode()  # the decoder doesn't validate the UTF-8 of what it skips
         decoded = msgspec.json.decode(raw, type=shape)
     except msgspec.DecodeError as error:
         raise unreadable(error) from None
@@ -113,7 +114,7 @@ async def body(request: web.Request, shape: type[T], *, of_any_type: bool = Fals
 
 
 async def read(request: web.Request) -> bytes:
-    """The body, once. Raises ProblemError: 400, 408, 413, 415."""
+    """Return the body, which is read at the first call. Raises ProblemError: 400, 408, 413, 415."""
     raw = request.get(_RAW)
     if raw is None:
         if encodings.is_encoded(request.headers.getall(hdrs.CONTENT_ENCODING, ())):
@@ -122,15 +123,15 @@ async def read(request: web.Request) -> bytes:
             raise ProblemError(413, "The body is too large.")
         try:
             async with asyncio.timeout(BODY_TIMEOUT):
-                raw = request[_RAW] = await _all_of(request)
+                raw = request[_RAW] = await _read_all(request)
         except TimeoutError:
             raise ProblemError(408, "The body did not arrive in time.") from None
         except (ConnectionError, HttpProcessingError, web.RequestPayloadError):
-            raise ProblemError(400, "The body broke off.") from None
+            raise ProblemError(400, "The body is incomplete.") from None
     return raw
 
 
-async def _all_of(request: web.Request) -> bytes:
+async def _read_all(request: web.Request) -> bytes:
     parts: list[bytes] = []
     size = 0
     async for part in request.content.iter_any():
@@ -141,67 +142,77 @@ async def _all_of(request: web.Request) -> bytes:
     return b"".join(parts)
 
 
-def answer(said: Any, status: int = 200, headers: Mapping[str, str] | None = None) -> web.Response:
-    """JSON, kept by nobody."""
+def json_response(payload: object, status: int = 200, headers: Mapping[str, str] | None = None) -> web.Response:
+    """Return a JSON response with `Cache-Control: no-store`."""
     return web.Response(
         status=status,
-        body=_encode(said),
+        body=_encode(payload),
         content_type="application/json",
         headers={"Cache-Control": "no-store", **(headers or {})},
     )
 
 
-def identity(request: web.Request, name: str = "id") -> UUID:
-    """Return the ID from the path. A text that is not an ID belongs to nobody: 404."""
+def path_uuid(request: web.Request, name: str = "id") -> UUID:
+    """Return the UUID from the path. Raises ProblemError (404) if it is not a UUID, because nothing has that id."""
     try:
         return UUID(request.match_info[name])
     except ValueError:
-        raise ProblemError(404, NOT_FOUND) from None
+        raise not_found() from None
 
 
 def require_dialect(name: str) -> Dialect:
-    """Raises ProblemError: 400."""
+    """Return the dialect of this name. Raises ProblemError: 400."""
     try:
         return get_dialect(name)
     except LookupError as error:
         raise invalid({"dialect": str(error)}) from None
 
 
-def accounts(caller: Caller, asked: list[str] | None) -> list[str]:
-    """Patterns within what the caller may see; all of that when nothing is asked for. Raises ProblemError: 400."""
-    if asked is None:
+def accounts(caller: Caller, requested: list[str] | None) -> list[str]:
+    """Return the requested account patterns, or all that the caller may see. Raises ProblemError: 400.
+
+    Each pattern must be within what the caller may see: read as a name, its stars are ordinary characters.
+    """
+    if requested is None:
         return list(caller.accounts)
-    wrong = [one for one in asked if not (one in caller.accounts or _within(one, caller.accounts))]
-    if wrong:
-        raise invalid({"accounts": f"{wrong[0]!r} is not among yours: {', '.join(caller.accounts)}"})
-    return asked
+    refused = [
+        pattern for pattern in requested if pattern not in caller.accounts and not fits(pattern, caller.accounts)
+    ]
+    if refused:
+        raise invalid({"accounts": f"{refused[0]!r} is not among yours: {', '.join(caller.accounts)}"})
+    return requested
 
 
-def _within(pattern: str, allowed: tuple[str, ...]) -> bool:
-    """Whether all that a pattern may stand for is allowed: read as a name, its stars are just characters."""
-    return fits(pattern, allowed)
+def check_authorization(value: str | None) -> str | None:
+    """Return what is wrong with a value of the header `Authorization`, or None."""
+    if value is None or (value.isascii() and value.isprintable()):
+        return None
+    return "must be printable ASCII, because it is sent in a header"
 
 
-def fresh_secret(one: Dialect, brought: str | None) -> str | None:
-    """The subscriber's own, checked; else a new one; None where the dialect has none. Raises ProblemError: 400."""
-    if brought is not None:
-        if one.make_secret is None:
-            raise invalid({"secret": f"dialect {one.name} uses none"})
-        wrong = one.check_secret(brought)
-        if wrong is not None:
-            raise invalid({"secret": wrong})
-        return brought
-    return None if one.make_secret is None else one.make_secret()
+def fresh_secret(dialect: Dialect, own: str | None) -> str | None:
+    """Return the subscriber's own secret if it is valid, else a new one; None if the dialect uses none.
+
+    Raises ProblemError: 400.
+    """
+    if own is None:
+        return None if dialect.make_secret is None else dialect.make_secret()
+    if dialect.make_secret is None:
+        raise invalid({"secret": f"dialect {dialect.name} uses none"})
+    problem = dialect.check_secret(own)
+    if problem is not None:
+        raise invalid({"secret": problem})
+    return own
 
 
-def rotated(one: Dialect, old: Sealed, new: str) -> Sealed:
-    """Return the secrets with a new one in front.
+def rotated(dialect: Dialect, old: Sealed, new: str) -> Sealed:
+    """Return the secrets with a new one in front. Raises ProblemError (409) if too many are still valid.
 
-    Where a webhook can carry several signatures, the others go on signing: the one that was the newest for OVERLAP
-    seconds from now, older ones until their own time is over. Raises ProblemError: 409 where those are too many.
+    Where a webhook can carry several signatures, the old secrets keep signing: the newest of them for OVERLAP seconds
+    from now, older ones until their own time is over.
     """
     kept: list[Secret] = []
-    if one.two_secrets:
+    if dialect.two_secrets:
         now = time.time()
         kept = [
             msgspec.structs.replace(secret, until=now + OVERLAP if secret.until is None else secret.until)
@@ -211,11 +222,7 @@ def rotated(one: Dialect, old: Sealed, new: str) -> Sealed:
     if len(kept) >= MOST_SECRETS:
         raise ProblemError(
             409,
-            f"{MOST_SECRETS} secrets of the last 24 hours still sign, and each webhook carries the signatures of all; "
-            "rotate again when the oldest has expired.",
+            f"{MOST_SECRETS} secrets of the last 24 hours are still valid, and each webhook carries the signatures of "
+            "all of them; rotate again when the oldest has expired.",
         )
     return msgspec.structs.replace(old, secrets=(Secret(secret=new), *kept))
-
-
-def new_id() -> UUID:
-    return uuid4()

@@ -1,42 +1,63 @@
-"""Where a list goes on: a time and an id, opaque to whoever carries it."""
+"""Pages of a list: a cursor is a time and an id, opaque to clients."""
 
 import base64
 import binascii
+from collections.abc import Callable, Sequence
 from datetime import datetime
+from typing import TypeVar
 from uuid import UUID
 
 import msgspec
 
 from ingress.api import values
 from ingress.api.errors import invalid
+from storage.subscriptions import Subscription
 
 LIMIT = 100
+"""Rows per page by default."""
 MOST = 500
+"""Maximum rows per page."""
+
+Place = tuple[datetime, UUID]
+T = TypeVar("T")
 
 
 def encode(at: datetime, id_: UUID) -> str:
-    """Text for a URL."""
+    """Return the cursor as text for a URL."""
     return base64.urlsafe_b64encode(msgspec.json.encode((at, id_))).rstrip(b"=").decode()
 
 
-def decode(text: str | None) -> tuple[datetime, UUID] | None:
-    """The reverse; None of None. Raises ProblemError: 400."""
+def decode(text: str | None) -> Place | None:
+    """Return the place that a cursor stands for, or None without one. Raises ProblemError: 400."""
     if text is None:
         return None
     try:
         raw = base64.urlsafe_b64decode(text.encode() + b"=" * (-len(text) % 4))
-        at, id_ = msgspec.json.decode(raw, type=tuple[datetime, UUID])
+        at, id_ = msgspec.json.decode(raw, type=Place)
     except (binascii.Error, ValueError, msgspec.DecodeError):
-        raise invalid({"cursor": "is not one that a list gave"}) from None
+        raise invalid({"cursor": "is not a cursor that a list returned"}) from None
     if at.tzinfo is None or values.wrong(at) is not None:
-        raise invalid({"cursor": "is not one that a list gave"})
+        raise invalid({"cursor": "is not a cursor that a list returned"})
     return at, id_
 
 
 def limit(text: str | None) -> int:
-    """How many at a time. Raises ProblemError: 400."""
+    """Return the number of rows per page. Raises ProblemError: 400."""
     if text is None:
         return LIMIT
     if not (text.isascii() and text.isdecimal() and len(text) < 6 and 1 <= int(text) <= MOST):
         raise invalid({"limit": f"must be a whole number from 1 to {MOST}"})
     return int(text)
+
+
+def page(rows: Sequence[T], size: int, place: Callable[[T], Place]) -> tuple[Sequence[T], str | None]:
+    """Return the first `size` rows, and the cursor of the next page if there are more rows than that."""
+    if len(rows) <= size:
+        return rows, None
+    return rows[:size], encode(*place(rows[size - 1]))
+
+
+def subscription_place(row: Subscription) -> Place:
+    """Return the place of a subscription in a list, for `page`."""
+    assert row.created_at is not None
+    return row.created_at, row.id

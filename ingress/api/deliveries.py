@@ -1,64 +1,65 @@
-"""/v1/…/deliveries: seen, tried again, cancelled."""
+"""/v1/…/deliveries: handlers that list, show, retry and cancel deliveries."""
 
-from typing import Any, get_args
+from collections.abc import Mapping
+from typing import get_args
 
 import msgspec
 from aiohttp import web
 
 from ingress.api import cursors, values
 from ingress.api.auth import Caller
-from ingress.api.context import Context, answer, identity
-from ingress.api.errors import NOT_FOUND, ProblemError, invalid
+from ingress.api.context import Context, json_response, path_uuid
+from ingress.api.errors import ProblemError, invalid, not_found
 from ingress.api.shapes import Attempt, Delivery, DeliveryWithAttempts, Page, Status
 from storage import deliveries, subscriptions
 from storage.database import Connection
 
-STATUSES = get_args(Status)
+STATUSES: tuple[str, ...] = get_args(Status)
 
 
 async def listing(context: Context, connection: Connection, request: web.Request, caller: Caller) -> web.Response:
-    """200: a subscription's, the newest first; `status` and `key` narrow it."""
-    id_ = identity(request)
+    """200: a subscription's deliveries, the newest first; `status` and `key` filter them."""
+    id_ = path_uuid(request)
     if await subscriptions.get(connection, id_, caller.owner) is None:
-        raise ProblemError(404, NOT_FOUND)
+        raise not_found()
     status = request.query.get("status")
     if status is not None and status not in STATUSES:
         raise invalid({"status": f"must be one of {', '.join(STATUSES)}"})
     key = request.query.get("key")
     if key is not None and (len(key) > 512 or values.wrong(key) is not None):
         raise invalid({"key": "is not a business key"})
-    count = cursors.limit(request.query.get("limit"))
+    size = cursors.limit(request.query.get("limit"))
     before = cursors.decode(request.query.get("cursor"))
     rows = await deliveries.listing(
-        connection, subscriber=caller.owner, subscription=id_, status=status, key=key, before=before, limit=count + 1
+        connection, subscriber=caller.owner, subscription=id_, status=status, key=key, before=before, limit=size + 1
     )
-    last = rows[count - 1] if len(rows) > count else None
-    following = None if last is None else cursors.encode(last["created_at"], last["id"])
-    return answer(Page[Delivery]([Delivery(**row) for row in rows[:count]], following))
+    page, following = cursors.page(rows, size, lambda row: (row["created_at"], row["id"]))
+    return json_response(Page([msgspec.convert(row, Delivery) for row in page], following))
 
 
 async def show(context: Context, connection: Connection, request: web.Request, caller: Caller) -> web.Response:
-    """200, with every attempt."""
-    found = await deliveries.get(connection, identity(request), caller.owner)
-    history = await deliveries.attempts(connection, identity(request))
-    return answer(DeliveryWithAttempts(**_there(found), history=[msgspec.convert(one, Attempt) for one in history]))
+    """200: the delivery with every attempt."""
+    id_ = path_uuid(request)
+    delivery = _existing(await deliveries.get(connection, id_, caller.owner))
+    history = msgspec.convert(await deliveries.attempts(connection, id_), list[Attempt])
+    return json_response(DeliveryWithAttempts(**msgspec.structs.asdict(delivery), history=history))
 
 
 async def retry(context: Context, connection: Connection, request: web.Request, caller: Caller) -> web.Response:
-    """200: due now, whatever became of it. 409 if it may not be sent to its subscriber any more."""
+    """200: due now, whatever its status was. 409 if it may not be sent to its subscriber any more."""
     try:
-        found = await deliveries.retry(connection, identity(request), caller.owner, may_send=context.may_send)
-    except deliveries.RefusedError as refused:
-        raise ProblemError(409, f"This delivery cannot be sent again: {refused}.") from None
-    return answer(Delivery(**_there(found)))
+        row = await deliveries.retry(connection, path_uuid(request), caller.owner, may_send=context.may_send)
+    except deliveries.RefusedError as error:
+        raise ProblemError(409, f"This delivery cannot be sent again: {error}.") from None
+    return json_response(_existing(row))
 
 
 async def cancel(context: Context, connection: Connection, request: web.Request, caller: Caller) -> web.Response:
-    """200: sent no more; what has ended stays as it is."""
-    return answer(Delivery(**_there(await deliveries.cancel(connection, identity(request), caller.owner))))
+    """200: it is not sent any more. A delivery that has ended keeps its status."""
+    return json_response(_existing(await deliveries.cancel(connection, path_uuid(request), caller.owner)))
 
 
-def _there(found: dict[str, Any] | None) -> dict[str, Any]:
-    if found is None:
-        raise ProblemError(404, NOT_FOUND)
-    return found
+def _existing(row: Mapping[str, object] | None) -> Delivery:
+    if row is None:
+        raise not_found()
+    return msgspec.convert(row, Delivery)

@@ -1,4 +1,4 @@
-"""What went wrong, for whoever asked: problem+json (RFC 9457) that names the fields, or eComNow's `{"message"}`."""
+"""Error responses: problem+json (RFC 9457) that names the fields, or eComNow's `{"message"}` under /basic/."""
 
 import re
 from collections.abc import Mapping
@@ -9,13 +9,15 @@ from aiohttp import web
 
 from schemas import problems
 
+NOT_FOUND = "There is nothing here, or it is not yours."
+
 _PATH = re.compile(r" - at `\$\.?(.*)`$")
 _UNKNOWN = re.compile(r"unknown field `(.+?)`")
 _MISSING = re.compile(r"missing required field `(.+?)`")
 
 
 class ProblemError(Exception):
-    """An answer that is not what was asked for."""
+    """A request that ends with an error response."""
 
     def __init__(
         self,
@@ -24,7 +26,7 @@ class ProblemError(Exception):
         errors: Mapping[str, str] | None = None,
         headers: Mapping[str, str] | None = None,
     ) -> None:
-        """`errors`: what is wrong, by field."""
+        """`errors`: what is wrong with each invalid field, by its name."""
         super().__init__(detail)
         self.status = status
         self.detail = detail
@@ -32,34 +34,43 @@ class ProblemError(Exception):
         self.headers = dict(headers or {})
 
     def response(self, *, basic: bool) -> web.Response:
-        """`basic`: in the form of /basic/webhooks."""
-        headers = {**self.headers, "Cache-Control": "no-store"}
+        """Return the response; `basic` selects the format of /basic/webhooks."""
         if basic:
-            said = "; ".join([self.detail, *(f"{field}: {why}" for field, why in self.errors.items())])
-            body = msgspec.json.encode({"message": said})
-            return web.Response(status=self.status, body=body, content_type="application/json", headers=headers)
-        more = {"errors": [{"field": name, "detail": why} for name, why in self.errors.items()]} if self.errors else {}
-        body = problems.problem(self.status, HTTPStatus(self.status).phrase, self.detail, **more)
-        return web.Response(status=self.status, body=body, content_type=problems.CONTENT_TYPE, headers=headers)
+            content_type = "application/json"
+            message = "; ".join([self.detail, *(f"{field}: {reason}" for field, reason in self.errors.items())])
+            body = msgspec.json.encode({"message": message})
+        else:
+            content_type = problems.CONTENT_TYPE
+            fields = [{"field": field, "detail": reason} for field, reason in self.errors.items()]
+            more = {"errors": fields} if fields else {}
+            body = problems.problem(self.status, HTTPStatus(self.status).phrase, self.detail, **more)
+        headers = {**self.headers, "Cache-Control": "no-store"}
+        return web.Response(status=self.status, body=body, content_type=content_type, headers=headers)
+
+
+def not_found() -> ProblemError:
+    """Return a 404, which doesn't reveal whether the object belongs to another subscriber."""
+    return ProblemError(404, NOT_FOUND)
 
 
 def invalid(errors: Mapping[str, str]) -> ProblemError:
-    """400, by field."""
+    """Return a 400 that says what is wrong with each field."""
     return ProblemError(400, "The request is not valid; see `errors`.", errors)
 
 
+def retry_later(status: int, detail: str, *, seconds: int = 5) -> ProblemError:
+    """Return a 429 or 503 with `Retry-After`."""
+    return ProblemError(status, detail, headers={"Retry-After": str(seconds)})
+
+
 def unreadable(error: msgspec.DecodeError) -> ProblemError:
-    """400 of what msgspec says."""
+    """Return a 400 with msgspec's explanation of why a body could not be decoded."""
     text = str(error)
     if not isinstance(error, msgspec.ValidationError):
         return ProblemError(400, f"The body is not JSON: {text}")
-    for pattern, why in ((_UNKNOWN, "there is no such field"), (_MISSING, "this field is required")):
-        if named := pattern.search(text):
-            inside = _PATH.search(text)
-            path = ".".join(part for part in (inside[1] if inside else "", named[1]) if part)
-            return invalid({path: why})
     inside = _PATH.search(text)
-    return invalid({inside[1] if inside else "": _PATH.sub("", text)})
-
-
-NOT_FOUND = "There is nothing here, or it is not yours."
+    path = inside[1] if inside else ""
+    for pattern, reason in ((_UNKNOWN, "there is no such field"), (_MISSING, "this field is required")):
+        if named := pattern.search(text):
+            return invalid({".".join(part for part in (path, named[1]) if part): reason})
+    return invalid({path: _PATH.sub("", text)})

@@ -1,10 +1,10 @@
-"""/v1/events/{id}: one event, whole, for its `dataref`."""
+"""/v1/events/{id}: a handler that returns one whole event, which an event without data names in `dataref`."""
 
 from aiohttp import web
 
 from ingress.api.auth import Caller
-from ingress.api.context import Context, identity
-from ingress.api.errors import NOT_FOUND, ProblemError
+from ingress.api.context import Context, path_uuid
+from ingress.api.errors import not_found
 from schemas import cloudevents, documents, registry
 from schemas.patterns import fits
 from schemas.platform import UnreadableError
@@ -13,30 +13,30 @@ from storage.database import Connection
 
 
 async def show(context: Context, connection: Connection, request: web.Request, caller: Caller) -> web.Response:
-    """200: the CloudEvent, if it is of an account that the caller may see."""
-    found = await events.get(connection, identity(request))
-    if found is None or not fits(f"{found.platform}/{found.account}", context.allowed_accounts(caller.subscriber)):
-        raise ProblemError(404, NOT_FOUND)
+    """200: the CloudEvent, if the caller may see its account."""
+    event = await events.get(connection, path_uuid(request))
+    if event is None or not fits(f"{event.platform}/{event.account}", context.allowed_accounts(caller.subscriber)):
+        raise not_found()
     return web.Response(
-        body=_encode(found), content_type=cloudevents.CONTENT_TYPE, headers={"Cache-Control": "no-store"}
+        body=_encode(event), content_type=cloudevents.CONTENT_TYPE, headers={"Cache-Control": "no-store"}
     )
 
 
-def _encode(found: events.StoredEvent) -> bytes:
+def _encode(event: events.StoredEvent) -> bytes:
     try:
-        platform = registry.platforms()[found.platform]
-        data = documents.describe(platform, found.event, found.raw, found.content_type).data
-    except (KeyError, UnreadableError):  # of a version that read it otherwise
+        platform = registry.platforms()[event.platform]
+        data = documents.describe(platform, event.event, event.raw, event.content_type).data
+    except (KeyError, UnreadableError):  # stored by a version that could read it
         data = None
     return cloudevents.encode(
-        id=str(found.id),
-        platform=found.platform,
-        account=found.account,
-        type=found.type,
-        key=found.key,
-        received_at=found.received_at,
-        version=found.version,
-        traceparent=found.traceparent,
+        id=str(event.id),
+        platform=event.platform,
+        account=event.account,
+        type=event.type,
+        key=event.key,
+        received_at=event.received_at,
+        version=event.version,
+        traceparent=event.traceparent,
         data=data,
-        raw=found.raw,
+        raw=event.raw,
     )

@@ -1,7 +1,7 @@
-"""Idempotency-Key: the same key and body get the same answer, however often and however close together they come.
+"""Idempotency-Key: requests with the same key and body get the same response, however often they are sent.
 
-The answer is filed in the transaction that does what was asked: either both are there or neither. A second request
-waits for the first at the key's row.
+The response is stored in the transaction that does the work, so that either both exist or neither does. A second
+request waits on the key's row until the first has ended.
 """
 
 import hashlib
@@ -20,9 +20,10 @@ from storage.vault import UndecryptableError
 
 HEADER = "Idempotency-Key"
 KEPT = ("Content-Type", "Location", "Cache-Control")
+"""Headers that are stored with a response."""
 
 
-class _Answer(msgspec.Struct):
+class _StoredResponse(msgspec.Struct):
     body: bytes
     headers: dict[str, str]
 
@@ -34,7 +35,10 @@ async def with_idempotency(
     caller: Caller,
     do: Callable[[], Awaitable[web.Response]],
 ) -> web.Response:
-    """`do`, or what it answered before. Within the request's transaction. Raises ProblemError."""
+    """Return the response of `do`, or the stored one of an earlier request with the same key. Raises ProblemError.
+
+    Call it within the request's transaction.
+    """
     name = request.headers.get(HEADER)
     if name is None:
         return await do()
@@ -44,29 +48,29 @@ async def with_idempotency(
         b"\0".join((request.method.encode(), request.path.encode(), await read(request))), digest_size=16
     ).digest()
     owner = f"{caller.subscriber}\n{'operator' if caller.operator else ''}"
-    about = answer_owner(owner, name)
+    associated = answer_owner(owner, name)
     if await connection.fetchval(query("subscriptions", "begin_idempotent"), owner, name, digest) is None:
         row = await connection.fetchrow(query("subscriptions", "idempotent"), owner, name)
         if row is None:
-            raise ProblemError(409, "A request with this Idempotency-Key was just given up; send it again.")
+            raise ProblemError(409, "A request with this Idempotency-Key has just been rolled back; send it again.")
         if row["digest"] != digest:
             raise ProblemError(422, "This Idempotency-Key was used for another request; use a new one.")
         try:
-            said = msgspec.msgpack.decode(context.vault.decrypt(row["sealed"], about), type=_Answer)
+            stored = msgspec.msgpack.decode(context.vault.decrypt(row["sealed"], associated), type=_StoredResponse)
         except UndecryptableError:
             raise ProblemError(
                 409,
-                "This Idempotency-Key was used before, and its answer can no longer be read, because the service's "
-                "encryption key has changed; look at what the first request did, and use a new key.",
+                "This Idempotency-Key was used before, and its response can no longer be read, because the "
+                "service's encryption key has changed; check what the first request did, and use a new key.",
             ) from None
         return web.Response(
             status=row["status"],
-            body=said.body,
-            headers={**said.headers, "Idempotency-Replayed": "true"},
+            body=stored.body,
+            headers={**stored.headers, "Idempotency-Replayed": "true"},
         )
     response = await do()
     assert isinstance(response.body, bytes)
     headers = {key: value for key, value in response.headers.items() if key in KEPT}
-    sealed = context.vault.encrypt(msgspec.msgpack.encode(_Answer(response.body, headers)), about)
+    sealed = context.vault.encrypt(msgspec.msgpack.encode(_StoredResponse(response.body, headers)), associated)
     await connection.execute(query("subscriptions", "end_idempotent"), owner, name, response.status, sealed)
     return response

@@ -1,9 +1,10 @@
-"""The OpenAPI 3.1 document, made of the routes and of the Structs that they take and give."""
+"""The OpenAPI 3.1 document, built from the routes and from the Structs of their bodies."""
 
+from collections.abc import Mapping
 from functools import cache
 from http import HTTPStatus
 from importlib.metadata import version
-from typing import Any, get_args
+from typing import get_args
 
 import msgspec
 
@@ -13,45 +14,46 @@ from ingress.api.routes import V1, Route
 from ingress.api.shapes import ProblemDetails, Status
 from schemas import cloudevents, problems
 
+JsonObject = dict[str, object]
+Refs = Mapping[str, object]
+"""Reference to the component of each shape, by the shape's `repr`."""
+
 PATH = "/v1/openapi.json"
 _REF = "#/components/schemas/{name}"
 
-_QUERY: dict[str, dict[str, Any]] = {
+_QUERY: Mapping[str, JsonObject] = {
     "limit": {"schema": {"type": "integer", "minimum": 1, "maximum": cursors.MOST, "default": cursors.LIMIT}},
-    "cursor": {"schema": {"type": "string"}, "description": "`next` of the page before"},
+    "cursor": {"schema": {"type": "string"}, "description": "`next` of the previous page"},
     "status": {"schema": {"type": "string", "enum": list(get_args(Status))}},
     "key": {"schema": {"type": "string", "maxLength": 512}, "description": "The business key"},
 }
-_KEY = {
+_ID: JsonObject = {"name": "id", "in": "path", "required": True, "schema": {"type": "string", "format": "uuid"}}
+_KEY: JsonObject = {
     "name": HEADER,
     "in": "header",
     "schema": {"type": "string", "minLength": 1, "maxLength": 255, "pattern": "^[\\x21-\\x7e]+$"},
-    "description": "The same key and body get the same answer for a day",
+    "description": "For one day, requests with the same key and body get the same response",
 }
+_DESCRIPTION = (
+    "Webhooks to subscribers. Lists are paged by cursor; times are RFC 3339, errors RFC 9457. Replays, tests and lists "
+    "of deliveries run one at a time per subscriber. Responses 429 and 503 say in Retry-After when to try again."
+)
 
 
 @cache
 def document() -> bytes:
-    """As JSON."""
-    shapes = [ProblemDetails, *(route.takes for route in V1 if route.takes)]
+    """Return the document as JSON."""
+    shapes: list[type[msgspec.Struct]] = [ProblemDetails, *(route.takes for route in V1 if route.takes)]
     shapes += [shape for route in V1 for shape in route.gives.values() if shape is not None]
-    refs, components = msgspec.json.schema_components(shapes, ref_template=_REF)
-    by_shape = dict(zip(map(repr, shapes), refs, strict=True))
-    paths: dict[str, Any] = {}
+    schemas, components = msgspec.json.schema_components(shapes, ref_template=_REF)
+    refs = dict(zip(map(repr, shapes), schemas, strict=True))
+    paths: dict[str, JsonObject] = {}
     for route in V1:
-        paths.setdefault(route.path, {})[route.method.lower()] = _operation(route, by_shape)
+        paths.setdefault(route.path, {})[route.method.lower()] = _operation(route, refs)
     return msgspec.json.encode(
         {
             "openapi": "3.1.0",
-            "info": {
-                "title": "Crossdock",
-                "version": version("crossdock"),
-                "description": (
-                    "Webhooks to subscribers. Lists go on by cursor; times are RFC 3339, errors RFC 9457. Replays, "
-                    "tests and lists of deliveries run one at a time per subscriber. 429 and 503 say in Retry-After "
-                    "when to ask again."
-                ),
-            },
+            "info": {"title": "Crossdock", "version": version("crossdock"), "description": _DESCRIPTION},
             "paths": paths,
             "security": [{"basic": []}, {"username": [], "password": []}, {"operator": []}],
             "components": {
@@ -67,35 +69,36 @@ def document() -> bytes:
     )
 
 
-def _operation(route: Route, refs: dict[str, Any]) -> dict[str, Any]:
-    parameters: list[dict[str, Any]] = []
-    if "{id}" in route.path:
-        parameters.append(
-            {"name": "id", "in": "path", "required": True, "schema": {"type": "string", "format": "uuid"}}
-        )
-    parameters += [{"name": name, "in": "query", **_QUERY[name]} for name in route.query]
-    if route.idempotent:
-        parameters.append(_KEY)
-    responses: dict[str, Any] = {}
-    for status, shape in route.gives.items():
-        responses[str(status)] = {"description": HTTPStatus(status).phrase}
-        if shape is not None:
-            kind = cloudevents.CONTENT_TYPE if shape is cloudevents.CloudEvent else "application/json"
-            responses[str(status)]["content"] = {kind: {"schema": refs[repr(shape)]}}
-    for status in (401, 429, 503, *route.refuses):
-        responses[str(status)] = {
-            "description": HTTPStatus(status).phrase,
-            "content": {problems.CONTENT_TYPE: {"schema": refs[repr(ProblemDetails)]}},
-        }
-    made: dict[str, Any] = {
+def _operation(route: Route, refs: Refs) -> JsonObject:
+    operation: JsonObject = {
         "summary": route.summary,
         "operationId": f"{route.serve.__module__.rpartition('.')[2]}_{route.serve.__name__}",
-        "parameters": parameters,
-        "responses": responses,
+        "parameters": [
+            *([_ID] if "{id}" in route.path else []),
+            *({"name": name, "in": "query", **_QUERY[name]} for name in route.query),
+            *([_KEY] if route.idempotent else []),
+        ],
+        "responses": _responses(route, refs),
     }
     if route.takes is not None:
-        made["requestBody"] = {
-            "required": True,
-            "content": {"application/json": {"schema": refs[repr(route.takes)]}},
-        }
-    return made
+        operation["requestBody"] = {"required": True, "content": _content("application/json", route.takes, refs)}
+    return operation
+
+
+def _responses(route: Route, refs: Refs) -> JsonObject:
+    responses: JsonObject = {}
+    for status, shape in route.gives.items():
+        content_type = cloudevents.CONTENT_TYPE if shape is cloudevents.CloudEvent else "application/json"
+        responses[str(status)] = _response(status, content_type, shape, refs)
+    for status in (401, 429, 503, *route.refuses):
+        responses[str(status)] = _response(status, problems.CONTENT_TYPE, ProblemDetails, refs)
+    return responses
+
+
+def _response(status: int, content_type: str, shape: type[msgspec.Struct] | None, refs: Refs) -> JsonObject:
+    content = {} if shape is None else {"content": _content(content_type, shape, refs)}
+    return {"description": HTTPStatus(status).phrase, **content}
+
+
+def _content(content_type: str, shape: type[msgspec.Struct], refs: Refs) -> JsonObject:
+    return {content_type: {"schema": refs[repr(shape)]}}

@@ -1,4 +1,4 @@
-"""Patterns of types and accounts that can match something: a typing error must not become a silent subscription."""
+"""Checks that patterns can match something, because a typing error must not become a silent subscription."""
 
 from collections.abc import Sequence
 
@@ -10,32 +10,30 @@ from schemas.patterns import fits
 from schemas.platforms.ustore import manufacturer_order
 
 
-def check_types(asked: Sequence[str], dialect: Dialect) -> None:
-    """Raises ProblemError: 400, unless each pattern matches a type that exists, and any of them one that the dialect
-    sends.
+def check_types(patterns: Sequence[str], dialect: Dialect) -> None:
+    """Raise ProblemError (400) if a pattern matches no existing type, or none of them a type that the dialect sends.
 
     A pattern may name one manufacturer's orders (`ustore.manufacturer_order.2`). Manufacturers are not looked up,
     because one may be configured tomorrow.
     """
     known = known_types()
-    for pattern in asked:
+    for pattern in patterns:
         if not any(fits(name, (pattern,)) for name in known) and not _is_manufacturers(pattern):
-            raise invalid({"types": f"{pattern!r} matches no type of event; there are {', '.join(known)}"})
+            raise invalid({"types": f"{pattern!r} matches no event type; known types: {', '.join(known)}"})
     sent = [name for name in known if dialect.supports(name)]
-    if not any(fits(name, asked) for name in sent) and not (
-        dialect.supports(manufacturer_order.TYPE) and any(map(_is_manufacturers, asked))
+    if not any(fits(name, patterns) for name in sent) and not (
+        dialect.supports(manufacturer_order.TYPE) and any(map(_is_manufacturers, patterns))
     ):
         raise invalid({"types": f"match nothing that dialect {dialect.name} sends; it sends {', '.join(sent)}"})
 
 
-def check_accounts(asked: Sequence[str]) -> None:
-    """Raises ProblemError: 400, unless each pattern of `platform/account` can match an account of a platform that
-    exists.
+def check_accounts(patterns: Sequence[str]) -> None:
+    """Raise ProblemError (400) if a pattern of `platform/account` cannot match an account of an existing platform.
 
-    Accounts are not looked up, because one may be configured tomorrow, and one that was removed has stored events.
+    Accounts are not looked up, because one may be configured tomorrow, and a removed one has stored events.
     """
     platforms = registry.platforms()
-    for pattern in asked:
+    for pattern in patterns:
         platform, slash, _ = pattern.partition("/")
         if slash and any(fits(name, (platform,)) for name in platforms):
             continue

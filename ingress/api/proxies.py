@@ -1,4 +1,4 @@
-"""Where a request comes from: the socket's address, or what a trusted proxy says in `X-Forwarded-For`."""
+"""The address of a client: the socket's, or the one that a trusted proxy reports in `X-Forwarded-For`."""
 
 from collections.abc import Sequence
 from ipaddress import IPv4Address, IPv6Address
@@ -9,22 +9,22 @@ from schemas.destinations import addresses
 
 HEADER = "X-Forwarded-For"
 LONGEST = 4096
-"""Characters of the header that are read, from its right end, where proxies append."""
+"""Maximum characters of the header that are read, from its right end, where proxies append."""
 
 
 class Proxies:
     """The proxies that `[api] trusted_proxies` names."""
 
     def __init__(self, trusted: Sequence[str]) -> None:
-        """`trusted`: addresses or networks. Raises ValueError that names an entry which is neither."""
+        """`trusted`: addresses or networks. Raises ValueError with the first entry that is neither."""
         self._networks = addresses.networks(trusted)
 
     def client(self, request: web.Request) -> str:
         """Return the client's address, or an empty string if there is none (a Unix socket).
 
-        Each proxy appends the address that it was called from. So the header is read from its right end for as long as
-        the caller is trusted, and the first address that is not a trusted proxy's is the client's. An entry that is not
-        an address ends the search: nothing to the left of it can be relied upon.
+        Each proxy appends the address of its own client. So the header is read from its right end as long as the
+        address before is trusted, and the first address that is not a trusted proxy's is the client's. An entry that
+        is not an address ends the search, because nothing to the left of it can be trusted.
         """
         peer = request.remote or ""
         if not self._networks or not self._is_trusted(peer):

@@ -1,7 +1,6 @@
-"""Every route, once: what serves it, what it takes and gives. The router and the OpenAPI document are made of this."""
+"""Every route of the API. The router and the OpenAPI document are built from this table."""
 
-from collections.abc import Awaitable, Callable
-from typing import Any
+from collections.abc import Awaitable, Callable, Mapping
 
 import msgspec
 from aiohttp import web
@@ -17,22 +16,24 @@ Handler = Callable[[Context, Connection, web.Request, Caller], Awaitable[web.Res
 
 
 class Route(msgspec.Struct, frozen=True, kw_only=True):
-    """One method of one path. Each runs in a transaction of its own."""
+    """One method of one path. Each request runs in a transaction of its own."""
 
     method: str
     path: str
     serve: Handler
     summary: str
-    takes: Any = None
-    gives: dict[int, Any]
-    """By status; None: no body."""
+    takes: type[msgspec.Struct] | None = None
+    """Shape of the request body; None if it has none."""
+    gives: Mapping[int, type[msgspec.Struct] | None]
+    """Shape of the response body by status; None if it has none."""
     refuses: tuple[int, ...] = ()
-    """Statuses besides 401 and 429."""
+    """Statuses of error responses, besides 401, 429 and 503."""
     query: tuple[str, ...] = ()
+    """Names of the query parameters."""
     idempotent: bool = False
-    """Takes an Idempotency-Key."""
+    """Accepts an Idempotency-Key."""
     expensive: bool = False
-    """May look at many rows: one at a time per subscriber, on connections and with a time-out of its own."""
+    """May read many rows: one request at a time per subscriber, on separate connections and with its own timeout."""
 
 
 PAGE = ("limit", "cursor")
@@ -80,7 +81,7 @@ V1 = (
         method="DELETE",
         path=ONE,
         serve=subscriptions.delete,
-        summary="Delete a subscription; what waits for it is cancelled",
+        summary="Delete a subscription; its waiting deliveries are cancelled",
         gives={204: None},
         refuses=(404,),
     ),
@@ -88,7 +89,7 @@ V1 = (
         method="POST",
         path=f"{ONE}/rotate-secret",
         serve=subscriptions.rotate,
-        summary="A new secret; in dialect standard the old one signs too for 24 hours",
+        summary="Create a new secret; in dialect standard the old one stays valid for 24 hours",
         gives={200: shapes.Secret},
         refuses=(400, 404, 409, 413, 422),
         idempotent=True,
@@ -98,7 +99,7 @@ V1 = (
         path=f"{ONE}/test",
         serve=subscriptions.test,
         expensive=True,
-        summary="Send the newest stored event that fits",
+        summary="Send the newest stored event that matches",
         gives={202: shapes.DeliveryId},
         refuses=(400, 404, 409, 413, 422),
         idempotent=True,
@@ -108,7 +109,7 @@ V1 = (
         path=f"{ONE}/replay",
         serve=subscriptions.replay,
         expensive=True,
-        summary="Send the events of a time again; 200 and only the count for a dry run",
+        summary="Send the events of a period again; 200 and only the count for a dry run",
         takes=shapes.NewReplay,
         gives={202: shapes.Replay, 200: shapes.Count},
         refuses=(*BODY, 404, 409, 422),
@@ -128,7 +129,7 @@ V1 = (
         method="GET",
         path="/v1/events/{id}",
         serve=events.show,
-        summary="One event, whole: what `dataref` of an event without data names",
+        summary="One whole event; `dataref` of an event without data is this URL",
         gives={200: cloudevents.CloudEvent},
         refuses=(404,),
     ),
@@ -144,7 +145,7 @@ V1 = (
         method="POST",
         path="/v1/deliveries/{id}/retry",
         serve=deliveries.retry,
-        summary="Try again now",
+        summary="Send a delivery again now",
         gives={200: shapes.Delivery},
         refuses=(404, 409),
     ),
@@ -152,7 +153,7 @@ V1 = (
         method="POST",
         path="/v1/deliveries/{id}/cancel",
         serve=deliveries.cancel,
-        summary="Send no more",
+        summary="Stop sending a delivery",
         gives={200: shapes.Delivery},
         refuses=(404,),
     ),

@@ -1,4 +1,4 @@
-"""What the API takes and gives (contract §6 and §7). The OpenAPI document is made of these."""
+"""Request and response bodies of the API (contract §6 and §7). The OpenAPI document is built from these."""
 
 from datetime import datetime
 from typing import Annotated, Generic, Literal, TypeVar
@@ -17,39 +17,39 @@ Rate = Annotated[float, Meta(gt=0, le=1_000_000)]
 InFlight = Annotated[int, Meta(ge=1, le=100)]
 Text = Annotated[str, Meta(min_length=1, max_length=4096)]
 Key = Annotated[str, Meta(pattern=r"^[!-~]{1,64}$", examples=["@authtoken"])]
-"""Any visible ASCII: it is percent-encoded in the URL."""
+"""Visible ASCII of any kind, because it is percent-encoded in the URL."""
 
 AtLeast = Annotated[
     bool,
-    Meta(description="true: there are too many to count, and `count` is where counting stopped; else absent"),
+    Meta(description="true if there are too many to count: `count` is where counting stopped; else absent"),
 ]
 
 Status = Literal["pending", "delivered", "failed", "cancelled", "superseded"]
 
 
 class NewSubscription(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
-    """What to send where."""
+    """A URL to register, and the events to send to it."""
 
     url: Url
     types: Patterns = msgspec.field(default_factory=lambda: ["*"])
-    """Patterns of event types; `*` stands for anything."""
+    """Patterns of event types; `*` matches any characters."""
     accounts: Patterns | None = None
-    """Patterns of `platform/account`; all that you may see when absent."""
+    """Patterns of `platform/account`; by default all that you may see."""
     dialect: str = "standard"
     secret: Text | None = None
-    """Made for you when absent; shown in this answer only."""
+    """Generated if absent; shown in this response only."""
     authorization: Text | None = None
     query_key: Key | None = None
     schedule: Schedule | None = None
-    """Seconds after the attempt before."""
+    """Seconds after the previous attempt."""
     max_rate: Rate | None = None
-    """Deliveries a second."""
+    """Deliveries per second."""
     max_in_flight: InFlight = 10
     enabled: bool = True
 
 
 class Changes(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
-    """What to change; what is absent stays."""
+    """The fields to change; absent fields keep their value."""
 
     url: Url | UnsetType = UNSET
     types: Patterns | UnsetType = UNSET
@@ -63,10 +63,10 @@ class Changes(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
 
 
 class Missed(msgspec.Struct, rename={"begin": "from", "end": "to"}):
-    """A span of time, as a replay takes it."""
+    """A period of time, in the form that a replay takes."""
 
     begin: datetime
-    end: Annotated[datetime | None, Meta(description="null: it is still going on")]
+    end: Annotated[datetime | None, Meta(description="null while the period has not ended")]
 
 
 class Subscription(msgspec.Struct, kw_only=True):
@@ -89,24 +89,25 @@ class Subscription(msgspec.Struct, kw_only=True):
     missed: Annotated[
         Missed | None,
         Meta(
-            description="When it was last disabled; post this to `/v1/subscriptions/{id}/replay` to get what it missed"
+            description="When it was last disabled; post it to `/v1/subscriptions/{id}/replay` to get what was missed"
         ),
     ]
     has_authorization: Annotated[
-        bool | None, Meta(description="null: the service's keys cannot open its secrets; rotating them makes new ones")
+        bool | None,
+        Meta(description="null if the service's keys cannot decrypt its secrets; rotate them to create new ones"),
     ]
     created_at: datetime
     updated_at: datetime
 
 
 class CreatedSubscription(Subscription, kw_only=True):
-    """As registered, with its secret: shown now and never again."""
+    """The new subscription with its secret, which is not shown again."""
 
     secret: str | None
 
 
 class Secret(msgspec.Struct):
-    """Shown now and never again."""
+    """The new secret, which is not shown again."""
 
     secret: str
 
@@ -128,7 +129,7 @@ class Delivery(msgspec.Struct, kw_only=True):
 
 
 class Attempt(msgspec.Struct, kw_only=True):
-    """One call."""
+    """One HTTP request to the subscriber."""
 
     attempt: int
     at: datetime
@@ -136,18 +137,18 @@ class Attempt(msgspec.Struct, kw_only=True):
     status_code: int | None
     duration_ms: float
     response: str
-    """The first 4 KiB of what was answered."""
+    """The first 4 KiB of the response body."""
     error: str | None
 
 
 class DeliveryWithAttempts(Delivery, kw_only=True):
-    """With all that was tried."""
+    """A delivery with all its attempts."""
 
     history: list[Attempt]
 
 
 class DeliveryId(msgspec.Struct):
-    """A delivery that was made."""
+    """The delivery that was created."""
 
     delivery_id: UUID
 
@@ -156,47 +157,47 @@ class NewReplay(msgspec.Struct, kw_only=True, forbid_unknown_fields=True, rename
     """Which events to send again."""
 
     begin: Annotated[datetime, Meta(tz=True)]
-    """Received at or after."""
+    """Events received at or after this time."""
     end: Annotated[datetime, Meta(tz=True)] | None = None
-    """Received before; now when absent."""
+    """Events received before this time; by default now."""
     types: Patterns | None = None
     key: Annotated[str, Meta(min_length=1, max_length=512)] | None = None
     dry_run: bool = False
 
 
 class Replay(msgspec.Struct, omit_defaults=True):
-    """A replay that was begun."""
+    """The replay that was started."""
 
     replay_id: UUID
     count: int
-    """Events that it sends."""
+    """Number of events that it sends."""
     at_least: AtLeast = False
 
 
 class Count(msgspec.Struct, omit_defaults=True):
-    """What a replay would send."""
+    """The number of events that a replay would send."""
 
     count: int
-    """Events that it would send."""
+    """Number of events that it would send."""
     at_least: AtLeast = False
 
 
 class Page(msgspec.Struct, Generic[T]):
-    """Part of a list; `next` is the cursor of what follows, null at the end."""
+    """One page of a list; `next` is the cursor of the next page, null on the last one."""
 
     data: list[T]
     next: str | None
 
 
 class FieldError(msgspec.Struct):
-    """What is wrong with a field."""
+    """What is wrong with one field."""
 
     field: str
     detail: str
 
 
 class ProblemDetails(msgspec.Struct, kw_only=True):
-    """RFC 9457."""
+    """An error as described by RFC 9457."""
 
     title: str
     status: int

@@ -1,6 +1,7 @@
-"""/v1/subscriptions: registered, listed, changed, deleted; rotated, tested, replayed."""
+"""/v1/subscriptions: handlers that register, list, change, delete, rotate, test and replay subscriptions."""
 
 from datetime import UTC, datetime
+from uuid import uuid4
 
 import msgspec
 from aiohttp import web
@@ -11,15 +12,15 @@ from ingress.api.auth import Caller
 from ingress.api.context import (
     Context,
     accounts,
-    answer,
     body,
+    check_authorization,
     fresh_secret,
-    identity,
-    new_id,
+    json_response,
+    path_uuid,
     require_dialect,
     rotated,
 )
-from ingress.api.errors import NOT_FOUND, ProblemError, invalid
+from ingress.api.errors import ProblemError, invalid, not_found, retry_later
 from ingress.api.shapes import (
     Changes,
     Count,
@@ -33,6 +34,7 @@ from ingress.api.shapes import (
     Secret,
 )
 from ingress.api.shapes import Subscription as Shown
+from schemas.outbound import Dialect
 from storage import deliveries, replays, subscriptions
 from storage.database import Connection
 from storage.replays import Scope
@@ -42,218 +44,213 @@ from storage.subscriptions import Subscription
 from storage.vault import UndecryptableError
 
 MOST_REPLAYS = 20
-"""Replays of one subscriber that may be under way."""
+"""Maximum number of unfinished replays per subscriber."""
 QUERY_KEY = "token"
-"""Of dialect channelape, where its subscriber names none."""
+"""Query key of dialect channelape if the subscriber gives none."""
 
 
 async def create(context: Context, connection: Connection, request: web.Request, caller: Caller) -> web.Response:
-    """201, with the secret. In a transaction with its Idempotency-Key."""
-    asked = await body(request, NewSubscription)
-    one = require_dialect(asked.dialect)
-    patterns.check_types(asked.types, one)
-    _check_url(context, asked.url)
-    secret = fresh_secret(one, asked.secret)
-    _check_terms(one.uses_authorization, asked.authorization, one.uses_query_key, asked.query_key)
-    granted = accounts(caller, asked.accounts)
-    if asked.accounts is not None:
-        patterns.check_accounts(asked.accounts)
+    """201: the subscription with its secret. In one transaction with its Idempotency-Key."""
+    new = await body(request, NewSubscription)
+    dialect = require_dialect(new.dialect)
+    patterns.check_types(new.types, dialect)
+    _check_url(context, new.url)
+    secret = fresh_secret(dialect, new.secret)
+    _check_credentials(dialect, new.authorization, new.query_key)
+    granted = accounts(caller, new.accounts)
+    if new.accounts is not None:
+        patterns.check_accounts(new.accounts)
     await context.check_quota(connection, caller)
-    id_ = new_id()
-    secrets = Sealed(
-        secrets=() if secret is None else (SealedSecret(secret=secret),), authorization=asked.authorization
-    )
-    made = await subscriptions.create(
+    id_ = uuid4()
+    sealed_secrets = () if secret is None else (SealedSecret(secret=secret),)
+    secrets = Sealed(secrets=sealed_secrets, authorization=new.authorization)
+    created = await subscriptions.create(
         connection,
         Subscription(
             id=id_,
             subscriber=caller.subscriber,
-            url=asked.url,
-            types=asked.types,
+            url=new.url,
+            types=new.types,
             accounts=granted,
-            dialect=one.name,
-            query_key=asked.query_key or (QUERY_KEY if one.uses_query_key else None),
-            schedule=asked.schedule,
-            max_rate=asked.max_rate,
-            max_in_flight=asked.max_in_flight,
-            enabled=asked.enabled,
+            dialect=dialect.name,
+            query_key=new.query_key or (QUERY_KEY if dialect.uses_query_key else None),
+            schedule=new.schedule,
+            max_rate=new.max_rate,
+            max_in_flight=new.max_in_flight,
+            enabled=new.enabled,
             sealed=context.seal(id_, secrets),
         ),
     )
-    shown = _shown(context, made)
-    said = CreatedSubscription(**msgspec.structs.asdict(shown), secret=secret)
-    return answer(said, 201, {"Location": f"/v1/subscriptions/{id_}"})
+    shown = CreatedSubscription(**msgspec.structs.asdict(_shown(context, created)), secret=secret)
+    return json_response(shown, 201, {"Location": f"/v1/subscriptions/{id_}"})
 
 
 async def listing(context: Context, connection: Connection, request: web.Request, caller: Caller) -> web.Response:
-    """200: the oldest first."""
-    count = cursors.limit(request.query.get("limit"))
+    """200: the caller's subscriptions, the oldest first."""
+    size = cursors.limit(request.query.get("limit"))
     after = cursors.decode(request.query.get("cursor"))
-    rows = await subscriptions.listing(connection, caller.owner, after=after, limit=count + 1)
-    last = rows[count - 1] if len(rows) > count else None
-    following = cursors.encode(last.created_at, last.id) if last is not None and last.created_at else None
-    return answer(Page[Shown]([_shown(context, row) for row in rows[:count]], following))
+    rows = await subscriptions.listing(connection, caller.owner, after=after, limit=size + 1)
+    page, following = cursors.page(rows, size, cursors.subscription_place)
+    return json_response(Page([_shown(context, row) for row in page], following))
 
 
 async def show(context: Context, connection: Connection, request: web.Request, caller: Caller) -> web.Response:
-    """200."""
-    return answer(_shown(context, await _found(connection, request, caller)))
+    """200: one subscription."""
+    return json_response(_shown(context, await _get(connection, request, caller)))
 
 
 async def change(context: Context, connection: Connection, request: web.Request, caller: Caller) -> web.Response:
-    """200: as it is then. What waits goes by the new terms from its next attempt on."""
-    asked = await body(request, Changes)
-    old = await _found(connection, request, caller, lock=True)
-    one = require_dialect(old.dialect)
-    new = {name: value for name, value in msgspec.structs.asdict(asked).items() if value is not UNSET}
+    """200: the changed subscription. Waiting deliveries use the new settings from their next attempt on."""
+    changes = await body(request, Changes)
+    old = await _get(connection, request, caller, lock=True)
+    dialect = require_dialect(old.dialect)
+    new = {name: value for name, value in msgspec.structs.asdict(changes).items() if value is not UNSET}
     authorization = new.pop("authorization", UNSET)
     if "url" in new:
         _check_url(context, new["url"])
     if "types" in new:
-        patterns.check_types(new["types"], one)
+        patterns.check_types(new["types"], dialect)
     if "accounts" in new:
         accounts(caller, new["accounts"])
         patterns.check_accounts(new["accounts"])
-    _check_terms(
-        one.uses_authorization,
-        None if authorization is UNSET else authorization,
-        one.uses_query_key,
-        new.get("query_key"),
-    )
+    _check_credentials(dialect, None if authorization is UNSET else authorization, new.get("query_key"))
     if new.get("enabled"):
         new["disabled_reason"] = None
     if authorization is not UNSET:
         try:
             secrets = context.unseal(old)
         except UndecryptableError:
-            if one.make_secret is not None:
+            if dialect.make_secret is not None:
                 raise  # its secret must be rotated first
             secrets = Sealed()
         new["sealed"] = context.seal(old.id, msgspec.structs.replace(secrets, authorization=authorization))
-    return answer(_shown(context, await subscriptions.update(connection, msgspec.structs.replace(old, **new))))
+    return json_response(_shown(context, await subscriptions.update(connection, msgspec.structs.replace(old, **new))))
 
 
 async def delete(context: Context, connection: Connection, request: web.Request, caller: Caller) -> web.Response:
-    """204; what waits for it is cancelled."""
-    found = await _found(connection, request, caller, lock=True)
-    await subscriptions.delete(connection, found.id)
+    """204; its waiting deliveries are cancelled."""
+    subscription = await _get(connection, request, caller, lock=True)
+    await subscriptions.delete(connection, subscription.id)
     return web.Response(status=204, headers={"Cache-Control": "no-store"})
 
 
 async def rotate(context: Context, connection: Connection, request: web.Request, caller: Caller) -> web.Response:
-    """200, with the new secret."""
-    old = await _found(connection, request, caller, lock=True)
-    one = require_dialect(old.dialect)
-    if one.make_secret is None:
-        raise ProblemError(409, f"Dialect {one.name} uses no secret.")
-    secret = one.make_secret()
+    """200: the new secret."""
+    old = await _get(connection, request, caller, lock=True)
+    dialect = require_dialect(old.dialect)
+    if dialect.make_secret is None:
+        raise ProblemError(409, f"Dialect {dialect.name} uses no secret.")
+    secret = dialect.make_secret()
     try:
         secrets = context.unseal(old)
     except UndecryptableError:
-        secrets = Sealed()  # what no key opens is lost; a new secret is the way out
-    fresh = context.seal(old.id, rotated(one, secrets, secret))
+        secrets = Sealed()  # secrets that no key decrypts are lost; a new secret makes the subscription usable again
+    fresh = context.seal(old.id, rotated(dialect, secrets, secret))
     await subscriptions.update(connection, msgspec.structs.replace(old, sealed=fresh))
-    return answer(Secret(secret))
+    return json_response(Secret(secret))
 
 
 async def test(context: Context, connection: Connection, request: web.Request, caller: Caller) -> web.Response:
-    """202: the newest stored event that fits is sent."""
-    found = await _found(connection, request, caller, share=True)
-    if not found.enabled:
+    """202: the newest stored event that matches is sent."""
+    subscription = await _get(connection, request, caller, share=True)
+    if not subscription.enabled:
         raise ProblemError(409, "The subscription is disabled; enable it first.")
-    name = await deliveries.test(connection, found.id, _scope(context, found))
-    if name is None:
+    delivery_id = await deliveries.test(connection, subscription.id, _scope(context, subscription))
+    if delivery_id is None:
         raise ProblemError(409, "Nothing is stored yet that this subscription would get; send an event first.")
-    return answer(DeliveryId(name), 202)
+    return json_response(DeliveryId(delivery_id), 202)
 
 
 async def replay(context: Context, connection: Connection, request: web.Request, caller: Caller) -> web.Response:
     """202 `{"replay_id", "count"}`; 200 `{"count"}` for a dry run."""
-    asked = await body(request, NewReplay)
-    found = await _found(connection, request, caller)
-    end = asked.end or datetime.now(UTC)
-    if end <= asked.begin:
+    new = await body(request, NewReplay)
+    subscription = await _get(connection, request, caller)
+    end = new.end or datetime.now(UTC)
+    if end <= new.begin:
         raise invalid({"to": "must be after `from`"})
-    scope = _scope(context, found)
-    if asked.types is not None:
-        narrow = replays.narrowed(scope.types, asked.types)
-        if narrow is None:
-            raise invalid({"types": f"are not within the subscription's: {', '.join(found.types)}"})
-        patterns.check_types(narrow, require_dialect(found.dialect))
-        scope = msgspec.structs.replace(scope, types=narrow)
-    counted = await replays.count(connection, scope, begin=asked.begin, end=end, key=asked.key)
-    if asked.dry_run:
-        return answer(Count(counted.count, not counted.is_exact))
-    # Only now, because a lease of the subscription waits while it is held.
-    await _found(connection, request, caller, share=True)
+    scope = _scope(context, subscription)
+    if new.types is not None:
+        types = replays.narrowed(scope.types, new.types)
+        if types is None:
+            raise invalid({"types": f"are not within the subscription's: {', '.join(subscription.types)}"})
+        patterns.check_types(types, require_dialect(subscription.dialect))
+        scope = msgspec.structs.replace(scope, types=types)
+    counted = await replays.count(connection, scope, begin=new.begin, end=end, key=new.key)
+    if new.dry_run:
+        return json_response(Count(counted.count, not counted.is_exact))
+    # The row is locked this late because the deliver workers cannot lease the subscription while it is locked.
+    await _get(connection, request, caller, share=True)
     if not caller.operator and await replays.count_open(connection, caller.subscriber) >= MOST_REPLAYS:
-        raise ProblemError(
-            429,
-            f"{MOST_REPLAYS} of your replays are still being sent; ask again when one of them has ended.",
-            headers={"Retry-After": "60"},
-        )
-    name = await replays.ask(
-        connection, found.id, types=scope.types, begin=asked.begin, end=end, key=asked.key, count=counted.count
+        detail = f"{MOST_REPLAYS} of your replays are still being sent; ask again when one of them has ended."
+        raise retry_later(429, detail, seconds=60)
+    replay_id = await replays.ask(
+        connection, subscription.id, types=scope.types, begin=new.begin, end=end, key=new.key, count=counted.count
     )
-    return answer(Replay(name, counted.count, not counted.is_exact), 202)
+    return json_response(Replay(replay_id, counted.count, not counted.is_exact), 202)
 
 
-def _scope(context: Context, one: Subscription) -> Scope:
-    """What the store worker would decide for it now."""
-    said = require_dialect(one.dialect).types
-    allowed = context.allowed_accounts(one.subscriber)
-    return Scope(list(one.types), list(one.accounts), allowed, None if said is None else sorted(said))
+def _scope(context: Context, subscription: Subscription) -> Scope:
+    """Return which events the store worker would send to a subscription now."""
+    types = require_dialect(subscription.dialect).types
+    return Scope(
+        list(subscription.types),
+        list(subscription.accounts),
+        context.allowed_accounts(subscription.subscriber),
+        None if types is None else sorted(types),
+    )
 
 
-async def _found(
+async def _get(
     connection: Connection, request: web.Request, caller: Caller, *, lock: bool = False, share: bool = False
 ) -> Subscription:
-    found = await subscriptions.get(connection, identity(request), caller.owner, lock=lock, share=share)
-    if found is None:
-        raise ProblemError(404, NOT_FOUND)
-    return found
+    """Return the subscription that the path names. Raises ProblemError: 404."""
+    subscription = await subscriptions.get(connection, path_uuid(request), caller.owner, lock=lock, share=share)
+    if subscription is None:
+        raise not_found()
+    return subscription
 
 
 def _check_url(context: Context, url: str) -> None:
-    wrong = context.check_url(url)
-    if wrong is not None:
-        raise invalid({"url": wrong})
+    problem = context.check_url(url)
+    if problem is not None:
+        raise invalid({"url": problem})
 
 
-def _check_terms(uses_authorization: bool, authorization: str | None, uses_key: bool, key: str | None) -> None:
+def _check_credentials(dialect: Dialect, authorization: str | None, query_key: str | None) -> None:
+    """Raise ProblemError (400) if the dialect does not use what is given, or cannot send it."""
     errors = {}
-    if authorization is not None and not uses_authorization:
+    if authorization is not None and not dialect.uses_authorization:
         errors["authorization"] = "this dialect sends none"
-    if authorization is not None and not (authorization.isascii() and authorization.isprintable()):
-        errors["authorization"] = "must be printable ASCII, as it stands in a header"
-    if key is not None and not uses_key:
+    if (problem := check_authorization(authorization)) is not None:
+        errors["authorization"] = problem
+    if query_key is not None and not dialect.uses_query_key:
         errors["query_key"] = "this dialect uses none"
     if errors:
         raise invalid(errors)
 
 
-def _shown(context: Context, one: Subscription) -> Shown:
-    assert one.created_at is not None
-    assert one.updated_at is not None
+def _shown(context: Context, subscription: Subscription) -> Shown:
+    assert subscription.created_at is not None
+    assert subscription.updated_at is not None
     try:
-        has_authorization = context.unseal(one).authorization is not None
+        has_authorization = context.unseal(subscription).authorization is not None
     except UndecryptableError:
         has_authorization = None
     return Shown(
-        id=one.id,
-        url=one.url,
-        types=list(one.types),
-        accounts=list(one.accounts),
-        dialect=one.dialect,
-        query_key=one.query_key,
-        schedule=None if one.schedule is None else list(one.schedule),
-        max_rate=one.max_rate,
-        max_in_flight=one.max_in_flight,
-        enabled=one.enabled,
-        disabled_reason=one.disabled_reason,
-        disabled_at=None if one.enabled else one.disabled_at,
-        missed=None if one.disabled_at is None else Missed(one.disabled_at, one.enabled_at),
+        id=subscription.id,
+        url=subscription.url,
+        types=list(subscription.types),
+        accounts=list(subscription.accounts),
+        dialect=subscription.dialect,
+        query_key=subscription.query_key,
+        schedule=None if subscription.schedule is None else list(subscription.schedule),
+        max_rate=subscription.max_rate,
+        max_in_flight=subscription.max_in_flight,
+        enabled=subscription.enabled,
+        disabled_reason=subscription.disabled_reason,
+        disabled_at=None if subscription.enabled else subscription.disabled_at,
+        missed=None if subscription.disabled_at is None else Missed(subscription.disabled_at, subscription.enabled_at),
         has_authorization=has_authorization,
-        created_at=one.created_at,
-        updated_at=one.updated_at,
+        created_at=subscription.created_at,
+        updated_at=subscription.updated_at,
     )

@@ -1,8 +1,7 @@
-"""What no field of any request may hold, because PostgreSQL or the calendar has no place for it."""
+"""Values that no field of any request may hold, because PostgreSQL or the calendar cannot represent them."""
 
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
-from typing import Any
 
 import msgspec
 
@@ -11,10 +10,8 @@ from ingress.api.errors import invalid
 
 def check(decoded: object) -> None:
     """Check every text and every time of a decoded body. Raises ProblemError that names each wrong field."""
-    errors = {
-        path: why for path, value in _leaves(msgspec.to_builtins(decoded, builtin_types=(datetime,)), "")
-        if (why := wrong(value)) is not None
-    }  # fmt: skip
+    builtins: object = msgspec.to_builtins(decoded, builtin_types=(datetime,))
+    errors = {path: problem for path, value in _leaves(builtins, "") if (problem := wrong(value)) is not None}
     if errors:
         raise invalid(errors)
 
@@ -34,7 +31,8 @@ def wrong(value: object) -> str | None:
     return None
 
 
-def _leaves(value: Any, path: str) -> Iterator[tuple[str, object]]:
+def _leaves(value: object, path: str) -> Iterator[tuple[str, object]]:
+    """Yield the values that are neither objects nor lists, each with its path."""
     if isinstance(value, Mapping):
         for name, inner in value.items():
             yield from _leaves(inner, f"{path}.{name}" if path else str(name))

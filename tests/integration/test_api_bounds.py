@@ -14,7 +14,7 @@ import pytest_asyncio
 
 from ingress.api import app as api_app
 from ingress.api import subscriptions as api_subscriptions
-from ingress.api.turns import Turns
+from ingress.api.limiter import SubscriberLimiter
 from storage import deliveries, replays
 from storage.replays import Counted, Scope
 from storage.sql import query
@@ -213,7 +213,7 @@ async def test_expensive_requests_of_one_subscriber_take_nothing_from_others(
     client: Client, database: asyncpg.Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Eight replays that cannot go on: one of them runs, the rest wait and are refused, and others are served."""
-    client.app._expensive_turns = Turns(at_once=1, wait_seconds=0.2)
+    client.app._expensive_limiter = SubscriberLimiter(limit=1, wait_seconds=0.2)
     monkeypatch.setattr(api_app, "EXPENSIVE_TIMEOUT", 1.0)
     made, others = await client.subscribe(), await client.subscribe(who=OTHER)
     path = f"/v1/subscriptions/{made['id']}/replay"
@@ -247,7 +247,7 @@ async def test_all_connections_in_use_is_no_verdict_about_the_database(
     held = [await pool.acquire() for _ in range(api_app.CONNECTIONS)]
     status, said, headers = await client.ask("GET", "/v1/subscriptions", who=BOARDS)
     assert (status, "busy" in said["detail"], headers["Retry-After"]) == (503, True, "5")
-    await client.app._look()
+    await client.app._check_database()
     assert client.app.problems() == []
     for connection in held:
         await pool.release(connection)

@@ -54,13 +54,13 @@ async def test_only_its_owner_reads_an_authentication_back(client: Client, pool:
 async def test_a_list_of_webhooks_says_that_it_goes_on(client: Client) -> None:
     made = [(await client.ask("POST", "/basic/webhooks", BASIC))[1]["webhookId"] for _ in range(5)]
     status, page, headers = await client.ask("GET", "/basic/webhooks")
-    assert (status, [one["webhookId"] for one in page], "BrokerConnection" in headers) == (200, made, False)
+    assert (status, [one["webhookId"] for one in page], "Link" in headers) == (200, made, False)
     seen: list[str] = []
     path: str | None = "/basic/webhooks?limit=2"
     while path is not None:
         _, page, headers = await client.ask("GET", path)
         seen += [one["webhookId"] for one in page]
-        link = headers.get("BrokerConnection", "")
+        link = headers.get("Link", "")
         path = link.partition("<")[2].partition(">")[0] or None
         assert ('rel="next"' in link) == (path is not None)
     assert seen == made

@@ -68,11 +68,11 @@ async def test_a_connection_to_a_server_that_was_demoted_is_replaced(
     monkeypatch.setattr(api_app, "CHECK", "SELECT true")
     pool = await client.app._database.pool()
     before = await pool.fetchval("SELECT pg_backend_pid()")
-    await client.app._look()
-    assert client.app.problems() == ["no use of PostgreSQL: OSError: connected to a standby"]
+    await client.app._check_database()
+    assert client.app.problems() == ["PostgreSQL is unavailable: OSError: connected to a standby"]
     assert await pool.fetchval("SELECT pg_backend_pid()") != before
     monkeypatch.setattr(api_app, "CHECK", "SELECT false")
-    await client.app._look()
+    await client.app._check_database()
     assert client.app.problems() == []
     assert (await client.ask("GET", "/v1/subscriptions"))[0] == 200
 
@@ -84,8 +84,8 @@ async def test_a_background_task_that_dies_ends_the_process(client: Client, monk
     async def broken() -> None:
         raise KeyError("a mistake of ours")
 
-    monkeypatch.setattr(client.app, "_look", broken)
-    client.app._look_now.set()
+    monkeypatch.setattr(client.app, "_check_database", broken)
+    client.app._check_now.set()
     async with asyncio.timeout(10):
         await ended.wait()
     (problem,) = client.app.problems()
@@ -99,9 +99,9 @@ async def test_a_background_task_that_dies_ends_the_process(client: Client, monk
         (asyncpg.CharacterNotInRepertoireError("x"), 400, "cannot be stored"),
         (asyncpg.QueryCanceledError("x"), 503, "took too long"),
         (TimeoutError(), 503, "took too long"),
-        (asyncpg.OutOfMemoryError("x"), 503, "can't be reached"),
-        (exceptions.TargetServerAttributeNotMatched("x"), 503, "can't be reached"),
-        (ConnectionResetError(), 503, "can't be reached"),
+        (asyncpg.OutOfMemoryError("x"), 503, "database is unavailable"),
+        (exceptions.TargetServerAttributeNotMatched("x"), 503, "database is unavailable"),
+        (ConnectionResetError(), 503, "database is unavailable"),
         (KeyError("a mistake of ours"), 500, "has been logged"),
     ],
     ids=lambda value: type(value).__name__ if isinstance(value, Exception) else "",
@@ -119,7 +119,7 @@ async def test_every_error_is_an_answer_that_is_counted(
         found, said, _ = await client.ask("GET", path)
         assert (found, detail in said[field]) == (status, True), said
         assert counter._value.get() == before + 1
-    await client.app._look()
+    await client.app._check_database()
     assert client.app.problems() == []
 
 

@@ -90,7 +90,7 @@ async def test_a_consumer_gets_what_it_asked_for_from_then_on(
 async def test_adding_again_changes_nothing_and_other_settings_are_refused(shell: Shell, erp: str) -> None:
     assert (await shell("consumers", "add", "erp", "--types", "channelape.*"))[0] == 0
     code, _, err = await shell("consumers", "add", "erp", "--types", "ecomnow.*")
-    assert (code, "is there with other types, accounts or limits: run `crossdock consumers remove erp`" in err) == (
+    assert (code, "exists with other types, accounts or limits: run `crossdock consumers remove erp`" in err) == (
         1,
         True,
     )

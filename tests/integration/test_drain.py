@@ -124,7 +124,7 @@ async def test_what_never_stops_is_ended(tmp_path: Path) -> None:
     try:
         await heard(stuck, "started")
         stuck.send_signal(signal.SIGTERM)
-        await heard(stuck, "not stopped in time, ending all the same")
+        await heard(stuck, "the component did not stop in time, ending the process")
         async with asyncio.timeout(10):
             assert await stuck.wait() == 1
     finally:

@@ -13,7 +13,7 @@ from pathlib import Path
 import psutil
 import pytest_asyncio
 
-from deploy.local.up import read_endpoints
+from deploy.state import read_endpoints
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text()
@@ -43,14 +43,14 @@ async def up(tmp_path: Path, servers: Path) -> AsyncIterator[dict[str, str]]:
         process = await asyncio.create_subprocess_exec(*command, env=env, cwd=ROOT, stdout=log, stderr=log)
     started = time.monotonic()
     try:
-        while not (endpoints := read_endpoints(state)):
+        while not (endpoints := read_endpoints(state)).ingress:
             assert process.returncode is None, (tmp_path / "up.log").read_text()
             assert time.monotonic() - started < 40, (tmp_path / "up.log").read_text()
             await asyncio.sleep(0.1)
         yield env
         family = [
             *psutil.Process(process.pid).children(recursive=True),
-            *map(psutil.Process, endpoints["pids"].values()),
+            *map(psutil.Process, endpoints.pids.values()),
         ]
         stopped = time.monotonic()
         process.send_signal(signal.SIGTERM)

@@ -9,7 +9,7 @@ from typing import Any
 import jsonschema_rs
 import pytest
 
-from deploy.cli.asyncapi import asyncapi as command
+from deploy.cli.topology import asyncapi as command
 from schemas import cloudevents, consumers, documents, registry, topology
 from schemas.asyncapi import document as made
 from schemas.envelope import Envelope, to_properties

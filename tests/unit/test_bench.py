@@ -12,8 +12,7 @@ from bench.capacity import Costs
 from bench.client import Order
 from bench.parts import PARTS, chosen
 from bench.profile import Spent
-from bench.row import Row, spread
-from bench.times import Times
+from bench.row import Row, Times, spread
 from schemas import registry
 
 ROOT = Path(__file__).parents[2]

@@ -15,6 +15,7 @@ import typer
 
 from broker.outgoing import BrokerUnavailableError
 from broker.topology import TopologyError
+from deploy import state
 from deploy.cli import errors, main, output, servers
 from deploy.config import ConfigError
 from deploy.process import MissingSettingError
@@ -68,15 +69,15 @@ def said(capsys: pytest.CaptureFixture[str]) -> Any:
         (["--frobnicate"], "No such option: --frobnicate"),
         (["send"], "Missing argument 'PLATFORM'"),
         (["send", "apicbase"], "Missing argument 'EVENT'"),
-        (["send", "faxbase", "purchase_order"], "'faxbase' is none of apicbase, channelape, ecomnow, ustore"),
-        (["send", "apicbase", "fax"], "'fax' is none of purchase_order"),
+        (["send", "faxbase", "purchase_order"], "'faxbase' is not one of apicbase, channelape, ecomnow, ustore"),
+        (["send", "apicbase", "fax"], "'fax' is not one of purchase_order"),
         (["send", "apicbase", "purchase_order", "--count", "0"], "'--count'"),
         (["send", "apicbase", "purchase_order", "--count", "many"], "'--count'"),
         (["send", "apicbase", "purchase_order", "--rate", "-1"], "'--rate'"),
         (["send", "apicbase", "purchase_order", "--url", "ftp://x"], "http://127.0.0.1:8080"),
         (["ingress", "--port", "70000"], "'--port'"),
         (["trace"], "Missing argument 'KEY'"),
-        (["quarantine", "show", "7"], "'7' is none"),
+        (["quarantine", "show", "7"], "'7' is not an ID"),
         (["quarantine", "replay"], "name the messages, or give --all"),
         (["quarantine", "replay", "--all", str(UUID(int=7))], "not both"),
         (["quarantine", "discard"], "name the messages"),
@@ -225,7 +226,7 @@ def test_errors_that_are_told_apart_exist() -> None:
         (BrokerUnavailableError("no confirm"), "no confirm"),
         (asyncpg.UndefinedTableError("relation"), "run `crossdock migrate`"),
         (asyncpg.InvalidPasswordError("no"), "refuses the login: no; check DATABASE_URL"),
-        (asyncpg.DiskFullError("no room"), "PostgreSQL says: no room"),
+        (asyncpg.DiskFullError("no room"), "PostgreSQL reports: no room"),
         (ConnectionRefusedError(111, "Connect call failed ('127.0.0.1', 1)"), "Connection refused"),
         (FileNotFoundError(2, "No such file", "x.json"), "x.json: No such file or directory"),
         (TimeoutError(), "no answer in time"),
@@ -275,7 +276,7 @@ def test_environment_goes_before_the_state_folder(tmp_path: Path, monkeypatch: p
 @pytest.mark.parametrize("text", ["", "{", "[1]", "null"])
 def test_an_endpoints_file_that_is_none_is_no_running_up(text: str, tmp_path: Path) -> None:
     (tmp_path / "endpoints.json").write_text(text)
-    assert servers.endpoints(tmp_path) == {}
+    assert state.read_endpoints(tmp_path) == state.Endpoints()
 
 
 def test_json_is_for_programs(capsys: pytest.CaptureFixture[str]) -> None:

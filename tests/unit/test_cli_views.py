@@ -1,5 +1,6 @@
-"""What `crossdock trace` and `crossdock status` make of what they are told."""
+"""What `crossdock trace` and `crossdock status` show of what they are given."""
 
+import dataclasses
 import os
 import subprocess
 import sys
@@ -7,6 +8,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
 
+import msgspec
 import pytest
 
 from deploy.cli import status, trace
@@ -38,11 +40,10 @@ def receipt(number: int, seconds: float) -> dict[str, Any]:
     return {"message_id": MESSAGES[number - 1], "received_at": later(seconds), "bytes": 100 + number}
 
 
-def document(**parts: Any) -> dict[str, Any]:
-    found: dict[str, Any] = {"type": "ustore.manufacturer_allocation", "account": "printshop", "key": "5295"}
-    found |= {"receipts": [], "versions": [], "records": [], "allocations": [], "deliveries": [], **parts}
-    found["messages"] = list(trace.messages(found))
-    return found
+def document(**parts: Any) -> trace.Document:
+    fields = {"platform": "ustore", "type": "ustore.manufacturer_allocation", "account": "printshop", "key": "5295"}
+    rows: dict[str, Any] = {"receipts": [], "versions": [], "records": [], "deliveries": [], **parts}
+    return msgspec.convert(fields | rows, trace.Document)
 
 
 def test_a_life_is_told_in_the_order_it_happened() -> None:
@@ -92,14 +93,15 @@ def test_a_record_that_told_nobody_queued_nothing() -> None:
         "announced": None,
     }
     found = document(receipts=[receipt(1, 0)], versions=[version(1, 1)], records=[record])
-    assert [one["routing_key"] for one in found["messages"]] == ["ustore.manufacturer_allocation.printshop"]
+    assert [one.routing_key for one in trace.messages(found)] == ["ustore.manufacturer_allocation.printshop"]
 
 
 def test_the_setbacks_of_a_message_are_told_in_order() -> None:
-    entry = {"received_at": START, "reason": "no id", "replayed_at": None, "discarded_at": later(9)}
-    assert [one.what for one in trace.setbacks(entry)] == ["quarantined", "discarded"]
-    entry |= {"replayed_at": later(12)}
-    assert [one.what for one in trace.setbacks(entry)] == ["quarantined", "discarded", "replayed"]
+    event = "receipt_confirmation"
+    message = trace.QuarantinedMessage(MESSAGES[0], "channelape", "rothys", event, "no id", START, None, later(9))
+    assert [one.what for one in trace.setbacks(message)] == ["quarantined", "discarded"]
+    message = dataclasses.replace(message, replayed_at=later(12))
+    assert [one.what for one in trace.setbacks(message)] == ["quarantined", "discarded", "replayed"]
 
 
 @pytest.mark.parametrize(
@@ -141,7 +143,14 @@ def test_alive() -> None:
 def test_every_attempt_is_part_of_a_life() -> None:
     whom = {"id": MESSAGES[3], "dialect": "standard", "url": "https://a.example/in", "created_at": later(1)}
     none = {"at": None, "status_code": None, "error": None, "status": "pending"}
-    first = {"at": later(2), "attempt": 1, "outcome": "refused", "status_code": 500, "duration_ms": 3.21}
+    first = {
+        "status": "pending",
+        "at": later(2),
+        "attempt": 1,
+        "outcome": "refused",
+        "status_code": 500,
+        "duration_ms": 3.21,
+    }
     found = document(
         deliveries=[{**whom, **none}, {**whom, **first, "error": "answered 500"}],
     )

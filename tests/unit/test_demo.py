@@ -16,7 +16,7 @@ def test_in_a_hundred_columns_only_sentences_are_broken() -> None:
     for post in posts:
         event = f"{post.platform.name}.{post.event.types[0].split('.')[-1]}.{post.account}"
         post.status, post.ms = 200, 12_345.6
-        post.came = [
+        post.arrivals = [
             DemoArrival("queue", event, 99_999.0),
             DemoArrival("item", "3088 to 1, " + "and to the annex " * 5),
         ]
@@ -26,7 +26,7 @@ def test_in_a_hundred_columns_only_sentences_are_broken() -> None:
     assert max(map(len, lines)) <= WIDTH
     for post in posts:
         assert any(line.startswith(f"{post.example} ") for line in lines), post.example
-        assert any(f"queue {post.came[0].what} " in line and line.endswith(" 99999 ms") for line in lines)
+        assert any(f"queue {post.arrivals[0].what} " in line and line.endswith(" 99999 ms") for line in lines)
 
 
 def test_milliseconds_take_eight_characters_at_most() -> None:

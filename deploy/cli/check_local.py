@@ -1,0 +1,145 @@
+"""The checks of `crossdock check` that need no server: configuration, secrets, rules and this machine."""
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+from deploy.cli.errors import explain
+
+if TYPE_CHECKING:
+    from schemas.config import Config
+
+SPARE_FILES = 100
+"""Files that a process opens besides its connections."""
+LITTLE_DISK = 1024**3
+"""Free bytes below which the disk is reported."""
+
+
+class Finding(NamedTuple):
+    """The result of one check. `problems` is empty when nothing is wrong."""
+
+    what: str
+    problems: list[str]
+    note: str = ""
+
+
+def check_configuration(path: Path | None, loaded: "Config", state: Path | None) -> list[Finding]:
+    """Return the results of all checks that need no server."""
+    from deploy import config as configuration
+
+    findings = [_accounts(configuration.find(path), loaded), *_rules(loaded), *_postal_codes()]
+    if problems := configuration.secret_problems(path) + shared_secrets(loaded):
+        findings.append(Finding("secrets", problems))
+    if problems := subscriber_problems(loaded):
+        findings.append(Finding("subscribers", problems))
+    return [*findings, Finding("this machine", machine_problems(loaded, _file_limit(), _free_bytes(state)))]
+
+
+def configured_accounts(loaded: "Config") -> list[str]:
+    """Return every configured account as `platform/account`."""
+    return [f"{platform}/{name}" for platform, accounts in loaded.accounts.items() for name in accounts]
+
+
+def unmatched(patterns: Iterable[str], accounts: list[str]) -> list[str]:
+    """Return the patterns that match none of the accounts."""
+    from schemas.patterns import fits
+
+    return [pattern for pattern in patterns if not any(fits(account, [pattern]) for account in accounts)]
+
+
+def _accounts(file: Path | None, loaded: "Config") -> Finding:
+    counts = {name: len(accounts) for name, accounts in loaded.accounts.items() if accounts}
+    if not counts:
+        problem = "no account is configured, so every webhook gets 404: add one, as in [accounts.channelape.rothys]"
+        return Finding("configuration", [problem])
+    accounts = ", ".join(f"{count} of {name}" for name, count in counts.items())
+    return Finding("configuration", [], f"{file or 'no file, so the defaults and demo accounts'}; accounts: {accounts}")
+
+
+def shared_secrets(loaded: "Config") -> list[str]:
+    """Return one line per account that has the same secret as another account of its platform."""
+    from schemas import registry
+
+    problems, owners = [], dict[tuple[str, str], str]()
+    for platform in registry.platforms().values():
+        for name, settings in loaded.accounts.get(platform.name, {}).items():
+            account = f"accounts.{platform.name}.{name}"
+            for secret in platform.secrets(settings):
+                other = owners.setdefault((platform.name, secret.strip()), account)
+                if other != account:
+                    problems.append(f"{account} and {other} have the same secret: give each account its own")
+    return problems
+
+
+def subscriber_problems(loaded: "Config") -> list[str]:
+    """Return one line per account pattern of a subscriber that matches no configured account."""
+    accounts = configured_accounts(loaded)
+    return [
+        f"subscribers.{name}: {pattern!r} matches no configured account ({', '.join(accounts) or 'there are none'}): "
+        "correct the pattern, or add the account"
+        for name, subscriber in loaded.subscribers.items()
+        for pattern in unmatched(subscriber.accounts, accounts)
+    ]
+
+
+def machine_problems(loaded: "Config", files: int, free: int) -> list[str]:
+    """Return one line per limit of this machine that is too low.
+
+    `files`: how many files a process may open; `free`: free bytes on the disk of the state folder.
+    """
+    problems = []
+    needed = loaded.ingress.max_connections + SPARE_FILES
+    if files < needed:
+        problems.append(
+            f"a process may open {files} files, and [ingress] max_connections = {loaded.ingress.max_connections} needs "
+            f"{needed}: raise the limit (`ulimit -n {needed}`, or LimitNOFILE of the service), or lower the setting"
+        )
+    if free < LITTLE_DISK:
+        problems.append(
+            f"{free // 1024**2} MB are free on the disk of the state folder: RabbitMQ stops accepting messages when "
+            "its disk is nearly full; free some space"
+        )
+    return problems
+
+
+def _file_limit() -> int:
+    import resource
+
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)  # our processes raise the soft limit to it
+    return (1 << 62) if hard == resource.RLIM_INFINITY else hard
+
+
+def _free_bytes(state: Path | None) -> int:
+    import shutil
+
+    from deploy import state as states
+
+    folder = states.folder(state).absolute()
+    while not folder.exists():
+        folder = folder.parent
+    return shutil.disk_usage(folder).free
+
+
+def _rules(loaded: "Config") -> list[Finding]:
+    from workers.route import explain as engine
+
+    return [
+        Finding(f"rules of ustore/{name}", engine.check(account), f"{len(account.rules)} of them")
+        for name, account in loaded.accounts.get("ustore", {}).items()
+    ]
+
+
+def _postal_codes() -> list[Finding]:
+    """Return whether the operator's postal code files can be read; nothing if there are none."""
+    import os
+
+    from workers.route import distance
+
+    folder = os.environ.get(distance.FOLDER_VARIABLE)
+    if not folder:
+        return []
+    try:
+        distance.gazetteer()
+    except (OSError, ValueError) as error:
+        return [Finding("postal codes", [explain(error) or f"{error}: correct the file, or leave it out"])]
+    return [Finding("postal codes", [], folder)]

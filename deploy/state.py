@@ -1,0 +1,37 @@
+"""The state folder of `crossdock up`, in which commands find a running one."""
+
+import os
+from pathlib import Path
+
+import msgspec
+
+DEFAULT = ".crossdock"
+KEY_FILE = "encryption.key"
+"""File of the state folder: the key that `up` generated, where CROSSDOCK_ENCRYPTION_KEY is not set."""
+
+
+class Endpoints(msgspec.Struct, kw_only=True):
+    """What a running `up` has written about itself; empty if none is running."""
+
+    ingress: str = ""
+    """Base URL."""
+    api: str = ""
+    """Base URL."""
+    amqp: str = ""
+    postgres: str = ""
+    admin: dict[str, str] = {}
+    """URL of health checks and metrics by process name."""
+    pids: dict[str, int] = {}
+
+
+def folder(given: Path | None) -> Path:
+    """Return the state folder: `--state`, else CROSSDOCK_STATE, else ./.crossdock."""
+    return given or Path(os.environ.get("CROSSDOCK_STATE") or DEFAULT)
+
+
+def read_endpoints(given: Path | None) -> Endpoints:
+    """Return the endpoints of the `up` that runs on a state folder."""
+    try:
+        return msgspec.json.decode((folder(given) / "endpoints.json").read_bytes(), type=Endpoints)
+    except (OSError, msgspec.DecodeError):
+        return Endpoints()
