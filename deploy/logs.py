@@ -48,6 +48,6 @@ def setup(level: str, secrets: Iterable[str]) -> JsonFormatter:
     root.setLevel(logging.WARNING)
     logging.getLogger("crossdock").setLevel(level.upper())
     # Their warnings repeat our own lines about the same event, at length and sometimes with URLs.
-    for name in ("aiormq", "asyncio", "aiohttp"):
+    for name in ("aio_pika", "aiormq", "asyncio", "aiohttp"):
         logging.getLogger(name).setLevel(logging.ERROR)
     return formatter
