@@ -85,5 +85,5 @@ def included(page: str, name: str, text: str) -> str:
     pattern = re.compile(f"{re.escape(begin)}.*?{re.escape(end)}", re.DOTALL)
     changed, count = pattern.subn(lambda _: f"{begin}\n{text.strip()}\n{end}", page)
     if count != 1:
-        raise ValueError(f"{begin} … {end} must stand in the page once, and stands there {count} times")
+        raise ValueError(f"{begin} … {end} must occur in the page once, but occurs {count} times")
     return changed

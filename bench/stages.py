@@ -19,7 +19,7 @@ RULES: dict[str, tuple[Rule, ...]] = {
         ("/broker/", "", "publish"),
         ("/schemas/envelope.py", "", "publish"),
         ("/aiormq/", "", "publish"),
-        ("/ingress/hooks/accesslog.py", "", "log and count"),
+        ("/ingress/hooks/metrics.py", "", "log and count"),
         ("/ingress/hooks/metrics.py", "", "log and count"),
         ("/ingress/hooks/handler.py", "record", "log and count"),
         ("/ingress/hooks/", "", "answer"),

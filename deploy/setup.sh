@@ -2,7 +2,7 @@
 # Sets this checkout up: .venv with the locked dependencies, and a RabbitMQ server if the machine has none.
 # Idempotent; under two seconds when there is nothing to do. `setup.sh bench` adds what only the benchmarks need.
 #   PYTHON=python3.12  use this interpreter (any ≥ 3.11)
-#   AMQP_URL=…         a broker of your own: none is installed
+#   AMQP_URL=…         an existing broker; none is installed
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
@@ -22,13 +22,13 @@ as_root() {
     fi
 }
 
-# Debian and Ubuntu start a service when its package is installed. Ours runs as a private node, so nothing may start,
-# and nothing that runs already may be restarted.
+# Debian and Ubuntu start a service when its package is installed. Ours runs as a private node, so no service may be
+# started, and none that already runs may be restarted.
 apt_install() {
     local policy=/usr/sbin/policy-rc.d made='' status=0
     say "installing $* (Debian package)"
     if [ ! -e "$policy" ]; then
-        # Also when interrupted: with it in place no Debian package would ever start its service again.
+        # Also when interrupted, because with this file no Debian package would ever start its service again.
         trap 'as_root rm -f /usr/sbin/policy-rc.d' EXIT
         trap 'exit 130' INT
         trap 'exit 143' TERM HUP
@@ -38,7 +38,7 @@ apt_install() {
     fi
     local apt=(env DEBIAN_FRONTEND=noninteractive NEEDRESTART_SUSPEND=1 RUNLEVEL=1
         apt-get -qq -o DPkg::Lock::Timeout=300 -o Dpkg::Use-Pty=0)
-    # A broken third-party source fails `update` while the package is there all the same: the install decides.
+    # A broken third-party source makes `update` fail although the package is available, so the install decides.
     as_root "${apt[@]}" update >&2 || say "apt-get update failed; trying to install all the same"
     as_root "${apt[@]}" install -y --no-install-recommends "$@" >&2 || status=$?
     if [ -n "$made" ]; then
@@ -51,7 +51,7 @@ apt_install() {
 find_python() {
     local candidate
     for candidate in ${PYTHON:-python3.13 python3.12 python3.11 python3}; do
-        # Run it: a shim may stand on PATH for a version that is not there.
+        # Run it, because PATH may hold a shim for a version that is not installed.
         if "$candidate" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then
             printf '%s' "$candidate"
             return
@@ -60,7 +60,7 @@ find_python() {
     die "no Python ≥ 3.11 found${PYTHON:+ as $PYTHON}; install python3.11 or newer, or name one: make setup PYTHON=/path/to/python3"
 }
 
-# Debian keeps ensurepip, which `venv` needs, in a package of its own.
+# Debian has ensurepip, which `venv` needs, in a separate package.
 need_venv_module() {
     "$1" -c 'import ensurepip, venv' 2>/dev/null && return
     command -v apt-get >/dev/null || die "$1 has no venv module; install it, or name another: make setup PYTHON=…"
@@ -78,7 +78,7 @@ has_rabbitmq() {
 install_rabbitmq() {
     if command -v apt-get >/dev/null; then
         apt_install rabbitmq-server
-        # A later boot should not start it either; only for a server that was not here before us.
+        # A later boot must not start it either; only for a server that was not installed before.
         if [ -d /run/systemd/system ]; then as_root systemctl disable -q rabbitmq-server || true; fi
     elif command -v brew >/dev/null; then
         say "installing rabbitmq (Homebrew)"
@@ -89,7 +89,7 @@ install_rabbitmq() {
     has_rabbitmq || die "RabbitMQ was installed but no rabbitmq-server is to be found; put it on PATH, or set AMQP_URL"
 }
 
-# What .venv holds, as a checksum of all that decides it; the folder counts because its scripts name it.
+# A checksum of everything that determines the contents of .venv, including the folder, which its scripts name.
 wanted() { { cat "$@" && pwd -P; } | cksum; }
 
 install_locked() { # stamp, requirements file

@@ -1,16 +1,16 @@
 """The state folder of `crossdock up`, in which commands find a running one."""
 
 import os
+from dataclasses import dataclass, field
 from pathlib import Path
-
-import msgspec
 
 DEFAULT = ".crossdock"
 KEY_FILE = "encryption.key"
 """File of the state folder: the key that `up` generated, where CROSSDOCK_ENCRYPTION_KEY is not set."""
 
 
-class Endpoints(msgspec.Struct, kw_only=True):
+@dataclass(frozen=True, kw_only=True)
+class Endpoints:
     """What a running `up` has written about itself; empty if none is running."""
 
     ingress: str = ""
@@ -19,9 +19,9 @@ class Endpoints(msgspec.Struct, kw_only=True):
     """Base URL."""
     amqp: str = ""
     postgres: str = ""
-    admin: dict[str, str] = {}
+    admin: dict[str, str] = field(default_factory=dict)
     """URL of health checks and metrics by process name."""
-    pids: dict[str, int] = {}
+    pids: dict[str, int] = field(default_factory=dict)
 
 
 def folder(given: Path | None) -> Path:
@@ -31,6 +31,8 @@ def folder(given: Path | None) -> Path:
 
 def read_endpoints(given: Path | None) -> Endpoints:
     """Return the endpoints of the `up` that runs on a state folder."""
+    import msgspec  # here, because every command imports this module
+
     try:
         return msgspec.json.decode((folder(given) / "endpoints.json").read_bytes(), type=Endpoints)
     except (OSError, msgspec.DecodeError):

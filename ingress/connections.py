@@ -1,10 +1,8 @@
-"""What a listening socket of ours withstands: heads that don't end, answers that nobody takes, what is no HTTP, more
-connections than there is room for.
+"""What a listening socket tolerates: heads that do not end, responses that are not read, what is not HTTP, and more
+connections than it may have.
 
-The library bounds the size of a head and how long a connection is idle; the rest is here. It reaches into the library's
-connection for what that says nowhere else: whether it waits for a request (`_waiter`), since when, and for the requests
-themselves (`_messages`) and their bodies (`_buffer`), of which whoever wants to may take those that need none of the
-library's machinery.
+aiohttp bounds the size of a head and the time that a connection is idle; the rest is here. Requests that need none of
+its machinery are offered to the fast path.
 """
 
 import asyncio
@@ -15,55 +13,57 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 import msgspec
-from aiohttp import EMPTY_PAYLOAD, web
+from aiohttp import web
 from aiohttp.http import RawRequestMessage
 from aiohttp.http_exceptions import HttpProcessingError
 
+from ingress.protocol import RequestProtocol
 from schemas import problems
 
 log = logging.getLogger("crossdock.connections")
 
 KEEPALIVE = 75.0
-"""Seconds an idle connection is kept, as is usual behind load balancers."""
-HALF_CLOSED_LOOK = 0.02
-"""Seconds between two looks at whether a sender that will send no more has all its answers."""
+"""Seconds that an idle connection is kept, as is usual behind load balancers."""
+HALF_CLOSED_CHECK = 0.02
+"""Seconds between two checks whether a sender that has closed its side has received all its responses."""
 LINGER = 1.0
-"""Seconds we go on discarding a body that we refused, so that the sender gets to read why."""
+"""Seconds for which the rest of a refused body is read and discarded, so that the sender can read the response."""
 OTHER_FILES = 64
-"""Descriptors for what isn't a client: the broker, the database, the admin port, the logs."""
-_AT_ONCE = 100
-"""One in so many connections is closed when there is no room: looking for those that idle longest reads all of them."""
-_NONE_IDLE = 0.1
-"""Seconds for which nobody is looked for after a look that found all at work."""
+"""File descriptors for what is not a client: the broker, the database, the admin port, the logs."""
+_EVICTED_SHARE = 100
+"""One in this many connections is closed when there are too many, because finding the idle ones reads all of them."""
+_ALL_BUSY_PAUSE = 0.1
+"""Seconds without another search for idle connections after one that found none."""
 
 _HEAD = b"HTTP/1.1 %b\r\nRetry-After: 5\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
 _FULL = _HEAD % b"503 Service Unavailable"
 _SLOW = _HEAD % b"408 Request Timeout"
 
-Refused = Callable[[str], object]
-"""Hears the reason, one of a few fixed texts, of each request or connection that no handler gets to see."""
+OnRefused = Callable[[str], object]
+"""Called with the reason, one of a few fixed texts, of each request or connection that no handler receives."""
 
 
 TryFastPath = Callable[[RawRequestMessage, bytes, "Connection"], bool]
-"""Takes a request that has arrived whole, with its body, or leaves it (False) for the handler. What it has taken it
-answers once, in a later turn of the loop, by `Connection.answer`. Must not raise."""
+"""Takes a request that has arrived whole, with its body, and returns True; or returns False and leaves it to the
+handler. A request that was taken is answered once, by `Connection.answer`, in a later turn of the loop. Must not
+raise."""
 
 
 class Limits(msgspec.Struct, frozen=True):
-    """What a client may take of us."""
+    """What clients may use."""
 
     connections: int
-    """Open at a time."""
+    """Connections that are open at a time."""
     header_timeout: float
     """Seconds from the first byte of a request's head to its last."""
     write_timeout: float
-    """Seconds in which what we have written must be taken."""
+    """Seconds within which a client must read what was written to it."""
 
 
-class Connection(web.RequestHandler):
-    """One client's."""
+class Connection(RequestProtocol):
+    """The connection of one client."""
 
-    __slots__ = ("_half_closed", "_head", "_kept", "_server", "_stream", "_taken", "_unread")
+    __slots__ = ("_half_closed", "_head", "_kept", "_server", "_stream", "_unread")
 
     def __init__(self, server: "Server", **settings: Any) -> None:
         super().__init__(server, loop=asyncio.get_running_loop(), **settings)
@@ -71,26 +71,22 @@ class Connection(web.RequestHandler):
         self._stream: asyncio.Transport | None = None
         """The transport, also while it is closing."""
         self._head: asyncio.TimerHandle | None = None
+        """The timer of a head that has begun."""
         self._unread: asyncio.TimerHandle | None = None
+        """The timer of a response that is not read."""
         self._half_closed: asyncio.TimerHandle | None = None
-        self._taken = False
-        """A request is under way that the library knows nothing of."""
         self._kept = b""
-        """What came while it was."""
+        """The bytes that arrived meanwhile."""
 
     @property
-    def _waits(self) -> bool:
-        """For a request's head: nothing is under way."""
-        if self._taken:
-            return False
-        waiter = self._waiter
-        # Before the library's task has run for the first time there is no waiter yet.
-        return not waiter.done() if waiter is not None else not self._request_count
+    def is_idle(self) -> bool:
+        """Whether no request is under way."""
+        return not self.is_on_fast_path and self.is_waiting
 
     @property
     def idle_since(self) -> float | None:
-        """In the loop's seconds, shifted alike for all; None: a request is under way."""
-        return self._next_keepalive_close_time if self._waits else None
+        """A time in the loop's seconds that orders connections by how long they are idle; None if it is not idle."""
+        return self.keepalive_deadline if self.is_idle else None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         super().connection_made(transport)
@@ -98,90 +94,70 @@ class Connection(web.RequestHandler):
         self._server.register(self)
 
     def data_received(self, data: bytes) -> None:
-        if self._taken:  # answers go out in the order of the requests
+        if self.is_on_fast_path:  # responses are sent in the order of the requests
             if data and self._stream is not None:
                 self._stream.pause_reading()
                 self._kept += data
             return
-        # The library's task must not wake up for a request that is taken here.
-        waiter, self._waiter = self._waiter, None
-        try:
-            super().data_received(data)
-        finally:
-            self._waiter = waiter
-        if waiter is not None and not waiter.done() and self._messages and not self._take():
-            waiter.set_result(None)
-        if self._waits:
-            # An empty line before a request is allowed (RFC 9112 §2.2) and begins none.
+        if self.parse(data) and not self._try_fast_path():
+            self.wake()
+        if self.is_idle:
+            # An empty line before a request is allowed (RFC 9112 §2.2) and does not begin one.
             if self._head is None and data.strip(b"\r\n"):
-                self._head = self._loop.call_later(self._server.limits.header_timeout, self._too_slow)
+                self._head = self._loop.call_later(self._server.limits.header_timeout, self._head_timed_out)
         elif self._head is not None:
             self._head.cancel()
             self._head = None
 
-    def _take(self) -> bool:
-        """Whether the only request that is here is whole, and whoever may has taken it."""
-        take = self._server.take
-        if take is None or len(self._messages) != 1:
+    def _try_fast_path(self) -> bool:
+        """Offer the request to the fast path, if it has arrived whole and alone; return whether it was taken."""
+        try_fast_path = self._server.try_fast_path
+        request = self.whole_request() if try_fast_path is not None else None
+        if request is None or try_fast_path is None:
             return False
-        message, body = self._messages[0]
-        if not isinstance(message, RawRequestMessage) or not body.is_eof() or body.exception() is not None:
-            return False
-        # As it lies there: reading it is nine calls, for what need not wait, and the handler may still want to.
-        raw = b"" if body is EMPTY_PAYLOAD else b"".join(body._buffer)
-        self._taken = take(message, raw, self)
-        if self._taken:
-            self._messages.clear()
-            if self._parser is not None:
-                self._parser.message_consumed()
-        return self._taken
+        self.is_on_fast_path = try_fast_path(*request, self)
+        if self.is_on_fast_path:
+            self.drop_request()
+        return self.is_on_fast_path
 
     def answer(self, block: bytes) -> None:
-        """The answer to what was taken, whole; nothing if the sender has gone. Then what came meanwhile is read."""
-        self._taken = False
+        """Write the whole response to the request on the fast path, then read what arrived meanwhile.
+
+        Does nothing if the sender has closed the connection.
+        """
+        self.is_on_fast_path = False
         stream = self.transport
         if stream is None or stream.is_closing():
             return
         stream.write(block)
-        if self._close:  # we are stopping
+        if self.is_shutting_down:
             self.force_close()
             return
-        self._next_keepalive_close_time = self._loop.time() + self._keepalive_timeout
+        self.postpone_keepalive()
         if self._kept:
             kept, self._kept = self._kept, b""
             stream.resume_reading()
             self.data_received(kept)
 
-    def _process_keepalive(self) -> None:
-        if self._taken:  # the library thinks that it is idle
-            self._next_keepalive_close_time = self._loop.time() + self._keepalive_timeout
-        super()._process_keepalive()
-
     def eof_received(self) -> bool:  # type: ignore[override]  # the library's always closes
-        """The sender will send no more. Keep the connection until it has its answers to what arrived whole."""
+        """Keep the connection of a sender that will send no more, until it has the responses to what arrived whole."""
         super().eof_received()
-        if self._close or self._waits or not self._is_whole():
+        if self.is_shutting_down or self.is_idle or not self.are_bodies_whole():
             return False
-        self._half_closed = self._loop.call_later(HALF_CLOSED_LOOK, self._close_when_answered)
+        self._half_closed = self._loop.call_later(HALF_CLOSED_CHECK, self._close_when_answered)
         return True
-
-    def _is_whole(self) -> bool:
-        """Whether every body has arrived, of what is under way and of what follows."""
-        request = self._current_request
-        under_way = request is None or request.content.is_eof()
-        return under_way and all(body.is_eof() for _, body in self._messages)
 
     def _close_when_answered(self) -> None:
         if self._stream is None or self._stream.is_closing():
             return
-        if self._waits and not self._messages:
+        if self.is_idle and not self.has_requests:
             self.force_close()
         else:
-            self._half_closed = self._loop.call_later(HALF_CLOSED_LOOK, self._close_when_answered)
+            self._half_closed = self._loop.call_later(HALF_CLOSED_CHECK, self._close_when_answered)
 
     def pause_writing(self) -> None:
         super().pause_writing()
-        self._give_time()
+        self._start_write_timeout()
 
     def resume_writing(self) -> None:
         super().resume_writing()
@@ -194,23 +170,23 @@ class Connection(web.RequestHandler):
         for timer in (self._head, self._unread, self._half_closed):
             if timer is not None:
                 timer.cancel()
-        self._server.leave(self)
+        self._server.unregister(self)
 
     async def start(self) -> None:
         try:
             await super().start()
         finally:
-            self._closing()
+            self._bound_closing()
 
     def force_close(self) -> None:
         super().force_close()
-        self._closing()
+        self._bound_closing()
 
-    def reject(self, answer: bytes, reason: str) -> None:
-        """Closes with a ready-made answer: no request is spent on it."""
-        self._server.refused(reason)
+    def reject(self, response: bytes, reason: str) -> None:
+        """Close the connection with a ready-made response; no request is made for it."""
+        self._server.on_refused(reason)
         if self.transport is not None:
-            self.transport.write(answer)
+            self.transport.write(response)
         self.force_close()
 
     def handle_error(
@@ -220,38 +196,41 @@ class Connection(web.RequestHandler):
         exc: BaseException | None = None,
         message: str | None = None,
     ) -> web.StreamResponse:
-        """What no handler answered. The library would log and send back what it couldn't read: that holds secrets."""
+        """Answer what no handler answered.
+
+        The library would log and send back what it could not read, and that contains secrets.
+        """
         if isinstance(exc, HttpProcessingError):
             status, detail = 400, "This is not a request that can be read."
-            self._server.refused("malformed")
+            self._server.on_refused("malformed")
             log.info("malformed request", extra={"remote": request.remote, "error": type(exc).__name__})
         else:
             detail = "This failed on our side."
             log.error("request failed", exc_info=exc, extra={"remote": request.remote})
         if request.writer.output_size > 0:
-            raise ConnectionError("an answer has begun")
+            raise ConnectionError("a part of the response is sent already")
         title = "Bad request" if status == 400 else "Internal server error"
         body = problems.problem(status, title, detail)
         response = web.Response(status=status, body=body, content_type=problems.CONTENT_TYPE)
         response.force_close()
         return response
 
-    def _too_slow(self) -> None:
+    def _head_timed_out(self) -> None:
         self._head = None
-        if self._waits:
+        if self.is_idle:
             self.reject(_SLOW, "headers too slow")
 
-    def _closing(self) -> None:
-        """A transport that closes sends what it has first, and waits for whoever doesn't take it."""
+    def _bound_closing(self) -> None:
+        """Bound the time of closing: a transport first sends what was written, and waits for a client to read it."""
         if self._stream is not None and self._stream.get_write_buffer_size():
-            self._give_time()
+            self._start_write_timeout()
 
-    def _give_time(self) -> None:
+    def _start_write_timeout(self) -> None:
         if self._unread is None:
-            self._unread = self._loop.call_later(self._server.limits.write_timeout, self._never_taken)
+            self._unread = self._loop.call_later(self._server.limits.write_timeout, self._write_timed_out)
 
-    def _never_taken(self) -> None:
-        self._server.refused("answer not taken")
+    def _write_timed_out(self) -> None:
+        self._server.on_refused("answer not taken")
         if self._stream is not None:
             self._stream.abort()
 
@@ -263,15 +242,18 @@ class Server(web.Server):
         self,
         handler: Callable[[Any], Awaitable[web.StreamResponse]],
         limits: Limits,
-        refused: Refused,
-        take: TryFastPath | None = None,
+        on_refused: OnRefused,
+        try_fast_path: TryFastPath | None = None,
+        *,
+        request_factory: Callable[..., web.BaseRequest] | None = None,
         **settings: Any,
     ) -> None:
-        """`settings`: the library's."""
-        super().__init__(handler, **settings)
+        """`settings`: the arguments of aiohttp's `RequestHandler`."""
+        super().__init__(handler, request_factory=request_factory)
         self.limits = limits
-        self.refused = refused
-        self.take = take
+        self.on_refused = on_refused
+        self.try_fast_path = try_fast_path
+        self._settings = settings
         self._open: dict[Connection, None] = {}
         self._all_busy_until = 0.0
 
@@ -281,36 +263,46 @@ class Server(web.Server):
         return len(self._open)
 
     def __call__(self) -> Connection:
-        return Connection(self, **self._kwargs)
+        return Connection(self, **self._settings)
 
     def register(self, connection: Connection) -> None:
-        """Counts a new one. Where there is no room, those that idle longest make it; if all work, it is turned away."""
+        """Count a new connection.
+
+        If there are too many, those that have been idle longest are closed; if none is idle, the new one is rejected.
+        """
         if len(self._open) >= self.limits.connections and not self._evict_idle():
             connection.reject(_FULL, "no room")
             return
         self._open[connection] = None
 
-    def leave(self, connection: Connection) -> None:
-        """It is closed."""
+    def unregister(self, connection: Connection) -> None:
+        """Stop counting a connection that is closed."""
         self._open.pop(connection, None)
 
     def _evict_idle(self) -> bool:
+        """Close connections that have been idle longest; return whether there were any."""
         now = self._loop.time()
         if now < self._all_busy_until:
             return False
-        # The place breaks ties: the loop's clock has milliseconds.
-        idle = [(since, place, one) for place, one in enumerate(self._open) if (since := one.idle_since) is not None]
+        # The position breaks ties, because the loop's clock has milliseconds.
+        idle = [
+            (since, position, connection)
+            for position, connection in enumerate(self._open)
+            if (since := connection.idle_since) is not None
+        ]
         if not idle:
-            self._all_busy_until = now + _NONE_IDLE
-        for _, _, one in heapq.nsmallest(max(1, self.limits.connections // _AT_ONCE), idle):
-            self.leave(one)
-            one.force_close()
+            self._all_busy_until = now + _ALL_BUSY_PAUSE
+        for _, _, connection in heapq.nsmallest(max(1, self.limits.connections // _EVICTED_SHARE), idle):
+            self.unregister(connection)
+            connection.force_close()
         return bool(idle)
 
 
 def raise_fd_limit(connections: int) -> int:
-    """As many of them as this process may have descriptors for, after asking for more: at the end of those nothing
-    could be opened any more, not even the way to the broker."""
+    """Raise the limit of open files for this many connections; return how many of them the process may have.
+
+    A process without a free file descriptor could open nothing more, not even the connection to the broker.
+    """
     needed = connections + OTHER_FILES
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft != resource.RLIM_INFINITY and soft < needed:

@@ -1,6 +1,6 @@
-"""What one would write with the usual library: an aiohttp handler that awaits aio-pika's `exchange.publish`.
+"""The usual library: an aiohttp handler that awaits aio-pika's `exchange.publish`.
 
-Persistent, mandatory (a return raises), confirmed by the quorum queue; ChannelApe's token is checked as we check it.
+Persistent, mandatory (a return raises), confirmed by the quorum queue; ChannelApe's token is checked as in ours.
 uvloop, no access log.
 python bench/peers/aiopika_publish.py PORT AMQP_URL EXCHANGE ROUTING_KEY TOKEN_NAME=SECRET
 """

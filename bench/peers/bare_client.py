@@ -1,4 +1,4 @@
-"""The ceiling of delivery: an aiohttp client that posts one body over and over and reads the answers. uvloop.
+"""The ceiling of delivery: an aiohttp client that posts one body repeatedly and reads the answers. uvloop.
 
 python bench/peers/bare_client.py URL COUNT CONNECTIONS < body    prints the rate
 """

@@ -1,4 +1,4 @@
-"""A bare worker of RabbitMQ's direct reply-to: sends back what it got. aiormq, uvloop.
+"""A bare worker of RabbitMQ's direct reply-to: sends each request back. aiormq, uvloop.
 
 python bench/peers/bare_reply.py AMQP_URL QUEUE
 """

@@ -1,8 +1,8 @@
-"""What a Flask shop would write: a route that hands the body to Celery on RabbitMQ.
+"""The usual choice with Flask: a route that hands the body to Celery on RabbitMQ.
 
-Celery's messages are persistent by default; with `confirm_publish` on, and on a quorum queue of Celery's own.
-ChannelApe's token is checked as we check it. gunicorn as its documentation says: twice the cores and one more,
-each with threads, so several processes stand here against one of ours.
+Celery messages are persistent by default; `confirm_publish` is on, and its queue is a quorum queue. ChannelApe's token
+is checked as in ours. gunicorn runs as its documentation recommends: twice the cores plus one processes, each with
+threads, so that several processes are compared with one of ours.
 python bench/peers/celery_publish.py PORT AMQP_URL QUEUE TOKEN_NAME=SECRET
 """
 

@@ -1,8 +1,8 @@
-"""The ceiling of the store: the rows that our worker has just written, once more, by COPY into the same tables.
+"""The ceiling of the store: the rows that our worker has just written, written again by COPY into the same tables.
 
-They are read back, the tables emptied, and written again in transactions of as many messages and on as many connections
-as the worker has: nothing is decoded, looked for, decided or announced. asyncpg, uvloop.
-python bench/peers/copy_rows.py DATABASE_URL BATCH CONNECTIONS    prints the messages a second
+The rows are read, the tables emptied, and the rows written again with the same transaction size and number of
+connections as the worker's. Nothing is decoded, looked up, decided or published. asyncpg, uvloop.
+python bench/peers/copy_rows.py DATABASE_URL BATCH CONNECTIONS    prints the messages per second
 """
 
 import asyncio

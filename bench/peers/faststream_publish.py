@@ -1,7 +1,7 @@
-"""What one would write with the usual frameworks: a FastAPI route that publishes through FastStream's broker.
+"""The usual frameworks: a FastAPI route that publishes through FastStream's broker.
 
-Persistent, mandatory, confirmed by the quorum queue (aio-pika's default underneath); ChannelApe's token is checked as
-we check it. uvicorn with uvloop and httptools, no access log.
+Persistent, mandatory, confirmed by the quorum queue (aio-pika's default underneath); ChannelApe's token is checked
+as in ours. uvicorn with uvloop and httptools, no access log.
 python bench/peers/faststream_publish.py PORT AMQP_URL EXCHANGE ROUTING_KEY TOKEN_NAME=SECRET
 """
 

@@ -1,6 +1,6 @@
-"""What one would write first: a FastStream subscriber on a quorum queue that inserts a row per message.
+"""The simplest store: a FastStream subscriber on a quorum queue that inserts a row per message.
 
-Prefetch 300 (so many handlers run at a time), acked after the insert, an asyncpg pool of ten, uvloop.
+Prefetch 300 (the number of concurrent handlers), acked after the insert, an asyncpg pool of ten, uvloop.
 python bench/peers/faststream_row.py AMQP_URL DATABASE_URL QUEUE
 """
 

@@ -1,6 +1,6 @@
-"""The ceiling of the broker: frames made ahead, a plain socket, confirms only counted.
+"""The ceiling of the broker: prepared frames, a plain socket, confirms only counted.
 
-One persistent, mandatory message over and over, and at most WINDOW of them unconfirmed. No library, no event loop.
+One persistent, mandatory message is repeated, with at most WINDOW unconfirmed. No library, no event loop.
 python bench/peers/raw_publish.py AMQP_URL EXCHANGE ROUTING_KEY COUNT < body    prints the rate
 """
 
@@ -15,7 +15,7 @@ from pamqp import base, commands, header
 
 WINDOW = 2000
 BLOCK = 200
-"""Messages in one write."""
+"""Messages per write."""
 ACK, NACK = 80, 120
 
 
@@ -61,7 +61,7 @@ class Wire:
             confirmed = max(confirmed, self._confirmed())
 
     def _confirmed(self) -> int:
-        """The highest tag of what has just come in; quorum queues confirm in order, so all below it are too."""
+        """Return the highest confirmed tag; quorum queues confirm in order, so all tags below it are confirmed too."""
         data = self._rest + self._socket.recv(262_144)
         at = highest = 0
         while len(data) >= at + 7:
@@ -71,7 +71,7 @@ class Wire:
             if data[at] == 1:
                 group, method = struct.unpack_from(">HH", data, at + 7)
                 if group != 60 or method != ACK:
-                    raise RuntimeError(f"the broker said {group}.{method} instead of a confirm")
+                    raise RuntimeError(f"the broker sent {group}.{method} instead of a confirm")
                 highest = max(highest, struct.unpack_from(">Q", data, at + 11)[0])
             at += 8 + size
         self._rest = data[at:]

@@ -1,4 +1,4 @@
-"""Takes webhooks and answers 200 at once: one for ours and theirs, and faster than either. GET says how many came.
+"""Accepts webhooks and answers 200 at once; the same for ours and theirs, and faster than both. GET returns the count.
 
 python bench/peers/receiver.py PORT
 """

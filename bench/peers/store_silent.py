@@ -1,4 +1,4 @@
-"""Our store worker with its events left out: what announcing costs. Same options as `crossdock worker store`.
+"""Our store worker without publishing events, to measure their cost. Same options as `crossdock worker store`.
 
 python bench/peers/store_silent.py
 """

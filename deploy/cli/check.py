@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
+from deploy.cli import output, servers
 from deploy.cli.check_local import Finding, check_configuration, configured_accounts, unmatched
 from deploy.cli.errors import explain
 from deploy.cli.options import AsJson, ConfigFile, State
@@ -32,7 +33,6 @@ def check(config: ConfigFile = None, state: State = None, as_json: AsJson = Fals
     Says what is wrong and how to fix it. Covers the configuration, the uStore rules, RabbitMQ and its queues,
     PostgreSQL and its schema, and whether each subscription can be served. Exits with code 1 if anything is wrong.
     """
-    from deploy.cli import output
 
     findings = asyncio.run(_check(config, state))
     if as_json:
@@ -94,7 +94,6 @@ def size_notes(loaded: "Config", major: int) -> list[str]:
 async def _rabbitmq(state: Path | None, loaded: "Config | None") -> Finding:
     from broker import topology
     from broker.declare import major_version
-    from deploy.cli import servers
     from schemas.topology import topology as declared
 
     url = servers.amqp_url(state)
@@ -108,7 +107,6 @@ async def _rabbitmq(state: Path | None, loaded: "Config | None") -> Finding:
 
 
 async def _postgresql(state: Path | None) -> Finding:
-    from deploy.cli import servers
     from storage import migrate
 
     url = servers.database_url(state)
@@ -133,7 +131,6 @@ async def _postgresql(state: Path | None) -> Finding:
 
 async def _subscriptions(state: Path | None, loaded: "Config") -> Finding:
     """Check that each subscription can be decrypted with the present keys, and called under the present rules."""
-    from deploy.cli import servers
     from schemas.destinations.guard import Guard
     from storage import subscriptions
     from storage.vault import Vault

@@ -4,6 +4,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
+from deploy import state as states
 from deploy.cli.errors import explain
 
 if TYPE_CHECKING:
@@ -111,8 +112,6 @@ def _file_limit() -> int:
 
 def _free_bytes(state: Path | None) -> int:
     import shutil
-
-    from deploy import state as states
 
     folder = states.folder(state).absolute()
     while not folder.exists():

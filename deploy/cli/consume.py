@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from deploy.cli import servers
 from deploy.cli.errors import CommandError
 from deploy.cli.options import State, parse_time
+from deploy.cli.output import printable_json
 
 if TYPE_CHECKING:
     from broker.eventlog import Entry, EventLog, Start
@@ -48,7 +50,6 @@ def consume(
 
     Stops at the event that was the newest when it started, unless --follow is given, and prints where to continue.
     """
-    from deploy.cli import servers
 
     place = _place(start or ("next" if follow else "first"))
     reader = _Reader(types or ["*"], accounts or ["*"], count, follow=follow)
@@ -142,8 +143,6 @@ class _Reader:
         # Line breaks in JSON can only stand between values, so a body of several lines becomes one line.
         body = entry.body.replace(b"\r", b" ").replace(b"\n", b" ")
         if sys.stdout.isatty():
-            from deploy.cli.output import printable_json
-
             body = printable_json(body.decode("utf-8", "backslashreplace")).encode("utf-8", "backslashreplace")
         sys.stdout.buffer.write(body + b"\n")
         self._written += 1

@@ -10,8 +10,10 @@ from typing import TYPE_CHECKING, Annotated, NamedTuple
 
 import typer
 
+from deploy.cli import servers
 from deploy.cli.errors import CommandError
 from deploy.cli.options import AsJson, Management, State
+from deploy.cli.output import print_listing, print_result
 
 if TYPE_CHECKING:
     from broker.management import Management as Api
@@ -83,7 +85,6 @@ def add(
     The queue receives what is stored from now on; `crossdock consume --from …` prints what was stored before. Messages
     that the consumer keeps rejecting end in the queue `crossdock.consumer.NAME.dead`.
     """
-    from deploy.cli.output import print_result
 
     consumer = _consumer(name, types, accounts, max_messages, max_size)
     added = asyncio.run(_add(consumer, user, management, state))
@@ -122,7 +123,6 @@ async def _add(consumer: "Consumer", user: str | None, management: str | None, s
     """Declare the queue, and create the user if one is given. Raises CommandError."""
     from broker import consumers as queues
     from broker.management import vhost_of
-    from deploy.cli import servers
     from schemas.consumers import bindings
     from storage import consumers
 
@@ -180,7 +180,6 @@ async def _check_user(consumer: "Consumer", user: str, url: str, api: "Api", reg
 @app.command("list")
 def list_(state: State = None, as_json: AsJson = False) -> None:
     """List the consumers, and how many messages wait for each."""
-    from deploy.cli.output import print_listing
 
     print_listing(
         asyncio.run(_list(state)),
@@ -196,7 +195,6 @@ def list_(state: State = None, as_json: AsJson = False) -> None:
 
 async def _list(state: Path | None) -> list[ConsumerRow]:
     from broker import topology
-    from deploy.cli import servers
     from storage import consumers
 
     async with servers.database(state) as connection:
@@ -232,7 +230,6 @@ def remove(
     as_json: AsJson = False,
 ) -> None:
     """Delete the queue of NAME, and its RabbitMQ user if `consumers add` created it."""
-    from deploy.cli.output import print_result
 
     asyncio.run(_remove(name, management, state, force=force))
     print_result({"removed": name}, as_json, f"the queue of {name} is deleted")
@@ -240,7 +237,6 @@ def remove(
 
 async def _remove(name: str, management: str | None, state: Path | None, *, force: bool) -> None:
     from broker import consumers as queues
-    from deploy.cli import servers
     from storage import consumers
 
     url = servers.amqp_url(state)
@@ -262,7 +258,6 @@ def retry(
     as_json: AsJson = False,
 ) -> None:
     """Move the messages that NAME rejected (its `….dead` queue) back to its queue. Safe to interrupt and to repeat."""
-    from deploy.cli.output import print_result
 
     count = asyncio.run(_retry(name, state))
     print_result({"name": name, "retried": count}, as_json, f"{count} messages are back on the queue of {name}")
@@ -270,7 +265,6 @@ def retry(
 
 async def _retry(name: str, state: Path | None) -> int:
     from broker import requeue
-    from deploy.cli import servers
     from storage import consumers
 
     async with servers.database(state) as connection:

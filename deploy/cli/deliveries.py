@@ -7,8 +7,10 @@ from uuid import UUID
 
 import typer
 
+from deploy.cli import output, servers
 from deploy.cli.errors import CommandError
 from deploy.cli.options import AsJson, Limit, State, parse_uuid
+from deploy.cli.output import moment, print_listing, print_result
 
 if TYPE_CHECKING:
     from ingress.api.shapes import Delivery, DeliveryWithAttempts
@@ -34,14 +36,23 @@ def list_(
     as_json: AsJson = False,
 ) -> None:
     """List deliveries, newest first."""
-    from deploy.cli.output import moment, print_listing
+    import msgspec
+
+    from ingress.api.shapes import Delivery
+    from storage import deliveries
 
     if status is not None and status not in STATUSES:
         raise typer.BadParameter(f"{status!r} is not one of {', '.join(STATUSES)}", param_hint="--status")
     hint = "the view crossdock.subscriptions shows them"
     id_ = None if subscription is None else parse_uuid(subscription, "--subscription", hint)
+    rows = servers.run_on_database(
+        state,
+        lambda connection: deliveries.listing(
+            connection, subscriber=None, subscription=id_, status=status, key=key, limit=limit
+        ),
+    )
     print_listing(
-        asyncio.run(_list(state, id_, status, key, limit)),
+        msgspec.convert(rows, list[Delivery]),
         as_json,
         columns=("created (UTC)", "event", "status", "id"),
         cells=lambda row: (
@@ -58,8 +69,6 @@ def list_(
 def show(id: Id, state: State = None, as_json: AsJson = False) -> None:
     """Show one delivery with all its attempts."""
     import msgspec
-
-    from deploy.cli import output
 
     delivery = asyncio.run(_show(state, parse_uuid(id, "ID", HINT)))
     if as_json:
@@ -94,32 +103,13 @@ def cancel(id: Id, state: State = None, as_json: AsJson = False) -> None:
 
 
 def _control(action: str, id_: str, state: Path | None, as_json: bool) -> None:
-    from deploy.cli.output import print_result
-
     delivery = asyncio.run(_act(state, parse_uuid(id_, "ID", HINT), action))
     print_result(delivery, as_json, f"{delivery.id} is {delivery.status}")
-
-
-async def _list(
-    state: Path | None, subscription: UUID | None, status: str | None, key: str | None, limit: int
-) -> "list[Delivery]":
-    import msgspec
-
-    from deploy.cli import servers
-    from ingress.api.shapes import Delivery
-    from storage import deliveries
-
-    async with servers.database(state) as connection:
-        rows = await deliveries.listing(
-            connection, subscriber=None, subscription=subscription, status=status, key=key, limit=limit
-        )
-    return msgspec.convert(rows, list[Delivery])
 
 
 async def _show(state: Path | None, id_: UUID) -> "DeliveryWithAttempts":
     import msgspec
 
-    from deploy.cli import servers
     from ingress.api.shapes import DeliveryWithAttempts
     from storage import deliveries
 
@@ -134,7 +124,6 @@ async def _show(state: Path | None, id_: UUID) -> "DeliveryWithAttempts":
 async def _act(state: Path | None, id_: UUID, action: str) -> "Delivery":
     import msgspec
 
-    from deploy.cli import servers
     from ingress.api.shapes import Delivery
     from storage import deliveries
 

@@ -5,7 +5,9 @@ from typing import Annotated
 
 import typer
 
+from deploy.cli import servers
 from deploy.cli.options import AsJson, State
+from deploy.cli.output import print_result
 
 
 def migrate(
@@ -20,8 +22,6 @@ def migrate(
     as_json: AsJson = False,
 ) -> None:
     """Bring the database schema up to date. Run it before a new version starts; it is safe to repeat."""
-    from deploy.cli import servers
-    from deploy.cli.output import print_result
     from storage import migrate as migrations
 
     url = servers.database_url(state)

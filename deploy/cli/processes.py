@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from deploy import state as states
 from deploy.cli.errors import CommandError, reason
 from deploy.cli.options import AdminPort, ConfigFile, Port, State
 
@@ -24,7 +25,6 @@ def up(config: ConfigFile = None, state: State = None, port: Port = None) -> Non
     """Run everything on this machine in the foreground. Ctrl-C ends it."""
     from deploy import config as configuration
     from deploy import logs
-    from deploy import state as states
     from deploy.local.up import run_up
 
     loaded = configuration.load(config)

@@ -9,12 +9,12 @@ from uuid import UUID
 
 import typer
 
+from deploy.cli import output, servers
 from deploy.cli.errors import CommandError
 from deploy.cli.options import AsJson, ConfigFile, Limit, State, parse_uuid
+from deploy.cli.output import moment, print_listing, print_result
 
 if TYPE_CHECKING:
-    from asyncpg import Record
-
     from storage.quarantine import Selection
 
 app = typer.Typer(
@@ -53,9 +53,13 @@ def list_(
     as_json: AsJson = False,
 ) -> None:
     """List the messages that wait for a person, newest first."""
-    from deploy.cli.output import moment, print_listing
+    from storage import quarantine
 
-    rows = asyncio.run(_list(state, _selection(stage, account, reason), everything, limit))
+    selection = _selection(stage, account, reason)
+    rows = servers.run_on_database(
+        state,
+        lambda connection: quarantine.entries(connection, everything=everything, limit=limit, selection=selection),
+    )
     print_listing(
         [dict(row) for row in rows],
         as_json,
@@ -77,9 +81,10 @@ def show(
     as_json: AsJson = False,
 ) -> None:
     """Show everything that is known about one message, then its body."""
-    from deploy.cli import output
+    from storage import quarantine
 
-    row = asyncio.run(_show(state, _uuid(id)))
+    id_ = _uuid(id)
+    row = servers.run_on_database(state, lambda connection: quarantine.show(connection, id_))
     if row is None:
         raise CommandError(f"no message {id} in quarantine: `crossdock quarantine list --all` shows them all")
     body = bytes(row["raw"])
@@ -111,7 +116,6 @@ def replay(
     confirmed stay on the list, and another replay continues with them.
     """
     from deploy import config as configuration
-    from deploy.cli.output import print_result
     from deploy.cli.quarantine_replay import replay_messages
 
     selection = _chosen(ids, stage, account, reason, everything)
@@ -133,7 +137,6 @@ def discard(
     as_json: AsJson = False,
 ) -> None:
     """Take messages off the list. Their bytes are kept."""
-    from deploy.cli.output import print_result
 
     selection = _chosen(ids, stage, account, reason, everything)
     named = [_uuid(text) for text in ids or ()]
@@ -191,25 +194,8 @@ def _tries(attempts: int) -> str:
     return f", {attempts} attempts" if attempts else ""
 
 
-async def _list(state: Path | None, selection: "Selection", everything: bool, limit: int) -> "list[Record]":
-    from deploy.cli import servers
-    from storage import quarantine
-
-    async with servers.database(state) as connection:
-        return await quarantine.entries(connection, everything=everything, limit=limit, selection=selection)
-
-
-async def _show(state: Path | None, id_: UUID) -> "Record | None":
-    from deploy.cli import servers
-    from storage import quarantine
-
-    async with servers.database(state) as connection:
-        return await quarantine.show(connection, id_)
-
-
 async def _discard(state: Path | None, ids: list[UUID], selection: "Selection | None", *, ask: bool) -> list[UUID]:
     """Discard the named or the selected messages that wait, and return them."""
-    from deploy.cli import servers
     from storage import quarantine
 
     done: list[UUID] = []

@@ -9,8 +9,10 @@ from uuid import UUID
 
 import typer
 
+from deploy.cli import servers
 from deploy.cli.errors import CommandError
 from deploy.cli.options import AsJson, ConfigFile, State, parse_time, parse_uuid
+from deploy.cli.output import print_result
 
 if TYPE_CHECKING:
     from schemas.config import Config
@@ -63,7 +65,6 @@ def replay(
 ) -> None:
     """Send stored events again to one subscription. Ctrl-C ends the display, not the replay, which keeps `max_rate`."""
     from deploy import config as configuration
-    from deploy.cli.output import print_result
 
     since = parse_time(begin, "--from")
     until = datetime.now(UTC) if end is None else parse_time(end, "--to")
@@ -81,7 +82,6 @@ def replay(
 
 async def _replay(state: Path | None, loaded: "Config", request: Request, *, quiet: bool) -> Result:
     """Start a replay, and show its progress unless `quiet` is set."""
-    from deploy.cli import servers
     from storage import replays
 
     async with servers.database(state) as connection:

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from deploy.cli import output
 from deploy.cli.errors import CommandError, reason
 from deploy.cli.options import AsJson, ConfigFile
 
@@ -32,7 +33,6 @@ def explain(
     import msgspec
 
     from deploy import config as configuration
-    from deploy.cli import output
     from schemas.platform import UnreadableError
     from workers.route import explain as engine
 

@@ -7,8 +7,11 @@ from uuid import uuid4
 
 import typer
 
+from deploy import state as states
+from deploy.cli import output
 from deploy.cli.errors import CommandError, reason
 from deploy.cli.options import AsJson, ConfigFile, State
+from deploy.cli.output import print_table, printable
 
 if TYPE_CHECKING:
     from deploy.cli.load import Request, Summary
@@ -66,7 +69,7 @@ def send(
 
     import uvloop
 
-    from deploy.cli import load, output
+    from deploy.cli import load
 
     make = maker(sender, chosen.event, settings, body, with_new_key=count > 1 and not same)
     target = f"{base}/hooks/{platform}/{account}/{chosen.event.path}"
@@ -142,8 +145,6 @@ def _account(platform: "Platform", name: str | None, config: Path | None) -> tup
 
 
 def _ingress(url: str | None, state: Path | None) -> str:
-    from deploy import state as states
-
     base = url or states.read_endpoints(state).ingress
     if not base:
         raise CommandError(f"no `crossdock up` runs on {states.folder(state)}: start one, or give --url or --state")
@@ -153,8 +154,6 @@ def _ingress(url: str | None, state: Path | None) -> str:
 
 
 def _print(summary: "Summary") -> None:
-    from deploy.cli.output import print_table, printable
-
     if summary.posted == 1:
         status = next(iter(summary.statuses))
         typer.echo(f"{status} in {summary.latency_ms['max']:.1f} ms  {printable(summary.answer)}")

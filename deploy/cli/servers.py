@@ -2,11 +2,11 @@
 
 import asyncio
 import os
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from deploy import state as states
 from deploy.cli.errors import CommandError, reason
@@ -16,6 +16,9 @@ if TYPE_CHECKING:
     from aiormq.abc import AbstractChannel
 
 CONNECT_TIMEOUT = 10.0
+"""Seconds to connect to a server."""
+
+T = TypeVar("T")
 
 
 def database_url(state: Path | None = None) -> str:
@@ -102,6 +105,16 @@ async def database(state: Path | None) -> AsyncIterator["asyncpg.Connection"]:
         yield connection
     finally:
         await connection.close()
+
+
+def run_on_database(state: Path | None, work: "Callable[[asyncpg.Connection], Awaitable[T]]") -> T:
+    """Run `work` on a connection to the database, and return its result. Raises CommandError and asyncpg's errors."""
+
+    async def run() -> T:
+        async with database(state) as connection:
+            return await work(connection)
+
+    return asyncio.run(run())
 
 
 @asynccontextmanager

@@ -11,8 +11,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from deploy.cli import output, servers
 from deploy.cli.errors import explain, line
 from deploy.cli.options import AsJson, State
+from deploy.cli.output import print_table, printable
+from deploy.state import read_endpoints
 
 if TYPE_CHECKING:
     import aiohttp
@@ -100,7 +103,6 @@ def status(
     as_json: AsJson = False,
 ) -> None:
     """Show processes, queues, quarantine and deliveries. Exits with code 1 if anything is unreachable or not ready."""
-    from deploy.cli import output
 
     current = asyncio.run(_status(state, seconds))
     if as_json:
@@ -112,8 +114,6 @@ def status(
 
 
 def _print(current: Status) -> None:
-    from deploy.cli.output import print_table, printable
-
     if current.processes:
         processes = [(p.name, p.pid, p.state, p.per_second, p.admin) for p in current.processes]
         print_table(("process", "pid", "state", "per s", "admin"), processes, right=("pid", "per s"))
@@ -193,7 +193,6 @@ async def _status(state: Path | None, seconds: float) -> Status:
 async def _depths(state: Path | None) -> dict[str, tuple[int, int]]:
     """Return the messages and consumers of every queue, with those of registered consumers."""
     from broker import topology
-    from deploy.cli import servers
     from storage import consumers
 
     names: list[str] = []
@@ -205,7 +204,6 @@ async def _depths(state: Path | None) -> dict[str, tuple[int, int]]:
 
 async def _stored(state: Path | None) -> Status:
     """Return the part of the status that the database reports."""
-    from deploy.cli import servers
     from storage import activity, deliveries, polls, quarantine
 
     async with servers.database(state) as connection:
@@ -235,8 +233,6 @@ def _activity(row: "Activity") -> AccountActivity:
 async def _processes(state: Path | None, seconds: float) -> tuple[list[ProcessStatus], dict[str, float]]:
     """Return every process of a running `up`, and the age of the oldest message per queue."""
     import aiohttp
-
-    from deploy.state import read_endpoints
 
     endpoints = read_endpoints(state)
     async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=HTTP_TIMEOUT)) as session:

@@ -6,8 +6,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from deploy.cli import output, servers
 from deploy.cli.errors import CommandError
 from deploy.cli.options import AsJson, ConfigFile, Management, State
+from deploy.cli.output import print_result
 
 if TYPE_CHECKING:
     from schemas.topology import Topology
@@ -35,8 +37,6 @@ def apply(
     again once our queues are empty and no worker consumes them. A log whose retention differs from the configuration
     is changed by a policy, which needs RabbitMQ's management API (--management).
     """
-    from deploy.cli import servers
-    from deploy.cli.output import print_result
 
     expected, url = _declared(config), servers.amqp_url(state)
     left = asyncio.run(_apply(url, expected, management, prune=prune))
@@ -63,8 +63,6 @@ async def _apply(url: str, expected: "Topology", management: str | None, *, prun
 def check(config: ConfigFile = None, state: State = None, as_json: AsJson = False) -> None:
     """Show what is missing or different on the broker. Changes nothing; exits with code 1 if anything is."""
     from broker import topology
-    from deploy.cli import servers
-    from deploy.cli.output import print_result
 
     problems, notes = asyncio.run(topology.inspect(servers.amqp_url(state), _declared(config)))
     if problems and not as_json:
@@ -86,14 +84,12 @@ def export(
     They are for RabbitMQ 3.x; `--rabbitmq 4` writes those for 4.x, where "no delivery limit" must be declared.
     """
     from broker import topology
-    from deploy.cli import output
 
     output.print_json(topology.export(vhost, _declared(config), major=rabbitmq))
 
 
 def asyncapi() -> None:
     """Print the AsyncAPI 3.0 document of the queues as JSON. Needs no broker."""
-    from deploy.cli import output
     from schemas.asyncapi.document import document
 
     output.print_json(document())

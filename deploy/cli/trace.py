@@ -1,17 +1,17 @@
 """`crossdock trace`: the whole life of one order, in the order it happened."""
 
-import asyncio
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
-from pathlib import Path
-from typing import Annotated, Any, NamedTuple
+from typing import Annotated, NamedTuple
 from uuid import UUID
 
 import typer
 
+from deploy.cli import output, servers
 from deploy.cli.errors import CommandError
 from deploy.cli.options import AsJson, State
+from deploy.cli.output import moment, print_table
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,9 +133,9 @@ def trace(
     """
     import msgspec
 
-    from deploy.cli import output
+    from storage import trace as traces
 
-    history = asyncio.run(_trace(state, key))
+    history = servers.run_on_database(state, lambda connection: traces.trace(connection, key))
     documents = msgspec.convert(history["documents"], list[Document])
     quarantined = msgspec.convert(history["quarantine"], list[QuarantinedMessage])
     if not documents and not quarantined:
@@ -152,14 +152,6 @@ def trace(
     for message in quarantined:
         where = f"{message.platform}/{message.account} {message.event}"
         _print(f"quarantine  {where}  {message.id}", setbacks(message))
-
-
-async def _trace(state: Path | None, key: str) -> dict[str, Any]:
-    from deploy.cli import servers
-    from storage import trace as traces
-
-    async with servers.database(state) as connection:
-        return await traces.trace(connection, key)
 
 
 def messages(document: Document) -> Iterator[Message]:
@@ -235,8 +227,6 @@ def setbacks(message: QuarantinedMessage) -> list[Moment]:
 
 
 def _print(title: str, moments: list[Moment]) -> None:
-    from deploy.cli.output import moment, print_table
-
     first = moments[0].at
     times = [moment(step.at, fraction=True) for step in moments]
     head = "time (UTC)"

@@ -5,6 +5,7 @@ import logging
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
+from functools import partial
 
 import asyncpg
 import msgspec
@@ -17,6 +18,7 @@ from ingress.api.auth import Authenticator
 from ingress.api.context import SUBSCRIBER, Context, read
 from ingress.api.errors import ProblemError, not_found, retry_later
 from ingress.api.limiter import SubscriberLimiter
+from ingress.protocol import AppRunner
 from schemas.config import Config
 from storage.database import UNAVAILABLE_ERRORS, Connection, Database, is_row_error, is_unavailable
 from storage.vault import UndecryptableError, Vault
@@ -48,21 +50,6 @@ SECONDS = Histogram("crossdock_api_seconds", "Time of one API request", ("method
 UNSEEN = Counter("crossdock_api_refused", "API connections and requests refused before they were read", ("reason",))
 
 Next = Callable[[web.Request], Awaitable[web.StreamResponse]]
-
-
-class _Runner(web.AppRunner):
-    """The library's runner, with the connections of `ingress.connections`."""
-
-    async def _make_server(self) -> web.Server:
-        server = await super()._make_server()
-        limits = msgspec.structs.replace(CLIENTS, connections=connections.raise_fd_limit(CLIENTS.connections))
-        return connections.Server(
-            server.request_handler,
-            limits,
-            lambda reason: UNSEEN.labels(reason).inc(),
-            request_factory=server.request_factory,
-            **self._kwargs,
-        )
 
 
 class ApiApp:
@@ -102,8 +89,10 @@ class ApiApp:
             app.router.add_route(method, path, self._serve(plain))
             app.router.add_route(method, f"{path}/", self._serve(plain))
         app.router.add_get(openapi.PATH, _document, allow_head=False)
-        self._runner = _Runner(
+        limits = msgspec.structs.replace(CLIENTS, connections=connections.raise_fd_limit(CLIENTS.connections))
+        self._runner = AppRunner(
             app,
+            partial(connections.Server, limits=limits, on_refused=lambda reason: UNSEEN.labels(reason).inc()),
             access_log=None,  # the library's would contain the query string
             shutdown_timeout=self._config.process.drain_timeout,
             auto_decompress=False,

@@ -1,6 +1,5 @@
 """The webhook ingress: verify a signature, publish the raw bytes, wait for the confirm, answer.
 
 It never decodes a body and never imports `storage` or `ingress.api`, so that neither can stop it (import-linter).
-Begin with `post.WebhookRequest`, one webhook from its body to its answer; `short` and `handler` are the two
-ways into it.
+Begin with `handler`, which has the two ways of a request, then `request.WebhookRequest`, from its body to its outcome.
 """

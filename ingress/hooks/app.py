@@ -1,4 +1,4 @@
-"""The ingress as one process: a listening socket in front, one AMQP connection behind."""
+"""The ingress as one process: it listens for webhooks and publishes over one AMQP connection."""
 
 import asyncio
 import logging
@@ -12,11 +12,10 @@ from broker.publisher import Publisher
 from broker.replies import Replies
 from ingress import connections, sockets
 from ingress.hooks import concurrency, metrics, routes
-from ingress.hooks.accesslog import AccessLog
 from ingress.hooks.body import BodyBudget
 from ingress.hooks.clock import ReceiveClock
-from ingress.hooks.fast_path import FastPath
 from ingress.hooks.handler import Handler, Settings
+from ingress.hooks.metrics import AccessLog
 from ingress.hooks.request import Broker
 from schemas.config import Config, parse_size
 from telemetry.background import Background
@@ -27,16 +26,16 @@ BACKLOG = 1024
 
 
 class IngressApp:
-    """Start, stop, problems, reload: what `deploy.process` runs."""
+    """The application that `deploy.process` starts, stops, reloads and asks for problems."""
 
     def __init__(
         self, config: Config, *, amqp_url: str, port: int | None = None, log_requests: AccessLog | None = None
     ):
-        """`port` goes before the configured one; 0 is a free one."""
+        """`port` takes precedence over the configured one; 0 chooses a free one."""
         self._config = config
         self._shards = config.store.shards
-        self._stored = False
-        """Whether what we publish has been seen to be stored."""
+        self._is_binding_verified = False
+        """Whether the store queue is known to receive what we publish."""
         self._port = config.ingress.port if port is None else port
         buffered = parse_size(config.ingress.max_buffered)
         self._publisher = Publisher(
@@ -45,9 +44,9 @@ class IngressApp:
         self._replies = Replies()
         self._log = log_requests or AccessLog()
         self._limiters = concurrency.ConcurrencyLimiters(_limits_of_accounts(config))
-        room = BodyBudget(buffered, lambda: self._publisher.held)
-        behind = Broker(self._publisher, self._replies, ReceiveClock())
-        self._handler = Handler(self._settings(config), room, behind, self._log)
+        budget = BodyBudget(buffered, lambda: self._publisher.held)
+        broker = Broker(self._publisher, self._replies, ReceiveClock())
+        self._handler = Handler(self._settings(config), budget, broker, self._log)
         self._link = BrokerConnection(amqp_url, name="ingress", on_open=self._on_open, on_lost=self._on_lost)
         self._server: connections.Server | None = None
         self._listeners: list[asyncio.Server] = []
@@ -59,7 +58,7 @@ class IngressApp:
 
     @property
     def port(self) -> int:
-        """The port we listen on, once started."""
+        """The port that this listens on, once started."""
         return int(self._listeners[0].sockets[0].getsockname()[1])
 
     @property
@@ -68,7 +67,7 @@ class IngressApp:
         return self._server.count if self._server is not None else 0
 
     async def start(self) -> None:
-        """Connects and listens. Until the broker is there, posts are answered 503."""
+        """Connect and listen. Until there is a connection to the broker, posts are answered with 503."""
         self._link.start()
         with suppress(TimeoutError):
             async with asyncio.timeout(5):
@@ -78,8 +77,8 @@ class IngressApp:
             self._handler,
             _limits(self._config),
             metrics.refused_unseen,
-            FastPath(self._handler).take,
-            access_log=None,  # the query string is a secret; we write our own line without it
+            self._handler.try_fast_path,
+            access_log=None,  # the query string is a secret; our own line leaves it out
             auto_decompress=False,  # signatures are over what was sent
             keepalive_timeout=self._config.ingress.keepalive,
             lingering_time=connections.LINGER,
@@ -94,7 +93,7 @@ class IngressApp:
         log.info("listening", extra={"hosts": self._config.ingress.hosts, "port": self.port})
 
     async def stop(self) -> None:
-        """Takes no more connections, answers what is under way (bounded by drain_timeout), confirms, closes."""
+        """Accept no more connections, answer what is under way for at most `drain_timeout`, and close."""
         await self._background.stop()
         for listener in self._listeners:
             listener.close()
@@ -109,16 +108,18 @@ class IngressApp:
         self._log.flush()
 
     def problems(self) -> list[str]:
-        """Empty when a post would be made safe now."""
-        found = [] if self._link.is_open else [f"no connection to RabbitMQ: {self._link.error}"]
-        return [*found, *self._background.problems(), *self._publisher.problems(), *self._link.problems()]
+        """Return why a post would not be made safe now; empty if it would be."""
+        problems = [] if self._link.is_open else [f"no connection to RabbitMQ: {self._link.error}"]
+        return [*problems, *self._background.problems(), *self._publisher.problems(), *self._link.problems()]
 
     def reload(self, config: Config) -> None:
-        """Accounts, secrets and limits change at once; host, port, keepalive, processes and shards with the next
-        start."""
+        """Apply a configuration: accounts, secrets and limits at once, the rest with the next start.
+
+        The rest is host, port, keepalive, processes and shards.
+        """
         self._config = config
         self._limiters.limits = _limits_of_accounts(config)
-        self._handler.room.limit = self._publisher.max_held = parse_size(config.ingress.max_buffered)
+        self._handler.budget.limit = self._publisher.max_held = parse_size(config.ingress.max_buffered)
         self._handler.settings = self._settings(config)
         if self._server is not None:
             self._server.limits = _limits(config)
@@ -126,7 +127,7 @@ class IngressApp:
     def _settings(self, config: Config) -> Settings:
         return Settings(
             routes=routes.build(config, self._limiters, self._shards),
-            bounded=_limits_of_accounts(config) != concurrency.Limits(),
+            has_account_limits=_limits_of_accounts(config) != concurrency.Limits(),
             max_body=parse_size(config.ingress.max_body),
             body_timeout=config.ingress.body_timeout,
         )
@@ -135,16 +136,16 @@ class IngressApp:
         self._link.switch_node(reason)
 
     async def _on_open(self, link: BrokerConnection, connection: AbstractConnection) -> None:
-        if not self._stored:
+        if not self._is_binding_verified:
             await topology.verify_store_binding(connection, self._shards)
-            self._stored = True
+            self._is_binding_verified = True
         channel = await link.channel(connection, confirms=True)
         await self._replies.on_open(channel)
         self._publisher.use(link.transport, channel, self._replies.received)
 
     def _on_lost(self) -> None:
         self._publisher.on_lost()
-        # Somebody's message was too large for the broker: those who wait for an answer have nothing to do with it.
+        # If a message was too large for the broker, the requests that wait for an answer have no part in that.
         self._replies.on_lost(ask_again=self._publisher.lost_by_size)
 
 

@@ -1,4 +1,4 @@
-"""Reading a request's body: never more than the limit, never longer than the time-out, never decoded."""
+"""Reading a request's body: never more bytes than the limit, never longer than the time-out, and never decoded."""
 
 import asyncio
 from collections.abc import Callable
@@ -8,29 +8,35 @@ from aiohttp.http_exceptions import HttpProcessingError
 
 
 class BodyRefusedError(Exception):
-    """No body will be read: what the sender hears, and the reason as a metric's label."""
+    """The body will not be read: the status of the response, and the reason as a metric's label."""
 
     status = 400
     reason = ""
 
 
 class BodyTooLargeError(BodyRefusedError):
+    """The body is larger than the limit."""
+
     status = 413
     reason = "body too large"
 
 
 class BodyTooSlowError(BodyRefusedError):
+    """The body did not arrive within the time-out."""
+
     status = 408
     reason = "body too slow"
 
 
 class BrokenBodyError(BodyRefusedError):
-    """The sender went away, or its framing is wrong: nobody hears the answer."""
+    """The sender closed the connection, or its framing is wrong; it will not receive the response."""
 
     reason = "connection broken"
 
 
 class NoBodyBudgetError(BodyRefusedError):
+    """The process holds as many bytes of bodies as it may."""
+
     status = 503
     reason = "no room for bodies"
 
@@ -39,7 +45,7 @@ class BodyBudget:
     """Bytes of the bodies that one process holds: those that are arriving, and those that wait for their confirm."""
 
     def __init__(self, limit: int, published: Callable[[], int] = lambda: 0) -> None:
-        """`published`: bytes of the bodies that were handed to the publisher and are not confirmed."""
+        """`published` returns the bytes of the bodies that the publisher has and the broker has not confirmed."""
         self.limit = limit
         self.used = 0
         """Bytes of the bodies that are arriving."""
@@ -47,13 +53,16 @@ class BodyBudget:
 
     @property
     def is_full(self) -> bool:
-        """Whether there is no room for more of a body."""
+        """Whether no more bytes of a body may be read."""
         return self.used + self._published() > self.limit
 
 
-async def read(request: web.BaseRequest, room: BodyBudget, *, limit: int, timeout: float) -> bytes:
-    """The whole body, byte for byte as sent. Raises BodyRefusedError: BodyTooLargeError early, BodyTooSlowError after
-    `timeout` seconds."""
+async def read(request: web.BaseRequest, budget: BodyBudget, *, limit: int, timeout: float) -> bytes:
+    """Return the whole body, byte for byte as sent.
+
+    Raises BodyTooLargeError as soon as it is known, BodyTooSlowError after `timeout` seconds, BrokenBodyError and
+    NoBodyBudgetError.
+    """
     declared = request.content_length
     if declared is not None and declared > limit:
         raise BodyTooLargeError
@@ -65,7 +74,7 @@ async def read(request: web.BaseRequest, room: BodyBudget, *, limit: int, timeou
             raise BrokenBodyError(str(error)) from None
         request.writer.output_size = 0
     if content.is_eof():
-        # All of it came with the headers, as small bodies do: no timer needed.
+        # The whole body came with the headers, as small ones do, so no timer is needed.
         body = content.read_nowait(-1)
         if len(body) > limit:
             raise BodyTooLargeError
@@ -76,10 +85,10 @@ async def read(request: web.BaseRequest, room: BodyBudget, *, limit: int, timeou
         async with asyncio.timeout(timeout):
             while part := await content.readany():
                 size += len(part)
-                room.used += len(part)
+                budget.used += len(part)
                 if size > limit:
                     raise BodyTooLargeError
-                if room.is_full:
+                if budget.is_full:
                     raise NoBodyBudgetError
                 parts.append(part)
     except TimeoutError:
@@ -87,5 +96,5 @@ async def read(request: web.BaseRequest, room: BodyBudget, *, limit: int, timeou
     except (ConnectionError, HttpProcessingError, web.RequestPayloadError) as error:
         raise BrokenBodyError(str(error)) from None
     finally:
-        room.used -= size
+        budget.used -= size
     return parts[0] if len(parts) == 1 else b"".join(parts)

@@ -1,18 +1,19 @@
-"""Bulkheads: what one account may have under way, so that its flood is not the others' too. Off until configured.
+"""Limits on the requests that one account may have under way, so that its flood does not delay the others.
 
-Counted from when a request is known to be the account's until it is answered: who can't sign uses up nobody's share.
+They are off until configured. A request counts from when it is known to be the account's until it is answered, so a
+sender that cannot sign uses up none of them.
 """
 
 import msgspec
 
 
 class Limits(msgspec.Struct, frozen=True):
-    """0: no limit."""
+    """Maximum numbers of requests under way; 0 means no limit."""
 
     account: int = 0
     """Of any one account."""
     shared: int = 0
-    """Of all together. Up to this whoever comes is served; beyond it, who has less than an equal share is."""
+    """Of all accounts together. Once it is reached, only accounts that have less than an equal share are served."""
 
 
 class ConcurrencyLimiter:
@@ -24,24 +25,24 @@ class ConcurrencyLimiter:
         self._all = limiters
         self.count = 0
 
-    def enter(self) -> str | None:
-        """Takes one more, or says why not: a metric's label. Who was let in must `leave`."""
-        found = self._all
-        limits = found.limits
+    def acquire(self) -> str | None:
+        """Count one more request, which must `release` later; or return why it may not begin, as a metric's label."""
+        everyone = self._all
+        limits = everyone.limits
         if limits.account and self.count >= limits.account:
             return "account over its limit"
-        if limits.shared and found.count >= limits.shared:
-            accounts = found.accounts if self.count else found.accounts + 1
+        if limits.shared and everyone.count >= limits.shared:
+            accounts = everyone.accounts if self.count else everyone.accounts + 1
             if self.count >= max(1, limits.shared // accounts):
                 return "account over its share"
         if not self.count:
-            found.accounts += 1
+            everyone.accounts += 1
         self.count += 1
-        found.count += 1
+        everyone.count += 1
         return None
 
-    def leave(self) -> None:
-        """It is answered."""
+    def release(self) -> None:
+        """Stop counting a request that is answered."""
         self.count -= 1
         self._all.count -= 1
         if not self.count:
@@ -56,9 +57,9 @@ class ConcurrencyLimiters:
         self.count = 0
         """Requests under way."""
         self.accounts = 0
-        """That have any."""
+        """Accounts that have requests under way."""
         self._by_account: dict[tuple[str, str], ConcurrencyLimiter] = {}
 
     def of(self, platform: str, account: str) -> ConcurrencyLimiter:
-        """The account's, always the same."""
+        """Return the account's limiter, which is always the same one."""
         return self._by_account.setdefault((platform, account), ConcurrencyLimiter(self))

@@ -1,9 +1,20 @@
-"""Prometheus metrics of the ingress. No label ever carries a query string, a header or a path that isn't ours."""
+"""What an operator sees of requests: metrics, one line per request in the access log, and spans where tracing is on.
 
+No label, line or span ever carries a query string or a header, because either may be a secret.
+"""
+
+import asyncio
+import sys
+import time
+from collections.abc import Callable
+
+import orjson
 from prometheus_client import Counter, Gauge
 
+from schemas.envelope import rfc3339_of
 from telemetry.exemplars import Traced
 from telemetry.tallies import Count, Counters, Histograms
+from telemetry.traces import Tracer
 
 REQUESTS = Counters("crossdock_requests", "Webhook requests answered", ("platform", "account", "event", "status"))
 REFUSED = Counter("crossdock_refused", "Webhook requests not accepted, by reason", ("platform", "account", "reason"))
@@ -15,7 +26,7 @@ SECONDS = Histograms(
 )
 CONFIRM = Histograms(
     "crossdock_confirm_seconds",
-    "From handing a message to the publisher to the broker's confirm: the part of a request that isn't ours",
+    "From handing a message to the publisher to the broker's confirm: the part of a request that RabbitMQ takes",
     (),
     buckets=(0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 1, 2, 5),
 ).labels()
@@ -25,8 +36,8 @@ PENDING_REPLIES = Gauge("crossdock_replies_pending", "Senders waiting for a work
 CONNECTIONS = Gauge("crossdock_connections", "Open client connections")
 
 
-class Counts:
-    """The metrics of one URL, looked up once: a label look-up costs more than the count."""
+class RouteMetrics:
+    """The metrics of one URL, looked up once, because looking up labels costs more than counting."""
 
     __slots__ = ("_labels", "_requests", "bytes", "seconds")
 
@@ -37,17 +48,94 @@ class Counts:
         self.bytes = BYTES.labels(platform)
 
     def request(self, status: int) -> None:
-        """One request answered with `status`."""
+        """Count one request that was answered with `status`."""
         counter = self._requests.get(status)
         if counter is None:
             counter = self._requests[status] = REQUESTS.labels(*self._labels, str(status))
         counter.inc()
 
 
-UNKNOWN = Counts("", "", "")
-"""Requests to no URL of ours."""
+UNKNOWN = RouteMetrics("", "", "")
+"""Requests to URLs that do not exist."""
 
 
 def refused_unseen(reason: str) -> None:
-    """A connection or request refused before it was known whose it is."""
+    """Count a connection or request that was refused before its account was known."""
     REFUSED.labels("", "", reason).inc()
+
+
+class AccessLog:
+    """One JSON line per request; the lines of one turn of the event loop are written together."""
+
+    def __init__(self, write: Callable[[bytes], object] | None = None) -> None:
+        """`write` takes bytes that end in a newline; by default they go to standard error, as all our logs do."""
+        self._write = write or sys.stderr.buffer.write
+        self._lines: list[str] = []
+        self._time = ""
+
+    def line(
+        self,
+        url: str,
+        status: int,
+        seconds: float,
+        size: int,
+        message_id: str | None,
+        reason: str | None,
+        remote: str | None,
+        method: str,
+    ) -> None:
+        """Log one request; the line is written before the loop waits for sockets again.
+
+        All lines of one turn have the time of its first. `url`: JSON members that name the URL, encoded before. Only
+        what a sender can choose is escaped here.
+        """
+        if not self._lines:
+            self._time = rfc3339_of(time.time())
+            asyncio.get_running_loop().call_soon(self.flush)
+        text = (
+            f'{{"time":"{self._time}","level":"info","logger":"crossdock.access","message":"request","status":{status},'
+            f'"ms":{seconds * 1000:.2f},"bytes":{size},"remote":"{remote or ""}",'
+        )
+        if message_id is not None:
+            text += f'"id":"{message_id}",'
+        if reason is not None:
+            text += f'"reason":{orjson.dumps(reason).decode()},"method":{orjson.dumps(method).decode()},'
+        self._lines.append(f"{text}{url}}}\n")
+
+    def flush(self) -> None:
+        """Write the lines that have been collected."""
+        lines, self._lines = self._lines, []
+        if lines:
+            self._write("".join(lines).encode())
+            if self._write == sys.stderr.buffer.write:
+                sys.stderr.buffer.flush()
+
+
+class RequestSpans:
+    """The spans of one authentic request, where tracing is on: from its headers to its response, and the publish.
+
+    They begin when the signature has been verified, so a sender that is not authentic leaves no span.
+    """
+
+    def __init__(
+        self, tracer: Tracer, platform: str, account: str, event: str, message_id: str, parent: str | None, began: float
+    ) -> None:
+        """`parent`: the sender's trace context as received; `began`: Unix seconds when the headers had arrived."""
+        attributes = {
+            "crossdock.platform": platform,
+            "crossdock.account": account,
+            "crossdock.event": event,
+            "messaging.message.id": message_id,
+        }
+        self._request = tracer.begin(f"receive {platform}", "server", parent, attributes, at=began)
+        self._publish = tracer.begin("publish crossdock.inbound", "producer", self._request.traceparent, attributes)
+        self.traceparent = self._publish.traceparent
+        """The trace context that the message carries."""
+
+    def published(self, error: str | None = None) -> None:
+        """End the publish: the broker has confirmed the message, unless there is an `error`."""
+        self._publish.end({"messaging.system": "rabbitmq"}, error=error)
+
+    def answered(self, status: int, reason: str | None) -> None:
+        """End the request with our response."""
+        self._request.end({"http.response.status_code": status}, error=reason if status >= 500 else None)

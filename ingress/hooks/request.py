@@ -1,20 +1,25 @@
-"""One webhook whose body has been read: verify, publish, wait for the confirm and for a worker's answer, say what came
-of it. Callbacks all the way, no task: each is called in the turn of the loop that received what it waits for.
+"""One webhook whose body has been read: verify, publish, wait for the confirm and for a worker's answer, respond.
 
-Nothing here decodes a body or knows the database. A 2xx is said only when the broker has confirmed the message.
+A `WebhookRequest` is a state machine of callbacks without a task: the publisher, the replies and a timer call it, each
+in the turn of the event loop that received what it waits for. `Phase` names its states, `_finish` is its only exit, and
+`_guarded` its only guard. Nothing here decodes a body or knows the database, and the outcome is a 2xx only when the
+broker has confirmed the message.
 
-Two kinds of senders wait for a worker. A shopper of uStore waits for manufacturers: one message goes to the store and
-to the route worker, and past `answer_timeout` the answer is 503, whatever the broker has confirmed. A customer of
-Apicbase waits for a verdict: the route worker alone is asked first, and what the customer is told then travels with the
-order to the store worker, in one message. So there is one verdict per order, and nothing that is killed in between can
-part it from the order.
+Two kinds of senders wait for a worker. A shopper of uStore waits for manufacturers: one message goes to the store
+worker and to the route worker, and after `answer_timeout` the answer is 503, whatever the broker has confirmed. A
+customer of Apicbase waits for a verdict: the route worker alone receives a question first, and the verdict that the
+customer receives then travels with the order to the store worker, in one message. So there is one verdict per order,
+and no process that dies in between can separate it from the order.
 """
 
 import asyncio
 import logging
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from enum import Enum
+from functools import wraps
+from typing import TypeVar, cast
 
 import msgspec
 from aiohttp import hdrs
@@ -26,12 +31,10 @@ from broker.replies import Answer, Replies
 from ingress.hooks import metrics, outcomes
 from ingress.hooks.clock import ReceiveClock
 from ingress.hooks.concurrency import ConcurrencyLimiter
+from ingress.hooks.metrics import RequestSpans
 from ingress.hooks.outcomes import Outcome
-from ingress.hooks.query import Query
-from ingress.hooks.routes import Route
-from ingress.hooks.trace import Trace
+from ingress.hooks.routes import Query, Route
 from schemas import envelope, topology
-from schemas.platform import Reply
 from telemetry import traces
 
 log = logging.getLogger("crossdock.ingress")
@@ -41,159 +44,217 @@ LOST = "connection lost while waiting for an answer"
 NO_ROUTE = "no answer: no queue takes questions"
 UNCONFIRMED = "no confirm within the time that the sender waits"
 
+Method = TypeVar("Method", bound=Callable[..., None])
+
+
+class Phase(Enum):
+    """The states of a request, in the order in which they are reached; each may be skipped, none is returned to."""
+
+    NEW = 0
+    """Nothing is published."""
+    ASKING = 1
+    """The question to the workers is published and not confirmed (only where a verdict comes first)."""
+    AWAITING_VERDICT = 2
+    """The question is confirmed, so that a worker will answer it."""
+    PUBLISHING = 3
+    """The message that is stored is published and not confirmed."""
+    AWAITING_ANSWER = 4
+    """The message is safe with the broker; the sender still waits for a worker's answer."""
+    DECIDED = 5
+    """The outcome is decided; the request finishes in a later turn of the loop."""
+    FINISHED = 6
+    """The outcome was passed on."""
+
+
+# Module constants, because looking a member up in its enum costs more than the comparison.
+NEW, ASKING, AWAITING_VERDICT, PUBLISHING, AWAITING_ANSWER, DECIDED, FINISHED = Phase
+
 
 class Broker(msgspec.Struct, frozen=True):
-    """What lies behind the door."""
+    """What a request needs for publishing."""
 
     publisher: Publisher
     replies: Replies
     clock: ReceiveClock
 
 
+def _guarded(method: Method) -> Method:
+    """Decorate a callback so that an error of ours ends the request.
+
+    It must not reach the caller, which is reading a socket for many other requests.
+    """
+
+    @wraps(method)
+    def call(self: "WebhookRequest", *args: object, **kwargs: object) -> None:
+        try:
+            method(self, *args, **kwargs)
+        except Exception:
+            self._fail()
+
+    return cast(Method, call)
+
+
 class WebhookRequest(ABC):
-    """Until it has `ended` or `failed`. What publisher and replies call doesn't raise: they are reading a socket."""
+    """One post, until `on_outcome` or `on_error` was called. It is the listener of its own message's confirm."""
 
     __slots__ = (
         "_answer",
-        "_behind",
+        "_bounded",
+        "_broker",
         "_handed",
-        "_has_left",
         "_headers",
-        "_is_asked",
-        "_is_bounded",
-        "_is_over",
-        "_is_safe",
         "_limiter",
+        "_no_answer",
+        "_phase",
         "_question",
         "_received",
+        "_released",
         "_secret",
+        "_spans",
         "_target",
         "_timer",
-        "_trace",
         "_traceparent",
-        "_why_none",
         "id",
         "route",
     )
 
     def __init__(
-        self, behind: Broker, route: Route, message_id: str, headers: Mapping[str, str], target: str, *, bounded: bool
+        self, broker: Broker, route: Route, message_id: str, headers: Mapping[str, str], target: str, *, bounded: bool
     ) -> None:
         """`target`: the request target as received. `bounded`: whether accounts have limits."""
         self.route = route
         self.id = message_id
-        self._behind = behind
+        self._broker = broker
         self._headers = headers
         self._target = target
-        self._is_bounded = bounded
+        self._bounded = bounded
+        self._phase = NEW
+        self._released = False
         self._limiter: ConcurrencyLimiter | None = None
-        """Once it has entered, until it has left."""
+        """The account's limiter, while this request counts there."""
         self._secret: str | None = None
-        """The one that fitted."""
+        """The secret that verified the signature; the response is signed with it."""
         self._traceparent: str | None = None
-        self._trace: Trace | None = None
+        self._spans: RequestSpans | None = None
         self._handed = 0.0
-        """To the publisher, by the performance counter."""
+        """When the message was handed to the publisher, by the performance counter."""
         self._received = 0.0
         """When the body had been read, in Unix seconds."""
         self._question: tuple[bytes, bytes] | None = None
-        """Properties and body of the message that a worker is to answer, until what the sender is told is decided."""
-        self._is_asked = False
-        """The broker has confirmed the question to a worker."""
-        self._is_safe = False
-        self._has_left = False
-        self._is_over = False
-        """What came of it is decided, if not yet said."""
+        """Properties and body of the message that a worker is to answer, until the answer no longer matters."""
         self._answer: Answer | None = None
-        self._why_none: str | None = None
-        """Why there will be no answer any more."""
+        self._no_answer: str | None = None
+        """Why there will be no answer: the label of a metric."""
         self._timer: asyncio.TimerHandle | None = None
 
     @abstractmethod
-    def ended(self, outcome: Outcome) -> None:
-        """Hears what came of it: once, in a later turn of the loop than `begin`."""
+    def on_release(self) -> None:
+        """Called once, immediately before `on_outcome` or `on_error`: the request is no longer under way."""
 
     @abstractmethod
-    def failed(self) -> None:
-        """Hears that something of ours raised on the way to saying it, `ended` perhaps: nothing may be left waiting."""
+    def on_outcome(self, outcome: Outcome) -> None:
+        """Called with the outcome, at most once, in a later turn of the loop than `begin`."""
 
     @abstractmethod
-    def left(self) -> None:
-        """It is under way no more: once, right before either."""
+    def on_error(self) -> None:
+        """Called when an error of ours left no outcome, or `on_outcome` raised; no waiter may be left behind."""
+
+    # What calls this from outside: the handler, the publisher, the replies and the timer.
 
     def begin(self, raw: bytes, began: float) -> None:
-        """With the body as it was read. `began`: Unix seconds when its headers were there. Never raises."""
+        """Process the body as it was read. `began`: Unix seconds when the headers had arrived. Never raises."""
         try:
-            self._publish(raw, began)
+            self._verify_and_publish(raw, began)
         except Exception:
-            # A fault of ours: nothing was confirmed, so the sender must hear that it should send again.
-            log.exception("request failed", extra={"path": self.route.path, "id": self.id})
+            # The fault is ours and nothing was confirmed, so the sender has to send the message again.
+            self._log_failure()
             self._refuse(503, "internal error")
 
     def done(self) -> bool:
-        """Whether publishing it is of no use any more."""
-        return self._is_over
+        """Return whether publishing the message is of no use any more."""
+        return self._phase is DECIDED or self._phase is FINISHED
 
+    @_guarded
     def set_result(self, nothing: None) -> None:
-        """The broker has confirmed it."""
-        try:
-            self._confirmed()
-        except Exception:
-            self._fault()
+        """Handle the broker's confirm of the message that is stored."""
+        if self._phase is not PUBLISHING:
+            return
+        metrics.CONFIRM.observe(time.perf_counter() - self._handed)
+        if self._spans:
+            self._spans.published()
+        if self.route.reply_timeout is None:
+            self._finish(outcomes.accepted(self._traceparent))
+        else:
+            self._phase = AWAITING_ANSWER
+            self._finish_if_answered()
 
+    @_guarded
     def set_exception(self, error: Exception) -> None:
-        """It isn't safe, as far as we know."""
-        try:
-            self._unsafe(error)
-        except Exception:
-            self._fault()
+        """Handle that the message is not known to be safe."""
+        self._publish_failed(error)
 
+    @_guarded
     def answered(self, answer: Answer) -> None:
-        """A worker has said what the sender shall be told."""
+        """Handle a worker's answer; the first one counts."""
         self._answer = self._answer or answer
-        self._go_on()
+        self._proceed()
 
+    @_guarded
     def lost(self, *, ask_again: bool) -> None:
-        """The connection that an answer would come through is gone. What wasn't confirmed is sent again, and may still
-        be answered."""
-        if not (self._is_safe or self._is_asked) or self._is_over:
+        """Handle the loss of the connection over which an answer would arrive.
+
+        A message that was not confirmed is sent again by the publisher, and may still be answered.
+        """
+        if self._phase is not AWAITING_VERDICT and self._phase is not AWAITING_ANSWER:
             return
         if ask_again and self._question is not None:
             self._publish_question(*self._question)
             return
-        self._why_none = LOST
-        self._go_on()
+        self._no_answer = LOST
+        self._proceed()
 
-    def asked(self) -> None:
-        """The broker has confirmed the question to a worker."""
-        self._is_asked = True
-        if self._why_none is not None:
-            self._go_on()
+    @_guarded
+    def question_confirmed(self) -> None:
+        """Handle the broker's confirm of the question to the workers."""
+        if self._phase is ASKING:
+            self._phase = AWAITING_VERDICT
+            if self._no_answer is not None:
+                self._proceed()
 
-    def not_asked(self, error: Exception) -> None:
-        """The question didn't reach the workers' queue, as far as we know."""
-        try:
-            if self._is_safe:
-                pass  # asked once more: what was confirmed stays so, and the sender waits for its time
-            elif self._is_asked:
-                self._why_none = LOST
-                self._go_on()
-            elif isinstance(error, UnroutableError) and self._question is not None:
-                # Nobody is there to ask; the order itself has a queue of its own.
-                self._why_none = NO_ROUTE
-                self._go_on()
-            else:
-                # The broker has confirmed nothing for `confirm_timeout`: the sender waits no longer.
-                self._unsafe(error)
-        except Exception:
-            self._fault()
+    @_guarded
+    def question_failed(self, error: Exception) -> None:
+        """Handle that the question is not known to have reached the workers' queue."""
+        if self._phase is AWAITING_VERDICT:
+            self._no_answer = LOST
+            self._proceed()
+        elif self._phase is ASKING and isinstance(error, UnroutableError):
+            # No queue takes questions; the order itself has a queue of its own.
+            self._no_answer = NO_ROUTE
+            self._proceed()
+        elif self._phase is ASKING:
+            # The broker has confirmed nothing for `confirm_timeout`: the sender waits no longer.
+            self._publish_failed(error)
+        # In AWAITING_ANSWER a question was repeated: what was confirmed stays so, and the sender waits for its time.
 
     @property
     def is_asking(self) -> bool:
         """Whether an answer to the question would still be of use."""
-        return self._question is not None and not self._is_over
+        return self._question is not None and not self.done()
 
-    def _publish(self, raw: bytes, began: float) -> None:
+    @_guarded
+    def _timed_out(self) -> None:
+        """Stop waiting for an answer, whether or not the broker has confirmed the message."""
+        self._no_answer = LATE
+        if self._phase is not PUBLISHING:
+            self._proceed()
+            return
+        if self._spans:
+            self._spans.published(UNCONFIRMED)
+        self._finish(self._refusal() or self._refused(503, "broker", UNCONFIRMED))
+
+    # The steps.
+
+    def _verify_and_publish(self, raw: bytes, began: float) -> None:
         route, headers = self.route, self._headers
         platform = route.platform
         secret = platform.verify(raw, headers, Query(self._target), route.settings)
@@ -201,232 +262,202 @@ class WebhookRequest(ABC):
             self._refuse(platform.unauthorized, "signature")
             return
         self._secret = secret
-        if self._is_bounded:
-            crowded = route.limiter.enter()
-            if crowded is not None:
-                self._refuse(429, crowded)
+        if self._bounded:
+            reason = route.limiter.acquire()
+            if reason is not None:
+                self._refuse(429, reason)
                 return
             self._limiter = route.limiter
-        received = self._received = self._behind.clock.now()
+        received = self._received = self._broker.clock.now()
         traceparent = headers.get("traceparent")
         if traces.tracer:
-            self._trace = Trace(traces.tracer, route, self.id, traceparent, began)
-            traceparent = self._trace.traceparent
+            spans = RequestSpans(traces.tracer, platform.name, route.account, route.name, self.id, traceparent, began)
+            self._spans, traceparent = spans, spans.traceparent
         else:
             traceparent = ids.traceparent(traceparent)
         self._traceparent = traceparent
         content_type = headers.get(hdrs.CONTENT_TYPE)
         if route.reply_timeout is None:
-            properties = route.stamp(content_type)(self.id, received, traceparent)
-            self._send(properties, raw)
+            self._publish(route.stamp(content_type)(self.id, received, traceparent), raw)
             return
         stamp = route.stamp_question(content_type)
         until, language, clock = received + route.reply_timeout, headers.get(hdrs.ACCEPT_LANGUAGE), time.monotonic()
         properties = stamp(self.id, received, traceparent, until, language, clock)
-        self._behind.replies.expect(self.id, self)
-        self._timer = asyncio.get_running_loop().call_later(route.reply_timeout, self._too_late)
+        self._broker.replies.expect(self.id, self)
+        self._timer = asyncio.get_running_loop().call_later(route.reply_timeout, self._timed_out)
         try:
-            self._behind.publisher.hold(len(raw))
+            self._broker.publisher.hold(len(raw))
         except outgoing.BrokerUnavailableError as error:
-            self._unsafe(error)
+            self._publish_failed(error)
             return
         self._question = (properties, raw)
         if route.asks_first:
-            # The workers alone, for a verdict, before the order goes anywhere else.
+            self._phase = ASKING
             self._publish_question(properties, raw)
         else:
-            self._send(properties, raw)
+            self._publish(properties, raw)
 
-    def _send(self, properties: bytes, raw: bytes) -> None:
+    def _publish(self, properties: bytes, raw: bytes) -> None:
         """Publish the message that is stored; its confirm makes it safe."""
+        self._phase = PUBLISHING
         self._handed = time.perf_counter()
         try:
-            self._behind.publisher.publish_for(self, topology.INBOUND, self.route.key, properties, self.id, raw)
+            self._broker.publisher.publish_for(self, topology.INBOUND, self.route.key, properties, self.id, raw)
         except Exception as error:
-            self._unsafe(error)
+            self._publish_failed(error)
 
     def _publish_question(self, properties: bytes, raw: bytes) -> None:
-        """Ask the workers, and nobody else."""
+        """Publish the question to the workers' queue alone."""
+        listener, publish = _QuestionListener(self), self._broker.publisher.publish_for
         try:
-            publish = self._behind.publisher.publish_for
-            publish(_Question(self), "", self.route.questions, properties, self.id, raw)
+            publish(listener, "", self.route.questions, properties, self.id, raw)
         except Exception as error:
-            self.not_asked(error)
+            self.question_failed(error)
 
-    def _commit(self) -> None:
-        """Publish the order with what its sender will be told, once the broker has confirmed it."""
-        question, answer, route = self._question, self._answer, self.route
-        assert question is not None
-        assert self._traceparent is not None
-        self._forget_question()
-        verdict = envelope.ACCEPTED if answer is None or answer.status < 400 else _reason(answer)
-        stamp = route.stamp(self._headers.get(hdrs.CONTENT_TYPE))
-        self._send(stamp(self.id, self._received, self._traceparent, verdict=verdict), question[1])
-
-    def _forget_question(self) -> None:
-        """An answer that comes from now on is ignored: what the sender is told has been decided."""
-        question, self._question = self._question, None
-        if question is not None:
-            self._behind.publisher.release(len(question[1]))
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
-            self._behind.replies.forget(self.id)
-
-    def _confirmed(self) -> None:
-        if self._is_over:
-            return
-        metrics.CONFIRM.observe(time.perf_counter() - self._handed)
-        if self._trace:
-            self._trace.published()
-        if self.route.reply_timeout is None:
-            self._end(outcomes.accepted())
-        else:
-            self._is_safe = True
-            self._decide()
-
-    def _unsafe(self, error: Exception) -> None:
-        if self._is_over:
+    def _publish_failed(self, error: Exception) -> None:
+        if self.done():
             return
         detail = str(outgoing.explain(error))
-        if self._trace:
-            self._trace.published(detail)
+        if self._spans:
+            self._spans.published(detail)
+        refusal = self._refusal()
         if isinstance(error, TooLargeError):
             self._refuse(413, "larger than the broker accepts", detail)
-        elif self._is_refusal():
-            # Not a promise, so that it needs no confirm; the customer is told what to correct.
-            self._is_over = True
-            asyncio.get_running_loop().call_soon(self._end_refused)
+        elif refusal is not None:
+            self._decide(refusal)  # a refusal promises nothing, so it needs no confirm; it says what to correct
         else:
             self._refuse(503, "broker", detail)
 
-    def _is_refusal(self) -> bool:
-        return self._answer is not None and self._answer.status >= 400
-
-    def _end_refused(self) -> None:
-        try:
-            reply = self.route.event.reply
-            assert reply is not None
-            self._end(self._said(reply, self._answer, LATE))
-        except Exception:
-            self._fault()
-
-    def _too_late(self) -> None:
-        """The sender waits no longer, whether or not the broker has confirmed the message."""
-        self._why_none = LATE
-        if self._is_safe or self.route.asks_first:
-            self._go_on()
-        elif not self._is_over:
-            self._is_over = True
-            if self._trace:
-                self._trace.published(UNCONFIRMED)
-            if self._is_refusal():
-                self._end_refused()
-            else:
-                self._turn_away(503, "broker", UNCONFIRMED)
-
-    def _go_on(self) -> None:
-        """There is an answer, or there will be none: an order that waited for it is published now."""
-        if self._is_over:
+    def _proceed(self) -> None:
+        """Continue after an answer arrived, or after it became known that none will."""
+        if self._phase is AWAITING_ANSWER:
+            self._finish_if_answered()
             return
-        try:
-            if self._question is None or not self.route.asks_first:
-                self._decide()
-            elif self._answer is not None or self._is_asked or self._why_none is not LATE:
-                self._commit()
-            # Else the broker has not even confirmed the question: it does so soon, or the sender is told to come again.
-        except Exception:
-            self._fault()
+        # An unconfirmed question that timed out is confirmed soon, or the sender is asked to send the order again.
+        is_worth_it = self._answer is not None or self._no_answer is not LATE
+        if self._phase is AWAITING_VERDICT or (self._phase is ASKING and is_worth_it):
+            self._publish_with_verdict()
 
-    def _decide(self) -> None:
-        """Once it is safe with the broker: a worker's answer, or what the event says of having none."""
-        reply, answer, why = self.route.event.reply, self._answer, self._why_none
-        if self._is_over or not self._is_safe or reply is None or (answer is None and why is None):
-            return
-        try:
-            self._end(self._said(reply, answer, why or LATE))
-        except Exception:
-            self._fault()
+    def _publish_with_verdict(self) -> None:
+        """Publish the order with the verdict that its sender receives once the broker has confirmed it."""
+        question, answer, route = self._question, self._answer, self.route
+        assert question is not None
+        assert self._traceparent is not None
+        self._stop_waiting()
+        verdict = envelope.ACCEPTED if answer is None or answer.status < 400 else _refusal_detail(answer)
+        stamp = route.stamp(self._headers.get(hdrs.CONTENT_TYPE))
+        self._publish(stamp(self.id, self._received, self._traceparent, verdict=verdict), question[1])
 
-    def _said(self, reply: Reply, answer: Answer | None, why: str) -> Outcome:
-        if answer is not None and (answer.status != 200 or reply.on_timeout != "accept"):
-            refused = None if answer.status < 400 else "refused by a worker"
-            about = {"X-Crossdock-Id": self.id}
-            return Outcome(answer.status, answer.body, answer.content_type, refused, headers=about)
-        if reply.on_timeout == "accept":
-            outcome = outcomes.accepted()
-            outcome.reason = why if answer is None else None
-            return outcome
-        return outcomes.refused(self.route.platform, 503, why, self._headers)
+    def _finish_if_answered(self) -> None:
+        if self._answer is not None or self._no_answer is not None:
+            self._finish(self._answer_outcome())
+
+    # The outcome.
+
+    def _answer_outcome(self) -> Outcome:
+        """Return the outcome of a message that is safe: a worker's answer, or what the event gives instead of one."""
+        reply, answer = self.route.event.reply, self._answer
+        assert reply is not None
+        accepts_without = reply.on_timeout == "accept"
+        if answer is not None and (answer.status != 200 or not accepts_without):
+            reason = None if answer.status < 400 else "refused by a worker"
+            headers = {"X-Crossdock-Id": self.id}
+            return Outcome(
+                answer.status, answer.body, answer.content_type, reason, headers=headers, traceparent=self._traceparent
+            )
+        reason = self._no_answer or LATE
+        if accepts_without:
+            return outcomes.accepted(self._traceparent, reason if answer is None else None)
+        return self._refused(503, reason)
+
+    def _refusal(self) -> Outcome | None:
+        """Return the outcome of an order that a worker has refused, which is valid without the broker's confirm."""
+        return self._answer_outcome() if self._answer is not None and self._answer.status >= 400 else None
+
+    def _refused(self, status: int, reason: str, detail: str | None = None) -> Outcome:
+        platform, traceparent = self.route.platform, self._traceparent
+        return outcomes.refused(platform, status, reason, self._headers, detail=detail, traceparent=traceparent)
 
     def _refuse(self, status: int, reason: str, detail: str | None = None) -> None:
-        self._is_over = True
-        asyncio.get_running_loop().call_soon(self._turn_away, status, reason, detail)
-
-    def _turn_away(self, status: int, reason: str, detail: str | None) -> None:
         try:
-            outcome = outcomes.refused(self.route.platform, status, reason, self._headers)
-            outcome.detail = detail
-            self._end(outcome)
+            self._decide(self._refused(status, reason, detail))
         except Exception:
-            self._fault()
+            self._log_failure()
+            self._phase = DECIDED
+            asyncio.get_running_loop().call_soon(self._fail)
 
-    def _end(self, outcome: Outcome) -> None:
-        self._is_over = True
-        try:
-            self._leave()
-            sign = self.route.platform.sign_answer
-            if sign is not None and self._secret is not None:
-                outcome = outcomes.with_body(outcome, self.id)
-                signature = sign(outcome.body, self._secret, self.route.settings)  # with the secret that fitted
-                outcome.headers = {**(outcome.headers or {}), **signature}
-            outcome.traceparent = self._traceparent
-            if self._trace:
-                self._trace.answered(outcome.status, outcome.reason)
-            self.ended(outcome)
-        except Exception:
-            self._fault()
+    def _decide(self, outcome: Outcome) -> None:
+        """Finish with this outcome in a later turn of the loop, because this one may still be inside `begin`."""
+        self._phase = DECIDED
+        asyncio.get_running_loop().call_soon(self._finish, outcome)
 
-    def _leave(self) -> None:
-        """Once it is over, however often it is called."""
-        if self._timer is not None:
-            self._forget_question()
-        limiter, self._limiter = self._limiter, None
-        if limiter is not None:
-            limiter.leave()
-        if not self._has_left:
-            self._has_left = True
-            self.left()
+    @_guarded
+    def _finish(self, outcome: Outcome) -> None:
+        """Release what the request holds, complete the outcome, and pass it on: the only exit."""
+        self._phase = FINISHED
+        self._release()
+        sign = self.route.platform.sign_answer
+        if sign is not None and self._secret is not None:
+            outcome = outcomes.with_body(outcome, self.id)
+            signature = sign(outcome.body, self._secret, self.route.settings)
+            outcome = msgspec.structs.replace(outcome, headers={**outcome.headers, **signature})
+        if self._spans:
+            self._spans.answered(outcome.status, outcome.reason)
+        self.on_outcome(outcome)
 
-    def _fault(self) -> None:
-        """Of ours, while it is told of something: who tells is reading a socket, and must not hear of it."""
+    def _fail(self) -> None:
+        """End the request after an error of ours: log it, and leave no waiter behind."""
+        self._log_failure()
+        self._phase = FINISHED
+        self._release()
+        self.on_error()
+
+    def _log_failure(self) -> None:
         log.exception("request failed", extra={"path": self.route.path, "id": self.id})
-        self._is_over = True
-        self._leave()
-        self.failed()
+
+    def _release(self) -> None:
+        """Give back the timer, the held body and the account's place; further calls do nothing."""
+        if self._released:
+            return
+        self._released = True
+        if self._timer is not None:
+            self._stop_waiting()
+        if self._limiter is not None:
+            self._limiter.release()
+        self.on_release()
+
+    def _stop_waiting(self) -> None:
+        """Ignore answers from now on, because the response has been decided."""
+        question, self._question = self._question, None
+        if question is not None:
+            self._broker.publisher.release(len(question[1]))
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+            self._broker.replies.forget(self.id)
 
 
-class _Question:
-    """Hears of the confirm of a question to the workers, for the request that asked it."""
+class _QuestionListener:
+    """Receives the confirm of a question to the workers, on behalf of its request."""
 
-    __slots__ = ("_post",)
+    __slots__ = ("_request",)
 
-    def __init__(self, post: WebhookRequest) -> None:
-        self._post = post
+    def __init__(self, request: WebhookRequest) -> None:
+        self._request = request
 
     def done(self) -> bool:
-        """Whether nobody needs the answer any more."""
-        return not self._post.is_asking
+        """Return whether the answer is of no use any more."""
+        return not self._request.is_asking
 
     def set_result(self, nothing: None) -> None:
-        self._post.asked()
+        self._request.question_confirmed()
 
     def set_exception(self, error: Exception) -> None:
-        self._post.not_asked(error)
+        self._request.question_failed(error)
 
 
-def _reason(answer: Answer) -> str:
-    """Why a worker refused an order, in the words that its sender is told."""
+def _refusal_detail(answer: Answer) -> str:
+    """Return why a worker refused an order, in the words that its sender receives."""
     try:
         detail = msgspec.json.decode(answer.body, type=_Problem).detail
     except (msgspec.DecodeError, UnicodeDecodeError):
@@ -435,6 +466,6 @@ def _reason(answer: Answer) -> str:
 
 
 class _Problem(msgspec.Struct):
-    """As much as matters of problem+json (RFC 9457)."""
+    """The member of problem+json (RFC 9457) that matters here."""
 
     detail: str

@@ -1,33 +1,33 @@
-"""The seven URLs (and those of any platform added later), looked up by path."""
+"""The webhook URLs of all accounts, looked up by path, and the query string of a request target."""
 
-from typing import Any
+from urllib.parse import unquote, unquote_plus
 
 import msgspec
 import orjson
 
 from broker.replies import REPLY_TO
 from ingress.hooks.concurrency import ConcurrencyLimiter, ConcurrencyLimiters
-from ingress.hooks.metrics import Counts
+from ingress.hooks.metrics import RouteMetrics
 from schemas import registry, topology
 from schemas.config import Config
 from schemas.envelope import Stamp
 from schemas.platform import Event, Platform
 
 _STAMPS_KEPT = 16
-"""Content types remembered a URL: senders use one; whoever invents more pays for the encoding each time."""
+"""Content types remembered per URL. Senders use one; a sender that invents more pays for the encoding each time."""
 
 
 class Route:
-    """One URL of one account, with all that doesn't change between requests worked out."""
+    """One URL of one account, with everything that does not change between requests computed once."""
 
     __slots__ = (
         "account",
         "asks_first",
-        "counts",
         "event",
         "key",
         "limiter",
         "log",
+        "metrics",
         "name",
         "path",
         "platform",
@@ -40,7 +40,14 @@ class Route:
     )
 
     def __init__(
-        self, platform: Platform, account: str, settings: Any, event: Event, limiter: ConcurrencyLimiter, *, shards: int
+        self,
+        platform: Platform,
+        account: str,
+        settings: object,
+        event: Event,
+        limiter: ConcurrencyLimiter,
+        *,
+        shards: int,
     ) -> None:
         self.platform = platform
         self.account = account
@@ -51,18 +58,19 @@ class Route:
         self.path = f"/hooks/{platform.name}/{account}/{event.path}"
         self.key = topology.inbound_key(platform.name, account, event.name)
         self.reply_timeout: float | None = getattr(settings, event.reply.timeout_setting) if event.reply else None
+        """Seconds that the sender waits for a worker's answer; None if it waits for none."""
         self.asks_first = event.reply is not None and event.reply.on_timeout == "accept"
-        """Whether a worker judges an order before it is published: what the sender is told travels with it."""
+        """Whether a worker gives its verdict before the order is published, so that the verdict travels with it."""
         self.questions = topology.reply_queue(platform.name)
-        self.counts = Counts(platform.name, account, event.name)
-        names = {"platform": platform.name, "account": account, "event": event.name, "path": self.path}
-        self.log = orjson.dumps(names)[1:-1].decode()
+        self.metrics = RouteMetrics(platform.name, account, event.name)
+        members = {"platform": platform.name, "account": account, "event": event.name, "path": self.path}
+        self.log = orjson.dumps(members)[1:-1].decode()
         self.shards = shards
         self.stamps: dict[str | None, Stamp] = {}
         self.stamps_of_questions: dict[str | None, Stamp] = {}
 
     def stamp(self, content_type: str | None) -> Stamp:
-        """The encoder of message properties for this URL and content type, of messages that are stored."""
+        """Return the encoder of the properties of messages that are stored, for this URL and content type."""
         stamp = self.stamps.get(content_type)
         if stamp is None:
             stamp = Stamp(self.platform.name, self.account, self.name, content_type, None, shards=self.shards)
@@ -71,7 +79,10 @@ class Route:
         return stamp
 
     def stamp_question(self, content_type: str | None) -> Stamp:
-        """The same of messages that a worker answers. A question that goes to the workers alone has no shard."""
+        """Return the encoder of the properties of messages that a worker answers.
+
+        A question that is sent to the workers alone has no shard.
+        """
         stamp = self.stamps_of_questions.get(content_type)
         if stamp is None:
             shards = 1 if self.asks_first else self.shards
@@ -82,12 +93,15 @@ class Route:
 
 
 class Routes(msgspec.Struct, frozen=True):
-    """All URLs of one configuration; swapped whole on a reload."""
+    """All URLs of one configuration; a reload replaces the whole of it."""
 
     by_path: dict[str, Route]
 
     def find(self, path: str) -> Route | None:
-        """With or without one trailing slash; never a redirect (ChannelApe would count one as delivered)."""
+        """Return the route of a path, with or without one trailing slash.
+
+        A redirect would not do: ChannelApe would count it as delivered.
+        """
         route = self.by_path.get(path)
         if route is None and path.endswith("/"):
             route = self.by_path.get(path[:-1])
@@ -95,18 +109,66 @@ class Routes(msgspec.Struct, frozen=True):
 
 
 def build(config: Config, limiters: ConcurrencyLimiters, shards: int) -> Routes:
-    """Every account's every URL. `shards`: inbound queues that were seen to be bound."""
-    found: dict[str, Route] = {}
+    """Return every URL of every account. `shards`: inbound queues that are known to be bound."""
+    by_path: dict[str, Route] = {}
     for platform in registry.platforms().values():
         for account, settings in config.accounts.get(platform.name, {}).items():
             limiter = limiters.of(platform.name, account)
             for event in platform.events:
                 route = Route(platform, account, settings, event, limiter, shards=shards)
-                found[route.path] = route
-    return Routes(found)
+                by_path[route.path] = route
+    return Routes(by_path)
 
 
 def platform_of(path: str) -> Platform | None:
-    """Whose language an error under this path is written in, known account or not."""
+    """Return the platform in whose form errors under this path are written, whether or not the account exists."""
     parts = path.split("/", 3)
     return registry.platforms().get(parts[2]) if len(parts) > 3 and parts[1] == "hooks" else None
+
+
+def path_of(target: str) -> str:
+    """Return the path of a request target, without the query string.
+
+    Servers must accept the absolute form, `http://host/path`, from clients too (RFC 9112 §3.2.2). Its host would go
+    before the `Host` header; neither decides anything here.
+    """
+    if not target.startswith("/"):
+        scheme, separator, rest = target.partition("://")
+        if separator and scheme.lower() in ("http", "https"):
+            _, slash, path = rest.partition("?")[0].partition("/")
+            return slash + path or "/"
+    return target.partition("?")[0]
+
+
+class Query:
+    """The query string of a request target, decoded only if a platform reads it."""
+
+    __slots__ = ("_target",)
+
+    def __init__(self, target: str) -> None:
+        self._target = target
+
+    def getall(self, key: str, default: list[str], /) -> list[str]:
+        """Return every value of a key, in each form that its sender may have meant.
+
+        A secret such as `KBc+fU/5==` is sent percent-encoded by some and as it is by others, so a value counts as it
+        stands, with percent escapes decoded, and with `+` for a blank as well.
+        """
+        query = self._target.partition("?")[2]
+        if "#" in query:
+            query = query.partition("#")[0]
+        if "&" not in query and "%" not in query and "+" not in query:  # most: nothing to take apart or to decode
+            name, _, value = query.partition("=")
+            return [value] if name == key else default
+        values: list[str] = []
+        for pair in query.split("&"):
+            name, _, value = pair.partition("=")
+            if name == key or unquote_plus(name) == key or unquote(name) == key:
+                values += _forms(value)
+        return values or default
+
+
+def _forms(value: str) -> list[str]:
+    if "%" not in value and "+" not in value:
+        return [value]
+    return list(dict.fromkeys((value, unquote(value), unquote_plus(value))))

@@ -24,14 +24,14 @@ from workers.deliver.worker import DeliverWorker
 
 @pytest_asyncio.fixture
 async def client(database_url: str) -> AsyncIterator[Client]:
-    async with api(database_url) as found:
-        yield found
+    async with api(database_url) as running:
+        yield running
 
 
 @pytest_asyncio.fixture
-async def there() -> AsyncIterator[Receiver]:
-    async with receiver() as found:
-        yield found
+async def destination() -> AsyncIterator[Receiver]:
+    async with receiver() as destination:
+        yield destination
 
 
 def worker(database_url: str) -> DeliverWorker:
@@ -39,7 +39,7 @@ def worker(database_url: str) -> DeliverWorker:
 
 
 async def test_registered_shown_changed_and_deleted(client: Client) -> None:
-    status, made, headers = await client.ask(
+    status, created, headers = await client.ask(
         "POST",
         "/v1/subscriptions",
         {"url": "https://boards.example/in?x=1", "types": ["channelape.*"], "max_rate": 5.5, "schedule": [0, 60]},
@@ -47,18 +47,18 @@ async def test_registered_shown_changed_and_deleted(client: Client) -> None:
     assert (status, headers["Cache-Control"], headers["Location"]) == (
         201,
         "no-store",
-        f"/v1/subscriptions/{made['id']}",
+        f"/v1/subscriptions/{created['id']}",
     )
-    assert made["secret"].startswith("whsec_")
-    assert made["accounts"] == ["channelape/rothys", "ecomnow/*", "apicbase/*"]
-    assert (made["dialect"], made["max_in_flight"], made["enabled"], made["disabled_reason"]) == (
+    assert created["secret"].startswith("whsec_")
+    assert created["accounts"] == ["channelape/rothys", "ecomnow/*", "apicbase/*"]
+    assert (created["dialect"], created["max_in_flight"], created["enabled"], created["disabled_reason"]) == (
         "standard",
         10,
         True,
         None,
     )
     path = headers["Location"]
-    shown = {name: value for name, value in made.items() if name != "secret"}
+    shown = {name: value for name, value in created.items() if name != "secret"}
     assert (await client.ask("GET", path))[:2] == (200, shown)
     status, changed, _ = await client.ask(
         "PATCH", path, {"url": "https://boards.example/new", "enabled": False, "max_rate": None}
@@ -98,9 +98,9 @@ async def test_registered_shown_changed_and_deleted(client: Client) -> None:
     ],
 )
 async def test_errors_name_the_field(client: Client, body: dict[str, Any], field: str, why: str) -> None:
-    status, said, headers = await client.ask("POST", "/v1/subscriptions", body)
+    status, answer, headers = await client.ask("POST", "/v1/subscriptions", body)
     assert (status, headers["Content-Type"]) == (400, "application/problem+json")
-    assert [(one["field"], why in one["detail"]) for one in said["errors"]] == [(field, True)], said
+    assert [(error["field"], why in error["detail"]) for error in answer["errors"]] == [(field, True)], answer
 
 
 async def test_what_is_no_json_too_large_or_of_another_type(client: Client) -> None:
@@ -110,8 +110,8 @@ async def test_what_is_no_json_too_large_or_of_another_type(client: Client) -> N
         ] == 400, raw[:10]
     assert (await client.ask("POST", "/v1/subscriptions", raw=b"x" * 65_537))[0] == 413
     assert (await client.ask("POST", "/v1/subscriptions", raw=b"a=b", headers={"Content-Type": "text/plain"}))[0] == 415
-    status, said, headers = await client.ask("PUT", "/v1/subscriptions", {})
-    assert (status, set(headers["Allow"].split(",")), said["status"]) == (405, {"GET", "POST"}, 405)
+    status, answer, headers = await client.ask("PUT", "/v1/subscriptions", {})
+    assert (status, set(headers["Allow"].split(",")), answer["status"]) == (405, {"GET", "POST"}, 405)
     assert (await client.ask("GET", "/v1/nothing"))[0] == 404
 
 
@@ -119,9 +119,9 @@ async def test_somebody_elses_is_not_there(client: Client, pool: asyncpg.Pool) -
     mine = await client.subscribe()
     await store(pool, receipt("K"), settings=config())
     delivery = await pool.fetchval("SELECT id FROM crossdock.deliveries")
-    one, sub = f"/v1/deliveries/{delivery}", f"/v1/subscriptions/{mine['id']}"
+    path_of_delivery, sub = f"/v1/deliveries/{delivery}", f"/v1/subscriptions/{mine['id']}"
     replay = {"from": "2020-01-01T00:00:00Z"}
-    asked: list[tuple[str, str, Any]] = [
+    requests: list[tuple[str, str, Any]] = [
         ("GET", sub, None),
         ("PATCH", sub, {}),
         ("DELETE", sub, None),
@@ -129,11 +129,11 @@ async def test_somebody_elses_is_not_there(client: Client, pool: asyncpg.Pool) -
         ("POST", f"{sub}/test", None),
         ("POST", f"{sub}/replay", replay),
         ("GET", f"{sub}/deliveries", None),
-        ("GET", one, None),
-        ("POST", f"{one}/retry", None),
-        ("POST", f"{one}/cancel", None),
+        ("GET", path_of_delivery, None),
+        ("POST", f"{path_of_delivery}/retry", None),
+        ("POST", f"{path_of_delivery}/cancel", None),
     ]
-    for method, path, body in asked:
+    for method, path, body in requests:
         assert (await client.ask(method, path, body, who=OTHER))[0] == 404, path
         assert (await client.ask(method, path.replace(path.split("/")[3], str(uuid4())), body))[0] == 404, path
         assert (await client.ask(method, path.replace(path.split("/")[3], "x"), body))[0] == 404, path
@@ -141,7 +141,7 @@ async def test_somebody_elses_is_not_there(client: Client, pool: asyncpg.Pool) -
     assert [row["id"] for row in (await client.ask("GET", "/v1/subscriptions", who=OPERATOR))[1]["data"]] == [
         mine["id"]
     ]
-    for method, path, _ in asked[7:8] + asked[:1]:
+    for method, path, _ in requests[7:8] + requests[:1]:
         assert (await client.ask(method, path, who=OPERATOR))[0] == 200
 
 
@@ -158,30 +158,30 @@ async def test_log_in(client: Client) -> None:
         {"Authorization": "Bearer "},
         {"Authorization": "Bearer nothing"},
     ):
-        status, said, headers = await client.ask("GET", "/v1/subscriptions", who=who)
-        assert (status, said["status"]) == (401, 401)
+        status, answer, headers = await client.ask("GET", "/v1/subscriptions", who=who)
+        assert (status, answer["status"]) == (401, 401)
         assert headers["WWW-Authenticate"].startswith("Basic")
 
 
 async def test_guessing_is_slowed_down_and_right_credentials_still_work(client: Client) -> None:
     wrong = {"Username": "boards", "Password": "guess"}
-    found = [(await client.ask("GET", "/v1/subscriptions", who=wrong))[0] for _ in range(12)]
-    assert found == [401] * 10 + [429] * 2
+    statuses = [(await client.ask("GET", "/v1/subscriptions", who=wrong))[0] for _ in range(12)]
+    assert statuses == [401] * 10 + [429] * 2
     for who in (BOARDS, OTHER, OPERATOR):
         assert (await client.ask("GET", "/v1/subscriptions", who=who))[0] == 200
 
 
 async def test_pages_go_on_without_gap_or_repeat(client: Client) -> None:
-    made = [(await client.subscribe(f"https://a.example/{n}"))["id"] for n in range(25)]
+    created = [(await client.subscribe(f"https://a.example/{n}"))["id"] for n in range(25)]
     seen: list[str] = []
     query: dict[str, str] = {"limit": "10"}
-    for wanted in (10, 10, 5):
+    for size in (10, 10, 5):
         _, page, _ = await client.ask("GET", "/v1/subscriptions", query=query)
-        assert len(page["data"]) == wanted
+        assert len(page["data"]) == size
         seen += [row["id"] for row in page["data"]]
         query = {"limit": "10", "cursor": page["next"] or ""}
     assert page["next"] is None
-    assert seen == made
+    assert seen == created
     for bad in ({"cursor": "nonsense"}, {"cursor": "e30"}, {"limit": "0"}, {"limit": "x"}, {"limit": "501"}):
         assert (await client.ask("GET", "/v1/subscriptions", query=bad))[0] == 400
 
@@ -191,7 +191,7 @@ async def test_the_same_key_gets_the_same_answer(client: Client, pool: asyncpg.P
     body = {"url": "https://a.example/"}
     answers = await asyncio.gather(*(client.ask("POST", "/v1/subscriptions", body, headers=key) for _ in range(8)))
     assert {status for status, _, _ in answers} == {201}
-    assert len({json.dumps(said, sort_keys=True) for _, said, _ in answers}) == 1
+    assert len({json.dumps(answer, sort_keys=True) for _, answer, _ in answers}) == 1
     assert answers[0][1]["secret"].startswith("whsec_")
     assert sorted("Idempotency-Replayed" in headers for _, _, headers in answers) == [False] + [True] * 7
     assert await pool.fetchval("SELECT count(*) FROM crossdock.subscriptions") == 1
@@ -206,41 +206,45 @@ async def test_secrets_are_shown_once_and_lie_encrypted(
     client: Client, pool: asyncpg.Pool, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.DEBUG)
-    made = await client.subscribe(dialect="channelape", secret="a-secret-of-mine")
-    told = await client.subscribe(dialect="ecomnow", authorization="Basic aHVzaA==", types=["ecomnow.*"])
-    assert (made["secret"], made["query_key"], told["has_authorization"]) == ("a-secret-of-mine", "token", True)
+    created = await client.subscribe(dialect="channelape", secret="a-secret-of-mine")
+    ecomnow = await client.subscribe(dialect="ecomnow", authorization="Basic aHVzaA==", types=["ecomnow.*"])
+    assert (created["secret"], created["query_key"], ecomnow["has_authorization"]) == (
+        "a-secret-of-mine",
+        "token",
+        True,
+    )
     seen = [
         await client.ask("GET", "/v1/subscriptions"),
-        await client.ask("GET", f"/v1/subscriptions/{made['id']}"),
-        await client.ask("PATCH", f"/v1/subscriptions/{told['id']}", {"types": ["ecomnow.new_order"]}),
+        await client.ask("GET", f"/v1/subscriptions/{created['id']}"),
+        await client.ask("PATCH", f"/v1/subscriptions/{ecomnow['id']}", {"types": ["ecomnow.new_order"]}),
     ]
     rows = await pool.fetch("SELECT s::text FROM crossdock.subscribed s")
     text = f"{seen} {rows} {caplog.text}"
     assert "a-secret-of-mine" not in text
     assert "aHVzaA" not in text
     assert seen[2][1]["has_authorization"] is True
-    status, rotated, _ = await client.ask("POST", f"/v1/subscriptions/{made['id']}/rotate-secret")
+    status, rotated, _ = await client.ask("POST", f"/v1/subscriptions/{created['id']}/rotate-secret")
     assert status == 200
     assert rotated["secret"] != "a-secret-of-mine"
 
 
 async def test_both_secrets_sign_after_a_rotation(
-    client: Client, pool: asyncpg.Pool, database_url: str, there: Receiver
+    client: Client, pool: asyncpg.Pool, database_url: str, destination: Receiver
 ) -> None:
-    made = await client.subscribe(there.url)
-    _, rotated, _ = await client.ask("POST", f"/v1/subscriptions/{made['id']}/rotate-secret")
+    created = await client.subscribe(destination.url)
+    _, rotated, _ = await client.ask("POST", f"/v1/subscriptions/{created['id']}/rotate-secret")
     await store(pool, receipt("K"), settings=config())
     async with running(worker(database_url)):
-        await until(lambda: there.got)
-    for secret in (made["secret"], rotated["secret"]):
-        assert Webhook(secret).verify(there.got[0].body, there.got[0].headers)["subject"] == "K"
+        await until(lambda: destination.got)
+    for secret in (created["secret"], rotated["secret"]):
+        assert Webhook(secret).verify(destination.got[0].body, destination.got[0].headers)["subject"] == "K"
 
 
 async def test_a_test_a_replay_and_steering(
-    client: Client, pool: asyncpg.Pool, database_url: str, there: Receiver
+    client: Client, pool: asyncpg.Pool, database_url: str, destination: Receiver
 ) -> None:
-    made = await client.subscribe(there.url, types=["channelape.*"], enabled=False)
-    path = f"/v1/subscriptions/{made['id']}"
+    created = await client.subscribe(destination.url, types=["channelape.*"], enabled=False)
+    path = f"/v1/subscriptions/{created['id']}"
     assert (await client.ask("POST", f"{path}/test"))[0] == 409
     await client.ask("PATCH", path, {"enabled": True})
     assert (await client.ask("POST", f"{path}/test"))[0] == 409  # nothing stored
@@ -260,7 +264,7 @@ async def test_a_test_a_replay_and_steering(
     assert status == 202
     async with running(worker(database_url)):
         await until(lambda: _delivered(pool, 11))
-    subjects = sorted(json.loads(got.body)["subject"] for got in there.got)
+    subjects = sorted(json.loads(got.body)["subject"] for got in destination.got)
     assert subjects == sorted([f"K{n}" for n in range(10, 20)] + ["K29"])
     status, shown, _ = await client.ask("GET", f"/v1/deliveries/{test['delivery_id']}")
     assert (status, shown["status"], shown["attempts"], len(shown["history"])) == (200, "delivered", 1, 1)
@@ -282,13 +286,13 @@ async def _delivered(pool: asyncpg.Pool, count: int) -> bool:
 
 
 async def test_disabling_holds_what_waits_at_once_and_enabling_lets_it_go(
-    client: Client, pool: asyncpg.Pool, database_url: str, there: Receiver
+    client: Client, pool: asyncpg.Pool, database_url: str, destination: Receiver
 ) -> None:
-    made = await client.subscribe(there.url, max_rate=20, max_in_flight=1)
-    path = f"/v1/subscriptions/{made['id']}"
+    created = await client.subscribe(destination.url, max_rate=20, max_in_flight=1)
+    path = f"/v1/subscriptions/{created['id']}"
     await store(pool, *(receipt(f"K{n}", seconds=n) for n in range(60)), settings=config())
     async with running(worker(database_url)):
-        await until(lambda: len(there.got) >= 25)
+        await until(lambda: len(destination.got) >= 25)
         assert (await client.ask("PATCH", path, {"enabled": False}))[0] == 200
         await until(lambda: _is_let_go(pool))
         held = await pool.fetchval("SELECT count(*) FROM crossdock.outbox")
@@ -304,25 +308,25 @@ async def _is_let_go(pool: asyncpg.Pool) -> bool:
 
 async def test_ecomnows_registration_as_documented(client: Client, pool: asyncpg.Pool) -> None:
     body = {"authentication": "Basic XxxXxxXX", "webhookType": "new_order", "url": "https://vendor.example/in"}
-    status, made, _ = await client.ask("POST", "/basic/webhooks", body)
+    status, created, _ = await client.ask("POST", "/basic/webhooks", body)
     assert status == 200
-    assert made == {**body, "webhookId": made["webhookId"], "method": "POST", "vendorId": "boards"}
-    path = f"/basic/webhooks/{made['webhookId']}"
-    assert (await client.ask("GET", path))[:2] == (200, made)
+    assert created == {**body, "webhookId": created["webhookId"], "method": "POST", "vendorId": "boards"}
+    path = f"/basic/webhooks/{created['webhookId']}"
+    assert (await client.ask("GET", path))[:2] == (200, created)
     assert (await client.ask("GET", f"{path}/"))[0] == 200
     row = await pool.fetchrow("SELECT * FROM crossdock.subscriptions")
     assert row is not None
     assert (row["types"], row["dialect"]) == (["ecomnow.new_order", "apicbase.purchase_order"], "ecomnow")
     changed = {**body, "webhookType": "order_cancellation", "url": "https://vendor.example/out"}
-    status, said, _ = await client.ask("PUT", path, changed)
-    assert (status, said) == (200, {**made, **changed})
+    status, answer, _ = await client.ask("PUT", path, changed)
+    assert (status, answer) == (200, {**created, **changed})
     for wrong in ({}, {**body, "url": "nowhere"}, {**body, "webhookType": "both"}, {**body, "webhookType": None}):
-        status, said, _ = await client.ask("POST", "/basic/webhooks", wrong)
-        assert (status, list(said)) == (400, ["message"])
-    for who, wanted in ((OTHER, 404), ({}, 401)):
-        status, said, _ = await client.ask("GET", path, who=who)
-        assert (status, list(said)) == (wanted, ["message"])
-    assert (await client.ask("DELETE", path))[:2] == (200, {"webhookId": made["webhookId"]})
+        status, answer, _ = await client.ask("POST", "/basic/webhooks", wrong)
+        assert (status, list(answer)) == (400, ["message"])
+    for who, expected in ((OTHER, 404), ({}, 401)):
+        status, answer, _ = await client.ask("GET", path, who=who)
+        assert (status, list(answer)) == (expected, ["message"])
+    assert (await client.ask("DELETE", path))[:2] == (200, {"webhookId": created["webhookId"]})
     assert (await client.ask("GET", path))[0] == 404
 
 
@@ -337,8 +341,8 @@ async def test_the_document_describes_what_is_served(client: Client, monkeypatch
     await client.subscribe()
     schema = schemathesis.openapi.from_dict(document)
     schema.config.update(base_url=client.base)
-    found = await asyncio.to_thread(_exercise, schema)
-    assert found == []
+    failures = await asyncio.to_thread(_exercise, schema)
+    assert failures == []
 
 
 def _exercise(schema: Any) -> list[str]:

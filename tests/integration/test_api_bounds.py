@@ -56,8 +56,8 @@ MANY = Scope(["channelape.*"], ["channelape/rothys"], ["channelape/*"], None)
 
 @pytest_asyncio.fixture
 async def client(database_url: str) -> AsyncIterator[Client]:
-    async with api(database_url) as found:
-        yield found
+    async with api(database_url) as running:
+        yield running
 
 
 @pytest_asyncio.fixture
@@ -78,16 +78,16 @@ def blocks(node: dict[str, Any]) -> int:
 
 def scans(node: dict[str, Any]) -> list[str]:
     """Tables that a plan reads from their beginning."""
-    found = [node["Relation Name"]] if node["Node Type"] == "Seq Scan" and node["Plan Rows"] > 1 else []
-    return found + [name for part in node.get("Plans", []) for name in scans(part)]
+    names = [node["Relation Name"]] if node["Node Type"] == "Seq Scan" and node["Plan Rows"] > 1 else []
+    return names + [name for part in node.get("Plans", []) for name in scans(part)]
 
 
 async def explain(database: asyncpg.Connection, name: tuple[str, str], *arguments: Any) -> dict[str, Any]:
     """The plan of a query as it ran, the same one that a prepared statement settles on."""
     await database.execute("SET plan_cache_mode = force_generic_plan")
     async with database.transaction():
-        found = await database.fetchval(f"EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) {query(*name)}", *arguments)
-    plan: dict[str, Any] = json.loads(found)[0]["Plan"]
+        text = await database.fetchval(f"EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) {query(*name)}", *arguments)
+    plan: dict[str, Any] = json.loads(text)[0]["Plan"]
     return plan
 
 
@@ -127,13 +127,13 @@ async def test_nothing_is_read_through_however_much_is_stored(
     assert await replays.count(full, RARE, begin=BEGIN, end=END, key=None) == Counted(10, True)
     assert await replays.count(full, EVERYTHING, begin=BEGIN, end=END, key="K77") == Counted(1, True)
     async with api(database_url) as client:
-        made = await client.subscribe(accounts=["channelape/rothys"])
-        path = f"/v1/subscriptions/{made['id']}"
+        created = await client.subscribe(accounts=["channelape/rothys"])
+        path = f"/v1/subscriptions/{created['id']}"
         since = {"from": "2000-01-01T00:00:00Z"}
-        status, said, _ = await client.ask("POST", f"{path}/replay", {**since, "dry_run": True})
-        assert (status, said) == (200, {"count": 10_000, "at_least": True})
-        status, said, _ = await client.ask("POST", f"{path}/replay", since)
-        assert (status, said["count"], said["at_least"]) == (202, 10_000, True)
+        status, answer, _ = await client.ask("POST", f"{path}/replay", {**since, "dry_run": True})
+        assert (status, answer) == (200, {"count": 10_000, "at_least": True})
+        status, answer, _ = await client.ask("POST", f"{path}/replay", since)
+        assert (status, answer["count"], answer["at_least"]) == (202, 10_000, True)
         assert (await client.ask("POST", f"{path}/test"))[0] == 202
     assert await full.fetchval("SELECT key FROM crossdock.outbox") == f"K{ROWS}"
     await _replay_little_among_much(full, monkeypatch)
@@ -171,22 +171,22 @@ async def test_a_subscriber_has_a_quota_of_subscriptions(database_url: str) -> N
     base = config()
     settings = msgspec.structs.replace(base, api=msgspec.structs.replace(base.api, max_subscriptions=3))
     async with api(database_url, settings) as client:
-        made = await client.subscribe()
+        created = await client.subscribe()
         basic = {"webhookType": "new_order", "url": "https://vendor.example/in"}
         assert (await client.ask("POST", "/basic/webhooks", basic))[0] == 200
         # All at once: none slips through between another one's count and its row.
         body = {"url": "https://a.example/"}
-        found = await asyncio.gather(*(client.ask("POST", "/v1/subscriptions", body) for _ in range(8)))
-        assert sorted(status for status, _, _ in found) == [201] + [409] * 7
-        (said, *_) = [said for status, said, _ in found if status == 409]
-        assert "You have 3 subscriptions" in said["detail"]
-        assert "delete one" in said["detail"]
-        status, said, _ = await client.ask("POST", "/basic/webhooks", basic)
+        answers = await asyncio.gather(*(client.ask("POST", "/v1/subscriptions", body) for _ in range(8)))
+        assert sorted(status for status, _, _ in answers) == [201] + [409] * 7
+        (answer, *_) = [answer for status, answer, _ in answers if status == 409]
+        assert "You have 3 subscriptions" in answer["detail"]
+        assert "delete one" in answer["detail"]
+        status, answer, _ = await client.ask("POST", "/basic/webhooks", basic)
         assert status == 409
-        assert "delete one" in said["message"]
+        assert "delete one" in answer["message"]
         for who in (OTHER, OPERATOR):
             assert (await client.ask("POST", "/v1/subscriptions", body, who=who))[0] == 201
-        assert (await client.ask("DELETE", f"/v1/subscriptions/{made['id']}"))[0] == 204
+        assert (await client.ask("DELETE", f"/v1/subscriptions/{created['id']}"))[0] == 204
         assert (await client.ask("POST", "/v1/subscriptions", body))[0] == 201
 
 
@@ -194,14 +194,14 @@ async def test_a_subscriber_has_a_number_of_open_replays(
     client: Client, pool: asyncpg.Pool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(api_subscriptions, "MOST_REPLAYS", 2)
-    made = [await client.subscribe(), await client.subscribe()]
-    paths = [f"/v1/subscriptions/{one['id']}" for one in made]
+    created = [await client.subscribe(), await client.subscribe()]
+    paths = [f"/v1/subscriptions/{subscription['id']}" for subscription in created]
     since = {"from": "2026-01-01T00:00:00Z"}
     for path in paths:
         assert (await client.ask("POST", f"{path}/replay", since))[0] == 202
-    status, said, headers = await client.ask("POST", f"{paths[0]}/replay", since)
+    status, answer, headers = await client.ask("POST", f"{paths[0]}/replay", since)
     assert (status, headers["Retry-After"]) == (429, "60")
-    assert "2 of your replays" in said["detail"]
+    assert "2 of your replays" in answer["detail"]
     assert (await client.ask("POST", f"{paths[0]}/replay", {**since, "dry_run": True}))[0] == 200
     others = await client.subscribe(who=OTHER)
     assert (await client.ask("POST", f"/v1/subscriptions/{others['id']}/replay", since, who=OTHER))[0] == 202
@@ -215,8 +215,8 @@ async def test_expensive_requests_of_one_subscriber_take_nothing_from_others(
     """Eight replays that cannot go on: one of them runs, the rest wait and are refused, and others are served."""
     client.app._expensive_limiter = SubscriberLimiter(limit=1, wait_seconds=0.2)
     monkeypatch.setattr(api_app, "EXPENSIVE_TIMEOUT", 1.0)
-    made, others = await client.subscribe(), await client.subscribe(who=OTHER)
-    path = f"/v1/subscriptions/{made['id']}/replay"
+    created, others = await client.subscribe(), await client.subscribe(who=OTHER)
+    path = f"/v1/subscriptions/{created['id']}/replay"
     async with database.transaction():
         await database.execute("LOCK TABLE crossdock.documents")  # what an endless statement looks like from outside
         stuck = asyncio.gather(*(client.ask("POST", path, {"from": "2026-01-01T00:00:00Z"}) for _ in range(8)))
@@ -225,8 +225,8 @@ async def test_expensive_requests_of_one_subscriber_take_nothing_from_others(
         assert (await client.ask("GET", f"/v1/subscriptions/{others['id']}", who=OTHER))[0] == 200
         answers = await stuck
     assert sorted(status for status, _, _ in answers) == [429] * 7 + [503]
-    ((_, said, headers),) = [answer for answer in answers if answer[0] == 503]
-    assert "took too long" in said["detail"]
+    ((_, answer, headers),) = [answer for answer in answers if answer[0] == 503]
+    assert "took too long" in answer["detail"]
     assert headers["Retry-After"]
     assert client.app.problems() == []
     assert (await client.ask("POST", path, {"from": "2026-01-01T00:00:00Z"}))[0] == 202
@@ -245,8 +245,8 @@ async def test_all_connections_in_use_is_no_verdict_about_the_database(
     monkeypatch.setattr(api_app, "WAIT", 0.1)
     pool = await client.app._database.pool()
     held = [await pool.acquire() for _ in range(api_app.CONNECTIONS)]
-    status, said, headers = await client.ask("GET", "/v1/subscriptions", who=BOARDS)
-    assert (status, "busy" in said["detail"], headers["Retry-After"]) == (503, True, "5")
+    status, answer, headers = await client.ask("GET", "/v1/subscriptions", who=BOARDS)
+    assert (status, "busy" in answer["detail"], headers["Retry-After"]) == (503, True, "5")
     await client.app._check_database()
     assert client.app.problems() == []
     for connection in held:
@@ -286,11 +286,11 @@ async def test_a_page_of_deliveries_is_found_without_reading_the_others(database
     async def listed(**narrow: Any) -> tuple[int, int]:
         async with database.transaction():
             before = await database.fetchval(touched)
-            found = await deliveries.listing(database, subscriber="", limit=101, **narrow)
-            return len(found), await database.fetchval(touched) - before
+            rows = await deliveries.listing(database, subscriber="", limit=101, **narrow)
+            return len(rows), await database.fetchval(touched) - before
 
     place = (BEGIN + timedelta(days=3), UUID(int=0))
-    for narrow, wanted in (
+    for narrow, expected in (
         ({"subscription": many}, 101),
         ({"subscription": many, "before": place}, 101),
         ({"subscription": many, "status": "delivered"}, 101),
@@ -305,4 +305,4 @@ async def test_a_page_of_deliveries_is_found_without_reading_the_others(database
     ):
         for _ in range(7):  # more often than plans are made for each execution
             count, read = await listed(**narrow)
-            assert (count, read < 2_000) == (wanted, True), (narrow, read)
+            assert (count, read < 2_000) == (expected, True), (narrow, read)

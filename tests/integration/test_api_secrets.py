@@ -23,22 +23,22 @@ BASIC = {"authentication": "Basic XxxXxxXX", "webhookType": "new_order", "url": 
 
 @pytest_asyncio.fixture
 async def client(database_url: str) -> AsyncIterator[Client]:
-    async with api(database_url) as found:
-        yield found
+    async with api(database_url) as running:
+        yield running
 
 
 @pytest_asyncio.fixture
-async def there() -> AsyncIterator[Receiver]:
-    async with receiver() as found:
-        yield found
+async def destination() -> AsyncIterator[Receiver]:
+    async with receiver() as destination:
+        yield destination
 
 
 async def test_only_its_owner_reads_an_authentication_back(client: Client, pool: asyncpg.Pool) -> None:
-    made = (await client.ask("POST", "/basic/webhooks", BASIC))[1]
-    path = f"/basic/webhooks/{made['webhookId']}"
-    hidden = {name: value for name, value in made.items() if name != "authentication"}
-    assert (await client.ask("GET", path))[1] == made
-    assert (await client.ask("GET", "/basic/webhooks"))[1] == [made]
+    created = (await client.ask("POST", "/basic/webhooks", BASIC))[1]
+    path = f"/basic/webhooks/{created['webhookId']}"
+    hidden = {name: value for name, value in created.items() if name != "authentication"}
+    assert (await client.ask("GET", path))[1] == created
+    assert (await client.ask("GET", "/basic/webhooks"))[1] == [created]
     assert (await client.ask("GET", path, who=OPERATOR))[:2] == (200, hidden)
     assert (await client.ask("GET", "/basic/webhooks", who=OPERATOR))[:2] == (200, [hidden])
     assert (await client.ask("PUT", path, {"url": "https://vendor.example/2"}, who=OPERATOR))[:2] == (
@@ -52,18 +52,18 @@ async def test_only_its_owner_reads_an_authentication_back(client: Client, pool:
 
 
 async def test_a_list_of_webhooks_says_that_it_goes_on(client: Client) -> None:
-    made = [(await client.ask("POST", "/basic/webhooks", BASIC))[1]["webhookId"] for _ in range(5)]
+    created = [(await client.ask("POST", "/basic/webhooks", BASIC))[1]["webhookId"] for _ in range(5)]
     status, page, headers = await client.ask("GET", "/basic/webhooks")
-    assert (status, [one["webhookId"] for one in page], "Link" in headers) == (200, made, False)
+    assert (status, [webhook["webhookId"] for webhook in page], "Link" in headers) == (200, created, False)
     seen: list[str] = []
     path: str | None = "/basic/webhooks?limit=2"
     while path is not None:
         _, page, headers = await client.ask("GET", path)
-        seen += [one["webhookId"] for one in page]
+        seen += [webhook["webhookId"] for webhook in page]
         link = headers.get("Link", "")
         path = link.partition("<")[2].partition(">")[0] or None
         assert ('rel="next"' in link) == (path is not None)
-    assert seen == made
+    assert seen == created
     for bad in ("limit=0", "limit=x", "cursor=nonsense"):
         assert (await client.ask("GET", f"/basic/webhooks?{bad}"))[0] == 400
 
@@ -85,7 +85,7 @@ async def test_one_that_no_key_opens_hides_no_other_and_can_be_mended(client: Cl
     assert "cannot be read" in listed[0]["message"]
     status, page, _ = await client.ask("GET", "/v1/subscriptions")
     assert status == 200
-    assert [one["has_authorization"] for one in page["data"]] == [None, True, None]
+    assert [subscription["has_authorization"] for subscription in page["data"]] == [None, True, None]
     assert (await client.ask("PUT", f"/basic/webhooks/{lost['webhookId']}", BASIC))[:2] == (200, lost)
     path = f"/v1/subscriptions/{fine['webhookId']}"
     await pool.execute(
@@ -93,38 +93,38 @@ async def test_one_that_no_key_opens_hides_no_other_and_can_be_mended(client: Cl
         fine["webhookId"],
         stranger.encrypt(b"{}", b""),
     )
-    status, said, _ = await client.ask("PATCH", path, {"authorization": "Basic anew"})
-    assert (status, said["has_authorization"]) == (200, True)
+    status, answer, _ = await client.ask("PATCH", path, {"authorization": "Basic anew"})
+    assert (status, answer["has_authorization"]) == (200, True)
     path = f"/v1/subscriptions/{standard['id']}"
     assert (await client.ask("POST", f"{path}/rotate-secret"))[0] == 200
     assert (await client.ask("GET", path))[1]["has_authorization"] is False
 
 
 async def test_every_secret_of_the_last_day_signs(
-    client: Client, pool: asyncpg.Pool, database_url: str, there: Receiver, monkeypatch: pytest.MonkeyPatch
+    client: Client, pool: asyncpg.Pool, database_url: str, destination: Receiver, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    made = await client.subscribe(there.url)
-    path = f"/v1/subscriptions/{made['id']}"
+    created = await client.subscribe(destination.url)
+    path = f"/v1/subscriptions/{created['id']}"
     rotated = [(await client.ask("POST", f"{path}/rotate-secret"))[1]["secret"] for _ in range(3)]
-    secrets = [made["secret"], *rotated]
+    secrets = [created["secret"], *rotated]
     await store(pool, receipt("K"), settings=config())
     async with running(worker(database_url, config())):
-        await until(lambda: there.got)
+        await until(lambda: destination.got)
     for secret in secrets:
-        assert Webhook(secret).verify(there.got[0].body, there.got[0].headers)["subject"] == "K"
+        assert Webhook(secret).verify(destination.got[0].body, destination.got[0].headers)["subject"] == "K"
     # A day later the old ones are gone, and each kept its own time: a rotation prolongs none.
     row = await pool.fetchrow("SELECT id, sealed FROM crossdock.subscribed")
     assert row is not None
-    found = sealed.unseal(VAULT, row["id"], row["sealed"])
-    until_ = [one.until for one in found.secrets]
+    stored = sealed.unseal(VAULT, row["id"], row["sealed"])
+    until_ = [time.until for time in stored.secrets]
     assert until_[0] is None
-    assert until_[1:] == sorted((one for one in until_[1:] if one is not None), reverse=True)
-    later = max(one for one in until_ if one is not None) + 1
-    assert sealed.credentials(found, None, later).secrets == (secrets[-1],)
+    assert until_[1:] == sorted((time for time in until_[1:] if time is not None), reverse=True)
+    later = max(time for time in until_ if time is not None) + 1
+    assert sealed.credentials(stored, None, later).secrets == (secrets[-1],)
     # As many as fit into a header, and no more.
     monkeypatch.setattr(api_context, "MOST_SECRETS", 4)
-    status, said, _ = await client.ask("POST", f"{path}/rotate-secret")
-    assert (status, "4 secrets" in said["detail"]) == (409, True)
+    status, answer, _ = await client.ask("POST", f"{path}/rotate-secret")
+    assert (status, "4 secrets" in answer["detail"]) == (409, True)
 
 
 async def test_an_old_encryption_key_may_go_once_check_says_so(
@@ -145,9 +145,9 @@ async def test_an_old_encryption_key_may_go_once_check_says_so(
         app = ApiApp(config(), database_url=database_url, vault=vault)
         await app.start()
         try:
-            asked = Client(client.session, f"http://127.0.0.1:{app.port}", app)
-            status, said, _ = await asked.ask("POST", "/v1/subscriptions", body, headers=key)
-            return status, said.get("id") or said.get("detail")
+            other = Client(client.session, f"http://127.0.0.1:{app.port}", app)
+            status, answer, _ = await other.ask("POST", "/v1/subscriptions", body, headers=key)
+            return status, answer.get("id") or answer.get("detail")
         finally:
             await app.stop()
 
@@ -162,25 +162,27 @@ async def test_an_old_encryption_key_may_go_once_check_says_so(
 
 
 async def test_what_is_deleted_keeps_no_secret(client: Client, pool: asyncpg.Pool) -> None:
-    made = await client.subscribe()
-    assert (await client.ask("DELETE", f"/v1/subscriptions/{made['id']}"))[0] == 204
+    created = await client.subscribe()
+    assert (await client.ask("DELETE", f"/v1/subscriptions/{created['id']}"))[0] == 204
     assert await pool.fetchval("SELECT sealed FROM crossdock.subscribed") == b""
 
 
 async def test_ecomnows_clients_may_call_json_what_they_like(client: Client) -> None:
     raw = msgspec.json.encode(BASIC)
     for content_type in ("application/x-www-form-urlencoded", "text/plain", "application/json; charset=utf-8"):
-        status, made, _ = await client.ask("POST", "/basic/webhooks", raw=raw, headers={"Content-Type": content_type})
-        assert (status, made["url"]) == (200, BASIC["url"]), content_type
+        status, created, _ = await client.ask(
+            "POST", "/basic/webhooks", raw=raw, headers={"Content-Type": content_type}
+        )
+        assert (status, created["url"]) == (200, BASIC["url"]), content_type
     headers = {"Content-Type": "application/x-www-form-urlencoded"}
-    status, said, _ = await client.ask("POST", "/basic/webhooks", raw=b"url=x&webhookType=new_order", headers=headers)
-    assert (status, list(said)) == (400, ["message"])
+    status, answer, _ = await client.ask("POST", "/basic/webhooks", raw=b"url=x&webhookType=new_order", headers=headers)
+    assert (status, list(answer)) == (400, ["message"])
 
 
 async def test_put_keeps_what_it_leaves_out(client: Client) -> None:
-    made = (await client.ask("POST", "/basic/webhooks", BASIC))[1]
-    path = f"/basic/webhooks/{made['webhookId']}"
-    moved = {**made, "url": "https://vendor.example/moved"}
+    created = (await client.ask("POST", "/basic/webhooks", BASIC))[1]
+    path = f"/basic/webhooks/{created['webhookId']}"
+    moved = {**created, "url": "https://vendor.example/moved"}
     assert (await client.ask("PUT", path, {"url": moved["url"]}))[:2] == (200, moved)
     assert (await client.ask("PUT", path, {}))[:2] == (200, moved)
     other = {**moved, "webhookType": "order_cancellation"}
@@ -188,5 +190,5 @@ async def test_put_keeps_what_it_leaves_out(client: Client) -> None:
     assert (await client.ask("PUT", path, {"authentication": None}))[:2] == (200, {**other, "authentication": None})
     for bad in ({"url": "nowhere"}, {"webhookType": "both"}, {"authentication": "a\nb"}):
         assert (await client.ask("PUT", path, bad))[0] == 400, bad
-    found = await asyncio.gather(*(client.ask("GET", path, who=who) for who in (BOARDS, OTHER)))
-    assert [status for status, _, _ in found] == [200, 404]
+    answers = await asyncio.gather(*(client.ask("GET", path, who=who) for who in (BOARDS, OTHER)))
+    assert [status for status, _, _ in answers] == [200, 404]

@@ -26,8 +26,8 @@ from tests.support.receiver import VAULT
 
 @pytest_asyncio.fixture
 async def client(database_url: str) -> AsyncIterator[Client]:
-    async with api(database_url) as found:
-        yield found
+    async with api(database_url) as running:
+        yield running
 
 
 async def test_only_standbys_at_the_start_are_waited_for(
@@ -116,15 +116,15 @@ async def test_every_error_is_an_answer_that_is_counted(
     for path, field in (("/v1/subscriptions", "detail"), ("/basic/webhooks", "message")):
         counter = api_app.REQUESTS.labels("GET", path, status)
         before = counter._value.get()
-        found, said, _ = await client.ask("GET", path)
-        assert (found, detail in said[field]) == (status, True), said
+        got, answer, _ = await client.ask("GET", path)
+        assert (got, detail in answer[field]) == (status, True), answer
         assert counter._value.get() == before + 1
     await client.app._check_database()
     assert client.app.problems() == []
 
 
 async def test_what_is_gone_or_withdrawn_is_not_sent_again(client: Client, pool: asyncpg.Pool) -> None:
-    made = await client.subscribe()
+    created = await client.subscribe()
     await store(pool, receipt("K"), settings=config())
     delivery = await pool.fetchval("SELECT id FROM crossdock.deliveries")
     path = f"/v1/deliveries/{delivery}"
@@ -133,8 +133,8 @@ async def test_what_is_gone_or_withdrawn_is_not_sent_again(client: Client, pool:
     assert (await client.ask("POST", f"{path}/cancel"))[1]["status"] == "cancelled"
 
     async def refused(why: str, **who: Any) -> None:
-        status, said, _ = await client.ask("POST", f"{path}/retry", **who)
-        assert (status, why in said["detail"]) == (409, True), said
+        status, answer, _ = await client.ask("POST", f"{path}/retry", **who)
+        assert (status, why in answer["detail"]) == (409, True), answer
         assert await pool.fetchval("SELECT count(*) FROM crossdock.outbox") == 0
 
     base = config()
@@ -144,7 +144,7 @@ async def test_what_is_gone_or_withdrawn_is_not_sent_again(client: Client, pool:
     client.app.reload(msgspec.structs.replace(base, subscribers={"other": base.subscribers["other"]}))
     await refused("boards is not configured any more", who=OPERATOR)
     client.app.reload(base)
-    assert (await client.ask("DELETE", f"/v1/subscriptions/{made['id']}"))[0] == 204
+    assert (await client.ask("DELETE", f"/v1/subscriptions/{created['id']}"))[0] == 204
     await refused("its subscription has been deleted")
     await refused("its subscription has been deleted", who=OPERATOR)
     assert (await client.ask("GET", path))[0] == 200
@@ -152,8 +152,8 @@ async def test_what_is_gone_or_withdrawn_is_not_sent_again(client: Client, pool:
 
 async def test_a_replay_whose_subscription_is_deleted_leaves_nothing_behind(client: Client, pool: asyncpg.Pool) -> None:
     """The deletion waits for the piece that is being written, and cancels what it wrote."""
-    made = await client.subscribe()
-    path = f"/v1/subscriptions/{made['id']}"
+    created = await client.subscribe()
+    path = f"/v1/subscriptions/{created['id']}"
     await client.ask("PATCH", path, {"enabled": False})
     await store(pool, *(receipt(f"K{n}", seconds=n) for n in range(5)), settings=config())
     status, replay, _ = await client.ask("POST", f"{path}/replay", {"from": "2026-01-01T00:00:00Z"})
@@ -167,8 +167,8 @@ async def test_a_replay_whose_subscription_is_deleted_leaves_nothing_behind(clie
     assert await pool.fetchval("SELECT count(*) FROM crossdock.outbox") == 0
     async with pool.acquire() as connection:
         assert await replays.write_piece(connection, name, 2, lambda row: (["*"], None))
-    found = await pool.fetch("SELECT status FROM crossdock.deliveries")
-    assert [row["status"] for row in found] == ["cancelled"] * 2
+    rows = await pool.fetch("SELECT status FROM crossdock.deliveries")
+    assert [row["status"] for row in rows] == ["cancelled"] * 2
 
 
 async def _is_waiting(pool: asyncpg.Pool) -> bool:

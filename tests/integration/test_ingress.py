@@ -70,7 +70,7 @@ async def test_the_short_and_the_long_way_say_the_same(amqp_url: str, platform: 
         if case == "over the limit":
             door.app.reload(limited(settings))
             share = door.app._limiters.of(platform, next(iter(settings.accounts[platform])))
-            assert share.enter() is None
+            assert share.acquire() is None
         for headers in WAYS:
             before = counted()
             status, answer, answered = await door.post(platform, event, headers=headers, sign=sign)

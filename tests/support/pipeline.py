@@ -13,8 +13,8 @@ import msgspec
 
 from deploy import config as configuration
 from deploy.process import Component
-from ingress.hooks.accesslog import AccessLog
 from ingress.hooks.app import IngressApp
+from ingress.hooks.metrics import AccessLog
 from schemas import registry
 from schemas.config import Config
 from workers.route.worker import RouteWorker

@@ -92,7 +92,7 @@ def test_a_page_keeps_everything_but_what_stands_between_its_markers() -> None:
 
 @pytest.mark.parametrize("page", ["", "<!-- bench -->", "<!-- /bench --> <!-- bench -->"])
 def test_a_page_without_markers_is_an_error(page: str) -> None:
-    with pytest.raises(ValueError, match="must stand in the page once"):
+    with pytest.raises(ValueError, match="must occur in the page once"):
         report.included(page, "bench", "new")
 
 

@@ -41,16 +41,16 @@ def commands() -> dict[str, Any]:
     def walk(command: Any, path: str) -> dict[str, Any]:
         if not hasattr(command, "commands"):
             return {path: command}
-        found: dict[str, Any] = {}
+        table: dict[str, Any] = {}
         for name, child in command.commands.items():
-            found |= walk(child, f"{path} {name}".strip())
-        return found
+            table |= walk(child, f"{path} {name}".strip())
+        return table
 
     return walk(typer.main.get_command(main.app), "")
 
 
 @pytest.fixture
-def said(capsys: pytest.CaptureFixture[str]) -> Any:
+def run(capsys: pytest.CaptureFixture[str]) -> Any:
     """Runs a command line that ends before it does anything: exit code, output, errors."""
 
     def run(*args: str) -> tuple[int, str, str]:
@@ -84,8 +84,8 @@ def said(capsys: pytest.CaptureFixture[str]) -> Any:
         (["route", "explain", "order.json"], "Missing option '--account'"),
     ],
 )
-def test_wrong_usage_is_one_line_and_exit_code_2(args: list[str], says: str, said: Any) -> None:
-    code, out, err = said(*args)
+def test_wrong_usage_is_one_line_and_exit_code_2(args: list[str], says: str, run: Any) -> None:
+    code, out, err = run(*args)
     assert (code, out) == (2, "")
     assert err.startswith("crossdock: ")
     assert err.count("\n") == 1
@@ -94,8 +94,8 @@ def test_wrong_usage_is_one_line_and_exit_code_2(args: list[str], says: str, sai
 
 
 @pytest.mark.parametrize("args", [[], ["worker"], ["topology"], ["quarantine"], ["route"]])
-def test_a_command_left_out_shows_what_there_is(args: list[str], said: Any) -> None:
-    code, out, err = said(*args)
+def test_a_command_left_out_shows_what_there_is(args: list[str], run: Any) -> None:
+    code, out, err = run(*args)
     assert (code, out) == (2, "")
     assert "Commands:" in err
 
@@ -124,11 +124,11 @@ def test_a_command_left_out_shows_what_there_is(args: list[str], said: Any) -> N
     ],
 )
 def test_what_can_not_be_done_is_one_line_and_exit_code_1(
-    args: list[str], says: str, said: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    args: list[str], says: str, run: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "bad.toml").write_text("[ingress]\nprot = 1\n")
-    code, out, err = said(*args)
+    code, out, err = run(*args)
     assert (code, out) == (1, "")
     assert err.startswith("crossdock: ")
     assert err.count("\n") == 1
@@ -136,37 +136,37 @@ def test_what_can_not_be_done_is_one_line_and_exit_code_1(
 
 
 @pytest.mark.parametrize("url", ["nonsense", "http://u:hush@h/", "amqp://u:hu/sh@h:5672/", "amqp://u:hush@h:port/"])
-def test_a_url_that_can_not_be_read_is_not_shown(url: str, said: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_url_that_can_not_be_read_is_not_shown(url: str, run: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AMQP_URL", url)
     for args in (["ingress"], ["worker", "route"], ["topology", "apply"]):
-        code, _, err = said(*args)
+        code, _, err = run(*args)
         assert code == 1
         assert "AMQP_URL can't be read: write amqp://" in err
         assert "hu" not in err
 
 
-def test_the_same_of_the_database(said: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_same_of_the_database(run: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AMQP_URL", "amqp://h/")
     monkeypatch.setenv("DATABASE_URL", "mysql://u:hush@h/")
     for args in (["worker", "store"], ["migrate"], ["trace", "1"]):
-        code, _, err = said(*args)
+        code, _, err = run(*args)
         assert code == 1
         assert "DATABASE_URL can't be read: write postgresql://" in err
         assert "hush" not in err
 
 
-def test_version(said: Any) -> None:
-    code, out, _ = said("--version")
+def test_version(run: Any) -> None:
+    code, out, _ = run("--version")
     assert code == 0
     assert re.fullmatch(r"crossdock \d+\.\d+\.\d+\n", out)
 
 
-def test_export_asks_no_broker(said: Any) -> None:
-    code, out, _ = said("topology", "export", "--vhost", "orders")
+def test_export_asks_no_broker(run: Any) -> None:
+    code, out, _ = run("topology", "export", "--vhost", "orders")
     assert code == 0
-    found = json.loads(out)
-    assert {queue["vhost"] for queue in found["queues"]} == {"orders"}
-    assert "crossdock.store" in {queue["name"] for queue in found["queues"]}
+    definitions = json.loads(out)
+    assert {queue["vhost"] for queue in definitions["queues"]} == {"orders"}
+    assert "crossdock.store" in {queue["name"] for queue in definitions["queues"]}
 
 
 def test_every_command_of_the_contract_is_there() -> None:
@@ -184,7 +184,7 @@ def test_all_but_processes_print_json() -> None:
     without = {
         path
         for path, command in commands().items()
-        if "--json" not in {name for one in command.params for name in one.opts}
+        if "--json" not in {name for param in command.params for name in param.opts}
     }
     workers = {f"worker {kind}" for kind in ("store", "route", "deliver", "poll")}
     # The last three print nothing but JSON.
@@ -317,9 +317,9 @@ def test_moments_are_utc() -> None:
 
 
 def test_a_pooler_by_transaction_is_a_line() -> None:
-    said = errors.explain(asyncpg.DuplicatePreparedStatementError("prepared statement already exists\nHINT: …"))
-    assert said is not None
-    assert "pool_mode = session" in said
+    line = errors.explain(asyncpg.DuplicatePreparedStatementError("prepared statement already exists\nHINT: …"))
+    assert line is not None
+    assert "pool_mode = session" in line
 
 
 def test_what_a_terminal_would_obey_is_shown() -> None:

@@ -63,12 +63,12 @@ def test_a_life_is_told_in_the_order_it_happened() -> None:
             "announced": [],
         },
     ]
-    found = document(
+    history = document(
         receipts=[receipt(1, 0), receipt(2, 60), receipt(3, 120)],
         versions=[version(1, 0.01, times=2), version(2, 120.01, flags=("revised",))],
         records=records,
     )
-    assert [(one.what, one.detail) for one in trace.timeline(found)] == [
+    assert [(step.what, step.detail) for step in trace.timeline(history)] == [
         ("received", f"101 bytes, message {MESSAGES[0]}"),
         ("allocated", "item 3087 to manufacturer 2 by fallback: product"),
         ("allocated", "item 3088 to manufacturer 1 by annex (12 km)"),
@@ -92,16 +92,16 @@ def test_a_record_that_told_nobody_queued_nothing() -> None:
         "items": [],
         "announced": None,
     }
-    found = document(receipts=[receipt(1, 0)], versions=[version(1, 1)], records=[record])
-    assert [one.routing_key for one in trace.messages(found)] == ["ustore.manufacturer_allocation.printshop"]
+    history = document(receipts=[receipt(1, 0)], versions=[version(1, 1)], records=[record])
+    assert [step.routing_key for step in trace.messages(history)] == ["ustore.manufacturer_allocation.printshop"]
 
 
 def test_the_setbacks_of_a_message_are_told_in_order() -> None:
     event = "receipt_confirmation"
     message = trace.QuarantinedMessage(MESSAGES[0], "channelape", "rothys", event, "no id", START, None, later(9))
-    assert [one.what for one in trace.setbacks(message)] == ["quarantined", "discarded"]
+    assert [step.what for step in trace.setbacks(message)] == ["quarantined", "discarded"]
     message = dataclasses.replace(message, replayed_at=later(12))
-    assert [one.what for one in trace.setbacks(message)] == ["quarantined", "discarded", "replayed"]
+    assert [step.what for step in trace.setbacks(message)] == ["quarantined", "discarded", "replayed"]
 
 
 @pytest.mark.parametrize(
@@ -129,8 +129,8 @@ def test_a_restart_between_two_looks_is_no_negative_rate() -> None:
 
 
 def test_ages_are_by_queue() -> None:
-    found = [(status.OLDEST, {"queue": "crossdock.store"}, 1.23456), ("other", {"queue": "x"}, 9.0)]
-    assert status.oldest(found) == {"crossdock.store": 1.235}
+    sampled = [(status.OLDEST, {"queue": "crossdock.store"}, 1.23456), ("other", {"queue": "x"}, 9.0)]
+    assert status.oldest(sampled) == {"crossdock.store": 1.235}
 
 
 def test_alive() -> None:
@@ -151,10 +151,10 @@ def test_every_attempt_is_part_of_a_life() -> None:
         "status_code": 500,
         "duration_ms": 3.21,
     }
-    found = document(
+    history = document(
         deliveries=[{**whom, **none}, {**whom, **first, "error": "answered 500"}],
     )
-    assert [(one.what, one.detail) for one in trace.timeline(found)] == [
+    assert [(step.what, step.detail) for step in trace.timeline(history)] == [
         ("pending", f"standard https://a.example/in, delivery {MESSAGES[3]}"),
         ("refused", "standard https://a.example/in 500, attempt 1, 3.2 ms: answered 500"),
     ]

@@ -8,7 +8,7 @@ from ingress.hooks.concurrency import ConcurrencyLimiter, ConcurrencyLimiters, L
 
 def entered(limiter: ConcurrencyLimiter, times: int) -> int:
     """How many of `times` were let in."""
-    return sum(limiter.enter() is None for _ in range(times))
+    return sum(limiter.acquire() is None for _ in range(times))
 
 
 def test_without_limits_all_are_let_in() -> None:
@@ -20,14 +20,14 @@ def test_one_account_alone_may_have_everything_and_leaves_room_when_others_come(
     limiters = ConcurrencyLimiters(Limits(shared=10))
     a, b, c = (limiters.of("p", name) for name in "abc")
     assert entered(a, 20) == 10
-    assert a.enter() == "account over its share"
+    assert a.acquire() == "account over its share"
     assert entered(b, 20) == 5  # an equal share of ten among two, whatever the other holds
     assert entered(c, 20) == 3
     for _ in range(10):
-        a.leave()
+        a.release()
     assert limiters.accounts == 2
     assert entered(a, 20) == 3
-    assert b.enter() == "account over its share"
+    assert b.acquire() == "account over its share"
 
 
 def test_everybody_may_have_one_however_many_they_are() -> None:
@@ -39,9 +39,9 @@ def test_the_limit_of_one_account_holds_for_each() -> None:
     limiters = ConcurrencyLimiters(Limits(account=3))
     a, b = limiters.of("p", "a"), limiters.of("other", "a")
     assert (entered(a, 5), entered(b, 5)) == (3, 3)
-    assert a.enter() == "account over its limit"
-    a.leave()
-    assert a.enter() is None
+    assert a.acquire() == "account over its limit"
+    a.release()
+    assert a.acquire() is None
 
 
 def test_counts_come_back_to_nothing() -> None:
@@ -49,13 +49,13 @@ def test_counts_come_back_to_nothing() -> None:
     inside: list[ConcurrencyLimiter] = []
     for _ in range(20_000):
         if inside and random.random() < 0.5:
-            inside.pop(random.randrange(len(inside))).leave()
-        elif (limiter := limiters.of("p", str(random.randrange(9)))).enter() is None:
+            inside.pop(random.randrange(len(inside))).release()
+        elif (limiter := limiters.of("p", str(random.randrange(9)))).acquire() is None:
             inside.append(limiter)
         assert limiters.count == len(inside)
         assert limiters.accounts == len(set(inside))
     for limiter in inside:
-        limiter.leave()
+        limiter.release()
     assert (limiters.count, limiters.accounts) == (0, 0)
 
 
@@ -63,7 +63,7 @@ def test_a_request_pays_less_than_a_microsecond() -> None:
     limiter = ConcurrencyLimiters(Limits(account=100, shared=1000)).of("p", "a")
 
     def pair() -> None:
-        limiter.enter()
-        limiter.leave()
+        limiter.acquire()
+        limiter.release()
 
     assert min(timeit.repeat(pair, number=20_000, repeat=7)) / 20_000 < 2e-6  # twice that, on a machine that is shared

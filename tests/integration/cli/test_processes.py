@@ -43,13 +43,13 @@ async def test_status_of_a_running_up(shell: Shell, amqp_url: str, database_url:
     (state / "endpoints.json").write_text(json.dumps(known))
     bare = Shell(shell.folder)
     try:
-        said = await bare("status", "--state", str(state), "--seconds", "0.1")
+        result = await bare("status", "--state", str(state), "--seconds", "0.1")
         as_json = await bare("status", "--state", str(state), "--seconds", "0.1", "--json")
     finally:
         await fine.stop()
         await held_up.stop()
-    assert (said.code, as_json.code) == (1, 1)
-    states = {one["name"]: one["state"] for one in as_json.json["processes"]}
+    assert (result.code, as_json.code) == (1, 1)
+    states = {entry["name"]: entry["state"] for entry in as_json.json["processes"]}
     assert states == {
         "ingress": "ready",
         "store": "no use of PostgreSQL: away",
@@ -57,26 +57,26 @@ async def test_status_of_a_running_up(shell: Shell, amqp_url: str, database_url:
         "postgres": "running",
     }
     assert as_json.json["problems"] == ["store: no use of PostgreSQL: away", "route: ended"]
-    queues = {one["name"]: (one["messages"], one["consumers"]) for one in as_json.json["queues"]}
+    queues = {entry["name"]: (entry["messages"], entry["consumers"]) for entry in as_json.json["queues"]}
     assert queues["crossdock.store"] == (0, 0)
     assert as_json.json["quarantine"] == 0
-    assert "crossdock.route.ustore" in said.out
-    assert "crossdock: route: ended" in said.err
+    assert "crossdock.route.ustore" in result.out
+    assert "crossdock: route: ended" in result.err
 
 
 async def test_status_without_an_up_shows_what_it_can(shell: Shell) -> None:
-    said = await shell("status", "--json")
-    assert said.code == 0
-    assert said.json["processes"] == []
-    assert len(said.json["queues"]) == 6
+    result = await shell("status", "--json")
+    assert result.code == 0
+    assert result.json["processes"] == []
+    assert len(result.json["queues"]) == 6
 
 
 async def test_status_shows_the_rest_when_a_server_is_away(tmp_path: Path, amqp_url: str) -> None:
-    said = await Shell(tmp_path, AMQP_URL=amqp_url, DATABASE_URL=NOWHERE["DATABASE_URL"])("status", "--json")
-    assert said.code == 1
-    assert said.json["quarantine"] is None
-    assert said.json["queues"]
-    assert said.json["problems"] == [
+    result = await Shell(tmp_path, AMQP_URL=amqp_url, DATABASE_URL=NOWHERE["DATABASE_URL"])("status", "--json")
+    assert result.code == 1
+    assert result.json["quarantine"] is None
+    assert result.json["queues"]
+    assert result.json["problems"] == [
         "PostgreSQL can't be reached at postgresql://user@127.0.0.1:1/db: Connection refused; "
         "check DATABASE_URL and that it is running"
     ]
@@ -98,25 +98,26 @@ async def test_status_shows_the_rest_when_a_server_is_away(tmp_path: Path, amqp_
     ids=" ".join,
 )
 async def test_servers_that_are_away_are_a_line_and_no_password(args: tuple[str, ...], tmp_path: Path) -> None:
-    said = await Shell(tmp_path, **NOWHERE)(*args)
-    assert said.code == 1
-    text = said.out + said.err
+    result = await Shell(tmp_path, **NOWHERE)(*args)
+    assert result.code == 1
+    text = result.out + result.err
     assert "hush" not in text
     assert "Connection refused" in text or "can't be reached" in text or "Connect call failed" in text
     if args[0] not in ("status", "check"):
-        assert said.err.startswith("crossdock: ")
-        assert said.err.count("\n") == 1
+        assert result.err.startswith("crossdock: ")
+        assert result.err.count("\n") == 1
 
 
 async def test_up_says_at_once_that_its_port_is_taken(tmp_path: Path) -> None:
     other = await asyncio.start_server(lambda reader, writer: None, "127.0.0.1", 0)
     port = other.sockets[0].getsockname()[1]
     began = time.monotonic()
-    said = await Shell(tmp_path)("up", "--port", str(port), "--state", "state")
+    result = await Shell(tmp_path)("up", "--port", str(port), "--state", "state")
     other.close()
-    assert said.code == 1
+    assert result.code == 1
     assert (
-        said.err == f"crossdock: can't listen on 127.0.0.1:{port}: Address already in use; choose another with --port\n"
+        result.err
+        == f"crossdock: can't listen on 127.0.0.1:{port}: Address already in use; choose another with --port\n"
     )
     assert time.monotonic() - began < 10
     assert not (tmp_path / "state").exists()
@@ -155,15 +156,15 @@ def free_ports(count: int) -> list[int]:
     while True:
         sockets = [socket.socket() for _ in range(count)]
         try:
-            for n, one in enumerate(sockets):
-                one.bind(("127.0.0.1", first and first + n))
-                first = first or one.getsockname()[1]
+            for n, listener in enumerate(sockets):
+                listener.bind(("127.0.0.1", first and first + n))
+                first = first or listener.getsockname()[1]
             return [first + n for n in range(count)]
         except (OSError, OverflowError):
             first = 0
         finally:
-            for one in sockets:
-                one.close()
+            for listener in sockets:
+                listener.close()
 
 
 async def test_each_process_alone_as_containers_start_them(shell: Shell, database: asyncpg.Connection) -> None:
@@ -174,8 +175,8 @@ async def test_each_process_alone_as_containers_start_them(shell: Shell, databas
         process(shell, "worker", "store"),
         process(shell, "worker", "route"),
     ):
-        said = await shell("send", "apicbase", "purchase_order", "--count", "40", "--url", f"http://127.0.0.1:{port}")
-        assert said.code == 0, said.out + said.err
+        result = await shell("send", "apicbase", "purchase_order", "--count", "40", "--url", f"http://127.0.0.1:{port}")
+        assert result.code == 0, result.out + result.err
 
         async def stored() -> bool:
             return bool(await database.fetchval("SELECT count(*) FROM crossdock.orders") >= 40)
@@ -189,12 +190,12 @@ async def test_each_process_alone_as_containers_start_them(shell: Shell, databas
 
 async def test_route_explain_reads_the_rules(shell: Shell) -> None:
     (shell.folder / "order.json").write_bytes(registry.example("ustore", "manufacturer_allocation"))
-    said = await shell("route", "explain", "--account", "printshop", "order.json")
-    assert said.code == 0, said.err
-    assert "static1 to the annex: no, " in said.out
-    assert "static1 to the annex: matches" in said.out
+    result = await shell("route", "explain", "--account", "printshop", "order.json")
+    assert result.code == 0, result.err
+    assert "static1 to the annex: no, " in result.out
+    assert "static1 to the annex: matches" in result.out
     as_json = await shell("route", "explain", "--account", "printshop", "order.json", "--json")
-    assert [(one["item"], one["manufacturer"]) for one in as_json.json] == [("3087", "2"), ("3088", "1")]
+    assert [(entry["item"], entry["manufacturer"]) for entry in as_json.json] == [("3087", "2"), ("3088", "1")]
 
 
 async def test_export_is_what_apply_declares(shell: Shell) -> None:

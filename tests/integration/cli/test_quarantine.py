@@ -22,20 +22,20 @@ BROKEN = b'{"type": "new_order" \xff [bold]'
 async def quarantined(shell: Shell, database: asyncpg.Connection, count: int) -> list[dict[str, Any]]:
     """`quarantine list`, once so many wait."""
 
-    async def there() -> bool:
+    async def arrived() -> bool:
         return bool(await database.fetchval(WAITING) == count)
 
-    await pipeline.until(there, what=f"{count} in quarantine")
-    found: list[dict[str, Any]] = (await shell("quarantine", "list", "--json")).json
-    assert len(found) == count
-    return found
+    await pipeline.until(arrived, what=f"{count} in quarantine")
+    entries: list[dict[str, Any]] = (await shell("quarantine", "list", "--json")).json
+    assert len(entries) == count
+    return entries
 
 
 async def test_quarantine_from_list_to_discard(shell: Shell, url: str, database: asyncpg.Connection) -> None:
     (shell.folder / "broken.json").write_bytes(BROKEN)
     for event in ("ship_confirmation", "receipt_confirmation"):
         assert (await shell("send", "channelape", event, "--file", "broken.json", "--url", url)).code == 0
-    first, second = (one["id"] for one in await quarantined(shell, database, 2))
+    first, second = (entry["id"] for entry in await quarantined(shell, database, 2))
     listed = (await shell("quarantine", "list")).out
     assert first in listed
     assert "channelape/rothys" in listed
@@ -50,7 +50,7 @@ async def test_quarantine_from_list_to_discard(shell: Shell, url: str, database:
     again = await shell("quarantine", "discard", first)
     assert again.code == 1
     assert f"not waiting in quarantine: {first}" in again.err
-    assert [one["id"] for one in await quarantined(shell, database, 1)] == [second]
+    assert [entry["id"] for entry in await quarantined(shell, database, 1)] == [second]
     assert len((await shell("quarantine", "list", "--all", "--json")).json) == 2
 
 
@@ -94,13 +94,13 @@ async def test_what_fails_again_is_back_on_the_list(shell: Shell, url: str, data
         return row is not None and row["replayed_at"] is None and row["stored_at"] >= stored_at
 
     await pipeline.until(back, what="the message back in quarantine")
-    assert [one["id"] for one in await quarantined(shell, database, 1)] == [before["id"]]
+    assert [entry["id"] for entry in await quarantined(shell, database, 1)] == [before["id"]]
 
 
 async def test_a_replay_of_something_unknown_replays_nothing(shell: Shell) -> None:
-    said = await shell("quarantine", "replay", str(UUID(int=1)))
-    assert said.code == 1
-    assert said.err == f"crossdock: not in quarantine: {UUID(int=1)}; nothing was replayed\n"
+    result = await shell("quarantine", "replay", str(UUID(int=1)))
+    assert result.code == 1
+    assert result.err == f"crossdock: not in quarantine: {UUID(int=1)}; nothing was replayed\n"
 
 
 async def test_a_replay_that_nobody_confirms_stays_on_the_list(
@@ -112,9 +112,9 @@ async def test_a_replay_that_nobody_confirms_stays_on_the_list(
         UUID(int=3),
     )
     shell = Shell(tmp_path, AMQP_URL=empty_amqp_url, DATABASE_URL=database_url)
-    said = await shell("quarantine", "replay", "--all", "--yes")
-    assert said.code == 1
-    assert said.err.startswith("crossdock: 0 of 1 replayed, then: ")
+    result = await shell("quarantine", "replay", "--all", "--yes")
+    assert result.code == 1
+    assert result.err.startswith("crossdock: 0 of 1 replayed, then: ")
     assert await database.fetchval("SELECT replayed_at FROM crossdock.quarantined") is None
 
 
@@ -142,7 +142,7 @@ async def test_many_are_chosen_by_filter_and_replayed_in_pieces(
     await fill(database, 3, "unrouted", "no queue took it")
     await fill(database, 2, "refused", "refused: article 'X'", platform="apicbase", account="acme")
     listed = (await shell("quarantine", "list", "--stage", "refused", "--json")).json
-    assert [(one["stage"], one["attempts"], one["account"]) for one in listed] == [("refused", 3, "acme")] * 2
+    assert [(entry["stage"], entry["attempts"], entry["account"]) for entry in listed] == [("refused", 3, "acme")] * 2
     for filters, count in (
         (("--account", "apicbase/acme"), 2),
         (("--account", "acme", "--stage", "failed"), 0),
@@ -150,14 +150,14 @@ async def test_many_are_chosen_by_filter_and_replayed_in_pieces(
         (("--reason", "100%"), 0),
     ):
         assert len((await shell("quarantine", "list", *filters, "--json")).json) == count, filters
-    said = await shell("status", "--json")
-    assert said.json["quarantine"] == MANY + 5
-    assert said.json["quarantine_stages"]["failed"]["messages"] == MANY
+    result = await shell("status", "--json")
+    assert result.json["quarantine"] == MANY + 5
+    assert result.json["quarantine_stages"]["failed"]["messages"] == MANY
     assert f"({2} refused, {MANY} failed, {3} unrouted)" in (await shell("status")).out
 
-    asked = await shell("quarantine", "replay", "--all")
-    assert (asked.code, f"{MANY + 5} messages would be replayed" in asked.err) == (1, True)
-    assert "nothing was replayed: answer y, or give --yes" in asked.err
+    refused = await shell("quarantine", "replay", "--all")
+    assert (refused.code, f"{MANY + 5} messages would be replayed" in refused.err) == (1, True)
+    assert "nothing was replayed: answer y, or give --yes" in refused.err
     assert (await shell("quarantine", "replay", "--stage", "nonsense")).code == 2
 
     # Interrupted: what was confirmed is off the list, and the rest is done by the next one.
@@ -198,6 +198,6 @@ async def test_a_replay_finds_its_shard(
     assert (await shell("topology", "apply", "--prune")).code == 0
     await fill(database, 12, "unrouted", "no queue took it")
     assert (await shell("quarantine", "replay", "--all", "--yes")).out == "12 replayed\n"
-    found = await topology.depths(empty_amqp_url)
-    assert found["crossdock.unrouted"] == (0, 0)
-    assert sum(found[names.store_queue(shard)][0] for shard in range(3)) == 12
+    depths = await topology.depths(empty_amqp_url)
+    assert depths["crossdock.unrouted"] == (0, 0)
+    assert sum(depths[names.store_queue(shard)][0] for shard in range(3)) == 12

@@ -19,7 +19,7 @@ async def test_set_up_from_nothing(tmp_path: Path, empty_amqp_url: str, empty_da
     ).err == "crossdock: the database's schema is missing or old: run `crossdock migrate`\n"
     checked = await shell("check", "--json")
     assert checked.code == 1
-    assert {one["what"] for one in checked.json if not one["ok"]} == {"rabbitmq", "postgresql"}
+    assert {entry["what"] for entry in checked.json if not entry["ok"]} == {"rabbitmq", "postgresql"}
     assert "run `crossdock migrate`" in checked.out
     assert (await shell("topology", "apply")).code == 0
     applied = await shell("migrate", "--json")
@@ -32,42 +32,42 @@ async def test_set_up_from_nothing(tmp_path: Path, empty_amqp_url: str, empty_da
 
 
 async def test_send_one_and_trace_it(shell: Shell, url: str) -> None:
-    said = await shell("send", "ustore", "manufacturer_allocation", "--url", url)
-    assert said.code == 0, said.err
-    assert said.out.startswith("200 in ")
-    assert said.out.endswith('{"3087":"2","3088":"1"}\n')
+    result = await shell("send", "ustore", "manufacturer_allocation", "--url", url)
+    assert result.code == 0, result.err
+    assert result.out.startswith("200 in ")
+    assert result.out.endswith('{"3087":"2","3088":"1"}\n')
 
     async def traced() -> Said | None:
-        found = await shell("trace", "5295")
-        return found if "queued" in found.out and "manufacturer_order" in found.out else None
+        result = await shell("trace", "5295")
+        return result if "queued" in result.out and "manufacturer_order" in result.out else None
 
-    told = (await pipeline.until(traced, what="the order's life")).out
-    assert told.splitlines()[0].split() == ["ustore.manufacturer_allocation", "5295", "(ustore/printshop)"]
+    history = (await pipeline.until(traced, what="the order's life")).out
+    assert history.splitlines()[0].split() == ["ustore.manufacturer_allocation", "5295", "(ustore/printshop)"]
     for line in (
         "item 3087 to manufacturer 2 by fallback: product",
         "item 3088 to manufacturer 1 by static1 to the annex",
         "ustore.manufacturer_order.printshop.2 on crossdock.events",
     ):
-        assert line in told
+        assert line in history
     as_json = (await shell("trace", "5295", "--json")).json
     (document,) = as_json["documents"]
     message = document["receipts"][0]["message_id"]
-    assert {one["routing_key"] for one in document["messages"]} >= {"ustore.manufacturer_allocation.printshop"}
+    assert {entry["routing_key"] for entry in document["messages"]} >= {"ustore.manufacturer_allocation.printshop"}
     for name in (message, document["versions"][0]["id"]):
-        assert (await shell("trace", name)).out == told
+        assert (await shell("trace", name)).out == history
 
 
 async def test_trace_of_what_never_came(shell: Shell) -> None:
-    said = await shell("trace", "nothing")
-    assert said.code == 1
-    assert said.err.startswith("crossdock: nothing is known of 'nothing'")
+    result = await shell("trace", "nothing")
+    assert result.code == 1
+    assert result.err.startswith("crossdock: nothing is known of 'nothing'")
 
 
 async def test_send_many_loses_none(shell: Shell, url: str, database: asyncpg.Connection) -> None:
-    said = await shell("send", "channelape", "receipt_confirmation", "--count", "500", "--url", url, "--json")
-    assert said.code == 0, said.err
-    assert said.json["statuses"] == {"200": 500}
-    assert 0 < said.json["latency_ms"]["p50"] <= said.json["latency_ms"]["max"]
+    result = await shell("send", "channelape", "receipt_confirmation", "--count", "500", "--url", url, "--json")
+    assert result.code == 0, result.err
+    assert result.json["statuses"] == {"200": 500}
+    assert 0 < result.json["latency_ms"]["p50"] <= result.json["latency_ms"]["max"]
 
     async def stored() -> bool:
         return bool(await database.fetchval("SELECT count(DISTINCT key) FROM crossdock.events") == 500)
@@ -76,9 +76,9 @@ async def test_send_many_loses_none(shell: Shell, url: str, database: asyncpg.Co
 
 
 async def test_send_the_same_again_and_again(shell: Shell, url: str, database: asyncpg.Connection) -> None:
-    said = await shell("send", "ecomnow", "order_cancellation", "--same", "--count", "30", "--url", url)
-    assert said.code == 0, said.err
-    assert said.out.splitlines()[1].split() == ["200", "30"]
+    result = await shell("send", "ecomnow", "order_cancellation", "--same", "--count", "30", "--url", url)
+    assert result.code == 0, result.err
+    assert result.out.splitlines()[1].split() == ["200", "30"]
 
     async def times() -> bool:
         rows = await database.fetch("SELECT type, key, times_received FROM crossdock.events")
@@ -88,20 +88,20 @@ async def test_send_the_same_again_and_again(shell: Shell, url: str, database: a
 
 
 async def test_send_keeps_to_a_rate(shell: Shell, url: str) -> None:
-    said = await shell("send", "apicbase", "purchase_order", "--count", "20", "--rate", "40", "--url", url, "--json")
-    assert said.json["seconds"] >= 19 / 40
-    assert said.json["statuses"] == {"200": 20}
+    result = await shell("send", "apicbase", "purchase_order", "--count", "20", "--rate", "40", "--url", url, "--json")
+    assert result.json["seconds"] >= 19 / 40
+    assert result.json["statuses"] == {"200": 20}
 
 
 async def test_send_says_what_was_refused(shell: Shell, url: str) -> None:
     (shell.folder / "crossdock.toml").write_text(
         '[accounts.channelape.rothys]\nkeys = [{name = "token", secret = "stale"}]\n'
     )
-    said = await shell("send", "channelape", "ship_confirmation", "--count", "3", "--url", url)
-    assert said.code == 1
-    assert said.out.splitlines()[1].split() == ["401", "3"]
-    assert "first that was not accepted: 401 {" in said.out
-    assert "stale" not in said.out + said.err
+    result = await shell("send", "channelape", "ship_confirmation", "--count", "3", "--url", url)
+    assert result.code == 1
+    assert result.out.splitlines()[1].split() == ["401", "3"]
+    assert "first that was not accepted: 401 {" in result.out
+    assert "stale" not in result.out + result.err
 
 
 async def test_send_a_file_of_your_own(shell: Shell, url: str, database: asyncpg.Connection) -> None:

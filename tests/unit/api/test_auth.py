@@ -40,9 +40,10 @@ def config(**api: Any) -> Config:
 
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
-    made = Clock()
-    monkeypatch.setattr("ingress.api.auth.asyncio.sleep", made.sleep)
-    return made
+    clock = Clock()
+    # Only the module's own view of asyncio: the heartbeat of every test sleeps, too, and would never yield.
+    monkeypatch.setattr("ingress.api.auth.asyncio", SimpleNamespace(sleep=clock.sleep))
+    return clock
 
 
 def request(name: str, password: str, *, remote: str | None = CLIENT, **headers: str) -> Any:
@@ -54,9 +55,9 @@ def bearer(token: str, remote: str = CLIENT) -> Any:
     return SimpleNamespace(headers=CIMultiDict({"Authorization": f"Bearer {token}"}), remote=remote)
 
 
-async def attempt(doorman: Authenticator, asked: Any) -> int:
+async def attempt(doorman: Authenticator, request: Any) -> int:
     try:
-        await doorman.authenticate(asked)
+        await doorman.authenticate(request)
     except ProblemError as problem:
         return problem.status
     return 200
@@ -88,8 +89,8 @@ async def test_attempts_beyond_the_turns_are_refused_unread(clock: Clock, monkey
     for _ in range(10):
         await attempt(doorman, request("boards", "guess"))
     monkeypatch.setattr("ingress.api.auth.asyncio.sleep", no_time_passes)
-    found = [await attempt(doorman, request("boards", "guess")) for _ in range(50)]
-    assert set(found) == {429}
+    statuses = [await attempt(doorman, request("boards", "guess")) for _ in range(50)]
+    assert set(statuses) == {429}
     assert clock.waits == [float(n) for n in range(11)]
     with pytest.raises(ProblemError) as refused:
         await doorman.authenticate(request("boards", "right"))
@@ -106,8 +107,8 @@ async def test_guessing_a_token_is_slowed_down_too(clock: Clock) -> None:
 async def test_guessing_from_many_addresses_is_slowed_down_where_the_name_never_logged_in(clock: Clock) -> None:
     doorman = Authenticator(config(), clock=lambda: clock.now)
     assert await attempt(doorman, request("boards", "right", remote=CLIENT)) == 200
-    found = [await attempt(doorman, request("boards", "guess", remote=f"198.51.100.{n}")) for n in range(110)]
-    assert found == [401] * 100 + [429] * 10
+    statuses = [await attempt(doorman, request("boards", "guess", remote=f"198.51.100.{n}")) for n in range(110)]
+    assert statuses == [401] * 100 + [429] * 10
     clock.waits.clear()
     assert await attempt(doorman, request("boards", "right", remote=CLIENT)) == 200
     assert clock.waits == []
@@ -116,8 +117,8 @@ async def test_guessing_from_many_addresses_is_slowed_down_where_the_name_never_
 
 async def test_one_ipv6_network_is_one_client(clock: Clock) -> None:
     doorman = Authenticator(config(), clock=lambda: clock.now)
-    found = [await attempt(doorman, request("boards", "guess", remote=f"2001:db8::{n:x}")) for n in range(12)]
-    assert found == [401] * 10 + [429] * 2
+    statuses = [await attempt(doorman, request("boards", "guess", remote=f"2001:db8::{n:x}")) for n in range(12)]
+    assert statuses == [401] * 10 + [429] * 2
     assert await attempt(doorman, request("boards", "guess", remote="2001:db8:0:1::1")) == 401
 
 
@@ -143,9 +144,9 @@ async def test_credentials_that_are_not_text_are_wrong_ones(scheme: str) -> None
     """The server hands on bytes that are not UTF-8 as lone surrogates."""
     doorman = Authenticator(config())
     headers = CIMultiDict({"Authorization": f"{scheme} {TOKEN}\udc80"})
-    asked: Any = SimpleNamespace(headers=headers, remote="::1")
+    log_in: Any = SimpleNamespace(headers=headers, remote="::1")
     with pytest.raises(ProblemError) as refused:
-        await doorman.authenticate(asked)
+        await doorman.authenticate(log_in)
     assert refused.value.status == 401
 
 
@@ -153,8 +154,8 @@ async def test_credentials_that_are_not_text_are_wrong_ones(scheme: str) -> None
 async def test_nearly_right_is_wrong(password: str) -> None:
     doorman = Authenticator(config())
     encoded = base64.b64encode(f"boards:{password}".encode()).decode()
-    asked: Any = SimpleNamespace(headers=CIMultiDict({"Authorization": f"Basic {encoded}"}), remote=None)
-    assert await attempt(doorman, asked) == 401
+    log_in: Any = SimpleNamespace(headers=CIMultiDict({"Authorization": f"Basic {encoded}"}), remote=None)
+    assert await attempt(doorman, log_in) == 401
 
 
 @pytest.mark.parametrize(
@@ -179,14 +180,14 @@ async def test_nearly_right_is_wrong(password: str) -> None:
 )
 def test_the_clients_address(trusted: list[str], remote: str | None, header: str | None, client: str) -> None:
     headers = CIMultiDict({} if header is None else {"X-Forwarded-For": header})
-    asked: Any = SimpleNamespace(headers=headers, remote=remote)
-    assert Proxies(trusted).client(asked) == client
+    log_in: Any = SimpleNamespace(headers=headers, remote=remote)
+    assert Proxies(trusted).client(log_in) == client
 
 
 def test_several_header_lines_are_one_list() -> None:
     headers = CIMultiDict([("X-Forwarded-For", "1.2.3.4"), ("X-Forwarded-For", "192.0.2.9")])
-    asked: Any = SimpleNamespace(headers=headers, remote=PROXY)
-    assert Proxies([PROXY]).client(asked) == "192.0.2.9"
+    log_in: Any = SimpleNamespace(headers=headers, remote=PROXY)
+    assert Proxies([PROXY]).client(log_in) == "192.0.2.9"
 
 
 async def test_behind_a_trusted_proxy_each_client_is_its_own(clock: Clock) -> None:
