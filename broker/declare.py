@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 from aio_pika.abc import AbstractChannel, AbstractConnection
 from aio_pika.exceptions import ChannelNotFoundEntity, ChannelPreconditionFailed
+from pamqp.common import FieldTable, FieldValue
 
 from broker.connection import underlay
 from schemas.topology import CHANGEABLE, Binding, Exchange, Queue
@@ -38,8 +39,8 @@ class Difference(NamedTuple):
 
     queue: str
     argument: str
-    expected: str | int | None
-    current: str | int | None
+    expected: FieldValue
+    current: FieldValue
 
 
 def major_version(connection: AbstractConnection) -> int:
@@ -83,12 +84,12 @@ async def declare(connection: AbstractConnection, entity: Exchange | Queue) -> l
             raise _unusable(entity, error) from None
         await channel.close()
         return []
-    expected: dict[str, str | int] = entity.declared(major_version(connection))
+    expected: FieldTable = entity.declared(major_version(connection))
     arguments = dict(expected)
     changeable = CHANGEABLE.get(str(expected.get("x-queue-type")), ())
     for _ in range(len(changeable) + 1):
         try:
-            await channel.declare_queue(entity.name, durable=True, arguments=dict(arguments))
+            await channel.declare_queue(entity.name, durable=True, arguments=arguments)
             await channel.close()
             break
         except ChannelPreconditionFailed as error:
@@ -119,7 +120,7 @@ async def unbind(channel: AbstractChannel, binding: Binding) -> None:
     await queue.unbind(binding.exchange, binding.routing_key)
 
 
-def _set(arguments: dict[str, str | int], name: str, current: str | None) -> None:
+def _set(arguments: FieldTable, name: str, current: str | None) -> None:
     if current is None:
         arguments.pop(name, None)
     elif name == "x-max-age":

@@ -10,6 +10,7 @@ from typing import NamedTuple, TypeVar
 import aio_pika
 from aio_pika.abc import AbstractConnection
 from aiormq.exceptions import AMQPError, ChannelAccessRefused, ChannelNotFoundEntity, ConnectionNotAllowed
+from pamqp.common import FieldValue
 from yarl import URL
 
 from broker import renew
@@ -168,7 +169,7 @@ async def prune(url: str, expected: Topology) -> list[str]:
         tasks = []
         own_queues = {queue.name for queue in expected.queues}
         channel = await connection.channel()
-        for binding in expected.obsolete_bindings:
+        for binding in expected.outdated:
             depth = await _depth(connection, binding.queue)
             if depth is None:
                 break  # shards are numbered without gaps
@@ -266,11 +267,8 @@ async def inspect(url: str, expected: Topology | None = None) -> Report:
 
 
 def _limit_note(difference: Difference) -> str:
-    limit = (
-        "RabbitMQ's default delivery limit"
-        if difference.current is None
-        else f"a delivery limit of {difference.current}"
-    )
+    current = difference.current
+    limit = "RabbitMQ's default delivery limit" if current is None else f"a delivery limit of {_text(current)}"
     what = "deletes" if difference.queue in (DEAD, UNROUTED) else "dead-letters"
     return (
         f"{difference.queue} still has {limit} from an earlier release, past which RabbitMQ {what} a message: "
@@ -280,11 +278,14 @@ def _limit_note(difference: Difference) -> str:
 
 def _log_note(differences: list[Difference]) -> str:
     parts = ", ".join(
-        f"{argument} {'unset' if current is None else current} where the configuration says "
-        f"{'unset' if expected is None else expected}"
+        f"{argument} {_text(current)} where the configuration says {_text(expected)}"
         for _, argument, expected, current in differences
     )
     return f"{EVENTS_LOG} was declared with {parts}; a policy decides: `crossdock topology apply` sets or shows it"
+
+
+def _text(value: FieldValue) -> str:
+    return "unset" if value is None else str(value)
 
 
 async def depths(url: str, more: Iterable[str] = (), *, shards: int | None = None) -> dict[str, tuple[int, int]]:

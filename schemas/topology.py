@@ -66,7 +66,7 @@ class Topology(msgspec.Struct, frozen=True):
     exchanges: tuple[Exchange, ...]
     queues: tuple[Queue, ...]
     bindings: tuple[Binding, ...]
-    obsolete_bindings: tuple[Binding, ...] = ()
+    outdated: tuple[Binding, ...] = ()
     """What another number of shards needs and this one doesn't, the main queue's first.
 
     While they are there a message may come twice, and is stored once; without them, what is published by an ingress
@@ -180,5 +180,5 @@ def topology(settings: Events | None = None, *, shards: int = 1) -> Topology:
         *(Binding(INBOUND, reply_queue(platform), inbound_key(platform, "*", name)) for platform, name in answered),
         Binding(EVENTS, EVENTS_LOG, "#"),
     )
-    obsolete_bindings = (*((_EVERYTHING,) if shards > 1 else ()), *_SHARED[shards:])
-    return Topology(exchanges, queues, bindings, obsolete_bindings)
+    outdated = (*((_EVERYTHING,) if shards > 1 else ()), *_SHARED[shards:])
+    return Topology(exchanges, queues, bindings, outdated)
