@@ -98,7 +98,7 @@ async def _times(plan: Callable[[], Awaitable[object]], count: int, at_once: int
 
 
 class _Replies:
-    """A bare client of direct replies, on the aiormq channel: aio-pika's own work per message would favour ours."""
+    """A bare client of RabbitMQ's direct reply-to, on the aiormq channel: aio-pika's own work would favour ours."""
 
     def __init__(self, amqp: str, queue: str) -> None:
         self._amqp = amqp
@@ -110,10 +110,10 @@ class _Replies:
         channel = await self._connection.channel(publisher_confirms=False)
         self._channel = await channel.get_underlay_channel()
 
-        async def received(message: DeliveredMessage) -> None:
+        async def on_reply(message: DeliveredMessage) -> None:
             self._pending.pop(message.header.properties.correlation_id or "").set_result(bytes(message.body))
 
-        await self._channel.basic_consume(REPLY_TO, received, no_ack=True)
+        await self._channel.basic_consume(REPLY_TO, on_reply, no_ack=True)
         return self
 
     async def __aexit__(self, *_: object) -> None:

@@ -136,7 +136,7 @@ async def answers(url: str, status: int, seconds: float = 30) -> None:
 
 @asynccontextmanager
 async def channel(amqp: str) -> AsyncIterator[AbstractChannel]:
-    """A channel on a connection of its own."""
+    """Open a channel on its own connection."""
     connection = await aio_pika.connect(amqp)
     try:
         yield await connection.channel()

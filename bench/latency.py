@@ -107,7 +107,7 @@ async def _arrival_to_commit(database: asyncpg.Connection, since: float) -> Time
 
 
 async def _broker(opened: AbstractChannel, until: "asyncio.Task[object]") -> Times:
-    """Send persistent messages through a quorum queue and back, one after the other.
+    """Measure persistent messages through a quorum queue and back, one after the other.
 
     The aiormq channel is used, because aio-pika's own work per message would loosen the bound.
     """
@@ -115,10 +115,10 @@ async def _broker(opened: AbstractChannel, until: "asyncio.Task[object]") -> Tim
     channel = await opened.get_underlay_channel()
     came = asyncio.Event()
 
-    async def received(message: DeliveredMessage) -> None:
+    async def on_message(message: DeliveredMessage) -> None:
         came.set()
 
-    await channel.basic_consume(PROBE_QUEUE, received, no_ack=True)
+    await channel.basic_consume(PROBE_QUEUE, on_message, no_ack=True)
 
     async def once() -> None:
         came.clear()

@@ -17,7 +17,7 @@ WHAT = "stored events/s, one worker, from a backlog"
 
 
 async def bench_store(servers: Servers, plan: Plan) -> list[Row]:
-    """Beside FastStream with a row per message, and beside COPY of the same rows into the same tables."""
+    """Measure FastStream with one row per message, and COPY of the same rows into the same tables."""
     async with channel(servers.amqp) as opened:
         await opened.declare_queue(PEER_QUEUE, durable=True, arguments={"x-queue-type": "quorum"})
     database = await asyncpg.connect(servers.database)

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from datetime import datetime
-from typing import Any
+from typing import Literal, TypedDict
 from uuid import UUID, uuid4
 
 import asyncpg
@@ -15,19 +15,49 @@ UNSUCCESSFUL = ("failed", "cancelled", "superseded")
 NEWEST_DOCUMENTS = 100
 """Number of newest documents per platform, account and type in which a test delivery looks for an event."""
 
-FIELDS = (
-    "id",
-    "subscription_id",
-    "event_id",
-    "type",
-    "key",
-    "version",
-    "status",
-    "attempts",
-    "next_attempt_at",
-    "created_at",
-    "finished_at",
-)
+Status = Literal["pending", "delivered", "failed", "cancelled", "superseded"]
+
+
+class DeliveryRow(TypedDict):
+    """One delivery as it is listed."""
+
+    id: UUID
+    subscription_id: UUID
+    event_id: UUID
+    type: str
+    key: str
+    version: int
+    status: Status
+    attempts: int
+    next_attempt_at: datetime | None
+    created_at: datetime
+    finished_at: datetime | None
+
+
+class AttemptRow(TypedDict):
+    """One attempt of a delivery; `duration_ms` is in milliseconds."""
+
+    attempt: int
+    at: datetime
+    outcome: str
+    status_code: int | None
+    duration_ms: float
+    response: str
+    """The start of the response's body, decoded as UTF-8 with U+FFFD in place of invalid bytes."""
+    error: str | None
+
+
+class DeliveryCounts(TypedDict):
+    """The deliveries and subscriptions of all subscribers."""
+
+    waiting: int
+    due: int
+    oldest_due_seconds: float | None
+    """How long the oldest due delivery has been due; None if none is due."""
+    failed_today: int
+    """Deliveries that failed in the last 24 hours."""
+    subscriptions: int
+    disabled: int
 
 
 class RefusedError(Exception):
@@ -43,8 +73,8 @@ async def listing(
     key: str | None = None,
     before: tuple[datetime, UUID] | None = None,
     limit: int = 100,
-) -> list[dict[str, Any]]:
-    """Return deliveries as dictionaries of FIELDS, newest first; `subscriber` None includes all subscribers."""
+) -> list[DeliveryRow]:
+    """Return deliveries, newest first; `subscriber` None includes all subscribers."""
     place = before or (None, None)
     if key is not None:
         name = "listing_of_key"
@@ -56,19 +86,26 @@ async def listing(
     return [_plain(row) for row in rows]
 
 
-async def get(connection: Connection, id_: UUID, subscriber: str | None) -> dict[str, Any] | None:
+async def get(connection: Connection, id_: UUID, subscriber: str | None) -> DeliveryRow | None:
     """Return one delivery, or None if it does not exist or belongs to another subscriber."""
     row = await connection.fetchrow(query("deliveries", "get"), id_, subscriber)
     return None if row is None else _plain(row)
 
 
-async def attempts(connection: Connection, id_: UUID) -> list[dict[str, Any]]:
-    """Return the attempts of a delivery, oldest first.
-
-    `response` is decoded as UTF-8, with U+FFFD in place of invalid bytes.
-    """
-    rows = await connection.fetch(query("deliveries", "attempts"), id_)
-    return [{**row, "response": row["response"].decode("utf-8", "replace")} for row in rows]
+async def attempts(connection: Connection, id_: UUID) -> list[AttemptRow]:
+    """Return the attempts of a delivery, oldest first."""
+    return [
+        AttemptRow(
+            attempt=row["attempt"],
+            at=row["at"],
+            outcome=row["outcome"],
+            status_code=row["status_code"],
+            duration_ms=row["duration_ms"],
+            response=row["response"].decode("utf-8", "replace"),
+            error=row["error"],
+        )
+        for row in await connection.fetch(query("deliveries", "attempts"), id_)
+    ]
 
 
 async def retry(
@@ -77,7 +114,7 @@ async def retry(
     subscriber: str | None,
     *,
     may_send: Callable[[str, str], str | None] = lambda subscriber, account: None,
-) -> dict[str, Any] | None:
+) -> DeliveryRow | None:
     """Make a delivery due now, whatever its status; return it, or None if it does not exist.
 
     `may_send`: returns why it may not be sent now, given its subscriber and its account (`platform/account`), or None.
@@ -103,7 +140,7 @@ async def retry(
         return await get(connection, id_, subscriber)
 
 
-async def cancel(connection: Connection, id_: UUID, subscriber: str | None) -> dict[str, Any] | None:
+async def cancel(connection: Connection, id_: UUID, subscriber: str | None) -> DeliveryRow | None:
     """Cancel a delivery unless it has finished; return it, or None if it does not exist."""
     async with connection.transaction():
         delivery = await get(connection, id_, subscriber)
@@ -132,15 +169,31 @@ async def test(connection: Connection, subscription: UUID, scope: Scope) -> UUID
     return delivery_id
 
 
-async def counts(connection: Connection) -> dict[str, Any]:
-    """Return counts: waiting and due deliveries, those that failed in the last day, and subscriptions.
-
-    `oldest_due_seconds` is how long the oldest due delivery has been due.
-    """
+async def counts(connection: Connection) -> DeliveryCounts:
+    """Count waiting and due deliveries, those that failed in the last day, and subscriptions."""
     row = await connection.fetchrow(query("deliveries", "counts"))
     assert row is not None
-    return dict(row)
+    return DeliveryCounts(
+        waiting=row["waiting"],
+        due=row["due"],
+        oldest_due_seconds=row["oldest_due_seconds"],
+        failed_today=row["failed_today"],
+        subscriptions=row["subscriptions"],
+        disabled=row["disabled"],
+    )
 
 
-def _plain(row: asyncpg.Record) -> dict[str, Any]:
-    return {name: row[name] for name in FIELDS}
+def _plain(row: asyncpg.Record) -> DeliveryRow:
+    return DeliveryRow(
+        id=row["id"],
+        subscription_id=row["subscription_id"],
+        event_id=row["event_id"],
+        type=row["type"],
+        key=row["key"],
+        version=row["version"],
+        status=row["status"],
+        attempts=row["attempts"],
+        next_attempt_at=row["next_attempt_at"],
+        created_at=row["created_at"],
+        finished_at=row["finished_at"],
+    )

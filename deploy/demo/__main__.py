@@ -125,11 +125,11 @@ async def _pipeline(folder: Path) -> AsyncIterator[Endpoints]:
 @asynccontextmanager
 async def _consuming(amqp: str) -> AsyncIterator[list[WatchedEvent]]:
     """Consume `crossdock.events` through an exclusive queue; the list grows as events arrive."""
-    events: list[WatchedEvent] = []
+    consumed: list[WatchedEvent] = []
 
     async def on_message(message: AbstractIncomingMessage) -> None:
         event = cloudevents.decode(message.body)
-        events.append(WatchedEvent(event.id, event.subject, message.routing_key or "", time.time()))
+        consumed.append(WatchedEvent(event.id, event.subject, message.routing_key or "", time.time()))
 
     async with await aio_pika.connect(addresses(amqp)[0]) as connection:
         channel = await connection.channel()
@@ -137,7 +137,7 @@ async def _consuming(amqp: str) -> AsyncIterator[list[WatchedEvent]]:
         queue = await channel.declare_queue(exclusive=True)
         await queue.bind(topology.EVENTS, "#")
         await queue.consume(on_message, no_ack=True)
-        yield events
+        yield consumed
 
 
 async def _post_all(posts: list[Post], config: Config, ingress: str) -> None:
