@@ -14,9 +14,9 @@ class Endpoints:
     """What a running `up` has written about itself; empty if none is running."""
 
     ingress: str = ""
-    """Base URL."""
+    """The base URL of the ingress."""
     api: str = ""
-    """Base URL."""
+    """The base URL of the API."""
     amqp: str = ""
     postgres: str = ""
     admin: dict[str, str] = field(default_factory=dict)

@@ -24,7 +24,7 @@ class CloudEvent(msgspec.Struct, frozen=True, kw_only=True):
     """Platform and account, for example `/channelape/rothys`."""
     type: str
     subject: str
-    """The business key."""
+    """The document's business key."""
     time: str
     """Time of receipt: RFC 3339, UTC, microseconds."""
     datacontenttype: str

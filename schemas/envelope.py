@@ -36,7 +36,7 @@ class Envelope(msgspec.Struct, frozen=True, kw_only=True):
     deadline: float | None = None
     """Time in Unix seconds after which the sender no longer waits for an answer."""
     language: str | None = None
-    """`Accept-Language` as received."""
+    """The header `Accept-Language` as received."""
     clock: float | None = None
     """Seconds of the ingress's monotonic clock when the request was received. With `deadline` less `received_at` it
     shows how long a request has waited, whatever the wall clocks of two machines are (`workers.route.lateness`)."""

@@ -141,7 +141,7 @@ class Announcement(msgspec.Struct, frozen=True, kw_only=True):
     """
 
     event_type: str
-    """For example `ustore.manufacturer_order`."""
+    """The type of these events, for example `ustore.manufacturer_order`."""
     recipient: str
     """What a recipient is called in the documentation of routing keys, for example `manufacturer`."""
     recipient_id: str

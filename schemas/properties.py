@@ -26,7 +26,7 @@ MESSAGE_ID = 1 << 7
 TIMESTAMP = 1 << 6
 TYPE = 1 << 5
 PERSISTENT = 2
-"""Delivery mode."""
+"""AMQP's delivery mode: 2 is persistent."""
 
 Headers: TypeAlias = dict[str, Any]
 """Headers by name. What a sender other than ourselves puts into them may have any type."""

@@ -75,15 +75,15 @@ def is_placeholder(text: str) -> bool:
             return True
         if len(text) not in _COMPACT:
             return False
-    found = _PLACEHOLDER.match(text)
-    if found is None:
+    result = _PLACEHOLDER.match(text)
+    if result is None:
         return False
-    year = int(found["year"] or found["last"])
+    year = int(result["year"] or result["last"])
     if year in _ENDLESS_YEARS:
         return True
-    if found["midnight"] is None:
+    if result["midnight"] is None:
         return year in (1969, 1970) and parse(text) == _EPOCH  # midnight in UTC, written as the time of another zone
-    days = (found["month"], found["day"]), (found["a"], found["b"]), (found["b"], found["a"])
+    days = (result["month"], result["day"]), (result["a"], result["b"]), (result["b"], result["a"])
     return any((year, int(month), int(day)) in _FIRST_DAYS for month, day in days if month is not None)
 
 
@@ -123,8 +123,8 @@ def _numeric(whole: str, fraction: str) -> datetime | None:
     return None
 
 
-def _variant(found: re.Match[str]) -> datetime | None:
-    year, _, month, day, hour, minute, second, fraction, half, hours, minutes, utc = found.groups()
+def _variant(result: re.Match[str]) -> datetime | None:
+    year, _, month, day, hour, minute, second, fraction, half, hours, minutes, utc = result.groups()
     clock = int(hour or 0)
     if half is not None:
         if not 1 <= clock <= 12:

@@ -25,7 +25,7 @@ class ReceivedCall(msgspec.Struct, frozen=True):
     event: str
     """The event's id, from its header."""
     at: float
-    """Unix seconds."""
+    """When it arrived, in Unix seconds."""
     problem: str | None
     """Why it is not genuine, or None."""
 

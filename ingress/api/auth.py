@@ -44,7 +44,7 @@ _OPERATORS_NAME = b"\0operator"
 
 
 class Caller(msgspec.Struct, frozen=True):
-    """An authenticated client."""
+    """A client that has been authenticated."""
 
     subscriber: str
     """Its name in the configuration; OPERATOR for the operator."""

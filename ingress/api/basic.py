@@ -89,7 +89,7 @@ async def listing(context: Context, connection: Connection, request: web.Request
 
 
 async def show(context: Context, connection: Connection, request: web.Request, caller: Caller) -> web.Response:
-    """200: one webhook."""
+    """200: one webhook of the caller."""
     return json_response(_shown(context, await _get(connection, request, caller), caller))
 
 
@@ -114,7 +114,7 @@ async def change(context: Context, connection: Connection, request: web.Request,
 
 
 async def delete(context: Context, connection: Connection, request: web.Request, caller: Caller) -> web.Response:
-    """200 `{"webhookId"}`."""
+    """200 with the body `{"webhookId"}`."""
     webhook = await _get(connection, request, caller, lock=True)
     await subscriptions.delete(connection, webhook.id)
     return json_response({"webhookId": str(webhook.id)})

@@ -31,7 +31,7 @@ class Route(msgspec.Struct, frozen=True, kw_only=True):
     query: tuple[str, ...] = ()
     """Names of the query parameters."""
     idempotent: bool = False
-    """Accepts an Idempotency-Key."""
+    """Whether it accepts an Idempotency-Key."""
     expensive: bool = False
     """May read many rows: one request at a time per subscriber, on separate connections and with its own timeout."""
 

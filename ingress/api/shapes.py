@@ -48,7 +48,7 @@ class NewSubscription(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     schedule: Schedule | None = None
     """Seconds after the previous attempt."""
     max_rate: Rate | None = None
-    """Deliveries per second."""
+    """Maximum number of deliveries per second."""
     max_in_flight: InFlight = 10
     enabled: bool = True
 
@@ -86,7 +86,7 @@ class Missed(msgspec.Struct, rename={"begin": "from", "end": "to"}):
 
 
 class Subscription(msgspec.Struct, kw_only=True):
-    """A registered URL."""
+    """A registered URL, as the API shows it."""
 
     id: UUID
     url: str

@@ -96,7 +96,7 @@ async def listing(context: Context, connection: Connection, request: web.Request
 
 
 async def show(context: Context, connection: Connection, request: web.Request, caller: Caller) -> web.Response:
-    """200: one subscription."""
+    """200: one subscription of the caller."""
     return json_response(_shown(context, await _get(connection, request, caller)))
 
 

@@ -35,7 +35,7 @@ class BlockedError(Exception):
 
 
 class Target(msgspec.Struct, frozen=True, kw_only=True):
-    """A parsed URL."""
+    """A URL that was parsed and checked."""
 
     scheme: str
     host: str

@@ -11,7 +11,7 @@ from schemas.platforms.apicbase.config import Account, Poll
 from workers.poll.source import Source, Summary
 
 PAGE_SIZE = 200
-"""Orders per page."""
+"""Number of orders per page."""
 STATUS = "ORDERED"
 OVERLAP = timedelta(days=3)
 """Two days, and one more because a filter by day excludes the day that it names."""

@@ -61,7 +61,7 @@ class _Token(msgspec.Struct, frozen=True):
 class _Answer(msgspec.Struct, frozen=True):
     status: int
     body: bytes
-    """In UTF-8."""
+    """The body of the response, in UTF-8."""
     retry_after: float | None
 
 

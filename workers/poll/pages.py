@@ -57,7 +57,7 @@ def split(body: bytes) -> PageContent:
     following = members.get("next")
     if following is not None and not isinstance(following, str):
         raise ValueError("`next` is not text")
-    return PageContent([msgspec.Raw(one.encode(errors="surrogateescape")) for one in results], following)
+    return PageContent([msgspec.Raw(result.encode(errors="surrogateescape")) for result in results], following)
 
 
 def _object(literal: str) -> dict[str, Any]:

@@ -32,7 +32,7 @@ class Settings(Protocol):
 
     @property
     def interval(self) -> float:
-        """Seconds between polls."""
+        """Number of seconds between two polls."""
         ...
 
 
@@ -42,7 +42,7 @@ class Summary(msgspec.Struct, frozen=True):
     id: str | None = None
     status: str | None = None
     placed_at: datetime | None = None
-    """UTC."""
+    """When the order was placed, in UTC."""
 
 
 class Source(msgspec.Struct, Generic[Account], frozen=True, kw_only=True):

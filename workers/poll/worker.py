@@ -37,7 +37,7 @@ from workers.poll.source import Settings, Source, sources
 log = logging.getLogger("crossdock.poll")
 
 Key: TypeAlias = tuple[str, str]
-"""Platform and account."""
+"""The names of a platform and an account."""
 
 LEASE = 12.0
 """Seconds until the lease of an account expires, if the worker that holds it does not renew it.

@@ -21,7 +21,7 @@ class Answer(msgspec.Struct, frozen=True, kw_only=True):
     """The response to a sender, and the record that is kept of it."""
 
     status: int
-    """HTTP status."""
+    """HTTP status of the response."""
     content_type: str
     body: bytes
     record: bytes | None = None

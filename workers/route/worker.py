@@ -60,7 +60,7 @@ class RouteWorker:
             amqp_url, name="route-out", on_open=self._on_publisher, on_lost=self._publisher.on_lost
         )
         self._tasks: dict[asyncio.Task[None], tuple[Consumer, IncomingMessage]] = {}
-        """Requests under way."""
+        """The requests that are under way."""
         self._lateness = Lateness()
         self._suspects = Suspects(self._read)
         self._background = Background()

@@ -1,4 +1,4 @@
-"""`[accounts.apicbase.<name>]`."""
+"""The settings of `[accounts.apicbase.<name>]`."""
 
 import math
 from functools import cached_property

@@ -35,7 +35,7 @@ class PurchaseOrder(Struct, frozen=True, kw_only=True):
     order_number: Scalar = UNSET
     """Unique as well; the number that the customer sees."""
     status: Scalar = UNSET
-    """Always ORDERED."""
+    """The API documentation says: always ORDERED."""
     ordered_on: Scalar = UNSET
     """Neither zone nor format are documented: kept as sent."""
     owned_by: Owner | UnsetType | None = UNSET

@@ -1,4 +1,4 @@
-"""`[accounts.channelape.<name>]`."""
+"""The settings of `[accounts.channelape.<name>]`."""
 
 from typing import Annotated
 

@@ -76,7 +76,7 @@ class Order(Struct, frozen=True, kw_only=True, rename="camel"):
     purchase_order_number: Scalar = UNSET
     """SAP's number of the transfer; it can have duplicates, so it does not identify a transfer."""
     warehouse_order_id: Scalar = UNSET
-    """ChannelApe's own, unique."""
+    """ChannelApe's own identifier, which is unique."""
     channel_order_id: Scalar = UNSET
     """SAP's, "cannot have duplicates"."""
     purchased_at: Scalar = UNSET

@@ -1,4 +1,4 @@
-"""`[accounts.ecomnow.<name>]`."""
+"""The settings of `[accounts.ecomnow.<name>]`."""
 
 from typing import Annotated
 
@@ -8,7 +8,7 @@ from schemas.config import Secret
 
 
 class Account(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """One vendor."""
+    """The settings of one vendor."""
 
     authorizations: Annotated[list[Secret], msgspec.Meta(min_length=1)]
     """Registered values of `authentication` ("Basic …"), each of which is accepted, so that they can be rotated."""

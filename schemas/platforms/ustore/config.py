@@ -38,7 +38,7 @@ class Conditions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     """TotalUnits of the item, inclusive; of several values, one must hold."""
     max_units: Units | None = None
     currency: Values | None = None
-    """The order's @primaryCurrency."""
+    """The value of the order's @primaryCurrency."""
 
 
 ID_BYTES = 128
@@ -93,7 +93,7 @@ class Rule(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
 
 
 class Account(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, weakref=True):
-    """`[accounts.ustore.<name>]`."""
+    """The settings of `[accounts.ustore.<name>]`."""
 
     secrets: Annotated[list[Secret], msgspec.Meta(min_length=1)]
     """signatureKeys, each of which is accepted, so that they can be rotated without a gap."""

@@ -152,7 +152,7 @@ class PropertyValues(_Part, kw_only=True, frozen=True):
 
 
 class OrderProduct(_Part, kw_only=True, frozen=True):
-    """An order item."""
+    """One item of an order."""
 
     id: Scalar = field(name="@id", default=UNSET)
     creation_date: Scalar = field(name="@creationDate", default=UNSET)
@@ -190,7 +190,7 @@ class Order(_Part, kw_only=True, frozen=True):
     order_id: Scalar = field(name="@OrderId", default=UNSET)
     display_order_id: Scalar = field(name="@DisplayOrderId", default=UNSET)
     cart_creationd_date: Scalar = field(name="@cartCreationdDate", default=UNSET)
-    """The documented spelling."""
+    """The spelling that is documented."""
     cart_creation_date: Scalar = field(name="@cartCreationDate", default=UNSET)
     """The correct spelling, in case uStore adopts it."""
     primary_currency: Scalar = field(name="@primaryCurrency", default=UNSET)

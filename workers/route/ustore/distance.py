@@ -21,7 +21,7 @@ from workers.route.ustore import addresses
 DATA = Path(__file__).parent / "data" / "places.csv"
 FOLDER_VARIABLE = "CROSSDOCK_POSTAL_CODES"
 EARTH_RADIUS_KM = 6371.0088
-"""Mean radius (IUGG)."""
+"""Kilometres: the Earth's mean radius (IUGG)."""
 
 Precision: TypeAlias = Literal["code", "prefix", "state", "country"]
 Point: TypeAlias = tuple[float, float]

@@ -33,7 +33,7 @@ class Destination(msgspec.Struct, frozen=True):
     """A shipping address, in ISO codes if they are known, else as written."""
 
     country: str | None
-    """ISO 3166-1 alpha-2."""
+    """The country as an ISO 3166-1 alpha-2 code."""
     country_text: str
     states: tuple[str, ...]
     """ISO 3166-2, the smallest first: `("GB-KEN", "GB-ENG")`."""
@@ -52,7 +52,7 @@ class Destination(msgspec.Struct, frozen=True):
 
 
 class Item:
-    """One order item."""
+    """One item of an order."""
 
     __slots__ = ("_source", "currency", "destination", "id", "id_as_sent", "method", "product", "store_id")
 

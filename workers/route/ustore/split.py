@@ -12,7 +12,7 @@ _WHOLE = 1 << 64
 
 
 class Shares:
-    """Compiled weights."""
+    """The weights of one rule, compiled."""
 
     def __init__(self, weights: Mapping[str, float]) -> None:
         """Compile the weights, of which at least one must be above 0; a weight of 0 gets no items."""
