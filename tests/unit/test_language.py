@@ -1,4 +1,4 @@
-"""The language of production code: what packages say about themselves, docstrings, names, and texts that people read."""
+"""The language of production code: what packages say about themselves, docstrings, names and texts that people read."""
 
 import ast
 import pkgutil
@@ -87,8 +87,3 @@ def _exists(name: str) -> bool:
     except (ImportError, AttributeError):
         return False
     return True
-
-
-def total(backlog: dict[str, dict[str, int]]) -> Counter[str]:
-    """Violations of all packages, by kind."""
-    return sum((Counter(kinds) for kinds in backlog.values()), Counter())
