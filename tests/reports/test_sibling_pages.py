@@ -53,6 +53,11 @@ def test_a_broken_order_breaks_no_other(broken: bytes, place: int, results_first
     assert read.next == "https://api.example/?page=2"
 
 
+def test_nothing_between_two_commas_is_no_order() -> None:
+    read = pages.split(b'{"next": null, "results": [' + GOOD[0] + b", , " + GOOD[1] + b",, ]}")
+    assert [bytes(one) for one in read.results] == [*GOOD]
+
+
 @pytest.mark.parametrize("broken", BROKEN)
 def test_a_page_that_is_cut_off_is_an_error(broken: bytes) -> None:
     whole = page([broken, *GOOD], '"https://api.example/?page=2"').rstrip()

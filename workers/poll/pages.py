@@ -76,7 +76,9 @@ def _elements(page: str, position: int) -> tuple[list[str], int]:
         _, end = search.value(position)
         if end is None:
             end = search.end_of_broken(position)
-        results.append(page[position:end].rstrip(" \t\r\n"))
+        result = page[position:end].rstrip(" \t\r\n")
+        if result.strip(" \t\r\n,"):  # nothing is between two commas, or between the last one and the bracket
+            results.append(result)
         end = _skip(page, end)
         if page[end : end + 1] == "]":
             return results, end + 1
