@@ -59,6 +59,8 @@ class Receiver:
         return web.Response(status=200 if problem is None else 401)
 
 
+NOT_CURRENT = "the timestamp is not current"
+
 Check = Callable[[str, bytes, Mapping[str, str], Mapping[str, str]], str | None]
 
 
@@ -69,7 +71,7 @@ def _standard(secret: str, body: bytes, headers: Mapping[str, str], query: Mappi
     expected = base64.b64encode(hmac.digest(key, f"{name}.{at}.".encode() + body, hashlib.sha256)).decode()
     if f"v1,{expected}" not in headers.get("webhook-signature", "").split():
         return "the signature is wrong"
-    return None if abs(time.time() - int(at)) < 300 else "the timestamp is not current"
+    return None if abs(time.time() - int(at)) < 300 else NOT_CURRENT
 
 
 def _channelape(secret: str, body: bytes, headers: Mapping[str, str], query: Mapping[str, str]) -> str | None:
