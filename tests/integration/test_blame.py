@@ -23,7 +23,7 @@ from tests.support import pipeline
 from tests.support.pipeline import running, until
 from workers.runtime import batch_consumer, rehearsal, watchdog
 from workers.runtime.outcomes import UnavailableError
-from workers.store import isolate, prepare, stations
+from workers.store import intake, isolate, prepare, stations
 from workers.store.worker import StoreWorker
 from workers.store.write import Written
 
@@ -321,30 +321,53 @@ async def test_a_message_in_hand_twice_is_announced_by_the_one_that_stored_it(
 
     monkeypatch.setattr(worker._announcer, "announce", announce)
     monkeypatch.setattr(watchdog, "arm", lambda: None)  # nothing would disarm it: the worker is not started
-    first, second = _delivery(properties, body, 1), _delivery(properties, body, 2)
+    first, second = _message(properties, body, 1), _message(properties, body, 2)
     # The request is prepared first, and its write takes long.
-    request = [worker._intake.prepare(first, pipeline.config())]
+    request = [intake.decode(first, pipeline.config())]
     with pytest.raises(UnavailableError):
         await worker._handle(topology.STORE, [second])
     # Now the request's write ends: the receipt is there, and there is nothing to say.
     await announce(await worker._write(request), "")
-    worker._intake.forget([first], request)
     assert announced == []
     await worker._handle(topology.STORE, [second])
     assert announced == ["K1"]
-    assert not worker._intake._unannounced
+    await worker._database.close(5)
+
+
+async def test_a_message_that_was_returned_to_the_queue_leaves_nothing_behind(
+    amqp_url: str, database_url: str, database: asyncpg.Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Once it is announced, a copy of it that arrives for the first time is a repeat and is not announced again."""
+    properties, body = order("K1")
+    worker = StoreWorker(pipeline.config(), amqp_url=amqp_url, database_url=database_url)
+    announced: list[list[str]] = []
+
+    async def announce(written: Written, public_url: str) -> None:
+        announced.append([stored.document.reading.key for stored in written.versions])
+        if len(announced) == 1:
+            raise UnavailableError("no confirm")
+
+    monkeypatch.setattr(worker._announcer, "announce", announce)
+    monkeypatch.setattr(watchdog, "arm", lambda: None)  # nothing would disarm it: the worker is not started
+    first = _message(properties, body, 1)
+    with pytest.raises(UnavailableError):
+        await worker._handle(topology.STORE, [first])
+    first.session.end()
+    await worker._handle(topology.STORE, [_message(properties, body, 2, redelivered=True)])
+    await worker._handle(topology.STORE, [_message(properties, body, 3)])
+    assert announced == [["K1"], ["K1"], []]
     await worker._database.close(5)
 
 
 class _OpenChannel:
-    """A channel as far as a delivery asks."""
+    """A channel that is never closed."""
 
     is_closed = False
 
 
-def _delivery(properties: Basic.Properties, body: bytes, tag: int) -> IncomingMessage:
+def _message(properties: Basic.Properties, body: bytes, tag: int, *, redelivered: bool = False) -> IncomingMessage:
     session = Session(_OpenChannel(), None)  # type: ignore[arg-type]
-    return IncomingMessage(session, tag, False, properties.marshal(), body)
+    return IncomingMessage(session, tag, redelivered, properties.marshal(), body)
 
 
 def test_a_message_of_somebody_else_keeps_what_can_be_read_of_it() -> None:

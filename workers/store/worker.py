@@ -27,7 +27,6 @@ from workers.runtime.outcomes import Outcome, Settled, UnavailableError
 from workers.store import intake, isolate, jobs, observe, prepare
 from workers.store.activity import ActivityCounter
 from workers.store.announcer import Announcer
-from workers.store.intake import Intake
 from workers.store.isolate import Suspects
 from workers.store.moments import Moments
 from workers.store.outbox import Outbound
@@ -75,7 +74,6 @@ class StoreWorker:
         self._outbound = _outbound(config)
         self._suspects = Suspects()
         self._rehearsals = Rehearsals()
-        self._intake = Intake()
         self._amqp_url = amqp_url
         self._shards = config.store.shards
         self._activity = ActivityCounter(self._database.pool)
@@ -140,10 +138,9 @@ class StoreWorker:
         self._outbound = _outbound(config)
 
     def _on_lost(self) -> None:
-        """Forget the messages in hand; the broker delivers them again, marked as redelivered."""
+        """Drop the messages in hand; the broker delivers them again, marked as redelivered."""
         for consumer in self._consumers:
             consumer.on_lost()
-        self._intake.clear()
 
     async def _on_consumers(self, link: BrokerConnection, connection: AbstractConnection) -> None:
         for consumer in self._consumers:
@@ -189,12 +186,11 @@ class StoreWorker:
         watchdog.arm()  # for this batch alone: several may become due in one turn of the loop
         started = time.perf_counter()
         config = self._config
-        incoming = [self._intake.prepare(delivery, config, culprits.get(index)) for index, delivery in enumerate(batch)]
+        incoming = [intake.decode(message, config, culprits.get(index)) for index, message in enumerate(batch)]
         decoded = time.perf_counter()
         written = await self._write(incoming)
         stored = time.perf_counter()
         await self._announcer.announce(written, config.api.public_url)
-        self._intake.forget(batch, incoming, written.held)
         done = time.perf_counter()
         try:
             seconds = observe.Durations(decoded - started, stored - decoded, done - stored)
