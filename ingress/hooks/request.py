@@ -1,9 +1,9 @@
 """One webhook whose body has been read: verify, publish, wait for the confirm and for a worker's answer, respond.
 
 A `WebhookRequest` is a state machine of callbacks without a task: the publisher, the replies and a timer call it, each
-in the turn of the event loop that received what it waits for. `Phase` names its states, `_finish` is its only exit, and
-`_guarded` its only guard. Nothing here decodes a body or knows the database, and the outcome is a 2xx only when the
-broker has confirmed the message.
+in the turn of the event loop that received what it waits for. `Phase` names its states. It ends with `_finish`, or with
+`_fail` after an error of ours, and `_guarded` is its only guard. Nothing here decodes a body or knows the database, and
+the outcome is a 2xx only when the broker has confirmed the message.
 
 Two kinds of senders wait for a worker. A shopper of uStore waits for manufacturers: one message goes to the store
 worker and to the route worker, and after `answer_timeout` the answer is 503, whatever the broker has confirmed. A
@@ -393,7 +393,7 @@ class WebhookRequest(ABC):
 
     @_guarded
     def _finish(self, outcome: Outcome) -> None:
-        """Release what the request holds, complete the outcome, and pass it on: the only exit."""
+        """Release what the request holds, complete the outcome, and pass it on."""
         self._phase = FINISHED
         self._release()
         sign = self.route.platform.sign_answer

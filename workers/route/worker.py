@@ -147,7 +147,7 @@ class RouteWorker:
         try:
             request = envelope.of(delivery.properties)
         except ValueError as error:
-            # The store worker dead-letters its own copy with the reason; without an envelope, nothing can be answered.
+            # The store worker quarantines its own copy with the reason; without an envelope, nothing can be answered.
             log.error("not a message of ours", extra={"queue": consumer.queue, "error": str(error)})
             rest = self._ack(delivery)
         else:

@@ -1,4 +1,4 @@
-"""The loop of every worker that works in batches: take, handle, settle. The only code that acks.
+"""The loop of every worker that works in batches: take, handle, settle. Only this code acks batches.
 
 Several batches may be under way (one is decoded while another is committed). They are settled in the order in which
 they were taken, so that one frame acks a whole batch.

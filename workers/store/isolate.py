@@ -5,8 +5,8 @@ error at any statement. A comparison does prove something. A control write store
 statements, and is rolled back. If it fails, the database is unavailable, and everything is held. If it succeeds every
 time, before and after a message that fails alone with the same error each time, that message is to blame.
 
-Errors that are not about the values of a row need one more condition: if several different messages fail alike, none of
-them is to blame, and they are held.
+Errors that are not about the values of a row need one more condition: at most two different messages are blamed for the
+same error within ten minutes. Further messages that fail alike are held, because the error is probably not about them.
 """
 
 import asyncio
@@ -45,7 +45,7 @@ ALIKE_WINDOW = 600.0
 
 
 class Suspects:
-    """Remembers which messages failed with which error lately; several that fail alike are not to blame."""
+    """Remembers which messages failed lately, and with which error; only the first ALIKE of them are to blame."""
 
     def __init__(self) -> None:
         self._failed: dict[str, dict[UUID, float]] = {}
