@@ -25,7 +25,7 @@ from workers.runtime import batch_consumer, rehearsal, watchdog
 from workers.runtime.outcomes import UnavailableError
 from workers.store import intake, isolate, prepare, stations
 from workers.store.worker import StoreWorker
-from workers.store.write import Written
+from workers.store.write import WriteResult
 
 CODES = ("53200", "58030", "XX000", "53400", "57P05", "25P03", "40003", "55006", "0A000", "22000", "23514", "54000")
 
@@ -312,7 +312,7 @@ async def test_a_message_in_hand_twice_is_announced_by_the_one_that_stored_it(
     announced: list[str] = []
     confirms = asyncio.Event()
 
-    async def announce(written: Written, public_url: str) -> None:
+    async def announce(written: WriteResult, public_url: str) -> None:
         names = [stored.document.reading.key for stored in written.versions]
         if names and not confirms.is_set():
             confirms.set()
@@ -342,7 +342,7 @@ async def test_a_message_that_was_returned_to_the_queue_leaves_nothing_behind(
     worker = StoreWorker(pipeline.config(), amqp_url=amqp_url, database_url=database_url)
     announced: list[list[str]] = []
 
-    async def announce(written: Written, public_url: str) -> None:
+    async def announce(written: WriteResult, public_url: str) -> None:
         announced.append([stored.document.reading.key for stored in written.versions])
         if len(announced) == 1:
             raise UnavailableError("no confirm")

@@ -78,9 +78,9 @@ def _read_one(batch: Sequence[IncomingMessage], config: Config, index: int) -> N
     read(batch[index], config)
 
 
-def read(delivery: IncomingMessage, config: Config) -> None:
+def read(received: IncomingMessage, config: Config) -> None:
     """Read one message. Raises whatever the worker would raise."""
-    message = prepare.prepare(delivery.encoded, delivery.body, config)
+    message = prepare.prepare(received.encoded, received.body, config)
     if message.document is not None:
         _make_rows_and_events(message)
 
