@@ -129,7 +129,7 @@ async def lock_documents(connection: Connection, documents: Sequence[DocumentBat
     if len(created) < len(documents):
         by_key = {document.key: document for document in documents}
         existing = [document.key for document in documents if not document.is_created]
-        for row in await connection.fetch(query("store", "claimed_documents"), *columns(existing)):
+        for row in await connection.fetch(query("store", "locked_documents"), *columns(existing)):
             by_key[key_of(row)].document_id = row["id"]
             newest[row["id"]] = newest_version_of(row)
     return newest
@@ -150,7 +150,7 @@ async def insert_receipts(connection: Connection, documents: Sequence[DocumentBa
     existing: set[UUID] = set()
     if candidates:
         first, last = min(candidates)[0], max(candidates)[0]
-        rows = await connection.fetch(query("store", "receipts_there"), *columns(candidates), first, last)
+        rows = await connection.fetch(query("store", "existing_receipts"), *columns(candidates), first, last)
         existing = {row["message_id"] for row in rows}
     for document in documents:
         document.new_messages = (
