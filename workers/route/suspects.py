@@ -85,12 +85,12 @@ class Suspects:
                 suspect.handle()
         for place, reason in suspects.items():
             suspect = batch[place]
-            verdict = await rehearsal.convict(place, reason, read, control=read_examples)
+            conviction = await rehearsal.convict(place, reason, read, control=read_examples)
             self._examined.remove(suspect)
-            if verdict is None:
+            if conviction is None:
                 suspect.handle()
             else:
-                await self._settle_culprit(suspect.request, suspect.message, verdict)
+                await self._settle_culprit(suspect.request, suspect.message, conviction)
 
     async def _settle_culprit(self, request: Envelope, message: IncomingMessage, reason: str) -> None:
         log.error("request failed", extra={"id": request.message_id, "platform": request.platform, "reason": reason})

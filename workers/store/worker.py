@@ -170,8 +170,8 @@ class StoreWorker:
         if not suspects:
             return await self._store(queue, batch, {})
         if len(batch) == 1:
-            verdict = await self._rehearsals.convict(batch[0], suspects[0], self._config)
-            return await self._store(queue, batch, {} if verdict is None else {0: verdict})
+            conviction = await self._rehearsals.convict(batch[0], suspects[0], self._config)
+            return await self._store(queue, batch, {} if conviction is None else {0: conviction})
         # The others are stored at once, and a suspect is tried alone, later: it takes a while to find out whether a
         # message that takes minutes is to blame, and no other message may wait for that.
         others = [index for index in range(len(batch)) if index not in suspects]
