@@ -112,7 +112,7 @@ class Session:
 class IncomingMessage:
     """One message as received from the queue; its properties are parsed on first access."""
 
-    __slots__ = ("_properties", "body", "encoded", "is_noted", "redelivered", "session", "tag")
+    __slots__ = ("_properties", "body", "encoded", "redelivered", "session", "tag", "was_tried")
 
     def __init__(self, session: Session, tag: int, redelivered: bool, encoded: bytes, body: bytes) -> None:
         self.session = session
@@ -121,8 +121,8 @@ class IncomingMessage:
         self.encoded = encoded
         """The encoded property flags and property list of the content header."""
         self.body = body
-        self.is_noted = False
-        """Whether the handler keeps a note about this message (`workers.store.worker`)."""
+        self.was_tried = False
+        """Whether the handler has tried this message before, so that it may be stored (`workers.store.intake`)."""
         self._properties: Properties | None = None
 
     @property

@@ -113,7 +113,13 @@ class Reply(msgspec.Struct, frozen=True):
     timeout_setting: str
     """Name of the account setting that holds the number of seconds to wait."""
     on_timeout: Literal["accept", "unavailable"]
-    """`accept`: respond 200, because the message is safely queued. `unavailable`: respond 503 with Retry-After."""
+    """`accept`: respond 200, because the message is safely queued. `unavailable`: respond 503 with Retry-After.
+
+    `accept` also decides the sequence. The worker is asked first, in a message to its own queue alone, and the message
+    that is stored is published after that, with the worker's verdict. The sender receives a refusal as the worker wrote
+    it, but not the body of a worker's 200: its response is then our own 200. With `unavailable`, one message goes to
+    the store and to the worker at once, and the sender receives the worker's response whatever its status.
+    """
 
 
 class Event(msgspec.Struct, frozen=True):

@@ -8,10 +8,10 @@ import sys
 from deploy import process
 from workers.store.announcer import Announcer
 from workers.store.worker import StoreWorker
-from workers.store.write import Written
+from workers.store.write import WriteResult
 
 
-async def _announce_nothing(self: Announcer, written: Written, public_url: str) -> None:
+async def _announce_nothing(self: Announcer, written: WriteResult, public_url: str) -> None:
     return
 
 

@@ -154,7 +154,7 @@ async def _post_all(posts: list[Post], config: Config, ingress: str) -> None:
             post.status, post.id = response.status, response.headers.get("X-Crossdock-Id", "")
             if post.status != 200:
                 post.problem = f"answered {post.status}: {body.decode(errors='replace')[:200]}"
-            elif post.platform.sign_answer is not None:
+            elif post.is_allocated:
                 post.answer = orjson.loads(body)
                 post.arrivals = [DemoArrival("answer", body.decode(), post.ms)]
 

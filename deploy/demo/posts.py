@@ -38,13 +38,18 @@ class Post(msgspec.Struct, kw_only=True):
     ms: float = 0.0
     id: str = ""
     answer: dict[str, str] = {}
-    """Of uStore: the manufacturer that each item goes to."""
+    """If `is_allocated`: the recipient that each item goes to."""
     arrivals: list[DemoArrival] = []
     problem: str | None = None
 
     @property
     def name(self) -> str:
         return f"{self.platform.name} {self.example}"
+
+    @property
+    def is_allocated(self) -> bool:
+        """Whether the response says which recipient each item goes to; recipients have events of their own."""
+        return self.event.reply is not None and self.platform.announcement is not None
 
     @property
     def workers(self) -> tuple[str, ...]:

@@ -38,7 +38,9 @@ class Settings(msgspec.Struct, frozen=True):
 class Handler:
     """Answers the requests of one ingress process."""
 
-    def __init__(self, settings: Settings, budget: body.BodyBudget, broker: Broker, log: metrics.AccessLog) -> None:
+    def __init__(
+        self, settings: Settings, budget: body.BodyBudget, broker: Broker, access_log: metrics.AccessLog
+    ) -> None:
         self.settings = settings
         self.budget = budget
         self.broker = broker
@@ -46,14 +48,14 @@ class Handler:
         """Set while no request is under way."""
         self.idle.set()
         self._in_flight = 0
-        self._log = log
+        self._access_log = access_log
 
-    def begin(self) -> None:
+    def count_in(self) -> None:
         """Count one more request under way."""
         self._in_flight += 1
         self.idle.clear()
 
-    def end(self) -> None:
+    def count_out(self) -> None:
         """Stop counting a request that is answered, or will be in this turn of the loop."""
         self._in_flight -= 1
         if not self._in_flight:
@@ -80,14 +82,14 @@ class Handler:
             or not outcomes.can_take_more(connection.transport)
         ):
             return False
-        self.begin()
+        self.count_in()
         FastPathRequest(self, route, message, connection, len(raw)).begin(raw, time.time())
         return True
 
     async def __call__(self, request: web.BaseRequest) -> web.StreamResponse:
         """Answer a request on the general path. Never raises: an error becomes a response, a log line and a count."""
         started = time.perf_counter()
-        self.begin()
+        self.count_in()
         path = routes.path_of(request.raw_path)
         route = self.settings.routes.find(path)
         message_id = ids.message_id()
@@ -106,7 +108,7 @@ class Handler:
             platform = route.platform if route else None
             outcome = outcomes.refused(platform, 503, "internal error", request.headers)
         finally:
-            self.end()
+            self.count_out()
         seconds = time.perf_counter() - started
         self.record(request.method, request.remote, route, path, outcome, message_id, size, seconds)
         return outcomes.library_response(outcome, message_id, request)
@@ -151,7 +153,7 @@ class Handler:
             labels = (route.platform.name, route.account) if route else ("", "")
             metrics.REFUSED.labels(*labels, reason).inc()
             reason = f"{reason}: {outcome.detail}" if outcome.detail else reason
-        self._log.line(
+        self._access_log.line(
             route.log if route else f'"path":{orjson.dumps(path[:200]).decode()}',
             status,
             seconds,
@@ -172,8 +174,15 @@ class FastPathRequest(WebhookRequest):
         self, handler: Handler, route: Route, message: RawRequestMessage, connection: Connection, size: int
     ) -> None:
         self._started = time.perf_counter()
-        bounded = handler.settings.has_account_limits
-        super().__init__(handler.broker, route, ids.message_id(), message.headers, message.path, bounded=bounded)
+        has_account_limits = handler.settings.has_account_limits
+        super().__init__(
+            handler.broker,
+            route,
+            ids.message_id(),
+            message.headers,
+            message.path,
+            has_account_limits=has_account_limits,
+        )
         self._handler = handler
         self._method = message.method
         self._connection = connection
@@ -181,7 +190,7 @@ class FastPathRequest(WebhookRequest):
         self._size = size
 
     def on_release(self) -> None:
-        self._handler.end()
+        self._handler.count_out()
 
     def on_outcome(self, outcome: Outcome) -> None:
         route, peer = self.route, self._peer
@@ -202,8 +211,10 @@ class GeneralRequest(WebhookRequest):
     __slots__ = ("outcome",)
 
     def __init__(self, handler: Handler, route: Route, message_id: str, request: web.BaseRequest) -> None:
-        bounded = handler.settings.has_account_limits
-        super().__init__(handler.broker, route, message_id, request.headers, request.raw_path, bounded=bounded)
+        has_account_limits = handler.settings.has_account_limits
+        super().__init__(
+            handler.broker, route, message_id, request.headers, request.raw_path, has_account_limits=has_account_limits
+        )
         self.outcome: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
 
     def on_release(self) -> None:

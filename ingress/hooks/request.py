@@ -1,9 +1,9 @@
 """One webhook whose body has been read: verify, publish, wait for the confirm and for a worker's answer, respond.
 
 A `WebhookRequest` is a state machine of callbacks without a task: the publisher, the replies and a timer call it, each
-in the turn of the event loop that received what it waits for. `Phase` names its states, `_finish` is its only exit, and
-`_guarded` its only guard. Nothing here decodes a body or knows the database, and the outcome is a 2xx only when the
-broker has confirmed the message.
+in the turn of the event loop that received what it waits for. `Phase` names its states. It ends with `_finish`, or with
+`_fail` after an error of ours, and `_guarded` is its only guard. Nothing here decodes a body or knows the database, and
+the outcome is a 2xx only when the broker has confirmed the message.
 
 Two kinds of senders wait for a worker. A shopper of uStore waits for manufacturers: one message goes to the store
 worker and to the route worker, and after `answer_timeout` the answer is 503, whatever the broker has confirmed. A
@@ -99,13 +99,13 @@ class WebhookRequest(ABC):
 
     __slots__ = (
         "_answer",
-        "_bounded",
         "_broker",
-        "_handed",
+        "_has_account_limits",
         "_headers",
         "_limiter",
         "_no_answer",
         "_phase",
+        "_published_at",
         "_question",
         "_received",
         "_released",
@@ -119,15 +119,22 @@ class WebhookRequest(ABC):
     )
 
     def __init__(
-        self, broker: Broker, route: Route, message_id: str, headers: Mapping[str, str], target: str, *, bounded: bool
+        self,
+        broker: Broker,
+        route: Route,
+        message_id: str,
+        headers: Mapping[str, str],
+        target: str,
+        *,
+        has_account_limits: bool,
     ) -> None:
-        """`target`: the request target as received. `bounded`: whether accounts have limits."""
+        """`target`: the request target as received. `has_account_limits`: whether accounts have limits."""
         self.route = route
         self.id = message_id
         self._broker = broker
         self._headers = headers
         self._target = target
-        self._bounded = bounded
+        self._has_account_limits = has_account_limits
         self._phase = NEW
         self._released = False
         self._limiter: ConcurrencyLimiter | None = None
@@ -136,7 +143,7 @@ class WebhookRequest(ABC):
         """The secret that verified the signature; the response is signed with it."""
         self._traceparent: str | None = None
         self._spans: RequestSpans | None = None
-        self._handed = 0.0
+        self._published_at = 0.0
         """When the message was handed to the publisher, by the performance counter."""
         self._received = 0.0
         """When the body had been read, in Unix seconds."""
@@ -168,7 +175,7 @@ class WebhookRequest(ABC):
         except Exception:
             # The fault is ours and nothing was confirmed, so the sender has to send the message again.
             self._log_failure()
-            self._refuse(503, "internal error")
+            self._decide_error(503, "internal error")
 
     def done(self) -> bool:
         """Return whether publishing the message is of no use any more."""
@@ -179,7 +186,7 @@ class WebhookRequest(ABC):
         """Handle the broker's confirm of the message that is stored."""
         if self._phase is not PUBLISHING:
             return
-        metrics.CONFIRM.observe(time.perf_counter() - self._handed)
+        metrics.CONFIRM.observe(time.perf_counter() - self._published_at)
         if self._spans:
             self._spans.published()
         if self.route.reply_timeout is None:
@@ -250,7 +257,7 @@ class WebhookRequest(ABC):
             return
         if self._spans:
             self._spans.published(UNCONFIRMED)
-        self._finish(self._refusal() or self._refused(503, "broker", UNCONFIRMED))
+        self._finish(self._worker_rejection() or self._error_outcome(503, "broker", UNCONFIRMED))
 
     # The steps.
 
@@ -259,13 +266,13 @@ class WebhookRequest(ABC):
         platform = route.platform
         secret = platform.verify(raw, headers, Query(self._target), route.settings)
         if secret is None:
-            self._refuse(platform.unauthorized, "signature")
+            self._decide_error(platform.unauthorized, "signature")
             return
         self._secret = secret
-        if self._bounded:
+        if self._has_account_limits:
             reason = route.limiter.acquire()
             if reason is not None:
-                self._refuse(429, reason)
+                self._decide_error(429, reason)
                 return
             self._limiter = route.limiter
         received = self._received = self._broker.clock.now()
@@ -300,7 +307,7 @@ class WebhookRequest(ABC):
     def _publish(self, properties: bytes, raw: bytes) -> None:
         """Publish the message that is stored; its confirm makes it safe."""
         self._phase = PUBLISHING
-        self._handed = time.perf_counter()
+        self._published_at = time.perf_counter()
         try:
             self._broker.publisher.publish_for(self, topology.INBOUND, self.route.key, properties, self.id, raw)
         except Exception as error:
@@ -320,13 +327,13 @@ class WebhookRequest(ABC):
         detail = str(outgoing.explain(error))
         if self._spans:
             self._spans.published(detail)
-        refusal = self._refusal()
+        rejection = self._worker_rejection()
         if isinstance(error, TooLargeError):
-            self._refuse(413, "larger than the broker accepts", detail)
-        elif refusal is not None:
-            self._decide(refusal)  # a refusal promises nothing, so it needs no confirm; it says what to correct
+            self._decide_error(413, "larger than the broker accepts", detail)
+        elif rejection is not None:
+            self._decide(rejection)  # a refusal promises nothing, so it needs no confirm; it says what to correct
         else:
-            self._refuse(503, "broker", detail)
+            self._decide_error(503, "broker", detail)
 
     def _proceed(self) -> None:
         """Continue after an answer arrived, or after it became known that none will."""
@@ -334,8 +341,8 @@ class WebhookRequest(ABC):
             self._finish_if_answered()
             return
         # An unconfirmed question that timed out is confirmed soon, or the sender is asked to send the order again.
-        is_worth_it = self._answer is not None or self._no_answer is not LATE
-        if self._phase is AWAITING_VERDICT or (self._phase is ASKING and is_worth_it):
+        can_publish = self._answer is not None or self._no_answer is not LATE
+        if self._phase is AWAITING_VERDICT or (self._phase is ASKING and can_publish):
             self._publish_with_verdict()
 
     def _publish_with_verdict(self) -> None:
@@ -344,7 +351,7 @@ class WebhookRequest(ABC):
         assert question is not None
         assert self._traceparent is not None
         self._stop_waiting()
-        verdict = envelope.ACCEPTED if answer is None or answer.status < 400 else _refusal_detail(answer)
+        verdict = envelope.ACCEPTED if answer is None or answer.status < 400 else _rejection_detail(answer)
         stamp = route.stamp(self._headers.get(hdrs.CONTENT_TYPE))
         self._publish(stamp(self.id, self._received, self._traceparent, verdict=verdict), question[1])
 
@@ -368,19 +375,19 @@ class WebhookRequest(ABC):
         reason = self._no_answer or LATE
         if accepts_without:
             return outcomes.accepted(self._traceparent, reason if answer is None else None)
-        return self._refused(503, reason)
+        return self._error_outcome(503, reason)
 
-    def _refusal(self) -> Outcome | None:
+    def _worker_rejection(self) -> Outcome | None:
         """Return the outcome of an order that a worker has refused, which is valid without the broker's confirm."""
         return self._answer_outcome() if self._answer is not None and self._answer.status >= 400 else None
 
-    def _refused(self, status: int, reason: str, detail: str | None = None) -> Outcome:
+    def _error_outcome(self, status: int, reason: str, detail: str | None = None) -> Outcome:
         platform, traceparent = self.route.platform, self._traceparent
         return outcomes.refused(platform, status, reason, self._headers, detail=detail, traceparent=traceparent)
 
-    def _refuse(self, status: int, reason: str, detail: str | None = None) -> None:
+    def _decide_error(self, status: int, reason: str, detail: str | None = None) -> None:
         try:
-            self._decide(self._refused(status, reason, detail))
+            self._decide(self._error_outcome(status, reason, detail))
         except Exception:
             self._log_failure()
             self._phase = DECIDED
@@ -393,7 +400,7 @@ class WebhookRequest(ABC):
 
     @_guarded
     def _finish(self, outcome: Outcome) -> None:
-        """Release what the request holds, complete the outcome, and pass it on: the only exit."""
+        """Release what the request holds, complete the outcome, and pass it on."""
         self._phase = FINISHED
         self._release()
         sign = self.route.platform.sign_answer
@@ -456,7 +463,7 @@ class _QuestionListener:
         self._request.question_failed(error)
 
 
-def _refusal_detail(answer: Answer) -> str:
+def _rejection_detail(answer: Answer) -> str:
     """Return why a worker refused an order, in the words that its sender receives."""
     try:
         detail = msgspec.json.decode(answer.body, type=_Problem).detail

@@ -3,22 +3,27 @@
 -- that were created.
 INSERT INTO crossdock.shipments AS s (platform, account, type, shipment, cartons)
 SELECT platform, account, type, shipment, cartons::jsonb
-FROM unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::text[]) AS n (platform, account, type, shipment, cartons)
+FROM unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::text[])
+     AS n (platform, account, type, shipment, cartons)
 ON CONFLICT (shipment, account, type, platform) DO UPDATE SET cartons = s.cartons WHERE false
 RETURNING platform, account, type, shipment
 
--- name: claimed_shipments
+-- name: locked_shipments
+-- The locked shipments as they are now, with their cartons.
 SELECT s.platform, s.account, s.type, s.shipment, s.cartons::text AS cartons
 FROM unnest($1::text[], $2::text[], $3::text[], $4::text[]) AS k (platform, account, type, shipment)
 JOIN crossdock.shipments s USING (shipment, account, type, platform)
 
 -- name: update_shipments
+-- Stores the new cartons of locked shipments.
 UPDATE crossdock.shipments s
 SET cartons = n.cartons::jsonb, changed_at = now()
-FROM unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::text[]) AS n (platform, account, type, shipment, cartons)
+FROM unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::text[])
+     AS n (platform, account, type, shipment, cartons)
 WHERE s.shipment = n.shipment AND s.account = n.account AND s.type = n.type AND s.platform = n.platform
 
 -- name: documents_of_keys
+-- Locks the documents of one shipment that have any of these keys, in the order of their keys.
 SELECT id, key
 FROM crossdock.documents
 WHERE platform = $1 AND account = $2 AND type = $3 AND key = ANY ($4::text[])
@@ -26,6 +31,7 @@ ORDER BY key
 FOR UPDATE
 
 -- name: merge_documents
+-- Moves receipts, versions and deliveries of the documents $2 to the document $1, which gets the key $3.
 SELECT crossdock.merge_documents($1, $2::bigint[], $3)
 
 -- name: claim_documents
@@ -41,14 +47,14 @@ FROM unnest($1::crossdock.new_document[])
 ON CONFLICT (key, account, type, platform) DO UPDATE SET version = d.version WHERE false
 RETURNING d.id, d.version_id
 
--- name: claimed_documents
+-- name: locked_documents
 -- The locked documents as they are now, not as they were before the wait for the lock.
 SELECT d.id, d.platform, d.account, d.type, d.key, d.received_at, d.last_received_at, d.version_id, d.version,
        d.times_received, d.digest
 FROM unnest($1::text[], $2::text[], $3::text[], $4::text[]) AS k (platform, account, type, key)
 JOIN crossdock.documents d USING (key, account, type, platform)
 
--- name: receipts_there
+-- name: existing_receipts
 -- Those of these messages that are stored already, because a message that the broker delivers twice must not change
 -- anything. $3, $4: the first and the last received_at, so that partitions outside are not even planned for.
 SELECT r.message_id
@@ -80,7 +86,7 @@ GROUP BY document_id, digest
 -- name: versions_at
 -- For each message, the version that was the newest when the message was received; no row if it came before all of
 -- them.
-SELECT m.message_id AS asked, v.id, v.document_id, v.received_at, v.message_id, v.version
+SELECT m.message_id AS for_message_id, v.id, v.document_id, v.received_at, v.message_id, v.version
 FROM unnest($1::bigint[], $2::timestamptz[], $3::uuid[]) AS m (document_id, received_at, message_id)
 CROSS JOIN LATERAL (
     SELECT *
@@ -91,12 +97,14 @@ CROSS JOIN LATERAL (
 ) v
 
 -- name: versions_from
+-- The versions of each document from a time on, or all of them if the time is null.
 SELECT v.id, v.document_id, v.received_at, v.message_id, v.version, v.occurrence, v.digest, v.times_received,
        v.last_received_at, v.flags
 FROM unnest($1::bigint[], $2::timestamptz[]) AS since (document_id, at)
 JOIN crossdock.versions v ON v.document_id = since.document_id AND v.received_at >= coalesce(since.at, '-infinity')
 
 -- name: receipts_from
+-- The receipts of each document from a time on, or all of them if the time is null.
 SELECT r.document_id, r.received_at, r.message_id, r.digest, r.flags
 FROM unnest($1::bigint[], $2::timestamptz[]) AS since (document_id, at)
 JOIN crossdock.receipts r ON r.document_id = since.document_id AND r.received_at >= coalesce(since.at, '-infinity')
@@ -118,6 +126,7 @@ FROM unnest(
 JOIN crossdock.versions v ON v.id = c.source AND v.received_at = c.source_received_at
 
 -- name: move_versions
+-- Gives versions another beginning, number and counts, and the flags that follow from them.
 UPDATE crossdock.versions v
 SET received_at = m.received_at, message_id = m.message_id, version = m.version, times_received = m.times,
     last_received_at = m.last, flags = string_to_array(m.flags, ',')
@@ -127,6 +136,7 @@ FROM unnest(
 WHERE v.id = m.id AND v.received_at = m.was_received_at
 
 -- name: delete_versions
+-- Deletes versions that no longer begin with any receipt.
 DELETE FROM crossdock.versions v
 USING unnest($1::uuid[], $2::timestamptz[]) AS gone (id, received_at)
 WHERE v.id = gone.id AND v.received_at = gone.received_at
@@ -143,6 +153,7 @@ JOIN crossdock.versions v ON v.id = n.version_id AND v.received_at = n.received_
 WHERE d.id = n.id
 
 -- name: delete_documents
+-- Deletes documents that have nothing stored any more.
 DELETE FROM crossdock.documents WHERE id = ANY ($1::bigint[])
 
 -- name: begun_by
@@ -160,11 +171,12 @@ CROSS JOIN LATERAL (
 ) mine
 JOIN crossdock.versions v
     ON v.document_id = mine.document_id AND v.received_at >= mine.received_at
-    AND (v.version = mine.version OR v.version = mine.version + 1 AND v.occurrence > 0)
+    AND (v.version = mine.version OR (v.version = mine.version + 1 AND v.occurrence > 0))
 
 -- name: receipt_bodies
+-- The receipts of these messages with their exact bytes.
 SELECT r.received_at, r.message_id, r.event, r.flags, r.content_type, r.traceparent, r.raw
-FROM unnest($1::timestamptz[], $2::uuid[]) AS asked (received_at, message_id)
+FROM unnest($1::timestamptz[], $2::uuid[]) AS k (received_at, message_id)
 JOIN crossdock.receipts r USING (received_at, message_id)
 
 -- name: quarantine
@@ -182,32 +194,37 @@ ON CONFLICT (id) DO UPDATE SET reason = excluded.reason, stage = excluded.stage,
 WHERE q.replayed_at IS NOT NULL
 
 -- name: newest_records
+-- The newest allocation record of each order.
 SELECT r.document_id, r.received_at, r.message_id, r.version_id, r.items, r.announced
-FROM unnest($1::bigint[]) AS asked (document_id)
+FROM unnest($1::bigint[]) AS k (document_id)
 CROSS JOIN LATERAL (
     SELECT *
     FROM crossdock.allocation_records r
-    WHERE r.document_id = asked.document_id
+    WHERE r.document_id = k.document_id
     ORDER BY r.received_at DESC, r.message_id DESC
     LIMIT 1
 ) r
 
 -- name: records_of
+-- All allocation records of these orders, the oldest first.
 SELECT document_id, received_at, message_id, version_id, items, announced
 FROM crossdock.allocation_records
 WHERE document_id = ANY ($1::bigint[])
 ORDER BY document_id, received_at, message_id
 
 -- name: insert_records
+-- Inserts allocation records.
 INSERT INTO crossdock.allocation_records (document_id, received_at, message_id, version_id, items, announced)
 SELECT document_id, received_at, message_id, version_id, items::jsonb, announced::jsonb
 FROM unnest($1::bigint[], $2::timestamptz[], $3::uuid[], $4::uuid[], $5::text[], $6::text[])
      AS r (document_id, received_at, message_id, version_id, items, announced)
 
 -- name: clear_items
+-- Deletes the allocated items of these orders, before the new ones are inserted.
 DELETE FROM crossdock.allocated_items WHERE document_id = ANY ($1::bigint[])
 
 -- name: insert_items
+-- Inserts allocated items.
 INSERT INTO crossdock.allocated_items (
     document_id, allocated_at, order_product_id, manufacturer_id, rule, detail
 )

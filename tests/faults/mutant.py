@@ -53,7 +53,7 @@ def ack() -> None:
 
 def identity() -> None:
     """A message that comes again is not known by its id, neither to the worker nor to the table."""
-    write.query = _instead(("receipts_there",), "WHERE", "WHERE false AND")  # type: ignore[attr-defined, assignment]
+    write.query = _instead(("existing_receipts",), "WHERE", "WHERE false AND")  # type: ignore[attr-defined, assignment]
     if url := os.environ.get("DATABASE_URL"):
         asyncio.run(_execute(url, "ALTER TABLE crossdock.receipts DROP CONSTRAINT IF EXISTS receipts_pkey"))
 

@@ -10,7 +10,7 @@ from tests.faults.trial import Row
 
 COLUMNS = (
     "posts", "accepted", "503", "no answer", "recovered after", "missing", "twice", "not delivered", "not on the queue",
-    "differently", "beyond the limit", "innocent in quarantine", "dead or unrouted",
+    "content differs", "beyond the limit", "wrongly quarantined", "dead or unrouted",
 )  # fmt: skip
 """After the fault's name."""
 

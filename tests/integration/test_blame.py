@@ -23,9 +23,9 @@ from tests.support import pipeline
 from tests.support.pipeline import running, until
 from workers.runtime import batch_consumer, rehearsal, watchdog
 from workers.runtime.outcomes import UnavailableError
-from workers.store import isolate, prepare, stations
+from workers.store import intake, isolate, prepare, stations
 from workers.store.worker import StoreWorker
-from workers.store.write import Written
+from workers.store.write import WriteResult
 
 CODES = ("53200", "58030", "XX000", "53400", "57P05", "25P03", "40003", "55006", "0A000", "22000", "23514", "54000")
 
@@ -38,7 +38,7 @@ def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @asynccontextmanager
-async def channel(amqp_url: str) -> AsyncIterator[aiormq.abc.AbstractChannel]:
+async def open_channel(amqp_url: str) -> AsyncIterator[aiormq.abc.AbstractChannel]:
     connection = await aiormq.connect(amqp_url)
     try:
         yield await connection.channel()
@@ -49,33 +49,33 @@ async def channel(amqp_url: str) -> AsyncIterator[aiormq.abc.AbstractChannel]:
 def order(key: str) -> tuple[Basic.Properties, bytes]:
     """A purchase order as the ingress publishes it."""
     body = msgspec.json.decode(registry.example("apicbase", "purchase_order")) | {"id": key}
-    about = Envelope(
+    message = Envelope(
         message_id=str(uuid4()),
         platform="apicbase",
         account="acme",
         event="purchase_order",
         received_at=envelope.now(),
     )
-    return envelope.to_properties(about), msgspec.json.encode(body)
+    return envelope.to_properties(message), msgspec.json.encode(body)
 
 
 async def publish(amqp_url: str, keys: list[str], queue: str = topology.STORE) -> None:
-    async with channel(amqp_url) as made:
+    async with open_channel(amqp_url) as opened:
         for key in keys:
             properties, body = order(key)
-            await made.basic_publish(body, routing_key=queue, properties=properties)
+            await opened.basic_publish(body, routing_key=queue, properties=properties)
 
 
-async def depth(amqp_url: str, queue: str) -> int:
-    async with channel(amqp_url) as made:
-        return (await made.queue_declare(queue, passive=True)).message_count or 0
+async def queue_depth(amqp_url: str, queue: str) -> int:
+    async with open_channel(amqp_url) as opened:
+        return (await opened.queue_declare(queue, passive=True)).message_count or 0
 
 
-async def stored(database: asyncpg.Connection) -> list[str]:
+async def stored_keys(database: asyncpg.Connection) -> list[str]:
     return [row["key"] for row in await database.fetch("SELECT key FROM crossdock.events ORDER BY key")]
 
 
-async def quarantined(database: asyncpg.Connection) -> list[tuple[Any, ...]]:
+async def quarantine_rows(database: asyncpg.Connection) -> list[tuple[Any, ...]]:
     return [tuple(row) for row in await database.fetch("SELECT stage, attempts, reason FROM crossdock.quarantine")]
 
 
@@ -110,21 +110,21 @@ async def test_whatever_the_database_raises_for_everybody_is_nobodys_fault(
             keys = [f"{code}-{number:02}" for number in range(20)]
             await raise_on(database, code)
             await publish(amqp_url, keys)
-            await until(partial(_says, worker, code), what=code)
+            await until(partial(_reports, worker, code), what=code)
             await end_trouble(database)
-            await until(partial(_all, database, f"{code}-%", 20), what=f"orders after {code}")
+            await until(partial(_are_stored, database, f"{code}-%", 20), what=f"orders after {code}")
         await until(lambda: not worker.problems(), what="it is ready again")
-    assert await quarantined(database) == []
-    assert await depth(amqp_url, topology.DEAD) == 0
+    assert await quarantine_rows(database) == []
+    assert await queue_depth(amqp_url, topology.DEAD) == 0
     events = await database.fetchval("SELECT count(*) FROM crossdock.events WHERE body IS NULL OR times_received <> 1")
     assert events == 0
 
 
-def _says(worker: StoreWorker, code: str) -> bool:
+def _reports(worker: StoreWorker, code: str) -> bool:
     return any(code in problem for problem in worker.problems())
 
 
-async def _all(database: asyncpg.Connection, pattern: str, count: int) -> bool:
+async def _are_stored(database: asyncpg.Connection, pattern: str, count: int) -> bool:
     return bool(await database.fetchval("SELECT count(*) = $2 FROM crossdock.events WHERE key LIKE $1", pattern, count))
 
 
@@ -137,8 +137,8 @@ async def test_the_one_message_that_the_database_refuses_is_alone_in_quarantine(
     await publish(amqp_url, [*good[:30], "poison", *good[30:]])
     async with storing(amqp_url, database_url):
         await until(lambda: database.fetchval("SELECT count(*) = 1 FROM crossdock.quarantine"), what="quarantine")
-        await until(lambda: _all(database, "good-%", 60), what="its neighbours")
-    ((stage, attempts, reason),) = await quarantined(database)
+        await until(lambda: _are_stored(database, "good-%", 60), what="its neighbours")
+    ((stage, attempts, reason),) = await quarantine_rows(database)
     assert (stage, attempts) == ("failed", 3)
     assert reason.startswith("the database refuses it: ")
     assert f"{code}: trouble" in reason
@@ -155,20 +155,20 @@ async def test_several_messages_that_fail_alike_are_held_and_their_neighbours_ar
     await publish(amqp_url, good)
     await publish(amqp_url, bad[4:])
     async with storing(amqp_url, database_url):
-        await until(lambda: _all(database, "good-%", 40), what="neighbours")
-        await until(lambda: _unacked_are_held(amqp_url), what="nothing is left in the queue")
+        await until(lambda: _are_stored(database, "good-%", 40), what="neighbours")
+        await until(lambda: _queue_is_empty(amqp_url), what="nothing is left in the queue")
         await end_trouble(database)
-        await until(lambda: _done(database, 8), what="the others")
-    blamed = await quarantined(database)
+        await until(lambda: _are_settled(database, 8), what="the others")
+    blamed = await quarantine_rows(database)
     assert len(blamed) <= isolate.ALIKE
     assert {stage for stage, _, _ in blamed} <= {"failed"}
 
 
-async def _unacked_are_held(amqp_url: str) -> bool:
-    return await depth(amqp_url, topology.STORE) == 0
+async def _queue_is_empty(amqp_url: str) -> bool:
+    return await queue_depth(amqp_url, topology.STORE) == 0
 
 
-async def _done(database: asyncpg.Connection, count: int) -> bool:
+async def _are_settled(database: asyncpg.Connection, count: int) -> bool:
     return bool(
         await database.fetchval(
             "SELECT (SELECT count(*) FROM crossdock.events WHERE key LIKE 'bad-%') "
@@ -186,24 +186,24 @@ async def test_while_the_database_is_unavailable_everything_is_in_the_queue(
     async with storing(amqp_url, database_url) as worker:
         await raise_on(database, "53200")
         await publish(amqp_url, [f"K{number:03}" for number in range(200)])
-        await until(partial(_says, worker, "53200"), what="it says why")
+        await until(partial(_reports, worker, "53200"), what="it says why")
         await until(lambda: _depth_is(amqp_url, 200), what="all are given back")
         (taking,) = worker._batch_consumers
         assert taking.held_up() > 0
-    async with storing_unready(amqp_url, database_url):
-        assert await depth(amqp_url, topology.STORE) == 200
+    async with storing_when_unavailable(amqp_url, database_url):
+        assert await queue_depth(amqp_url, topology.STORE) == 200
         await end_trouble(database)
-        await until(lambda: _all(database, "K%", 200), what="all are stored")
-    assert await quarantined(database) == []
+        await until(lambda: _are_stored(database, "K%", 200), what="all are stored")
+    assert await quarantine_rows(database) == []
 
 
 async def _depth_is(amqp_url: str, count: int) -> bool:
-    return await depth(amqp_url, topology.STORE) == count
+    return await queue_depth(amqp_url, topology.STORE) == count
 
 
 @asynccontextmanager
-async def storing_unready(amqp_url: str, database_url: str) -> AsyncIterator[StoreWorker]:
-    """A worker that starts while the database is of no use."""
+async def storing_when_unavailable(amqp_url: str, database_url: str) -> AsyncIterator[StoreWorker]:
+    """Start a worker while the database is unavailable."""
     worker = pipeline.store(amqp_url, database_url)
     await worker.start()
     try:
@@ -214,15 +214,15 @@ async def storing_unready(amqp_url: str, database_url: str) -> AsyncIterator[Sto
 
 
 async def redeliver(amqp_url: str, count: int) -> None:
-    """A worker that takes everything and dies."""
+    """Take everything as a worker that dies."""
     connection = await aiormq.connect(amqp_url)
-    made = await connection.channel()
+    opened = await connection.channel()
     taken = asyncio.Semaphore(0)
 
     async def take(message: aiormq.abc.DeliveredMessage) -> None:
         taken.release()
 
-    await made.basic_consume(topology.STORE, take)
+    await opened.basic_consume(topology.STORE, take)
     for _ in range(count):
         await taken.acquire()
     await connection.close()
@@ -245,9 +245,9 @@ async def test_a_message_that_ends_its_reader_takes_nobody_with_it(
     await publish(amqp_url, [*good[:250], "poison", *good[250:]])
     await redeliver(amqp_url, 501)
     async with storing(amqp_url, database_url):
-        await until(lambda: _all(database, "good-%", 500), what="its neighbours")
+        await until(lambda: _are_stored(database, "good-%", 500), what="its neighbours")
         await until(lambda: database.fetchval("SELECT count(*) = 1 FROM crossdock.quarantine"), what="quarantine")
-    ((stage, attempts, reason),) = await quarantined(database)
+    ((stage, attempts, reason),) = await quarantine_rows(database)
     assert (stage, attempts) == ("failed", 3)
     assert reason == "it ended the process that read it, 3 times of 3: signal SIGSEGV"
 
@@ -267,21 +267,23 @@ async def test_a_message_whose_reading_raises_is_alone_in_quarantine(
     await publish(amqp_url, ["good-1", "poison", "good-2"])
     async with storing(amqp_url, database_url):
         await until(lambda: database.fetchval("SELECT count(*) = 1 FROM crossdock.quarantine"), what="quarantine")
-        await until(lambda: _all(database, "good-%", 2), what="its neighbours")
-    ((stage, _, reason),) = await quarantined(database)
+        await until(lambda: _are_stored(database, "good-%", 2), what="its neighbours")
+    ((stage, _, reason),) = await quarantine_rows(database)
     assert (stage, reason) == ("failed", "KeyError: 'a defect of ours'")
 
 
 async def test_the_way_stations_are_emptied(amqp_url: str, database_url: str, database: asyncpg.Connection) -> None:
     """What RabbitMQ gave up on is stored, what is not ours and what no queue took waits for a person."""
     await publish(amqp_url, [f"dead-{number}" for number in range(3)], topology.DEAD)
-    async with channel(amqp_url) as made:
-        await made.basic_publish(b"\xff\0nothing", routing_key=topology.DEAD)
+    async with open_channel(amqp_url) as opened:
+        await opened.basic_publish(b"\xff\0nothing", routing_key=topology.DEAD)
         properties, body = order("unrouted")
-        await made.basic_publish(body, exchange=topology.UNROUTED, routing_key="apicbase.acme.x", properties=properties)
-        await until(lambda: depth(amqp_url, topology.UNROUTED))
+        await opened.basic_publish(
+            body, exchange=topology.UNROUTED, routing_key="apicbase.acme.x", properties=properties
+        )
+        await until(lambda: queue_depth(amqp_url, topology.UNROUTED))
     async with storing(amqp_url, database_url):
-        await until(lambda: _all(database, "dead-%", 3), what="the dead are stored")
+        await until(lambda: _are_stored(database, "dead-%", 3), what="the dead are stored")
         await until(lambda: database.fetchval("SELECT count(*) = 2 FROM crossdock.quarantine"), what="quarantine")
         await until(lambda: _both_empty(amqp_url), what="empty way stations")
     found = await database.fetch(
@@ -300,7 +302,7 @@ async def test_the_way_stations_are_emptied(amqp_url: str, database_url: str, da
 
 
 async def _both_empty(amqp_url: str) -> bool:
-    return not await depth(amqp_url, topology.DEAD) and not await depth(amqp_url, topology.UNROUTED)
+    return not await queue_depth(amqp_url, topology.DEAD) and not await queue_depth(amqp_url, topology.UNROUTED)
 
 
 async def test_a_message_in_hand_twice_is_announced_by_the_one_that_stored_it(
@@ -312,7 +314,7 @@ async def test_a_message_in_hand_twice_is_announced_by_the_one_that_stored_it(
     announced: list[str] = []
     confirms = asyncio.Event()
 
-    async def announce(written: Written, public_url: str) -> None:
+    async def announce(written: WriteResult, public_url: str) -> None:
         names = [stored.document.reading.key for stored in written.versions]
         if names and not confirms.is_set():
             confirms.set()
@@ -321,37 +323,60 @@ async def test_a_message_in_hand_twice_is_announced_by_the_one_that_stored_it(
 
     monkeypatch.setattr(worker._announcer, "announce", announce)
     monkeypatch.setattr(watchdog, "arm", lambda: None)  # nothing would disarm it: the worker is not started
-    first, second = _delivery(properties, body, 1), _delivery(properties, body, 2)
+    first, second = _message(properties, body, 1), _message(properties, body, 2)
     # The request is prepared first, and its write takes long.
-    request = [worker._intake.prepare(first, pipeline.config())]
+    request = [intake.decode(first, pipeline.config())]
     with pytest.raises(UnavailableError):
         await worker._handle(topology.STORE, [second])
     # Now the request's write ends: the receipt is there, and there is nothing to say.
     await announce(await worker._write(request), "")
-    worker._intake.forget([first], request)
     assert announced == []
     await worker._handle(topology.STORE, [second])
     assert announced == ["K1"]
-    assert not worker._intake._unannounced
+    await worker._database.close(5)
+
+
+async def test_a_message_that_was_returned_to_the_queue_leaves_nothing_behind(
+    amqp_url: str, database_url: str, database: asyncpg.Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Once it is announced, a copy of it that arrives for the first time is a repeat and is not announced again."""
+    properties, body = order("K1")
+    worker = StoreWorker(pipeline.config(), amqp_url=amqp_url, database_url=database_url)
+    announced: list[list[str]] = []
+
+    async def announce(written: WriteResult, public_url: str) -> None:
+        announced.append([stored.document.reading.key for stored in written.versions])
+        if len(announced) == 1:
+            raise UnavailableError("no confirm")
+
+    monkeypatch.setattr(worker._announcer, "announce", announce)
+    monkeypatch.setattr(watchdog, "arm", lambda: None)  # nothing would disarm it: the worker is not started
+    first = _message(properties, body, 1)
+    with pytest.raises(UnavailableError):
+        await worker._handle(topology.STORE, [first])
+    first.session.end()
+    await worker._handle(topology.STORE, [_message(properties, body, 2, redelivered=True)])
+    await worker._handle(topology.STORE, [_message(properties, body, 3)])
+    assert announced == [["K1"], ["K1"], []]
     await worker._database.close(5)
 
 
 class _OpenChannel:
-    """A channel as far as a delivery asks."""
+    """A channel that is never closed."""
 
     is_closed = False
 
 
-def _delivery(properties: Basic.Properties, body: bytes, tag: int) -> IncomingMessage:
+def _message(properties: Basic.Properties, body: bytes, tag: int, *, redelivered: bool = False) -> IncomingMessage:
     session = Session(_OpenChannel(), None)  # type: ignore[arg-type]
-    return IncomingMessage(session, tag, False, properties.marshal(), body)
+    return IncomingMessage(session, tag, redelivered, properties.marshal(), body)
 
 
 def test_a_message_of_somebody_else_keeps_what_can_be_read_of_it() -> None:
     properties = Basic.Properties(headers={"platform": "nobody\0", "event": 7}, message_id="not-a-uuid")
     message = prepare.halted(properties.marshal(), b"body", prepare.UNREADABLE, "why\0", envelope.now(), key="k")
-    about = message.envelope
-    assert (about.platform, about.account, about.event) == ("nobody\ufffd", "", "")
+    read = message.envelope
+    assert (read.platform, read.account, read.event) == ("nobody\ufffd", "", "")
     assert (message.reason, message.routing_key, message.raw) == ("why\ufffd", "k", b"body")
     again = prepare.halted(properties.marshal(), b"body", prepare.UNREADABLE, "why", envelope.now())
     assert again.message_id == message.message_id

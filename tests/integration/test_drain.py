@@ -137,7 +137,7 @@ async def test_an_answer_that_can_not_be_recorded_holds_nobody_up(amqp_url: str)
     settings = msgspec.structs.replace(pipeline.config(), process=Process(drain_timeout=0.2))
     worker = pipeline.route(amqp_url, settings)
     async with pipeline.door(amqp_url) as door, pipeline.running(worker):
-        await worker._out.stop()
+        await worker._publish_connection.stop()
         post = asyncio.create_task(door.post("ustore", "manufacturer_allocation"))
         await pipeline.until(lambda: worker._tasks)
         async with asyncio.timeout(10):

@@ -268,7 +268,7 @@ async def test_a_commit_that_was_answered_with_a_collision_is_announced_by_the_n
 ) -> None:
     real, calls = write.write, []
 
-    async def answered_wrongly(*args: Any) -> write.Written:
+    async def answered_wrongly(*args: Any) -> write.WriteResult:
         written = await real(*args)
         calls.append(written)
         if len(calls) == 1:

@@ -12,7 +12,7 @@ from tests.support.storing import incoming
 from workers.deliver.worker import DeliverWorker
 from workers.store import isolate
 from workers.store.outbox import Outbound
-from workers.store.write import Written
+from workers.store.write import WriteResult
 
 SECRET = "whsec_" + "QUJDREVGR0hJSktMTU5PUFFSU1RVVldYWVo="
 
@@ -24,7 +24,7 @@ def worker(database_url: str, settings: Config | None = None) -> DeliverWorker:
     return DeliverWorker(settings or config(), database_url=database_url, vault=VAULT)
 
 
-async def store(pool: asyncpg.Pool, *batch: Any, settings: Config | None = None) -> Written:
+async def store(pool: asyncpg.Pool, *batch: Any, settings: Config | None = None) -> WriteResult:
     """What the store worker does with a batch."""
     subscribers = (settings or config()).subscribers
     return await isolate.write_isolating(pool, list(batch), Outbound(subscribers, 0.0))

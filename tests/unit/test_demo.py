@@ -3,6 +3,7 @@
 import io
 from pathlib import Path
 
+import msgspec
 from rich.console import Console
 
 from deploy import config as configuration
@@ -27,6 +28,15 @@ def test_in_a_hundred_columns_only_sentences_are_broken() -> None:
     for post in posts:
         assert any(line.startswith(f"{post.example} ") for line in lines), post.example
         assert any(f"queue {post.arrivals[0].what} " in line and line.endswith(" 99999 ms") for line in lines)
+
+
+def test_only_a_platform_that_announces_shares_answers_with_recipients() -> None:
+    """Whether a platform signs its answers says nothing about what they hold."""
+    posts = {post.name: post for post in examples(configuration.parse({}, Path()))}
+    assert [name for name, post in posts.items() if post.is_allocated] == ["ustore manufacturer_allocation"]
+    signed = posts["ustore manufacturer_allocation"]
+    signed.platform = msgspec.structs.replace(signed.platform, announcement=None)
+    assert not signed.is_allocated
 
 
 def test_milliseconds_take_eight_characters_at_most() -> None:

@@ -14,7 +14,7 @@ PAGE_SIZE = 200
 """Number of orders per page."""
 STATUS = "ORDERED"
 OVERLAP = timedelta(days=3)
-"""Two days, and one more because a filter by day excludes the day that it names."""
+"""At least two days: a filter by day excludes the day that it names, hence the third."""
 
 
 def settings(account: Account) -> Poll | None:

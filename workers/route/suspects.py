@@ -11,7 +11,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import NamedTuple
 
-from broker import consumer as deliveries
+from broker import consumer as broker_consumer
 from broker.consumer import IncomingMessage
 from schemas import registry, topology
 from schemas.envelope import Envelope
@@ -32,7 +32,7 @@ class Suspect(NamedTuple):
     """A redelivered request, and the function that handles it if it is harmless."""
 
     request: Envelope
-    delivery: IncomingMessage
+    message: IncomingMessage
     handle: Callable[[], object]
 
 
@@ -50,10 +50,10 @@ class Suspects:
         self._waiting.append(suspect)
         self._arrived.set()
 
-    def deliveries(self, queue: str) -> list[IncomingMessage]:
+    def messages(self, queue: str) -> list[IncomingMessage]:
         """Return the messages of a queue that are not handled yet."""
         pending = (*self._examined, *self._waiting)
-        return [suspect.delivery for suspect in pending if topology.reply_queue(suspect.request.platform) == queue]
+        return [suspect.message for suspect in pending if topology.reply_queue(suspect.request.platform) == queue]
 
     async def run(self) -> None:
         """Examine requests until cancelled."""
@@ -62,7 +62,7 @@ class Suspects:
             self._arrived.clear()
             while self._waiting:
                 self._examined, self._waiting = self._waiting, []
-                batch = [suspect for suspect in self._examined if not suspect.delivery.session.is_gone]
+                batch = [suspect for suspect in self._examined if not suspect.message.session.is_gone]
                 self._examined = batch
                 try:
                     await self._examine(batch)
@@ -76,7 +76,7 @@ class Suspects:
         """Pass on the harmless requests at once; then try each that ended a copy alone."""
 
         def read(place: int) -> None:
-            self._read(batch[place].request, batch[place].delivery.body)
+            self._read(batch[place].request, batch[place].message.body)
 
         suspects = await rehearsal.find_suspects(len(batch), read)
         self._examined = [batch[place] for place in suspects]
@@ -85,18 +85,18 @@ class Suspects:
                 suspect.handle()
         for place, reason in suspects.items():
             suspect = batch[place]
-            verdict = await rehearsal.convict(place, reason, read, control=read_examples)
+            conviction = await rehearsal.convict(place, reason, read, control=read_examples)
             self._examined.remove(suspect)
-            if verdict is None:
+            if conviction is None:
                 suspect.handle()
             else:
-                await self._settle_culprit(suspect.request, suspect.delivery, verdict)
+                await self._settle_culprit(suspect.request, suspect.message, conviction)
 
-    async def _settle_culprit(self, request: Envelope, delivery: IncomingMessage, reason: str) -> None:
+    async def _settle_culprit(self, request: Envelope, message: IncomingMessage, reason: str) -> None:
         log.error("request failed", extra={"id": request.message_id, "platform": request.platform, "reason": reason})
         metrics.ANSWERS.labels(request.platform, request.account, "failed").inc()
         with suppress(Exception):  # its connection is lost, so it is delivered again
-            await deliveries.ack_one(delivery)
+            await broker_consumer.ack_one(message)
 
 
 def read_examples() -> None:

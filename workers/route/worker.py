@@ -19,7 +19,7 @@ from functools import partial
 import msgspec
 from aio_pika.abc import AbstractConnection
 
-from broker import consumer as deliveries
+from broker import consumer as broker_consumer
 from broker import outgoing, publisher, replies
 from broker.connection import BrokerConnection
 from broker.consumer import Consumer, IncomingMessage
@@ -55,8 +55,10 @@ class RouteWorker:
         self._publisher = publisher.Publisher(confirm_timeout=CONFIRM_TIMEOUT, on_unhealthy=self._switch_node)
         self._answer_by_platform = {name: answerer.answer for name, answerer in answers.answerers().items()}
         self._consumers = [self._consumer(topology.reply_queue(name)) for name in self._answer_by_platform]
-        self._in = BrokerConnection(amqp_url, name="route-in", on_open=self._on_open, on_lost=self._on_lost)
-        self._out = BrokerConnection(
+        self._consume_connection = BrokerConnection(
+            amqp_url, name="route-in", on_open=self._on_open, on_lost=self._on_lost
+        )
+        self._publish_connection = BrokerConnection(
             amqp_url, name="route-out", on_open=self._on_publisher, on_lost=self._publisher.on_lost
         )
         self._tasks: dict[asyncio.Task[None], tuple[Consumer, IncomingMessage]] = {}
@@ -72,8 +74,8 @@ class RouteWorker:
         answers.prepare(self._config.accounts)
         self._background.start(self._suspects.run(), name="suspects")
         self._background.start(watchdog.run(), name="watchdog")
-        self._out.start()
-        self._in.start()
+        self._publish_connection.start()
+        self._consume_connection.start()
 
     async def stop(self) -> None:
         """Accept no more requests, settle those under way within `[process] drain_timeout`, and close.
@@ -89,13 +91,17 @@ class RouteWorker:
                 task.cancel()
             await asyncio.gather(*late, return_exceptions=True)
         await self._publisher.stop()
-        await self._in.stop()
-        await self._out.stop()
+        await self._consume_connection.stop()
+        await self._publish_connection.stop()
 
     def problems(self) -> list[str]:
         """Return the reasons why no request can be answered now; an empty list if there are none."""
-        problems = [f"no connection to RabbitMQ: {link.error}" for link in (self._in, self._out) if not link.is_open]
-        for component in (self._background, self._publisher, self._in, self._out):
+        problems = [
+            f"no connection to RabbitMQ: {link.error}"
+            for link in (self._consume_connection, self._publish_connection)
+            if not link.is_open
+        ]
+        for component in (self._background, self._publisher, self._consume_connection, self._publish_connection):
             problems += component.problems()
         return problems
 
@@ -114,7 +120,7 @@ class RouteWorker:
             consumer.on_lost()
 
     def _switch_node(self, reason: str) -> None:
-        self._out.switch_node(reason)
+        self._publish_connection.switch_node(reason)
 
     async def _on_publisher(self, link: BrokerConnection, connection: AbstractConnection) -> None:
         self._publisher.use(link.transport, await link.channel(connection, confirms=True))
@@ -126,8 +132,8 @@ class RouteWorker:
         return consumer
 
     def _oldest(self, consumer: Consumer) -> float:
-        under_way = [delivery for owner, delivery in self._tasks.values() if owner is consumer]
-        return age.oldest([*under_way, *self._suspects.deliveries(consumer.queue)])
+        under_way = [message for owner, message in self._tasks.values() if owner is consumer]
+        return age.oldest([*under_way, *self._suspects.messages(consumer.queue)])
 
     def _read(self, request: Envelope, body: bytes) -> None:
         """Decide an answer without sending it, for `suspects`."""
@@ -136,36 +142,36 @@ class RouteWorker:
         if settings is not None and decide is not None and request.reply_to is not None:
             decide(request, body, settings)
 
-    def _answer_suspect(self, consumer: Consumer, request: Envelope, delivery: IncomingMessage) -> None:
+    def _answer_suspect(self, consumer: Consumer, request: Envelope, message: IncomingMessage) -> None:
         started = time.perf_counter()
-        result = self._attempt(request, delivery, started, True)
-        self._begin(consumer, delivery, self._settle(request, delivery, started, result))
+        result = self._attempt(request, message, started, True)
+        self._begin(consumer, message, self._settle(request, message, started, result))
 
-    def _on_message(self, consumer: Consumer, delivery: IncomingMessage) -> None:
+    def _on_message(self, consumer: Consumer, message: IncomingMessage) -> None:
         """Decide and answer a request in the turn of the loop that received it; confirms and ack follow in a task."""
         started = time.perf_counter()
         try:
-            request = envelope.of(delivery.properties)
+            request = envelope.of(message.properties)
         except ValueError as error:
-            # The store worker dead-letters its own copy with the reason; without an envelope, nothing can be answered.
+            # The store worker quarantines its own copy with the reason; without an envelope, nothing can be answered.
             log.error("not a message of ours", extra={"queue": consumer.queue, "error": str(error)})
-            rest = self._ack(delivery)
+            rest = self._ack(message)
         else:
-            if delivery.redelivered:
-                answer = partial(self._answer_suspect, consumer, request, delivery)
-                self._suspects.add(Suspect(request, delivery, answer))
+            if message.redelivered:
+                answer = partial(self._answer_suspect, consumer, request, message)
+                self._suspects.add(Suspect(request, message, answer))
                 return
-            result = self._attempt(request, delivery, started, False)
-            rest = self._settle(request, delivery, started, result)
-        self._begin(consumer, delivery, rest)
+            result = self._attempt(request, message, started, False)
+            rest = self._settle(request, message, started, result)
+        self._begin(consumer, message, rest)
 
-    def _begin(self, consumer: Consumer, delivery: IncomingMessage, rest: Coroutine[object, None, None]) -> None:
+    def _begin(self, consumer: Consumer, message: IncomingMessage, rest: Coroutine[object, None, None]) -> None:
         task = asyncio.get_running_loop().create_task(rest)
-        self._tasks[task] = consumer, delivery
+        self._tasks[task] = consumer, message
         task.add_done_callback(self._tasks.pop)
 
     async def _settle(
-        self, request: Envelope, delivery: IncomingMessage, started: float, result: "_OfferedAnswer | Exception"
+        self, request: Envelope, message: IncomingMessage, started: float, result: "_OfferedAnswer | Exception"
     ) -> None:
         """Wait for the confirms, repeat what failed, and acknowledge.
 
@@ -194,28 +200,28 @@ class RouteWorker:
                 if failures == TRIES:
                     outcome = "failed"
                     break
-            if delivery.session.is_gone:
+            if message.session.is_gone:
                 return
             await asyncio.sleep(PAUSE)
-            result = self._attempt(request, delivery, started, True)
+            result = self._attempt(request, message, started, True)
         metrics.ANSWERS.labels(request.platform, request.account, outcome).inc()
-        await self._ack(delivery)
+        await self._ack(message)
 
-    async def _ack(self, delivery: IncomingMessage) -> None:
+    async def _ack(self, message: IncomingMessage) -> None:
         try:
-            await deliveries.ack_one(delivery)
+            await broker_consumer.ack_one(message)
         except Exception as error:  # its connection has just been lost, so it is delivered again
             log.warning("not acknowledged", extra={"error": str(error)})
 
     def _attempt(
-        self, request: Envelope, delivery: IncomingMessage, started: float, again: bool
+        self, request: Envelope, message: IncomingMessage, started: float, again: bool
     ) -> "_OfferedAnswer | Exception":
         try:
-            return self._answer(request, delivery, started, again)
+            return self._answer(request, message, started, again)
         except Exception as error:
             return error
 
-    def _answer(self, request: Envelope, delivery: IncomingMessage, started: float, again: bool) -> "_OfferedAnswer":
+    def _answer(self, request: Envelope, message: IncomingMessage, started: float, again: bool) -> "_OfferedAnswer":
         """Decide, and publish the record and the answer.
 
         `started` is the time of receipt by the performance counter; `again` means that an earlier attempt may have
@@ -231,7 +237,7 @@ class RouteWorker:
             outcome = "late" if settings is not None else "unknown account"
             log.info("not answered", extra={"id": request.message_id, "reason": outcome, **_names(request)})
             return _OfferedAnswer(outcome)
-        answer = decide(request, delivery.body, settings)
+        answer = decide(request, message.body, settings)
         offered = _OfferedAnswer("recorded late" if late else str(answer.status), answer, started)
         if answer.record is not None:
             properties, name = records.encoded_properties(request), request.message_id

@@ -1,4 +1,4 @@
-"""The loop of every worker that works in batches: take, handle, settle. The only code that acks.
+"""The loop of every worker that works in batches: take, handle, settle. Only this code acks batches.
 
 Several batches may be under way (one is decoded while another is committed). They are settled in the order in which
 they were taken, so that one frame acks a whole batch.
@@ -21,7 +21,7 @@ from broker.consumer import Consumer, IncomingMessage
 from telemetry.background import Background, drain
 from workers.runtime import age, metrics
 from workers.runtime.availability import Availability
-from workers.runtime.outcomes import Outcome, Settled, UnavailableError
+from workers.runtime.outcomes import Outcome, UnavailableError
 
 log = logging.getLogger("crossdock.worker")
 
@@ -208,11 +208,11 @@ class BatchConsumer:
                 return outcomes
             self._availability.failed(reason)
             if batch[0].session.is_gone:
-                return [Settled.RETURNED] * len(batch)
+                return [Outcome.RETURNED] * len(batch)
             if time.monotonic() - began > HOLD_TIME:
                 batch[0].session.end()  # at once: the ack of a later batch would ack these messages too
                 self._is_unavailable.set()
-                return [Settled.RETURNED] * len(batch)
+                return [Outcome.RETURNED] * len(batch)
             await asyncio.sleep(PAUSES[min(attempt, len(PAUSES) - 1)])
             attempt += 1
 
@@ -221,9 +221,9 @@ class BatchConsumer:
         queue = self._consumer.queue
         done = []
         for message, outcome in zip(batch, outcomes, strict=True):
-            if outcome is Settled.DONE:
+            if outcome is Outcome.DONE:
                 done.append(message)
-            elif outcome is Settled.HELD:
+            elif outcome is Outcome.HELD:
                 self._hold(message)
         metrics.SETTLED.labels(queue, "done").inc(len(done))
         if not done:
@@ -270,7 +270,7 @@ class BatchConsumer:
         """Handle one message alone; return whether it is settled."""
         try:
             (outcome,) = await self._handle([message])
-            if outcome is Settled.DONE:
+            if outcome is Outcome.DONE:
                 await broker_consumer.ack_one(message)
                 metrics.SETTLED.labels(self._consumer.queue, "done").inc()
         except UnavailableError as error:
@@ -279,7 +279,7 @@ class BatchConsumer:
         except Exception:
             log.exception("handler failed", extra={"queue": self._consumer.queue, "messages": 1})
             return False
-        return outcome is Settled.DONE
+        return outcome is Outcome.DONE
 
 
 def _pause(attempt: int) -> float:

@@ -3,8 +3,8 @@
 import enum
 
 
-class Settled(enum.Enum):
-    """The outcome of one message."""
+class Outcome(enum.Enum):
+    """What a handler returns for one message."""
 
     DONE = "done"
     """The message was stored or put into quarantine, or nothing had to be done: acknowledge it."""
@@ -12,9 +12,6 @@ class Settled(enum.Enum):
     """The message cannot be handled now, while others can: keep it unacknowledged and try it again alone, later."""
     RETURNED = "returned"
     """The session of the message has ended, so the broker delivers it again."""
-
-
-Outcome = Settled
 
 
 class UnavailableError(Exception):

@@ -56,8 +56,8 @@ async def find_culprits(count: int, work: Work, *, control: Callable[[], object]
     if copies end for another reason.
     """
     suspects = await find_suspects(count, work)
-    verdicts = {index: await convict(index, why, work, control=control) for index, why in suspects.items()}
-    return {index: verdict for index, verdict in verdicts.items() if verdict is not None}
+    convictions = {index: await convict(index, why, work, control=control) for index, why in suspects.items()}
+    return {index: conviction for index, conviction in convictions.items() if conviction is not None}
 
 
 async def find_suspects(count: int, work: Work) -> dict[int, str]:

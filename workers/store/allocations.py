@@ -119,7 +119,7 @@ async def record_allocations(connection: Connection, documents: Sequence[Documen
         return []
     positions = [(id_, message.envelope.received_at, message.message_id) for id_, message in answered]
     rows = await connection.fetch(query("store", "versions_at"), *columns(positions))
-    versions = {row["asked"]: row for row in rows}
+    versions = {row["for_message_id"]: row for row in rows}
     records: dict[int, dict[UUID, StoredRecord]] = defaultdict(dict)
     for id_, message in answered:
         if message.message_id in versions:

@@ -7,7 +7,7 @@ from broker.outgoing import MessageError, Outgoing, TooLargeError, explain
 from broker.publisher import Publisher
 from workers.runtime.outcomes import UnavailableError
 from workers.store import announce, metrics
-from workers.store.write import Written
+from workers.store.write import WriteResult
 
 log = logging.getLogger("crossdock.store")
 
@@ -18,7 +18,7 @@ class Announcer:
     def __init__(self, publisher: Publisher) -> None:
         self._publisher = publisher
 
-    async def announce(self, written: Written, public_url: str) -> None:
+    async def announce(self, written: WriteResult, public_url: str) -> None:
         """Publish the events of a batch, and return once all of them are confirmed.
 
         `public_url`: where an event that is published without its data can be read. Raises UnavailableError, after

@@ -5,8 +5,8 @@ error at any statement. A comparison does prove something. A control write store
 statements, and is rolled back. If it fails, the database is unavailable, and everything is held. If it succeeds every
 time, before and after a message that fails alone with the same error each time, that message is to blame.
 
-Errors that are not about the values of a row need one more condition: if several different messages fail alike, none of
-them is to blame, and they are held.
+Errors that are not about the values of a row need one more condition: at most two different messages are blamed for the
+same error within ten minutes. Further messages that fail alike are held, because the error is probably not about them.
 """
 
 import asyncio
@@ -28,7 +28,7 @@ from storage.database import explain, is_row_error
 from workers.store import write
 from workers.store.outbox import NO_SUBSCRIBERS, Outbound
 from workers.store.prepare import FAILED, Incoming
-from workers.store.write import Written
+from workers.store.write import WriteResult
 
 log = logging.getLogger("crossdock.store")
 
@@ -45,7 +45,7 @@ ALIKE_WINDOW = 600.0
 
 
 class Suspects:
-    """Remembers which messages failed with which error lately; several that fail alike are not to blame."""
+    """Remembers which messages failed lately, and with which error; only the first ALIKE of them are to blame."""
 
     def __init__(self) -> None:
         self._failed: dict[str, dict[UUID, float]] = {}
@@ -66,10 +66,10 @@ class Suspects:
 
 async def write_isolating(
     pool: asyncpg.Pool, batch: Sequence[Incoming], outbound: Outbound = NO_SUBSCRIBERS, suspects: Suspects | None = None
-) -> Written:
+) -> WriteResult:
     """Write a batch, except for messages that the database refuses.
 
-    Such a message is stored without its jsonb, or else quarantined, or else held (`Written.held`). Raises the
+    Such a message is stored without its jsonb, or else quarantined, or else held (`WriteResult.held`). Raises the
     database's error if it is unavailable; what was committed before then may be written again.
     """
     try:
@@ -78,8 +78,8 @@ async def write_isolating(
         # If the control write fails too, the database is at fault, and its error is raised unchanged.
         await _control(pool, error)
         if len(batch) == 1:
-            return await _try_alone(pool, write.repeated(batch)[0], outbound, error, suspects or Suspects())
-    batch = write.repeated(batch)
+            return await _try_alone(pool, write.mark_possibly_stored(batch)[0], outbound, error, suspects or Suspects())
+    batch = write.mark_possibly_stored(batch)
     half = len(batch) // 2
     first = await write_isolating(pool, batch[:half], outbound, suspects)
     second = await write_isolating(pool, batch[half:], outbound, suspects)
@@ -88,10 +88,10 @@ async def write_isolating(
 
 async def _try_alone(
     pool: asyncpg.Pool, message: Incoming, outbound: Outbound, error: Exception, suspects: Suspects
-) -> Written:
+) -> WriteResult:
     """Find out whether this message is to blame. Raises its error if it is not the same each time."""
     kind = _kind(error)
-    held = Written([], held={message.message_id})
+    held = WriteResult([], held={message.message_id})
     if not is_row_error(error) and suspects.have_others_failed(kind, message.message_id):
         suspects.add(kind, message.message_id)
         return held

@@ -13,7 +13,7 @@ from telemetry.traces import Tracer
 from workers.runtime.metrics import stage
 from workers.store import metrics
 from workers.store.prepare import Incoming
-from workers.store.write import Written
+from workers.store.write import WriteResult
 
 log = logging.getLogger("crossdock.store")
 
@@ -29,7 +29,7 @@ class Durations(msgspec.Struct, frozen=True):
     publish: float
 
 
-def batch_done(queue: str, incoming: Sequence[Incoming], written: Written, seconds: Durations) -> None:
+def batch_done(queue: str, incoming: Sequence[Incoming], written: WriteResult, seconds: Durations) -> None:
     """Report a batch that is stored and announced."""
     oldest = min((message.envelope for message in incoming), key=lambda envelope: envelope.received_at)
     age_seconds = max(0.0, (envelope.now() - oldest.received_at).total_seconds())

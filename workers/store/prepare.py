@@ -1,6 +1,6 @@
 """Decodes one queued message, and decides what is written of it. Pure."""
 
-from collections.abc import Container, Sequence
+from collections.abc import Sequence
 from datetime import datetime
 from uuid import UUID
 
@@ -51,12 +51,11 @@ def prepare(
     body: bytes,
     config: Config,
     *,
-    redelivered: bool = False,
-    unannounced: Container[str] = (),
+    may_be_stored: bool = False,
 ) -> Incoming:
     """Return what is to be written of one message. Raises NotOurMessageError, and nothing else, for any input.
 
-    `properties`: encoded. `unannounced`: ids of messages that may be stored and are not announced yet.
+    `properties`: encoded. `may_be_stored`: whether an earlier try may have stored it without announcing it.
     """
     try:
         envelope = from_properties(properties)
@@ -81,7 +80,6 @@ def prepare(
             reason = str(error)
     if reason is not None:
         document, reason = None, _storable(reason)
-    may_be_stored = redelivered or envelope.message_id in unannounced
     return Incoming(envelope, message_id, raw, document, reason, allocations, may_be_stored, stage)
 
 

@@ -19,7 +19,7 @@ from workers.store.rows import document_row, receipt_row, version_row
 from workers.store.versions import StoredVersion, group_by_document
 
 MAX_REMEMBERED = 1000
-"""Messages whose suspicion or verdict is remembered."""
+"""Messages whose suspicion or conviction is remembered."""
 
 Fingerprint = tuple[int, int]
 
@@ -29,8 +29,8 @@ class Rehearsals:
 
     def __init__(self) -> None:
         self._suspects: dict[Fingerprint, str] = {}
-        """How a copy of this process ended that read a message, until there is a verdict."""
-        self._verdicts: dict[Fingerprint, str] = {}
+        """How a copy of this process ended that read a message, until there is a conviction."""
+        self._convictions: dict[Fingerprint, str] = {}
         """Why messages are to blame."""
 
     async def find_suspects(self, batch: Sequence[IncomingMessage], config: Config) -> dict[int, str]:
@@ -46,21 +46,21 @@ class Rehearsals:
             for place, reason in (await rehearsal.find_suspects(len(unknown), work)).items():
                 index = unknown[place]
                 suspects[index] = reason
-                # Remembered until there is a verdict: a trial takes longer than some connections last.
+                # Remembered until there is a conviction: a trial takes longer than some connections last.
                 _remember(self._suspects, redelivered[index], reason)
         return suspects
 
     async def convict(self, message: IncomingMessage, suspicion: str, config: Config) -> str | None:
         """Return the reason if a suspect is to blame, or None. Raises UnavailableError."""
         print_ = _fingerprint(message)
-        if print_ not in self._verdicts:
+        if print_ not in self._convictions:
             work = partial(_read_one, [message], config)
-            verdict = await rehearsal.convict(0, suspicion, work, control=read_example)
-            if verdict is None:
+            conviction = await rehearsal.convict(0, suspicion, work, control=read_example)
+            if conviction is None:
                 self._suspects.pop(print_, None)
                 return None
-            _remember(self._verdicts, print_, verdict)
-        return self._verdicts[print_]
+            _remember(self._convictions, print_, conviction)
+        return self._convictions[print_]
 
 
 def _fingerprint(message: IncomingMessage) -> Fingerprint:
@@ -78,9 +78,9 @@ def _read_one(batch: Sequence[IncomingMessage], config: Config, index: int) -> N
     read(batch[index], config)
 
 
-def read(delivery: IncomingMessage, config: Config) -> None:
+def read(received: IncomingMessage, config: Config) -> None:
     """Read one message. Raises whatever the worker would raise."""
-    message = prepare.prepare(delivery.encoded, delivery.body, config)
+    message = prepare.prepare(received.encoded, received.body, config)
     if message.document is not None:
         _make_rows_and_events(message)
 

@@ -17,7 +17,7 @@ from aiormq.abc import AbstractChannel, DeliveredMessage
 from broker.connection import BrokerConnection, rpc
 from broker.consumer import IncomingMessage, Session
 from schemas import topology
-from workers.runtime.outcomes import Outcome, Settled, UnavailableError
+from workers.runtime.outcomes import Outcome, UnavailableError
 
 log = logging.getLogger("crossdock.store")
 
@@ -29,18 +29,20 @@ TIMEOUT = 5.0
 """Maximum seconds to wait for the broker to deliver a message."""
 
 Handle = Callable[[Sequence[IncomingMessage]], Awaitable[Sequence[Outcome]]]
-SetAside = Callable[[IncomingMessage, str], Awaitable[None]]
+QuarantineUnroutable = Callable[[IncomingMessage, str], Awaitable[None]]
 
 
 class Stations:
     """Takes messages out of both queues, one at a time. A BrokerConnection must call `on_open` and `on_lost`."""
 
-    def __init__(self, handle: Handle, set_aside: SetAside, *, probe: Callable[[], Awaitable[None]]) -> None:
-        """`handle` stores one message or quarantines it. `set_aside` quarantines one that no queue took, given its
-        routing key. `probe` raises UnavailableError while neither is possible.
+    def __init__(
+        self, handle: Handle, quarantine_unroutable: QuarantineUnroutable, *, probe: Callable[[], Awaitable[None]]
+    ) -> None:
+        """`handle` stores one message or quarantines it. `quarantine_unroutable` quarantines one that no queue took,
+        given its routing key. `probe` raises UnavailableError while neither is possible.
         """
         self._handle = handle
-        self._set_aside = set_aside
+        self._quarantine_unroutable = quarantine_unroutable
         self._probe = probe
         self._channel: AbstractChannel | None = None
 
@@ -96,13 +98,13 @@ class Stations:
         properties = message.header.properties
         encoded = properties.marshal() if properties is not None else b"\0\0"
         # As redelivered: it may have been stored and not announced, and it may end the process that reads it.
-        delivery = IncomingMessage(Session(channel, None), message.delivery_tag or 0, True, encoded, message.body)
+        received = IncomingMessage(Session(channel, None), message.delivery_tag or 0, True, encoded, message.body)
         try:
             if queue == topology.UNROUTED:
-                await self._set_aside(delivery, message.routing_key or "")
+                await self._quarantine_unroutable(received, message.routing_key or "")
                 return True
-            (outcome,) = await self._handle([delivery])
+            (outcome,) = await self._handle([received])
         except UnavailableError as error:
             log.warning("held in a way station", extra={"queue": queue, "reason": str(error)})
             return False
-        return outcome is Settled.DONE
+        return outcome is Outcome.DONE

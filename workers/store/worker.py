@@ -23,24 +23,23 @@ from storage.database import Database
 from telemetry.background import Background
 from workers.runtime import watchdog
 from workers.runtime.batch_consumer import BatchConsumer
-from workers.runtime.outcomes import Outcome, Settled, UnavailableError
+from workers.runtime.outcomes import Outcome, UnavailableError
 from workers.store import intake, isolate, jobs, observe, prepare
 from workers.store.activity import ActivityCounter
 from workers.store.announcer import Announcer
-from workers.store.intake import Intake
 from workers.store.isolate import Suspects
 from workers.store.moments import Moments
 from workers.store.outbox import Outbound
 from workers.store.prepare import Incoming
 from workers.store.rehearse import Rehearsals
 from workers.store.stations import Stations
-from workers.store.write import Written
+from workers.store.write import WriteResult
 
 log = logging.getLogger("crossdock.store")
 
 CONFIRM_TIMEOUT = 10.0
 """Seconds for the confirms of a batch's events."""
-UNDER_WAY = 6
+MAX_CONCURRENT_BATCHES = 6
 """Batches at a time: one is decoded while others commit or wait for confirms."""
 MAX_HELD_BYTES = 48 * 1024 * 1024
 """Bytes of bodies that were received and are not settled. With the batches under way, each of which takes several times
@@ -64,18 +63,19 @@ class StoreWorker:
         self._announcer = Announcer(self._publisher)
         self._consumers = _consumers(config, shards or range(config.store.shards))
         self._batch_consumers = [self._batch_consumer(consumer) for consumer in self._consumers]
-        self._stations = Stations(partial(self._handle, topology.DEAD), self._set_aside, probe=self._probe)
-        self._in = BrokerConnection(amqp_url, name="store-in", on_open=self._on_consumers, on_lost=self._on_lost)
-        self._out = BrokerConnection(
+        self._stations = Stations(partial(self._handle, topology.DEAD), self._quarantine_unroutable, probe=self._probe)
+        self._consume_connection = BrokerConnection(
+            amqp_url, name="store-in", on_open=self._on_consumers, on_lost=self._on_lost
+        )
+        self._publish_connection = BrokerConnection(
             amqp_url, name="store-out", on_open=self._on_publisher, on_lost=self._publisher.on_lost
         )
-        self._aside = BrokerConnection(
+        self._stations_connection = BrokerConnection(
             amqp_url, name="store-stations", on_open=self._stations.on_open, on_lost=self._stations.on_lost
         )
         self._outbound = _outbound(config)
         self._suspects = Suspects()
         self._rehearsals = Rehearsals()
-        self._intake = Intake()
         self._amqp_url = amqp_url
         self._shards = config.store.shards
         self._activity = ActivityCounter(self._database.pool)
@@ -90,12 +90,12 @@ class StoreWorker:
             batch=store.batch,
             wait=store.batch_wait,
             drain=self._config.process.drain_timeout,
-            under_way=_share(UNDER_WAY, len(self._consumers)),
+            under_way=_divide_up(MAX_CONCURRENT_BATCHES, len(self._consumers)),
         )
 
     async def start(self) -> None:
         """Connect, and begin to store. If the database is unavailable, wait for it in the background."""
-        for connection in (self._out, self._in, self._aside):
+        for connection in (self._publish_connection, self._consume_connection, self._stations_connection):
             connection.start()
         for batch_consumer in self._batch_consumers:
             batch_consumer.start(self._background)
@@ -118,15 +118,15 @@ class StoreWorker:
                 async with asyncio.timeout(ACTIVITY_TIMEOUT), (await self._database.pool()).acquire() as connection:
                     await self._activity.write(connection)
         await self._publisher.stop()
-        await asyncio.gather(self._in.stop(), self._aside.stop())
-        await self._out.stop()
+        await asyncio.gather(self._consume_connection.stop(), self._stations_connection.stop())
+        await self._publish_connection.stop()
         await self._database.close(DATABASE_CLOSE_TIMEOUT)
 
     def problems(self) -> list[str]:
         """Return why a message can't be stored now; an empty list if it can."""
         problems = [
             f"no connection to RabbitMQ: {connection.error}"
-            for connection in (self._in, self._out)
+            for connection in (self._consume_connection, self._publish_connection)
             if not connection.is_open
         ]
         if self._database.problem is not None:
@@ -140,17 +140,16 @@ class StoreWorker:
         self._outbound = _outbound(config)
 
     def _on_lost(self) -> None:
-        """Forget the messages in hand; the broker delivers them again, marked as redelivered."""
+        """Drop the messages in hand; the broker delivers them again, marked as redelivered."""
         for consumer in self._consumers:
             consumer.on_lost()
-        self._intake.clear()
 
     async def _on_consumers(self, link: BrokerConnection, connection: AbstractConnection) -> None:
         for consumer in self._consumers:
             await consumer.on_open(link, connection)
 
     def _switch_node(self, reason: str) -> None:
-        self._out.switch_node(reason)
+        self._publish_connection.switch_node(reason)
 
     async def _on_publisher(self, link: BrokerConnection, connection: AbstractConnection) -> None:
         self._publisher.use(link.transport, await link.channel(connection, confirms=True))
@@ -171,13 +170,13 @@ class StoreWorker:
         if not suspects:
             return await self._store(queue, batch, {})
         if len(batch) == 1:
-            verdict = await self._rehearsals.convict(batch[0], suspects[0], self._config)
-            return await self._store(queue, batch, {} if verdict is None else {0: verdict})
+            conviction = await self._rehearsals.convict(batch[0], suspects[0], self._config)
+            return await self._store(queue, batch, {} if conviction is None else {0: conviction})
         # The others are stored at once, and a suspect is tried alone, later: it takes a while to find out whether a
         # message that takes minutes is to blame, and no other message may wait for that.
         others = [index for index in range(len(batch)) if index not in suspects]
         outcomes = dict(zip(others, await self._store(queue, [batch[index] for index in others], {}), strict=True))
-        return [outcomes.get(index, Settled.HELD) for index in range(len(batch))]
+        return [outcomes.get(index, Outcome.HELD) for index in range(len(batch))]
 
     async def _store(self, queue: str, batch: Sequence[IncomingMessage], culprits: Mapping[int, str]) -> list[Outcome]:
         """Decode, write and announce a batch. Raises UnavailableError.
@@ -189,12 +188,11 @@ class StoreWorker:
         watchdog.arm()  # for this batch alone: several may become due in one turn of the loop
         started = time.perf_counter()
         config = self._config
-        incoming = [self._intake.prepare(delivery, config, culprits.get(index)) for index, delivery in enumerate(batch)]
+        incoming = [intake.decode(message, config, culprits.get(index)) for index, message in enumerate(batch)]
         decoded = time.perf_counter()
         written = await self._write(incoming)
         stored = time.perf_counter()
         await self._announcer.announce(written, config.api.public_url)
-        self._intake.forget(batch, incoming, written.held)
         done = time.perf_counter()
         try:
             seconds = observe.Durations(decoded - started, stored - decoded, done - stored)
@@ -203,10 +201,10 @@ class StoreWorker:
         except Exception:
             log.exception("not recorded")  # what is stored and announced is done, even if metrics or traces fail
         if written.held:
-            return [Settled.HELD if message.message_id in written.held else Settled.DONE for message in incoming]
-        return [Settled.DONE] * len(batch)
+            return [Outcome.HELD if message.message_id in written.held else Outcome.DONE for message in incoming]
+        return [Outcome.DONE] * len(batch)
 
-    async def _write(self, incoming: Sequence[Incoming]) -> Written:
+    async def _write(self, incoming: Sequence[Incoming]) -> WriteResult:
         """Write messages in one transaction. Raises UnavailableError."""
         try:
             pool = await self._database.pool()
@@ -217,10 +215,10 @@ class StoreWorker:
         self._database.worked()
         return written
 
-    async def _set_aside(self, delivery: IncomingMessage, routing_key: str) -> None:
+    async def _quarantine_unroutable(self, received: IncomingMessage, routing_key: str) -> None:
         """Put a message that no queue took into quarantine. Raises UnavailableError."""
         reason = f"no queue took it (routing key {routing_key!r})"
-        message = intake.halt(delivery, prepare.UNROUTED, reason, routing_key=routing_key)
+        message = intake.halt(received, prepare.UNROUTED, reason, routing_key=routing_key)
         if (await self._write([message])).held:
             raise UnavailableError("the database takes other messages, but not this one")
         observe.count_quarantined([message])
@@ -228,11 +226,11 @@ class StoreWorker:
 
 def _consumers(config: Config, shards: Sequence[int]) -> list[Consumer]:
     """Return one consumer per shard; together they hold at most the configured number of messages."""
-    prefetch, budget = _share(config.store.prefetch, len(shards)), ByteBudget(MAX_HELD_BYTES)
+    prefetch, budget = _divide_up(config.store.prefetch, len(shards)), ByteBudget(MAX_HELD_BYTES)
     return [Consumer(topology.store_queue(shard), prefetch=prefetch, budget=budget, suspended=True) for shard in shards]
 
 
-def _share(total: int, count: int) -> int:
+def _divide_up(total: int, count: int) -> int:
     """Return a part of `total` for each of `count`, rounded up."""
     return -(-total // count)
 

@@ -34,12 +34,12 @@ from workers.store.rows import (
 )
 from workers.store.versions import DocumentBatch, StoredVersion, Version, receipt
 
-COLLISIONS = (asyncpg.DeadlockDetectedError, asyncpg.SerializationError)
+RETRYABLE_ERRORS = (asyncpg.DeadlockDetectedError, asyncpg.SerializationError)
 """Errors with which PostgreSQL ends one of two transactions in favor of the other; nothing is wrong with either."""
 ATTEMPTS = 3
 
 
-class Written(msgspec.Struct):
+class WriteResult(msgspec.Struct):
     """What was committed, and must be announced."""
 
     versions: list[StoredVersion]
@@ -52,8 +52,8 @@ class Written(msgspec.Struct):
     held: set[UUID] = msgspec.field(default_factory=set)
     """Messages that can't be written now, while others can."""
 
-    def __add__(self, other: "Written") -> "Written":
-        return Written(
+    def __add__(self, other: "WriteResult") -> "WriteResult":
+        return WriteResult(
             self.versions + other.versions,
             self.quarantined + other.quarantined,
             self.notices + other.notices,
@@ -62,7 +62,7 @@ class Written(msgspec.Struct):
         )
 
 
-async def write_retrying(pool: asyncpg.Pool, batch: Sequence[Incoming], outbound: Outbound) -> Written:
+async def write_retrying(pool: asyncpg.Pool, batch: Sequence[Incoming], outbound: Outbound) -> WriteResult:
     """Write a batch on a connection of the pool, again after a collision with another transaction.
 
     Raises asyncpg's errors.
@@ -71,14 +71,14 @@ async def write_retrying(pool: asyncpg.Pool, batch: Sequence[Incoming], outbound
         try:
             async with pool.acquire() as connection:
                 return await write(connection, batch, outbound)
-        except COLLISIONS:
+        except RETRYABLE_ERRORS:
             if attempt == ATTEMPTS:
                 raise
-            batch = repeated(batch)
+            batch = mark_possibly_stored(batch)
     raise AssertionError
 
 
-def repeated(batch: Sequence[Incoming]) -> list[Incoming]:
+def mark_possibly_stored(batch: Sequence[Incoming]) -> list[Incoming]:
     """Return the messages marked as possibly stored.
 
     An error at COMMIT does not prove that nothing was committed: the response may be lost with the connection, or come
@@ -87,22 +87,22 @@ def repeated(batch: Sequence[Incoming]) -> list[Incoming]:
     return [msgspec.structs.replace(message, may_be_stored=True) for message in batch]
 
 
-async def write(connection: Connection, batch: Sequence[Incoming], outbound: Outbound = NO_SUBSCRIBERS) -> Written:
+async def write(connection: Connection, batch: Sequence[Incoming], outbound: Outbound = NO_SUBSCRIBERS) -> WriteResult:
     """Write a batch in one transaction. Raises asyncpg's errors, with nothing written."""
     async with connection.transaction():
         quarantined = await quarantine(connection, batch)
         batch, merged = await aliases.recognise(connection, batch)
         documents = versions.group_by_document(batch, merged)
         if not documents:
-            return Written([], quarantined)
+            return WriteResult([], quarantined)
         newest = await lock_documents(connection, documents)
         await insert_receipts(connection, documents)
-        new, late = await append_versions(connection, documents, newest)
-        new += await rebuild.rebuild_late(connection, late)
+        new, to_rebuild = await append_versions(connection, documents, newest)
+        new += await rebuild.rebuild_late(connection, to_rebuild)
         unannounced = await find_unannounced(connection, documents, new)
         notices = await allocations.record_allocations(connection, documents)
         deliveries = await outbox.enqueue_deliveries(connection, new, notices, outbound)
-    return Written(new + unannounced, quarantined, notices, deliveries)
+    return WriteResult(new + unannounced, quarantined, notices, deliveries)
 
 
 async def quarantine(connection: Connection, batch: Sequence[Incoming]) -> int:
@@ -129,7 +129,7 @@ async def lock_documents(connection: Connection, documents: Sequence[DocumentBat
     if len(created) < len(documents):
         by_key = {document.key: document for document in documents}
         existing = [document.key for document in documents if not document.is_created]
-        for row in await connection.fetch(query("store", "claimed_documents"), *columns(existing)):
+        for row in await connection.fetch(query("store", "locked_documents"), *columns(existing)):
             by_key[key_of(row)].document_id = row["id"]
             newest[row["id"]] = newest_version_of(row)
     return newest
@@ -150,7 +150,7 @@ async def insert_receipts(connection: Connection, documents: Sequence[DocumentBa
     existing: set[UUID] = set()
     if candidates:
         first, last = min(candidates)[0], max(candidates)[0]
-        rows = await connection.fetch(query("store", "receipts_there"), *columns(candidates), first, last)
+        rows = await connection.fetch(query("store", "existing_receipts"), *columns(candidates), first, last)
         existing = {row["message_id"] for row in rows}
     for document in documents:
         document.new_messages = (
@@ -170,35 +170,35 @@ async def append_versions(
     Return the new versions, and the documents that must be rebuilt instead. `newest`: from `lock_documents`.
     """
     new: list[StoredVersion] = []
-    late: list[DocumentBatch] = []
-    continued: list[DocumentBatch] = []
+    to_rebuild: list[DocumentBatch] = []
+    to_append: list[DocumentBatch] = []
     for document in documents:
         if document.is_merged:
-            late.append(document)
+            to_rebuild.append(document)
         elif document.is_created and len(document.new_messages) == len(document.messages):
             new += document.stored(document.versions)
         elif document.new_messages or document.is_created:
             previous = newest.get(document.document_id)
             receipts = [receipt(message) for message in document.new_messages]
             in_order = previous is not None and versions.is_continuation(previous, receipts)
-            (continued if in_order else late).append(document)
-    repeats, closed, newer = [], [], []
-    occurrences = await count_occurrences(connection, continued, newest)
-    for document in continued:
+            (to_append if in_order else to_rebuild).append(document)
+    repeat_rows, closed_rows, newest_rows = [], [], []
+    occurrences = await count_occurrences(connection, to_append, newest)
+    for document in to_append:
         id_ = document.document_id
         last, *changes = document.derive_versions(document.new_messages, newest[id_], occurrences[id_])
         if not changes:
-            repeats.append((id_, last.times_received, last.last_received_at))
+            repeat_rows.append((id_, last.times_received, last.last_received_at))
             continue
         if last.times_received > 1:
-            closed.append((last.id, last.first.received_at, last.times_received, last.last_received_at))
-        newer.append(newest_version_row(id_, changes[-1]))
+            closed_rows.append((last.id, last.first.received_at, last.times_received, last.last_received_at))
+        newest_rows.append(newest_version_row(id_, changes[-1]))
         new += document.stored(changes)
     await tables.copy(connection, "versions", VERSION_COLUMNS, [version_row(version) for version in new])
-    await execute(connection, "count_again", repeats)
-    await execute(connection, "close_versions", closed)
-    await execute(connection, "newest_versions", newer)
-    return new, late
+    await execute(connection, "count_again", repeat_rows)
+    await execute(connection, "close_versions", closed_rows)
+    await execute(connection, "newest_versions", newest_rows)
+    return new, to_rebuild
 
 
 async def count_occurrences(

@@ -15,7 +15,7 @@ class Group(msgspec.Struct, frozen=True):
 
 GROUPS = (
     Group("our processes killed, stopped, restarted, reloaded", processes.FAULTS),
-    Group("RabbitMQ and PostgreSQL killed, restarted, of no use", servers.FAULTS),
+    Group("RabbitMQ and PostgreSQL killed, restarted, unavailable", servers.FAULTS),
     Group("connections cut, stalled, delayed, half-closed; answers lost", connections.FAULTS),
     Group("a clock that jumps", machine.FAULTS),
     Group("two at once", pairs.FAULTS),

@@ -34,7 +34,7 @@ def config(**apicbase: Any) -> Config:
 
 
 def _prepare(encoded: Basic.Properties, raw: bytes, settings: Config, *, again: bool = False) -> prepare.Incoming:
-    return prepare.prepare(encoded.marshal(), raw, settings, redelivered=again)
+    return prepare.prepare(encoded.marshal(), raw, settings, may_be_stored=again)
 
 
 def test_a_readable_message_has_its_document() -> None:
