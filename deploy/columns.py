@@ -11,7 +11,7 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-from schemas import encodings
+from schemas import encodings, invisible
 
 SEPARATORS = ";,\t|"
 """Possible separators, the likeliest first."""
@@ -22,7 +22,6 @@ _ERROR_VALUE = re.compile(r"#[¡¿]?[^\W\d_][\w/]*[!?]|#N/?[ABDV]|##+|#GETTING_D
 """Of spreadsheets in several languages: `#REF!`, `#BEZUG!`, `#¿NOMBRE?`, `#N/A`, `#NV`."""
 _E_NOTATION = re.compile(r"[+-]?\d(?:[.,]\d+E[+-]?|E\+)\d+", re.IGNORECASE)
 """Not `2E-10` and `1E5`, which may be article numbers."""
-_INVISIBLE = "\u200b\u200c\u200d\u2060\ufeff"
 
 
 class ColumnError(ValueError):
@@ -49,7 +48,7 @@ def read(file: Path, header: str) -> list[str]:
 
 def _cell(written: str, line: int) -> str:
     """Return the text that a cell means. Raises ColumnError for a formula, an error value or a rounded number."""
-    cell = written.strip().strip(_INVISIBLE).strip()
+    cell = invisible.trimmed(written)
     if guarded := _GUARD.fullmatch(cell):
         return guarded["text"].replace('""', '"').strip()
     if cell.startswith("'"):

@@ -14,7 +14,7 @@ from unicodedata import category, normalize
 import msgspec
 from msgspec import UNSET, Raw, UnsetType
 
-from schemas import canonical, encodings, jsontext, times
+from schemas import canonical, encodings, invisible, jsontext, times
 from schemas.platform import UnreadableError
 
 if TYPE_CHECKING:
@@ -54,8 +54,6 @@ _ELEMENT_TEXTS = frozenset({"#text", "#cdata-section", "#cdata", "__cdata", "$t"
 _ELEMENT_NOTES = frozenset({"#comment", "#whitespace", "#significant-whitespace"})
 COMPOSED = 512
 """Maximum characters of a text that is brought into Unicode's form NFC; longer identifiers are not kept."""
-_INVISIBLE = "\u200b\u200c\u200d\u2060\ufeff"
-"""Zero-width characters, which spreadsheets and web pages produce and Python's `strip` does not remove."""
 _INTEGRAL_DIGITS = 40
 """Maximum digits of an identifier sent as a number that is normalised; a longer one keeps its spelling."""
 _SHOWN = 100
@@ -131,8 +129,8 @@ def identifier(value: Scalar) -> str | None:
     """
     if type(value) is str:
         written = value.strip()
-        if written and (written[0] in _INVISIBLE or written[-1] in _INVISIBLE):
-            written = _without_blanks(written)
+        if not written.isascii():
+            written = invisible.trimmed(written)
         if not written or (
             _is_nothing(written)
             if len(written) <= _LONGEST_NOTHING
@@ -219,15 +217,6 @@ def _is_empty_guid(written: str) -> bool:
     return _is_zero(written) and written.count("0") >= _LONGEST_NOTHING
 
 
-def _without_blanks(spaced: str) -> str:
-    first, last = 0, len(spaced)
-    while first < last and (spaced[first] in _INVISIBLE or spaced[first].isspace()):
-        first += 1
-    while last > first and (spaced[last - 1] in _INVISIBLE or spaced[last - 1].isspace()):
-        last -= 1
-    return spaced[first:last]
-
-
 def _integral(literal: str) -> str:
     if len(literal) > 2 * _INTEGRAL_DIGITS:
         return literal
@@ -290,7 +279,7 @@ def is_absent(value: Scalar) -> bool:
         value = unwrapped(value)
     if type(value) is not str:
         return value is None or value is UNSET
-    return not value or (not value[0].isdigit() and (value.isspace() or _without_blanks(value).lower() in _ABSENT))
+    return not value or (not value[0].isdigit() and (value.isspace() or invisible.trimmed(value).lower() in _ABSENT))
 
 
 def unreadable(**numbers: tuple[Scalar, Decimal | None]) -> dict[str, str] | None:
