@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from ingress.api.context import check_authorization
 from schemas import lenient, serverurls
 from schemas.destinations import urls
 from tests.reports.test_csv_files import listed
@@ -43,3 +44,31 @@ def test_a_url_with_an_invisible_character_is_refused(character: str) -> None:
 def test_visible_characters_stay(name: str) -> None:
     assert lenient.identifier(name) == lenient.composed(name)
     assert urls.parse(f"https://a.example/{name}").path != "/"
+
+
+@pytest.mark.parametrize(
+    ("value", "problem"),
+    [
+        ("Authorization: Basic abc", "without the header's name"),
+        ("authorization:Bearer abc", "without the header's name"),
+        ("X-Api-Key: abc", "without the header's name"),
+        ('"Basic abc"', "quotes"),
+        ("'Basic abc'", "quotes"),
+        ('Basic "abc"', "quotes"),
+        ("${TOKEN}", "variable"),
+        ("Bearer $TOKEN", "variable"),
+        ("%TOKEN%", "variable"),
+        ("{{ token }}", "placeholder"),
+        ("Basic <base64>", "placeholder"),
+        ("Basic caf\u00e9", "printable ASCII"),
+    ],
+)
+def test_an_authorization_that_was_copied_with_its_surroundings_is_refused(value: str, problem: str) -> None:
+    assert problem in (check_authorization(value) or "")
+
+
+@pytest.mark.parametrize(
+    "value", ["Basic dXNlcjpwYXNz", "Bearer a.b-c_d", 'Digest username="a", realm="b"', "abc==", "$1$x", "", None]
+)
+def test_a_sound_authorization_is_accepted(value: str | None) -> None:
+    assert check_authorization(value) is None
