@@ -1,13 +1,21 @@
 """Further siblings of reported inputs: invisible characters, credentials, lists, log-ins, and empty values."""
 
+import base64
+import unicodedata
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
+from multidict import CIMultiDict
 
+from ingress.api.auth import Authenticator
 from ingress.api.context import check_authorization
 from schemas import lenient, serverurls
 from schemas.destinations import urls
 from tests.reports.test_csv_files import listed
+from tests.support import pipeline
+from tests.unit.api.test_auth import attempt
 
 INVISIBLE = [
     *("\u200b", "\u200e", "\u200f", "\u202a", "\u202b", "\u202c", "\u202d", "\u202e", "\u2066", "\u2067", "\u2068"),
@@ -72,3 +80,32 @@ def test_an_authorization_that_was_copied_with_its_surroundings_is_refused(value
 )
 def test_a_sound_authorization_is_accepted(value: str | None) -> None:
     assert check_authorization(value) is None
+
+
+def log_ins(name: str, password: str, encoding: str) -> list[Any]:
+    """Return a request with HTTP Basic and one with eComNow's headers."""
+    pair = f"{name}:{password}".encode(encoding)
+    parts = [part.encode(encoding).decode("utf-8", "surrogateescape") for part in (name, password)]
+    return [
+        SimpleNamespace(headers=CIMultiDict(headers), remote="192.0.2.1")
+        for headers in (
+            {"Authorization": f"Basic {base64.b64encode(pair).decode()}"},
+            {"Username": parts[0], "Password": parts[1]},
+        )
+    ]
+
+
+@pytest.mark.parametrize("configured", ["NFC", "NFD"])
+async def test_a_log_in_with_umlauts_is_read_in_utf_8_and_latin_1(configured: str) -> None:
+    name, password = "Müller", "pä\u00dfwort"
+    kept = [unicodedata.normalize(configured, text) for text in (name, password)]  # type: ignore[arg-type]
+    subscriber = {"username": kept[0], "password": kept[1], "accounts": ["*"]}
+    doorman = Authenticator(pipeline.config({"subscribers": {"mueller": subscriber}}))
+    composed = log_ins(name, password, "utf-8") + log_ins(name, password, "latin-1")
+    decomposed = log_ins(unicodedata.normalize("NFD", name), unicodedata.normalize("NFD", password), "utf-8")
+    for request in composed + decomposed:
+        assert await attempt(doorman, request) == 200
+    for request in log_ins(name, "passwort", "latin-1") + log_ins("Muller", password, "utf-8"):
+        assert await attempt(doorman, request) == 401
+    for request in log_ins(name, "pa\u00dfwort", "latin-1"):
+        assert await attempt(doorman, request) == 401
