@@ -5,6 +5,7 @@ functions interpret it. Absent, null and meaningless values all become None, bec
 unneeded detail. `unreadable` reports values that were meant as numbers and could not be parsed.
 """
 
+import re
 from collections.abc import Callable
 from datetime import UTC, datetime
 from decimal import Decimal, InvalidOperation
@@ -43,6 +44,19 @@ _NO_IDENTIFIER = _NOTHING | {
 
 They are not identifiers: two documents that both lack an identifier are not the same document.
 """
+_UNFILLED = frozenset(
+    {
+        *("true", "false", "tbd", "tba", "string", "unknown", "not available", "not applicable", "not set"),
+        *("not_available", "not_applicable", "not_set", "notavailable", "notapplicable", "notset"),
+    }
+)
+"""Placeholders for the number of a document, which may be the name of something else: those of forms and examples."""
+_AROUND_WORDS = dict.fromkeys(map(ord, " ./\\_-()#"))
+_TEMPLATE = re.compile(
+    r"\{\{[^{}]*\}\}|\$\{[^{}]*\}|\$\([^()]*\)|\$[A-Za-z_]\w*|%[A-Za-z_]\w*%|<%[^%]*%>|<[A-Za-z_ ]+>|\[[A-Za-z_ ]+\]"
+    r"|\{[A-Za-z_. ]+\}"
+)
+"""A variable of a template that was not replaced."""
 _ABSENT = _NOTHING | {""}
 _QUOTES = "\"'`()<>[]{}"
 _LONGEST_NOTHING = 16
@@ -148,16 +162,28 @@ def identifier(value: Scalar) -> str | None:
 
 
 def reference(value: Scalar) -> str | None:
-    """Return what `identifier` returns, but None for zeros alone, such as `0` or `0000000000`.
+    """Return what `identifier` returns, but None for zeros alone and for placeholders of forms and templates.
 
-    No platform numbers a document, a receipt or a carton's label so; programs write zero where they have no number.
+    No platform numbers a document, a receipt or a carton's label `0000000000`, `TBD` or `{{receipt_id}}`; programs
+    write such texts where they have no number.
     """
-    return without_zeros(identifier(value))
+    return without_placeholder(identifier(value))
 
 
-def without_zeros(name: str | None) -> str | None:
-    """Return an identifier, or None for zeros alone."""
-    return None if name is None or (name[0] in _AROUND_ZEROS and _is_zero(name)) else name
+def without_placeholder(name: str | None) -> str | None:
+    """Return an identifier, or None for zeros alone and for placeholders of forms and templates."""
+    if name is None or (name[0] in _AROUND_ZEROS and _is_zero(name)):
+        return None
+    return name if name[-1].isdecimal() or not _is_unfilled(name) else None
+
+
+def _is_unfilled(name: str) -> bool:
+    """Return whether an identifier is a word such as `TBD`, a way to write `N/A`, or a variable of a template."""
+    if len(name) <= _LONGEST_NOTHING and (
+        name.casefold() in _UNFILLED or (len(name) > 2 and name.translate(_AROUND_WORDS).casefold() == "na")
+    ):
+        return True
+    return name[0] in "$%{<[" and len(name) <= COMPOSED and _TEMPLATE.fullmatch(name) is not None
 
 
 def _is_zero(written: str) -> bool:

@@ -1,6 +1,7 @@
 """Further siblings of reported inputs: invisible characters, credentials, lists, log-ins, and empty values."""
 
 import base64
+import json
 import unicodedata
 from pathlib import Path
 from types import SimpleNamespace
@@ -11,7 +12,7 @@ from multidict import CIMultiDict
 
 from ingress.api.auth import Authenticator
 from ingress.api.context import check_authorization
-from schemas import lenient, serverurls
+from schemas import lenient, registry, serverurls
 from schemas.destinations import urls
 from tests.reports.test_csv_files import listed
 from tests.support import pipeline
@@ -109,3 +110,33 @@ async def test_a_log_in_with_umlauts_is_read_in_utf_8_and_latin_1(configured: st
         assert await attempt(doorman, request) == 401
     for request in log_ins(name, "pa\u00dfwort", "latin-1"):
         assert await attempt(doorman, request) == 401
+
+
+UNFILLED = [
+    *("False", "True", "FALSE", "TBD", "tba", "string", "not available", "Not Applicable", "unknown", "N.A.", "n / a"),
+    *("N\\A", "#N/A#", "(n/a)", "{{receipt_id}}", "{{ receipt.id }}", "${receipt_id}", "$receipt_id", "$(id)"),
+    *("%RECEIPT%", "<receipt_id>", "[receipt id]", "{receipt_id}", "<%= id %>", " TBD\u200e"),
+]
+
+
+@pytest.mark.parametrize("value", UNFILLED)
+def test_a_placeholder_of_a_template_numbers_no_receipt(value: str) -> None:
+    assert lenient.reference(value) is None
+    bodies = [json.loads(registry.example("channelape", "receipt_confirmation")) for _ in range(2)]
+    for number, body in enumerate(bodies):
+        body["id"] = f"S{number}"
+        body["additionalFields"]["receipt_id"] = value
+    platform = registry.platforms()["channelape"]
+    keys = {platform.read("receipt_confirmation", json.dumps(body).encode()).key for body in bodies}
+    assert len(keys) == 2
+
+
+@pytest.mark.parametrize(
+    "value", ["NA", "STRING-1", "TBD1", "$1$x", "{4F2A-11}", "[A1]", "<A1>", "$5", "Unknown Pleasures", "NAN-1", "1%"]
+)
+def test_what_only_resembles_one_numbers_a_receipt(value: str) -> None:
+    assert lenient.reference(value) == value
+
+
+def test_a_placeholder_of_a_template_may_name_something_else() -> None:
+    assert [lenient.identifier(value) for value in ("TBD", "False", "$name")] == ["TBD", "False", "$name"]
