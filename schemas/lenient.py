@@ -74,6 +74,8 @@ _SHOWN = 100
 """Maximum characters of an unreadable number that are reported."""
 
 T = TypeVar("T", bound=msgspec.Struct)
+Part: TypeAlias = T | str | list[Scalar] | UnsetType | None
+"""An optional object, or what programs write for an empty one: `null`, `""` or `[]`."""
 
 
 def decoder(shape: type[T]) -> Callable[[bytes], T]:
@@ -111,9 +113,9 @@ def _literal(number: str) -> Raw:
     return Raw(number.encode())
 
 
-def part(value: T | UnsetType | None, empty: T) -> T:
-    """Return `value`, an object, or `empty` if it is absent or null."""
-    return empty if value is None or value is UNSET else value
+def part(value: "Part[T]", empty: T) -> T:
+    """Return `value`, an object, or `empty` if it is absent or null, or if a text or a list stands for it."""
+    return value if isinstance(value, msgspec.Struct) else empty
 
 
 def each(value: list[T] | UnsetType | None) -> list[T]:
