@@ -86,9 +86,9 @@ def _cell(written: str, line: int, is_quoted: bool) -> str:
     """Return the text that a cell means. Raises ColumnError for a formula, an error value or a rounded number."""
     cell = invisible.trimmed(written)
     if guarded := _GUARD.fullmatch(cell):
-        return guarded["text"].replace('""', '"').strip()
+        return invisible.trimmed(guarded["text"].replace('""', '"'))
     if cell.startswith("'"):
-        return cell[1:].removesuffix("'").strip()
+        return invisible.trimmed(cell[1:].removesuffix("'"))
     if cell.startswith("="):
         raise ColumnError(f"line {line}: {cell!r} is a formula: put its value there, and save the file again")
     if _ERROR_VALUE.fullmatch(cell):
@@ -137,7 +137,7 @@ def _refuse_wrong_headers(rows: list[_Row], headers: tuple[str, str]) -> None:
                 f"line {row.line}: {row.cells[column - 1]!r} is column {column}, and only the first column is read: "
                 "move it to the front, or leave only that column in the file"
             )
-    numbered = [row for row in rows if row.cells[0].strip()]
+    numbered = [row for row in rows if invisible.trimmed(row.cells[0])]
     late = next((row for row in numbered[1:] if names(row.cells[0])), None)
     if late is not None:
         raise ColumnError(

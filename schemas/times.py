@@ -8,6 +8,8 @@ import re
 from datetime import UTC, datetime, timedelta, timezone
 from email.utils import parsedate_to_datetime
 
+from schemas import invisible
+
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _LONGEST = 80
 """Maximum characters of a time."""
@@ -46,7 +48,7 @@ _AROUND_ZEROS = "0-/.: TZ"
 
 def parse(text: str) -> datetime | None:
     """Return the time that `text` means, naive if it names no time zone; None if it cannot be read."""
-    text = text.strip()
+    text = invisible.trimmed(text)
     if not text.isdigit():
         try:
             return datetime.fromisoformat(text)
@@ -62,7 +64,7 @@ def parse(text: str) -> datetime | None:
 
 def is_placeholder(text: str) -> bool:
     """Return whether `text` stands for "no date": zeros, or the first or last moment that some program knows."""
-    text = text.strip()
+    text = invisible.trimmed(text)
     if (text[:1] == "2" and text[4:5] == "-") or len(text) > _LONGEST or not text.isascii():
         return False
     if not text.strip(_AROUND_ZEROS):

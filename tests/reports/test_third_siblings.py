@@ -3,6 +3,7 @@
 import base64
 import json
 import unicodedata
+from datetime import UTC, datetime
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -17,6 +18,7 @@ from schemas.destinations import urls
 from tests.reports.test_csv_files import listed
 from tests.support import pipeline
 from tests.unit.api.test_auth import attempt
+from workers.route.ustore.items import comparable
 
 INVISIBLE = [
     *("\u200b", "\u200e", "\u200f", "\u202a", "\u202b", "\u202c", "\u202d", "\u202e", "\u2066", "\u2067", "\u2068"),
@@ -29,7 +31,11 @@ INVISIBLE = [
 def test_an_invisible_character_at_an_end_is_not_part_of_it(tmp_path: Path, character: str) -> None:
     for written in (f"{character}ART-1", f"ART-1{character}", f" {character} {character}ART-1{character} "):
         assert lenient.identifier(written) == "ART-1"
-        assert listed(tmp_path, f"article;name\n{written};one\n".encode()) == ["ART-1"]
+        for cell in (written, f'="{written}"', f"'{written}"):
+            assert listed(tmp_path, f"article;name\n{cell};one\n".encode()) == ["ART-1"]
+        assert comparable(written) == "art-1"
+    for moment in ("2026-11-29T10:00:00Z", "Sun, 29 Nov 2026 10:00:00 GMT"):
+        assert lenient.aware(f"{character}{moment}{character}") == datetime(2026, 11, 29, 10, tzinfo=UTC)
     assert lenient.identifier(f"{character}null{character}") is None
     assert lenient.identifier(character) is None
     assert lenient.is_absent(f"n/a{character}")

@@ -5,7 +5,7 @@ from decimal import Decimal
 
 import msgspec
 
-from schemas import lenient
+from schemas import invisible, lenient
 from schemas.platforms.ustore import wire
 from schemas.platforms.ustore.values import each, identifier, part, text
 from workers.route.ustore import addresses, distance
@@ -20,13 +20,13 @@ _NO_PROPERTY = wire.Property()
 def comparable(value: str | None) -> str:
     """Return a text as rules compare it; empty for None.
 
-    It is in lower case and in Unicode's form NFC, without surrounding white space.
+    It is in lower case and in Unicode's form NFC, without surrounding white space and invisible characters.
     """
     if not value:
         return ""
     if value.isascii():
         return value.strip().casefold()
-    return lenient.composed(lenient.composed(value.strip()).casefold())
+    return lenient.composed(lenient.composed(invisible.trimmed(value)).casefold())
 
 
 class Destination(msgspec.Struct, frozen=True):
