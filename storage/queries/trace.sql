@@ -23,8 +23,15 @@ ORDER BY received_at, message_id
 LIMIT 500
 
 -- name: versions
-SELECT e.id, e.version, e.received_at, e.stored_at, e.times_received, e.last_received_at, e.flags, e.message_id,
-       e.traceparent, v.lines
+-- The flag `moved` is added here: a version that names another transfer than the one before takes its quantities there.
+SELECT e.id, e.version, e.received_at, e.stored_at, e.times_received, e.last_received_at,
+       e.flags || CASE
+           WHEN e.type <> 'channelape.stock_transfer_order'
+            AND (v.order_ref <> lag(v.order_ref) OVER (ORDER BY e.version)
+                 OR v.warehouse_ref <> lag(v.warehouse_ref) OVER (ORDER BY e.version))
+           THEN '{moved}'::text[] ELSE '{}'::text[]
+       END AS flags,
+       e.message_id, e.traceparent, v.lines
 FROM crossdock.events e
 JOIN crossdock.versions v ON v.id = e.id AND v.received_at = e.received_at
 WHERE v.document_id = $1

@@ -74,6 +74,19 @@ async def test_each_time_received_and_every_version(database: asyncpg.Connection
     assert order["versions"][0]["lines"] == [{"id": "1", "article": "A", "quantity": 1.5}]
 
 
+async def test_a_receipt_that_names_another_transfer_has_moved(
+    pool: asyncpg.Pool, database: asyncpg.Connection
+) -> None:
+    bodies: list[Any] = [
+        {**CARTON, "channelOrderId": transfer, "status": str(n), "additionalFields": {"receipt_id": "R9"}}
+        for n, transfer in enumerate(["STO1", "STO1", "STO2", None, "STO2"])
+    ]
+    for n, body in enumerate(bodies):
+        await isolate.write_isolating(pool, [incoming("channelape", "receipt_confirmation", body, seconds=n)])
+    (receipt,) = (await trace.trace(database, "R9"))["documents"]
+    assert [version["flags"] for version in receipt["versions"]] == [[], [], ["moved"], [], []]
+
+
 async def test_by_the_id_of_a_message_or_a_version(database: asyncpg.Connection, stored: list[Any]) -> None:
     assert await keys(database, str(stored[1].message_id)) == {"channelape.stock_transfer_order STO1"}
     version = await database.fetchval("SELECT id FROM crossdock.events WHERE key = 'I1'")
