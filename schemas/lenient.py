@@ -51,7 +51,7 @@ _UNFILLED = frozenset(
     }
 )
 """Placeholders for the number of a document, which may be the name of something else: those of forms and examples."""
-_AROUND_WORDS = dict.fromkeys(map(ord, " ./\\_-()#"))
+_NOT_APPLICABLE = re.compile(r"[ ./\\_()#-]*n[ ./\\_()#-]*a[ ./\\_()#-]*", re.IGNORECASE)
 _TEMPLATE = re.compile(
     r"\{\{[^{}]*\}\}|\$\{[^{}]*\}|\$\([^()]*\)|\$[A-Za-z_]\w*|%[A-Za-z_]\w*%|<%[^%]*%>|<[A-Za-z_ ]+>|\[[A-Za-z_ ]+\]"
     r"|\{[A-Za-z_. ]+\}"
@@ -182,7 +182,7 @@ def without_placeholder(name: str | None) -> str | None:
 def _is_unfilled(name: str) -> bool:
     """Return whether an identifier is a word such as `TBD`, a way to write `N/A`, or a variable of a template."""
     if len(name) <= _LONGEST_NOTHING and (
-        name.casefold() in _UNFILLED or (len(name) > 2 and name.translate(_AROUND_WORDS).casefold() == "na")
+        name.casefold() in _UNFILLED or (len(name) > 2 and _NOT_APPLICABLE.fullmatch(name) is not None)
     ):
         return True
     return name[0] in "$%{<[" and len(name) <= COMPOSED and _TEMPLATE.fullmatch(name) is not None
