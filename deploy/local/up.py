@@ -1,11 +1,9 @@
 """`crossdock up`: runs the whole pipeline on this machine, on real servers, until a signal stops it."""
 
 import asyncio
-import base64
 import fcntl
 import logging
 import os
-import secrets
 import signal
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
@@ -25,6 +23,7 @@ from schemas.config import Config
 from schemas.topology import topology
 from storage import dsn
 from storage.migrate import migrate
+from storage.vault import Vault
 
 log = logging.getLogger("crossdock.up")
 
@@ -179,7 +178,7 @@ class Up:
     def _encryption_key(self) -> str:
         file = self._state / states.KEY_FILE
         if not file.exists():
-            write_private(file, base64.b64encode(secrets.token_bytes(32)))
+            write_private(file, Vault.generate().encode())
         return file.read_text().strip()
 
     def _ingress_url(self) -> str:
