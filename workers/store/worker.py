@@ -132,7 +132,10 @@ class StoreWorker:
         if self._database.problem is not None:
             problems.append(f"no use of PostgreSQL: {self._database.problem}")
         reasons = {consumer.waiting_for for consumer in self._batch_consumers if consumer.waiting_for is not None}
-        return [*problems, *(f"held up: {reason}" for reason in sorted(reasons)), *self._background.problems()]
+        problems += [f"held up: {reason}" for reason in sorted(reasons)]
+        for component in (self._background, self._publisher, self._in, self._out, self._aside):
+            problems += component.problems()
+        return problems
 
     def reload(self, config: Config) -> None:
         """Use a new configuration from the next batch on; batch sizes and connections only change with a restart."""
