@@ -17,6 +17,9 @@ from deploy.cli.errors import CommandError
 from schemas.config import Subscriber
 from schemas.dialects import dialects
 
+NOT_CURRENT = "the timestamp is not current"
+"""The problem of a genuine webhook that was signed by a clock that differs."""
+
 
 class ReceivedCall(msgspec.Struct, frozen=True):
     """One webhook that was received."""
@@ -69,7 +72,7 @@ def _standard(secret: str, body: bytes, headers: Mapping[str, str], query: Mappi
     expected = base64.b64encode(hmac.digest(key, f"{name}.{at}.".encode() + body, hashlib.sha256)).decode()
     if f"v1,{expected}" not in headers.get("webhook-signature", "").split():
         return "the signature is wrong"
-    return None if abs(time.time() - int(at)) < 300 else "the timestamp is not current"
+    return None if abs(time.time() - int(at)) < 300 else NOT_CURRENT
 
 
 def _channelape(secret: str, body: bytes, headers: Mapping[str, str], query: Mapping[str, str]) -> str | None:

@@ -16,7 +16,7 @@ from multidict import CIMultiDict
 
 from broker import topology
 from broker.connection import addresses
-from deploy.demo.receiver import CHECKS
+from deploy.demo.receiver import CHECKS, NOT_CURRENT
 from schemas import cloudevents, consumers
 from schemas.platforms.ustore import manufacturer_order
 from tests.support.receiver import Got, receiver, subscribe
@@ -32,8 +32,6 @@ TYPES = {"standard": ["*"], "channelape": ["channelape.*"], "ecomnow": ["*"], "a
 MAX_IN_FLIGHT = 4
 ANSWER = 0.02
 """Seconds that a subscriber takes: long enough for two workers that send for it at once to be seen."""
-LATE = "the timestamp is not of now"
-"""What a subscriber says while our clock is wrong; it is told again when the clock is right."""
 PREFETCH = 100
 BACK_OFF = 0.3
 
@@ -60,7 +58,7 @@ class Subscribers:
             headers = CIMultiDict(got.headers)
             wrong = CHECKS[dialect](SECRETS[dialect], got.body, headers, got.query)
             if wrong is not None:
-                if wrong != LATE:
+                if wrong != NOT_CURRENT:  # our clock is wrong at the moment; the event comes again when it is right
                     self.wrong.append(f"{dialect}: {wrong}")
                 return web.Response(status=401)
             self.heard[dialect][headers.get("webhook-id") or headers["X-Crossdock-Id"]] += 1
