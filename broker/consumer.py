@@ -122,7 +122,7 @@ class IncomingMessage:
         """The encoded property flags and property list of the content header."""
         self.body = body
         self.is_noted = False
-        """Whether the handler keeps a note about this message (`workers.store.worker`)."""
+        """Whether `workers.store.intake.Intake` keeps a note about this message."""
         self._properties: Properties | None = None
 
     @property
@@ -312,8 +312,9 @@ class Consumer:
                 await self._arrived.wait()
             if len(self._buffer) < limit and wait > 0:
                 await self._wait_for_more(limit, time.monotonic() + wait)
-            if batch := self._next(limit, max_bytes):
-                return batch  # empty if the session ended in the meantime
+            batch = self._next(limit, max_bytes)
+            if batch:  # there is nothing left if the session ended during the wait
+                return batch
 
     async def _wait_for_more(self, limit: int, until: float) -> None:
         while len(self._buffer) < limit and (left := until - time.monotonic()) > 0:

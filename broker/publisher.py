@@ -261,16 +261,17 @@ class Publisher:
         return burst.future
 
     def hold(self, size: int) -> None:
-        """Count a body that will be published later against `max_held` until `release`.
+        """Count a body against `max_held` until `release`, in addition to what publishing it counts.
 
-        Raises BrokerUnavailableError if the limit would be exceeded.
+        The ingress holds a body whose sender waits for an answer until the request has ended. Raises
+        BrokerUnavailableError if the limit would be exceeded.
         """
         if self.held + size > self.max_held:
             raise BrokerUnavailableError(_TOO_MANY_BYTES)
         self.held += size
 
     def release(self, size: int) -> None:
-        """Stop counting a held body; call this immediately before it is published."""
+        """Stop counting a body that `hold` counted."""
         self.held -= size
 
     def _accept(self, size: int, largest: int) -> tuple[asyncio.AbstractEventLoop, float]:

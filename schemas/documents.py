@@ -1,4 +1,4 @@
-"""The store worker's processor, from the bytes of a webhook to the document to store: pure and fast.
+"""Turns the bytes of a webhook into a document, for the store, route and deliver workers: pure and fast.
 
 body -> UTF-8? -> JSON? (repaired if necessary) -> digest -> platform.read -> Document. Only rare inputs need more than
 one pass.
