@@ -89,8 +89,8 @@ class StoreWorker:
             probe=self._probe,
             batch=store.batch,
             wait=store.batch_wait,
-            drain=self._config.process.drain_timeout,
-            under_way=_share(UNDER_WAY, len(self._consumers)),
+            drain_timeout=self._config.process.drain_timeout,
+            max_batches=_share(UNDER_WAY, len(self._consumers)),
         )
 
     async def start(self) -> None:
@@ -131,7 +131,9 @@ class StoreWorker:
         ]
         if self._database.problem is not None:
             problems.append(f"no use of PostgreSQL: {self._database.problem}")
-        reasons = {consumer.waiting_for for consumer in self._batch_consumers if consumer.waiting_for is not None}
+        reasons = {
+            consumer.unavailable_reason for consumer in self._batch_consumers if consumer.unavailable_reason is not None
+        }
         problems += [f"held up: {reason}" for reason in sorted(reasons)]
         for component in (self._background, self._publisher, self._in, self._out, self._aside):
             problems += component.problems()
