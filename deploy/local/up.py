@@ -29,7 +29,7 @@ log = logging.getLogger("crossdock.up")
 
 READY_TIMEOUT = 60.0
 """Seconds within which all processes must be ready."""
-CHILDREN_STOP = 7.0
+CHILDREN_STOP_TIMEOUT = 7.0
 """Seconds for all processes to drain; the servers have the rest of fifteen."""
 SERVER_POLL = 0.25
 """Seconds between two checks whether the servers are alive."""
@@ -247,13 +247,13 @@ class Up:
             supervisor.add(child)
         elif runs and not is_polled:
             self._children.remove(runs[0])
-            await supervisor.remove(name, CHILDREN_STOP)
+            await supervisor.remove(name, CHILDREN_STOP_TIMEOUT)
 
     async def _stop(self) -> None:
         if self._reloading is not None:
             await asyncio.gather(self._reloading, return_exceptions=True)
         if self._supervisor is not None:
-            await self._supervisor.stop(CHILDREN_STOP)
+            await self._supervisor.stop(CHILDREN_STOP_TIMEOUT)
         await asyncio.gather(*(server.stop() for server in self._servers().values()), return_exceptions=True)
         (self._state / "endpoints.json").unlink(missing_ok=True)
 
