@@ -17,9 +17,6 @@ from deploy.cli.errors import CommandError
 from schemas.config import Subscriber
 from schemas.dialects import dialects
 
-NOT_CURRENT = "the timestamp is not current"
-"""The problem of a genuine webhook that was signed by a clock that differs."""
-
 
 class ReceivedCall(msgspec.Struct, frozen=True):
     """One webhook that was received."""
@@ -61,6 +58,8 @@ class Receiver:
         self.calls.append(ReceivedCall(dialect, event, time.time(), problem))
         return web.Response(status=200 if problem is None else 401)
 
+
+NOT_CURRENT = "the timestamp is not current"
 
 Check = Callable[[str, bytes, Mapping[str, str], Mapping[str, str]], str | None]
 

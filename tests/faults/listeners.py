@@ -58,7 +58,7 @@ class Subscribers:
             headers = CIMultiDict(got.headers)
             wrong = CHECKS[dialect](SECRETS[dialect], got.body, headers, got.query)
             if wrong is not None:
-                if wrong != NOT_CURRENT:  # our clock is wrong at the moment; the event comes again when it is right
+                if wrong != NOT_CURRENT:  # our clock is wrong; the delivery is repeated when it is right
                     self.wrong.append(f"{dialect}: {wrong}")
                 return web.Response(status=401)
             self.heard[dialect][headers.get("webhook-id") or headers["X-Crossdock-Id"]] += 1

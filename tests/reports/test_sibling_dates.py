@@ -10,8 +10,8 @@ import pytest
 
 from schemas import documents, lenient, registry, times
 from schemas.documents import Document
-from tests.integration.test_storage_views import BLUE, line, progress, receipt, store, transfer
 from tests.support.storing import rows
+from tests.support.transfers import BLUE, line, progress, receipt, store, transfer
 from workers.poll import apicbase
 
 TEN = datetime(2026, 11, 29, 10, tzinfo=UTC)

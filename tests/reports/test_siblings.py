@@ -13,7 +13,7 @@ from schemas.platform import ParsedDocument, UnreadableError
 from schemas.platforms import ustore
 from schemas.platforms.apicbase import refusal
 from schemas.platforms.apicbase.config import Account
-from tests.integration.test_storage_views import progress, receipt, store, transfer
+from tests.support.transfers import progress, receipt, store, transfer
 from workers.poll import apicbase, poller
 from workers.route.ustore import explain
 

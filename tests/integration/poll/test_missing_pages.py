@@ -6,12 +6,9 @@ import asyncpg
 import pytest
 from aiohttp import web
 
-from tests.integration.poll.conftest import _quick, apicbase, lines, start
 from tests.support.apicbase import Apicbase, Asked, config, order
 from tests.support.pipeline import running, until
 from tests.support.polling import Lines, Start, rounds, since, take
-
-__all__ = ("_quick", "apicbase", "lines", "start")
 
 
 async def test_a_round_ends_at_a_page_that_vanished(
