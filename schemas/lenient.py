@@ -45,9 +45,10 @@ They are not identifiers: two documents that both lack an identifier are not the
 """
 _ABSENT = _NOTHING | {""}
 _QUOTES = "\"'`()<>[]{}"
-_LONGEST_NOTHING = 16
-"""Maximum characters of a placeholder, and minimum zeros of an identifier that is all zeros: .NET's `Guid.Empty`, a
-number of a carton that was never set."""
+_MAX_PLACEHOLDER_LENGTH = 16
+"""Maximum characters of a placeholder."""
+_MIN_ZEROS = 16
+"""Minimum zeros of an identifier that is all zeros: .NET's `Guid.Empty`, a number of a carton that was never set."""
 _AROUND_ZEROS = "0-{}()+./_ :"
 _ELEMENT_TEXTS = frozenset({"#text", "#cdata-section", "#cdata", "__cdata", "$t", "_text"})
 """Under which names converters from XML to JSON write the text of an element that has attributes."""
@@ -99,12 +100,12 @@ def _literal(number: str) -> Raw:
     return Raw(number.encode())
 
 
-def part(value: T | UnsetType | None, empty: T) -> T:
+def or_empty(value: T | UnsetType | None, empty: T) -> T:
     """Return `value`, an object, or `empty` if it is absent or null."""
     return empty if value is None or value is UNSET else value
 
 
-def each(value: list[T] | UnsetType | None) -> list[T]:
+def or_empty_list(value: list[T] | UnsetType | None) -> list[T]:
     """Return `value`, a list, or an empty list if it is absent or null."""
     return [] if value is None or value is UNSET else value
 
@@ -135,7 +136,7 @@ def identifier(value: Scalar) -> str | None:
             written = _without_blanks(written)
         if not written or (
             _is_nothing(written)
-            if len(written) <= _LONGEST_NOTHING
+            if len(written) <= _MAX_PLACEHOLDER_LENGTH
             else written[0] in _AROUND_ZEROS and _is_empty_guid(written)
         ):
             return None
@@ -154,10 +155,10 @@ def reference(value: Scalar) -> str | None:
 
     No platform numbers a document, a receipt or a carton's label so; programs write zero where they have no number.
     """
-    return without_zeros(identifier(value))
+    return none_if_zero(identifier(value))
 
 
-def without_zeros(name: str | None) -> str | None:
+def none_if_zero(name: str | None) -> str | None:
     """Return an identifier, or None for zeros alone."""
     return None if name is None or (name[0] in _AROUND_ZEROS and _is_zero(name)) else name
 
@@ -208,7 +209,7 @@ def _is_nothing(written: str) -> bool:
     if written.lower() in _NO_IDENTIFIER:
         return True
     if written[0].isalnum():
-        return written == "0" * _LONGEST_NOTHING
+        return written == "0" * _MIN_ZEROS
     if written[0] == "#" and written[-1] in "!?":
         return True
     inner = written.strip(_QUOTES).lower()
@@ -216,7 +217,7 @@ def _is_nothing(written: str) -> bool:
 
 
 def _is_empty_guid(written: str) -> bool:
-    return _is_zero(written) and written.count("0") >= _LONGEST_NOTHING
+    return _is_zero(written) and written.count("0") >= _MIN_ZEROS
 
 
 def _without_blanks(spaced: str) -> str:
@@ -336,7 +337,7 @@ def is_no_time(value: Scalar) -> bool:
     )
 
 
-def aware(value: Scalar) -> datetime | None:
+def utc_datetime(value: Scalar) -> datetime | None:
     """Return a time in UTC; None if it has no time zone, because none is assumed."""
     moment = _datetime(value)
     if moment is None or moment.tzinfo is None:
@@ -347,7 +348,7 @@ def aware(value: Scalar) -> datetime | None:
         return None
 
 
-def naive(value: Scalar) -> datetime | None:
+def local_datetime(value: Scalar) -> datetime | None:
     """Return the local clock time, naive. A time zone is dropped, not converted."""
     moment = _datetime(value)
     return None if moment is None else moment.replace(tzinfo=None)

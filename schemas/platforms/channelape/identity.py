@@ -54,18 +54,18 @@ def read(event: str, raw: bytes) -> ParsedDocument:
     if carton is not None and isinstance(order, wire.Shipment) and not receipt:
         scope, aliases = _quoted(lenient.key(order.id, "id")), _aliases(cartons)
     placed_at = lenient.date(order.purchased_at)
-    shipped_at = lenient.aware(order.shipped_at) if isinstance(order, wire.Shipment) else None
+    shipped_at = lenient.utc_datetime(order.shipped_at) if isinstance(order, wire.Shipment) else None
     goods_received, goods_received_at = _goods_received_at(more) if receipt else (None, None)
     return ParsedDocument(
         type=f"channelape.{event}",
         key=_key(order, more, carton, raw),
         scope=scope,
         aliases=aliases,
-        lines=tuple([_line(n, item, receipt) for n, item in enumerate(lenient.each(order.line_items), 1)]),
+        lines=tuple([_line(n, item, receipt) for n, item in enumerate(lenient.or_empty_list(order.line_items), 1)]),
         order_number=lenient.identifier(order.purchase_order_number),
         order_ref=lenient.reference(order.channel_order_id),
         warehouse_ref=lenient.reference(order.warehouse_order_id)
-        or lenient.without_zeros(fields.first(more, "warehouse_order_id")),
+        or lenient.none_if_zero(fields.first(more, "warehouse_order_id")),
         carton=carton,
         # As sent: the document gives from and to two meanings and its examples swap them. We never do.
         ship_from=fields.first(more, "note_attributes_ship_from"),
@@ -102,12 +102,12 @@ _VARIED = {
 def _cartons(more: Mapping[str, Scalar]) -> list[str | None]:
     """Return the value of each field of `_CARTON`."""
     *labels, number = [fields.first(more, name) for name in _CARTON]
-    return [*map(lenient.without_zeros, labels), _counted(number)]
+    return [*map(lenient.none_if_zero, labels), _counted(number)]
 
 
 def _counted(number: str | None) -> str | None:
     """Return a number that may be counted from zero, of a carton or a line: `0` is one, and `0000000000` is none."""
-    return number if number == "0" else lenient.without_zeros(number)
+    return number if number == "0" else lenient.none_if_zero(number)
 
 
 def _aliases(cartons: list[str | None]) -> tuple[str, ...]:
@@ -135,7 +135,7 @@ def _goods_received_at(more: Mapping[str, Scalar]) -> tuple[Scalar, datetime | N
         sent = fields.as_sent(more, name)
         if sent is None:
             continue
-        read = lenient.naive(lenient.identifier(sent))
+        read = lenient.local_datetime(lenient.identifier(sent))
         if read is not None or not lenient.is_no_time(sent):
             return sent, read
     return None, None
@@ -153,7 +153,7 @@ def _key(order: wire.Order, more: Mapping[str, Scalar], carton: str | None, raw:
         return lenient.key(order.warehouse_order_id, "channelOrderId` or `warehouseOrderId")
     content = None
     if isinstance(order, wire.Receipt):
-        receipt = lenient.without_zeros(fields.first(more, "receipt_id"))
+        receipt = lenient.none_if_zero(fields.first(more, "receipt_id"))
         if receipt is not None:
             return lenient.key(receipt, "receipt_id")
         content = canonical.digest(raw).hex()
