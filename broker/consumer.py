@@ -122,7 +122,7 @@ class IncomingMessage:
         """The encoded property flags and property list of the content header."""
         self.body = body
         self.is_noted = False
-        """Whether `workers.store.intake.Intake` keeps a note about this message."""
+        """Whether the handler keeps a note about this message (`workers.store.worker`)."""
         self._properties: Properties | None = None
 
     @property

@@ -41,8 +41,8 @@ GROUP BY 1
 
 
 COUNTS = (
-    "missing", "twice", "not delivered", "not on the queue", "differently", "beyond the limit",
-    "innocent in quarantine", "dead or unrouted",
+    "missing", "twice", "not delivered", "not on the queue", "content differs", "beyond the limit",
+    "wrongly quarantined", "dead or unrouted",
 )  # fmt: skip
 """The names of `Verdict.counts` in reports."""
 
