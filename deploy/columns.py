@@ -10,8 +10,9 @@ import io
 import re
 from collections.abc import Iterator
 from pathlib import Path
+from typing import NamedTuple
 
-from schemas import encodings
+from schemas import encodings, invisible
 
 SEPARATORS = ";,\t|"
 """Possible separators, the likeliest first."""
@@ -22,7 +23,21 @@ _ERROR_VALUE = re.compile(r"#[¡¿]?[^\W\d_][\w/]*[!?]|#N/?[ABDV]|##+|#GETTING_D
 """Of spreadsheets in several languages: `#REF!`, `#BEZUG!`, `#¿NOMBRE?`, `#N/A`, `#NV`."""
 _E_NOTATION = re.compile(r"[+-]?\d(?:[.,]\d+E[+-]?|E\+)\d+", re.IGNORECASE)
 """Not `2E-10` and `1E5`, which may be article numbers."""
-_INVISIBLE = "\u200b\u200c\u200d\u2060\ufeff"
+_FLOAT = re.compile(r"[0-9]+\.0")
+"""What pandas writes for an integer of a column with empty cells."""
+_STRAY = re.compile(r"[;\t|\"]|<(?=[A-Za-z!?/])")
+"""What no number holds unless it is in quotes: separators, quotes, and tags of a page that was saved as a list."""
+_NAMED_SEPARATOR = re.compile(r"[ \t]*\"?sep=(?P<separator>[^\"\r\n])\"?[;,| \t]*(?:\r\n|\r|\n|\Z)", re.IGNORECASE)
+
+
+class _Row(NamedTuple):
+    """A row of a list."""
+
+    line: int
+    """Number of the line that it begins on."""
+    cells: list[str]
+    is_quoted: bool
+    """Whether its first cell is in quotes."""
 
 
 class ColumnError(ValueError):
@@ -35,21 +50,41 @@ def read(file: Path, header: str) -> list[str]:
     A first row that begins with `header` (`article`, or `articles`) is the header. Raises ColumnError and OSError.
     """
     text = _text(file.read_bytes())
-    lines, skipped = text.splitlines(), 0
-    if lines and lines[0].lower().startswith("sep=") and len(lines[0].strip()) == len("sep=") + 1:
-        separator, text = lines[0].strip()[-1], text.partition("\n")[2]  # Excel names the separator in the first line
-        skipped = 1
+    named = _NAMED_SEPARATOR.match(text)  # Excel names the separator in the first line
+    if named is None:
+        separator, skipped = _separator(text), 0
     else:
-        separator = _separator(text)
-    numbered = [(number + skipped, row) for number, row in _numbered_rows(text, separator) if row]
-    _refuse_other_separators(text, [row for _, row in numbered])
-    cells = [cell for number, row in numbered if (cell := _cell(row[0], number))]
-    return cells[1:] if cells and cells[0].lower() in (header, f"{header}s") else cells
+        separator, skipped, text = named["separator"], 1, text[named.end() :]
+    lines = list(io.StringIO(text, newline=""))
+    rows = [
+        _Row(number + skipped, cells, invisible.trimmed(lines[number - 1])[:1] == '"')
+        for number, cells in _numbered_rows(text, separator)
+        if cells
+    ]
+    if not rows:
+        return []
+    headers = (header, f"{header}s")
+    _refuse_wrong_headers(rows, headers)
+    width = len(rows[0].cells) if len(rows[0].cells) > 1 else max(len(row.cells) for row in rows)
+    numbers = [number for row in rows if (number := _number(row, width))]
+    return numbers[1:] if numbers and numbers[0].lower() in headers else numbers
 
 
-def _cell(written: str, line: int) -> str:
+def _number(row: _Row, width: int) -> str:
+    """Return what the first cell of a row of a list with `width` columns means. Raises ColumnError."""
+    written = row.cells[0]
+    other = next((separator for separator in SEPARATORS if separator in written), None)
+    if len(row.cells) < width and other is not None and not row.is_quoted:
+        raise ColumnError(
+            f"line {row.line} has {len(row.cells)} of {width} columns, and {other!r} in its first: separate all "
+            "lines alike, or put a number that holds it into quotes"
+        )
+    return _cell(written, row.line, row.is_quoted)
+
+
+def _cell(written: str, line: int, is_quoted: bool) -> str:
     """Return the text that a cell means. Raises ColumnError for a formula, an error value or a rounded number."""
-    cell = written.strip().strip(_INVISIBLE).strip()
+    cell = invisible.trimmed(written)
     if guarded := _GUARD.fullmatch(cell):
         return guarded["text"].replace('""', '"').strip()
     if cell.startswith("'"):
@@ -63,22 +98,51 @@ def _cell(written: str, line: int) -> str:
             f"line {line}: {cell!r} is a number that a spreadsheet has rounded: format the column as text, enter the "
             f"whole number, and save the file again; if it is meant as it is, write it as '{cell}"
         )
+    if _FLOAT.fullmatch(cell):
+        raise ColumnError(
+            f"line {line}: {cell!r} is a whole number that a program has written as a decimal one: save the column as "
+            f"text; if it is meant as it is, write it as '{cell}"
+        )
+    if not is_quoted and (stray := _STRAY.search(cell)):
+        raise ColumnError(
+            f"line {line}: {cell!r} holds {stray[0]!r}: save the file as CSV with one separator, or put a number "
+            "that holds it into quotes"
+        )
     return cell
 
 
-def _refuse_other_separators(text: str, rows: list[list[str]]) -> None:
-    """Raise ColumnError for a row with fewer columns than the first, if its first cell holds another separator.
+def _refuse_wrong_headers(rows: list[_Row], headers: tuple[str, str]) -> None:
+    """Raise ColumnError for a header that is not in the first column of the first row, or that names too few columns.
 
-    Such a cell would be read as one long number, which no order ever contains.
+    Reading another column would be a guess, because the other cells of a header may be anything.
     """
-    for row in rows[1:]:
-        other = next((separator for separator in SEPARATORS if separator in row[0]), None)
-        if len(row) < len(rows[0]) and other is not None and f'"{row[0]}"' not in text:
-            number = text[: text.index(row[0])].count("\n") + 1
+
+    def names(cell: str) -> bool:
+        return invisible.trimmed(cell).lower() in headers
+
+    first = rows[0]
+    if names(first.cells[0]):
+        wide = next((row for row in rows if len(first.cells) == 1 and any(map(str.strip, row.cells[1:]))), None)
+        if wide is not None:
             raise ColumnError(
-                f"line {number} has {len(row)} of {len(rows[0])} columns, and {other!r} in its first: separate all "
-                "lines alike, or put a number that holds it into quotes"
+                f"line {wide.line} has {len(wide.cells)} columns, and the header has 1: name all columns in the "
+                "header, or put a number that holds a separator into quotes"
             )
+        return
+    table = next((row for row in rows if any(map(str.strip, row.cells[1:]))), first)
+    for row in (first, table):
+        column = next((column for column, cell in enumerate(row.cells, 1) if column > 1 and names(cell)), None)
+        if column is not None:
+            raise ColumnError(
+                f"line {row.line}: {row.cells[column - 1]!r} is column {column}, and only the first column is read: "
+                "move it to the front, or leave only that column in the file"
+            )
+    numbered = [row for row in rows if row.cells[0].strip()]
+    late = next((row for row in numbered[1:] if names(row.cells[0])), None)
+    if late is not None:
+        raise ColumnError(
+            f"line {late.line}: {late.cells[0]!r} is a header that is not in the first line: remove the lines above it"
+        )
 
 
 def _text(raw: bytes) -> str:
@@ -95,13 +159,26 @@ def _text(raw: bytes) -> str:
 
 
 def _separator(text: str) -> str:
-    """Return the separator: the one in the header row, or the one that gives all rows the same number of columns."""
-    widths = {}
-    for separator in SEPARATORS:
-        if separator in text:
-            rows = [len(row) for row in _rows(text, separator) if row]
-            if rows and rows[0] > 1:
-                widths[separator] = len(set(rows)) == 1
+    """Return the separator: the one in the header row, or the one that gives all rows the same number of columns.
+
+    If the first row has a single cell, such as a title, the rows below it decide.
+    """
+    rows_by_separator = {
+        separator: [len(row) for row in _rows(text, separator) if row] for separator in SEPARATORS if separator in text
+    }
+    for start in (0, 1):
+        widths = {
+            separator: len(set(rows[start:])) == 1
+            for separator, rows in rows_by_separator.items()
+            if max(rows[:1] if start == 0 else rows, default=0) > 1
+        }
+        if widths:
+            return _likeliest(widths, text, start + 1)
+    return ","
+
+
+def _likeliest(widths: dict[str, bool], text: str, line: int) -> str:
+    """Return one of the separators in `widths`, which says whether each gives all rows the same number of columns."""
     if len(widths) > 1 and _NO_DECIMAL_COMMA.search(text) is None:
         widths.pop(",", None)  # all commas are decimal ones, as in "1,50"
     even = [separator for separator, is_even in widths.items() if is_even]
@@ -109,10 +186,10 @@ def _separator(text: str) -> str:
         return even[0]
     if len(widths) > 1:
         raise ColumnError(
-            f"line 1 can be read with {' and with '.join(map(repr, widths))} between its columns: put the "
+            f"line {line} can be read with {' and with '.join(map(repr, widths))} between its columns: put the "
             "numbers that hold them into quotes, or leave only the first column in the file"
         )
-    return next(iter(widths), ",")
+    return next(iter(widths))
 
 
 def _rows(text: str, separator: str) -> Iterator[list[str]]:
@@ -121,7 +198,7 @@ def _rows(text: str, separator: str) -> Iterator[list[str]]:
 
 def _numbered_rows(text: str, separator: str) -> Iterator[tuple[int, list[str]]]:
     """Yield each row with the number of the line that it begins on."""
-    reader = csv.reader(io.StringIO(text, newline=""), delimiter=separator)
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=separator, skipinitialspace=True)
     number = 1
     try:
         for row in reader:

@@ -5,10 +5,18 @@ import unicodedata
 
 import msgspec
 
-_QUOTES = ('""', "''", "``", "“”", "„“", "„”", "‘’", "‚‘", "«»", "»«")
-_HEADER_LINE = re.compile(r"(authorization|proxy-authorization|x-[a-z0-9-]+)\s*:", re.IGNORECASE)
-_VARIABLE = re.compile(r"\$[A-Z_][A-Z0-9_]*|\$\{[^}]*\}|\$\([^)]*\)|%[A-Z_][A-Z0-9_]*%", re.IGNORECASE)
-_PLACEHOLDER = re.compile(r"\{\{.*\}\}|<[^<>]*>")
+from schemas import invisible, spoilt
+from schemas.spoilt import Fault
+
+_FAULTS = {
+    Fault.QUOTES: (
+        "stands in quotes, which are part of it (`docker --env-file` keeps them): "
+        "remove them, unless the other side has them too"
+    ),
+    Fault.HEADER_LINE: "is a whole header line: keep only what follows the colon",
+    Fault.VARIABLE: ('is the name of a variable, and not its value: write { env = "NAME" }, or set the value itself'),
+    Fault.PLACEHOLDER: "is a placeholder: replace it by what the other side has",
+}
 
 
 class Written(msgspec.Struct, frozen=True):
@@ -31,24 +39,18 @@ def trouble(value: Written) -> str | None:
     if any(character in bare for character in "\r\n\t"):
         return f"{what} has a newline or a tab within, which is part of it: is that what the other side has?"
     for character in bare:
-        if unicodedata.category(character) in ("Cc", "Cf", "Zl", "Zp"):
+        if unicodedata.category(character) in ("Cc", "Zl", "Zp") or invisible.is_invisible(character):
             return (
                 f"{what} has an invisible character (U+{ord(character):04X}), which is part of it: "
                 "enter it again instead of copying it"
             )
-    if len(bare) > 1 and bare[0] + bare[-1] in _QUOTES:
-        return (
-            f"{what} stands in quotes, which are part of it (`docker --env-file` keeps them): "
-            "remove them, unless the other side has them too"
-        )
-    if _HEADER_LINE.match(bare):
-        return f"{what} is a whole header line: keep only what follows the colon"
-    if value.variable and re.match(rf"(export\s+)?{re.escape(value.variable)}\s*=", bare):
+    fault = spoilt.fault(bare)
+    if fault is None and value.variable and re.match(rf"(export\s+)?{re.escape(value.variable)}\s*=", bare):
         return f"{what} begins with the name of its variable: keep only what follows the equals sign"
-    if _VARIABLE.fullmatch(bare):
-        return f'{what} is the name of a variable, and not its value: write {{ env = "NAME" }}, or set the value itself'
-    if _PLACEHOLDER.fullmatch(bare):
-        return f"{what} is a placeholder: replace it by what the other side has"
+    if fault is not None:
+        return f"{what} {_FAULTS[fault]}"
+    if value.is_in_query and not value.is_secret and any(character in "?&=#" for character in bare):
+        return f"{what} is more than the name of a parameter: keep only the name, without ?, =, & and #"
     if value.is_in_query and not bare.isascii():
         return (
             f"{what} has characters other than ASCII: its sender must percent-encode it in the URL, "

@@ -5,6 +5,7 @@ functions interpret it. Absent, null and meaningless values all become None, bec
 unneeded detail. `unreadable` reports values that were meant as numbers and could not be parsed.
 """
 
+import re
 from collections.abc import Callable
 from datetime import UTC, datetime
 from decimal import Decimal, InvalidOperation
@@ -14,7 +15,7 @@ from unicodedata import category, normalize
 import msgspec
 from msgspec import UNSET, Raw, UnsetType
 
-from schemas import canonical, encodings, jsontext, times
+from schemas import canonical, encodings, invisible, jsontext, times
 from schemas.platform import UnreadableError
 
 if TYPE_CHECKING:
@@ -43,6 +44,19 @@ _NO_IDENTIFIER = _NOTHING | {
 
 They are not identifiers: two documents that both lack an identifier are not the same document.
 """
+_UNFILLED = frozenset(
+    {
+        *("true", "false", "tbd", "tba", "string", "unknown", "not available", "not applicable", "not set"),
+        *("not_available", "not_applicable", "not_set", "notavailable", "notapplicable", "notset"),
+    }
+)
+"""Placeholders for the number of a document, which may be the name of something else: those of forms and examples."""
+_AROUND_WORDS = dict.fromkeys(map(ord, " ./\\_-()#"))
+_TEMPLATE = re.compile(
+    r"\{\{[^{}]*\}\}|\$\{[^{}]*\}|\$\([^()]*\)|\$[A-Za-z_]\w*|%[A-Za-z_]\w*%|<%[^%]*%>|<[A-Za-z_ ]+>|\[[A-Za-z_ ]+\]"
+    r"|\{[A-Za-z_. ]+\}"
+)
+"""A variable of a template that was not replaced."""
 _ABSENT = _NOTHING | {""}
 _QUOTES = "\"'`()<>[]{}"
 _MAX_PLACEHOLDER_LENGTH = 16
@@ -55,14 +69,14 @@ _ELEMENT_TEXTS = frozenset({"#text", "#cdata-section", "#cdata", "__cdata", "$t"
 _ELEMENT_NOTES = frozenset({"#comment", "#whitespace", "#significant-whitespace"})
 COMPOSED = 512
 """Maximum characters of a text that is brought into Unicode's form NFC; longer identifiers are not kept."""
-_INVISIBLE = "\u200b\u200c\u200d\u2060\ufeff"
-"""Zero-width characters, which spreadsheets and web pages produce and Python's `strip` does not remove."""
 _INTEGRAL_DIGITS = 40
 """Maximum digits of an identifier sent as a number that is normalised; a longer one keeps its spelling."""
 _SHOWN = 100
 """Maximum characters of an unreadable number that are reported."""
 
 T = TypeVar("T", bound=msgspec.Struct)
+Part: TypeAlias = T | str | list[Scalar] | UnsetType | None
+"""An optional object, or what programs write for an empty one: `null`, `""` or `[]`."""
 
 
 def decoder(shape: type[T]) -> Callable[[bytes], T]:
@@ -100,9 +114,9 @@ def _literal(number: str) -> Raw:
     return Raw(number.encode())
 
 
-def or_empty(value: T | UnsetType | None, empty: T) -> T:
-    """Return `value`, an object, or `empty` if it is absent or null."""
-    return empty if value is None or value is UNSET else value
+def or_empty(value: "Part[T]", empty: T) -> T:
+    """Return `value`, an object, or `empty` if it is absent or null, or if a text or a list stands for it."""
+    return value if isinstance(value, msgspec.Struct) else empty
 
 
 def or_empty_list(value: list[T] | UnsetType | None) -> list[T]:
@@ -132,8 +146,8 @@ def identifier(value: Scalar) -> str | None:
     """
     if type(value) is str:
         written = value.strip()
-        if written and (written[0] in _INVISIBLE or written[-1] in _INVISIBLE):
-            written = _without_blanks(written)
+        if not written.isascii():
+            written = invisible.trimmed(written)
         if not written or (
             _is_nothing(written)
             if len(written) <= _MAX_PLACEHOLDER_LENGTH
@@ -151,16 +165,28 @@ def identifier(value: Scalar) -> str | None:
 
 
 def reference(value: Scalar) -> str | None:
-    """Return what `identifier` returns, but None for zeros alone, such as `0` or `0000000000`.
+    """Return what `identifier` returns, but None for zeros alone and for placeholders of forms and templates.
 
-    No platform numbers a document, a receipt or a carton's label so; programs write zero where they have no number.
+    No platform numbers a document, a receipt or a carton's label `0000000000`, `TBD` or `{{receipt_id}}`; programs
+    write such texts where they have no number.
     """
-    return none_if_zero(identifier(value))
+    return without_placeholder(identifier(value))
 
 
-def none_if_zero(name: str | None) -> str | None:
-    """Return an identifier, or None for zeros alone."""
-    return None if name is None or (name[0] in _AROUND_ZEROS and _is_zero(name)) else name
+def without_placeholder(name: str | None) -> str | None:
+    """Return an identifier, or None for zeros alone and for placeholders of forms and templates."""
+    if name is None or (name[0] in _AROUND_ZEROS and _is_zero(name)):
+        return None
+    return name if name[-1].isdecimal() or not _is_unfilled(name) else None
+
+
+def _is_unfilled(name: str) -> bool:
+    """Return whether an identifier is a word such as `TBD`, a way to write `N/A`, or a variable of a template."""
+    if len(name) <= _MAX_PLACEHOLDER_LENGTH and (
+        name.casefold() in _UNFILLED or (len(name) > 2 and name.translate(_AROUND_WORDS).casefold() == "na")
+    ):
+        return True
+    return name[0] in "$%{<[" and len(name) <= COMPOSED and _TEMPLATE.fullmatch(name) is not None
 
 
 def _is_zero(written: str) -> bool:
@@ -218,15 +244,6 @@ def _is_nothing(written: str) -> bool:
 
 def _is_empty_guid(written: str) -> bool:
     return _is_zero(written) and written.count("0") >= _MIN_ZEROS
-
-
-def _without_blanks(spaced: str) -> str:
-    first, last = 0, len(spaced)
-    while first < last and (spaced[first] in _INVISIBLE or spaced[first].isspace()):
-        first += 1
-    while last > first and (spaced[last - 1] in _INVISIBLE or spaced[last - 1].isspace()):
-        last -= 1
-    return spaced[first:last]
 
 
 def _integral(literal: str) -> str:
@@ -291,7 +308,7 @@ def is_absent(value: Scalar) -> bool:
         value = unwrapped(value)
     if type(value) is not str:
         return value is None or value is UNSET
-    return not value or (not value[0].isdigit() and (value.isspace() or _without_blanks(value).lower() in _ABSENT))
+    return not value or (not value[0].isdigit() and (value.isspace() or invisible.trimmed(value).lower() in _ABSENT))
 
 
 def unreadable(**numbers: tuple[Scalar, Decimal | None]) -> dict[str, str] | None:

@@ -5,7 +5,8 @@ No text here shows any part of a URL, because it holds a password.
 
 import re
 
-_INVISIBLE = "\u200b\u200c\u200d\u2060\ufeff"
+from schemas import invisible
+
 _HOSTS = re.compile(r"(?:(?:\[[^\[\]]*\]|[^:\[\]]*)(?::\d*)?(?:,|$))*")
 EXAMPLES = {
     "AMQP_URL": "amqp://user:password@host:5672/vhost",
@@ -21,7 +22,7 @@ def checked(name: str, url: str) -> str:
 
     Raises ValueError if it stands in quotes, or if a character of its password would end the host or the whole URL.
     """
-    url = url.strip().strip(_INVISIBLE).strip()
+    url = invisible.trimmed(url)
     if url[:1] in ('"', "'", "`", "“", "‘"):
         raise ValueError(f"{name} stands in quotes, which `docker --env-file` keeps: remove them")
     _, separator, rest = url.partition("://")

@@ -7,6 +7,8 @@ from uuid import UUID
 import asyncpg
 import msgspec
 
+from schemas import invisible
+from schemas.lenient import composed
 from storage.database import Connection
 from storage.sql import query
 
@@ -26,16 +28,18 @@ async def trace(connection: Connection, key: str) -> dict[str, Any]:
         {"key", "documents": [{"platform", "account", "type", "key", "receipts", "versions", "allocations",
         "records", "deliveries"}], "quarantine"}
 
-    The columns are those of `queries/trace.sql`. Lists are empty if nothing is known.
+    Blanks and invisible characters at the ends of `key` are ignored, and accented letters are compared in Unicode's
+    form NFC, as in business keys. The columns are those of `queries/trace.sql`. Lists are empty if nothing is known.
     """
-    if "\0" in key:
+    key = invisible.trimmed(key)
+    if not key or "\0" in key:
         return {"key": key, "documents": [], "quarantine": []}
     try:
         id_ = UUID(key)
     except ValueError:
         id_ = None
     documents = []
-    for row in await connection.fetch(query("trace", "documents"), key, id_, *_when(id_)):
+    for row in await connection.fetch(query("trace", "documents"), composed(key), id_, *_when(id_)):
         document: dict[str, Any] = {name: row[name] for name in ("platform", "account", "type", "key")}
         for part in PARTS:
             document[part] = [_plain(record) for record in await connection.fetch(query("trace", part), row["id"])]

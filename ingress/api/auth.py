@@ -20,6 +20,7 @@ from aiohttp import hdrs, web
 from ingress.api.errors import ProblemError, retry_later
 from ingress.api.proxies import Proxies
 from schemas.config import Config
+from schemas.lenient import composed
 from schemas.outbound import OPERATOR
 
 EVERYTHING = ("*",)
@@ -88,7 +89,7 @@ class Authenticator:
         self._token = config.api.operator_token
         self._proxies = Proxies(config.api.trusted_proxies)
         self._subscribers = [
-            (name, subscriber.username.encode(), subscriber.password.encode(), tuple(subscriber.accounts))
+            (name, _normal(subscriber.username), _normal(subscriber.password), tuple(subscriber.accounts))
             for name, subscriber in config.subscribers.items()
         ]
 
@@ -127,10 +128,12 @@ class Authenticator:
 
     def _find_subscriber(self, name: bytes, password: bytes) -> Caller | None:
         caller: Caller | None = None
+        (name_utf8, name_latin1), (password_utf8, password_latin1) = _readings(name), _readings(password)
         for subscriber, username, secret, accounts in self._subscribers:
-            # All of them, and both parts of each, so that the time doesn't reveal which part was correct.
-            is_correct = hmac.compare_digest(username, name) & hmac.compare_digest(secret, password)
-            if is_correct and name and password:
+            # All of them, and both parts of each in both encodings, so that the time doesn't reveal what was correct.
+            is_utf8 = hmac.compare_digest(username, name_utf8) & hmac.compare_digest(secret, password_utf8)
+            is_latin1 = hmac.compare_digest(username, name_latin1) & hmac.compare_digest(secret, password_latin1)
+            if (is_utf8 | is_latin1) and name and password:
                 caller = Caller(subscriber, accounts)
         return caller
 
@@ -199,6 +202,19 @@ def _credentials(request: web.Request, scheme: str, value: str) -> tuple[bytes, 
         request.headers.get(header, "").encode("utf-8", "surrogateescape") for header in ("Username", "Password")
     )
     return name, password
+
+
+def _normal(text: str) -> bytes:
+    """Return a name or password in the form in which they are compared: UTF-8 and Unicode's form NFC."""
+    return composed(text).encode("utf-8", "surrogateescape")
+
+
+def _readings(sent: bytes) -> tuple[bytes, bytes]:
+    """Return a name or password as it is compared, if it was sent in UTF-8 and if it was sent in Latin-1.
+
+    RFC 7617 leaves the encoding open. Browsers and curl use UTF-8, Python's requests and aiohttp use Latin-1.
+    """
+    return _normal(sent.decode("utf-8", "surrogateescape")), _normal(sent.decode("latin-1"))
 
 
 def _too_many(seconds: float) -> ProblemError:

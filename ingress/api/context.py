@@ -13,18 +13,25 @@ from aiohttp.http_exceptions import HttpProcessingError
 from ingress.api import values
 from ingress.api.auth import Caller
 from ingress.api.errors import ProblemError, invalid, not_found, unreadable
-from schemas import encodings
+from schemas import encodings, spoilt
 from schemas.config import Config
 from schemas.destinations.guard import BlockedError, Guard
 from schemas.dialects import get_dialect
 from schemas.outbound import OPERATOR, Dialect
 from schemas.patterns import fits
+from schemas.spoilt import Fault
 from storage import sealed, subscriptions
 from storage.database import Connection
 from storage.sealed import Sealed, Secret
 from storage.subscriptions import Subscription
 from storage.vault import Vault
 
+_FAULTS = {
+    Fault.QUOTES: "must not stand in quotes",
+    Fault.HEADER_LINE: "must be the value of the header, without the header's name and the colon",
+    Fault.VARIABLE: "must be the value itself, not the name of a variable",
+    Fault.PLACEHOLDER: "must be the value itself, not a placeholder",
+}
 MAX_BODY = 64 * 1024
 """Maximum bytes of a request body."""
 BODY_TIMEOUT = 10.0
@@ -185,9 +192,15 @@ def check_accounts_allowed(caller: Caller, requested: list[str] | None) -> list[
 
 def check_authorization(value: str | None) -> str | None:
     """Return what is wrong with a value of the header `Authorization`, or None."""
-    if value is None or (value.isascii() and value.isprintable()):
+    if value is None:
         return None
-    return "must be printable ASCII, because it is sent in a header"
+    if not value.isascii() or not value.isprintable():
+        return "must be printable ASCII, because it is sent in a header"
+    credentials = value.strip()
+    fault = spoilt.fault(credentials)
+    if fault is None:  # what follows the scheme, as in `Basic "abc"` and `Bearer $TOKEN`
+        fault = spoilt.fault(credentials.partition(" ")[2].strip())
+    return None if fault is None else _FAULTS[fault]
 
 
 def fresh_secret(dialect: Dialect, own: str | None) -> str | None:

@@ -13,6 +13,7 @@ from urllib.parse import quote
 import msgspec
 from yarl import URL
 
+from schemas import invisible
 from schemas.destinations import addresses
 
 LONGEST = 4096
@@ -74,6 +75,8 @@ def parse(url: str) -> Target:
         raise BlockedError(f"the URL is longer than {LONGEST:,} characters")
     if _UNREADABLE.search(url):
         raise BlockedError("the URL holds a space, a line break, a backslash or a control character; percent-encode it")
+    if (character := invisible.first_invisible(url)) is not None:
+        raise BlockedError(f"the URL holds an invisible character ({character}); enter it again instead of copying it")
     if "#" in url:
         raise BlockedError("the URL has a fragment (#…), which is never sent; leave it out")
     match = _PARTS.fullmatch(url)

@@ -49,6 +49,15 @@ async def test_a_transfer_order_and_what_belongs_to_it(database: asyncpg.Connect
     assert await keys(database, "nobody") == set()
 
 
+@pytest.mark.parametrize("name", [" STO1 ", "STO1\u200e", "\u202aSTO1\u202c\n", "\ufeffSTO1"])
+async def test_what_surrounds_the_key_is_ignored(database: asyncpg.Connection, stored: list[Any], name: str) -> None:
+    assert await keys(database, name) == await keys(database, "STO1") != set()
+
+
+async def test_a_key_of_blanks_finds_nothing(database: asyncpg.Connection, stored: list[Any]) -> None:
+    assert await trace.trace(database, " \u200e ") == {"key": "", "documents": [], "quarantine": []}
+
+
 async def test_each_time_received_and_every_version(database: asyncpg.Connection, stored: list[Any]) -> None:
     order = next(
         document for document in (await trace.trace(database, "STO1"))["documents"] if document["key"] == "STO1"

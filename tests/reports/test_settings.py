@@ -114,7 +114,14 @@ def test_a_whole_line_of_the_environment_file_is_named(
 )
 def test_an_unusual_but_sound_secret_is_not_accused(tmp_path: Path, field: str, good: str) -> None:
     lines = warnings(tmp_path, field, toml(good))
-    assert lines == [] or (good == "Zoë" and field in ("key", "key_name"))
+    assert lines == [] or (good == "Zoë" and field in ("key", "key_name")) or (field == "key_name" and "=" in good)
+
+
+@pytest.mark.parametrize("written", ["?hush", "hush=", "hush=x", "hush&", "#hush"])
+def test_the_name_of_a_key_is_only_its_name(tmp_path: Path, written: str) -> None:
+    (line,) = warnings(tmp_path, "key_name", toml(written))
+    assert "keep only the name" in line
+    assert "hush" not in line
 
 
 def test_a_newline_at_the_end_is_left_out_and_not_a_problem(tmp_path: Path) -> None:

@@ -75,6 +75,10 @@ def test_a_page_that_is_cut_off_is_an_error(broken: bytes) -> None:
         b"5",
         b'{"results": {}}',
         b'{"results": [NaN], "next": 5}',
+        b'{"results": [], "next": true}',
+        b'{"results": [NaN], "next": true}',
+        b'{"results": false}',
+        b'{"count": NaN, "next": null}',
         b'{"results": [',
         b'{"results": [NaN,',
     ],
@@ -87,6 +91,21 @@ def test_what_is_not_a_page_is_an_error(body: bytes) -> None:
 def test_an_empty_page_is_a_page() -> None:
     assert pages.split(b'{"results": [ ], "count": NaN}') == pages.PageContent([])
     assert pages.split(page([])) == pages.PageContent([])
+
+
+@pytest.mark.parametrize("rest", [b"", b', "count": 0', b', "count": NaN'])
+def test_a_page_without_results_is_empty(rest: bytes) -> None:
+    assert pages.split(b'{"results": null, "next": null' + rest + b"}") == pages.PageContent([])
+    assert pages.split(b'{"next": "https://api.example/?page=2", "results": null' + rest + b"}") == (
+        pages.PageContent([], "https://api.example/?page=2")
+    )
+
+
+@pytest.mark.parametrize("following", ["null", "false", '""', '" "'])
+@pytest.mark.parametrize("broken", [(), BROKEN[:1]])
+def test_nothing_as_the_next_page_ends_the_list(following: str, broken: tuple[bytes, ...]) -> None:
+    read = pages.split(page([*GOOD, *broken], following))
+    assert (len(read.results), read.next) == (2 + len(broken), None)
 
 
 def test_a_large_page_with_a_broken_order_takes_linear_time() -> None:

@@ -20,6 +20,13 @@ class PageContent(msgspec.Struct, frozen=True):
     next: str | None = None
 
 
+class _Page(msgspec.Struct, frozen=True):
+    """A page as it is sent: an empty one may have null as results, and the last one may have false as `next`."""
+
+    results: list[msgspec.Raw] | None
+    next: str | bool | None = None
+
+
 EFFORT = 20
 """How often the length of a page may be read, at most, to find what follows results that are not valid JSON."""
 
@@ -44,20 +51,31 @@ def text(body: bytes, content_type: str | None) -> bytes:
 def split(body: bytes) -> PageContent:
     """Return the results of a page in UTF-8. Raises ValueError if it is not a page, or is cut off."""
     try:
-        return msgspec.json.decode(body, type=PageContent)
+        sent = msgspec.json.decode(body, type=_Page)
+        return PageContent(sent.results or [], _following(sent.next))
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         pass
     page = body.decode(errors="surrogateescape")
     start = _RESULTS.search(page)
     if start is None:
-        raise ValueError("no results")
+        members = _object(page)
+        if members.get("results", ...) is not None:
+            raise ValueError("no results")
+        return PageContent([], _following(members.get("next")))
     members = _object(page[: start.end() - 1] + "null}")
     results, end = _elements(page, start.end())
     members |= _object('{"results": null' + page[end:])
-    following = members.get("next")
-    if following is not None and not isinstance(following, str):
-        raise ValueError("`next` is not text")
+    following = _following(members.get("next"))
     return PageContent([msgspec.Raw(result.encode(errors="surrogateescape")) for result in results], following)
+
+
+def _following(sent: object) -> str | None:
+    """Return the URL of the next page; None for null, false and an empty text. Raises ValueError for anything else."""
+    if sent is None or sent is False:
+        return None
+    if not isinstance(sent, str):
+        raise ValueError("`next` is not text")
+    return sent.strip() or None
 
 
 def _object(literal: str) -> dict[str, Any]:

@@ -5,7 +5,7 @@ Prices are decimal strings and are kept as sent. `owned_by`, `order_remarks` and
 
 from msgspec import UNSET, Struct, UnsetType
 
-from schemas.lenient import Scalar
+from schemas.lenient import Part, Scalar
 
 
 class Owner(Struct, frozen=True, kw_only=True):
@@ -24,8 +24,8 @@ class SupplierPackage(Struct, frozen=True, kw_only=True):
 class Package(Struct, frozen=True, kw_only=True):
     """One order line; it has no id of its own."""
 
-    stock_item: StockItem | UnsetType | None = UNSET
-    supplier_package: SupplierPackage | UnsetType | None = UNSET
+    stock_item: Part[StockItem] = UNSET
+    supplier_package: Part[SupplierPackage] = UNSET
     quantity_ordered: Scalar = UNSET
     total_theoretical_price: Scalar = UNSET
 
@@ -38,7 +38,7 @@ class PurchaseOrder(Struct, frozen=True, kw_only=True):
     """The API documentation says: always ORDERED."""
     ordered_on: Scalar = UNSET
     """Neither zone nor format are documented: kept as sent."""
-    owned_by: Owner | UnsetType | None = UNSET
+    owned_by: Part[Owner] = UNSET
     order_remarks: Scalar = UNSET
     packages: list[Package] | UnsetType | None = UNSET
     expected_delivery_date: Scalar = UNSET

@@ -29,7 +29,7 @@ def values(fields: AdditionalFields) -> dict[str, tuple[Scalar, ...]]:
 
     Names are spelled as in the examples, whichever spelling was sent.
     """
-    if fields is None or fields is UNSET:
+    if fields is None or fields is UNSET or isinstance(fields, str):
         return {}
     if isinstance(fields, dict):
         pairs = list(fields.items())

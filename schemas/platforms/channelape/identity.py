@@ -65,7 +65,7 @@ def read(event: str, raw: bytes) -> ParsedDocument:
         order_number=lenient.identifier(order.purchase_order_number),
         order_ref=lenient.reference(order.channel_order_id),
         warehouse_ref=lenient.reference(order.warehouse_order_id)
-        or lenient.none_if_zero(fields.first(more, "warehouse_order_id")),
+        or lenient.without_placeholder(fields.first(more, "warehouse_order_id")),
         carton=carton,
         # As sent: the document gives from and to two meanings and its examples swap them. We never do.
         ship_from=fields.first(more, "note_attributes_ship_from"),
@@ -102,12 +102,12 @@ _VARIED = {
 def _cartons(more: Mapping[str, Scalar]) -> list[str | None]:
     """Return the value of each field of `_CARTON`."""
     *labels, number = [fields.first(more, name) for name in _CARTON]
-    return [*map(lenient.none_if_zero, labels), _counted(number)]
+    return [*map(lenient.without_placeholder, labels), _counted(number)]
 
 
 def _counted(number: str | None) -> str | None:
     """Return a number that may be counted from zero, of a carton or a line: `0` is one, and `0000000000` is none."""
-    return number if number == "0" else lenient.none_if_zero(number)
+    return number if number == "0" else lenient.without_placeholder(number)
 
 
 def _aliases(cartons: list[str | None]) -> tuple[str, ...]:
@@ -153,7 +153,7 @@ def _key(order: wire.Order, more: Mapping[str, Scalar], carton: str | None, raw:
         return lenient.key(order.warehouse_order_id, "channelOrderId` or `warehouseOrderId")
     content = None
     if isinstance(order, wire.Receipt):
-        receipt = lenient.none_if_zero(fields.first(more, "receipt_id"))
+        receipt = lenient.without_placeholder(fields.first(more, "receipt_id"))
         if receipt is not None:
             return lenient.key(receipt, "receipt_id")
         content = canonical.digest(raw).hex()

@@ -8,7 +8,7 @@ from typing import TypeAlias
 
 from msgspec import UNSET, Struct, UnsetType
 
-from schemas.lenient import Scalar
+from schemas.lenient import Part, Scalar
 
 
 class AdditionalField(Struct, frozen=True, kw_only=True):
@@ -16,8 +16,9 @@ class AdditionalField(Struct, frozen=True, kw_only=True):
     value: Scalar = UNSET
 
 
-AdditionalFields: TypeAlias = dict[str, Scalar] | list[AdditionalField] | UnsetType | None
-"""An object in the examples, "array of AdditionalField" in the tables: both are sent. `fields.values` reads them."""
+AdditionalFields: TypeAlias = dict[str, Scalar] | list[AdditionalField] | str | UnsetType | None
+"""An object in the examples, "array of AdditionalField" in the tables: both are sent. A text stands for
+no fields. `fields.values` reads them."""
 
 
 class Address(Struct, frozen=True, kw_only=True, rename="camel"):
@@ -44,8 +45,8 @@ class Customer(Struct, frozen=True, kw_only=True, rename="camel"):
     last_name: Scalar = UNSET
     email: Scalar = UNSET
     phone: Scalar = UNSET
-    billing_address: Address | UnsetType | None = UNSET
-    shipping_address: Address | UnsetType | None = UNSET
+    billing_address: Part[Address] = UNSET
+    shipping_address: Part[Address] = UNSET
 
 
 class LineItem(Struct, frozen=True, kw_only=True, rename="camel"):
@@ -92,7 +93,7 @@ class Order(Struct, frozen=True, kw_only=True, rename="camel"):
     status: Scalar = UNSET
     """An open set: OPEN, SHIPPED and RECEIVED are documented."""
     additional_fields: AdditionalFields = UNSET
-    customer: Customer | UnsetType | None = UNSET
+    customer: Part[Customer] = UNSET
     line_items: list[LineItem] | UnsetType | None = UNSET
 
 

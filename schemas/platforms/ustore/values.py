@@ -24,13 +24,13 @@ def identifier(value: Scalar) -> str | None:
     return lenient.identifier(value)
 
 
-def part(value: T | str | UnsetType | None) -> T | None:
-    """Return the object, or None if a text stands for it or it is absent."""
+def part(value: lenient.Part[T]) -> T | None:
+    """Return the object, or None if a text or a list stands for it or it is absent."""
     return value if isinstance(value, msgspec.Struct) else None
 
 
-def each(value: list[T | None] | T | str | UnsetType | None) -> list[T]:
+def each(value: list[T | str | None] | T | str | UnsetType | None) -> list[T]:
     """Return the elements, whether they were sent as a list, as a single object or not at all."""
     if isinstance(value, list):
-        return [element for element in value if element is not None]
+        return [element for element in value if isinstance(element, msgspec.Struct)]
     return [value] if isinstance(value, msgspec.Struct) else []

@@ -17,9 +17,9 @@ from schemas.lenient import Scalar
 from schemas.platforms.ustore.values import each, identifier, part
 
 T = TypeVar("T", bound=msgspec.Struct)
-One: TypeAlias = T | str | UnsetType | None
+One: TypeAlias = T | str | list[Scalar] | UnsetType | None
 """An object, or what an XML converter writes if it is empty."""
-Many: TypeAlias = list[T | None] | T | str | UnsetType | None
+Many: TypeAlias = list[T | str | None] | T | str | UnsetType | None
 """A list, its only element, or what an XML converter writes if it is empty."""
 
 
