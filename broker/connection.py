@@ -19,7 +19,7 @@ from typing import TypeVar
 
 import aio_pika
 import aiormq.abc
-from aio_pika.abc import AbstractChannel, AbstractConnection
+from aio_pika.abc import AbstractConnection
 from aio_pika.exceptions import AMQPError
 from yarl import URL
 
@@ -146,7 +146,6 @@ class BrokerConnection:
         self._on_lost = on_lost
         self._background = Background()
         self._broken: asyncio.Future[None] | None = None
-        self._connection: AbstractConnection | None = None
         self.transport = Transport()
         """Transport of the current connection, for components that read or write frames past the library."""
         self.opened = asyncio.Event()
@@ -184,8 +183,11 @@ class BrokerConnection:
         if self.is_open and len(self._urls) > 1:
             self.fail(reason)
 
-    async def open_channel(self, connection: AbstractConnection, *, confirms: bool) -> AbstractChannel:
-        """Open a channel; if the channel closes, its connection is closed too."""
+    async def channel(self, connection: AbstractConnection, *, confirms: bool) -> aiormq.abc.AbstractChannel:
+        """Open a channel, and return the aiormq channel below it, which the fast path uses.
+
+        If the channel closes, its connection is closed too.
+        """
         broken = self._broken
         channel = await connection.channel(publisher_confirms=confirms, on_return_raises=confirms)
 
@@ -194,12 +196,9 @@ class BrokerConnection:
             self._fail(broken, f"channel closed: {reason or 'no reason given'}")
 
         # aio-pika would run `close_callbacks` in a task, after the loop turn in which the channel closed.
-        (await channel.get_underlay_channel()).closing.add_done_callback(closed)
-        return channel
-
-    async def channel(self, connection: AbstractConnection, *, confirms: bool) -> aiormq.abc.AbstractChannel:
-        """Open a channel like `open_channel`, and return the aiormq channel below it, which the fast path uses."""
-        return await (await self.open_channel(connection, confirms=confirms)).get_underlay_channel()
+        underlay_channel = await channel.get_underlay_channel()
+        underlay_channel.closing.add_done_callback(closed)
+        return underlay_channel
 
     async def _run(self) -> None:
         attempt = failed = 0
@@ -237,7 +236,6 @@ class BrokerConnection:
             self.transport.cut()  # a connection that was opened too late must not stay open
             await connection.close()  # marks it as closed, or its destructor would start a task that closes it
             raise
-        self._connection = connection
         underlay(connection).closing.add_done_callback(lambda done: self._fail(broken, _reason(done)))
         ready = False
         try:
@@ -250,7 +248,6 @@ class BrokerConnection:
             await broken
         finally:
             self.opened.clear()
-            self._connection = None
             if ready:
                 self._on_lost()
             await self._close(connection, CLOSE_TIMEOUT if broken.done() else CONNECT_TIMEOUT)

@@ -75,38 +75,38 @@ class Session:
     The messages that it delivered can be settled only during that time; afterwards the broker delivers them again.
     """
 
-    __slots__ = ("_budget", "_held", "channel", "is_over", "tag")
+    __slots__ = ("_budget", "_held", "channel", "has_ended", "tag")
 
     def __init__(self, channel: AbstractChannel, budget: ByteBudget | None) -> None:
         self.channel = channel
         self.tag: str | None = None
         """The consumer tag, once the broker has confirmed the consumer."""
-        self.is_over = False
+        self.has_ended = False
         self._budget = budget
         self._held = 0
 
     @property
     def is_gone(self) -> bool:
         """Whether messages of this session can no longer be settled."""
-        return self.is_over or self.channel.is_closed
+        return self.has_ended or self.channel.is_closed
 
     def receive(self, size: int) -> None:
         """Count a body against the budget."""
-        if self._budget is not None and not self.is_over:
+        if self._budget is not None and not self.has_ended:
             self._held += size
             self._budget.add(size)
 
     def release(self, size: int) -> None:
         """Remove settled bodies from the budget."""
-        if self._budget is not None and not self.is_over:
+        if self._budget is not None and not self.has_ended:
             self._held -= size
             self._budget.remove(size)
 
     def end(self) -> None:
         """End the session and release its bytes; the broker delivers its unsettled messages again."""
-        if not self.is_over:
+        if not self.has_ended:
             self.release(self._held)
-            self.is_over = True
+            self.has_ended = True
 
 
 class IncomingMessage:
@@ -201,7 +201,7 @@ class Consumer:
         session = self._session = Session(channel, self._budget)
 
         def received(tag: int, redelivered: bool, encoded: bytes, body: bytes) -> None:
-            if self._session is session and not session.is_over:
+            if self._session is session and not session.has_ended:
                 session.receive(len(body))
                 self._on_message(IncomingMessage(session, tag, redelivered, encoded, body))
 
@@ -312,8 +312,9 @@ class Consumer:
                 await self._arrived.wait()
             if len(self._buffer) < limit and wait > 0:
                 await self._wait_for_more(limit, time.monotonic() + wait)
-            if batch := self._next(limit, max_bytes):
-                return batch  # empty if the session ended in the meantime
+            batch = self._next(limit, max_bytes)
+            if batch:  # there is nothing left if the session ended during the wait
+                return batch
 
     async def _wait_for_more(self, limit: int, until: float) -> None:
         while len(self._buffer) < limit and (left := until - time.monotonic()) > 0:

@@ -54,7 +54,7 @@ class ConfirmListener(Protocol):
     """
 
     def done(self) -> bool:
-        """Return whether the waiter no longer needs an outcome."""
+        """Return whether the listener no longer needs an outcome."""
 
     def set_result(self, nothing: None, /) -> object:
         """Report that the message is safe with the broker."""
@@ -66,18 +66,18 @@ class ConfirmListener(Protocol):
 class BatchFuture:
     """One future for several messages that only matter together; each entry uses it like a future of its own."""
 
-    __slots__ = ("_left", "future")
+    __slots__ = ("_remaining", "future")
 
     def __init__(self, size: int, future: "asyncio.Future[None]") -> None:
-        self._left = size
+        self._remaining = size
         self.future = future
 
     def done(self) -> bool:
         return self.future.done()
 
     def set_result(self, _: None) -> None:
-        self._left -= 1
-        if not self._left:
+        self._remaining -= 1
+        if not self._remaining:
             self.future.set_result(None)
 
     def set_exception(self, error: Exception) -> None:
@@ -88,7 +88,7 @@ class BatchFuture:
 class PendingPublish:
     """One message between `publish` and its confirm or deadline."""
 
-    __slots__ = ("body", "deadline", "exchange", "key", "message_id", "properties", "waiter")
+    __slots__ = ("body", "deadline", "exchange", "key", "listener", "message_id", "properties")
 
     def __init__(
         self,
@@ -98,7 +98,7 @@ class PendingPublish:
         message_id: str,
         body: bytes,
         deadline: float,
-        waiter: ConfirmListener,
+        listener: ConfirmListener,
     ) -> None:
         self.exchange = exchange
         self.key = key
@@ -106,15 +106,15 @@ class PendingPublish:
         self.message_id = message_id
         self.body = body
         self.deadline = deadline
-        self.waiter = waiter
+        self.listener = listener
 
     def fail(self, error: BrokerUnavailableError) -> None:
-        """Fail the waiter with `error`, unless it has ended already."""
-        waiter = self.waiter
-        if not waiter.done():
-            waiter.set_exception(error)
-            if isinstance(waiter, asyncio.Future):
-                waiter.exception()  # marks it as retrieved: a future that no task awaits any more is not an error
+        """Fail the listener with `error`, unless it has ended already."""
+        listener = self.listener
+        if not listener.done():
+            listener.set_exception(error)
+            if isinstance(listener, asyncio.Future):
+                listener.exception()  # marks it as retrieved: a future that no task awaits any more is not an error
 
 
 def explain(error: BaseException) -> BrokerUnavailableError:

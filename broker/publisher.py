@@ -42,17 +42,17 @@ from telemetry.background import Background
 
 log = logging.getLogger("crossdock.broker")
 
-MAX_UNCONFIRMED = 2000
+MAX_UNCONFIRMED_MESSAGES = 2000
 """Maximum number of unconfirmed messages.
 
 Further messages wait in this process, where they can still time out, rather than in the socket buffer.
 """
-MAX_UNSENT = 4 * 1024 * 1024
+MAX_UNSENT_BYTES = 4 * 1024 * 1024
 """Maximum bytes that the socket has not accepted; further messages wait in this process.
 
 When this is reached, the broker has stopped reading because of a memory or disk alarm.
 """
-MAX_WAITING = 20_000
+MAX_UNSENT_MESSAGES = 20_000
 """Maximum number of messages waiting to be sent; beyond it, publishing fails at once to save memory."""
 FLUSH_EARLY = 16
 """Number of waiting messages that are sent at once instead of at the end of the loop turn.
@@ -73,14 +73,14 @@ A channel that was opened before a quorum queue had elected its new leader keeps
 3.10), and so refuses messages that other channels would accept.
 """
 PROBE_AFTER = 2.5
-"""Seconds without a confirm after which the node is probed, and left if it does not respond.
+"""Seconds without a confirm after which the node is probed, and abandoned if it does not respond.
 
 Together with the one second of the probe this is shorter than `[ingress] confirm_timeout`, so that the waiting messages
 can still be confirmed by another node. Heartbeats detect a dead peer only after half a minute. A channel that has never
-confirmed anything is left without a probe.
+confirmed anything is abandoned without a probe.
 """
 ABANDON_AFTER = 15.0
-"""Seconds without a confirm after which even a node that responds, and has confirmed before, is left.
+"""Seconds without a confirm after which even a node that responds, and has confirmed before, is abandoned.
 
 Such a node waits for a queue leader on another node that is frozen or cut off. A new leader is elected within 10
 seconds and notifies the channels that have published to the queue. A channel opened during that time sends to the old
@@ -88,6 +88,10 @@ leader until RabbitMQ declares that leader's node down after a minute (3.10). St
 fastest way to a confirm.
 """
 
+_HEADER, _BODY = 2, 3
+"""Types of frames (AMQP 0-9-1 §2.3.5)."""
+_BASIC_CLASS = 60
+"""The class of Basic.Publish, which a content header names."""
 _HEADER_FRAME = struct.Struct(">BHIHHQ")
 _HEADER_SIZE = 12
 """Bytes of a content header before its properties."""
@@ -111,28 +115,28 @@ class Publisher:
         *,
         confirm_timeout: float,
         on_unhealthy: Callable[[str], None] = lambda reason: None,
-        max_held: int = sys.maxsize,
+        max_held_bytes: int = sys.maxsize,
     ) -> None:
         """Configure the publisher; nothing is sent until `use` is called.
 
         - `confirm_timeout`: maximum seconds from `publish` to the confirm.
         - `on_unhealthy`: called with the reason when the broker no longer accepts or confirms messages and another node
           might.
-        - `max_held`: maximum bytes of message bodies that may wait for their confirms.
+        - `max_held_bytes`: maximum bytes of message bodies that may wait for their confirms.
         """
-        self.max_held = max_held
-        self.held = 0
+        self.max_held_bytes = max_held_bytes
+        self.held_bytes = 0
         """Bytes of the bodies that were accepted for publishing and are not yet confirmed."""
         self.max_message_size: int | None = None
         """The largest body that the broker accepts, known once it has refused one.
 
         It is reset when the connection is lost for any other reason.
         """
-        self.lost_by_size = False
+        self.was_closed_for_size = False
         """Whether the last channel was closed because a message was too large; reset when the next one is used."""
         self._timeout = confirm_timeout
         self._on_unhealthy = on_unhealthy
-        self._waiting: deque[PendingPublish] = deque()
+        self._unsent: deque[PendingPublish] = deque()
         self._sent: dict[int, PendingPublish] = {}
         """The unconfirmed messages by delivery tag, which is the order in which they were sent."""
         self._tag = 0
@@ -142,7 +146,7 @@ class Publisher:
         self._transport: Transport | None = None
         self._is_scheduled = False
         self._lost_at = 0.0
-        self._waiting_since: float | None = None
+        self._confirm_due_since: float | None = None
         """When the current wait for a confirm began; None if no confirm is due.
 
         It begins with the first message that is sent while no confirm is due, and again with each confirm after which
@@ -163,7 +167,7 @@ class Publisher:
     @property
     def outstanding(self) -> int:
         """Number of messages that are waiting or sent, and not confirmed."""
-        return len(self._waiting) + len(self._sent)
+        return len(self._unsent) + len(self._sent)
 
     def use(self, transport: Transport, channel: AbstractChannel, received: Received | None = None) -> None:
         """Publish on a new connection's channel, which must have confirms enabled and no other publisher.
@@ -173,12 +177,12 @@ class Publisher:
         """
         if self._sent:
             self.on_lost()  # its tags belong to another channel, so their confirms can no longer arrive
-        self.lost_by_size = False
+        self.was_closed_for_size = False
         self._methods.clear()
         self._channel_number = channel.number
         self._max_payload = channel.connection.connection_tune.frame_max - 8
         self._tag = 0
-        self._waiting_since, self._is_nacked, self._has_confirmed = None, False, False
+        self._confirm_due_since, self._is_nacked, self._has_confirmed = None, False, False
         self._connection = channel.connection
         transport.listen(channel.number, ChannelHandlers(received, self._confirmed, self._returned))
         self._transport = transport
@@ -195,21 +199,21 @@ class Publisher:
 
     def on_lost(self) -> None:
         """Handle the loss of the connection: unconfirmed messages wait to be sent again on the next one."""
-        self._transport = self._connection = self._waiting_since = None
+        self._transport = self._connection = self._confirm_due_since = None
         self._lost_at = time.monotonic()
-        if not self.lost_by_size:
+        if not self.was_closed_for_size:
             self.max_message_size = None  # the next broker, or this one after a restart, may accept larger bodies
         for entry in reversed(self._sent.values()):
-            if entry.waiter.done():
-                self.held -= len(entry.body)
+            if entry.listener.done():
+                self.held_bytes -= len(entry.body)
             else:
-                self._waiting.appendleft(entry)
+                self._unsent.appendleft(entry)
         self._sent.clear()
 
     async def stop(self) -> None:
         """Wait for the confirms of messages that were published with a future, for a bounded time, then stop."""
-        waiters = {entry.waiter for entry in (*self._waiting, *self._sent.values()) if not entry.waiter.done()}
-        results = {waiter.future if isinstance(waiter, BatchFuture) else waiter for waiter in waiters}
+        listeners = {entry.listener for entry in (*self._unsent, *self._sent.values()) if not entry.listener.done()}
+        results = {listener.future if isinstance(listener, BatchFuture) else listener for listener in listeners}
         pending = {result for result in results if isinstance(result, asyncio.Future)}
         if pending and self._transport is not None:
             await asyncio.wait(pending, timeout=min(self._timeout, STOP_TIMEOUT))
@@ -236,12 +240,12 @@ class Publisher:
         return future
 
     def publish_for(
-        self, waiter: ConfirmListener, exchange: str, key: str, properties: bytes, message_id: str, body: bytes
+        self, listener: ConfirmListener, exchange: str, key: str, properties: bytes, message_id: str, body: bytes
     ) -> None:
-        """Publish like `publish`, for a caller's own waiter; `stop` waits for futures only."""
+        """Publish like `publish`, for a caller's own listener; `stop` waits for futures only."""
         _, deadline = self._accept(len(body), len(body))
-        self._waiting.append(PendingPublish(exchange, key, properties, message_id, body, deadline, waiter))
-        if len(self._waiting) >= FLUSH_EARLY:
+        self._unsent.append(PendingPublish(exchange, key, properties, message_id, body, deadline, listener))
+        if len(self._unsent) >= FLUSH_EARLY:
             self._flush()
 
     def publish_all(self, messages: Iterable[Outgoing]) -> "asyncio.Future[None]":
@@ -254,24 +258,25 @@ class Publisher:
         sizes = [len(message.body) for message in messages]
         loop, deadline = self._accept(sum(sizes), max(sizes))
         burst = BatchFuture(len(messages), loop.create_future())
-        self._waiting += [
+        self._unsent += [
             PendingPublish(exchange, key, properties, message_id, body, deadline, burst)
             for exchange, key, properties, message_id, body in messages
         ]
         return burst.future
 
     def hold(self, size: int) -> None:
-        """Count a body that will be published later against `max_held` until `release`.
+        """Count a body against `max_held_bytes` until `release`, in addition to what publishing it counts.
 
-        Raises BrokerUnavailableError if the limit would be exceeded.
+        The ingress holds a body whose sender waits for an answer until the request has ended. Raises
+        BrokerUnavailableError if the limit would be exceeded.
         """
-        if self.held + size > self.max_held:
+        if self.held_bytes + size > self.max_held_bytes:
             raise BrokerUnavailableError(_TOO_MANY_BYTES)
-        self.held += size
+        self.held_bytes += size
 
     def release(self, size: int) -> None:
-        """Stop counting a held body; call this immediately before it is published."""
-        self.held -= size
+        """Stop counting a body that `hold` counted."""
+        self.held_bytes -= size
 
     def _accept(self, size: int, largest: int) -> tuple[asyncio.AbstractEventLoop, float]:
         """Accept bodies of `size` bytes in total, and return the event loop and their deadline.
@@ -284,12 +289,12 @@ class Publisher:
         now = time.monotonic()
         if self._transport is None and now - self._lost_at > RECONNECT_GRACE:
             raise BrokerUnavailableError("no connection to the broker")
-        if len(self._waiting) >= MAX_WAITING:
+        if len(self._unsent) >= MAX_UNSENT_MESSAGES:
             raise BrokerUnavailableError("too many messages wait for the broker")
-        held = self.held + size
-        if held > self.max_held:
+        held_bytes = self.held_bytes + size
+        if held_bytes > self.max_held_bytes:
             raise BrokerUnavailableError(_TOO_MANY_BYTES)
-        self.held = held
+        self.held_bytes = held_bytes
         loop = self._loop
         if loop is None:
             loop = self._loop = asyncio.get_running_loop()
@@ -306,32 +311,32 @@ class Publisher:
     def _flush(self) -> None:
         """Send waiting messages as far as the window and the socket have room; their confirms flush again."""
         transport = self._transport
-        while transport is not None and self._waiting and len(self._sent) < MAX_UNCONFIRMED:
-            if not 0 <= transport.unsent <= MAX_UNSENT:
+        while transport is not None and self._unsent and len(self._sent) < MAX_UNCONFIRMED_MESSAGES:
+            if not 0 <= transport.unsent <= MAX_UNSENT_BYTES:
                 return
             block = self._block()
             if not block:
                 continue  # the callers of all of them have stopped waiting
             transport.write(block)
-            if self._waiting_since is None:
-                self._waiting_since = time.monotonic()
+            if self._confirm_due_since is None:
+                self._confirm_due_since = time.monotonic()
 
     def _block(self) -> bytes:
         """Build the frames of as many waiting messages as fit into the window, and register these for their confirms.
 
-        One block ends at `MAX_UNSENT` bytes: joining more would copy them although the broker may have stopped reading.
+        One block ends at `MAX_UNSENT_BYTES`: joining more would copy them although the broker may have stopped reading.
         """
         parts: list[bytes] = []
         number, limit, methods = self._channel_number, self._max_payload, self._methods
-        waiting, sent = self._waiting, self._sent
+        unsent, sent = self._unsent, self._sent
         tag = self._tag
-        room, left = MAX_UNCONFIRMED - len(sent), MAX_UNSENT
-        while waiting and room and left > 0:
-            entry = waiting.popleft()
+        room, room_bytes = MAX_UNCONFIRMED_MESSAGES - len(sent), MAX_UNSENT_BYTES
+        while unsent and room and room_bytes > 0:
+            entry = unsent.popleft()
             body, properties = entry.body, entry.properties
             size = len(body)
-            if entry.waiter.done():
-                self.held -= size
+            if entry.listener.done():
+                self.held_bytes -= size
                 continue
             method = methods.get((entry.exchange, entry.key))
             if method is None or len(properties) > limit - _HEADER_SIZE:
@@ -340,21 +345,22 @@ class Publisher:
                 try:
                     method = self._method(number, entry.exchange, entry.key, properties)
                 except Exception as error:
-                    self.held -= size
+                    self.held_bytes -= size
                     entry.fail(UnencodableError(f"the message can't be encoded: {error}"))
                     continue
             room -= 1
-            left -= size
+            room_bytes -= size
             tag += 1
             sent[tag] = entry
-            header = _HEADER_FRAME.pack(2, number, 12 + len(properties), 60, 0, size)
+            header = _HEADER_FRAME.pack(_HEADER, number, _HEADER_SIZE + len(properties), _BASIC_CLASS, 0, size)
             if 0 < size <= limit:
-                parts += (method, header, properties, _FRAME_END, _BODY_FRAME.pack(3, number, size), body, _FRAME_END)
+                body_header = _BODY_FRAME.pack(_BODY, number, size)
+                parts += (method, header, properties, _FRAME_END, body_header, body, _FRAME_END)
                 continue
             parts += (method, header, properties, _FRAME_END)
             for start in range(0, size, limit):
                 piece = body[start : start + limit]
-                parts += (_BODY_FRAME.pack(3, number, len(piece)), piece, _FRAME_END)
+                parts += (_BODY_FRAME.pack(_BODY, number, len(piece)), piece, _FRAME_END)
         self._tag = tag
         return b"".join(parts)
 
@@ -379,22 +385,19 @@ class Publisher:
             entry = sent.pop(confirmed, None)
             if entry is None:
                 continue
-            self.held -= len(entry.body)
-            if entry.waiter.done():
+            self.held_bytes -= len(entry.body)
+            if entry.listener.done():
                 continue
             if accepted:
-                entry.waiter.set_result(None)
+                entry.listener.set_result(None)
             else:
                 entry.fail(BrokerUnavailableError(_NACKED))
         if accepted:
-            self._waiting_since, self._is_nacked, self._has_confirmed = (
-                (time.monotonic() if sent else None),
-                False,
-                True,
-            )
+            self._confirm_due_since = time.monotonic() if sent else None
+            self._is_nacked, self._has_confirmed = False, True
         else:
             self._is_nacked = True
-        if self._waiting and not self._is_scheduled:
+        if self._unsent and not self._is_scheduled:
             self._flush()
 
     def _returned(self, properties: bytes) -> None:
@@ -412,18 +415,18 @@ class Publisher:
                 self._fail_all("no connection to the broker")
             for tag in [tag for tag, entry in self._sent.items() if entry.deadline <= now]:
                 self._drop(self._sent.pop(tag), BrokerUnavailableError("no confirm from the broker in time"))
-            while self._waiting and (self._waiting[0].waiter.done() or self._waiting[0].deadline <= now):
-                self._drop(self._waiting.popleft(), BrokerUnavailableError("no confirm from the broker in time"))
+            while self._unsent and (self._unsent[0].listener.done() or self._unsent[0].deadline <= now):
+                self._drop(self._unsent.popleft(), BrokerUnavailableError("no confirm from the broker in time"))
             self._flush()
             self._check_health(now)
 
     def _check_health(self, now: float) -> None:
         """Report that the node is unusable, or start a probe of it."""
-        since, connection = self._waiting_since, self._connection
+        since, connection = self._confirm_due_since, self._connection
         if since is None or connection is None:
             return
         if now - since > (NACK_TIMEOUT if self._is_nacked else ABANDON_AFTER if self._has_confirmed else PROBE_AFTER):
-            self._waiting_since = now
+            self._confirm_due_since = now
             self._on_unhealthy("the broker refuses every message" if self._is_nacked else "the broker confirms nothing")
         elif now - max(since, self._probed_at) > PROBE_AFTER:
             self._probed_at = now
@@ -433,18 +436,18 @@ class Publisher:
 
     async def _probe(self, connection: AbstractConnection, since: float) -> None:
         is_responding = await is_alive(connection.url)
-        if not is_responding and self._connection is connection and self._waiting_since == since:
+        if not is_responding and self._connection is connection and self._confirm_due_since == since:
             self._on_unhealthy("the broker doesn't answer")
 
     def _fail_all(self, reason: str) -> None:
-        for entry in (*self._sent.values(), *self._waiting):
+        for entry in (*self._sent.values(), *self._unsent):
             self._drop(entry, BrokerUnavailableError(reason))
         self._sent.clear()
-        self._waiting.clear()
+        self._unsent.clear()
 
     def _drop(self, entry: PendingPublish, error: BrokerUnavailableError) -> None:
         """Fail an entry that was removed from both the waiting and the sent messages."""
-        self.held -= len(entry.body)
+        self.held_bytes -= len(entry.body)
         entry.fail(error)
 
     def _on_channel_closed(self, closing: "asyncio.Future[None]") -> None:
@@ -456,9 +459,9 @@ class Publisher:
         match = _TOO_LARGE.search(str(error)) if error is not None else None
         if match is None:
             return
-        self.lost_by_size = True
+        self.was_closed_for_size = True
         limit = self.max_message_size = int(match[1])
         log.warning("the broker refused a message because of its size", extra={"limit": limit})
-        for entry in (*self._sent.values(), *self._waiting):
+        for entry in (*self._sent.values(), *self._unsent):
             if len(entry.body) > limit:
                 entry.fail(TooLargeError(len(entry.body), limit))

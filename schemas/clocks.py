@@ -16,15 +16,5 @@ _MAX_AHEAD = timedelta(seconds=MAX_AHEAD)
 
 
 def is_ahead(received_at: datetime, present: datetime) -> bool:
-    """Return whether a moment is further ahead of the present than clocks that are set right differ. Both aware."""
+    """Return whether a time of receipt is more than MAX_AHEAD ahead of `present`, the time by the database's clock."""
     return received_at - present > _MAX_AHEAD
-
-
-def filing_moment(received_at: datetime, present: datetime) -> tuple[datetime, str | None]:
-    """Return the moment to file a message under, and a flag for its document, or None.
-
-    `present`: by the database's clock. The present differs each time that a message is delivered: whoever files a
-    message under another moment than its own must remember which (`workers.store.moments`), or the same message
-    delivered twice would be filed twice.
-    """
-    return (present, CLOCK_AHEAD) if is_ahead(received_at, present) else (received_at, None)

@@ -1,4 +1,4 @@
-"""The store worker's processor, from the bytes of a webhook to the document to store: pure and fast.
+"""Turns the bytes of a webhook into a document, for the store, route and deliver workers: pure and fast.
 
 body -> UTF-8? -> JSON? (repaired if necessary) -> digest -> platform.read -> Document. Only rare inputs need more than
 one pass.
@@ -55,29 +55,29 @@ def describe(platform: Platform, event: str, raw: bytes, content_type: str | Non
     if not raw.startswith(b"{") or raw.startswith(b"{\0"):
         text, flag = encodings.by_mark(raw)
         if flag is not None:
-            return _recoded(platform, event, raw, text, flag)
+            return _describe_recoded(platform, event, raw, text, flag)
     try:
         form = canonical.form(raw)
     except canonical.NotJSONError as why:
         decoded = encodings.by_header(raw, content_type)
         if decoded is not None:
-            return _recoded(platform, event, raw, decoded, encodings.TRANSCODED)
+            return _describe_recoded(platform, event, raw, decoded, encodings.TRANSCODED)
         return _without_json(platform, event, raw, raw, str(why), ())
     if form.jsonb:
-        reading, flags = _look_over(platform.read(event, form.text))
+        reading, flags = _checked(platform.read(event, form.text))
         return Document(reading, form.digest, raw.decode(), raw, flags)
-    return _odd(platform, event, form, raw, ())
+    return _describe_unusual(platform, event, form, raw, ())
 
 
-def _recoded(platform: Platform, event: str, raw: bytes, text: bytes, flag: str) -> Document:
+def _describe_recoded(platform: Platform, event: str, raw: bytes, text: bytes, flag: str) -> Document:
     """Parse a body that was not plain UTF-8: `text` is `raw` as UTF-8, and is what is parsed, compared and sent on."""
     try:
-        return _odd(platform, event, canonical.form(text), text, (flag,))
+        return _describe_unusual(platform, event, canonical.form(text), text, (flag,))
     except canonical.NotJSONError as why:
         return _without_json(platform, event, raw, text, str(why), (flag,))
 
 
-def _odd(
+def _describe_unusual(
     platform: Platform, event: str, form: canonical.CanonicalForm, data: bytes, flags: tuple[str, ...]
 ) -> Document:
     """Return the document for a body that is JSON but may be unusual, with flags that name what is wrong."""
@@ -107,7 +107,7 @@ def _without_json(
     repaired = None if platform.repair is None else platform.repair(text)
     if repaired is not None:
         try:
-            return _odd(platform, event, canonical.form(repaired), repaired, (*flags, REPAIRED_JSON))
+            return _describe_unusual(platform, event, canonical.form(repaired), repaired, (*flags, REPAIRED_JSON))
         except canonical.NotJSONError:
             pass
     if any(known.name == event and known.reply is not None for known in platform.events):
@@ -124,7 +124,7 @@ def _storable(reading: ParsedDocument, lossy: bool) -> tuple[ParsedDocument, tup
     """
     if "\x00" in reading.key or (lossy and "\ufffd" in reading.key):
         raise UnreadableError("the business key holds characters that are damaged or can't be stored")
-    reading, flags = _look_over(reading)
+    reading, flags = _checked(reading)
     clean = tuple([_without_nul(line) for line in reading.lines])
     return msgspec.structs.replace(_without_nul(reading), lines=clean), flags
 
@@ -138,7 +138,7 @@ def _without_nul(record: T) -> T:
     return msgspec.structs.replace(record, **texts) if texts else record
 
 
-def _look_over(reading: ParsedDocument) -> tuple[ParsedDocument, tuple[str, ...]]:
+def _checked(reading: ParsedDocument) -> tuple[ParsedDocument, tuple[str, ...]]:
     """Return `reading` in a form that can be stored, and its flags.
 
     Raises UnreadableError for a name that is too long for an index: it is better to quarantine one message than to have
@@ -161,12 +161,12 @@ def _look_over(reading: ParsedDocument) -> tuple[ParsedDocument, tuple[str, ...]
     if reading.unreadable_date:
         flags = (*flags, UNREADABLE_DATE)
     if long:
-        reading = msgspec.structs.replace(reading, lines=tuple([_cut(line) for line in reading.lines]))
+        reading = msgspec.structs.replace(reading, lines=tuple([_with_short_article(line) for line in reading.lines]))
         flags = (*flags, SHORTENED)
     return reading, flags
 
 
-def _cut(line: Line) -> Line:
+def _with_short_article(line: Line) -> Line:
     if line.article is None or len(line.article) <= _SURELY_SHORT:
         return line
     return msgspec.structs.replace(line, article=line.article.encode()[:NAME_BYTES].decode(errors="ignore"))

@@ -59,9 +59,10 @@ _TEMPLATE = re.compile(
 """A variable of a template that was not replaced."""
 _ABSENT = _NOTHING | {""}
 _QUOTES = "\"'`()<>[]{}"
-_LONGEST_NOTHING = 16
-"""Maximum characters of a placeholder, and minimum zeros of an identifier that is all zeros: .NET's `Guid.Empty`, a
-number of a carton that was never set."""
+_MAX_PLACEHOLDER_LENGTH = 16
+"""Maximum characters of a placeholder."""
+_MIN_ZEROS = 16
+"""Minimum zeros of an identifier that is all zeros: .NET's `Guid.Empty`, a number of a carton that was never set."""
 _AROUND_ZEROS = "0-{}()+./_ :"
 _ELEMENT_TEXTS = frozenset({"#text", "#cdata-section", "#cdata", "__cdata", "$t", "_text"})
 """Under which names converters from XML to JSON write the text of an element that has attributes."""
@@ -113,12 +114,12 @@ def _literal(number: str) -> Raw:
     return Raw(number.encode())
 
 
-def part(value: "Part[T]", empty: T) -> T:
+def or_empty(value: "Part[T]", empty: T) -> T:
     """Return `value`, an object, or `empty` if it is absent or null, or if a text or a list stands for it."""
     return value if isinstance(value, msgspec.Struct) else empty
 
 
-def each(value: list[T] | UnsetType | None) -> list[T]:
+def or_empty_list(value: list[T] | UnsetType | None) -> list[T]:
     """Return `value`, a list, or an empty list if it is absent or null."""
     return [] if value is None or value is UNSET else value
 
@@ -149,7 +150,7 @@ def identifier(value: Scalar) -> str | None:
             written = invisible.trimmed(written)
         if not written or (
             _is_nothing(written)
-            if len(written) <= _LONGEST_NOTHING
+            if len(written) <= _MAX_PLACEHOLDER_LENGTH
             else written[0] in _AROUND_ZEROS and _is_empty_guid(written)
         ):
             return None
@@ -181,7 +182,7 @@ def without_placeholder(name: str | None) -> str | None:
 
 def _is_unfilled(name: str) -> bool:
     """Return whether an identifier is a word such as `TBD`, a way to write `N/A`, or a variable of a template."""
-    if len(name) <= _LONGEST_NOTHING and (
+    if len(name) <= _MAX_PLACEHOLDER_LENGTH and (
         name.casefold() in _UNFILLED or (len(name) > 2 and _NOT_APPLICABLE.fullmatch(name) is not None)
     ):
         return True
@@ -234,7 +235,7 @@ def _is_nothing(written: str) -> bool:
     if written.lower() in _NO_IDENTIFIER:
         return True
     if written[0].isalnum():
-        return written == "0" * _LONGEST_NOTHING
+        return written == "0" * _MIN_ZEROS
     if written[0] == "#" and written[-1] in "!?":
         return True
     inner = written.strip(_QUOTES).lower()
@@ -242,7 +243,7 @@ def _is_nothing(written: str) -> bool:
 
 
 def _is_empty_guid(written: str) -> bool:
-    return _is_zero(written) and written.count("0") >= _LONGEST_NOTHING
+    return _is_zero(written) and written.count("0") >= _MIN_ZEROS
 
 
 def _integral(literal: str) -> str:
@@ -353,7 +354,7 @@ def is_no_time(value: Scalar) -> bool:
     )
 
 
-def aware(value: Scalar) -> datetime | None:
+def utc_datetime(value: Scalar) -> datetime | None:
     """Return a time in UTC; None if it has no time zone, because none is assumed."""
     moment = _datetime(value)
     if moment is None or moment.tzinfo is None:
@@ -364,7 +365,7 @@ def aware(value: Scalar) -> datetime | None:
         return None
 
 
-def naive(value: Scalar) -> datetime | None:
+def local_datetime(value: Scalar) -> datetime | None:
     """Return the local clock time, naive. A time zone is dropped, not converted."""
     moment = _datetime(value)
     return None if moment is None else moment.replace(tzinfo=None)

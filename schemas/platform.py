@@ -186,7 +186,7 @@ class Platform(msgspec.Struct, Generic[Account], frozen=True, kw_only=True):
     verify: Verify[Account]
     sign: Sign[Account]
     read: Callable[[str, bytes], ParsedDocument]
-    """(event name, body) -> Reading. Raises only UnreadableError, for any input."""
+    """(event name, body) -> ParsedDocument. Raises only UnreadableError, for any input."""
     decode: Callable[[str, bytes], msgspec.Struct]
     """(event name, body) -> the wire Struct. Raises only UnreadableError. Encoding the Struct again loses nothing."""
     refuse: Callable[[str, bytes, Account], str | None] | None = None

@@ -123,7 +123,7 @@ async def count_open(connection: Connection, subscriber: str) -> int:
     return open_replays
 
 
-async def ask(
+async def create(
     connection: Connection,
     subscription: UUID,
     *,
@@ -135,7 +135,7 @@ async def ask(
 ) -> UUID:
     """Store a replay for a worker to write, and return its id."""
     id_ = uuid4()
-    await connection.execute(query("replays", "ask"), id_, subscription, begin, end, types, key, count)
+    await connection.execute(query("replays", "create"), id_, subscription, begin, end, types, key, count)
     return id_
 
 

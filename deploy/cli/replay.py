@@ -93,7 +93,7 @@ async def _replay(state: Path | None, loaded: "Config", request: Request, *, qui
         counted = await replays.count(connection, scope, **period, key=request.key)
         if request.dry_run or (counted.is_exact and not counted.count):
             return Result(None, counted.count, counted.is_exact)
-        id_ = await replays.ask(
+        id_ = await replays.create(
             connection, request.subscription, types=scope.types, **period, key=request.key, count=counted.count
         )
         if not quiet:

@@ -1,11 +1,9 @@
 """`crossdock up`: runs the whole pipeline on this machine, on real servers, until a signal stops it."""
 
 import asyncio
-import base64
 import fcntl
 import logging
 import os
-import secrets
 import signal
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
@@ -25,12 +23,13 @@ from schemas.config import Config
 from schemas.topology import topology
 from storage import dsn
 from storage.migrate import migrate
+from storage.vault import Vault
 
 log = logging.getLogger("crossdock.up")
 
 READY_TIMEOUT = 60.0
 """Seconds within which all processes must be ready."""
-CHILDREN_STOP = 7.0
+CHILDREN_STOP_TIMEOUT = 7.0
 """Seconds for all processes to drain; the servers have the rest of fifteen."""
 SERVER_POLL = 0.25
 """Seconds between two checks whether the servers are alive."""
@@ -179,7 +178,7 @@ class Up:
     def _encryption_key(self) -> str:
         file = self._state / states.KEY_FILE
         if not file.exists():
-            write_private(file, base64.b64encode(secrets.token_bytes(32)))
+            write_private(file, Vault.generate().encode())
         return file.read_text().strip()
 
     def _ingress_url(self) -> str:
@@ -248,13 +247,13 @@ class Up:
             supervisor.add(child)
         elif runs and not is_polled:
             self._children.remove(runs[0])
-            await supervisor.remove(name, CHILDREN_STOP)
+            await supervisor.remove(name, CHILDREN_STOP_TIMEOUT)
 
     async def _stop(self) -> None:
         if self._reloading is not None:
             await asyncio.gather(self._reloading, return_exceptions=True)
         if self._supervisor is not None:
-            await self._supervisor.stop(CHILDREN_STOP)
+            await self._supervisor.stop(CHILDREN_STOP_TIMEOUT)
         await asyncio.gather(*(server.stop() for server in self._servers().values()), return_exceptions=True)
         (self._state / "endpoints.json").unlink(missing_ok=True)
 

@@ -70,7 +70,7 @@ async def create(context: Context, connection: Connection, request: web.Request,
             sealed=context.seal(id_, secrets),
         ),
     )
-    return json_response(_shown(context, created, caller))
+    return json_response(_view(context, created, caller))
 
 
 async def listing(context: Context, connection: Connection, request: web.Request, caller: Caller) -> web.Response:
@@ -85,12 +85,12 @@ async def listing(context: Context, connection: Connection, request: web.Request
     headers = {}
     if cursor is not None:
         headers["Link"] = f'<{URL(PATH).with_query(limit=str(size), cursor=cursor)}>; rel="next"'
-    return json_response([_shown(context, row, caller) for row in page], headers=headers)
+    return json_response([_view(context, row, caller) for row in page], headers=headers)
 
 
 async def show(context: Context, connection: Connection, request: web.Request, caller: Caller) -> web.Response:
     """200: one webhook of the caller."""
-    return json_response(_shown(context, await _get(connection, request, caller), caller))
+    return json_response(_view(context, await _get(connection, request, caller), caller))
 
 
 async def change(context: Context, connection: Connection, request: web.Request, caller: Caller) -> web.Response:
@@ -110,7 +110,7 @@ async def change(context: Context, connection: Connection, request: web.Request,
         enabled=True,
         disabled_reason=None,
     )
-    return json_response(_shown(context, await subscriptions.update(connection, new), caller))
+    return json_response(_view(context, await subscriptions.update(connection, new), caller))
 
 
 async def delete(context: Context, connection: Connection, request: web.Request, caller: Caller) -> web.Response:
@@ -153,9 +153,9 @@ def _text(value: str | UnsetType | None) -> str | None:
     return value if isinstance(value, str) and value else None
 
 
-def _shown(context: Context, subscription: Subscription, caller: Caller) -> ShownWebhook:
+def _view(context: Context, subscription: Subscription, caller: Caller) -> ShownWebhook:
     """Return the response body; only the owner sees `authentication`, not even the operator does."""
-    shown = ShownWebhook(
+    view = ShownWebhook(
         webhook_id=str(subscription.id),
         webhook_type=subscription.webhook_type,
         url=subscription.url,
@@ -163,9 +163,9 @@ def _shown(context: Context, subscription: Subscription, caller: Caller) -> Show
     )
     if caller.subscriber == subscription.subscriber:
         try:
-            shown.authentication = context.unseal(subscription).authorization
+            view.authentication = context.unseal(subscription).authorization
         except UndecryptableError:
             # A webhook that no key decrypts must not hide the others. A PUT with `authentication` sets it anew.
-            shown.authentication = None
-            shown.message = "Its authentication cannot be read any more; set it again."
-    return shown
+            view.authentication = None
+            view.message = "Its authentication cannot be read any more; set it again."
+    return view

@@ -175,7 +175,7 @@ def require_dialect(name: str) -> Dialect:
         raise invalid({"dialect": str(error)}) from None
 
 
-def accounts(caller: Caller, requested: list[str] | None) -> list[str]:
+def check_accounts_allowed(caller: Caller, requested: list[str] | None) -> list[str]:
     """Return the requested account patterns, or all that the caller may see. Raises ProblemError: 400.
 
     Each pattern must be within what the caller may see: read as a name, its stars are ordinary characters.

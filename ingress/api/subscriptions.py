@@ -11,8 +11,8 @@ from ingress.api import cursors, patterns
 from ingress.api.auth import Caller
 from ingress.api.context import (
     Context,
-    accounts,
     body,
+    check_accounts_allowed,
     check_authorization,
     fresh_secret,
     json_response,
@@ -33,7 +33,7 @@ from ingress.api.shapes import (
     Replay,
     Secret,
 )
-from ingress.api.shapes import Subscription as Shown
+from ingress.api.shapes import Subscription as SubscriptionView
 from schemas.outbound import Dialect
 from storage import deliveries, replays, subscriptions
 from storage.database import Connection
@@ -43,7 +43,7 @@ from storage.sealed import Secret as SealedSecret
 from storage.subscriptions import Subscription
 from storage.vault import UndecryptableError
 
-MOST_REPLAYS = 20
+MAX_OPEN_REPLAYS = 20
 """Maximum number of unfinished replays per subscriber."""
 QUERY_KEY = "token"
 """Query key of dialect channelape if the subscriber gives none."""
@@ -57,7 +57,7 @@ async def create(context: Context, connection: Connection, request: web.Request,
     _check_url(context, new.url)
     secret = fresh_secret(dialect, new.secret)
     _check_credentials(dialect, new.authorization, new.query_key)
-    granted = accounts(caller, new.accounts)
+    granted = check_accounts_allowed(caller, new.accounts)
     if new.accounts is not None:
         patterns.check_accounts(new.accounts)
     patterns.check_selection(new.types, granted, dialect)
@@ -82,8 +82,8 @@ async def create(context: Context, connection: Connection, request: web.Request,
             sealed=context.seal(id_, secrets),
         ),
     )
-    shown = CreatedSubscription(**msgspec.structs.asdict(_shown(context, created)), secret=secret)
-    return json_response(shown, 201, {"Location": f"/v1/subscriptions/{id_}"})
+    view = CreatedSubscription(**msgspec.structs.asdict(_view(context, created)), secret=secret)
+    return json_response(view, 201, {"Location": f"/v1/subscriptions/{id_}"})
 
 
 async def listing(context: Context, connection: Connection, request: web.Request, caller: Caller) -> web.Response:
@@ -92,12 +92,12 @@ async def listing(context: Context, connection: Connection, request: web.Request
     after = cursors.decode(request.query.get("cursor"))
     rows = await subscriptions.listing(connection, caller.owner, after=after, limit=size + 1)
     page, following = cursors.page(rows, size, cursors.subscription_place)
-    return json_response(Page([_shown(context, row) for row in page], following))
+    return json_response(Page([_view(context, row) for row in page], following))
 
 
 async def show(context: Context, connection: Connection, request: web.Request, caller: Caller) -> web.Response:
     """200: one subscription of the caller."""
-    return json_response(_shown(context, await _get(connection, request, caller)))
+    return json_response(_view(context, await _get(connection, request, caller)))
 
 
 async def change(context: Context, connection: Connection, request: web.Request, caller: Caller) -> web.Response:
@@ -112,7 +112,7 @@ async def change(context: Context, connection: Connection, request: web.Request,
     if "types" in new:
         patterns.check_types(new["types"], dialect)
     if "accounts" in new:
-        accounts(caller, new["accounts"])
+        check_accounts_allowed(caller, new["accounts"])
         patterns.check_accounts(new["accounts"])
     if "types" in new or "accounts" in new:
         patterns.check_selection(new.get("types", old.types), new.get("accounts", old.accounts), dialect)
@@ -127,7 +127,7 @@ async def change(context: Context, connection: Connection, request: web.Request,
                 raise  # its secret must be rotated first
             secrets = Sealed()
         new["sealed"] = context.seal(old.id, msgspec.structs.replace(secrets, authorization=authorization))
-    return json_response(_shown(context, await subscriptions.update(connection, msgspec.structs.replace(old, **new))))
+    return json_response(_view(context, await subscriptions.update(connection, msgspec.structs.replace(old, **new))))
 
 
 async def delete(context: Context, connection: Connection, request: web.Request, caller: Caller) -> web.Response:
@@ -183,10 +183,10 @@ async def replay(context: Context, connection: Connection, request: web.Request,
         return json_response(Count(counted.count, not counted.is_exact))
     # The row is locked this late because the deliver workers cannot lease the subscription while it is locked.
     await _get(connection, request, caller, share=True)
-    if not caller.operator and await replays.count_open(connection, caller.subscriber) >= MOST_REPLAYS:
-        detail = f"{MOST_REPLAYS} of your replays are still being sent; ask again when one of them has ended."
+    if not caller.operator and await replays.count_open(connection, caller.subscriber) >= MAX_OPEN_REPLAYS:
+        detail = f"{MAX_OPEN_REPLAYS} of your replays are still being sent; ask again when one of them has ended."
         raise retry_later(429, detail, seconds=60)
-    replay_id = await replays.ask(
+    replay_id = await replays.create(
         connection, subscription.id, types=scope.types, begin=new.begin, end=end, key=new.key, count=counted.count
     )
     return json_response(Replay(replay_id, counted.count, not counted.is_exact), 202)
@@ -232,14 +232,14 @@ def _check_credentials(dialect: Dialect, authorization: str | None, query_key: s
         raise invalid(errors)
 
 
-def _shown(context: Context, subscription: Subscription) -> Shown:
+def _view(context: Context, subscription: Subscription) -> SubscriptionView:
     assert subscription.created_at is not None
     assert subscription.updated_at is not None
     try:
         has_authorization = context.unseal(subscription).authorization is not None
     except UndecryptableError:
         has_authorization = None
-    return Shown(
+    return SubscriptionView(
         id=subscription.id,
         url=subscription.url,
         types=list(subscription.types),

@@ -39,12 +39,12 @@ class IngressApp:
         self._port = config.ingress.port if port is None else port
         buffered = parse_size(config.ingress.max_buffered)
         self._publisher = Publisher(
-            confirm_timeout=config.ingress.confirm_timeout, on_unhealthy=self._switch_node, max_held=buffered
+            confirm_timeout=config.ingress.confirm_timeout, on_unhealthy=self._switch_node, max_held_bytes=buffered
         )
         self._replies = Replies()
         self._log = log_requests or AccessLog()
         self._limiters = concurrency.ConcurrencyLimiters(_limits_of_accounts(config))
-        budget = BodyBudget(buffered, lambda: self._publisher.held)
+        budget = BodyBudget(buffered, lambda: self._publisher.held_bytes)
         broker = Broker(self._publisher, self._replies, ReceiveClock())
         self._handler = Handler(self._settings(config), budget, broker, self._log)
         self._link = BrokerConnection(amqp_url, name="ingress", on_open=self._on_open, on_lost=self._on_lost)
@@ -119,7 +119,7 @@ class IngressApp:
         """
         self._config = config
         self._limiters.limits = _limits_of_accounts(config)
-        self._handler.budget.limit = self._publisher.max_held = parse_size(config.ingress.max_buffered)
+        self._handler.budget.limit = self._publisher.max_held_bytes = parse_size(config.ingress.max_buffered)
         self._handler.settings = self._settings(config)
         if self._server is not None:
             self._server.limits = _limits(config)
@@ -146,7 +146,7 @@ class IngressApp:
     def _on_lost(self) -> None:
         self._publisher.on_lost()
         # If a message was too large for the broker, the requests that wait for an answer have no part in that.
-        self._replies.on_lost(ask_again=self._publisher.lost_by_size)
+        self._replies.on_lost(ask_again=self._publisher.was_closed_for_size)
 
 
 def _limits(config: Config) -> connections.Limits:

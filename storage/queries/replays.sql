@@ -106,7 +106,7 @@ FROM crossdock.replays r
 JOIN crossdock.subscribed s ON s.id = r.subscription_id
 WHERE r.finished_at IS NULL AND s.deleted_at IS NULL AND s.subscriber = $1
 
--- name: ask
+-- name: create
 INSERT INTO crossdock.replays (id, subscription_id, from_at, to_at, types, key, count)
 VALUES ($1, $2, $3, $4, $5, $6, $7)
 

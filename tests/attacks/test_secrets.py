@@ -18,7 +18,7 @@ from storage.vault import Vault
 from tests.attacks import processes, raw
 from tests.support.bodies import known
 from tests.support.pipeline import load, until
-from tests.support.receiver import Got, receiver
+from tests.support.receiver import ReceivedRequest, receiver
 from tests.support.shell import Shell
 
 HEARD = "attack-heard"
@@ -141,7 +141,7 @@ async def test_nothing_that_a_run_says_holds_a_secret(
     assert {name: held for name, text in texts.items() if (held := found_in(text, used))} == {}
 
 
-def _echo(got: Got) -> web.Response:
+def _echo(got: ReceivedRequest) -> web.Response:
     """What a careless subscriber answers: all that it was sent, and that it failed."""
     return web.Response(status=500, text=f"{got.query} {got.headers} {got.body[:500]!r}")
 

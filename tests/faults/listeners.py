@@ -19,7 +19,7 @@ from broker.connection import addresses
 from deploy.demo.receiver import CHECKS, NOT_CURRENT
 from schemas import cloudevents, consumers
 from schemas.platforms.ustore import manufacturer_order
-from tests.support.receiver import Got, receiver, subscribe
+from tests.support.receiver import ReceivedRequest, receiver, subscribe
 
 SECRETS = {
     "standard": "whsec_QUJDREVGR0hJSktMTU5PUFFSU1RVVldYWVo=",
@@ -49,7 +49,7 @@ class Subscribers:
         """Calls that were not as the dialect wants them, and why."""
         self._busy: Counter[str] = Counter()
 
-    async def take(self, got: Got) -> web.Response:
+    async def take(self, got: ReceivedRequest) -> web.Response:
         """Answers 200 to what is genuine, 401 to the rest."""
         dialect = got.path.strip("/")
         self._busy[dialect] += 1
@@ -74,7 +74,7 @@ async def subscribers() -> AsyncIterator[Subscribers]:
     found = Subscribers()
     async with receiver() as there:
 
-        async def answer(got: Got) -> web.Response:
+        async def answer(got: ReceivedRequest) -> web.Response:
             there.got.clear()  # hours of bodies are nobody's business
             return await found.take(got)
 

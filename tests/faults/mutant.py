@@ -28,10 +28,10 @@ def confirm() -> None:
     """What was published counts as safe at once."""
     publish = publisher.Publisher.publish_for
 
-    def hasty(self: publisher.Publisher, waiter: ConfirmListener, *message: Any) -> None:
+    def hasty(self: publisher.Publisher, listener: ConfirmListener, *message: Any) -> None:
         loop = asyncio.get_running_loop()
         publish(self, loop.create_future(), *message)
-        loop.call_soon(waiter.set_result, None)
+        loop.call_soon(listener.set_result, None)
 
     publisher.Publisher.publish_for = hasty  # type: ignore[method-assign, assignment]
 

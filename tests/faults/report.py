@@ -5,14 +5,12 @@ from pathlib import Path
 
 from rich.table import Table
 
+from tests.faults import verdict
 from tests.faults.suite import Done
 from tests.faults.trial import Row
 
-COLUMNS = (
-    "posts", "accepted", "503", "no answer", "recovered after", "missing", "twice", "not delivered", "not on the queue",
-    "content differs", "beyond the limit", "wrongly quarantined", "dead or unrouted",
-)  # fmt: skip
-"""After the fault's name."""
+COLUMNS = ("posts", "accepted", "503", "no answer", "recovered after", *verdict.COUNTS)
+"""The columns after the fault's name."""
 
 
 def cells(row: Row) -> tuple[str, ...]:
@@ -21,12 +19,9 @@ def cells(row: Row) -> tuple[str, ...]:
         return (f"not run: {row.skipped}", *[""] * (len(COLUMNS) - 1))
     if row.error is not None:
         return (f"failed: {row.error}", *[""] * (len(COLUMNS) - 1))
-    found = row.verdict
     recovery = "never" if row.recovery is None else f"{row.recovery:.1f} s"
     counts = (row.posts, row.accepted, row.refused, row.unanswered)
-    verdict = (found.missing, found.twice, found.undelivered, found.unheard, found.differently)
-    more = (found.crowded + found.wrong, found.innocent, found.dead)
-    return (*map(str, counts), recovery, *map(str, (*verdict, *more)))
+    return (*map(str, counts), recovery, *map(str, row.verdict.counts))
 
 
 def table(run: Sequence[Done]) -> Table:

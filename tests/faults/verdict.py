@@ -40,6 +40,13 @@ GROUP BY 1
 """
 
 
+COUNTS = (
+    "missing", "twice", "not delivered", "not on the queue", "content differs", "beyond the limit",
+    "wrongly quarantined", "dead or unrouted",
+)  # fmt: skip
+"""The names of `Verdict.counts` in reports."""
+
+
 class Verdict(msgspec.Struct):
     """Each of these is to be zero."""
 
@@ -61,6 +68,13 @@ class Verdict(msgspec.Struct):
     """Messages in quarantine that nothing is wrong with."""
     dead: int = 0
     """Messages left in `crossdock.dead` and `crossdock.unrouted`."""
+
+    @property
+    def counts(self) -> tuple[int, ...]:
+        """One number for each of COUNTS."""
+        beyond_limit = self.crowded + self.wrong
+        delivered = (self.missing, self.twice, self.undelivered, self.unheard, self.differently)
+        return (*delivered, beyond_limit, self.innocent, self.dead)
 
     @property
     def arrived(self) -> bool:

@@ -144,7 +144,7 @@ async def _replay_little_among_much(full: asyncpg.Connection, monkeypatch: pytes
     monkeypatch.setattr(replays, "EXAMINED_PER_PIECE", 30_000)
     subscription = uuid4()
     await full.execute(INSERT_SUBSCRIPTION, subscription, ["channelape/rare"])
-    replay = await replays.ask(full, subscription, types=["*"], begin=BEGIN, end=END, key=None, count=10)
+    replay = await replays.create(full, subscription, types=["*"], begin=BEGIN, end=END, key=None, count=10)
     pieces = 0
     while not await replays.write_piece(full, replay, 500, lambda row: (["*"], None)):
         pieces += 1
@@ -161,7 +161,9 @@ async def test_pieces_of_many_events_leave_none_out(pool: asyncpg.Pool, monkeypa
     async with pool.acquire() as connection:
         await connection.execute(INSERT_SUBSCRIPTION, subscription, ["*"])
         for limit in (1, 3, 6, 7, 50):
-            replay = await replays.ask(connection, subscription, types=["*"], begin=BEGIN, end=END, key=None, count=20)
+            replay = await replays.create(
+                connection, subscription, types=["*"], begin=BEGIN, end=END, key=None, count=20
+            )
             while not await replays.write_piece(connection, replay, limit, lambda row: (["*"], None)):
                 pass
             assert await replays.progress(connection, replay) == (20, 20, 20), limit
@@ -193,7 +195,7 @@ async def test_a_subscriber_has_a_quota_of_subscriptions(database_url: str) -> N
 async def test_a_subscriber_has_a_number_of_open_replays(
     client: Client, pool: asyncpg.Pool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(api_subscriptions, "MOST_REPLAYS", 2)
+    monkeypatch.setattr(api_subscriptions, "MAX_OPEN_REPLAYS", 2)
     created = [await client.subscribe(), await client.subscribe()]
     paths = [f"/v1/subscriptions/{subscription['id']}" for subscription in created]
     since = {"from": "2026-01-01T00:00:00Z"}

@@ -62,12 +62,12 @@ def test_routing_keys(types: list[str], accounts: list[str], expected: list[str]
         (["channelape.*"], ["ecomnow/shop"], "no event has any of these types and any of these accounts"),
     ],
 )
-def test_what_can_not_be_meant_is_refused(types: list[str], accounts: list[str], said: str) -> None:
+def test_patterns_that_match_nothing_are_refused(types: list[str], accounts: list[str], said: str) -> None:
     with pytest.raises(ValueError, match=said):
         keys(types, accounts)
 
 
-async def test_a_consumer_gets_what_it_asked_for_from_then_on(
+async def test_a_consumer_gets_events_of_its_types_from_its_creation_on(
     shell: Shell, erp: str, amqp_url: str, pool: asyncpg.Pool
 ) -> None:
     await announce_all(amqp_url, ["a", "b"])
@@ -100,7 +100,7 @@ async def test_adding_again_changes_nothing_and_other_settings_are_refused(shell
     assert (await shell("consumers", "add", "x", "--max-size", "much"))[0] == 2
 
 
-async def test_what_waits_is_not_deleted_unless_told(shell: Shell, erp: str, amqp_url: str) -> None:
+async def test_waiting_messages_are_deleted_only_with_force(shell: Shell, erp: str, amqp_url: str) -> None:
     await announce_all(amqp_url, ["a"])
     code, _, err = await shell("consumers", "remove", "erp")
     assert (code, err) == (1, "crossdock: 1 messages wait for erp: let it take them, or give --force\n")
@@ -110,7 +110,7 @@ async def test_what_waits_is_not_deleted_unless_told(shell: Shell, erp: str, amq
     assert json.loads((await shell("consumers", "list", "--json"))[1]) == []
 
 
-async def test_one_that_is_away_keeps_no_more_than_its_limit(shell: Shell, amqp_url: str) -> None:
+async def test_the_queue_of_an_absent_consumer_keeps_at_most_its_limit(shell: Shell, amqp_url: str) -> None:
     assert (await shell("consumers", "add", "slow", "--max-messages", "5"))[0] == 0
     await announce_all(amqp_url, [f"n{n}" for n in range(20)])
 
@@ -121,7 +121,7 @@ async def test_one_that_is_away_keeps_no_more_than_its_limit(shell: Shell, amqp_
     await until(rows)
 
 
-async def test_its_user_reads_its_queue_and_nothing_else(shell: Shell, amqp_url: str, rabbitmq: RabbitMQ) -> None:
+async def test_the_user_of_a_consumer_reads_only_its_queue(shell: Shell, amqp_url: str, rabbitmq: RabbitMQ) -> None:
     management = rabbitmq.management_url
     code, out, err = await shell("consumers", "add", "erp", "--user", "erp", "--management", management, "--json")
     assert code == 0, err
@@ -147,20 +147,20 @@ async def test_its_user_reads_its_queue_and_nothing_else(shell: Shell, amqp_url:
         await aiormq.connect(f"{scheme}://erp:{found['password']}@{rest.rpartition('@')[2]}")
 
 
-async def test_the_management_api_that_is_not_there_is_a_line(shell: Shell) -> None:
+async def test_an_unavailable_management_api_is_reported_in_one_line(shell: Shell) -> None:
     for url, said in (("http://guest:s3cret@127.0.0.1:1", "can't be reached"), ("nonsense", "can't be read")):
         code, _, err = await shell("consumers", "add", "erp", "--user", "erp", "--management", url)
         assert (code, said in err, "s3cret" in err) == (1, True, False)
     assert "give --management" in (await shell("consumers", "add", "erp", "--user", "erp"))[2]
 
 
-def test_limits_are_on_the_queue() -> None:
+def test_limits_are_arguments_of_the_queue() -> None:
     queue, dead = queues(Consumer(name="x", types=["*"], accounts=["*"], max_messages=5, max_bytes=6))
     assert (queue.arguments["x-max-length"], queue.arguments["x-max-length-bytes"]) == (5, 6)
     assert (queue.arguments["x-dead-letter-routing-key"], dead.name) == (dead.name, "crossdock.consumer.x.dead")
 
 
-async def test_a_user_that_is_not_the_consumers_is_never_touched(
+async def test_a_user_that_does_not_belong_to_the_consumer_is_never_changed(
     shell: Shell, amqp_url: str, rabbitmq: RabbitMQ
 ) -> None:
     """Making a user gives it a new password and takes its rights away."""
@@ -191,7 +191,7 @@ async def test_a_user_that_is_not_the_consumers_is_never_touched(
     assert (await shell("consumers", "remove", "first", *url)).code == 0
 
 
-async def test_what_a_consumer_failed_on_goes_back_onto_its_queue(
+async def test_messages_that_a_consumer_failed_on_return_to_its_queue(
     shell: Shell, erp: str, amqp_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(requeue, "PIECE", 3)

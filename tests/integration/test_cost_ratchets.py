@@ -106,7 +106,7 @@ async def test_what_accepting_costs(amqp_url: str) -> None:
     assert broker.sent["header"] == broker.sent["body"] == MESSAGES
     assert broker.sent["method"] <= MESSAGES + LOOK
     assert broker.received["method"] <= MESSAGES / 4 + LOOK, "confirms of several"
-    assert broker.turns <= MESSAGES / 4, "several requests leave in one write"
+    assert broker.round_trips <= MESSAGES / 4, "several requests leave in one write"
     # A post that is whole is no task's business (`ingress.hooks.fast_path`); connections are.
     assert count <= 5 * CONNECTIONS + LOOK_STEPS
 
@@ -157,5 +157,5 @@ async def test_what_storing_costs(amqp_url: str, database_url: str, database: as
     assert broker.sent["method"] <= MESSAGES + 40 + LOOK, "a batch is acked with one frame"
     assert broker.received["method"] <= MESSAGES + MESSAGES / 4 + LOOK, "confirms of several"
     # Four to six batches, and what a worker does once: connecting, preparing statements, partitions.
-    assert server.turns <= 300
+    assert server.round_trips <= 300
     assert steps.count <= MESSAGES / 2 + LOOK_STEPS

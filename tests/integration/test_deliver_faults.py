@@ -121,7 +121,9 @@ async def _sixteen(pool: asyncpg.Pool, database_url: str, *, bad: bool) -> Cost:
         await store(pool, *(receipt(f"{subscriber.url}/{n}", seconds=n) for n in range(100)))
         async with running(worker(server.url, config(timeout=100.0))):
             await until(lambda: sum(not got.path.startswith("/sick/") for got in subscriber.got) == 1600)
-            cost = Cost(server.turns, Counter(got.path for got in subscriber.got if got.path.startswith("/sick/")))
+            cost = Cost(
+                server.round_trips, Counter(got.path for got in subscriber.got if got.path.startswith("/sick/"))
+            )
             release.set()
     await pool.execute("TRUNCATE crossdock.outbox, crossdock.subscribed")
     return cost

@@ -277,7 +277,7 @@ async def test_a_fault_of_ours_leaves_nobody_waiting(
 ) -> None:
     """It happens while confirms are read: the others' are heard all the same, over the same connection."""
     async with pipeline.door(amqp_url) as door:
-        before = door.app._link._connection
+        before = door.app._link.transport
         with monkeypatch.context() as patch:
             patch.setattr(outcomes, "accepted", None)
             if headers:
@@ -288,7 +288,7 @@ async def test_a_fault_of_ours_leaves_nobody_waiting(
                     await door.post("channelape", "receipt_confirmation")
         assert door.app._handler.idle.is_set()
         assert (await door.post("channelape", "receipt_confirmation", headers=headers))[0] == 200
-        assert door.app._link._connection is before
+        assert door.app._link.transport is before
 
 
 @pytest.mark.parametrize("headers", WAYS, ids=["short way", "long way"])

@@ -95,10 +95,10 @@ async def test_a_post_that_is_too_large_is_refused_alone(small: str) -> None:
         found = await asyncio.gather(*(door.post("channelape", "receipt_confirmation", body) for body in posts))
         assert [status for status, _, _ in found] == [200] * 25 + [413] + [200] * 25
         await until(lambda: not door.app.problems())
-        connection = door.app._link._connection
+        transport = door.app._link.transport
         assert (await door.post("channelape", "receipt_confirmation", large))[0] == 413
         assert (await door.post("channelape", "receipt_confirmation"))[0] == 200
-        assert door.app._link._connection is connection
+        assert door.app._link.transport is transport
         async with running(pipeline.route(small, settings)):
             assert (await shopper)[0] == 200
     async with broker.connected(small) as connected:

@@ -15,7 +15,7 @@ from yarl import URL
 from broker import publisher as publishing
 from broker.connection import CLOSE_TIMEOUT, BrokerConnection
 from broker.outgoing import BrokerUnavailableError
-from broker.publisher import MAX_UNSENT, Publisher
+from broker.publisher import MAX_UNSENT_BYTES, Publisher
 from tests.faults.proxy import Proxy
 
 QUEUE = "full"
@@ -150,7 +150,7 @@ async def test_a_connection_that_takes_no_more_bytes_is_cut_off_in_time(empty_am
         await one.publish(0)
         proxy.stall()
         properties = Basic.Properties().marshal()
-        body = bytes(MAX_UNSENT // 8)
+        body = bytes(MAX_UNSENT_BYTES // 8)
         large = [one.publisher.publish("", QUEUE, properties, f"large-{number}", body) for number in range(32)]
         await asyncio.sleep(0.1)
         started = time.monotonic()

@@ -35,15 +35,15 @@ def test_a_time_is_read_or_none(text: str) -> None:
     times.is_placeholder(text)
     times.parse(text)
     retryafter.seconds(text, 1e9)
-    lenient.aware(text)
-    lenient.naive(text)
+    lenient.utc_datetime(text)
+    lenient.local_datetime(text)
 
 
 @given(SCALARS)
 def test_a_value_is_read_or_none(value: Any) -> None:
     for read in (lenient.text, lenient.identifier, lenient.reference, lenient.number, lenient.date, lenient.is_absent):
         read(value)
-    lenient.unreadable_time((value, lenient.aware(value)))
+    lenient.unreadable_time((value, lenient.utc_datetime(value)))
     lenient.unreadable(total=(value, lenient.number(value)))
     assert lenient.identifier(lenient.identifier(value)) == lenient.identifier(value)
 

@@ -11,7 +11,7 @@ from schemas.destinations.guard import Guard
 from schemas.platforms.apicbase.config import Poll
 from tests.support.delivering import QUICK, all_are, receipt, store, worker
 from tests.support.pipeline import running, until
-from tests.support.receiver import Got, receiver, subscribe
+from tests.support.receiver import ReceivedRequest, receiver, subscribe
 from tests.unit.deliver.servers import REQUEST, SUCCESS, Names, raw, saying, sender
 from workers.poll import client as clients
 from workers.poll.apicbase import SOURCE
@@ -85,7 +85,7 @@ async def test_nothing_is_sent_before_the_time_that_a_retry_after_asks_for(
     async with receiver() as there:
         refused = web.Response(status=429, headers={"Retry-After": "3600"})
 
-        async def answer(got: Got) -> web.Response:
+        async def answer(got: ReceivedRequest) -> web.Response:
             return (
                 web.Response(status=refused.status, headers=refused.headers) if got.path == "/busy" else web.Response()
             )

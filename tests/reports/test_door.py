@@ -172,9 +172,9 @@ async def test_bodies_wait_for_their_confirms_within_the_bound(amqp_url: str) ->
             done, pending = await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
             assert pending
             assert {one.result() for one in done} == {503}
-            assert door.app._publisher.held <= 1 << 20
+            assert door.app._publisher.held_bytes <= 1 << 20
             assert await asyncio.gather(*waiting) == [503] * 6
-            assert door.app._publisher.held == 0
+            assert door.app._publisher.held_bytes == 0
     finally:
         await proxy.stop()
 
@@ -195,7 +195,7 @@ async def test_a_customer_is_answered_in_time_while_the_broker_confirms_nothing(
             assert (await door.post("apicbase", "purchase_order"))[0] == 503
             assert loop.time() - began >= 0.5  # it had its time
             assert len(door.app._replies) == 0
-            assert door.app._publisher.held == 0
+            assert door.app._publisher.held_bytes == 0
             proxy.heal()
     finally:
         await proxy.stop()

@@ -171,7 +171,7 @@ def test_a_date_that_means_no_date_is_absent(said: Any) -> None:
 
 def test_dates_that_are_dates_stay_as_sent() -> None:
     assert lenient.date(" 2023-04-01T15:35:00.000Z") == " 2023-04-01T15:35:00.000Z"
-    assert lenient.aware(" 2023-04-01T15:35:00.000Z ") == datetime(2023, 4, 1, 15, 35, tzinfo=UTC)
+    assert lenient.utc_datetime(" 2023-04-01T15:35:00.000Z ") == datetime(2023, 4, 1, 15, 35, tzinfo=UTC)
     assert [lenient.date(said) for said in ("1/1/2001", "01.01.00010", "soon", "0010-01-01")] == [
         *("1/1/2001", "01.01.00010", "soon", "0010-01-01")
     ]

@@ -35,7 +35,7 @@ def test_an_invisible_character_at_an_end_is_not_part_of_it(tmp_path: Path, char
             assert listed(tmp_path, f"article;name\n{cell};one\n".encode()) == ["ART-1"]
         assert comparable(written) == "art-1"
     for moment in ("2026-11-29T10:00:00Z", "Sun, 29 Nov 2026 10:00:00 GMT"):
-        assert lenient.aware(f"{character}{moment}{character}") == datetime(2026, 11, 29, 10, tzinfo=UTC)
+        assert lenient.utc_datetime(f"{character}{moment}{character}") == datetime(2026, 11, 29, 10, tzinfo=UTC)
     assert lenient.identifier(f"{character}null{character}") is None
     assert lenient.identifier(character) is None
     assert lenient.is_absent(f"n/a{character}")

@@ -145,7 +145,7 @@ def order(name: str, *, hours: float = 1.0, **more: Any) -> bytes:
 
 
 def config(apicbase: Apicbase, *accounts: str, interval: float = 0.05, **more: Any) -> Config:
-    """Accounts, by default `acme`, that poll `there`; `more` is set on each account."""
+    """A configuration of accounts, by default `acme`, that poll `apicbase`; `more` is set on each account."""
     poll = {"client_id": CLIENT_ID, "client_secret": CLIENT_SECRET, "base_url": apicbase.url, "interval": interval}
     account = {"secrets": ["demo-apicbase-secret"], "poll": poll, **more}
     return pipeline.config({"accounts": {"apicbase": dict.fromkeys(accounts or ("acme",), account)}})

@@ -46,7 +46,7 @@ def answering(status: int, **headers: str) -> Any:
     return lambda _: web.Response(status=status, headers={n.replace("_", "-"): v for n, v in headers.items()})
 
 
-async def one(pool: asyncpg.Pool, sql: str) -> asyncpg.Record:
+async def fetch_one(pool: asyncpg.Pool, sql: str) -> asyncpg.Record:
     row = await pool.fetchrow(sql)
     assert row is not None
     return row

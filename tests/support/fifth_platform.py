@@ -56,7 +56,7 @@ PACKAGE = dedent(
 
     def read(event, raw):
         order = decode(raw)
-        lines = tuple(Line(id=lenient.text(parcel.code) or "?") for parcel in lenient.each(order.parcels))
+        lines = tuple(Line(id=lenient.text(parcel.code) or "?") for parcel in lenient.or_empty_list(order.parcels))
         return ParsedDocument(type="parcelbird.hand_over", key=lenient.key(order.number, "number"), lines=lines)
 
 

@@ -20,7 +20,7 @@ KEY = Vault.generate()
 VAULT = Vault.from_text(KEY)
 
 
-class Got(msgspec.Struct, frozen=True):
+class ReceivedRequest(msgspec.Struct, frozen=True):
     """One request."""
 
     path: str
@@ -30,7 +30,7 @@ class Got(msgspec.Struct, frozen=True):
     at: float
 
 
-Answer = Callable[[Got], Awaitable[web.Response] | web.Response]
+Answer = Callable[[ReceivedRequest], Awaitable[web.Response] | web.Response]
 
 
 class Receiver:
@@ -38,7 +38,7 @@ class Receiver:
 
     def __init__(self, url: str) -> None:
         self.url = url
-        self.got: list[Got] = []
+        self.got: list[ReceivedRequest] = []
         self.answer: Answer = lambda _: web.Response()
         self.arrived = asyncio.Event()
         self.busy = 0
@@ -48,7 +48,7 @@ class Receiver:
         self.busy += 1
         self.busiest = max(self.busiest, self.busy)
         try:
-            got = Got(
+            got = ReceivedRequest(
                 request.path,
                 dict(request.query),
                 {name.lower(): value for name, value in request.headers.items()},
@@ -62,7 +62,7 @@ class Receiver:
         finally:
             self.busy -= 1
 
-    def of(self, path: str) -> list[Got]:
+    def of(self, path: str) -> list[ReceivedRequest]:
         """What came to one path."""
         return [got for got in self.got if got.path == path]
 

@@ -11,7 +11,7 @@ ROOT = Path(__file__).parents[2]
 """This checkout: its commands are run, wherever the package is installed from."""
 
 
-class Said(NamedTuple):
+class CommandResult(NamedTuple):
     """What a command answered."""
 
     code: int
@@ -41,10 +41,10 @@ class Shell:
             cwd=self.folder, env=self.env, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
         )  # fmt: skip
 
-    async def __call__(self, *args: str) -> Said:
+    async def __call__(self, *args: str) -> CommandResult:
         process = await self.start(*args)
         async with asyncio.timeout(40):
             out, err = await process.communicate()
         assert process.returncode is not None
         assert "Traceback" not in err.decode()
-        return Said(process.returncode, out.decode(), err.decode())
+        return CommandResult(process.returncode, out.decode(), err.decode())

@@ -19,14 +19,14 @@ class Wire:
         self._target = target
         self.url = ""
         """The target's, by way of this proxy."""
-        self.turns = 0
-        """How often a client spoke after it had listened: round trips."""
+        self.round_trips = 0
+        """How often a client spoke after it had has_received: round trips."""
         self.sent: Counter[str] = Counter()
         """AMQP frames that clients sent, by kind: `method`, `header`, `body`, `heartbeat`."""
         self.received: Counter[str] = Counter()
 
     def reset(self) -> None:
-        self.turns = 0
+        self.round_trips = 0
         self.sent.clear()
         self.received.clear()
 
@@ -35,28 +35,28 @@ class Wire:
         assert self._target.host is not None
         assert self._target.port is not None
         incoming, back = await asyncio.open_connection(self._target.host, self._target.port)
-        listened = True
+        has_received = True
 
-        async def out() -> None:
-            nonlocal listened
+        async def to_target() -> None:
+            nonlocal has_received
             frames = _Frames(self.sent, skip=_PREAMBLE)
             while data := await reader.read(1 << 16):
-                self.turns += listened
-                listened = False
+                self.round_trips += has_received
+                has_received = False
                 frames.feed(data)
                 back.write(data)
                 await back.drain()
 
-        async def home() -> None:
-            nonlocal listened
+        async def to_client() -> None:
+            nonlocal has_received
             frames = _Frames(self.received)
             while data := await incoming.read(1 << 16):
-                listened = True
+                has_received = True
                 frames.feed(data)
                 writer.write(data)
                 await writer.drain()
 
-        ways = [asyncio.ensure_future(way()) for way in (out, home)]
+        ways = [asyncio.ensure_future(way()) for way in (to_target, to_client)]
         try:
             await asyncio.wait(ways, return_when=asyncio.FIRST_COMPLETED)
         finally:

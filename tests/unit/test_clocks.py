@@ -37,8 +37,8 @@ def test_a_clock_that_was_a_day_ahead_does_not_freeze_time() -> None:
     assert clock.now() == wall.now
 
 
-def test_what_is_far_ahead_of_the_database_is_filed_under_the_present_and_flagged() -> None:
+def test_only_a_moment_that_is_more_than_a_minute_ahead_of_the_database_is_ahead() -> None:
     near, far = PRESENT + timedelta(seconds=clocks.MAX_AHEAD), PRESENT + timedelta(seconds=clocks.MAX_AHEAD + 0.001)
-    assert clocks.filing_moment(near, PRESENT) == (near, None)
-    assert clocks.filing_moment(far, PRESENT) == (PRESENT, clocks.CLOCK_AHEAD)
-    assert clocks.filing_moment(PRESENT - timedelta(days=1000), PRESENT) == (PRESENT - timedelta(days=1000), None)
+    assert not clocks.is_ahead(near, PRESENT)
+    assert clocks.is_ahead(far, PRESENT)
+    assert not clocks.is_ahead(PRESENT - timedelta(days=1000), PRESENT)

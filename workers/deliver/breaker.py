@@ -57,7 +57,7 @@ class Breaker:
         # A probe whose end is never reported must not block a subscription forever; after the longest pause it is lost.
         return self.state == "closed" or now >= self._until
 
-    def opens_at(self, now: float) -> float:
+    def seconds_until_allowed(self, now: float) -> float:
         """Return the seconds until `allows` should be called again; 0 if an attempt may start now.
 
         While a probe is under way, the result is at most FIRST_PAUSE.

@@ -14,7 +14,7 @@ from storage.database import Connection
 from storage.sql import query
 
 
-class Waiting(msgspec.Struct, eq=False):
+class DueDelivery(msgspec.Struct, eq=False):
     """A due delivery whose content is still in the database."""
 
     id: UUID
@@ -36,11 +36,11 @@ class Waiting(msgspec.Struct, eq=False):
     """Bytes of the process's memory budget that are reserved for the body."""
 
 
-class Due(msgspec.Struct, frozen=True, eq=False):
+class LoadedDelivery(msgspec.Struct, frozen=True, eq=False):
     """A delivery whose content is loaded; it has no event if the retention period has passed."""
 
     id: UUID
-    waiting: Waiting
+    waiting: DueDelivery
     event: Event | None
     loaded_at: float
     """Time of the query, in monotonic seconds."""
@@ -48,7 +48,7 @@ class Due(msgspec.Struct, frozen=True, eq=False):
     """Why the event is missing, if not because of the retention period."""
 
 
-class Loaded(msgspec.Struct, frozen=True):
+class LoadResult(msgspec.Struct, frozen=True):
     """The result of loading one delivery from the database."""
 
     updated_at: datetime | None
@@ -56,13 +56,13 @@ class Loaded(msgspec.Struct, frozen=True):
     account: str | None
     """The event's account as `platform/account`; None if it was not read or the retention period has passed."""
     size: int
-    due: Due | None
+    due: LoadedDelivery | None
     """The delivery with its content; None if the body was not read, for example because it exceeds `reserved`."""
 
 
-def waiting(row: asyncpg.Record, *, newest: bool) -> Waiting:
-    """Convert a row of the query `outbox.due` to a Waiting."""
-    return Waiting(
+def due_delivery(row: asyncpg.Record, *, newest: bool) -> DueDelivery:
+    """Convert a row of the query `outbox.due` to a DueDelivery."""
+    return DueDelivery(
         row["id"],
         row["subscription_id"],
         row["event_id"],
@@ -77,14 +77,16 @@ def waiting(row: asyncpg.Record, *, newest: bool) -> Waiting:
     )
 
 
-async def load(connection: Connection, items: Sequence[Waiting], worker: UUID, now: float) -> dict[UUID, Loaded]:
+async def load(
+    connection: Connection, items: Sequence[DueDelivery], worker: UUID, now: float
+) -> dict[UUID, LoadResult]:
     """Return the content of the deliveries that `worker` still has to send, by delivery ID.
 
     A body that is larger than the bytes that its item has reserved is only measured. A body that several items share is
     read once, by one of them (its reader). If the reader was cancelled, the others get no content and must be loaded
     again. Raises asyncpg's errors.
     """
-    loaded: dict[UUID, Loaded] = {}
+    loaded: dict[UUID, LoadResult] = {}
     for name, chosen in (
         ("contents", [item for item in items if not item.newest]),
         ("newest_contents", [item for item in items if item.newest]),
@@ -97,9 +99,9 @@ async def load(connection: Connection, items: Sequence[Waiting], worker: UUID, n
     return loaded
 
 
-def _readers(items: Sequence[Waiting]) -> dict[Waiting, Waiting]:
+def _readers(items: Sequence[DueDelivery]) -> dict[DueDelivery, DueDelivery]:
     """Return, for each item, the item whose row returns its body, since one event may go to several subscriptions."""
-    readers: dict[Hashable, Waiting] = {}
+    readers: dict[Hashable, DueDelivery] = {}
     return {
         item: item if item.is_part else readers.setdefault(item.document_id if item.newest else item.message_id, item)
         for item in items
@@ -107,7 +109,10 @@ def _readers(items: Sequence[Waiting]) -> dict[Waiting, Waiting]:
 
 
 def _collect(
-    loaded: dict[UUID, Loaded], readers: Mapping[Waiting, Waiting], rows: Sequence[asyncpg.Record], now: float
+    loaded: dict[UUID, LoadResult],
+    readers: Mapping[DueDelivery, DueDelivery],
+    rows: Sequence[asyncpg.Record],
+    now: float,
 ) -> None:
     by_id = {row["id"]: row for row in rows}
     for item, reader in readers.items():
@@ -117,21 +122,22 @@ def _collect(
         row = by_id.get(reader.id)
         updated_at = own["updated_at"]
         if row is None:
-            loaded[item.id] = Loaded(updated_at, None, 0, None)  # its reader was cancelled, so it must be loaded again
+            # Its reader was cancelled, so it must be loaded again.
+            loaded[item.id] = LoadResult(updated_at, None, 0, None)
         elif row["message_id"] is None:
-            loaded[item.id] = Loaded(updated_at, None, 0, Due(item.id, item, None, now))
+            loaded[item.id] = LoadResult(updated_at, None, 0, LoadedDelivery(item.id, item, None, now))
         else:
             raw, size = row["raw"], row["size"]
             version = row["version"] if item.newest else own["version"]
             due = (
-                Due(item.id, item, _event(item, row, raw, version), now)
+                LoadedDelivery(item.id, item, _event(item, row, raw, version), now)
                 if raw is not None and size <= item.reserved
                 else None
             )
-            loaded[item.id] = Loaded(updated_at, f"{row['platform']}/{row['account']}", size, due)
+            loaded[item.id] = LoadResult(updated_at, f"{row['platform']}/{row['account']}", size, due)
 
 
-def _event(item: Waiting, row: asyncpg.Record, raw: bytes, version: int) -> Event:
+def _event(item: DueDelivery, row: asyncpg.Record, raw: bytes, version: int) -> Event:
     data: bytes | None = raw
     if row["flags"] and not item.is_part:
         # The body was not valid JSON or had to be repaired, so the readable form is derived again.

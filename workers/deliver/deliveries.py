@@ -8,17 +8,17 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from uuid import UUID
 
-from workers.deliver.content import Due, Waiting
+from workers.deliver.content import DueDelivery, LoadedDelivery
 
 
 class Deliveries:
     """Deliveries without content, those whose content is being loaded, and those with content, in the order to send."""
 
-    def __init__(self, release: Callable[[Waiting], None]) -> None:
+    def __init__(self, release: Callable[[DueDelivery], None]) -> None:
         """Create an empty collection; `release` frees the memory that is reserved for the content of a delivery."""
-        self.waiting: deque[Waiting] = deque()
-        self.loading: dict[UUID, Waiting] = {}
-        self.loaded: deque[Due] = deque()
+        self.waiting: deque[DueDelivery] = deque()
+        self.loading: dict[UUID, DueDelivery] = {}
+        self.loaded: deque[LoadedDelivery] = deque()
         self._release = release
 
     @property
@@ -30,24 +30,24 @@ class Deliveries:
     def is_empty(self) -> bool:
         return not (self.waiting or self.loading or self.loaded)
 
-    def take_for_loading(self, count: int) -> list[Waiting]:
+    def take_for_loading(self, count: int) -> list[DueDelivery]:
         """Return the first `count` deliveries that wait; their content is then loaded."""
         items = [self.waiting.popleft() for _ in range(count)]
         self.loading.update((item.id, item) for item in items)
         return items
 
-    def receive(self, dues: Sequence[Due]) -> None:
+    def receive(self, dues: Sequence[LoadedDelivery]) -> None:
         """Append deliveries whose content was loaded."""
         for due in dues:
             self.loading.pop(due.id, None)
         self.loaded.extend(dues)
 
-    def drop(self, item: Waiting) -> None:
+    def drop(self, item: DueDelivery) -> None:
         """Remove a delivery whose content was to be loaded, and release its memory."""
         self.loading.pop(item.id, None)
         self._release(item)
 
-    def put_back(self, items: Sequence[Waiting]) -> None:
+    def put_back(self, items: Sequence[DueDelivery]) -> None:
         """Return deliveries whose content was to be loaded to the head of those that wait."""
         for item in items:
             self.drop(item)
@@ -68,7 +68,7 @@ class Deliveries:
         self.waiting.clear()
         self._drop_loaded()
 
-    def _drop_loaded(self) -> list[Waiting]:
+    def _drop_loaded(self) -> list[DueDelivery]:
         items = [due.waiting for due in self.loaded]
         self.loaded.clear()
         for item in items:

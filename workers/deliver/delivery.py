@@ -10,30 +10,30 @@ import msgspec
 from schemas.outbound import Event, UntranslatableError
 from telemetry import traces
 from workers.deliver import attemptlog, breaker, metrics
-from workers.deliver.attempt.answer import Answer
+from workers.deliver.attempt.answer import AttemptResult
 from workers.deliver.attempt.sender import Sender
-from workers.deliver.content import Due
+from workers.deliver.content import LoadedDelivery
 from workers.deliver.settings import SubscriptionSettings
 from workers.deliver.writer import Result, Status
 
 log = logging.getLogger("crossdock.deliver")
 
 
-async def send(sender: Sender, due: Due, settings: SubscriptionSettings) -> tuple[Answer, bool]:
+async def send(sender: Sender, due: LoadedDelivery, settings: SubscriptionSettings) -> tuple[AttemptResult, bool]:
     """Return the result of the attempt, and whether a retry would be pointless."""
     if due.event is None:
         error = due.error or "the event is older than what is kept"
-        return Answer(outcome="blocked", duration_ms=0.0, error=error), due.error is None
+        return AttemptResult(outcome="blocked", duration_ms=0.0, error=error), due.error is None
     try:
         request = settings.dialect.request(due.event, settings.credentials, int(time.time()))
     except UntranslatableError as why:
         error = f"cannot be expressed in dialect {settings.dialect.name}: {why}"
-        return Answer(outcome="blocked", duration_ms=0.0, error=error), True
+        return AttemptResult(outcome="blocked", duration_ms=0.0, error=error), True
     except Exception:
         # This is a bug of ours. The delivery is retried by its schedule rather than at once and without end.
         names = {"delivery": str(due.id), "subscription": str(settings.id)}
         log.exception("request could not be made", extra=names)
-        return Answer(outcome="blocked", duration_ms=0.0, error="the request could not be made"), False
+        return AttemptResult(outcome="blocked", duration_ms=0.0, error="the request could not be made"), False
     span = traces.tracer and _span(traces.tracer, due, due.event, settings)
     if span:
         request = msgspec.structs.replace(request, headers={**request.headers, "traceparent": span.traceparent})
@@ -46,7 +46,9 @@ async def send(sender: Sender, due: Due, settings: SubscriptionSettings) -> tupl
     return answer, False
 
 
-def decide(due: Due, settings: SubscriptionSettings, answer: Answer, at: datetime, *, is_final: bool) -> Result:
+def decide(
+    due: LoadedDelivery, settings: SubscriptionSettings, answer: AttemptResult, at: datetime, *, is_final: bool
+) -> Result:
     """Return what to store about an attempt that started at `at`, and when the next one is due.
 
     If `is_final` is true, a delivery that was not delivered has failed, whatever its schedule.
@@ -73,7 +75,7 @@ def decide(due: Due, settings: SubscriptionSettings, answer: Answer, at: datetim
     )
 
 
-def observe(result: Result, due: Due, settings: SubscriptionSettings, breaker_state: breaker.State) -> None:
+def observe(result: Result, due: LoadedDelivery, settings: SubscriptionSettings, breaker_state: breaker.State) -> None:
     """Count the attempt in the metrics, and log one line about it."""
     event = due.event
     counts = metrics.counts(settings.dialect.name)
@@ -105,7 +107,7 @@ def observe(result: Result, due: Due, settings: SubscriptionSettings, breaker_st
         )
 
 
-def _span(tracer: traces.Tracer, due: Due, event: Event, settings: SubscriptionSettings) -> traces.Span:
+def _span(tracer: traces.Tracer, due: LoadedDelivery, event: Event, settings: SubscriptionSettings) -> traces.Span:
     """Begin the tracing span of one attempt.
 
     It names the subscription and not the URL, because the URL may contain a secret.

@@ -8,10 +8,10 @@ from typing import Protocol
 from uuid import UUID
 
 from workers.deliver import delivery, metrics
-from workers.deliver.attempt.answer import Answer
+from workers.deliver.attempt.answer import AttemptResult
 from workers.deliver.attempt.sender import Sender
 from workers.deliver.breaker import State
-from workers.deliver.content import Due, Waiting
+from workers.deliver.content import DueDelivery, LoadedDelivery
 from workers.deliver.deliveries import Deliveries
 from workers.deliver.health import Health
 from workers.deliver.notifications import Notifications
@@ -25,11 +25,17 @@ READY = 8
 
 They keep a fast subscriber busy while the next ones are fetched.
 """
+REFILL_BELOW = 1 / 2
+"""A dispatcher requests more deliveries once at most this part of its READY ones is left."""
+JOIN_BELOW = 5 / 8
+"""A dispatcher with at most this part left joins the query that another one has requested, which costs little more."""
 AHEAD = 4
 """Contents loaded ahead for each attempt that may be under way, if the subscriber's server responds fast.
 
 Nothing is loaded ahead unless the worker is being notified of cancelled deliveries and changed subscriptions.
 """
+LOAD_BELOW = 1 / 2
+"""More content is loaded ahead once at most this part of it is left, because one query for many is cheaper."""
 FRESH = 0.25
 """Seconds after which content that was loaded ahead is loaded again, whether or not a notification arrived."""
 FAST = 0.1
@@ -37,6 +43,8 @@ FAST = 0.1
 
 For slower subscribers, the time of one more query makes no difference.
 """
+SMOOTHING = 1 / 8
+"""Weight of the latest attempt in the moving average of their duration."""
 
 
 class DispatcherHost(Protocol):
@@ -52,15 +60,15 @@ class DispatcherHost(Protocol):
     def record(self, result: Result) -> None:
         """Write the result of an attempt to the database."""
 
-    needs_work: Callable[["Dispatcher"], None]
+    request_deliveries: Callable[["Dispatcher"], None]
     """Fetch deliveries that are due, and enqueue them."""
-    needs_content: Callable[["Dispatcher"], None]
+    request_content: Callable[["Dispatcher"], None]
     """Load the content of the deliveries that `take_for_loading` returns."""
 
-    def paused(self, settings: SubscriptionSettings, seconds: float) -> None:
+    def on_pause_requested(self, settings: SubscriptionSettings, seconds: float) -> None:
         """Store that the server asked for a pause, so that it outlasts this process."""
 
-    async def gone(self, settings: SubscriptionSettings) -> bool:
+    async def on_gone(self, settings: SubscriptionSettings) -> bool:
         """Handle a 410 response; return whether the subscription was disabled because of it."""
         ...
 
@@ -85,7 +93,7 @@ class Dispatcher:
         self.waits_for_settings = False
         """Whether the subscription was changed and its new settings have not arrived yet."""
         self._closed = False
-        self.exhausted = False
+        self.all_due_fetched = False
         """Whether the last fetch returned fewer deliveries than requested, so that no more are due for now."""
         self.busy_at = now
         """Monotonic time at which an attempt last started or ended; at first, the time of creation."""
@@ -113,7 +121,7 @@ class Dispatcher:
     @property
     def is_half_empty(self) -> bool:
         """Whether the dispatcher will soon need more deliveries, and more may be due."""
-        return not self.exhausted and len(self._deliveries.waiting) <= self._ready * 5 // 8
+        return not self.all_due_fetched and len(self._deliveries.waiting) <= self._ready * JOIN_BELOW
 
     @property
     def under_way(self) -> list[UUID]:
@@ -133,7 +141,7 @@ class Dispatcher:
     def breaker(self) -> State:
         return self.health.breaker.state
 
-    def resting(self, now: float) -> float:
+    def seconds_until_next_attempt(self, now: float) -> float:
         """Return the number of seconds until an attempt may start; 0 if one is under way or may start now."""
         return 0.0 if self._tasks else self.health.wait(now)
 
@@ -148,7 +156,7 @@ class Dispatcher:
         if was_waiting:
             self.dispatch()
 
-    def enqueue(self, items: Sequence[Waiting]) -> None:
+    def enqueue(self, items: Sequence[DueDelivery]) -> None:
         """Queue deliveries that are due, in the given order."""
         self._deliveries.waiting.extend(items)
         self.dispatch()
@@ -163,14 +171,14 @@ class Dispatcher:
 
     # Methods that the loader calls.
 
-    def take_for_loading(self, limit: int) -> list[Waiting]:
+    def take_for_loading(self, limit: int) -> list[DueDelivery]:
         """Return at most `limit` deliveries whose content is needed now.
 
         Each of them must then be passed to `receive`, `put_back` or `drop`.
         """
         return self._deliveries.take_for_loading(min(limit, self._count_to_load(time.monotonic())))
 
-    def receive(self, dues: Sequence[Due]) -> None:
+    def receive(self, dues: Sequence[LoadedDelivery]) -> None:
         """Accept deliveries whose content was loaded."""
         if self._closed:
             for due in dues:
@@ -179,7 +187,7 @@ class Dispatcher:
         self._deliveries.receive(dues)
         self.dispatch()
 
-    def put_back(self, items: Sequence[Waiting]) -> None:
+    def put_back(self, items: Sequence[DueDelivery]) -> None:
         """Return deliveries without content to the head of the queue, and release the memory reserved for them."""
         if self._closed:
             for item in items:
@@ -187,7 +195,7 @@ class Dispatcher:
         else:
             self._deliveries.put_back(items)
 
-    def drop(self, item: Waiting) -> None:
+    def drop(self, item: DueDelivery) -> None:
         """Remove a delivery that must not be sent any more."""
         self._deliveries.drop(item)
 
@@ -195,7 +203,7 @@ class Dispatcher:
         """Start no attempt until `change` is called with the subscription's present settings."""
         self.waits_for_settings = True
 
-    def expire(self) -> None:
+    def invalidate_loaded(self) -> None:
         """Discard the content that was loaded ahead and load it again.
 
         Called when a delivery was cancelled, a subscription was changed, or notifications may have been missed.
@@ -225,9 +233,9 @@ class Dispatcher:
             if deliveries.waiting or deliveries.loaded:
                 self._timer = asyncio.get_running_loop().call_later(max(wait, 0.001), self.dispatch)
         elif deliveries.waiting and self._count_to_load_now() > 0:
-            self._host.needs_content(self)
-        if not self.exhausted and len(deliveries.waiting) <= self._ready // 2:
-            self._host.needs_work(self)
+            self._host.request_content(self)
+        if not self.all_due_fetched and len(deliveries.waiting) <= self._ready * REFILL_BELOW:
+            self._host.request_deliveries(self)
 
     def _start_next(self, now: float) -> bool:
         """Start one attempt whose content is loaded; return whether one was started."""
@@ -271,12 +279,12 @@ class Dispatcher:
             count = min(count, available - coming)
         elif self._host.notifications.is_active and self._seconds < FAST and not self.settings.dialect.newest:
             ahead = self.settings.max_in_flight * AHEAD
-            if count <= 0 and coming > ahead // 2:
-                return 0  # enough is loaded for now, and one query for many is cheaper
+            if count <= 0 and coming > ahead * LOAD_BELOW:
+                return 0  # enough is loaded for now
             count += ahead
         return max(0, min(count, len(deliveries.waiting)))
 
-    def _release(self, item: Waiting) -> None:
+    def _release(self, item: DueDelivery) -> None:
         held, item.reserved = item.reserved, 0
         self._host.bytes_held.release(self.subscriber, held, part=self.settings.id)
 
@@ -287,25 +295,25 @@ class Dispatcher:
 
     # The attempt of one delivery.
 
-    async def _attempt(self, due: Due) -> None:
+    async def _attempt(self, due: LoadedDelivery) -> None:
         at, started = datetime.now(UTC), time.monotonic()
         traceparent = due.event.traceparent if due.event else None
         metrics.LAG.observe(max(0.0, (at - due.waiting.due_at).total_seconds()), traceparent)
         settings = self.settings
         health = self.health
-        answer: Answer | None = None
+        answer: AttemptResult | None = None
         is_final = False
         try:
             answer, is_final = await delivery.send(self._sender, due, settings)
         finally:
             now = time.monotonic()
             health.ended(answer, now)
-            self._seconds += (now - started - self._seconds) / 8
+            self._seconds += (now - started - self._seconds) * SMOOTHING
             self.busy_at = now
             try:
                 if answer is not None:
                     if answer.gone:
-                        is_final = await self._host.gone(settings)
+                        is_final = await self._host.on_gone(settings)
                     if answer.retry_after is not None:
                         self._pause(settings, answer.retry_after, now)
                     result = delivery.decide(due, settings, answer, at, is_final=is_final)
@@ -326,4 +334,4 @@ class Dispatcher:
         if settings.url != self.settings.url:
             return
         self.health.paused_until = max(self.health.paused_until, now + seconds)
-        self._host.paused(settings, seconds)
+        self._host.on_pause_requested(settings, seconds)

@@ -49,7 +49,7 @@ class Feeder:
     def request_all(self) -> None:
         """Request due deliveries for all dispatchers, even for those whose last fetch returned all that were due."""
         for dispatcher in self._dispatchers.values():
-            dispatcher.exhausted = False
+            dispatcher.all_due_fetched = False
         self._requests.update(self._dispatchers.values())
         self._arrived.set()
 
@@ -76,10 +76,10 @@ class Feeder:
                 continue
             for dispatcher, slots in zip(dispatchers, free_slots, strict=True):
                 due = rows.get(dispatcher.settings.id, [])
-                dispatcher.exhausted = len(due) < slots
+                dispatcher.all_due_fetched = len(due) < slots
                 if due and self._dispatchers.get(dispatcher.settings.id) is dispatcher:
                     newest = dispatcher.settings.dialect.newest
-                    dispatcher.enqueue([content.waiting(row, newest=newest) for row in due])
+                    dispatcher.enqueue([content.due_delivery(row, newest=newest) for row in due])
 
     def _take(self) -> list[Dispatcher]:
         """Return the dispatchers that requested deliveries or are half empty, and have free slots.

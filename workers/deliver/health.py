@@ -5,7 +5,7 @@ import time
 import msgspec
 
 from workers.deliver import breaker
-from workers.deliver.attempt.answer import Answer
+from workers.deliver.attempt.answer import AttemptResult
 from workers.deliver.breaker import Breaker
 from workers.deliver.rate import Bucket
 
@@ -27,14 +27,14 @@ class Health(msgspec.Struct):
         """Return the number of seconds until an attempt may start; 0 if one may start now."""
         if self.breaker.state == "closed" and self.bucket.is_unlimited and self.paused_until <= now:
             return 0.0  # the usual case
-        return max(self.breaker.opens_at(now), self.bucket.delay(now), self.paused_until - now)
+        return max(self.breaker.seconds_until_allowed(now), self.bucket.delay(now), self.paused_until - now)
 
     def started(self, now: float) -> None:
         """Record the start of an attempt."""
         self.bucket.take(now)
         self.breaker.started(now)
 
-    def ended(self, answer: Answer | None, now: float) -> None:
+    def ended(self, answer: AttemptResult | None, now: float) -> None:
         """Record the end of an attempt with its result, or with None if it was cancelled."""
         if answer is None or answer.outcome == "blocked":
             self.breaker.abandoned(now)

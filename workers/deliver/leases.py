@@ -89,15 +89,15 @@ class Leases:
 
     def on_changed(self) -> None:
         """Read the settings of all leased subscriptions again, and the content that was loaded ahead for them."""
-        self.expire()
+        self.invalidate_loaded()
         self._is_changed.set()
 
-    def expire(self) -> None:
+    def invalidate_loaded(self) -> None:
         """Read the content that was loaded ahead again, because a delivery may have been cancelled."""
         for dispatcher in list(self._dispatchers.values()):
-            dispatcher.expire()
+            dispatcher.invalidate_loaded()
 
-    def finish(self, task: asyncio.Task[None]) -> None:
+    def track(self, task: asyncio.Task[None]) -> None:
         """Keep a reference to a task that ends by itself, so that the worker waits for it when it stops."""
         self.finishing.add(task)
         task.add_done_callback(self.finishing.discard)
@@ -130,11 +130,11 @@ class Leases:
         held = Counter(dispatcher.subscriber for dispatcher in self._dispatchers.values())
         pool = await self._database.pool()
         rows: list[asyncpg.Record] = await pool.fetch(
-            query("outbox", "lease"), self._worker, LEASE, free, list(held), list(held.values()), self._not_now()
+            query("outbox", "lease"), self._worker, LEASE, free, list(held), list(held.values()), self._unleasable()
         )
         return rows
 
-    def _not_now(self) -> list[UUID]:
+    def _unleasable(self) -> list[UUID]:
         """Return the subscriptions not to lease now: they would only wait, or their last attempts are under way."""
         now = time.monotonic()
         for id_ in [id_ for id_, (until, _) in self._health.items() if until + 2 * LONGEST_PAUSE < now]:
@@ -149,7 +149,7 @@ class Leases:
         if len(self._dispatchers) < PLACES:
             return
         pool = await self._database.pool()
-        rows = await pool.fetch(query("outbox", "crowd"), self._not_now())
+        rows = await pool.fetch(query("outbox", "crowd"), self._unleasable())
         if rows:
             waiting = {row["subscriber"]: row["waiting"] for row in rows}
             holders = list(self._dispatchers.values())
@@ -160,7 +160,7 @@ class Leases:
         """Open a dispatcher for a leased subscription, or apply the settings of its row to the one that is open."""
         current = settings.read(row, self._config(), self._vault)
         if current is None:
-            await self._set_aside(row)
+            await self._release_unservable(row)
             return
         dispatcher = self._dispatchers.get(current.id)
         if dispatcher is not None:
@@ -169,7 +169,7 @@ class Leases:
         _, health = self._health.pop(current.id, (0.0, None))
         self._dispatchers[current.id] = self._create(current, health)
 
-    async def _set_aside(self, row: asyncpg.Record) -> None:
+    async def _release_unservable(self, row: asyncpg.Record) -> None:
         """Release a subscription that cannot be served.
 
         If its subscriber is not in the configuration any more, its due deliveries are held (see `hold` in outbox.sql).
@@ -233,10 +233,10 @@ class Leases:
             self._health[id_] = now + dispatcher.health.wait(now), dispatcher.health
         attempts = dispatcher.close()
         for task in attempts:
-            self.finish(task)
+            self.track(task)
         task = asyncio.get_running_loop().create_task(self._release_after(attempts, id_), name="deliver-release")
         self._closing[id_] = task
-        self.finish(task)
+        self.track(task)
 
     async def _release_after(self, attempts: list[asyncio.Task[None]], id_: UUID) -> None:
         """Release a lease once no attempt of its subscription is under way; if that fails, the lease expires."""

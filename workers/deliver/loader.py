@@ -14,7 +14,7 @@ from schemas.config import Config
 from storage.database import UNAVAILABLE_ERRORS, Database, explain, is_row_error
 from storage.sql import query
 from workers.deliver import content
-from workers.deliver.content import Due, Loaded, Waiting
+from workers.deliver.content import DueDelivery, LoadedDelivery, LoadResult
 from workers.deliver.dispatcher import Dispatcher
 from workers.deliver.settings import may_see
 from workers.deliver.shares import FairLimit
@@ -80,12 +80,12 @@ class Loader:
                     self.request(dispatcher)
                 await asyncio.sleep(PAUSE)
 
-    def _take(self) -> dict[Waiting, Dispatcher]:
-        taken: dict[Waiting, Dispatcher] = {}
+    def _take(self) -> dict[DueDelivery, Dispatcher]:
+        taken: dict[DueDelivery, Dispatcher] = {}
         while self._requests and len(taken) < AT_ONCE:
             dispatcher = next(iter(self._requests))
             del self._requests[dispatcher]
-            refused: list[Waiting] = []
+            refused: list[DueDelivery] = []
             for item in dispatcher.take_for_loading(AT_ONCE - len(taken)):
                 need = item.size or INLINE
                 if not refused and self._bytes_held.try_take(dispatcher.subscriber, need, part=dispatcher.settings.id):
@@ -98,7 +98,7 @@ class Loader:
                 self._bytes_held.when_free(dispatcher.subscriber, dispatcher, dispatcher.dispatch)
         return taken
 
-    async def _load(self, taken: dict[Waiting, Dispatcher]) -> bool:
+    async def _load(self, taken: dict[DueDelivery, Dispatcher]) -> bool:
         """Load the content and pass it to the dispatchers; return False if the database was unavailable."""
         try:
             loaded = await self._read(list(taken))
@@ -115,10 +115,12 @@ class Loader:
         self._distribute(taken, loaded, set(held))
         return True
 
-    def _distribute(self, taken: dict[Waiting, Dispatcher], loaded: dict[UUID, Loaded], held: set[UUID]) -> None:
+    def _distribute(
+        self, taken: dict[DueDelivery, Dispatcher], loaded: dict[UUID, LoadResult], held: set[UUID]
+    ) -> None:
         """Pass the content to the dispatchers; return deliveries that must be loaded again, and drop the others."""
-        ready: dict[Dispatcher, list[Due]] = {}
-        again: dict[Dispatcher, list[Waiting]] = {}
+        ready: dict[Dispatcher, list[LoadedDelivery]] = {}
+        again: dict[Dispatcher, list[DueDelivery]] = {}
         for item, dispatcher in taken.items():
             result = loaded.get(item.id)
             if result is None or item.id in held:
@@ -143,7 +145,7 @@ class Loader:
             else:
                 dispatcher.dispatch()
 
-    async def _read(self, items: Sequence[Waiting]) -> dict[UUID, Loaded]:
+    async def _read(self, items: Sequence[DueDelivery]) -> dict[UUID, LoadResult]:
         """Read the content of items; if PostgreSQL rejects one of the rows, split the items in halves to isolate it.
 
         Raises UNAVAILABLE_ERRORS if the database is unavailable.
@@ -162,11 +164,11 @@ class Loader:
                 return await self._read(items[:half]) | await self._read(items[half:])
             (item,) = items
             log.error("content cannot be read", extra={"delivery": str(item.id), "error": explain(error)})
-            due = Due(item.id, item, None, time.monotonic(), "its content cannot be read from the database")
-            return {item.id: Loaded(None, None, 0, due)}
+            due = LoadedDelivery(item.id, item, None, time.monotonic(), "its content cannot be read from the database")
+            return {item.id: LoadResult(None, None, 0, due)}
 
 
-def _is_held(dispatcher: Dispatcher, loaded: Loaded | None, config: Config) -> bool:
+def _is_held(dispatcher: Dispatcher, loaded: LoadResult | None, config: Config) -> bool:
     """Return whether the subscriber may not see the account of a delivery's event."""
     account = None if loaded is None else loaded.account
     return account is not None and not may_see(dispatcher.subscriber, account, config)

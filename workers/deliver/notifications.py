@@ -30,17 +30,17 @@ class Notifications:
         *,
         on_due: Callable[[], None],
         on_changed: Callable[[], None],
-        on_missed: Callable[[], None],
+        on_invalidated: Callable[[], None],
     ) -> None:
         """Configure the connection without opening it; `run` does the work.
 
-        `on_due` is called if a delivery may be due, and `on_changed` if a subscription was changed. `on_missed` is
+        `on_due` is called if a delivery may be due, and `on_changed` if a subscription was changed. `on_invalidated` is
         called if a delivery was cancelled, and when the connection is lost, because a cancellation may be missed.
         """
         self._database_url = database_url
         self._on_due = on_due
         self._on_changed = on_changed
-        self._on_missed = on_missed
+        self._on_invalidated = on_invalidated
         self.is_active = False
         """Whether notifications are received now."""
 
@@ -65,11 +65,11 @@ class Notifications:
             await closed.wait()
         finally:
             self.is_active = False
-            self._on_missed()
+            self._on_invalidated()
             with suppress(Exception):
                 await connection.close(timeout=1)
 
     def _notified(self, *arguments: object) -> None:
         if arguments[-1] == CANCELLED:
-            self._on_missed()
+            self._on_invalidated()
         self._on_due()

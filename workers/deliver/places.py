@@ -20,7 +20,7 @@ class PlaceHolder(Protocol):
     @property
     def in_flight(self) -> int: ...
 
-    def resting(self, now: float) -> float:
+    def seconds_until_next_attempt(self, now: float) -> float:
         """Return the seconds until an attempt may start; 0 if one is under way or may start now."""
         ...
 
@@ -39,7 +39,7 @@ def choose_to_close(holders: Sequence[H], waiting: Mapping[str, int], places: in
     needed = min(sum(waiting.values()), AT_ONCE) - free
     if needed <= 0:
         return []
-    waits = {index: (holder.is_idle, holder.resting(now)) for index, holder in enumerate(holders)}
+    waits = {index: (holder.is_idle, holder.seconds_until_next_attempt(now)) for index, holder in enumerate(holders)}
     idle = [index for index, (is_idle, wait) in waits.items() if is_idle or wait > 0]
     idle.sort(key=lambda index: waits[index], reverse=True)
     given = set(idle[:needed])

@@ -78,11 +78,11 @@ class DeliverWorker:
             database_url,
             on_due=self._leases.on_due,
             on_changed=self._leases.on_changed,
-            on_missed=self._leases.expire,
+            on_invalidated=self._leases.invalidate_loaded,
         )
-        self.needs_work: Callable[[Dispatcher], None] = self._feeder.request
+        self.request_deliveries: Callable[[Dispatcher], None] = self._feeder.request
         """Fetch deliveries that are due, and enqueue them in the dispatcher."""
-        self.needs_content: Callable[[Dispatcher], None] = self._loader.request
+        self.request_content: Callable[[Dispatcher], None] = self._loader.request
         """Load the content of deliveries that are about to be attempted."""
         self._export_metrics()
 
@@ -148,12 +148,12 @@ class DeliverWorker:
         self._unwritten.add(result.id)
         self._writer.add(result)
 
-    def paused(self, settings: SubscriptionSettings, seconds: float) -> None:
+    def on_pause_requested(self, settings: SubscriptionSettings, seconds: float) -> None:
         """Store, for all workers and across restarts, that a server asked for a pause."""
         task = asyncio.get_running_loop().create_task(self._pause(settings, seconds), name="deliver-pause")
-        self._leases.finish(task)
+        self._leases.track(task)
 
-    async def gone(self, settings: SubscriptionSettings) -> bool:
+    async def on_gone(self, settings: SubscriptionSettings) -> bool:
         """Disable a subscription whose server answered 410; return whether it was disabled.
 
         Nothing is changed if the subscription was changed since its settings were read, or if the database is

@@ -126,7 +126,9 @@ class PollWorker:
         problems = [] if self._link.is_open else [f"no connection to RabbitMQ: {self._link.error}"]
         if self._database.problem is not None:
             problems.append(f"no use of PostgreSQL: {self._database.problem}")
-        return problems + self._background.problems()
+        for component in (self._background, self._publisher, self._link):
+            problems += component.problems()
+        return problems
 
     def reload(self, config: Config) -> None:
         """Apply new accounts, credentials and intervals to the next polls; running polls keep the old ones."""

@@ -7,7 +7,7 @@ from workers.runtime import metrics
 
 log = logging.getLogger("crossdock.worker")
 
-SETTLED_AFTER = 30.0
+OUTAGE_OVER_AFTER = 30.0
 """Seconds without another failure after which a successful probe counts as the end of an outage.
 
 A probe that succeeds while the handler continues to fail does not end it.
@@ -19,7 +19,7 @@ class Availability:
 
     def __init__(self, queue: str) -> None:
         self._queue = queue
-        self.failures = 0
+        self.unavailable_attempts = 0
         """Consecutive attempts that failed because something was unavailable."""
         self.reason: str | None = None
         """Why the handler cannot work; None while it can."""
@@ -31,7 +31,7 @@ class Availability:
     def held_up(self) -> float:
         """Return the seconds for which something has been unavailable; 0.0 while the handler works."""
         now, since = time.monotonic(), self._unavailable_since
-        if since is None or (self._probed_at is not None and now - self._probed_at > SETTLED_AFTER):
+        if since is None or (self._probed_at is not None and now - self._probed_at > OUTAGE_OVER_AFTER):
             return 0.0
         return now - since
 
@@ -40,9 +40,9 @@ class Availability:
         if self.held_up() == 0.0:
             self._unavailable_since = time.monotonic()
         self._probed_at = None
-        if self.reason != reason or not self.failures % 10:
+        if self.reason != reason or not self.unavailable_attempts % 10:
             log.warning("held up", extra={"queue": self._queue, "reason": reason})
-        self.failures += 1
+        self.unavailable_attempts += 1
         self.reason = reason
 
     def probed(self) -> None:
@@ -51,5 +51,5 @@ class Availability:
 
     def worked(self) -> None:
         """Record that the handler handled a batch."""
-        self.failures = 0
+        self.unavailable_attempts = 0
         self._unavailable_since = self.reason = None

@@ -35,12 +35,12 @@ HOLD_TIME = 10.0
 Short interruptions therefore cause no redelivery, and RabbitMQ's `consumer_timeout`, which is at least a minute, is
 never reached.
 """
-MAX_HELD, MAX_HELD_BYTES = 200, 8 * 1024 * 1024
+MAX_RETRYING, MAX_RETRYING_BYTES = 200, 8 * 1024 * 1024
 """Maximum number of messages, and of bytes of their bodies, that are held while others are handled.
 
 If there are more, everything is returned to the queue.
 """
-MAX_HELD_TIME = 600.0
+MAX_RETRYING_TIME = 600.0
 """Seconds for which single messages are held; less than RabbitMQ's `consumer_timeout`, 30 minutes by default."""
 MAX_BATCH_BYTES = 4 * 1024 * 1024
 """Maximum bytes of bodies in one batch; a body that is decoded and encoded again takes several times its size."""
@@ -57,27 +57,27 @@ class BatchConsumer:
         probe: Probe,
         batch: int,
         wait: float,
-        drain: float,
-        under_way: int = 1,
+        drain_timeout: float,
+        max_batches: int = 1,
     ) -> None:
         """Prepare to handle the messages of `consumer`, which must be suspended.
 
-        `handle` is called with batches of at most `batch` messages, and at most `under_way` batches at a time. `wait`
+        `handle` is called with batches of at most `batch` messages, and at most `max_batches` batches at a time. `wait`
         is the maximum number of seconds to wait for a batch to fill. `probe` raises UnavailableError while the handler
-        could not work. `drain` is the number of seconds that `stop` waits for batches under way; messages that are not
-        settled by then are delivered again.
+        could not work. `drain_timeout` is the number of seconds that `stop` waits for batches under way; messages that
+        are not settled by then are delivered again.
         """
         self._consumer = consumer
         self._handle = handle
         self._probe = probe
         self._batch = batch
         self._wait = wait
-        self._drain = drain
-        self._slots = asyncio.Semaphore(under_way)
+        self._drain_timeout = drain_timeout
+        self._slots = asyncio.Semaphore(max_batches)
         self._background: Background | None = None
         self._taking: asyncio.Task[None] | None = None
         self._previous: asyncio.Task[None] | None = None
-        self._under_way: dict[asyncio.Task[None], list[IncomingMessage]] = {}
+        self._batches: dict[asyncio.Task[None], list[IncomingMessage]] = {}
         """The batches under way, by the tasks that handle them."""
         self._held: dict[IncomingMessage, None] = {}
         """Messages that are tried again alone, while the others of their batches are settled."""
@@ -90,7 +90,7 @@ class BatchConsumer:
         metrics.OLDEST.labels(consumer.queue).set_function(self.oldest)
 
     @property
-    def waiting_for(self) -> str | None:
+    def unavailable_reason(self) -> str | None:
         """Why the handler cannot work, for `/readyz`; None while it can."""
         return self._availability.reason
 
@@ -116,7 +116,7 @@ class BatchConsumer:
         return age.oldest(self._in_hand())
 
     def _in_hand(self) -> Iterator[IncomingMessage]:
-        return chain(self._consumer.head, self._held, *self._under_way.values())
+        return chain(self._consumer.head, self._held, *self._batches.values())
 
     async def stop(self) -> None:
         """Take no more messages, and settle those under way in bounded time; the others return to the queue."""
@@ -127,7 +127,7 @@ class BatchConsumer:
             self._taking.cancel()
             with suppress(asyncio.CancelledError):
                 await self._taking
-        await drain(self._under_way, 0.0 if self.waiting_for else self._drain)
+        await drain(self._batches, 0.0 if self.unavailable_reason else self._drain_timeout)
 
     async def _consume_while_available(self) -> None:
         """Consume while the handler can work; otherwise leave all messages in the queue."""
@@ -138,17 +138,18 @@ class BatchConsumer:
             await self._is_unavailable.wait()
             self._is_unavailable.clear()
             log.warning(
-                "returning messages to the queue", extra={"queue": self._consumer.queue, "reason": self.waiting_for}
+                "returning messages to the queue",
+                extra={"queue": self._consumer.queue, "reason": self.unavailable_reason},
             )
             self._oldest_in_queue = age.first_received(self._in_hand())
             await self._consumer.suspend()
 
     async def _until_available(self) -> None:
         while True:
-            if self._availability.failures:
+            if self._availability.unavailable_attempts:
                 if self._oldest_in_queue is None and (head := await self._consumer.peek()):
                     self._oldest_in_queue = age.first_received([head])
-                await asyncio.sleep(_pause(self._availability.failures))
+                await asyncio.sleep(_pause(self._availability.unavailable_attempts))
             try:
                 await self._probe()
             except UnavailableError as error:
@@ -170,8 +171,8 @@ class BatchConsumer:
                 raise
             metrics.BATCH.labels(self._consumer.queue).observe(len(batch))
             self._previous = asyncio.get_running_loop().create_task(self._work(batch, self._previous))
-            self._under_way[self._previous] = batch
-            self._previous.add_done_callback(self._under_way.pop)
+            self._batches[self._previous] = batch
+            self._previous.add_done_callback(self._batches.pop)
 
     async def _work(self, batch: list[IncomingMessage], before: "asyncio.Task[None] | None") -> None:
         try:
@@ -240,7 +241,7 @@ class BatchConsumer:
         self._held[message] = None
         self._has_held.set()
         metrics.SETTLED.labels(self._consumer.queue, "held").inc()
-        if len(self._held) > MAX_HELD or sum(len(held.body) for held in self._held) > MAX_HELD_BYTES:
+        if len(self._held) > MAX_RETRYING or sum(len(held.body) for held in self._held) > MAX_RETRYING_BYTES:
             self._return_all("too many messages cannot be handled while others can")
 
     def _return_all(self, reason: str) -> None:
@@ -263,7 +264,7 @@ class BatchConsumer:
             if not self._held:
                 attempt = 0
                 self._has_held.clear()
-            elif time.monotonic() - self._held_since > MAX_HELD_TIME:
+            elif time.monotonic() - self._held_since > MAX_RETRYING_TIME:
                 self._return_all("messages have been held for too long")
 
     async def _handle_held(self, message: IncomingMessage) -> bool:

@@ -49,17 +49,6 @@ Work = Callable[[int], object]
 """Reads the message with the given index as the handler will; exceptions are left to the handler."""
 
 
-async def find_culprits(count: int, work: Work, *, control: Callable[[], object]) -> dict[int, str]:
-    """Return the indexes of the messages that end every process that reads them, each with the reason, for people.
-
-    `count` is the number of messages. `control` reads a message that is known to be harmless. Raises UnavailableError
-    if copies end for another reason.
-    """
-    suspects = await find_suspects(count, work)
-    convictions = {index: await convict(index, why, work, control=control) for index, why in suspects.items()}
-    return {index: conviction for index, conviction in convictions.items() if conviction is not None}
-
-
 async def find_suspects(count: int, work: Work) -> dict[int, str]:
     """Return the indexes of the messages that were being read when a copy ended, each with how the copy ended.
 
@@ -79,8 +68,8 @@ async def find_suspects(count: int, work: Work) -> dict[int, str]:
 async def convict(index: int, why: str, work: Work, *, control: Callable[[], object]) -> str | None:
     """Return the reason if a message ends every copy that reads it alone; None if one of the copies reads it.
 
-    `why` describes how the first copy ended. Raises UnavailableError if the copy that reads the control message ends
-    too.
+    `why` describes how the first copy ended. `control` reads a message that is known to be harmless. Raises
+    UnavailableError if the copy that reads the control message ends too.
     """
     for pause in PAUSES:
         await asyncio.sleep(pause)

@@ -89,8 +89,8 @@ class StoreWorker:
             probe=self._probe,
             batch=store.batch,
             wait=store.batch_wait,
-            drain=self._config.process.drain_timeout,
-            under_way=_divide_up(MAX_CONCURRENT_BATCHES, len(self._consumers)),
+            drain_timeout=self._config.process.drain_timeout,
+            max_batches=_divide_up(MAX_CONCURRENT_BATCHES, len(self._consumers)),
         )
 
     async def start(self) -> None:
@@ -131,8 +131,19 @@ class StoreWorker:
         ]
         if self._database.problem is not None:
             problems.append(f"no use of PostgreSQL: {self._database.problem}")
-        reasons = {consumer.waiting_for for consumer in self._batch_consumers if consumer.waiting_for is not None}
-        return [*problems, *(f"held up: {reason}" for reason in sorted(reasons)), *self._background.problems()]
+        reasons = {
+            consumer.unavailable_reason for consumer in self._batch_consumers if consumer.unavailable_reason is not None
+        }
+        problems += [f"held up: {reason}" for reason in sorted(reasons)]
+        for component in (
+            self._background,
+            self._publisher,
+            self._consume_connection,
+            self._publish_connection,
+            self._stations_connection,
+        ):
+            problems += component.problems()
+        return problems
 
     def reload(self, config: Config) -> None:
         """Use a new configuration from the next batch on; batch sizes and connections only change with a restart."""

@@ -39,12 +39,12 @@ def read(event: str, raw: bytes) -> ParsedDocument:
 
 def packages(order: wire.PurchaseOrder) -> list[wire.Package]:
     """Return the order lines; an empty list if there is no list of them."""
-    return lenient.each(order.packages)
+    return lenient.or_empty_list(order.packages)
 
 
 def article(package: wire.Package) -> str | None:
     """The supplier's own number for what is ordered."""
-    return lenient.identifier(lenient.part(package.supplier_package, _NO_PACKAGE).supplier_article_number)
+    return lenient.identifier(lenient.or_empty(package.supplier_package, _NO_PACKAGE).supplier_article_number)
 
 
 def with_new_key(event: str, body: bytes, fresh: str) -> bytes:
@@ -54,7 +54,7 @@ def with_new_key(event: str, body: bytes, fresh: str) -> bytes:
 
 def _line(position: int, package: wire.Package) -> Line:
     """Lines have no ids: the position, from 1, tells them apart."""
-    supplied = lenient.part(package.supplier_package, _NO_PACKAGE)
+    supplied = lenient.or_empty(package.supplier_package, _NO_PACKAGE)
     quantity = lenient.number(package.quantity_ordered)
     price = lenient.number(supplied.theoretical_price_per_package)
     total = lenient.number(package.total_theoretical_price)
@@ -68,7 +68,7 @@ def _line(position: int, package: wire.Package) -> Line:
     return Line(
         id=str(position),
         article=lenient.identifier(supplied.supplier_article_number),
-        name=lenient.text(lenient.part(package.stock_item, _NO_ITEM).name),
+        name=lenient.text(lenient.or_empty(package.stock_item, _NO_ITEM).name),
         quantity=quantity,
         unit_price=price,
         total=total,

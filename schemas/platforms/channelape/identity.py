@@ -54,14 +54,14 @@ def read(event: str, raw: bytes) -> ParsedDocument:
     if carton is not None and isinstance(order, wire.Shipment) and not receipt:
         scope, aliases = _quoted(lenient.key(order.id, "id")), _aliases(cartons)
     placed_at = lenient.date(order.purchased_at)
-    shipped_at = lenient.aware(order.shipped_at) if isinstance(order, wire.Shipment) else None
+    shipped_at = lenient.utc_datetime(order.shipped_at) if isinstance(order, wire.Shipment) else None
     goods_received, goods_received_at = _goods_received_at(more) if receipt else (None, None)
     return ParsedDocument(
         type=f"channelape.{event}",
         key=_key(order, more, carton, raw),
         scope=scope,
         aliases=aliases,
-        lines=tuple([_line(n, item, receipt) for n, item in enumerate(lenient.each(order.line_items), 1)]),
+        lines=tuple([_line(n, item, receipt) for n, item in enumerate(lenient.or_empty_list(order.line_items), 1)]),
         order_number=lenient.identifier(order.purchase_order_number),
         order_ref=lenient.reference(order.channel_order_id),
         warehouse_ref=lenient.reference(order.warehouse_order_id)
@@ -135,7 +135,7 @@ def _goods_received_at(more: Mapping[str, Scalar]) -> tuple[Scalar, datetime | N
         sent = fields.as_sent(more, name)
         if sent is None:
             continue
-        read = lenient.naive(lenient.identifier(sent))
+        read = lenient.local_datetime(lenient.identifier(sent))
         if read is not None or not lenient.is_no_time(sent):
             return sent, read
     return None, None

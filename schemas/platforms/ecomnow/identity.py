@@ -36,7 +36,7 @@ def read(event: str, raw: bytes) -> ParsedDocument:
     return ParsedDocument(
         type=TYPES[kind],
         key=order_number,
-        lines=tuple([_line(n, item) for n, item in enumerate(lenient.each(notification.items), 1)]),
+        lines=tuple([_line(n, item) for n, item in enumerate(lenient.or_empty_list(notification.items), 1)]),
         order_number=order_number,
         flag_revised=kind == NEW_ORDER,
         repeat_window=REPEAT_WINDOW,

@@ -6,7 +6,7 @@ import asyncpg
 
 from schemas import registry
 from tests.support import pipeline
-from tests.support.shell import Said, Shell
+from tests.support.shell import CommandResult, Shell
 
 
 async def test_set_up_from_nothing(tmp_path: Path, empty_amqp_url: str, empty_database_url: str) -> None:
@@ -37,7 +37,7 @@ async def test_send_one_and_trace_it(shell: Shell, url: str) -> None:
     assert result.out.startswith("200 in ")
     assert result.out.endswith('{"3087":"2","3088":"1"}\n')
 
-    async def traced() -> Said | None:
+    async def traced() -> CommandResult | None:
         result = await shell("trace", "5295")
         return result if "queued" in result.out and "manufacturer_order" in result.out else None
 

@@ -15,7 +15,7 @@ from storage import deliveries, subscriptions
 from storage.sql import query
 from tests.support.delivering import QUICK, receipt, store, worker
 from tests.support.pipeline import running, until
-from tests.support.receiver import Got, Receiver, config, statuses, subscribe
+from tests.support.receiver import ReceivedRequest, Receiver, config, statuses, subscribe
 
 
 class Gate:
@@ -26,7 +26,7 @@ class Gate:
         self.status = status
         subscriber.answer = self._answer
 
-    async def _answer(self, _: Got) -> web.Response:
+    async def _answer(self, _: ReceivedRequest) -> web.Response:
         await self.open.wait()
         return web.Response(status=self.status)
 
@@ -217,7 +217,7 @@ async def test_a_410_of_the_old_url_does_not_disable_the_subscription_that_moved
 def gate_of_new(subscriber: Receiver) -> None:
     before = subscriber.answer
 
-    def answer(got: Got) -> Any:
+    def answer(got: ReceivedRequest) -> Any:
         return web.Response() if got.path == "/new" else before(got)
 
     subscriber.answer = answer

@@ -12,7 +12,7 @@ from standardwebhooks.webhooks import Webhook
 
 from schemas import registry
 from schemas.allocation import ItemAllocation
-from tests.support.delivering import QUICK, SECRET, all_are, answering, none_is, one, receipt, store, worker
+from tests.support.delivering import QUICK, SECRET, all_are, answering, fetch_one, none_is, receipt, store, worker
 from tests.support.pipeline import running, until
 from tests.support.receiver import Receiver, config, statuses, subscribe
 from tests.support.storing import incoming
@@ -33,13 +33,13 @@ async def test_an_event_reaches_its_subscriber_signed_and_is_recorded(
         assert await until(lambda: all_are(pool, "delivered"))
     (got,) = subscriber.got
     event = Webhook(SECRET).verify(got.body, got.headers)
-    row = await one(pool, "SELECT * FROM crossdock.events")
+    row = await fetch_one(pool, "SELECT * FROM crossdock.events")
     assert (event["id"], event["version"], event["subject"]) == (str(row["id"]), 1, row["key"])
     assert event["data"] == json.loads(raw)
     assert got.headers["webhook-id"] == str(row["id"])
-    attempt = await one(pool, "SELECT * FROM crossdock.delivery_attempts")
+    attempt = await fetch_one(pool, "SELECT * FROM crossdock.delivery_attempts")
     assert (attempt["attempt"], attempt["outcome"], attempt["status_code"]) == (1, "delivered", 200)
-    delivery = await one(pool, "SELECT * FROM crossdock.deliveries")
+    delivery = await fetch_one(pool, "SELECT * FROM crossdock.deliveries")
     assert (delivery["attempts"], delivery["status"], delivery["event_id"]) == (1, "delivered", row["id"])
     assert delivery["finished_at"] is not None
     assert delivery["next_attempt_at"] is None
@@ -227,7 +227,7 @@ async def test_an_event_that_cannot_be_translated_fails_at_once_with_the_reason(
     await store(pool, incoming("apicbase", "purchase_order", b'{"id": "1", "packages": [{}]}'))
     async with running(worker(database_url)):
         await until(lambda: all_are(pool, "failed"))
-    row = await one(pool, "SELECT * FROM crossdock.delivery_attempts")
+    row = await fetch_one(pool, "SELECT * FROM crossdock.delivery_attempts")
     assert row["outcome"] == "blocked"
     assert row["error"] == "cannot be expressed in dialect ecomnow: line 1 of the purchase order has no article number"
     assert subscriber.got == []

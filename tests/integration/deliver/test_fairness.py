@@ -12,7 +12,7 @@ from aiohttp import web
 from storage.sealed import Sealed, Secret, seal
 from tests.support.delivering import all_are, receipt, store, worker
 from tests.support.pipeline import running, until
-from tests.support.receiver import VAULT, Got, Receiver, config, statuses, subscribe
+from tests.support.receiver import VAULT, ReceivedRequest, Receiver, config, statuses, subscribe
 from workers.deliver import leases, loader
 from workers.deliver import worker as workers
 from workers.deliver.attempt import resolver as resolvers
@@ -38,7 +38,7 @@ async def test_1100_subscriptions_to_a_black_hole_delay_no_other_subscriber(
 ) -> None:
     never = asyncio.Event()
 
-    async def answer(got: Got) -> web.Response:
+    async def answer(got: ReceivedRequest) -> web.Response:
         if got.path == "/hangs":
             await never.wait()
         return web.Response()

@@ -79,7 +79,7 @@ async def test_a_message_that_cannot_be_encoded_fails_alone(site: Site, wrong: d
     site.confirm(2, multiple=True)  # the tags of the other two, which the broker counts itself
     assert (await before, await after) == (None, None)
     assert site.publisher.outstanding == 0
-    assert site.publisher.held == 0
+    assert site.publisher.held_bytes == 0
 
 
 async def test_a_second_channel_loses_nothing_of_the_first(site: Site) -> None:
@@ -93,37 +93,37 @@ async def test_a_second_channel_loses_nothing_of_the_first(site: Site) -> None:
     assert sent.index(b"first") < sent.index(b"second")
     site.confirm(2, multiple=True)
     assert (await first, await second) == (None, None)
-    assert site.publisher.held == 0
+    assert site.publisher.held_bytes == 0
 
 
 async def test_bodies_are_counted_until_they_are_confirmed_or_fail() -> None:
-    site = Site(max_held=100, confirm_timeout=0.05)
+    site = Site(max_held_bytes=100, confirm_timeout=0.05)
     kept = site.publish(b"x" * 60)
     await turn()
     with pytest.raises(BrokerUnavailableError, match="too many bytes"):
         site.publish(b"x" * 41)
-    assert site.publisher.held == 60
+    assert site.publisher.held_bytes == 60
     site.confirm(1)
     await kept
     lost = site.publish(b"x" * 100)
     with pytest.raises(BrokerUnavailableError, match="no confirm"):
         await lost
-    assert site.publisher.held == 0
+    assert site.publisher.held_bytes == 0
     again = site.publish(b"x" * 100)
     await turn()
     again.cancel()
     site.publisher.on_lost()
-    assert site.publisher.held == 0
+    assert site.publisher.held_bytes == 0
     await site.publisher.stop()
 
 
 async def test_a_broker_that_does_not_read_is_given_no_more_than_a_few_megabytes(site: Site) -> None:
     body = b"x" * (1 << 20)
     futures = [site.publish(body) for _ in range(40)]
-    site.socket.unsent = publishing.MAX_UNSENT + 1
+    site.socket.unsent = publishing.MAX_UNSENT_BYTES + 1
     await turn()
     taken = sum(map(len, site.socket.blocks))
-    assert max(map(len, site.socket.blocks)) < publishing.MAX_UNSENT + 2 * len(body)
+    assert max(map(len, site.socket.blocks)) < publishing.MAX_UNSENT_BYTES + 2 * len(body)
     assert taken < 40 * len(body)  # the first sixteen went before the socket was full
     site.socket.unsent = 0
     site.publisher._flush()

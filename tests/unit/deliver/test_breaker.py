@@ -41,7 +41,7 @@ def test_it_opens_at_the_threshold_and_not_before() -> None:
             breaker.started(0)
             breaker.failed(0)
         assert breaker.state == "closed"
-        assert breaker.opens_at(0) == 0
+        assert breaker.seconds_until_allowed(0) == 0
         breaker.succeeded()
     opened()
 
@@ -49,16 +49,16 @@ def test_it_opens_at_the_threshold_and_not_before() -> None:
 def test_one_probe_is_allowed_after_the_pause() -> None:
     breaker = opened(100)
     assert not breaker.allows(100)
-    assert breaker.opens_at(100) == FIRST_PAUSE
+    assert breaker.seconds_until_allowed(100) == FIRST_PAUSE
     assert not breaker.allows(104.9)
-    assert breaker.opens_at(104) == 1
+    assert breaker.seconds_until_allowed(104) == 1
     assert breaker.allows(105)
-    assert breaker.opens_at(105) == 0
+    assert breaker.seconds_until_allowed(105) == 0
     breaker.started(105)
     assert states(breaker) == {"half-open"}
     assert not breaker.allows(105)
     assert not breaker.allows(119)
-    assert breaker.opens_at(105) == FIRST_PAUSE
+    assert breaker.seconds_until_allowed(105) == FIRST_PAUSE
     breaker.succeeded()
     assert states(breaker) == {"closed"}
     assert breaker.allows(119)
@@ -67,7 +67,7 @@ def test_one_probe_is_allowed_after_the_pause() -> None:
 def test_pauses_grow_to_their_limit_and_start_anew_after_a_success() -> None:
     breaker, now, pauses = opened(0), 0.0, []
     for _ in range(40):
-        pauses.append(breaker.opens_at(now))
+        pauses.append(breaker.seconds_until_allowed(now))
         now += pauses[-1]
         assert breaker.allows(now)
         breaker.started(now)
@@ -77,13 +77,13 @@ def test_pauses_grow_to_their_limit_and_start_anew_after_a_success() -> None:
     breaker.succeeded()
     for _ in range(THRESHOLD):
         breaker.failed(now)
-    assert breaker.opens_at(now) == FIRST_PAUSE
+    assert breaker.seconds_until_allowed(now) == FIRST_PAUSE
 
 
 def test_earlier_attempts_do_not_prolong_the_pause_but_may_close_the_breaker() -> None:
     breaker = opened(100)
     breaker.failed(103)
-    assert breaker.opens_at(103) == 2
+    assert breaker.seconds_until_allowed(103) == 2
     breaker.succeeded()
     assert breaker.state == "closed"
 
@@ -97,7 +97,7 @@ def test_an_abandoned_probe_allows_the_next_one_at_once() -> None:
     breaker.started(106)
     assert not breaker.allows(106)
     breaker.failed(107)
-    assert breaker.opens_at(107) == 2 * FIRST_PAUSE
+    assert breaker.seconds_until_allowed(107) == 2 * FIRST_PAUSE
     closed = Breaker()
     closed.abandoned(0)
     assert closed.allows(0)
@@ -107,7 +107,7 @@ def test_a_probe_whose_end_is_never_recorded_counts_as_lost() -> None:
     breaker = opened(100)
     breaker.started(105)
     assert not breaker.allows(105 + LONGEST_PAUSE - 1)
-    assert breaker.opens_at(105 + LONGEST_PAUSE - 1) == 1
+    assert breaker.seconds_until_allowed(105 + LONGEST_PAUSE - 1) == 1
     assert breaker.allows(105 + LONGEST_PAUSE)
     breaker.started(105 + LONGEST_PAUSE)
     assert not breaker.allows(105 + LONGEST_PAUSE)

@@ -8,9 +8,9 @@ import pytest
 from schemas.dialects import get_dialect
 from schemas.outbound import Credentials
 from workers.deliver import delivery
-from workers.deliver.attempt.answer import Answer, Outcome
+from workers.deliver.attempt.answer import AttemptResult, Outcome
 from workers.deliver.breaker import THRESHOLD
-from workers.deliver.content import Due, Waiting
+from workers.deliver.content import DueDelivery, LoadedDelivery
 from workers.deliver.health import Health
 from workers.deliver.schedule import RetryPolicy
 from workers.deliver.settings import SubscriptionSettings
@@ -30,9 +30,9 @@ SETTINGS = SubscriptionSettings(
 )
 
 
-def due(attempts: int) -> Due:
-    waiting = Waiting(ID, ID, ID, ID, 1, "channelape.receipt_confirmation", "K", attempts, NOW, False, False)
-    return Due(ID, waiting, None, 0.0)
+def due(attempts: int) -> LoadedDelivery:
+    waiting = DueDelivery(ID, ID, ID, ID, 1, "channelape.receipt_confirmation", "K", attempts, NOW, False, False)
+    return LoadedDelivery(ID, waiting, None, 0.0)
 
 
 @pytest.mark.parametrize(
@@ -48,25 +48,28 @@ def due(attempts: int) -> Due:
 def test_the_schedule_and_the_outcome_decide_the_status(
     attempts: int, outcome: Outcome, is_final: bool, status: str, least_seconds: float
 ) -> None:
-    answer = Answer(outcome=outcome, duration_ms=1.0)
+    answer = AttemptResult(outcome=outcome, duration_ms=1.0)
     result = delivery.decide(due(attempts), SETTINGS, answer, NOW, is_final=is_final)
     assert (result.attempt, result.status, result.at) == (attempts + 1, status, NOW)
     assert least_seconds <= result.next_seconds <= least_seconds * 11 / 9
 
 
 def test_a_retry_after_is_part_of_the_decision() -> None:
-    answer = Answer(outcome="refused", status_code=429, duration_ms=1.0, retry_after=500.0)
+    answer = AttemptResult(outcome="refused", status_code=429, duration_ms=1.0, retry_after=500.0)
     assert delivery.decide(due(0), SETTINGS, answer, NOW, is_final=False).next_seconds == 500.0
 
 
 def test_only_failures_of_the_server_open_the_breaker() -> None:
     health = Health.fresh(None)
-    results = [Answer(outcome="blocked", duration_ms=1.0), Answer(outcome="refused", status_code=404, duration_ms=1.0)]
+    results = [
+        AttemptResult(outcome="blocked", duration_ms=1.0),
+        AttemptResult(outcome="refused", status_code=404, duration_ms=1.0),
+    ]
     for now in range(2 * THRESHOLD):
         health.started(now)
         health.ended(results[now % 2], now)
         health.ended(None, now)  # cancelled
     assert health.wait(100.0) == 0.0
     for _ in range(THRESHOLD):
-        health.ended(Answer(outcome="timeout", duration_ms=1.0), 100.0)
+        health.ended(AttemptResult(outcome="timeout", duration_ms=1.0), 100.0)
     assert health.wait(100.0) > 0.0

@@ -11,7 +11,7 @@ class PlaceHolder(msgspec.Struct, eq=False):
     is_idle: bool = False
     wait: float = 0.0
 
-    def resting(self, now: float) -> float:
+    def seconds_until_next_attempt(self, now: float) -> float:
         return self.wait
 
 

@@ -43,7 +43,8 @@ def fifth(tmp_path: Path) -> Iterator[str]:
 
 
 def test_one_file_is_all_it_takes(fifth: str) -> None:
-    assert list(dialects()) == ["apicbase", "channelape", "ecomnow", "pigeon", "standard"]
+    assert fifth == "pigeon"
+    assert set(dialects()) > {"pigeon", "standard"}
     dialect = get_dialect(fifth)
     assert (dialect.supports("a.b"), dialect.supports("a.c")) == (True, False)
     one = Event(

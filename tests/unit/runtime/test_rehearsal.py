@@ -21,6 +21,15 @@ def _short(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(watchdog.arm, "__defaults__", (0.3,))
 
 
+async def find_culprits(
+    count: int, work: rehearsal.Work, *, control: Callable[[], object] = lambda: None
+) -> dict[int, str]:
+    """Return the verdicts on all suspects, by index, as the workers reach them."""
+    suspects = await rehearsal.find_suspects(count, work)
+    verdicts = {index: await rehearsal.convict(index, why, work, control=control) for index, why in suspects.items()}
+    return {index: verdict for index, verdict in verdicts.items() if verdict is not None}
+
+
 def loop_for_ever() -> None:
     while True:
         pass
@@ -48,7 +57,7 @@ async def test_only_the_message_that_ends_its_reader_is_blamed(ending: Callable[
         if index == 7:
             ending()
 
-    culprits = await rehearsal.find_culprits(20, work, control=lambda: None)
+    culprits = await find_culprits(20, work)
     assert culprits == {7: f"it ended the process that read it, 3 times of 3: {reason}"}
 
 
@@ -57,7 +66,7 @@ async def test_two_culprits_are_both_found_even_first_and_last() -> None:
         if index in (0, 9):
             os.abort()
 
-    assert sorted(await rehearsal.find_culprits(10, work, control=lambda: None)) == [0, 9]
+    assert sorted(await find_culprits(10, work)) == [0, 9]
 
 
 async def test_a_message_that_one_copy_reads_is_not_to_blame(tmp_path: Path) -> None:
@@ -69,7 +78,7 @@ async def test_a_message_that_one_copy_reads_is_not_to_blame(tmp_path: Path) -> 
             mark.touch()
             os.abort()
 
-    assert await rehearsal.find_culprits(3, work, control=lambda: None) == {}
+    assert await find_culprits(3, work, control=lambda: None) == {}
 
 
 async def test_a_copy_that_is_killed_from_outside_blames_no_message() -> None:
@@ -80,12 +89,12 @@ async def test_a_copy_that_is_killed_from_outside_blames_no_message() -> None:
             os.kill(os.getpid(), signal.SIGKILL)
 
     with pytest.raises(UnavailableError, match="SIGKILL"):
-        await rehearsal.find_culprits(3, work, control=lambda: None)
+        await find_culprits(3, work)
 
 
 async def test_the_machine_is_to_blame_if_the_control_message_ends_its_copy_too() -> None:
     with pytest.raises(UnavailableError, match="no message can be read here: signal SIGABRT"):
-        await rehearsal.find_culprits(3, lambda index: os.abort(), control=os.abort)
+        await find_culprits(3, lambda index: os.abort(), control=os.abort)
 
 
 async def test_exceptions_are_left_to_the_handler_and_waiting_takes_no_processor_time(
@@ -99,7 +108,7 @@ async def test_exceptions_are_left_to_the_handler_and_waiting_takes_no_processor
         if index == 1:
             time.sleep(60)
 
-    culprits = await rehearsal.find_culprits(3, work, control=lambda: None)
+    culprits = await find_culprits(3, work)
     assert culprits == {1: "it ended the process that read it, 3 times of 3: it took too long"}
 
 
@@ -112,8 +121,8 @@ async def test_no_copy_is_left_behind(monkeypatch: pytest.MonkeyPatch) -> None:
         return pid
 
     monkeypatch.setattr(os, "fork", noting)
-    await rehearsal.find_culprits(50, lambda index: None, control=lambda: None)
-    await rehearsal.find_culprits(2, lambda index: os._exit(1) if index else None, control=lambda: None)
+    await find_culprits(50, lambda index: None)
+    await find_culprits(2, lambda index: os._exit(1) if index else None)
     assert len(copies) == 6  # one for all; one for both, three for the second alone, and the control
     for pid in copies:
         with pytest.raises(ProcessLookupError):

@@ -11,7 +11,7 @@ Outcome = Literal["delivered", "refused", "timeout", "connection", "tls", "block
 """The values of the column `outcome` of `crossdock.delivery_attempts` (contract §7)."""
 
 
-class Answer(msgspec.Struct, frozen=True, kw_only=True):
+class AttemptResult(msgspec.Struct, frozen=True, kw_only=True):
     """The result of one attempt, as stored in a row of `delivery_attempts`."""
 
     outcome: Outcome
@@ -29,7 +29,7 @@ class Answer(msgspec.Struct, frozen=True, kw_only=True):
 
     def __repr__(self) -> str:
         # The body is left out because it comes from the subscriber and may contain anything.
-        return f"Answer({self.outcome}, {self.status_code}, {self.duration_ms:.1f} ms, {self.error})"
+        return f"AttemptResult({self.outcome}, {self.status_code}, {self.duration_ms:.1f} ms, {self.error})"
 
 
 def retry_after(text: str | None, now: float) -> float | None:

@@ -12,7 +12,7 @@ from schemas.destinations.guard import BlockedError, Guard
 from schemas.destinations.urls import Target
 from schemas.outbound import Request
 from workers.deliver.attempt import failures, scrub
-from workers.deliver.attempt.answer import Answer, retry_after
+from workers.deliver.attempt.answer import AttemptResult, retry_after
 from workers.deliver.attempt.connector import Connector
 from workers.deliver.attempt.resolver import Lookup
 from workers.deliver.attempt.response import KEPT, NoAnswerError, ResponseHead
@@ -21,7 +21,7 @@ URLS_KEPT = 10_000
 """Maximum number of parsed URLs that are kept; all are dropped when it is reached."""
 AGENT = f"Crossdock/{version('crossdock')}"
 
-__all__ = ["Answer", "Sender"]
+__all__ = ["AttemptResult", "Sender"]
 
 _UNSENDABLE = re.compile(r"[\r\n\0]")
 
@@ -32,7 +32,7 @@ class _Endpoint(msgspec.Struct, frozen=True):
     target: Target
     line: str
     """The request line, unless the request adds to the query."""
-    host: str
+    fixed_headers: str
     """The header lines that all requests to the URL share."""
 
 
@@ -60,7 +60,7 @@ class Sender:
         if self._connector is not None:
             self._connector.close()
 
-    async def send(self, url: str, request: Request, *, success: range, owner: str = "") -> Answer:
+    async def send(self, url: str, request: Request, *, success: range, owner: str = "") -> AttemptResult:
         """Post `request` to `url` and return the result; raises nothing but CancelledError.
 
         `success` contains the statuses that mean delivered. A name look-up counts towards the share of `owner`.
@@ -93,27 +93,27 @@ class Sender:
                         status = connection.status
                         self._connector.give_back(endpoint.target, connection)
         except BlockedError as blocked:
-            return Answer(outcome="blocked", error=str(blocked), duration_ms=_since(started))
+            return AttemptResult(outcome="blocked", error=str(blocked), duration_ms=_since(started))
         except Exception as error:
             outcome, text = failures.explain(error)
-            return Answer(outcome=outcome, status_code=status, error=text, duration_ms=_since(started))
+            return AttemptResult(outcome=outcome, status_code=status, error=text, duration_ms=_since(started))
         return _answer(response, endpoint.target, request, success, started)
 
     def _endpoint(self, url: str) -> _Endpoint:
         """Parse a URL and keep the result. Raises BlockedError if the guard refuses the URL."""
         target = self._guard.target(url)
         fixed = f"Host: {target.authority}\r\nUser-Agent: {AGENT}\r\nAccept: */*\r\nAccept-Encoding: identity\r\n"
-        endpoint = _Endpoint(target=target, line=f"POST {target.resource()} HTTP/1.1\r\n", host=fixed)
+        endpoint = _Endpoint(target=target, line=f"POST {target.resource()} HTTP/1.1\r\n", fixed_headers=fixed)
         if len(self._endpoints) >= URLS_KEPT:
             self._endpoints.clear()
         self._endpoints[url] = endpoint
         return endpoint
 
 
-def _answer(response: ResponseHead, target: Target, request: Request, success: range, started: float) -> Answer:
+def _answer(response: ResponseHead, target: Target, request: Request, success: range, started: float) -> AttemptResult:
     status = response.status
     delivered = status in success
-    return Answer(
+    return AttemptResult(
         outcome="delivered" if delivered else "refused",
         status_code=status,
         duration_ms=_since(started),
@@ -128,7 +128,7 @@ def _head(endpoint: _Endpoint, request: Request) -> bytes:
     """Return the head of the request. Raises BlockedError if a header value contains a line break or a NUL
     character."""
     line = f"POST {endpoint.target.resource(request.query)} HTTP/1.1\r\n" if request.query else endpoint.line
-    parts = [line, endpoint.host, f"Content-Length: {len(request.body)}\r\n"]
+    parts = [line, endpoint.fixed_headers, f"Content-Length: {len(request.body)}\r\n"]
     for name, value in request.headers.items():
         if _UNSENDABLE.search(value):
             raise BlockedError("a header would hold a line break; correct the subscription's authorization")

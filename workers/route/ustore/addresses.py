@@ -157,11 +157,6 @@ def is_state_anywhere(text: str) -> bool:
     return any(state(country_code, text) for country_code in _codes())
 
 
-def is_country(code: str) -> bool:
-    """Return whether `code` is an ISO 3166-1 alpha-2 code."""
-    return code in _codes()
-
-
 def postal(text: str | None) -> str:
     """Return a postal code as it is compared: in capitals, without spaces and punctuation."""
     return "".join(letter for letter in text.upper() if letter.isalnum()) if text else ""

@@ -27,8 +27,6 @@ Precision: TypeAlias = Literal["code", "prefix", "state", "country"]
 Point: TypeAlias = tuple[float, float]
 """Latitude and longitude in degrees."""
 
-_ZIP_TERRITORIES = frozenset({"PR", "VI", "GU", "AS", "MP"})
-"""Areas that are countries to ISO and have ZIP codes of the US Postal Service."""
 _ZIP_DIGITS = 5
 POSTAL_LENGTH = 16
 """Maximum characters of a postal code that are used; the longest ones have ten (ZIP+4, Iran, Brazil)."""
