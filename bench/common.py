@@ -10,13 +10,13 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
 
-import aio_pika
 import aiohttp
 import asyncpg
 import msgspec
 from aio_pika.abc import AbstractChannel
 
 from broker import topology
+from broker.connection import connect
 from deploy.local.children import end, spawn
 from deploy.local.postgres import Postgres
 from deploy.local.rabbitmq import RabbitMQ
@@ -137,7 +137,7 @@ async def answers(url: str, status: int, seconds: float = 30) -> None:
 @asynccontextmanager
 async def channel(amqp: str) -> AsyncIterator[AbstractChannel]:
     """Open a channel on its own connection."""
-    connection = await aio_pika.connect(amqp)
+    connection = await connect(amqp)
     try:
         yield await connection.channel()
     finally:

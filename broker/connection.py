@@ -97,6 +97,20 @@ class _Connection(aio_pika.Connection):
         self.kwargs["transport_factory"] = transport
 
 
+async def connect(url: str | URL) -> AbstractConnection:
+    """Open a connection that is closed when it cannot be established; raises OSError and AMQPError.
+
+    aio-pika leaves such a connection to its destructor, which makes a coroutine that nothing awaits.
+    """
+    connection = aio_pika.Connection(URL(url))
+    try:
+        await connection.connect()
+    except BaseException:
+        await connection.close()
+        raise
+    return connection
+
+
 async def is_alive(url: URL) -> bool:
     """Return whether the node at `url` is alive, even if its queues are blocked.
 
@@ -104,7 +118,7 @@ async def is_alive(url: URL) -> bool:
     """
     try:
         async with asyncio.timeout(PROBE_TIMEOUT):
-            another = await aio_pika.connect(url)
+            another = await connect(url)
             await another.close()
     except (OSError, TimeoutError, AMQPError):
         return False

@@ -7,14 +7,13 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import asynccontextmanager, suppress
 from typing import NamedTuple, TypeVar
 
-import aio_pika
 from aio_pika.abc import AbstractConnection
 from aiormq.exceptions import AMQPError, ChannelAccessRefused, ChannelNotFoundEntity, ConnectionNotAllowed
 from pamqp.common import FieldValue
 from yarl import URL
 
 from broker import renew
-from broker.connection import CONNECT_TIMEOUT, addresses, redacted
+from broker.connection import CONNECT_TIMEOUT, addresses, connect, redacted
 from broker.declare import NO_STREAMS, Difference, TopologyError, bind, declare, is_missing, lacks_streams, unbind
 from broker.definitions import export
 from broker.refusals import describe
@@ -80,7 +79,7 @@ async def connected(url: str) -> AsyncIterator[AbstractConnection]:
     for address in addresses(url):
         try:
             async with asyncio.timeout(CONNECT_TIMEOUT):
-                connection = await aio_pika.connect(URL(address).update_query(name="crossdock topology"))
+                connection = await connect(URL(address).update_query(name="crossdock topology"))
         except (OSError, TimeoutError, AMQPError) as error:
             text = describe(error) if isinstance(error, AMQPError) else error or type(error).__name__
             problems.append(f"{redacted(address)}: {text}")

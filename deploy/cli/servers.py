@@ -130,16 +130,15 @@ async def broker(state: Path | None) -> AsyncIterator["AbstractChannel"]:
 
     It is the aiormq channel, because messages are sent with the properties that `schemas.envelope` makes.
     """
-    import aio_pika
 
-    from broker.connection import addresses
+    from broker.connection import addresses, connect
 
     nodes = addresses(amqp_url(state))
     for place, node in enumerate(nodes, 1):
         try:
             with reaching("RabbitMQ", "AMQP_URL", node):
                 async with asyncio.timeout(CONNECT_TIMEOUT):
-                    connection = await aio_pika.connect(node)
+                    connection = await connect(node)
             break
         except CommandError:
             if place == len(nodes):

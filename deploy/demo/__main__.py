@@ -16,13 +16,12 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
-import aio_pika
 import aiohttp
 import orjson
 from aio_pika.abc import AbstractIncomingMessage
 from rich.console import Console
 
-from broker.connection import addresses
+from broker.connection import addresses, connect
 from deploy import config as configuration
 from deploy.cli.errors import CommandError, explain
 from deploy.demo import receiver
@@ -131,7 +130,7 @@ async def _consuming(amqp: str) -> AsyncIterator[list[WatchedEvent]]:
         event = cloudevents.decode(message.body)
         consumed.append(WatchedEvent(event.id, event.subject, message.routing_key or "", time.time()))
 
-    async with await aio_pika.connect(addresses(amqp)[0]) as connection:
+    async with await connect(addresses(amqp)[0]) as connection:
         channel = await connection.channel()
         await channel.set_qos(prefetch_count=100)
         queue = await channel.declare_queue(exclusive=True)

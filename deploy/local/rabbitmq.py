@@ -18,11 +18,11 @@ from contextlib import suppress
 from pathlib import Path
 from types import MappingProxyType
 
-import aio_pika
 import msgspec
 import orjson
 from aio_pika.exceptions import AMQPError
 
+from broker.connection import connect
 from deploy.local.children import (
     StartError,
     end,
@@ -277,7 +277,7 @@ class RabbitMQ:
                     # A bare connection comes first, because the library logs each failed attempt at length.
                     _, probe = await asyncio.open_connection("127.0.0.1", port)
                     probe.close()
-                    connection = await aio_pika.connect(self.url)
+                    connection = await connect(self.url)
                     await connection.close()
                 return
             except (OSError, TimeoutError, AMQPError):
