@@ -59,7 +59,13 @@ async def test_depth_and_oldest_age_of_a_queue_that_is_held_up(amqp_url: str, da
             await pipeline.until(lambda: value("crossdock_oldest_message_seconds", **oldest) > 0.2)
         finally:
             await worker.stop()
+
+        async def is_taken() -> bool:
+            ready, _ = (await broker.depths(amqp_url))[topology.STORE]
+            return ready == 0
+
         async with pipeline.running(pipeline.store(amqp_url, database_url)):
+            await pipeline.until(is_taken)
             await pipeline.until(lambda: value("crossdock_oldest_message_seconds", **oldest) == 0)
     counted = {topology.STORE: (0, 0), topology.DEAD: (0, 0)}
     assert (await broker.depths(amqp_url)).items() >= counted.items()
