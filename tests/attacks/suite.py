@@ -15,7 +15,6 @@ import aiohttp
 
 from broker import topology
 from deploy import config as configuration
-from ingress.hooks.request import UNCONFIRMED
 from schemas.config import Config
 from schemas.topology import EVENTS_LOG
 from tests.attacks import http, parsers, processes, raw
@@ -41,7 +40,7 @@ body_timeout = 1.0
 write_timeout = 1.0
 [accounts.apicbase.acme]
 secrets = ["apicbase-key-of-the-attacked"]
-verdict_timeout = 0.05
+verdict_timeout = 0.5
 [accounts.channelape.rothys]
 keys = [{ name = "token", secret = "channelape-key-of-the-attacked" }]
 [accounts.ecomnow.shop]
@@ -139,17 +138,9 @@ async def attack_ingress(folder: Path, amqp_url: str, count: int) -> Done:
 
         makers: list[Callable[[], bytes]] = [Mutator(http.hooks(config)), http.signed_mutants(config)]
         done = await _attack(process, makers, count, healthy, empty)
-        assert await process.metric("crossdock_refused_total", reason="internal error") == 0
-        assert not (failed := _broker_failures(process.log.read_text())), failed[:10]
+        for reason in ("internal error", "broker"):
+            assert await process.metric("crossdock_refused_total", reason=reason) == 0, process.log.read_text()[-3000:]
         return done
-
-
-def _broker_failures(log: str) -> list[str]:
-    """Return the access-log lines of requests that the broker refused.
-
-    A confirm that takes longer than the short `verdict_timeout` of these tests is a slow disk's doing, not the input's.
-    """
-    return [line for line in log.splitlines() if '"reason":"broker' in line and UNCONFIRMED not in line]
 
 
 async def attack_api(folder: Path, database_url: str, count: int) -> Done:

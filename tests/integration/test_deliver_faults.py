@@ -73,7 +73,7 @@ async def test_killed_in_the_middle_of_5000_deliveries(
         first.wait()
         second = process(database_url, key, tmp_path)
         try:
-            await until(lambda: _delivered(pool, 5000), seconds=LEASE + 45)
+            await until(lambda: _delivered(pool, 5000), seconds=LEASE + 30)
         finally:
             await end(second, 15, 10)
     seen = Counter((got.path, got.headers["webhook-id"]) for got in subscriber.got)

@@ -23,7 +23,7 @@ from tests.support import pipeline
 from tests.support.announcing import announce_all, publishing
 from tests.support.shell import Shell
 
-MANY = 6_000
+MANY = 20_000
 Consume = Callable[..., Awaitable[tuple[int, list[Any], str]]]
 
 

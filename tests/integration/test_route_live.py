@@ -23,8 +23,6 @@ from tests.support import pipeline
 from tests.support.pipeline import Door, door, running, until
 
 ROOT = Path(__file__).parents[2]
-BOUND = 15.0
-"""Seconds within which a shopper has an answer even on a machine under load; the answer's time-out is far shorter."""
 SECRET = "the-signature-key"
 RULES = """
 [accounts.ustore.printshop]
@@ -123,7 +121,7 @@ async def test_a_worker_killed_under_load_costs_only_what_it_held(
 
             async def shopper() -> None:
                 for n in names:
-                    async with asyncio.timeout(BOUND):
+                    async with asyncio.timeout(2.0 + 1.0):  # the answer's time-out, and a little
                         results[f"s{n}"] = await ask(hook, f"s{n}")
                     if n == 200:
                         first.kill()
@@ -167,7 +165,7 @@ async def test_a_stalled_worker_is_503_at_the_deadline_and_late_requests_are_dro
             assert (await ask(hook, "before"))[0] == 200
             process.send_signal(signal.SIGSTOP)
             started = time.monotonic()
-            async with asyncio.timeout(BOUND):
+            async with asyncio.timeout(1.5):
                 status, body, headers = await hook.post("ustore", "manufacturer_allocation", order("stalled"))
             assert (status, headers["Retry-After"]) == (503, "5")
             assert set(json.loads(body)) == {"message"}
@@ -185,13 +183,13 @@ async def test_a_stalled_worker_is_503_at_the_deadline_and_late_requests_are_dro
 
 async def test_a_lost_connection_ends_what_waits_at_once(amqp_url: str, tmp_path: Path) -> None:
     """No worker answers, and shoppers would wait for two minutes: the answer could not arrive any more."""
-    loaded = pipeline.load(settings(tmp_path, timeout=120.0))
+    loaded = pipeline.load(settings(tmp_path, timeout=10.0))
     async with door(amqp_url, loaded) as hook:
         waiting = [asyncio.create_task(ask(hook, f"w{n}")) for n in range(20)]
         await until(lambda: len(hook.app._replies) == 20)
         await until(lambda: hook.app._publisher.outstanding == 0)
         hook.app._link.fail("cut by a test")
-        async with asyncio.timeout(BOUND):
+        async with asyncio.timeout(2.0):
             answers = await asyncio.gather(*waiting)
         assert [status for status, _ in answers] == [503] * 20
         assert len(hook.app._replies) == 0

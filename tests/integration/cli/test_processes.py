@@ -6,6 +6,7 @@ import os
 import signal
 import socket
 import sys
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -110,6 +111,7 @@ async def test_servers_that_are_away_are_a_line_and_no_password(args: tuple[str,
 async def test_up_says_at_once_that_its_port_is_taken(tmp_path: Path) -> None:
     other = await asyncio.start_server(lambda reader, writer: None, "127.0.0.1", 0)
     port = other.sockets[0].getsockname()[1]
+    began = time.monotonic()
     result = await Shell(tmp_path)("up", "--port", str(port), "--state", "state")
     other.close()
     assert result.code == 1
@@ -117,6 +119,7 @@ async def test_up_says_at_once_that_its_port_is_taken(tmp_path: Path) -> None:
         result.err
         == f"crossdock: can't listen on 127.0.0.1:{port}: Address already in use; choose another with --port\n"
     )
+    assert time.monotonic() - began < 10
     assert not (tmp_path / "state").exists(), "no server was started before"
 
 

@@ -118,7 +118,7 @@ async def test_a_replay_that_nobody_confirms_stays_on_the_list(
     assert await database.fetchval("SELECT replayed_at FROM crossdock.quarantined") is None
 
 
-MANY = 4_000
+MANY = 10_000
 
 
 async def fill(database: asyncpg.Connection, count: int, stage: str, reason: str, **columns: str) -> list[UUID]:
