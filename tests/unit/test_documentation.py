@@ -78,6 +78,18 @@ def test_what_the_architecture_names_exists() -> None:
     assert {f"{file}:{name}" for file, name in references if name and name not in names_of(ROOT / file)} == set()
 
 
+def test_every_report_has_its_tests() -> None:
+    text = (ROOT / "tests/reports/README.md").read_text()
+    rows = [line for line in text.splitlines() if re.match(r"\| \d", line)]
+    assert [int(row.split("|")[1]) for row in rows] == list(range(1, len(rows) + 1))
+    assert len(rows) >= 37
+    for row in rows:
+        references = NAMED.findall(row)
+        assert references, row
+        for file, name in references:
+            assert name in names_of(ROOT / file) if name else (ROOT / file).is_file(), f"{file}:{name}"
+
+
 @pytest.mark.parametrize("document", ["contract.md", "ARCHITECTURE.md", "GLOSSARY.md"])
 def test_links_between_documents_lead_somewhere(document: str) -> None:
     text = (ROOT / "docs" / document).read_text()
