@@ -1,5 +1,5 @@
 """What people have reported of systems like this one: a file per kind of report, a test per report.
 
-A report that is new becomes a test here first. Each test names the report (`repository#number`) that it stands for, and README.md
-lists all of them.
+A report that is new becomes a test here first. Each test names the report (`repository#number`) that it stands for;
+README.md lists all of them.
 """
