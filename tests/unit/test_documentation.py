@@ -90,17 +90,23 @@ def test_every_report_has_its_tests() -> None:
             assert name in names_of(ROOT / file) if name else (ROOT / file).is_file(), f"{file}:{name}"
 
 
-@pytest.mark.parametrize("document", ["contract.md", "ARCHITECTURE.md", "GLOSSARY.md"])
-def test_links_between_documents_lead_somewhere(document: str) -> None:
-    text = (ROOT / "docs" / document).read_text()
-    headings = {
-        re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in re.findall(r"^#+ (.+)$", text, re.M)
-    }
-    for link in re.findall(r"\]\(([^)]+)\)", text):
-        if link.startswith("#"):
-            assert link[1:] in headings
-        else:
-            assert (ROOT / "docs" / link).is_file()
+def headings(page: Path) -> set[str]:
+    """The anchors of a page."""
+    names = re.findall(r"^#+ (.+)$", page.read_text(), re.M)
+    return {re.sub(r"[^\w -]", "", name.lower()).replace(" ", "-") for name in names}
+
+
+@pytest.mark.parametrize(
+    "page", [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))], ids=lambda page: str(page.name)
+)
+def test_links_between_documents_lead_somewhere(page: Path) -> None:
+    for link in re.findall(r"\]\(([^)]+)\)", page.read_text()):
+        if "://" in link:
+            continue
+        file, _, anchor = link.partition("#")
+        target = page.parent / file if file else page
+        assert target.is_file(), link
+        assert not anchor or anchor in headings(target), link
 
 
 async def test_the_contract_names_every_metric() -> None:
