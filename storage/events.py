@@ -23,6 +23,8 @@ class StoredEvent(msgspec.Struct, frozen=True):
     content_type: str | None
     traceparent: str | None
     raw: bytes
+    is_erased: bool
+    """Whether the content was erased; `raw` is empty then."""
 
 
 async def get(connection: Connection, id_: UUID) -> StoredEvent | None:

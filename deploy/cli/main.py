@@ -13,6 +13,7 @@ from deploy.cli import (
     consume,
     consumers,
     deliveries,
+    erase,
     errors,
     migrate,
     processes,
@@ -44,6 +45,7 @@ app.command("trace")(trace.trace)
 app.add_typer(quarantine.app, name="quarantine")
 app.add_typer(deliveries.app, name="deliveries")
 app.command("replay")(replay.replay)
+app.command("erase")(erase.erase)
 app.command("consume")(consume.consume)
 app.add_typer(consumers.app, name="consumers")
 app.add_typer(route.app, name="route")

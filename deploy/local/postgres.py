@@ -40,6 +40,7 @@ SETTINGS = {
     "max_wal_size": "2GB",
     "checkpoint_completion_target": "0.9",
     "log_min_messages": "warning",
+    "log_error_verbosity": "terse",  # details and contexts of errors quote values of rows
     "timezone": "UTC",
 }
 """Durability has its defaults, with fsync and synchronous_commit on; but see `Postgres.__init__`."""

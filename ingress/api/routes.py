@@ -131,7 +131,7 @@ V1 = (
         serve=events.show,
         summary="One whole event; `dataref` of an event without data is this URL",
         gives={200: cloudevents.CloudEvent},
-        refuses=(404,),
+        refuses=(404, 410),
     ),
     Route(
         method="GET",

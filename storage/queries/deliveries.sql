@@ -125,7 +125,7 @@ CROSS JOIN LATERAL (
 CROSS JOIN LATERAL (
     SELECT v.id, v.received_at, v.message_id, v.version
     FROM crossdock.versions v
-    WHERE v.id = d.version_id AND v.received_at = d.received_at
+    WHERE v.id = d.version_id AND v.received_at = d.received_at AND NOT 'erased' = ANY (v.flags)
     OFFSET 0
 ) v
 ORDER BY d.received_at DESC, d.id DESC

@@ -39,6 +39,10 @@ WITH gone AS (
     DELETE FROM crossdock.allocation_records WHERE document_id IN (SELECT id FROM gone)
 ), items AS (
     DELETE FROM crossdock.allocated_items WHERE document_id IN (SELECT id FROM gone)
+), contents AS (
+    DELETE FROM crossdock.erased_contents WHERE document_id IN (SELECT id FROM gone)
+), erasing AS (
+    DELETE FROM crossdock.erasing WHERE document_id IN (SELECT id FROM gone)
 )
 SELECT count(*) FROM gone
 

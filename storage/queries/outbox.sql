@@ -191,7 +191,7 @@ RETURNING id
 
 -- name: attempted
 -- Stores the outcomes of attempts. A delivery that was superseded or cancelled in the meantime keeps that status, and
--- its attempt is stored all the same.
+-- its attempt is stored all the same; without the answer, which may repeat the content, if that was erased.
 WITH result AS (
     SELECT *
     FROM unnest($1::uuid[], $2::int[], $3::timestamptz[], $4::text[], $5::int[], $6::float8[], $7::bytea[], $8::text[],
@@ -199,7 +199,14 @@ WITH result AS (
          AS r (id, attempt, at, outcome, status_code, duration_ms, response, error, status, next_seconds)
 ), kept AS (
     INSERT INTO crossdock.attempts (delivery_id, at, attempt, status_code, duration_ms, outcome, error, response)
-    SELECT id, at, attempt, status_code, duration_ms, outcome, error, response FROM result
+    SELECT id, at, attempt, status_code, duration_ms, outcome, CASE WHEN NOT is_erased THEN error END,
+           CASE WHEN is_erased THEN '' ELSE response END
+    FROM result
+    CROSS JOIN LATERAL (
+        SELECT NOT EXISTS (SELECT FROM crossdock.outbox o WHERE o.id = result.id)
+               AND EXISTS (SELECT FROM crossdock.attempts a
+                           WHERE a.delivery_id = result.id AND a.error = 'the content was erased')
+    ) late (is_erased)
     ON CONFLICT DO NOTHING
 ), waiting AS (
     UPDATE crossdock.outbox o

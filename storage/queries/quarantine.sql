@@ -46,10 +46,10 @@ WHERE replayed_at IS NULL AND discarded_at IS NULL
 
 -- name: lock
 -- The rows stay locked until the broker has confirmed the messages: one that fails again in the meantime is put back
--- into quarantine after the commit.
+-- into quarantine after the commit. Nothing is left to send of an erased message.
 SELECT id, platform, account, event, received_at, content_type, traceparent, routing_key, raw
 FROM crossdock.quarantined
-WHERE id = ANY ($1::uuid[]) AND ($2 OR (replayed_at IS NULL AND discarded_at IS NULL))
+WHERE id = ANY ($1::uuid[]) AND ($2 OR (replayed_at IS NULL AND discarded_at IS NULL)) AND erased_at IS NULL
 ORDER BY received_at, id
 FOR UPDATE
 

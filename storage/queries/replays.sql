@@ -47,7 +47,7 @@ FROM (
     JOIN unnest($1::text[], $2::text[], $3::text[]) AS s (platform, account, type) USING (platform, account, type)
     CROSS JOIN LATERAL (
         SELECT FROM crossdock.versions v
-        WHERE v.document_id = d.id AND v.received_at >= $4 AND v.received_at < $5
+        WHERE v.document_id = d.id AND v.received_at >= $4 AND v.received_at < $5 AND NOT 'erased' = ANY (v.flags)
         OFFSET 0
     ) v
     WHERE d.key = $7
@@ -67,7 +67,7 @@ FROM (
     ) d
     CROSS JOIN LATERAL (
         SELECT FROM crossdock.versions v
-        WHERE v.document_id = d.id AND v.received_at >= $4 AND v.received_at < $5
+        WHERE v.document_id = d.id AND v.received_at >= $4 AND v.received_at < $5 AND NOT 'erased' = ANY (v.flags)
         OFFSET 0
     ) v
     LIMIT $6
@@ -94,6 +94,7 @@ FROM (
     CROSS JOIN LATERAL (
         SELECT FROM crossdock.versions v
         WHERE v.document_id = e.document_id AND v.received_at = e.received_at AND v.message_id = e.message_id
+          AND NOT 'erased' = ANY (v.flags)
         OFFSET 0
     ) v
     LIMIT $6
@@ -152,6 +153,7 @@ WITH examined AS MATERIALIZED (
     CROSS JOIN LATERAL (
         SELECT v.id, v.version FROM crossdock.versions v
         WHERE v.document_id = e.document_id AND v.received_at = e.received_at AND v.message_id = e.message_id
+          AND NOT 'erased' = ANY (v.flags)
         OFFSET 0
     ) v
     WHERE $8::text IS NULL OR d.key = $8

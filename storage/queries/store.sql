@@ -50,9 +50,32 @@ RETURNING d.id, d.version_id
 -- name: locked_documents
 -- The locked documents as they are now, not as they were before the wait for the lock.
 SELECT d.id, d.platform, d.account, d.type, d.key, d.received_at, d.last_received_at, d.version_id, d.version,
-       d.times_received, d.digest
+       d.times_received, d.digest,
+       d.erased OR EXISTS (SELECT FROM crossdock.erased_contents e WHERE e.document_id = d.id) AS has_erased
 FROM unnest($1::text[], $2::text[], $3::text[], $4::text[]) AS k (platform, account, type, key)
 JOIN crossdock.documents d USING (key, account, type, platform)
+
+-- name: erased_contents
+-- The contents of these documents that stay erased when they are received again.
+SELECT document_id, digest FROM crossdock.erased_contents WHERE document_id = ANY ($1::bigint[])
+UNION
+SELECT id, digest FROM crossdock.documents WHERE id = ANY ($1::bigint[]) AND erased
+
+-- name: move_erased_contents
+-- Documents that are merged into $1 take with them which of their contents were erased or are being erased. $2:
+-- documents.
+WITH moved AS (
+    DELETE FROM crossdock.erased_contents WHERE document_id = ANY ($2::bigint[]) RETURNING digest
+), ended AS (
+    DELETE FROM crossdock.erasing WHERE document_id = ANY ($2::bigint[]) RETURNING erasure_id
+), begun AS (
+    INSERT INTO crossdock.erasing (document_id, erasure_id)
+    SELECT $1::bigint, erasure_id FROM ended LIMIT 1
+    ON CONFLICT DO NOTHING
+)
+INSERT INTO crossdock.erased_contents (document_id, digest)
+SELECT DISTINCT $1::bigint, digest FROM moved
+ON CONFLICT DO NOTHING
 
 -- name: existing_receipts
 -- Those of these messages that are stored already, because a message that the broker delivers twice must not change
@@ -146,7 +169,7 @@ WHERE v.id = gone.id AND v.received_at = gone.received_at
 UPDATE crossdock.documents d
 SET received_at = v.received_at, last_received_at = n.last, version_id = v.id, version = n.version,
     times_received = n.times, digest = v.digest, order_number = v.order_number, order_ref = v.order_ref,
-    warehouse_ref = v.warehouse_ref, ship_from = v.ship_from, ship_to = v.ship_to
+    warehouse_ref = v.warehouse_ref, ship_from = v.ship_from, ship_to = v.ship_to, erased = 'erased' = ANY (v.flags)
 FROM unnest($1::bigint[], $2::uuid[], $3::timestamptz[], $4::int[], $5::int[], $6::timestamptz[])
      AS n (id, version_id, received_at, version, times, last)
 JOIN crossdock.versions v ON v.id = n.version_id AND v.received_at = n.received_at
@@ -154,12 +177,15 @@ WHERE d.id = n.id
 
 -- name: delete_documents
 -- Deletes documents that have nothing stored any more.
+WITH contents AS (
+    DELETE FROM crossdock.erased_contents WHERE document_id = ANY ($1::bigint[])
+)
 DELETE FROM crossdock.documents WHERE id = ANY ($1::bigint[])
 
 -- name: begun_by
 -- The versions that these messages belong to, and the versions that their arrival split off from the one they fell
 -- into. It is not enough to select the versions that begin with these messages: an earlier request that was stored in
--- the meantime may have become the beginning of a version.
+-- the meantime may have become the beginning of a version. Erased versions are not announced any more.
 SELECT DISTINCT v.id, v.document_id, v.version, v.received_at, v.message_id
 FROM unnest($1::bigint[], $2::timestamptz[], $3::uuid[]) AS m (document_id, received_at, message_id)
 CROSS JOIN LATERAL (
@@ -172,6 +198,7 @@ CROSS JOIN LATERAL (
 JOIN crossdock.versions v
     ON v.document_id = mine.document_id AND v.received_at >= mine.received_at
     AND (v.version = mine.version OR (v.version = mine.version + 1 AND v.occurrence > 0))
+    AND NOT 'erased' = ANY (v.flags)
 
 -- name: receipt_bodies
 -- The receipts of these messages with their exact bytes.
@@ -180,7 +207,7 @@ FROM unnest($1::timestamptz[], $2::uuid[]) AS k (received_at, message_id)
 JOIN crossdock.receipts r USING (received_at, message_id)
 
 -- name: quarantine
--- A message that fails again after a replay returns to quarantine with its newest reason.
+-- A message that fails again after a replay returns to quarantine with its newest reason, unless it was erased.
 INSERT INTO crossdock.quarantined AS q (
     id, received_at, platform, account, event, reason, content_type, traceparent, raw, stage, attempts, routing_key
 )
@@ -191,7 +218,7 @@ FROM unnest(
 )
 ON CONFLICT (id) DO UPDATE SET reason = excluded.reason, stage = excluded.stage, attempts = excluded.attempts,
     replayed_at = NULL, discarded_at = CASE WHEN q.discarded_at > q.replayed_at THEN q.discarded_at END
-WHERE q.replayed_at IS NOT NULL
+WHERE q.replayed_at IS NOT NULL AND q.erased_at IS NULL
 
 -- name: newest_records
 -- The newest allocation record of each order.

@@ -11,7 +11,11 @@ from schemas import documents, registry
 from schemas.outbound import Event
 from schemas.platform import UnreadableError
 from storage.database import Connection
+from storage.privacy import ERASED
 from storage.sql import query
+
+ERASED_REASON = "the content was erased"
+"""Why a delivery is not sent whose event was erased; `storage/queries/erasure.sql` writes the same text."""
 
 
 class DueDelivery(msgspec.Struct, eq=False):
@@ -37,7 +41,7 @@ class DueDelivery(msgspec.Struct, eq=False):
 
 
 class LoadedDelivery(msgspec.Struct, frozen=True, eq=False):
-    """A delivery whose content is loaded; it has no event if the retention period has passed."""
+    """A delivery whose content is loaded; it has no event if the retention period has passed or it was erased."""
 
     id: UUID
     waiting: DueDelivery
@@ -126,6 +130,10 @@ def _collect(
             loaded[item.id] = LoadResult(updated_at, None, 0, None)
         elif row["message_id"] is None:
             loaded[item.id] = LoadResult(updated_at, None, 0, LoadedDelivery(item.id, item, None, now))
+        elif ERASED in row["flags"]:
+            account = f"{row['platform']}/{row['account']}"
+            blocked = LoadedDelivery(item.id, item, None, now, ERASED_REASON)
+            loaded[item.id] = LoadResult(updated_at, account, 0, blocked)
         else:
             raw, size = row["raw"], row["size"]
             version = row["version"] if item.newest else own["version"]

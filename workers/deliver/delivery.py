@@ -12,7 +12,7 @@ from telemetry import traces
 from workers.deliver import attemptlog, breaker, metrics
 from workers.deliver.attempt.answer import AttemptResult
 from workers.deliver.attempt.sender import Sender
-from workers.deliver.content import LoadedDelivery
+from workers.deliver.content import ERASED_REASON, LoadedDelivery
 from workers.deliver.settings import SubscriptionSettings
 from workers.deliver.writer import Result, Status
 
@@ -23,7 +23,8 @@ async def send(sender: Sender, due: LoadedDelivery, settings: SubscriptionSettin
     """Return the result of the attempt, and whether a retry would be pointless."""
     if due.event is None:
         error = due.error or "the event is older than what is kept"
-        return AttemptResult(outcome="blocked", duration_ms=0.0, error=error), due.error is None
+        is_final = due.error in (None, ERASED_REASON)
+        return AttemptResult(outcome="blocked", duration_ms=0.0, error=error), is_final
     try:
         request = settings.dialect.request(due.event, settings.credentials, int(time.time()))
     except UntranslatableError as why:

@@ -143,6 +143,8 @@ async def _rename(connection: Connection, shipment: Shipment, key: str, earlier:
         return False  # retention has dropped them
     target, *others = [row["id"] for row in sorted(rows, key=lambda row: (row["key"] != key, row["id"]))]
     await connection.execute(query("store", "merge_documents"), target, others, key)
+    if others:
+        await connection.execute(query("store", "move_erased_contents"), target, others)
     return bool(others)
 
 

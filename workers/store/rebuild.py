@@ -3,7 +3,7 @@
 Nothing before that moment can change, so a document with a long history is not read from its beginning.
 """
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from uuid import UUID
 
@@ -13,6 +13,7 @@ from asyncpg import Record
 from schemas import documents
 from storage import tables
 from storage.database import Connection
+from storage.privacy import ERASED
 from storage.sql import query
 from workers.store import stored, versions
 from workers.store.ids import version_id
@@ -134,10 +135,7 @@ class RowChanges:
     def _insert(self, history: History, version: Version, message: Incoming) -> None:
         """Add a version with the content of a message of the batch."""
         assert message.document is not None
-        content_flags = (
-            *_without_not_jsonb(history.receipts.get(version.first, ())),
-            *_not_jsonb(message.document.flags),
-        )
+        content_flags = _content_flags(history.receipts.get(version.first, ()), message.document.flags)
         document = msgspec.structs.replace(message.document, flags=content_flags)
         message = msgspec.structs.replace(message, document=document)
         self._inserts.append(StoredVersion(history.batch.document_id, message, version))
@@ -196,18 +194,25 @@ class RowChanges:
 def _flags(history: History, version: Version, source: Record) -> str:
     """Return the flags of a version, joined by commas.
 
-    They are those of the bytes that it begins with. Whether jsonb accepts its content is known from a row that has it.
+    They are those of the bytes that it begins with.
     """
-    content_flags = (*_without_not_jsonb(history.receipts[version.first]), *_not_jsonb(source["flags"]))
+    content_flags = _content_flags(history.receipts[version.first], source["flags"])
     return ",".join(flags(content_flags, version, revisable=history.batch.document.reading.flag_revised))
 
 
-def _without_not_jsonb(content_flags: Iterable[str]) -> Iterator[str]:
-    return (flag for flag in content_flags if flag != documents.NOT_JSONB)
+def _content_flags(own: Iterable[str], source: Sequence[str]) -> tuple[str, ...]:
+    """Return the flags of a version's content.
+
+    `own`: those of the receipt that it begins with. `source`: those of the row or message that the content comes from,
+    which alone says whether jsonb accepts it, and whether it was erased.
+    """
+    return (
+        *(flag for flag in own if flag not in _OF_SOURCE),
+        *(flag for flag in _OF_SOURCE if flag in source),
+    )
 
 
-def _not_jsonb(content_flags: Sequence[str]) -> tuple[str, ...]:
-    return (documents.NOT_JSONB,) if documents.NOT_JSONB in content_flags else ()
+_OF_SOURCE = (documents.NOT_JSONB, ERASED)
 
 
 async def load_histories(connection: Connection, batches: Sequence[DocumentBatch]) -> list[History]:

@@ -10,6 +10,7 @@ from schemas.documents import Document
 from schemas.envelope import Envelope
 from schemas.platform import UnreadableError
 from storage.database import Connection
+from storage.privacy import ERASED
 from storage.sql import query
 from workers.store.prepare import Incoming
 from workers.store.rows import columns
@@ -64,6 +65,9 @@ def _message(batch: DocumentBatch, row: asyncpg.Record) -> Incoming:
         content_type=row["content_type"],
         traceparent=row["traceparent"],
     )
+    if ERASED in row["flags"]:
+        document = Document(batch.document.reading, b"", None, None, (ERASED,))
+        return Incoming(envelope, row["message_id"], b"", document)
     try:
         document = documents.describe(registry.platforms()[platform], row["event"], row["raw"], row["content_type"])
     except UnreadableError:  # an older release read it: what is left is its type, its key and its bytes

@@ -141,6 +141,8 @@ class DocumentBatch(msgspec.Struct):
     """Step 3: the row's id; 0 until then."""
     is_created: bool = False
     """Step 3: whether this batch created the document."""
+    has_erased: bool = False
+    """Step 3: whether some of its content was erased."""
     new_messages: list[Incoming] = []
     """Step 4: the messages that were not stored before."""
 

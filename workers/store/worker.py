@@ -102,6 +102,7 @@ class StoreWorker:
         start, pool = self._background.start, self._database.pool
         start(self._stations.run(), name="way stations")
         start(jobs.maintain_partitions(pool, lambda: self._config.storage.retention_days), name="maintenance")
+        start(jobs.finish_erasures(pool), name="erasures")
         consumer_queues = partial(jobs.consumer_queues, pool)
         start(depths.watch(self._amqp_url, consumer_queues, shards=self._shards), name="depths")
         start(jobs.watch_quarantine(pool), name="quarantine")

@@ -14,7 +14,7 @@ import msgspec
 from storage import tables
 from storage.database import Connection
 from storage.sql import query
-from workers.store import aliases, allocations, outbox, rebuild, stored, versions
+from workers.store import aliases, allocations, erased, outbox, rebuild, stored, versions
 from workers.store.allocations import ManufacturerNotice
 from workers.store.outbox import NO_SUBSCRIBERS, Outbound
 from workers.store.prepare import Incoming
@@ -96,11 +96,14 @@ async def write(connection: Connection, batch: Sequence[Incoming], outbound: Out
         if not documents:
             return WriteResult([], quarantined)
         newest = await lock_documents(connection, documents)
+        await erased.erase_again(connection, documents)
         await insert_receipts(connection, documents)
         new, to_rebuild = await append_versions(connection, documents, newest)
         new += await rebuild.rebuild_late(connection, to_rebuild)
+        new = [version for version in new if not erased.is_erased(version.document)]
         unannounced = await find_unannounced(connection, documents, new)
         notices = await allocations.record_allocations(connection, documents)
+        notices = [notice for notice in notices if not erased.is_erased(notice.message.document)]
         deliveries = await outbox.enqueue_deliveries(connection, new, notices, outbound)
     return WriteResult(new + unannounced, quarantined, notices, deliveries)
 
@@ -130,7 +133,8 @@ async def lock_documents(connection: Connection, documents: Sequence[DocumentBat
         by_key = {document.key: document for document in documents}
         existing = [document.key for document in documents if not document.is_created]
         for row in await connection.fetch(query("store", "locked_documents"), *columns(existing)):
-            by_key[key_of(row)].document_id = row["id"]
+            document = by_key[key_of(row)]
+            document.document_id, document.has_erased = row["id"], row["has_erased"]
             newest[row["id"]] = newest_version_of(row)
     return newest
 
