@@ -5,7 +5,7 @@ from typing import Annotated
 
 import msgspec
 
-from schemas import registry
+from schemas import erasure, registry
 from schemas.config import Name
 from schemas.topology import DELIVERY_LIMIT, EVENTS, Arguments, Binding, Queue
 
@@ -74,7 +74,10 @@ def _key(type_: str, account: str) -> str | None:
     owner, _, name = account.rpartition("/")
     if not name or name.count("*") != (name == "*") or owner.count("*") != (owner == "*") or "." in account:
         raise ValueError(f"{account!r} is not an account: write rothys, channelape/rothys, channelape/* or *")
-    if owner not in ("", "*"):
+    if type_ == erasure.TYPE:
+        if owner not in ("", "*") and name == "*":
+            raise ValueError(f"{type_} is routed by the account's name alone: write a name instead of {account!r}")
+    elif owner not in ("", "*"):
         if platform not in ("*", owner):
             return None
         platform = owner
@@ -87,7 +90,7 @@ def _type(pattern: str) -> Sequence[str]:
     """Return platform and event of a type or pattern, `*` for any. Raises ValueError if no event has the type."""
     if pattern == "*":
         return "*", "*"
-    known = registry.event_types()
+    known = registry.published_types()
     words = pattern.split(".")
     is_platform = len(words) == 2 and words[1] == "*" and any(type_.startswith(f"{words[0]}.") for type_ in known)
     if pattern in known or is_platform:

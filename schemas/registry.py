@@ -6,6 +6,7 @@ from functools import cache
 from pathlib import Path
 from types import MappingProxyType
 
+from schemas import erasure
 from schemas import platforms as _folder
 from schemas.platform import Event, Platform
 
@@ -31,6 +32,11 @@ def event_types() -> list[str]:
     """Return all event types, sorted."""
     types = {type_ for platform in platforms().values() for event in platform.events for type_ in event.types}
     return sorted({*types, *announced_types()})
+
+
+def published_types() -> list[str]:
+    """Return all types of the events on `crossdock.events`, sorted: also that of erasures, which no document has."""
+    return sorted({*event_types(), erasure.TYPE})
 
 
 def event(platform: str, name: str) -> Event:

@@ -3,7 +3,7 @@
 import re
 from collections.abc import Iterable, Sequence
 
-from schemas import registry
+from schemas import erasure, registry
 from schemas.consumers import Consumer
 from schemas.patterns import fits
 
@@ -14,7 +14,7 @@ NAME_LENGTH = 64
 
 def type_problem(pattern: str) -> str | None:
     """Return why a pattern matches no event type, or None."""
-    known = registry.event_types()
+    known = registry.published_types()
     if any(fits(name, (pattern,)) for name in known):
         return None
     return f"{pattern!r} matches no event type; known types: {', '.join(known)}"
@@ -80,7 +80,7 @@ def consumer_problem(consumer: Consumer) -> str | None:
         (type_, account)
         for type_ in consumer.types
         for account in consumer.accounts
-        if type_ == "*" or can_name_account(with_platform(account), type_.partition(".")[0])
+        if type_ in ("*", erasure.TYPE) or can_name_account(with_platform(account), type_.partition(".")[0])
     ]
     for type_ in consumer.types:
         if type_ not in {entry for entry, _ in pairs}:

@@ -14,6 +14,7 @@ from uuid import UUID, uuid4
 import asyncpg
 import msgspec
 
+from storage import erased_events
 from storage.database import Connection
 from storage.mentions import mentions
 from storage.privacy import erasing, personal_columns
@@ -169,7 +170,10 @@ async def _piece_of_request(connection: Connection, erasure: UUID, selection: Se
         if len(receipts) < PIECE:
             await connection.fetch(erasing("erase_contents"), document)
             await connection.execute(erasing("erase_documents"), [document])
-            await connection.execute(query("erasure", "end_document"), document)
+            if await connection.fetchval(query("erasure", "end_document"), document):
+                await erased_events.record(
+                    connection, await connection.fetch(query("erasure", "erased_versions"), document)
+                )
             await connection.execute(query("erasure", "advance_document"), erasure, document)
 
     await _in_transaction(connection, begin)
@@ -199,8 +203,9 @@ async def _piece_by_age(connection: Connection, erasure: UUID, selection: Select
     async def erase(chosen: Receipts) -> None:
         await connection.fetchrow(query("erasure", "take"), erasure)
         documents = sorted({row["document_id"] for row in chosen})
-        await _erase_receipts(connection, documents, chosen)
+        versions = await _erase_receipts(connection, documents, chosen)
         await connection.execute(erasing("erase_documents"), documents)
+        await erased_events.record(connection, versions)
 
     async def erase_and_advance() -> None:
         if receipts:
@@ -217,20 +222,24 @@ async def _piece_by_age(connection: Connection, erasure: UUID, selection: Select
     return len(receipts) < PIECE and rows[0]["examined"] < EXAMINED_PER_PIECE
 
 
-async def _erase_receipts(connection: Connection, documents: list[int], receipts: Receipts) -> None:
-    """Erase receipts and everything that belongs to them. To be called in a transaction."""
+async def _erase_receipts(connection: Connection, documents: list[int], receipts: Receipts) -> list[asyncpg.Record]:
+    """Erase receipts and everything that belongs to them; return the versions that begin with them.
+
+    To be called in a transaction.
+    """
     await connection.execute(query("erasure", "lock_documents"), documents)
     if not receipts:
-        return
+        return []
     columns = _columns(receipts)
     if await connection.fetch(query("erasure", "cancel_deliveries"), *columns):
         await connection.execute(query("deliveries", "cancelled"))
     for name in ("erase_finished", "erase_records", "erase_items"):
         await connection.execute(erasing(name), *columns)
     await connection.execute(erasing("erase_quarantined"), columns[2])
-    await connection.fetch(erasing("erase_versions"), *columns)
+    versions = await connection.fetch(erasing("erase_versions"), *columns)
     await connection.execute(erasing("erase_receipts"), *columns)
     await connection.execute(erasing("erase_attempts"), *columns, None)
+    return versions
 
 
 async def _erase_attempts(connection: Connection, receipts: Receipts) -> None:

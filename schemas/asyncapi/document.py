@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from importlib.metadata import version
 from typing import NamedTuple
 
-from schemas import cloudevents, consumers, properties, registry, topology
+from schemas import cloudevents, consumers, erasure, properties, registry, topology
 from schemas.allocation import AllocationRecord
 from schemas.asyncapi import shapes
 from schemas.asyncapi.messages import BINDING_VERSION, REPLY, Message, Part, messages
@@ -74,6 +74,7 @@ def document() -> Part:
 
 _OWN: tuple[shapes.Shape, ...] = (
     cloudevents.CloudEvent,
+    erasure.ErasedDocument,
     shapes.InboundHeaders,
     shapes.EventHeaders,
     shapes.DeadHeaders,

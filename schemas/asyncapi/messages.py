@@ -4,7 +4,7 @@ from typing import Any, TypeAlias
 
 import msgspec
 
-from schemas import cloudevents, envelope, registry, topology
+from schemas import cloudevents, envelope, erasure, registry, topology
 from schemas.allocation import AllocationRecord
 from schemas.asyncapi import shapes
 from schemas.asyncapi.shapes import Components, Schema
@@ -57,6 +57,11 @@ def messages(parts: Components) -> dict[str, Message]:
             definition["payload"]["allOf"].append({"required": ["data"]})
             key = topology.event_key(announcement.event_type, "*", "*")
             messages_by_name[f"event.{announcement.event_type}"] = Message(topology.EVENTS, key, definition)
+    definition = _event(parts, "", erasure.TYPE, parts.refs[erasure.ErasedDocument])
+    definition["description"] = "CloudEvents 1.0. A document's content was erased: `data` names it and its events."
+    definition["payload"]["allOf"].append({"required": ["data"]})
+    key = topology.event_key(erasure.TYPE, "*")
+    messages_by_name[f"event.{erasure.TYPE}"] = Message(topology.EVENTS, key, definition)
     return messages_by_name | _between_workers(parts)
 
 
@@ -90,7 +95,7 @@ def _between_workers(parts: Components) -> dict[str, Message]:
 
 
 def _event(parts: Components, platform: str, type_: str, data: Schema) -> Part:
-    own = {"type": {"const": type_}, "source": {"pattern": f"^/{platform}/"}, "data": data}
+    own = {"type": {"const": type_}, "source": {"pattern": f"^/{platform or '[^/]+'}/"}, "data": data}
     payload = _and(parts.refs[cloudevents.CloudEvent], own)
     description = "CloudEvents 1.0. `data` is the document as received; `data_base64` replaces it where it is not JSON."
     return _message(cloudevents.CONTENT_TYPE, parts.refs[shapes.EventHeaders], payload, type_, description)

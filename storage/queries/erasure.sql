@@ -55,7 +55,8 @@ SELECT DISTINCT document_id, digest FROM crossdock.receipts WHERE document_id = 
 ON CONFLICT DO NOTHING
 
 -- name: end_document
-DELETE FROM crossdock.erasing WHERE document_id = $1
+-- Returns a row if the document was being erased until now.
+DELETE FROM crossdock.erasing WHERE document_id = $1 RETURNING document_id
 
 -- name: receipts_of_document
 -- Receipts of a document that are still to be erased.
@@ -306,3 +307,46 @@ SELECT tablename AS "table", array_agg(attname::text) AS columns
 FROM pg_stats
 WHERE schemaname = 'crossdock'
 GROUP BY tablename
+
+-- name: erased_versions
+-- The erased versions of a document.
+SELECT document_id, id FROM crossdock.versions WHERE document_id = $1 AND 'erased' = ANY (flags)
+
+-- name: documents
+SELECT id, platform, account, type, key, version FROM crossdock.documents WHERE id = ANY ($1::bigint[])
+
+-- name: insert_events
+INSERT INTO crossdock.erased_events (id, document_id, version, platform, account, key, data)
+SELECT * FROM unnest($1::uuid[], $2::bigint[], $3::int[], $4::text[], $5::text[], $6::text[], $7::bytea[])
+
+-- name: deliver_events
+-- To every subscription that was sent the document, whatever types it selects: one delivery per event ($1). It belongs to
+-- the receipt that the document's newest version begins with.
+INSERT INTO crossdock.outbox (
+    id, subscription_id, next_attempt_at, created_at, received_at, event_id, message_id, document_id, version, type,
+    key, payload
+)
+SELECT gen_random_uuid(), s.id, now(), e.erased_at, v.received_at, e.id, v.message_id, e.document_id, e.version,
+       'crossdock.erased', e.key, e.data
+FROM crossdock.erased_events e
+JOIN crossdock.documents d ON d.id = e.document_id
+JOIN crossdock.versions v ON v.id = d.version_id AND v.received_at = d.received_at
+CROSS JOIN LATERAL (
+    SELECT DISTINCT f.subscription_id
+    FROM crossdock.finished f
+    WHERE f.document_id = e.document_id AND f.attempts > 0 AND f.type <> 'crossdock.erased'
+) sent
+JOIN crossdock.subscribed s ON s.id = sent.subscription_id AND s.deleted_at IS NULL
+WHERE e.id = ANY ($1::uuid[])
+RETURNING id
+
+-- name: unpublished_events
+-- The $1 oldest events that no other process is publishing.
+SELECT id, version, erased_at, platform, account, key, data
+FROM crossdock.erased_events
+ORDER BY erased_at, id
+LIMIT $1
+FOR UPDATE SKIP LOCKED
+
+-- name: published_events
+DELETE FROM crossdock.erased_events WHERE id = ANY ($1::uuid[])

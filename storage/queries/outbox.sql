@@ -99,10 +99,12 @@ CROSS JOIN LATERAL (
 -- The content of deliveries that are about to be attempted, read as late as possible: a row that is missing here was
 -- cancelled or superseded, or its subscription is no longer leased by $3. $1: deliveries. $2: for each, the largest
 -- body that may be returned; a larger one is only measured, and below 0 nothing of it is read, because another row
--- returns the same body. If message_id is null, retention has deleted the receipt. Every table is read by key, one
+-- returns the same body. If message_id is null, retention has deleted the receipt. An event that announces an erasure
+-- has the time of the erasure, as on `crossdock.events`. Every table is read by key, one
 -- look-up per delivery (hence LATERAL and LIMIT): a free join would read the whole outbox of a subscription.
-SELECT o.id, s.updated_at, r.message_id, d.platform, d.account, r.event, r.received_at, r.content_type,
-       r.traceparent, r.flags, o.version, octet_length(coalesce(o.payload, r.raw)) AS size,
+SELECT o.id, s.updated_at, r.message_id, d.platform, d.account, r.event,
+       CASE WHEN o.type = 'crossdock.erased' THEN o.created_at ELSE r.received_at END AS received_at, r.content_type,
+       CASE WHEN o.type <> 'crossdock.erased' THEN r.traceparent END AS traceparent, r.flags, o.version, octet_length(coalesce(o.payload, r.raw)) AS size,
        CASE WHEN octet_length(coalesce(o.payload, r.raw)) <= a.allowed THEN coalesce(o.payload, r.raw) END AS raw
 FROM unnest($1::uuid[], $2::int[]) AS a (id, allowed)
 CROSS JOIN LATERAL (SELECT * FROM crossdock.outbox WHERE id = a.id LIMIT 1) o

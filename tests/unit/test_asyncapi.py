@@ -5,12 +5,13 @@ import json
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 
 import jsonschema_rs
 import pytest
 
 from deploy.cli.topology import asyncapi as command
-from schemas import allocation, cloudevents, consumers, documents, registry, topology
+from schemas import allocation, cloudevents, consumers, documents, erasure, registry, topology
 from schemas.asyncapi import document as made
 from schemas.envelope import Envelope, to_properties
 from schemas.platforms.ustore import manufacturer_order
@@ -128,11 +129,19 @@ def test_what_a_manufacturer_gets_is_what_is_promised(document: Document) -> Non
                 assert problems(document, name, event(manufacturer_order.TYPE, "ustore", json.dumps(wrong).encode()))
 
 
+def test_the_event_of_an_erasure_is_what_is_promised(document: Document) -> None:
+    name = f"event.{erasure.TYPE}"
+    data = erasure.data(platform="ustore", account="shop", type="ustore.x", key="7", event_ids=[UUID(int=1)])
+    assert problems(document, name, event(erasure.TYPE, "ustore", data)) == []
+    assert problems(document, name, event(erasure.TYPE, "ustore", None, data))
+    assert problems(document, name, event(erasure.TYPE, "ustore", data.replace(b"event_ids", b"events")))
+
+
 def test_every_type_and_event_has_its_message(document: Document) -> None:
     platforms = registry.platforms().values()
     wanted = {f"inbound.{platform.name}.{event.name}" for platform in platforms for event in platform.events}
     wanted |= {f"event.{type_}" for platform in platforms for event in platform.events for type_ in event.types}
-    wanted |= {f"event.{manufacturer_order.TYPE}", "allocation", "dead", "answer"}
+    wanted |= {f"event.{manufacturer_order.TYPE}", f"event.{erasure.TYPE}", "allocation", "dead", "answer"}
     assert set(document["components"]["messages"]) == wanted
     placed = {name for channel in document["channels"].values() for name in channel["messages"]}
     assert placed == wanted

@@ -7,7 +7,7 @@ from uuid import UUID
 import asyncpg
 import msgspec
 
-from schemas import documents, registry
+from schemas import documents, erasure, registry
 from schemas.outbound import Event
 from schemas.platform import UnreadableError
 from storage.database import Connection
@@ -130,7 +130,7 @@ def _collect(
             loaded[item.id] = LoadResult(updated_at, None, 0, None)
         elif row["message_id"] is None:
             loaded[item.id] = LoadResult(updated_at, None, 0, LoadedDelivery(item.id, item, None, now))
-        elif ERASED in row["flags"]:
+        elif ERASED in row["flags"] and item.type != erasure.TYPE:
             account = f"{row['platform']}/{row['account']}"
             blocked = LoadedDelivery(item.id, item, None, now, ERASED_REASON)
             loaded[item.id] = LoadResult(updated_at, account, 0, blocked)

@@ -7,7 +7,7 @@ from contextlib import suppress
 
 import asyncpg
 
-from storage import consumers, erasure, maintenance, quarantine
+from storage import consumers, maintenance, quarantine
 from storage.database import explain
 from workers.store import metrics
 
@@ -19,8 +19,6 @@ QUARANTINE_INTERVAL = 15.0
 """Seconds between counts of the quarantine."""
 MAINTENANCE_INTERVAL = 3600.0
 """Seconds between rounds of maintenance."""
-ERASURE_INTERVAL = 15.0
-"""Seconds between queries for erasures that another process has left unfinished."""
 MAINTENANCE_RETRY_INTERVAL = 5.0
 """Seconds between rounds while the database is unavailable."""
 
@@ -52,22 +50,6 @@ async def maintain_partitions(pool: Pool, retention_days: Callable[[], int]) -> 
             log.warning("maintenance failed", extra={"error": explain(error)})
             pause = MAINTENANCE_RETRY_INTERVAL
         await asyncio.sleep(pause)
-
-
-async def finish_erasures(pool: Pool) -> None:
-    """Carry on erasures whose process has died, and check finished ones, until cancelled."""
-    while True:
-        try:
-            async with (await pool()).acquire() as connection:
-                for id_, is_check in await erasure.stalled(connection):
-                    if is_check:
-                        await erasure.check(connection, id_)
-                        continue
-                    log.info("erasure carried on", extra={"erasure": str(id_)})
-                    await erasure.run(connection, id_)
-        except Exception as error:
-            log.warning("erasures wait", extra={"error": explain(error)})
-        await asyncio.sleep(ERASURE_INTERVAL)
 
 
 async def consumer_queues(pool: Pool) -> Iterable[str]:

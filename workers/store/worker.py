@@ -27,6 +27,7 @@ from workers.runtime.outcomes import Outcome, UnavailableError
 from workers.store import intake, isolate, jobs, observe, prepare
 from workers.store.activity import ActivityCounter
 from workers.store.announcer import Announcer
+from workers.store.erasures import Erasures
 from workers.store.isolate import Suspects
 from workers.store.moments import Moments
 from workers.store.outbox import Outbound
@@ -80,6 +81,7 @@ class StoreWorker:
         self._shards = config.store.shards
         self._activity = ActivityCounter(self._database.pool)
         self._moments = Moments(self._database.pool)
+        self._erasures = Erasures(self._database.pool, self._publisher)
 
     def _batch_consumer(self, consumer: Consumer) -> BatchConsumer:
         store = self._config.store
@@ -102,7 +104,7 @@ class StoreWorker:
         start, pool = self._background.start, self._database.pool
         start(self._stations.run(), name="way stations")
         start(jobs.maintain_partitions(pool, lambda: self._config.storage.retention_days), name="maintenance")
-        start(jobs.finish_erasures(pool), name="erasures")
+        start(self._erasures.run(), name="erasures")
         consumer_queues = partial(jobs.consumer_queues, pool)
         start(depths.watch(self._amqp_url, consumer_queues, shards=self._shards), name="depths")
         start(jobs.watch_quarantine(pool), name="quarantine")

@@ -1,0 +1,70 @@
+"""The store worker's part in erasures (contract §11): it finishes what another process has left, and announces it."""
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Sequence
+
+import asyncpg
+
+from broker.outgoing import Outgoing
+from broker.publisher import Publisher
+from schemas import cloudevents, erasure, topology
+from storage import erased_events
+from storage import erasure as erasing
+from storage.database import Connection, explain
+from workers.store import announce
+
+log = logging.getLogger("crossdock.store")
+
+INTERVAL = 2.0
+"""Seconds between queries for events to publish and for erasures that no process works on."""
+
+
+class Erasures:
+    """A task of the store worker; several workers may run it at the same time."""
+
+    def __init__(self, pool: Callable[[], Awaitable[asyncpg.Pool]], publisher: Publisher) -> None:
+        self._pool = pool
+        self._publisher = publisher
+
+    async def run(self) -> None:
+        """Finish erasures and publish their events, until cancelled."""
+        while True:
+            try:
+                async with (await self._pool()).acquire() as connection:
+                    await self._finish(connection)
+                    while await erased_events.publish(connection, self._send) == erased_events.EVENTS_PER_TRANSACTION:
+                        pass
+            except Exception as error:
+                log.debug("erasures wait", extra={"error": explain(error)})
+            await asyncio.sleep(INTERVAL)
+
+    async def _finish(self, connection: Connection) -> None:
+        for id_, is_check in await erasing.stalled(connection):
+            if is_check:
+                await erasing.check(connection, id_)
+            else:
+                log.info("erasure carried on", extra={"erasure": str(id_)})
+                await erasing.run(connection, id_)
+
+    async def _send(self, rows: Sequence[asyncpg.Record]) -> None:
+        """Publish events, and return when they are confirmed. Raises the publisher's errors."""
+        await self._publisher.publish_all([event(row) for row in rows])
+
+
+def event(row: asyncpg.Record) -> Outgoing:
+    """Return the event of a row of `erased_events`, the same each time that it is published."""
+    id_ = str(row["id"])
+    body = cloudevents.encode(
+        id=id_,
+        platform=row["platform"],
+        account=row["account"],
+        type=erasure.TYPE,
+        key=row["key"],
+        received_at=row["erased_at"],
+        version=row["version"],
+        traceparent=None,
+        data=row["data"],
+        raw=row["data"],
+    )
+    return announce.outgoing(topology.event_key(erasure.TYPE, row["account"]), id_, None, body)
