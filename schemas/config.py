@@ -183,6 +183,8 @@ class Delivery(_Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
 class Storage(_Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
     retention_days: Count = 400
+    body_days: Count | None = None
+    """Days after which the content of a message is erased (contract §11); None: as `retention_days`."""
 
 
 class Events(_Section, frozen=True, kw_only=True, forbid_unknown_fields=True):

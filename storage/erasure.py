@@ -6,7 +6,7 @@ finds nothing to do. Which columns are erased is said in `classification.toml`.
 """
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from functools import partial
 from typing import TypeVar
 from uuid import UUID, uuid4
@@ -28,6 +28,8 @@ EXAMINED_PER_PIECE = 5000
 """Maximum number of receipts that one piece of an erasure by age examines."""
 QUARANTINED_PER_PAGE = 20
 """Number of quarantined messages whose bytes are searched at a time; each may have several megabytes."""
+ROUND_HOURS = 24
+"""Minimum hours between the beginnings of two rounds of `[storage] body_days`."""
 STALLED_SECONDS = 60.0
 """Seconds after which an erasure that no process has worked on is carried on by another process."""
 SETTLED_SECONDS = 300.0
@@ -86,6 +88,17 @@ async def start(connection: Connection, selection: Selection) -> UUID:
     """
     id_ = uuid4()
     await connection.execute(query("erasure", "start"), id_, *selection.request, selection.before)
+    return id_
+
+
+async def start_round(connection: Connection, body_days: int, now: datetime) -> UUID | None:
+    """Note an erasure of everything that was received more than `body_days` days before `now`, and return its id.
+
+    Returns None if there was such a round within ROUND_HOURS. Each round begins with the oldest receipt, because a
+    message may be stored long after it was received. Raises asyncpg's errors.
+    """
+    before, since = now - timedelta(days=body_days), now - timedelta(hours=ROUND_HOURS)
+    id_: UUID | None = await connection.fetchval(query("erasure", "start_round"), uuid4(), now, before, since)
     return id_
 
 

@@ -5,6 +5,13 @@
 -- name: start
 INSERT INTO crossdock.erasures (id, platform, account, key, order_number, before) VALUES ($1, $2, $3, $4, $5, $6)
 
+-- name: start_round
+-- An erasure by age that covers all accounts, unless one has begun after $4.
+INSERT INTO crossdock.erasures (id, requested_at, before)
+SELECT $1, $2, $3
+WHERE NOT EXISTS (SELECT FROM crossdock.erasures WHERE platform IS NULL AND requested_at > $4)
+RETURNING id
+
 -- name: take
 -- The erasure, locked until the transaction ends, so that two processes never work on one piece.
 UPDATE crossdock.erasures SET touched_at = now() WHERE id = $1

@@ -1,7 +1,7 @@
 """What an erasure removes, what it leaves, and that a process which dies in the middle of it changes neither."""
 
 import asyncio
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
 
@@ -10,6 +10,7 @@ import pytest
 
 from storage import deliveries, erasure, maintenance, quarantine
 from storage.erasure import Selection
+from tests.support import pipeline
 from tests.support.delivering import store
 from tests.support.erasing import (
     EMAIL,
@@ -21,6 +22,7 @@ from tests.support.erasing import (
     transfer,
     unreadable_bytes,
 )
+from tests.support.pipeline import until
 from tests.support.receiver import config, subscribe
 from tests.support.storing import START, at, everything, rows, unreadable
 from workers.store import isolate
@@ -302,3 +304,32 @@ async def test_retention_forgets_what_was_erased(pool: asyncpg.Pool, database: a
     await maintenance.keep(pool, retention_days=30, now=START)
     for table in ("documents", "erased_contents", "erasing"):
         assert await database.fetchval(f"SELECT count(*) FROM crossdock.{table}") == 0  # noqa: S608 - ours
+
+
+async def test_body_days_erases_once_a_day_what_is_older(
+    amqp_url: str, database_url: str, pool: asyncpg.Pool, database: asyncpg.Connection
+) -> None:
+    now = datetime.now(UTC)
+    ages = {"OLD": 31, "YOUNG": 20}
+    for number, (key, days) in enumerate(ages.items(), 1):
+        seconds = (now - START).total_seconds() - days * DAY
+        await isolate.write_isolating(pool, [transfer(key, seconds=seconds, number=number)])
+    settings = pipeline.config({"storage": {"body_days": 30}})
+
+    async def erased() -> set[str]:
+        sql = "SELECT key FROM crossdock.events WHERE 'erased' = ANY (flags)"
+        return {row["key"] for row in await pool.fetch(sql)}
+
+    async def is_done() -> bool:
+        return await erased() == {"OLD"} and bool(await pool.fetchval("SELECT finished_at FROM crossdock.erasures"))
+
+    async with pipeline.running(pipeline.store(amqp_url, database_url, settings)):
+        await until(is_done)
+    # Another worker, a restart: not again on the same day. What was stored late is erased on the next one.
+    assert await erasure.start_round(database, 30, now) is None
+    seconds = (now - START).total_seconds() - 60 * DAY
+    await isolate.write_isolating(pool, [transfer("LATE", seconds=seconds, number=9)])
+    again = await erasure.start_round(database, 30, now + timedelta(hours=25))
+    assert again is not None
+    await erasure.run(database, again)
+    assert await erased() == {"OLD", "LATE"}

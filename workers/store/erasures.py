@@ -2,13 +2,16 @@
 
 import asyncio
 import logging
+import time
 from collections.abc import Awaitable, Callable, Sequence
+from datetime import UTC, datetime
 
 import asyncpg
 
 from broker.outgoing import Outgoing
 from broker.publisher import Publisher
 from schemas import cloudevents, erasure, topology
+from schemas.config import Storage
 from storage import erased_events
 from storage import erasure as erasing
 from storage.database import Connection, explain
@@ -18,14 +21,21 @@ log = logging.getLogger("crossdock.store")
 
 INTERVAL = 2.0
 """Seconds between queries for events to publish and for erasures that no process works on."""
+ROUND_INTERVAL = 600.0
+"""Seconds between queries of whether a round of `[storage] body_days` is due."""
 
 
 class Erasures:
     """A task of the store worker; several workers may run it at the same time."""
 
-    def __init__(self, pool: Callable[[], Awaitable[asyncpg.Pool]], publisher: Publisher) -> None:
+    def __init__(
+        self, pool: Callable[[], Awaitable[asyncpg.Pool]], publisher: Publisher, storage: Callable[[], Storage]
+    ) -> None:
+        """`storage`: returns the present section of the configuration."""
         self._pool = pool
         self._publisher = publisher
+        self._storage = storage
+        self._round_due = 0.0
 
     async def run(self) -> None:
         """Finish erasures and publish their events, until cancelled."""
@@ -33,6 +43,7 @@ class Erasures:
             try:
                 async with (await self._pool()).acquire() as connection:
                     await self._finish(connection)
+                    await self._erase_by_age(connection)
                     while await erased_events.publish(connection, self._send) == erased_events.EVENTS_PER_TRANSACTION:
                         pass
             except Exception as error:
@@ -46,6 +57,18 @@ class Erasures:
             else:
                 log.info("erasure carried on", extra={"erasure": str(id_)})
                 await erasing.run(connection, id_)
+
+    async def _erase_by_age(self, connection: Connection) -> None:
+        """Erase what is older than `body_days`, once a day. Retention deletes what is older than `retention_days`."""
+        storage = self._storage()
+        if storage.body_days is None or storage.body_days >= storage.retention_days:
+            return
+        if time.monotonic() < self._round_due:
+            return
+        id_ = await erasing.start_round(connection, storage.body_days, datetime.now(UTC))
+        if id_ is not None:
+            await erasing.run(connection, id_)
+        self._round_due = time.monotonic() + ROUND_INTERVAL
 
     async def _send(self, rows: Sequence[asyncpg.Record]) -> None:
         """Publish events, and return when they are confirmed. Raises the publisher's errors."""

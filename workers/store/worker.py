@@ -81,7 +81,7 @@ class StoreWorker:
         self._shards = config.store.shards
         self._activity = ActivityCounter(self._database.pool)
         self._moments = Moments(self._database.pool)
-        self._erasures = Erasures(self._database.pool, self._publisher)
+        self._erasures = Erasures(self._database.pool, self._publisher, lambda: self._config.storage)
 
     def _batch_consumer(self, consumer: Consumer) -> BatchConsumer:
         store = self._config.store
