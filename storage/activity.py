@@ -57,9 +57,9 @@ async def add(connection: Connection, rows: Sequence[tuple[str, str, datetime, i
         await connection.execute(query("arrivals", "add"), *[list(column) for column in zip(*rows, strict=True)])
 
 
-async def forget(connection: Connection) -> None:
-    """Delete the counts that are too old to be used."""
-    await connection.execute(query("arrivals", "forget"))
+async def forget(connection: Connection, now: datetime) -> None:
+    """Delete the counts that are too old at `now` to be used."""
+    await connection.execute(query("arrivals", "forget"), now)
 
 
 async def by_account(connection: Connection) -> list[Activity]:

@@ -9,6 +9,7 @@ from datetime import UTC, datetime, timedelta
 
 import asyncpg
 
+from storage import activity
 from storage.database import Connection
 from storage.sql import query
 
@@ -116,6 +117,9 @@ async def forget_what_only_grows(connection: Connection, now: datetime, oldest: 
     await _delete_all(connection, "forget_replays", oldest)
     await _delete_all(connection, "forget_polled", now - UNPOLLED)
     await _delete_all(connection, "forget_poll_limits", now - UNPOLLED)
+    await _delete_all(connection, "forget_erasures", oldest)
+    await _delete_all(connection, "forget_erased_events", oldest)
+    await activity.forget(connection, now)
     first, last = await connection.fetchval(query("maintenance", "id_range"))
     share = -(-(last + 1 - first) // SHARES)
     if share > 0:

@@ -8,7 +8,8 @@ SET count = a.count + excluded.count, first_at = least(a.first_at, excluded.firs
     last_at = greatest(a.last_at, excluded.last_at)
 
 -- name: forget
-DELETE FROM crossdock.arrivals WHERE hour < now() - interval '15 days'
+-- Counts that are too old at $1 to be used.
+DELETE FROM crossdock.arrivals WHERE hour < $1::timestamptz - interval '15 days'
 
 -- name: by_account
 -- Covers two weeks. A pause lasts from the last message of one hour with messages to the first message of the next one.

@@ -120,6 +120,16 @@ WHERE (platform, account, key) IN (
 DELETE FROM crossdock.poll_limits
 WHERE client IN (SELECT client FROM crossdock.poll_limits WHERE next_at < $1 LIMIT $2)
 
+-- name: forget_erasures
+-- Requests to erase, and rounds by age, that began before $1.
+DELETE FROM crossdock.erasures
+WHERE id IN (SELECT id FROM crossdock.erasures WHERE requested_at < $1 AND finished_at IS NOT NULL LIMIT $2)
+
+-- name: forget_erased_events
+-- Events about documents that retention has deleted; normally they are published within seconds.
+DELETE FROM crossdock.erased_events
+WHERE id IN (SELECT id FROM crossdock.erased_events WHERE erased_at < $1 ORDER BY erased_at, id LIMIT $2)
+
 -- name: forget_repeated_records
 -- Among consecutive records with the same content for the same version of an order (such as a page that was loaded
 -- repeatedly), the first and the last are enough: they show since when the allocation has been the same, and that it

@@ -48,7 +48,7 @@ async def test_counts_of_several_workers_add_up_and_what_is_old_is_forgotten(poo
         (one,) = await activity.by_account(connection)
         assert one.messages == 8
         assert await connection.fetchval("SELECT count(*) FROM crossdock.arrivals") == 2
-        await activity.forget(connection)
+        await activity.forget(connection, datetime.now(UTC))
         assert await connection.fetchval("SELECT count(*) FROM crossdock.arrivals") == 1
 
 

@@ -23,8 +23,7 @@ log = logging.getLogger("crossdock.store")
 
 WRITE_INTERVAL = 5.0
 METRICS_INTERVAL = 60.0
-FORGET_INTERVAL = 3600.0
-"""Seconds between writing what was counted, updating the metrics, and deleting old counts."""
+"""Seconds between writing what was counted, and between updating the metrics."""
 
 
 class ActivityCounter:
@@ -59,7 +58,7 @@ class ActivityCounter:
 
         Errors are logged at debug level only, because `/readyz` reports a database that is unavailable.
         """
-        measured = forgot = -FORGET_INTERVAL
+        measured = -METRICS_INTERVAL
         while True:
             await asyncio.sleep(WRITE_INTERVAL)
             try:
@@ -70,9 +69,6 @@ class ActivityCounter:
                     if now - measured >= METRICS_INTERVAL:
                         measured = now
                         await _update_metrics(connection)
-                    if now - forgot >= FORGET_INTERVAL:
-                        forgot = now
-                        await activity.forget(connection)
             except Exception as error:
                 log.debug("arrivals not written", extra={"error": explain(error)})
 
