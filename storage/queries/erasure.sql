@@ -278,7 +278,7 @@ JOIN crossdock.documents d ON d.id = r.document_id
 WHERE d.platform = $1 AND d.account = $2 AND r.received_at < $3 AND NOT 'erased' = ANY (r.flags)
 
 -- name: counts
--- The rows by table that would be erased; {chosen}: one of the two queries before.
+-- The rows by table that would be erased, of the receipts that one of the two queries before selects.
 WITH chosen AS MATERIALIZED ({chosen}), deliveries AS MATERIALIZED (
     SELECT id, true AS is_pending FROM chosen JOIN crossdock.outbox USING (document_id, received_at, message_id)
     WHERE type <> 'crossdock.erased'
