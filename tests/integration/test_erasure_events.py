@@ -12,7 +12,7 @@ import pytest
 from schemas import cloudevents, consumers, selection, topology
 from schemas.consumers import Consumer
 from storage import erased_events
-from tests.support import pipeline
+from tests.support import api, pipeline
 from tests.support.delivering import QUICK, all_are, none_is, store, worker
 from tests.support.erasing import erase, transfer
 from tests.support.pipeline import running, until
@@ -163,6 +163,18 @@ async def _scope(database: asyncpg.Connection, subscription: Any) -> int:
 
     scope = replays.Scope(["*"], ["*"], ["*"], None)
     return (await replays.count(database, scope, begin=at(-10), end=at(10), key=None)).count
+
+
+async def test_the_api_says_that_an_event_is_gone(
+    pool: asyncpg.Pool, database: asyncpg.Connection, database_url: str
+) -> None:
+    result = await store(pool, transfer("STO1", seconds=0, number=1))
+    async with api.api(database_url) as client:
+        path = f"/v1/events/{result.versions[0].id}"
+        assert (await client.ask("GET", path, who=api.OPERATOR))[0] == 200
+        await erase(database, key="STO1")
+        status, problem, _ = await client.ask("GET", path, who=api.OPERATOR)
+        assert (status, problem["detail"]) == (410, "The content of this event was erased.")
 
 
 def test_consumers_of_one_platform_may_follow_erasures() -> None:

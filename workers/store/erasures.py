@@ -36,27 +36,41 @@ class Erasures:
         self._publisher = publisher
         self._storage = storage
         self._round_due = 0.0
+        self._last_error: str | None = None
 
     async def run(self) -> None:
-        """Finish erasures and publish their events, until cancelled."""
+        """Publish events of erasures, finish erasures, and erase by age, until cancelled."""
         while True:
-            try:
-                async with (await self._pool()).acquire() as connection:
-                    await self._finish(connection)
-                    await self._erase_by_age(connection)
-                    while await erased_events.publish(connection, self._send) == erased_events.EVENTS_PER_TRANSACTION:
-                        pass
-            except Exception as error:
-                log.debug("erasures wait", extra={"error": explain(error)})
+            error: str | None = None
+            for step in (self._publish, self._finish, self._erase_by_age):
+                try:
+                    async with (await self._pool()).acquire() as connection:
+                        await step(connection)
+                except Exception as failure:
+                    error = explain(failure)
+            if error != self._last_error and error is not None:  # once, because it may last as long as an outage
+                log.warning("erasures wait", extra={"error": error})
+            self._last_error = error
             await asyncio.sleep(INTERVAL)
 
+    async def _publish(self, connection: Connection) -> None:
+        while await erased_events.publish(connection, self._send) == erased_events.EVENTS_PER_TRANSACTION:
+            pass
+
     async def _finish(self, connection: Connection) -> None:
+        """Carry on erasures that no process works on; one that fails doesn't keep the others from it."""
+        failure: Exception | None = None
         for id_, is_check in await erasing.stalled(connection):
-            if is_check:
-                await erasing.check(connection, id_)
-            else:
-                log.info("erasure carried on", extra={"erasure": str(id_)})
-                await erasing.run(connection, id_)
+            try:
+                if is_check:
+                    await erasing.check(connection, id_)
+                else:
+                    log.info("erasure carried on", extra={"erasure": str(id_)})
+                    await erasing.run(connection, id_)
+            except Exception as error:
+                failure = error
+        if failure is not None:
+            raise failure
 
     async def _erase_by_age(self, connection: Connection) -> None:
         """Erase what is older than `body_days`, once a day. Retention deletes what is older than `retention_days`."""
