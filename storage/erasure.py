@@ -183,7 +183,7 @@ async def _piece_of_request(connection: Connection, erasure: UUID, selection: Se
         if len(receipts) < PIECE:
             await connection.fetch(erasing("erase_contents"), document)
             await connection.execute(erasing("erase_documents"), [document])
-            if await connection.fetchval(query("erasure", "end_document"), document):
+            if await connection.fetchval(query("erasure", "end_document"), document, erasure):
                 await erased_events.record(
                     connection, await connection.fetch(query("erasure", "erased_versions"), document)
                 )

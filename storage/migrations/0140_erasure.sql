@@ -33,8 +33,9 @@ CREATE INDEX erasures_open ON crossdock.erasures (touched_at) WHERE finished_at 
 
 -- Documents that a request is erasing: it takes several transactions if they have many receipts.
 CREATE TABLE crossdock.erasing (
-    document_id bigint NOT NULL PRIMARY KEY,
-    erasure_id  uuid   NOT NULL
+    document_id bigint NOT NULL,
+    erasure_id  uuid   NOT NULL,
+    PRIMARY KEY (document_id, erasure_id)
 );
 
 -- Contents that a request erased: they stay erased when they are received again.

@@ -32,8 +32,13 @@ UPDATE crossdock.erasures SET finished_at = coalesce(finished_at, now()) WHERE i
 -- into since.
 SELECT id
 FROM (
-    SELECT id FROM crossdock.documents
-    WHERE platform = $1 AND account = $2 AND (key = $3 OR order_number = $4) AND id > $5
+    SELECT id
+    FROM (
+        SELECT id FROM crossdock.documents
+        WHERE platform = $1 AND account = $2 AND (key = $3 OR order_number = $4)
+        OFFSET 0  -- by the indexes of these, and not through all documents in the order of their ids
+    ) requested
+    WHERE id > $5
     UNION ALL
     SELECT d.id FROM crossdock.erasing e JOIN crossdock.documents d ON d.id = e.document_id WHERE e.erasure_id = $6
 ) selected
@@ -50,7 +55,7 @@ SELECT EXISTS (SELECT FROM crossdock.receipts WHERE document_id = $1 AND NOT 'er
     OR EXISTS (SELECT FROM crossdock.erasing WHERE document_id = $1)
 
 -- name: begin_document
--- Returns a row if the erasure of this document begins with this call.
+-- Returns a row if this erasure begins with the document now.
 INSERT INTO crossdock.erasing (document_id, erasure_id) VALUES ($1, $2)
 ON CONFLICT DO NOTHING
 RETURNING document_id
@@ -62,8 +67,8 @@ SELECT DISTINCT document_id, digest FROM crossdock.receipts WHERE document_id = 
 ON CONFLICT DO NOTHING
 
 -- name: end_document
--- Returns a row if the document was being erased until now.
-DELETE FROM crossdock.erasing WHERE document_id = $1 RETURNING document_id
+-- Returns a row if this erasure has been at the document until now.
+DELETE FROM crossdock.erasing WHERE document_id = $1 AND erasure_id = $2 RETURNING document_id
 
 -- name: receipts_of_document
 -- Receipts of a document that are still to be erased.

@@ -70,7 +70,7 @@ WITH moved AS (
     DELETE FROM crossdock.erasing WHERE document_id = ANY ($2::bigint[]) RETURNING erasure_id
 ), begun AS (
     INSERT INTO crossdock.erasing (document_id, erasure_id)
-    SELECT $1::bigint, erasure_id FROM ended LIMIT 1
+    SELECT DISTINCT $1::bigint, erasure_id FROM ended
     ON CONFLICT DO NOTHING
 )
 INSERT INTO crossdock.erased_contents (document_id, digest)

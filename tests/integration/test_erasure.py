@@ -24,7 +24,7 @@ from tests.support.erasing import (
 )
 from tests.support.pipeline import until
 from tests.support.receiver import config, subscribe
-from tests.support.storing import START, at, everything, rows, unreadable
+from tests.support.storing import START, at, everything, incoming, rows, unreadable
 from workers.store import isolate
 from workers.store.prepare import Incoming
 
@@ -236,6 +236,52 @@ async def test_many_receipts_and_attempts_are_erased_in_pieces_and_a_kill_betwee
     events = sorted(await rows(pool, "events"), key=lambda row: row["version"])
     assert [("erased" in row["flags"], row["body"] is None) for row in events] == [(True, True)] * 9 + [(False, False)]
     assert await traces(database) == {"documents": 1, "receipts": 1, "versions": 1}
+
+
+async def test_a_request_covers_what_came_after_an_earlier_one_that_has_not_finished(
+    pool: asyncpg.Pool, database: asyncpg.Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(erasure, "PIECE", 2)
+
+    def kill() -> None:
+        raise KilledError
+
+    await store(pool, *(transfer("STO1", seconds=n, number=n + 1, n=n) for n in range(4)))
+    first = await erasure.start(database, Selection(platform="channelape", account="acme", key="STO1"))
+    with pytest.raises(KilledError):
+        await erasure.run(database, first, kill)
+    await store(pool, transfer("STO1", seconds=10, number=10, n=10))
+    await erase(database, key="STO1")
+    await erasure.run(database, first)
+    assert await traces(database) == {}
+    assert await database.fetchval("SELECT count(*) FROM crossdock.erasing") == 0
+
+
+async def test_a_document_that_is_merged_in_the_middle_of_its_erasure_is_erased_to_the_end(
+    pool: asyncpg.Pool, database: asyncpg.Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(erasure, "PIECE", 2)
+
+    def kill() -> None:
+        raise KilledError
+
+    def carton(number: int, names: dict[str, str]) -> Incoming:
+        customer = {"shippingAddress": {"name": NAME}}
+        body = {"id": "S1", "additionalFields": names, "customer": customer, "n": number, "lineItems": []}
+        return incoming("channelape", "ship_confirmation", body, seconds=number, number=number)
+
+    await store(pool, carton(1, {"Sscc": "000123"}))
+    await store(pool, *(carton(number, {"LicensePlate": "LP-9"}) for number in range(2, 7)))
+    id_ = await erasure.start(database, Selection(platform="channelape", account="acme", key="S1/LP-9"))
+    with pytest.raises(KilledError):
+        await erasure.run(database, id_, kill)
+    # Its documents become one, which has another key and a smaller id.
+    await store(pool, carton(7, {"Sscc": "000123", "LicensePlate": "LP-9"}))
+    await erasure.run(database, id_)
+    events = sorted(await rows(pool, "events"), key=lambda row: row["version"])
+    assert [(row["key"], row["body"] is None, "erased" in row["flags"]) for row in events] == [
+        ("S1/000123", number in range(2, 7), number in range(2, 7)) for number in range(1, 8)
+    ]
 
 
 async def test_everything_before_a_time_goes_with_the_repeats_of_its_versions(
