@@ -11,7 +11,7 @@ from typing import NamedTuple
 from storage.database import Connection
 from storage.sql import query
 
-PIECE = 200
+PIECE = 1000
 """Number of changed documents whose transfers are computed in one transaction; a change of more is not divided."""
 TIMEOUT = 600.0
 """Maximum seconds for one computation, as in `queries/transfers.sql:allow_time`."""

@@ -1,8 +1,8 @@
 """Keeps the view `transfers` up to date beside storing: notes what has changed, and computes it a moment later.
 
 The note is part of the store transaction, so that a crash loses nothing. The computation is a job of every store
-worker, of which one at a time computes. It works in small pieces, and while messages wait to be stored it takes a small
-share of the time.
+worker, of which one at a time computes. It works in small pieces, and while messages have to wait to be stored it takes
+a small share of the time.
 """
 
 import asyncio
@@ -34,8 +34,8 @@ RETRY_INTERVAL = 5.0
 """Seconds until the next try after an error."""
 COUNT_INTERVAL = 15.0
 """Seconds between two counts of late transfers."""
-BUSY_SHARE, IDLE_SHARE = 0.03, 0.5
-"""Share of the time that is spent on computing, while messages wait to be stored and while none do."""
+SATURATED_SHARE, USUAL_SHARE = 0.03, 0.5
+"""Share of the time that is spent on computing, while storing takes all that there is, and otherwise."""
 
 
 async def note_changes(connection: Connection, new: Sequence[StoredVersion], rebuilt: Iterable[DocumentBatch]) -> None:
@@ -51,10 +51,10 @@ async def note_changes(connection: Connection, new: Sequence[StoredVersion], reb
         await transfers.note(connection, sorted(ids))
 
 
-async def keep_transfers(pool: Pool, is_busy: Callable[[], bool]) -> None:
+async def keep_transfers(pool: Pool, is_saturated: Callable[[], bool]) -> None:
     """Compute the transfers that have changed, and fill in those from before an upgrade, until cancelled.
 
-    `is_busy`: whether messages wait to be stored.
+    `is_saturated`: whether messages have to wait, because all batches that may be under way are.
     """
     fill_at, limit = 0.0, transfers.PIECE
     while True:
@@ -67,7 +67,6 @@ async def keep_transfers(pool: Pool, is_busy: Callable[[], bool]) -> None:
                     work = await transfers.fill(connection)
                     if work is None:
                         fill_at = started + FILL_INTERVAL
-            pause = INTERVAL if work is None else pause_after(time.monotonic() - started, is_busy())
         except Exception as error:
             log.warning("transfers not computed", extra={"error": explain(error)})
             # A change that cannot be computed must not keep others waiting: it is found by itself, and goes to the end.
@@ -75,13 +74,29 @@ async def keep_transfers(pool: Pool, is_busy: Callable[[], bool]) -> None:
                 with suppress(Exception):
                     async with (await pool()).acquire() as connection:
                         await transfers.postpone(connection)
-            limit, pause = 1, RETRY_INTERVAL
-        await asyncio.sleep(pause)
+            limit = 1
+            await asyncio.sleep(RETRY_INTERVAL)
+            continue
+        if work is None:
+            await asyncio.sleep(INTERVAL)
+        else:
+            await rest(time.monotonic() - started, is_saturated)
 
 
-def pause_after(seconds: float, is_busy: bool) -> float:
-    """Return the seconds to wait after a piece that took `seconds`, so that computing keeps its share of the time."""
-    return min(seconds / (BUSY_SHARE if is_busy else IDLE_SHARE) - seconds, MAX_PAUSE)
+async def rest(seconds: float, is_saturated: Callable[[], bool]) -> None:
+    """Wait after a piece that took `seconds`, so that computing keeps its share of the time."""
+    began = time.monotonic()
+    await asyncio.sleep(min(pause_after(seconds, USUAL_SHARE), MAX_PAUSE))
+    until = began + min(pause_after(seconds, SATURATED_SHARE), MAX_PAUSE)
+    while (left := until - time.monotonic()) > 0:
+        if not is_saturated():
+            return
+        await asyncio.sleep(min(INTERVAL, seconds, left))
+
+
+def pause_after(seconds: float, share: float) -> float:
+    """Return the seconds after work of `seconds` that leave it this share of the time."""
+    return seconds / share - seconds
 
 
 async def watch_transfers(pool: Pool) -> None:

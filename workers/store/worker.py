@@ -105,7 +105,7 @@ class StoreWorker:
         consumer_queues = partial(jobs.consumer_queues, pool)
         start(depths.watch(self._amqp_url, consumer_queues, shards=self._shards), name="depths")
         start(jobs.watch_quarantine(pool), name="quarantine")
-        start(transfers.keep_transfers(pool, self._has_waiting_messages), name="transfers")
+        start(transfers.keep_transfers(pool, self._is_saturated), name="transfers")
         start(transfers.watch_transfers(pool), name="late transfers")
         start(self._activity.run(), name="arrivals")
         start(self._moments.run(), name="clocks")
@@ -152,9 +152,9 @@ class StoreWorker:
         self._config = config
         self._outbound = _outbound(config)
 
-    def _has_waiting_messages(self) -> bool:
-        """Return whether messages were received for which no batch has begun yet."""
-        return any(consumer.head for consumer in self._consumers)
+    def _is_saturated(self) -> bool:
+        """Return whether any queue has as many batches under way as may be."""
+        return any(batch_consumer.is_saturated for batch_consumer in self._batch_consumers)
 
     def _on_lost(self) -> None:
         """Drop the messages in hand; the broker delivers them again, marked as redelivered."""

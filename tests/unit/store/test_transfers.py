@@ -1,19 +1,35 @@
 """When transfers are computed, and which documents they are computed from."""
 
+import asyncio
+
 import pytest
 
 from schemas import registry
 from workers.store import transfers
 
 
-@pytest.mark.parametrize(("is_busy", "share"), [(True, 0.03), (False, 0.5)])
-def test_computing_keeps_its_share_of_the_time(is_busy: bool, share: float) -> None:
-    pause = transfers.pause_after(0.09, is_busy)
-    assert 0.09 / (0.09 + pause) == pytest.approx(share)
+@pytest.mark.parametrize(("saturated", "expected"), [(0, 0.1), (10_000, 0.1 / 0.03 - 0.1), (5, 0.6)])
+async def test_computing_keeps_its_share_of_the_time(
+    monkeypatch: pytest.MonkeyPatch, saturated: int, expected: float
+) -> None:
+    """A tenth of a second of work, while storing is saturated for that many looks at it."""
+    now = 0.0
+
+    async def sleep(seconds: float) -> None:
+        nonlocal now
+        now += seconds
+
+    monkeypatch.setattr("workers.store.transfers.asyncio.sleep", sleep)
+    monkeypatch.setattr("workers.store.transfers.time.monotonic", lambda: now)
+    looks = iter(range(saturated))
+    await transfers.rest(0.1, lambda: next(looks, None) is not None)
+    assert now == pytest.approx(expected, abs=0.11)
 
 
-def test_a_piece_that_takes_minutes_is_followed_by_others() -> None:
-    assert transfers.pause_after(600.0, is_busy=True) == transfers.MAX_PAUSE
+async def test_a_piece_that_takes_hours_is_followed_by_another(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(transfers, "MAX_PAUSE", 0.01)
+    async with asyncio.timeout(5):
+        await transfers.rest(3600.0, lambda: False)
 
 
 def test_only_platforms_with_transfers_have_any() -> None:
