@@ -10,7 +10,7 @@ from typing import Any
 import asyncpg
 import pytest
 
-from storage import maintenance, transfers
+from storage import maintenance, migrate, transfers
 from tests.support import pipeline
 from tests.support.pipeline import until
 from tests.support.storing import at, incoming, rows
@@ -217,6 +217,30 @@ async def test_what_an_older_release_stored_is_filled_in_and_a_pass_continues_wh
     assert await computed(pool) == expected
 
 
+UNDO = """
+DROP TRIGGER documents_deleted ON crossdock.documents;
+DROP FUNCTION crossdock.note_deleted_documents, crossdock.transfers_of_documents, crossdock.due_date;
+DROP TABLE crossdock.transfer_states, crossdock.transfer_changes, crossdock.transfer_fill CASCADE;
+ALTER TABLE crossdock.versions DROP COLUMN due_at;
+DELETE FROM crossdock.migrations WHERE name = '0120_transfers';
+"""
+
+
+async def test_a_database_of_an_older_release_is_filled_in_after_the_migration(
+    pool: asyncpg.Pool, database: asyncpg.Connection, database_url: str
+) -> None:
+    await store(pool, order(due=APRIL), shipped("C1", line(BLUE, 60), due=MAY), received("R1", line(BLUE, 60)))
+    expected = await computed(pool)
+    await database.execute(UNDO)
+    assert await migrate.migrate(database_url) == ["0120_transfers"]
+    assert await computed(pool) == {}
+    assert [await transfers.fill(database) for _ in range(2)] == [(3, 1), None]
+    assert await computed(pool) == expected
+    # What the older release stores until the last of its processes has ended has the default as well.
+    await database.execute("UPDATE crossdock.versions SET due_at = DEFAULT")
+    assert await database.fetchval("SELECT every(due_at = '-infinity') FROM crossdock.versions")
+
+
 async def test_one_process_at_a_time_computes_and_the_next_sees_what_it_saw(pool: asyncpg.Pool) -> None:
     """Otherwise an older computation could replace a newer one."""
     await store(pool, order())
@@ -242,6 +266,17 @@ async def test_a_change_is_noted_if_and_only_if_its_transaction_commits_and_repe
     await isolate.write_isolating(pool, [message])
     await isolate.write_isolating(pool, [incoming("channelape", *order(), seconds=9)])
     assert await database.fetchval(noted) == [1]
+
+
+async def test_what_a_worker_noted_before_it_died_is_computed_by_the_next(
+    amqp_url: str, database_url: str, pool: asyncpg.Pool, database: asyncpg.Connection
+) -> None:
+    await store(pool, order(), shipped("C1", line(BLUE, 60)))  # nothing computes here
+    await database.execute("UPDATE crossdock.transfer_changes SET noted_at = now() - interval '90 seconds'")
+    assert (await transfers.progress(database)).behind_seconds >= 90
+    async with pipeline.running(pipeline.store(amqp_url, database_url)):
+        await until(lambda: database.fetchval("SELECT shipped = 60 FROM crossdock.transfers"))
+    assert (await transfers.progress(database)).behind_seconds == 0
 
 
 async def test_a_change_that_cannot_be_computed_keeps_no_other_waiting(
