@@ -21,7 +21,7 @@ from workers.store.prepare import Incoming
 
 TABLES = "documents, receipts, versions, shipments, transfer_changes, transfer_states"
 STORIES = settings(
-    max_examples=15,
+    max_examples=12,
     deadline=None,
     print_blob=True,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow, HealthCheck.data_too_large],
@@ -60,9 +60,9 @@ def lines(draw: st.DrawFn, received: bool = False) -> list[dict[str, Any]]:
 
 
 @st.composite
-def orders(draw: st.DrawFn) -> tuple[str, dict[str, Any]]:
+def orders(draw: st.DrawFn, keys: str = "AB") -> tuple[str, dict[str, Any]]:
     """An order, also one that was cancelled: by its status, which changes nothing, or by quantities of zero."""
-    key, cancelled = draw(st.sampled_from("AB")), draw(st.booleans())
+    key, cancelled = draw(st.sampled_from(keys)), draw(st.booleans())
     ordered_lines = [
         {"id": number, "sku": sku, "quantity": 0 if cancelled else draw(quantities)}
         for number, sku in (("1", "BLUE"), ("2", "RED"))
@@ -85,16 +85,24 @@ def orders(draw: st.DrawFn) -> tuple[str, dict[str, Any]]:
 @st.composite
 def cartons(draw: st.DrawFn) -> tuple[str, dict[str, Any]]:
     """A copy of a carton, with some of its identifiers: a copy that has both shows that two are the same."""
-    number = draw(st.sampled_from("12"))
+    number = draw(st.sampled_from("112"))
     names = draw(st.sampled_from([("Sscc",), ("LicensePlate",), ("Sscc", "LicensePlate")]))
     body: dict[str, Any] = {
-        "id": draw(st.sampled_from(["S1", "S/2"])),
+        "id": draw(st.sampled_from(["S1", "S1", "S/2"])),
         "shippedAt": draw(st.sampled_from(["2023-04-01T15:35:00.000Z", "2023-04-02T15:35:00.000Z", None])),
         **draw(references),
         "additionalFields": {"EstimatedArrivalDate": draw(dates), **{name: f"{name}{number}" for name in names}},
         "lineItems": draw(lines()),
     }
     return draw(st.sampled_from(["ship_confirmation", "advanced_ship_notice"])), body
+
+
+@st.composite
+def moved(draw: st.DrawFn) -> list[tuple[str, dict[str, Any]]]:
+    """Copies of one document that name different transfers."""
+    event, body = draw(st.one_of(cartons(), receipts()))
+    rest = {name: value for name, value in body.items() if name not in ("channelOrderId", "warehouseOrderId")}
+    return [(event, rest | draw(references)) for _ in range(draw(st.integers(0, 3)))]
 
 
 @st.composite
@@ -114,17 +122,18 @@ Step = list[Incoming] | None
 @st.composite
 def stories(draw: st.DrawFn) -> tuple[list[Incoming], list[Step], list[Step]]:
     """Messages, and the steps of two workers that store each of them at least once, in any order."""
-    posts = draw(st.lists(st.tuples(st.one_of(orders(), cartons(), receipts()), st.integers(0, 9)), max_size=14))
+    kinds = st.one_of(orders(), cartons(), cartons(), receipts())
+    posts = draw(st.lists(st.tuples(kinds, st.integers(0, 9)), min_size=2, max_size=12))
+    posts += [(post, draw(st.integers(0, 9))) for post in draw(moved())]
+    posts += [(draw(orders(keys=key)), draw(st.integers(0, 9))) for key in draw(st.sampled_from(["AB", "A", ""]))]
     messages = [
         incoming("channelape", event, body, seconds=float(seconds), number=number)
         for number, ((event, body), seconds) in enumerate(posts, 1)
     ]
-    queue = (
-        draw(st.permutations([*messages, *draw(st.lists(st.sampled_from(messages), max_size=4))])) if messages else []
-    )
+    queue = draw(st.permutations([*messages, *draw(st.lists(st.sampled_from(messages), max_size=4))]))
     workers: tuple[list[Step], list[Step]] = ([], [])
     while queue:
-        size = draw(st.integers(1, len(queue)))
+        size = draw(st.integers(1, min(4, len(queue))))
         steps = workers[draw(st.integers(0, 1))]
         steps.append(list(queue[:size]))
         if draw(st.booleans()):
@@ -139,7 +148,7 @@ async def work(pool: asyncpg.Pool, steps: Sequence[Step]) -> None:
             await isolate.write_isolating(pool, step)
             continue
         async with pool.acquire() as connection:
-            await transfers.apply_changes(connection, 1)
+            await transfers.apply_changes(connection)
 
 
 async def expected(pool: asyncpg.Pool) -> list[dict[str, Any]]:
