@@ -75,7 +75,10 @@ async def fill(
 
 async def empty(database: asyncpg.Connection) -> None:
     """Delete everything that is stored."""
-    await database.execute("TRUNCATE crossdock.documents, crossdock.receipts, crossdock.versions CASCADE")
+    await database.execute(
+        "TRUNCATE crossdock.documents, crossdock.receipts, crossdock.versions, crossdock.transfer_states, "
+        "crossdock.transfer_changes CASCADE"
+    )
 
 
 async def filed(database: asyncpg.Connection, count: int) -> bool:

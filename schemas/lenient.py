@@ -357,8 +357,18 @@ def is_no_time(value: Scalar) -> bool:
 def utc_datetime(value: Scalar) -> datetime | None:
     """Return a time in UTC; None if it has no time zone, because none is assumed."""
     moment = _datetime(value)
+    return None if moment is None or moment.tzinfo is None else _in_utc(moment)
+
+
+def utc_deadline(value: Scalar) -> datetime | None:
+    """Return a time in UTC; one without a time zone is taken as UTC, because any deadline is better than none."""
+    moment = _datetime(value)
     if moment is None or moment.tzinfo is None:
-        return None
+        return moment and moment.replace(tzinfo=UTC)
+    return _in_utc(moment)
+
+
+def _in_utc(moment: datetime) -> datetime | None:
     try:
         return moment.astimezone(UTC)
     except OverflowError:  # in UTC it would lie before year 1 or after year 9999

@@ -99,6 +99,8 @@ class ParsedDocument(msgspec.Struct, frozen=True):
     """Time of shipment, timezone-aware."""
     goods_received_at: datetime | None = None
     """Time of receipt by the warehouse's own clock, naive."""
+    due_at: datetime | None = None
+    """Time by which the goods are expected, timezone-aware."""
     unreadable_date: bool = False
     """Whether a date or time was sent that could not be read, and is None here."""
     flag_revised: bool = False
@@ -138,6 +140,8 @@ class Event(msgspec.Struct, frozen=True):
     is_purchase_order: bool = False
     """Whether its documents are orders to a supplier, whose lines have an article, a quantity and prices; dialects that
     have a format of their own for orders translate them."""
+    is_about_transfers: bool = False
+    """Whether its documents are stock transfer orders, or belong to one: the view `transfers` is computed from them."""
 
 
 class Announcement(msgspec.Struct, frozen=True, kw_only=True):

@@ -39,6 +39,13 @@ def published_types() -> list[str]:
     return sorted({*event_types(), erasure.TYPE})
 
 
+@cache
+def transfer_types() -> frozenset[str]:
+    """Return the types of the events whose documents are stock transfer orders, or belong to one."""
+    events = (event for platform in platforms().values() for event in platform.events)
+    return frozenset(type_ for event in events if event.is_about_transfers for type_ in event.types)
+
+
 def event(platform: str, name: str) -> Event:
     """Return the event called `name` of a platform. Raises LookupError, which lists the known names."""
     try:

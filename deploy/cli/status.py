@@ -27,6 +27,8 @@ HTTP_TIMEOUT = 2.0
 COUNTED = ("crossdock_requests_total", "crossdock_messages_total", "crossdock_answers_total")
 """The metrics that make up a process's rate: webhooks answered, messages settled, senders answered."""
 OLDEST = "crossdock_oldest_message_seconds"
+BEHIND_SECONDS = 5.0
+"""Seconds by which the view `transfers` may be behind."""
 
 Samples = list[tuple[str, dict[str, str], float]]
 
@@ -81,6 +83,20 @@ class AccountActivity:
 
 
 @dataclass
+class TransferCounts:
+    """Late stock transfers, and how current their view is."""
+
+    late: dict[str, int]
+    """Number of late transfers by account, of those that have any."""
+    longest_seconds: float
+    """Seconds since the oldest of them was due; 0 if there are none."""
+    behind_seconds: float
+    """Seconds by which the view is behind the stored documents."""
+    filled: float
+    """Part of the documents from before an upgrade that the view covers, from 0 to 1."""
+
+
+@dataclass
 class Status:
     """What the command shows; `--json` prints these fields."""
 
@@ -90,6 +106,7 @@ class Status:
     """Number of messages that wait for a person; None if the database is unavailable."""
     quarantine_stages: dict[str, dict[str, float]] = field(default_factory=dict)
     deliveries: DeliveryCounts | None = None
+    transfers: TransferCounts | None = None
     accounts: list[AccountActivity] = field(default_factory=list)
     failing_polls: "list[FailingAccount]" = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
@@ -126,6 +143,8 @@ def _print(current: Status) -> None:
         typer.echo(_quarantine_line(current.quarantine, current.quarantine_stages))
     if current.deliveries is not None:
         typer.echo(_deliveries_line(current.deliveries))
+    if current.transfers is not None:
+        typer.echo(_transfers_line(current.transfers))
     for poll in current.failing_polls:
         failures = f"{poll.failures} times in a row"
         typer.echo(f"{poll.platform}/{poll.account} can't be polled, {failures}: {printable(str(poll.error))}")
@@ -156,6 +175,19 @@ def _deliveries_line(counts: DeliveryCounts) -> str:
         f"deliveries  {counts.waiting} waiting, {counts.due} of them due{late}; {counts.failed_today} failed in "
         f"the last day{hint}; {counts.subscriptions} subscriptions{disabled}"
     )
+
+
+def _transfers_line(counts: TransferCounts) -> str:
+    """Return a line such as `transfers  3 late (rothys 3), for up to 2 d: …`."""
+    parts = ", ".join(f"{account} {number}" for account, number in counts.late.items())
+    line = f"transfers  {sum(counts.late.values())} late"
+    if counts.late:
+        line += f" ({parts}), for up to {duration(counts.longest_seconds)}"
+    if counts.behind_seconds > BEHIND_SECONDS:
+        line += f"; {duration(counts.behind_seconds)} behind"
+    if counts.filled < 1:
+        line += f"; {counts.filled:.0%} of the stored documents counted"
+    return f"{line}: view crossdock.transfers, column late" if counts.late else line
 
 
 def duration(seconds: float) -> str:
@@ -204,14 +236,21 @@ async def _depths(state: Path | None) -> dict[str, tuple[int, int]]:
 
 async def _stored(state: Path | None) -> Status:
     """Return the part of the status that the database reports."""
-    from storage import activity, deliveries, polls, quarantine
+    from storage import activity, deliveries, polls, quarantine, transfers
 
     async with servers.database(state) as connection:
         stages = await quarantine.by_stage(connection)
+        late, progress = await transfers.late(connection), await transfers.progress(connection)
         return Status(
             quarantine=sum(stage.messages for stage in stages.values()),
             quarantine_stages={name: stage._asdict() for name, stage in stages.items()},
             deliveries=DeliveryCounts(**await deliveries.counts(connection)),
+            transfers=TransferCounts(
+                {count.account: count.transfers for count in late},
+                max((count.longest_seconds for count in late), default=0.0),
+                progress.behind_seconds,
+                progress.filled,
+            ),
             accounts=[_activity(row) for row in await activity.by_account(connection)],
             failing_polls=await polls.failing(connection),
         )

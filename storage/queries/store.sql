@@ -136,12 +136,12 @@ JOIN crossdock.receipts r ON r.document_id = since.document_id AND r.received_at
 -- Creates versions with the content of another version of the same document.
 INSERT INTO crossdock.versions (
     id, document_id, received_at, last_received_at, message_id, version, times_received, occurrence, digest,
-    shipped_at, goods_received_at, flags, order_number, order_ref, warehouse_ref, carton, ship_from, ship_to,
+    shipped_at, goods_received_at, due_at, flags, order_number, order_ref, warehouse_ref, carton, ship_from, ship_to,
     placed_at, lines, body
 )
 SELECT c.id, v.document_id, c.received_at, c.last, c.message_id, c.version, c.times, c.occurrence, v.digest,
-       v.shipped_at, v.goods_received_at, string_to_array(c.flags, ','), v.order_number, v.order_ref, v.warehouse_ref,
-       v.carton, v.ship_from, v.ship_to, v.placed_at, v.lines, v.body
+       v.shipped_at, v.goods_received_at, v.due_at, string_to_array(c.flags, ','), v.order_number, v.order_ref,
+       v.warehouse_ref, v.carton, v.ship_from, v.ship_to, v.placed_at, v.lines, v.body
 FROM unnest(
     $1::uuid[], $2::timestamptz[], $3::uuid[], $4::int[], $5::int[], $6::timestamptz[], $7::int[], $8::text[],
     $9::uuid[], $10::timestamptz[]

@@ -22,6 +22,8 @@ VIEWS = {
     "body, raw, flags",
     "transfer_progress": "account, channel_order_id, line_id, sku, ordered, shipped, announced, received, damaged, "
     "outstanding, cartons, first_shipped_at, last_received_at, flags",
+    "transfers": "account, channel_order_id, purchase_order_number, ship_from, ship_to, ordered, shipped, announced, "
+    "received, damaged, outstanding, cartons, state, due_at, late, placed_at, last_activity_at, flags",
     "orders": "platform, account, order_number, line, article, name, quantity, cancelled, unit_price, total, placed_at",
     "allocations": "account, order_id, order_product_id, manufacturer_id, rule, allocated_at",
     "quarantine": "id, platform, account, event, reason, received_at, raw, replayed_at, discarded_at",

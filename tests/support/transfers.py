@@ -4,6 +4,7 @@ from typing import Any
 
 import asyncpg
 
+from storage import transfers
 from tests.support.storing import incoming, rows
 from workers.store import isolate
 
@@ -39,6 +40,14 @@ async def store(pool: asyncpg.Pool, *documents: tuple[str, Any]) -> None:
     seconds = await pool.fetchval("SELECT count(*) FROM crossdock.receipts")
     batch = [incoming("channelape", event, body, seconds=seconds + n) for n, (event, body) in enumerate(documents)]
     await isolate.write_isolating(pool, batch)
+
+
+async def computed(pool: asyncpg.Pool) -> dict[str, dict[str, Any]]:
+    """What the view `transfers` shows once everything is computed, by order."""
+    async with pool.acquire() as connection:
+        while await transfers.apply_changes(connection) is not None:
+            pass
+    return {row["channel_order_id"]: row for row in await rows(pool, "transfers")}
 
 
 async def progress(pool: asyncpg.Pool) -> dict[str, dict[str, Any]]:

@@ -133,6 +133,24 @@ def test_ages_are_by_queue() -> None:
     assert status.oldest(sampled) == {"crossdock.store": 1.235}
 
 
+@pytest.mark.parametrize(
+    ("counts", "line"),
+    [
+        (status.TransferCounts({}, 0.0, 2.0, 1.0), "transfers  0 late"),
+        (
+            status.TransferCounts({"acme": 2, "rothys": 3}, 180_000.0, 0.0, 1.0),
+            "transfers  5 late (acme 2, rothys 3), for up to 2 d: view crossdock.transfers, column late",
+        ),
+        (
+            status.TransferCounts({}, 0.0, 300.0, 0.25),
+            "transfers  0 late; 5 min behind; 25% of the stored documents counted",
+        ),
+    ],
+)
+def test_late_transfers_are_a_line(counts: status.TransferCounts, line: str) -> None:
+    assert status._transfers_line(counts) == line
+
+
 def test_alive() -> None:
     ended = subprocess.Popen([sys.executable, "-c", ""])
     ended.wait()

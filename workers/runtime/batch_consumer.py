@@ -73,6 +73,7 @@ class BatchConsumer:
         self._batch = batch
         self._wait = wait
         self._drain_timeout = drain_timeout
+        self._max_batches = max_batches
         self._slots = asyncio.Semaphore(max_batches)
         self._background: Background | None = None
         self._taking: asyncio.Task[None] | None = None
@@ -93,6 +94,11 @@ class BatchConsumer:
     def unavailable_reason(self) -> str | None:
         """Why the handler cannot work, for `/readyz`; None while it can."""
         return self._availability.reason
+
+    @property
+    def is_saturated(self) -> bool:
+        """Whether as many batches are under way as may be, so that more messages have to wait."""
+        return len(self._batches) >= self._max_batches
 
     def held_up(self) -> float:
         """Return the seconds for which something has been unavailable; 0.0 while the handler works."""

@@ -26,6 +26,12 @@ CLOCK_AHEAD = Gauge(
     "crossdock_clock_ahead_seconds",
     "Seconds by which the newest message's time is ahead of the database's clock; 0 if it is not",
 )
+TRANSFERS_LATE = Gauge(
+    "crossdock_transfers_late", "Stock transfers that are past their due time with something outstanding", ("account",)
+)
+TRANSFERS_BEHIND = Gauge(
+    "crossdock_transfers_behind_seconds", "Seconds by which the view `transfers` is behind the stored documents"
+)
 _ACCOUNT = ("platform", "account")
 SILENCE = Gauge("crossdock_account_quiet_seconds", "Seconds since the account's last webhook", _ACCOUNT)
 USUAL_INTERVAL = Gauge(

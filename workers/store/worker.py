@@ -24,7 +24,7 @@ from telemetry.background import Background
 from workers.runtime import watchdog
 from workers.runtime.batch_consumer import BatchConsumer
 from workers.runtime.outcomes import Outcome, UnavailableError
-from workers.store import intake, isolate, jobs, observe, prepare
+from workers.store import intake, isolate, jobs, observe, prepare, transfers
 from workers.store.activity import ActivityCounter
 from workers.store.announcer import Announcer
 from workers.store.erasures import Erasures
@@ -108,6 +108,8 @@ class StoreWorker:
         consumer_queues = partial(jobs.consumer_queues, pool)
         start(depths.watch(self._amqp_url, consumer_queues, shards=self._shards), name="depths")
         start(jobs.watch_quarantine(pool), name="quarantine")
+        start(transfers.keep_transfers(pool, self._is_saturated), name="transfers")
+        start(transfers.watch_transfers(pool), name="late transfers")
         start(self._activity.run(), name="arrivals")
         start(self._moments.run(), name="clocks")
         start(watchdog.run(), name="watchdog")
@@ -152,6 +154,10 @@ class StoreWorker:
         """Use a new configuration from the next batch on; batch sizes and connections only change with a restart."""
         self._config = config
         self._outbound = _outbound(config)
+
+    def _is_saturated(self) -> bool:
+        """Return whether any queue has as many batches under way as may be."""
+        return any(batch_consumer.is_saturated for batch_consumer in self._batch_consumers)
 
     def _on_lost(self) -> None:
         """Drop the messages in hand; the broker delivers them again, marked as redelivered."""

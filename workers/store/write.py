@@ -1,4 +1,4 @@
-"""Writes a batch in one transaction of eight steps, each of which may be repeated.
+"""Writes a batch in one transaction of nine steps, each of which may be repeated.
 
 Most messages are new documents: a row in `documents`, one in `receipts`, one in `versions`, and no row is touched
 twice. Repeats count up in their document, and changes add a version. Only a post that was received before what is
@@ -14,7 +14,7 @@ import msgspec
 from storage import tables
 from storage.database import Connection
 from storage.sql import query
-from workers.store import aliases, allocations, erased, outbox, rebuild, stored, versions
+from workers.store import aliases, allocations, erased, outbox, rebuild, stored, transfers, versions
 from workers.store.allocations import ManufacturerNotice
 from workers.store.outbox import NO_SUBSCRIBERS, Outbound
 from workers.store.prepare import Incoming
@@ -100,6 +100,7 @@ async def write(connection: Connection, batch: Sequence[Incoming], outbound: Out
         await insert_receipts(connection, documents)
         new, to_rebuild = await append_versions(connection, documents, newest)
         new += await rebuild.rebuild_late(connection, to_rebuild)
+        await transfers.note_changes(connection, new, to_rebuild)
         new = [version for version in new if not erased.is_erased(version.document)]
         unannounced = await find_unannounced(connection, documents, new)
         notices = await allocations.record_allocations(connection, documents)

@@ -1,6 +1,6 @@
 """ChannelApe: stock transfer orders, ship confirmations, advanced ship notices, receipts. One URL each.
 
-No arithmetic over transfers: the view `crossdock.transfer_progress` adds up what these documents say.
+No arithmetic over transfers: the views `transfer_progress` and `transfers` add up what these documents say.
 Begin with `wire` (the bodies), then `identity` (keys, cartons, lines) and `fields` (additional fields).
 """
 
@@ -10,7 +10,7 @@ from schemas.platforms.channelape.config import Account
 
 
 def _event(name: str, path: str) -> Event:
-    return Event(name=name, path=path, types=(f"channelape.{name}",), examples=(name,))
+    return Event(name=name, path=path, types=(f"channelape.{name}",), examples=(name,), is_about_transfers=True)
 
 
 def _secrets(account: Account) -> tuple[str, ...]:

@@ -73,6 +73,7 @@ def read(event: str, raw: bytes) -> ParsedDocument:
         placed_at=placed_at,
         shipped_at=shipped_at,
         goods_received_at=goods_received_at,
+        due_at=None if receipt else _due_at(order, more),
         unreadable_date=lenient.unreadable_time(
             (order.purchased_at, placed_at),
             (order.shipped_at if isinstance(order, wire.Shipment) else None, shipped_at),
@@ -139,6 +140,12 @@ def _goods_received_at(more: Mapping[str, Scalar]) -> tuple[Scalar, datetime | N
         if read is not None or not lenient.is_no_time(sent):
             return sent, read
     return None, None
+
+
+def _due_at(order: wire.Order, more: Mapping[str, Scalar]) -> datetime | None:
+    """Return when the goods are expected, as an order or a shipment says; None also if that cannot be read."""
+    name = "EstimatedArrivalDate" if isinstance(order, wire.Shipment) else "deliver_by_date"
+    return lenient.utc_deadline(fields.as_sent(more, name))
 
 
 def _key(order: wire.Order, more: Mapping[str, Scalar], carton: str | None, raw: bytes) -> str:

@@ -216,6 +216,30 @@ def test_dates_that_are_none(said: Any) -> None:
     assert read(RECEIPT, changed).goods_received_at is None
 
 
+@pytest.mark.parametrize(
+    ("sent", "expected"),
+    [
+        ("2023-04-08T00:00:00.000Z", datetime(2023, 4, 8, tzinfo=UTC)),
+        ("2023-04-08T02:00:00+02:00", datetime(2023, 4, 8, tzinfo=UTC)),
+        ("2023-04-08", datetime(2023, 4, 8, tzinfo=UTC)),
+        ("20230408", datetime(2023, 4, 8, tzinfo=UTC)),
+        ("08/04/2023", None),
+        ("0001-01-01T00:00:00", None),
+        (None, None),
+    ],
+)
+def test_orders_and_shipments_are_due_and_receipts_are_not(sent: str | None, expected: datetime | None) -> None:
+    """In UTC unless the date says otherwise, and never flagged: nothing that was moved depends on it."""
+    for event, name in ((STO, "deliver_by_date"), (SHIP, "EstimatedArrivalDate"), (ASN, "EstimatedArrivalDate")):
+        said = body(event)
+        said["additionalFields"] |= {"deliver_by_date": "2023-01-01", "EstimatedArrivalDate": "2023-01-01", name: sent}
+        reading = read(event, said)
+        assert (reading.due_at, reading.unreadable_date) == (expected, False)
+        said["additionalFields"] = [{"name": name, "value": sent}]
+        assert read(event, said | {"id": "1"}).due_at == expected
+    assert read(RECEIPT, body(RECEIPT)).due_at is None
+
+
 def test_status_is_an_open_string() -> None:
     assert read(STO, body(STO) | {"status": "HELD_AT_CUSTOMS"}).key == "STO4600000039"
 

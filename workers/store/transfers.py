@@ -1,0 +1,115 @@
+"""Keeps the view `transfers` up to date beside storing: notes what has changed, and computes it a moment later.
+
+The note is part of the store transaction, so that a crash loses nothing. The computation is a job of every store
+worker, of which one at a time computes. It works in small pieces, and while messages have to wait to be stored it takes
+a small share of the time.
+"""
+
+import asyncio
+import logging
+import time
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from contextlib import suppress
+from math import nan
+
+import asyncpg
+
+from schemas import registry
+from storage import transfers
+from storage.database import Connection, explain
+from workers.store import metrics
+from workers.store.versions import DocumentBatch, StoredVersion
+
+log = logging.getLogger("crossdock.store")
+
+Pool = Callable[[], Awaitable[asyncpg.Pool]]
+
+INTERVAL = 1.0
+"""Seconds between two looks at the noted changes, while there are none."""
+FILL_INTERVAL = 60.0
+"""Seconds between two looks whether documents from before an upgrade must be filled in, while there are none."""
+MAX_PAUSE = 60.0
+"""Maximum seconds between two pieces, however long a piece takes."""
+RETRY_INTERVAL = 5.0
+"""Seconds until the next try after an error."""
+COUNT_INTERVAL = 15.0
+"""Seconds between two counts of late transfers."""
+SATURATED_SHARE, USUAL_SHARE = 0.03, 0.5
+"""Share of the time that is spent on computing, while storing takes all that there is, and otherwise."""
+
+
+async def note_changes(connection: Connection, new: Sequence[StoredVersion], rebuilt: Iterable[DocumentBatch]) -> None:
+    """Note the documents of a batch whose newest version may have changed, if they belong to transfers.
+
+    `new`: the versions that the batch added; `rebuilt`: the documents whose versions were derived again. To be called
+    within the batch's transaction. Raises asyncpg's errors.
+    """
+    types = registry.transfer_types()
+    ids = {version.document_id for version in new if version.document.reading.type in types}
+    ids.update(batch.document_id for batch in rebuilt if batch.document.reading.type in types)
+    if ids:
+        await transfers.note(connection, sorted(ids))
+
+
+async def keep_transfers(pool: Pool, is_saturated: Callable[[], bool]) -> None:
+    """Compute the transfers that have changed, and fill in those from before an upgrade, until cancelled.
+
+    `is_saturated`: whether messages have to wait, because all batches that may be under way are.
+    """
+    fill_at, limit = 0.0, transfers.PIECE
+    while True:
+        started = time.monotonic()
+        try:
+            async with (await pool()).acquire() as connection:
+                work = await transfers.apply_changes(connection, limit)
+                limit = transfers.PIECE
+                if work is None and started >= fill_at:
+                    work = await transfers.fill(connection)
+                    if work is None:
+                        fill_at = started + FILL_INTERVAL
+        except Exception as error:
+            log.warning("transfers not computed", extra={"error": explain(error)})
+            # A change that cannot be computed must not keep others waiting: it is found by itself, and goes to the end.
+            if limit == 1:
+                with suppress(Exception):
+                    async with (await pool()).acquire() as connection:
+                        await transfers.postpone(connection)
+            limit = 1
+            await asyncio.sleep(RETRY_INTERVAL)
+            continue
+        if work is None:
+            await asyncio.sleep(INTERVAL)
+        else:
+            await rest(time.monotonic() - started, is_saturated)
+
+
+async def rest(seconds: float, is_saturated: Callable[[], bool]) -> None:
+    """Wait after a piece that took `seconds`, so that computing keeps its share of the time."""
+    began = time.monotonic()
+    await asyncio.sleep(min(pause_after(seconds, USUAL_SHARE), MAX_PAUSE))
+    until = began + min(pause_after(seconds, SATURATED_SHARE), MAX_PAUSE)
+    while (left := until - time.monotonic()) > 0:
+        if not is_saturated():
+            return
+        await asyncio.sleep(min(INTERVAL, seconds, left))
+
+
+def pause_after(seconds: float, share: float) -> float:
+    """Return the seconds after work of `seconds` that leave it this share of the time."""
+    return seconds / share - seconds
+
+
+async def watch_transfers(pool: Pool) -> None:
+    """Keep the metrics of transfers, until cancelled. They have no value while the database is unavailable."""
+    while True:
+        try:
+            async with (await pool()).acquire() as connection:
+                late, progress = await transfers.late(connection), await transfers.progress(connection)
+        except Exception as error:
+            log.debug("late transfers not counted", extra={"error": explain(error)})
+            late, progress = [], None
+        metrics.TRANSFERS_LATE.clear()
+        for count in late:
+            metrics.TRANSFERS_LATE.labels(count.account).set(count.transfers)
+        metrics.TRANSFERS_BEHIND.set(nan if progress is None else progress.behind_seconds)
+        await asyncio.sleep(COUNT_INTERVAL)
