@@ -76,8 +76,8 @@ async def fill(
 async def empty(database: asyncpg.Connection) -> None:
     """Delete everything that is stored."""
     await database.execute(
-        "TRUNCATE crossdock.documents, crossdock.receipts, crossdock.versions, crossdock.transfer_states, "
-        "crossdock.transfer_changes CASCADE"
+        "TRUNCATE crossdock.documents, crossdock.receipts, crossdock.versions, crossdock.identifiers, "
+        "crossdock.transfer_states, crossdock.transfer_changes CASCADE"
     )
 
 

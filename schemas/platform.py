@@ -7,7 +7,7 @@ outside that folder does not name the platform, so adding a platform means addin
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
 from decimal import Decimal
-from typing import TYPE_CHECKING, Any, Generic, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Generic, Literal, Protocol, cast
 
 import msgspec
 
@@ -91,6 +91,11 @@ class ParsedDocument(msgspec.Struct, frozen=True):
     Copies of one document may lack some identifiers, so two copies that share any of them are the same document. If
     empty, the document is identified by its key alone.
     """
+    numbers: tuple[str, ...] = ()
+    """Further numbers by which people look for this document, in any order: its customer, its parcel, its items.
+
+    It is found by its key, by the numbers and references above and by the articles of its lines as well.
+    """
     ship_from: str | None = None
     ship_to: str | None = None
     placed_at: str | None = None
@@ -107,6 +112,19 @@ class ParsedDocument(msgspec.Struct, frozen=True):
     """Whether later versions of the document are flagged `revised`; True for orders."""
     repeat_window: float | None = None
     """Seconds after which identical content becomes a new version flagged `repeat_suspected`; None: never."""
+
+    def searchable_numbers(self) -> set[str]:
+        """Return the numbers by which the document is found, except its key."""
+        numbers = {self.order_number, self.order_ref, self.warehouse_ref, self.carton, *self.numbers}
+        numbers.discard(None)
+        numbers.discard(self.key)
+        return cast("set[str]", numbers)
+
+    def searchable_articles(self) -> set[str]:
+        """Return the articles by which the document is found."""
+        articles = {line.article for line in self.lines}
+        articles.discard(None)
+        return cast("set[str]", articles)
 
 
 class Reply(msgspec.Struct, frozen=True):
@@ -190,7 +208,11 @@ class Platform(msgspec.Struct, Generic[Account], frozen=True, kw_only=True):
     verify: Verify[Account]
     sign: Sign[Account]
     read: Callable[[str, bytes], ParsedDocument]
-    """(event name, body) -> ParsedDocument. Raises only UnreadableError, for any input."""
+    """(event name, body) -> ParsedDocument. Raises only UnreadableError, for any input.
+
+    Its `numbers` and the articles of its lines are what people find the document by. They come with the rest of the
+    reading because another hook would have to decode every body a second time.
+    """
     decode: Callable[[str, bytes], msgspec.Struct]
     """(event name, body) -> the wire Struct. Raises only UnreadableError. Encoding the Struct again loses nothing."""
     refuse: Callable[[str, bytes, Account], str | None] | None = None

@@ -14,7 +14,7 @@ from uuid import UUID, uuid4
 import asyncpg
 import msgspec
 
-from storage import erased_events
+from storage import erased_events, transfers
 from storage.database import Connection
 from storage.mentions import mentions
 from storage.privacy import erasing, personal_columns
@@ -182,7 +182,7 @@ async def _piece_of_request(connection: Connection, erasure: UUID, selection: Se
         await _erase_receipts(connection, [document], receipts)
         if len(receipts) < PIECE:
             await connection.fetch(erasing("erase_contents"), document)
-            await connection.execute(erasing("erase_documents"), [document])
+            await _erase_documents(connection, [document])
             if await connection.fetchval(query("erasure", "end_document"), document, erasure):
                 await erased_events.record(
                     connection, await connection.fetch(query("erasure", "erased_versions"), document)
@@ -217,7 +217,7 @@ async def _piece_by_age(connection: Connection, erasure: UUID, selection: Select
         await connection.fetchrow(query("erasure", "take"), erasure)
         documents = sorted({row["document_id"] for row in chosen})
         versions = await _erase_receipts(connection, documents, chosen)
-        await connection.execute(erasing("erase_documents"), documents)
+        await _erase_documents(connection, documents)
         await erased_events.record(connection, versions)
 
     async def erase_and_advance() -> None:
@@ -253,6 +253,14 @@ async def _erase_receipts(connection: Connection, documents: list[int], receipts
     await connection.execute(erasing("erase_receipts"), *columns)
     await connection.execute(erasing("erase_attempts"), *columns, None)
     return versions
+
+
+async def _erase_documents(connection: Connection, documents: list[int]) -> None:
+    """Erase what is kept of the documents whose newest version is erased. To be called in a transaction."""
+    await connection.execute(erasing("erase_documents"), documents)
+    await connection.execute(erasing("erase_transfers"), documents)
+    # A computation of transfers that is under way may have read the documents before: it is repeated.
+    await transfers.note(connection, documents)
 
 
 async def _erase_attempts(connection: Connection, receipts: Receipts) -> None:

@@ -15,6 +15,7 @@ from deploy.cli import (
     deliveries,
     erase,
     errors,
+    find,
     migrate,
     processes,
     quarantine,
@@ -41,6 +42,7 @@ app.add_typer(processes.worker, name="worker")
 app.command("migrate")(migrate.migrate)
 app.add_typer(topology.app, name="topology")
 app.command("send")(send.send)
+app.command("find")(find.find)
 app.command("trace")(trace.trace)
 app.add_typer(quarantine.app, name="quarantine")
 app.add_typer(deliveries.app, name="deliveries")

@@ -223,6 +223,13 @@ WHERE d.id = ANY ($1::bigint[]) AND NOT d.erased
   AND EXISTS (SELECT FROM crossdock.versions v
               WHERE v.id = d.version_id AND v.received_at = d.received_at AND 'erased' = ANY (v.flags))
 
+-- name: erase_transfers
+-- What the view `transfers` keeps of documents whose newest version is erased.
+UPDATE crossdock.transfer_states t
+SET {transfer_states.personal}
+FROM crossdock.documents d
+WHERE t.document_id = ANY ($1::bigint[]) AND d.id = t.document_id AND d.erased AND {transfer_states.is_personal}
+
 -- name: erase_receipts
 UPDATE crossdock.receipts r
 SET {receipts.personal}, flags = flags || 'erased'::text

@@ -7,7 +7,8 @@ from uuid import UUID
 import asyncpg
 import msgspec
 
-from schemas.platform import Line
+from schemas.platform import Line, ParsedDocument
+from storage import identifiers
 from storage.database import Connection
 from storage.sql import query
 from workers.store.ids import DocumentKey
@@ -169,6 +170,21 @@ def version_row(stored: StoredVersion) -> Row:
         lines_json(reading.lines),
         document.body,
     )
+
+
+def identifier_rows(versions: Sequence[StoredVersion]) -> list[identifiers.Row]:
+    """Return the rows by which people find the documents of these new versions."""
+    newest = max((version.document_id for version in versions), default=0)
+    keys = identifiers.keys([holding(version.document.reading) for version in versions], newest)
+    return [
+        (version.document_id, version.version.first.received_at, keys_of_version)
+        for version, keys_of_version in zip(versions, keys, strict=True)
+    ]
+
+
+def holding(reading: ParsedDocument) -> tuple[set[str], set[str]]:
+    """Return the numbers and the articles by which people find a document."""
+    return reading.searchable_numbers(), reading.searchable_articles()
 
 
 def lines_json(lines: Sequence[Line]) -> str:

@@ -24,7 +24,7 @@ from telemetry.background import Background
 from workers.runtime import watchdog
 from workers.runtime.batch_consumer import BatchConsumer
 from workers.runtime.outcomes import Outcome, UnavailableError
-from workers.store import intake, isolate, jobs, observe, prepare, transfers
+from workers.store import backfill, intake, isolate, jobs, observe, prepare, transfers
 from workers.store.activity import ActivityCounter
 from workers.store.announcer import Announcer
 from workers.store.erasures import Erasures
@@ -82,6 +82,7 @@ class StoreWorker:
         self._activity = ActivityCounter(self._database.pool)
         self._moments = Moments(self._database.pool)
         self._erasures = Erasures(self._database.pool, self._publisher, lambda: self._config.storage)
+        self._stored = asyncio.Event()
 
     def _batch_consumer(self, consumer: Consumer) -> BatchConsumer:
         store = self._config.store
@@ -107,6 +108,8 @@ class StoreWorker:
         start(self._erasures.run(), name="erasures")
         consumer_queues = partial(jobs.consumer_queues, pool)
         start(depths.watch(self._amqp_url, consumer_queues, shards=self._shards), name="depths")
+        start(backfill.run(pool), name="back-fill")
+        start(jobs.index_identifiers(pool, self._stored), name="index")
         start(jobs.watch_quarantine(pool), name="quarantine")
         start(transfers.keep_transfers(pool, self._is_saturated), name="transfers")
         start(transfers.watch_transfers(pool), name="late transfers")
@@ -233,6 +236,7 @@ class StoreWorker:
         except Exception as error:
             raise UnavailableError(f"the database is unavailable ({self._database.failed(error)})") from error
         self._database.worked()
+        self._stored.set()
         return written
 
     async def _quarantine_unroutable(self, received: IncomingMessage, routing_key: str) -> None:

@@ -11,7 +11,7 @@ from uuid import UUID
 import asyncpg
 import msgspec
 
-from storage import tables
+from storage import identifiers, tables
 from storage.database import Connection
 from storage.sql import query
 from workers.store import aliases, allocations, erased, outbox, rebuild, stored, transfers, versions
@@ -25,6 +25,7 @@ from workers.store.rows import (
     columns,
     document_row,
     execute,
+    identifier_rows,
     key_of,
     newest_version_of,
     newest_version_row,
@@ -101,6 +102,7 @@ async def write(connection: Connection, batch: Sequence[Incoming], outbound: Out
         new, to_rebuild = await append_versions(connection, documents, newest)
         new += await rebuild.rebuild_late(connection, to_rebuild)
         await transfers.note_changes(connection, new, to_rebuild)
+        await identifiers.insert(connection, identifier_rows(new))
         new = [version for version in new if not erased.is_erased(version.document)]
         unannounced = await find_unannounced(connection, documents, new)
         notices = await allocations.record_allocations(connection, documents)

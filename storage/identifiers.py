@@ -1,0 +1,124 @@
+"""What documents are found by: the hashes under which the store worker files them, and the search for these.
+
+`crossdock.identifiers` has one row per version, with one key per number and article. A key is a hash of the text, of
+what the text is (a number or an article), and of a bucket: a range of BUCKET document ids in which the version was
+stored. A search goes through the buckets, the newest first, and ends when it has enough documents. So it reads few rows
+for an article that every document holds, and few keys for a number that a single document has.
+"""
+
+from collections.abc import Collection, Iterable
+from datetime import UTC, datetime, timedelta
+from functools import lru_cache
+from hashlib import blake2s
+from struct import Struct, unpack
+
+from storage import tables
+from storage.database import Connection
+from storage.sql import query
+
+NUMBER, ARTICLE = "n", "a"
+"""What a text is: an article does not hide the documents that have the same text as a number."""
+BUCKET = 1 << 14
+"""Documents per bucket. A search reads all rows of a bucket that hold the text, so buckets must be small, and looks up
+a key per bucket, so they must be few."""
+WINDOWS = (1, 8, 64)
+"""Buckets that are searched at once, the newest first; after these, all others."""
+MARGIN = 8
+"""Buckets that are searched below the oldest document: it may have been merged with one that was older."""
+MAX_REMEMBERED = 10_000
+"""Maximum hashes that are remembered of a bucket's numbers or articles, in about two megabytes."""
+MAX_KEYS = 1000
+"""Maximum keys of one version. Whatever a document holds beyond these is not found by it."""
+Row = tuple[int, datetime, list[bytes]]
+"""Document id, time of receipt, and keys of one version."""
+
+_COLUMNS = ("document_id", "received_at", "keys")
+_BEGINNING = Struct(">hiqiq")
+"""Of a row: the number of columns, and the first two with their lengths."""
+_ARRAY = Struct(">iiiIii")
+"""Length and head of an array: number of dimensions, flags, OID of the elements, number of elements, first index."""
+_BIGINT = 20
+_KEY_LENGTH = b"\0\0\0\x08"
+_EPOCH, _MICROSECOND = datetime(2000, 1, 1, tzinfo=UTC), timedelta(microseconds=1)
+"""PostgreSQL's times count microseconds from here."""
+
+
+def keys(holdings: Iterable[tuple[Collection[str], Collection[str]]], document_id: int) -> list[list[bytes]]:
+    """Return the keys of each version, at most MAX_KEYS, given its numbers and its articles.
+
+    They are filed in the bucket of `document_id`, which is among the newest documents when they are stored.
+    """
+    bucket = document_id // BUCKET
+    number, article = _hashes(NUMBER, bucket), _hashes(ARTICLE, bucket)
+    result = []
+    for numbers, articles in holdings:
+        if len(numbers) + len(articles) > MAX_KEYS:
+            numbers = sorted(numbers)[:MAX_KEYS]
+            articles = sorted(articles)[: MAX_KEYS - len(numbers)]
+        result.append([*[number[text] for text in numbers], *[article[text] for text in articles]])
+    return result
+
+
+async def insert(connection: Connection, rows: Iterable[Row]) -> None:
+    """Add rows, except those without keys. Raises asyncpg's errors."""
+    await tables.copy_encoded(connection, "identifiers", _COLUMNS, [_encoded(*row) for row in rows if row[2]])
+
+
+def _encoded(document_id: int, received_at: datetime, keys: list[bytes]) -> bytes:
+    """Return a row in the format of COPY. The driver takes three times as long for an array."""
+    moment = (received_at - _EPOCH) // _MICROSECOND
+    beginning = _BEGINNING.pack(len(_COLUMNS), 8, document_id, 8, moment)
+    return beginning + _array_head(len(keys)) + _KEY_LENGTH.join(keys)
+
+
+@lru_cache(maxsize=64)
+def _array_head(count: int) -> bytes:
+    """Return what precedes the first of an array's keys."""
+    return _ARRAY.pack(20 + 12 * count, 1, 0, _BIGINT, count, 1) + _KEY_LENGTH
+
+
+async def newest_documents(connection: Connection, kind: str, text: str, limit: int) -> list[int]:
+    """Return the ids of the newest documents that hold a text, which is a NUMBER or an ARTICLE, at most `limit`.
+
+    The newest are those of which a version with this text was received last. Raises asyncpg's errors.
+    """
+    bounds = await connection.fetchrow(query("identifiers", "bounds"))
+    if bounds is None or bounds["last"] is None:
+        return []
+    high, lowest = bounds["last"] // BUCKET, max(0, bounds["first"] // BUCKET - MARGIN)
+    documents: dict[int, datetime] = {}
+    for window in (*WINDOWS, high - lowest + 1):
+        low = max(lowest, high - window + 1)
+        hashes = b"".join([_Hashes(f"{kind}{bucket}:")[text] for bucket in range(low, high + 1)])
+        numbers = unpack(f">{len(hashes) // 8}q", hashes)
+        for id_, received_at in await connection.fetch(query("identifiers", "holding"), numbers, limit):
+            documents[id_] = max(received_at, documents.get(id_, received_at))
+        high = low - 1
+        if len(documents) >= limit or high < lowest:
+            break
+    return sorted(documents, key=lambda id_: documents[id_], reverse=True)[:limit]
+
+
+class _Hashes(dict[str, bytes]):
+    """The hash by text in one bucket: 64 bits of BLAKE2s, as PostgreSQL encodes a bigint.
+
+    No two texts in use have the same hash. Hashes are remembered, because documents hold the same articles, orders and
+    customers again and again.
+    """
+
+    def __init__(self, prefix: str) -> None:
+        super().__init__()
+        self._prefix = prefix
+
+    def __missing__(self, text: str) -> bytes:
+        if len(self) >= MAX_REMEMBERED:
+            self.clear()
+        encoded = (self._prefix + text).encode("utf-8", "surrogatepass")
+        self[text] = result = blake2s(encoded, digest_size=8).digest()
+        return result
+
+
+@lru_cache(maxsize=8)
+def _hashes(kind: str, bucket: int) -> _Hashes:
+    """Return the hashes of numbers or of articles in a bucket; workers use those of the newest buckets all the time."""
+    return _Hashes(f"{kind}{bucket}:")
