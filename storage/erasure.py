@@ -170,6 +170,10 @@ async def _piece_of_request(connection: Connection, erasure: UUID, selection: Se
         return True
 
     async def begin() -> None:
+        state = await connection.fetchrow(query("erasure", "take"), erasure)
+        assert state is not None
+        if state["after_document"] >= document:
+            return  # another process has finished the document, and what has come since is not part of the request
         await connection.execute(query("erasure", "lock_documents"), [document])
         if await connection.fetchval(query("erasure", "is_unerased"), document) and await connection.fetchval(
             query("erasure", "begin_document"), document, erasure

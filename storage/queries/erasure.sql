@@ -225,10 +225,10 @@ WHERE d.id = ANY ($1::bigint[]) AND NOT d.erased
 
 -- name: erase_transfers
 -- What the view `transfers` keeps of documents whose newest version is erased.
-UPDATE crossdock.transfer_states t
+UPDATE crossdock.transfer_states
 SET {transfer_states.personal}
-FROM crossdock.documents d
-WHERE t.document_id = ANY ($1::bigint[]) AND d.id = t.document_id AND d.erased AND {transfer_states.is_personal}
+WHERE document_id IN (SELECT id FROM crossdock.documents WHERE id = ANY ($1::bigint[]) AND erased)
+  AND {transfer_states.is_personal}
 
 -- name: erase_receipts
 UPDATE crossdock.receipts r
