@@ -4,7 +4,7 @@ Each folder under `schemas/platforms/` exports one `PLATFORM` of this type, whic
 outside that folder does not name the platform, so adding a platform means adding one folder.
 """
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any, Generic, Literal, Protocol
@@ -91,6 +91,11 @@ class ParsedDocument(msgspec.Struct, frozen=True):
     Copies of one document may lack some identifiers, so two copies that share any of them are the same document. If
     empty, the document is identified by its key alone.
     """
+    numbers: tuple[str, ...] = ()
+    """Further numbers by which people look for this document, in any order: its customer, its parcel, its items.
+
+    It is found by its key, by the numbers and references above and by the articles of its lines as well.
+    """
     ship_from: str | None = None
     ship_to: str | None = None
     placed_at: str | None = None
@@ -105,6 +110,18 @@ class ParsedDocument(msgspec.Struct, frozen=True):
     """Whether later versions of the document are flagged `revised`; True for orders."""
     repeat_window: float | None = None
     """Seconds after which identical content becomes a new version flagged `repeat_suspected`; None: never."""
+
+    def searchable_numbers(self) -> Iterator[str]:
+        """Yield every number by which the document is found, except its key; some may occur twice."""
+        for number in (self.order_number, self.order_ref, self.warehouse_ref, self.carton, *self.numbers):
+            if number is not None and number != self.key:
+                yield number
+
+    def searchable_articles(self) -> Iterator[str]:
+        """Yield every article by which the document is found; some may occur twice."""
+        for line in self.lines:
+            if line.article is not None:
+                yield line.article
 
 
 class Reply(msgspec.Struct, frozen=True):
@@ -186,7 +203,11 @@ class Platform(msgspec.Struct, Generic[Account], frozen=True, kw_only=True):
     verify: Verify[Account]
     sign: Sign[Account]
     read: Callable[[str, bytes], ParsedDocument]
-    """(event name, body) -> ParsedDocument. Raises only UnreadableError, for any input."""
+    """(event name, body) -> ParsedDocument. Raises only UnreadableError, for any input.
+
+    Its `numbers` and the articles of its lines are what people find the document by. They come with the rest of the
+    reading because another hook would have to decode every body a second time.
+    """
     decode: Callable[[str, bytes], msgspec.Struct]
     """(event name, body) -> the wire Struct. Raises only UnreadableError. Encoding the Struct again loses nothing."""
     refuse: Callable[[str, bytes, Account], str | None] | None = None

@@ -33,7 +33,7 @@ class Case(msgspec.Struct, frozen=True):
 
     @property
     def expected(self) -> dict[str, Any]:
-        """What `examples/expected.json` says of this example: type, key, flags."""
+        """What `examples/expected.json` says of this example: type, key, flags, and what people find it by."""
         found: dict[str, Any] = json.loads(registry.example(self.platform.name, "expected"))[self.example]
         return found
 
@@ -158,6 +158,12 @@ def identified_as_expected(case: Case) -> None:
     assert len(document.digest) == canonical.DIGEST_BYTES
 
 
+def searched_by_its_numbers_and_articles(case: Case) -> None:
+    reading = documents.describe(case.platform, case.event.name, case.raw).reading
+    assert sorted(set(reading.searchable_numbers())) == sorted(case.expected.get("numbers", []))
+    assert sorted(set(reading.searchable_articles())) == sorted(case.expected.get("articles", []))
+
+
 def varied_is_another_document(case: Case) -> None:
     if case.platform.with_new_key is None:
         return
@@ -208,6 +214,7 @@ CHECKS: tuple[Callable[[Case], None], ...] = (
     every_rotated_secret_accepted,
     encodes_again_without_loss,
     identified_as_expected,
+    searched_by_its_numbers_and_articles,
     varied_is_another_document,
     answered_and_announced,
 )

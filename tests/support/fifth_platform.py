@@ -33,6 +33,7 @@ PACKAGE = dedent(
 
     class Parcel(msgspec.Struct, frozen=True, kw_only=True):
         code: lenient.Scalar = msgspec.UNSET
+        contents: lenient.Scalar = msgspec.UNSET
         weight: lenient.Scalar = msgspec.UNSET
 
 
@@ -56,8 +57,16 @@ PACKAGE = dedent(
 
     def read(event, raw):
         order = decode(raw)
-        lines = tuple(Line(id=lenient.text(parcel.code) or "?") for parcel in lenient.or_empty_list(order.parcels))
-        return ParsedDocument(type="parcelbird.hand_over", key=lenient.key(order.number, "number"), lines=lines)
+        lines = tuple(
+            Line(id=lenient.text(parcel.code) or "?", article=lenient.identifier(parcel.contents))
+            for parcel in lenient.or_empty_list(order.parcels)
+        )
+        return ParsedDocument(
+            type="parcelbird.hand_over",
+            key=lenient.key(order.number, "number"),
+            lines=lines,
+            numbers=tuple(line.id for line in lines),
+        )
 
 
     class Flight(msgspec.Struct, frozen=True):
@@ -159,9 +168,11 @@ def fifth_platform(folder: Path) -> Iterator[str]:
         directory.mkdir(parents=True)
     (package / "__init__.py").write_text(PACKAGE)
     (package / "examples" / "hand_over.json").write_text(
-        '{"number": "007", "parcels": [{"code": "A/1", "weight": 1.10}]}'
+        '{"number": "007", "parcels": [{"code": "A/1", "contents": "SEED-1", "weight": 1.10}]}'
     )
-    (package / "examples" / "expected.json").write_text('{"hand_over": {"type": "parcelbird.hand_over", "key": "007"}}')
+    (package / "examples" / "expected.json").write_text(
+        '{"hand_over": {"type": "parcelbird.hand_over", "key": "007", "numbers": ["A/1"], "articles": ["SEED-1"]}}'
+    )
     (route / "parcelbird.py").write_text(ANSWERER)
     (poll / "parcelbird.py").write_text(SOURCE)
     paths = [

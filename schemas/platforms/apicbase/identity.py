@@ -26,11 +26,13 @@ def read(event: str, raw: bytes) -> ParsedDocument:
     """Parse an order. Its key is Apicbase's internal `id`, which it keeps when it is edited and sent again by hand."""
     order = decode(event, raw)
     placed_at = lenient.date(order.ordered_on)
+    customer = lenient.identifier(order.supplier_customer_number)
     return ParsedDocument(
         type=TYPE,
         key=lenient.key(order.id, "id"),
         lines=tuple(_line(n, package) for n, package in enumerate(packages(order), 1)),
         order_number=lenient.identifier(order.order_number),
+        numbers=() if customer is None else (customer,),
         placed_at=placed_at,
         unreadable_date=lenient.unreadable_time((order.ordered_on, placed_at)),
         flag_revised=True,

@@ -5,7 +5,7 @@ content, except for receipts without an id: "multiple partial receipts" of a car
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import datetime
 from decimal import Decimal
 
@@ -25,6 +25,8 @@ _read_receipt = lenient.decoder(wire.Receipt)
 
 _CARTON = ("Sscc", "LicensePlate", "CartonNumber")
 """The fields that distinguish the cartons of a shipment, the preferred one first."""
+_NUMBERS = ("sap_asn_number", "sap_handling_unit_number", "sap_purchase_order_number", "receipt_id")
+"""Further fields by which people look for a document."""
 _NOTHING = Decimal(0)
 
 
@@ -67,6 +69,7 @@ def read(event: str, raw: bytes) -> ParsedDocument:
         warehouse_ref=lenient.reference(order.warehouse_order_id)
         or lenient.without_placeholder(fields.first(more, "warehouse_order_id")),
         carton=carton,
+        numbers=_numbers(order, more, cartons),
         # As sent: the document gives from and to two meanings and its examples swap them. We never do.
         ship_from=fields.first(more, "note_attributes_ship_from"),
         ship_to=fields.first(more, "note_attributes_ship_to"),
@@ -103,6 +106,15 @@ def _cartons(more: Mapping[str, Scalar]) -> list[str | None]:
     """Return the value of each field of `_CARTON`."""
     *labels, number = [fields.first(more, name) for name in _CARTON]
     return [*map(lenient.without_placeholder, labels), _counted(number)]
+
+
+def _numbers(order: wire.Order, more: Mapping[str, Scalar], cartons: Iterable[str | None]) -> tuple[str, ...]:
+    """Return the numbers by which people look for a document, besides its order's: all names of a carton, too."""
+    sent = [more[name] for name in _NUMBERS if name in more]
+    if isinstance(order, wire.Shipment):
+        sent += (order.id, order.tracking_number)
+    numbers = [*cartons, *map(lenient.reference, sent)]
+    return tuple([number for number in numbers if number is not None])
 
 
 def _counted(number: str | None) -> str | None:

@@ -28,11 +28,13 @@ def read(event: str, raw: bytes) -> ParsedDocument:
     order = decode(event, raw).order
     order_id = lenient.key(order.order_id, "@OrderId")
     placed_at = lenient.date(order.cart_creationd_date) or lenient.date(order.cart_creation_date)
+    lines = tuple([line for item in wire.items(order) if (line := _line(item)) is not None])
     return ParsedDocument(
         type=TYPE,
         key=order_id,
-        lines=tuple(line for item in wire.items(order) if (line := _line(item)) is not None),
+        lines=lines,
         order_number=identifier(order.display_order_id) or order_id,
+        numbers=tuple([line.id for line in lines]),
         placed_at=placed_at,
         unreadable_date=lenient.unreadable_time(
             (order.cart_creationd_date, placed_at), (order.cart_creation_date, placed_at)
