@@ -75,7 +75,9 @@ async def fill(
 
 async def empty(database: asyncpg.Connection) -> None:
     """Delete everything that is stored."""
-    await database.execute("TRUNCATE crossdock.documents, crossdock.receipts, crossdock.versions CASCADE")
+    await database.execute(
+        "TRUNCATE crossdock.documents, crossdock.receipts, crossdock.versions, crossdock.identifiers CASCADE"
+    )
 
 
 async def filed(database: asyncpg.Connection, count: int) -> bool:

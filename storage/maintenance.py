@@ -12,9 +12,15 @@ import asyncpg
 from storage.database import Connection
 from storage.sql import query
 
-PARENTS = ("versions", "receipts", "finished", "attempts")
+PARENTS = ("identifiers", "versions", "receipts", "finished", "attempts")
 """The partitioned tables; a table that refers to another one comes first."""
-STRAYS = ("forget_stray_receipts", "forget_stray_versions", "forget_stray_finished", "forget_stray_attempts")
+STRAYS = (
+    "forget_stray_identifiers",
+    "forget_stray_receipts",
+    "forget_stray_versions",
+    "forget_stray_finished",
+    "forget_stray_attempts",
+)
 MONTHS_AHEAD = 2
 ROWS_AT_A_TIME = 5000
 UNPOLLED = timedelta(days=90)

@@ -1,65 +1,41 @@
 """Everything that is known about one order or document."""
 
-from datetime import UTC, datetime, timedelta
 from typing import Any
-from uuid import UUID
 
 import asyncpg
 import msgspec
 
-from schemas import invisible
-from schemas.lenient import composed
+from storage import find
 from storage.database import Connection
 from storage.sql import query
 
 PARTS = ("receipts", "versions", "allocations", "records", "deliveries")
 _JSON = frozenset({"lines", "items", "announced"})
-# asyncpg sends these as -infinity and infinity.
-_EVER = (datetime.min.replace(tzinfo=UTC), datetime.max.replace(tzinfo=UTC))
-_NEAR = timedelta(days=1)
-"""Maximum difference between the creation time in a message's id and its time of receipt."""
 
 
 async def trace(connection: Connection, key: str) -> dict[str, Any]:
-    """Return the history of a business key, an order number, or the id of a message or version.
+    """Return the history of every document that `storage.find` finds by a text, the oldest first.
 
     The result has this form:
 
         {"key", "documents": [{"platform", "account", "type", "key", "receipts", "versions", "allocations",
         "records", "deliveries"}], "quarantine"}
 
-    Blanks and invisible characters at the ends of `key` are ignored, and accented letters are compared in Unicode's
-    form NFC, as in business keys. The columns are those of `queries/trace.sql`. Lists are empty if nothing is known.
+    `key` is compared as in `storage.find`. The columns are those of `queries/trace.sql`. Lists are empty
+    if nothing is known.
     """
-    key = invisible.trimmed(key)
-    if not key or "\0" in key:
+    result = await find.find(connection, key)
+    key = result.text
+    if not key:
         return {"key": key, "documents": [], "quarantine": []}
-    try:
-        id_ = UUID(key)
-    except ValueError:
-        id_ = None
     documents = []
-    for row in await connection.fetch(query("trace", "documents"), composed(key), id_, *_when(id_)):
-        document: dict[str, Any] = {name: row[name] for name in ("platform", "account", "type", "key")}
+    for match in reversed(result.documents):
+        document: dict[str, Any] = {name: getattr(match, name) for name in ("platform", "account", "type", "key")}
         for part in PARTS:
-            document[part] = [_plain(record) for record in await connection.fetch(query("trace", part), row["id"])]
+            document[part] = [_plain(record) for record in await connection.fetch(query("trace", part), match.id)]
         documents.append(document)
-    quarantined = [_plain(record) for record in await connection.fetch(query("trace", "quarantine"), key, id_)]
-    return {"key": key, "documents": documents, "quarantine": quarantined}
-
-
-def _when(id_: UUID | None) -> tuple[datetime, datetime]:
-    """Return the earliest and latest time at which a message with this id can have been received.
-
-    The first 48 bits of a UUID of version 7 are its creation time; other ids do not limit the period.
-    """
-    if id_ is None or id_.version != 7:
-        return _EVER
-    try:
-        created_at = datetime.fromtimestamp((id_.int >> 80) / 1000, UTC)
-        return created_at - _NEAR, created_at + _NEAR
-    except (OverflowError, ValueError, OSError):
-        return _EVER
+    quarantined = await connection.fetch(query("trace", "quarantine"), key, [row.id for row in result.quarantine])
+    return {"key": key, "documents": documents, "quarantine": [_plain(record) for record in quarantined]}
 
 
 def _plain(row: asyncpg.Record) -> dict[str, Any]:

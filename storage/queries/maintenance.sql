@@ -13,6 +13,8 @@ FROM (
     UNION ALL
     SELECT received_at FROM crossdock.versions_default
     UNION ALL
+    SELECT received_at FROM crossdock.identifiers_default
+    UNION ALL
     SELECT finished_at FROM crossdock.finished_default
     UNION ALL
     SELECT at FROM crossdock.attempts_default
@@ -44,6 +46,10 @@ SELECT count(*) FROM gone
 
 -- name: documents_left
 SELECT EXISTS (SELECT FROM crossdock.documents WHERE id BETWEEN $1 AND $2 AND received_at < $3)
+
+-- name: forget_stray_identifiers
+DELETE FROM crossdock.identifiers_default
+WHERE ctid = ANY (ARRAY(SELECT ctid FROM crossdock.identifiers_default WHERE received_at < $1 LIMIT $2))
 
 -- name: forget_stray_receipts
 DELETE FROM crossdock.receipts_default

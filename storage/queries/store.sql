@@ -24,7 +24,7 @@ WHERE s.shipment = n.shipment AND s.account = n.account AND s.type = n.type AND 
 
 -- name: documents_of_keys
 -- Locks the documents of one shipment that have any of these keys, in the order of their keys.
-SELECT id, key
+SELECT id, key, received_at
 FROM crossdock.documents
 WHERE platform = $1 AND account = $2 AND type = $3 AND key = ANY ($4::text[])
 ORDER BY key

@@ -1,20 +1,3 @@
--- name: documents
--- Finds documents by business key, order number, transfer order, or the id of any of their messages or versions, with
--- one index look-up for each. $3 and $4 limit when the message can have been received.
-SELECT d.id, d.platform, d.account, d.type, d.key
-FROM (
-    SELECT id FROM crossdock.documents WHERE key = $1
-    UNION SELECT id FROM crossdock.documents WHERE order_number = $1
-    UNION SELECT id FROM crossdock.documents WHERE order_ref = $1
-    UNION SELECT id FROM crossdock.documents WHERE warehouse_ref = $1 AND order_ref IS NULL
-    UNION SELECT id FROM crossdock.documents WHERE warehouse_ref = $1 AND type = 'channelape.stock_transfer_order'
-    UNION SELECT document_id FROM crossdock.versions WHERE id = $2
-    UNION SELECT document_id FROM crossdock.receipts WHERE message_id = $2 AND received_at BETWEEN $3 AND $4
-) found
-JOIN crossdock.documents d USING (id)
-ORDER BY d.received_at, d.id
-LIMIT 50
-
 -- name: receipts
 SELECT message_id, received_at, stored_at, event, flags, content_type, traceparent, length(raw) AS bytes
 FROM crossdock.receipts
@@ -53,10 +36,10 @@ ORDER BY received_at, message_id
 LIMIT 500
 
 -- name: quarantine
--- By message id, or because the body contains the text.
+-- By id, or because the body contains the text.
 SELECT id, platform, account, event, reason, received_at, replayed_at, discarded_at
 FROM crossdock.quarantined
-WHERE id = $2 OR position(convert_to($1, 'UTF8') IN raw) > 0
+WHERE id = ANY ($2::uuid[]) OR position(convert_to($1, 'UTF8') IN raw) > 0
 ORDER BY received_at, id
 LIMIT 50
 

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 import msgspec
 
 from schemas.platform import alias_key
+from storage import identifiers
 from storage.database import Connection
 from storage.sql import query
 from workers.store.ids import DocumentKey
@@ -143,6 +144,11 @@ async def _rename(connection: Connection, shipment: Shipment, key: str, earlier:
         return False  # retention has dropped them
     target, *others = [row["id"] for row in sorted(rows, key=lambda row: (row["key"] != key, row["id"]))]
     await connection.execute(query("store", "merge_documents"), target, others, key)
+    if others:
+        await connection.execute(query("identifiers", "move"), target, others)
+    # Events were announced under the earlier keys: whoever knows the carton by one of these still finds it.
+    former_keys = identifiers.keys((row["key"] for row in rows if row["key"] != key), (), target)
+    await identifiers.insert(connection, [(target, max(row["received_at"] for row in rows), former_keys)])
     return bool(others)
 
 

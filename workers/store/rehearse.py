@@ -15,7 +15,7 @@ from workers.runtime import rehearsal
 from workers.store import announce, prepare
 from workers.store.allocations import ManufacturerNotice
 from workers.store.prepare import Incoming
-from workers.store.rows import document_row, receipt_row, version_row
+from workers.store.rows import document_row, identifier_rows, receipt_row, version_row
 from workers.store.versions import StoredVersion, group_by_document
 
 MAX_REMEMBERED = 1000
@@ -92,6 +92,7 @@ def _make_rows_and_events(message: Incoming) -> None:
     receipt_row(0, message)
     stored = StoredVersion(0, message, batch.versions[-1])
     version_row(stored)
+    identifier_rows([stored])
     notices = []
     if message.allocations is not None:
         manufacturers = tuple({allocation.manufacturer for allocation in message.allocations})

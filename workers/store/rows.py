@@ -7,7 +7,8 @@ from uuid import UUID
 import asyncpg
 import msgspec
 
-from schemas.platform import Line
+from schemas.platform import Line, ParsedDocument
+from storage import identifiers
 from storage.database import Connection
 from storage.sql import query
 from workers.store.ids import DocumentKey
@@ -167,6 +168,23 @@ def version_row(stored: StoredVersion) -> Row:
         lines_json(reading.lines),
         document.body,
     )
+
+
+def identifier_rows(versions: Sequence[StoredVersion]) -> list[identifiers.Row]:
+    """Return the rows by which people find the documents of these new versions."""
+    newest = max((version.document_id for version in versions), default=0)
+    return [
+        identifier_row(version.document_id, version.version.first.received_at, version.document.reading, newest)
+        for version in versions
+    ]
+
+
+def identifier_row(
+    document_id: int, received_at: datetime, reading: ParsedDocument, newest_document_id: int
+) -> identifiers.Row:
+    """Return the row of one version, filed beside those of the documents that are the newest when it is stored."""
+    numbers, articles = reading.searchable_numbers(), reading.searchable_articles()
+    return document_id, received_at, identifiers.keys(numbers, articles, newest_document_id)
 
 
 def lines_json(lines: Sequence[Line]) -> str:

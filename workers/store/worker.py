@@ -24,7 +24,7 @@ from telemetry.background import Background
 from workers.runtime import watchdog
 from workers.runtime.batch_consumer import BatchConsumer
 from workers.runtime.outcomes import Outcome, UnavailableError
-from workers.store import intake, isolate, jobs, observe, prepare
+from workers.store import backfill, intake, isolate, jobs, observe, prepare
 from workers.store.activity import ActivityCounter
 from workers.store.announcer import Announcer
 from workers.store.isolate import Suspects
@@ -104,6 +104,7 @@ class StoreWorker:
         start(jobs.maintain_partitions(pool, lambda: self._config.storage.retention_days), name="maintenance")
         consumer_queues = partial(jobs.consumer_queues, pool)
         start(depths.watch(self._amqp_url, consumer_queues, shards=self._shards), name="depths")
+        start(backfill.run(pool), name="back-fill")
         start(jobs.watch_quarantine(pool), name="quarantine")
         start(self._activity.run(), name="arrivals")
         start(self._moments.run(), name="clocks")

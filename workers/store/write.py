@@ -11,7 +11,7 @@ from uuid import UUID
 import asyncpg
 import msgspec
 
-from storage import tables
+from storage import identifiers, tables
 from storage.database import Connection
 from storage.sql import query
 from workers.store import aliases, allocations, outbox, rebuild, stored, versions
@@ -25,6 +25,7 @@ from workers.store.rows import (
     columns,
     document_row,
     execute,
+    identifier_rows,
     key_of,
     newest_version_of,
     newest_version_row,
@@ -99,6 +100,7 @@ async def write(connection: Connection, batch: Sequence[Incoming], outbound: Out
         await insert_receipts(connection, documents)
         new, to_rebuild = await append_versions(connection, documents, newest)
         new += await rebuild.rebuild_late(connection, to_rebuild)
+        await identifiers.insert(connection, identifier_rows(new))
         unannounced = await find_unannounced(connection, documents, new)
         notices = await allocations.record_allocations(connection, documents)
         deliveries = await outbox.enqueue_deliveries(connection, new, notices, outbound)

@@ -1,0 +1,55 @@
+-- name: bounds
+-- The lowest and the highest document id, or null.
+SELECT min(id) AS first, max(id) AS last FROM crossdock.documents
+
+-- name: holding
+-- The newest $2 documents that were filed under any of these keys.
+SELECT document_id, max(received_at) AS received_at
+FROM crossdock.identifiers
+WHERE keys && $1::bigint[]
+GROUP BY document_id
+ORDER BY max(received_at) DESC, document_id DESC
+LIMIT $2
+
+-- name: move
+-- Files what documents were merged from under the document that they are now.
+UPDATE crossdock.identifiers SET document_id = $1 WHERE document_id = ANY ($2::bigint[])
+
+-- name: next_round
+-- The round of indexing that is due, locked, unless another worker is at it.
+SELECT round, before_at, before_id
+FROM crossdock.identifier_rounds
+WHERE finished_at IS NULL AND due_at <= now()
+ORDER BY round
+LIMIT 1
+FOR UPDATE SKIP LOCKED
+
+-- name: page
+-- The receipts before a position, the newest first, and whether each begins a version that is not indexed. Once indexed,
+-- a version stays so, even if it moves to an earlier receipt.
+SELECT r.received_at, r.message_id, r.document_id, r.bytes, d.platform, d.key,
+       d.id IS NOT NULL
+       AND EXISTS (SELECT FROM crossdock.versions v
+                   WHERE v.document_id = r.document_id AND v.received_at = r.received_at AND v.message_id = r.message_id)
+       AND NOT EXISTS (SELECT FROM crossdock.identifiers i
+                       WHERE i.document_id = r.document_id AND i.received_at = r.received_at) AS is_missing
+FROM (
+    SELECT received_at, message_id, document_id, length(raw) AS bytes
+    FROM crossdock.receipts
+    WHERE received_at <= $1 AND (received_at, message_id) < ($1, $2::uuid)
+    ORDER BY received_at DESC, message_id DESC
+    LIMIT $3
+) r
+LEFT JOIN crossdock.documents d ON d.id = r.document_id
+ORDER BY r.received_at DESC, r.message_id DESC
+
+-- name: save_round
+-- The round goes on before this position.
+UPDATE crossdock.identifier_rounds SET before_at = $2, before_id = $3 WHERE round = $1
+
+-- name: finish_round
+UPDATE crossdock.identifier_rounds SET finished_at = now() WHERE round = $1
+
+-- name: incomplete_before
+-- The time before which documents may not be indexed yet, or null.
+SELECT before_at FROM crossdock.identifier_rounds WHERE round = 1 AND finished_at IS NULL
