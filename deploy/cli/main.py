@@ -14,6 +14,7 @@ from deploy.cli import (
     consumers,
     deliveries,
     errors,
+    find,
     migrate,
     processes,
     quarantine,
@@ -40,6 +41,7 @@ app.add_typer(processes.worker, name="worker")
 app.command("migrate")(migrate.migrate)
 app.add_typer(topology.app, name="topology")
 app.command("send")(send.send)
+app.command("find")(find.find)
 app.command("trace")(trace.trace)
 app.add_typer(quarantine.app, name="quarantine")
 app.add_typer(deliveries.app, name="deliveries")

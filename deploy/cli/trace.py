@@ -8,8 +8,7 @@ from uuid import UUID
 
 import typer
 
-from deploy.cli import output, servers
-from deploy.cli.errors import CommandError
+from deploy.cli import find, output, servers
 from deploy.cli.options import AsJson, State
 from deploy.cli.output import moment, print_table
 
@@ -122,7 +121,7 @@ class Moment(NamedTuple):
 
 
 def trace(
-    key: Annotated[str, typer.Argument(metavar="KEY", help="Business key, order number, message id or event id.")],
+    key: Annotated[str, typer.Argument(metavar="KEY", help="Business key, or any text that `crossdock find` takes.")],
     state: State = None,
     as_json: AsJson = False,
 ) -> None:
@@ -139,9 +138,7 @@ def trace(
     documents = msgspec.convert(history["documents"], list[Document])
     quarantined = msgspec.convert(history["quarantine"], list[QuarantinedMessage])
     if not documents and not quarantined:
-        raise CommandError(
-            f"nothing is known of {key!r}: it was never accepted, or it is older than [storage] retention_days"
-        )
+        raise find.unknown(key)
     if as_json:
         for fields, document in zip(history["documents"], documents, strict=True):
             fields["messages"] = list(messages(document))

@@ -8,7 +8,7 @@ from typing import get_args
 
 import msgspec
 
-from ingress.api import cursors
+from ingress.api import cursors, search
 from ingress.api.idempotency import HEADER
 from ingress.api.routes import V1, Route
 from ingress.api.shapes import ProblemDetails, Status
@@ -26,6 +26,11 @@ _QUERY: Mapping[str, JsonObject] = {
     "cursor": {"schema": {"type": "string"}, "description": "`next` of the previous page"},
     "status": {"schema": {"type": "string", "enum": list(get_args(Status))}},
     "key": {"schema": {"type": "string", "maxLength": 512}, "description": "The business key"},
+    "q": {
+        "schema": {"type": "string", "minLength": 1, "maxLength": search.MAX_LENGTH},
+        "required": True,
+        "description": "The number, article or id, compared exactly; blanks at its ends are ignored",
+    },
 }
 _ID: JsonObject = {"name": "id", "in": "path", "required": True, "schema": {"type": "string", "format": "uuid"}}
 _KEY: JsonObject = {

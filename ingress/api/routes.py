@@ -5,12 +5,13 @@ from collections.abc import Awaitable, Callable, Mapping
 import msgspec
 from aiohttp import web
 
-from ingress.api import basic, deliveries, events, shapes, subscriptions
+from ingress.api import basic, deliveries, events, search, shapes, subscriptions
 from ingress.api.auth import Caller
 from ingress.api.context import Context
 from ingress.api.shapes import Page
 from schemas import cloudevents
 from storage.database import Connection
+from storage.find import FindResult
 
 Handler = Callable[[Context, Connection, web.Request, Caller], Awaitable[web.Response]]
 
@@ -132,6 +133,16 @@ V1 = (
         summary="One whole event; `dataref` of an event without data is this URL",
         gives={200: cloudevents.CloudEvent},
         refuses=(404,),
+    ),
+    Route(
+        method="GET",
+        path="/v1/find",
+        serve=search.find,
+        expensive=True,
+        summary="Everything that has a text as its number, article or id; for the operator",
+        gives={200: FindResult},
+        refuses=(400, 403),
+        query=("q",),
     ),
     Route(
         method="GET",
