@@ -4,10 +4,10 @@ Each folder under `schemas/platforms/` exports one `PLATFORM` of this type, whic
 outside that folder does not name the platform, so adding a platform means adding one folder.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
 from decimal import Decimal
-from typing import TYPE_CHECKING, Any, Generic, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Generic, Literal, Protocol, cast
 
 import msgspec
 
@@ -111,17 +111,17 @@ class ParsedDocument(msgspec.Struct, frozen=True):
     repeat_window: float | None = None
     """Seconds after which identical content becomes a new version flagged `repeat_suspected`; None: never."""
 
-    def searchable_numbers(self) -> Iterator[str]:
-        """Yield every number by which the document is found, except its key; some may occur twice."""
-        for number in (self.order_number, self.order_ref, self.warehouse_ref, self.carton, *self.numbers):
-            if number is not None and number != self.key:
-                yield number
+    def searchable_numbers(self) -> set[str]:
+        """Return the numbers by which the document is found, except its key."""
+        numbers = {self.order_number, self.order_ref, self.warehouse_ref, self.carton, *self.numbers}
+        numbers -= {None, self.key}
+        return cast("set[str]", numbers)
 
-    def searchable_articles(self) -> Iterator[str]:
-        """Yield every article by which the document is found; some may occur twice."""
-        for line in self.lines:
-            if line.article is not None:
-                yield line.article
+    def searchable_articles(self) -> set[str]:
+        """Return the articles by which the document is found."""
+        articles = {line.article for line in self.lines}
+        articles.discard(None)
+        return cast("set[str]", articles)
 
 
 class Reply(msgspec.Struct, frozen=True):

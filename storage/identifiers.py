@@ -6,11 +6,10 @@ stored. A search goes through the buckets, the newest first, and ends when it ha
 for an article that every document holds, and few keys for a number that a single document has.
 """
 
-from collections.abc import Iterable
-from datetime import datetime
-from functools import lru_cache
-from hashlib import sha256
-from itertools import islice
+from collections.abc import Collection, Iterable
+from datetime import UTC, datetime, timedelta
+from hashlib import blake2s
+from struct import Struct, unpack
 
 from storage import tables
 from storage.database import Connection
@@ -27,23 +26,44 @@ MARGIN = 8
 """Buckets that are searched below the oldest document: it may have been merged with one that was older."""
 MAX_KEYS = 1000
 """Maximum keys of one version. Whatever a document holds beyond these is not found by it."""
-COLUMNS = ("document_id", "received_at", "keys")
+Row = tuple[int, datetime, list[bytes]]
+"""Document id, time of receipt, and keys of one version."""
 
-Row = tuple[int, datetime, list[int]]
-"""The values of COLUMNS."""
+_COLUMNS = ("document_id", "received_at", "keys")
+_ROW = Struct(">hiqiqiiiIii")
+"""What precedes the keys of a row: number of columns, two columns with their lengths, length and head of the array."""
+_ARRAY_HEAD = (1, 0, 20)
+"""Of an array of bigint: one dimension, no nulls, the OID of its elements."""
+_KEY_LENGTH = b"\0\0\0\x08"
+_EPOCH, _MICROSECOND = datetime(2000, 1, 1, tzinfo=UTC), timedelta(microseconds=1)
+"""PostgreSQL's times count microseconds from here."""
 
 
-def keys(numbers: Iterable[str], articles: Iterable[str], document_id: int) -> list[int]:
-    """Return at most MAX_KEYS keys of a version that is stored while `document_id` is among the newest documents."""
-    number, article = _prefix(NUMBER, document_id // BUCKET), _prefix(ARTICLE, document_id // BUCKET)
-    result = [_hash(number + text) for text in islice(dict.fromkeys(numbers), MAX_KEYS)]
-    result += [_cached_hash(article, text) for text in islice(dict.fromkeys(articles), MAX_KEYS - len(result))]
+def keys(holdings: Iterable[tuple[Collection[str], Collection[str]]], document_id: int) -> list[list[bytes]]:
+    """Return the keys of each version, at most MAX_KEYS, given its numbers and its articles.
+
+    They are filed in the bucket of `document_id`, which is among the newest documents when they are stored.
+    """
+    number, article = _prefix(NUMBER, document_id), _prefix(ARTICLE, document_id)
+    result = []
+    for numbers, articles in holdings:
+        texts = [number + text for text in numbers]
+        texts += [article + text for text in articles]
+        result.append(_hashes(texts if len(texts) <= MAX_KEYS else sorted(texts, reverse=True)[:MAX_KEYS]))
     return result
 
 
 async def insert(connection: Connection, rows: Iterable[Row]) -> None:
     """Add rows, except those without keys. Raises asyncpg's errors."""
-    await tables.copy(connection, "identifiers", COLUMNS, [row for row in rows if row[2]])
+    await tables.copy_encoded(connection, "identifiers", _COLUMNS, [_encoded(*row) for row in rows if row[2]])
+
+
+def _encoded(document_id: int, received_at: datetime, keys: list[bytes]) -> bytes:
+    """Return a row in the format of COPY. The driver takes three times as long for an array."""
+    count = len(keys)
+    moment = (received_at - _EPOCH) // _MICROSECOND
+    head = _ROW.pack(len(_COLUMNS), 8, document_id, 8, moment, 20 + 12 * count, *_ARRAY_HEAD, count, 1)
+    return head + _KEY_LENGTH + _KEY_LENGTH.join(keys)
 
 
 async def newest_documents(connection: Connection, kind: str, text: str, limit: int) -> list[int]:
@@ -58,8 +78,9 @@ async def newest_documents(connection: Connection, kind: str, text: str, limit: 
     documents: dict[int, datetime] = {}
     for window in (*WINDOWS, high - lowest + 1):
         low = max(lowest, high - window + 1)
-        hashes = [_hash(_prefix(kind, bucket) + text) for bucket in range(low, high + 1)]
-        for id_, received_at in await connection.fetch(query("identifiers", "holding"), hashes, limit):
+        hashes = _hashes(_prefix(kind, bucket * BUCKET) + text for bucket in range(low, high + 1))
+        numbers = unpack(f">{len(hashes)}q", b"".join(hashes))
+        for id_, received_at in await connection.fetch(query("identifiers", "holding"), numbers, limit):
             documents[id_] = max(received_at, documents.get(id_, received_at))
         high = low - 1
         if len(documents) >= limit or high < lowest:
@@ -67,17 +88,11 @@ async def newest_documents(connection: Connection, kind: str, text: str, limit: 
     return sorted(documents, key=lambda id_: documents[id_], reverse=True)[:limit]
 
 
-def _prefix(kind: str, bucket: int) -> str:
-    """Return what is hashed before a text."""
-    return f"{kind}{bucket}:"
+def _prefix(kind: str, document_id: int) -> str:
+    """Return what is hashed before a text that is filed in the bucket of a document id."""
+    return f"{kind}{document_id // BUCKET}:"
 
 
-def _hash(text: str) -> int:
-    """Return 64 bits of a text's SHA-256, as PostgreSQL's bigint: no two texts in use have the same."""
-    return int.from_bytes(sha256(text.encode("utf-8", "surrogatepass")).digest()[:8], "big", signed=True)
-
-
-@lru_cache(maxsize=16_384)
-def _cached_hash(prefix: str, text: str) -> int:
-    """Return what `_hash` does: documents hold the same articles again and again."""
-    return _hash(prefix + text)
+def _hashes(texts: Iterable[str]) -> list[bytes]:
+    """Return 64 bits of each text's BLAKE2s, as PostgreSQL encodes a bigint: no two texts in use have the same."""
+    return [blake2s(text.encode("utf-8", "surrogatepass"), digest_size=8).digest() for text in texts]

@@ -15,6 +15,10 @@ LIMIT $2
 -- Files what documents were merged from under the document that they are now.
 UPDATE crossdock.identifiers SET document_id = $1 WHERE document_id = ANY ($2::bigint[])
 
+-- name: merge
+-- Merges what was filed lately into the index.
+SELECT crossdock.merge_identifiers()
+
 -- name: next_round
 -- The round of indexing that is due, locked, unless another worker is at it.
 SELECT round, before_at, before_id

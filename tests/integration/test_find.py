@@ -101,6 +101,7 @@ async def test_people_are_told_while_documents_are_being_indexed(
 ) -> None:
     [migration] = [file for file in migrate.files() if file.name.endswith("_identifiers")]
     await database.execute("DROP TABLE crossdock.identifiers, crossdock.identifier_rounds")
+    await database.execute("DROP FUNCTION crossdock.merge_identifiers")
     await database.execute(migration.text)
     result = await crossdock("find", "STO1")
     assert (result.code, result.err) == (0, "")

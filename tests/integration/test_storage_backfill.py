@@ -32,6 +32,7 @@ async def stored(pool: asyncpg.Pool, database: asyncpg.Connection) -> list[Any]:
 async def _as_before_the_migration(database: asyncpg.Connection) -> None:
     [migration] = [file for file in migrate.files() if file.name.endswith("_identifiers")]
     await database.execute("DROP TABLE crossdock.identifiers, crossdock.identifier_rounds")
+    await database.execute("DROP FUNCTION crossdock.merge_identifiers")
     await database.execute(migration.text)
 
 

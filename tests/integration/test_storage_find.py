@@ -173,8 +173,8 @@ async def test_a_document_of_very_many_articles_costs_a_bounded_number_of_keys(
     articles = [f"A{n}" for n in range(20_000)]
     await isolate.write_isolating(pool, [order("I1", *articles, order_number="PO-1", supplier_customer_number="C-1")])
     assert await database.fetchval("SELECT cardinality(keys) FROM crossdock.identifiers") == identifiers.MAX_KEYS
-    assert await keys(database, "PO-1") == await keys(database, "C-1") == await keys(database, "A0") == ["I1"]
-    assert await keys(database, "A19999") == []
+    assert await keys(database, "PO-1") == await keys(database, "C-1") == await keys(database, "A9999") == ["I1"]
+    assert await keys(database, "A0") == []
 
 
 async def test_everything_else_is_found_by_its_id(pool: asyncpg.Pool, database: asyncpg.Connection) -> None:
@@ -248,7 +248,7 @@ async def test_no_table_is_read_from_end_to_end(pool: asyncpg.Pool, database: as
             (query("find", "events"), [uuid4()]),
             (query("find", "messages"), [uuid4(), at(0), at(1)]),
             (query("find", "deliveries"), [uuid4()]),
-            (query("identifiers", "holding"), [identifiers.keys(["PO"], ["A"], 1), find.LIMIT]),
+            (query("identifiers", "holding"), [[1, 2, 3], find.LIMIT]),
         ]
         for statement, arguments in statements:
             plan = "\n".join(row[0] for row in await database.fetch(f"EXPLAIN {statement}", *arguments))

@@ -21,7 +21,7 @@ from storage import identifiers
 from storage.database import Connection, explain
 from storage.sql import query
 from workers.store.jobs import Pool
-from workers.store.rows import columns, identifier_row
+from workers.store.rows import columns, holding
 
 log = logging.getLogger("crossdock.store")
 
@@ -96,12 +96,13 @@ async def _rows(connection: Connection, page: Sequence[asyncpg.Record]) -> list[
     if not missing:
         return []
     positions = columns([(row["received_at"], row["message_id"]) for row in missing.values()])
-    rows = []
+    rows: list[identifiers.Row] = []
     for receipt in await connection.fetch(query("store", "receipt_bodies"), *positions):
         row = missing[receipt["message_id"]]
         reading = _reading(row, receipt)
         if reading is not None:
-            rows.append(identifier_row(row["document_id"], row["received_at"], reading, row["document_id"]))
+            [keys] = identifiers.keys([holding(reading)], row["document_id"])
+            rows.append((row["document_id"], row["received_at"], keys))
     return rows
 
 

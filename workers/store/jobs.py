@@ -9,6 +9,7 @@ import asyncpg
 
 from storage import consumers, maintenance, quarantine
 from storage.database import explain
+from storage.sql import query
 from workers.store import metrics
 
 log = logging.getLogger("crossdock.store")
@@ -17,6 +18,8 @@ Pool = Callable[[], Awaitable[asyncpg.Pool]]
 
 QUARANTINE_INTERVAL = 15.0
 """Seconds between counts of the quarantine."""
+INDEX_INTERVAL = 0.5
+"""Seconds between merges of what was filed lately into the index of identifiers; searches read it as well."""
 MAINTENANCE_INTERVAL = 3600.0
 """Seconds between rounds of maintenance."""
 MAINTENANCE_RETRY_INTERVAL = 5.0
@@ -66,3 +69,20 @@ async def consumer_queues(pool: Pool) -> Iterable[str]:
                 for queue in (row.consumer.queue, row.consumer.dead)
             ]
     return ()
+
+
+async def index_identifiers(pool: Pool, stored: asyncio.Event) -> None:
+    """Merge what was filed lately into the index of identifiers, until cancelled.
+
+    `stored`: set by the worker whenever it has stored something. While merges fail, searches take longer, and at last a
+    transaction that stores does the merge itself.
+    """
+    while True:
+        await stored.wait()
+        await asyncio.sleep(INDEX_INTERVAL)
+        stored.clear()
+        try:
+            async with (await pool()).acquire() as connection:
+                await connection.execute(query("identifiers", "merge"))
+        except Exception as error:
+            log.debug("identifiers not merged", extra={"error": explain(error)})

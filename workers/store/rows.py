@@ -173,18 +173,16 @@ def version_row(stored: StoredVersion) -> Row:
 def identifier_rows(versions: Sequence[StoredVersion]) -> list[identifiers.Row]:
     """Return the rows by which people find the documents of these new versions."""
     newest = max((version.document_id for version in versions), default=0)
+    keys = identifiers.keys([holding(version.document.reading) for version in versions], newest)
     return [
-        identifier_row(version.document_id, version.version.first.received_at, version.document.reading, newest)
-        for version in versions
+        (version.document_id, version.version.first.received_at, keys_of_version)
+        for version, keys_of_version in zip(versions, keys, strict=True)
     ]
 
 
-def identifier_row(
-    document_id: int, received_at: datetime, reading: ParsedDocument, newest_document_id: int
-) -> identifiers.Row:
-    """Return the row of one version, filed beside those of the documents that are the newest when it is stored."""
-    numbers, articles = reading.searchable_numbers(), reading.searchable_articles()
-    return document_id, received_at, identifiers.keys(numbers, articles, newest_document_id)
+def holding(reading: ParsedDocument) -> tuple[set[str], set[str]]:
+    """Return the numbers and the articles by which people find a document."""
+    return reading.searchable_numbers(), reading.searchable_articles()
 
 
 def lines_json(lines: Sequence[Line]) -> str:

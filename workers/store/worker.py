@@ -80,6 +80,7 @@ class StoreWorker:
         self._shards = config.store.shards
         self._activity = ActivityCounter(self._database.pool)
         self._moments = Moments(self._database.pool)
+        self._stored = asyncio.Event()
 
     def _batch_consumer(self, consumer: Consumer) -> BatchConsumer:
         store = self._config.store
@@ -105,6 +106,7 @@ class StoreWorker:
         consumer_queues = partial(jobs.consumer_queues, pool)
         start(depths.watch(self._amqp_url, consumer_queues, shards=self._shards), name="depths")
         start(backfill.run(pool), name="back-fill")
+        start(jobs.index_identifiers(pool, self._stored), name="index")
         start(jobs.watch_quarantine(pool), name="quarantine")
         start(self._activity.run(), name="arrivals")
         start(self._moments.run(), name="clocks")
@@ -225,6 +227,7 @@ class StoreWorker:
         except Exception as error:
             raise UnavailableError(f"the database is unavailable ({self._database.failed(error)})") from error
         self._database.worked()
+        self._stored.set()
         return written
 
     async def _quarantine_unroutable(self, received: IncomingMessage, routing_key: str) -> None:
