@@ -114,7 +114,8 @@ class ParsedDocument(msgspec.Struct, frozen=True):
     def searchable_numbers(self) -> set[str]:
         """Return the numbers by which the document is found, except its key."""
         numbers = {self.order_number, self.order_ref, self.warehouse_ref, self.carton, *self.numbers}
-        numbers -= {None, self.key}
+        numbers.discard(None)
+        numbers.discard(self.key)
         return cast("set[str]", numbers)
 
     def searchable_articles(self) -> set[str]:

@@ -8,6 +8,7 @@ for an article that every document holds, and few keys for a number that a singl
 
 from collections.abc import Collection, Iterable
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 from hashlib import blake2s
 from struct import Struct, unpack
 
@@ -24,16 +25,19 @@ WINDOWS = (1, 8, 64)
 """Buckets that are searched at once, the newest first; after these, all others."""
 MARGIN = 8
 """Buckets that are searched below the oldest document: it may have been merged with one that was older."""
+MAX_REMEMBERED = 10_000
+"""Maximum hashes that are remembered of a bucket's numbers or articles, in about two megabytes."""
 MAX_KEYS = 1000
 """Maximum keys of one version. Whatever a document holds beyond these is not found by it."""
 Row = tuple[int, datetime, list[bytes]]
 """Document id, time of receipt, and keys of one version."""
 
 _COLUMNS = ("document_id", "received_at", "keys")
-_ROW = Struct(">hiqiqiiiIii")
-"""What precedes the keys of a row: number of columns, two columns with their lengths, length and head of the array."""
-_ARRAY_HEAD = (1, 0, 20)
-"""Of an array of bigint: one dimension, no nulls, the OID of its elements."""
+_BEGINNING = Struct(">hiqiq")
+"""Of a row: the number of columns, and the first two with their lengths."""
+_ARRAY = Struct(">iiiIii")
+"""Length and head of an array: number of dimensions, flags, OID of the elements, number of elements, first index."""
+_BIGINT = 20
 _KEY_LENGTH = b"\0\0\0\x08"
 _EPOCH, _MICROSECOND = datetime(2000, 1, 1, tzinfo=UTC), timedelta(microseconds=1)
 """PostgreSQL's times count microseconds from here."""
@@ -44,12 +48,14 @@ def keys(holdings: Iterable[tuple[Collection[str], Collection[str]]], document_i
 
     They are filed in the bucket of `document_id`, which is among the newest documents when they are stored.
     """
-    number, article = _prefix(NUMBER, document_id), _prefix(ARTICLE, document_id)
+    bucket = document_id // BUCKET
+    number, article = _hashes(NUMBER, bucket), _hashes(ARTICLE, bucket)
     result = []
     for numbers, articles in holdings:
-        texts = [number + text for text in numbers]
-        texts += [article + text for text in articles]
-        result.append(_hashes(texts if len(texts) <= MAX_KEYS else sorted(texts, reverse=True)[:MAX_KEYS]))
+        if len(numbers) + len(articles) > MAX_KEYS:
+            numbers = sorted(numbers)[:MAX_KEYS]
+            articles = sorted(articles)[: MAX_KEYS - len(numbers)]
+        result.append([*[number[text] for text in numbers], *[article[text] for text in articles]])
     return result
 
 
@@ -60,10 +66,15 @@ async def insert(connection: Connection, rows: Iterable[Row]) -> None:
 
 def _encoded(document_id: int, received_at: datetime, keys: list[bytes]) -> bytes:
     """Return a row in the format of COPY. The driver takes three times as long for an array."""
-    count = len(keys)
     moment = (received_at - _EPOCH) // _MICROSECOND
-    head = _ROW.pack(len(_COLUMNS), 8, document_id, 8, moment, 20 + 12 * count, *_ARRAY_HEAD, count, 1)
-    return head + _KEY_LENGTH + _KEY_LENGTH.join(keys)
+    beginning = _BEGINNING.pack(len(_COLUMNS), 8, document_id, 8, moment)
+    return beginning + _array_head(len(keys)) + _KEY_LENGTH.join(keys)
+
+
+@lru_cache(maxsize=64)
+def _array_head(count: int) -> bytes:
+    """Return what precedes the first of an array's keys."""
+    return _ARRAY.pack(20 + 12 * count, 1, 0, _BIGINT, count, 1) + _KEY_LENGTH
 
 
 async def newest_documents(connection: Connection, kind: str, text: str, limit: int) -> list[int]:
@@ -78,8 +89,8 @@ async def newest_documents(connection: Connection, kind: str, text: str, limit: 
     documents: dict[int, datetime] = {}
     for window in (*WINDOWS, high - lowest + 1):
         low = max(lowest, high - window + 1)
-        hashes = _hashes(_prefix(kind, bucket * BUCKET) + text for bucket in range(low, high + 1))
-        numbers = unpack(f">{len(hashes)}q", b"".join(hashes))
+        hashes = b"".join([_Hashes(f"{kind}{bucket}:")[text] for bucket in range(low, high + 1)])
+        numbers = unpack(f">{len(hashes) // 8}q", hashes)
         for id_, received_at in await connection.fetch(query("identifiers", "holding"), numbers, limit):
             documents[id_] = max(received_at, documents.get(id_, received_at))
         high = low - 1
@@ -88,11 +99,26 @@ async def newest_documents(connection: Connection, kind: str, text: str, limit: 
     return sorted(documents, key=lambda id_: documents[id_], reverse=True)[:limit]
 
 
-def _prefix(kind: str, document_id: int) -> str:
-    """Return what is hashed before a text that is filed in the bucket of a document id."""
-    return f"{kind}{document_id // BUCKET}:"
+class _Hashes(dict[str, bytes]):
+    """The hash by text in one bucket: 64 bits of BLAKE2s, as PostgreSQL encodes a bigint.
+
+    No two texts in use have the same hash. Hashes are remembered, because documents hold the same articles, orders and
+    customers again and again.
+    """
+
+    def __init__(self, prefix: str) -> None:
+        super().__init__()
+        self._prefix = prefix
+
+    def __missing__(self, text: str) -> bytes:
+        if len(self) >= MAX_REMEMBERED:
+            self.clear()
+        encoded = (self._prefix + text).encode("utf-8", "surrogatepass")
+        self[text] = result = blake2s(encoded, digest_size=8).digest()
+        return result
 
 
-def _hashes(texts: Iterable[str]) -> list[bytes]:
-    """Return 64 bits of each text's BLAKE2s, as PostgreSQL encodes a bigint: no two texts in use have the same."""
-    return [blake2s(text.encode("utf-8", "surrogatepass"), digest_size=8).digest() for text in texts]
+@lru_cache(maxsize=8)
+def _hashes(kind: str, bucket: int) -> _Hashes:
+    """Return the hashes of numbers or of articles in a bucket; workers use those of the newest buckets all the time."""
+    return _Hashes(f"{kind}{bucket}:")

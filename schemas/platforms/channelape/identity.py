@@ -26,7 +26,7 @@ _read_receipt = lenient.decoder(wire.Receipt)
 _CARTON = ("Sscc", "LicensePlate", "CartonNumber")
 """The fields that distinguish the cartons of a shipment, the preferred one first."""
 _NUMBERS = ("sap_asn_number", "sap_handling_unit_number", "sap_purchase_order_number", "receipt_id")
-"""Further fields by which people look for a document."""
+"""Further fields by which people look for a shipment or a receipt."""
 _NOTHING = Decimal(0)
 
 
@@ -109,10 +109,10 @@ def _cartons(more: Mapping[str, Scalar]) -> list[str | None]:
 
 
 def _numbers(order: wire.Order, more: Mapping[str, Scalar], cartons: Iterable[str | None]) -> tuple[str, ...]:
-    """Return the numbers by which people look for a document, besides its order's: all names of a carton, too."""
-    sent = [more[name] for name in _NUMBERS if name in more]
-    if isinstance(order, wire.Shipment):
-        sent += (order.id, order.tracking_number)
+    """Return the numbers by which people look for a shipment or a receipt, besides those of its order and its key."""
+    if not isinstance(order, wire.Shipment):
+        return ()
+    sent = [order.id, order.tracking_number, *[more[name] for name in _NUMBERS if name in more]]
     numbers = [*cartons, *map(lenient.reference, sent)]
     return tuple([number for number in numbers if number is not None])
 
