@@ -173,8 +173,8 @@ async def test_a_document_of_very_many_articles_costs_a_bounded_number_of_keys(
     articles = [f"A{n}" for n in range(20_000)]
     await isolate.write_isolating(pool, [order("I1", *articles, order_number="PO-1", supplier_customer_number="C-1")])
     assert await database.fetchval("SELECT cardinality(keys) FROM crossdock.identifiers") == identifiers.MAX_KEYS
-    assert await keys(database, "PO-1") == await keys(database, "C-1") == await keys(database, "A9999") == ["I1"]
-    assert await keys(database, "A0") == []
+    assert await keys(database, "PO-1") == await keys(database, "C-1") == await keys(database, "A0") == ["I1"]
+    assert await keys(database, "A9999") == []
 
 
 async def test_everything_else_is_found_by_its_id(pool: asyncpg.Pool, database: asyncpg.Connection) -> None:
