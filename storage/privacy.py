@@ -35,6 +35,7 @@ def personal_columns() -> dict[str, tuple[str, ...]]:
     return {name: tuple(table.erased) for name, table in tables().items() if table.erased}
 
 
+@cache
 def erasing(name: str) -> str:
     """Return a query of `erasure.sql` in which `{table.personal}` and `{table.is_personal}` are filled in.
 

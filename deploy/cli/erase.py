@@ -149,16 +149,13 @@ def _confirm(documents: int, rows: int) -> None:
 async def _queues(state: Path | None, connection: "Connection") -> dict[str, int] | None:
     """Return the queues that hold messages, with their numbers; None if RabbitMQ is unavailable."""
     from broker import topology
+    from broker.declare import TopologyError
     from storage import consumers
 
     registered = [row.consumer for row in await consumers.listing(connection)]
     names = [name for consumer in registered for name in (consumer.queue, consumer.dead)]
     try:
         depths = await topology.depths(servers.amqp_url(state), names)
-    except (CommandError, OSError, TimeoutError):
-        return None
-    except Exception as error:
-        if type(error).__module__.partition(".")[0] not in ("aiormq", "aio_pika", "pamqp"):
-            raise
+    except (CommandError, TopologyError, OSError, TimeoutError):
         return None
     return {name: messages for name, (messages, _) in sorted(depths.items()) if messages or name in names}

@@ -108,13 +108,17 @@ async def test_no_byte_is_left_in_any_file(
                     posted += 1
 
             loading = asyncio.create_task(load())
-            command = await shell.start(
-                "erase", "--platform", "channelape", "--account", account, "--key", "STO1", "--yes"
-            )
             erased = "SELECT count(*) FROM crossdock.receipts WHERE 'erased' = ANY (flags)"
-            await until(lambda: database.fetchval(erased))
-            command.send_signal(signal.SIGKILL)
-            await command.wait()
+            async with pool.acquire() as other_user, other_user.transaction():
+                # The command gets as far as this receipt, which another transaction holds, and is killed there.
+                await other_user.execute(
+                    "SELECT FROM crossdock.receipts WHERE message_id = $1 FOR UPDATE", history[-1].message_id
+                )
+                select = ("--platform", "channelape", "--account", account, "--key", "STO1")
+                command = await shell.start("erase", *select, "--yes")
+                await until(lambda: database.fetchval(erased), seconds=60)
+                command.send_signal(signal.SIGKILL)
+                await command.wait()
             assert not await database.fetchval("SELECT bool_and(finished_at IS NOT NULL) FROM crossdock.erasures")
             assert await traces(database, [mark])
 

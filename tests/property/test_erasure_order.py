@@ -41,7 +41,7 @@ def _small_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(erasure, "PIECE", 2)
 
 
-@settings(DELIVERIES, max_examples=20)
+@settings(DELIVERIES, max_examples=10)
 @given(
     before=st.lists(post, min_size=1, max_size=6),
     during=st.lists(post, max_size=3),

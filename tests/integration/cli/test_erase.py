@@ -34,6 +34,10 @@ async def test_the_numbers_come_first_and_then_it_is_done_and_the_queues_are_lis
     assert "receipts" in asked.out
     assert await database.fetchval("SELECT count(*) FROM crossdock.erasures") == 0
 
+    without_broker = Shell(shell.folder, DATABASE_URL=shell.env["DATABASE_URL"], AMQP_URL="amqp://127.0.0.1:1/")
+    unlisted = await without_broker(*select, "--dry-run")
+    assert (unlisted.code, "queues could not be listed" in unlisted.out) == (0, True)
+
     done = await shell(*select, "--yes")
     assert done.code == 0, done.err
     assert "erased: 1 documents, 3 rows in all" in done.out
