@@ -101,6 +101,16 @@ def test_variables_are_known_by_the_processes_that_read_them(file: Path) -> None
     assert config.secret_variables(file) == expected
 
 
+@pytest.mark.parametrize("kind", OWN)
+def test_the_environment_of_a_process_holds_its_own_secrets_and_whatever_is_none(kind: str, file: Path) -> None:
+    secrets = {*EVERY - {"channelape"}, *sections.VARIABLES}
+    variables = dict.fromkeys({*secrets, "PATH", "CROSSDOCK_STATE"}, "x")
+    given = sections.environment(kind, variables, config.secret_variables(file)).keys()
+    servers = {name for name, kinds in sections.VARIABLES.items() if kind in kinds}
+    assert given == {"PATH", "CROSSDOCK_STATE"} | servers | (OWN[kind] - {"channelape"})
+    assert "RABBITMQ_MANAGEMENT_URL" not in given
+
+
 def secret_paths(kind: inspect.Type, path: str) -> Iterator[str]:
     """The path of every secret of a type, with the name `x` in place of an account's or a subscriber's."""
     if isinstance(kind, inspect.Metadata):
