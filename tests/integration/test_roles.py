@@ -38,7 +38,7 @@ COPIES = {
     "finished": FINISHED_COLUMNS,
 }
 """What the store worker writes by COPY."""
-PLANNED = ("SELECT", "INSERT", "UPDATE", "DELETE", "WITH")
+PLANNED = ("SELECT", "(SELECT", "INSERT", "UPDATE", "DELETE", "WITH")
 """What has a plan. Anything else, such as SET, is executed as it is."""
 MERGE = "SELECT crossdock.merge_documents(1, '{2}', 'key')"
 """Executed for real, because the statements of a function are not part of a plan."""
