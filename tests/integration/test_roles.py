@@ -40,6 +40,8 @@ COPIES = {
 """What the store worker writes by COPY."""
 PLANNED = ("SELECT", "(SELECT", "INSERT", "UPDATE", "DELETE", "WITH")
 """What has a plan. Anything else, such as SET, is executed as it is."""
+CALL = re.compile(r"crossdock\.\w+\(")
+"""A function of ours, which may need privileges of its own."""
 MERGE = "SELECT crossdock.merge_documents(1, '{2}', 'key')"
 """Executed for real, because the statements of a function are not part of a plan."""
 ACTUAL = """
@@ -145,7 +147,7 @@ async def test_a_role_has_nothing_that_its_process_does_not_need(role: str, data
         async with rolled_back(database):
             await database.execute(privilege.statement.replace("GRANT", "REVOKE", 1).replace(" TO ", " FROM "))
             await database.execute(f"SET LOCAL ROLE {role}")
-            concerned = [text for text in texts if f"crossdock.{name}" in text or text == MERGE]
+            concerned = [text for text in texts if f"crossdock.{name}" in text or CALL.search(text)]
             if not any([await is_refused(database, text) for text in concerned]):
                 surplus.append(privilege.statement)
     assert surplus == []
