@@ -205,7 +205,7 @@ REFUSED = {
         "UPDATE crossdock.versions SET version = 1",
         "DELETE FROM crossdock.subscribed",
         "INSERT INTO crossdock.receipts DEFAULT VALUES",
-        "SELECT FROM crossdock.quarantined",
+        "SELECT raw FROM crossdock.quarantined",
         "SELECT FROM crossdock.polls",
     ),
     roles.CONSOLE: (
