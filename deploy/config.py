@@ -11,7 +11,7 @@ from typing import TypeVar
 import msgspec
 from msgspec import inspect
 
-from deploy import columns, secrets
+from deploy import columns, secrets, sections
 from schemas import registry
 from schemas.config import FORMATS, Config, Store, parse_size
 from schemas.destinations.addresses import networks
@@ -37,12 +37,23 @@ def find(path: Path | None = None) -> Path | None:
     return Path(FILE) if Path(FILE).is_file() else None
 
 
-def load(path: Path | None = None) -> Config:
+def load(path: Path | None = None, *, process: str | None = None) -> Config:
     """Return the configuration with its secrets resolved. Raises ConfigError.
 
     Without accounts, and when only loopback addresses are listened on, it has the demo accounts of every platform.
+    `process`: the kind of process or command that it is for, which gets the secrets of its own sections only
+    (`sections.readers`); the others need not exist, and have an unguessable value. None resolves all of them.
     """
-    return _load(path)[0]
+    return _load(path, process)[0]
+
+
+def secret_variables(path: Path | None = None) -> dict[str, frozenset[str]]:
+    """Return the environment variables that hold secrets, each with the processes that read it. Raises ConfigError."""
+    variables: dict[str, frozenset[str]] = {}
+    for key, written in _load(path)[1].written.items():
+        if written.variable:
+            variables[written.variable] = variables.get(written.variable, frozenset()) | sections.readers(key)
+    return variables
 
 
 def store_shards(path: Path | None = None) -> int:
@@ -92,17 +103,17 @@ def is_loopback(host: str) -> bool:
 
 
 def secrets_of(config: Config) -> list[str]:
-    """Return every secret value in use, the longest first; none of them may appear in a log."""
+    """Return every secret value that was read, the longest first; none of them may appear in a log."""
     values = [config.api.operator_token or "", *(subscriber.password for subscriber in config.subscribers.values())]
     for platform in registry.platforms().values():
         for settings in config.accounts.get(platform.name, {}).values():
             values += platform.secrets(settings)
-    return sorted({secret for secret in values if secret}, key=len, reverse=True)
+    return sorted({secret for secret in values if secret and secret != sections.UNREAD}, key=len, reverse=True)
 
 
-def _load(path: Path | None) -> "tuple[Config, _Resolver]":
+def _load(path: Path | None, process: str | None = None) -> "tuple[Config, _Resolver]":
     file = find(path)
-    resolver = _Resolver(Path.cwd() if file is None else file.resolve().parent)
+    resolver = _Resolver(Path.cwd() if file is None else file.resolve().parent, process)
     return _parse({} if file is None else _read(file), resolver), resolver
 
 
@@ -163,9 +174,10 @@ def _accounts(raw: object, resolver: "_Resolver") -> dict[str, dict[str, msgspec
 class _Resolver:
     """Reads the secrets and columns that a decoded file refers to, and converts the result to Structs."""
 
-    def __init__(self, base: Path) -> None:
-        """`base`: the folder that relative paths are relative to."""
+    def __init__(self, base: Path, process: str | None = None) -> None:
+        """`base`: the folder that relative paths are relative to. `process`: whose secrets are read, None for all."""
         self._base = base
+        self._process = process
         self.written: dict[str, secrets.Written] = {}
         """Every secret and credential as it is written, by its key."""
 
@@ -198,6 +210,9 @@ class _Resolver:
             self.written[path] = secrets.Written(value, is_secret=False, is_in_query=is_in_query)
             return value
         if source == "secret" and isinstance(value, str | dict):
+            _check_form(value, path)
+            if not sections.reads(self._process, path):
+                return sections.UNREAD
             # Newlines at the end of a secret come from editors and `echo`.
             text = self._secret(value, path)
             variable = str(value.get("env", "")) if isinstance(value, dict) else ""
@@ -225,13 +240,11 @@ class _Resolver:
             if not text:
                 raise ConfigError(f"{path}: the environment variable {value['env']} is not set")
             return text
-        if list(value) == ["file"]:
-            file = self._base / str(value["file"])
-            try:
-                return file.read_text(encoding="utf-8-sig")
-            except (OSError, UnicodeDecodeError) as error:
-                raise ConfigError(f"{path}: {file} can't be read: {getattr(error, 'strerror', 'not UTF-8')}") from None
-        raise ConfigError(f'{path}: write the secret as "text", {{ env = "NAME" }} or {{ file = "path" }}')
+        file = self._base / str(value["file"])
+        try:
+            return file.read_text(encoding="utf-8-sig")
+        except (OSError, UnicodeDecodeError) as error:
+            raise ConfigError(f"{path}: {file} can't be read: {getattr(error, 'strerror', 'not UTF-8')}") from None
 
     def _column(self, value: dict[str, object], path: str) -> list[str]:
         name = path.rsplit(".", 1)[-1]
@@ -244,6 +257,12 @@ class _Resolver:
             raise ConfigError(f"{path}: {file} can't be read: {error.strerror or error}") from None
         except columns.ColumnError as error:
             raise ConfigError(f"{path}: {file}: {error}") from None
+
+
+def _check_form(secret: str | dict[str, object], path: str) -> None:
+    """Raise ConfigError for a secret that is written in none of the three forms."""
+    if isinstance(secret, dict) and list(secret) not in (["env"], ["file"]):
+        raise ConfigError(f'{path}: write the secret as "text", {{ env = "NAME" }} or {{ file = "path" }}')
 
 
 def _chosen(value: object, union: inspect.UnionType) -> inspect.Type:

@@ -8,6 +8,7 @@ import os
 import signal
 import sys
 from collections.abc import Callable
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
@@ -92,9 +93,10 @@ def run(
 ) -> int:
     """Run a component until SIGTERM or SIGINT, then drain it, and return the exit code.
 
-    `name`: the kind of process, for its metrics. Raises ConfigError and MissingSettingError.
+    `name`: the kind of process, for its metrics and for the secrets that it reads. Raises ConfigError and
+    MissingSettingError.
     """
-    config = configuration.load(config_path)
+    config = configuration.load(config_path, process=name)
     formatter = logs.setup(config.log.level, configuration.secrets_of(config))
     component = build(config)
     tracer = _tracer(config.telemetry, name)
@@ -110,7 +112,8 @@ def run(
     try:
         admin = Admin(host, port, component.problems)
         bound = config.process.drain_timeout + CLOSE_TIMEOUT
-        uvloop.run(_run(component, config_path, formatter, admin, bound, tracer))
+        load = partial(configuration.load, config_path, process=name)
+        uvloop.run(_run(component, load, formatter, admin, bound, tracer))
     except OSError as error:
         print(f"crossdock: {listen_problem(error)}", file=sys.stderr)  # noqa: T201
         return 1
@@ -140,7 +143,7 @@ def _tracer(settings: Telemetry, name: str) -> "otlp.Tracer | None":
 
 async def _run(
     component: Component,
-    config_path: Path | None,
+    load: Callable[[], Config],
     formatter: logs.JsonFormatter,
     admin: Admin,
     stop_timeout: float,
@@ -151,7 +154,7 @@ async def _run(
 
     def reload() -> None:
         try:
-            config = configuration.load(config_path)
+            config = load()
             component.reload(config)
         except ValueError as error:
             log.error("reload refused, the old configuration stays", extra={"error": str(error)})

@@ -69,14 +69,16 @@ class Database:
     `problem` is what `/readyz` reports: callers set it through `failed` and clear it through `worked`.
     """
 
-    def __init__(self, url: str, *, size: int, name: str = "crossdock") -> None:
+    def __init__(self, url: str, *, size: int, name: str = "crossdock", role: str | None = None) -> None:
         """Configure the pool without connecting.
 
-        `size`: maximum number of connections. `name`: the application name that `pg_stat_activity` shows.
+        `size`: maximum number of connections. `name`: the application name that `pg_stat_activity` shows. `role`: the
+        role that the connections take (`storage.roles`).
         """
         self._url = url
         self._size = size
         self._name = name
+        self._role = role
         self._pool: asyncpg.Pool | None = None
         self._lock = asyncio.Lock()
         self.problem: str | None = "not connected yet"
@@ -90,7 +92,7 @@ class Database:
         """Return the pool; raises one of UNAVAILABLE_ERRORS while no server that accepts writes can be reached."""
         async with self._lock:  # several tasks call this at the start
             if self._pool is None:
-                self._pool = await pools.create_pool(self._url, size=self._size, name=self._name)
+                self._pool = await pools.create_pool(self._url, size=self._size, name=self._name, role=self._role)
             return self._pool
 
     def failed(self, error: BaseException) -> str:

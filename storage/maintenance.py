@@ -148,7 +148,7 @@ async def _drop(connection: Connection, name: str) -> str:
     try:
         async with connection.transaction():
             await _hurry(connection)
-            await connection.execute(f'DROP TABLE crossdock."{name}"')
+            await connection.execute(query("maintenance", "drop_partition"), name)
     except IN_USE:
         return f"put off: {name} is in use"
     return f"dropped {name}"

@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 import asyncpg
 
-from storage import maintenance
+from storage import maintenance, roles
 from storage import pool as pools
 
 _FOLDER = Path(__file__).parent / "migrations"
@@ -63,6 +63,7 @@ def files() -> list[Migration]:
 async def migrate(url: str, *, post: bool = True) -> list[str]:
     """Apply the missing migrations and return their names; create the partitions of the next months.
 
+    Makes the roles if the user may, and grants what they need. All that it creates belongs to the schema's owner.
     Without `post`, the `post` halves of the newest release are postponed, unless the database is new. Several processes
     may run it at the same time. Raises MigrationError, OSError and asyncpg's errors.
     """
@@ -71,6 +72,8 @@ async def migrate(url: str, *, post: bool = True) -> list[str]:
         await _check_encoding(connection)
         await connection.execute("SELECT pg_advisory_lock($1)", _LOCK)
         await connection.execute(_LEDGER)
+        await roles.create_missing(connection)
+        await roles.become_owner(connection)
         applied = {
             row["name"]: row["checksum"]
             for row in await connection.fetch("SELECT name, checksum FROM crossdock.migrations")
@@ -85,6 +88,7 @@ async def migrate(url: str, *, post: bool = True) -> list[str]:
             missing = _without_last_posts(missing)
         for migration in missing:
             await _apply(connection, migration)
+        await roles.grant_missing(connection)
         await maintenance.make_partitions(connection, datetime.now(UTC))
         return [migration.name for migration in missing]
     finally:

@@ -4,6 +4,9 @@ A pooler in session mode assigns one server connection to a client for as long a
 difference is that PgBouncer refuses start-up parameters that it does not know; these are set by a statement instead. A
 pooler in transaction mode may change the server connection between two transactions, which breaks prepared statements,
 LISTEN and advisory locks, so it is refused. So is one in statement mode, which allows no transactions at all.
+
+A connection may take a role (`storage.roles`). It then has that role's privileges and no others, even if its user is
+the owner of the tables. A pooler in session mode resets the role before it assigns the server connection anew.
 """
 
 from contextlib import suppress
@@ -38,6 +41,20 @@ pool whose connections are all in use.
 """
 
 
+_TAKE_ROLE = """
+SELECT set_config('role', rolname, false)
+FROM pg_roles
+JOIN pg_namespace ON nspname = 'crossdock' AND has_schema_privilege(pg_roles.oid, pg_namespace.oid, 'USAGE')
+WHERE rolname = '{role}'
+  AND CASE WHEN current_setting('server_version_num')::int >= 160000 THEN pg_has_role(session_user, pg_roles.oid, 'SET')
+           ELSE pg_has_role(session_user, pg_roles.oid, 'MEMBER') END
+"""
+"""Takes a role if it has its privileges in this database and the user may take it.
+
+Otherwise the user's own privileges stay in effect: those of a user that has inherited the role's, or of the owner in a
+database without roles. PostgreSQL 16 distinguishes memberships that allow SET ROLE from others.
+"""
+
 STATEMENT_MODE = "statement pooling mode"
 """Part of PgBouncer's error for `BEGIN` in statement mode, after which it closes the connection."""
 
@@ -68,16 +85,41 @@ class PooledConnection(asyncpg.Connection):
         return f"{super().get_reset_query().rstrip().rstrip(';')}{_SET}"
 
 
-async def create_pool(url: str, *, size: int, name: str = "crossdock") -> asyncpg.Pool:
+class _RoleTaker:
+    """Lets the connections of a pool take a role, once it is known that no pooler shares them among clients."""
+
+    def __init__(self, role: str | None) -> None:
+        self._role = role
+        self._is_allowed = False
+
+    async def connect(self, dsn: str | None = None, **options: Any) -> asyncpg.Connection:
+        """Open a connection, which takes the role unless it is the first one of its pool."""
+        connection = await _connect(dsn, **options)
+        try:
+            if self._is_allowed:
+                await _take_role(connection, self._role)
+        except BaseException:
+            connection.terminate()
+            raise
+        return connection
+
+    async def begin(self, connection: asyncpg.pool.PoolConnectionProxy) -> None:
+        """Let the first connection, and all later ones, take the role."""
+        self._is_allowed = True
+        await _take_role(connection, self._role)
+
+
+async def create_pool(url: str, *, size: int, name: str = "crossdock", role: str | None = None) -> asyncpg.Pool:
     """Create a pool on the server that accepts writes.
 
-    `url` may name several hosts, among which a promoted server is found. jsonb is passed as text in both directions
-    (asyncpg's default), and Python never parses it. Raises UnsupportedPoolerError, and OSError or asyncpg's errors if
-    no server can be reached.
+    `url` may name several hosts, among which a promoted server is found. `role`: taken by every connection whose user
+    may take it. jsonb is passed as text in both directions (asyncpg's default), and Python never parses it. Raises
+    UnsupportedPoolerError, and OSError or asyncpg's errors if no server can be reached.
     """
+    taker = _RoleTaker(role)
     pool: asyncpg.Pool = await asyncpg.create_pool(
         url,
-        connect=_connect,
+        connect=taker.connect,
         min_size=1,
         max_size=size,
         timeout=CONNECT_TIMEOUT,
@@ -90,6 +132,7 @@ async def create_pool(url: str, *, size: int, name: str = "crossdock") -> asyncp
     try:
         async with pool.acquire() as connection:
             await _refuse_transaction_mode(url, connection)
+            await taker.begin(connection)
     except BaseException:
         pool.terminate()
         raise
@@ -102,10 +145,12 @@ async def connect(
     name: str = "crossdock",
     timeout: float = CONNECT_TIMEOUT,
     writes: bool = True,
+    role: str | None = None,
 ) -> asyncpg.Connection:
     """Open one connection without a time limit for statements; `timeout` is the seconds for opening it.
 
-    `writes`: connect to the server that accepts writes. Raises UnsupportedPoolerError, OSError and asyncpg's errors.
+    `writes`: connect to the server that accepts writes. `role`: taken if the user may take it. Raises
+    UnsupportedPoolerError, OSError and asyncpg's errors.
     """
     connection = await _connect(
         url,
@@ -115,6 +160,7 @@ async def connect(
     )
     try:
         await _refuse_transaction_mode(url, connection)
+        await _take_role(connection, role)
     except BaseException:
         connection.terminate()
         raise
@@ -173,3 +219,9 @@ async def _server_process(connection: asyncpg.Connection | asyncpg.pool.PoolConn
     async with connection.transaction():
         process_id: int = await connection.fetchval("SELECT pg_backend_pid()", timeout=PROBE_TIMEOUT)
     return process_id
+
+
+async def _take_role(connection: asyncpg.Connection | asyncpg.pool.PoolConnectionProxy, role: str | None) -> None:
+    """Take a role until the connection is closed; no reset of the pool ends it, because RESET ALL excludes the role."""
+    if role is not None:
+        await connection.execute(_TAKE_ROLE.format(role=role))

@@ -107,7 +107,7 @@ async def _rabbitmq(state: Path | None, loaded: "Config | None") -> Finding:
 
 
 async def _postgresql(state: Path | None) -> Finding:
-    from storage import migrate
+    from storage import migrate, roles
 
     url = servers.database_url(state)
     with servers.reaching("PostgreSQL", "DATABASE_URL", url):
@@ -118,6 +118,7 @@ async def _postgresql(state: Path | None) -> Finding:
         now = await connection.fetchval("SELECT extract(epoch FROM clock_timestamp())::float8")
         encoding = await connection.fetchval("SHOW server_encoding")
         apart = abs(float(now) - time.time())
+        absent, ungranted = await roles.absent(connection), await roles.missing(connection)
     if encoding != "UTF8":
         problems.append(f"the database has the encoding {encoding}: create one with ENCODING 'UTF8' and migrate that")
     if apart > CLOCKS_APART:
@@ -125,7 +126,13 @@ async def _postgresql(state: Path | None) -> Finding:
             f"the clocks of the database and of this machine are {apart:.1f} seconds apart: synchronise both (NTP), "
             "because documents are ordered by when they were received"
         )
+    if ungranted and not problems:
+        example = ungranted[0].statement
+        problems.append(
+            f"roles lack {len(ungranted)} of their privileges, such as `{example}`: run `crossdock migrate`"
+        )
     note = f" ({', '.join(post)} left for `crossdock migrate --post`)" if post and not problems else ""
+    note += f"; without {', '.join(absent)}: `crossdock roles` prints the SQL" if absent else ""
     return Finding("postgresql", problems, servers.redacted(url) + note)
 
 

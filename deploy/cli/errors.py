@@ -31,6 +31,8 @@ def explain(error: BaseException) -> str | None:
             return f"PostgreSQL reports: {line(error)}; remove this parameter from DATABASE_URL"
         if kind in LOGIN:
             return f"PostgreSQL refuses the login: {line(error)}; check DATABASE_URL"
+        if kind == "InsufficientPrivilegeError":
+            return f"PostgreSQL refuses: {line(error)}; `crossdock roles` shows which role may do what"
         return f"PostgreSQL reports: {line(error)}"
     if _is_one_of(error, (("aiormq.exceptions", "AMQPError"),)):
         from broker.refusals import VIRTUAL_HOST, describe

@@ -1,4 +1,4 @@
-"""`crossdock migrate`: brings the database's schema up to date."""
+"""`crossdock migrate`: brings the database's schema and roles up to date. `crossdock roles`: prints the roles' SQL."""
 
 import asyncio
 from typing import Annotated
@@ -21,8 +21,12 @@ def migrate(
     state: State = None,
     as_json: AsJson = False,
 ) -> None:
-    """Bring the database schema up to date. Run it before a new version starts; it is safe to repeat."""
+    """Bring the database schema up to date. Run it before a new version starts; it is safe to repeat.
+
+    Also makes the roles that processes and people use, if the database user may create roles.
+    """
     from storage import migrate as migrations
+    from storage import roles as storage_roles
 
     url = servers.database_url(state)
     with servers.reaching("PostgreSQL", "DATABASE_URL", url):
@@ -33,4 +37,20 @@ def migrate(
         lines.append(
             f"left for `crossdock migrate --post`, to be run when no older version is running: {', '.join(left)}"
         )
-    print_result({"applied": done, "post": left}, as_json, *lines)
+    absent = servers.run_on_database(state, storage_roles.absent)
+    if absent:
+        lines.append(
+            f"not made, because this database user may not create roles: {', '.join(absent)}; a database administrator "
+            "runs what `crossdock roles` prints. Until then, each process has the privileges of its own user"
+        )
+    print_result({"applied": done, "post": left, "roles_missing": absent}, as_json, *lines)
+
+
+def roles() -> None:
+    """Print the SQL that makes the database roles, for a database administrator: `crossdock roles | psql …`.
+
+    Run it after `crossdock migrate`, which does the same where its user may create roles. It is safe to repeat.
+    """
+    from storage import roles as storage_roles
+
+    typer.echo(storage_roles.sql(), nl=False)

@@ -67,7 +67,7 @@ def ingress(
     """Run the webhook server: verify, publish, answer. Starts `[ingress] processes` processes on one port."""
     from deploy import config as configuration
 
-    count = configuration.load(config).ingress.processes
+    count = configuration.load(config, process="ingress").ingress.processes
     if count > 1 and not one_of_many:
         from deploy.local.many import run_many
 

@@ -70,7 +70,7 @@ def replay(
     until = datetime.now(UTC) if end is None else parse_time(end, "--to")
     if until <= since:
         raise typer.BadParameter("--to must be after --from")
-    loaded = configuration.load(config)
+    loaded = configuration.load(config, process="replay")
     id_ = parse_uuid(subscription, "--subscription", "the view crossdock.subscriptions shows them")
     request = Request(id_, since, until, types, key, dry_run)
     result = asyncio.run(_replay(state, loaded, request, quiet=as_json))

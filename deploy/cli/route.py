@@ -36,7 +36,7 @@ def explain(
     from schemas.platform import UnreadableError
     from workers.route import answers
 
-    accounts = configuration.load(config).accounts
+    accounts = configuration.load(config, process="route").accounts
     rules_by_platform = {name: answerer.rules for name, answerer in answers.answerers().items() if answerer.rules}
     platform = next((name for name in rules_by_platform if account in accounts.get(name, {})), None)
     if platform is None:

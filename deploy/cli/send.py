@@ -132,7 +132,7 @@ def _read(file: Path) -> bytes:
 def _account(platform: "Platform", name: str | None, config: Path | None) -> tuple[str, object]:
     from deploy import config as configuration
 
-    accounts = configuration.load(config).accounts.get(platform.name, {})
+    accounts = configuration.load(config, process="ingress").accounts.get(platform.name, {})
     if not accounts:
         raise CommandError(
             f"no account of {platform.name} is configured: add [accounts.{platform.name}.…], or give --config"

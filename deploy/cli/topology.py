@@ -100,5 +100,5 @@ def _declared(config: Path | None) -> "Topology":
     from deploy import config as configuration
     from schemas.topology import topology
 
-    loaded = configuration.load(config)
+    loaded = configuration.load(config, process="topology")
     return topology(loaded.events, shards=loaded.store.shards)

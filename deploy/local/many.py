@@ -19,7 +19,7 @@ def run_many(config: Path | None, port: int | None, admin_port: int | None, coun
 
     SIGHUP is passed on. The admin ports count up from the given one.
     """
-    loaded = configuration.load(config)
+    loaded = configuration.load(config, process="ingress")
     chosen = loaded.ingress.port if port is None else port
     first = loaded.admin.port if admin_port is None else admin_port
     admins = free_ports(count) if first == 0 else [first + n for n in range(count)]

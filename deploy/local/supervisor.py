@@ -33,6 +33,8 @@ class Child(msgspec.Struct, frozen=True):
     args: tuple[str, ...]
     admin_port: int
     module: str = "deploy.cli.main"
+    env: Mapping[str, str] | None = None
+    """Its whole environment; by default the supervisor's."""
 
     @property
     def admin(self) -> str:
@@ -126,7 +128,7 @@ class Supervisor:
     def _start(self, child: Child) -> None:
         command = [sys.executable, "-m", child.module, *child.args, "--admin-port", str(child.admin_port)]
         log_file = self._logs / f"{child.name}.log" if self._logs else None
-        self._running[child.name] = spawn(command, env=self._env, log=log_file)
+        self._running[child.name] = spawn(command, env=self._env if child.env is None else child.env, log=log_file)
 
     async def _keep(self, child: Child) -> None:
         deaths = 0

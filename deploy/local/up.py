@@ -12,7 +12,9 @@ from pathlib import Path
 import msgspec
 
 from deploy import config as configuration
+from deploy import sections
 from deploy import state as states
+from deploy.local import logins
 from deploy.local.children import StartError, free_ports, private_folder, write_private
 from deploy.local.declare import declare
 from deploy.local.postgres import Postgres
@@ -53,6 +55,7 @@ class Up:
     def __init__(self, config_path: Path | None, state: Path, port: int | None, write: Write) -> None:
         self._config_path = configuration.find(config_path)
         self._config = configuration.load(config_path)
+        self._secret_variables = configuration.secret_variables(config_path)
         self._state = state.resolve()
         self._port = port
         self._write_line = write
@@ -64,6 +67,8 @@ class Up:
             self._database_url = dsn.clean(serverurls.checked("DATABASE_URL", os.environ.get("DATABASE_URL", "")))
         except ValueError as error:
             raise StartError(str(error)) from None
+        self._logins: dict[str, str] = {}
+        """DATABASE_URL by the kind of process, if the server is ours."""
         self._children: list[Child] = []
         self._new_broker = False
         self._is_ready = False
@@ -120,6 +125,11 @@ class Up:
         if self._rabbitmq:
             self._amqp_url = self._rabbitmq.url
         await migrate(self._database_url)
+        if self._postgres:
+            self._logins = await logins.create(self._database_url)
+        else:
+            for note in await logins.notes(self._database_url):
+                self._write_line(note)
         expected = topology(self._config.events, shards=self._config.store.shards)
         shards = self._config.store.shards
         for note in await declare(
@@ -127,7 +137,7 @@ class Up:
         ):
             self._write_line(note)
         self._children = self._plan(self._config)
-        self._supervisor = Supervisor(self._children, self._environment(), self._state / "logs", self._write_endpoints)
+        self._supervisor = Supervisor(self._children, {}, self._state / "logs", self._write_endpoints)
         self._supervisor.start()
         problems = await self._supervisor.ready(READY_TIMEOUT)
         if problems:
@@ -154,26 +164,32 @@ class Up:
                 "ingress" if n == 0 else f"ingress-{n + 1}",
                 ("ingress", *path, "--port", str(self._ingress_port), *(("--one-of-many",) if count > 1 else ())),
                 ports[n],
+                env=self._environment("ingress"),
             )
             for n in range(count)
         ]
-        children += [Child(name, (*args, *path), ports[count + n]) for n, (name, args) in enumerate(workers)]
-        children.append(Child("api", ("api", *path, "--port", str(self._api_port)), ports[count + len(workers)]))
+        children += [self._worker(name, args, ports[count + n]) for n, (name, args) in enumerate(workers)]
+        api = ("api", *path, "--port", str(self._api_port))
+        children.append(Child("api", api, ports[count + len(workers)], env=self._environment("api")))
         return children
+
+    def _worker(self, name: str, args: tuple[str, ...], port: int) -> Child:
+        return Child(name, (*args, *self._path), port, env=self._environment(name))
 
     @property
     def _path(self) -> tuple[str, ...]:
         return ("--config", str(self._config_path)) if self._config_path else ()
 
-    def _environment(self) -> dict[str, str]:
-        key = os.environ.get("CROSSDOCK_ENCRYPTION_KEY") or self._encryption_key()
-        return {
+    def _environment(self, process: str) -> dict[str, str]:
+        """Return the environment of a kind of process, without the secrets of the others."""
+        variables = {
             **os.environ,
             "AMQP_URL": self._amqp_url,
-            "DATABASE_URL": self._database_url,
+            "DATABASE_URL": self._logins.get(process, self._database_url),
             "CROSSDOCK_STATE": str(self._state),
-            "CROSSDOCK_ENCRYPTION_KEY": key,
+            "CROSSDOCK_ENCRYPTION_KEY": os.environ.get("CROSSDOCK_ENCRYPTION_KEY") or self._encryption_key(),
         }
+        return sections.environment(process, variables, self._secret_variables)
 
     def _encryption_key(self) -> str:
         file = self._state / states.KEY_FILE
@@ -236,13 +252,14 @@ class Up:
     async def _start_or_stop_polling(self, supervisor: Supervisor) -> None:
         try:
             is_polled = _is_polled(configuration.load(self._config_path))
+            self._secret_variables = configuration.secret_variables(self._config_path)
         except configuration.ConfigError as error:
             log.error("reload refused, the old configuration stays", extra={"error": str(error)})
             return
         name, args = POLL
         runs = [child for child in self._children if child.name == name]
         if is_polled and not runs:
-            child = Child(name, (*args, *self._path), free_ports(1)[0])
+            child = self._worker(name, args, free_ports(1)[0])
             self._children.append(child)
             supervisor.add(child)
         elif runs and not is_polled:

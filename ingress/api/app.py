@@ -20,6 +20,7 @@ from ingress.api.errors import ProblemError, not_found, retry_later
 from ingress.api.limiter import SubscriberLimiter
 from ingress.protocol import AppRunner
 from schemas.config import Config
+from storage import roles
 from storage.database import UNAVAILABLE_ERRORS, Connection, Database, is_row_error, is_unavailable
 from storage.vault import UndecryptableError, Vault
 from telemetry.background import Background
@@ -64,10 +65,11 @@ class ApiApp:
         self._authenticator = Authenticator(config)
         self._runner: web.AppRunner | None = None
         self._background = Background()
-        self._database = Database(database_url, size=CONNECTIONS, name="crossdock api")
-        self._expensive = Database(database_url, size=EXPENSIVE_CONNECTIONS, name="crossdock api (expensive)")
+        connect = partial(Database, database_url, role=roles.API)
+        self._database = connect(size=CONNECTIONS, name="crossdock api")
+        self._expensive = connect(size=EXPENSIVE_CONNECTIONS, name="crossdock api (expensive)")
         # A separate connection, because all others may be busy or stuck while the database is available.
-        self._watched = Database(database_url, size=1, name="crossdock api (watch)")
+        self._watched = connect(size=1, name="crossdock api (watch)")
         self._check_now = asyncio.Event()
         self._limiter = SubscriberLimiter(limit=CONCURRENT_REQUESTS, wait_seconds=WAIT)
         self._expensive_limiter = SubscriberLimiter(limit=1, wait_seconds=WAIT)

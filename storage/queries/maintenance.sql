@@ -2,6 +2,9 @@
 -- Returns true if a partition was created.
 SELECT crossdock.make_partition($1, $2)
 
+-- name: drop_partition
+SELECT crossdock.drop_partition($1)
+
 -- name: partitions_before
 SELECT crossdock.partitions_before($1, $2)
 

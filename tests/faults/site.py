@@ -14,6 +14,7 @@ import msgspec
 from asyncpg.connect_utils import SessionAttribute
 
 from broker import topology
+from deploy import sections
 from deploy.local.children import free_ports
 from schemas.topology import DEAD, UNROUTED
 from storage import migrate
@@ -197,14 +198,15 @@ class Site:
                 stack.push_async_callback(sql.stop)
                 proxy = await self._proxy(stack, (name, DATABASE), ("127.0.0.1", sql.port))
                 database = self.backing.database_through(proxy.port)
-        return {
+        environment = {
             **os.environ,
             "PYTHONPATH": str(ROOT),
             "CROSSDOCK_CONFIG": str(self.config_file),
             "CROSSDOCK_ENCRYPTION_KEY": KEY,
             "AMQP_URL": amqp,
-            "DATABASE_URL": database,
+            "DATABASE_URL": database,  # of the administrator, whom each process leaves for its role
         }
+        return sections.environment(name, environment, {})
 
     async def _proxy(self, stack: AsyncExitStack, name: tuple[str, str], behind: tuple[str, int]) -> Proxy:
         proxy = self.proxies[name] = Proxy(*behind)

@@ -22,6 +22,7 @@ from deploy.process import Component
 from schemas.config import Config
 from schemas.registry import example
 from storage import pool as pools
+from storage import roles
 from storage.migrate import migrate
 from tests import restarts
 from tests.support import delivering, pipeline
@@ -99,18 +100,27 @@ async def run(*args: str, env: dict[str, str]) -> tuple[int, str]:
     return process.returncode, out.decode()
 
 
+async def user(url: str) -> str:
+    """Whose privileges the next client of a pooler has."""
+    connection = await asyncpg.connect(url, statement_cache_size=0)
+    name = str(await connection.fetchval("SELECT current_user::text"))
+    await connection.close()
+    return name
+
+
 async def test_transaction_mode_is_refused_with_one_line(
     pgbouncer: Start, database_url: str, amqp_url: str, tmp_path: Path
 ) -> None:
     """asyncpg#1013, prefect#14602."""
     url = await pgbouncer(database_url, "transaction")
     for refused in (
-        lambda: pools.create_pool(url, size=2),
-        lambda: pools.connect(url),
+        lambda: pools.create_pool(url, size=2, role=roles.STORE),
+        lambda: pools.connect(url, role=roles.STORE),
         lambda: migrate(url),
     ):
         with pytest.raises(pools.UnsupportedPoolerError, match=REFUSED):
             await refused()
+    assert await user(url) == "postgres"  # no role is left on a server connection that others share
 
     config = tmp_path / "crossdock.toml"
     config.write_text(CONFIG)
@@ -133,10 +143,11 @@ async def test_transaction_mode_is_refused_with_one_line(
 async def test_session_mode_keeps_settings_and_listens(pgbouncer: Start, blank_url: str) -> None:
     url = await pgbouncer(blank_url, "session")
     assert await migrate(url)
-    pool = await pools.create_pool(url, size=2)
+    pool = await pools.create_pool(url, size=2, role=roles.STORE)
     try:
-        for _ in range(3):  # the settings outlive the reset of each release
+        for _ in range(3):  # settings and role outlive the reset of each release
             async with pool.acquire() as connection:
+                assert await connection.fetchval("SELECT current_user::text") == roles.STORE
                 assert await connection.fetchval("SHOW statement_timeout") == "35s"
                 assert await connection.fetchval("SHOW jit") == "off"
                 assert await connection.fetchval("SHOW timezone") == "UTC"
@@ -149,6 +160,8 @@ async def test_session_mode_keeps_settings_and_listens(pgbouncer: Start, blank_u
         await listener.close()
     finally:
         await pool.close()
+    for _ in range(3):
+        assert await user(url) == "postgres"  # the pooler's reset ends the role
 
 
 async def test_a_server_without_a_pooler_is_asked_once(database_url: str) -> None:

@@ -171,7 +171,7 @@ def test_export_asks_no_broker(run: Any) -> None:
 
 def test_every_command_of_the_contract_is_there() -> None:
     assert set(commands()) >= {
-        "up", "ingress", "api", "worker store", "worker route", "worker deliver", "worker poll", "migrate",
+        "up", "ingress", "api", "worker store", "worker route", "worker deliver", "worker poll", "migrate", "roles",
         "topology apply", "topology check",
         "topology export", "send", "trace", "quarantine list", "quarantine show", "quarantine replay",
         "quarantine discard", "status", "check", "route explain", "deliveries list", "deliveries show",
@@ -187,8 +187,8 @@ def test_all_but_processes_print_json() -> None:
         if "--json" not in {name for param in command.params for name in param.opts}
     }
     workers = {f"worker {kind}" for kind in ("store", "route", "deliver", "poll")}
-    # The last three print nothing but JSON.
-    assert without == {"up", "ingress", "api", *workers, "topology export", "consume", "asyncapi"}
+    # The last three print nothing but JSON, and `roles` nothing but SQL.
+    assert without == {"up", "ingress", "api", *workers, "roles", "topology export", "consume", "asyncapi"}
 
 
 def test_every_command_says_what_it_does() -> None:
@@ -226,6 +226,7 @@ def test_errors_that_are_told_apart_exist() -> None:
         (BrokerUnavailableError("no confirm"), "no confirm"),
         (asyncpg.UndefinedTableError("relation"), "run `crossdock migrate`"),
         (asyncpg.InvalidPasswordError("no"), "refuses the login: no; check DATABASE_URL"),
+        (asyncpg.InsufficientPrivilegeError("permission denied for table x"), "`crossdock roles` shows which role may"),
         (asyncpg.DiskFullError("no room"), "PostgreSQL reports: no room"),
         (ConnectionRefusedError(111, "Connect call failed ('127.0.0.1', 1)"), "Connection refused"),
         (FileNotFoundError(2, "No such file", "x.json"), "x.json: No such file or directory"),

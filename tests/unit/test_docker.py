@@ -10,7 +10,7 @@ import pytest
 import typer
 import yaml
 
-from deploy import config
+from deploy import config, sections
 from deploy.cli.main import app
 from deploy.process import CLOSE_TIMEOUT
 from tests.support.image import DOCKERFILE, copied
@@ -45,6 +45,30 @@ def test_every_variable_of_ours_is_read() -> None:
     assert {name for name in named if f'"{name}"' not in code} == set()
 
 
+@pytest.mark.parametrize("name", ["ingress", "route", "store", "poll", "deliver", "api"])
+def test_each_process_gets_its_own_secrets_and_its_own_database_user(name: str) -> None:
+    environment = OURS[name]["environment"]
+    assert {variable for variable, kinds in sections.VARIABLES.items() if name in kinds} == environment.keys()
+    if "DATABASE_URL" in environment:
+        assert environment["DATABASE_URL"].startswith(
+            f"postgresql://crossdock_{name}_login:${{{name.upper()}_PASSWORD:?"
+        )
+    # What waits for its user also waits for the roles, and for the schema before them.
+    assert ("logins" in OURS[name]["depends_on"]) == ("DATABASE_URL" in environment)
+    assert ("topology" in OURS[name]["depends_on"]) == ("AMQP_URL" in environment)
+
+
+def test_every_user_of_a_url_is_made_with_the_password_in_it() -> None:
+    script = (ROOT / "deploy/docker/logins.sql").read_text()
+    passwords = COMPOSE["services"]["logins"]["environment"].keys() - {"PGHOST", "PGUSER", "PGDATABASE", "PGPASSWORD"}
+    urls = " ".join(service["environment"].get("DATABASE_URL", "") for service in OURS.values())
+    users = dict(re.findall(r"crossdock_(\w+)_login:\$\{(\w+):", urls))
+    assert set(users.values()) == passwords
+    for kind, password in users.items():
+        assert f"\\getenv {kind} {password}\nALTER ROLE crossdock_{kind}_login PASSWORD :'{kind}';" in script
+        assert f"GRANT crossdock_{kind} TO crossdock_{kind}_login;" in script
+
+
 def test_every_dependency_is_a_service_that_can_meet_its_condition() -> None:
     for service in COMPOSE["services"].values():
         for name, dependency in service.get("depends_on", {}).items():
@@ -52,7 +76,7 @@ def test_every_dependency_is_a_service_that_can_meet_its_condition() -> None:
             if dependency["condition"] == "service_healthy":
                 assert "test" in other["healthcheck"]
             else:
-                assert other["command"] in (["migrate"], ["topology", "apply"])
+                assert other["command"] in (["migrate"], ["topology", "apply"]) or name == "logins"
 
 
 def test_no_password_is_written_down() -> None:

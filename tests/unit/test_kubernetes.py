@@ -12,7 +12,7 @@ import typer
 import yaml
 
 from broker import depths
-from deploy import config
+from deploy import config, sections
 from deploy.cli import main
 from deploy.process import CLOSE_TIMEOUT
 from schemas import topology
@@ -129,14 +129,29 @@ def test_each_gets_the_variables_that_its_command_demands(
 
 def test_secrets_are_references_and_the_example_has_every_key() -> None:
     keys = set(PLAIN["Secret/crossdock"]["stringData"])
-    for pod in PODS.values():
-        for entry in container(pod)["env"]:
+    for manifest in PODS.values():
+        kind = manifest["metadata"]["labels"]["app.kubernetes.io/component"]
+        for entry in container(manifest)["env"]:
+            has_user = entry["name"] == "DATABASE_URL" and kind != "migrate"
+            key = f"DATABASE_URL_{kind.upper()}" if has_user else entry["name"]
             assert "value" not in entry
-            assert entry["valueFrom"]["secretKeyRef"] == {"name": "crossdock", "key": entry["name"]}
-            assert entry["name"] in keys
+            assert entry["valueFrom"]["secretKeyRef"] == {"name": "crossdock", "key": key}
+            assert key in keys
     for reference in SCALERS["TriggerAuthentication/crossdock-rabbitmq"]["spec"]["secretTargetRef"]:
         assert reference["key"] in keys
     assert set(PLAIN["Secret/crossdock"]["stringData"].values()) == {""}
+
+
+@pytest.mark.parametrize("name", PODS)
+def test_each_gets_the_files_of_its_own_sections(name: str) -> None:
+    kind = PODS[name]["metadata"]["labels"]["app.kubernetes.io/component"]
+    paths = ("accounts.apicbase.acme.secrets[0]", "accounts.apicbase.acme.poll.client_secret", "api.operator_token")
+    secrets = dict(zip(("crossdock-platforms", "crossdock-polls", "crossdock-subscribers"), paths, strict=True))
+    mounted = {volume["secret"]["secretName"] for volume in pod(PODS[name])["volumes"] if "secret" in volume}
+    assert mounted == {secret for secret, path in secrets.items() if kind in sections.readers(path)}
+    assert mounted <= {manifest.removeprefix("Secret/") for manifest in PLAIN}
+    has_mount = any(volume["name"] == "secrets" for volume in container(PODS[name])["volumeMounts"])
+    assert has_mount == bool(mounted)
 
 
 @pytest.mark.parametrize("name", DEPLOYMENTS)

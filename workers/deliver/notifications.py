@@ -9,6 +9,7 @@ from collections.abc import Callable
 from contextlib import suppress
 
 from storage import pool as pools
+from storage import roles
 from storage.database import UNAVAILABLE_ERRORS, explain
 
 log = logging.getLogger("crossdock.deliver")
@@ -55,7 +56,7 @@ class Notifications:
 
     async def _receive(self) -> None:
         closed = asyncio.Event()
-        connection = await pools.connect(self._database_url, name="crossdock deliver")
+        connection = await pools.connect(self._database_url, name="crossdock deliver", role=roles.DELIVER)
         try:
             connection.add_termination_listener(lambda _: closed.set())
             await connection.add_listener(DUE, self._notified)

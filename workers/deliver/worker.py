@@ -16,6 +16,7 @@ from uuid import UUID, uuid4
 
 from schemas.config import Config
 from schemas.destinations.guard import Guard
+from storage import roles
 from storage.database import UNAVAILABLE_ERRORS, Database
 from storage.sql import query
 from storage.vault import Vault
@@ -53,7 +54,7 @@ class DeliverWorker:
         self._vault = vault
         self._name = uuid4()
         self._sender = _sender(config)
-        self._database = Database(database_url, size=4)
+        self._database = Database(database_url, size=4, role=roles.DELIVER)
         self._background = Background()
         self._writing = Background()
         self._dispatchers: dict[UUID, Dispatcher] = {}

@@ -24,7 +24,7 @@ from broker.outgoing import BrokerUnavailableError, explain
 from broker.publisher import Publisher
 from schemas import envelope
 from schemas.config import Config
-from storage import polls
+from storage import polls, roles
 from storage.database import UNAVAILABLE_ERRORS, Database, is_row_error
 from storage.polls import Place
 from telemetry.background import Background
@@ -69,7 +69,7 @@ class PollWorker:
         self._shards = config.store.shards
         self._stored = False
         """Whether it has been verified that published messages are routed to the store queue."""
-        self._database = Database(database_url, size=4)
+        self._database = Database(database_url, size=4, role=roles.POLL)
         self._background = Background()
         self._per_minute = per_minute
         self._name = uuid4()

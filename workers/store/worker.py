@@ -19,6 +19,7 @@ from broker.consumer import ByteBudget, Consumer, IncomingMessage
 from broker.publisher import Publisher
 from schemas import topology
 from schemas.config import Config
+from storage import roles
 from storage.database import Database
 from telemetry.background import Background
 from workers.runtime import watchdog
@@ -58,7 +59,9 @@ class StoreWorker:
     ) -> None:
         """`shards`: the inbound queues to take from, counted from 0; by default all that the configuration has."""
         self._config = config
-        self._database = Database(database_url, size=config.store.connections + 1, name="crossdock store")
+        self._database = Database(
+            database_url, size=config.store.connections + 1, name="crossdock store", role=roles.STORE
+        )
         self._background = Background()
         self._publisher = Publisher(confirm_timeout=CONFIRM_TIMEOUT, on_unhealthy=self._switch_node)
         self._announcer = Announcer(self._publisher)
