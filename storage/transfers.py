@@ -21,6 +21,8 @@ PASS_INTERVAL = timedelta(days=1)
 The first pass fills the table with what was stored before it existed. Later ones repair what changed without a note,
 because a worker of an earlier release stored it, or a person changed it.
 """
+RETRY_AFTER = timedelta(minutes=5)
+"""Time after which a change that could not be computed is tried again."""
 _LOCK = 0x63_72_6F_73_75
 
 
@@ -103,8 +105,8 @@ async def _refresh(connection: Connection, ids: Sequence[int]) -> int:
 
 
 async def postpone(connection: Connection) -> None:
-    """Put the oldest change behind all others, because it cannot be computed at present. Raises asyncpg's errors."""
-    await connection.execute(query("transfers", "postpone"))
+    """Leave the oldest change alone for RETRY_AFTER, because it cannot be computed. Raises asyncpg's errors."""
+    await connection.execute(query("transfers", "postpone"), RETRY_AFTER)
 
 
 async def late(connection: Connection) -> list[LateCount]:

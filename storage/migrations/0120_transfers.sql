@@ -8,6 +8,7 @@ ALTER TABLE crossdock.versions ADD COLUMN due_at timestamptz DEFAULT '-infinity'
 CREATE TABLE crossdock.transfer_changes (
     id           bigint      GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
     noted_at     timestamptz NOT NULL DEFAULT now(),
+    retry_at     timestamptz,  -- not before then, because it could not be computed
     document_ids bigint[]    NOT NULL
 ) WITH (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 1000);  -- every row is soon deleted
 

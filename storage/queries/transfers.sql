@@ -3,7 +3,7 @@
 INSERT INTO crossdock.transfer_changes (document_ids) VALUES ($1::bigint[])
 
 -- name: has_changes
-SELECT EXISTS (SELECT FROM crossdock.transfer_changes)
+SELECT EXISTS (SELECT FROM crossdock.transfer_changes WHERE retry_at IS NULL OR retry_at <= now())
 
 -- name: lock
 -- One process at a time computes transfers, so that an older computation never replaces a newer one. The lock ends with
@@ -19,7 +19,13 @@ WITH taken AS (
         SELECT id
         FROM (
             SELECT id, sum(cardinality(document_ids)) OVER (ORDER BY id) - cardinality(document_ids) AS documents_before
-            FROM (SELECT id, document_ids FROM crossdock.transfer_changes ORDER BY id LIMIT $1) oldest
+            FROM (
+                SELECT id, document_ids
+                FROM crossdock.transfer_changes
+                WHERE retry_at IS NULL OR retry_at <= now()
+                ORDER BY id
+                LIMIT $1
+            ) oldest
         ) piece
         WHERE documents_before < $1
     )
@@ -30,13 +36,12 @@ FROM taken
 CROSS JOIN LATERAL unnest(document_ids) document_id
 
 -- name: postpone
--- Puts the oldest change behind all others.
-WITH taken AS (
-    DELETE FROM crossdock.transfer_changes
-    WHERE id = (SELECT id FROM crossdock.transfer_changes ORDER BY id LIMIT 1)
-    RETURNING noted_at, document_ids
+-- Leaves the oldest change alone for the time $1.
+UPDATE crossdock.transfer_changes
+SET retry_at = now() + $1::interval
+WHERE id = (
+    SELECT id FROM crossdock.transfer_changes WHERE retry_at IS NULL OR retry_at <= now() ORDER BY id LIMIT 1
 )
-INSERT INTO crossdock.transfer_changes (noted_at, document_ids) SELECT noted_at, document_ids FROM taken
 
 -- name: allow_time
 -- A transfer of a million cartons takes longer than other statements may.

@@ -3,7 +3,7 @@
 import asyncio
 import re
 from collections.abc import Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
@@ -283,6 +283,7 @@ async def test_a_change_that_cannot_be_computed_keeps_no_other_waiting(
     pool: asyncpg.Pool, database: asyncpg.Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(job, "RETRY_INTERVAL", 0.01)
+    monkeypatch.setattr(transfers, "RETRY_AFTER", timedelta(seconds=0.1))
     monkeypatch.setattr(job, "INTERVAL", 0.01)
     await store(pool, order())
     await store(pool, order(channelOrderId="STO2", warehouseOrderId="W2"))

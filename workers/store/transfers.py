@@ -25,12 +25,12 @@ log = logging.getLogger("crossdock.store")
 Pool = Callable[[], Awaitable[asyncpg.Pool]]
 
 INTERVAL = 1.0
-"""Seconds between two looks at the noted changes, while there are none."""
+"""Seconds between two looks at the noted changes, unless more of them are known to wait."""
 FILL_INTERVAL = 60.0
 """Seconds between two looks whether documents from before an upgrade must be filled in, while there are none."""
 MAX_PAUSE = 60.0
 """Maximum seconds between two pieces, however long a piece takes."""
-RETRY_INTERVAL = 5.0
+RETRY_INTERVAL = 1.0
 """Seconds until the next try after an error."""
 COUNT_INTERVAL = 15.0
 """Seconds between two counts of late transfers."""
@@ -62,31 +62,33 @@ async def keep_transfers(pool: Pool, is_saturated: Callable[[], bool]) -> None:
         try:
             async with (await pool()).acquire() as connection:
                 work = await transfers.apply_changes(connection, limit)
-                limit = transfers.PIECE
-                if work is None and started >= fill_at:
-                    work = await transfers.fill(connection)
-                    if work is None:
-                        fill_at = started + FILL_INTERVAL
+                filled = await transfers.fill(connection) if started >= fill_at else None
         except Exception as error:
             log.warning("transfers not computed", extra={"error": explain(error)})
-            # A change that cannot be computed must not keep others waiting: it is found by itself, and goes to the end.
+            # A change that cannot be computed must keep no other waiting: pieces become smaller until it is by itself,
+            # and then it is left alone.
             if limit == 1:
                 with suppress(Exception):
                     async with (await pool()).acquire() as connection:
                         await transfers.postpone(connection)
-            limit = 1
+            fill_at = started + FILL_INTERVAL
+            limit = limit // 2 or transfers.PIECE
             await asyncio.sleep(RETRY_INTERVAL)
             continue
-        if work is None:
-            await asyncio.sleep(INTERVAL)
-        else:
-            await rest(time.monotonic() - started, is_saturated)
+        has_more = filled is not None or (work is not None and work.documents >= limit)
+        limit = min(2 * limit, transfers.PIECE)
+        if started >= fill_at and filled is None:
+            fill_at = started + FILL_INTERVAL
+        await rest(time.monotonic() - started, is_saturated, 0.0 if has_more else INTERVAL)
 
 
-async def rest(seconds: float, is_saturated: Callable[[], bool]) -> None:
-    """Wait after a piece that took `seconds`, so that computing keeps its share of the time."""
+async def rest(seconds: float, is_saturated: Callable[[], bool], at_least: float) -> None:
+    """Wait after a piece that took `seconds`, so that computing keeps its share of the time.
+
+    `at_least`: minimum seconds, in which changes of the same transfer gather.
+    """
     began = time.monotonic()
-    await asyncio.sleep(min(pause_after(seconds, USUAL_SHARE), MAX_PAUSE))
+    await asyncio.sleep(max(at_least, min(pause_after(seconds, USUAL_SHARE), MAX_PAUSE)))
     until = began + min(pause_after(seconds, SATURATED_SHARE), MAX_PAUSE)
     while (left := until - time.monotonic()) > 0:
         if not is_saturated():

@@ -64,8 +64,15 @@ async def test_status_of_a_running_up(shell: Shell, amqp_url: str, database_url:
     assert "crossdock: route: ended" in result.err
 
 
-async def test_status_without_an_up_shows_what_it_can(shell: Shell) -> None:
+async def test_status_without_an_up_shows_what_it_can(shell: Shell, database: asyncpg.Connection) -> None:
+    await database.execute(
+        "INSERT INTO crossdock.transfer_states SELECT n, 'rothys', n::text, NULL, NULL, NULL, 1, 0, 0, 0, 0, 1, 1, 0, "
+        "'ordered', now() - n * interval '1 day', NULL, now(), '{}' FROM generate_series(-1, 3) n WHERE n <> 0"
+    )
     result = await shell("status", "--json")
+    late = result.json["transfers"]
+    assert (late["late"], late["longest_seconds"] // 86_400, late["filled"]) == ({"rothys": 3}, 3, 1)
+    assert "transfers  3 late (rothys 3), for up to 3 d" in (await shell("status")).out
     assert result.code == 0
     assert result.json["processes"] == []
     assert len(result.json["queues"]) == 6

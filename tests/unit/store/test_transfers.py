@@ -22,14 +22,14 @@ async def test_computing_keeps_its_share_of_the_time(
     monkeypatch.setattr("workers.store.transfers.asyncio.sleep", sleep)
     monkeypatch.setattr("workers.store.transfers.time.monotonic", lambda: now)
     looks = iter(range(saturated))
-    await transfers.rest(0.1, lambda: next(looks, None) is not None)
+    await transfers.rest(0.1, lambda: next(looks, None) is not None, 0.0)
     assert now == pytest.approx(expected, abs=0.11)
 
 
 async def test_a_piece_that_takes_hours_is_followed_by_another(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(transfers, "MAX_PAUSE", 0.01)
     async with asyncio.timeout(5):
-        await transfers.rest(3600.0, lambda: False)
+        await transfers.rest(3600.0, lambda: False, 0.0)
 
 
 def test_only_platforms_with_transfers_have_any() -> None:
