@@ -135,9 +135,9 @@ async def forget_statistics(connection: Connection) -> None:
     """
     for row in await connection.fetch(query("erasure", "sampled_tables")):
         columns = next((names for name, names in personal_columns().items() if _is_of(row["table"], name)), ())
-        sampled = [f'"{column}"' for column in row["columns"] if column in columns]
+        sampled = [column for column in row["columns"] if column in columns]
         if sampled:
-            await connection.execute(f'ANALYZE crossdock."{row["table"]}" ({", ".join(sampled)})')
+            await connection.execute(query("erasure", "forget_samples"), row["table"], sampled)
 
 
 def _is_of(name: str, table: str) -> bool:

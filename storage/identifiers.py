@@ -32,7 +32,7 @@ MAX_KEYS = 1000
 Row = tuple[int, datetime, list[bytes]]
 """Document id, time of receipt, and keys of one version."""
 
-_COLUMNS = ("document_id", "received_at", "keys")
+COLUMNS = ("document_id", "received_at", "keys")
 _BEGINNING = Struct(">hiqiq")
 """Of a row: the number of columns, and the first two with their lengths."""
 _ARRAY = Struct(">iiiIii")
@@ -61,13 +61,13 @@ def keys(holdings: Iterable[tuple[Collection[str], Collection[str]]], document_i
 
 async def insert(connection: Connection, rows: Iterable[Row]) -> None:
     """Add rows, except those without keys. Raises asyncpg's errors."""
-    await tables.copy_encoded(connection, "identifiers", _COLUMNS, [_encoded(*row) for row in rows if row[2]])
+    await tables.copy_encoded(connection, "identifiers", COLUMNS, [_encoded(*row) for row in rows if row[2]])
 
 
 def _encoded(document_id: int, received_at: datetime, keys: list[bytes]) -> bytes:
     """Return a row in the format of COPY. The driver takes three times as long for an array."""
     moment = (received_at - _EPOCH) // _MICROSECOND
-    beginning = _BEGINNING.pack(len(_COLUMNS), 8, document_id, 8, moment)
+    beginning = _BEGINNING.pack(len(COLUMNS), 8, document_id, 8, moment)
     return beginning + _array_head(len(keys)) + _KEY_LENGTH.join(keys)
 
 

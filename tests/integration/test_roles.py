@@ -14,7 +14,7 @@ import pytest
 
 from ingress.api.app import CHECK
 from schemas import registry
-from storage import maintenance, roles, sql
+from storage import identifiers, maintenance, privacy, roles, sql
 from storage import pool as pools
 from tests.support.statements import queries_of
 from tests.support.storing import START, incoming
@@ -38,8 +38,14 @@ COPIES = {
     "versions": VERSION_COLUMNS,
     "outbox": DeliveryRow._fields,
     "finished": FINISHED_COLUMNS,
+    "identifiers": identifiers.COLUMNS,
 }
 """What the store worker writes by COPY."""
+ERASING = (
+    "erase_attempts", "erase_finished", "erase_records", "erase_items", "erase_versions", "erase_contents",
+    "erase_documents", "erase_transfers", "erase_receipts", "erase_quarantined",
+)  # fmt: skip
+"""The queries of an erasure that `storage/classification.toml` completes."""
 PLANNED = ("SELECT", "(SELECT", "INSERT", "UPDATE", "DELETE", "WITH")
 """What has a plan. Anything else, such as SET, is executed as it is."""
 CALL = re.compile(r"crossdock\.\w+\(")
@@ -69,6 +75,7 @@ def statements(role: str) -> list[str]:
         texts.append(CHECK)
     if role == roles.STORE:
         texts.append(MERGE)
+        texts += [f"EXPLAIN (GENERIC_PLAN) {privacy.erasing(name)}" for name in ERASING]
         for table, columns in COPIES.items():
             values = ", ".join("NULL" for _ in columns)
             texts.append(f"EXPLAIN INSERT INTO crossdock.{table} ({', '.join(columns)}) VALUES ({values})")  # noqa: S608
@@ -200,7 +207,7 @@ REFUSED = {
     roles.STORE: (
         "SELECT sealed FROM crossdock.subscribed",
         "SELECT url FROM crossdock.subscribed",
-        "UPDATE crossdock.receipts SET raw = ''",
+        "UPDATE crossdock.receipts SET digest = ''",
         "SELECT sealed FROM crossdock.idempotent",
         "INSERT INTO crossdock.consumers (name) VALUES ('x')",
         "DROP TABLE crossdock.receipts",
