@@ -34,7 +34,9 @@ RETRY_INTERVAL = 1.0
 """Seconds until the next try after an error."""
 COUNT_INTERVAL = 15.0
 """Seconds between two counts of late transfers."""
-SATURATED_SHARE, USUAL_SHARE = 0.03, 0.5
+SATURATED_PIECE = 200
+"""Number of changed documents in a piece, while storing takes all that there is."""
+SATURATED_SHARE, USUAL_SHARE = 0.02, 0.5
 """Share of the time that is spent on computing, while storing takes all that there is, and otherwise."""
 
 
@@ -61,8 +63,9 @@ async def keep_transfers(pool: Pool, is_saturated: Callable[[], bool]) -> None:
         started = time.monotonic()
         try:
             async with (await pool()).acquire() as connection:
-                work = await transfers.apply_changes(connection, limit)
-                filled = await transfers.fill(connection) if started >= fill_at else None
+                size = min(limit, SATURATED_PIECE) if is_saturated() else limit
+                work = await transfers.apply_changes(connection, size)
+                filled = await transfers.fill(connection, size) if started >= fill_at else None
         except Exception as error:
             log.warning("transfers not computed", extra={"error": explain(error)})
             # A change that cannot be computed must keep no other waiting: pieces become smaller until it is by itself,
@@ -75,7 +78,7 @@ async def keep_transfers(pool: Pool, is_saturated: Callable[[], bool]) -> None:
             limit = limit // 2 or transfers.PIECE
             await asyncio.sleep(RETRY_INTERVAL)
             continue
-        has_more = filled is not None or (work is not None and work.documents >= limit)
+        has_more = filled is not None or (work is not None and work.documents >= size)
         limit = min(2 * limit, transfers.PIECE)
         if started >= fill_at and filled is None:
             fill_at = started + FILL_INTERVAL
