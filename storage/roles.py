@@ -142,13 +142,16 @@ async def become_owner(connection: asyncpg.Connection) -> None:
 async def grant_missing(connection: asyncpg.Connection) -> None:
     """Grant what `roles.sql` lists to the roles that exist, in one transaction; nothing if all of it is granted.
 
-    Raises asyncpg's errors.
+    Nothing either if the user may not grant all of it, because others own a part of the schema: a process whose role
+    had only some of its privileges could not work. Raises asyncpg's other errors.
     """
     for attempt in range(1, ATTEMPTS + 1):
         try:
             async with connection.transaction():
                 for privilege in await missing(connection):
                     await connection.execute(privilege.statement)
+            return
+        except asyncpg.InsufficientPrivilegeError:
             return
         except asyncpg.InternalServerError:  # "tuple concurrently updated"
             if attempt == ATTEMPTS:

@@ -38,10 +38,16 @@ def migrate(
             f"left for `crossdock migrate --post`, to be run when no older version is running: {', '.join(left)}"
         )
     absent = servers.run_on_database(state, storage_roles.absent)
+    ungranted = [] if absent else servers.run_on_database(state, storage_roles.missing)
     if absent:
         lines.append(
             f"not made, because this database user may not create roles: {', '.join(absent)}; a database administrator "
             "runs what `crossdock roles` prints. Until then, each process has the privileges of its own user"
+        )
+    if ungranted:
+        lines.append(
+            f"not granted, because this database user does not own everything: {len(ungranted)} privileges of roles; a "
+            "database administrator runs what `crossdock roles` prints"
         )
     print_result({"applied": done, "post": left, "roles_missing": absent}, as_json, *lines)
 

@@ -164,6 +164,26 @@ async def test_what_an_administrator_migrates_belongs_to_the_owner(
     assert await owner_of(database, "fresh1") == owner
 
 
+async def test_a_user_that_may_not_grant_everything_grants_nothing(
+    database_url: str, database: asyncpg.Connection, logins: Logins
+) -> None:
+    """An administrator owns one table; everything goes on with the privileges that there are."""
+    owner = await logins.make()
+    await database.execute(f"GRANT CREATE ON DATABASE {database_url.rpartition('/')[2]} TO {owner}")
+    await database.execute(f"ALTER SCHEMA crossdock OWNER TO {owner}")
+    for row in await database.fetch(PARTS):
+        await database.execute(f"ALTER {row['kind']} {row['name']} OWNER TO {owner}")
+    await database.execute("ALTER TABLE crossdock.consumers OWNER TO postgres")
+    await database.execute(f"REVOKE SELECT ON crossdock.consumers, crossdock.documents FROM {roles.STORE}")  # noqa: S608
+    assert await migrate.migrate(with_login(database_url, owner)) == []
+    assert {privilege.object for privilege in await roles.missing(database)} == {
+        "crossdock.consumers",
+        "crossdock.documents",
+    }
+    await migrate.migrate(database_url)
+    assert await roles.missing(database) == []
+
+
 async def owner_of(database: asyncpg.Connection, table: str) -> str:
     query = "SELECT relowner::regrole::text FROM pg_class WHERE oid = $1::text::regclass"
     return str(await database.fetchval(query, f"crossdock.{table}"))
