@@ -21,7 +21,7 @@ NUMBER, ARTICLE = "n", "a"
 BUCKET = 1 << 14
 """Documents per bucket. A search reads all rows of a bucket that hold the text, so buckets must be small, and looks up
 a key per bucket, so they must be few."""
-WINDOWS = (1, 8, 64)
+WINDOWS = (1, 16)
 """Buckets that are searched at once, the newest first; after these, all others."""
 MARGIN = 8
 """Buckets that are searched below the oldest document: it may have been merged with one that was older."""

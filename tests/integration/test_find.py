@@ -8,7 +8,7 @@ import pytest
 
 from storage import migrate
 from tests.support.api import BOARDS, OPERATOR, api
-from tests.support.shell import Shell
+from tests.support.shell import CommandResult, Shell
 from tests.support.storing import incoming, unreadable
 from workers.store import isolate
 
@@ -46,12 +46,15 @@ async def test_the_command_line(crossdock: Shell, stored: None) -> None:
         ("find", UNREADABLE),
         ("find", "1z999"),
         ("find", "  "),
-        ("find",),
         ("trace", "1Z999"),
     ]
-    by_text, by_order, as_json, quarantined, unknown, blank, missing, traced = await asyncio.gather(
-        *(crossdock(*command) for command in commands)
-    )
+    two_at_a_time = asyncio.Semaphore(2)
+
+    async def run(command: tuple[str, ...]) -> CommandResult:
+        async with two_at_a_time:
+            return await crossdock(*command)
+
+    by_text, by_order, as_json, quarantined, unknown, blank, traced = await asyncio.gather(*map(run, commands))
     assert (by_text.code, by_text.err) == (0, "")
     assert all(word in by_text.out for word in ("documents", "S1/00340", "channelape.ship_confirmation", "number"))
     assert "I1 (order PO-1)" in by_order.out
@@ -66,7 +69,7 @@ async def test_the_command_line(crossdock: Shell, stored: None) -> None:
     assert (unknown.code, unknown.out) == (1, "")
     assert unknown.err.startswith("crossdock: nothing is known of '1z999'")
     assert len(unknown.err.splitlines()) == 1
-    assert blank.code == missing.code == 2
+    assert blank.code == 2
     assert "TEXT" in blank.err
     assert (traced.code, traced.err) == (0, "")
     assert "S1/00340" in traced.out

@@ -1,5 +1,6 @@
 """Documents by every number and article, in any order of arrival, and everything else by its id."""
 
+import asyncio
 from collections.abc import Iterator
 from itertools import permutations
 from typing import Any
@@ -11,8 +12,9 @@ import pytest
 from storage import find, identifiers, maintenance
 from storage.sql import query
 from tests.contract import checks
+from tests.support.pipeline import until
 from tests.support.storing import START, at, incoming, unreadable
-from workers.store import isolate
+from workers.store import isolate, jobs
 
 DAY = 86_400.0
 
@@ -234,6 +236,33 @@ async def test_it_is_forgotten_with_the_versions(pool: asyncpg.Pool, database: a
     await maintenance.keep(pool, retention_days=1, now=START)
     assert [await keys(database, text) for text in "ABCD"] == [[], [], ["I2"], []]
     assert await database.fetchval("SELECT count(*) FROM crossdock.identifiers") == 1
+
+
+async def test_what_was_filed_lately_is_merged_into_the_index(
+    pool: asyncpg.Pool, database: asyncpg.Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By a job of its own, so that no transaction that stores has to do it; it is found before and after."""
+    monkeypatch.setattr(jobs, "INDEX_INTERVAL", 0.0)
+    pending = (
+        "SELECT sum(gin_clean_pending_list(inhrelid::regclass)) FROM pg_inherits "
+        "WHERE inhparent = 'crossdock.identifiers_keys'::regclass"
+    )
+    await isolate.write_isolating(pool, [order("I1", "A")])
+    assert await keys(database, "A") == ["I1"]
+    assert await database.fetchval(pending) > 0
+    await isolate.write_isolating(pool, [order("I2", "A", seconds=1)])
+    stored = asyncio.Event()
+
+    async def opened() -> asyncpg.Pool:
+        return pool
+
+    job = asyncio.create_task(jobs.index_identifiers(opened, stored))
+    for _ in range(2):  # the job takes the second signal when it has merged for the first
+        stored.set()
+        await until(lambda: not stored.is_set())
+    job.cancel()
+    assert await database.fetchval(pending) == 0
+    assert await keys(database, "A") == ["I2", "I1"]
 
 
 async def test_no_table_is_read_from_end_to_end(pool: asyncpg.Pool, database: asyncpg.Connection) -> None:
