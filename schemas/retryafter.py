@@ -48,12 +48,13 @@ def _single(text: str, now: float) -> float | None:
     span = _span(text)
     if span is not None:
         return span
+    moment = times.parse(text)  # before the library, which takes the year 0049 for 2049
+    if moment is not None:
+        return _until(moment, now)
     try:
         return _until(email.utils.parsedate_to_datetime(text), now)
     except (ValueError, OverflowError):
-        pass
-    moment = times.parse(text)
-    return None if moment is None else _until(moment, now)
+        return None
 
 
 def _until(moment: datetime, now: float) -> float | None:

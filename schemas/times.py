@@ -6,7 +6,6 @@ such as `10/11/2026` or the name of a time zone other than UTC, is not read.
 
 import re
 from datetime import UTC, datetime, timedelta, timezone
-from email.utils import parsedate_to_datetime
 
 from schemas import invisible
 
@@ -27,22 +26,33 @@ _VARIANT = re.compile(
     re.IGNORECASE | re.ASCII,
 )
 _INTERNET = re.compile(
-    r"(?:[A-Z]{3,9},? )?\d{1,2}[ -][A-Z]{3}[ -]\d{4} \d\d:\d\d(?::\d\d)? (?:GMT|UTC|UT|Z|[+-]\d{4})", re.IGNORECASE
+    r"(?:[A-Z]{3,9},? )?(\d{1,2})[ -]([A-Z]{3})[ -](-?\d{4})"
+    r" (\d\d):(\d\d)(?::(\d\d))? (?:GMT|UTC|UT|Z|([+-]\d\d)(\d\d))",
+    re.IGNORECASE,
 )
+_NAMES = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
+_MONTHS = {name: number for number, name in enumerate(_NAMES, 1)}
+_SINCE_EPOCH = re.compile(r"(-?\d{1,80})(?:[.,]\d{1,9})?|-?\d\.\d{1,17}[eE]\+?\d{1,2}")
+"""A number that may be a Unix time, also one before 1970."""
 _PLACEHOLDER = re.compile(
-    r"(?:(?P<year>\d{4})(?P<by>[-/.]?)(?P<month>\d\d?)(?P=by)(?P<day>\d\d?)"
+    r"(?:(?P<year>-?\d{4})(?P<by>[-/.]?)(?P<month>\d\d?)(?P=by)(?P<day>\d\d?)"
     r"|(?P<a>\d\d?)[./-](?P<b>\d\d?)[./-](?P<last>\d{4})(?!\d))"
     r"(?P<midnight>[T ]*(?:(?:00?|12(?=.{1,20}AM)):?00(?::?00(?:[.,]0{1,12})?)?)? ?(?:AM)?"
     r" ?(?:Z|UTC|GMT|[+-]\d\d:?(?:\d\d)?)?\Z)?",
     re.IGNORECASE,
 )
-_ENDLESS_YEARS = (0, 1, 9999)
-"""Years of no date: MySQL's zero date, and .NET's `DateTime.MinValue` and `MaxValue`."""
+_ENDLESS_YEARS = (-1, 0, 1, 9999)
+"""Years of no date: MySQL's zero date, also as PHP converts it, and .NET's `DateTime.MinValue` and `MaxValue`."""
 _FIRST_DAYS = frozenset(
     {(1970, 1, 1), (1899, 12, 30), (1899, 12, 31), (1900, 1, 0), (1900, 1, 1), (1753, 1, 1), (1601, 1, 1)}
 )
 """Where programs begin to count, as year, month and day: Unix, OLE and Excel, SQL Server, Windows. At midnight, each is
 the zero of an unset variable."""
+_DAY_ZERO = (1900, 1, 0)
+"""Excel's day zero, which no calendar has."""
+_FIRST_MOMENTS = frozenset(datetime(*day) for day in _FIRST_DAYS if day != _DAY_ZERO)  # noqa: DTZ001 - of any clock
+_LEAST_UNIX = 100_000_000
+"""Numbers below are taken for dates without separators, or for nothing."""
 _AROUND_ZEROS = "0-/.: TZ"
 
 
@@ -63,20 +73,30 @@ def parse(text: str) -> datetime | None:
 
 
 def is_placeholder(text: str) -> bool:
-    """Return whether `text` stands for "no date": zeros, or the first or last moment that some program knows."""
+    """Return whether `text` stands for "no date": zeros, or the first or last moment that some program knows.
+
+    What can be read is judged by its moment, in whatever notation it is written; what cannot, by its spelling.
+    """
     text = invisible.trimmed(text)
     if (text[:1] == "2" and text[4:5] == "-") or len(text) > _LONGEST or not text.isascii():
         return False
     if not text.strip(_AROUND_ZEROS):
         return "0" in text
     if (date := _DOTNET.fullmatch(text)) is not None:
-        return _is_endless(int(date[1]) // 1000)
-    if text.removeprefix("-").isdigit() and len(text) > 8:
-        number = int(text)
-        if _is_endless(number) or _is_endless(number // 1000):
+        return _is_unset(int(date[1]) // 1000)
+    if (number := _SINCE_EPOCH.fullmatch(text)) is not None:
+        whole = int(number[1] or float(text))
+        if abs(whole) >= _LEAST_UNIX and any(_is_unset(whole // unit) for unit in (1, 1000, 1_000_000)):
             return True
         if len(text) not in _COMPACT:
             return False
+    return _is_placeholder_as_written(text) or ((moment := parse(text)) is not None and _is_placeholder_moment(moment))
+
+
+def _is_placeholder_as_written(text: str) -> bool:
+    """Return whether `text` is a placeholder that no calendar has or whose day and month are ambiguous."""
+    if (date := _INTERNET.fullmatch(text)) is not None:  # a year or a day of no calendar, such as 00 Jan 1900
+        return int(date[3]) in _ENDLESS_YEARS or (int(date[3]), _MONTHS.get(date[2].lower()), int(date[1])) == _DAY_ZERO
     result = _PLACEHOLDER.match(text)
     if result is None:
         return False
@@ -84,14 +104,28 @@ def is_placeholder(text: str) -> bool:
     if year in _ENDLESS_YEARS:
         return True
     if result["midnight"] is None:
-        return year in (1969, 1970) and parse(text) == _EPOCH  # midnight in UTC, written as the time of another zone
+        return False
     days = (result["month"], result["day"]), (result["a"], result["b"]), (result["b"], result["a"])
     return any((year, int(month), int(day)) in _FIRST_DAYS for month, day in days if month is not None)
 
 
-def _is_endless(seconds: int) -> bool:
-    """Return whether a Unix time is zero, or in the year 1 or 9999."""
-    return seconds == 0 or -62135596800 <= seconds < -62104060800 or 253370764800 <= seconds < 253402300801
+def _is_placeholder_moment(moment: datetime) -> bool:
+    """Return whether a moment is a placeholder by its own clock or, if it names a time zone, in UTC."""
+    clocks = [moment.replace(tzinfo=None)]
+    if (offset := moment.utcoffset()) is not None:
+        try:
+            clocks.append(clocks[0] - offset)
+        except OverflowError:  # in UTC it lies before year 1 or after year 9999, which are placeholders themselves
+            return True
+    return any(clock.year in _ENDLESS_YEARS or clock in _FIRST_MOMENTS for clock in clocks)
+
+
+def _is_unset(seconds: int) -> bool:
+    """Return whether a Unix time is a placeholder."""
+    try:
+        return _is_placeholder_moment(_EPOCH + timedelta(seconds=seconds))
+    except OverflowError:
+        return False
 
 
 def _unusual(text: str) -> datetime | None:
@@ -104,10 +138,7 @@ def _unusual(text: str) -> datetime | None:
     if (date := _DOTNET.fullmatch(text)) is not None:
         moment = _EPOCH + timedelta(milliseconds=int(date[1]))
         return moment.astimezone(_zone(date[2] + date[3], date[4])) if date[2] else moment
-    if _INTERNET.fullmatch(text):
-        moment = parsedate_to_datetime(text)
-        return moment if moment.tzinfo is not None else moment.replace(tzinfo=UTC)
-    return None
+    return None if (internet := _INTERNET.fullmatch(text)) is None else _internet(internet)
 
 
 def _numeric(whole: str, fraction: str) -> datetime | None:
@@ -135,6 +166,16 @@ def _variant(result: re.Match[str]) -> datetime | None:
     micros = int((fraction or "0")[:6].ljust(6, "0"))
     zone = UTC if utc else _zone(hours, minutes) if hours else None
     return datetime(int(year), int(month), int(day), clock, int(minute or 0), int(second or 0), micros, zone)
+
+
+def _internet(result: re.Match[str]) -> datetime | None:
+    """Return the time of a date of RFC 1123 or RFC 850, whose year is taken as written: 0001 is not 2001."""
+    day, month, year, hour, minute, second, hours, minutes = result.groups()
+    number = _MONTHS.get(month.lower())
+    if number is None:
+        return None
+    zone = UTC if hours is None else _zone(hours, minutes)
+    return datetime(int(year), number, int(day), int(hour), int(minute), int(second or 0), tzinfo=zone)
 
 
 def _zone(hours: str, minutes: str | None) -> timezone:

@@ -5,6 +5,7 @@ from typing import Any
 import asyncpg
 import msgspec
 
+from schemas import invisible
 from storage import find
 from storage.database import Connection
 from storage.sql import query
@@ -24,6 +25,7 @@ async def trace(connection: Connection, key: str) -> dict[str, Any]:
     `key` is compared as in `storage.find`. The columns are those of `queries/trace.sql`. Lists are empty
     if nothing is known.
     """
+    written = invisible.trimmed(key)
     result = await find.find(connection, key)
     key = result.text
     if not key:
@@ -34,7 +36,8 @@ async def trace(connection: Connection, key: str) -> dict[str, Any]:
         for part in PARTS:
             document[part] = [_plain(record) for record in await connection.fetch(query("trace", part), match.id)]
         documents.append(document)
-    quarantined = await connection.fetch(query("trace", "quarantine"), key, [row.id for row in result.quarantine])
+    ids = [row.id for row in result.quarantine]
+    quarantined = await connection.fetch(query("trace", "quarantine"), key, ids, written)
     return {"key": key, "documents": documents, "quarantine": [_plain(record) for record in quarantined]}
 
 
