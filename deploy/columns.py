@@ -30,6 +30,9 @@ _STRAY = re.compile(r"[;\t|\"]|<(?=[A-Za-z!?/])")
 _NAMED_SEPARATOR = re.compile(r"[ \t]*\"?sep=(?P<separator>[^\"\r\n])\"?[;,| \t]*(?:\r\n|\r|\n|\Z)", re.IGNORECASE)
 
 
+_LINE_BREAK = re.compile(r"[\n\v\f\r\x85\u2028\u2029]")
+
+
 class _Row(NamedTuple):
     """A row of a list."""
 
@@ -58,12 +61,18 @@ def read(file: Path, header: str) -> list[str]:
     lines = list(io.StringIO(text, newline=""))
     rows = [
         _Row(number + skipped, cells, invisible.trimmed(lines[number - 1])[:1] == '"')
-        for number, cells in _numbered_rows(text, separator)
+        for number, cells in _strict_rows(text, separator, skipped)
         if cells
     ]
     if not rows:
         return []
     headers = (header, f"{header}s")
+    for row in rows:
+        if _LINE_BREAK.search(invisible.trimmed(row.cells[0])):
+            raise ColumnError(
+                f"line {row.line}: the first cell holds a line break: close its quotes, or put each number on a line "
+                "of its own"
+            )
     _refuse_wrong_headers(rows, headers)
     width = len(rows[0].cells) if len(rows[0].cells) > 1 else max(len(row.cells) for row in rows)
     numbers = [number for row in rows if (number := _number(row, width))]
@@ -193,16 +202,49 @@ def _likeliest(widths: dict[str, bool], text: str, line: int) -> str:
 
 
 def _rows(text: str, separator: str) -> Iterator[list[str]]:
-    return (row for _, row in _numbered_rows(text, separator))
-
-
-def _numbered_rows(text: str, separator: str) -> Iterator[tuple[int, list[str]]]:
-    """Yield each row with the number of the line that it begins on."""
+    """Yield the rows as they are with this separator, which may be the wrong one."""
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=separator, skipinitialspace=True)
+    try:
+        yield from reader
+    except csv.Error as error:
+        raise ColumnError(f"line {reader.line_num}: {error}") from None
+
+
+def _strict_rows(text: str, separator: str, skipped: int) -> Iterator[tuple[int, list[str]]]:
+    """Yield each row with the number of the line that it begins on.
+
+    `skipped`: lines of the file before `text`, for errors. Raises ColumnError for quotes that are not closed, and for
+    text after a closing quote, because a quote too many would hide the rows up to the next one.
+    """
+    reader = csv.reader(
+        io.StringIO(_without_blanks_after_quotes(text, separator), newline=""),
+        delimiter=separator,
+        skipinitialspace=True,
+        strict=True,
+    )
     number = 1
     try:
         for row in reader:
             yield number, row
             number = reader.line_num + 1
     except csv.Error as error:
-        raise ColumnError(f"line {reader.line_num}: {error}") from None
+        where = f"line {number + skipped}"
+        if "unexpected end" in str(error):
+            problem = "a cell has no closing quote: close it, or write a quote that belongs to the text twice"
+            raise ColumnError(f"{where}: {problem}") from None
+        if "expected after" in str(error):
+            raise ColumnError(
+                f"{where}: text follows the closing quote of a cell (on line {reader.line_num + skipped}): put the "
+                "whole cell into quotes, and write a quote that belongs to it twice"
+            ) from None
+        raise ColumnError(f"{where}: {error}") from None
+
+
+def _without_blanks_after_quotes(text: str, separator: str) -> str:
+    """Remove the blanks between a closing quote and the end of its cell, which the strict reader refuses."""
+    if '"' not in text:
+        return text
+    end = re.escape(separator)
+    blanks = " \xa0" if separator == "\t" else " \t\xa0"
+    cell = rf'(?<![^{end}\r\n])(?P<cell> *+"[^"]*+(?:""[^"]*+)*+")(?:[{blanks}]++(?=[{end}\r\n]|\Z))?'
+    return re.sub(cell, lambda match: match["cell"], text)

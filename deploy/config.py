@@ -128,6 +128,8 @@ def _read(file: Path) -> dict[str, object]:
         return tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise ConfigError(f"{file} is not TOML: {error}") from None
+    except RecursionError:
+        raise ConfigError(f"{file} is nested too deeply") from None
 
 
 def _parse(raw: Mapping[str, object], resolver: "_Resolver") -> Config:

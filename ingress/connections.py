@@ -17,7 +17,7 @@ from aiohttp import web
 from aiohttp.http import RawRequestMessage
 from aiohttp.http_exceptions import HttpProcessingError
 
-from ingress.protocol import RequestProtocol
+from ingress.protocol import RequestProtocol, is_head_too_large
 from schemas import problems
 
 log = logging.getLogger("crossdock.connections")
@@ -201,15 +201,20 @@ class Connection(RequestProtocol):
         The library would log and send back what it could not read, and that contains secrets.
         """
         if isinstance(exc, HttpProcessingError):
-            status, detail = 400, "This is not a request that can be read."
+            status, title, detail = 400, "Bad request", "This is not a request that can be read."
+            if is_head_too_large(exc):
+                status, title = 431, "Request header fields too large"  # RFC 6585 §5
+                detail = (
+                    f"The request line and each header may have {self.max_field_size:,} bytes, and a request "
+                    f"{self.max_headers} header lines."
+                )
             self._server.on_refused("malformed")
             log.info("malformed request", extra={"remote": request.remote, "error": type(exc).__name__})
         else:
-            detail = "This failed on our side."
+            title, detail = "Internal server error", "This failed on our side."
             log.error("request failed", exc_info=exc, extra={"remote": request.remote})
         if request.writer.output_size > 0:
             raise ConnectionError("a part of the response is sent already")
-        title = "Bad request" if status == 400 else "Internal server error"
         body = problems.problem(status, title, detail)
         response = web.Response(status=status, body=body, content_type=problems.CONTENT_TYPE)
         response.force_close()

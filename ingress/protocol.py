@@ -10,6 +10,7 @@ from typing import Any
 
 from aiohttp import EMPTY_PAYLOAD, web
 from aiohttp.http import RawRequestMessage
+from aiohttp.http_exceptions import HttpProcessingError, LineTooLong
 
 INTERNALS = {
     "_close": "whether the server is shutting down",
@@ -24,6 +25,15 @@ INTERNALS = {
     "_waiter": "the future by which its task waits for a request",
 }
 """Private attributes of `RequestHandler` that this module reads, writes or extends."""
+
+
+TOO_MANY_HEADERS = "Too many headers"
+"""The beginning of the parser's message for a head with too many header lines, which has no type of its own."""
+
+
+def is_head_too_large(error: HttpProcessingError) -> bool:
+    """Return whether the parser refused a head because of its size."""
+    return isinstance(error, LineTooLong) or error.message.startswith(TOO_MANY_HEADERS)
 
 
 class RequestProtocol(web.RequestHandler):

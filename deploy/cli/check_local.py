@@ -124,20 +124,19 @@ def _rules(loaded: "Config") -> list[Finding]:
     from workers.route import answers
 
     rules_by_platform = {name: answerer.rules for name, answerer in answers.answerers().items() if answerer.rules}
-    findings = [
-        Finding(f"rules of {platform}/{name}", rules.check(account), f"{rules.count(account)} of them")
-        for platform, rules in rules_by_platform.items()
-        for name, account in loaded.accounts.get(platform, {}).items()
-    ]
-    for rules in rules_by_platform.values():
-        if rules.files is None:
-            continue
-        try:
-            folder = rules.files.load()
-        except (OSError, ValueError) as error:
-            problem = explain(error) or f"{error}: correct the file, or leave it out"
-            findings.append(Finding(rules.files.name, [problem]))
-        else:
+    findings: list[Finding] = []
+    for platform, rules in rules_by_platform.items():
+        if rules.files is not None:
+            try:
+                folder = rules.files.load()
+            except (OSError, ValueError) as error:
+                problem = explain(error) or f"{error}: correct the file, or leave it out"
+                findings.append(Finding(rules.files.name, [problem]))
+                continue  # the rules cannot be checked without it
             if folder is not None:
                 findings.append(Finding(rules.files.name, [], folder))
+        findings += [
+            Finding(f"rules of {platform}/{name}", rules.check(account), f"{rules.count(account)} of them")
+            for name, account in loaded.accounts.get(platform, {}).items()
+        ]
     return findings

@@ -51,6 +51,8 @@ def reason(error: BaseException) -> str:
     """Return why a connection or a file failed, without error numbers: "Connection refused"."""
     if isinstance(error, TimeoutError) and not error.args:
         return "no answer in time"
+    if _is_one_of(error, (("ssl", "SSLError"),)):  # its number is not one of the system's
+        return f"TLS failed, {(getattr(error, 'reason', None) or line(error)).lower().replace('_', ' ')}"
     if isinstance(error, OSError) and error.errno is not None and error.errno > 0:
         text = os.strerror(error.errno)
         return f"{error.filename}: {text}" if error.filename else text

@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager, contextmanager
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
+from urllib.parse import parse_qsl
 
 from deploy import state as states
 from deploy.cli.errors import CommandError, reason
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
 
 CONNECT_TIMEOUT = 10.0
 """Seconds to connect to a server."""
+TLS_FILES = frozenset({"sslrootcert", "sslcert", "sslkey", "sslcrl", "cafile", "certfile", "keyfile"})
+"""Parameters of DATABASE_URL and AMQP_URL that name files."""
 
 T = TypeVar("T")
 
@@ -36,7 +39,7 @@ def encryption_key(state: Path | None) -> str | None:
     if key := os.environ.get("CROSSDOCK_ENCRYPTION_KEY"):
         return key
     try:
-        return (states.folder(state) / states.KEY_FILE).read_text().strip()
+        return (states.folder(state) / states.KEY_FILE).read_text(errors="replace").strip()
     except OSError:
         return None
 
@@ -89,9 +92,22 @@ def reaching(server: str, name: str, url: str) -> Iterator[None]:
         raise CommandError(f"{name} can't be read: it is not a URL of {server}") from None
     except (OSError, TimeoutError) as error:
         where = redacted(url)
+        if (problem := tls_file_problem(url)) is not None:
+            raise CommandError(f"{name} names a file that can't be read: {problem}") from None
         raise CommandError(
             f"{server} can't be reached at {where}: {reason(error)}; check {name} and that it is running"
         ) from None
+
+
+def tls_file_problem(url: str) -> str | None:
+    """Return which file that a URL names for TLS can't be read, and why; None if there is no such file."""
+    for name, value in parse_qsl(url.partition("?")[2]):
+        if name in TLS_FILES and value:
+            try:
+                Path(value).open("rb").close()
+            except OSError as error:
+                return f"{name}, {reason(error)}"
+    return None
 
 
 @asynccontextmanager

@@ -9,7 +9,7 @@ from deploy import config
 from deploy.cli import check_local
 from deploy.config import ConfigError
 from schemas.config import Config
-from workers.route.ustore import distance
+from workers.route.ustore import distance, geonames
 
 
 def listed(folder: Path, content: bytes, setting: str = "articles") -> list[str]:
@@ -64,7 +64,7 @@ def test_a_line_with_a_column_too_few_is_named(tmp_path: Path) -> None:
 def test_check_reads_the_postal_code_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """ng-csv#28: a file of another form, or with a column too few, is known before a shopper waits for it."""
     line = "US\t10001\tNew York\tNew York\tNY\tNew York\t061\t\t\t40.75\t-73.99\t4\n"
-    monkeypatch.setenv(distance.FOLDER_VARIABLE, str(tmp_path))
+    monkeypatch.setenv(geonames.FOLDER_VARIABLE, str(tmp_path))
     for content, problem in (
         ("", "no postal code files"),
         (line.replace("\t-73.99\t4", ""), "US.txt, line 1"),

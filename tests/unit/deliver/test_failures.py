@@ -17,14 +17,14 @@ async def test_a_server_that_hangs_is_a_timeout() -> None:
         assert answer.duration_ms > 290
 
 
-async def test_a_response_that_never_ends_is_a_timeout() -> None:
+async def test_a_head_that_never_ends_is_a_timeout() -> None:
     async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nhalf")
+        writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n")
         await hanging(reader, writer)
 
     async with raw(talk) as server, sender(timeout=1) as client:
         answer = await client.send(server.url(), REQUEST, success=SUCCESS)
-        assert (answer.outcome, answer.status_code) == ("timeout", 200)
+        assert (answer.outcome, answer.status_code) == ("timeout", None)
 
 
 async def test_attempts_that_hang_delay_no_other() -> None:
@@ -54,7 +54,7 @@ async def test_an_unknown_name_is_a_connection_error() -> None:
     assert (answer.outcome, answer.error) == ("connection", "the host's name was not found")
 
 
-@pytest.mark.parametrize("start", [b"", b"HTTP/1.1 200 OK\r\nContent-Length: 99\r\n\r\nha"])
+@pytest.mark.parametrize("start", [b"", b"HTTP/1.1 200 OK\r\nContent-Length: 99\r\n"])
 @pytest.mark.parametrize("hard", [True, False])
 async def test_a_connection_that_breaks_off_is_a_connection_error(start: bytes, hard: bool) -> None:
     async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -76,7 +76,7 @@ async def test_a_connection_that_breaks_off_is_a_connection_error(start: bytes, 
     "garbage",
     [
         b"\x00\x01\x02garbage\r\n\r\n", b"SSH-2.0-OpenSSH_9.2\r\n", b"HTTP/1.1 abc OK\r\n\r\n",
-        b"HTTP/1.1 200\r\nno colon\r\n\r\n",
+        b"no colon\r\n\r\n",
         b"HTTP/1.1 200 OK\r\nX: " + b"x" * 100_000 + b"\r\n\r\n",
         b"HTTP/1.1 200 OK\r\n" + b"X: y\r\n" * 5000 + b"\r\n",
     ],

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from tests.unit.route.orders import account, answered, recorded, shipping_to
-from workers.route.ustore import addresses, distance
+from workers.route.ustore import addresses, distance, geonames
 from workers.route.ustore.distance import Gazetteer, Place
 
 
@@ -29,7 +29,7 @@ def exact(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     lines = [f"{c}\t{code}\t{name}\t\t\t\t\t\t\t{lat}\t{lon}\t4\n" for c, code, name, lat, lon in rows]
     (tmp_path / "US.txt").write_text("".join(lines[:3]))
     (tmp_path / "NL_full.txt").write_text("\n" + "".join(lines[3:]))
-    monkeypatch.setenv(distance.FOLDER_VARIABLE, str(tmp_path))
+    monkeypatch.setenv(geonames.FOLDER_VARIABLE, str(tmp_path))
     distance.gazetteer.cache_clear()
     yield tmp_path
     distance.gazetteer.cache_clear()

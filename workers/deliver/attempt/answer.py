@@ -16,7 +16,7 @@ class AttemptResult(msgspec.Struct, frozen=True, kw_only=True):
 
     outcome: Outcome
     status_code: int | None = None
-    """Status of the response; also set for information if the response broke off, which counts as no response."""
+    """Status of the response; also set for information if its head broke off, which counts as no response."""
     duration_ms: float
     response: bytes = b""
     """The beginning of the response body as received, never decompressed, with the request's secrets masked."""

@@ -104,7 +104,7 @@ class Connection(asyncio.Protocol):
 
         Raises NoAnswerError, CutOffError, NotHTTPError, or the OSError with which the transport was lost. After any of
         these and after a cancellation, the connection cannot be used again. After a response, `is_idle` shows whether
-        it can.
+        it can. A response whose body breaks off is returned as far as it has arrived.
         """
         response: asyncio.Future[ResponseHead] = self._loop.create_future()
         self.status = None
@@ -142,6 +142,13 @@ class Connection(asyncio.Protocol):
                 return False
             self._transport.write(body[start : start + PIECE])
         return True
+
+    def cut_short(self) -> ResponseHead | None:
+        """Close the connection, and return the response as far as it has arrived; None without a whole head."""
+        self.close()
+        if self.status is None or not self._is_head_complete:
+            return None
+        return ResponseHead(self.status, b"".join(self._body)[:KEPT], True, self._retry_after)
 
     def close(self) -> None:
         """Close the connection at once; a request under way raises NoAnswerError or CutOffError."""
@@ -205,13 +212,16 @@ class Connection(asyncio.Protocol):
             self._read_status_line()
 
     def _read_status_line(self) -> None:
-        """Finish with the status of the last status line, once the head is complete."""
+        """Finish with the status of the first final status line, once the head is complete."""
         try:
-            self.status, end = find_status(self._heads)
-            headers = read_headers(self._heads, end)
+            status = find_status(self._heads)
         except NotHTTPError as error:
             self._fail(error)
             return
+        if status is None:
+            return  # only interim responses have arrived
+        self.status, end = status
+        headers = read_headers(self._heads, end)
         if headers is None:
             return  # if the connection is lost now, the result is CutOffError
         self._retry_after, body = headers
@@ -223,8 +233,8 @@ class Connection(asyncio.Protocol):
             self._finish(keep_alive=False)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        if exc is None and self._is_head_complete and not self._is_end_known:
-            self._finish(keep_alive=False)
+        if self._is_head_complete:  # the status has decided, even if a part of the body is missing
+            self._finish(keep_alive=False, cut=exc is not None or self._is_end_known)
         self._fail(exc or (NoAnswerError() if self.status is None else CutOffError()))
         self.resume_writing()
         self._parser = None  # break the reference cycle

@@ -23,7 +23,6 @@ LENIENT = dict.fromkeys(
 
 _STATUS_LINE = re.compile(rb"^HTTP/[0-9](?:\.[0-9])? +(?P<status>[0-9]{3})(?=[ \r\n])[^\n]*\n", re.MULTILINE)
 _HEAD_END = re.compile(rb"(?<=\n)\r?\n")
-_HEADER_LINE = re.compile(rb"[^\s:][^:]*:|[ \t]")
 _RETRY_AFTER = re.compile(rb"^retry-after[ \t]*:(?P<value>[^\r\n]*)", re.MULTILINE | re.IGNORECASE)
 
 
@@ -43,34 +42,38 @@ class NoAnswerError(Exception):
 
 
 class CutOffError(Exception):
-    """The connection was closed in the middle of a response."""
+    """The connection was closed in the middle of a response's head."""
 
 
 class NotHTTPError(Exception):
     """The received data is not an HTTP response, or its head is too long."""
 
 
-def find_status(data: bytes) -> tuple[int, int]:
-    """Return the status of the last status line in `data`, and the offset at which the line ends.
+def find_status(data: bytes) -> tuple[int, int] | None:
+    """Return the status of the first status line that is not an interim one (such as 100), and where that line ends.
 
-    Raises NotHTTPError if there is no status line.
+    Returns None if only interim ones have arrived. Raises NotHTTPError if there is no status line.
     """
-    lines = list(_STATUS_LINE.finditer(data))
-    if not lines or int(lines[-1]["status"]) < 100:
+    is_http = False
+    for line in _STATUS_LINE.finditer(data):
+        status = int(line["status"])
+        if status < 100:
+            break
+        is_http = True
+        if status >= 200 or status == 101:
+            return status, line.end()
+    if not is_http:
         raise NotHTTPError
-    return int(lines[-1]["status"]), lines[-1].end()
+    return None
 
 
 def read_headers(data: bytes, start: int) -> tuple[str | None, bytes] | None:
     """Return the value of Retry-After, if any, and what follows the headers; None if the headers are incomplete.
 
-    `start` is the offset of the first header line. Raises NotHTTPError if one of the lines is not a header line.
+    `start` is the offset of the first header line. Lines that are not header lines are skipped.
     """
     end = _HEAD_END.search(data, start)
     if end is None:
         return None
-    headers = data[start : end.start()]
-    if not all(_HEADER_LINE.match(line) for line in headers.splitlines()):
-        raise NotHTTPError
-    header = _RETRY_AFTER.search(headers)
+    header = _RETRY_AFTER.search(data[start : end.start()])
     return header["value"].decode("latin-1").strip() if header else None, data[end.end() :]

@@ -13,6 +13,7 @@ from schemas.destinations.urls import Target
 from schemas.outbound import Request
 from workers.deliver.attempt import failures, scrub
 from workers.deliver.attempt.answer import AttemptResult, retry_after
+from workers.deliver.attempt.connection import Connection
 from workers.deliver.attempt.connector import Connector
 from workers.deliver.attempt.resolver import Lookup
 from workers.deliver.attempt.response import KEPT, NoAnswerError, ResponseHead
@@ -65,13 +66,15 @@ class Sender:
 
         `success` contains the statuses that mean delivered. A name look-up counts towards the share of `owner`.
 
-        Delivery is at least once: a response that breaks off or takes too long is a failure, whatever its status. A
-        response that is merely long is cut, and its status counts. Redirects are not followed, bodies are not
-        decompressed, and cookies are not kept.
+        The status decides once the head of the response is complete: a body that is long, breaks off or does not end in
+        time is cut. A response whose head breaks off or takes too long is a failure. Redirects are not followed, bodies
+        are not decompressed, and cookies are not kept.
         """
         assert self._connector is not None, "start() first"
         started = time.perf_counter()
         status: int | None = None
+        endpoint: _Endpoint | None = None
+        connection: Connection | None = None
         try:
             endpoint = self._endpoints.get(url) or self._endpoint(url)
             head = _head(endpoint, request)
@@ -95,6 +98,10 @@ class Sender:
         except BlockedError as blocked:
             return AttemptResult(outcome="blocked", error=str(blocked), duration_ms=_since(started))
         except Exception as error:
+            if isinstance(error, TimeoutError) and endpoint is not None and connection is not None:
+                partial = connection.cut_short()
+                if partial is not None:
+                    return _answer(partial, endpoint.target, request, success, started)
             outcome, text = failures.explain(error)
             return AttemptResult(outcome=outcome, status_code=status, error=text, duration_ms=_since(started))
         return _answer(response, endpoint.target, request, success, started)

@@ -8,7 +8,6 @@ GeoNames' postal code files, their exact codes take precedence over both.
 import csv
 import math
 import os
-from collections.abc import Iterable, Iterator
 from functools import cache
 from pathlib import Path
 from typing import Literal, TypeAlias
@@ -16,10 +15,10 @@ from typing import Literal, TypeAlias
 import msgspec
 import zipcodes
 
-from workers.route.ustore import addresses
+from workers.route.ustore import addresses, geonames
+from workers.route.ustore.geonames import FOLDER_VARIABLE
 
 DATA = Path(__file__).parent / "data" / "places.csv"
-FOLDER_VARIABLE = "CROSSDOCK_POSTAL_CODES"
 EARTH_RADIUS_KM = 6371.0088
 """Kilometres: the Earth's mean radius (IUGG)."""
 
@@ -109,9 +108,9 @@ class Gazetteer:
         return country == "US" or country in addresses.ZIP_TERRITORIES or country in self._codes
 
     def read_places(self, file: Path) -> None:
-        """Add rows `country,kind,code,latitude,longitude`. Raises OSError or ValueError."""
+        """Add rows `country,kind,code,latitude,longitude`. Raises OSError, csv.Error or ValueError."""
         with file.open(encoding="utf-8", newline="") as lines:
-            for country, kind, code, latitude, longitude in list(csv.reader(lines))[1:]:
+            for country, kind, code, latitude, longitude in list(csv.reader(lines, strict=True))[1:]:
                 point = float(latitude), float(longitude)
                 if kind == "prefix":
                     self._prefixes.setdefault(country, {})[code] = point
@@ -121,15 +120,13 @@ class Gazetteer:
                     self._countries[country] = point
 
     def read_geonames(self, file: Path) -> None:
-        """Add a postal code file of GeoNames: tab-separated, country 1st, code 2nd, latitude 10th, longitude 11th.
+        """Add a postal code file of GeoNames, or an archive of some.
 
-        A code with several rows (one per village) is at their average. Raises OSError, or ValueError which names a line
-        that has another form.
+        A code with several rows (one per village) is at their average. Raises PostalCodesError.
         """
-        with file.open(encoding="utf-8-sig") as lines:
-            points_by_code: dict[str, dict[str, list[Point]]] = {}
-            for country, code, point in _geonames(lines, file.name):
-                points_by_code.setdefault(country, {}).setdefault(code, []).append(point)
+        points_by_code: dict[str, dict[str, list[Point]]] = {}
+        for country, code, latitude, longitude in geonames.rows(file):
+            points_by_code.setdefault(country, {}).setdefault(code, []).append((latitude, longitude))
         for country, codes in points_by_code.items():
             known = self._codes.setdefault(country, {})
             known |= {code: _centre(points) for code, points in codes.items()}
@@ -158,41 +155,24 @@ def _zip(code: str) -> Point | None:
 
 @cache
 def gazetteer() -> Gazetteer:
-    """Return the places, read once per process. Raises OSError or ValueError if the operator's files can't be read."""
+    """Return the places, read once per process. Raises PostalCodesError if the operator's files can't be read."""
     built = Gazetteer()
     built.read_places(DATA)
     _zip("10001")  # the package unpacks its data at its first use, and no shopper should wait for that
     folder = os.environ.get(FOLDER_VARIABLE)
     if folder:
-        files = sorted(Path(folder).glob("[A-Z][A-Z]*.txt"))
-        if not files:
-            raise ValueError(f"{FOLDER_VARIABLE}: no postal code files such as US.txt in {folder}")
-        for file in files:
+        for file in geonames.files(Path(folder)):
             built.read_geonames(file)
     return built
 
 
 def load_folder() -> str | None:
-    """Load the operator's postal code files and return their folder; None if there is none.
-
-    Raises OSError or ValueError if the files cannot be read.
-    """
+    """Load the operator's postal code files and return their folder; None if there is none. Raises PostalCodesError."""
     folder = os.environ.get(FOLDER_VARIABLE)
     if not folder:
         return None
     gazetteer()
     return folder
-
-
-def _geonames(lines: Iterable[str], name: str) -> Iterator[tuple[str, str, Point]]:
-    for number, line in enumerate(lines, 1):
-        if not line.strip():
-            continue
-        try:
-            columns = line.split("\t")
-            yield columns[0], addresses.postal(columns[1]), (float(columns[9]), float(columns[10]))
-        except (IndexError, ValueError):
-            raise ValueError(f"{name}, line {number}: not a line of a GeoNames postal code file") from None
 
 
 def _centre(points: list[Point]) -> Point:
