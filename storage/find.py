@@ -11,8 +11,7 @@ from uuid import UUID
 import asyncpg
 import msgspec
 
-from schemas import invisible
-from schemas.lenient import composed
+from schemas import lenient
 from storage import identifiers
 from storage.database import Connection
 from storage.sql import query
@@ -159,7 +158,7 @@ async def find(connection: Connection, text: str) -> FindResult:
 
 def normalized(text: str) -> str:
     """Return a text as it is looked up; an empty one if no number, article or id can be like it."""
-    text = composed(invisible.trimmed(text))
+    text = lenient.normalized(text)
     return "" if "\0" in text or any("\ud800" <= character <= "\udfff" for character in text) else text
 
 

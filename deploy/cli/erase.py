@@ -1,7 +1,6 @@
 """`crossdock erase`: removes personal data for good."""
 
 import asyncio
-import unicodedata
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -77,7 +76,9 @@ def _identifier(text: str | None, option: str) -> str | None:
     """Return an identifier in the form in which it is stored. Raises BadParameter if it is empty."""
     if text is None:
         return None
-    identifier = unicodedata.normalize("NFC", text.strip())
+    from schemas.lenient import normalized
+
+    identifier = normalized(text)
     if not identifier:
         raise typer.BadParameter("must not be empty", param_hint=option)
     return identifier
