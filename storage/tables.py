@@ -20,17 +20,17 @@ async def copy(connection: Connection, table: str, columns: Sequence[str], rows:
             raise asyncpg.DataError(f"invalid value for crossdock.{table}: {error}") from error
 
 
-async def copy_encoded(connection: Connection, table: str, columns: Sequence[str], rows: Sequence[bytes]) -> None:
-    """Add rows to `crossdock.<table>` that are encoded already, in the binary format of COPY.
+async def copy_encoded(connection: Connection, table: str, columns: Sequence[str], pieces: Sequence[bytes]) -> None:
+    """Add rows to `crossdock.<table>` that are encoded already: `pieces` are theirs in the binary format of COPY.
 
     Raises asyncpg's errors.
     """
-    if rows:
+    if pieces:
         await connection.copy_to_table(
-            table, schema_name="crossdock", columns=columns, source=_stream(rows), format="binary"
+            table, schema_name="crossdock", columns=columns, source=_stream(pieces), format="binary"
         )
 
 
-async def _stream(rows: Sequence[bytes]) -> AsyncIterator[bytes]:
+async def _stream(pieces: Sequence[bytes]) -> AsyncIterator[bytes]:
     """Yield rows between the head and the end of a COPY: the signature, no flags, no extension; no more columns."""
-    yield b"".join((b"PGCOPY\n\xff\r\n\0", bytes(8), *rows, b"\xff\xff"))
+    yield b"".join((b"PGCOPY\n\xff\r\n\0", bytes(8), *pieces, b"\xff\xff"))

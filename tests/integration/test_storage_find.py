@@ -62,10 +62,11 @@ async def test_every_example_is_found_by_each_of_its_numbers_and_articles(
                 assert document not in await matches(database, other)
 
 
-@pytest.mark.parametrize("text", ["art-1", "ART", "ART-1 ART-2", "%", "*", "", " ", "\0", "\udcff", "\ufffd" * 3000])
-async def test_texts_that_nothing_has(pool: asyncpg.Pool, database: asyncpg.Connection, text: str) -> None:
+async def test_texts_that_nothing_has(pool: asyncpg.Pool, database: asyncpg.Connection) -> None:
     await isolate.write_isolating(pool, [order("I1", "ART-1", "ART-2")])
-    assert (await find.find(database, text)).is_empty
+    for text in ("art-1", "ART", "ART-1 ART-2", "%", "*", "", " ", "\0", "\udcff", "\ufffd" * 3000):
+        assert (await find.find(database, text)).is_empty, text
+    assert not (await find.find(database, "\u200eART-1\ufeff ")).is_empty
 
 
 @pytest.mark.parametrize("bucket", [1, 4, 1 << 14])

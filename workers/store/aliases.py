@@ -148,8 +148,8 @@ async def _rename(connection: Connection, shipment: Shipment, key: str, earlier:
         await connection.execute(query("store", "move_erased_contents"), target, others)
         await connection.execute(query("identifiers", "move"), target, others)
     # Events were announced under the earlier keys: whoever knows the carton by one of these still finds it.
-    [former_keys] = identifiers.keys([({row["key"] for row in rows if row["key"] != key}, ())], target)
-    await identifiers.insert(connection, [(target, max(row["received_at"] for row in rows), former_keys)])
+    former_keys = {row["key"] for row in rows if row["key"] != key}
+    await identifiers.insert(connection, [(target, max(row["received_at"] for row in rows), former_keys, ())])
     return bool(others)
 
 

@@ -21,7 +21,7 @@ from storage import identifiers
 from storage.database import Connection, explain
 from storage.sql import query
 from workers.store.jobs import Pool
-from workers.store.rows import columns, holding
+from workers.store.rows import columns, identifier_row
 
 log = logging.getLogger("crossdock.store")
 
@@ -101,8 +101,7 @@ async def _rows(connection: Connection, page: Sequence[asyncpg.Record]) -> list[
         row = missing[receipt["message_id"]]
         reading = _reading(row, receipt)
         if reading is not None:
-            [keys] = identifiers.keys([holding(reading)], row["document_id"])
-            rows.append((row["document_id"], row["received_at"], keys))
+            rows.append(identifier_row(row["document_id"], row["received_at"], reading))
     return rows
 
 

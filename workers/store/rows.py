@@ -1,6 +1,6 @@
 """Rows as the statements of `storage/queries/store.sql` take and return them."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import datetime
 from uuid import UUID
 
@@ -172,19 +172,17 @@ def version_row(stored: StoredVersion) -> Row:
     )
 
 
-def identifier_rows(versions: Sequence[StoredVersion]) -> list[identifiers.Row]:
+def identifier_rows(versions: Iterable[StoredVersion]) -> list[identifiers.Row]:
     """Return the rows by which people find the documents of these new versions."""
-    newest = max((version.document_id for version in versions), default=0)
-    keys = identifiers.keys([holding(version.document.reading) for version in versions], newest)
     return [
-        (version.document_id, version.version.first.received_at, keys_of_version)
-        for version, keys_of_version in zip(versions, keys, strict=True)
+        identifier_row(version.document_id, version.version.first.received_at, version.document.reading)
+        for version in versions
     ]
 
 
-def holding(reading: ParsedDocument) -> tuple[set[str], set[str]]:
-    """Return the numbers and the articles by which people find a document."""
-    return reading.searchable_numbers(), reading.searchable_articles()
+def identifier_row(document_id: int, received_at: datetime, reading: ParsedDocument) -> identifiers.Row:
+    """Return the row by which people find the document of one version."""
+    return document_id, received_at, reading.searchable_numbers(), reading.searchable_articles()
 
 
 def lines_json(lines: Sequence[Line]) -> str:
