@@ -182,6 +182,11 @@ class Consumer:
         """The first message that was received and not yet taken, in a list; empty if there is none."""
         return [self._buffer[0]] if self._buffer else []
 
+    @property
+    def waiting(self) -> int:
+        """Number of messages that were received and not yet taken."""
+        return len(self._buffer)
+
     async def on_open(self, broker_connection: BrokerConnection, connection: AbstractConnection) -> None:
         """Start consuming the queue, which must exist: `crossdock topology apply` declares it."""
         self._end_session()  # of a connection that broke during set-up

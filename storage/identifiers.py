@@ -45,7 +45,7 @@ _EPOCH, _MICROSECOND = datetime(2000, 1, 1, tzinfo=UTC), timedelta(microseconds=
 
 async def insert(connection: Connection, rows: Iterable[Row]) -> None:
     """File new versions, in the bucket of the newest of their documents. Raises asyncpg's errors."""
-    await tables.copy_encoded(connection, "identifiers", _COLUMNS, _encoded(list(rows)))
+    await tables.copy_encoded(connection, "identifiers", COLUMNS, _encoded(list(rows)))
 
 
 def _encoded(rows: Sequence[Row]) -> list[bytes]:
@@ -60,44 +60,12 @@ def _encoded(rows: Sequence[Row]) -> list[bytes]:
         if len(numbers) + len(articles) > MAX_KEYS:
             numbers = sorted(numbers)[:MAX_KEYS]
             articles = sorted(articles)[: MAX_KEYS - len(numbers)]
-<<<<<<< HEAD
-        result.append([*[number[text] for text in numbers], *[article[text] for text in articles]])
-    return result
-
-
-async def insert(connection: Connection, rows: Iterable[Row]) -> None:
-    """Add rows, except those without keys. Raises asyncpg's errors."""
-    await tables.copy_encoded(connection, "identifiers", COLUMNS, [_encoded(*row) for row in rows if row[2]])
-
-
-def _encoded(document_id: int, received_at: datetime, keys: list[bytes]) -> bytes:
-    """Return a row in the format of COPY. The driver takes three times as long for an array."""
-    moment = (received_at - _EPOCH) // _MICROSECOND
-    beginning = _BEGINNING.pack(len(COLUMNS), 8, document_id, 8, moment)
-    return beginning + _array_head(len(keys)) + _KEY_LENGTH.join(keys)
-||||||| e1eac8f
-        result.append([*[number[text] for text in numbers], *[article[text] for text in articles]])
-    return result
-
-
-async def insert(connection: Connection, rows: Iterable[Row]) -> None:
-    """Add rows, except those without keys. Raises asyncpg's errors."""
-    await tables.copy_encoded(connection, "identifiers", _COLUMNS, [_encoded(*row) for row in rows if row[2]])
-
-
-def _encoded(document_id: int, received_at: datetime, keys: list[bytes]) -> bytes:
-    """Return a row in the format of COPY. The driver takes three times as long for an array."""
-    moment = (received_at - _EPOCH) // _MICROSECOND
-    beginning = _BEGINNING.pack(len(_COLUMNS), 8, document_id, 8, moment)
-    return beginning + _array_head(len(keys)) + _KEY_LENGTH.join(keys)
-=======
         keys = [number[text] for text in numbers]
         keys += [article[text] for text in articles]
         if keys:
             moment = (received_at - _EPOCH) // _MICROSECOND
             pieces += (_BEGINNING.pack(3, 8, document_id, 8, moment), _array_head(len(keys)), _KEY_LENGTH.join(keys))
     return pieces
->>>>>>> find
 
 
 @lru_cache(maxsize=64)

@@ -14,7 +14,7 @@ from storage.sql import query
 PIECE = 1000
 """Number of changed documents whose transfers are computed in one transaction; a change of more is not divided."""
 TIMEOUT = 600.0
-"""Maximum seconds for one computation, as in `queries/transfers.sql:allow_time`."""
+"""Maximum seconds for one computation, as in `queries/transfers.sql`."""
 PASS_INTERVAL = timedelta(days=1)
 """Time between two passes over all documents.
 
@@ -72,7 +72,8 @@ async def apply_changes(connection: Connection, limit: int = PIECE) -> Work | No
         document_ids = await connection.fetchval(query("transfers", "take_changes"), limit)
         if not document_ids:
             return None
-        transfer_ids = await connection.fetchval(query("transfers", "affected"), document_ids)
+        await connection.execute(query("transfers", "settings"))
+        transfer_ids = await connection.fetchval(query("transfers", "affected"), document_ids, timeout=TIMEOUT)
         return Work(len(document_ids), await _refresh(connection, transfer_ids or []))
 
 
@@ -93,13 +94,13 @@ async def fill(connection: Connection, limit: int = PIECE) -> Work | None:
         if not piece["ids"]:
             await connection.execute(query("transfers", "fill_finish"))
             return None
+        await connection.execute(query("transfers", "settings"))
         changed = await _refresh(connection, piece["ids"])
         await connection.execute(query("transfers", "fill_continue"), piece["last_id"] + 1)
         return Work(len(piece["ids"]), changed)
 
 
 async def _refresh(connection: Connection, ids: Sequence[int]) -> int:
-    await connection.execute(query("transfers", "allow_time"))
     changed: int = await connection.fetchval(query("transfers", "refresh"), ids, timeout=TIMEOUT)
     return changed
 

@@ -43,9 +43,11 @@ WHERE id = (
     SELECT id FROM crossdock.transfer_changes WHERE retry_at IS NULL OR retry_at <= now() ORDER BY id LIMIT 1
 )
 
--- name: allow_time
--- A transfer of a million cartons takes longer than other statements may.
-SET LOCAL statement_timeout = '10min'
+-- name: settings
+-- A transfer of a million cartons takes longer than other statements may. Indexes are used also in a plan that was made
+-- while the tables were nearly empty, and is kept while they grow.
+SET LOCAL statement_timeout = '10min';
+SET LOCAL enable_seqscan = off
 
 -- name: affected
 -- The transfers that these documents are, belong to or belonged to: ids of transfer orders.

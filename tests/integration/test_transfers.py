@@ -219,6 +219,7 @@ async def test_what_an_older_release_stored_is_filled_in_and_a_pass_continues_wh
 
 UNDO = """
 DROP TRIGGER documents_deleted ON crossdock.documents;
+DROP INDEX crossdock.documents_warehouse_ref_alone;
 DROP FUNCTION crossdock.note_deleted_documents, crossdock.transfers_of_documents, crossdock.due_date;
 DROP TABLE crossdock.transfer_states, crossdock.transfer_changes, crossdock.transfer_fill CASCADE;
 ALTER TABLE crossdock.versions DROP COLUMN due_at;

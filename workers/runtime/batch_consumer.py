@@ -97,8 +97,8 @@ class BatchConsumer:
 
     @property
     def is_saturated(self) -> bool:
-        """Whether as many batches are under way as may be, so that more messages have to wait."""
-        return len(self._batches) >= self._max_batches
+        """Whether messages have to wait: a whole batch of them does, or as many batches are under way as may be."""
+        return self._consumer.waiting >= self._batch or len(self._batches) >= self._max_batches
 
     def held_up(self) -> float:
         """Return the seconds for which something has been unavailable; 0.0 while the handler works."""

@@ -36,7 +36,7 @@ COUNT_INTERVAL = 15.0
 """Seconds between two counts of late transfers."""
 SATURATED_PIECE = 200
 """Number of changed documents in a piece, while storing takes all that there is."""
-SATURATED_SHARE, USUAL_SHARE = 0.02, 0.5
+SATURATED_SHARE, USUAL_SHARE = 0.01, 0.5
 """Share of the time that is spent on computing, while storing takes all that there is, and otherwise."""
 
 
@@ -56,7 +56,7 @@ async def note_changes(connection: Connection, new: Sequence[StoredVersion], reb
 async def keep_transfers(pool: Pool, is_saturated: Callable[[], bool]) -> None:
     """Compute the transfers that have changed, and fill in those from before an upgrade, until cancelled.
 
-    `is_saturated`: whether messages have to wait, because all batches that may be under way are.
+    `is_saturated`: whether messages have to wait, because storing takes all that there is.
     """
     fill_at, limit = 0.0, transfers.PIECE
     while True:

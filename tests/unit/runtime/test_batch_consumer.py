@@ -14,6 +14,7 @@ class Queue:
 
     queue = "crossdock.test"
     head: tuple[()] = ()
+    waiting = 0
 
     def __init__(self) -> None:
         self.batches: asyncio.Queue[list[Any]] = asyncio.Queue()
@@ -42,7 +43,23 @@ async def test_saturated_is_when_no_further_batch_may_begin() -> None:
         queue.batches.put_nowait([object()])
         await handled.acquire()
     assert [*under_way, batches.is_saturated] == [False, False, True]
-    taking.cancel()
-    for task in batches._batches:
+    await stop(taking, *batches._batches)
+
+
+async def test_saturated_is_when_a_whole_batch_waits() -> None:
+    queue = Queue()
+    batches = BatchConsumer(cast(Consumer, queue), never, probe=never, batch=3, wait=0, drain_timeout=0, max_batches=2)
+    looks = []
+    for queue.waiting in (0, 2, 3, 4):
+        looks.append(batches.is_saturated)
+    assert looks == [False, False, True, True]
+
+
+async def never(*args: object) -> Any:
+    raise AssertionError
+
+
+async def stop(*tasks: asyncio.Task[None]) -> None:
+    for task in tasks:
         task.cancel()
-    await asyncio.gather(taking, *batches._batches, return_exceptions=True)
+    await asyncio.gather(*tasks, return_exceptions=True)

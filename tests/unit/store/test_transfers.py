@@ -8,7 +8,7 @@ from schemas import registry
 from workers.store import transfers
 
 
-@pytest.mark.parametrize(("saturated", "expected"), [(0, 0.1), (10_000, 0.1 / 0.02 - 0.1), (5, 0.6)])
+@pytest.mark.parametrize(("saturated", "expected"), [(0, 0.1), (10_000, 0.1 / 0.01 - 0.1), (5, 0.6)])
 async def test_computing_keeps_its_share_of_the_time(
     monkeypatch: pytest.MonkeyPatch, saturated: int, expected: float
 ) -> None:
