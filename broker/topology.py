@@ -295,14 +295,26 @@ async def depths(url: str, more: Iterable[str] = (), *, shards: int | None = Non
     Includes our own queues and those of `more` that exist. `shards`: query exactly that many store queues, because
     RabbitMQ logs an error for each one that does not exist; None also queries surplus ones.
     """
-    counts_by_queue: dict[str, tuple[int, int]] = {}
     async with connected(url) as connection:
-        for name in (*(queue.name for queue in topology(shards=shards or 1).queues), *more):
-            if (counts := await _depth(connection, name)) is not None:
-                counts_by_queue[name] = counts
+        names = (*(queue.name for queue in topology(shards=shards or 1).queues), *more)
+        counts_by_queue = await _depths(connection, names)
         for name in map(store_queue, range(1, MAX_SHARDS)) if shards is None else ():
             if (counts := await _depth(connection, name)) is None:
                 break  # shards are numbered without gaps
+            counts_by_queue[name] = counts
+    return counts_by_queue
+
+
+async def depths_of(url: str, names: Iterable[str]) -> dict[str, tuple[int, int]]:
+    """Return the numbers of ready messages and of consumers of the queues that exist."""
+    async with connected(url) as connection:
+        return await _depths(connection, names)
+
+
+async def _depths(connection: AbstractConnection, names: Iterable[str]) -> dict[str, tuple[int, int]]:
+    counts_by_queue: dict[str, tuple[int, int]] = {}
+    for name in names:
+        if (counts := await _depth(connection, name)) is not None:
             counts_by_queue[name] = counts
     return counts_by_queue
 
@@ -331,6 +343,7 @@ __all__ = [
     "connected",
     "declare",
     "depths",
+    "depths_of",
     "export",
     "inspect",
     "patiently",

@@ -5,6 +5,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 DEFAULT = ".crossdock"
+SHARDS_FILE = "shards"
+"""File of the state folder: the number of store queues that `up` has declared."""
 KEY_FILE = "encryption.key"
 """File of the state folder: the key that `up` generated, where CROSSDOCK_ENCRYPTION_KEY is not set."""
 
@@ -37,3 +39,11 @@ def read_endpoints(given: Path | None) -> Endpoints:
         return msgspec.json.decode((folder(given) / "endpoints.json").read_bytes(), type=Endpoints)
     except (OSError, msgspec.DecodeError):
         return Endpoints()
+
+
+def read_shards(given: Path | None) -> int:
+    """Return the number of store queues that `up` has declared on a state folder; 1 if there is none."""
+    try:
+        return int((folder(given) / SHARDS_FILE).read_text(errors="replace"))
+    except (OSError, ValueError):
+        return 1

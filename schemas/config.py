@@ -42,14 +42,22 @@ Port = Annotated[int, msgspec.Meta(ge=0, le=65535)]
 _UNITS = {"B": 1, "KB": 1000, "MB": 1000**2, "GB": 1000**3, "KIB": 1024, "MIB": 1024**2, "GIB": 1024**3}
 
 
+MAX_SIZE = 2**63 - 1
+"""The largest number of bytes that PostgreSQL and RabbitMQ can count."""
+
+
 def parse_size(text: str | int) -> int:
     """Return the bytes of a size such as `"1MiB"`, `"64 kB"` or 1048576. Raises ValueError with examples."""
     if isinstance(text, int):
-        return text
-    match = re.fullmatch(r"\s*(\d+)\s*([A-Za-z]*)\s*", text)
-    if match is None or (match[2].upper() or "B") not in _UNITS:
-        raise ValueError(f'{text!r} is not a size; write bytes or a unit, as in "1MiB", "512KiB" or 1048576')
-    return int(match[1]) * _UNITS[match[2].upper() or "B"]
+        size = text
+    else:
+        match = re.fullmatch(r"\s*(\d{1,30})\s*([A-Za-z]*)\s*", text)
+        if match is None or (match[2].upper() or "B") not in _UNITS:
+            raise ValueError(f'{text[:40]!r} is not a size; write bytes or a unit, as in "1MiB", "512KiB" or 1048576')
+        size = int(match[1]) * _UNITS[match[2].upper() or "B"]
+    if size > MAX_SIZE:
+        raise ValueError(f"{text!r} is too large; write at most {MAX_SIZE} bytes")
+    return size
 
 
 def listen_host(text: str) -> str:

@@ -42,6 +42,9 @@ Some of them are row errors: callers whose own values may be at fault check `is_
 LOST_STATEMENTS = (asyncpg.DuplicatePreparedStatementError, asyncpg.InvalidSQLStatementNameError)
 """Errors of a statement that was prepared on another server, behind a pooler in transaction mode."""
 
+NO_WRITES = (asyncpg.TargetServerAttributeNotMatched, asyncpg.ReadOnlySQLTransactionError)
+"""Errors of a server that answers and takes no writes."""
+
 
 def is_row_error(error: BaseException) -> bool:
     """Return whether the error concerns the values of a row rather than the database."""
@@ -59,6 +62,8 @@ def explain(error: BaseException) -> str:
     name = f"{type(error).__name__} {sqlstate}" if sqlstate else type(error).__name__
     if isinstance(error, LOST_STATEMENTS) or pools.STATEMENT_MODE in str(error):
         return f"{name}: {pools.UnsupportedPoolerError()}"
+    if isinstance(error, NO_WRITES):
+        return f"{name}: the server or database takes no writes (a standby, or default_transaction_read_only)"
     text = str(error).partition("\n")[0][:300]
     return f"{name}: {text}" if text else name
 

@@ -10,7 +10,7 @@ import typer
 
 from deploy.cli import output, servers
 from deploy.cli.check_local import Finding, check_configuration, configured_accounts, unmatched
-from deploy.cli.errors import explain
+from deploy.cli.errors import NO_WRITES_TEXT, explain
 from deploy.cli.options import AsJson, ConfigFile, State
 
 if TYPE_CHECKING:
@@ -117,8 +117,11 @@ async def _postgresql(state: Path | None) -> Finding:
     async with servers.database(state) as connection:
         now = await connection.fetchval("SELECT extract(epoch FROM clock_timestamp())::float8")
         encoding = await connection.fetchval("SHOW server_encoding")
+        takes_writes = await connection.fetchval("SHOW transaction_read_only") == "off"
         apart = abs(float(now) - time.time())
         absent, ungranted = await roles.absent(connection), await roles.missing(connection)
+    if not takes_writes:
+        problems.insert(0, NO_WRITES_TEXT)
     if encoding != "UTF8":
         problems.append(f"the database has the encoding {encoding}: create one with ENCODING 'UTF8' and migrate that")
     if apart > CLOCKS_APART:

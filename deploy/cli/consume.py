@@ -10,7 +10,7 @@ import typer
 
 from deploy.cli import selection, servers
 from deploy.cli.errors import CommandError
-from deploy.cli.options import State, parse_time
+from deploy.cli.options import LARGEST, State, parse_time
 from deploy.cli.output import printable_json
 
 if TYPE_CHECKING:
@@ -42,7 +42,9 @@ def consume(
             help="Print only events of this account, such as rothys or channelape/*; repeatable.",
         ),
     ] = None,
-    count: Annotated[int | None, typer.Option("--count", metavar="N", min=1, help="Stop after N events.")] = None,
+    count: Annotated[
+        int | None, typer.Option("--count", metavar="N", min=1, max=LARGEST, help="Stop after N events.")
+    ] = None,
     follow: Annotated[bool, typer.Option("--follow", help="Wait for more events, until Ctrl-C.")] = False,
     state: State = None,
 ) -> None:
@@ -62,7 +64,7 @@ def consume(
 def _place(text: str) -> "Start":
     if text in ("first", "next"):
         return text  # type: ignore[return-value]
-    if text.isdecimal():
+    if text.isdecimal() and len(text) < len(str(LARGEST)):
         return int(text)
     return parse_time(text, "--from", others="first, next, an offset, or ")
 

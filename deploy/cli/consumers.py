@@ -12,7 +12,7 @@ import typer
 
 from deploy.cli import selection, servers
 from deploy.cli.errors import CommandError
-from deploy.cli.options import AsJson, Management, State
+from deploy.cli.options import LARGEST, AsJson, Management, State
 from deploy.cli.output import print_listing, print_result
 
 if TYPE_CHECKING:
@@ -64,7 +64,11 @@ def add(
     max_messages: Annotated[
         int,
         typer.Option(
-            "--max-messages", metavar="N", min=1, help="Drop the oldest messages beyond N; the log still has them."
+            "--max-messages",
+            metavar="N",
+            min=1,
+            max=LARGEST,
+            help="Drop the oldest messages beyond N; the log still has them.",
         ),
     ] = 1_000_000,
     max_size: Annotated[
@@ -204,7 +208,7 @@ async def _list(state: Path | None) -> list[ConsumerRow]:
     async with servers.database(state) as connection:
         registered = await consumers.listing(connection)
     names = [name for row in registered for name in (row.consumer.queue, row.consumer.dead)]
-    depths = await topology.depths(servers.amqp_url(state), names) if names else {}
+    depths = await topology.depths_of(servers.amqp_url(state), names) if names else {}
     return [_row(row, depths) for row in registered]
 
 

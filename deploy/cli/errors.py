@@ -9,6 +9,12 @@ SCHEMA = ("UndefinedTableError", "UndefinedColumnError", "UndefinedFunctionError
 PREPARED = ("DuplicatePreparedStatementError", "InvalidSQLStatementNameError")
 LOGIN = ("InvalidPasswordError", "InvalidAuthorizationSpecificationError", "InvalidCatalogNameError")
 
+NO_WRITES = ("TargetServerAttributeNotMatched", "ReadOnlySQLTransactionError")
+NO_WRITES_TEXT = (
+    "the server or database of DATABASE_URL takes no writes (a standby, or default_transaction_read_only): name the "
+    "primary server, or turn the setting off"
+)
+
 
 class CommandError(Exception):
     """A command failed; the text is one line that says what to do. Exit code 1."""
@@ -19,6 +25,8 @@ def explain(error: BaseException) -> str | None:
     if type(error).__module__.partition(".")[0] in OURS:
         return line(error)
     kind = type(error).__name__
+    if kind in NO_WRITES and type(error).__module__.partition(".")[0] == "asyncpg":
+        return NO_WRITES_TEXT
     if _is_one_of(error, (("asyncpg", "PostgresError"), ("asyncpg", "InterfaceError"))):
         if kind in SCHEMA:
             return "the database's schema is missing or old: run `crossdock migrate`"

@@ -7,6 +7,8 @@ from uuid import UUID
 
 import typer
 
+LARGEST = 2**63 - 1
+"""The largest integer that PostgreSQL and RabbitMQ take."""
 ConfigFile = Annotated[
     Path | None,
     typer.Option(
@@ -29,7 +31,7 @@ AdminPort = Annotated[
         "--admin-port", metavar="N", min=0, max=65535, help="Port for health checks and metrics; 0 chooses a free one."
     ),
 ]
-Limit = Annotated[int, typer.Option("--limit", metavar="N", min=1, help="Show at most N.")]
+Limit = Annotated[int, typer.Option("--limit", metavar="N", min=1, max=LARGEST, help="Show at most N.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
 Management = Annotated[
     str | None,

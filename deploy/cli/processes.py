@@ -83,7 +83,7 @@ def ingress(
 def store(
     shards: Annotated[
         list[int] | None,
-        typer.Option("--shard", min=0, help="Consume only this inbound queue; repeatable.", metavar="N"),
+        typer.Option("--shard", min=0, max=63, help="Consume only this inbound queue; repeatable.", metavar="N"),
     ] = None,
     config: ConfigFile = None,
     admin_port: AdminPort = None,

@@ -10,7 +10,7 @@ import typer
 from deploy import state as states
 from deploy.cli import output
 from deploy.cli.errors import CommandError, reason
-from deploy.cli.options import AsJson, ConfigFile, State
+from deploy.cli.options import LARGEST, AsJson, ConfigFile, State
 from deploy.cli.output import print_table, printable
 
 if TYPE_CHECKING:
@@ -43,7 +43,10 @@ def send(
         typer.Option("--url", metavar="U", help="URL of the ingress.", show_default="the running `crossdock up`'s"),
     ] = None,
     count: Annotated[
-        int, typer.Option("--count", metavar="N", min=1, help="Number of posts, each with its own business key.")
+        int,
+        typer.Option(
+            "--count", metavar="N", min=1, max=LARGEST, help="Number of posts, each with its own business key."
+        ),
     ] = 1,
     rate: Annotated[
         float | None, typer.Option("--rate", metavar="R", min=0.001, help="At most R posts per second.")

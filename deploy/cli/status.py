@@ -13,9 +13,9 @@ import typer
 
 from deploy.cli import output, servers
 from deploy.cli.errors import explain, line
-from deploy.cli.options import AsJson, State
+from deploy.cli.options import AsJson, ConfigFile, State
 from deploy.cli.output import print_table, printable
-from deploy.state import read_endpoints
+from deploy.state import read_endpoints, read_shards
 
 if TYPE_CHECKING:
     import aiohttp
@@ -116,12 +116,13 @@ def status(
     seconds: Annotated[
         float, typer.Option("--seconds", metavar="S", min=0.1, max=60, help="How long rates are measured.")
     ] = 1.0,
+    config: ConfigFile = None,
     state: State = None,
     as_json: AsJson = False,
 ) -> None:
     """Show processes, queues, quarantine and deliveries. Exits with code 1 if anything is unreachable or not ready."""
 
-    current = asyncio.run(_status(state, seconds))
+    current = asyncio.run(_status(config, state, seconds))
     if as_json:
         output.print_json(current)
     else:
@@ -198,10 +199,10 @@ def duration(seconds: float) -> str:
     return f"{seconds:.0f} s" if seconds >= 10 else f"{seconds:.2g} s"
 
 
-async def _status(state: Path | None, seconds: float) -> Status:
+async def _status(config: Path | None, state: Path | None, seconds: float) -> Status:
     """Ask everything that can be reached; each part that cannot becomes a problem."""
     processes, depths, stored = await asyncio.gather(
-        _processes(state, seconds), _depths(state), _stored(state), return_exceptions=True
+        _processes(state, seconds), _depths(config, state), _stored(state), return_exceptions=True
     )
     current = stored if isinstance(stored, Status) else Status()
     for part in (processes, depths, stored):
@@ -222,16 +223,22 @@ async def _status(state: Path | None, seconds: float) -> Status:
     return current
 
 
-async def _depths(state: Path | None) -> dict[str, tuple[int, int]]:
-    """Return the messages and consumers of every queue, with those of registered consumers."""
+async def _depths(config: Path | None, state: Path | None) -> dict[str, tuple[int, int]]:
+    """Return the messages and consumers of every queue, with those of registered consumers.
+
+    RabbitMQ logs an error for each queue that does not exist, so no store queues beyond the configured ones are
+    queried.
+    """
     from broker import topology
+    from deploy import config as configuration
     from storage import consumers
 
+    shards = max(configuration.store_shards(config), read_shards(state))
     names: list[str] = []
     with suppress(Exception):  # `_stored` reports that the database is unavailable
         async with servers.database(state) as connection:
             names = [row.consumer.queue for row in await consumers.listing(connection)]
-    return await topology.depths(servers.amqp_url(state), names)
+    return await topology.depths(servers.amqp_url(state), names, shards=shards)
 
 
 async def _stored(state: Path | None) -> Status:

@@ -75,7 +75,8 @@ def check(config: ConfigFile = None, state: State = None, as_json: AsJson = Fals
 def export(
     vhost: Annotated[str, typer.Option("--vhost", metavar="NAME", help="Virtual host of the definitions.")] = "/",
     rabbitmq: Annotated[
-        int, typer.Option("--rabbitmq", metavar="N", min=3, help="Major version of the server that imports them.")
+        int,
+        typer.Option("--rabbitmq", metavar="N", min=3, max=99, help="Major version of the server that imports them."),
     ] = 3,
     config: ConfigFile = None,
 ) -> None:

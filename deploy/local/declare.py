@@ -8,10 +8,8 @@ import orjson
 from broker import retention, topology
 from broker.management import Management, ManagementError
 from deploy.local.rabbitmq import RabbitMQ
+from deploy.state import SHARDS_FILE
 from schemas.topology import EVENTS_LOG, LOG_POLICY, Topology
-
-SHARDS = "shards"
-"""File of the state folder: the number of shards that the bindings were made for."""
 
 
 async def declare(
@@ -36,7 +34,7 @@ async def declare(
         except ManagementError as error:
             notes.append(f"the retention of {EVENTS_LOG} is not set: {error}")
     # A search for bindings that another number of shards needed is an error in the broker's log: only after a change.
-    file = state / SHARDS
+    file = state / SHARDS_FILE
     if (file.read_text() if file.exists() else "") != str(shards):
         if not is_new:
             notes += await topology.prune(url, expected)
