@@ -1,6 +1,7 @@
 """Characters that are not seen and that nobody types, at the ends of identifiers, cells and URLs. Pure.
 
 Spreadsheets, web pages and chat programs add them when a text is copied, and Python's `strip` does not remove them.
+Records of a fixed length are padded with U+0000, and terminals and scanners leave other ASCII controls.
 """
 
 import re
@@ -16,16 +17,22 @@ def is_invisible(character: str) -> bool:
 
 
 def trimmed(text: str) -> str:
-    """Return `text` without white space and invisible characters at its ends."""
+    """Return `text` without white space, ASCII controls and invisible characters at its ends."""
     text = text.strip()
-    if text.isascii():
+    if text.isascii() and text.isprintable():
         return text
     first, last = 0, len(text)
-    while first < last and (text[first].isspace() or is_invisible(text[first])):
+    while first < last and _is_blank(text[first]):
         first += 1
-    while last > first and (text[last - 1].isspace() or is_invisible(text[last - 1])):
+    while last > first and _is_blank(text[last - 1]):
         last -= 1
     return text[first:last]
+
+
+def _is_blank(character: str) -> bool:
+    if character.isascii():
+        return character == " " or not character.isprintable()
+    return character.isspace() or is_invisible(character)
 
 
 def first_invisible(text: str) -> str | None:

@@ -138,7 +138,7 @@ def text(value: Scalar) -> str | None:
 
 
 def identifier(value: Scalar) -> str | None:
-    """Return a text that identifies something, without surrounding white space; None if there is none.
+    """Return a text that identifies something, without blanks, controls and invisible characters at its ends, or None.
 
     Placeholders such as `"null"`, `"#REF!"`, `"-"` or an empty GUID return None. An integral number is returned as an
     integer, because senders that write JSON through floats send 4600000039, 4600000039.0 or 4.600000039e9 for the same
@@ -146,7 +146,7 @@ def identifier(value: Scalar) -> str | None:
     """
     if type(value) is str:
         written = value.strip()
-        if not written.isascii():
+        if not (written.isascii() and written.isprintable()):
             written = invisible.trimmed(written)
         if not written or (
             _is_nothing(written)
@@ -162,6 +162,14 @@ def identifier(value: Scalar) -> str | None:
     if type(value) is dict and (inner := unwrapped(value)) is not value:
         return identifier(inner)
     return None
+
+
+def normalized(text: str) -> str:
+    """Return an identifier that someone looks for in the form in which `identifier` would have had it stored.
+
+    Every look-up by a key, an order number or an id goes through this. The result of blanks alone is empty.
+    """
+    return composed(invisible.trimmed(text))
 
 
 def reference(value: Scalar) -> str | None:
@@ -281,12 +289,14 @@ def number(value: Scalar) -> Decimal | None:
     """Return an exact number, which may have been sent as text.
 
     Returns None if it is not a finite number with at most NUMBER_DIGITS digits before and after the decimal point.
+    Blanks and invisible characters at its ends are ignored.
     """
     literal = text(value)
     if literal is None:
         return None
     if len(literal) < 16 and literal.isdecimal() and literal.isascii():
         return Decimal(literal)
+    literal = invisible.trimmed(literal)
     if not literal.isascii() or "_" in literal:
         return None  # Decimal would accept other digits and underscores
     try:

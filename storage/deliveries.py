@@ -7,6 +7,7 @@ from uuid import UUID, uuid4
 
 import asyncpg
 
+from schemas.lenient import normalized
 from storage.database import Connection
 from storage.replays import Scope, find_sources
 from storage.sql import query
@@ -74,10 +75,13 @@ async def listing(
     before: tuple[datetime, UUID] | None = None,
     limit: int = 100,
 ) -> list[DeliveryRow]:
-    """Return deliveries, newest first; `subscriber` None includes all subscribers."""
+    """Return deliveries, newest first; `subscriber` None includes all subscribers.
+
+    `key` is compared as stored keys are: without blanks at its ends, in Unicode's form NFC.
+    """
     place = before or (None, None)
     if key is not None:
-        name = "listing_of_key"
+        name, key = "listing_of_key", normalized(key)
     elif subscription is not None and status in UNSUCCESSFUL:
         name = "listing_unsuccessful"
     else:

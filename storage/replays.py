@@ -12,6 +12,7 @@ from uuid import UUID, uuid4
 import asyncpg
 import msgspec
 
+from schemas.lenient import normalized
 from schemas.patterns import fits
 from storage.database import Connection
 from storage.sql import query
@@ -101,13 +102,16 @@ async def find_sources(connection: Connection, scope: Scope) -> Sources:
 async def count(connection: Connection, scope: Scope, *, begin: datetime, end: datetime, key: str | None) -> Counted:
     """Count the events received from `begin` (inclusive) to `end` (exclusive): those that a replay would send.
 
-    The time is bounded: counting stops at MOST_COUNTED events, or after EXAMINED receipts.
+    The time is bounded: counting stops at MOST_COUNTED events, or after EXAMINED receipts. `key` is compared as stored
+    keys are: without blanks at its ends, in Unicode's form NFC.
     """
     sources = await find_sources(connection, scope)
     where = (sources.platforms, sources.accounts, sources.types)
     limit = MOST_COUNTED + 1
     if key is not None:
-        events: int = await connection.fetchval(query("replays", "count_of_key"), *where, begin, end, limit, key)
+        events: int = await connection.fetchval(
+            query("replays", "count_of_key"), *where, begin, end, limit, normalized(key)
+        )
     elif await connection.fetchval(query("replays", "count_documents"), *where, FEW_DOCUMENTS + 1) <= FEW_DOCUMENTS:
         events = await connection.fetchval(query("replays", "count_by_document"), *where, begin, end, limit)
     else:
@@ -133,8 +137,8 @@ async def create(
     key: str | None,
     count: int,
 ) -> UUID:
-    """Store a replay for a worker to write, and return its id."""
-    id_ = uuid4()
+    """Store a replay for a worker to write, and return its id. `key` is compared as in `count`."""
+    id_, key = uuid4(), None if key is None else normalized(key)
     await connection.execute(query("replays", "create"), id_, subscription, begin, end, types, key, count)
     return id_
 

@@ -8,7 +8,7 @@ import asyncpg
 import msgspec
 
 from schemas import invisible
-from schemas.lenient import composed
+from schemas.lenient import normalized
 from storage.database import Connection
 from storage.sql import query
 
@@ -31,7 +31,7 @@ async def trace(connection: Connection, key: str) -> dict[str, Any]:
     Blanks and invisible characters at the ends of `key` are ignored, and accented letters are compared in Unicode's
     form NFC, as in business keys. The columns are those of `queries/trace.sql`. Lists are empty if nothing is known.
     """
-    key = invisible.trimmed(key)
+    written, key = invisible.trimmed(key), normalized(key)
     if not key or "\0" in key:
         return {"key": key, "documents": [], "quarantine": []}
     try:
@@ -39,12 +39,12 @@ async def trace(connection: Connection, key: str) -> dict[str, Any]:
     except ValueError:
         id_ = None
     documents = []
-    for row in await connection.fetch(query("trace", "documents"), composed(key), id_, *_when(id_)):
+    for row in await connection.fetch(query("trace", "documents"), key, id_, *_when(id_)):
         document: dict[str, Any] = {name: row[name] for name in ("platform", "account", "type", "key")}
         for part in PARTS:
             document[part] = [_plain(record) for record in await connection.fetch(query("trace", part), row["id"])]
         documents.append(document)
-    quarantined = [_plain(record) for record in await connection.fetch(query("trace", "quarantine"), key, id_)]
+    quarantined = [_plain(record) for record in await connection.fetch(query("trace", "quarantine"), key, id_, written)]
     return {"key": key, "documents": documents, "quarantine": quarantined}
 
 

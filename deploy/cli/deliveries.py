@@ -9,7 +9,7 @@ import typer
 
 from deploy.cli import output, servers
 from deploy.cli.errors import CommandError
-from deploy.cli.options import AsJson, Limit, State, parse_uuid
+from deploy.cli.options import AsJson, Limit, State, parse_key, parse_uuid
 from deploy.cli.output import moment, print_listing, print_result
 
 if TYPE_CHECKING:
@@ -43,6 +43,7 @@ def list_(
 
     if status is not None and status not in STATUSES:
         raise typer.BadParameter(f"{status!r} is not one of {', '.join(STATUSES)}", param_hint="--status")
+    key = parse_key(key, "--key")
     hint = "the view crossdock.subscriptions shows them"
     id_ = None if subscription is None else parse_uuid(subscription, "--subscription", hint)
     rows = servers.run_on_database(

@@ -45,10 +45,22 @@ Management = Annotated[
 
 def parse_uuid(text: str, param: str, hint: str) -> UUID:
     """Return the ID that the parameter `param` holds. Raises BadParameter with the hint where IDs are listed."""
+    from schemas.lenient import normalized
+
     try:
-        return UUID(text)
+        return UUID(normalized(text))
     except ValueError:
         raise typer.BadParameter(f"{text!r} is not an ID: {hint}", param_hint=param) from None
+
+
+def parse_key(text: str | None, param: str) -> str | None:
+    """Return the business key that the parameter `param` holds, as keys are stored. Raises BadParameter if blank."""
+    from schemas.lenient import normalized
+
+    key = None if text is None else normalized(text)
+    if key == "":
+        raise typer.BadParameter("is blank: write a business key, as `crossdock trace` shows it", param_hint=param)
+    return key
 
 
 def parse_time(text: str, param: str, *, others: str = "") -> datetime:

@@ -11,7 +11,7 @@ import typer
 
 from deploy.cli import servers
 from deploy.cli.errors import CommandError
-from deploy.cli.options import AsJson, ConfigFile, State, parse_time, parse_uuid
+from deploy.cli.options import AsJson, ConfigFile, State, parse_key, parse_time, parse_uuid
 from deploy.cli.output import print_result
 
 if TYPE_CHECKING:
@@ -72,7 +72,7 @@ def replay(
         raise typer.BadParameter("--to must be after --from")
     loaded = configuration.load(config)
     id_ = parse_uuid(subscription, "--subscription", "the view crossdock.subscriptions shows them")
-    request = Request(id_, since, until, types, key, dry_run)
+    request = Request(id_, since, until, types, parse_key(key, "--key"), dry_run)
     result = asyncio.run(_replay(state, loaded, request, quiet=as_json))
     events = f"{'' if result.is_exact else 'at least '}{result.events} events"
     if dry_run:

@@ -17,6 +17,7 @@ from schemas import encodings, spoilt
 from schemas.config import Config
 from schemas.destinations.guard import BlockedError, Guard
 from schemas.dialects import get_dialect
+from schemas.lenient import normalized
 from schemas.outbound import OPERATOR, Dialect
 from schemas.patterns import fits
 from schemas.spoilt import Fault
@@ -162,7 +163,7 @@ def json_response(payload: object, status: int = 200, headers: Mapping[str, str]
 def path_uuid(request: web.Request, name: str = "id") -> UUID:
     """Return the UUID from the path. Raises ProblemError (404) if it is not a UUID, because nothing has that id."""
     try:
-        return UUID(request.match_info[name])
+        return UUID(normalized(request.match_info[name]))
     except ValueError:
         raise not_found() from None
 

@@ -34,6 +34,7 @@ from ingress.api.shapes import (
     Secret,
 )
 from ingress.api.shapes import Subscription as SubscriptionView
+from schemas.lenient import normalized
 from schemas.outbound import Dialect
 from storage import deliveries, replays, subscriptions
 from storage.database import Connection
@@ -171,6 +172,8 @@ async def replay(context: Context, connection: Connection, request: web.Request,
     end = new.end or datetime.now(UTC)
     if end <= new.begin:
         raise invalid({"to": "must be after `from`"})
+    if new.key is not None and not normalized(new.key):
+        raise invalid({"key": "is not a business key"})
     scope = _scope(context, subscription)
     if new.types is not None:
         types = replays.narrowed(scope.types, new.types)

@@ -53,10 +53,11 @@ ORDER BY received_at, message_id
 LIMIT 500
 
 -- name: quarantine
--- By message id, or because the body contains the text.
+-- By message id, or because the body contains the text: $1 in Unicode's form NFC, $3 as it was given.
 SELECT id, platform, account, event, reason, received_at, replayed_at, discarded_at
 FROM crossdock.quarantined
 WHERE id = $2 OR position(convert_to($1, 'UTF8') IN raw) > 0
+   OR ($3 <> $1 AND position(convert_to($3, 'UTF8') IN raw) > 0)
 ORDER BY received_at, id
 LIMIT 50
 

@@ -18,7 +18,7 @@ from workers.route import answers
 from workers.route.ustore import explain
 
 STO, SHIP, ASN, RECEIPT = "stock_transfer_order", "ship_confirmation", "advanced_ship_notice", "receipt_confirmation"
-BLANKS = (" ", "\t", "\r\n", "\u00a0", "\u3000", "\u200b", "\ufeff", " \u200b ")
+BLANKS = (" ", "\t", "\r\n", "\u00a0", "\u3000", "\u200b", "\ufeff", " \u200b ", "\0\0", "\x7f", "\x07 \u00a0")
 NOTHING = ("null", "NULL", " null ", "(null)", "None", "undefined", "", " ", "\u200b", None, "-", "--", "\u2014", "?")
 
 

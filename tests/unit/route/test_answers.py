@@ -218,7 +218,7 @@ def test_fallback_to_the_product_s_manufacturer_by_external_id_before_its_name()
         b'{"Order":{}}',
         b'{"Order":{"@OrderId":""}}',
         b'{"Order":{"@OrderId":{"a":1}}}',
-        b'{"Order":{"@OrderId":"a\\u0000"}}',
+        b'{"Order":{"@OrderId":"a\\u0000b"}}',
         b'{"Order":{"@OrderId":"1","OrderProducts":7}}',
         b'{"Order":{"@OrderId":"1","OrderProducts":{"OrderProduct":[{}]}}}',
         b'{"Order":{"@OrderId":"1","OrderProducts":{"OrderProduct":[{"@id":"\\u0000"}]}}}',

@@ -24,7 +24,7 @@ def comparable(value: str | None) -> str:
     """
     if not value:
         return ""
-    if value.isascii():
+    if value.isascii() and value.isprintable():
         return value.strip().casefold()
     return lenient.composed(lenient.composed(invisible.trimmed(value)).casefold())
 
