@@ -23,17 +23,41 @@ ORDER BY received_at, message_id
 LIMIT 500
 
 -- name: versions
--- The flag `moved` is added here: a version that names another transfer than the one before takes its quantities there.
+-- Two flags are added here. `moved`: a version that names another transfer than the one before takes its quantities
+-- there. `not_ordered`: it has goods that no line of its transfer order names, as in `transfer_progress`.
 SELECT e.id, e.version, e.received_at, e.stored_at, e.times_received, e.last_received_at,
        e.flags || CASE
            WHEN e.type <> 'channelape.stock_transfer_order'
             AND (v.order_ref <> lag(v.order_ref) OVER (ORDER BY e.version)
                  OR v.warehouse_ref <> lag(v.warehouse_ref) OVER (ORDER BY e.version))
            THEN '{moved}'::text[] ELSE '{}'::text[]
-       END AS flags,
+       END || CASE WHEN sto.has_strangers THEN '{not_ordered}'::text[] ELSE '{}'::text[] END AS flags,
        e.message_id, e.traceparent, v.lines
 FROM crossdock.events e
 JOIN crossdock.versions v ON v.id = e.id AND v.received_at = e.received_at
+LEFT JOIN LATERAL (
+    SELECT bool_or(goods.are_strangers) AS has_strangers
+    FROM (
+        SELECT d.version_id, d.received_at FROM crossdock.documents d
+        WHERE d.key = v.order_ref AND d.account = e.account AND d.type = 'channelape.stock_transfer_order'
+        UNION ALL
+        SELECT d.version_id, d.received_at FROM crossdock.documents d
+        WHERE d.warehouse_ref = v.warehouse_ref AND v.order_ref IS NULL AND d.account = e.account
+          AND d.type = 'channelape.stock_transfer_order'
+    ) d
+    JOIN crossdock.versions ov ON ov.id = d.version_id AND ov.received_at = d.received_at
+    CROSS JOIN LATERAL (
+        WITH line AS MATERIALIZED (SELECT id, article FROM crossdock.lines(ov.lines))
+        SELECT bool_or(NOT coalesce(l.article IN (SELECT article FROM line WHERE article IS NOT NULL), false)
+                   AND NOT coalesce(l.id IS DISTINCT FROM l.article
+                                    AND l.id IN (SELECT id FROM line WHERE id IS DISTINCT FROM article),
+                                    false)) AS are_strangers
+        FROM crossdock.lines(v.lines) l
+        WHERE CASE WHEN e.type = 'channelape.receipt_confirmation' THEN l.received <> 0 OR l.damaged <> 0
+                   ELSE l.quantity <> 0 END
+    ) goods
+) sto ON e.type IN ('channelape.ship_confirmation', 'channelape.advanced_ship_notice',
+                    'channelape.receipt_confirmation')
 WHERE v.document_id = $1
 ORDER BY e.version
 LIMIT 500
