@@ -140,7 +140,7 @@ LANGUAGE sql STABLE ROWS 300 AS $$
            left(v.placed_at, 100), greatest(sto.received_at, moved.last_activity_at),
            total.flags || array_remove(ARRAY[
                CASE WHEN total.is_more THEN 'more_than_ordered' END,
-               CASE WHEN moved.is_not_ordered THEN 'not_ordered' END,
+               CASE WHEN moved.is_not_ordered AND NOT 'not_ordered' = ANY (total.flags) THEN 'not_ordered' END,
                CASE WHEN total.is_early THEN 'received_before_shipped' END,
                CASE WHEN moved.is_short THEN 'short' END
            ], NULL)
@@ -174,12 +174,10 @@ LANGUAGE sql STABLE ROWS 300 AS $$
             FROM crossdock.lines(v.lines)
             WHERE EXISTS (SELECT FROM linked)
         ), moved_line AS (
-            -- As in `transfer_progress`: by id, or else by article.
+            -- As in `transfer_progress`: by an id that the order has, or else by article.
             SELECT linked.version_id, linked.type, linked.is_receipt, l.quantity, l.received,
-                   coalesce(CASE WHEN l.id IS DISTINCT FROM l.article
-                                 THEN l.id IN (SELECT id FROM line WHERE has_own_id)
-                                      OR l.article IN (SELECT id FROM line WHERE NOT has_own_id)
-                                 ELSE l.article IN (SELECT article FROM line) END, false) AS is_ordered
+                   coalesce((l.id IS DISTINCT FROM l.article AND l.id IN (SELECT id FROM line WHERE has_own_id))
+                            OR l.article IN (SELECT article FROM line), false) AS is_ordered
             FROM linked
             CROSS JOIN LATERAL crossdock.lines(linked.lines) l
         ), newest_shipment AS (

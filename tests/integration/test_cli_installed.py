@@ -16,7 +16,7 @@ from tests.support.image import ROOT, copied
 
 PACKAGES = ("schemas", "telemetry", "broker", "storage", "ingress", "workers", "deploy")
 NOT_CODE = ("Dockerfile", ".sh")
-OF_OPERATORS = ("grafana", "kubernetes", "prometheus")
+OF_OPERATORS = ("docker", "grafana", "kubernetes", "prometheus")
 """Beside the code, and of no use to what runs."""
 
 

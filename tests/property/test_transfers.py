@@ -227,10 +227,10 @@ def moment(sent: str | None) -> datetime | None:
 
 
 def is_ordered(line: dict[str, Any], order: dict[str, Any]) -> bool:
-    """Whether the order has a line with this id, or if this line has none, with this article."""
+    """Whether the order has a line with this id, or with this article."""
     ordered_lines = order["lineItems"]
-    if "id" in line:
-        return any(line["id"] == other["id"] for other in ordered_lines)
+    if "id" in line and any(line["id"] == other["id"] for other in ordered_lines):
+        return True
     return any(line["sku"] == other["sku"] for other in ordered_lines)
 
 
@@ -263,8 +263,10 @@ def flags(
     if any(max(line[n] for n in ("shipped", "announced", "received")) > line["ordered"]
            for line in progress if line["ordered"] is not None):  # fmt: skip
         result.append("more_than_ordered")
-    if any((received(line) if is_receipt else number(line["quantity"])) and not is_ordered(line, body)
-           for is_receipt, line in moved):  # fmt: skip
+    if "not_ordered" not in result and any(
+        (received(line) if is_receipt else number(line["quantity"])) and not is_ordered(line, body)
+        for is_receipt, line in moved
+    ):
         result.append("not_ordered")
     if any(line["received"] > max(line["shipped"], line["announced"]) for line in progress):
         result.append("received_before_shipped")
