@@ -97,8 +97,9 @@ class BatchConsumer:
 
     @property
     def is_saturated(self) -> bool:
-        """Whether messages have to wait: a whole batch of them does, or as many batches are under way as may be."""
-        return self._consumer.waiting >= self._batch or len(self._batches) >= self._max_batches
+        """Whether there is a backlog: a full batch is under way or waits, or as many are under way as may be."""
+        is_full = max(map(len, self._batches.values()), default=0) >= self._batch
+        return is_full or self._consumer.waiting >= self._batch or len(self._batches) >= self._max_batches
 
     def held_up(self) -> float:
         """Return the seconds for which something has been unavailable; 0.0 while the handler works."""

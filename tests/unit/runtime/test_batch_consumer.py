@@ -35,7 +35,7 @@ async def test_saturated_is_when_no_further_batch_may_begin() -> None:
         raise AssertionError
 
     consumer = cast(Consumer, queue)
-    batches = BatchConsumer(consumer, handle, probe=probe, batch=1, wait=0, drain_timeout=0, max_batches=2)
+    batches = BatchConsumer(consumer, handle, probe=probe, batch=2, wait=0, drain_timeout=0, max_batches=2)
     taking = asyncio.ensure_future(batches._take())
     under_way = []
     for _ in range(2):
@@ -43,6 +43,11 @@ async def test_saturated_is_when_no_further_batch_may_begin() -> None:
         queue.batches.put_nowait([object()])
         await handled.acquire()
     assert [*under_way, batches.is_saturated] == [False, False, True]
+    await stop(*batches._batches)
+    under_way = [batches.is_saturated]
+    queue.batches.put_nowait([object(), object()])
+    await handled.acquire()
+    assert [*under_way, batches.is_saturated] == [False, True], "a full batch"
     await stop(taking, *batches._batches)
 
 
