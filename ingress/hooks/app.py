@@ -22,6 +22,8 @@ from telemetry.background import Background
 
 log = logging.getLogger("crossdock.ingress")
 
+FIRST_CONNECTION_TIMEOUT = 5.0
+"""Seconds for which a start waits for the broker before it listens without it."""
 BACKLOG = 1024
 
 
@@ -70,7 +72,7 @@ class IngressApp:
         """Connect and listen. Until there is a connection to the broker, posts are answered with 503."""
         self._link.start()
         with suppress(TimeoutError):
-            async with asyncio.timeout(5):
+            async with asyncio.timeout(FIRST_CONNECTION_TIMEOUT):
                 await self._link.opened.wait()
         self._background.start(depths.watch(self._amqp_url, shards=self._shards), name="depths")
         self._server = connections.Server(

@@ -13,7 +13,7 @@ import pytest
 from prometheus_client import REGISTRY
 
 from broker import topology
-from ingress.hooks import outcomes
+from ingress.hooks import app, outcomes
 from schemas import registry
 from schemas import topology as declared
 from schemas.config import Config
@@ -50,8 +50,12 @@ async def test_wrong_signature_is_refused_and_nothing_is_published(amqp_url: str
 
 @pytest.mark.parametrize(("platform", "event"), HOOKS)
 @pytest.mark.parametrize("case", ["", "unsigned", "over the limit", "no worker", "no broker"])
-async def test_the_short_and_the_long_way_say_the_same(amqp_url: str, platform: str, event: str, case: str) -> None:
+async def test_the_short_and_the_long_way_say_the_same(
+    amqp_url: str, platform: str, event: str, case: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Alike, and with a header that only the long way knows: the same answer, line and counts."""
+    if case == "no broker":
+        monkeypatch.setattr(app, "FIRST_CONNECTION_TIMEOUT", 0.2)
     said, lines, counts = [], [], []
     hook = registry.event(platform, event)
     settings = pipeline.config()
@@ -316,6 +320,9 @@ async def test_what_no_queue_wants_is_refused_once(
             for binding in declared.topology().bindings:
                 if binding.exchange in (declared.INBOUND, declared.UNROUTED):
                     await topology.unbind(channel, binding)
+        for route in door.app._handler.settings.routes.by_path.values():
+            if route.reply_timeout is not None:
+                route.reply_timeout = 1.0  # a customer waits for a verdict until then
         for _ in range(3):
             status, _, answered = await door.post(platform, event, headers=headers)
             assert (status, answered["Retry-After"]) == (503, "5")
