@@ -5,6 +5,7 @@ as the store workers do. A process that dies leaves a note, from which another o
 finds nothing to do. Which columns are erased is said in `classification.toml`.
 """
 
+import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from datetime import datetime, timedelta
 from functools import partial
@@ -293,13 +294,13 @@ async def _quarantined_pages(connection: Connection, selection: Selection) -> As
         query("erasure", "quarantined_of_account"), selection.platform, selection.account, *after, QUARANTINED_PER_PAGE
     ):
         after = rows[-1]["received_at"], rows[-1]["id"]
-        yield [
-            row["id"]
-            for row in rows
-            if mentions(
-                row["raw"], names, platform=row["platform"], event=row["event"], content_type=row["content_type"]
-            )
-        ]
+        page = []
+        for row in rows:
+            attributes = {name: row[name] for name in ("platform", "event", "content_type", "stage")}
+            if mentions(row["raw"], names, **attributes):
+                page.append(row["id"])
+            await asyncio.sleep(0)  # a large message takes a while, and the store worker has other work
+        yield page
 
 
 def _columns(receipts: Receipts) -> list[list[object]]:

@@ -130,7 +130,7 @@ async def _apply(connection: asyncpg.Connection, migration: Migration) -> None:
                     migration.checksum,
                 )
             return
-        except asyncpg.LockNotAvailableError:
+        except (asyncpg.LockNotAvailableError, asyncpg.DeadlockDetectedError):
             if attempt == LOCK_ATTEMPTS:
                 raise MigrationError(
                     f"migration {migration.name} waits for a table that is in use: end the long transaction that "

@@ -69,6 +69,7 @@ GRANT EXECUTE ON FUNCTION crossdock.partitions_before(text, timestamptz) TO cros
 GRANT EXECUTE ON FUNCTION crossdock.merge_documents(bigint, bigint[], text) TO crossdock_store;
 GRANT EXECUTE ON FUNCTION crossdock.merge_identifiers() TO crossdock_store;
 GRANT EXECUTE ON FUNCTION crossdock.forget_samples(text, text[]) TO crossdock_store;
+GRANT EXECUTE ON FUNCTION crossdock.sampled_columns() TO crossdock_store;
 GRANT EXECUTE ON FUNCTION crossdock.without_members(jsonb, text[]) TO crossdock_store;
 GRANT EXECUTE ON FUNCTION crossdock.compute_transfers(bigint[]) TO crossdock_store;
 GRANT EXECUTE ON FUNCTION crossdock.transfers_of_documents(bigint[]) TO crossdock_store;

@@ -8,4 +8,15 @@ BEGIN
 END
 $$;
 
-REVOKE EXECUTE ON FUNCTION crossdock.forget_samples(text, text[]), crossdock.merge_identifiers() FROM PUBLIC;
+-- Tables of whose columns the planner keeps samples. `pg_stats` shows a role only the columns that it may read, and of
+-- partitions it may read none by itself.
+CREATE FUNCTION crossdock.sampled_columns() RETURNS TABLE ("table" text, columns text[])
+LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+    SELECT tablename::text, array_agg(attname::text)
+    FROM pg_stats
+    WHERE schemaname = 'crossdock'
+    GROUP BY tablename
+$$;
+
+REVOKE EXECUTE ON FUNCTION crossdock.forget_samples(text, text[]), crossdock.sampled_columns(),
+    crossdock.merge_identifiers() FROM PUBLIC;

@@ -252,7 +252,7 @@ LIMIT $4
 
 -- name: quarantined_of_account
 -- The next $5 messages of an account that are not erased, after ($3, $4), with their bytes.
-SELECT id, received_at, platform, event, content_type, raw FROM crossdock.quarantined
+SELECT id, received_at, platform, event, content_type, stage, raw FROM crossdock.quarantined
 WHERE platform = $1 AND account = $2 AND erased_at IS NULL
   AND ($3::timestamptz IS NULL OR (received_at, id) > ($3, $4::uuid))
 ORDER BY received_at, id
@@ -322,10 +322,7 @@ SELECT EXISTS (
 
 -- name: sampled_tables
 -- Tables of whose columns the planner keeps samples.
-SELECT tablename AS "table", array_agg(attname::text) AS columns
-FROM pg_stats
-WHERE schemaname = 'crossdock'
-GROUP BY tablename
+SELECT "table", columns FROM crossdock.sampled_columns()
 
 -- name: erased_versions
 -- The erased versions of a document.

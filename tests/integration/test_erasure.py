@@ -8,7 +8,8 @@ from uuid import UUID
 import asyncpg
 import pytest
 
-from storage import deliveries, erasure, maintenance, quarantine
+from storage import deliveries, erasure, maintenance, quarantine, roles
+from storage import pool as pools
 from storage.erasure import Selection
 from tests.support import pipeline
 from tests.support.delivering import store
@@ -338,6 +339,27 @@ async def test_the_planner_keeps_no_samples(pool: asyncpg.Pool, database: asyncp
     for selection in ({"platform": "ustore", "key": "7"}, {"key": "STO1"}):
         await erase(database, **selection)
     await erase(database, platform="ustore", before=START + timedelta(days=1))
+    assert not await database.fetchval(sampled)
+
+
+async def test_the_store_workers_role_has_the_samples_made_anew(
+    pool: asyncpg.Pool, database: asyncpg.Connection, database_url: str
+) -> None:
+    await fill(pool, database)
+    # As autovacuum does, which leaves out the parents of partitions.
+    kinds = "SELECT relname FROM pg_class WHERE relnamespace = 'crossdock'::regnamespace AND relkind = 'r'"
+    for row in await database.fetch(kinds):
+        await database.execute(f'ANALYZE crossdock."{row["relname"]}"')
+    sampled = "SELECT count(*) FROM pg_stats WHERE schemaname = 'crossdock' AND pg_stats::text LIKE '%Quillfeather%'"
+    assert await database.fetchval(sampled)
+    acting = await pools.create_pool(database_url, size=1, role=roles.STORE)
+    try:
+        async with acting.acquire() as connection:
+            for platform, key in (("ustore", "7"), ("channelape", "STO1")):
+                selection = Selection(platform=platform, account="acme", key=key)
+                await erasure.run(connection, await erasure.start(connection, selection))
+    finally:
+        await acting.close()
     assert not await database.fetchval(sampled)
 
 

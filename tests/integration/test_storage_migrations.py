@@ -116,6 +116,19 @@ async def test_a_migration_that_fails_leaves_nothing_of_itself(blank_url: str, m
         await connection.close()
 
 
+async def test_a_migration_that_a_deadlock_ended_is_tried_again(
+    database: asyncpg.Connection, database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Workers of the release before lock the same tables in another order. A sequence is not rolled back."""
+    await database.execute("CREATE SEQUENCE attempts")
+    deadlock = "DO $$ BEGIN IF nextval('attempts') = 1 THEN RAISE EXCEPTION '' USING ERRCODE = '40P01'; END IF; END $$"
+    files = migrate.files()
+    monkeypatch.setattr(migrate, "files", lambda: [*files, Migration("9999_deadlock", deadlock)])
+    monkeypatch.setattr(migrate, "LOCK_PAUSE", 0.0)
+    assert await migrate.migrate(database_url) == ["9999_deadlock"]
+    assert await database.fetchval("SELECT last_value FROM attempts") == 2
+
+
 async def test_a_migration_that_was_changed_after_it_was_applied_is_refused(
     database_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
