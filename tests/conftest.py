@@ -20,6 +20,7 @@ from hypothesis import settings
 from broker import topology
 from deploy.local.postgres import Postgres
 from deploy.local.rabbitmq import USER, RabbitMQ
+from deploy.logs import JsonFormatter
 from storage import migrate
 from tests.support.fifth_platform import fifth_platform
 from tests.support.shell import Shell
@@ -46,6 +47,17 @@ def _no_foreign_settings(monkeypatch: pytest.MonkeyPatch) -> None:
     """Nothing of the machine's own environment reaches a test."""
     for name in ("AMQP_URL", "DATABASE_URL", "CROSSDOCK_CONFIG", "CROSSDOCK_STATE", "CROSSDOCK_ENCRYPTION_KEY"):
         monkeypatch.delenv(name, raising=False)
+
+
+@pytest.fixture(autouse=True)
+def _no_log_handler_is_left() -> Iterator[None]:
+    """A handler that a command installs writes to the test's own standard error, which is closed afterwards.
+
+    In a later test, each line of the log would become "--- Logging error ---" and a traceback on its standard error.
+    """
+    yield
+    root = logging.getLogger()
+    root.handlers[:] = [handler for handler in root.handlers if not isinstance(handler.formatter, JsonFormatter)]
 
 
 @pytest_asyncio.fixture(autouse=True)
