@@ -36,6 +36,8 @@ STALLED_SECONDS = 60.0
 SETTLED_SECONDS = 300.0
 """Seconds after which a finished erasure is checked: longer than an attempt of a delivery lasts, whose answer may be
 stored after the delivery was cancelled."""
+ANALYZE_TIMEOUT = 1800.0
+"""Seconds that making a table's statistics anew may take."""
 RETRIES = 10
 """Number of times that a transaction is repeated which PostgreSQL ended in favor of another one."""
 
@@ -138,7 +140,12 @@ async def forget_statistics(connection: Connection) -> None:
         columns = next((names for name, names in personal_columns().items() if _is_of(row["table"], name)), ())
         sampled = [column for column in row["columns"] if column in columns]
         if sampled:
-            await connection.execute(query("erasure", "forget_samples"), row["table"], sampled)
+            # A parent is analyzed with all of its partitions, which takes longer than any other statement may.
+            async with connection.transaction():
+                await connection.execute("SET LOCAL statement_timeout = 0")
+                await connection.execute(
+                    query("erasure", "forget_samples"), row["table"], sampled, timeout=ANALYZE_TIMEOUT
+                )
 
 
 def _is_of(name: str, table: str) -> bool:

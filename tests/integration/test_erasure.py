@@ -342,6 +342,20 @@ async def test_the_planner_keeps_no_samples(pool: asyncpg.Pool, database: asyncp
     assert not await database.fetchval(sampled)
 
 
+async def test_making_statistics_anew_may_take_longer_than_other_statements(
+    pool: asyncpg.Pool, database: asyncpg.Connection
+) -> None:
+    await fill(pool, database)
+    await database.execute("ANALYZE")
+    await database.execute(
+        "CREATE OR REPLACE FUNCTION crossdock.forget_samples(name text, columns text[]) RETURNS void "
+        "LANGUAGE sql AS $$ SELECT pg_sleep(CASE WHEN name = 'versions' THEN 0.8 ELSE 0 END) $$"
+    )
+    await database.execute("SET statement_timeout = '500ms'")
+    await erasure.forget_statistics(database)
+    assert await database.fetchval("SHOW statement_timeout") == "500ms"
+
+
 async def test_the_store_workers_role_has_the_samples_made_anew(
     pool: asyncpg.Pool, database: asyncpg.Connection, database_url: str
 ) -> None:

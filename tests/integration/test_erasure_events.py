@@ -11,7 +11,8 @@ import pytest
 
 from schemas import cloudevents, consumers, selection, topology
 from schemas.consumers import Consumer
-from storage import erased_events
+from storage import erased_events, erasure
+from storage.erasure import Selection
 from tests.support import api, pipeline
 from tests.support.delivering import QUICK, all_are, none_is, store, worker
 from tests.support.erasing import erase, transfer
@@ -78,6 +79,28 @@ async def test_the_event_is_published_and_sent_to_those_who_were_sent_the_docume
         "SELECT status, event_id FROM crossdock.deliveries WHERE type = $1 AND subscription_id = $2", TYPE, sent
     )
     assert (delivery["status"], str(delivery["event_id"])) == ("delivered", event["id"])  # type: ignore[index]
+
+
+async def test_an_event_is_published_while_another_erasure_takes_long(
+    amqp_url: str, database_url: str, pool: asyncpg.Pool, database: asyncpg.Connection
+) -> None:
+    await store(pool, transfer("STO1", seconds=0, number=1), transfer("STO2", seconds=1, number=2))
+    await erasure.start(database, Selection(platform="channelape", account="acme", key="STO2"))
+    await database.execute("UPDATE crossdock.erasures SET touched_at = now() - interval '1 hour'")
+
+    async def is_held_up() -> bool:
+        waiting = (
+            "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
+        )
+        return bool(await database.fetchval(waiting))
+
+    async with listening(amqp_url) as published, pool.acquire() as holder, holder.transaction():
+        await holder.execute("SELECT FROM crossdock.documents WHERE key = 'STO2' FOR UPDATE")
+        async with running(pipeline.store(amqp_url, database_url)):
+            await until(is_held_up, what="a store worker carries the erasure of STO2 on")
+            await erase(database, key="STO1")
+            await until(lambda: published)
+    assert json.loads(published[0].body)["data"]["key"] == "STO1"
 
 
 async def test_an_event_whose_removal_was_not_committed_is_published_again_under_its_id(

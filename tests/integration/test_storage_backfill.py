@@ -139,3 +139,21 @@ async def test_what_nobody_can_read_any_more_is_passed_over(
 async def test_a_new_database_has_nothing_to_index(database: asyncpg.Connection) -> None:
     assert await rounds(database) == []
     assert await backfill.index_page(database) is None
+
+
+async def test_a_carton_that_gets_another_key_meanwhile_is_indexed_all_the_same(
+    pool: asyncpg.Pool, database: asyncpg.Connection
+) -> None:
+    """What the first copy says is found, although its document was filed under its former key before its turn came."""
+
+    def carton(seconds: float, tracking: str, **fields: str) -> Any:
+        body = {"id": "S1", "trackingNumber": tracking, "additionalFields": fields}
+        return incoming("channelape", "ship_confirmation", body, seconds=seconds, number=int(seconds) + 1)
+
+    await isolate.write_isolating(pool, [carton(0, "T-1", CartonNumber="7")])
+    await _as_before_the_migration(database)
+    await isolate.write_isolating(pool, [carton(1, "T-2", CartonNumber="7", Sscc="S")])
+    while await backfill.index_page(database, 4) is not None:
+        pass
+    for text in ("T-1", "T-2", "S1/7"):
+        assert [match.key for match in (await find.find(database, text)).documents] == ["S1/S"], text

@@ -7,6 +7,7 @@ the best identifier that any of its copies had, so that any order of arrival lea
 """
 
 from collections.abc import Iterable, Mapping, Sequence
+from datetime import timedelta
 
 import msgspec
 
@@ -148,8 +149,10 @@ async def _rename(connection: Connection, shipment: Shipment, key: str, earlier:
         await connection.execute(query("store", "move_erased_contents"), target, others)
         await connection.execute(query("identifiers", "move"), target, others)
     # Events were announced under the earlier keys: whoever knows the carton by one of these still finds it.
+    # They have a time of their own, so that the back-fill does not take them for what it files of a version.
     former_keys = {row["key"] for row in rows if row["key"] != key}
-    await identifiers.insert(connection, [(target, max(row["received_at"] for row in rows), former_keys, ())])
+    moment = max(row["received_at"] for row in rows) + timedelta(microseconds=1)
+    await identifiers.insert(connection, [(target, moment, former_keys, ())])
     return bool(others)
 
 

@@ -26,7 +26,7 @@ ROUND_INTERVAL = 600.0
 
 
 class Erasures:
-    """A task of the store worker; several workers may run it at the same time."""
+    """Two tasks of the store worker; several workers may run them at the same time."""
 
     def __init__(
         self, pool: Callable[[], Awaitable[asyncpg.Pool]], publisher: Publisher, storage: Callable[[], Storage]
@@ -36,21 +36,28 @@ class Erasures:
         self._publisher = publisher
         self._storage = storage
         self._round_due = 0.0
-        self._last_error: str | None = None
 
     async def run(self) -> None:
-        """Publish events of erasures, finish erasures, and erase by age, until cancelled."""
+        """Finish erasures, and erase by age, until cancelled."""
+        await self._repeat(self._finish, self._erase_by_age)
+
+    async def publish_events(self) -> None:
+        """Publish events of erasures until cancelled: in a task of its own, because a round by age may take hours."""
+        await self._repeat(self._publish)
+
+    async def _repeat(self, *steps: Callable[[Connection], Awaitable[None]]) -> None:
+        last_error: str | None = None
         while True:
             error: str | None = None
-            for step in (self._publish, self._finish, self._erase_by_age):
+            for step in steps:
                 try:
                     async with (await self._pool()).acquire() as connection:
                         await step(connection)
                 except Exception as failure:
                     error = explain(failure)
-            if error != self._last_error and error is not None:  # once, because it may last as long as an outage
+            if error != last_error and error is not None:  # once, because it may last as long as an outage
                 log.warning("erasures wait", extra={"error": error})
-            self._last_error = error
+            last_error = error
             await asyncio.sleep(INTERVAL)
 
     async def _publish(self, connection: Connection) -> None:

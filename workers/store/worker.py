@@ -109,6 +109,7 @@ class StoreWorker:
         start(self._stations.run(), name="way stations")
         start(jobs.maintain_partitions(pool, lambda: self._config.storage.retention_days), name="maintenance")
         start(self._erasures.run(), name="erasures")
+        start(self._erasures.publish_events(), name="events of erasures")
         consumer_queues = partial(jobs.consumer_queues, pool)
         start(depths.watch(self._amqp_url, consumer_queues, shards=self._shards), name="depths")
         start(backfill.run(pool), name="back-fill")
