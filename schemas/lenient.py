@@ -64,6 +64,7 @@ _MAX_PLACEHOLDER_LENGTH = 16
 _MIN_ZEROS = 16
 """Minimum zeros of an identifier that is all zeros: .NET's `Guid.Empty`, a number of a carton that was never set."""
 _AROUND_ZEROS = "0-{}()+./_ :"
+_NONZERO = frozenset("123456789")
 _ELEMENT_TEXTS = frozenset({"#text", "#cdata-section", "#cdata", "__cdata", "$t", "_text"})
 """Under which names converters from XML to JSON write the text of an element that has attributes."""
 _ELEMENT_NOTES = frozenset({"#comment", "#whitespace", "#significant-whitespace"})
@@ -145,6 +146,9 @@ def identifier(value: Scalar) -> str | None:
     number. Text is never interpreted as a number, so leading zeros are kept.
     """
     if type(value) is str:
+        # What ends in one of these digits is no placeholder, and nearly all identifiers do.
+        if value[-1:] in _NONZERO and value.isascii() and value.isprintable() and value[0] != " ":
+            return value
         written = value.strip()
         if not (written.isascii() and written.isprintable()):
             written = invisible.trimmed(written)
