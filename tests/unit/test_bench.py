@@ -146,7 +146,7 @@ def test_a_rate_needs_processes_queues_and_servers_in_proportion() -> None:
     need = capacity.need(10_000, COSTS)
     assert (need.ingress, need.store, need.deliver, need.shards) == (3, 2, 3, 1)
     assert [need.rabbitmq, need.postgres, need.wal] == pytest.approx([2.0, 1.5, 50.0])
-    assert need.connections == 25
+    assert need.connections == 29
     assert need.first == "one quorum queue: a single Erlang process (83% of what is planned with)"
 
 
@@ -161,7 +161,7 @@ def test_steps_name_only_what_a_rate_needs() -> None:
     assert "`[ingress] processes = 25`" in many
     assert "`[store] shards = 9`" in many
     assert "2 nodes' cores" in many
-    assert "250 connections" in many
+    assert "290 connections" in many
     assert "databases" not in many
 
 
