@@ -26,7 +26,7 @@ def migrate(
 
     url = servers.database_url(state)
     with servers.reaching("PostgreSQL", "DATABASE_URL", url):
-        done = asyncio.run(migrations.migrate(url, post=post))
+        done = asyncio.run(migrations.migrate(url, post=post, report=_report))
         left = [] if post else asyncio.run(migrations.pending(url))
     lines = [f"applied {name}" for name in done] or ["nothing to apply: the schema is up to date"]
     if left:
@@ -34,3 +34,8 @@ def migrate(
             f"left for `crossdock migrate --post`, to be run when no older version is running: {', '.join(left)}"
         )
     print_result({"applied": done, "post": left}, as_json, *lines)
+
+
+def _report(line: str) -> None:
+    """Print a line of progress where it does not mix with the result."""
+    typer.echo(line, err=True)

@@ -119,7 +119,7 @@ class Up:
             self._database_url = self._postgres.url
         if self._rabbitmq:
             self._amqp_url = self._rabbitmq.url
-        await migrate(self._database_url)
+        await migrate(self._database_url, report=self._write_line)
         expected = topology(self._config.events, shards=self._config.store.shards)
         shards = self._config.store.shards
         for note in await declare(
