@@ -156,3 +156,26 @@ async def test_bytes_that_postgresql_does_not_take_make_no_body_and_no_error(dat
     for raw in (b"", b"{", b"\xff", b'"\\u0000"', b"[" * 200_000, b"1e999999"):
         assert await database.fetchval("SELECT crossdock.body_of($1)", raw) is None
     assert msgspec.json.decode(await database.fetchval("SELECT crossdock.body_of($1)", b'{"a": 1}')) == {"a": 1}
+
+
+async def test_small_bodies_are_compressed_in_rows_that_stay_whole(
+    pool: asyncpg.Pool, database: asyncpg.Connection
+) -> None:
+    """PostgreSQL would compress only those of more than 2 kB."""
+    raw = registry.example("channelape", "stock_transfer_order")
+    assert 1000 < len(raw) < 2000
+    large = b'{"channelOrderId": "B99", "a": "' + bytes(range(48, 91)) * 200 + b'"}'
+    await isolate.write_isolating(pool, posts_of(raw, large))
+    rows = await database.fetch(
+        "SELECT raw, pg_column_size(raw) AS size, tableoid::regclass::text AS partition FROM crossdock.receipts "
+        "ORDER BY octet_length(raw)"
+    )
+    assert [bytes(row["raw"]) for row in rows] == [raw, large]
+    assert rows[0]["size"] < 0.75 * len(raw)
+    assert rows[1]["size"] < 0.2 * len(large)
+    moved = "SELECT pg_relation_size(reltoastrelid) FROM pg_class WHERE oid = $1::text::regclass"
+    assert await database.fetchval(moved, rows[0]["partition"]) == 0
+
+
+def posts_of(*bodies: bytes) -> list[Incoming]:
+    return [incoming("channelape", EVENT, raw, number=n + 1, seconds=n) for n, raw in enumerate(bodies)]
