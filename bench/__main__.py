@@ -18,6 +18,7 @@ from bench.report import Report
 from bench.row import Row
 
 README = Path(__file__).parents[1] / "README.md"
+PAGE = README.parent / "docs/performance.md"
 MARKER = "bench"
 
 
@@ -46,7 +47,7 @@ async def measure(parts: list[Part], how: plan.Plan, console: Console) -> tuple[
 
 
 def write(result: Report, console: Console) -> None:
-    """Write bench/results, and the README if everything that it shows was measured in full."""
+    """Write bench/results, and the pages with the table if everything that they show was measured in full."""
     folder = report.RESULTS
     folder.mkdir(exist_ok=True)
     text = report.markdown(result.rows)
@@ -54,8 +55,9 @@ def write(result: Report, console: Console) -> None:
     (folder / "latest.json").write_bytes(msgspec.json.format(msgspec.json.encode(result)) + b"\n")
     plot.plot(result.rows, folder, "latest")
     if not result.quick and {part.name for part in chosen([], long=False)} <= set(result.parts):
-        report.include(README, MARKER, f"{result.summary}\n\n{text}")
-        console.print(f"written: {folder}/latest.*, and the table of README.md")
+        report.include(PAGE, MARKER, f"{result.summary}\n\n{text}")
+        report.include(README, MARKER, report.headlines(result.rows))
+        console.print(f"written: {folder}/latest.*, and the tables of README.md and docs/performance.md")
     else:
         console.print(f"written: {folder}/latest.*; README.md keeps the table of its last whole run")
 

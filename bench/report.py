@@ -1,6 +1,7 @@
 """The result of a run as a table, as Markdown and JSON, and as part of a page."""
 
 import re
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import msgspec
@@ -11,6 +12,9 @@ from bench.row import Row, spread
 
 RESULTS = Path(__file__).parent / "results"
 COLUMNS = ("what", "against", "ours", "theirs", "ratio", "goal", "")
+SHORT = ("what", "against", "ratio", "goal", "")
+ALIKE = ("256 connections", "messages, MB", ": p95 ms")
+"""Ends of the rows that the short table leaves out."""
 
 
 class Report(msgspec.Struct, frozen=True):
@@ -56,7 +60,24 @@ def cells(row: Row) -> tuple[str, ...]:
 
 def markdown(rows: list[Row]) -> str:
     """Return the table, ending with a line feed."""
-    lines = [COLUMNS, ("---",) * len(COLUMNS), *(map(_escaped, cells(row)) for row in rows)]
+    return _table(COLUMNS, map(cells, rows))
+
+
+def headlines(rows: list[Row]) -> str:
+    """Return a short table for the README: ratios and goals, of a part of the rows that have a goal.
+
+    A row that is left out is like one that is shown, and its goal is met.
+    """
+    shown = [
+        row
+        for row in rows
+        if row.verdict in ("missed", "failed") or (row.goal is not None and not row.what.endswith(ALIKE))
+    ]
+    return _table(SHORT, ((what, against, *rest) for what, against, _, _, *rest in map(cells, shown)))
+
+
+def _table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    lines = [columns, ("---",) * len(columns), *(map(_escaped, row) for row in rows)]
     return "".join(f"| {' | '.join(line)} |\n" for line in lines)
 
 

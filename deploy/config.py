@@ -2,6 +2,7 @@
 
 import ipaddress
 import os
+import re
 import tomllib
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -12,13 +13,15 @@ from msgspec import inspect
 
 from deploy import columns, secrets
 from schemas import registry
-from schemas.config import Config, Store, parse_size
+from schemas.config import FORMATS, Config, Store, parse_size
 from schemas.destinations.addresses import networks
 from schemas.destinations.guard import Guard
 
 FILE = "crossdock.toml"
 
 T = TypeVar("T")
+_PATTERN = re.compile(r"matching regex '(.*)'$")
+"""The end of msgspec's message for a text that does not match its pattern."""
 
 
 class ConfigError(ValueError):
@@ -172,8 +175,13 @@ class _Resolver:
         try:
             return msgspec.convert(resolved, shape)
         except msgspec.ValidationError as error:
-            text, _, where = str(error).partition(" - at `$")
-            key = ".".join(part for part in (path, where.rstrip("`").lstrip(".")) if part) or "configuration"
+            text, _, where = str(error).partition(" - at `")
+            place = where.rpartition("$")[2].rstrip("`").lstrip(".")
+            key = ".".join(part for part in (path, place) if part) or "configuration"
+            pattern = _PATTERN.search(text)
+            if pattern is not None and pattern[1] in FORMATS:
+                subject = "a name in it " if where.startswith("key`") else ""
+                text = f"{subject}must be {FORMATS[pattern[1]]}"
             raise ConfigError(f"{key}: {text[:1].lower()}{text[1:]}") from None
 
     def _resolve(self, value: object, kind: inspect.Type, path: str, extra: Mapping[str, object]) -> object:

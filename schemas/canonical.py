@@ -119,4 +119,6 @@ def explain(error: Exception) -> str:
         return "the text is not valid UTF-8"
     if isinstance(error, RecursionError):
         return "nested too deep"
+    if str(error) == "Input data was truncated":
+        return "the text is empty or ends too early"
     return str(error)

@@ -19,7 +19,20 @@ QueryKey = Annotated[str, msgspec.Meta(min_length=1, extra={"source": "credentia
 """A credential that its sender adds to the URL."""
 Column = Annotated[list[str], msgspec.Meta(extra={"source": "column"})]
 """A list, or `{ file = "x.csv" }`: the first column of a CSV file, except a header that is the setting's singular."""
-Name = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9_-]{1,64}$")]
+_NAME, _AGE, _LEVEL, _ENDPOINT = (
+    r"^[A-Za-z0-9_-]{1,64}$",
+    r"^[1-9][0-9]{0,5}[YMDhms]$",
+    "^(debug|info|warning|error)$",
+    r"^https?://[^@?#]+$",
+)
+FORMATS = {
+    _NAME: "of at most 64 letters, digits, - and _",
+    _AGE: "a number and one of Y, M, D, h, m, s (years, months, days, hours, minutes, seconds), such as 7D",
+    _LEVEL: "debug, info, warning or error",
+    _ENDPOINT: "a URL with http:// or https://, without credentials, query and fragment",
+}
+"""What the texts of a pattern look like, for those who write one that does not match."""
+Name = Annotated[str, msgspec.Meta(pattern=_NAME)]
 """Part of a routing key, so no dots, stars or hashes."""
 Seconds = Annotated[float, msgspec.Meta(gt=0)]
 Count = Annotated[int, msgspec.Meta(ge=1)]
@@ -173,7 +186,7 @@ class Storage(_Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
 
 class Events(_Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    log_max_age: Annotated[str, msgspec.Meta(pattern=r"^[1-9][0-9]{0,5}[YMDhms]$")] = "7D"
+    log_max_age: Annotated[str, msgspec.Meta(pattern=_AGE)] = "7D"
     """RabbitMQ's notation: years, months, days, hours, minutes or seconds."""
     log_max_bytes: str | int = 0
     """Maximum size of the log; 0: limited only by age."""
@@ -183,11 +196,11 @@ class Events(_Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
 
 class Log(_Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    level: Annotated[str, msgspec.Meta(pattern="^(debug|info|warning|error)$")] = "info"
+    level: Annotated[str, msgspec.Meta(pattern=_LEVEL)] = "info"
 
 
 class Telemetry(_Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    otlp_endpoint: Annotated[str, msgspec.Meta(pattern=r"^https?://[^@?#]+$")] | None = None
+    otlp_endpoint: Annotated[str, msgspec.Meta(pattern=_ENDPOINT)] | None = None
     """Base URL of a collector for OTLP over HTTP, without credentials, because it is logged; None: no tracing."""
     sample: Annotated[float, msgspec.Meta(ge=0, le=1)] = 1.0
     """Fraction of the traces that begin here; a sender's trace is kept according to its own sampling flag."""

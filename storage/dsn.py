@@ -1,5 +1,6 @@
 """DATABASE_URL as providers supply it, without the parameters of other drivers that the server does not know."""
 
+import re
 from urllib.parse import parse_qsl, quote, urlencode
 
 CLIENT_ONLY = frozenset(
@@ -17,16 +18,25 @@ CLIENT_ONLY = frozenset(
         "sslcompression",
         "sslsni",
         "channel_binding",
-        # The next four are Prisma's; providers include them in the address of a pooler.
+        # The next five are Prisma's; providers include them in the address of a pooler. Our schema has a fixed name.
         "pgbouncer",
         "connection_limit",
         "pool_timeout",
         "sslaccept",
+        "schema",
+        # Settings of SQLAlchemy's drivers, JDBC, Go's lib/pq and node-postgres.
+        "statement_cache_size",
+        "prepared_statement_cache_size",
+        "prepareThreshold",
+        "binary_parameters",
+        "uselibpqcompat",
     }
 )
 """Parameters that configure the connection of another driver and are unknown to the server."""
 UNSUPPORTED = {("channel_binding", "require"), ("gssencmode", "require"), ("sslaccept", "strict")}
 """Settings that cannot be left out without weakening the connection's security."""
+_DRIVER = re.compile(r"^(?:jdbc:)?(postgres|postgresql)(?:\+\w+)?://")
+"""The scheme, with the driver that SQLAlchemy adds to it, or JDBC's prefix."""
 TLS_MODES = ("disable", "allow", "prefer", "require", "verify-ca", "verify-full")
 _TLS_SYNONYMS = {
     **{mode: mode for mode in TLS_MODES},
@@ -37,11 +47,12 @@ _TLS_SYNONYMS = {
 
 
 def clean(url: str) -> str:
-    """Return the URL without the parameters that only other drivers know, and with TLS in libpq's terms.
+    """Return the URL without what only other drivers know, and with TLS in libpq's terms.
 
     Raises ValueError if one of them demands a protection that we cannot provide, or none that we know; the message
     names it.
     """
+    url = _DRIVER.sub(r"\1://", url)
     before, mark, query = url.partition("?")
     if not mark:
         return url

@@ -47,10 +47,10 @@ def check_database_url(url: str) -> str:
     from storage import dsn
 
     try:
-        url = checked("DATABASE_URL", url)
+        url = dsn.clean(checked("DATABASE_URL", url))
         if not url.startswith(("postgresql://", "postgres://")):
             raise CommandError("DATABASE_URL can't be read: write postgresql://user:password@host:5432/database")
-        return dsn.clean(url)
+        return url
     except ValueError as error:
         raise CommandError(str(error)) from None
 

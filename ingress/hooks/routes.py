@@ -1,5 +1,6 @@
 """The webhook URLs of all accounts, looked up by path, and the query string of a request target."""
 
+import re
 from urllib.parse import unquote, unquote_plus
 
 import msgspec
@@ -13,6 +14,7 @@ from schemas.config import Config
 from schemas.envelope import Stamp
 from schemas.platform import Event, Platform
 
+_SLASHES = re.compile("//+")
 _STAMPS_KEPT = 16
 """Content types remembered per URL. Senders use one; a sender that invents more pays for the encoding each time."""
 
@@ -98,14 +100,11 @@ class Routes(msgspec.Struct, frozen=True):
     by_path: dict[str, Route]
 
     def find(self, path: str) -> Route | None:
-        """Return the route of a path, with or without one trailing slash.
+        """Return the route of a path, also if it is written in another way (`_in_plain_form`).
 
         A redirect would not do: ChannelApe would count it as delivered.
         """
-        route = self.by_path.get(path)
-        if route is None and path.endswith("/"):
-            route = self.by_path.get(path[:-1])
-        return route
+        return self.by_path.get(path) or self.by_path.get(_in_plain_form(path))
 
 
 def build(config: Config, limiters: ConcurrencyLimiters, shards: int) -> Routes:
@@ -120,9 +119,20 @@ def build(config: Config, limiters: ConcurrencyLimiters, shards: int) -> Routes:
     return Routes(by_path)
 
 
+def _in_plain_form(path: str) -> str:
+    """Return the path without repeated and trailing slashes, and without needless percent-encoding.
+
+    People join a base URL that ends with a slash and a path that begins with one, and some clients encode hyphens. An
+    encoded letter, digit or hyphen is the same as a plain one (RFC 3986 §2.3); an encoded slash is not a separator.
+    """
+    if "%" in path and "%2f" not in path.lower():
+        path = unquote(path)
+    return _SLASHES.sub("/", path).removesuffix("/")
+
+
 def platform_of(path: str) -> Platform | None:
     """Return the platform in whose form errors under this path are written, whether or not the account exists."""
-    parts = path.split("/", 3)
+    parts = _in_plain_form(path).split("/", 3)
     return registry.platforms().get(parts[2]) if len(parts) > 3 and parts[1] == "hooks" else None
 
 

@@ -1,6 +1,7 @@
 """Every reader of bytes that others send, as a function of bytes that raises only where the reader is at fault."""
 
 import asyncio
+import re
 import tomllib
 from collections.abc import Callable, Iterator
 from contextlib import suppress
@@ -102,7 +103,9 @@ def _verifying(platform: Platform) -> Target:
             again = platform.sign(body, account)
             [now] = [*again.headers.values(), *again.query.values()]
             assert fitted in platform.secrets(account)
-            assert said.strip().lower() == now.lower() or said == right, "accepted what was not signed"
+            # The blanks between a scheme and its credentials do not count (RFC 9110 §11.4).
+            one_blank = re.sub("^([^ ]+) +", r"\1 ", said.strip())
+            assert one_blank.lower() == now.lower() or said == right, "accepted what was not signed"
 
     return Target(f"{platform.name}: signatures", seeds, verify)
 

@@ -54,7 +54,8 @@ def _all(console: Console, arguments: argparse.Namespace) -> int:
     run = asyncio.run(everything(arguments.only, arguments.seed, say, arguments.patience))
     console.print(report.table(run))
     if not arguments.only:
-        report.write(ROOT / "README.md", "faults", report.summary(run))
+        report.write(ROOT / "README.md", "faults", report.total(run))
+        report.write(OWN, "summary", report.summary(run))
         report.write(OWN, "faults", report.whole(run))
     return 0 if run and all(done.passed for done in run) else 1
 

@@ -72,7 +72,8 @@ class Subscribers:
 async def subscribers() -> AsyncIterator[Subscribers]:
     """Listening on a free port."""
     found = Subscribers()
-    async with receiver() as there:
+    # Nobody whose connection is lost can know how long its request is still handled, so it no longer counts as one.
+    async with receiver(cancel_lost=True) as there:
 
         async def answer(got: ReceivedRequest) -> web.Response:
             there.got.clear()  # hours of bodies are nobody's business

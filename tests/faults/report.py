@@ -62,6 +62,20 @@ def summary(run: Sequence[Done]) -> str:
     return "\n".join(lines)
 
 
+def total(run: Sequence[Done]) -> str:
+    """A sentence over the whole run, without the mutants."""
+    rows = [done.row for done in run if done.mutant is None]
+    ran = [row for row in rows if row.skipped is None and row.error is None]
+    posts, accepted = sum(row.posts for row in ran), sum(row.accepted for row in ran)
+    times = [row.recovery for row in ran]
+    slowest = "never" if None in times else f"{max(filter(None, times)):.1f} s"
+    sums = [sum(column) for column in zip(*(row.verdict.counts for row in ran), strict=True)]
+    counts = ", ".join(f"{name} {count:,}" for name, count in zip(verdict.COUNTS, sums, strict=True))
+    incomplete = f", {len(rows) - len(ran)} failed or not run" if len(ran) < len(rows) else ""
+    head = f"{len(ran)} faults{incomplete}, {posts:,} posts, {accepted:,} accepted, slowest recovery {slowest}"
+    return f"**{head}: {counts}.**"
+
+
 def _counts(row: Row) -> list[str]:
     texts = list(cells(row))
     return texts[:4] + texts[5:]

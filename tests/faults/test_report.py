@@ -51,6 +51,17 @@ def test_the_summary_adds_up_and_leaves_mutants_out() -> None:
     assert lines[2:] == ["| a | 2 | 1,210 | 1,110 | 90 | 10 | 3.0 s | 2 | 0 | 0 | 0 | 0 | 2 | 0 | 0 |"]
 
 
+def test_the_sentence_adds_up_leaves_mutants_out_and_hides_no_failure() -> None:
+    run = [Done("a", CLEAN), Done("b", LOST), Done("c", LOST, mutant="ack", shows="missing")]
+    assert report.total(run).startswith(
+        "**2 faults, 1,210 posts, 1,110 accepted, slowest recovery 3.0 s: missing 2, twice 0"
+    )
+    broken = [Done("a", Row("b", posts=1, accepted=1)), Done("a", Row("c", error="no port"))]
+    assert report.total(broken).startswith(
+        "**1 faults, 1 failed or not run, 1 posts, 1 accepted, slowest recovery never: "
+    )
+
+
 def test_the_summary_hides_no_failure() -> None:
     rows = [Done("a", CLEAN), Done("a", Row("b", posts=1, accepted=1)), Done("a", Row("c", error="no port"))]
     lines = report.summary(rows).splitlines()

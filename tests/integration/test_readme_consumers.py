@@ -1,4 +1,4 @@
-"""The README's consumers, as they stand there, beside a queue that `crossdock consumers add` makes."""
+"""The consumers of docs/receivers.md, as they stand there, beside a queue that `crossdock consumers add` makes."""
 
 import asyncio
 import os
@@ -15,8 +15,8 @@ from schemas.consumers import Consumer
 from tests.support import node
 from tests.support.announcing import announce_all
 
-README = (Path(__file__).parents[2] / "README.md").read_text()
-SECTION = README.partition("## Consume the queues")[2].partition("\n## ")[0]
+PAGE = (Path(__file__).parents[2] / "docs/receivers.md").read_text()
+SECTION = PAGE.partition("## Consume a queue")[2].partition("\n## ")[0]
 
 
 def block(language: str) -> str:

@@ -1,4 +1,5 @@
 """What people have reported of systems like this one: a file per kind of report, a test per report.
 
-A report that is new becomes a test here first. Each test names the report (`repository#number`) that it stands for.
+A report that is new becomes a test here first. Each test names the report (`repository#number`) that it stands for;
+README.md lists all of them.
 """

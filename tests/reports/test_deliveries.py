@@ -179,3 +179,17 @@ async def test_a_next_link_with_http_is_followed_on_the_scheme_of_base_url(
                 api._following(first, following)
         else:
             assert str(api._following(first, following)) == expected
+
+
+async def test_a_proxy_of_the_environment_is_not_used(monkeypatch: pytest.MonkeyPatch) -> None:
+    """outpost#504: the guard judges the address that is connected to, and a proxy would connect to any other."""
+    async with raw(saying(b"HTTP/1.1 418 I'm a proxy\r\nContent-Length: 0\r\n\r\n")) as proxy:
+        for name in ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY"):
+            monkeypatch.setenv(name, proxy.url())
+            monkeypatch.setenv(name.lower(), proxy.url())
+        answer = saying(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}")
+        async with raw(answer) as server, sender() as made, clients.session() as http:
+            assert (await made.send(server.url(), REQUEST, success=SUCCESS)).status_code == 200
+            async with http.get(server.url()) as response:
+                assert response.status == 200
+        assert proxy.connections == 0

@@ -74,6 +74,18 @@ async def test_the_absolute_form_is_served_like_the_origin_form(amqp_url: str, w
         assert await exchange(door.app.port, request("http://another.example/nowhere", way)) == 404
 
 
+@pytest.mark.parametrize("way", WAYS)
+async def test_a_path_may_be_written_in_other_ways(amqp_url: str, way: str) -> None:
+    """RFC 3986 §2.3 and §6.2.2: a base URL that ends with a slash, and hyphens that a client encodes."""
+    async with pipeline.door(amqp_url, config()) as door:
+        target = path(door)
+        plain, _, query = target.partition("?")
+        for other in (f"/{plain}", f"{plain}/", f"{plain}//", plain.replace("/", "//"), plain.replace("-", "%2D")):
+            assert await exchange(door.app.port, request(f"{other}?{query}", way)) == 200, other
+        for other in ("/" + plain[1:].replace("/", "%2F"), f"{plain}%2F", f"{plain}%", plain.upper(), f"{plain}/x"):
+            assert await exchange(door.app.port, request(f"{other}?{query}", way)) == 404, other
+
+
 async def test_a_charset_is_not_a_coding(amqp_url: str) -> None:
     """egg#4554, httpcomponents-client#698: `Content-Encoding: UTF-8`."""
     async with pipeline.door(amqp_url, config()) as door:

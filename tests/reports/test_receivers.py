@@ -1,4 +1,4 @@
-"""Public reports about receivers and consumers of ours: the README's code, as it stands there, with real runtimes."""
+"""Public reports about receivers and consumers: the code of docs/receivers.md, as it stands there, really run."""
 
 import asyncio
 import os
@@ -20,14 +20,14 @@ from schemas.consumers import Consumer
 from tests.support import node
 from tests.support.pipeline import until
 
-README = (Path(__file__).parents[2] / "README.md").read_text()
+PAGE = (Path(__file__).parents[2] / "docs/receivers.md").read_text()
 SECRET = "whsec_" + "c2VjcmV0LW9mLXJlY2VpdmVycw=="
 BODY = '{"specversion":"1.0","type":"channelape.x","subject":"K1","version":2,"data":{"a":"\u00e9"}}'
 
 
 def block(section: str, language: str) -> str:
     """The code of a section, by its language."""
-    text = README.partition(f"{section}\n")[2].partition("\n## ")[0]
+    text = PAGE.partition(f"{section}\n")[2].partition("\n## ")[0]
     (code,) = re.findall(rf"^```{language}\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
     return str(code)
 
@@ -95,14 +95,14 @@ async def receives(command: Sequence[str], cwd: Path) -> None:
 async def test_a_receiver_in_express_reads_cloudevents(tmp_path: Path) -> None:
     """medplum#5140: `express.json()` ignores `application/cloudevents+json`, and the body is empty."""
     runs, packages = await _node()
-    (tmp_path / "receiver.mjs").write_text(block("### Receive", "js"))
+    (tmp_path / "receiver.mjs").write_text(block("## Receive webhooks", "js"))
     (tmp_path / "node_modules").symlink_to(packages / "node_modules")
     await receives([runs, "receiver.mjs"], tmp_path)
 
 
 async def test_a_receiver_in_flask_reads_cloudevents(tmp_path: Path) -> None:
     """medplum#5140 (sibling): `request.json` refuses a Content-Type that it doesn't know."""
-    (tmp_path / "receiver.py").write_text(block("### Receive", "python"))
+    (tmp_path / "receiver.py").write_text(block("## Receive webhooks", "python"))
     await receives([sys.executable, "receiver.py"], tmp_path)
 
 
@@ -112,7 +112,7 @@ async def test_a_receiver_in_go_reads_cloudevents(tmp_path: Path) -> None:
     go = shutil.which("go")
     if go is None:
         pytest.skip("no `go` on PATH")
-    (tmp_path / "receiver.go").write_text(block("### Receive", "go"))
+    (tmp_path / "receiver.go").write_text(block("## Receive webhooks", "go"))
     building = await asyncio.create_subprocess_exec(
         go, "build", "-o", "receiver", "receiver.go", cwd=tmp_path, env={**os.environ, "CGO_ENABLED": "0"}
     )
@@ -124,7 +124,7 @@ async def test_a_receiver_in_go_reads_cloudevents(tmp_path: Path) -> None:
 async def test_a_consumer_whose_queue_is_deleted_ends(amqp_url: str, tmp_path: Path) -> None:
     """amqplib#176: the callback is given null, and died of it."""
     runs, packages = await _node()
-    (tmp_path / "consumer.mjs").write_text(block("## Consume the queues", "js"))
+    (tmp_path / "consumer.mjs").write_text(block("## Consume a queue", "js"))
     (tmp_path / "node_modules").symlink_to(packages / "node_modules")
     await consumers.add(amqp_url, Consumer(name="erp", types=["*"], accounts=["*"]))
     process = await asyncio.create_subprocess_exec(

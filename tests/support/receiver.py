@@ -68,10 +68,10 @@ class Receiver:
 
 
 @asynccontextmanager
-async def receiver() -> AsyncIterator[Receiver]:
-    """Takes every POST, on a free port."""
+async def receiver(*, cancel_lost: bool = False) -> AsyncIterator[Receiver]:
+    """Take every POST, on a free port. `cancel_lost`: a request ends with its connection, not with its answer."""
     app = web.Application(client_max_size=64 * 1024**2)  # events of the largest bodies are a little larger
-    runner = web.AppRunner(app, shutdown_timeout=0.1)
+    runner = web.AppRunner(app, shutdown_timeout=0.1, handler_cancellation=cancel_lost)
     receiver = Receiver("")
     app.router.add_post("/{path:.*}", receiver._handle)
     await runner.setup()

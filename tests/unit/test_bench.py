@@ -83,6 +83,21 @@ def test_a_run_that_failed_among_others_is_said_beside_the_verdict() -> None:
     assert text.splitlines()[2].endswith("| 2.00 | ≥ 1.0 | met; theirs: 3 of 9 requests failed |")
 
 
+def test_the_short_table_leaves_out_only_what_was_met() -> None:
+    rows = [
+        Row("ingress accepted/s, 64 connections", "bare", [8.0], [10.0], 0.7),
+        Row("ingress accepted/s, 256 connections", "bare", [8.0], [10.0], 0.7),
+        Row("ingress accepted/s, 5 kB, 256 connections", "bare", [5.0], [10.0], 0.7),
+        Row("ingress accepted/s, 64 connections", "celery", [8.0], [10.0]),
+        Row("stored", "copy", [], [], 0.3, failed="no answer"),
+    ]
+    assert report.headlines(rows).splitlines()[2:] == [
+        "| ingress accepted/s, 64 connections | bare | 0.80 | ≥ 0.7 | met |",
+        "| ingress accepted/s, 5 kB, 256 connections | bare | 0.50 | ≥ 0.7 | missed |",
+        "| stored | copy |  | ≥ 0.3 | failed |",
+    ]
+
+
 def test_a_page_keeps_everything_but_what_stands_between_its_markers() -> None:
     page = "before\n<!-- bench -->\nold\n<!-- /bench -->\nafter <!-- other -->\n"
     expected = "before\n<!-- bench -->\nnew \\1\n<!-- /bench -->\nafter <!-- other -->\n"
@@ -96,7 +111,9 @@ def test_a_page_without_markers_is_an_error(page: str) -> None:
         report.included(page, "bench", "new")
 
 
-@pytest.mark.parametrize(("page", "marker"), [("README.md", "bench"), ("bench/README.md", "figures")])
+@pytest.mark.parametrize(
+    ("page", "marker"), [("README.md", "bench"), ("docs/performance.md", "bench"), ("bench/README.md", "figures")]
+)
 def test_our_pages_have_their_markers(page: str, marker: str) -> None:
     assert "new" in report.included((ROOT / page).read_text(), marker, "new")
 

@@ -71,6 +71,10 @@ def test_secrets_come_from_text_environment_and_files(tmp_path: Path, monkeypatc
         ({"accounts": {"apicbase": {"acme": {"secrets": [{"file": "nowhere"}]}}}}, "accounts.apicbase.acme.secrets[0]"),
         ({"accounts": {"apicbase": {"acme": {}}}}, "accounts.apicbase.acme"),
         ({"storage": {"retention_days": 0}}, "storage.retention_days"),
+        ({"events": {"log_max_age": "7 days"}}, "events.log_max_age: must be a number and one of Y, M, D, h, m, s"),
+        ({"log": {"level": "INFO"}}, "log.level: must be debug, info, warning or error"),
+        ({"telemetry": {"otlp_endpoint": "collector:4318"}}, "telemetry.otlp_endpoint: must be a URL with http"),
+        ({"subscribers": {"a b": {}}}, "subscribers: a name in it must be of at most 64 letters, digits, - and _"),
     ],
 )
 def test_mistakes_are_named_by_their_key(raw: dict[str, Any], said: str, tmp_path: Path) -> None:

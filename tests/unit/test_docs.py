@@ -20,8 +20,9 @@ def test_every_dependency_has_its_reason() -> None:
     assert {name for name in named if not re.search(rf"\b{re.escape(name)}\b", text)} == set()
 
 
-async def test_the_metrics_that_the_readme_names_exist() -> None:
-    named = set(re.findall(r"`(crossdock_[a-z_]+)", (ROOT / "README.md").read_text()))
+async def test_the_metrics_that_the_pages_name_exist() -> None:
+    pages = (ROOT / "README.md").read_text() + (ROOT / "docs/operations.md").read_text()
+    named = set(re.findall(r"`(crossdock_[a-z_]+)", pages))
     known = await promql.exposed()
     assert named
     assert named <= known.keys() | {name.removesuffix("_bucket") for name in known}

@@ -78,17 +78,35 @@ def test_what_the_architecture_names_exists() -> None:
     assert {f"{file}:{name}" for file, name in references if name and name not in names_of(ROOT / file)} == set()
 
 
-@pytest.mark.parametrize("document", ["contract.md", "ARCHITECTURE.md", "GLOSSARY.md"])
-def test_links_between_documents_lead_somewhere(document: str) -> None:
-    text = (ROOT / "docs" / document).read_text()
-    headings = {
-        re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in re.findall(r"^#+ (.+)$", text, re.M)
-    }
-    for link in re.findall(r"\]\(([^)]+)\)", text):
-        if link.startswith("#"):
-            assert link[1:] in headings
-        else:
-            assert (ROOT / "docs" / link).is_file()
+def test_every_report_has_its_tests() -> None:
+    text = (ROOT / "tests/reports/README.md").read_text()
+    rows = [line for line in text.splitlines() if re.match(r"\| \d", line)]
+    assert [int(row.split("|")[1]) for row in rows] == list(range(1, len(rows) + 1))
+    assert len(rows) >= 37
+    for row in rows:
+        references = NAMED.findall(row)
+        assert references, row
+        for file, name in references:
+            assert name in names_of(ROOT / file) if name else (ROOT / file).is_file(), f"{file}:{name}"
+
+
+def headings(page: Path) -> set[str]:
+    """The anchors of a page."""
+    names = re.findall(r"^#+ (.+)$", page.read_text(), re.M)
+    return {re.sub(r"[^\w -]", "", name.lower()).replace(" ", "-") for name in names}
+
+
+@pytest.mark.parametrize(
+    "page", [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))], ids=lambda page: str(page.name)
+)
+def test_links_between_documents_lead_somewhere(page: Path) -> None:
+    for link in re.findall(r"\]\(([^)]+)\)", page.read_text()):
+        if "://" in link:
+            continue
+        file, _, anchor = link.partition("#")
+        target = page.parent / file if file else page
+        assert target.is_file(), link
+        assert not anchor or anchor in headings(target), link
 
 
 async def test_the_contract_names_every_metric() -> None:
