@@ -12,7 +12,7 @@ import time
 import asyncpg
 
 from storage.database import Connection
-from storage.online import Report
+from storage.online import Report, without_lock_timeout
 from storage.sql import query
 
 PIECE_SECONDS = 0.05
@@ -45,7 +45,8 @@ async def complete(connection: Connection, report: Report) -> None:
         except asyncpg.UndefinedTableError:  # retention has dropped the month
             continue
     if changed:
-        await connection.execute("ANALYZE crossdock.versions")
+        async with without_lock_timeout(connection):
+            await connection.execute("ANALYZE crossdock.versions")
 
 
 async def _complete(connection: Connection, partition: str, report: Report) -> bool:
@@ -74,7 +75,7 @@ async def _pass(connection: Connection, partition: str, report: Report) -> None:
         size = max(1, min(MAX_PIECE, 2 * size, int(size * PIECE_SECONDS / max(elapsed, 0.001))))
         begin = end
         if begin - vacuumed >= max(pages // VACUUM_SHARE, MIN_VACUUM_PAGES) or begin == pages:
-            await connection.execute(f'VACUUM crossdock."{partition}"')
+            await connection.execute(f'VACUUM (SKIP_LOCKED) crossdock."{partition}"')  # unless autovacuum does it now
             vacuumed = begin
         if 100 * begin // pages > shown:
             shown = 100 * begin // pages

@@ -78,7 +78,7 @@ async def _create_concurrently(connection: Connection, index: Index, report: Rep
     is_valid = await connection.fetchval(query("online", "is_valid"), f'crossdock."{index.name}"')
     if is_valid:
         return
-    async with _without_lock_timeout(connection):
+    async with without_lock_timeout(connection):
         if is_valid is False:  # its creation was interrupted
             await connection.execute(f'DROP INDEX CONCURRENTLY IF EXISTS crossdock."{index.name}"')
         report(f"creating index {index.name}")
@@ -88,8 +88,8 @@ async def _create_concurrently(connection: Connection, index: Index, report: Rep
 
 
 @asynccontextmanager
-async def _without_lock_timeout(connection: Connection) -> AsyncIterator[None]:
-    """Wait for older transactions as long as they take: nobody waits behind this statement."""
+async def without_lock_timeout(connection: Connection) -> AsyncIterator[None]:
+    """Wait for locks as long as it takes, in statements behind which no reader or writer waits."""
     before = await connection.fetchval("SELECT current_setting('lock_timeout')")
     await connection.execute("SET lock_timeout = 0")
     try:
