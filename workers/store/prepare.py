@@ -142,8 +142,15 @@ def _check(envelope: Envelope) -> None:
         raise ValueError("received-at is out of range")
     texts = (envelope.platform, envelope.account, envelope.event, envelope.content_type, envelope.traceparent)
     for text in texts:
-        if text is not None and (not isinstance(text, str) or _storable(text) != text):
+        if text is not None and (not isinstance(text, str) or not _is_storable(text)):
             raise ValueError("a property holds characters that can't be stored")
+
+
+def _is_storable(text: str) -> bool:
+    """Return whether `_storable` leaves a text as it is."""
+    if text.isascii() and len(text) <= REASON_LENGTH:  # all but a few, in a third of the time
+        return "\0" not in text
+    return _storable(text) == text
 
 
 def _storable(text: str) -> str:
