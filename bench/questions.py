@@ -78,6 +78,17 @@ FILL = (
     WHERE v.document_id BETWEEN $1 AND $2
     """,
     """
+    INSERT INTO crossdock.transfer_states (
+        document_id, account, channel_order_id, ship_from, ship_to, ordered, shipped, announced, received, damaged,
+        outstanding, missing, cartons, state, due_at, last_activity_at, flags
+    )
+    SELECT id, account, key, (960 + id / 10 % 20)::text, (810 + id / 10 % 30)::text, 100, 100, 100, 100 - missing, 0,
+           missing, missing, 3, CASE missing WHEN 0 THEN 'received' ELSE 'partly_received' END,
+           timestamptz '2023-04-01Z' + id * interval '1 second', received_at, '{}'
+    FROM (SELECT *, CASE WHEN id % 30 = 0 THEN 10 ELSE 0 END AS missing FROM crossdock.documents) d
+    WHERE id BETWEEN $1 AND $2 AND type = 'channelape.stock_transfer_order'
+    """,
+    """
     INSERT INTO crossdock.outbox (
         id, subscription_id, next_attempt_at, created_at, received_at, event_id, message_id, document_id, version, type,
         key
