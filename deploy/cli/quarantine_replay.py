@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 from uuid import UUID
 
-from aiormq.abc import AbstractChannel
+from aio_pika.abc import AbstractChannel
 from asyncpg import Record
 
 from broker import outgoing
@@ -94,14 +94,9 @@ async def _send(channel: AbstractChannel, row: Record, shards: int) -> None:
     properties = envelope.to_properties(message)
     if shards > 1:
         properties.headers = {**(properties.headers or {}), "BCC": [topology.shard_key(message.message_id, shards)]}
-    await channel.basic_publish(
-        bytes(row["raw"]),
-        exchange=topology.INBOUND,
-        routing_key=row["routing_key"] or topology.inbound_key(message.platform, message.account, message.event),
-        properties=properties,
-        mandatory=True,
-        timeout=CONFIRM_TIMEOUT,
-    )
+    exchange = await channel.get_exchange(topology.INBOUND, ensure=False)
+    key = row["routing_key"] or topology.inbound_key(message.platform, message.account, message.event)
+    await exchange.publish(outgoing.RawMessage(bytes(row["raw"]), properties), key, timeout=CONFIRM_TIMEOUT)
 
 
 def _reason(error: BaseException) -> str:
