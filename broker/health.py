@@ -4,9 +4,11 @@ import asyncio
 import time
 from collections.abc import Callable
 
+from aio_pika.exceptions import AMQPError
 from aiormq.abc import AbstractConnection
+from yarl import URL
 
-from broker.connection import is_alive
+from broker.connection import connect
 
 NACK_TIMEOUT = 1.0
 """Seconds without a confirm, in which the broker refused messages with `basic.nack`, after which another node is tried.
@@ -21,6 +23,8 @@ Together with the one second of the probe this is shorter than `[ingress] confir
 can still be confirmed by another node. Heartbeats detect a dead peer only after half a minute. A channel that has never
 confirmed anything is abandoned without a probe.
 """
+PROBE_TIMEOUT = 1.0
+"""Seconds within which a node must accept a second connection to prove that it is alive."""
 ABANDON_AFTER = 15.0
 """Seconds without a confirm after which even a node that responds, and has confirmed before, is abandoned.
 
@@ -105,6 +109,20 @@ class NodeHealth:
             await asyncio.gather(self._probe_task, return_exceptions=True)
 
     async def _probe(self, connection: AbstractConnection, since: float) -> None:
-        is_responding = await is_alive(connection.url)
+        is_responding = await _is_alive(connection.url)
         if not is_responding and self._connection is connection and self._due_since == since:
             self._on_unhealthy("the broker doesn't answer")
+
+
+async def _is_alive(url: URL) -> bool:
+    """Return whether the node at `url` is alive, even if its queues are blocked.
+
+    The probe opens a second connection, because RabbitMQ stops reading a connection whose publishes it cannot pass on.
+    """
+    try:
+        async with asyncio.timeout(PROBE_TIMEOUT):
+            another = await connect(url)
+            await another.close()
+    except (OSError, TimeoutError, AMQPError):
+        return False
+    return True

@@ -5,9 +5,9 @@ import asyncio
 from aio_pika.abc import AbstractConnection, AbstractExchange, AbstractIncomingMessage, HeadersType
 from aio_pika.exceptions import ChannelNotFoundEntity, DeliveryError
 
+from broker.commands import connected
 from broker.declare import TopologyError
 from broker.outgoing import RawMessage
-from broker.topology import connected
 
 PIECE = 200
 """Messages held at a time; if the move is interrupted, they return to their queue."""

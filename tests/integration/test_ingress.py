@@ -13,6 +13,8 @@ import pytest
 from prometheus_client import REGISTRY
 
 from broker import topology
+from broker.commands import connected
+from broker.declare import unbind
 from ingress.hooks import app, outcomes
 from schemas import registry
 from schemas import topology as declared
@@ -315,11 +317,11 @@ async def test_what_no_queue_wants_is_refused_once(
     """RabbitMQ returns such a message, and then confirms it."""
     settings = limited(pipeline.config())
     async with pipeline.door(amqp_url, settings) as door:
-        async with topology.connected(amqp_url) as connection:
+        async with connected(amqp_url) as connection:
             channel = await connection.channel()
             for binding in declared.topology().bindings:
                 if binding.exchange in (declared.INBOUND, declared.UNROUTED):
-                    await topology.unbind(channel, binding)
+                    await unbind(channel, binding)
         for route in door.app._handler.settings.routes.by_path.values():
             if route.reply_timeout is not None:
                 route.reply_timeout = 1.0  # a customer waits for a verdict until then
