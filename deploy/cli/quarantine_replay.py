@@ -11,7 +11,7 @@ from asyncpg import Record
 from broker import outgoing
 from deploy.cli import servers
 from deploy.cli.errors import CommandError, explain
-from deploy.cli.quarantine import confirm
+from deploy.cli.options import confirm
 from schemas import envelope, topology
 from storage import quarantine
 from storage.database import Connection
@@ -40,7 +40,7 @@ async def replay_messages(
         else:
             count = await quarantine.count_open(connection, selection)
             if ask:
-                confirm(count, "replayed")
+                confirm(f"{count} messages", "replayed")
         try:
             async for page in _pages(connection, ids, selection):
                 for piece in quarantine.pieces(page):
