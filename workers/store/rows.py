@@ -180,11 +180,13 @@ def version_row(stored: StoredVersion) -> Row:
 
 def stored_body(stored: StoredVersion) -> str | None:
     """Return the JSON for `body`, or None where the view `events` makes it from the bytes of the first receipt."""
-    body, message = stored.document.body, stored.message
-    is_first = message.message_id == stored.version.first.message_id
+    document, message = stored.document, stored.message
+    if document.body is None or message.message_id != stored.version.first.message_id:
+        return document.body
+    if document.data is message.raw:  # nearly always
+        return None
     # "surrogatepass": what cannot be encoded is left for the database to refuse, like any other value of a row.
-    is_received = body is not None and is_first and body.encode(errors="surrogatepass") == message.raw
-    return None if is_received else body
+    return None if document.body.encode(errors="surrogatepass") == message.raw else document.body
 
 
 def identifier_rows(versions: Iterable[StoredVersion]) -> list[identifiers.Row]:
