@@ -20,8 +20,8 @@ from hypothesis import settings
 from broker import topology
 from deploy.local.postgres import Postgres
 from deploy.local.rabbitmq import USER, RabbitMQ
-from deploy.logs import JsonFormatter
 from storage import migrate
+from telemetry.logs import JsonFormatter
 from tests.support.fifth_platform import fifth_platform
 from tests.support.shell import Shell
 

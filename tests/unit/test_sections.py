@@ -7,11 +7,12 @@ from typing import Any
 import pytest
 from msgspec import inspect
 
-from deploy import config, logs, process, sections
+from deploy import config, process, sections
 from deploy.cli import main
 from deploy.config import ConfigError
 from schemas import registry
 from schemas.config import Config
+from telemetry import logs
 
 FILE = """
 [api]

@@ -12,10 +12,10 @@ from aiohttp import web
 from prometheus_client import generate_latest
 
 from broker import topology as broker_topology
-from deploy.logs import JsonFormatter
 from schemas import topology
 from schemas.config import Process
 from storage import polls
+from telemetry.logs import JsonFormatter
 from tests.support import pipeline
 from tests.support.apicbase import CLIENT_SECRET, Apicbase, config, order, serving
 from tests.support.pipeline import running, until
