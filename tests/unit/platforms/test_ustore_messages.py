@@ -111,7 +111,7 @@ def test_the_item_s_name_stands_in_the_message_as_it_is(name: str) -> None:
 def test_a_language_is_added_by_a_folder_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     catalog = Catalog(Locale("sv"))
     catalog.add(messages.UNREADABLE, "Beställningen kunde inte läsas.")
-    for language, entries in (("en", source("en")), ("sv", catalog)):
+    for language, entries in (("en", source("en")), ("sv", catalog), ("zh_Hant", Catalog(Locale("zh")))):
         folder = tmp_path / language / "LC_MESSAGES"
         folder.mkdir(parents=True)
         with (folder / "ustore.mo").open("wb") as file:
@@ -122,6 +122,7 @@ def test_a_language_is_added_by_a_folder_alone(tmp_path: Path, monkeypatch: pyte
         cached.cache_clear()
     try:
         assert json.loads(messages.error(400, "sv-SE")[1]) == {"message": "Beställningen kunde inte läsas."}
+        assert messages.negotiate("zh-Hant-TW, sv") == "zh-hant"  # each part is left out in turn (RFC 4647 §3.4)
         # What a translator has not done yet is said in English.
         assert json.loads(messages.error(503, "sv")[1]) == {"message": messages.UNAVAILABLE}
     finally:
