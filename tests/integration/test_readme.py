@@ -13,8 +13,8 @@ import psutil
 import pytest_asyncio
 
 from deploy.state import read_endpoints
+from tests.support.shell import ROOT, Shell
 
-ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text()
 BLOCKS = re.findall(r"^```sh\n(.*?)^```", README, re.MULTILINE | re.DOTALL)
 COMMANDS = [
@@ -22,19 +22,9 @@ COMMANDS = [
 ]
 
 
-async def run(*command: str, env: dict[str, str]) -> tuple[int, str]:
-    """Exit code and what was said."""
-    process = await asyncio.create_subprocess_exec(
-        *command, env=env, cwd=ROOT, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT
-    )
-    said, _ = await process.communicate()
-    assert process.returncode is not None
-    return process.returncode, said.decode(errors="replace")
-
-
 @pytest_asyncio.fixture
-async def up(tmp_path: Path, servers: Path) -> AsyncIterator[dict[str, str]]:
-    """A running `crossdock up`: the environment that finds it. Ready within 40 s, gone within 15 s, nothing left."""
+async def up(tmp_path: Path, servers: Path) -> AsyncIterator[Shell]:
+    """Where a running `crossdock up` is found. It is ready within 40 s and gone within 15 s, and leaves nothing."""
     state = servers / f"up-{tmp_path.name}"
     env = {**os.environ, "CROSSDOCK_STATE": str(state)}
     command = [sys.executable, "-m", "deploy.cli.main", "up", "--port", "0"]
@@ -45,7 +35,7 @@ async def up(tmp_path: Path, servers: Path) -> AsyncIterator[dict[str, str]]:
             while not (endpoints := read_endpoints(state)).ingress:
                 assert process.returncode is None, (tmp_path / "up.log").read_text()
                 await asyncio.sleep(0.1)
-        yield env
+        yield Shell(ROOT, CROSSDOCK_STATE=str(state))
         family = [
             *psutil.Process(process.pid).children(recursive=True),
             *map(psutil.Process, endpoints.pids.values()),
@@ -60,11 +50,11 @@ async def up(tmp_path: Path, servers: Path) -> AsyncIterator[dict[str, str]]:
             await process.wait()
 
 
-async def test_every_command_of_the_readme_works(up: dict[str, str]) -> None:
+async def test_every_command_of_the_readme_works(up: Shell) -> None:
     assert len(COMMANDS) >= 10
     for line in COMMANDS:
-        code, said = await run(sys.executable, "-m", "deploy.cli.main", *shlex.split(line)[1:], env=up)
-        assert code == 0, f"{line}: {said}"
+        result = await up(*shlex.split(line)[1:])
+        assert result.code == 0, f"{line}: {result.out}{result.err}"
 
 
 def test_the_readme_names_its_two_commands_and_make_has_them() -> None:

@@ -4,7 +4,6 @@ import asyncio
 import os
 import shutil
 import socket
-import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
 from functools import partial
 from pathlib import Path
@@ -26,7 +25,7 @@ from storage import roles
 from storage.migrate import migrate
 from tests import restarts
 from tests.support import delivering, pipeline
-from tests.support.shell import ROOT
+from tests.support.shell import ROOT, Shell
 from workers.store.worker import StoreWorker
 
 PROGRAM = shutil.which("pgbouncer") or shutil.which("/usr/sbin/pgbouncer")
@@ -91,13 +90,8 @@ def says(worker: Component, text: str) -> bool:
 
 
 async def run(*args: str, env: dict[str, str]) -> tuple[int, str]:
-    process = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "deploy.cli.main", *args, cwd=ROOT,
-        env={"PATH": os.environ["PATH"], **env}, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT,
-    )  # fmt: skip
-    out, _ = await process.communicate()
-    assert process.returncode is not None
-    return process.returncode, out.decode()
+    result = await Shell(ROOT, **env)(*args)
+    return result.code, result.out + result.err
 
 
 async def user(url: str) -> str:
