@@ -11,6 +11,7 @@ from pathlib import Path
 import aiohttp
 import aiormq
 import asyncpg
+import pytest
 from aiohttp import web
 
 from schemas import topology
@@ -87,6 +88,7 @@ async def pipeline(folder: Path, env: dict[str, str], file: Path) -> AsyncIterat
         yield started
 
 
+@pytest.mark.long
 async def test_nothing_that_a_run_says_holds_a_secret(
     tmp_path: Path, amqp_url: str, database_url: str, database: asyncpg.Connection
 ) -> None:

@@ -10,7 +10,7 @@ from tests.faults.site import Site, site
 from tests.faults.suite import MUTATIONS, Mutation, mutated
 from tests.faults.trial import run
 
-pytestmark = pytest.mark.timeout(300)  # a whole pipeline is started, and one by each mutant
+pytestmark = [pytest.mark.long, pytest.mark.timeout(300)]  # a whole pipeline is started, and one by each mutant
 
 SELECTION = (
     "SIGKILL of store",

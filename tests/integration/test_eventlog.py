@@ -37,6 +37,7 @@ async def read(log: EventLog, count: int) -> list[Entry]:
     return found
 
 
+@pytest.mark.long
 @pytest.mark.timeout(120)
 async def test_a_reader_that_starts_half_way_sees_every_stored_event_once_and_in_order(
     amqp_url: str, database_url: str, pool: asyncpg.Pool

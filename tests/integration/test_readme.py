@@ -10,6 +10,7 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import psutil
+import pytest
 import pytest_asyncio
 
 from deploy.state import read_endpoints
@@ -50,6 +51,7 @@ async def up(tmp_path: Path, servers: Path) -> AsyncIterator[Shell]:
             await process.wait()
 
 
+@pytest.mark.long
 async def test_every_command_of_the_readme_works(up: Shell) -> None:
     assert len(COMMANDS) >= 10
     for line in COMMANDS:

@@ -165,6 +165,7 @@ async def test_a_server_without_a_pooler_is_asked_once(database_url: str) -> Non
 
 
 @pytest.mark.skipif(not socket.has_ipv6, reason="this machine has no IPv6")
+@pytest.mark.long
 async def test_the_whole_pipeline_behind_a_pool_of_20_on_both_families(
     pgbouncer: Start, blank_url: str, tmp_path: Path
 ) -> None:
