@@ -260,8 +260,9 @@ async def test_traceparent_is_kept_or_begun(amqp_url: str) -> None:
     assert found[1] != mine
 
 
-async def test_without_queues_nothing_is_acknowledged(empty_amqp_url: str) -> None:
+async def test_without_queues_nothing_is_acknowledged(empty_amqp_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """A broker that holds nothing of ours: the exchange is missing, so there is nothing to be safe in."""
+    monkeypatch.setattr(app, "FIRST_CONNECTION_TIMEOUT", 0.2)
     settings = pipeline.config({"ingress": {"confirm_timeout": 1.0}})
     async with pipeline.door(empty_amqp_url, settings) as door:
         status, _, headers = await door.post("channelape", "receipt_confirmation")
@@ -322,7 +323,7 @@ async def test_what_no_queue_wants_is_refused_once(
                     await topology.unbind(channel, binding)
         for route in door.app._handler.settings.routes.by_path.values():
             if route.reply_timeout is not None:
-                route.reply_timeout = 1.0  # a customer waits for a verdict until then
+                route.reply_timeout = 0.3  # a customer waits for a verdict until then
         for _ in range(3):
             status, _, answered = await door.post(platform, event, headers=headers)
             assert (status, answered["Retry-After"]) == (503, "5")
