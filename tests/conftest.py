@@ -179,7 +179,7 @@ async def databases(postgres: Postgres) -> AsyncIterator[Databases]:
 
 @pytest_asyncio.fixture
 async def database_url(databases: Databases) -> AsyncIterator[str]:
-    """A fresh database."""
+    """The URL of a fresh database."""
     url = await databases.take()
     yield url
     databases.give_back(url)
@@ -187,7 +187,7 @@ async def database_url(databases: Databases) -> AsyncIterator[str]:
 
 @pytest_asyncio.fixture
 async def blank_url(database_url: str) -> str:
-    """An empty database."""
+    """The URL of an empty database."""
     connection = await asyncpg.connect(database_url)
     try:
         await connection.execute("DROP SCHEMA crossdock CASCADE")

@@ -45,7 +45,9 @@ async def test_nothing_acknowledged_is_lost(broken: Site, name: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "mutation", [mutation for mutation in MUTATIONS if mutation.safeguard in SEEN], ids=lambda one: one.safeguard
+    "mutation",
+    [mutation for mutation in MUTATIONS if mutation.safeguard in SEEN],
+    ids=lambda mutation: mutation.safeguard,
 )
 async def test_a_safeguard_that_is_missing_is_seen(mutation: Mutation) -> None:
     done = await mutated(mutation, 2, mutation.safeguard)

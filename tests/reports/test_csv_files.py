@@ -113,7 +113,7 @@ def test_a_secret_ends_before_its_newline(
 
 
 def test_a_secret_of_nothing_but_newlines_is_refused_by_its_key(tmp_path: Path) -> None:
-    """derek#72 (sibling)."""
+    """Reported as derek#72 (sibling)."""
     with pytest.raises(ConfigError, match=r"accounts\.ecomnow\.a\.authorizations"):
         config.parse({"accounts": {"ecomnow": {"a": {"authorizations": ["\n"]}}}}, tmp_path)
 

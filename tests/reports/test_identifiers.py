@@ -75,7 +75,7 @@ def every_text(value: Any) -> Any:
 
 @pytest.mark.parametrize("event", [STO, SHIP, ASN, RECEIPT])
 def test_blanks_around_ids_of_digits(event: str) -> None:
-    """viadot#1085."""
+    """Reported first as viadot#1085."""
     said = example("channelape", event)
     plain, spaced = read("channelape", event, said), read("channelape", event, every_text(said))
     assert names(spaced) == names(plain)

@@ -105,7 +105,7 @@ async def user(url: str) -> str:
 async def test_transaction_mode_is_refused_with_one_line(
     pgbouncer: Start, database_url: str, amqp_url: str, tmp_path: Path
 ) -> None:
-    """asyncpg#1013, prefect#14602."""
+    """Reported as asyncpg#1013 and prefect#14602."""
     url = await pgbouncer(database_url, "transaction")
     for refused in (
         lambda: pools.create_pool(url, size=2, role=roles.STORE),
@@ -169,7 +169,7 @@ async def test_a_server_without_a_pooler_is_asked_once(database_url: str) -> Non
 async def test_the_whole_pipeline_behind_a_pool_of_20_on_both_families(
     pgbouncer: Start, blank_url: str, tmp_path: Path
 ) -> None:
-    """prefect#14602 and uvicorn#2945."""
+    """Reported as prefect#14602 and uvicorn#2945."""
     url = await pgbouncer(blank_url, "session")
     config = tmp_path / "crossdock.toml"
     config.write_text(CONFIG)

@@ -72,7 +72,7 @@ class Door:
         self.session = session
         self.config = settings
         self.lines = lines
-        """The access log."""
+        """The lines of the access log."""
 
     def url(self, platform: str, event: str, account: str | None = None) -> str:
         hook = registry.event(platform, event)

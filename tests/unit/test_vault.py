@@ -1,4 +1,4 @@
-"""Secrets at rest."""
+"""Secrets are encrypted at rest."""
 
 import base64
 

@@ -99,7 +99,7 @@ async def test_a_401_again_and_again_is_an_error_of_the_account(
     apicbase.answer = lambda asked, number: web.Response(status=401) if asked.kind == "page" else None
     async with running(start(config(apicbase, interval=60))):
         await until(lambda: lines())
-    assert [one.kind for one in apicbase.asked] == ["token", "page", "token", "page"]
+    assert [one.kind for one in apicbase.requests] == ["token", "page", "token", "page"]
     assert lines()[0]["outcome"] == "failed"
     due = await pool.fetchval("SELECT due_at - now() FROM crossdock.polls")
     assert 40 < due.total_seconds() < 70
@@ -221,7 +221,7 @@ async def test_without_a_broker_nothing_is_asked_for(database_url: str, pool: as
     await worker.start()
     try:
         await until(lambda: worker.problems() and "RabbitMQ" in worker.problems()[0] and len(worker.problems()) == 1)
-        assert apicbase.asked == []
+        assert apicbase.requests == []
     finally:
         await worker.stop()
 
@@ -231,7 +231,7 @@ async def test_without_a_database_it_waits(amqp_url: str, apicbase: Apicbase) ->
     await worker.start()
     try:
         await until(lambda: [one for one in worker.problems() if "Refused" in one])
-        assert apicbase.asked == []
+        assert apicbase.requests == []
     finally:
         await worker.stop()
 

@@ -1,4 +1,4 @@
-"""The token bucket."""
+"""The token bucket that limits rates."""
 
 import pytest
 from hypothesis import given

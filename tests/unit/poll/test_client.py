@@ -79,7 +79,7 @@ async def test_a_page_is_the_orders_as_they_came_and_the_next_one(there: Apicbas
     assert page.next is not None
     last = await api.page(page.next)
     assert (last.results, last.next) == (there.orders[2:], None)
-    (token, *pages) = there.asked
+    (token, *pages) = there.requests
     assert token.kind == "token"
     assert pages[0].query == {"status": "ORDERED", "ordered_on__gt": "2026-01-02", "page_size": "200"}
     assert pages[1].query == {**pages[0].query, "page": "2"}
@@ -132,14 +132,14 @@ async def test_a_second_401_is_an_error(there: Apicbase, api: Client) -> None:
     there.answer = lambda asked, number: web.Response(status=401) if asked.kind == "page" else None
     with pytest.raises(FetchError, match="401 with a new token"):
         await first(api)
-    assert [one.kind for one in there.asked] == ["token", "page", "token", "page"]
+    assert [one.kind for one in there.requests] == ["token", "page", "token", "page"]
 
 
 async def test_wrong_credentials_are_said_at_once_and_not_repeated(there: Apicbase, api: Client) -> None:
     there.credentials = {}
     with pytest.raises(FetchError, match="answered 401: check `client_id`"):
         await first(api)
-    assert len(there.asked) == 1
+    assert len(there.requests) == 1
 
 
 @pytest.mark.parametrize("status", [500, 502, 503])
@@ -239,7 +239,7 @@ async def test_no_redirect_is_followed(there: Apicbase, api: Client, status: int
     there.answer = lambda asked, number: web.Response(status=status, headers={"Location": there.url + PATH})
     with pytest.raises(FetchError, match=f"token: answered {status}"):
         await first(api)
-    assert len(there.asked) == 1
+    assert len(there.requests) == 1
 
 
 @pytest.mark.parametrize("body", [b"", b"[]", b"{}", b"<html>", b'{"results":{}}', b'{"results":[' + b"[" * 50_000])
