@@ -187,7 +187,7 @@ def test_every_exchange_queue_and_binding_is_in_it(document: Document) -> None:
         ("crossdock.dead", "dead", "allocation"),
     ],
 )
-def test_messages_are_where_they_come(channel: str, holds: str, lacks: str, document: Document) -> None:
+def test_each_channel_has_its_own_messages_only(channel: str, holds: str, lacks: str, document: Document) -> None:
     found = document["channels"][channel]["messages"]
     assert holds in found
     assert lacks not in found

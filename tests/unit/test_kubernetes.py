@@ -179,7 +179,7 @@ def test_the_admin_port_is_in_no_service() -> None:
 
 
 @pytest.mark.parametrize("name", PODS)
-def test_each_runs_as_nobody_in_particular_and_writes_nothing(name: str) -> None:
+def test_every_container_runs_unprivileged_on_a_read_only_file_system(name: str) -> None:
     manifest, inside = PODS[name], container(PODS[name])
     user = int(re.findall(r"^USER (\d+)$", (ROOT / "deploy/docker/Dockerfile").read_text(), re.MULTILINE)[-1])
     assert pod(manifest)["securityContext"]["runAsUser"] == user

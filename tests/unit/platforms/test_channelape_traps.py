@@ -208,7 +208,7 @@ def test_naive_dates_stay_naive() -> None:
 @pytest.mark.parametrize(
     "said", ["soon", "", None, 5, "0001-01-01T00:00:00+14:00", "9999-12-31T23:59:59-14:00", "2023-02-30"]
 )
-def test_dates_that_are_none(said: Any) -> None:
+def test_invalid_dates_are_read_as_none(said: Any) -> None:
     changed = body(RECEIPT) | {"shippedAt": said}
     assert read(RECEIPT, changed).shipped_at is None
     for name in ("actual_received_date", "actual_arrival_date"):

@@ -92,7 +92,7 @@ def test_every_error_is_a_message(status: int, header: str | None) -> None:
     assert "{" not in said["message"]
 
 
-def test_the_401_is_the_same_for_everybody() -> None:
+def test_the_401_is_the_same_in_every_language() -> None:
     assert {messages.error(401, header) for header in (None, "fr", "garbage;;")} == {
         ("application/json", b'{"message":"Not authorized."}')
     }
@@ -130,7 +130,7 @@ def test_a_language_is_added_by_a_folder_alone(tmp_path: Path, monkeypatch: pyte
             cached.cache_clear()
 
 
-def test_the_platform_speaks_these() -> None:
+def test_the_platform_uses_these_error_messages() -> None:
     platform = registry.platforms()["ustore"]
     assert platform.error is not None
     assert platform.error(400, "nl") == messages.error(400, "nl")

@@ -150,14 +150,14 @@ async def test_an_error_of_the_server_is_tried_again(there: Apicbase, api: Clien
     assert (len(there.of("token")), len(there.of("page"))) == (3, 3)
 
 
-async def test_but_not_for_ever(there: Apicbase, api: Client) -> None:
+async def test_a_page_is_requested_five_times_at_most(there: Apicbase, api: Client) -> None:
     there.answer = lambda asked, number: web.Response(status=500) if asked.kind == "page" else None
     with pytest.raises(FetchError, match="page: answered 500, 5 times"):
         await first(api)
     assert len(there.of("page")) == 5
 
 
-async def test_nobody_there(there: Apicbase, unused_port: int) -> None:
+async def test_a_closed_port_is_tried_five_times(there: Apicbase, unused_port: int) -> None:
     async with clients.session() as http:
         api = Client(http, SOURCE, settings(there, base_url=f"http://127.0.0.1:{unused_port}"), Free())
         with pytest.raises(FetchError, match="token: ClientConnectorError, 5 times"):
@@ -200,7 +200,7 @@ async def test_429_makes_all_of_the_client_wait_as_long_as_it_says(there: Apicba
         ("Thu, 01 Jan 1970 00:01:00", 60),
     ],
 )
-def test_retry_after(header: str | None, seconds: float | None) -> None:
+def test_retry_after_is_read_or_ignored(header: str | None, seconds: float | None) -> None:
     assert clients.retry_after(header, 0.0) == seconds
     assert clients.retry_after(header, 1e9) in (seconds, 0.0)
 
@@ -310,7 +310,7 @@ async def test_no_error_holds_a_secret(there: Apicbase, api: Client, caplog: pyt
         "https://a\n",
     ],
 )
-def test_a_base_url_that_is_none_is_refused_and_not_repeated(url: str) -> None:
+def test_an_invalid_base_url_is_refused_and_not_repeated(url: str) -> None:
     with pytest.raises(msgspec.ValidationError, match="base_url") as raised:
         msgspec.convert({"client_id": "c", "client_secret": "s", "base_url": url}, Poll)
     assert "pass" not in str(raised.value).replace("password", "")

@@ -51,7 +51,7 @@ def test_what_is_no_order_is_told_by_its_bytes(raw: bytes) -> None:
         (None, None),
     ],
 )
-def test_moments(text: str | None, expected: datetime | None) -> None:
+def test_moments_are_read_or_none(text: str | None, expected: datetime | None) -> None:
     assert apicbase.moment(text) == expected
 
 
