@@ -43,7 +43,7 @@ async def up(tmp_path: Path, servers: Path) -> AsyncIterator[Shell]:
         ]
         process.send_signal(signal.SIGTERM)
         await asyncio.wait_for(process.wait(), 15)
-        assert [one for one in family if one.is_running() and one.status() != psutil.STATUS_ZOMBIE] == []
+        assert [left for left in family if left.is_running() and left.status() != psutil.STATUS_ZOMBIE] == []
         assert not (state / "endpoints.json").exists()
     finally:
         if process.returncode is None:

@@ -74,7 +74,7 @@ def test_check_reads_the_postal_code_files(tmp_path: Path, monkeypatch: pytest.M
             (tmp_path / "US.txt").write_text(content)
         distance.gazetteer.cache_clear()
         (found,) = check_local._rules(Config())
-        assert [str(problem) in one for one in found.problems] == ([True] if problem else [])
+        assert [str(problem) in entry for entry in found.problems] == ([True] if problem else [])
     distance.gazetteer.cache_clear()
 
 

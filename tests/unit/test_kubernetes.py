@@ -218,5 +218,7 @@ async def test_scalers_look_at_queues_and_metrics_that_exist() -> None:
                 assert trigger["metadata"]["queueName"] in queues
             else:
                 assert promql.problems(trigger["metadata"]["query"], known) == []
-    scaled = {one["spec"]["scaleTargetRef"]["name"] for one in SCALERS.values() if one["kind"] == "ScaledObject"}
+    scaled = {
+        scaler["spec"]["scaleTargetRef"]["name"] for scaler in SCALERS.values() if scaler["kind"] == "ScaledObject"
+    }
     assert scaled == {"crossdock-store", "crossdock-route", "crossdock-deliver"}

@@ -93,7 +93,7 @@ async def test_a_token_is_used_until_it_is_about_to_expire(there: Apicbase, api:
     api._token_until = time.monotonic()
     await first(api)
     assert len(there.of("token")) == 2
-    assert len({one.token for one in there.of("page")}) == 2
+    assert len({request.token for request in there.of("page")}) == 2
 
 
 @pytest.mark.parametrize(("life", "expected"), [(604800, 604740), ("604800", 604740), (100, 90), (None, 3540)])
@@ -132,7 +132,7 @@ async def test_a_second_401_is_an_error(there: Apicbase, api: Client) -> None:
     there.answer = lambda asked, number: web.Response(status=401) if asked.kind == "page" else None
     with pytest.raises(FetchError, match="401 with a new token"):
         await first(api)
-    assert [one.kind for one in there.requests] == ["token", "page", "token", "page"]
+    assert [request.kind for request in there.requests] == ["token", "page", "token", "page"]
 
 
 async def test_wrong_credentials_are_said_at_once_and_not_repeated(there: Apicbase, api: Client) -> None:
