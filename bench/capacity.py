@@ -12,8 +12,8 @@ RATES = (1_000, 10_000, 100_000)
 """Webhooks per second that the table has a line for."""
 CONNECTIONS = 100
 """PostgreSQL's default of `max_connections`."""
-STORE_CONNECTIONS, DELIVER_CONNECTIONS = 5, 5
-"""Connections of one process: [store] connections and one more."""
+STORE_CONNECTIONS, DELIVER_CONNECTIONS = 7, 5
+"""Connections of one process: [store] connections and up to three for jobs; those of deliveries and one more."""
 
 
 class Costs(msgspec.Struct, frozen=True):

@@ -23,7 +23,7 @@ class NotJSONError(ValueError):
     """Raised for a body that is not JSON; the text gives the error and its position."""
 
 
-class CanonicalForm(msgspec.Struct, frozen=True):
+class CanonicalForm(msgspec.Struct, frozen=True, gc=False):
     """A body that is JSON, in the forms in which it is parsed, compared and stored."""
 
     text: bytes

@@ -164,7 +164,7 @@ class Store(_Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
     batch_wait: Annotated[float, msgspec.Meta(ge=0)] = 0.005
     """Maximum seconds to wait for a batch to fill."""
     connections: Count = 4
-    """PostgreSQL connections per process."""
+    """PostgreSQL connections per process for storing; jobs beside it (erasures, transfers) use up to three more."""
     shards: Annotated[int, msgspec.Meta(ge=1, le=MAX_SHARDS)] = 1
     """Store queues over which the ingress distributes messages, if the leader of one queue is the bottleneck."""
 

@@ -34,7 +34,7 @@ _SURELY_SHORT = NAME_BYTES // 4
 T = TypeVar("T", ParsedDocument, Line)
 
 
-class Document(msgspec.Struct, frozen=True):
+class Document(msgspec.Struct, frozen=True, gc=False):
     """A body as parsed, compared and stored."""
 
     reading: ParsedDocument

@@ -42,7 +42,7 @@ class Signed(msgspec.Struct, frozen=True):
     query: dict[str, str] = {}
 
 
-class Line(msgspec.Struct, frozen=True, omit_defaults=True):
+class Line(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     """One line of a document, in terms common to all platforms. IDs remain text: `"000011"` is not 11."""
 
     id: str
@@ -70,7 +70,7 @@ def alias_key(scope: str, best: str) -> str:
     return f"{scope}/{best[1:]}"
 
 
-class ParsedDocument(msgspec.Struct, frozen=True):
+class ParsedDocument(msgspec.Struct, frozen=True, gc=False):
     """The result of parsing a body: its event type, its business key, and the fields that the projections need."""
 
     type: str

@@ -110,6 +110,19 @@ async def postpone(connection: Connection) -> None:
     await connection.execute(query("transfers", "postpone"), RETRY_AFTER)
 
 
+async def skip(connection: Connection) -> None:
+    """Go past the next document of the pass under way, because it cannot be computed; the next pass tries it again.
+
+    Raises asyncpg's errors.
+    """
+    async with connection.transaction():
+        if not await connection.fetchval(query("transfers", "lock"), _LOCK):
+            return
+        piece = await connection.fetchrow(query("transfers", "fill_next"), 1)
+        if piece is not None and piece["ids"]:
+            await connection.execute(query("transfers", "fill_continue"), piece["last_id"] + 1)
+
+
 async def late(connection: Connection) -> list[LateCount]:
     """Return the number of late transfers of every account that has any. Raises asyncpg's errors."""
     return [LateCount(**row) for row in await connection.fetch(query("transfers", "late"))]

@@ -43,7 +43,7 @@ def explain(error: BaseException) -> str | None:
             return f"PostgreSQL refuses: {line(error)}; `crossdock roles` shows which role may do what"
         return f"PostgreSQL reports: {line(error)}"
     if _is_one_of(error, (("aiormq.exceptions", "AMQPError"),)):
-        from broker.refusals import VIRTUAL_HOST, describe
+        from broker.connection import VIRTUAL_HOST, describe
 
         if VIRTUAL_HOST in describe(error):
             return f"RabbitMQ refuses: {VIRTUAL_HOST}"

@@ -14,6 +14,7 @@ from typing import NamedTuple
 import aiohttp
 
 from broker import topology
+from broker.commands import connected
 from deploy import config as configuration
 from ingress.hooks.request import UNCONFIRMED
 from schemas.config import Config
@@ -131,7 +132,7 @@ async def attack_ingress(folder: Path, amqp_url: str, count: int) -> Done:
                 assert answer.status == 200, await answer.text()
 
         async def empty() -> None:
-            async with topology.connected(amqp_url) as connection:
+            async with connected(amqp_url) as connection:
                 channel = await connection.channel()
                 for queue in await topology.depths(amqp_url):
                     if queue != EVENTS_LOG:  # a stream: none of ours gets there

@@ -14,7 +14,8 @@ from aiormq.exceptions import AMQPError
 from msgspec import UNSET
 from multidict import CIMultiDict
 
-from broker import topology
+from broker import declare
+from broker.commands import connected
 from broker.connection import addresses
 from deploy.demo.receiver import CHECKS, NOT_CURRENT
 from schemas import cloudevents, consumers
@@ -115,12 +116,12 @@ class Consumer:
 
     async def start(self) -> None:
         """Declares the queue and begins; stays until `stop`, whatever becomes of the broker."""
-        async with topology.connected(self._urls[0]) as connection:
+        async with connected(self._urls[0]) as connection:
             for queue in consumers.queues(self._settings):
-                await topology.declare(connection, queue)
+                await declare.declare(connection, queue)
             channel = await connection.channel()
             for binding in consumers.bindings(self._settings):
-                await topology.bind(channel, binding)
+                await declare.bind(channel, binding)
         self._task = asyncio.create_task(self._run(), name="consumer")
 
     async def stop(self) -> None:

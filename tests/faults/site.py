@@ -14,6 +14,7 @@ import msgspec
 from asyncpg.connect_utils import SessionAttribute
 
 from broker import topology
+from broker.commands import connected
 from deploy import sections
 from deploy.local.children import free_ports
 from schemas.topology import DEAD, UNROUTED
@@ -144,7 +145,7 @@ class Site:
         self.subscribers.wrong.clear()
         self.poison = None
         self.unmet.clear()
-        async with topology.connected(self.backing.amqp_url) as connection:
+        async with connected(self.backing.amqp_url) as connection:
             channel = await connection.channel()
             for queue in (DEAD, UNROUTED):
                 await (await channel.get_queue(queue)).purge()

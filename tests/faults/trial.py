@@ -8,7 +8,7 @@ from contextlib import AbstractAsyncContextManager, suppress
 import asyncpg
 import msgspec
 
-from broker.topology import TopologyError
+from broker.declare import TopologyError
 from deploy.local.children import StartError
 from schemas import registry
 from tests.faults.ledger import Post

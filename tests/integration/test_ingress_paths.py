@@ -8,7 +8,8 @@ import orjson
 import pytest
 from prometheus_client import REGISTRY
 
-from broker import topology
+from broker.commands import connected
+from broker.declare import unbind
 from ingress.hooks import app, outcomes
 from schemas import registry
 from schemas import topology as declared
@@ -130,11 +131,11 @@ async def test_a_message_that_matches_no_queue_is_refused_once(
     """RabbitMQ returns such a message, and then confirms it."""
     settings = limited(pipeline.config())
     async with pipeline.door(amqp_url, settings) as door:
-        async with topology.connected(amqp_url) as connection:
+        async with connected(amqp_url) as connection:
             channel = await connection.channel()
             for binding in declared.topology().bindings:
                 if binding.exchange in (declared.INBOUND, declared.UNROUTED):
-                    await topology.unbind(channel, binding)
+                    await unbind(channel, binding)
         for route in door.app._handler.settings.routes.by_path.values():
             if route.reply_timeout is not None:
                 route.reply_timeout = 0.3  # a customer waits for a verdict until then

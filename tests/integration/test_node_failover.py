@@ -12,7 +12,7 @@ from aio_pika.abc import AbstractConnection
 from pamqp.commands import Basic
 from yarl import URL
 
-from broker import publisher as publishing
+from broker import health
 from broker.connection import CLOSE_TIMEOUT, BrokerConnection
 from broker.outgoing import BrokerUnavailableError
 from broker.publisher import MAX_UNSENT_BYTES, Publisher
@@ -115,7 +115,7 @@ async def test_a_node_that_lives_is_kept_while_it_confirms_nothing(
     empty_amqp_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It waits for a leader on another node, and will be told of the next one; a new connection would not."""
-    monkeypatch.setattr(publishing, "PROBE_AFTER", 0.3)
+    monkeypatch.setattr(health, "PROBE_AFTER", 0.3)
     async with (
         queue(empty_amqp_url),
         proxied(empty_amqp_url) as (proxy, silent),
@@ -126,7 +126,7 @@ async def test_a_node_that_lives_is_kept_while_it_confirms_nothing(
         with pytest.raises(BrokerUnavailableError):
             await one.publish(1)  # long enough to look several times
         assert (one.reasons, one.opened) == ([], 1)
-        monkeypatch.setattr(publishing, "ABANDON_AFTER", 0.0)
+        monkeypatch.setattr(health, "ABANDON_AFTER", 0.0)
         async with asyncio.timeout(20):
             await one.again.wait()
         assert one.reasons == ["the broker confirms nothing"]

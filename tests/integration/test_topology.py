@@ -11,7 +11,7 @@ import pytest_asyncio
 from aio_pika.abc import AbstractConnection, AbstractIncomingMessage, AbstractQueue
 from aio_pika.exceptions import ChannelNotFoundEntity
 
-from broker import depths, management, renew, retention, topology
+from broker import commands, definitions, depths, management, renew, retention, topology
 from broker.declare import TopologyError, declare, is_missing, lacks_streams, major_version
 from deploy.local.rabbitmq import RabbitMQ
 from schemas import topology as names
@@ -124,9 +124,9 @@ def test_no_limit_is_declared_as_the_version_wants_it() -> None:
     assert dead.declared(4)["x-delivery-limit"] == -1
     log = next(queue for queue in names.topology().queues if queue.name == names.EVENTS_LOG)
     assert "x-delivery-limit" not in log.declared(4)
-    exported = {queue["name"]: queue["arguments"] for queue in topology.export(major=4)["queues"]}
-    assert exported[names.DEAD]["x-delivery-limit"] == -1
-    assert "x-delivery-limit" not in {queue["name"]: queue for queue in topology.export()["queues"]}[names.DEAD]
+    for major, limit in ((3, {}), (4, {"x-delivery-limit": names.UNLIMITED})):
+        exported = {queue["name"]: queue["arguments"] for queue in definitions.export(major=major)["queues"]}
+        assert exported[names.DEAD] == {"x-queue-type": "quorum", **limit}
 
 
 @pytest.mark.parametrize(
@@ -170,7 +170,7 @@ def test_a_broker_without_streams_is_recognised(text: str, lacks: bool) -> None:
 
 
 async def test_queues_without_a_leader_are_waited_for(amqp_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(topology, "PAUSE", 0.01)
+    monkeypatch.setattr(commands, "PAUSE", 0.01)
     tries = 0
 
     async def work(connection: AbstractConnection) -> int:
@@ -180,19 +180,19 @@ async def test_queues_without_a_leader_are_waited_for(amqp_url: str, monkeypatch
             raise ChannelNotFoundEntity(DOWN) if tries < 3 else TimeoutError
         return major_version(connection)
 
-    assert await topology.patiently(amqp_url, work) in (3, 4)
+    assert await commands.patiently(amqp_url, work) in (3, 4)
 
     async def down(connection: AbstractConnection) -> None:
         raise ChannelNotFoundEntity(DOWN)
 
     with pytest.raises(TopologyError, match=r"not ready within 0 seconds \(NOT_FOUND - home node"):
-        await topology.patiently(amqp_url, down, patience=0.05)
+        await commands.patiently(amqp_url, down, patience=0.05)
 
     async def missing(connection: AbstractConnection) -> None:
         raise ChannelNotFoundEntity("NOT_FOUND - no queue 'x' in vhost '/'")
 
     with pytest.raises(TopologyError, match="run `crossdock topology apply`"):
-        await topology.patiently(amqp_url, missing)
+        await commands.patiently(amqp_url, missing)
 
 
 async def policies(rabbitmq: RabbitMQ, amqp_url: str) -> dict[str, Any]:

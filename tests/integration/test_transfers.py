@@ -307,6 +307,33 @@ async def test_a_change_that_cannot_be_computed_keeps_no_other_waiting(
         await asyncio.gather(running, return_exceptions=True)
 
 
+async def test_a_document_that_cannot_be_filled_in_keeps_no_other_waiting(
+    pool: asyncpg.Pool, database: asyncpg.Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An older release stored three orders; the second one's row is refused, whatever is tried."""
+    for name in ("RETRY_INTERVAL", "INTERVAL", "FILL_INTERVAL"):
+        monkeypatch.setattr(job, name, 0.01)
+    for number in "123":
+        await store(pool, order(channelOrderId=f"STO{number}", warehouseOrderId=f"W{number}"))
+    await database.execute(
+        """DELETE FROM crossdock.transfer_changes;
+           UPDATE crossdock.transfer_fill SET next_id = 1, last_id = 3, finished_at = NULL;
+           ALTER TABLE crossdock.transfer_states ADD CONSTRAINT broken CHECK (channel_order_id <> 'STO2')"""
+    )
+
+    async def own() -> asyncpg.Pool:
+        return pool
+
+    running = asyncio.ensure_future(job.keep_transfers(own, lambda: False))
+    try:
+        await until(lambda: database.fetchval("SELECT finished_at IS NOT NULL FROM crossdock.transfer_fill"))
+        filled = [row["channel_order_id"] for row in await rows(database, "transfers")]
+        assert sorted(filled) == ["STO1", "STO3"]
+    finally:
+        running.cancel()
+        await asyncio.gather(running, return_exceptions=True)
+
+
 async def test_two_store_workers_keep_the_view_and_its_metrics(
     amqp_url: str, database_url: str, database: asyncpg.Connection
 ) -> None:

@@ -13,8 +13,8 @@ import asyncpg
 import pytest
 import typer
 
+from broker.declare import TopologyError
 from broker.outgoing import BrokerUnavailableError
-from broker.topology import TopologyError
 from deploy import state
 from deploy.cli import errors, main, output, servers
 from deploy.config import ConfigError

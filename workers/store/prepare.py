@@ -25,7 +25,7 @@ class NotOurMessageError(Exception):
     """Raised for a message that no process of ours published; it goes to quarantine under what can be read of it."""
 
 
-class Incoming(msgspec.Struct, frozen=True):
+class Incoming(msgspec.Struct, frozen=True, gc=False):
     """A message that was understood (`document`), or that was not (`reason`)."""
 
     envelope: Envelope
@@ -140,10 +140,23 @@ def _check(envelope: Envelope) -> None:
         raise ValueError("received-at has no time zone")
     if not 1970 < envelope.received_at.year < 9000:
         raise ValueError("received-at is out of range")
-    texts = (envelope.platform, envelope.account, envelope.event, envelope.content_type, envelope.traceparent)
-    for text in texts:
-        if text is not None and (not isinstance(text, str) or _storable(text) != text):
-            raise ValueError("a property holds characters that can't be stored")
+    if not (
+        _is_storable(envelope.platform)
+        and _is_storable(envelope.account)
+        and _is_storable(envelope.event)
+        and _is_storable(envelope.content_type)
+        and _is_storable(envelope.traceparent)
+    ):
+        raise ValueError("a property holds characters that can't be stored")
+
+
+def _is_storable(text: object) -> bool:
+    """Return whether a property is a text that `_storable` leaves as it is, or is missing."""
+    if type(text) is not str:
+        return text is None
+    if text.isascii() and len(text) <= REASON_LENGTH:  # all but a few, in a third of the time
+        return "\0" not in text
+    return _storable(text) == text
 
 
 def _storable(text: str) -> str:

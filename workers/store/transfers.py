@@ -17,6 +17,7 @@ import asyncpg
 from schemas import registry
 from storage import transfers
 from storage.database import Connection, explain
+from storage.transfers import Work
 from workers.store import metrics
 from workers.store.versions import DocumentBatch, StoredVersion
 
@@ -58,31 +59,66 @@ async def keep_transfers(pool: Pool, is_saturated: Callable[[], bool]) -> None:
 
     `is_saturated`: whether messages have to wait, because storing takes all that there is.
     """
-    fill_at, limit = 0.0, transfers.PIECE
+    changes = _Pieces(transfers.apply_changes, transfers.postpone)
+    filling = _Pieces(transfers.fill, transfers.skip)
+    fill_at = 0.0
     while True:
         started = time.monotonic()
+        has_more = is_filling = False
         try:
             async with (await pool()).acquire() as connection:
-                size = min(limit, SATURATED_PIECE) if is_saturated() else limit
-                work = await transfers.apply_changes(connection, size)
-                filled = await transfers.fill(connection, size) if started >= fill_at else None
+                at_most = SATURATED_PIECE if is_saturated() else transfers.PIECE
+                size = min(changes.limit, at_most)
+                work = await changes.compute(connection, at_most)
+                has_more = work is not None and work.documents >= size
+                if started >= fill_at:
+                    is_filling = await filling.compute(connection, at_most) is not None
+                    fill_at = fill_at if is_filling else started + FILL_INTERVAL
         except Exception as error:
             log.warning("transfers not computed", extra={"error": explain(error)})
-            # A change that cannot be computed must keep no other waiting: pieces become smaller until it is by itself,
-            # and then it is left alone.
-            if limit == 1:
-                with suppress(Exception):
-                    async with (await pool()).acquire() as connection:
-                        await transfers.postpone(connection)
-            fill_at = started + FILL_INTERVAL
-            limit = limit // 2 or transfers.PIECE
+            await _leave_alone(pool, changes, filling)
             await asyncio.sleep(RETRY_INTERVAL)
             continue
-        has_more = filled is not None or (work is not None and work.documents >= size)
-        limit = min(2 * limit, transfers.PIECE)
-        if started >= fill_at and filled is None:
-            fill_at = started + FILL_INTERVAL
-        await rest(time.monotonic() - started, is_saturated, 0.0 if has_more else INTERVAL)
+        await rest(time.monotonic() - started, is_saturated, 0.0 if has_more or is_filling else INTERVAL)
+
+
+class _Pieces:
+    """Work that is done in pieces, of which one that cannot be computed must keep no other waiting.
+
+    After an error, pieces become smaller until the culprit is by itself; then it is left alone.
+    """
+
+    def __init__(
+        self,
+        compute: Callable[[Connection, int], Awaitable[Work | None]],
+        leave_alone: Callable[[Connection], Awaitable[None]],
+    ) -> None:
+        self.limit = transfers.PIECE
+        """Maximum number of documents of the next piece."""
+        self.is_culprit_alone = False
+        """Whether a piece of one document has failed."""
+        self._compute = compute
+        self.leave_alone = leave_alone
+
+    async def compute(self, connection: Connection, at_most: int) -> Work | None:
+        """Do the next piece; None if there is nothing to do. Raises asyncpg's errors."""
+        try:
+            work = await self._compute(connection, min(self.limit, at_most))
+        except Exception:
+            self.is_culprit_alone = self.limit == 1
+            self.limit = self.limit // 2 or transfers.PIECE
+            raise
+        self.limit = min(2 * self.limit, transfers.PIECE)
+        return work
+
+
+async def _leave_alone(pool: Pool, *kinds: _Pieces) -> None:
+    for kind in kinds:
+        if kind.is_culprit_alone:
+            kind.is_culprit_alone = False
+            with suppress(Exception):
+                async with (await pool()).acquire() as connection:
+                    await kind.leave_alone(connection)
 
 
 async def rest(seconds: float, is_saturated: Callable[[], bool], at_least: float) -> None:

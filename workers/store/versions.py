@@ -20,7 +20,7 @@ REPEAT_SUSPECTED = "repeat_suspected"
 """Flag: the same content as the version before, but too late to be taken for a repeat."""
 
 
-class Receipt(msgspec.Struct, frozen=True, order=True):
+class Receipt(msgspec.Struct, frozen=True, order=True, gc=False):
     """One accepted post of a document, reduced to what its versions depend on. Sorts by time, then by message id."""
 
     received_at: datetime
@@ -28,7 +28,7 @@ class Receipt(msgspec.Struct, frozen=True, order=True):
     digest: bytes
 
 
-class Version(msgspec.Struct, frozen=True):
+class Version(msgspec.Struct, frozen=True, gc=False):
     """A run of receipts with equal content."""
 
     id: UUID
@@ -108,7 +108,7 @@ def _is_within(last: datetime, now: datetime, window_seconds: float | None) -> b
     return window_seconds is None or (now - last).total_seconds() <= window_seconds
 
 
-class StoredVersion(msgspec.Struct, frozen=True):
+class StoredVersion(msgspec.Struct, frozen=True, gc=False):
     """A version with the message that it begins with, from which its row and its event are made."""
 
     document_id: int

@@ -46,6 +46,8 @@ MAX_CONCURRENT_BATCHES = 6
 MAX_HELD_BYTES = 48 * 1024 * 1024
 """Bytes of bodies that were received and are not settled. With the batches under way, each of which takes several times
 its bodies, a worker stays within 512 MiB, as a test and the Kubernetes manifests require."""
+JOB_CONNECTIONS = 3
+"""Maximum connections to PostgreSQL for the jobs beside storing: an erasure, transfers, and all others in turn."""
 DATABASE_CLOSE_TIMEOUT = 5.0
 ACTIVITY_TIMEOUT = 2.0
 """Seconds at the end for closing the database, and for writing what was counted before that."""
@@ -59,8 +61,10 @@ class StoreWorker:
     ) -> None:
         """`shards`: the inbound queues to take from, counted from 0; by default all that the configuration has."""
         self._config = config
-        self._database = Database(
-            database_url, size=config.store.connections + 1, name="crossdock store", role=roles.STORE
+        self._database = Database(database_url, size=config.store.connections, name="crossdock store", role=roles.STORE)
+        # A job may keep a connection for hours (an erasure by age), so that jobs never borrow one that stores.
+        self._jobs_database = Database(
+            database_url, size=JOB_CONNECTIONS, name="crossdock store jobs", role=roles.STORE
         )
         self._background = Background()
         self._publisher = Publisher(confirm_timeout=CONFIRM_TIMEOUT, on_unhealthy=self._switch_node)
@@ -82,9 +86,9 @@ class StoreWorker:
         self._rehearsals = Rehearsals()
         self._amqp_url = amqp_url
         self._shards = config.store.shards
-        self._activity = ActivityCounter(self._database.pool)
+        self._activity = ActivityCounter(self._jobs_database.pool)
         self._moments = Moments(self._database.pool)
-        self._erasures = Erasures(self._database.pool, self._publisher, lambda: self._config.storage)
+        self._erasures = Erasures(self._jobs_database.pool, self._publisher, lambda: self._config.storage)
         self._stored = asyncio.Event()
 
     def _batch_consumer(self, consumer: Consumer) -> BatchConsumer:
@@ -105,7 +109,7 @@ class StoreWorker:
             connection.start()
         for batch_consumer in self._batch_consumers:
             batch_consumer.start(self._background)
-        start, pool = self._background.start, self._database.pool
+        start, pool = self._background.start, self._jobs_database.pool
         start(self._stations.run(), name="way stations")
         start(jobs.maintain_partitions(pool, lambda: self._config.storage.retention_days), name="maintenance")
         start(self._erasures.run(), name="erasures")
@@ -125,14 +129,15 @@ class StoreWorker:
         """Take no more messages, finish and acknowledge those in hand, and close the connections."""
         await asyncio.gather(*(batch_consumer.stop() for batch_consumer in self._batch_consumers))
         await self._background.stop()
-        if self._database.is_open:
+        if self._jobs_database.is_open:
             with suppress(Exception):
-                async with asyncio.timeout(ACTIVITY_TIMEOUT), (await self._database.pool()).acquire() as connection:
+                pool = await self._jobs_database.pool()
+                async with asyncio.timeout(ACTIVITY_TIMEOUT), pool.acquire() as connection:
                     await self._activity.write(connection)
         await self._publisher.stop()
         await asyncio.gather(self._consume_connection.stop(), self._stations_connection.stop())
         await self._publish_connection.stop()
-        await self._database.close(DATABASE_CLOSE_TIMEOUT)
+        await asyncio.gather(*(each.close(DATABASE_CLOSE_TIMEOUT) for each in (self._database, self._jobs_database)))
 
     def problems(self) -> list[str]:
         """Return why a message can't be stored now; an empty list if it can."""

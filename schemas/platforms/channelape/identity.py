@@ -5,23 +5,34 @@ content, except for receipts without an id: "multiple partial receipts" of a car
 """
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
 from decimal import Decimal
+from typing import TypeVar
 
-from schemas import canonical, lenient
+from schemas import canonical, lenient, placeholders
 from schemas.lenient import Scalar
 from schemas.platform import Line, ParsedDocument, UnreadableError, alias
-from schemas.platforms.channelape import fields, wire
+from schemas.platforms.channelape import essentials, fields, wire
 
 STOCK_TRANSFER_ORDER = "stock_transfer_order"
 SHIP_CONFIRMATION = "ship_confirmation"
 ADVANCED_SHIP_NOTICE = "advanced_ship_notice"
 RECEIPT_CONFIRMATION = "receipt_confirmation"
 
-_read_order = lenient.decoder(wire.StockTransferOrder)
-_read_shipment = lenient.decoder(wire.Shipment)
-_read_receipt = lenient.decoder(wire.Receipt)
+_DECODERS = {
+    STOCK_TRANSFER_ORDER: lenient.decoder(wire.StockTransferOrder),
+    SHIP_CONFIRMATION: lenient.decoder(wire.Shipment),
+    ADVANCED_SHIP_NOTICE: lenient.decoder(wire.Shipment),
+    RECEIPT_CONFIRMATION: lenient.decoder(wire.Receipt),
+}
+_ESSENTIALS = {
+    STOCK_TRANSFER_ORDER: lenient.decoder(essentials.StockTransferOrder),
+    SHIP_CONFIRMATION: lenient.decoder(essentials.Shipment),
+    ADVANCED_SHIP_NOTICE: lenient.decoder(essentials.Shipment),
+    RECEIPT_CONFIRMATION: lenient.decoder(essentials.Receipt),
+}
+# Only the URL distinguishes a ship confirmation from an advanced ship notice; their bodies do not.
 
 _CARTON = ("Sscc", "LicensePlate", "CartonNumber")
 """The fields that distinguish the cartons of a shipment, the preferred one first."""
@@ -29,61 +40,64 @@ _NUMBERS = ("sap_asn_number", "sap_handling_unit_number", "sap_purchase_order_nu
 """Further fields by which people look for a shipment or a receipt."""
 _NOTHING = Decimal(0)
 
+T = TypeVar("T")
+
 
 def decode(event: str, raw: bytes) -> wire.Order:
-    """Decode the body of an event. Raises UnreadableError.
-
-    Only the URL distinguishes a ship confirmation from an advanced ship notice; their bodies do not.
-    """
-    if event == STOCK_TRANSFER_ORDER:
-        return _read_order(raw)
-    if event in (SHIP_CONFIRMATION, ADVANCED_SHIP_NOTICE):
-        return _read_shipment(raw)
-    if event == RECEIPT_CONFIRMATION:
-        return _read_receipt(raw)
-    raise UnreadableError(f"ChannelApe has no event {event!r}")
+    """Decode the body of an event. Raises UnreadableError."""
+    return _of_event(_DECODERS, event)(raw)
 
 
 def read(event: str, raw: bytes) -> ParsedDocument:
     """Parse the body of an event. Raises UnreadableError."""
-    order = decode(event, raw)
+    order = _of_event(_ESSENTIALS, event)(raw)
     more = fields.collect(order.additional_fields)
-    receipt = isinstance(order, wire.Receipt)
-    cartons = _cartons(more) if isinstance(order, wire.Shipment) else []
+    parcel = order if isinstance(order, essentials.Parcel) else None
+    is_receipt = isinstance(order, essentials.Receipt)
+    cartons = [] if parcel is None else _cartons(more)
     carton = next(filter(None, cartons), None)
     scope: str | None = None
     aliases: tuple[str, ...] = ()
-    if carton is not None and isinstance(order, wire.Shipment) and not receipt:
-        scope, aliases = _quoted(lenient.key(order.id, "id")), _aliases(cartons)
+    if carton is not None and parcel is not None and not is_receipt:
+        scope, aliases = _quoted(lenient.key(parcel.id, "id")), _aliases(cartons)
+    order_ref = lenient.reference(order.channel_order_id)
     placed_at = lenient.date(order.purchased_at)
-    shipped_at = lenient.utc_datetime(order.shipped_at) if isinstance(order, wire.Shipment) else None
-    goods_received, goods_received_at = _goods_received_at(more) if receipt else (None, None)
+    shipped_at = None if parcel is None else lenient.utc_datetime(parcel.shipped_at)
+    goods_received, goods_received_at = _goods_received_at(more) if is_receipt else (None, None)
     return ParsedDocument(
         type=f"channelape.{event}",
-        key=_key(order, more, carton, raw),
+        key=_key_of_order(order, order_ref) if parcel is None else _key_of_parcel(parcel, more, carton, raw),
         scope=scope,
         aliases=aliases,
-        lines=tuple([_line(n, item, receipt) for n, item in enumerate(lenient.or_empty_list(order.line_items), 1)]),
+        lines=tuple([_line(n, item) for n, item in enumerate(lenient.or_empty_list(order.line_items), 1)]),
         order_number=lenient.identifier(order.purchase_order_number),
-        order_ref=lenient.reference(order.channel_order_id),
+        order_ref=order_ref,
         warehouse_ref=lenient.reference(order.warehouse_order_id)
-        or lenient.without_placeholder(fields.first(more, "warehouse_order_id")),
+        or placeholders.without_placeholder(fields.first(more, "warehouse_order_id")),
         carton=carton,
-        numbers=_numbers(order, more, cartons),
+        numbers=() if parcel is None else _numbers(parcel, more, cartons),
         # As sent: the document gives from and to two meanings and its examples swap them. We never do.
         ship_from=fields.first(more, "note_attributes_ship_from"),
         ship_to=fields.first(more, "note_attributes_ship_to"),
         placed_at=placed_at,
         shipped_at=shipped_at,
         goods_received_at=goods_received_at,
-        due_at=None if receipt else _due_at(order, more),
+        due_at=None if is_receipt else _due_at(parcel is not None, more),
         unreadable_date=lenient.unreadable_time(
             (order.purchased_at, placed_at),
-            (order.shipped_at if isinstance(order, wire.Shipment) else None, shipped_at),
+            (None if parcel is None else parcel.shipped_at, shipped_at),
             (goods_received, goods_received_at),
         ),
         flag_revised=event == STOCK_TRANSFER_ORDER,
     )
+
+
+def _of_event(decoders: Mapping[str, Callable[[bytes], T]], event: str) -> Callable[[bytes], T]:
+    """Return the decoder of an event. Raises UnreadableError for one that ChannelApe does not have."""
+    decoder = decoders.get(event)
+    if decoder is None:
+        raise UnreadableError(f"ChannelApe has no event {event!r}")
+    return decoder
 
 
 def with_new_key(event: str, body: bytes, fresh: str) -> bytes:
@@ -106,21 +120,19 @@ _VARIED = {
 def _cartons(more: Mapping[str, Scalar]) -> list[str | None]:
     """Return the value of each field of `_CARTON`."""
     *labels, number = [fields.first(more, name) for name in _CARTON]
-    return [*map(lenient.without_placeholder, labels), _counted(number)]
+    return [*map(placeholders.without_placeholder, labels), _counted(number)]
 
 
-def _numbers(order: wire.Order, more: Mapping[str, Scalar], cartons: Iterable[str | None]) -> tuple[str, ...]:
+def _numbers(parcel: essentials.Parcel, more: Mapping[str, Scalar], cartons: Iterable[str | None]) -> tuple[str, ...]:
     """Return the numbers by which people look for a shipment or a receipt, besides those of its order and its key."""
-    if not isinstance(order, wire.Shipment):
-        return ()
-    sent = [order.id, order.tracking_number, *[more[name] for name in _NUMBERS if name in more]]
+    sent = [parcel.id, parcel.tracking_number, *[more[name] for name in _NUMBERS if name in more]]
     numbers = [*cartons, *map(lenient.reference, sent)]
     return tuple([number for number in numbers if number is not None])
 
 
 def _counted(number: str | None) -> str | None:
     """Return a number that may be counted from zero, of a carton or a line: `0` is one, and `0000000000` is none."""
-    return number if number == "0" else lenient.without_placeholder(number)
+    return number if number == "0" else placeholders.without_placeholder(number)
 
 
 def _aliases(cartons: list[str | None]) -> tuple[str, ...]:
@@ -154,29 +166,34 @@ def _goods_received_at(more: Mapping[str, Scalar]) -> tuple[Scalar, datetime | N
     return None, None
 
 
-def _due_at(order: wire.Order, more: Mapping[str, Scalar]) -> datetime | None:
+def _due_at(is_shipment: bool, more: Mapping[str, Scalar]) -> datetime | None:
     """Return when the goods are expected, as an order or a shipment says; None also if that cannot be read."""
-    name = "EstimatedArrivalDate" if isinstance(order, wire.Shipment) else "deliver_by_date"
+    name = "EstimatedArrivalDate" if is_shipment else "deliver_by_date"
     return lenient.utc_deadline(fields.as_sent(more, name))
 
 
-def _key(order: wire.Order, more: Mapping[str, Scalar], carton: str | None, raw: bytes) -> str:
-    """Return the business key of a document.
+def _key_of_order(order: essentials.Order, order_ref: str | None) -> str:
+    """Return the business key of a transfer order: channelOrderId, which is `order_ref`, else warehouseOrderId.
 
-    Transfer order: channelOrderId, else warehouseOrderId. Shipment: id and carton. Receipt: receipt_id, else id, carton
-    and content. purchaseOrderNumber "can have duplicates" and is never part of a key.
+    purchaseOrderNumber "can have duplicates" and is never part of a key.
     """
-    if not isinstance(order, wire.Shipment):
-        if lenient.reference(order.channel_order_id) is not None:
-            return lenient.key(order.channel_order_id, "channelOrderId")
-        return lenient.key(order.warehouse_order_id, "channelOrderId` or `warehouseOrderId")
+    if order_ref is not None:
+        return lenient.intact(order_ref, "channelOrderId")
+    return lenient.key(order.warehouse_order_id, "channelOrderId` or `warehouseOrderId")
+
+
+def _key_of_parcel(parcel: essentials.Parcel, more: Mapping[str, Scalar], carton: str | None, raw: bytes) -> str:
+    """Return the business key of a shipment: id and carton.
+
+    That of a receipt is its receipt_id, else id, carton and content.
+    """
     content = None
-    if isinstance(order, wire.Receipt):
-        receipt = lenient.without_placeholder(fields.first(more, "receipt_id"))
+    if isinstance(parcel, essentials.Receipt):
+        receipt = placeholders.without_placeholder(fields.first(more, "receipt_id"))
         if receipt is not None:
             return lenient.key(receipt, "receipt_id")
         content = canonical.digest(raw).hex()
-    parts = (lenient.key(order.id, "id"), carton and lenient.intact(carton, "the carton's number"), content)
+    parts = (lenient.key(parcel.id, "id"), carton and lenient.intact(carton, "the carton's number"), content)
     return "/".join([_quoted(part) for part in parts if part])
 
 
@@ -185,7 +202,7 @@ def _number(sent: Scalar) -> Decimal | None:
     return lenient.number(lenient.identifier(sent))
 
 
-def _line(position: int, item: wire.LineItem, receipt: bool) -> Line:
+def _line(position: int, item: essentials.LineItem) -> Line:
     """Return one line. A line without an id is identified by its article, or else by its position.
 
     The quantities that arrived are in the line's `additionalFields`: `received_qty`, else `quantity`; `damaged_qty`,
@@ -194,7 +211,7 @@ def _line(position: int, item: wire.LineItem, receipt: bool) -> Line:
     sku = lenient.identifier(item.sku)
     quantity = lenient.number(item.quantity)
     received = damaged = unreadable = None
-    if receipt:
+    if isinstance(item, essentials.ReceivedLineItem):
         more = fields.collect(item.additional_fields)
         received_sent, damaged_sent = fields.as_sent(more, "received_qty"), fields.as_sent(more, "damaged_qty")
         received = quantity if lenient.is_absent(received_sent) else _number(received_sent)

@@ -12,6 +12,8 @@ from aiohttp import web
 from prometheus_client import generate_latest
 
 from broker import topology as broker_topology
+from broker.commands import connected
+from broker.declare import unbind
 from schemas import topology
 from schemas.config import Process
 from storage import polls
@@ -258,11 +260,11 @@ async def test_queues_that_went_away_are_no_fault_of_the_account(
     worker = start(config(apicbase))
     async with running(worker):
         await rounds(pool)
-        async with broker_topology.connected(amqp_url) as connection:
+        async with connected(amqp_url) as connection:
             channel = await connection.channel()
             for binding in topology.topology().bindings:
                 if binding.exchange in (topology.INBOUND, topology.UNROUTED):
-                    await broker_topology.unbind(channel, binding)
+                    await unbind(channel, binding)
         apicbase.orders = [order("A")]
         before = len(lines())
         await until(lambda: "no broker" in [line["outcome"] for line in lines()[before:]])

@@ -11,7 +11,7 @@ from multidict import CIMultiDict, MultiDict
 
 from schemas import canonical, documents, registry
 from schemas.platform import ParsedDocument, UnreadableError
-from schemas.platforms.channelape import PLATFORM, fields, identity, signing, wire
+from schemas.platforms.channelape import PLATFORM, essentials, fields, identity, signing, wire
 from schemas.platforms.channelape.config import Account, Key
 
 STO, SHIP, ASN, RECEIPT = (
@@ -302,3 +302,31 @@ def test_a_query_key_given_twice() -> None:
 def test_unknown_event_is_unreadable() -> None:
     with pytest.raises(UnreadableError, match="no event"):
         documents.describe(PLATFORM, "refund", b"{}")
+
+
+@pytest.mark.parametrize(
+    ("essential", "whole"),
+    [
+        (essentials.StockTransferOrder, wire.StockTransferOrder),
+        (essentials.Shipment, wire.Shipment),
+        (essentials.Receipt, wire.Receipt),
+        (essentials.LineItem, wire.LineItem),
+        (essentials.ReceivedLineItem, wire.LineItem),
+    ],
+)
+def test_the_fields_that_are_read_are_those_of_the_whole_body(
+    essential: type[msgspec.Struct], whole: type[msgspec.Struct]
+) -> None:
+    types = {field.encode_name: field.type for field in msgspec.structs.fields(whole)}
+    for field in msgspec.structs.fields(essential):
+        if field.encode_name != "lineItems":
+            assert field.type == types[field.encode_name]
+        assert field.encode_name in types
+
+
+def test_what_nothing_is_made_of_may_have_any_shape() -> None:
+    """A body is kept as it was received, and a customer that is a number does not put an order aside."""
+    body = json.dumps({"channelOrderId": "1", "customer": 5, "lineItems": [{"id": "1", "additionalFields": 7}]})
+    document = identity.read(STO, body.encode())
+    assert document.key == "1"
+    assert [line.id for line in document.lines] == ["1"]
