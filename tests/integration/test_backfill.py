@@ -30,11 +30,11 @@ async def older(pool: asyncpg.Pool, database: asyncpg.Connection) -> asyncpg.Con
 
 
 def quietly(line: str) -> None:
-    """Show nothing."""
+    """Show nothing of the progress."""
 
 
 class KilledError(Exception):
-    """The process dies."""
+    """Stands for the death of the process."""
 
 
 async def test_what_was_killed_continues_where_it_stopped(

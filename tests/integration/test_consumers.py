@@ -80,7 +80,7 @@ async def test_a_consumer_gets_events_of_its_types_from_its_creation_on(
     (row,) = json.loads(out)
     assert (code, row["name"], row["messages"], row["dead"], row["consumers"]) == (0, "erp", 2, 0, 0)
     assert "erp" in (await shell("consumers", "list"))[1]
-    queued = {one["name"]: one["messages"] for one in json.loads((await shell("status", "--json"))[1])["queues"]}
+    queued = {queue["name"]: queue["messages"] for queue in json.loads((await shell("status", "--json"))[1])["queues"]}
     assert queued[erp] == 2
 
     async def database() -> asyncpg.Pool:

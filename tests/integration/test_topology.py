@@ -54,7 +54,7 @@ async def limits(connection: AbstractConnection, wanted: names.Topology) -> set[
     """Queues whose delivery limit is not ours."""
     found = set()
     for queue in wanted.queues:
-        found |= {one.queue for one in await declare(connection, queue)}
+        found |= {entry.queue for entry in await declare(connection, queue)}
     return found
 
 
@@ -68,8 +68,8 @@ async def test_the_limits_of_an_earlier_release_go_where_that_loses_nothing(
     await declare_as_before(connection)
     await publish(connection, names.STORE, b"kept")
     applied = await topology.apply(empty_amqp_url, wanted, alone=alone)
-    assert {one.argument for one in applied.differences} == {"x-delivery-limit"}
-    assert names.STORE in {one.queue for one in applied.differences}
+    assert {difference.argument for difference in applied.differences} == {"x-delivery-limit"}
+    assert names.STORE in {difference.queue for difference in applied.differences}
     assert all("let our queues run empty" in note for note in applied.notes)
     report = await topology.inspect(empty_amqp_url, wanted)
     assert (report.problems, bool(report.notes)) == ([], True)
@@ -93,7 +93,7 @@ async def test_a_queue_that_is_consumed_stays(empty_amqp_url: str, connection: A
 
     await (await channel.get_queue(names.STORE)).consume(hold)
     applied = await topology.apply(empty_amqp_url)
-    assert names.STORE in {one.queue for one in applied.differences}
+    assert names.STORE in {difference.queue for difference in applied.differences}
 
 
 async def test_what_is_given_back_again_and_again_stays(amqp_url: str) -> None:
@@ -201,7 +201,7 @@ async def policies(rabbitmq: RabbitMQ, amqp_url: str) -> dict[str, Any]:
         aiohttp.ClientSession(rabbitmq.management_url) as session,
         session.get(f"/api/policies/{vhost}") as answer,
     ):
-        return {one["name"]: one["definition"] for one in await answer.json()}
+        return {entry["name"]: entry["definition"] for entry in await answer.json()}
 
 
 async def test_another_retention_is_applied_and_nothing_is_deleted(

@@ -47,7 +47,7 @@ PERSON = [
 
 @pytest_asyncio.fixture
 async def upgraded(databases: Databases) -> AsyncIterator[str]:
-    """A second database."""
+    """The URL of a second database."""
     url = await databases.take()
     yield url
     databases.give_back(url)
