@@ -36,6 +36,7 @@ query of the view fail.
 
 _ABSENT = NOTHING | {""}
 _NONZERO = frozenset("123456789")
+_SMALL = 10**15
 _ELEMENT_TEXTS = frozenset({"#text", "#cdata-section", "#cdata", "__cdata", "$t", "_text"})
 """Under which names converters from XML to JSON write the text of an element that has attributes."""
 _ELEMENT_NOTES = frozenset({"#comment", "#whitespace", "#significant-whitespace"})
@@ -151,6 +152,8 @@ def reference(value: Scalar) -> str | None:
     No platform numbers a document, a receipt or a carton's label `0000000000`, `TBD` or `{{receipt_id}}`; programs
     write such texts where they have no number.
     """
+    if type(value) is str and value[-1:] in _NONZERO and value.isascii() and value.isprintable() and value[0] != " ":
+        return value  # as in `identifier`
     return without_placeholder(identifier(value))
 
 
@@ -224,6 +227,8 @@ def number(value: Scalar) -> Decimal | None:
     Returns None if it is not a finite number with at most NUMBER_DIGITS digits before and after the decimal point.
     Blanks and invisible characters at its ends are ignored.
     """
+    if type(value) is int and -_SMALL < value < _SMALL:
+        return Decimal(value)
     literal = text(value)
     if literal is None:
         return None
