@@ -23,6 +23,10 @@ TIMEOUT = 30.0
 """Maximum seconds for one request and its whole response."""
 MAX_BODY = 32 * 1024 * 1024
 """Maximum bytes of one response. 200 orders have well under one megabyte."""
+LONGEST_HEADER = 64 * 1024
+"""Maximum bytes of a header line of a response, which is what proxies and browsers accept of a whole head or more."""
+MOST_HEADERS = 1000
+"""Maximum header lines of a response."""
 BACK_OFF = (1.0, 2.0, 4.0, 8.0)
 """Seconds between attempts of one request, ±50 %.
 
@@ -76,6 +80,9 @@ def session() -> aiohttp.ClientSession:
         headers={hdrs.USER_AGENT: "crossdock", hdrs.ACCEPT: "application/json"},
         timeout=aiohttp.ClientTimeout(total=TIMEOUT),
         trust_env=False,
+        max_line_size=LONGEST_HEADER,
+        max_field_size=LONGEST_HEADER,
+        max_headers=MOST_HEADERS,
     )
 
 
