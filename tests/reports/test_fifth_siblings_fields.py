@@ -7,7 +7,10 @@ from typing import Any
 import pytest
 
 from schemas import documents, registry, times
+from schemas.allocation import ItemAllocation
 from schemas.documents import Document
+from schemas.platforms.ustore import identity, manufacturer_order
+from workers.route.ustore import items
 
 EIGHTH = datetime(2023, 4, 8, tzinfo=UTC)
 SCRIPT = "Sat Apr 08 2023 02:00:00 GMT+0200"
@@ -87,3 +90,67 @@ def test_when_an_order_was_placed_is_a_text_that_is_kept_as_sent() -> None:
 def test_long_texts_are_no_times_in_linear_time() -> None:
     for text in ("(" * 100_000, f"{SCRIPT} (" + "x" * 100_000 + ")", " (x)" * 30_000, "2023-098T" * 30_000):
         assert times.parse(text) is None
+
+
+PADS = ("\0\0\0", "\0", "  \0\0", "\0 \0\t\r\n", "\x1a", "\x7f")
+
+
+def padded(value: Any, pad: str) -> Any:
+    """Return a body with every text padded at its end."""
+    if isinstance(value, dict):
+        return {name: padded(inner, pad) for name, inner in value.items()}
+    if isinstance(value, list):
+        return [padded(inner, pad) for inner in value]
+    return value + pad if isinstance(value, str) else value
+
+
+@pytest.mark.parametrize(
+    ("platform", "event", "example"),
+    [
+        (platform.name, event.name, example)
+        for platform in registry.platforms().values()
+        for event in platform.events
+        for example in event.examples
+    ],
+)
+def test_texts_of_a_fixed_length_are_read_without_their_padding(platform: str, event: str, example: str) -> None:
+    """`"itemName": "Balm\\u0000\\u0000\\u0000"` was `Balm` and three U+FFFD, and `ordered_on` the same."""
+    plugin = registry.platforms()[platform]
+    raw = registry.example(platform, example)
+    body = json.loads(raw if plugin.repair is None else plugin.repair(raw) or raw)
+    expected = describe(platform, event, body).reading
+    names = [line.name for line in expected.lines]
+    assert any(names) or event == "receipt_confirmation" or expected.placed_at or expected.numbers
+    for pad in PADS:
+        reading = describe(platform, event, padded(body, pad)).reading
+        assert reading == expected, pad
+
+
+@pytest.mark.parametrize("sent", ["\0Balm\0A\0", " \0Balm\0A \0 ", "\nBalm\0A"])
+def test_a_control_inside_a_name_is_damage(sent: str) -> None:
+    body = {"orderNo": "1", "type": "new_order", "items": [{"skuNr": "S", "itemName": sent, "itemQuantity": 1}]}
+    assert describe("ecomnow", "notification", body).reading.lines[0].name == "Balm\ufffdA"
+
+
+def test_blanks_around_a_name_are_kept_and_padding_alone_is_no_name() -> None:
+    for sent, expected in ((" Balm ", " Balm "), ("\0\0\0", None), (" \0", None), ("Crème\0", "Crème")):
+        body = {"orderNo": "1", "type": "new_order", "items": [{"skuNr": "S", "itemName": sent}]}
+        assert describe("ecomnow", "notification", body).reading.lines[0].name == expected
+    order = {"id": "1", "ordered_on": "\0\0"}
+    assert describe("apicbase", "purchase_order", order).reading.placed_at is None
+    assert describe("apicbase", "purchase_order", order).flags == ("not_jsonb",)
+
+
+def test_texts_of_a_fixed_length_in_routing_and_messages() -> None:
+    """What rules compare, shoppers read and manufacturers get is without it; the answer has the id as it was sent."""
+    item = {"@id": "3087\0", "Product": {"Name": "Cards\0\0"}}
+    address = {"Zip": "07001\0\0", "CountryName": "United States\0", "StateName": "NJ\0"}
+    deliveries = {"Deliveries": {"ShippingAddress": address, "DeliveryItems": {"OrderProductID": "3087"}}}
+    order = {"@OrderId": "95\0", "OrderProducts": {"OrderProduct": item}, "DeliveryInformation": deliveries}
+    raw = json.dumps({"Order": order}).encode()
+    (read,) = items.of(identity.decode("manufacturer_allocation", raw).order) or []
+    assert (read.id, read.id_as_sent, read.name()) == ("3087", "3087\0", "Cards")
+    assert read.destination is not None
+    assert (read.destination.country, read.destination.states, read.destination.postal) == ("US", ("US-NJ",), "07001")
+    data = manufacturer_order.split(raw, [ItemAllocation(item="3087", manufacturer="2", rule="r")])
+    assert json.loads(data["2"])["orderId"] == "95"

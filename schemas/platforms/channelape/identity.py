@@ -229,7 +229,7 @@ def _line(position: int, item: essentials.LineItem) -> Line:
     return Line(
         id=_counted(lenient.identifier(item.id)) or sku or f"#{position}",
         article=sku,
-        name=lenient.text(item.title),
+        name=lenient.name(item.title),
         quantity=quantity,
         received=received,
         damaged=damaged,
