@@ -4,6 +4,7 @@ import json
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import msgspec
 import pytest
 
 from schemas import documents, registry, times
@@ -154,3 +155,26 @@ def test_texts_of_a_fixed_length_in_routing_and_messages() -> None:
     assert (read.destination.country, read.destination.states, read.destination.postal) == ("US", ("US-NJ",), "07001")
     data = manufacturer_order.split(raw, [ItemAllocation(item="3087", manufacturer="2", rule="r")])
     assert json.loads(data["2"])["orderId"] == "95"
+
+
+@pytest.mark.parametrize("event", ["ship_confirmation", "receipt_confirmation"])
+def test_additional_fields_in_dotnets_capitals_are_the_same_fields(event: str) -> None:
+    """`[{"Name": "Sscc", "Value": "1"}]` was no field at all: a third carton, and 12 shipped in place of 8."""
+    numbers = {"Sscc": "0000192", "receipt_id": "R-1", "EstimatedArrivalDate": "2023-04-08", "sap_asn_number": "A"}
+
+    def read(pairs: list[dict[str, Any]]) -> Any:
+        line = {"id": "1", "quantity": 4, "additionalFields": [{**pair} for pair in pairs]}
+        body = {"id": "9", "channelOrderId": "S", "additionalFields": pairs, "lineItems": [line]}
+        reading = describe("channelape", event, body).reading
+        return msgspec.structs.replace(reading, key=reading.key.rpartition("/")[0] or reading.key)
+
+    documented = [{"name": name, "value": value} for name, value in (numbers | {"received_qty": "3"}).items()]
+    expected = read(documented)
+    assert expected.carton == "0000192"
+    capitals = [{name.title(): value for name, value in pair.items()} for pair in documented]
+    assert read(capitals) == expected
+    assert read([{"name": pair["name"], "Value": pair["value"]} for pair in documented]) == expected
+    both = [{"Name": "LicensePlate", "Value": "other"} | pair for pair in documented]
+    assert read(both) == expected  # the documented spelling counts
+    decoded = registry.platforms()["channelape"].decode(event, json.dumps({"additionalFields": capitals}).encode())
+    assert json.loads(msgspec.json.encode(decoded))["additionalFields"] == capitals
