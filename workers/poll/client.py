@@ -14,7 +14,7 @@ import msgspec
 from aiohttp import hdrs
 from yarl import URL
 
-from schemas import retryafter
+from schemas import encodings, retryafter
 from workers.poll import metrics, pages
 from workers.poll.limit import Limit
 from workers.poll.source import Settings, Source
@@ -222,7 +222,7 @@ class Client:
                     body += piece
                     if len(body) > MAX_BODY:
                         raise FetchError(f"the answer is larger than {MAX_BODY} bytes")
-            content = pages.text(bytes(body), response.headers.get(hdrs.CONTENT_TYPE))
+            content = encodings.to_utf8(bytes(body), response.headers.get(hdrs.CONTENT_TYPE))
             header = ", ".join(response.headers.getall(hdrs.RETRY_AFTER, ())) or None
             return _Answer(response.status, content, retry_after(header, time.time()))
 
