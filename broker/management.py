@@ -10,6 +10,8 @@ from yarl import URL
 from broker.connection import addresses
 
 TIMEOUT = 10.0
+LONGEST_HEADER = 64 * 1024
+"""Maximum bytes of a header line of an answer; proxies may add long ones."""
 
 
 class ManagementError(Exception):
@@ -73,7 +75,7 @@ class Management:
             # The path is already encoded; `%2F`, the default virtual host, must not be decoded.
             url = URL(self._base + path, encoded=True)
             async with (
-                aiohttp.ClientSession(auth=self._auth, timeout=timeout) as session,
+                aiohttp.ClientSession(auth=self._auth, timeout=timeout, max_field_size=LONGEST_HEADER) as session,
                 session.request(method, url, json=body) as answer,
             ):
                 if answer.status in (401, 403):

@@ -127,6 +127,16 @@ def by_header(raw: bytes, content_type: str | None) -> bytes | None:
         return raw.decode("latin-1").encode() if name in _LATIN_1 else None
 
 
+def to_utf8(raw: bytes, content_type: str | None) -> bytes:
+    """Return `raw` as UTF-8: by its byte order mark or its NUL bytes, else by the charset of `content_type`.
+
+    What cannot be decoded is returned as it is.
+    """
+    text, flag = by_mark(raw)
+    decoded = by_header(raw, content_type) if flag is None else None
+    return text if decoded is None else decoded
+
+
 def _is_utf8(raw: bytes) -> bool:
     try:
         raw.decode()

@@ -110,6 +110,15 @@ def text(value: Scalar) -> str | None:
     return None
 
 
+def name(value: Scalar) -> str | None:
+    """Return what `text` returns, but without controls at its ends, with which fields of a fixed length are padded.
+
+    Where there are any, blanks and invisible characters at the ends go with them, as from identifiers.
+    """
+    written = text(value)
+    return written if written is None or written.isprintable() else invisible.trimmed(written) or None
+
+
 def identifier(value: Scalar) -> str | None:
     """Return a text that identifies something, without blanks, controls and invisible characters at its ends, or None.
 
@@ -280,8 +289,8 @@ def _shown(sent: Scalar) -> str:
 
 
 def date(value: Scalar) -> str | None:
-    """Return a date or time as sent; None if it is absent or a placeholder."""
-    written = text(value)
+    """Return a date or time as sent, without controls at its ends; None if it is absent or a placeholder."""
+    written = name(value)
     if written is None or (written[0] == "2" and written[4:5] == "-"):
         return written
     return None if times.is_placeholder(written) or identifier(written) is None else written

@@ -1,16 +1,17 @@
 """Dates and times as programs write them, where each has exactly one meaning. Pure.
 
-Read are ISO 8601 and its common variants, Unix time, .NET's `/Date(…)/`, and RFC 1123. Whatever could be two moments,
+Read are ISO 8601 and its common variants, Unix time, .NET's `/Date(…)/`, RFC 1123, and what JavaScript's
+`Date.toString` writes. Whatever could be two moments,
 such as `10/11/2026` or the name of a time zone other than UTC, is not read.
 """
 
 import re
-from datetime import UTC, datetime, timedelta, timezone
+from datetime import UTC, datetime, time, timedelta, timezone
 
 from schemas import invisible
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_LONGEST = 80
+_LONGEST = 100
 """Maximum characters of a time."""
 _UNITS = {10: 1_000_000, 13: 1000, 16: 1}
 """Microseconds per unit of a Unix time in seconds, milliseconds or microseconds, by its number of digits (from 2001 to
@@ -20,7 +21,7 @@ _EXPONENT = re.compile(r"\d\.\d{1,17}[eE]\+?\d{1,2}")
 _COMPACT = {8: "%Y%m%d", 12: "%Y%m%d%H%M", 14: "%Y%m%d%H%M%S"}
 _DOTNET = re.compile(r"(?:new )?/?Date\((-?\d{1,17})(?:([+-])(\d\d):?(\d\d))?\)/?", re.IGNORECASE)
 _VARIANT = re.compile(
-    r"(\d{4})([-/.])(\d{1,2})\2(\d{1,2})"
+    r"(\d{4})(?:([-/.])(\d{1,2})\2(\d{1,2})|-(\d{3}))"
     r"(?:[T ]{1,2}(\d{1,2}):(\d\d)(?::(\d\d)(?:[.,](\d{1,12}))?)? ?([AP]M)?"
     r" ?(?:(?:UTC|GMT|UT)?([+-]\d\d):?(\d\d)?(?: UTC| GMT|\[[\w/+-]{1,40}\])?|(Z|UTC|GMT|UT)(?:\[[\w/+-]{1,40}\])?)?)?",
     re.IGNORECASE | re.ASCII,
@@ -30,6 +31,12 @@ _INTERNET = re.compile(
     r" (\d\d):(\d\d)(?::(\d\d))? (?:GMT|UTC|UT|Z|([+-]\d\d)(\d\d))",
     re.IGNORECASE,
 )
+_SCRIPT = re.compile(
+    r"[A-Z]{3} ([A-Z]{3}) (\d\d) (\d{4}) (\d\d):(\d\d):(\d\d) GMT([+-]\d\d)(\d\d)", re.IGNORECASE | re.ASCII
+)
+"""JavaScript's `Date.toString`, without the name of the zone."""
+_COMMENT = re.compile(r"(?<=[+-]\d{4}) \([^()]{1,60}\)\Z")
+"""What stands in brackets after an offset, as in RFC 5322, and has no meaning: the name of a zone, in any language."""
 _NAMES = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
 _MONTHS = {name: number for number, name in enumerate(_NAMES, 1)}
 _SINCE_EPOCH = re.compile(r"(-?\d{1,80})(?:[.,]\d{1,9})?|-?\d\.\d{1,17}[eE]\+?\d{1,2}")
@@ -64,7 +71,11 @@ def parse(text: str) -> datetime | None:
             return datetime.fromisoformat(text)
         except ValueError:
             pass
-    if not text or len(text) > _LONGEST or not text.isascii():
+    if not text or len(text) > _LONGEST:
+        return None
+    if text[-1] == ")":
+        text = _COMMENT.sub("", text)
+    if not text.isascii():
         return None
     try:
         return _unusual(text)
@@ -138,6 +149,9 @@ def _unusual(text: str) -> datetime | None:
     if (date := _DOTNET.fullmatch(text)) is not None:
         moment = _EPOCH + timedelta(milliseconds=int(date[1]))
         return moment.astimezone(_zone(date[2] + date[3], date[4])) if date[2] else moment
+    if (script := _SCRIPT.fullmatch(text)) is not None:
+        month, day, year, hour, minute, second, hours, minutes = script.groups()
+        return _named(day, month, year, hour, minute, second, _zone(hours, minutes))
     return None if (internet := _INTERNET.fullmatch(text)) is None else _internet(internet)
 
 
@@ -157,7 +171,7 @@ def _numeric(whole: str, fraction: str) -> datetime | None:
 
 
 def _variant(result: re.Match[str]) -> datetime | None:
-    year, _, month, day, hour, minute, second, fraction, half, hours, minutes, utc = result.groups()
+    year, _, month, day, day_of_year, hour, minute, second, fraction, half, hours, minutes, utc = result.groups()
     clock = int(hour or 0)
     if half is not None:
         if not 1 <= clock <= 12:
@@ -165,17 +179,44 @@ def _variant(result: re.Match[str]) -> datetime | None:
         clock = clock % 12 + (12 if half.upper() == "PM" else 0)
     micros = int((fraction or "0")[:6].ljust(6, "0"))
     zone = UTC if utc else _zone(hours, minutes) if hours else None
-    return datetime(int(year), int(month), int(day), clock, int(minute or 0), int(second or 0), micros, zone)
+    if day_of_year is None:
+        date = datetime(int(year), int(month), int(day), tzinfo=zone)
+    else:
+        date = datetime(int(year), 1, 1, tzinfo=zone) + timedelta(days=int(day_of_year) - 1)
+        if date.year != int(year):
+            return None
+    return _at(date, clock, int(minute or 0), int(second or 0), micros)
+
+
+def _at(date: datetime, hour: int, minute: int, second: int, micros: int = 0) -> datetime:
+    """Return the time on a day. Its end is 24:00, and its last minute may have a second 60 (in UTC, if it has a zone).
+
+    Raises ValueError for any other time that no clock shows.
+    """
+    if hour == 24 and not minute and not second and not micros:
+        return date + timedelta(days=1)
+    if second != 60:
+        return date.replace(hour=hour, minute=minute, second=second, microsecond=micros)
+    moment = date.replace(hour=hour, minute=minute, second=59) + timedelta(seconds=1)
+    if (moment - (moment.utcoffset() or timedelta())).time() != time():
+        raise ValueError("a second 60 is not at the end of a day")
+    return moment + timedelta(microseconds=micros)
 
 
 def _internet(result: re.Match[str]) -> datetime | None:
     """Return the time of a date of RFC 1123 or RFC 850, whose year is taken as written: 0001 is not 2001."""
     day, month, year, hour, minute, second, hours, minutes = result.groups()
+    return _named(day, month, year, hour, minute, second, UTC if hours is None else _zone(hours, minutes))
+
+
+def _named(
+    day: str, month: str, year: str, hour: str, minute: str, second: str | None, zone: timezone
+) -> datetime | None:
+    """Return the time of a date whose month has a name; None if that is not a month's."""
     number = _MONTHS.get(month.lower())
     if number is None:
         return None
-    zone = UTC if hours is None else _zone(hours, minutes)
-    return datetime(int(year), number, int(day), int(hour), int(minute), int(second or 0), tzinfo=zone)
+    return _at(datetime(int(year), number, int(day), tzinfo=zone), int(hour), int(minute), int(second or 0))
 
 
 def _zone(hours: str, minutes: str | None) -> timezone:

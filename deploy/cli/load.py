@@ -15,6 +15,8 @@ TIMEOUT = 30.0
 """Seconds for one post, which is more than any answer takes."""
 ERROR = "error"
 """Status under which posts without an answer are counted."""
+LONGEST_HEADER = 64 * 1024
+"""Maximum bytes of a header line of an answer; proxies in front of the ingress may add long ones."""
 SHOWN = 500
 """Maximum characters of an answer that are shown."""
 REDRAW = 0.2
@@ -95,7 +97,14 @@ async def post(
     timeout = aiohttp.ClientTimeout(total=TIMEOUT)
     connector = aiohttp.TCPConnector(limit=0)
     jar = aiohttp.DummyCookieJar()
-    async with aiohttp.ClientSession(connector=connector, timeout=timeout, cookie_jar=jar) as session:
+    async with aiohttp.ClientSession(
+        connector=connector,
+        timeout=timeout,
+        cookie_jar=jar,
+        max_line_size=LONGEST_HEADER,
+        max_field_size=LONGEST_HEADER,
+        max_headers=1000,
+    ) as session:
         started = time.perf_counter()
 
         async def poster() -> None:

@@ -15,7 +15,7 @@ from prometheus_client import Counter, Histogram
 from ingress import connections, sockets
 from ingress.api import idempotency, openapi, routes
 from ingress.api.auth import Authenticator
-from ingress.api.context import SUBSCRIBER, Context, read
+from ingress.api.context import SUBSCRIBER, Context, check_query, read
 from ingress.api.errors import ProblemError, not_found, retry_later
 from ingress.api.limiter import SubscriberLimiter
 from ingress.protocol import AppRunner
@@ -84,13 +84,13 @@ class ApiApp:
         """Listen. While the database is unavailable, requests are answered 503."""
         app = web.Application(middlewares=[self._answer])
         for route in routes.V1:
-            app.router.add_route(route.method, route.path, self._serve(route))
+            _add_route(app, route.method, route.path, self._serve(route))
         for method, path, serve in routes.BASIC:
-            plain = routes.Route(method=method, path=path, serve=serve, summary="", gives={})
+            plain = routes.Route(method=method, path=path, serve=serve, summary="", gives={}, query=None)
             # With or without the slash, and never a redirect, on which clients lose their bodies.
-            app.router.add_route(method, path, self._serve(plain))
-            app.router.add_route(method, f"{path}/", self._serve(plain))
-        app.router.add_get(openapi.PATH, _document, allow_head=False)
+            _add_route(app, method, path, self._serve(plain))
+            _add_route(app, method, f"{path}/", self._serve(plain))
+        _add_route(app, hdrs.METH_GET, openapi.PATH, _document)
         limits = msgspec.structs.replace(CLIENTS, connections=connections.raise_fd_limit(CLIENTS.connections))
         self._runner = AppRunner(
             app,
@@ -176,6 +176,8 @@ class ApiApp:
         async def serve(request: web.Request) -> web.StreamResponse:
             caller = await self._authenticator.authenticate(request)
             request[SUBSCRIBER] = "operator" if caller.operator else caller.subscriber
+            if route.query is not None:
+                check_query(request, route.query)
             # The body is read before a connection is acquired: a slow client must not delay others.
             await read(request)
             limiter = self._expensive_limiter if route.expensive else self._limiter
@@ -248,6 +250,13 @@ class ApiApp:
             return _unavailable(), reason
         log.error("internal error", exc_info=error)
         return ProblemError(500, "An internal error occurred; it has been logged."), reason
+
+
+def _add_route(app: web.Application, method: str, path: str, serve: Next) -> None:
+    """Serve a method of a path; HEAD wherever there is a GET (RFC 9110 §9.3.2), without the body."""
+    app.router.add_route(method, path, serve)
+    if method == hdrs.METH_GET:
+        app.router.add_route(hdrs.METH_HEAD, path, serve)
 
 
 async def _document(request: web.Request) -> web.Response:

@@ -2,7 +2,8 @@
 
 import asyncio
 import time
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from typing import TypeVar
 from uuid import UUID
 
@@ -99,10 +100,11 @@ class Context:
 
 async def body(request: web.Request, shape: type[T], *, of_any_type: bool = False) -> T:
     """Return the request's JSON. `of_any_type`: ignore its Content-Type. Raises ProblemError."""
-    content_type = request.headers.get("Content-Type", "application/json").partition(";")[0].strip().lower()
-    if not of_any_type and content_type != "application/json" and not content_type.endswith("+json"):
+    content_type = request.headers.get(hdrs.CONTENT_TYPE, "application/json")
+    media_type = content_type.partition(";")[0].strip().lower()
+    if not of_any_type and media_type != "application/json" and not media_type.endswith("+json"):
         raise ProblemError(415, "Send JSON, with Content-Type: application/json.")
-    raw, _ = encodings.by_mark(await read(request))  # .NET clients write a byte order mark
+    raw = encodings.to_utf8(await read(request), content_type)
     try:
         raw.decode()  # the decoder doesn't validate the UTF-8 of what it skips
         decoded = msgspec.json.decode(raw, type=shape)
@@ -112,6 +114,18 @@ async def body(request: web.Request, shape: type[T], *, of_any_type: bool = Fals
         raise ProblemError(400, "The body is not JSON.") from None
     values.check(decoded)
     return decoded
+
+
+def check_query(request: web.Request, known: Sequence[str]) -> None:
+    """Raise ProblemError (400) for each query parameter that is not known, or that is given more than once."""
+    if not request.query_string:
+        return
+    listed = f"known are {', '.join(known)}" if known else "this request has none"
+    counts = Counter([name for name, _ in request.query.items()])
+    errors = {name: f"is not a known query parameter; {listed}" for name in counts if name not in known}
+    errors |= {name: "may be given only once" for name, count in counts.items() if name in known and count > 1}
+    if errors:
+        raise invalid(errors)
 
 
 async def read(request: web.Request) -> bytes:

@@ -11,6 +11,7 @@ from schemas import problems
 
 NOT_FOUND = "There is nothing here, or it is not yours."
 
+_EXAMPLE_TIME = "2026-01-30T10:00:00Z"
 _PATH = re.compile(r" - at `\$\.?(.*)`$")
 _UNKNOWN = re.compile(r"unknown field `(.+?)`")
 _MISSING = re.compile(r"missing required field `(.+?)`")
@@ -73,4 +74,5 @@ def unreadable(error: msgspec.DecodeError) -> ProblemError:
     for pattern, reason in ((_UNKNOWN, "there is no such field"), (_MISSING, "this field is required")):
         if named := pattern.search(text):
             return invalid({".".join(part for part in (path, named[1]) if part): reason})
-    return invalid({path: _PATH.sub("", text)})
+    reason = _PATH.sub("", text)
+    return invalid({path: f"{reason}; write it as in {_EXAMPLE_TIME}" if "datetime" in reason else reason})

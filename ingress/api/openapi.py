@@ -80,7 +80,7 @@ def _operation(route: Route, refs: Refs) -> JsonObject:
         "operationId": f"{route.serve.__module__.rpartition('.')[2]}_{route.serve.__name__}",
         "parameters": [
             *([_ID] if "{id}" in route.path else []),
-            *({"name": name, "in": "query", **_QUERY[name]} for name in route.query),
+            *({"name": name, "in": "query", **_QUERY[name]} for name in route.query or ()),
             *([_KEY] if route.idempotent else []),
         ],
         "responses": _responses(route, refs),
@@ -95,7 +95,7 @@ def _responses(route: Route, refs: Refs) -> JsonObject:
     for status, shape in route.gives.items():
         content_type = cloudevents.CONTENT_TYPE if shape is cloudevents.CloudEvent else "application/json"
         responses[str(status)] = _response(status, content_type, shape, refs)
-    for status in (401, 429, 503, *route.refuses):
+    for status in (400, 401, 429, 503, *route.refuses):
         responses[str(status)] = _response(status, problems.CONTENT_TYPE, ProblemDetails, refs)
     return responses
 

@@ -28,9 +28,9 @@ class Route(msgspec.Struct, frozen=True, kw_only=True):
     gives: Mapping[int, type[msgspec.Struct] | None]
     """Shape of the response body by status; None if it has none."""
     refuses: tuple[int, ...] = ()
-    """Statuses of error responses, besides 401, 429 and 503."""
-    query: tuple[str, ...] = ()
-    """Names of the query parameters."""
+    """Statuses of error responses, besides 400, 401, 429 and 503."""
+    query: tuple[str, ...] | None = ()
+    """Names of the query parameters; any other is refused. None: any other is ignored."""
     idempotent: bool = False
     """Whether it accepts an Idempotency-Key."""
     expensive: bool = False

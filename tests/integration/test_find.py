@@ -94,9 +94,11 @@ async def test_the_api(database_url: str, stored: None) -> None:
         status, answer, _ = await client.ask("GET", "/v1/find?q=STO1", who=BOARDS)
         assert (status, "operator" in answer["detail"]) == (403, True)
         assert (await client.ask("GET", "/v1/find?q=STO1", who={}))[0] == 401
-        for wrong in ("", "?q=", "?q=%20%E2%80%8E", "?q=%00", "?q=a&q=b", f"?q={'a' * 513}", "?p=a"):
+        for wrong in ("", "?q=", "?q=%20%E2%80%8E", "?q=%00", "?q=a&q=b", f"?q={'a' * 513}"):
             status, answer, _ = await client.ask("GET", f"/v1/find{wrong}", who=OPERATOR)
             assert (status, answer["errors"][0]["field"]) == (400, "q"), wrong
+        status, answer, _ = await client.ask("GET", "/v1/find?p=a", who=OPERATOR)
+        assert (status, answer["errors"][0]["field"]) == (400, "p")
 
 
 async def test_people_are_told_while_documents_are_being_indexed(

@@ -53,7 +53,7 @@ def test_a_value_is_read_or_none(value: Any) -> None:
 )
 def test_a_page_is_split_or_refused(body: bytes) -> None:
     try:
-        read = pages.split(pages.text(body, "application/json; charset=ISO-8859-1"))
+        read = pages.split(encodings.to_utf8(body, "application/json; charset=ISO-8859-1"))
     except (ValueError, RecursionError):
         return
     assert all(bytes(page) for page in read.results)

@@ -51,7 +51,7 @@ def test_marks_of_other_encodings_behind_blank_lines(case: Case, encoding: str, 
 @pytest.mark.parametrize("blanks", BLANKS)
 def test_pages_tokens_and_lists_behind_blank_lines_and_a_mark(blanks: bytes, tmp_path: Path) -> None:
     body = blanks + MARK + b'{"results": [{"id": 1}], "next": null}'
-    assert pages.split(pages.text(body, "application/json")).results == [msgspec.Raw(b'{"id": 1}')]
+    assert pages.split(encodings.to_utf8(body, "application/json")).results == [msgspec.Raw(b'{"id": 1}')]
     (tmp_path / "list.csv").write_bytes(blanks + MARK + b"article;name\nART-1;one\n")
     raw: Any = {"accounts": {"apicbase": {"acme": {"secrets": ["x"], "articles": {"file": "list.csv"}}}}}
     assert "ART-1" in settings.parse(raw, tmp_path).accounts["apicbase"]["acme"].known_articles

@@ -14,7 +14,7 @@ import msgspec
 from aiohttp import hdrs
 from yarl import URL
 
-from schemas import retryafter
+from schemas import encodings, retryafter
 from workers.poll import metrics, pages
 from workers.poll.limit import Limit
 from workers.poll.source import Settings, Source
@@ -23,6 +23,10 @@ TIMEOUT = 30.0
 """Maximum seconds for one request and its whole response."""
 MAX_BODY = 32 * 1024 * 1024
 """Maximum bytes of one response. 200 orders have well under one megabyte."""
+LONGEST_HEADER = 64 * 1024
+"""Maximum bytes of a header line of a response, which is what proxies and browsers accept of a whole head or more."""
+MOST_HEADERS = 1000
+"""Maximum header lines of a response."""
 BACK_OFF = (1.0, 2.0, 4.0, 8.0)
 """Seconds between attempts of one request, ±50 %.
 
@@ -76,6 +80,9 @@ def session() -> aiohttp.ClientSession:
         headers={hdrs.USER_AGENT: "crossdock", hdrs.ACCEPT: "application/json"},
         timeout=aiohttp.ClientTimeout(total=TIMEOUT),
         trust_env=False,
+        max_line_size=LONGEST_HEADER,
+        max_field_size=LONGEST_HEADER,
+        max_headers=MOST_HEADERS,
     )
 
 
@@ -215,7 +222,7 @@ class Client:
                     body += piece
                     if len(body) > MAX_BODY:
                         raise FetchError(f"the answer is larger than {MAX_BODY} bytes")
-            content = pages.text(bytes(body), response.headers.get(hdrs.CONTENT_TYPE))
+            content = encodings.to_utf8(bytes(body), response.headers.get(hdrs.CONTENT_TYPE))
             header = ", ".join(response.headers.getall(hdrs.RETRY_AFTER, ())) or None
             return _Answer(response.status, content, retry_after(header, time.time()))
 

@@ -9,8 +9,6 @@ from typing import Any
 
 import msgspec
 
-from schemas import encodings
-
 
 class PageContent(msgspec.Struct, frozen=True):
     """The content of one page."""
@@ -38,14 +36,6 @@ _BLANKS = re.compile(r"[ \t\r\n]*+")
 _BETWEEN = re.compile(r",[ \t\r\n]*+(?=\{)")
 _MEMBERS = frozenset({"order_number", "ordered_on", "status", "packages"})
 """Members of which a result has at least one besides its `id`; neither a page nor an object inside a result has any."""
-
-
-def text(body: bytes, content_type: str | None) -> bytes:
-    """Return `body` in UTF-8, as its byte order mark, its NUL bytes or the charset of its Content-Type say."""
-    decoded, flag = encodings.by_mark(body)
-    if flag is None:
-        return encodings.by_header(body, content_type) or body
-    return decoded
 
 
 def split(body: bytes) -> PageContent:

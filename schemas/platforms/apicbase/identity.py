@@ -70,7 +70,7 @@ def _line(position: int, package: wire.Package) -> Line:
     return Line(
         id=str(position),
         article=lenient.identifier(supplied.supplier_article_number),
-        name=lenient.text(lenient.or_empty(package.stock_item, _NO_ITEM).name),
+        name=lenient.name(lenient.or_empty(package.stock_item, _NO_ITEM).name),
         quantity=quantity,
         unit_price=price,
         total=total,

@@ -67,7 +67,7 @@ def _quantities(packages: list[wire.Package]) -> str | None:
             else:
                 wrong.append(f'{position} ("{sent["quantity"]}")')
         elif quantity < 0:
-            negative.append(f"{position} ({lenient.text(package.quantity_ordered)})")
+            negative.append(f"{position} ({lenient.name(package.quantity_ordered)})")
     reasons: list[str] = []
     if missing:
         reasons.append(f"No quantity in line {_some(missing)}.")

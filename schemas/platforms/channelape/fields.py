@@ -7,7 +7,7 @@ from msgspec import UNSET
 
 from schemas import lenient
 from schemas.lenient import Scalar
-from schemas.platforms.channelape.wire import AdditionalFields
+from schemas.platforms.channelape.wire import AdditionalField, AdditionalFields
 
 SPELLINGS = MappingProxyType(
     {
@@ -34,7 +34,7 @@ def values(fields: AdditionalFields) -> dict[str, tuple[Scalar, ...]]:
     if isinstance(fields, dict):
         pairs = list(fields.items())
     else:
-        pairs = [(name, field.value) for field in fields if (name := lenient.identifier(field.name)) is not None]
+        pairs = [(name, value) for name, value in map(_pair, fields) if name is not None]
     values_by_name: dict[str, list[Scalar]] = {}
     for sent, value in pairs:
         values_by_name.setdefault(_EXAMPLES_NAME.get(sent, sent), []).append(value)
@@ -52,14 +52,22 @@ def collect(fields: AdditionalFields | Mapping[str, Scalar]) -> Mapping[str, Sca
         return _NONE
     value_by_name: dict[str, Scalar] = {}
     for field in fields:
-        sent = lenient.identifier(field.name)
-        if sent is None:
-            continue
+        sent, value = lenient.identifier(field.name), field.value
+        if sent is None or value is UNSET:
+            sent, value = _pair(field)
+            if sent is None:
+                continue
         name = _EXAMPLES_NAME.get(sent, sent)
         known = value_by_name.get(name)
-        if name not in value_by_name or (lenient.identifier(known) is None and _is_better(field.value, known)):
-            value_by_name[name] = field.value
+        if name not in value_by_name or (lenient.identifier(known) is None and _is_better(value, known)):
+            value_by_name[name] = value
     return value_by_name
+
+
+def _pair(field: AdditionalField) -> tuple[str | None, Scalar]:
+    """Return the name and the value of a field of an array: `name` and `value`, else `Name` and `Value`."""
+    name = field.capital_name if field.name is UNSET else field.name
+    return lenient.identifier(name), field.capital_value if field.value is UNSET else field.value
 
 
 def _is_better(value: Scalar, known: Scalar) -> bool:

@@ -64,6 +64,7 @@ def read(event: str, raw: bytes) -> ParsedDocument:
     placed_at = lenient.date(order.purchased_at)
     shipped_at = None if parcel is None else lenient.utc_datetime(parcel.shipped_at)
     goods_received, goods_received_at = _goods_received_at(more) if is_receipt else (None, None)
+    due, due_at = (None, None) if is_receipt else _due_at(parcel is not None, more)
     return ParsedDocument(
         type=f"channelape.{event}",
         key=_key_of_order(order, order_ref) if parcel is None else _key_of_parcel(parcel, more, carton, raw),
@@ -82,11 +83,12 @@ def read(event: str, raw: bytes) -> ParsedDocument:
         placed_at=placed_at,
         shipped_at=shipped_at,
         goods_received_at=goods_received_at,
-        due_at=None if is_receipt else _due_at(parcel is not None, more),
+        due_at=due_at,
         unreadable_date=lenient.unreadable_time(
             (order.purchased_at, placed_at),
             (None if parcel is None else parcel.shipped_at, shipped_at),
             (goods_received, goods_received_at),
+            (due, due_at),
         ),
         flag_revised=event == STOCK_TRANSFER_ORDER,
     )
@@ -166,10 +168,10 @@ def _goods_received_at(more: Mapping[str, Scalar]) -> tuple[Scalar, datetime | N
     return None, None
 
 
-def _due_at(is_shipment: bool, more: Mapping[str, Scalar]) -> datetime | None:
-    """Return when the goods are expected, as an order or a shipment says; None also if that cannot be read."""
-    name = "EstimatedArrivalDate" if is_shipment else "deliver_by_date"
-    return lenient.utc_deadline(fields.as_sent(more, name))
+def _due_at(is_shipment: bool, more: Mapping[str, Scalar]) -> tuple[Scalar, datetime | None]:
+    """Return when the goods are expected, as an order or a shipment says: as sent, and as read."""
+    sent = fields.as_sent(more, "EstimatedArrivalDate" if is_shipment else "deliver_by_date")
+    return sent, lenient.utc_deadline(sent)
 
 
 def _key_of_order(order: essentials.Order, order_ref: str | None) -> str:
@@ -227,7 +229,7 @@ def _line(position: int, item: essentials.LineItem) -> Line:
     return Line(
         id=_counted(lenient.identifier(item.id)) or sku or f"#{position}",
         article=sku,
-        name=lenient.text(item.title),
+        name=lenient.name(item.title),
         quantity=quantity,
         received=received,
         damaged=damaged,

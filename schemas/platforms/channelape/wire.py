@@ -6,14 +6,18 @@ lacks. Ids are zero-padded text. `quantity` is a number, `received_qty`, `damage
 
 from typing import TypeAlias
 
-from msgspec import UNSET, Struct, UnsetType
+from msgspec import UNSET, Struct, UnsetType, field
 
 from schemas.lenient import Part, Scalar
 
 
 class AdditionalField(Struct, frozen=True, kw_only=True):
+    """A field of an array, as documented, or in the capitals with which .NET's serialisers write it."""
+
     name: Scalar = UNSET
     value: Scalar = UNSET
+    capital_name: Scalar = field(default=UNSET, name="Name")
+    capital_value: Scalar = field(default=UNSET, name="Value")
 
 
 AdditionalFields: TypeAlias = dict[str, Scalar] | list[AdditionalField] | str | UnsetType | None

@@ -68,7 +68,7 @@ def _line(position: int, item: wire.Item) -> Line:
     return Line(
         id=str(position),
         article=lenient.identifier(item.sku_nr),
-        name=lenient.text(item.item_name),
+        name=lenient.name(item.item_name),
         quantity=quantity,
         unit_price=price,
         total=total,

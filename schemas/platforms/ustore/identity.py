@@ -5,7 +5,7 @@ import re
 from schemas import lenient
 from schemas.platform import Line, ParsedDocument, UnreadableError
 from schemas.platforms.ustore import wire
-from schemas.platforms.ustore.values import identifier, part, text
+from schemas.platforms.ustore.values import identifier, name, part
 
 EVENT = "manufacturer_allocation"
 TYPE = "ustore.manufacturer_allocation"
@@ -68,7 +68,7 @@ def _line(item: wire.OrderProduct) -> Line | None:
     return Line(
         id=item_id,
         article=identifier(product.catalog_number) or identifier(product.external_id) or identifier(product.id),
-        name=text(product.name),
+        name=name(product.name),
         quantity=quantity,
         unit_price=price,
         total=total,

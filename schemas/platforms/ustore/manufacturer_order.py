@@ -10,7 +10,7 @@ from schemas.allocation import ItemAllocation
 from schemas.lenient import Scalar
 from schemas.platform import UnreadableError
 from schemas.platforms.ustore import wire
-from schemas.platforms.ustore.values import identifier, text
+from schemas.platforms.ustore.values import identifier, name
 
 TYPE = "ustore.manufacturer_order"
 
@@ -101,7 +101,7 @@ def _elements(value: Raw | None) -> list[Raw]:
 
 
 def _scalar(value: Raw | None) -> str | None:
-    return None if value is None else text(_SCALAR.decode(value))
+    return None if value is None else name(_SCALAR.decode(value))
 
 
 def _identifier(value: Raw | None) -> str | None:

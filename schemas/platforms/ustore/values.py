@@ -19,6 +19,11 @@ def text(value: Scalar) -> str | None:
     return lenient.text(value)
 
 
+def name(value: Scalar) -> str | None:
+    """Interpret a value as `text` does, without controls at its ends."""
+    return lenient.name(text(value))
+
+
 def identifier(value: Scalar) -> str | None:
     """Interpret a value as `lenient.identifier` does: without surrounding white space."""
     return lenient.identifier(value)

@@ -13,16 +13,18 @@ import httptools
 from workers.deliver.attempt.response import (
     KEPT,
     LENIENT,
+    WITH_RETRY_AFTER,
     CutOffError,
+    HeadScanner,
     NoAnswerError,
     NotHTTPError,
     ResponseHead,
-    find_status,
-    read_headers,
 )
 
 LONGEST_HEAD = 16 * 1024
-"""Maximum bytes of a response head; the limit of Node.js."""
+"""Maximum bytes of a response head that are kept, the limit of Node.js. Of a longer one only the status line counts."""
+MOST_READ = 256 * 1024
+"""Maximum bytes of a response that are read; the limit of browsers for a head."""
 PIECE = 64 * 1024
 """Maximum bytes of a body per write; encrypting a megabyte in one piece would block the event loop."""
 
@@ -55,14 +57,16 @@ class Connection(asyncio.Protocol):
         self._parser.set_dangerous_leniencies(lenient_optional_cr_before_lf=True, lenient_spaces_after_chunk_size=True)
         self._heads = b""
         """The data received before the end of the response head, kept so that it can be read again."""
-        self._reading: Literal["strictly", "leniently", "by status line"] = "strictly"
+        self._reading: Literal["strictly", "leniently"] = "strictly"
+        self._scanner: HeadScanner | None = None
+        """Reads the response in place of the parser if only its status line can be read, or if its head is too long."""
         self._state = _NEW
         self._response: asyncio.Future[ResponseHead] | None = None
         """The pending response; None while no request is under way."""
         self._writable: asyncio.Future[None] | None = None
         """Pending while the transport accepts no more data; None otherwise."""
-        self._received_bytes = self._header_bytes = 0
-        """Bytes received before the end of the head, and bytes in the header lines."""
+        self._received_bytes = 0
+        """Bytes received of the response."""
         self.expires_at = 0.0
         """Time of the event loop after which an idle connection is not used again; its owner sets it."""
         self.status: int | None = None
@@ -72,6 +76,7 @@ class Connection(asyncio.Protocol):
     def _begin(self) -> None:
         """Reset what is known about the response."""
         self._is_head_complete = False
+        """Whether the status decides: the head is complete, or too long."""
         self._is_end_known = False
         """Whether a length or chunks show where the body ends; otherwise it ends with the connection."""
         self._is_coded = False
@@ -108,7 +113,7 @@ class Connection(asyncio.Protocol):
         """
         response: asyncio.Future[ResponseHead] = self._loop.create_future()
         self.status = None
-        self._received_bytes = self._header_bytes = 0
+        self._received_bytes = 0
         self._heads = b""
         self._begin()
         if self._transport is None or self.is_closed:
@@ -144,7 +149,7 @@ class Connection(asyncio.Protocol):
         return True
 
     def cut_short(self) -> ResponseHead | None:
-        """Close the connection, and return the response as far as it has arrived; None without a whole head."""
+        """Close the connection, and return the response as far as it has arrived; None if it does not count."""
         self.close()
         if self.status is None or not self._is_head_complete:
             return None
@@ -162,17 +167,20 @@ class Connection(asyncio.Protocol):
         self._transport = cast(asyncio.Transport, transport)
 
     def data_received(self, data: bytes) -> None:
-        if self._response is None or self._parser is None:
+        if self._response is None:
             self.close()  # data without a request
             return
-        if self._reading == "by status line":
-            self._heads += data
-            self._read_status_line()
+        self._received_bytes += len(data)
+        if self._scanner is not None:
+            self._scan(self._scanner, data)
         else:
             self._feed(data)
-        if not self._is_head_complete:
-            self._received_bytes += len(data)
-            if self._received_bytes > LONGEST_HEAD:  # also if a single header line never ends
+            if self._received_bytes > LONGEST_HEAD and not self._is_head_complete and self._scanner is None:
+                self._scan_from_now_on()
+        if self._received_bytes > MOST_READ:
+            if self._is_head_complete:  # trailers or chunks without end, or a head without end
+                self._finish(keep_alive=False, cut=True)
+            else:
                 self._fail(NotHTTPError())
 
     def _feed(self, data: bytes) -> None:
@@ -189,7 +197,7 @@ class Connection(asyncio.Protocol):
                 self._heads += data
 
     def _read_again(self, data: bytes) -> None:
-        """Read a response again that is not quite valid HTTP, since only its status line matters.
+        """Read a response again that is not quite valid HTTP, because its status line decides.
 
         The first time all leniencies of the parser are on (both Content-Length and chunked, folded header lines), the
         second time only the status line is read. The connection is closed afterwards.
@@ -208,25 +216,30 @@ class Connection(asyncio.Protocol):
             heads, self._heads = self._heads, b""
             self._feed(heads)
         else:
-            self._reading = "by status line"
-            self._read_status_line()
+            self._scan_from_now_on()
 
-    def _read_status_line(self) -> None:
-        """Finish with the status of the first final status line, once the head is complete."""
+    def _scan_from_now_on(self) -> None:
+        """Read the response from its beginning by its status line and Retry-After alone, without the parser."""
+        self._begin()
+        self._scanner, self._parser = HeadScanner(), None
+        heads, self._heads = self._heads, b""
+        self._scan(self._scanner, heads)
+
+    def _scan(self, scanner: HeadScanner, data: bytes) -> None:
+        """Read on, and finish once the head is complete.
+
+        If the connection is lost before that, the result is CutOffError. The status of a head that is too long decides
+        at once, unless Retry-After may still follow.
+        """
         try:
-            status = find_status(self._heads)
+            is_whole = scanner.feed(data)
         except NotHTTPError as error:
             self._fail(error)
             return
-        if status is None:
-            return  # only interim responses have arrived
-        self.status, end = status
-        headers = read_headers(self._heads, end)
-        if headers is None:
-            return  # if the connection is lost now, the result is CutOffError
-        self._retry_after, body = headers
-        self._body, self._is_head_complete = [body], True
-        self._finish(keep_alive=False, cut=True)
+        self.status, self._retry_after, self._body = scanner.status, scanner.retry_after, [scanner.body]
+        self._is_head_complete = is_whole or (self.status is not None and self._received_bytes > LONGEST_HEAD)
+        if is_whole or (self._is_head_complete and not (self.status in WITH_RETRY_AFTER and self._retry_after is None)):
+            self._finish(keep_alive=False, cut=True)
 
     def eof_received(self) -> None:
         if self._is_head_complete and not self._is_end_known:
@@ -257,7 +270,6 @@ class Connection(asyncio.Protocol):
     def on_header(self, name: bytes, value: bytes) -> None:
         if self._is_head_complete:
             return  # it is a trailer
-        self._header_bytes += len(name) + len(value) + 4
         if len(name) == 14 and name.lower() == b"content-length":
             self._is_end_known = True
         elif len(name) == 17 and name.lower() == b"transfer-encoding":
@@ -269,7 +281,7 @@ class Connection(asyncio.Protocol):
     def on_headers_complete(self) -> None:
         assert self._parser is not None
         self.status = self._parser.get_status_code()
-        if self._header_bytes > LONGEST_HEAD or self.status < 100:  # RFC 9110 §15: three digits, the first from 1 to 5
+        if self.status < 100:  # RFC 9110 §15: three digits, the first from 1 to 5
             self._fail(NotHTTPError())
         self._is_head_complete = not 100 <= self.status < 200 or self.status == 101
         if self._is_coded and self._reading != "strictly":

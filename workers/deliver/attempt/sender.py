@@ -16,7 +16,7 @@ from workers.deliver.attempt.answer import AttemptResult, retry_after
 from workers.deliver.attempt.connection import Connection
 from workers.deliver.attempt.connector import Connector
 from workers.deliver.attempt.resolver import Lookup
-from workers.deliver.attempt.response import KEPT, NoAnswerError, ResponseHead
+from workers.deliver.attempt.response import KEPT, WITH_RETRY_AFTER, NoAnswerError, ResponseHead
 
 URLS_KEPT = 10_000
 """Maximum number of parsed URLs that are kept; all are dropped when it is reached."""
@@ -67,8 +67,8 @@ class Sender:
         `success` contains the statuses that mean delivered. A name look-up counts towards the share of `owner`.
 
         The status decides once the head of the response is complete: a body that is long, breaks off or does not end in
-        time is cut. A response whose head breaks off or takes too long is a failure. Redirects are not followed, bodies
-        are not decompressed, and cookies are not kept.
+        time is cut. A response whose head breaks off or takes too long is a failure, unless the head is so long that
+        its status line decides. Redirects are not followed, bodies are not decompressed, and cookies are not kept.
         """
         assert self._connector is not None, "start() first"
         started = time.perf_counter()
@@ -126,7 +126,7 @@ def _answer(response: ResponseHead, target: Target, request: Request, success: r
         duration_ms=_since(started),
         response=scrub.scrub(response.body, target.query, request, cut=response.cut)[:KEPT] if response.body else b"",
         error=None if delivered else _refusal(status),
-        retry_after=retry_after(response.retry_after, time.time()) if status in (429, 503) else None,
+        retry_after=retry_after(response.retry_after, time.time()) if status in WITH_RETRY_AFTER else None,
         gone=status == 410,
     )
 

@@ -7,7 +7,7 @@ import msgspec
 
 from schemas import invisible, lenient
 from schemas.platforms.ustore import wire
-from schemas.platforms.ustore.values import each, identifier, part, text
+from schemas.platforms.ustore.values import each, identifier, name, part, text
 from workers.route.ustore import addresses, distance
 
 _NO_PRODUCT = wire.Product()
@@ -77,7 +77,7 @@ class Item:
 
     def name(self) -> str:
         """Return the name that the shopper knows."""
-        return text(self.product.name) or text(self.product.catalog_number) or self.id
+        return name(self.product.name) or name(self.product.catalog_number) or self.id
 
     def units(self) -> Decimal | None:
         """Return the item's total units; None if they are unreadable."""
@@ -129,7 +129,7 @@ def _destination(delivery: wire.Delivery) -> Destination | None:
     address = part(delivery.shipping_address)
     if address is None:
         return None
-    country_text, state_text = text(address.country_name), text(address.state_name)
+    country_text, state_text = name(address.country_name), name(address.state_name)
     country = addresses.country(country_text)
     states = addresses.state(country, state_text) if country else ()
     return Destination(
@@ -137,5 +137,5 @@ def _destination(delivery: wire.Delivery) -> Destination | None:
         country_text=country_text or "",
         states=states,
         state_text=state_text or "",
-        postal=addresses.full_postal(text(address.zip), country, states),
+        postal=addresses.full_postal(name(address.zip), country, states),
     )
