@@ -145,6 +145,6 @@ async def test_no_byte_is_left_in_any_file(
     assert mark not in caplog.text
     await database.execute("VACUUM FULL")
     await database.execute("CHECKPOINT")
-    # In threads, because reading every file takes seconds on a busy machine, in which the event loop may not stand still.
+    # In threads: on a busy machine, reading every file takes seconds, and the event loop must not stand still.
     assert await asyncio.to_thread(list, holding(servers / "postgres", [mark.encode()])) == []
     assert await asyncio.to_thread(list, holding(servers / "postgres", [other.encode()]))
