@@ -5,8 +5,21 @@ from enum import Enum, auto
 
 _QUOTES = ('""', "''", "``", "“”", "„“", "„”", "‘’", "‚‘", "«»", "»«")
 _HEADER_LINE = re.compile(r"(authorization|proxy-authorization|x-[a-z0-9-]+)\s*:", re.IGNORECASE)
-_VARIABLE = re.compile(r"\$[A-Z_][A-Z0-9_]*|\$\{[^}]*\}|\$\([^)]*\)|%[A-Z_][A-Z0-9_]*%", re.IGNORECASE)
-_PLACEHOLDER = re.compile(r"\{\{.*\}\}|<[^<>]*>")
+_VARIABLE = re.compile(
+    r"\$(?:env:)?[A-Z_][A-Z0-9_]*|\$\{[^}]*\}|\$\{\{[^}]*\}\}|\$\([^)]*\)|%[A-Z_][A-Z0-9_]*%"  # shells, PowerShell, CI
+    r"|%env\([^)]*\)%|!?env[: ] *\S+|env\([^)]*\)|env\[.*\]|env\.[a-z_]\w*|(?:process|os)\.env(?:iron)?\b.*"
+    r"|(?:os\.)?getenv\(.*\)",
+    re.IGNORECASE,
+)
+_PLACEHOLDER = re.compile(r"\{\{.*\}\}|<[^<>]*>|#\{[^{}]*\}#?|@@?[A-Z_][A-Z0-9_]*@@?|__[A-Z][A-Z0-9_]*__")
+_REFERENCE = re.compile(
+    r"(?:file|vault|secrets?|secretref|secretsmanager|ssm|keyvault|keyring):\S|[a-z][a-z0-9+.-]*://\S"
+    r"|arn:aws[a-z-]*:|projects/[^/\s]+/secrets/|@Microsoft\.KeyVault\(|\$ANSIBLE_VAULT;|!vault\b|ENC\[|ENC\(|\{cipher\}"
+    r"|/(?:(?:var/)?run/secrets|etc|mnt|secrets|vault/secrets)/\S",
+    re.IGNORECASE,
+)
+"""How stores of secrets, and tools that fill secrets in, refer to them; also the path of a mounted secret."""
+_SCHEME = re.compile(r"(?:basic|bearer|token)\s+(?P<rest>.*)", re.IGNORECASE | re.DOTALL)
 
 
 class Fault(Enum):
@@ -16,6 +29,7 @@ class Fault(Enum):
     HEADER_LINE = auto()
     VARIABLE = auto()
     PLACEHOLDER = auto()
+    REFERENCE = auto()
 
 
 def fault(text: str) -> Fault | None:
@@ -28,4 +42,7 @@ def fault(text: str) -> Fault | None:
         return Fault.VARIABLE
     if _PLACEHOLDER.fullmatch(text):
         return Fault.PLACEHOLDER
-    return None
+    if _REFERENCE.match(text):
+        return Fault.REFERENCE
+    scheme = _SCHEME.fullmatch(text)  # as in `Bearer $TOKEN`
+    return None if scheme is None else fault(scheme["rest"].strip())

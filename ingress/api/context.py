@@ -32,6 +32,7 @@ _FAULTS = {
     Fault.HEADER_LINE: "must be the value of the header, without the header's name and the colon",
     Fault.VARIABLE: "must be the value itself, not the name of a variable",
     Fault.PLACEHOLDER: "must be the value itself, not a placeholder",
+    Fault.REFERENCE: "must be the value itself, not a reference to where it is kept",
 }
 MAX_BODY = 64 * 1024
 """Maximum bytes of a request body."""
@@ -201,6 +202,8 @@ def check_authorization(value: str | None) -> str | None:
     fault = spoilt.fault(credentials)
     if fault is None:  # what follows the scheme, as in `Basic "abc"` and `Bearer $TOKEN`
         fault = spoilt.fault(credentials.partition(" ")[2].strip())
+    if fault is Fault.REFERENCE and "://" not in value:
+        return None  # a header may hold any text
     return None if fault is None else _FAULTS[fault]
 
 

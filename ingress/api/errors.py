@@ -7,7 +7,8 @@ from http import HTTPStatus
 import msgspec
 from aiohttp import web
 
-from schemas import problems
+from ingress.api.shapes import FORMATS
+from schemas import mismatches, problems
 
 NOT_FOUND = "There is nothing here, or it is not yours."
 
@@ -73,4 +74,4 @@ def unreadable(error: msgspec.DecodeError) -> ProblemError:
     for pattern, reason in ((_UNKNOWN, "there is no such field"), (_MISSING, "this field is required")):
         if named := pattern.search(text):
             return invalid({".".join(part for part in (path, named[1]) if part): reason})
-    return invalid({path: _PATH.sub("", text)})
+    return invalid({path: mismatches.without_patterns(_PATH.sub("", text), FORMATS)})
