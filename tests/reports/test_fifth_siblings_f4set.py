@@ -6,20 +6,25 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+import asyncpg
 import msgspec
 import pytest
 
 from broker.management import Management, ManagementError
 from deploy import config
 from deploy.cli import check_limits, check_local
-from deploy.cli.errors import CommandError
+from deploy.cli.errors import CommandError, explain
 from deploy.cli.servers import check_amqp_url, check_database_url
 from deploy.config import ConfigError
 from ingress.api import errors, shapes
 from ingress.api.context import check_authorization
 from schemas.config import FORMATS, Config, Delivery, Ingress, parse_size
+from storage import database
+from tests.reports import test_poolers
 from tests.reports.test_linear import linear
 from tests.reports.test_settings import KEYS, TEXT_ONLY, toml, warnings
+
+pgbouncer = test_poolers.pgbouncer
 
 ACCOUNTS: dict[str, Any] = {
     "apicbase": {"acme": {"secrets": ["hush-1"], "poll": {"client_id": "i", "client_secret": "hush-2"}}},
@@ -354,3 +359,40 @@ def test_the_management_api_has_one_url(url: str) -> None:
     with pytest.raises(ManagementError, match="write http://user:password@host:15672") as error:
         Management(url)
     assert "hush" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "setting"),
+    [
+        ("connection was closed in the middle of operation: query_wait_timeout", "default_pool_size of PgBouncer"),
+        ("MaxClientsInSessionMode: max clients reached", "pool size of another pooler"),
+        ("no more connections allowed (max_client_conn)", "raise max_client_conn"),
+        ("client_idle_timeout", "client_idle_timeout = 0"),
+        ("sorry, too many clients already", "max_connections of PostgreSQL"),
+        ("remaining connection slots are reserved for roles with the SUPERUSER attribute", "max_connections of Post"),
+        ('too many connections for role "x"', "raise this limit"),
+        ("no such database: x", "section [databases]"),
+    ],
+)
+def test_errors_of_poolers_name_the_setting(text: str, setting: str) -> None:
+    """`up` and workers showed "ConnectionDoesNotExistError 08003: … query_wait_timeout" of too small a pool."""
+    error = asyncpg.ConnectionDoesNotExistError(text)
+    for line in (database.explain(error), str(explain(error))):
+        assert f"{text}: " in line
+        assert setting in line
+    assert database.explain(asyncpg.PostgresError("broken")) == "PostgresError: broken"
+
+
+@pytest.mark.skipif(test_poolers.PROGRAM is None, reason="PgBouncer is not installed")
+async def test_a_pool_that_is_too_small_is_named(pgbouncer: test_poolers.Start, database_url: str) -> None:
+    """The same with a pooler whose only server connection is another client's."""
+    url = await pgbouncer(database_url, "session", "default_pool_size = 1\nquery_wait_timeout = 1")
+    other = await asyncpg.connect(url, statement_cache_size=0)
+    try:
+        with pytest.raises(database.UNAVAILABLE_ERRORS) as error:
+            await database.Database(url, size=1).pool()
+        for line in (database.explain(error.value), str(explain(error.value))):
+            assert "query_wait_timeout" in line
+            assert "default_pool_size" in line
+    finally:
+        await other.close()
