@@ -21,8 +21,10 @@ from ingress.api.context import check_authorization
 from schemas.config import FORMATS, Config, Delivery, Ingress, parse_size
 from storage import database
 from tests.reports import test_poolers
+from tests.reports.test_csv_files import listed
 from tests.reports.test_linear import linear
 from tests.reports.test_settings import KEYS, TEXT_ONLY, toml, warnings
+from workers.route.ustore import geonames
 
 pgbouncer = test_poolers.pgbouncer
 
@@ -396,3 +398,54 @@ async def test_a_pool_that_is_too_small_is_named(pgbouncer: test_poolers.Start, 
             assert "default_pool_size" in line
     finally:
         await other.close()
+
+
+@pytest.mark.parametrize("separator", [";", ",", "\t", "|"])
+@pytest.mark.parametrize(
+    ("content", "line"),
+    [
+        ('"ART-1;Apples"\n"ART-2;Pears"\n', 1),
+        ('\n"ART-1;Apples"\r\n"";\r\n"ART-2;Pears, green"\r\n', 2),
+        ('"ART-1;""Apples"""\n"ART-2;Pears"\n', 1),
+        ('"ART-1;Apples";\n"ART-2;Pears";\n', 1),
+        ('"article;name"\n"ART-1;Apples"\n', 1),
+        ('"article;name"\nART-1;Apples\nART-2;Pears\n', 1),
+        ('article;name\n"ART-1;Apples"\n"ART-2;Pears"\n', 2),
+        ('article;name\nART-1;Apples\n"ART-2;Pears"\n', 3),
+        ('sep=;\n"ART-1;Apples"\n"ART-2;Pears"\n', 2),
+    ],
+)
+@pytest.mark.parametrize("setting", ["articles", "customers"])
+def test_lines_in_quotes_as_a_whole_are_refused(
+    tmp_path: Path, content: str, line: int, separator: str, setting: str
+) -> None:
+    """A spreadsheet of another locale quotes whole lines: each became one number, and every order got 422."""
+    content = content.replace(";", separator).replace("article", setting.removesuffix("s"))
+    with pytest.raises(ConfigError, match=rf"{setting}: .*list\.csv: line {line} is one cell in quotes that holds"):
+        listed(tmp_path, content.encode(), setting)
+
+
+@pytest.mark.parametrize(
+    ("content", "numbers"),
+    [
+        ('article\n"ART;1"\n"ART;2"\n', ["ART;1", "ART;2"]),
+        ('"Article"\n"ART,1"\n"ART,2"\n', ["ART,1", "ART,2"]),
+        ('"ART-1"\n"ART;2"\n', ["ART-1", "ART;2"]),
+        ('article;name\n"ART;1";x\n"ART;2";y\n', ["ART;1", "ART;2"]),
+        ('"article";"name"\n"ART-1";"one; two"\n', ["ART-1"]),
+        ('"ART;1"\n"ART,2"\n', ["ART;1", "ART,2"]),
+    ],
+)
+def test_single_numbers_in_quotes_may_hold_separators(tmp_path: Path, content: str, numbers: list[str]) -> None:
+    """A header that is alone in its line says that there is one column."""
+    assert listed(tmp_path, content.encode()) == numbers
+
+
+@pytest.mark.parametrize(
+    "quoted", ['"NL\t3511\t\t\t\t\t\t\t\t50.85\t5.7\t6"', '"NL"\t"3511"\t\t\t\t\t\t\t\t"50.85"\t"5.7"\t6']
+)
+def test_postal_codes_in_quotes_name_the_line(tmp_path: Path, quoted: str) -> None:
+    """GeoNames' files have no quotes; a spreadsheet that saves them adds some."""
+    (tmp_path / "NL.txt").write_text(f"{quoted}\n")
+    with pytest.raises(geonames.PostalCodesError, match=r"NL\.txt, line 1: not a line of a GeoNames"):
+        list(geonames.rows(tmp_path / "NL.txt"))
