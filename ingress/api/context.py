@@ -115,7 +115,7 @@ async def body(request: web.Request, shape: type[T], *, of_any_type: bool = Fals
         raw.decode()  # the decoder doesn't validate the UTF-8 of what it skips
         decoded = msgspec.json.decode(raw, type=shape)
     except msgspec.DecodeError as error:
-        raise unreadable(error) from None
+        raise unreadable(error, raw) from None
     except (UnicodeDecodeError, RecursionError):
         raise ProblemError(400, "The body is not JSON.") from None
     values.check(decoded)

@@ -18,12 +18,16 @@ from deploy.cli.servers import check_amqp_url, check_database_url
 from deploy.config import ConfigError
 from ingress.api import errors, shapes
 from ingress.api.context import check_authorization
+from schemas import canonical, documents, encodings, lenient, registry
 from schemas.config import FORMATS, Config, Delivery, Ingress, parse_size
+from schemas.platform import UnreadableError
+from schemas.platforms.apicbase.config import Account
 from storage import database
 from tests.reports import test_poolers
 from tests.reports.test_csv_files import listed
 from tests.reports.test_linear import linear
 from tests.reports.test_settings import KEYS, TEXT_ONLY, toml, warnings
+from workers.route import apicbase
 from workers.route.ustore import geonames
 
 pgbouncer = test_poolers.pgbouncer
@@ -269,10 +273,11 @@ def test_a_header_of_a_subscription_may_hold_any_text_but_a_url() -> None:
 @pytest.mark.parametrize("shape", [shapes.NewSubscription, shapes.Changes])
 def test_what_a_field_must_look_like_is_said_in_words(shape: type[Any], key: str) -> None:
     """`query_key` was answered with a bare regular expression."""
+    body = msgspec.json.encode({"url": "https://h/x", "query_key": key})
     with pytest.raises(msgspec.ValidationError) as error:
-        msgspec.json.decode(msgspec.json.encode({"url": "https://h/x", "query_key": key}), type=shape)
+        msgspec.json.decode(body, type=shape)
     expected = "must be 1 to 64 visible ASCII characters without blanks, such as @authtoken"
-    assert errors.unreadable(error.value).errors == {"query_key": expected}
+    assert errors.unreadable(error.value, body).errors == {"query_key": expected}
 
 
 def test_every_pattern_has_words() -> None:
@@ -449,3 +454,68 @@ def test_postal_codes_in_quotes_name_the_line(tmp_path: Path, quoted: str) -> No
     (tmp_path / "NL.txt").write_text(f"{quoted}\n")
     with pytest.raises(geonames.PostalCodesError, match=r"NL\.txt, line 1: not a line of a GeoNames"):
         list(geonames.rows(tmp_path / "NL.txt"))
+
+
+MALFORMED = [
+    (b'{"id": NaN}', "NaN is not JSON: write null, or leave the field out (byte 7)"),
+    (b'{"a": {"b": [1, -Infinity]}}', "-Infinity is not JSON: write null, or leave the field out (byte 17)"),
+    (b'{"a":Infinity}', "Infinity is not JSON: write null, or leave the field out (byte 5)"),
+    (b'{"a": undefined}', "undefined is not JSON: write null, or leave the field out (byte 6)"),
+    (b'{"a": None}', "None is not JSON: write null (byte 6)"),
+    (b'{"a": [True]}', "True is not JSON: write true (byte 7)"),
+    (b"{'a': 1}", "single quotes are not JSON: write double quotes (byte 1)"),
+    (b'{"a": 1 // x\n}', "comments are not JSON: leave them out (byte 8)"),
+    (b'{"a": "x\ny"}', "a line break within a text is not JSON: write \\n (byte 8)"),
+    (b'{"a": "x\ty"}', "a tab within a text is not JSON: write \\t (byte 8)"),
+    ('{"a": “x”}'.encode(), "typographic quotes are not JSON: write straight double quotes (byte 6)"),
+    (b"<order/>", "it looks like XML or HTML (byte 0)"),
+    (
+        '\ufeff{"a": "\u00e9", "b": NaN}'.encode("utf-16"),
+        "NaN is not JSON: write null, or leave the field out (byte 17)",
+    ),
+    (b'{"a": "NaN", "b": 1,}', "JSON is malformed: trailing comma in object (byte 20)"),
+    (b'{"a": Nantes}', "JSON is malformed: invalid character (byte 6)"),
+]
+
+
+class Anything(msgspec.Struct):
+    """A document of which nothing is needed."""
+
+
+@pytest.mark.parametrize(("raw", "reason"), MALFORMED)
+def test_what_is_not_json_is_named(raw: bytes, reason: str) -> None:
+    """A body with Python's NaN was "invalid character (byte 166)" in quarantine and in the answer to Apicbase."""
+    with pytest.raises(UnreadableError) as error:
+        lenient.decoder(Anything)(raw)
+    assert str(error.value) == f"not JSON: {reason}"
+    text, _ = encodings.by_mark(raw)
+    with pytest.raises(canonical.NotJSONError) as malformed:
+        canonical.form(text)
+    assert str(malformed.value) == reason
+    with pytest.raises(msgspec.DecodeError) as failure:
+        msgspec.json.decode(text)
+    assert errors.unreadable(failure.value, text).detail == f"The body is not JSON: {reason}"
+
+
+@pytest.mark.parametrize(
+    "raw", [b'{"a": ' + b"N" * 200, b'{"a": "' + b"NaN " * 50 + b"\\x", b"'" * 200, b'{"secret": hush}']
+)
+def test_nothing_of_a_document_is_shown(raw: bytes) -> None:
+    """A reason holds only words that are in no document, and is as short as before."""
+    with pytest.raises(UnreadableError) as error:
+        lenient.decoder(Anything)(raw)
+    assert len(str(error.value)) < 100
+    assert "hush" not in str(error.value)
+
+
+def test_so_is_it_in_the_verdict_and_the_reason_for_quarantine() -> None:
+    """Apicbase shows the 400 to its customer at once; a uStore order is in quarantine."""
+    order = registry.example("apicbase", "purchase_order").replace(
+        b'"quantity_ordered": 12', b'"quantity_ordered": NaN', 1
+    )
+    answer = apicbase.validate(order, Account(secrets=["hush"]))
+    assert answer.status == 400
+    assert b"not JSON: NaN is not JSON: write null, or leave the field out (byte" in answer.body
+    platform = registry.platforms()["ustore"]
+    with pytest.raises(UnreadableError, match="not JSON: NaN is not JSON: write null"):
+        documents.describe(platform, "manufacturer_allocation", b'{"Order": {"@OrderId": NaN}}', None)
