@@ -1,5 +1,6 @@
 """Siblings of reported inputs: numbers, secrets, lists, URLs and names as people write them into settings."""
 
+import csv
 import math
 from collections.abc import Callable, Iterator
 from contextlib import suppress
@@ -28,7 +29,7 @@ from tests.reports.test_csv_files import listed
 from tests.reports.test_linear import linear
 from tests.reports.test_settings import KEYS, TEXT_ONLY, toml, warnings
 from workers.route import apicbase
-from workers.route.ustore import geonames
+from workers.route.ustore import addresses, geonames
 
 pgbouncer = test_poolers.pgbouncer
 
@@ -519,3 +520,53 @@ def test_so_is_it_in_the_verdict_and_the_reason_for_quarantine() -> None:
     platform = registry.platforms()["ustore"]
     with pytest.raises(UnreadableError, match="not JSON: NaN is not JSON: write null"):
         documents.describe(platform, "manufacturer_allocation", b'{"Order": {"@OrderId": NaN}}', None)
+
+
+@pytest.mark.parametrize(
+    ("code", "names"),
+    [
+        ("DE", "Bundesrepublik Deutschland|BUNDESREPUBLIK DEUTSCHLAND |BRD|The Federal Republic of Germany"),
+        ("AT", "Republik Österreich|Republic of Austria|the Republic of Austria"),
+        ("CH", "Schweizerische Eidgenossenschaft|Confédération suisse|Confederazione Svizzera|Swiss Confederation"),
+        ("FR", "République française|Republique Francaise|French Republic"),
+        ("NL", "Koninkrijk der Nederlanden|Kingdom of the Netherlands|The Netherlands"),
+        ("BE", "Koninkrijk België|Royaume de Belgique|Königreich Belgien|Kingdom of Belgium"),
+        ("IT", "Repubblica Italiana|Italian Republic"),
+        ("ES", "Reino de España|Kingdom of Spain"),
+        ("PT", "República Portuguesa|Portuguese Republic"),
+        ("DK", "Kongeriget Danmark|Danmark|Kingdom of Denmark"),
+        ("SE", "Konungariket Sverige|Sverige"),
+        ("NO", "Kongeriket Norge|Norge|Noreg"),
+        ("FI", "Suomen tasavalta|Suomi|Republiken Finland"),
+        ("PL", "Rzeczpospolita Polska|Polska|Republic of Poland"),
+        ("CZ", "Česká republika|Ceska republika|Česko|Czech Republic"),
+        ("SK", "Slovenská republika|Slovensko|Slovak Republic"),
+        ("HU", "Magyarország"),
+        ("GR", "Ελληνική Δημοκρατία|Ελλάδα|Hellenic Republic"),
+        ("IE", "Poblacht na hÉireann|Republic of Ireland"),
+        ("GB", "United Kingdom of Great Britain and Northern Ireland"),
+        ("US", "United States of America|Vereinigte Staaten von Amerika|Estados Unidos de América"),
+        ("MX", "Estados Unidos Mexicanos"),
+        ("BR", "República Federativa do Brasil"),
+        ("AU", "Commonwealth of Australia|The Commonwealth of Australia"),
+        ("CD", "Democratic Republic of the Congo|DR Congo"),
+        ("CG", "Republic of the Congo|République du Congo"),
+        ("TR", "Republic of Turkey|Türkiye Cumhuriyeti"),
+        ("JP", "日本|日本国"),
+        ("KR", "대한민국|Republic of Korea"),
+        ("UA", "Україна"),
+        ("RU", "Российская Федерация|Россия|Russian Federation"),
+        (None, "Republik|Republic|Kingdom of|The|the |Königreich|Republic of"),
+    ],
+)
+def test_countries_have_long_names_in_their_own_languages(code: str | None, names: str) -> None:
+    """`Bundesrepublik Deutschland` was unknown, and `Federal Republic of Germany` was not."""
+    assert {name: addresses.country(name) for name in names.split("|")} == dict.fromkeys(names.split("|"), code)
+
+
+def test_no_name_of_a_country_means_another_one() -> None:
+    """The file adds names, and changes none that ISO or CLDR has in a language that we answer in."""
+    with addresses._NAMES.open(encoding="utf-8", newline="") as lines:
+        rows = list(csv.reader(lines))[1:]
+    assert len({addresses.fold(name) for _, name in rows}) == len(rows)
+    assert [(code, name) for code, name in rows if addresses.country(name) != code] == []

@@ -29,7 +29,7 @@ class Conditions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     product_type: Values | None = None
     store_id: Values | None = None
     ship_to_country: Values | None = None
-    """Code or name, in English or any language that we answer in: `US`, `USA`, `Germany`, `Deutschland`."""
+    """Code or name, in English, any language that we answer in, or the country's own: `US`, `Germany`, `Polska`."""
     ship_to_state: Values | None = None
     """Code or name: `NY`, `US-NY`, `New York`."""
     ship_to_zip_prefix: Values | None = None
