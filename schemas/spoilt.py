@@ -12,6 +12,11 @@ _VARIABLE = re.compile(
     re.IGNORECASE,
 )
 _PLACEHOLDER = re.compile(r"\{\{.*\}\}|<[^<>]*>|#\{[^{}]*\}#?|@@?[A-Z_][A-Z0-9_]*@@?|__[A-Z][A-Z0-9_]*__")
+_EXAMPLE = re.compile(
+    r"…|\.{3}|\*{3,}|to-?do|(?:change|replace)[-_ ]?(?:me|this|it)"
+    r"|your[-_ ](?:[a-z0-9]{1,20}[-_ ]){0,3}(?:secret|key|token|password)(?:[-_ ]here)?",
+    re.IGNORECASE,
+)
 _REFERENCE = re.compile(
     r"(?:file|vault|secrets?|secretref|secretsmanager|ssm|keyvault|keyring):\S|[a-z][a-z0-9+.-]*://\S"
     r"|arn:aws[a-z-]*:|projects/[^/\s]+/secrets/|@Microsoft\.KeyVault\(|\$ANSIBLE_VAULT;|!vault\b|ENC\[|ENC\(|\{cipher\}"
@@ -30,10 +35,16 @@ class Fault(Enum):
     VARIABLE = auto()
     PLACEHOLDER = auto()
     REFERENCE = auto()
+    EXAMPLE = auto()
 
 
 def fault(text: str) -> Fault | None:
     """Return what is probably wrong with a credential as it is written; None if nothing is."""
+    scheme = _SCHEME.fullmatch(text)  # as in `Bearer $TOKEN`
+    return _fault(text) or (None if scheme is None else _fault(scheme["rest"].strip()))
+
+
+def _fault(text: str) -> Fault | None:
     if len(text) > 1 and text[0] + text[-1] in _QUOTES:
         return Fault.QUOTES
     if _HEADER_LINE.match(text):
@@ -44,5 +55,6 @@ def fault(text: str) -> Fault | None:
         return Fault.PLACEHOLDER
     if _REFERENCE.match(text):
         return Fault.REFERENCE
-    scheme = _SCHEME.fullmatch(text)  # as in `Bearer $TOKEN`
-    return None if scheme is None else fault(scheme["rest"].strip())
+    if _EXAMPLE.fullmatch(text):
+        return Fault.EXAMPLE
+    return None

@@ -101,6 +101,10 @@ def _ports(loaded: "Config") -> Iterator[str]:
     for section, port in (("ingress", loaded.ingress.port), ("api", loaded.api.port)):
         if port == 0:
             yield f"{section}.port = 0 is another port after each start: write the port that is called, such as 8080"
+    from deploy.config import is_loopback
+
+    if loaded.ingress.port == loaded.api.port and all(map(is_loopback, (*loaded.ingress.hosts, loaded.api.host))):
+        yield f"ingress.port and api.port are both {loaded.api.port} on this machine: give each a port of its own"
     last = loaded.admin.port + loaded.ingress.processes - 1
     if loaded.admin.port and last > 65_535:
         yield (

@@ -202,8 +202,8 @@ def check_authorization(value: str | None) -> str | None:
     fault = spoilt.fault(credentials)
     if fault is None:  # what follows the scheme, as in `Basic "abc"` and `Bearer $TOKEN`
         fault = spoilt.fault(credentials.partition(" ")[2].strip())
-    if fault is Fault.REFERENCE and "://" not in value:
-        return None  # a header may hold any text
+    if fault is Fault.EXAMPLE or (fault is Fault.REFERENCE and "://" not in value):
+        return None  # it may be what the other side has
     return None if fault is None else _FAULTS[fault]
 
 
