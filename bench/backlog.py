@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+from collections.abc import Callable
 from pathlib import Path
 from uuid import uuid4
 
@@ -46,13 +47,24 @@ async def fill(
     """
     raw = bodies.webhook(servers.folder).raw
     stamp = Stamp(bodies.PLATFORM, bodies.ACCOUNT, bodies.EVENT, "application/json", None, shards=shards)
+    prefix = uuid4().hex
+
+    def body(number: int) -> tuple[Stamp, bytes]:
+        return stamp, bodies.with_new_key(raw, f"{prefix}{number % (keys or messages)}")
+
+    return await publish(servers, messages, body, exchange=exchange, key=key)
+
+
+async def publish(
+    servers: Servers, messages: int, body: Callable[[int], tuple[Stamp, bytes]], *, exchange: str, key: str
+) -> float:
+    """Publish messages and return how many per second. `body` returns the n-th one with the stamp of its properties."""
     publisher = Publisher(confirm_timeout=60)
 
     async def on_open(link: BrokerConnection, connection: AbstractConnection) -> None:
         publisher.use(link.transport, await link.channel(connection, confirms=True))
 
     link = BrokerConnection(servers.amqp, name="bench", on_open=on_open, on_lost=publisher.on_lost)
-    prefix = uuid4().hex
     link.start()
     await link.opened.wait()
     started = time.perf_counter()
@@ -60,12 +72,9 @@ async def fill(
         futures = []
         for number in range(start, min(start + BURST, messages)):
             name = ids.message_id()
+            stamp, raw = body(number)
             properties = stamp(name, time.time(), ids.traceparent(None))
-            futures.append(
-                publisher.publish(
-                    exchange, key, properties, name, bodies.with_new_key(raw, f"{prefix}{number % (keys or messages)}")
-                )
-            )
+            futures.append(publisher.publish(exchange, key, properties, name, raw))
         await asyncio.gather(*futures)
     rate = messages / (time.perf_counter() - started)
     await publisher.stop()

@@ -17,7 +17,7 @@ MARK = "0" * 32
 
 
 class Webhook(msgspec.Struct, frozen=True):
-    """One request."""
+    """One webhook as it is posted."""
 
     path: str
     """Path with the query, which holds ChannelApe's signature."""

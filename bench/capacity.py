@@ -9,9 +9,9 @@ HEADROOM = 0.6
 SERVER_CORES = 16
 """Cores of one RabbitMQ node or PostgreSQL server, to find the rate at which one is no longer enough."""
 RATES = (1_000, 10_000, 100_000)
-"""Webhooks per second."""
+"""Webhooks per second that the table has a line for."""
 CONNECTIONS = 100
-"""PostgreSQL's default max_connections."""
+"""PostgreSQL's default of `max_connections`."""
 STORE_CONNECTIONS, DELIVER_CONNECTIONS = 7, 5
 """Connections of one process: [store] connections and up to three for jobs; those of deliveries and one more."""
 
@@ -44,17 +44,17 @@ class Need(msgspec.Struct, frozen=True):
     shards: int
     """Number of inbound queues."""
     rabbitmq: float
-    """Cores."""
+    """Cores that RabbitMQ needs."""
     postgres: float
-    """Cores."""
+    """Cores that PostgreSQL needs."""
     wal: float
-    """Megabytes per second."""
+    """Megabytes of PostgreSQL's log per second."""
     first: str
     """The part of the servers that is exhausted first."""
 
     @property
     def connections(self) -> int:
-        """Connections to PostgreSQL."""
+        """Return how many connections to PostgreSQL all processes need."""
         return self.store * STORE_CONNECTIONS + self.deliver * DELIVER_CONNECTIONS
 
 

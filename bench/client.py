@@ -35,7 +35,7 @@ class Order(msgspec.Struct, frozen=True):
 
 
 class Load(msgspec.Struct, frozen=True):
-    """The result."""
+    """The result of a load."""
 
     done: int
     """Number of answers of any status."""

@@ -40,14 +40,15 @@ class Servers(msgspec.Struct, frozen=True):
     folder: Path
     rabbitmq_pid: int
     postgres_pid: int
+    root: Path = Path(__file__).parents[1]
+    """Folder of the code that processes run."""
 
     @property
     def env(self) -> dict[str, str]:
-        root = str(Path(__file__).parents[1])
         config = self.folder / "crossdock.toml"
         config.write_text("# the demo accounts\n")
         more = {"AMQP_URL": self.amqp, "DATABASE_URL": self.database, "CROSSDOCK_CONFIG": str(config)}
-        return {**os.environ, **more, "PYTHONPATH": root}
+        return {**os.environ, **more, "PYTHONPATH": str(self.root)}
 
 
 @asynccontextmanager
@@ -81,7 +82,8 @@ async def process(
 ) -> AsyncIterator[subprocess.Popen[bytes]]:
     """Run a Python process, with its output in the temporary folder; `env` overrides the usual environment."""
     log = servers.folder / "processes.log"
-    child = spawn([sys.executable, *command], env={**servers.env, **env}, log=log)
+    # -P: modules come from `root`, not from the current directory.
+    child = spawn([sys.executable, "-P", *command], env={**servers.env, **env}, log=log)
     try:
         yield child
     finally:

@@ -11,8 +11,10 @@ from bench.deliveries import bench_deliveries
 from bench.ingress import bench_ingress
 from bench.latency import bench_latency
 from bench.plan import Plan
+from bench.previous import bench_previous
 from bench.profile import bench_profile
 from bench.publishing import bench_publish
+from bench.questions import bench_questions
 from bench.row import Row
 from bench.scaling import bench_scale
 from bench.storing import bench_events, bench_store
@@ -46,6 +48,8 @@ PARTS = (
     Part("idle", "CPU of an idle `crossdock up`", bench_idle),
     Part("backlog", "the store with 300,000 messages waiting beside 10,000", bench_backlog),
     Part("stored", "the store with 2,000,000 events stored beside none", bench_stored, "long"),
+    Part("previous", "storing, and bytes on disk, beside commit 9a0120f", bench_previous, "long"),
+    Part("questions", "the questions of docs/questions.md with 2,000,000 events stored", bench_questions, "long"),
     Part("memory", "memory after 500,000 messages beside 50,000", bench_memory, "long"),
     Part("scale", "several ingress processes, store workers and inbound queues beside one", bench_scale, "long"),
     Part("profile", "where the time goes, and the capacity that follows: bench/README.md", bench_profile, "asked"),

@@ -79,7 +79,7 @@ async def bench_profile(servers: Servers, plan: Plan) -> list[Row]:
 
 
 def markdown(spent: list[Spent], costs: Costs, size: str) -> str:
-    """Return both tables."""
+    """Return both tables in Markdown."""
     lines = ["| while it works | our process | RabbitMQ | PostgreSQL |", "|---|---|---|---|"]
     lines += [f"| {entry.kind} | {entry.ours:.0f} | {entry.rabbitmq:.0f} | {entry.postgres:.0f} |" for entry in spent]
     lines += ["", "| process | stage | µs | share |", "|---|---|---|---|"]

@@ -54,7 +54,7 @@ def spread(values: list[float], digits: int) -> str:
 
 
 class Times(msgspec.Struct, frozen=True):
-    """Latencies in milliseconds."""
+    """Latencies of requests in milliseconds."""
 
     p50: float
     p99: float

@@ -22,7 +22,7 @@ from bench import stages
 from deploy.cli.main import main
 
 PAUSE = 0.001
-"""Seconds between samples."""
+"""Seconds between two samples."""
 SWITCH = 0.00005
 """Seconds after which the interpreter switches to the sampler; the default of 5 ms would hide shorter work."""
 WRITE = 0.5

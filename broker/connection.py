@@ -24,7 +24,6 @@ from aio_pika.exceptions import AMQPError
 from yarl import URL
 
 from broker.frames import Transport
-from broker.refusals import describe
 from telemetry.background import Background
 
 log = logging.getLogger("crossdock.broker")
@@ -44,8 +43,6 @@ CLOSE_TIMEOUT = 0.5
 
 No new connection is opened until then, and the node may be one that no longer responds.
 """
-PROBE_TIMEOUT = 1.0
-"""Seconds within which a node must accept a second connection to prove that it is alive."""
 BACK_OFF = (0.1, 0.2, 0.5, 1.0, 2.0)
 """Seconds between attempts, ±20 %; the last value repeats.
 
@@ -54,6 +51,9 @@ A broker that has recovered is therefore found within about two seconds.
 
 STABLE_AFTER = 2.0
 """Seconds that a connection must last, counted from the start of the attempt, to count as successful."""
+VIRTUAL_HOST = (
+    "the virtual host in AMQP_URL does not exist, this user may not use it, or its connection limit is reached"
+)
 
 
 def addresses(url: str) -> list[str]:
@@ -79,6 +79,17 @@ def addresses(url: str) -> list[str]:
 def redacted(url: str) -> str:
     """Return the URL without its password and query, for messages."""
     return str(URL(url).with_password(None).with_query(None))
+
+
+def describe(error: BaseException) -> str:
+    """Return the error's type and text; for a refused virtual host, what may be wrong with it.
+
+    RabbitMQ answers `Connection.Open` with `Connection.Close` and a reason, of which aiormq keeps only an object's
+    address: "Expected one of ['Connection.OpenOk'], got <Connection.Close object at 0x…>".
+    """
+    if isinstance(error, AMQPError) and "'Connection.OpenOk'" in str(error):
+        return f"NOT_ALLOWED: {VIRTUAL_HOST}"
+    return f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
 
 
 def underlay(connection: AbstractConnection) -> aiormq.abc.AbstractConnection:
@@ -109,20 +120,6 @@ async def connect(url: str | URL) -> AbstractConnection:
         await connection.close()
         raise
     return connection
-
-
-async def is_alive(url: URL) -> bool:
-    """Return whether the node at `url` is alive, even if its queues are blocked.
-
-    The probe opens a second connection, because RabbitMQ stops reading a connection whose publishes it cannot pass on.
-    """
-    try:
-        async with asyncio.timeout(PROBE_TIMEOUT):
-            another = await connect(url)
-            await another.close()
-    except (OSError, TimeoutError, AMQPError):
-        return False
-    return True
 
 
 async def rpc(call: Awaitable[T]) -> T:

@@ -3,8 +3,8 @@
 from aio_pika.abc import AbstractConnection
 from aio_pika.exceptions import ChannelNotFoundEntity
 
-from broker.declare import TopologyError, bind, declare, is_missing
-from broker.topology import patiently
+from broker.commands import patiently
+from broker.declare import bind, declare, is_missing
 from schemas.consumers import Consumer, bindings, queues
 
 
@@ -54,6 +54,3 @@ async def remove(url: str, consumer: Consumer) -> None:
             await channel.queue_delete(queue.name)
 
     await patiently(url, delete)
-
-
-__all__ = ["TopologyError", "add", "remove", "waiting"]

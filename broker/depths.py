@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable, Iterable
 from prometheus_client import Gauge
 
 from broker import topology
-from broker.refusals import describe
+from broker.connection import describe
 
 log = logging.getLogger("crossdock.broker")
 

@@ -3,6 +3,9 @@
 import asyncio
 from typing import NamedTuple, Protocol
 
+import aio_pika
+from pamqp.commands import Basic
+
 
 class BrokerUnavailableError(Exception):
     """The message is not safe with the broker and should be published again.
@@ -45,6 +48,18 @@ class Outgoing(NamedTuple):
     It must be unique among the outstanding messages, because messages that the broker returns are matched by it.
     """
     body: bytes
+
+
+class RawMessage(aio_pika.Message):
+    """A message for aio-pika's `publish` whose properties are sent as they are; `Message` would add a priority."""
+
+    def __init__(self, body: bytes, properties: Basic.Properties) -> None:
+        super().__init__(body)
+        self._properties = properties
+
+    @property
+    def properties(self) -> Basic.Properties:
+        return self._properties
 
 
 class ConfirmListener(Protocol):

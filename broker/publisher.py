@@ -13,19 +13,17 @@ unknown, and every step after the queue may safely be repeated.
 import asyncio
 import logging
 import re
-import struct
 import sys
 import time
 from collections import deque
 from collections.abc import Callable, Iterable
 from itertools import takewhile
 
-import pamqp.frame
-from aiormq.abc import AbstractChannel, AbstractConnection
-from pamqp.commands import Basic
+from aiormq.abc import AbstractChannel
 
-from broker.connection import is_alive
+from broker.blocks import BlockEncoder
 from broker.frames import ChannelHandlers, Received, Transport
+from broker.health import NodeHealth
 from broker.outgoing import (
     BatchFuture,
     BrokerUnavailableError,
@@ -33,10 +31,8 @@ from broker.outgoing import (
     Outgoing,
     PendingPublish,
     TooLargeError,
-    UnencodableError,
     UnroutableError,
 )
-from broker.replies import REPLY_TO
 from schemas import properties as encoded
 from telemetry.background import Background
 
@@ -60,43 +56,11 @@ FLUSH_EARLY = 16
 The broker then processes them while we create the next ones. Smaller blocks cost the broker more per message; with much
 larger blocks, publisher and broker alternate instead of overlapping.
 """
-MAX_CACHED_METHODS = 10_000
-"""Number of encoded Basic.Publish frames that are cached, one per exchange and routing key."""
 STOP_TIMEOUT = 3.0
 """Maximum seconds that `stop` waits for outstanding confirms."""
 RECONNECT_GRACE = 1.0
 """Seconds after the loss of a connection during which a publish waits for the next one before it fails."""
-NACK_TIMEOUT = 1.0
-"""Seconds without a confirm, in which the broker refused messages with `basic.nack`, after which another node is tried.
 
-A channel that was opened before a quorum queue had elected its new leader keeps sending to the dead leader (RabbitMQ
-3.10), and so refuses messages that other channels would accept.
-"""
-PROBE_AFTER = 2.5
-"""Seconds without a confirm after which the node is probed, and abandoned if it does not respond.
-
-Together with the one second of the probe this is shorter than `[ingress] confirm_timeout`, so that the waiting messages
-can still be confirmed by another node. Heartbeats detect a dead peer only after half a minute. A channel that has never
-confirmed anything is abandoned without a probe.
-"""
-ABANDON_AFTER = 15.0
-"""Seconds without a confirm after which even a node that responds, and has confirmed before, is abandoned.
-
-Such a node waits for a queue leader on another node that is frozen or cut off. A new leader is elected within 10
-seconds and notifies the channels that have published to the queue. A channel opened during that time sends to the old
-leader until RabbitMQ declares that leader's node down after a minute (3.10). Staying on the channel is therefore the
-fastest way to a confirm.
-"""
-
-_HEADER, _BODY = 2, 3
-"""Types of frames (AMQP 0-9-1 §2.3.5)."""
-_BASIC_CLASS = 60
-"""The class of Basic.Publish, which a content header names."""
-_HEADER_FRAME = struct.Struct(">BHIHHQ")
-_HEADER_SIZE = 12
-"""Bytes of a content header before its properties."""
-_BODY_FRAME = struct.Struct(">BHI")
-_FRAME_END = b"\xce"
 _TOO_LARGE = re.compile(r"message size \d+ is larger than (?:configured )?max size (\d+)")
 """RabbitMQ's reason for closing a channel on which a body exceeded `max_message_size`.
 
@@ -135,31 +99,14 @@ class Publisher:
         self.was_closed_for_size = False
         """Whether the last channel was closed because a message was too large; reset when the next one is used."""
         self._timeout = confirm_timeout
-        self._on_unhealthy = on_unhealthy
+        self._health = NodeHealth(on_unhealthy)
         self._unsent: deque[PendingPublish] = deque()
         self._sent: dict[int, PendingPublish] = {}
         """The unconfirmed messages by delivery tag, which is the order in which they were sent."""
-        self._tag = 0
-        self._channel_number = 0
-        self._max_payload = 0
-        self._methods: dict[tuple[str, str], bytes] = {}
         self._transport: Transport | None = None
+        self._encoder: BlockEncoder | None = None
         self._is_scheduled = False
         self._lost_at = 0.0
-        self._confirm_due_since: float | None = None
-        """When the current wait for a confirm began; None if no confirm is due.
-
-        It begins with the first message that is sent while no confirm is due, and again with each confirm after which
-        others are still due.
-        """
-        self._is_nacked = False
-        """Whether the broker has refused a message since its last confirm."""
-        self._has_confirmed = False
-        """Whether the broker has confirmed a message on this connection."""
-        self._connection: AbstractConnection | None = None
-        self._probed_at = 0.0
-        """When the node was last probed."""
-        self._probe_task: asyncio.Task[None] | None = None
         self._background = Background()
         self._is_sweeping = False
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -178,12 +125,8 @@ class Publisher:
         if self._sent:
             self.on_lost()  # its tags belong to another channel, so their confirms can no longer arrive
         self.was_closed_for_size = False
-        self._methods.clear()
-        self._channel_number = channel.number
-        self._max_payload = channel.connection.connection_tune.frame_max - 8
-        self._tag = 0
-        self._confirm_due_since, self._is_nacked, self._has_confirmed = None, False, False
-        self._connection = channel.connection
+        self._encoder = BlockEncoder(channel)
+        self._health.use(channel.connection)
         transport.listen(channel.number, ChannelHandlers(received, self._confirmed, self._returned))
         self._transport = transport
         self._loop = asyncio.get_running_loop()
@@ -199,7 +142,8 @@ class Publisher:
 
     def on_lost(self) -> None:
         """Handle the loss of the connection: unconfirmed messages wait to be sent again on the next one."""
-        self._transport = self._connection = self._confirm_due_since = None
+        self._transport = None
+        self._health.on_lost()
         self._lost_at = time.monotonic()
         if not self.was_closed_for_size:
             self.max_message_size = None  # the next broker, or this one after a restart, may accept larger bodies
@@ -218,9 +162,7 @@ class Publisher:
         if pending and self._transport is not None:
             await asyncio.wait(pending, timeout=min(self._timeout, STOP_TIMEOUT))
         await self._background.stop()
-        if self._probe_task is not None:
-            self._probe_task.cancel()
-            await asyncio.gather(self._probe_task, return_exceptions=True)
+        await self._health.stop()
         self._transport = None
         self._fail_all("shutting down")
 
@@ -310,73 +252,15 @@ class Publisher:
 
     def _flush(self) -> None:
         """Send waiting messages as far as the window and the socket have room; their confirms flush again."""
-        transport = self._transport
-        while transport is not None and self._unsent and len(self._sent) < MAX_UNCONFIRMED_MESSAGES:
+        transport, encoder, sent = self._transport, self._encoder, self._sent
+        while transport is not None and encoder is not None and self._unsent and len(sent) < MAX_UNCONFIRMED_MESSAGES:
             if not 0 <= transport.unsent <= MAX_UNSENT_BYTES:
                 return
-            block = self._block()
-            if not block:
-                continue  # the callers of all of them have stopped waiting
-            transport.write(block)
-            if self._confirm_due_since is None:
-                self._confirm_due_since = time.monotonic()
-
-    def _block(self) -> bytes:
-        """Build the frames of as many waiting messages as fit into the window, and register these for their confirms.
-
-        One block ends at `MAX_UNSENT_BYTES`: joining more would copy them although the broker may have stopped reading.
-        """
-        parts: list[bytes] = []
-        number, limit, methods = self._channel_number, self._max_payload, self._methods
-        unsent, sent = self._unsent, self._sent
-        tag = self._tag
-        room, room_bytes = MAX_UNCONFIRMED_MESSAGES - len(sent), MAX_UNSENT_BYTES
-        while unsent and room and room_bytes > 0:
-            entry = unsent.popleft()
-            body, properties = entry.body, entry.properties
-            size = len(body)
-            if entry.listener.done():
-                self.held_bytes -= size
-                continue
-            method = methods.get((entry.exchange, entry.key))
-            if method is None or len(properties) > limit - _HEADER_SIZE:
-                # Encoded before it gets a tag: a message that was registered and never sent would shift the tags of all
-                # others.
-                try:
-                    method = self._method(number, entry.exchange, entry.key, properties)
-                except Exception as error:
-                    self.held_bytes -= size
-                    entry.fail(UnencodableError(f"the message can't be encoded: {error}"))
-                    continue
-            room -= 1
-            room_bytes -= size
-            tag += 1
-            sent[tag] = entry
-            header = _HEADER_FRAME.pack(_HEADER, number, _HEADER_SIZE + len(properties), _BASIC_CLASS, 0, size)
-            if 0 < size <= limit:
-                body_header = _BODY_FRAME.pack(_BODY, number, size)
-                parts += (method, header, properties, _FRAME_END, body_header, body, _FRAME_END)
-                continue
-            parts += (method, header, properties, _FRAME_END)
-            for start in range(0, size, limit):
-                piece = body[start : start + limit]
-                parts += (_BODY_FRAME.pack(_BODY, number, len(piece)), piece, _FRAME_END)
-        self._tag = tag
-        return b"".join(parts)
-
-    def _method(self, number: int, exchange: str, key: str, properties: bytes) -> bytes:
-        """Return the encoded Basic.Publish frame of an exchange and routing key.
-
-        Raises pamqp's error if the routing key is invalid, and ValueError if the properties do not fit into a frame.
-        """
-        if len(properties) > self._max_payload - _HEADER_SIZE:
-            raise ValueError("its properties are larger than a frame")
-        if len(self._methods) >= MAX_CACHED_METHODS:
-            self._methods.clear()  # reply addresses change with every connection
-        # RabbitMQ 3.10 returns a mandatory message to a reply address as unroutable even if it was delivered.
-        frame = Basic.Publish(exchange=exchange, routing_key=key, mandatory=not key.startswith(REPLY_TO))
-        method = self._methods[exchange, key] = pamqp.frame.marshal(frame, number)
-        return method
+            block, dropped = encoder.encode(self._unsent, sent, MAX_UNCONFIRMED_MESSAGES - len(sent))
+            self.held_bytes -= dropped
+            if block:  # else the callers of all of them have stopped waiting
+                transport.write(block)
+                self._health.sent()
 
     def _confirmed(self, tag: int, multiple: bool, accepted: bool) -> None:
         sent = self._sent
@@ -392,11 +276,7 @@ class Publisher:
                 entry.listener.set_result(None)
             else:
                 entry.fail(BrokerUnavailableError(_NACKED))
-        if accepted:
-            self._confirm_due_since = time.monotonic() if sent else None
-            self._is_nacked, self._has_confirmed = False, True
-        else:
-            self._is_nacked = True
+        self._health.confirmed(accepted=accepted, more_due=bool(sent))
         if self._unsent and not self._is_scheduled:
             self._flush()
 
@@ -418,26 +298,7 @@ class Publisher:
             while self._unsent and (self._unsent[0].listener.done() or self._unsent[0].deadline <= now):
                 self._drop(self._unsent.popleft(), BrokerUnavailableError("no confirm from the broker in time"))
             self._flush()
-            self._check_health(now)
-
-    def _check_health(self, now: float) -> None:
-        """Report that the node is unusable, or start a probe of it."""
-        since, connection = self._confirm_due_since, self._connection
-        if since is None or connection is None:
-            return
-        if now - since > (NACK_TIMEOUT if self._is_nacked else ABANDON_AFTER if self._has_confirmed else PROBE_AFTER):
-            self._confirm_due_since = now
-            self._on_unhealthy("the broker refuses every message" if self._is_nacked else "the broker confirms nothing")
-        elif now - max(since, self._probed_at) > PROBE_AFTER:
-            self._probed_at = now
-            self._probe_task = asyncio.get_running_loop().create_task(
-                self._probe(connection, since), name="publisher-probe"
-            )
-
-    async def _probe(self, connection: AbstractConnection, since: float) -> None:
-        is_responding = await is_alive(connection.url)
-        if not is_responding and self._connection is connection and self._confirm_due_since == since:
-            self._on_unhealthy("the broker doesn't answer")
+            self._health.check(now)
 
     def _fail_all(self, reason: str) -> None:
         for entry in (*self._sent.values(), *self._unsent):

@@ -1,19 +1,13 @@
-"""Move messages from one queue to another: they are published and confirmed before they are acknowledged.
-
-The channels are aiormq's, because a moved message keeps its properties as they are. aio-pika's `Message` would add a
-priority, round an expiration, and reject properties that it cannot convert.
-"""
+"""Move messages from one queue to another: they are published and confirmed before they are acknowledged."""
 
 import asyncio
 
-from aio_pika.abc import AbstractConnection
+from aio_pika.abc import AbstractConnection, AbstractExchange, AbstractIncomingMessage, HeadersType
 from aio_pika.exceptions import ChannelNotFoundEntity, DeliveryError
-from aiormq.abc import AbstractChannel, DeliveredMessage
-from pamqp.common import FieldTable
 
-from broker.connection import underlay
+from broker.commands import connected
 from broker.declare import TopologyError
-from broker.topology import connected
+from broker.outgoing import RawMessage
 
 PIECE = 200
 """Messages held at a time; if the move is interrupted, they return to their queue."""
@@ -40,42 +34,45 @@ async def move(url: str, source: str, target: str) -> int:
 
 
 async def _move(connection: AbstractConnection, source: str, target: str) -> int:
-    taking = await underlay(connection).channel()
-    publishing = await underlay(connection).channel(publisher_confirms=True, on_return_raises=True)
-    await publishing.queue_declare(target, passive=True)
+    taking = await connection.channel(publisher_confirms=False)
+    publishing = await connection.channel(on_return_raises=True)
+    await publishing.get_queue(target)
+    queue = await taking.get_queue(source)
     # Counted first, because a consumer that keeps failing on the messages must not keep the move going forever.
-    left = (await taking.queue_declare(source, passive=True)).message_count or 0
+    left = queue.declaration_result.message_count or 0
     moved = 0
     while left > 0:
-        piece: list[DeliveredMessage] = []
+        piece: list[AbstractIncomingMessage] = []
         while len(piece) < min(PIECE, left):
-            message = await taking.basic_get(source, timeout=TIMEOUT)
-            if not message.delivery_tag:
+            message = await queue.get(fail=False, timeout=TIMEOUT)
+            if message is None:
                 left = 0
                 break
             piece.append(message)
         if piece:
-            await asyncio.gather(*(_publish(publishing, target, message) for message in piece))
-            await taking.basic_ack(piece[-1].delivery_tag or 0, multiple=True, wait=True)
+            await asyncio.gather(*(_publish(publishing.default_exchange, target, message) for message in piece))
+            await piece[-1].ack(multiple=True)
         moved += len(piece)
         left -= len(piece)
     return moved
 
 
-async def _publish(channel: AbstractChannel, target: str, message: DeliveredMessage) -> None:
-    properties = message.header.properties
-    headers: FieldTable = {**(properties.headers or {})}
+async def _publish(exchange: AbstractExchange, target: str, message: AbstractIncomingMessage) -> None:
+    properties = message.properties
+    # aio-pika reads an absent priority as 0, and an expiration in seconds, of which it could lose a millisecond.
+    properties.priority = message.priority or None
+    if isinstance(message.expiration, float):
+        properties.expiration = str(round(message.expiration * 1000))
+    headers = {**message.headers}
     routing_key = _first_routing_key(headers)
     if routing_key is not None:
         headers.setdefault(ROUTING_KEY, routing_key)
     properties.headers = {name: value for name, value in headers.items() if name not in _DEATHS}
     properties.delivery_mode = 2
-    await channel.basic_publish(
-        message.body, routing_key=target, properties=properties, mandatory=True, timeout=TIMEOUT
-    )
+    await exchange.publish(RawMessage(message.body, properties), target, timeout=TIMEOUT)
 
 
-def _first_routing_key(headers: FieldTable) -> str | None:
+def _first_routing_key(headers: HeadersType) -> str | None:
     """Return the routing key of a message's first death, the last in `x-death`; None if it is not a dead letter."""
     deaths = headers.get("x-death")
     if not isinstance(deaths, list) or not deaths or not isinstance(deaths[-1], dict):

@@ -17,11 +17,10 @@ import uvloop
 from prometheus_client import Gauge
 
 from deploy import config as configuration
-from deploy import logs
 from deploy.admin import Admin
 from ingress.sockets import HostError
 from schemas.config import Config, Telemetry
-from telemetry import background
+from telemetry import background, logs
 
 if TYPE_CHECKING:
     from telemetry import otlp

@@ -5,17 +5,17 @@ functions interpret it. Absent, null and meaningless values all become None, bec
 unneeded detail. `unreadable` reports values that were meant as numbers and could not be parsed.
 """
 
-import re
 from collections.abc import Callable
 from datetime import UTC, datetime
 from decimal import Decimal, InvalidOperation
 from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar, cast
-from unicodedata import category, normalize
+from unicodedata import normalize
 
 import msgspec
 from msgspec import UNSET, Raw, UnsetType
 
 from schemas import encodings, invisible, jsontext, malformed, times
+from schemas.placeholders import AROUND_ZEROS, MAX_LENGTH, NOTHING, is_empty_guid, is_nothing, without_placeholder
 from schemas.platform import UnreadableError
 
 if TYPE_CHECKING:
@@ -34,36 +34,7 @@ This is far within the range of PostgreSQL's numeric, so that no sum or product 
 query of the view fail.
 """
 
-_NOTHING = frozenset({"null", "(null)", "<null>", "none", "nil", "undefined", "n/a"})
-"""Placeholders that programs write for a missing value, whatever its type."""
-_NO_IDENTIFIER = _NOTHING | {
-    *("nan", "-nan", "+nan", "nat", "<na>", "n.a.", "object object", "dbnull", "system.dbnull", "\\n"),
-    *("#n/a", "#n/a n/a", "#nv", "#n/d", "#getting_data"),
-}
-"""Placeholders for a missing identifier: those of numerical libraries, of JavaScript and of spreadsheets as well.
-
-They are not identifiers: two documents that both lack an identifier are not the same document.
-"""
-_UNFILLED = frozenset(
-    {
-        *("true", "false", "tbd", "tba", "string", "unknown", "not available", "not applicable", "not set"),
-        *("not_available", "not_applicable", "not_set", "notavailable", "notapplicable", "notset"),
-    }
-)
-"""Placeholders for the number of a document, which may be the name of something else: those of forms and examples."""
-_NOT_APPLICABLE = re.compile(r"[ ./\\_()#-]*n[ ./\\_()#-]*a[ ./\\_()#-]*", re.IGNORECASE)
-_TEMPLATE = re.compile(
-    r"\{\{[^{}]*\}\}|\$\{[^{}]*\}|\$\([^()]*\)|\$[A-Za-z_]\w*|%[A-Za-z_]\w*%|<%[^%]*%>|<[A-Za-z_ ]+>|\[[A-Za-z_ ]+\]"
-    r"|\{[A-Za-z_. ]+\}"
-)
-"""A variable of a template that was not replaced."""
-_ABSENT = _NOTHING | {""}
-_QUOTES = "\"'`()<>[]{}"
-_MAX_PLACEHOLDER_LENGTH = 16
-"""Maximum characters of a placeholder."""
-_MIN_ZEROS = 16
-"""Minimum zeros of an identifier that is all zeros: .NET's `Guid.Empty`, a number of a carton that was never set."""
-_AROUND_ZEROS = "0-{}()+./_ :"
+_ABSENT = NOTHING | {""}
 _NONZERO = frozenset("123456789")
 _ELEMENT_TEXTS = frozenset({"#text", "#cdata-section", "#cdata", "__cdata", "$t", "_text"})
 """Under which names converters from XML to JSON write the text of an element that has attributes."""
@@ -154,9 +125,7 @@ def identifier(value: Scalar) -> str | None:
         if not (written.isascii() and written.isprintable()):
             written = invisible.trimmed(written)
         if not written or (
-            _is_nothing(written)
-            if len(written) <= _MAX_PLACEHOLDER_LENGTH
-            else written[0] in _AROUND_ZEROS and _is_empty_guid(written)
+            is_nothing(written) if len(written) <= MAX_LENGTH else written[0] in AROUND_ZEROS and is_empty_guid(written)
         ):
             return None
         return written if written.isascii() else composed(written)
@@ -184,26 +153,6 @@ def reference(value: Scalar) -> str | None:
     write such texts where they have no number.
     """
     return without_placeholder(identifier(value))
-
-
-def without_placeholder(name: str | None) -> str | None:
-    """Return an identifier, or None for zeros alone and for placeholders of forms and templates."""
-    if name is None or (name[0] in _AROUND_ZEROS and _is_zero(name)):
-        return None
-    return name if name[-1].isdecimal() or not _is_unfilled(name) else None
-
-
-def _is_unfilled(name: str) -> bool:
-    """Return whether an identifier is a word such as `TBD`, a way to write `N/A`, or a variable of a template."""
-    if len(name) <= _MAX_PLACEHOLDER_LENGTH and (
-        name.casefold() in _UNFILLED or (len(name) > 2 and _NOT_APPLICABLE.fullmatch(name) is not None)
-    ):
-        return True
-    return name[0] in "$%{<[" and len(name) <= COMPOSED and _TEMPLATE.fullmatch(name) is not None
-
-
-def _is_zero(written: str) -> bool:
-    return not written.strip(_AROUND_ZEROS)
 
 
 def composed(text: str) -> str:
@@ -237,26 +186,6 @@ def unwrapped(value: Scalar) -> Scalar:
         return present[0] if present else None
     words = [inner for inner in present if isinstance(inner, str)]
     return "".join(words) if len(words) == len(present) else value
-
-
-def _is_nothing(written: str) -> bool:
-    """Return whether a short text stands for no value.
-
-    It is a word such as `null`, an error of a spreadsheet such as `#REF!`, punctuation alone, such as `-`, or sixteen
-    zeros.
-    """
-    if written.lower() in _NO_IDENTIFIER:
-        return True
-    if written[0].isalnum():
-        return written == "0" * _MIN_ZEROS
-    if written[0] == "#" and written[-1] in "!?":
-        return True
-    inner = written.strip(_QUOTES).lower()
-    return inner in _NO_IDENTIFIER or all(category(character)[0] == "P" for character in written)
-
-
-def _is_empty_guid(written: str) -> bool:
-    return _is_zero(written) and written.count("0") >= _MIN_ZEROS
 
 
 def _integral(literal: str) -> str:

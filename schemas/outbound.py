@@ -6,10 +6,19 @@ from datetime import datetime
 import msgspec
 
 from schemas import jsontext
+from schemas.config import Config
 from schemas.platform import UnreadableError
 
 OPERATOR = ""
 """Subscriber name of subscriptions that the operator registered; they may cover every account."""
+
+
+def allowed_accounts(subscriber: str, config: Config) -> list[str]:
+    """Return the patterns of the accounts that a subscriber may see now; none if it is not configured any more."""
+    if subscriber == OPERATOR:
+        return ["*"]
+    settings = config.subscribers.get(subscriber)
+    return list(settings.accounts) if settings else []
 
 
 class Event(msgspec.Struct, frozen=True, kw_only=True):

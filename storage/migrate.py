@@ -3,11 +3,12 @@
 `0009_name.sql` is a `pre` half: it only adds, so that the previous release continues to work on the result. Whatever
 removes something is a `post` half, `0010_name.post.sql`, numbered after all `pre` halves of its release. It is applied
 when no process of the previous release is running any more, and at the latest before the `pre` halves of the next
-release.
+release. `0011_name.online.sql` is a `pre` half, too: it creates indexes on tables in use (`storage/online.py`).
 """
 
 import asyncio
 import hashlib
+from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
 from itertools import dropwhile
 from pathlib import Path
@@ -15,7 +16,7 @@ from typing import NamedTuple
 
 import asyncpg
 
-from storage import maintenance, roles
+from storage import backfill, maintenance, online, roles
 from storage import pool as pools
 
 _FOLDER = Path(__file__).parent / "migrations"
@@ -34,6 +35,8 @@ LOCK_ATTEMPTS = 30
 """Number of attempts to get the lock."""
 LOCK_PAUSE = 1.0
 """Seconds between two attempts."""
+TURN_PAUSE = 0.2
+"""Seconds between two looks whether another process has finished migrating."""
 
 
 class MigrationError(Exception):
@@ -51,6 +54,10 @@ class Migration(NamedTuple):
         return self.name.endswith(".post")
 
     @property
+    def is_online(self) -> bool:
+        return self.name.endswith(".online")
+
+    @property
     def checksum(self) -> str:
         return hashlib.sha256(self.text.encode()).hexdigest()
 
@@ -60,17 +67,18 @@ def files() -> list[Migration]:
     return [Migration(file.stem, file.read_text(encoding="utf-8")) for file in sorted(_FOLDER.glob("*.sql"))]
 
 
-async def migrate(url: str, *, post: bool = True) -> list[str]:
+async def migrate(url: str, *, post: bool = True, report: online.Report = lambda line: None) -> list[str]:
     """Apply the missing migrations and return their names; create the partitions of the next months.
 
     Makes the roles if the user may, and grants what they need. All that it creates belongs to the schema's owner.
     Without `post`, the `post` halves of the newest release are postponed, unless the database is new. Several processes
-    may run it at the same time. Raises MigrationError, OSError and asyncpg's errors.
+    may run it at the same time. `report` is called with lines of progress. Raises MigrationError, OSError and asyncpg's
+    errors.
     """
     connection = await pools.connect(url, name="crossdock migrate", timeout=10)
     try:
         await _check_encoding(connection)
-        await connection.execute("SELECT pg_advisory_lock($1)", _LOCK)
+        await _take_turn(connection)
         await connection.execute(_LEDGER)
         await roles.create_missing(connection)
         await roles.become_owner(connection)
@@ -87,7 +95,13 @@ async def migrate(url: str, *, post: bool = True) -> list[str]:
         if applied and not post:
             missing = _without_last_posts(missing)
         for migration in missing:
-            await _apply(connection, migration)
+            if migration.is_post and applied:
+                await roles.grant_missing(connection)  # workers of this release may start before the end
+                await _complete(connection, report)
+            if migration.is_online and applied:
+                await _apply_online(connection, migration, report)
+            else:
+                await _apply(connection, migration)
         await roles.grant_missing(connection)
         await maintenance.make_partitions(connection, datetime.now(UTC))
         return [migration.name for migration in missing]
@@ -118,22 +132,69 @@ def _without_last_posts(missing: list[Migration]) -> list[Migration]:
     return list(reversed(list(dropwhile(lambda migration: migration.is_post, reversed(missing)))))
 
 
+async def _take_turn(connection: asyncpg.Connection) -> None:
+    """Wait until no other process migrates.
+
+    A statement that waited for the lock would hold a snapshot, and creating an index concurrently waits for everyone's
+    snapshots: the two would wait for each other.
+    """
+    while True:
+        if await connection.fetchval("SELECT pg_try_advisory_lock($1)", _LOCK):
+            return
+        await asyncio.sleep(TURN_PAUSE)
+
+
 async def _apply(connection: asyncpg.Connection, migration: Migration) -> None:
+    """Apply a migration in one transaction. Raises MigrationError if a table stays in use."""
+
+    async def run() -> None:
+        async with connection.transaction():
+            if migration.is_online:  # the database is new, and its tables are empty
+                for index in online.indexes(migration.text):
+                    await online.create_at_once(connection, index)
+            else:
+                await connection.execute(migration.text)
+            await _record(connection, migration)
+
+    await _retry_on_lock(connection, migration.name, run)
+
+
+async def _apply_online(connection: asyncpg.Connection, migration: Migration, report: online.Report) -> None:
+    """Create the indexes of a migration one by one. Raises MigrationError if a table stays in use."""
+    for index in online.indexes(migration.text):
+
+        async def run(index: online.Index = index) -> None:
+            await online.create(connection, index, report)
+
+        await _retry_on_lock(connection, migration.name, run)
+    await _record(connection, migration)
+
+
+async def _complete(connection: asyncpg.Connection, report: online.Report) -> None:
+    """Complete what older releases stored, which `post` halves rely on. Raises MigrationError if there is no end."""
+    try:
+        await backfill.complete(connection, report)
+    except backfill.IncompleteError as error:
+        raise MigrationError(str(error)) from None
+
+
+async def _record(connection: asyncpg.Connection, migration: Migration) -> None:
+    await connection.execute(
+        "INSERT INTO crossdock.migrations (name, checksum) VALUES ($1, $2)", migration.name, migration.checksum
+    )
+
+
+async def _retry_on_lock(connection: asyncpg.Connection, name: str, run: Callable[[], Awaitable[None]]) -> None:
+    """Run a step of a migration until it gets its locks, at most LOCK_ATTEMPTS times. Raises MigrationError."""
     await connection.execute(f"SET lock_timeout = '{LOCK_TIMEOUT}s'")
     for attempt in range(1, LOCK_ATTEMPTS + 1):
         try:
-            async with connection.transaction():
-                await connection.execute(migration.text)
-                await connection.execute(
-                    "INSERT INTO crossdock.migrations (name, checksum) VALUES ($1, $2)",
-                    migration.name,
-                    migration.checksum,
-                )
+            await run()
             return
         except (asyncpg.LockNotAvailableError, asyncpg.DeadlockDetectedError):
             if attempt == LOCK_ATTEMPTS:
                 raise MigrationError(
-                    f"migration {migration.name} waits for a table that is in use: end the long transaction that "
+                    f"migration {name} waits for a table that is in use: end the long transaction that "
                     "holds it (pg_stat_activity shows which) and run `crossdock migrate` again"
                 ) from None
         await asyncio.sleep(LOCK_PAUSE)

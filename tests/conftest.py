@@ -20,8 +20,8 @@ from hypothesis import settings
 from broker import topology
 from deploy.local.postgres import Postgres
 from deploy.local.rabbitmq import USER, RabbitMQ
-from deploy.logs import JsonFormatter
 from storage import migrate
+from telemetry.logs import JsonFormatter
 from tests.support.fifth_platform import fifth_platform
 from tests.support.shell import Shell
 
@@ -40,6 +40,12 @@ BLOCKED = 2.0
 def pytest_asyncio_loop_factories(config: pytest.Config, item: pytest.Item) -> dict[str, LoopFactory]:
     """The loop of production."""
     return {"uvloop": uvloop.new_event_loop}
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Put the long tests first, because one that began last would keep the other processes waiting for its end."""
+    items.sort(key=lambda item: item.get_closest_marker("long") is None)
 
 
 @pytest.fixture(autouse=True)
@@ -173,7 +179,7 @@ async def databases(postgres: Postgres) -> AsyncIterator[Databases]:
 
 @pytest_asyncio.fixture
 async def database_url(databases: Databases) -> AsyncIterator[str]:
-    """A fresh database."""
+    """The URL of a fresh database."""
     url = await databases.take()
     yield url
     databases.give_back(url)
@@ -181,7 +187,7 @@ async def database_url(databases: Databases) -> AsyncIterator[str]:
 
 @pytest_asyncio.fixture
 async def blank_url(database_url: str) -> str:
-    """An empty database."""
+    """The URL of an empty database."""
     connection = await asyncpg.connect(database_url)
     try:
         await connection.execute("DROP SCHEMA crossdock CASCADE")

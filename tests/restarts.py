@@ -120,7 +120,7 @@ async def repeat(state: Path, ends: Sequence[str], env: dict[str, str], *args: s
 
 
 def main() -> None:
-    """The command line."""
+    """Run the command line."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("count", type=int)
     parser.add_argument("--state", type=Path)

@@ -15,7 +15,7 @@ from pamqp import base, commands, header
 
 WINDOW = 2000
 BLOCK = 200
-"""Messages per write."""
+"""Messages per write to the socket."""
 ACK, NACK = 80, 120
 
 

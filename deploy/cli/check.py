@@ -95,6 +95,7 @@ def size_notes(loaded: "Config", major: int) -> list[str]:
 
 async def _rabbitmq(state: Path | None, loaded: "Config | None") -> Finding:
     from broker import topology
+    from broker.commands import connected
     from broker.declare import major_version
     from schemas.topology import topology as declared
 
@@ -103,7 +104,7 @@ async def _rabbitmq(state: Path | None, loaded: "Config | None") -> Finding:
     report = await topology.inspect(url, expected)
     notes = list(report.notes)
     if loaded is not None:
-        async with topology.connected(url) as connection:
+        async with connected(url) as connection:
             notes += size_notes(loaded, major_version(connection))
     return Finding("rabbitmq", report.problems, "; ".join((servers.redacted(url), *notes)))
 

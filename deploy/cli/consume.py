@@ -73,9 +73,10 @@ class _Reader:
     """Prints the events that match."""
 
     def __init__(self, types: list[str], accounts: list[str], count: int | None, *, follow: bool) -> None:
+        from schemas.selection import with_platform
+
         self._types = types
-        # A bare name is an account of any platform.
-        self._accounts = [name if "/" in name or name == "*" else f"*/{name}" for name in accounts]
+        self._accounts = [with_platform(name) for name in accounts]
         self._count = count
         self._follow = follow
         self._next: int | None = None

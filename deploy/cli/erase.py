@@ -9,7 +9,7 @@ import typer
 
 from deploy.cli import servers
 from deploy.cli.errors import CommandError
-from deploy.cli.options import AsJson, State, parse_time
+from deploy.cli.options import AsJson, State, Yes, confirm, parse_time
 from deploy.cli.output import print_json, print_table
 from deploy.cli.selection import warn_of_accounts
 
@@ -37,7 +37,7 @@ def erase(
         typer.Option("--before", metavar="TIME", help="Everything received before this time, 2026-11-21T08:00:00Z."),
     ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only print what would be erased.")] = False,
-    yes: Annotated[bool, typer.Option("--yes", help="Do not ask for confirmation.")] = False,
+    yes: Yes = False,
     state: State = None,
     as_json: AsJson = False,
 ) -> None:
@@ -107,7 +107,7 @@ async def _erase(state: Path | None, selection: "Selection", *, dry_run: bool, a
             print_table(("table", "rows"), [(name, rows) for name, rows in counts.items() if rows], right=("rows",))
         if not dry_run:
             if total and ask:
-                _confirm(counts["documents"], total)
+                confirm(f"{counts['documents']} documents ({total} rows)", "erased", " for good")
             # Also if nothing is left to count: an erasure that was interrupted is finished.
             await erasure.run(connection, await erasure.start(connection, selection))
         report["queues"] = queues = await _queues(state, connection)
@@ -133,18 +133,6 @@ async def _check_selection(connection: "Connection", selection: "Selection") -> 
             f"no document of {selection.platform}/{selection.account} has {name!r} as its "
             f"{'business key' if selection.key else 'order number'}: `crossdock trace {name}` finds it by other numbers"
         )
-
-
-def _confirm(documents: int, rows: int) -> None:
-    """Ask whether to erase. Raises CommandError unless the answer is yes."""
-    try:
-        is_confirmed = typer.confirm(
-            f"{documents} documents ({rows} rows) would be erased for good. Continue?", err=True
-        )
-    except typer.Abort:
-        is_confirmed = False
-    if not is_confirmed:
-        raise CommandError("nothing was erased: answer y, or give --yes")
 
 
 async def _queues(state: Path | None, connection: "Connection") -> dict[str, int] | None:

@@ -45,7 +45,7 @@ def explain(error: BaseException) -> str | None:
 
         return f"PostgreSQL reports: {with_hint(line(error))}"
     if _is_one_of(error, (("aiormq.exceptions", "AMQPError"),)):
-        from broker.refusals import VIRTUAL_HOST, describe
+        from broker.connection import VIRTUAL_HOST, describe
 
         if VIRTUAL_HOST in describe(error):
             return f"RabbitMQ refuses: {VIRTUAL_HOST}"

@@ -30,7 +30,7 @@ def migrate(
 
     url = servers.database_url(state)
     with servers.reaching("PostgreSQL", "DATABASE_URL", url):
-        done = asyncio.run(migrations.migrate(url, post=post))
+        done = asyncio.run(migrations.migrate(url, post=post, report=_report))
         left = [] if post else asyncio.run(migrations.pending(url))
     lines = [f"applied {name}" for name in done] or ["nothing to apply: the schema is up to date"]
     if left:
@@ -60,3 +60,8 @@ def roles() -> None:
     from storage import roles as storage_roles
 
     typer.echo(storage_roles.sql(), nl=False)
+
+
+def _report(line: str) -> None:
+    """Print a line of progress where it does not mix with the result."""
+    typer.echo(line, err=True)

@@ -7,6 +7,8 @@ from uuid import UUID
 
 import typer
 
+from deploy.cli.errors import CommandError
+
 LARGEST = 2**63 - 1
 """The largest integer that PostgreSQL and RabbitMQ take."""
 ConfigFile = Annotated[
@@ -33,6 +35,7 @@ AdminPort = Annotated[
 ]
 Limit = Annotated[int, typer.Option("--limit", metavar="N", min=1, max=LARGEST, help="Show at most N.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
+Yes = Annotated[bool, typer.Option("--yes", help="Do not ask for confirmation.")]
 Management = Annotated[
     str | None,
     typer.Option(
@@ -76,3 +79,13 @@ def parse_time(text: str, param: str, *, others: str = "") -> datetime:
         message = f"{text!r}: write {others}a time as in 2026-11-21T09:30:00Z"
         raise typer.BadParameter(message, param_hint=param) from None
     return time if time.tzinfo else time.replace(tzinfo=UTC)
+
+
+def confirm(what: str, done: str, how: str = "") -> None:
+    """Print what would be done, and ask: `3 messages` would be `discarded`. Raises CommandError unless it is a yes."""
+    try:
+        is_confirmed = typer.confirm(f"{what} would be {done}{how}. Continue?", err=True)
+    except typer.Abort:
+        is_confirmed = False
+    if not is_confirmed:
+        raise CommandError(f"nothing was {done}: answer y, or give --yes")

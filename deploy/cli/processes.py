@@ -24,8 +24,8 @@ worker = typer.Typer(help="Run one worker process.", no_args_is_help=True, rich_
 def up(config: ConfigFile = None, state: State = None, port: Port = None) -> None:
     """Run everything on this machine in the foreground. Ctrl-C ends it."""
     from deploy import config as configuration
-    from deploy import logs
     from deploy.local.up import run_up
+    from telemetry import logs
 
     loaded = configuration.load(config)
     logs.setup("warning", configuration.secrets_of(loaded))

@@ -11,7 +11,7 @@ import typer
 
 from deploy.cli import output, servers
 from deploy.cli.errors import CommandError
-from deploy.cli.options import AsJson, ConfigFile, Limit, State, parse_uuid
+from deploy.cli.options import AsJson, ConfigFile, Limit, State, Yes, confirm, parse_uuid
 from deploy.cli.output import moment, print_listing, print_result
 from deploy.cli.selection import warn_of_accounts
 
@@ -37,7 +37,6 @@ Reason = Annotated[
     str | None, typer.Option("--reason", metavar="TEXT", help="Only messages with this text in their reason.")
 ]
 All = Annotated[bool, typer.Option("--all", help="All waiting messages that match; shows how many and asks first.")]
-Yes = Annotated[bool, typer.Option("--yes", help="Do not ask for confirmation.")]
 Ids = Annotated[list[str] | None, typer.Argument(metavar="[ID]…", help="Message IDs.", show_default=False)]
 
 
@@ -178,16 +177,6 @@ def _selection(stage: str | None, account: str | None, reason: str | None) -> "S
     return Selection(stage=stage, platform=platform or None, account=name or None, reason=reason or None)
 
 
-def confirm(count: int, what: str) -> None:
-    """Print how many messages are selected, and ask. Raises CommandError unless the answer is yes."""
-    try:
-        is_confirmed = typer.confirm(f"{count} messages would be {what}. Continue?", err=True)
-    except typer.Abort:
-        is_confirmed = False
-    if not is_confirmed:
-        raise CommandError(f"nothing was {what}: answer y, or give --yes")
-
-
 def _uuid(text: str) -> UUID:
     return parse_uuid(text, "ID", "`crossdock quarantine list` shows them")
 
@@ -209,7 +198,7 @@ async def _discard(state: Path | None, ids: list[UUID], selection: "Selection | 
         if selection is None:
             return await quarantine.discard_all(connection, ids)
         if ask:
-            confirm(await quarantine.count_open(connection, selection), "discarded")
+            confirm(f"{await quarantine.count_open(connection, selection)} messages", "discarded")
         async for page in quarantine.pages(connection, selection):
             done += await quarantine.discard_all(connection, [id_ for id_, _ in page])
     return done

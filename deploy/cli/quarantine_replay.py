@@ -5,13 +5,13 @@ from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 from uuid import UUID
 
-from aiormq.abc import AbstractChannel
+from aio_pika.abc import AbstractChannel
 from asyncpg import Record
 
 from broker import outgoing
 from deploy.cli import servers
 from deploy.cli.errors import CommandError, explain
-from deploy.cli.quarantine import confirm
+from deploy.cli.options import confirm
 from schemas import envelope, topology
 from storage import quarantine
 from storage.database import Connection
@@ -40,7 +40,7 @@ async def replay_messages(
         else:
             count = await quarantine.count_open(connection, selection)
             if ask:
-                confirm(count, "replayed")
+                confirm(f"{count} messages", "replayed")
         try:
             async for page in _pages(connection, ids, selection):
                 for piece in quarantine.pieces(page):
@@ -94,14 +94,9 @@ async def _send(channel: AbstractChannel, row: Record, shards: int) -> None:
     properties = envelope.to_properties(message)
     if shards > 1:
         properties.headers = {**(properties.headers or {}), "BCC": [topology.shard_key(message.message_id, shards)]}
-    await channel.basic_publish(
-        bytes(row["raw"]),
-        exchange=topology.INBOUND,
-        routing_key=row["routing_key"] or topology.inbound_key(message.platform, message.account, message.event),
-        properties=properties,
-        mandatory=True,
-        timeout=CONFIRM_TIMEOUT,
-    )
+    exchange = await channel.get_exchange(topology.INBOUND, ensure=False)
+    key = row["routing_key"] or topology.inbound_key(message.platform, message.account, message.event)
+    await exchange.publish(outgoing.RawMessage(bytes(row["raw"]), properties), key, timeout=CONFIRM_TIMEOUT)
 
 
 def _reason(error: BaseException) -> str:

@@ -104,6 +104,7 @@ async def _replay(state: Path | None, loaded: "Config", request: Request, *, qui
 async def _scope(connection: "Connection", loaded: "Config", request: Request) -> "Scope":
     """Return which events the subscription receives, limited to the requested types. Raises CommandError."""
     from schemas.dialects import get_dialect
+    from schemas.outbound import allowed_accounts
     from storage import replays, subscriptions
 
     row = await subscriptions.get(connection, request.subscription, None)
@@ -111,12 +112,10 @@ async def _scope(connection: "Connection", loaded: "Config", request: Request) -
         raise CommandError(
             f"there is no subscription {request.subscription}: the view crossdock.subscriptions shows them"
         )
-    subscriber = loaded.subscribers.get(row.subscriber)
-    allowed = ["*"] if not row.subscriber else list(subscriber.accounts) if subscriber else []
     types = replays.narrowed(list(row.types), request.types or list(row.types))
     if types is None:
         raise CommandError(f"--type must be within the subscription's: {', '.join(row.types)}")
-    supported = get_dialect(row.dialect).types
+    supported, allowed = get_dialect(row.dialect).types, allowed_accounts(row.subscriber, loaded)
     return replays.Scope(types, list(row.accounts), allowed, None if supported is None else sorted(supported))
 
 

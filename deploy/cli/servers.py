@@ -14,7 +14,7 @@ from deploy.cli.errors import CommandError, reason
 
 if TYPE_CHECKING:
     import asyncpg
-    from aiormq.abc import AbstractChannel
+    from aio_pika.abc import AbstractChannel
 
 CONNECT_TIMEOUT = 10.0
 """Seconds to connect to a server."""
@@ -142,10 +142,7 @@ def run_on_database(state: Path | None, work: "Callable[[asyncpg.Connection], Aw
 
 @asynccontextmanager
 async def broker(state: Path | None) -> AsyncIterator["AbstractChannel"]:
-    """Open a channel with confirms on the first node that answers. Raises CommandError and aiormq's errors.
-
-    It is the aiormq channel, because messages are sent with the properties that `schemas.envelope` makes.
-    """
+    """Open a channel with confirms on the first node that answers. Raises CommandError and aio-pika's errors."""
 
     from broker.connection import addresses, connect
 
@@ -160,8 +157,7 @@ async def broker(state: Path | None) -> AsyncIterator["AbstractChannel"]:
             if place == len(nodes):
                 raise
     try:
-        channel = await connection.channel(publisher_confirms=True, on_return_raises=True)
-        yield await channel.get_underlay_channel()
+        yield await connection.channel(on_return_raises=True)
     finally:
         await connection.close()
 

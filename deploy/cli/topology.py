@@ -84,9 +84,9 @@ def export(
 
     They are for RabbitMQ 3.x; `--rabbitmq 4` writes those for 4.x, where "no delivery limit" must be declared.
     """
-    from broker import topology
+    from broker import definitions
 
-    output.print_json(topology.export(vhost, _declared(config), major=rabbitmq))
+    output.print_json(definitions.export(vhost, _declared(config), major=rabbitmq))
 
 
 def asyncapi() -> None:

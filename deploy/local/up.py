@@ -124,7 +124,7 @@ class Up:
             self._database_url = self._postgres.url
         if self._rabbitmq:
             self._amqp_url = self._rabbitmq.url
-        await migrate(self._database_url)
+        await migrate(self._database_url, report=self._write_line)
         if self._postgres:
             self._logins = await logins.create(self._database_url)
         else:

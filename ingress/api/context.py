@@ -18,7 +18,7 @@ from schemas.config import Config
 from schemas.destinations.guard import BlockedError, Guard
 from schemas.dialects import get_dialect
 from schemas.lenient import normalized
-from schemas.outbound import OPERATOR, Dialect
+from schemas.outbound import OPERATOR, Dialect, allowed_accounts
 from schemas.patterns import fits
 from schemas.spoilt import Fault
 from storage import sealed, subscriptions
@@ -79,18 +79,11 @@ class Context:
         """Return a subscription's secrets. Raises UndecryptableError."""
         return sealed.unseal(self.vault, subscription.id, subscription.sealed)
 
-    def allowed_accounts(self, subscriber: str) -> list[str]:
-        """Return the patterns of the accounts that a subscriber may see now; none if it is not configured any more."""
-        if subscriber == OPERATOR:
-            return ["*"]
-        settings = self.config.subscribers.get(subscriber)
-        return list(settings.accounts) if settings else []
-
     def may_send(self, subscriber: str, account: str) -> str | None:
         """Return why events of an account may not be sent to a subscriber now, or None."""
         if subscriber != OPERATOR and subscriber not in self.config.subscribers:
             return f"the subscriber {subscriber} is not configured any more"
-        if not fits(account, self.allowed_accounts(subscriber)):
+        if not fits(account, allowed_accounts(subscriber, self.config)):
             return f"the subscriber may not see events of {account} any more"
         return None
 

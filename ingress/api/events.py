@@ -6,6 +6,7 @@ from ingress.api.auth import Caller
 from ingress.api.context import Context, path_uuid
 from ingress.api.errors import ProblemError, not_found
 from schemas import cloudevents, documents, registry
+from schemas.outbound import allowed_accounts
 from schemas.patterns import fits
 from schemas.platform import UnreadableError
 from storage import events
@@ -15,7 +16,9 @@ from storage.database import Connection
 async def show(context: Context, connection: Connection, request: web.Request, caller: Caller) -> web.Response:
     """200: the CloudEvent, if the caller may see its account; 410 if its content was erased."""
     event = await events.get(connection, path_uuid(request))
-    if event is None or not fits(f"{event.platform}/{event.account}", context.allowed_accounts(caller.subscriber)):
+    if event is None or not fits(
+        f"{event.platform}/{event.account}", allowed_accounts(caller.subscriber, context.config)
+    ):
         raise not_found()
     if event.is_erased:
         raise ProblemError(410, "The content of this event was erased.")

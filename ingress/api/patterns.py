@@ -1,6 +1,6 @@
 """Checks that patterns can match something, because a typing error must not become a silent subscription."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 from ingress.api.errors import invalid
 from schemas import registry, selection
@@ -16,11 +16,13 @@ def check_types(patterns: Sequence[str], dialect: Dialect) -> None:
     """
     known, announced = registry.event_types(), registry.announced_types()
     for pattern in patterns:
-        if not any(fits(name, (pattern,)) for name in known) and not _is_recipients(pattern, announced):
+        if not any(fits(name, (pattern,)) for name in known) and selection.recipient(pattern)[0] not in announced:
             raise invalid({"types": f"{pattern!r} matches no event type; known types: {', '.join(known)}"})
     sent = [name for name in known if dialect.supports(name)]
     shares = [type_ for type_ in announced if dialect.supports(type_)]
-    if not any(fits(name, patterns) for name in sent) and not any(_is_recipients(p, shares) for p in patterns):
+    if not any(fits(name, patterns) for name in sent) and not any(
+        selection.recipient(p)[0] in shares for p in patterns
+    ):
         raise invalid({"types": f"match nothing that dialect {dialect.name} sends; it sends {', '.join(sent)}"})
 
 
@@ -43,8 +45,3 @@ def check_selection(types: Sequence[str], accounts: Sequence[str], dialect: Dial
         raise invalid(
             {"accounts": f"no account there has any of these types in dialect {dialect.name}: {', '.join(types)}"}
         )
-
-
-def _is_recipients(pattern: str, types: Iterable[str]) -> bool:
-    """Return whether a pattern names one recipient of events of one of these types."""
-    return any(pattern.startswith(f"{type_}.") and len(pattern) > len(type_) + 1 for type_ in types)

@@ -35,7 +35,7 @@ from ingress.api.shapes import (
 )
 from ingress.api.shapes import Subscription as SubscriptionView
 from schemas.lenient import normalized
-from schemas.outbound import Dialect
+from schemas.outbound import Dialect, allowed_accounts
 from storage import deliveries, replays, subscriptions
 from storage.database import Connection
 from storage.replays import Scope
@@ -201,7 +201,7 @@ def _scope(context: Context, subscription: Subscription) -> Scope:
     return Scope(
         list(subscription.types),
         list(subscription.accounts),
-        context.allowed_accounts(subscription.subscriber),
+        allowed_accounts(subscription.subscriber, context.config),
         None if types is None else sorted(types),
     )
 

@@ -3,8 +3,6 @@
 No label, line or span ever carries a query string or a header, because either may be a secret.
 """
 
-import asyncio
-import sys
 import time
 from collections.abc import Callable
 
@@ -13,6 +11,7 @@ from prometheus_client import Counter, Gauge
 
 from schemas.envelope import rfc3339_of
 from telemetry.exemplars import Traced
+from telemetry.logs import LineWriter
 from telemetry.tallies import Count, Counters, Histograms
 from telemetry.traces import Tracer
 
@@ -64,13 +63,11 @@ def refused_unseen(reason: str) -> None:
     REFUSED.labels("", "", reason).inc()
 
 
-class AccessLog:
-    """One JSON line per request; the lines of one turn of the event loop are written together."""
+class AccessLog(LineWriter):
+    """One JSON line per request."""
 
     def __init__(self, write: Callable[[bytes], object] | None = None) -> None:
-        """`write` takes bytes that end in a newline; by default they go to standard error, as all our logs do."""
-        self._write = write or sys.stderr.buffer.write
-        self._lines: list[str] = []
+        super().__init__(write)
         self._time = ""
 
     def line(
@@ -91,7 +88,6 @@ class AccessLog:
         """
         if not self._lines:
             self._time = rfc3339_of(time.time())
-            asyncio.get_running_loop().call_soon(self.flush)
         text = (
             f'{{"time":"{self._time}","level":"info","logger":"crossdock.access","message":"request","status":{status},'
             f'"ms":{seconds * 1000:.2f},"bytes":{size},"remote":"{remote or ""}",'
@@ -100,15 +96,7 @@ class AccessLog:
             text += f'"id":"{message_id}",'
         if reason is not None:
             text += f'"reason":{orjson.dumps(reason).decode()},"method":{orjson.dumps(method).decode()},'
-        self._lines.append(f"{text}{url}}}\n")
-
-    def flush(self) -> None:
-        """Write the lines that have been collected."""
-        lines, self._lines = self._lines, []
-        if lines:
-            self._write("".join(lines).encode())
-            if self._write == sys.stderr.buffer.write:
-                sys.stderr.buffer.flush()
+        self.add(f"{text}{url}}}\n")
 
 
 class RequestSpans:

@@ -33,6 +33,7 @@ from ingress.hooks.clock import ReceiveClock
 from ingress.hooks.concurrency import ConcurrencyLimiter
 from ingress.hooks.metrics import RequestSpans
 from ingress.hooks.outcomes import Outcome
+from ingress.hooks.question import Question
 from ingress.hooks.routes import Query, Route
 from schemas import envelope, topology
 from telemetry import traces
@@ -99,7 +100,6 @@ class WebhookRequest(ABC):
 
     __slots__ = (
         "_answer",
-        "_broker",
         "_has_account_limits",
         "_headers",
         "_limiter",
@@ -112,8 +112,8 @@ class WebhookRequest(ABC):
         "_secret",
         "_spans",
         "_target",
-        "_timer",
         "_traceparent",
+        "broker",
         "id",
         "route",
     )
@@ -131,7 +131,7 @@ class WebhookRequest(ABC):
         """`target`: the request target as received. `has_account_limits`: whether accounts have limits."""
         self.route = route
         self.id = message_id
-        self._broker = broker
+        self.broker = broker
         self._headers = headers
         self._target = target
         self._has_account_limits = has_account_limits
@@ -147,12 +147,11 @@ class WebhookRequest(ABC):
         """When the message was handed to the publisher, by the performance counter."""
         self._received = 0.0
         """When the body had been read, in Unix seconds."""
-        self._question: tuple[bytes, bytes] | None = None
-        """Properties and body of the message that a worker is to answer, until the answer no longer matters."""
+        self._question: Question | None = None
+        """The question to the workers, until the answer no longer matters."""
         self._answer: Answer | None = None
         self._no_answer: str | None = None
         """Why there will be no answer: the label of a metric."""
-        self._timer: asyncio.TimerHandle | None = None
 
     @abstractmethod
     def on_release(self) -> None:
@@ -215,7 +214,7 @@ class WebhookRequest(ABC):
         if self._phase is not AWAITING_VERDICT and self._phase is not AWAITING_ANSWER:
             return
         if ask_again and self._question is not None:
-            self._publish_question(*self._question)
+            self._question.ask()
             return
         self._no_answer = LOST
         self._proceed()
@@ -243,13 +242,8 @@ class WebhookRequest(ABC):
             self._publish_failed(error)
         # In AWAITING_ANSWER a question was repeated: what was confirmed stays so, and the sender waits for its time.
 
-    @property
-    def is_asking(self) -> bool:
-        """Whether an answer to the question would still be of use."""
-        return self._question is not None and not self.done()
-
     @_guarded
-    def _timed_out(self) -> None:
+    def timed_out(self) -> None:
         """Stop waiting for an answer, whether or not the broker has confirmed the message."""
         self._no_answer = LATE
         if self._phase is not PUBLISHING:
@@ -275,7 +269,7 @@ class WebhookRequest(ABC):
                 self._decide_error(429, reason)
                 return
             self._limiter = route.limiter
-        received = self._received = self._broker.clock.now()
+        received = self._received = self.broker.clock.now()
         traceparent = headers.get("traceparent")
         if traces.tracer:
             spans = RequestSpans(traces.tracer, platform.name, route.account, route.name, self.id, traceparent, began)
@@ -290,17 +284,14 @@ class WebhookRequest(ABC):
         stamp = route.stamp_question(content_type)
         until, language, clock = received + route.reply_timeout, headers.get(hdrs.ACCEPT_LANGUAGE), time.monotonic()
         properties = stamp(self.id, received, traceparent, until, language, clock)
-        self._broker.replies.expect(self.id, self)
-        self._timer = asyncio.get_running_loop().call_later(route.reply_timeout, self._timed_out)
         try:
-            self._broker.publisher.hold(len(raw))
+            self._question = Question(self, route.reply_timeout, properties, raw)
         except outgoing.BrokerUnavailableError as error:
             self._publish_failed(error)
             return
-        self._question = (properties, raw)
         if route.asks_first:
             self._phase = ASKING
-            self._publish_question(properties, raw)
+            self._question.ask()
         else:
             self._publish(properties, raw)
 
@@ -309,17 +300,9 @@ class WebhookRequest(ABC):
         self._phase = PUBLISHING
         self._published_at = time.perf_counter()
         try:
-            self._broker.publisher.publish_for(self, topology.INBOUND, self.route.key, properties, self.id, raw)
+            self.broker.publisher.publish_for(self, topology.INBOUND, self.route.key, properties, self.id, raw)
         except Exception as error:
             self._publish_failed(error)
-
-    def _publish_question(self, properties: bytes, raw: bytes) -> None:
-        """Publish the question to the workers' queue alone."""
-        listener, publish = _QuestionListener(self), self._broker.publisher.publish_for
-        try:
-            publish(listener, "", self.route.questions, properties, self.id, raw)
-        except Exception as error:
-            self.question_failed(error)
 
     def _publish_failed(self, error: Exception) -> None:
         if self.done():
@@ -350,10 +333,10 @@ class WebhookRequest(ABC):
         question, answer, route = self._question, self._answer, self.route
         assert question is not None
         assert self._traceparent is not None
-        self._stop_waiting()
+        self._close_question()
         verdict = envelope.ACCEPTED if answer is None or answer.status < 400 else _rejection_detail(answer)
         stamp = route.stamp(self._headers.get(hdrs.CONTENT_TYPE))
-        self._publish(stamp(self.id, self._received, self._traceparent, verdict=verdict), question[1])
+        self._publish(stamp(self.id, self._received, self._traceparent, verdict=verdict), question.body)
 
     def _finish_if_answered(self) -> None:
         if self._answer is not None or self._no_answer is not None:
@@ -423,44 +406,21 @@ class WebhookRequest(ABC):
         log.exception("request failed", extra={"path": self.route.path, "id": self.id})
 
     def _release(self) -> None:
-        """Give back the timer, the held body and the account's place; further calls do nothing."""
+        """Give back what the question holds, and the account's place; further calls do nothing."""
         if self._released:
             return
         self._released = True
-        if self._timer is not None:
-            self._stop_waiting()
+        if self._question is not None:
+            self._close_question()
         if self._limiter is not None:
             self._limiter.release()
         self.on_release()
 
-    def _stop_waiting(self) -> None:
+    def _close_question(self) -> None:
         """Ignore answers from now on, because the response has been decided."""
         question, self._question = self._question, None
         if question is not None:
-            self._broker.publisher.release(len(question[1]))
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
-            self._broker.replies.forget(self.id)
-
-
-class _QuestionListener:
-    """Receives the confirm of a question to the workers, on behalf of its request."""
-
-    __slots__ = ("_request",)
-
-    def __init__(self, request: WebhookRequest) -> None:
-        self._request = request
-
-    def done(self) -> bool:
-        """Return whether the answer is of no use any more."""
-        return not self._request.is_asking
-
-    def set_result(self, nothing: None) -> None:
-        self._request.question_confirmed()
-
-    def set_exception(self, error: Exception) -> None:
-        self._request.question_failed(error)
+            question.close()
 
 
 def _rejection_detail(answer: Answer) -> str:

@@ -73,24 +73,22 @@ class Route:
 
     def stamp(self, content_type: str | None) -> Stamp:
         """Return the encoder of the properties of messages that are stored, for this URL and content type."""
-        stamp = self.stamps.get(content_type)
-        if stamp is None:
-            stamp = Stamp(self.platform.name, self.account, self.name, content_type, None, shards=self.shards)
-            if len(self.stamps) < _STAMPS_KEPT:
-                self.stamps[content_type] = stamp
-        return stamp
+        return self.stamps.get(content_type) or self._new_stamp(self.stamps, content_type, None, self.shards)
 
     def stamp_question(self, content_type: str | None) -> Stamp:
         """Return the encoder of the properties of messages that a worker answers.
 
         A question that is sent to the workers alone has no shard.
         """
-        stamp = self.stamps_of_questions.get(content_type)
-        if stamp is None:
-            shards = 1 if self.asks_first else self.shards
-            stamp = Stamp(self.platform.name, self.account, self.name, content_type, REPLY_TO, shards=shards)
-            if len(self.stamps_of_questions) < _STAMPS_KEPT:
-                self.stamps_of_questions[content_type] = stamp
+        stamps, shards = self.stamps_of_questions, 1 if self.asks_first else self.shards
+        return stamps.get(content_type) or self._new_stamp(stamps, content_type, REPLY_TO, shards)
+
+    def _new_stamp(
+        self, stamps: dict[str | None, Stamp], content_type: str | None, reply_to: str | None, shards: int
+    ) -> Stamp:
+        stamp = Stamp(self.platform.name, self.account, self.name, content_type, reply_to, shards=shards)
+        if len(stamps) < _STAMPS_KEPT:
+            stamps[content_type] = stamp
         return stamp
 
 

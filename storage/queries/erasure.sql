@@ -198,9 +198,11 @@ FROM (
 WHERE i.document_id = k.document_id AND i.allocated_at <= k.received_at AND {allocated_items.is_personal}
 
 -- name: erase_versions
--- The versions that begin with these receipts.
+-- The versions that begin with these receipts. A due date that is still only in the body is kept, because it is not
+-- personal.
 UPDATE crossdock.versions v
-SET {versions.personal}, flags = flags || 'erased'::text
+SET {versions.personal}, flags = flags || 'erased'::text,
+    due_at = CASE WHEN due_at = '-infinity' THEN crossdock.due_at_of(v.id, v.received_at) ELSE due_at END
 FROM unnest($1::bigint[], $2::timestamptz[], $3::uuid[]) AS k (document_id, received_at, message_id)
 WHERE v.document_id = k.document_id AND v.received_at = k.received_at AND v.message_id = k.message_id
   AND NOT 'erased' = ANY (flags)
@@ -209,7 +211,8 @@ RETURNING v.document_id, v.id
 -- name: erase_contents
 -- Versions of a document with erased content that begin with no receipt which is still to be erased.
 UPDATE crossdock.versions v
-SET {versions.personal}, flags = array_remove(flags, 'erased') || 'erased'::text
+SET {versions.personal}, flags = array_remove(flags, 'erased') || 'erased'::text,
+    due_at = CASE WHEN due_at = '-infinity' THEN crossdock.due_at_of(v.id, v.received_at) ELSE due_at END
 FROM crossdock.erased_contents e
 WHERE v.document_id = $1 AND e.document_id = v.document_id AND e.digest = v.digest
   AND (NOT 'erased' = ANY (flags) OR {versions.is_personal})

@@ -133,26 +133,43 @@ FROM unnest($1::bigint[], $2::timestamptz[]) AS since (document_id, at)
 JOIN crossdock.receipts r ON r.document_id = since.document_id AND r.received_at >= coalesce(since.at, '-infinity')
 
 -- name: copy_versions
--- Creates versions with the content of another version of the same document.
+-- Creates versions with the content of another version of the same document. A body that is not stored is made from the
+-- bytes of the version's first receipt; it is stored where the bytes of the new version are not JSON (they were
+-- repaired).
 INSERT INTO crossdock.versions (
     id, document_id, received_at, last_received_at, message_id, version, times_received, occurrence, digest,
     shipped_at, goods_received_at, due_at, flags, order_number, order_ref, warehouse_ref, carton, ship_from, ship_to,
-    placed_at, lines, body
+    placed_at, lines, body, platform, account, type
 )
 SELECT c.id, v.document_id, c.received_at, c.last, c.message_id, c.version, c.times, c.occurrence, v.digest,
        v.shipped_at, v.goods_received_at, v.due_at, string_to_array(c.flags, ','), v.order_number, v.order_ref,
-       v.warehouse_ref, v.carton, v.ship_from, v.ship_to, v.placed_at, v.lines, v.body
+       v.warehouse_ref, v.carton, v.ship_from, v.ship_to, v.placed_at, v.lines,
+       CASE WHEN v.body IS NOT NULL OR v.flags && '{not_json,not_jsonb,erased}' THEN v.body
+            WHEN crossdock.body_of(r.raw) IS NULL
+            THEN (SELECT crossdock.body_of(s.raw) FROM crossdock.receipts s
+                  WHERE s.received_at = v.received_at AND s.message_id = v.message_id)
+       END,
+       v.platform, v.account, v.type
 FROM unnest(
     $1::uuid[], $2::timestamptz[], $3::uuid[], $4::int[], $5::int[], $6::timestamptz[], $7::int[], $8::text[],
     $9::uuid[], $10::timestamptz[]
 ) AS c (id, received_at, message_id, version, times, last, occurrence, flags, source, source_received_at)
 JOIN crossdock.versions v ON v.id = c.source AND v.received_at = c.source_received_at
+LEFT JOIN crossdock.receipts r ON r.received_at = c.received_at AND r.message_id = c.message_id
 
 -- name: move_versions
--- Gives versions another beginning, number and counts, and the flags that follow from them.
+-- Gives versions another beginning, number and counts, and the flags that follow from them. The body is stored where
+-- the bytes of the new beginning are not JSON, as in `copy_versions`.
 UPDATE crossdock.versions v
 SET received_at = m.received_at, message_id = m.message_id, version = m.version, times_received = m.times,
-    last_received_at = m.last, flags = string_to_array(m.flags, ',')
+    last_received_at = m.last, flags = string_to_array(m.flags, ','),
+    body = CASE WHEN v.body IS NOT NULL OR v.flags && '{not_json,not_jsonb,erased}' OR v.message_id = m.message_id
+                THEN v.body
+                WHEN (SELECT crossdock.body_of(r.raw) FROM crossdock.receipts r
+                      WHERE r.received_at = m.received_at AND r.message_id = m.message_id) IS NULL
+                THEN (SELECT crossdock.body_of(r.raw) FROM crossdock.receipts r
+                      WHERE r.received_at = v.received_at AND r.message_id = v.message_id)
+           END
 FROM unnest(
     $1::uuid[], $2::timestamptz[], $3::timestamptz[], $4::uuid[], $5::int[], $6::int[], $7::timestamptz[], $8::text[]
 ) AS m (id, was_received_at, received_at, message_id, version, times, last, flags)

@@ -110,7 +110,7 @@ class Attack:
 
         async def sender() -> None:
             for number in numbers:
-                await self._one(makers[number % len(makers)]())
+                await self._send(makers[number % len(makers)]())
                 if number % HEALTHY == 0:
                     async with asyncio.timeout(raw.PATIENCE):
                         await healthy()
@@ -126,7 +126,7 @@ class Attack:
         self._address = self._address % 65_000 + 1
         return f"127.1.{self._address >> 8}.{self._address & 255}", 0
 
-    async def _one(self, data: bytes) -> None:
+    async def _send(self, data: bytes) -> None:
         reader, writer = await asyncio.open_connection("127.0.0.1", self._port, local_addr=self._from())
         answer = b""
         try:

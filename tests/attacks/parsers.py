@@ -37,7 +37,7 @@ _SEALED = _VAULT.encrypt(b"a secret", b"about")
 
 
 class Target(NamedTuple):
-    """One reader."""
+    """A reader that is attacked."""
 
     name: str
     seeds: list[bytes]
@@ -47,7 +47,7 @@ class Target(NamedTuple):
 
 
 def targets() -> Iterator[Target]:
-    """All of them."""
+    """Every reader of what others send."""
     for platform in registry.platforms().values():
         yield _reading(platform)
         yield _verifying(platform)
@@ -82,7 +82,7 @@ def _reading(platform: Platform) -> Target:
     def read(data: bytes) -> None:
         every_reader_behaves(platform, events[len(data) % len(events)], data)
 
-    return Target(f"{platform.name}: bodies", [raw for one, _, raw in known() if one is platform], read)
+    return Target(f"{platform.name}: bodies", [raw for owner, _, raw in known() if owner is platform], read)
 
 
 def _verifying(platform: Platform) -> Target:
@@ -95,25 +95,25 @@ def _verifying(platform: Platform) -> Target:
 
     def verify(data: bytes) -> None:
         line, _, body = data.partition(b"\n")
-        said = line.decode("utf-8", "surrogateescape")
-        headers = CIMultiDict({name: said} if signed.headers else {})
-        query = MultiDict({name: said} if signed.query else {})
+        credential = line.decode("utf-8", "surrogateescape")
+        headers = CIMultiDict({name: credential} if signed.headers else {})
+        query = MultiDict({name: credential} if signed.query else {})
         fitted = platform.verify(body, headers, query, account)
         if fitted is not None:
             again = platform.sign(body, account)
             [now] = [*again.headers.values(), *again.query.values()]
             assert fitted in platform.secrets(account)
             # The blanks between a scheme and its credentials do not count (RFC 9110 §11.4).
-            one_blank = re.sub("^([^ ]+) +", r"\1 ", said.strip())
-            assert one_blank.lower() == now.lower() or said == right, "accepted what was not signed"
+            one_blank = re.sub("^([^ ]+) +", r"\1 ", credential.strip())
+            assert one_blank.lower() == now.lower() or credential == right, "accepted what was not signed"
 
     return Target(f"{platform.name}: signatures", seeds, verify)
 
 
 def _properties(data: bytes) -> None:
     with suppress(ValueError):
-        found = properties.read(data)
-        assert isinstance(found.headers, dict)
+        message = properties.read(data)
+        assert isinstance(message.headers, dict)
     assert _envelope(lambda: envelope.from_properties(data)) == _envelope(lambda: envelope.of(properties.read(data)))
 
 
@@ -124,7 +124,7 @@ def _envelope(read: Callable[[], envelope.Envelope]) -> envelope.Envelope | None
 
 
 def _frames(data: bytes) -> None:
-    """In two pieces: what is no content passes, and nothing is waited for that came."""
+    """In two pieces: frames without content pass, and nothing is waited for that has come."""
     reader = Reader(_loop())
     reader.listen(1, ChannelHandlers(lambda *_: None, lambda *_: None, lambda *_: None))
     reader.feed_data(data[: len(data) // 2])
@@ -155,10 +155,10 @@ def _retry_after(data: bytes) -> None:
 
 
 def _patterns(data: bytes) -> None:
-    name, *found = data.decode("latin-1").split("|")
-    fitted = patterns.fits(name, found)
-    assert fitted == any(patterns.fits(name, [one]) for one in found)
-    assert patterns.fits(name, [name, *found])
+    name, *texts = data.decode("latin-1").split("|")
+    fitted = patterns.fits(name, texts)
+    assert fitted == any(patterns.fits(name, [text]) for text in texts)
+    assert patterns.fits(name, [name, *texts])
 
 
 def _configurations() -> list[bytes]:
@@ -202,23 +202,23 @@ class _Wire(asyncio.Transport):
 
 
 def _answer(data: bytes) -> None:
-    async def one() -> None:
+    async def post() -> None:
         connection = Connection()
         connection.connection_made(_Wire())
-        asked = asyncio.ensure_future(connection.post(b"POST / HTTP/1.1\r\n\r\n", b""))
+        posting = asyncio.ensure_future(connection.post(b"POST / HTTP/1.1\r\n\r\n", b""))
         await asyncio.sleep(0)
         connection.data_received(data[: len(data) // 2])
         connection.data_received(data[len(data) // 2 :])
         connection.eof_received()
         connection.connection_lost(None)
         try:
-            said = await asked
+            answer = await posting
         except (NoAnswerError, CutOffError, NotHTTPError):
             return
-        assert 100 <= said.status <= 999
-        assert len(said.body) <= 4096
+        assert 100 <= answer.status <= 999
+        assert len(answer.body) <= 4096
 
-    _loop().run_until_complete(one())
+    _loop().run_until_complete(post())
 
 
 def _url(data: bytes) -> None:
@@ -248,5 +248,5 @@ def _sealed(data: bytes) -> None:
 
 
 def by_name(name: str) -> Target:
-    """Raises LookupError."""
+    """Return the target of this name. Raises LookupError."""
     return {target.name: target for target in targets()}[name]

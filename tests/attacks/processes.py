@@ -15,20 +15,20 @@ from tests.support.pipeline import until
 
 
 class Process:
-    """One that runs."""
+    """A process that runs."""
 
     def __init__(self, name: str, port: int, admin: str, log: Path, pid: int) -> None:
         self.name = name
         self.port = port
         self.admin = admin
-        """Its base URL."""
+        """Base URL of its admin port."""
         self.log = log
         self.pid = pid
         self._process = psutil.Process(pid)
 
     @property
     def resident(self) -> int:
-        """Bytes of memory."""
+        """Bytes of memory that are resident."""
         return int(self._process.memory_info().rss)
 
     @property

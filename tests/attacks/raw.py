@@ -59,5 +59,5 @@ def statuses(answer: bytes) -> list[int]:
 
 
 def one_by_one(data: bytes) -> list[bytes]:
-    """Its bytes."""
+    """Return its bytes, each by itself."""
     return [data[at : at + 1] for at in range(len(data))]

@@ -14,6 +14,7 @@ from typing import NamedTuple
 import aiohttp
 
 from broker import topology
+from broker.commands import connected
 from deploy import config as configuration
 from ingress.hooks.request import UNCONFIRMED
 from schemas.config import Config
@@ -92,8 +93,8 @@ def parse_guided(target: parsers.Target, count: int, seconds: float) -> Done:
     with tempfile.TemporaryDirectory() as folder:
         command = [sys.executable, "-m", "tests.attacks.guided", target.name, str(count), folder]
         ran = subprocess.run(command, capture_output=True, text=True, timeout=seconds, cwd=parsers.ROOT)
-    said = [line for line in (ran.stdout + ran.stderr).splitlines() if not line.startswith("INFO: Instrumenting")]
-    assert ran.returncode == 0, f"{target.name}: " + "\n".join(said)[:4000]
+    output = [line for line in (ran.stdout + ran.stderr).splitlines() if not line.startswith("INFO: Instrumenting")]
+    assert ran.returncode == 0, f"{target.name}: " + "\n".join(output)[:4000]
     return Done(target.name, count, time.perf_counter() - began, "by coverage")
 
 
@@ -131,7 +132,7 @@ async def attack_ingress(folder: Path, amqp_url: str, count: int) -> Done:
                 assert answer.status == 200, await answer.text()
 
         async def empty() -> None:
-            async with topology.connected(amqp_url) as connection:
+            async with connected(amqp_url) as connection:
                 channel = await connection.channel()
                 for queue in await topology.depths(amqp_url):
                     if queue != EVENTS_LOG:  # a stream: none of ours gets there
@@ -168,8 +169,8 @@ async def attack_api(folder: Path, database_url: str, count: int) -> Done:
         makers = [Mutator(http.api_requests(*LOGINS))]
         done = await _attack(process, makers, count, healthy, nothing)
         for status in ("500", "503"):
-            found = await process.metric("crossdock_api_requests_total", status=status)
-            assert found == 0, process.log.read_text()[-3000:]
+            failed = await process.metric("crossdock_api_requests_total", status=status)
+            assert failed == 0, process.log.read_text()[-3000:]
         return done
 
 
@@ -195,6 +196,6 @@ async def _attack(
     assert "Traceback" not in log, log[log.index("Traceback") - 500 :][:4000]
     assert "request failed" not in log, log[-4000:]
     assert grown < GROWTH, f"{process.name} grew by {grown / 1e6:.0f} MB"
-    said = ", ".join(f"{status or 'none'}: {number:,}" for status, number in sorted(attack.statuses.items()))
-    note = f"{said}; grew by {grown / 1e6:.1f} MB to {process.resident / 1e6:.0f} MB"
+    counts = ", ".join(f"{status or 'none'}: {number:,}" for status, number in sorted(attack.statuses.items()))
+    note = f"{counts}; grew by {grown / 1e6:.1f} MB to {process.resident / 1e6:.0f} MB"
     return Done(f"{process.name}: requests", count, time.perf_counter() - began, note)

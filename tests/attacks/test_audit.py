@@ -13,22 +13,22 @@ BAD = {"name": "aiohttp", "version": "3.9.0", "vulns": [{"id": "GHSA-1", "fix_ve
 UNKNOWN = {"name": "other", "skip_reason": "not found"}
 
 
-def said(*packages: dict[str, Any], code: int = 0) -> "subprocess.CompletedProcess[str]":
+def answered(*packages: dict[str, Any], code: int = 0) -> "subprocess.CompletedProcess[str]":
     return subprocess.CompletedProcess([], code, json.dumps({"dependencies": packages, "fixes": []}), "")
 
 
 def test_a_known_vulnerability_is_named_with_its_remedy() -> None:
-    audited = audit.read(said(FINE, BAD, UNKNOWN, code=1))
+    audited = audit.read(answered(FINE, BAD, UNKNOWN, code=1))
     assert audited == audit.Found(["aiohttp 3.9.0: GHSA-1, fixed in 3.9.2"], None, 2)
 
 
 def test_none_is_none() -> None:
-    assert audit.read(said(FINE)) == audit.Found([], None, 1)
+    assert audit.read(answered(FINE)) == audit.Found([], None, 1)
 
 
 @pytest.mark.parametrize(
     "ran",
-    [None, subprocess.CompletedProcess([], 1, "", "ConnectionError: no route\n"), said(UNKNOWN), said()],
+    [None, subprocess.CompletedProcess([], 1, "", "ConnectionError: no route\n"), answered(UNKNOWN), answered()],
     ids=["never ended", "no network", "nothing known", "nothing there"],
 )
 def test_what_could_not_be_asked_is_said_and_is_no_fault(ran: "subprocess.CompletedProcess[str] | None") -> None:
@@ -38,8 +38,8 @@ def test_what_could_not_be_asked_is_said_and_is_no_fault(ran: "subprocess.Comple
 
 
 @pytest.mark.parametrize(
-    ("found", "code"), [(audit.Found(["x"], None, 1), 1), (audit.Found([], None, 1), 0), (audit.Found([], "away"), 0)]
+    ("result", "code"), [(audit.Found(["x"], None, 1), 1), (audit.Found([], None, 1), 0), (audit.Found([], "away"), 0)]
 )
-def test_only_a_vulnerability_fails(found: audit.Found, code: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(audit, "audit", lambda: found)
+def test_only_a_vulnerability_fails(result: audit.Found, code: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(audit, "audit", lambda: result)
     assert audit.main() == code

@@ -49,8 +49,8 @@ async def test_signed_posts_are_answered_past_ten_thousand_idle(tmp_path: Path, 
             each = (process.resident - before) / count
             assert each < 32_768, f"an idle connection costs {each:.0f} bytes"
         finally:
-            for one in idle:
-                one.close()
+            for connection in idle:
+                connection.close()
         await until(lambda: _closed(process), what="they are closed")
 
 
@@ -64,7 +64,7 @@ async def _closed(process: processes.Process) -> bool:
 
 def test_a_low_limit_of_open_files_is_raised_or_heeded(monkeypatch: pytest.MonkeyPatch) -> None:
     requested: list[tuple[int, int]] = []
-    for (soft, hard), wanted, allowed in (
+    for (soft, hard), limit, allowed in (
         ((1024, 4096), 10_000, 4096 - connections.OTHER_FILES),
         ((1024, 20_000), 10_000, 10_000),
         ((1024, resource.RLIM_INFINITY), 10_000, 10_000),
@@ -72,5 +72,5 @@ def test_a_low_limit_of_open_files_is_raised_or_heeded(monkeypatch: pytest.Monke
     ):
         monkeypatch.setattr(resource, "getrlimit", lambda _, limits=(soft, hard): limits)
         monkeypatch.setattr(resource, "setrlimit", lambda _, limits: requested.append(limits))
-        assert connections.raise_fd_limit(wanted) == allowed
+        assert connections.raise_fd_limit(limit) == allowed
     assert requested == [(4096, 4096), (10_064, 20_000), (10_064, resource.RLIM_INFINITY)]

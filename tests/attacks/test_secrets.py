@@ -11,6 +11,7 @@ from pathlib import Path
 import aiohttp
 import aiormq
 import asyncpg
+import pytest
 from aiohttp import web
 
 from schemas import topology
@@ -87,6 +88,7 @@ async def pipeline(folder: Path, env: dict[str, str], file: Path) -> AsyncIterat
         yield started
 
 
+@pytest.mark.long
 async def test_nothing_that_a_run_says_holds_a_secret(
     tmp_path: Path, amqp_url: str, database_url: str, database: asyncpg.Connection
 ) -> None:
@@ -156,16 +158,16 @@ async def _posts(session: aiohttp.ClientSession, port: int, file: Path) -> dict[
         headers = {key: value.encode("utf-8").decode("latin-1") for key, value in signed.headers.items()}
         path = f"/hooks/{platform.name}/{name}/{event.path}"
         url = f"http://127.0.0.1:{port}{path}"
-        for about, sent, query in (
+        for kind, sent, query in (
             ("signed", body, signed.query),
             ("changed", body + b" ", {key: value + "x" for key, value in signed.query.items()}),
         ):
             async with session.post(url, data=sent, headers=signed.headers, params=query) as answer:
-                texts[f"{about} {platform.name} {event.name} {len(texts)}"] = (
+                texts[f"{kind} {platform.name} {event.name} {len(texts)}"] = (
                     await answer.read() + repr(answer.headers).encode()
                 )
                 assert answer.status < 500 or platform.name == "ustore"
-                if about == "signed" and platform.name in ("channelape", "ecomnow"):
+                if kind == "signed" and platform.name in ("channelape", "ecomnow"):
                     assert answer.status == 200
         target = path + "?" + urllib.parse.urlencode(signed.query | headers)
         for broken in (f"POST {target} HTTP/9.1\r\n\r\n", f"POST {target}\x01 HTTP/1.1\r\n\r\n", f"{target}\r\n\r\n"):

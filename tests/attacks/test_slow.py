@@ -63,7 +63,7 @@ async def test_bodies_that_are_arriving_have_a_bound_together(amqp_url: str) -> 
     )
     async with pipeline.door(amqp_url, settings) as door:
         answers = [
-            raw.statuses(one) for one in await asyncio.gather(*(raw.ask(door.app.port, sent) for _ in range(10)))
+            raw.statuses(answer) for answer in await asyncio.gather(*(raw.ask(door.app.port, sent) for _ in range(10)))
         ]
         assert answers.count([408]) == 3
         assert answers.count([503]) == 7

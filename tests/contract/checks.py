@@ -34,8 +34,8 @@ class Case(msgspec.Struct, frozen=True):
     @property
     def expected(self) -> dict[str, Any]:
         """What `examples/expected.json` says of this example: type, key, flags, and what people find it by."""
-        found: dict[str, Any] = json.loads(registry.example(self.platform.name, "expected"))[self.example]
-        return found
+        expected: dict[str, Any] = json.loads(registry.example(self.platform.name, "expected"))[self.example]
+        return expected
 
     def __str__(self) -> str:
         return f"{self.platform.name}-{self.example}"

@@ -40,10 +40,10 @@ class Transport(asyncio.Transport):
         self.is_closed = True
 
     def pause_reading(self) -> None:
-        """Do nothing."""
+        """Do nothing, because nothing is read."""
 
     def resume_reading(self) -> None:
-        """Do nothing."""
+        """Do nothing, because nothing is read."""
 
 
 @pytest.fixture

@@ -22,16 +22,16 @@ class Backing(Protocol):
     database_url: str
 
     async def start(self) -> None:
-        """Raises StartError."""
+        """Start all servers. Raises StartError."""
         ...
 
     async def stop(self) -> None:
-        """Whatever state they are in."""
+        """Stop all servers, whatever state they are in."""
         ...
 
 
 class Single:
-    """One of each."""
+    """One RabbitMQ and one PostgreSQL."""
 
     rabbitmq_settings: ClassVar[Mapping[str, str]] = {}
     """More lines of RabbitMQ's configuration file."""

@@ -23,8 +23,8 @@ class Clustered:
         self._home = folder / "home"
         self._home.mkdir()
         folders = [folder / f"rabbitmq-{n + 1}" for n in range(NODES)]
-        for one in folders:
-            one.mkdir()
+        for node in folders:
+            node.mkdir()
         self._cluster = Cluster(tuple(map(node_name, folders)), self._home, free_ports(1)[0])
         self.nodes = [RabbitMQ(folder, cluster=self._cluster) for folder in folders]
         self.postgres = Postgres(folder / "postgres")

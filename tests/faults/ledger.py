@@ -33,7 +33,7 @@ class Body(msgspec.Struct, frozen=True, eq=False):
 
 
 class Post(msgspec.Struct, eq=False):
-    """One request."""
+    """One request of the load."""
 
     body: Body
     began: float
@@ -42,7 +42,7 @@ class Post(msgspec.Struct, eq=False):
     status: int | None = None
     """None: under way. `ERROR`: no answer, so that nobody knows whether it was taken."""
     id: UUID | None = None
-    """As answered."""
+    """The message id of the answer."""
     answer: bytes = b""
 
     @property

@@ -14,7 +14,8 @@ from aiormq.exceptions import AMQPError
 from msgspec import UNSET
 from multidict import CIMultiDict
 
-from broker import topology
+from broker import declare
+from broker.commands import connected
 from broker.connection import addresses
 from deploy.demo.receiver import CHECKS, NOT_CURRENT
 from schemas import cloudevents, consumers
@@ -41,7 +42,7 @@ class Subscribers:
 
     def __init__(self) -> None:
         self.port = 0
-        self.heard: dict[str, Counter[str]] = defaultdict(Counter)
+        self.received: dict[str, Counter[str]] = defaultdict(Counter)
         """Event ids by dialect."""
         self.crowded = 0
         """Calls that came while as many as the subscription allows were under way."""
@@ -61,7 +62,7 @@ class Subscribers:
                 if wrong != NOT_CURRENT:  # our clock is wrong; the delivery is repeated when it is right
                     self.wrong.append(f"{dialect}: {wrong}")
                 return web.Response(status=401)
-            self.heard[dialect][headers.get("webhook-id") or headers["X-Crossdock-Id"]] += 1
+            self.received[dialect][headers.get("webhook-id") or headers["X-Crossdock-Id"]] += 1
             await asyncio.sleep(ANSWER)
             return web.Response()
         finally:
@@ -71,17 +72,17 @@ class Subscribers:
 @asynccontextmanager
 async def subscribers() -> AsyncIterator[Subscribers]:
     """Listening on a free port."""
-    found = Subscribers()
+    calls = Subscribers()
     # Nobody whose connection is lost can know how long its request is still handled, so it no longer counts as one.
-    async with receiver(cancel_lost=True) as there:
+    async with receiver(cancel_lost=True) as server:
 
         async def answer(got: ReceivedRequest) -> web.Response:
-            there.got.clear()  # hours of bodies are nobody's business
-            return await found.take(got)
+            server.got.clear()  # hours of bodies are nobody's business
+            return await calls.take(got)
 
-        there.answer = answer
-        found.port = int(there.url.rpartition(":")[2])
-        yield found
+        server.answer = answer
+        calls.port = int(server.url.rpartition(":")[2])
+        yield calls
 
 
 async def register(database: asyncpg.Connection, url: str) -> None:
@@ -106,8 +107,8 @@ class Consumer:
         self._urls = addresses(amqp_url)
         self._settings = consumers.Consumer(name="faults", types=["*"], accounts=["*"])
         self._task: asyncio.Task[None] | None = None
-        self.heard: Counter[str] = Counter()
-        """Event ids."""
+        self.received: Counter[str] = Counter()
+        """How often each event came, by its id."""
         self.parts: dict[tuple[str, str], set[str]] = defaultdict(set)
         """Event ids of manufacturers' orders, by order and manufacturer."""
         self.referring: set[str] = set()
@@ -115,12 +116,12 @@ class Consumer:
 
     async def start(self) -> None:
         """Declares the queue and begins; stays until `stop`, whatever becomes of the broker."""
-        async with topology.connected(self._urls[0]) as connection:
+        async with connected(self._urls[0]) as connection:
             for queue in consumers.queues(self._settings):
-                await topology.declare(connection, queue)
+                await declare.declare(connection, queue)
             channel = await connection.channel()
             for binding in consumers.bindings(self._settings):
-                await topology.bind(channel, binding)
+                await declare.bind(channel, binding)
         self._task = asyncio.create_task(self._run(), name="consumer")
 
     async def stop(self) -> None:
@@ -149,9 +150,9 @@ class Consumer:
             channel = await connection.channel()
             await channel.basic_qos(prefetch_count=PREFETCH)
 
-            async def heard(message: DeliveredMessage) -> None:
+            async def receive(message: DeliveredMessage) -> None:
                 event = cloudevents.decode(bytes(message.body))
-                self.heard[event.id] += 1
+                self.received[event.id] += 1
                 if event.data is UNSET and event.data_base64 is UNSET and b'"dataref"' in message.body:
                     self.referring.add(event.id)
                 key = message.routing_key or ""
@@ -160,7 +161,7 @@ class Consumer:
                 assert message.delivery_tag is not None
                 await channel.basic_ack(message.delivery_tag, wait=False)
 
-            await channel.basic_consume(self._settings.queue, heard)
+            await channel.basic_consume(self._settings.queue, receive)
             await asyncio.wait((connection.closing, channel.closing), return_when=asyncio.FIRST_COMPLETED)
         finally:
             with suppress(Exception):

@@ -50,12 +50,12 @@ class Load:
         them, so that the verdict is also about them."""
         free = asyncio.Semaphore(at_once)
 
-        async def one(session: aiohttp.ClientSession, body: Body) -> Post:
+        async def post_one(session: aiohttp.ClientSession, body: Body) -> Post:
             async with free:
                 return await self._post(session, body, on_record=on_record)
 
         async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=4 * TIMEOUT)) as session:
-            return await asyncio.gather(*(one(session, body) for body in bodies))
+            return await asyncio.gather(*(post_one(session, body) for body in bodies))
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:

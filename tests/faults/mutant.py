@@ -127,9 +127,9 @@ SAFEGUARDS: dict[str, Callable[[], None]] = {
 def _instead(names: tuple[str, ...], old: str, new: str) -> Callable[[str, str], str]:
     """`storage.sql.query`, with another text in these."""
 
-    def query(file: str, asked: str) -> str:
-        text = sql.query(file, asked)
-        if asked not in names:
+    def query(file: str, name: str) -> str:
+        text = sql.query(file, name)
+        if name not in names:
             return text
         assert old in text
         return text.replace(old, new)

@@ -53,12 +53,12 @@ class Proxy:
         self.port = 0
 
     async def start(self) -> None:
-        """Listens; raises OSError."""
+        """Listen on a free port. Raises OSError."""
         self._server = await asyncio.start_server(self._accept, "127.0.0.1", 0)
         self.port = self._server.sockets[0].getsockname()[1]
 
     async def stop(self) -> None:
-        """Ends every connection."""
+        """Listen no more, and end every connection."""
         if self._server is not None:
             self._server.close()
         self.heal()

@@ -127,7 +127,7 @@ async def replica_stopped(site: Site) -> AsyncIterator[None]:
 
 @asynccontextmanager
 async def promoted(site: Site) -> AsyncIterator[None]:
-    """For good."""
+    """The replica becomes the primary for good."""
     await _pair(site).promote()
     yield
 

@@ -25,7 +25,7 @@ def cells(row: Row) -> tuple[str, ...]:
 
 
 def table(run: Sequence[Done]) -> Table:
-    """For a terminal."""
+    """Return the table for a terminal."""
     table = Table("fault", *COLUMNS)
     for group in _groups(run):
         table.add_section()
@@ -57,7 +57,7 @@ def summary(run: Sequence[Done]) -> str:
         slowest = "never" if None in times else f"{max(filter(None, times)):.1f} s"
         failed = sum(done.row.error is not None for done in group)
         count = f"{len(rows)}, {failed} failed" if failed else str(len(rows))
-        words = [count, *(f"{one:,}" for one in sums[:4]), slowest, *map(str, sums[4:])]
+        words = [count, *(f"{value:,}" for value in sums[:4]), slowest, *map(str, sums[4:])]
         lines.append(f"| {group[0].group} | {' | '.join(words)} |")
     return "\n".join(lines)
 

@@ -14,6 +14,7 @@ import msgspec
 from asyncpg.connect_utils import SessionAttribute
 
 from broker import topology
+from broker.commands import connected
 from deploy import sections
 from deploy.local.children import free_ports
 from schemas.topology import DEAD, UNROUTED
@@ -106,7 +107,7 @@ class Site:
         self.proxies: dict[tuple[str, str], Proxy] = {}
         """By kind of process and server; for (deliver, subscribers) what stands before the subscribers."""
         self.processes: dict[str, list[Process]] = {}
-        """By kind."""
+        """All processes by their kind."""
         self.port = free_ports(1)[0]
         self.config_file = folder / "crossdock.toml"
         self.config_file.write_text(settings(self.port, ingress=ingress))
@@ -127,7 +128,7 @@ class Site:
     @property
     def all(self) -> Sequence[Process]:
         """Every process of ours."""
-        return [one for several in self.processes.values() for one in several]
+        return [process for several in self.processes.values() for process in several]
 
     def is_poison(self, raw: bytes) -> bool:
         """Return whether the body is one that the present fault made to be set aside."""
@@ -144,7 +145,7 @@ class Site:
         self.subscribers.wrong.clear()
         self.poison = None
         self.unmet.clear()
-        async with topology.connected(self.backing.amqp_url) as connection:
+        async with connected(self.backing.amqp_url) as connection:
             channel = await connection.channel()
             for queue in (DEAD, UNROUTED):
                 await (await channel.get_queue(queue)).purge()
@@ -232,10 +233,10 @@ async def site(
     """
     folder = home or Path(tempfile.mkdtemp(prefix="crossdock-faults-"))
     try:
-        made = Site(folder, backing(folder), rate, seed, mutant, ingress)
+        created = Site(folder, backing(folder), rate, seed, mutant, ingress)
         async with AsyncExitStack() as stack:
-            await made.start(stack)
-            yield made
+            await created.start(stack)
+            yield created
     finally:
         if home is None:
             await asyncio.to_thread(shutil.rmtree, folder, ignore_errors=True)

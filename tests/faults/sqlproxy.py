@@ -90,12 +90,12 @@ class SqlProxy:
         self.port = 0
 
     async def start(self) -> None:
-        """Listen. Raises OSError."""
+        """Listen on a free port. Raises OSError."""
         self._server = await asyncio.start_server(self._accept, "127.0.0.1", 0)
         self.port = self._server.sockets[0].getsockname()[1]
 
     async def stop(self) -> None:
-        """End every connection."""
+        """Listen no more, and end every connection."""
         if self._server is not None:
             self._server.close()
         for session in list(self._sessions):
@@ -327,6 +327,6 @@ def raising(sqlstate: str) -> str:
 
 
 def error(sqlstate: str, severity: str = "FATAL") -> bytes:
-    """Return an ErrorResponse."""
+    """Return an ErrorResponse of PostgreSQL's protocol."""
     fields = (("S", severity), ("V", severity), ("C", sqlstate), ("M", MESSAGE))
     return _message(b"E", b"".join(f"{name}{text}\0".encode() for name, text in fields) + b"\0")

@@ -70,7 +70,7 @@ class Mutation(msgspec.Struct, frozen=True):
     seconds: float | None = None
     """How long the fault lasts; None: as long as it does where nothing is missing."""
     rate: float = RATE
-    """Posts per second."""
+    """Posts per second of the load."""
 
 
 MUTATIONS = (
@@ -143,24 +143,24 @@ async def everything(only: str, seed: int, say: Callable[[Done], None], patience
     until = time.monotonic() + LIMIT
     turn = asyncio.Semaphore(AT_ONCE)
 
-    async def one(rows: AsyncIterator[Done], at: AbstractAsyncContextManager[object] = turn) -> list[Done]:
-        found = []
+    async def run_all(rows: AsyncIterator[Done], at: AbstractAsyncContextManager[object] = turn) -> list[Done]:
+        rows_done = []
         async with at:
             async for done in rows:
                 say(done)
-                found.append(done)
-        return found
+                rows_done.append(done)
+        return rows_done
 
     works = []
     for place, groups in _places(seed):
         selected = [(group.name, fault) for group in groups for fault in group.faults if only in fault.name]
         if selected:
             at = nullcontext() if BESIDE.issuperset(name for name, _ in selected) else turn
-            works.append(one(_on(place, selected, until, patience), at))
+            works.append(run_all(_on(place, selected, until, patience), at))
     for number, mutation in enumerate(MUTATIONS):
         label = f"without {mutation.safeguard}: {mutation.fault}"
         if only in label:
-            works.append(one(_mutated(mutation, seed + 20 + number, label, until)))
+            works.append(run_all(_mutated(mutation, seed + 20 + number, label, until)))
     return [done for several in await asyncio.gather(*works) for done in several]
 
 
@@ -176,11 +176,11 @@ async def _on(
         return
     left = list(selected)
     try:
-        async with place as found:
+        async with place as started:
             while left:
                 group, fault = left[0]
                 late = time.monotonic() > until
-                yield Done(group, Row(fault.name, skipped=TIME_IS_UP) if late else await run(found, fault, patience))
+                yield Done(group, Row(fault.name, skipped=TIME_IS_UP) if late else await run(started, fault, patience))
                 del left[0]
     except (StartError, TimeoutError) as why:
         for group, fault in left:

@@ -1,4 +1,4 @@
-"""The tables say what was counted, and a run that lost something is no success."""
+"""The tables say what was counted, and a run that lost something does not succeed."""
 
 from pathlib import Path
 

@@ -10,7 +10,7 @@ from tests.faults.site import Site, site
 from tests.faults.suite import MUTATIONS, Mutation, mutated
 from tests.faults.trial import run
 
-pytestmark = pytest.mark.timeout(300)  # a whole pipeline is started, and one by each mutant
+pytestmark = [pytest.mark.long, pytest.mark.timeout(300)]  # a whole pipeline is started, and one by each mutant
 
 SELECTION = (
     "SIGKILL of store",
@@ -45,7 +45,9 @@ async def test_nothing_acknowledged_is_lost(broken: Site, name: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "mutation", [mutation for mutation in MUTATIONS if mutation.safeguard in SEEN], ids=lambda one: one.safeguard
+    "mutation",
+    [mutation for mutation in MUTATIONS if mutation.safeguard in SEEN],
+    ids=lambda mutation: mutation.safeguard,
 )
 async def test_a_safeguard_that_is_missing_is_seen(mutation: Mutation) -> None:
     done = await mutated(mutation, 2, mutation.safeguard)

@@ -8,7 +8,7 @@ from contextlib import AbstractAsyncContextManager, suppress
 import asyncpg
 import msgspec
 
-from broker.topology import TopologyError
+from broker.declare import TopologyError
 from deploy.local.children import StartError
 from schemas import registry
 from tests.faults.ledger import Post
@@ -63,7 +63,7 @@ class Row(msgspec.Struct, frozen=True):
     posts: int = 0
     accepted: int = 0
     refused: int = 0
-    """Answered 503."""
+    """Posts that were answered 503."""
     unanswered: int = 0
     recovery: float | None = None
     """Seconds from the fault's end until posts of every platform were accepted again and nothing older was on its way;

@@ -109,8 +109,8 @@ async def _judge(site: Site, posts: Sequence[Post], database: asyncpg.Connection
     verdict.innocent = await database.fetchval(INNOCENT, site.quarantined, site.poison)
     verdict.missing = sum(stored.get(post.id) != (post.body.type, post.body.key) for post in accepted)
     keys = sorted({(post.body.type, post.body.key) for post in posts if not site.is_poison(post.body.raw)})
-    found = await database.fetch(DOCUMENTS, [type_ for type_, _ in keys], [key for _, key in keys])
-    for row in found:
+    documents = await database.fetch(DOCUMENTS, [type_ for type_, _ in keys], [key for _, key in keys])
+    for row in documents:
         _count(site, verdict, row)
     answered: dict[str, list[bytes]] = {}
     for post in accepted:
@@ -131,7 +131,7 @@ def _compare(site: Site, verdict: Verdict, order: str, answers: Sequence[bytes],
     for manufacturer in set(answer.values()):
         received = site.consumer.parts.get((order, manufacturer), set())
         verdict.unheard += not received
-        verdict.undelivered += sum(name not in site.subscribers.heard["standard"] for name in received)
+        verdict.undelivered += sum(name not in site.subscribers.received["standard"] for name in received)
 
 
 def _count(site: Site, verdict: Verdict, row: asyncpg.Record) -> None:
@@ -140,7 +140,7 @@ def _count(site: Site, verdict: Verdict, row: asyncpg.Record) -> None:
     counted = row["older"] - row["stale"] + row["times_received"]
     verdict.twice += len(row["versions"]) - 1 + max(0, row["receipts"] - posts) + abs(counted - row["receipts"])
     for version in map(str, row["versions"]):
-        verdict.unheard += version not in site.consumer.heard
+        verdict.unheard += version not in site.consumer.received
         for dialect, types in TYPES.items():
             if dialects()[dialect].supports(row["type"]) and fits(row["type"], types):
-                verdict.undelivered += version not in site.subscribers.heard[dialect]
+                verdict.undelivered += version not in site.subscribers.received[dialect]

@@ -130,7 +130,7 @@ async def test_every_secret_of_the_last_day_signs(
 async def test_an_old_encryption_key_may_go_once_check_says_so(
     client: Client, pool: asyncpg.Pool, database_url: str
 ) -> None:
-    """Filed answers are sealed anew as subscriptions are; until then they count. One that no key opens is no 503."""
+    """Filed answers are sealed anew as subscriptions are; until then they count. No 503 for one that no key opens."""
     key = {"Idempotency-Key": "once"}
     body = {"url": "https://a.example/"}
     first = (await client.ask("POST", "/v1/subscriptions", body, headers=key))[1]

@@ -2,6 +2,8 @@
 
 import asyncio
 import json
+from datetime import UTC, datetime
+from decimal import Decimal
 from functools import partial
 from typing import Any
 
@@ -11,6 +13,8 @@ import asyncpg
 import pytest
 import pytest_asyncio
 from aiormq.exceptions import AMQPError
+from pamqp.commands import Basic
+from pamqp.common import FieldTable
 from prometheus_client import REGISTRY
 from yarl import URL
 
@@ -76,7 +80,7 @@ async def test_a_consumer_gets_events_of_its_types_from_its_creation_on(
     (row,) = json.loads(out)
     assert (code, row["name"], row["messages"], row["dead"], row["consumers"]) == (0, "erp", 2, 0, 0)
     assert "erp" in (await shell("consumers", "list"))[1]
-    queued = {one["name"]: one["messages"] for one in json.loads((await shell("status", "--json"))[1])["queues"]}
+    queued = {queue["name"]: queue["messages"] for queue in json.loads((await shell("status", "--json"))[1])["queues"]}
     assert queued[erp] == 2
 
     async def database() -> asyncpg.Pool:
@@ -221,3 +225,40 @@ async def test_messages_that_a_consumer_failed_on_return_to_its_queue(
     assert (await shell("consumers", "retry", "erp", "--json")).json == {"name": "erp", "retried": 0}
     said = await shell("consumers", "retry", "nobody")
     assert (said.code, "there is no consumer nobody" in said.err) == (1, True)
+
+
+async def test_a_moved_message_keeps_its_properties(erp: str, amqp_url: str) -> None:
+    """Its priority, which may be absent, and every millisecond of its expiration; only deaths are forgotten."""
+    moment = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
+    headers: FieldTable = {"x-kept": ["text", {"deep": 1, "exact": Decimal("1.5")}], "x-delivery-count": 7}
+    sent = [
+        Basic.Properties(message_id="none", delivery_mode=1),
+        Basic.Properties(
+            content_type="text/x",
+            content_encoding="identity",
+            headers=headers,
+            priority=7,
+            correlation_id="c",
+            reply_to="r",
+            expiration="4001001",
+            message_id="all",
+            timestamp=moment,
+            message_type="t",
+            app_id="a",
+        ),
+    ]
+    connection = await aiormq.connect(amqp_url)
+    try:
+        channel = await connection.channel()
+        for properties in sent:
+            await channel.basic_publish(b"body", routing_key=f"{erp}.dead", properties=properties)
+        assert await requeue.move(amqp_url, f"{erp}.dead", erp) == 2
+        for properties in sent:
+            message = await channel.basic_get(erp, no_ack=True)
+            kept = {name: value for name, value in (properties.headers or {}).items() if name != "x-delivery-count"}
+            properties.headers, properties.delivery_mode = kept, 2
+            received = message.header.properties
+            received.headers = {k: v for k, v in (received.headers or {}).items() if k != "x-delivery-count"}
+            assert (message.body, dict(received)) == (b"body", dict(properties))
+    finally:
+        await connection.close()

@@ -60,6 +60,7 @@ def assert_all_arrived(text: str) -> None:
     assert max(map(len, text.splitlines())) <= WIDTH
 
 
+@pytest.mark.long
 @pytest.mark.timeout(180)
 async def test_from_nothing_everything_arrives_and_nothing_is_left(servers: Path) -> None:
     folder = made(servers / "demo")
@@ -71,6 +72,7 @@ async def test_from_nothing_everything_arrives_and_nothing_is_left(servers: Path
     assert list(folder.iterdir()) == []
 
 
+@pytest.mark.long
 @pytest.mark.timeout(180)
 async def test_on_servers_that_were_there_before_it_can_be_repeated(
     tmp_path: Path, amqp_url: str, database_url: str, database: asyncpg.Connection

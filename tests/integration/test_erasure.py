@@ -333,9 +333,13 @@ async def test_what_is_in_quarantine_goes_if_it_names_the_key(pool: asyncpg.Pool
 
 async def test_the_planner_keeps_no_samples(pool: asyncpg.Pool, database: asyncpg.Connection) -> None:
     await fill(pool, database)
+    reason = f"not JSON, as {NAME} sent it"  # as before, so that it is the most common one, in its index as well
+    await store(pool, unreadable(unreadable_bytes("X-18"), reason, seconds=6, number=8))
+    await database.execute("UPDATE crossdock.quarantined SET platform = 'ustore'")
     await database.execute("ANALYZE")
     sampled = "SELECT count(*) FROM pg_stats WHERE schemaname = 'crossdock' AND pg_stats::text LIKE '%Quillfeather%'"
     assert await database.fetchval(sampled)
+    assert await database.fetchval(f"{sampled} AND tablename = 'quarantined'")
     for selection in ({"platform": "ustore", "key": "7"}, {"key": "STO1"}):
         await erase(database, **selection)
     await erase(database, platform="ustore", before=START + timedelta(days=1))

@@ -12,6 +12,7 @@ import pytest
 import pytest_asyncio
 
 from broker import topology as broker
+from broker.commands import connected
 from deploy.local.rabbitmq import RabbitMQ
 from ingress.api import events as api
 from schemas import cloudevents, envelope, registry, topology
@@ -101,8 +102,8 @@ async def test_a_post_that_is_too_large_is_refused_alone(small: str) -> None:
         assert door.app._link.transport is transport
         async with running(pipeline.route(small, settings)):
             assert (await shopper)[0] == 200
-    async with broker.connected(small) as connected:
-        channel = await connected.channel()
+    async with connected(small) as connection:
+        channel = await connection.channel()
         purged = await (await channel.get_queue(topology.STORE)).purge()
     # Every accepted post, the shopper's order and the note on it, which is written once per answer.
     assert (purged.message_count or 0) >= 53

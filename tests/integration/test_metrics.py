@@ -39,7 +39,7 @@ def value(name: str, **labels: str) -> float:
 
 @asynccontextmanager
 async def admin() -> AsyncIterator[str]:
-    """URL of /metrics."""
+    """The URL of a process's /metrics."""
     server = Admin("127.0.0.1", 0, list)
     await server.start()
     try:

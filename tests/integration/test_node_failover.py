@@ -12,7 +12,7 @@ from aio_pika.abc import AbstractConnection
 from pamqp.commands import Basic
 from yarl import URL
 
-from broker import publisher as publishing
+from broker import health
 from broker.connection import CLOSE_TIMEOUT, BrokerConnection
 from broker.outgoing import BrokerUnavailableError
 from broker.publisher import MAX_UNSENT_BYTES, Publisher
@@ -24,7 +24,7 @@ QUEUE = "full"
 class Door:
     """A publisher on a link to two nodes, as every process has it."""
 
-    def __init__(self, first: str, second: str) -> None:
+    def __init__(self, first: str, second: str, confirm_timeout: float) -> None:
         """The nodes' URLs; the virtual host is the first's."""
         one, other = URL(first), URL(second)
         url = str(one).replace(f":{one.port}/", f":{one.port},{other.host}:{other.port}/")
@@ -33,7 +33,7 @@ class Door:
         self.opened = 0
         self.again = asyncio.Event()
         """Set with the second connection."""
-        self.publisher = Publisher(confirm_timeout=5.0, on_unhealthy=self._useless)
+        self.publisher = Publisher(confirm_timeout=confirm_timeout, on_unhealthy=self._useless)
         self.link = BrokerConnection(url, name="test", on_open=self._on_open, on_lost=self.publisher.on_lost)
 
     async def _on_open(self, link: BrokerConnection, connection: AbstractConnection) -> None:
@@ -51,9 +51,9 @@ class Door:
 
 
 @asynccontextmanager
-async def door(first: str, second: str) -> AsyncIterator[Door]:
+async def door(first: str, second: str, confirm_timeout: float = 5.0) -> AsyncIterator[Door]:
     """Connected to the first node."""
-    made = Door(first, second)
+    made = Door(first, second, confirm_timeout)
     made.link.start()
     try:
         await made.link.opened.wait()
@@ -115,14 +115,18 @@ async def test_a_node_that_lives_is_kept_while_it_confirms_nothing(
     empty_amqp_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It waits for a leader on another node, and will be told of the next one; a new connection would not."""
-    monkeypatch.setattr(publishing, "PROBE_AFTER", 0.3)
-    async with queue(empty_amqp_url), proxied(empty_amqp_url) as (proxy, silent), door(silent, empty_amqp_url) as one:
+    monkeypatch.setattr(health, "PROBE_AFTER", 0.3)
+    async with (
+        queue(empty_amqp_url),
+        proxied(empty_amqp_url) as (proxy, silent),
+        door(silent, empty_amqp_url, confirm_timeout=2.0) as one,
+    ):
         await one.publish(0)
         proxy.lose_answers_to(QUEUE.encode())
         with pytest.raises(BrokerUnavailableError):
             await one.publish(1)  # long enough to look several times
         assert (one.reasons, one.opened) == ([], 1)
-        monkeypatch.setattr(publishing, "ABANDON_AFTER", 0.0)
+        monkeypatch.setattr(health, "ABANDON_AFTER", 0.0)
         async with asyncio.timeout(20):
             await one.again.wait()
         assert one.reasons == ["the broker confirms nothing"]

@@ -89,7 +89,7 @@ async def test_what_was_acknowledged_is_what_is_stored(
             acknowledged.add(UUID(json.loads(body)["id"]))
 
         for start in range(0, 1000, 100):
-            await asyncio.gather(*(post(*one) for one in posts[start : start + 100]))
+            await asyncio.gather(*(post(*entry) for entry in posts[start : start + 100]))
         kept = "SELECT message_id FROM crossdock.receipts UNION ALL SELECT id FROM crossdock.quarantine"
 
         async def everything() -> bool:

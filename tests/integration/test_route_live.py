@@ -46,7 +46,7 @@ SPLIT = 'split = { "2" = 50, "5" = 50 }'
 
 
 def settings(tmp_path: Path, *, timeout: float = 2.0, rule: str = SPLIT) -> Path:
-    """A configuration file."""
+    """Write a configuration file, and return its path."""
     file = tmp_path / "crossdock.toml"
     file.write_text(RULES.format(timeout=timeout, rule=rule))
     return file

@@ -32,7 +32,7 @@ async def test_silence_is_told_from_what_is_usual(pool: asyncpg.Pool) -> None:
     await heard(pool, "new", 20)
     await heard(pool, "busy", 0.9, 2, 3, 4)
     async with pool.acquire() as connection:
-        found = {one.account: one for one in await activity.by_account(connection)}
+        found = {activity_row.account: activity_row for activity_row in await activity.by_account(connection)}
     assert {name for name, one in found.items() if one.silence} == {"steady"}
     steady = found["steady"]
     assert steady.usual == pytest.approx(900, rel=0.01)
@@ -94,8 +94,8 @@ async def test_status_says_who_is_quiet(pool: asyncpg.Pool, shell: Shell) -> Non
     assert "apicbase/bistro can't be polled, 3 times in a row: no" in out
     assert "channelape/rothys is quiet for 6 h, usually every 15 min and never longer than" in out
     found = (await shell("status", "--json")).json
-    assert [one["quiet"] for one in found["accounts"]] == [True]
-    assert [one["failures"] for one in found["failing_polls"]] == [3]
+    assert [entry["quiet"] for entry in found["accounts"]] == [True]
+    assert [entry["failures"] for entry in found["failing_polls"]] == [3]
 
 
 @pytest.mark.parametrize(

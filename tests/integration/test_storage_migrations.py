@@ -232,7 +232,7 @@ async def test_a_table_in_use_is_not_waited_for_longer_than_others_can_wait(
 RELEASED = 8
 """Migrations up to this one made the first release: nothing ran before them."""
 TAKES_AWAY = re.compile(
-    r"\b(DROP|RENAME|TRUNCATE|(?<!AFTER )DELETE|SET NOT NULL|ALTER\b[^;]*\bTYPE)\b"
+    r"\b(DROP|RENAME|TRUNCATE|(?<!AFTER )DELETE|SET NOT NULL|ALTER TYPE|ALTER (COLUMN )?\w+ (SET DATA )?TYPE)\b"
     r"|\bADD COLUMN\b(?![^,;]*\bDEFAULT\b)[^,;]*\bNOT NULL",
     re.I,
 )

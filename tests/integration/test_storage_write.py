@@ -183,7 +183,7 @@ REFUSED = {
     "a number beyond numeric": '{"a": 1e999999}',
     "nesting": "[" * 100_000 + "]" * 100_000,
     "no JSON": "{",
-    "what is no text": "\ud800",
+    "text that is not UTF-8": "\ud800",
 }
 
 

@@ -11,7 +11,7 @@ import pytest_asyncio
 from aio_pika.abc import AbstractConnection, AbstractIncomingMessage, AbstractQueue
 from aio_pika.exceptions import ChannelNotFoundEntity
 
-from broker import depths, management, renew, retention, topology
+from broker import commands, definitions, depths, management, renew, retention, topology
 from broker.declare import TopologyError, declare, is_missing, lacks_streams, major_version
 from deploy.local.rabbitmq import RabbitMQ
 from schemas import topology as names
@@ -54,7 +54,7 @@ async def limits(connection: AbstractConnection, wanted: names.Topology) -> set[
     """Queues whose delivery limit is not ours."""
     found = set()
     for queue in wanted.queues:
-        found |= {one.queue for one in await declare(connection, queue)}
+        found |= {entry.queue for entry in await declare(connection, queue)}
     return found
 
 
@@ -68,8 +68,8 @@ async def test_the_limits_of_an_earlier_release_go_where_that_loses_nothing(
     await declare_as_before(connection)
     await publish(connection, names.STORE, b"kept")
     applied = await topology.apply(empty_amqp_url, wanted, alone=alone)
-    assert {one.argument for one in applied.differences} == {"x-delivery-limit"}
-    assert names.STORE in {one.queue for one in applied.differences}
+    assert {difference.argument for difference in applied.differences} == {"x-delivery-limit"}
+    assert names.STORE in {difference.queue for difference in applied.differences}
     assert all("let our queues run empty" in note for note in applied.notes)
     report = await topology.inspect(empty_amqp_url, wanted)
     assert (report.problems, bool(report.notes)) == ([], True)
@@ -93,7 +93,7 @@ async def test_a_queue_that_is_consumed_stays(empty_amqp_url: str, connection: A
 
     await (await channel.get_queue(names.STORE)).consume(hold)
     applied = await topology.apply(empty_amqp_url)
-    assert names.STORE in {one.queue for one in applied.differences}
+    assert names.STORE in {difference.queue for difference in applied.differences}
 
 
 async def test_what_is_given_back_again_and_again_stays(amqp_url: str) -> None:
@@ -124,9 +124,9 @@ def test_no_limit_is_declared_as_the_version_wants_it() -> None:
     assert dead.declared(4)["x-delivery-limit"] == -1
     log = next(queue for queue in names.topology().queues if queue.name == names.EVENTS_LOG)
     assert "x-delivery-limit" not in log.declared(4)
-    exported = {queue["name"]: queue["arguments"] for queue in topology.export(major=4)["queues"]}
-    assert exported[names.DEAD]["x-delivery-limit"] == -1
-    assert "x-delivery-limit" not in {queue["name"]: queue for queue in topology.export()["queues"]}[names.DEAD]
+    for major, limit in ((3, {}), (4, {"x-delivery-limit": names.UNLIMITED})):
+        exported = {queue["name"]: queue["arguments"] for queue in definitions.export(major=major)["queues"]}
+        assert exported[names.DEAD] == {"x-queue-type": "quorum", **limit}
 
 
 @pytest.mark.parametrize(
@@ -170,7 +170,7 @@ def test_a_broker_without_streams_is_recognised(text: str, lacks: bool) -> None:
 
 
 async def test_queues_without_a_leader_are_waited_for(amqp_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(topology, "PAUSE", 0.01)
+    monkeypatch.setattr(commands, "PAUSE", 0.01)
     tries = 0
 
     async def work(connection: AbstractConnection) -> int:
@@ -180,19 +180,19 @@ async def test_queues_without_a_leader_are_waited_for(amqp_url: str, monkeypatch
             raise ChannelNotFoundEntity(DOWN) if tries < 3 else TimeoutError
         return major_version(connection)
 
-    assert await topology.patiently(amqp_url, work) in (3, 4)
+    assert await commands.patiently(amqp_url, work) in (3, 4)
 
     async def down(connection: AbstractConnection) -> None:
         raise ChannelNotFoundEntity(DOWN)
 
     with pytest.raises(TopologyError, match=r"not ready within 0 seconds \(NOT_FOUND - home node"):
-        await topology.patiently(amqp_url, down, patience=0.05)
+        await commands.patiently(amqp_url, down, patience=0.05)
 
     async def missing(connection: AbstractConnection) -> None:
         raise ChannelNotFoundEntity("NOT_FOUND - no queue 'x' in vhost '/'")
 
     with pytest.raises(TopologyError, match="run `crossdock topology apply`"):
-        await topology.patiently(amqp_url, missing)
+        await commands.patiently(amqp_url, missing)
 
 
 async def policies(rabbitmq: RabbitMQ, amqp_url: str) -> dict[str, Any]:
@@ -201,7 +201,7 @@ async def policies(rabbitmq: RabbitMQ, amqp_url: str) -> dict[str, Any]:
         aiohttp.ClientSession(rabbitmq.management_url) as session,
         session.get(f"/api/policies/{vhost}") as answer,
     ):
-        return {one["name"]: one["definition"] for one in await answer.json()}
+        return {entry["name"]: entry["definition"] for entry in await answer.json()}
 
 
 async def test_another_retention_is_applied_and_nothing_is_deleted(

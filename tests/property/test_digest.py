@@ -33,17 +33,19 @@ def written(value: Any, dice: random.Random) -> str:
 
 @BOUNDED
 @given(json_values, st.integers(0, 2**32), st.integers(0, 2**32))
-def test_writing_does_not_count(value: Any, one: int, other: int) -> None:
-    first, second = (written(value, random.Random(seed)).encode("utf-8", "surrogatepass") for seed in (one, other))
+def test_writing_does_not_count(value: Any, first_seed: int, second_seed: int) -> None:
+    first, second = (
+        written(value, random.Random(seed)).encode("utf-8", "surrogatepass") for seed in (first_seed, second_seed)
+    )
     assert json.loads(first) == json.loads(second)
     assert canonical.digest(first) == canonical.digest(second)
 
 
 @BOUNDED
 @given(json_values, json_values)
-def test_meaning_does(one: Any, other: Any) -> None:
+def test_meaning_does(value: Any, other: Any) -> None:
     # As text, because Python finds 1, 1.0 and True equal.
-    first, second = (json.dumps(value, sort_keys=True).encode() for value in (one, other))
+    first, second = (json.dumps(value, sort_keys=True).encode() for value in (value, other))
     assert (canonical.digest(first) == canonical.digest(second)) == (first == second)
 
 

@@ -70,9 +70,9 @@ def replaced(body: bytes, name: bytes, value: bytes) -> bytes | None:
 @settings(BOUNDED, max_examples=200)
 @given(posts(), posts())
 def test_an_event_reads_the_bodies_of_others_or_says_no(
-    one: tuple[Platform, Event, bytes], other: tuple[Platform, Event, bytes]
+    post: tuple[Platform, Event, bytes], other: tuple[Platform, Event, bytes]
 ) -> None:
-    every_reader_behaves(one[0], one[1], other[2])
+    every_reader_behaves(post[0], post[1], other[2])
 
 
 @settings(BOUNDED, max_examples=300)

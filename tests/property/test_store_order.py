@@ -87,25 +87,25 @@ posts = st.tuples(
 
 
 def _messages(drawn: Sequence[Any]) -> list[Incoming]:
-    found = []
+    messages = []
     for number, (kind, key, content, spaced, seconds) in enumerate(drawn, 1):
         platform, event, raw = kind(key, content, spaced)
-        found.append(incoming(platform, event, raw, seconds=seconds, number=number))
-    return found
+        messages.append(incoming(platform, event, raw, seconds=seconds, number=number))
+    return messages
 
 
 def _requests(drawn: Sequence[Any], first: int) -> list[Incoming]:
     """uStore: the request, and the route worker's note on it under the same id."""
-    found = []
+    messages = []
     for number, (content, manufacturer, noted, seconds) in enumerate(drawn, first):
         items = [{"@id": str(item), "Quantities": {"TotalUnits": "1"}} for item in range(1, content + 1)]
         body = {"Order": {"@OrderId": "77", "OrderProducts": {"OrderProduct": items}}}
         message = incoming("ustore", "manufacturer_allocation", body, seconds=seconds, number=number)
-        found.append(message)
+        messages.append(message)
         if noted:
             places = [ItemAllocation(str(item), manufacturer, "the rest") for item in range(1, content + 1)]
-            found.append(msgspec.structs.replace(message, allocations=places))
-    return found
+            messages.append(msgspec.structs.replace(message, allocations=places))
+    return messages
 
 
 @st.composite
@@ -142,7 +142,7 @@ async def _work(pool: asyncpg.Pool, batches: list[list[Incoming]]) -> None:
 async def test_any_order_repetition_batching_and_interleaving_gives_the_same_rows(
     database_url: str, drawn: tuple[list[Incoming], list[list[Incoming]], list[list[Incoming]]]
 ) -> None:
-    messages, one, other = drawn
+    messages, first, second = drawn
     pool = await pools.create_pool(database_url, size=2)
     try:
         await _empty(pool)
@@ -151,7 +151,7 @@ async def test_any_order_repetition_batching_and_interleaving_gives_the_same_row
         )
         in_order = await everything(pool)
         await _empty(pool)
-        await asyncio.gather(_work(pool, one), _work(pool, other))
+        await asyncio.gather(_work(pool, first), _work(pool, second))
         assert await everything(pool) == in_order
         _agree(messages, await rows(pool, "events"))
     finally:
@@ -165,9 +165,11 @@ def _agree(messages: Sequence[Incoming], events: Sequence[dict[str, Any]]) -> No
     raws = {}
     for message in messages:
         if message.document is not None:
-            reading, about = message.document.reading, message.envelope
-            key = (about.platform, about.account, reading.type, reading.key)
-            receipts.setdefault(key, set()).add(Receipt(about.received_at, message.message_id, message.document.digest))
+            reading, envelope = message.document.reading, message.envelope
+            key = (envelope.platform, envelope.account, reading.type, reading.key)
+            receipts.setdefault(key, set()).add(
+                Receipt(envelope.received_at, message.message_id, message.document.digest)
+            )
             windows[key] = reading.repeat_window
             raws[message.message_id] = message.raw
     expected = {

@@ -56,7 +56,7 @@ def test_a_page_is_split_or_refused(body: bytes) -> None:
         read = pages.split(pages.text(body, "application/json; charset=ISO-8859-1"))
     except (ValueError, RecursionError):
         return
-    assert all(bytes(one) for one in read.results)
+    assert all(bytes(page) for page in read.results)
 
 
 @given(st.binary(max_size=50), st.text(max_size=20))

@@ -74,7 +74,7 @@ def test_check_reads_the_postal_code_files(tmp_path: Path, monkeypatch: pytest.M
             (tmp_path / "US.txt").write_text(content)
         distance.gazetteer.cache_clear()
         (found,) = check_local._rules(Config())
-        assert [str(problem) in one for one in found.problems] == ([True] if problem else [])
+        assert [str(problem) in entry for entry in found.problems] == ([True] if problem else [])
     distance.gazetteer.cache_clear()
 
 
@@ -113,7 +113,7 @@ def test_a_secret_ends_before_its_newline(
 
 
 def test_a_secret_of_nothing_but_newlines_is_refused_by_its_key(tmp_path: Path) -> None:
-    """derek#72 (sibling)."""
+    """Reported as derek#72 (sibling)."""
     with pytest.raises(ConfigError, match=r"accounts\.ecomnow\.a\.authorizations"):
         config.parse({"accounts": {"ecomnow": {"a": {"authorizations": ["\n"]}}}}, tmp_path)
 

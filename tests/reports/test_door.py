@@ -183,7 +183,7 @@ async def test_bodies_wait_for_their_confirms_within_the_bound(amqp_url: str) ->
             waiting = [asyncio.ensure_future(exchange(door.app.port, request(path(door), body=body))) for _ in range(6)]
             done, pending = await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
             assert pending
-            assert {one.result() for one in done} == {503}
+            assert {entry.result() for entry in done} == {503}
             assert door.app._publisher.held_bytes <= 1 << 20
             assert await asyncio.gather(*waiting) == [503] * 6
             assert door.app._publisher.held_bytes == 0

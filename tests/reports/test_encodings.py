@@ -146,7 +146,9 @@ def test_what_we_send_is_valid_unicode_in_every_dialect(case: Case, lone: bytes)
         data=document.data,
     )
     credentials = Credentials(secrets=("whsec_" + "A" * 32,), authorization="Basic x", query_key="k")
-    said = [one.request(event, credentials, 0).body for one in dialects().values() if one.supports(event.type)]
+    said = [
+        dialect.request(event, credentials, 0).body for dialect in dialects().values() if dialect.supports(event.type)
+    ]
     said.append(
         cloudevents.encode(
             id=event.id,
@@ -174,7 +176,7 @@ def strict(body: bytes) -> None:
 
 def test_a_manufacturer_gets_valid_unicode() -> None:
     """json_reindent#12 (sibling): the queue messages that are cut out of an order."""
-    [case] = [one for one in cases("ustore") if one.example == "manufacturer_allocation"]
+    [case] = [case for case in cases("ustore") if case.example == "manufacturer_allocation"]
     raw = case.raw.replace(b'"static1"', b'"\\ud83d"')
     assert raw != case.raw
     answer = ustore.answer(envelope(case), raw, case.account)

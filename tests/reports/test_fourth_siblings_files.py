@@ -9,10 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from deploy import config, logs, state
+from deploy import config, state
 from deploy.cli import main, servers
 from deploy.config import ConfigError
 from storage.vault import Vault
+from telemetry import logs
 from tests.reports.test_csv_files import listed
 from tests.reports.test_linear import linear
 from workers.route.ustore import distance, geonames

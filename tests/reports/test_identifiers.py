@@ -75,7 +75,7 @@ def every_text(value: Any) -> Any:
 
 @pytest.mark.parametrize("event", [STO, SHIP, ASN, RECEIPT])
 def test_blanks_around_ids_of_digits(event: str) -> None:
-    """viadot#1085."""
+    """Reported first as viadot#1085."""
     said = example("channelape", event)
     plain, spaced = read("channelape", event, said), read("channelape", event, every_text(said))
     assert names(spaced) == names(plain)
@@ -94,7 +94,7 @@ def test_a_receipt_id_that_says_nothing_is_absent(nothing: Any, shape: type[Any]
         one["additionalFields"]["receipt_id"] = nothing
         if shape is list:
             one["additionalFields"] = [{"name": n, "value": v} for n, v in one["additionalFields"].items()]
-    first, second = (read("channelape", RECEIPT, one).key for one in said)
+    first, second = (read("channelape", RECEIPT, entry).key for entry in said)
     assert first != second
     assert first.startswith("208924061/00001922492001525086/")
 
@@ -226,7 +226,7 @@ def test_ustore_is_answered_with_its_own_spelling_of_an_item() -> None:
     sent = [item["@id"] for share in shares.values() for item in json.loads(share)["items"]]
     assert sorted(sent) == sorted(item["@id"] for item in items)
     assert all(json.loads(share)["deliveries"] for share in shares.values())
-    assert {one.rule for one in explain.explain(account, spaced)} == {"near"}
+    assert {entry.rule for entry in explain.explain(account, spaced)} == {"near"}
 
 
 @pytest.mark.parametrize("field", ["CatalogNumber", "@externalId", "@id"])

@@ -196,7 +196,9 @@ def test_texts_that_begin_what_never_ends(unit: bytes) -> None:
 def test_verifying_a_signature(name: str) -> None:
     """Finding 15 (sibling): a signature that does not fit costs a second reading, and no more."""
     make = BODIES.get(name, BODIES["nothing but open lists"])
-    accounts = [(one, msgspec.convert(one.demo[1], one.account)) for one in registry.platforms().values()]
+    accounts = [
+        (platform, msgspec.convert(platform.demo[1], platform.account)) for platform in registry.platforms().values()
+    ]
 
     def run(raw: bytes) -> None:
         for platform, account in accounts:
@@ -217,7 +219,7 @@ def account() -> Any:
         {"ship_to_zip_prefix": ["999"], "ship_to_country": ["Austria"]},
         {"property": {"Finishing": ["Gloss"]}, "min_units": 1e9},
     ]
-    rules: list[dict[str, Any]] = [{"when": one, "manufacturer": "1"} for one in when]
+    rules: list[dict[str, Any]] = [{"when": condition, "manufacturer": "1"} for condition in when]
     rules.append({"nearest": ["0", "1", "2"]})
     said = {"secrets": ["s"], "manufacturers": makers, "rules": rules, "fallback": "0"}
     return msgspec.convert(said, registry.platforms()["ustore"].account)

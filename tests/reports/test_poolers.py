@@ -4,7 +4,6 @@ import asyncio
 import os
 import shutil
 import socket
-import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
 from functools import partial
 from pathlib import Path
@@ -26,7 +25,7 @@ from storage import roles
 from storage.migrate import migrate
 from tests import restarts
 from tests.support import delivering, pipeline
-from tests.support.shell import ROOT
+from tests.support.shell import ROOT, Shell
 from workers.store.worker import StoreWorker
 
 PROGRAM = shutil.which("pgbouncer") or shutil.which("/usr/sbin/pgbouncer")
@@ -91,13 +90,8 @@ def says(worker: Component, text: str) -> bool:
 
 
 async def run(*args: str, env: dict[str, str]) -> tuple[int, str]:
-    process = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "deploy.cli.main", *args, cwd=ROOT,
-        env={"PATH": os.environ["PATH"], **env}, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT,
-    )  # fmt: skip
-    out, _ = await process.communicate()
-    assert process.returncode is not None
-    return process.returncode, out.decode()
+    result = await Shell(ROOT, **env)(*args)
+    return result.code, result.out + result.err
 
 
 async def user(url: str) -> str:
@@ -111,7 +105,7 @@ async def user(url: str) -> str:
 async def test_transaction_mode_is_refused_with_one_line(
     pgbouncer: Start, database_url: str, amqp_url: str, tmp_path: Path
 ) -> None:
-    """asyncpg#1013, prefect#14602."""
+    """Reported as asyncpg#1013 and prefect#14602."""
     url = await pgbouncer(database_url, "transaction")
     for refused in (
         lambda: pools.create_pool(url, size=2, role=roles.STORE),
@@ -171,10 +165,11 @@ async def test_a_server_without_a_pooler_is_asked_once(database_url: str) -> Non
 
 
 @pytest.mark.skipif(not socket.has_ipv6, reason="this machine has no IPv6")
+@pytest.mark.long
 async def test_the_whole_pipeline_behind_a_pool_of_20_on_both_families(
     pgbouncer: Start, blank_url: str, tmp_path: Path
 ) -> None:
-    """prefect#14602 and uvicorn#2945."""
+    """Reported as prefect#14602 and uvicorn#2945."""
     url = await pgbouncer(blank_url, "session")
     config = tmp_path / "crossdock.toml"
     config.write_text(CONFIG)

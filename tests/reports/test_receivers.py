@@ -108,7 +108,7 @@ async def test_a_receiver_in_flask_reads_cloudevents(tmp_path: Path) -> None:
 
 @pytest.mark.timeout(300)
 async def test_a_receiver_in_go_reads_cloudevents(tmp_path: Path) -> None:
-    """medplum#5140 (sibling)."""
+    """Reported as medplum#5140 (sibling)."""
     go = shutil.which("go")
     if go is None:
         pytest.skip("no `go` on PATH")

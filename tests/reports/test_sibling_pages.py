@@ -49,13 +49,13 @@ def page(results: Any, following: str = "null", *, results_first: bool = False) 
 def test_a_broken_order_breaks_no_other(broken: bytes, place: int, results_first: bool) -> None:
     results = [*GOOD[:place], broken, *GOOD[place:]]
     read = pages.split(page(results, '"https://api.example/?page=2"', results_first=results_first))
-    assert [bytes(one) for one in read.results] == results
+    assert [bytes(result) for result in read.results] == results
     assert read.next == "https://api.example/?page=2"
 
 
 def test_nothing_between_two_commas_is_no_order() -> None:
     read = pages.split(b'{"next": null, "results": [' + GOOD[0] + b", , " + GOOD[1] + b",, ]}")
-    assert [bytes(one) for one in read.results] == [*GOOD]
+    assert [bytes(result) for result in read.results] == [*GOOD]
 
 
 @pytest.mark.parametrize("broken", BROKEN)

@@ -34,7 +34,7 @@ def config(**delivery: Any) -> Config:
 
 
 class Client:
-    """Asks as somebody."""
+    """Sends requests to the API as a subscriber or the operator."""
 
     def __init__(self, session: aiohttp.ClientSession, base: str, app: ApiApp) -> None:
         self.session = session
@@ -64,7 +64,7 @@ class Client:
     async def subscribe(
         self, url: str = "https://a.example/hook", *, who: Mapping[str, str] = BOARDS, **more: Any
     ) -> Any:
-        """A registered one."""
+        """Register a subscription, and return it."""
         status, answer, _ = await self.ask("POST", "/v1/subscriptions", {"url": url, **more}, who=who)
         assert status == 201, answer
         return answer

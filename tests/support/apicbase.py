@@ -21,10 +21,10 @@ PATH = "/api/v2/integrations/suppliers/purchase_orders/"
 
 
 class Asked(msgspec.Struct, frozen=True):
-    """One request."""
+    """One request that Apicbase received."""
 
     kind: str
-    """token or page"""
+    """What was asked for: token or page."""
     query: dict[str, str]
     token: str
     at: float
@@ -39,27 +39,27 @@ class Apicbase:
     def __init__(self) -> None:
         self.url = ""
         self.orders: list[bytes] = []
-        self.asked: list[Asked] = []
+        self.requests: list[Asked] = []
         self.page_size = 200
         """The most that it puts on a page, whatever is asked for."""
         self.expires_in: Any = 604800
         self.tokens: set[str] = set()
         """The valid ones; clear it, and every token has expired."""
         self.by_day = False
-        """`ordered_on__gt` compares days."""
+        """Whether `ordered_on__gt` compares days only."""
         self.filters = True
         self.credentials = {CLIENT_ID: CLIENT_SECRET}
         self.answer: Answer = lambda request, number: None
         """What to answer instead, for the nth request of its kind, from 1; None: as usual."""
 
     def of(self, kind: str) -> list[Asked]:
-        return [request for request in self.asked if request.kind == kind]
+        return [request for request in self.requests if request.kind == kind]
 
     async def _instead(self, kind: str, request: web.Request) -> web.Response | None:
         token = request.headers.get("Authorization", "").removeprefix("Bearer ")
-        asked = Asked(kind, dict(request.query), token, time.monotonic())
-        self.asked.append(asked)
-        answer = self.answer(asked, len(self.of(kind)))
+        received = Asked(kind, dict(request.query), token, time.monotonic())
+        self.requests.append(received)
+        answer = self.answer(received, len(self.of(kind)))
         return await answer if isinstance(answer, Awaitable) else answer
 
     async def _token(self, request: web.Request) -> web.Response:
@@ -79,9 +79,9 @@ class Apicbase:
         instead = await self._instead("page", request)
         if instead is not None:
             return instead
-        if self.asked[-1].token not in self.tokens:
+        if self.requests[-1].token not in self.tokens:
             return web.json_response({"detail": "Invalid token."}, status=401)
-        orders = sorted(self._found(request), key=_ordered_on, reverse=True)
+        orders = sorted(self._selected(request), key=_ordered_on, reverse=True)
         size = min(self.page_size, int(request.query["page_size"]))
         number = int(request.query.get("page", "1"))
         here = orders[(number - 1) * size : number * size]
@@ -96,24 +96,24 @@ class Apicbase:
         )
         return web.Response(body=body, content_type="application/json")
 
-    def _found(self, request: web.Request) -> list[bytes]:
+    def _selected(self, request: web.Request) -> list[bytes]:
         if not self.filters:
             return self.orders
         after = datetime.fromisoformat(request.query["ordered_on__gt"]).replace(tzinfo=UTC)
         status = request.query["status"]
         orders = []
         for raw in self.orders:
-            said = json.loads(raw)
+            order = json.loads(raw)
             moment = _ordered_on(raw)
             newer = moment.date() > after.date() if self.by_day else moment > after
-            if newer and (not isinstance(said, dict) or said.get("status", status) == status):
+            if newer and (not isinstance(order, dict) or order.get("status", status) == status):
                 orders.append(raw)
         return orders
 
 
 def _ordered_on(raw: bytes) -> datetime:
-    said = json.loads(raw)
-    text = said.get("ordered_on") if isinstance(said, dict) else None
+    order = json.loads(raw)
+    text = order.get("ordered_on") if isinstance(order, dict) else None
     return datetime.fromisoformat(text) if text else datetime.now(UTC)
 
 

@@ -11,6 +11,7 @@ from typing import Any
 import aiohttp
 import msgspec
 
+from broker import topology
 from deploy import config as configuration
 from deploy.process import Component
 from ingress.hooks.app import IngressApp
@@ -64,6 +65,15 @@ async def until(condition: Callable[[], Any], *, what: str = "the condition", se
         await asyncio.sleep(0.01)
 
 
+async def queued(amqp_url: str, count: int) -> None:
+    """Wait until so many messages are ready in the store worker's queue."""
+
+    async def are_ready() -> bool:
+        return (await topology.depths(amqp_url))["crossdock.store"][0] == count
+
+    await until(are_ready, what=f"{count} queued messages")
+
+
 class Door:
     """A running ingress and a client in front of it."""
 
@@ -72,12 +82,20 @@ class Door:
         self.session = session
         self.config = settings
         self.lines = lines
-        """The access log."""
+        """The lines of the access log."""
 
     def url(self, platform: str, event: str, account: str | None = None) -> str:
         hook = registry.event(platform, event)
         account = account or next(iter(self.config.accounts[platform]))
         return f"http://127.0.0.1:{self.app.port}/hooks/{platform}/{account}/{hook.path}"
+
+    async def send(self, data: bytes) -> bytes:
+        """Send bytes over a connection of their own, and return what is answered."""
+        reader, writer = await asyncio.open_connection("127.0.0.1", self.app.port)
+        writer.write(data)
+        answer = await asyncio.wait_for(reader.read(65536), 10)
+        writer.close()
+        return answer
 
     async def post(
         self, platform: str, event: str, raw: bytes | None = None, *, headers: Mapping[str, str] = {}, sign: bool = True

@@ -21,7 +21,7 @@ VAULT = Vault.from_text(KEY)
 
 
 class ReceivedRequest(msgspec.Struct, frozen=True):
-    """One request."""
+    """One request that the subscriber received."""
 
     path: str
     query: dict[str, str]

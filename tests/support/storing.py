@@ -50,7 +50,7 @@ def incoming(
     """A message as the store worker prepares it. `body`: bytes, or what is written as JSON. `number`: its id."""
     raw = body if isinstance(body, bytes) else msgspec.json.encode(body)
     name = UUID(int=int(seconds * 1000) + 1 if number is None else number)
-    about = Envelope(
+    envelope = Envelope(
         message_id=str(name),
         platform=platform,
         account=account,
@@ -60,23 +60,23 @@ def incoming(
         traceparent=f"00-{name.hex}-00000000000000ff-01",
     )
     document = documents.describe(registry.platforms()[platform], event, raw)
-    return Incoming(about, name, raw, document, allocations=allocations, may_be_stored=again)
+    return Incoming(envelope, name, raw, document, allocations=allocations, may_be_stored=again)
 
 
 def unreadable(raw: bytes, reason: str, *, seconds: float = 0.0, number: int | None = None) -> Incoming:
     """A message that is to be kept in quarantine."""
     name = UUID(int=int(seconds * 1000) + 1 if number is None else number)
-    about = Envelope(
+    envelope = Envelope(
         message_id=str(name), platform="ecomnow", account="acme", event="notification", received_at=at(seconds)
     )
-    return Incoming(about, name, raw, None, reason)
+    return Incoming(envelope, name, raw, None, reason)
 
 
 async def rows(connection: asyncpg.Connection | asyncpg.Pool, view: str) -> list[dict[str, Any]]:
     """All of a view, in an order of its own content; numbers and times as they are."""
     columns = VIEWS[view]
-    found = [dict(row) for row in await connection.fetch(f"SELECT {columns} FROM crossdock.{view}")]  # noqa: S608 - ours
-    return sorted(found, key=lambda row: [str(value) for value in row.values()])
+    rows_found = [dict(row) for row in await connection.fetch(f"SELECT {columns} FROM crossdock.{view}")]  # noqa: S608 - ours
+    return sorted(rows_found, key=lambda row: [str(value) for value in row.values()])
 
 
 async def everything(connection: asyncpg.Connection | asyncpg.Pool) -> dict[str, list[dict[str, Any]]]:

@@ -69,7 +69,7 @@ class Wire:
 
 
 class _Frames:
-    """Counts the frames of one direction. What is no AMQP is passed over."""
+    """Counts the frames of one direction. What is not AMQP is passed over."""
 
     def __init__(self, counted: Counter[str], *, skip: int = 0) -> None:
         self._counted = counted

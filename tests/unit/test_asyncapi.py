@@ -117,7 +117,7 @@ def test_what_a_manufacturer_gets_is_what_is_promised(document: Document) -> Non
     for example in registry.event("ustore", "manufacturer_allocation").examples:
         raw = registry.example("ustore", example)
         products = json.loads(raw)["Order"]["OrderProducts"]["OrderProduct"]
-        items = [one["@id"] for one in (products if isinstance(products, list) else [products])]
+        items = [entry["@id"] for entry in (products if isinstance(products, list) else [products])]
         chosen = [allocation.ItemAllocation(item, str(number % 2), "rule 1") for number, item in enumerate(items)]
         parts = manufacturer_order.split(raw, chosen)
         assert parts
@@ -160,15 +160,17 @@ def test_every_exchange_queue_and_binding_is_in_it(document: Document) -> None:
         (amqp["queue"]["name"], json.dumps(channel["x-arguments"])) for amqp, channel in there if amqp["is"] == "queue"
     }
     bindings = {
-        (one["exchange"], amqp["queue"]["name"], one["routingKey"])
+        (entry["exchange"], amqp["queue"]["name"], entry["routingKey"])
         for amqp, channel in there
-        for one in channel.get("x-bindings", [])
+        for entry in channel.get("x-bindings", [])
     }
     wanted = topology.topology()
-    assert exchanges == {(one.name, one.type, json.dumps(one.arguments)) for one in wanted.exchanges}
+    assert exchanges == {
+        (exchange.name, exchange.type, json.dumps(exchange.arguments)) for exchange in wanted.exchanges
+    }
     consumer, _ = consumers.queues(consumers.Consumer(name="{name}", types=["*"], accounts=["*"]))
-    assert queues == {(one.name, json.dumps(one.arguments)) for one in (*wanted.queues, consumer)}
-    assert bindings == {(one.exchange, one.queue, one.routing_key) for one in wanted.bindings}
+    assert queues == {(entry.name, json.dumps(entry.arguments)) for entry in (*wanted.queues, consumer)}
+    assert bindings == {(binding.exchange, binding.queue, binding.routing_key) for binding in wanted.bindings}
     assert all((amqp.get("exchange") or amqp["queue"])["durable"] for amqp, _ in there)
 
 
@@ -187,7 +189,7 @@ def test_every_exchange_queue_and_binding_is_in_it(document: Document) -> None:
         ("crossdock.dead", "dead", "allocation"),
     ],
 )
-def test_messages_are_where_they_come(channel: str, holds: str, lacks: str, document: Document) -> None:
+def test_each_channel_has_its_own_messages_only(channel: str, holds: str, lacks: str, document: Document) -> None:
     found = document["channels"][channel]["messages"]
     assert holds in found
     assert lacks not in found
@@ -237,7 +239,7 @@ def ask_the_parser(text: str) -> Document:
 
 
 def errors(said: Document) -> list[Any]:
-    return [one for one in said["diagnostics"] if one["severity"] == ERROR]
+    return [entry for entry in said["diagnostics"] if entry["severity"] == ERROR]
 
 
 @pytest.mark.timeout(PARSER_TIMEOUT)
@@ -276,7 +278,7 @@ def test_operations_are_from_where_crossdock_stands(document: Document) -> None:
         for platform in registry.platforms().values()
         if any(event.reply for event in platform.events)
     }
-    assert [one["$ref"] for one in said["send.crossdock.store"]["messages"]] == [
+    assert [entry["$ref"] for entry in said["send.crossdock.store"]["messages"]] == [
         "#/channels/crossdock.store/messages/allocation"
     ]
     assert "send.crossdock.unrouted.exchange" not in said
@@ -286,8 +288,8 @@ def test_every_reference_leads_somewhere(document: Document) -> None:
     def references(value: Any) -> list[str]:
         if isinstance(value, dict):
             own = [value["$ref"]] if isinstance(value.get("$ref"), str) else []
-            return own + [one for child in value.values() for one in references(child)]
-        return [one for child in value for one in references(child)] if isinstance(value, list) else []
+            return own + [reference for child in value.values() for reference in references(child)]
+        return [reference for child in value for reference in references(child)] if isinstance(value, list) else []
 
     found = references(document)
     assert found

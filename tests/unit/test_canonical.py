@@ -19,11 +19,11 @@ from tests.support.jsonb import JSONB
         [b"[0]", b"[-0]"],
     ],
 )
-def test_the_same(said: list[bytes]) -> None:
+def test_equal_values_have_the_same_digest(said: list[bytes]) -> None:
     assert len({canonical.digest(raw) for raw in said}) == 1
 
 
-def test_not_the_same() -> None:
+def test_different_values_have_different_digests() -> None:
     texts = [
         *(b"1", b'"1"', b"[1]", b"1.0", b"1.10", b"1.1", b"11e-1", b"true", b"null", b'"null"', b"{}", b"[]", b'""'),
         *(
@@ -73,7 +73,7 @@ def test_what_postgresql_takes_as_jsonb(raw: bytes, takes: bool) -> None:
     ],
     ids=lambda value: repr(value)[:30],
 )
-def test_what_is_not_json(raw: bytes) -> None:
+def test_invalid_json_is_refused_with_a_reason(raw: bytes) -> None:
     with pytest.raises(NotJSONError) as caught:
         canonical.form(raw)
     assert str(caught.value)
@@ -99,10 +99,10 @@ class TestText:
             assert not jsontext.too_deep(raw)
             assert jsontext.truncate_depth(raw) == raw
 
-    def test_wide_is_not_deep(self) -> None:
+    def test_a_wide_document_is_not_too_deep(self) -> None:
         assert not jsontext.too_deep(b"[" + b",".join([b'{"a":[]}'] * 5000) + b"]")
 
-    def test_unclosed_depth(self) -> None:
+    def test_unclosed_brackets_count_as_depth(self) -> None:
         assert jsontext.too_deep(b"[" * 5000)
         assert jsontext.truncate_depth(b"[" * 5000) == b"[" * jsontext.MAX_DEPTH + b"null"
 

@@ -13,8 +13,8 @@ import asyncpg
 import pytest
 import typer
 
+from broker.declare import TopologyError
 from broker.outgoing import BrokerUnavailableError
-from broker.topology import TopologyError
 from deploy import state
 from deploy.cli import errors, main, output, servers
 from deploy.config import ConfigError
@@ -145,7 +145,7 @@ def test_a_url_that_can_not_be_read_is_not_shown(url: str, run: Any, monkeypatch
         assert "hu" not in err
 
 
-def test_the_same_of_the_database(run: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_invalid_database_url_is_one_line_without_the_password(run: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AMQP_URL", "amqp://h/")
     monkeypatch.setenv("DATABASE_URL", "mysql://u:hush@h/")
     for args in (["worker", "store"], ["migrate"], ["trace", "1"]):
@@ -155,7 +155,7 @@ def test_the_same_of_the_database(run: Any, monkeypatch: pytest.MonkeyPatch) -> 
         assert "hush" not in err
 
 
-def test_version(run: Any) -> None:
+def test_the_version_is_printed(run: Any) -> None:
     code, out, _ = run("--version")
     assert code == 0
     assert re.fullmatch(r"crossdock \d+\.\d+\.\d+\n", out)
@@ -233,7 +233,7 @@ def test_errors_that_are_told_apart_exist() -> None:
         (TimeoutError(), "no answer in time"),
     ],
 )
-def test_trouble_is_explained(error: Exception, says: str) -> None:
+def test_expected_errors_are_explained_in_one_line(error: Exception, says: str) -> None:
     text = errors.explain(error)
     assert text is not None
     assert says in text
@@ -241,7 +241,7 @@ def test_trouble_is_explained(error: Exception, says: str) -> None:
 
 
 @pytest.mark.parametrize("error", [ValueError("x"), KeyError("x"), AssertionError()])
-def test_what_nobody_foresaw_is_not_explained_away(error: Exception) -> None:
+def test_unexpected_errors_are_not_explained(error: Exception) -> None:
     assert errors.explain(error) is None
 
 
@@ -323,7 +323,7 @@ def test_a_pooler_by_transaction_is_a_line() -> None:
     assert "pool_mode = session" in line
 
 
-def test_what_a_terminal_would_obey_is_shown() -> None:
+def test_control_characters_are_shown_as_escapes() -> None:
     text = "a\x1b]0;owned\x07 \x9b31m \u202eb"
     assert output.printable(text) == "a\\x1b]0;owned\\x07 \\x9b31m \\u202eb"
     shown = output.printable_json(json.dumps({"name": text}, ensure_ascii=False))

@@ -108,7 +108,7 @@ def test_the_setbacks_of_a_message_are_told_in_order() -> None:
     ("seconds", "shown"),
     [(0, "0.000 s"), (0.0412, "0.041 s"), (59.9, "59.900 s"), (90, "1.5 min"), (5400, "1.5 h"), (216_000, "2.5 d")],
 )
-def test_how_long_after(seconds: float, shown: str) -> None:
+def test_a_duration_is_shown_in_a_unit_that_suits_it(seconds: float, shown: str) -> None:
     assert trace.since(later(seconds), START) == shown
 
 
@@ -151,7 +151,7 @@ def test_late_transfers_are_a_line(counts: status.TransferCounts, line: str) -> 
     assert status._transfers_line(counts) == line
 
 
-def test_alive() -> None:
+def test_a_process_that_has_ended_is_not_alive() -> None:
     ended = subprocess.Popen([sys.executable, "-c", ""])
     ended.wait()
     assert status.alive(os.getpid())

@@ -29,7 +29,7 @@ def encoded(**changes: Any) -> bytes:
     return cloudevents.encode(**fields | changes)
 
 
-def test_as_another_implementation_reads_it() -> None:
+def test_another_implementation_reads_our_events() -> None:
     message = HTTPMessage(headers={"content-type": cloudevents.CONTENT_TYPE}, body=encoded())
     event = from_structured_event(message)
     assert event.get_specversion() == "1.0"
@@ -83,7 +83,7 @@ def test_decodes_what_it_encodes() -> None:
             cloudevents.decode(wrong)
 
 
-def test_problem() -> None:
+def test_a_problem_has_title_status_and_detail() -> None:
     assert json.loads(problems.problem(404, "Not found")) == {"title": "Not found", "status": 404}
     problem = problems.problem(422, "Refused", "No such article", articles=["X"])
     assert json.loads(problem) == {"title": "Refused", "status": 422, "detail": "No such article", "articles": ["X"]}

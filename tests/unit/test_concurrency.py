@@ -30,7 +30,7 @@ def test_one_account_alone_may_have_everything_and_leaves_room_when_others_come(
     assert b.acquire() == "account over its share"
 
 
-def test_everybody_may_have_one_however_many_they_are() -> None:
+def test_every_account_may_have_one_request_in_progress() -> None:
     limiters = ConcurrencyLimiters(Limits(shared=2))
     assert [entered(limiters.of("p", str(n)), 3) for n in range(20)] == [2] + [1] * 19
 
@@ -44,7 +44,7 @@ def test_the_limit_of_one_account_holds_for_each() -> None:
     assert a.acquire() is None
 
 
-def test_counts_come_back_to_nothing() -> None:
+def test_counts_return_to_zero() -> None:
     limiters = ConcurrencyLimiters(Limits(account=7, shared=20))
     inside: list[ConcurrencyLimiter] = []
     for _ in range(20_000):

@@ -116,7 +116,7 @@ def test_a_file_that_is_not_there_or_no_toml(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("text", "size"), [("1MiB", 1048576), ("64 kB", 64000), ("10", 10), (7, 7)])
-def test_sizes(text: str | int, size: int) -> None:
+def test_sizes_are_read_with_their_units(text: str | int, size: int) -> None:
     assert parse_size(text) == size
 
 
@@ -126,7 +126,7 @@ def test_a_config_can_be_changed_without_touching_the_old_one() -> None:
     assert (loaded.ingress.port, changed.ingress.port) == (8080, 1)
 
 
-def test_networks_that_are_none_are_named() -> None:
+def test_invalid_networks_are_named() -> None:
     with pytest.raises(ConfigError, match=r"delivery\.allow_networks: .*10\.0\.0\.1/8"):
         config.parse({"delivery": {"allow_networks": ["10.0.0.1/8"]}}, Path())
 

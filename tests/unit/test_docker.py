@@ -24,7 +24,7 @@ OURS = {name: service for name, service in COMPOSE["services"].items() if servic
 def test_every_command_exists(name: str) -> None:
     command: Any = typer.main.get_command(app)
     for word in OURS[name]["command"]:
-        assert hasattr(command, "commands"), f"{word} is no command"
+        assert hasattr(command, "commands"), f"{word} is not a command"
         command = command.commands[word]
     assert not hasattr(command, "commands")
 

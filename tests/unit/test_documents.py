@@ -20,7 +20,7 @@ def describe(raw: bytes) -> Document:
     return documents.describe(CHANNELAPE, EVENT, raw)
 
 
-def test_a_good_body() -> None:
+def test_a_valid_body_is_described_without_flags() -> None:
     document = describe(EXAMPLE)
     assert document.flags == ()
     assert document.data == EXAMPLE
@@ -137,7 +137,7 @@ def test_nul_in_any_text_of_a_reading_is_replaced() -> None:
 @pytest.mark.parametrize(
     "raw", [b"", b"null", b"[]", b'"x"', b"1", b"{}", b"x", b"\xff", b'{"channelOrderId": "1", "lineItems": {}}']
 )
-def test_what_is_no_such_document(raw: bytes) -> None:
+def test_a_body_of_another_kind_is_unreadable(raw: bytes) -> None:
     with pytest.raises(UnreadableError) as caught:
         describe(raw)
     assert str(caught.value)
@@ -206,7 +206,7 @@ class TestLoose:
             (b"{}", None),
         ],
     )
-    def test_number(self, said: bytes, meant: str | None) -> None:
+    def test_numbers_are_read_leniently(self, said: bytes, meant: str | None) -> None:
         class Holder(msgspec.Struct):
             value: lenient.Scalar
 
@@ -214,6 +214,6 @@ class TestLoose:
         assert value == (None if meant is None else Decimal(meant))
         assert meant is None or str(value) == meant
 
-    def test_text(self) -> None:
+    def test_texts_are_read_leniently(self) -> None:
         values: list[Any] = [msgspec.UNSET, None, "", " \n", True, [], {}, "a", " a ", 7, msgspec.Raw(b"1.50")]
         assert [lenient.text(value) for value in values] == [None] * 7 + ["a", " a ", "7", "1.50"]

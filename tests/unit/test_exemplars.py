@@ -27,7 +27,7 @@ def exposed(registry: CollectorRegistry) -> str:
     return text.decode()
 
 
-def test_the_slowest_has_one_and_a_faster_one_has_none(traced: Traced, registry: CollectorRegistry) -> None:
+def test_only_the_slowest_observation_has_an_exemplar(traced: Traced, registry: CollectorRegistry) -> None:
     traced.observe(0.5, SLOW)
     traced.observe(0.05, FAST)
     traced.observe(5, SLOWER)
@@ -38,7 +38,9 @@ def test_the_slowest_has_one_and_a_faster_one_has_none(traced: Traced, registry:
     assert "x_seconds_count 3.0" in text
 
 
-def test_each_second_begins_anew(traced: Traced, registry: CollectorRegistry, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_each_interval_has_its_own_slowest_observation(
+    traced: Traced, registry: CollectorRegistry, monkeypatch: pytest.MonkeyPatch
+) -> None:
     now = 100.0
     monkeypatch.setattr(time, "monotonic", lambda: now)
     traced.observe(5, SLOW)

@@ -100,7 +100,7 @@ async def test_a_body_in_chunks_is_whole(site: Site) -> None:
     writer.close()
 
 
-async def test_what_comes_meanwhile_waits(site: Site) -> None:
+async def test_bytes_that_arrive_during_a_request_wait_for_its_answer(site: Site) -> None:
     """Also the rest of a head that was cut: nothing is read twice or lost."""
     reader, writer = await asyncio.open_connection("127.0.0.1", site.port)
     writer.write(post(b"t1"))
@@ -137,7 +137,7 @@ async def test_one_that_is_under_way_is_not_idle(site: Site) -> None:
     writer.close()
 
 
-async def test_whoever_has_gone_hears_nothing(site: Site) -> None:
+async def test_a_sender_that_has_disconnected_gets_no_answer(site: Site) -> None:
     _, writer = await asyncio.open_connection("127.0.0.1", site.port)
     writer.write(post(b"t1"))
     path, sender = await site.taken.get()

@@ -179,7 +179,7 @@ def test_the_admin_port_is_in_no_service() -> None:
 
 
 @pytest.mark.parametrize("name", PODS)
-def test_each_runs_as_nobody_in_particular_and_writes_nothing(name: str) -> None:
+def test_every_container_runs_unprivileged_on_a_read_only_file_system(name: str) -> None:
     manifest, inside = PODS[name], container(PODS[name])
     user = int(re.findall(r"^USER (\d+)$", (ROOT / "deploy/docker/Dockerfile").read_text(), re.MULTILINE)[-1])
     assert pod(manifest)["securityContext"]["runAsUser"] == user
@@ -218,5 +218,7 @@ async def test_scalers_look_at_queues_and_metrics_that_exist() -> None:
                 assert trigger["metadata"]["queueName"] in queues
             else:
                 assert promql.problems(trigger["metadata"]["query"], known) == []
-    scaled = {one["spec"]["scaleTargetRef"]["name"] for one in SCALERS.values() if one["kind"] == "ScaledObject"}
+    scaled = {
+        scaler["spec"]["scaleTargetRef"]["name"] for scaler in SCALERS.values() if scaler["kind"] == "ScaledObject"
+    }
     assert scaled == {"crossdock-store", "crossdock-route", "crossdock-deliver"}

@@ -43,7 +43,7 @@ def test_every_query_names_metrics_and_labels_that_exist(name: str, known: dict[
     assert promql.problems(query, known) == []
 
 
-def test_what_does_not_exist_is_noticed(known: dict[str, set[str]]) -> None:
+def test_unknown_metrics_and_labels_are_reported(known: dict[str, set[str]]) -> None:
     query = 'sum by (queue, colour) (crossdock_queue_messages{queue=~"a\\\\.b", x!="{y}"}) / crossdock_queue_depth'
     assert promql.problems(query, known) == ["crossdock_queue_depth", "crossdock_queue_messages{x}", "by (colour)"]
     assert promql.problems("up", known) == ["it names no metric of ours"]
@@ -59,7 +59,7 @@ def test_every_panel_is_told_apart_and_explained() -> None:
         assert panel["targets"]
 
 
-def test_the_rules_are_rules() -> None:
+def test_promtool_accepts_the_rules() -> None:
     promtool("check", "rules", "crossdock.rules.yml")
 
 

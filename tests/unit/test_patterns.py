@@ -28,18 +28,18 @@ from tests.support.calls import count_calls
         ("", "a", False),
     ],
 )
-def test_what_fits(pattern: str, name: str, does: bool) -> None:
+def test_a_pattern_matches_or_does_not(pattern: str, name: str, does: bool) -> None:
     assert fits(name, [pattern]) is does
 
 
-def test_any_of_them_is_enough() -> None:
+def test_one_matching_pattern_is_enough() -> None:
     assert fits("a.b", ["c.*", "a.*"])
     assert not fits("a.b", [])
 
 
 @given(pattern=st.text("ab*.\n", max_size=10), name=st.text("ab.\n", max_size=10))
 @example(pattern="a*ba", name="aba")
-def test_as_a_regular_expression_would_say(pattern: str, name: str) -> None:
+def test_patterns_match_as_the_equivalent_regular_expression(pattern: str, name: str) -> None:
     expected = re.fullmatch(".*".join(map(re.escape, pattern.split("*"))), name, re.DOTALL)
     assert fits(name, [pattern]) is (expected is not None)
 

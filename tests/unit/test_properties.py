@@ -59,12 +59,12 @@ def test_whole_numbers_of_every_size(kind: str) -> None:
 
 
 @given(st.binary(max_size=80))
-def test_nothing_but_a_value_error(encoded: bytes) -> None:
+def test_any_bytes_are_read_or_raise_a_value_error(encoded: bytes) -> None:
     with contextlib.suppress(ValueError):
         properties.read(encoded)
 
 
-def test_cut_short_is_broken() -> None:
+def test_truncated_properties_are_refused() -> None:
     whole = Basic.Properties(content_type="a/b", headers={"name": "value"}, message_id="m").marshal()
     for end in range(len(whole)):
         with pytest.raises(ValueError, match="broken properties"):

@@ -7,11 +7,12 @@ from typing import Any
 import pytest
 from msgspec import inspect
 
-from deploy import config, logs, process, sections
+from deploy import config, process, sections
 from deploy.cli import main
 from deploy.config import ConfigError
 from schemas import registry
 from schemas.config import Config
+from telemetry import logs
 
 FILE = """
 [api]
@@ -69,7 +70,9 @@ def test_a_process_starts_with_the_secrets_of_its_sections_alone(
 
 
 @pytest.mark.parametrize(("kind", "name"), [(kind, name) for kind, own in OWN.items() for name in sorted(own)])
-def test_it_misses_each_of_them(kind: str, name: str, file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_process_without_one_of_its_variables_does_not_start(
+    kind: str, name: str, file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     leave_out(name, file, monkeypatch)
     with pytest.raises(ConfigError, match=name):
         config.load(file, process=kind)

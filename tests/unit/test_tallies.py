@@ -19,7 +19,7 @@ def shown(registry: CollectorRegistry, write: Callable[[CollectorRegistry], byte
 
 
 @pytest.mark.parametrize("write", [generate_latest, generate_openmetrics])
-def test_they_read_the_same(write: Callable[[CollectorRegistry], bytes]) -> None:
+def test_our_counters_are_exposed_as_the_librarys(write: Callable[[CollectorRegistry], bytes]) -> None:
     ours, theirs = CollectorRegistry(), CollectorRegistry()
     counts = (
         Counters("x_things", "Things", ("a", "b"), registry=ours),

@@ -1,4 +1,4 @@
-"""Secrets at rest."""
+"""Secrets are encrypted at rest."""
 
 import base64
 
@@ -49,13 +49,13 @@ def test_a_changed_byte_or_another_row_does_not_open() -> None:
     "text",
     ["", "abc", ",", "not base64!", base64.b64encode(b"short").decode(), pytest.param(f"{NEW},x", id="a key and none")],
 )
-def test_keys_that_are_none(text: str) -> None:
+def test_invalid_keys_are_refused_and_not_shown(text: str) -> None:
     with pytest.raises(ValueError, match="one or more base64 keys of 32 bytes") as caught:
         Vault.from_text(text)
     assert NEW not in str(caught.value)
 
 
-def test_either_alphabet() -> None:
+def test_a_key_is_read_in_either_base64_alphabet() -> None:
     key = base64.b64encode(b"\xfb\xff" * 16).decode()
     sealed = Vault.from_text(key).encrypt(b"x", ABOUT)
     assert Vault.from_text(key.replace("+", "-").replace("/", "_")).decrypt(sealed, ABOUT) == b"x"

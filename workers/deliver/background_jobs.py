@@ -8,7 +8,7 @@ import asyncpg
 
 from schemas.config import Config
 from schemas.dialects import dialects
-from schemas.outbound import OPERATOR
+from schemas.outbound import allowed_accounts
 from storage import replays, subscriptions
 from storage.database import UNAVAILABLE_ERRORS, Database
 from storage.sql import query
@@ -102,9 +102,8 @@ class BackgroundJobs:
 
         None instead of types means every type.
         """
-        subscriber = self._config().subscribers.get(row["subscriber"])
-        allowed = ["*"] if row["subscriber"] == OPERATOR else list(subscriber.accounts) if subscriber else []
         dialect = dialects().get(row["dialect"])
         if dialect is None:
             return [], []  # the dialect belongs to another version of Crossdock, so nothing can be sent
+        allowed = allowed_accounts(row["subscriber"], self._config())
         return allowed, None if dialect.types is None else sorted(dialect.types)

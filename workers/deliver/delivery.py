@@ -9,7 +9,8 @@ import msgspec
 
 from schemas.outbound import Event, UntranslatableError
 from telemetry import traces
-from workers.deliver import attemptlog, breaker, metrics
+from telemetry.logs import LineWriter
+from workers.deliver import breaker, metrics
 from workers.deliver.attempt.answer import AttemptResult
 from workers.deliver.attempt.sender import Sender
 from workers.deliver.content import ERASED_REASON, LoadedDelivery
@@ -17,6 +18,9 @@ from workers.deliver.settings import SubscriptionSettings
 from workers.deliver.writer import Result, Status
 
 log = logging.getLogger("crossdock.deliver")
+
+LINES = LineWriter()
+"""The lines of attempts, of which each has one."""
 
 
 async def send(sender: Sender, due: LoadedDelivery, settings: SubscriptionSettings) -> tuple[AttemptResult, bool]:
@@ -85,7 +89,7 @@ def observe(result: Result, due: LoadedDelivery, settings: SubscriptionSettings,
     if result.status != "pending":
         counts.finished(result.status)
     if log.isEnabledFor(logging.INFO):
-        attemptlog.LINES.line(
+        LINES.add_fields(
             {
                 "time": result.at,
                 "level": "info",

@@ -11,12 +11,13 @@ from collections.abc import Callable, Sequence
 from uuid import UUID
 
 from schemas.config import Config
+from schemas.outbound import allowed_accounts
+from schemas.patterns import fits
 from storage.database import UNAVAILABLE_ERRORS, Database, explain, is_row_error
 from storage.sql import query
 from workers.deliver import content
 from workers.deliver.content import DueDelivery, LoadedDelivery, LoadResult
 from workers.deliver.dispatcher import Dispatcher
-from workers.deliver.settings import may_see
 from workers.deliver.shares import FairLimit
 
 log = logging.getLogger("crossdock.deliver")
@@ -171,4 +172,4 @@ class Loader:
 def _is_held(dispatcher: Dispatcher, loaded: LoadResult | None, config: Config) -> bool:
     """Return whether the subscriber may not see the account of a delivery's event."""
     account = None if loaded is None else loaded.account
-    return account is not None and not may_see(dispatcher.subscriber, account, config)
+    return account is not None and not fits(account, allowed_accounts(dispatcher.subscriber, config))

@@ -11,7 +11,6 @@ import msgspec
 from schemas.config import Config
 from schemas.dialects import get_dialect
 from schemas.outbound import OPERATOR, Credentials, Dialect
-from schemas.patterns import fits
 from storage import sealed
 from storage.vault import UndecryptableError, Vault
 from workers.deliver.schedule import RetryPolicy
@@ -63,11 +62,3 @@ def read(row: asyncpg.Record, config: Config, vault: Vault) -> SubscriptionSetti
 def is_configured(subscriber: str, config: Config) -> bool:
     """Return whether a subscriber is in the configuration; the operator always is."""
     return subscriber == OPERATOR or subscriber in config.subscribers
-
-
-def may_see(subscriber: str, account: str, config: Config) -> bool:
-    """Return whether the configuration permits a subscriber to see an account (`platform/account`)."""
-    if subscriber == OPERATOR:
-        return True
-    settings = config.subscribers.get(subscriber)
-    return settings is not None and fits(account, settings.accounts)

@@ -27,7 +27,6 @@ from workers.deliver.background_jobs import BackgroundJobs
 from workers.deliver.breaker import State
 from workers.deliver.dispatcher import Dispatcher
 from workers.deliver.feeder import Feeder
-from workers.deliver.health import Health
 from workers.deliver.leases import Leases
 from workers.deliver.loader import BUDGET, Loader
 from workers.deliver.notifications import Notifications
@@ -53,7 +52,8 @@ class DeliverWorker:
         self._config = config
         self._vault = vault
         self._name = uuid4()
-        self._sender = _sender(config)
+        delivery = config.delivery
+        self._sender = Sender(Guard(delivery.allow_networks, delivery.allow_http), delivery.timeout)
         self._database = Database(database_url, size=4, role=roles.DELIVER)
         self._background = Background()
         self._writing = Background()
@@ -66,7 +66,16 @@ class DeliverWorker:
         self._feeder = Feeder(
             self._database, self._name, self._dispatchers, self._unwritten, on_unavailable=self._on_unavailable
         )
-        self._leases = self._create_leases()
+        self._leases = Leases(
+            self._database,
+            self._name,
+            self._dispatchers,
+            self._feeder,
+            vault,
+            config=lambda: self._config,
+            create=lambda settings, health: Dispatcher(settings, self._sender, self, health),
+            on_unavailable=self._on_unavailable,
+        )
         self._loader = Loader(
             self._database,
             self._name,
@@ -184,37 +193,17 @@ class DeliverWorker:
         except UNAVAILABLE_ERRORS as error:
             self._on_unavailable(error)  # the dispatcher of this worker pauses in any case
 
-    def _create_leases(self) -> Leases:
-        return Leases(
-            self._database,
-            self._name,
-            self._dispatchers,
-            self._feeder,
-            self._vault,
-            config=lambda: self._config,
-            create=self._open,
-            on_unavailable=self._on_unavailable,
-        )
-
     def _export_metrics(self) -> None:
         metrics.IN_FLIGHT.set_function(lambda: sum(dispatcher.in_flight for dispatcher in self._dispatchers.values()))
         metrics.SUBSCRIPTIONS.set_function(lambda: len(self._dispatchers))
         for state in get_args(State):
             metrics.BREAKERS.labels(state).set_function(partial(self._breakers, state))
 
-    def _open(self, settings: SubscriptionSettings, health: Health | None) -> Dispatcher:
-        return Dispatcher(settings, self._sender, self, health)
-
     def _breakers(self, state: State) -> int:
         return sum(dispatcher.breaker == state for dispatcher in self._dispatchers.values())
 
     def _on_unavailable(self, error: BaseException) -> None:
         log.warning("held up", extra={"reason": self._database.failed(error)})
-
-
-def _sender(config: Config) -> Sender:
-    delivery = config.delivery
-    return Sender(Guard(delivery.allow_networks, delivery.allow_http), delivery.timeout)
 
 
 def _max_attempts() -> int:

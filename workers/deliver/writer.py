@@ -34,7 +34,7 @@ Status = Literal["pending", "delivered", "failed"]
 
 
 class Result(msgspec.Struct, frozen=True):
-    """The result of one attempt, and the new status of its delivery."""
+    """The result of one attempt, and the new status of its delivery; the parameters of `outbox.attempted`, in order."""
 
     id: UUID
     attempt: int
@@ -109,22 +109,7 @@ class AttemptWriter:
         """Write a batch, and retry while the database is unavailable; raise errors that a row causes."""
         # Each delivery occurs once per statement, since it is not fetched again before its result is written. With two
         # results, the statement would update its row twice and store either of them.
-        rows = [
-            (
-                result.id,
-                result.attempt,
-                result.at,
-                result.outcome,
-                result.status_code,
-                result.duration_ms,
-                result.response,
-                result.error,
-                result.status,
-                result.next_seconds,
-            )
-            for result in batch
-        ]
-        columns = [list(column) for column in zip(*rows, strict=True)]
+        columns = [list(column) for column in zip(*map(msgspec.structs.astuple, batch), strict=True)]
         attempt = 0
         while True:
             try:

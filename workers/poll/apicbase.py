@@ -1,10 +1,10 @@
 """Apicbase's API: where its purchase orders are listed, and which of them are published."""
 
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 
 import msgspec
 
-from schemas import lenient, times
+from schemas import lenient
 from schemas.platforms import apicbase
 from schemas.platforms.apicbase import identity
 from schemas.platforms.apicbase.config import Account, Poll
@@ -57,14 +57,8 @@ def moment(text: str | None) -> datetime | None:
     Apicbase documents neither format nor zone. An offset or `Z` is honoured; a time without either is taken as UTC, and
     the overlap covers any other zone.
     """
-    time = times.parse(text or "")
-    if time is None:
-        return None
-    try:
-        time = time.replace(tzinfo=UTC) if time.tzinfo is None else time.astimezone(UTC)
-    except OverflowError:
-        return None
-    return time if 2000 <= time.year < 3000 else None
+    time = lenient.utc_deadline(text)
+    return time if time is not None and 2000 <= time.year < 3000 else None
 
 
 def _text(raw: msgspec.Raw) -> str | None:

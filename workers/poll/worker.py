@@ -73,7 +73,9 @@ class PollWorker:
         self._background = Background()
         self._per_minute = per_minute
         self._name = uuid4()
-        self._publisher = Publisher(confirm_timeout=CONFIRM_TIMEOUT, on_unhealthy=self._switch_node)
+        self._publisher = Publisher(
+            confirm_timeout=CONFIRM_TIMEOUT, on_unhealthy=lambda reason: self._link.switch_node(reason)
+        )
         self._link = BrokerConnection(amqp_url, name="poll", on_open=self._on_open, on_lost=self._publisher.on_lost)
         self._http: aiohttp.ClientSession | None = None
         self._clients: dict[tuple[str, str, str, str], Client] = {}
@@ -146,9 +148,6 @@ class PollWorker:
         settings_by_name = {name: source.settings(account) for name, account in accounts.items()}
         return {name: settings for name, settings in settings_by_name.items() if settings is not None}
 
-    def _switch_node(self, reason: str) -> None:
-        self._link.switch_node(reason)
-
     async def _on_open(self, link: BrokerConnection, connection: AbstractConnection) -> None:
         if not self._stored:
             await topology.verify_store_binding(connection, self._shards)
@@ -220,20 +219,15 @@ class PollWorker:
         except asyncio.CancelledError:
             metrics.record(poller.summary, platform, place, "cancelled", None, time.monotonic() - began)
             raise
-        except UNAVAILABLE_ERRORS as failure:
-            if is_row_error(failure):
+        except Exception as failure:
+            if isinstance(failure, UNAVAILABLE_ERRORS) and not is_row_error(failure):
+                # The account stays leased while the database is unavailable, and is due at once afterwards.
+                outcome, error = "no database", self._on_unavailable(failure)
+            else:
                 outcome, error = "internal error", type(failure).__name__
                 log.exception("poll failed", extra={"account": account})
                 with suppress(*UNAVAILABLE_ERRORS):
                     await polls.failed(pool, *mine, pause(settings.interval, place.failures), error)
-            else:
-                # The account stays leased while the database is unavailable, and is due at once afterwards.
-                outcome, error = "no database", self._on_unavailable(failure)
-        except Exception as failure:
-            outcome, error = "internal error", type(failure).__name__
-            log.exception("poll failed", extra={"account": account})
-            with suppress(*UNAVAILABLE_ERRORS):
-                await polls.failed(pool, *mine, pause(settings.interval, place.failures), error)
         metrics.record(poller.summary, platform, place, outcome, error, time.monotonic() - began)
 
     async def _renew(self) -> None:

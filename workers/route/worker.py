@@ -52,7 +52,9 @@ class RouteWorker:
 
     def __init__(self, config: Config, *, amqp_url: str) -> None:
         self._config = config
-        self._publisher = publisher.Publisher(confirm_timeout=CONFIRM_TIMEOUT, on_unhealthy=self._switch_node)
+        self._publisher = publisher.Publisher(
+            confirm_timeout=CONFIRM_TIMEOUT, on_unhealthy=lambda reason: self._publish_connection.switch_node(reason)
+        )
         self._answer_by_platform = {name: answerer.answer for name, answerer in answers.answerers().items()}
         self._consumers = [self._consumer(topology.reply_queue(name)) for name in self._answer_by_platform]
         self._consume_connection = BrokerConnection(
@@ -119,16 +121,12 @@ class RouteWorker:
         for consumer in self._consumers:
             consumer.on_lost()
 
-    def _switch_node(self, reason: str) -> None:
-        self._publish_connection.switch_node(reason)
-
     async def _on_publisher(self, link: BrokerConnection, connection: AbstractConnection) -> None:
         self._publisher.use(link.transport, await link.channel(connection, confirms=True))
 
     def _consumer(self, queue: str) -> Consumer:
-        consumer = Consumer(
-            queue, prefetch=self._config.route.prefetch, on_message=lambda message: self._on_message(consumer, message)
-        )
+        prefetch = self._config.route.prefetch
+        consumer = Consumer(queue, prefetch=prefetch, on_message=lambda message: self._on_message(consumer, message))
         return consumer
 
     def _oldest(self, consumer: Consumer) -> float:

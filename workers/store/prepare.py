@@ -151,10 +151,12 @@ def _check(envelope: Envelope) -> None:
 
 
 def _is_storable(text: object) -> bool:
-    """Return whether a property is a text that PostgreSQL stores as it is, or is missing."""
-    if type(text) is str:
-        return (text.isascii() and text.isprintable() and len(text) <= REASON_LENGTH) or _storable(text) == text
-    return text is None
+    """Return whether a property is a text that `_storable` leaves as it is, or is missing."""
+    if type(text) is not str:
+        return text is None
+    if text.isascii() and len(text) <= REASON_LENGTH:  # all but a few, in a third of the time
+        return "\0" not in text
+    return _storable(text) == text
 
 
 def _storable(text: str) -> str:

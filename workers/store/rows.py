@@ -139,6 +139,9 @@ VERSION_COLUMNS = (
     "placed_at",
     "lines",
     "body",
+    "platform",
+    "account",
+    "type",
 )
 
 
@@ -168,8 +171,22 @@ def version_row(stored: StoredVersion) -> Row:
         reading.ship_to,
         reading.placed_at,
         lines_json(reading.lines),
-        document.body,
+        stored_body(stored),
+        stored.message.envelope.platform,
+        stored.message.envelope.account,
+        reading.type,
     )
+
+
+def stored_body(stored: StoredVersion) -> str | None:
+    """Return the JSON for `body`, or None where the view `events` makes it from the bytes of the first receipt."""
+    document, message = stored.document, stored.message
+    if document.body is None or message.message_id != stored.version.first.message_id:
+        return document.body
+    if document.data is message.raw:  # nearly always
+        return None
+    # "surrogatepass": what cannot be encoded is left for the database to refuse, like any other value of a row.
+    return None if document.body.encode(errors="surrogatepass") == message.raw else document.body
 
 
 def identifier_rows(versions: Iterable[StoredVersion]) -> list[identifiers.Row]:

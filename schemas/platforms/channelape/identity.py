@@ -10,7 +10,7 @@ from datetime import datetime
 from decimal import Decimal
 from typing import TypeVar
 
-from schemas import canonical, lenient
+from schemas import canonical, lenient, placeholders
 from schemas.lenient import Scalar
 from schemas.platform import Line, ParsedDocument, UnreadableError, alias
 from schemas.platforms.channelape import essentials, fields, wire
@@ -73,7 +73,7 @@ def read(event: str, raw: bytes) -> ParsedDocument:
         order_number=lenient.identifier(order.purchase_order_number),
         order_ref=order_ref,
         warehouse_ref=lenient.reference(order.warehouse_order_id)
-        or lenient.without_placeholder(fields.first(more, "warehouse_order_id")),
+        or placeholders.without_placeholder(fields.first(more, "warehouse_order_id")),
         carton=carton,
         numbers=() if parcel is None else _numbers(parcel, more, cartons),
         # As sent: the document gives from and to two meanings and its examples swap them. We never do.
@@ -120,7 +120,7 @@ _VARIED = {
 def _cartons(more: Mapping[str, Scalar]) -> list[str | None]:
     """Return the value of each field of `_CARTON`."""
     *labels, number = [fields.first(more, name) for name in _CARTON]
-    return [*map(lenient.without_placeholder, labels), _counted(number)]
+    return [*map(placeholders.without_placeholder, labels), _counted(number)]
 
 
 def _numbers(parcel: essentials.Parcel, more: Mapping[str, Scalar], cartons: Iterable[str | None]) -> tuple[str, ...]:
@@ -132,7 +132,7 @@ def _numbers(parcel: essentials.Parcel, more: Mapping[str, Scalar], cartons: Ite
 
 def _counted(number: str | None) -> str | None:
     """Return a number that may be counted from zero, of a carton or a line: `0` is one, and `0000000000` is none."""
-    return number if number == "0" else lenient.without_placeholder(number)
+    return number if number == "0" else placeholders.without_placeholder(number)
 
 
 def _aliases(cartons: list[str | None]) -> tuple[str, ...]:
@@ -189,7 +189,7 @@ def _key_of_parcel(parcel: essentials.Parcel, more: Mapping[str, Scalar], carton
     """
     content = None
     if isinstance(parcel, essentials.Receipt):
-        receipt = lenient.without_placeholder(fields.first(more, "receipt_id"))
+        receipt = placeholders.without_placeholder(fields.first(more, "receipt_id"))
         if receipt is not None:
             return lenient.key(receipt, "receipt_id")
         content = canonical.digest(raw).hex()

@@ -73,6 +73,8 @@ def negotiate(accept_language: str | None) -> str:
 
     `q` ranks, `q=0` excludes, `*` stands for any language; entries that are not valid are ignored.
     """
+    # Babel's `negotiate_locale` could replace only the inner loop of `_negotiate`, and looks up only the whole
+    # tag and its first part: `zh-Hant-TW` would never match `zh-Hant`.
     return _negotiate((accept_language or "")[:_LONGEST_HEADER])
 
 

@@ -1,4 +1,8 @@
-"""The faults, by what they break. A new one is one more entry of its module's `FAULTS`."""
+"""The faults, by what they break. A new one is one more entry of its module's `FAULTS`.
+
+How a fault is run and judged is not known here.
+Begin with `connections`, the module with the simplest faults.
+"""
 
 import msgspec
 
@@ -27,7 +31,7 @@ FAULTS = tuple(fault for group in GROUPS for fault in group.faults)
 
 
 def named(name: str) -> Fault:
-    """Raises LookupError."""
+    """Return the fault of this name. Raises LookupError."""
     known = (*FAULTS, *poison.FAULTS, *large.FEWER)
     for fault in known:
         if fault.name == name:

@@ -14,13 +14,13 @@ PUBLISH = b"\x00\x3c\x00\x28"
 COMMIT = b"COMMIT;"
 """As asyncpg sends it."""
 DELAY = 0.15
-"""Seconds each way."""
+"""Seconds of delay in each direction."""
 DONE = 0.7
 """Seconds that the server has to do what it was told, before the connection that hears nothing ends."""
 
 PAIRS = (
-    *((kind, BROKER) for kind, found in KINDS.items() if found.broker),
-    *((kind, DATABASE) for kind, found in KINDS.items() if found.database),
+    *((kind, BROKER) for kind, settings in KINDS.items() if settings.broker),
+    *((kind, DATABASE) for kind, settings in KINDS.items() if settings.database),
     ("deliver", SUBSCRIBERS),
 )
 
@@ -48,7 +48,7 @@ async def stalled(proxy: Proxy) -> AsyncIterator[None]:
 
 @asynccontextmanager
 async def delayed(proxy: Proxy) -> AsyncIterator[None]:
-    """Everything comes late."""
+    """Everything arrives late in both directions."""
     proxy.delay(DELAY)
     try:
         yield
@@ -100,8 +100,8 @@ def _lost(name: str, pair: tuple[str, str], marker: bytes) -> Fault:
 
 FAULTS = (
     *(
-        Fault(f"{one} – {other} {name}", partial(between, pair=(one, other), way=way), 3.0)
-        for one, other in PAIRS
+        Fault(f"{kind} – {server} {name}", partial(between, pair=(kind, server), way=way), 3.0)
+        for kind, server in PAIRS
         for name, way in WAYS.items()
     ),
     _lost("confirms to the ingress lost", ("ingress", BROKER), PUBLISH),

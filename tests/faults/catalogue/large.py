@@ -52,12 +52,12 @@ def peak(pid: int) -> float:
 
 def _used_too_much(site: Site, kinds: Iterable[str]) -> list[str]:
     """Return which processes that run now have had more than the limit, for a person."""
-    found = []
+    processes = []
     for process in (process for kind in kinds for process in site.processes[kind]):
         with suppress(OSError, IndexError):  # it has just died
             if (most := peak(process.pid)) > LIMIT:
-                found.append(f"{process.name} used {most:.0f} MiB")
-    return found
+                processes.append(f"{process.name} used {most:.0f} MiB")
+    return processes
 
 
 def _see_memory(site: Site, kind: str, pids: Sequence[int]) -> None:
@@ -105,7 +105,7 @@ async def backlog(site: Site, count: int) -> AsyncIterator[None]:
 
 async def _delivered(site: Site, posts: Sequence[Post]) -> None:
     """Wait until a subscriber has heard of nearly as many events as there are posts; the verdict counts exactly."""
-    received = site.subscribers.heard["standard"]
+    received = site.subscribers.received["standard"]
     deadline = time.monotonic() + PROCESSED_WITHIN
     while len(received) < len(posts):
         if time.monotonic() > deadline:

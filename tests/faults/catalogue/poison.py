@@ -17,7 +17,7 @@ from tests.faults.site import ROOT, Site
 from tests.faults.trial import UNAVAILABLE, Fault
 
 NEIGHBOURS = 2000
-"""A whole prefetch."""
+"""Messages beside the poison: a whole prefetch."""
 STORED_WITHIN = 30.0
 """Seconds from the worker's start in which the neighbours are to be stored."""
 SET_ASIDE_WITHIN = 90.0

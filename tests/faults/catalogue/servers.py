@@ -84,14 +84,14 @@ async def memory_alarm(site: Site) -> AsyncIterator[None]:
 @asynccontextmanager
 async def no_connections_left(site: Site) -> AsyncIterator[None]:
     """PostgreSQL has none left for those who must connect anew."""
-    found = single(site)
+    backing = single(site)
     taken: list[asyncpg.Connection] = []
     try:
         for kind in ("store", "deliver"):
             site.proxies[kind, DATABASE].cut()
         with suppress(asyncpg.TooManyConnectionsError):
             while True:
-                taken.append(await asyncpg.connect(found.database_url, timeout=5))
+                taken.append(await asyncpg.connect(backing.database_url, timeout=5))
         yield
     finally:
         await asyncio.gather(*(connection.close() for connection in taken))

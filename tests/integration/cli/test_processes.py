@@ -15,7 +15,7 @@ import aiohttp
 import asyncpg
 import pytest
 
-from broker import topology
+from broker import definitions
 from deploy.admin import Admin
 from schemas import registry
 from tests.support import pipeline
@@ -206,7 +206,7 @@ async def test_route_explain_reads_the_rules(shell: Shell) -> None:
 
 
 async def test_export_is_what_apply_declares(shell: Shell) -> None:
-    assert (await shell("topology", "export", "--vhost", "v")).json == topology.export("v")
+    assert (await shell("topology", "export", "--vhost", "v")).json == definitions.export("v")
 
 
 async def test_a_reader_that_has_seen_enough_is_no_traceback(shell: Shell) -> None:

@@ -6,6 +6,7 @@ from typing import Any
 from uuid import UUID
 
 import asyncpg
+import pytest
 
 from broker import topology
 from schemas import registry
@@ -135,6 +136,7 @@ async def fill(database: asyncpg.Connection, count: int, stage: str, reason: str
     return [row["id"] for row in rows]
 
 
+@pytest.mark.long
 async def test_many_are_chosen_by_filter_and_replayed_in_pieces(
     shell: Shell, amqp_url: str, database: asyncpg.Connection
 ) -> None:

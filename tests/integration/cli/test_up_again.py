@@ -70,6 +70,7 @@ async def check_that_each_holds_only_its_own(endpoints: dict[str, Any]) -> None:
 
 
 @pytest.mark.busy_thread
+@pytest.mark.long
 async def test_it_starts_every_time(tmp_path: Path) -> None:
     state = tmp_path / "state"
     seconds = await restarts.repeat(state, ("TERM", "KILL", "KILL", "TERM"), {})

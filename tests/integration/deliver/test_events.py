@@ -12,11 +12,11 @@ from standardwebhooks.webhooks import Webhook
 
 from schemas import registry
 from schemas.allocation import ItemAllocation
+from telemetry.logs import LineWriter
 from tests.support.delivering import QUICK, SECRET, all_are, answering, fetch_one, none_is, receipt, store, worker
 from tests.support.pipeline import running, until
 from tests.support.receiver import Receiver, config, statuses, subscribe
 from tests.support.storing import incoming
-from workers.deliver import attemptlog
 
 
 async def test_an_event_reaches_its_subscriber_signed_and_is_recorded(
@@ -49,7 +49,7 @@ async def test_an_attempt_is_one_line_of_the_log_without_secrets(
     pool: asyncpg.Pool, database_url: str, subscriber: Receiver, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     lines: list[bytes] = []
-    monkeypatch.setattr(attemptlog, "LINES", attemptlog.Lines(lines.append))
+    monkeypatch.setattr("workers.deliver.delivery.LINES", LineWriter(lines.append))
     logging.getLogger("crossdock.deliver").setLevel(logging.INFO)
     try:
         id_ = await subscribe(

@@ -1,9 +1,6 @@
 """Limits, circuit breakers, leases and commands, on a real database and real sockets."""
 
 import asyncio
-import json
-import os
-import sys
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID, uuid4
@@ -15,6 +12,7 @@ from aiohttp import web
 from tests.support.delivering import QUICK, all_are, answering, receipt, store, worker
 from tests.support.pipeline import running, until
 from tests.support.receiver import Receiver, config, subscribe
+from tests.support.shell import ROOT, Shell
 from workers.deliver import breaker as breakers
 
 
@@ -149,8 +147,9 @@ async def test_hanging_and_refusing_subscribers_delay_no_other(
 
 
 async def test_an_operator_lists_retries_and_traces_deliveries_from_the_command_line(
-    pool: asyncpg.Pool, database_url: str, subscriber: Receiver, monkeypatch: pytest.MonkeyPatch
+    pool: asyncpg.Pool, database_url: str, subscriber: Receiver
 ) -> None:
+    shell = Shell(ROOT, DATABASE_URL=database_url)
     subscriber.answer = answering(400)
     id_ = await subscribe(pool, subscriber.url, schedule=[0.0])
     await store(pool, *(receipt(f"K{n}", seconds=n) for n in range(3)))
@@ -158,12 +157,9 @@ async def test_an_operator_lists_retries_and_traces_deliveries_from_the_command_
         await until(lambda: all_are(pool, "failed"))
 
         async def cli(*words: str) -> Any:
-            command = [sys.executable, "-m", "deploy.cli.main", *words, "--json"]
-            env = {**os.environ, "DATABASE_URL": database_url}
-            process = await asyncio.create_subprocess_exec(*command, env=env, stdout=asyncio.subprocess.PIPE)
-            out, _ = await process.communicate()
-            assert process.returncode == 0
-            return json.loads(out)
+            result = await shell(*words, "--json")
+            assert result.code == 0, result.err
+            return result.json
 
         failed = await cli("deliveries", "list", "--status", "failed")
         assert sorted(row["key"] for row in failed) == ["K0", "K1", "K2"]

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 import pytest
 import pytest_asyncio
 
-from deploy.logs import JsonFormatter
+from telemetry.logs import JsonFormatter
 from tests.support.apicbase import Apicbase, serving
 from tests.support.polling import Lines, Start
 from workers.poll import client as clients

@@ -12,10 +12,12 @@ from aiohttp import web
 from prometheus_client import generate_latest
 
 from broker import topology as broker_topology
-from deploy.logs import JsonFormatter
+from broker.commands import connected
+from broker.declare import unbind
 from schemas import topology
 from schemas.config import Process
 from storage import polls
+from telemetry.logs import JsonFormatter
 from tests.support import pipeline
 from tests.support.apicbase import CLIENT_SECRET, Apicbase, config, order, serving
 from tests.support.pipeline import running, until
@@ -37,7 +39,7 @@ async def test_429_is_waited_for_by_all_accounts_of_the_client(
         await rounds(pool, account="bistro")
     refused, *others = apicbase.of("page")
     # The other account's first may have been on its way already.
-    assert [one for one in others if one.at < refused.at + 0.9] in ([], others[:1])
+    assert [other for other in others if other.at < refused.at + 0.9] in ([], others[:1])
     assert len(apicbase.of("token")) == 1
 
 
@@ -99,7 +101,7 @@ async def test_a_401_again_and_again_is_an_error_of_the_account(
     apicbase.answer = lambda asked, number: web.Response(status=401) if asked.kind == "page" else None
     async with running(start(config(apicbase, interval=60))):
         await until(lambda: lines())
-    assert [one.kind for one in apicbase.asked] == ["token", "page", "token", "page"]
+    assert [request.kind for request in apicbase.requests] == ["token", "page", "token", "page"]
     assert lines()[0]["outcome"] == "failed"
     due = await pool.fetchval("SELECT due_at - now() FROM crossdock.polls")
     assert 40 < due.total_seconds() < 70
@@ -221,7 +223,7 @@ async def test_without_a_broker_nothing_is_asked_for(database_url: str, pool: as
     await worker.start()
     try:
         await until(lambda: worker.problems() and "RabbitMQ" in worker.problems()[0] and len(worker.problems()) == 1)
-        assert apicbase.asked == []
+        assert apicbase.requests == []
     finally:
         await worker.stop()
 
@@ -230,8 +232,8 @@ async def test_without_a_database_it_waits(amqp_url: str, apicbase: Apicbase) ->
     worker = PollWorker(config(apicbase), amqp_url=amqp_url, database_url="postgresql://a:b@127.0.0.1:1/x")
     await worker.start()
     try:
-        await until(lambda: [one for one in worker.problems() if "Refused" in one])
-        assert apicbase.asked == []
+        await until(lambda: [problem for problem in worker.problems() if "Refused" in problem])
+        assert apicbase.requests == []
     finally:
         await worker.stop()
 
@@ -258,11 +260,11 @@ async def test_queues_that_went_away_are_no_fault_of_the_account(
     worker = start(config(apicbase))
     async with running(worker):
         await rounds(pool)
-        async with broker_topology.connected(amqp_url) as connection:
+        async with connected(amqp_url) as connection:
             channel = await connection.channel()
             for binding in topology.topology().bindings:
                 if binding.exchange in (topology.INBOUND, topology.UNROUTED):
-                    await broker_topology.unbind(channel, binding)
+                    await unbind(channel, binding)
         apicbase.orders = [order("A")]
         before = len(lines())
         await until(lambda: "no broker" in [line["outcome"] for line in lines()[before:]])
@@ -310,5 +312,5 @@ async def test_no_secret_is_in_the_log_the_metrics_or_the_database(
     text = "\n".join(said.format(record) for record in caplog.records)
     text += generate_latest().decode() + str(await pool.fetch("SELECT * FROM crossdock.polls"))
     text += str(await pool.fetch("SELECT * FROM crossdock.poll_limits"))
-    for secret in (CLIENT_SECRET, *(one.token for one in apicbase.of("page"))):
+    for secret in (CLIENT_SECRET, *(request.token for request in apicbase.of("page"))):
         assert secret not in text

@@ -1,1 +1,5 @@
-"""The API's parts that need no database."""
+"""The API's parts that need no database.
+
+Requests to a running API are tested in `tests.integration`.
+Begin with `test_auth`: who may read and change what.
+"""

@@ -151,7 +151,7 @@ async def test_credentials_that_are_not_text_are_wrong_ones(scheme: str) -> None
 
 
 @pytest.mark.parametrize("password", ["", "right ", "Right", "righ"])
-async def test_nearly_right_is_wrong(password: str) -> None:
+async def test_a_nearly_right_password_is_refused(password: str) -> None:
     doorman = Authenticator(config())
     encoded = base64.b64encode(f"boards:{password}".encode()).decode()
     log_in: Any = SimpleNamespace(headers=CIMultiDict({"Authorization": f"Basic {encoded}"}), remote=None)

@@ -67,7 +67,7 @@ async def test_hot_frames_are_taken_and_the_rest_passes_as_it_came() -> None:
     check(*await feed(sent, []), passed)
 
 
-async def test_in_whatever_pieces_it_arrives() -> None:
+async def test_frames_are_read_in_whatever_pieces_they_arrive() -> None:
     sent, passed = stream()
     check(*await feed(sent, list(range(1, len(sent)))), passed)
     for cut in range(1, 700):
@@ -77,7 +77,7 @@ async def test_in_whatever_pieces_it_arrives() -> None:
         check(*await feed(sent, cuts), passed)
 
 
-async def test_only_what_is_listened_for_is_taken() -> None:
+async def test_only_frames_with_a_handler_are_taken_from_the_library() -> None:
     reader, heard = Reader(asyncio.get_running_loop()), Heard()
     reader.listen(1, ChannelHandlers(None, heard.hot().confirmed, None))
     sent = content(deliver(1), b"one") + content(Basic.Return(312, "NO_ROUTE", "e", "k"), b"x")
@@ -87,7 +87,7 @@ async def test_only_what_is_listened_for_is_taken() -> None:
 
 
 @pytest.mark.parametrize("said", [b"AMQP\0\0\x09\x01", b"HTTP/1.1 400 Bad Request\r\n\r\n", b"\x01\0\x01\0\0\0\x01xx"])
-async def test_what_is_no_frame_is_left_to_the_library(said: bytes) -> None:
+async def test_bytes_that_are_not_a_frame_are_left_to_the_library(said: bytes) -> None:
     sent = pamqp.frame.marshal(Heartbeat(), 0) + said
     reader, heard = Reader(asyncio.get_running_loop()), Heard()
     reader.listen(1, heard.hot())

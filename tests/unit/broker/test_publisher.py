@@ -9,6 +9,7 @@ import pytest_asyncio
 from pamqp.commands import Basic
 
 from broker import publisher as publishing
+from broker.health import NodeHealth
 from broker.outgoing import BrokerUnavailableError, Outgoing, TooLargeError, UnencodableError
 from broker.publisher import Publisher
 
@@ -162,7 +163,7 @@ async def test_a_sweeper_that_dies_is_noticed(monkeypatch: pytest.MonkeyPatch) -
     site = Site(confirm_timeout=0.04)
     ended = asyncio.Event()
     site.publisher._background._on_death = ended.set
-    monkeypatch.setattr(site.publisher, "_check_health", lambda now: 1 / 0)
+    monkeypatch.setattr(NodeHealth, "check", lambda self, now: 1 / 0)
     async with asyncio.timeout(10):
         await ended.wait()
     assert "publisher-sweep" in site.publisher.problems()[0]

@@ -34,7 +34,7 @@ def states(breaker: Breaker) -> set[str]:
     return {breaker.state}
 
 
-def test_it_opens_at_the_threshold_and_not_before() -> None:
+def test_the_breaker_opens_at_the_threshold_and_not_before() -> None:
     breaker = Breaker()
     for _ in range(10):
         for _ in range(THRESHOLD - 1):

@@ -1,4 +1,4 @@
-"""The token bucket."""
+"""The token bucket that limits rates."""
 
 import pytest
 from hypothesis import given
@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from workers.deliver.rate import Bucket
 
 
-def test_no_rate_is_no_limit() -> None:
+def test_without_a_rate_nothing_is_delayed() -> None:
     bucket = Bucket(None)
     for _ in range(10_000):
         assert bucket.delay(0) == 0

@@ -90,7 +90,7 @@ async def test_a_body_of_megabytes_is_sent_whole() -> None:
         ("999 Strange", SUCCESS, "refused"),
     ],
 )
-async def test_the_status_decides(status: str, success: range, outcome: str) -> None:
+async def test_the_status_code_determines_the_outcome(status: str, success: range, outcome: str) -> None:
     async with raw(saying(http_response(status))) as server, sender() as client:
         answer = await client.send(server.url(), REQUEST, success=success)
     assert (answer.outcome, answer.status_code) == (outcome, int(status[:3]))

@@ -36,7 +36,7 @@ def test_a_dialect_is_one_file() -> None:
         if dialect.supports(one.type)
     ],
 )
-def test_every_event_that_it_says(name: str, one: Event) -> None:
+def test_every_supported_event_becomes_a_valid_request(name: str, one: Event) -> None:
     dialect = get_dialect(name)
     secret = dialect.make_secret() if dialect.make_secret else "none"
     assert dialect.make_secret is None or dialect.check_secret(secret) is None
@@ -175,7 +175,7 @@ def test_money_and_quantities_come_out_exact(number: str, lines: list[tuple[str,
         (b"[]", "can't be read"),
     ],
 )
-def test_what_can_not_be_said_is_said_so(raw: bytes, why: str) -> None:
+def test_an_event_that_cannot_be_translated_is_an_error(raw: bytes, why: str) -> None:
     with pytest.raises(UntranslatableError, match=why):
         ecomnow.translate("apicbase.purchase_order", raw)
 

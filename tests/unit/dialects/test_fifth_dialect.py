@@ -42,7 +42,7 @@ def fifth(tmp_path: Path) -> Iterator[str]:
     dialects.cache_clear()
 
 
-def test_one_file_is_all_it_takes(fifth: str) -> None:
+def test_a_dialect_is_added_by_one_file(fifth: str) -> None:
     assert fifth == "pigeon"
     assert set(dialects()) > {"pigeon", "standard"}
     dialect = get_dialect(fifth)
@@ -62,6 +62,6 @@ def test_one_file_is_all_it_takes(fifth: str) -> None:
     assert (told.body, told.headers, told.query) == (b"k", {"X-Pigeon": "7"}, ())
 
 
-def test_it_leaves_no_trace() -> None:
+def test_the_fifth_dialect_is_gone_after_its_test() -> None:
     assert "pigeon" not in dialects()
     assert dialects() is dialects()

@@ -60,7 +60,7 @@ def test_signature_hexadecimal_in_either_case() -> None:
     assert verify(EXAMPLE, hexdigest(EXAMPLE).upper()) == "new"
 
 
-def test_two_secrets_at_once() -> None:
+def test_each_of_two_secrets_verifies() -> None:
     assert verify(EXAMPLE, hexdigest(EXAMPLE, "new")) == "new"
     assert verify(EXAMPLE, hexdigest(EXAMPLE, "old")) == "old"
     assert verify(EXAMPLE, hexdigest(EXAMPLE, "older")) is None
@@ -222,7 +222,7 @@ class TestRefusal:
             "supplier. No article number in line 2."
         ]
 
-    def test_a_hundred_unknown_articles_are_no_wall(self) -> None:
+    def test_a_refusal_names_ten_unknown_articles_and_counts_the_others(self) -> None:
         packages = [package(f"X-{n}") for n in range(100)]
         refused = refusal.refusal(order(packages=packages), self.account)
         assert refused is not None

@@ -208,7 +208,7 @@ def test_naive_dates_stay_naive() -> None:
 @pytest.mark.parametrize(
     "said", ["soon", "", None, 5, "0001-01-01T00:00:00+14:00", "9999-12-31T23:59:59-14:00", "2023-02-30"]
 )
-def test_dates_that_are_none(said: Any) -> None:
+def test_invalid_dates_are_read_as_none(said: Any) -> None:
     changed = body(RECEIPT) | {"shippedAt": said}
     assert read(RECEIPT, changed).shipped_at is None
     for name in ("actual_received_date", "actual_arrival_date"):
@@ -325,7 +325,7 @@ def test_the_fields_that_are_read_are_those_of_the_whole_body(
 
 
 def test_what_nothing_is_made_of_may_have_any_shape() -> None:
-    """A body is kept as it was received, and a customer that is a number is no reason to put an order aside."""
+    """A body is kept as it was received, and a customer that is a number does not put an order aside."""
     body = json.dumps({"channelOrderId": "1", "customer": 5, "lineItems": [{"id": "1", "additionalFields": 7}]})
     document = identity.read(STO, body.encode())
     assert document.key == "1"

@@ -69,7 +69,7 @@ def test_look_alike_deeper_down_is_left_alone() -> None:
         b"",
     ],
 )
-def test_nothing_else_is_repaired(raw: bytes) -> None:
+def test_other_broken_json_is_not_repaired(raw: bytes) -> None:
     assert wire.repair(raw) is None
 
 

@@ -92,7 +92,7 @@ def test_every_error_is_a_message(status: int, header: str | None) -> None:
     assert "{" not in said["message"]
 
 
-def test_the_401_is_the_same_for_everybody() -> None:
+def test_the_401_is_the_same_in_every_language() -> None:
     assert {messages.error(401, header) for header in (None, "fr", "garbage;;")} == {
         ("application/json", b'{"message":"Not authorized."}')
     }
@@ -111,7 +111,7 @@ def test_the_item_s_name_stands_in_the_message_as_it_is(name: str) -> None:
 def test_a_language_is_added_by_a_folder_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     catalog = Catalog(Locale("sv"))
     catalog.add(messages.UNREADABLE, "Beställningen kunde inte läsas.")
-    for language, entries in (("en", source("en")), ("sv", catalog)):
+    for language, entries in (("en", source("en")), ("sv", catalog), ("zh_Hant", Catalog(Locale("zh")))):
         folder = tmp_path / language / "LC_MESSAGES"
         folder.mkdir(parents=True)
         with (folder / "ustore.mo").open("wb") as file:
@@ -122,6 +122,7 @@ def test_a_language_is_added_by_a_folder_alone(tmp_path: Path, monkeypatch: pyte
         cached.cache_clear()
     try:
         assert json.loads(messages.error(400, "sv-SE")[1]) == {"message": "Beställningen kunde inte läsas."}
+        assert messages.negotiate("zh-Hant-TW, sv") == "zh-hant"  # each part is left out in turn (RFC 4647 §3.4)
         # What a translator has not done yet is said in English.
         assert json.loads(messages.error(503, "sv")[1]) == {"message": messages.UNAVAILABLE}
     finally:
@@ -129,7 +130,7 @@ def test_a_language_is_added_by_a_folder_alone(tmp_path: Path, monkeypatch: pyte
             cached.cache_clear()
 
 
-def test_the_platform_speaks_these() -> None:
+def test_the_platform_uses_these_error_messages() -> None:
     platform = registry.platforms()["ustore"]
     assert platform.error is not None
     assert platform.error(400, "nl") == messages.error(400, "nl")

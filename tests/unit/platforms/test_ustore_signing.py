@@ -86,7 +86,7 @@ def test_an_answer_is_signed_with_the_secret_that_fitted_the_request() -> None:
     }
 
 
-def test_a_known_signature() -> None:
+def test_the_signature_is_that_of_rfc_4231() -> None:
     settings = msgspec.convert({"secrets": ["Jefe"], "signature_encoding": "hex"}, Account)
     # RFC 4231, test case 2
     assert signing.sign(b"what do ya want for nothing?", settings).headers["X-Signature"].startswith("164b7a7bfcf819e2")

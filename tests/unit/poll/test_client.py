@@ -79,7 +79,7 @@ async def test_a_page_is_the_orders_as_they_came_and_the_next_one(there: Apicbas
     assert page.next is not None
     last = await api.page(page.next)
     assert (last.results, last.next) == (there.orders[2:], None)
-    (token, *pages) = there.asked
+    (token, *pages) = there.requests
     assert token.kind == "token"
     assert pages[0].query == {"status": "ORDERED", "ordered_on__gt": "2026-01-02", "page_size": "200"}
     assert pages[1].query == {**pages[0].query, "page": "2"}
@@ -93,7 +93,7 @@ async def test_a_token_is_used_until_it_is_about_to_expire(there: Apicbase, api:
     api._token_until = time.monotonic()
     await first(api)
     assert len(there.of("token")) == 2
-    assert len({one.token for one in there.of("page")}) == 2
+    assert len({request.token for request in there.of("page")}) == 2
 
 
 @pytest.mark.parametrize(("life", "expected"), [(604800, 604740), ("604800", 604740), (100, 90), (None, 3540)])
@@ -132,14 +132,14 @@ async def test_a_second_401_is_an_error(there: Apicbase, api: Client) -> None:
     there.answer = lambda asked, number: web.Response(status=401) if asked.kind == "page" else None
     with pytest.raises(FetchError, match="401 with a new token"):
         await first(api)
-    assert [one.kind for one in there.asked] == ["token", "page", "token", "page"]
+    assert [request.kind for request in there.requests] == ["token", "page", "token", "page"]
 
 
 async def test_wrong_credentials_are_said_at_once_and_not_repeated(there: Apicbase, api: Client) -> None:
     there.credentials = {}
     with pytest.raises(FetchError, match="answered 401: check `client_id`"):
         await first(api)
-    assert len(there.asked) == 1
+    assert len(there.requests) == 1
 
 
 @pytest.mark.parametrize("status", [500, 502, 503])
@@ -150,14 +150,14 @@ async def test_an_error_of_the_server_is_tried_again(there: Apicbase, api: Clien
     assert (len(there.of("token")), len(there.of("page"))) == (3, 3)
 
 
-async def test_but_not_for_ever(there: Apicbase, api: Client) -> None:
+async def test_a_page_is_requested_five_times_at_most(there: Apicbase, api: Client) -> None:
     there.answer = lambda asked, number: web.Response(status=500) if asked.kind == "page" else None
     with pytest.raises(FetchError, match="page: answered 500, 5 times"):
         await first(api)
     assert len(there.of("page")) == 5
 
 
-async def test_nobody_there(there: Apicbase, unused_port: int) -> None:
+async def test_a_closed_port_is_tried_five_times(there: Apicbase, unused_port: int) -> None:
     async with clients.session() as http:
         api = Client(http, SOURCE, settings(there, base_url=f"http://127.0.0.1:{unused_port}"), Free())
         with pytest.raises(FetchError, match="token: ClientConnectorError, 5 times"):
@@ -200,7 +200,7 @@ async def test_429_makes_all_of_the_client_wait_as_long_as_it_says(there: Apicba
         ("Thu, 01 Jan 1970 00:01:00", 60),
     ],
 )
-def test_retry_after(header: str | None, seconds: float | None) -> None:
+def test_retry_after_is_read_or_ignored(header: str | None, seconds: float | None) -> None:
     assert clients.retry_after(header, 0.0) == seconds
     assert clients.retry_after(header, 1e9) in (seconds, 0.0)
 
@@ -239,7 +239,7 @@ async def test_no_redirect_is_followed(there: Apicbase, api: Client, status: int
     there.answer = lambda asked, number: web.Response(status=status, headers={"Location": there.url + PATH})
     with pytest.raises(FetchError, match=f"token: answered {status}"):
         await first(api)
-    assert len(there.asked) == 1
+    assert len(there.requests) == 1
 
 
 @pytest.mark.parametrize("body", [b"", b"[]", b"{}", b"<html>", b'{"results":{}}', b'{"results":[' + b"[" * 50_000])
@@ -310,7 +310,7 @@ async def test_no_error_holds_a_secret(there: Apicbase, api: Client, caplog: pyt
         "https://a\n",
     ],
 )
-def test_a_base_url_that_is_none_is_refused_and_not_repeated(url: str) -> None:
+def test_an_invalid_base_url_is_refused_and_not_repeated(url: str) -> None:
     with pytest.raises(msgspec.ValidationError, match="base_url") as raised:
         msgspec.convert({"client_id": "c", "client_secret": "s", "base_url": url}, Poll)
     assert "pass" not in str(raised.value).replace("password", "")

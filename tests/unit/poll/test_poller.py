@@ -32,7 +32,7 @@ def test_an_order_is_told_by_its_id_and_its_content() -> None:
 def test_what_is_no_order_is_told_by_its_bytes(raw: bytes) -> None:
     found = poller.read(SOURCE, raw)
     assert (found.raw, found.status, found.placed_at) == (raw, None, None)
-    assert len({poller.read(SOURCE, one).key for one in ODD}) == len(ODD)
+    assert len({poller.read(SOURCE, entry).key for entry in ODD}) == len(ODD)
 
 
 @pytest.mark.parametrize(
@@ -51,7 +51,7 @@ def test_what_is_no_order_is_told_by_its_bytes(raw: bytes) -> None:
         (None, None),
     ],
 )
-def test_moments(text: str | None, expected: datetime | None) -> None:
+def test_moments_are_read_or_none(text: str | None, expected: datetime | None) -> None:
     assert apicbase.moment(text) == expected
 
 

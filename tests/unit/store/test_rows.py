@@ -44,7 +44,7 @@ def test_lines_keep_exact_decimals_and_leave_out_what_is_absent() -> None:
         (("not_json",), version(3, is_repeat=True), False, ["not_json", "repeat_suspected"]),
     ],
 )
-def test_flags(content: tuple[str, ...], of: Version, revisable: bool, expected: list[str]) -> None:
+def test_content_gives_these_flags(content: tuple[str, ...], of: Version, revisable: bool, expected: list[str]) -> None:
     assert flags(content, of, revisable=revisable) == expected
 
 

@@ -1,8 +1,14 @@
-"""Structured logs: one JSON line per unit of work on standard error, with secrets replaced."""
+"""Structured logs: one JSON line per unit of work on standard error.
 
+Each line has `time`, `level`, `logger` and `message`, and then its own fields. Most lines are records of `logging`,
+which `JsonFormatter` formats. The lines of single requests and single attempts go to a `LineWriter` instead, because
+`logging` would take a tenth of the time of an attempt.
+"""
+
+import asyncio
 import logging
 import sys
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime
 
 import orjson
@@ -36,6 +42,36 @@ class JsonFormatter(logging.Formatter):
             if secret in line:
                 line = line.replace(secret, SECRET)
         return line
+
+
+class LineWriter:
+    """Writes the log lines of one iteration of the event loop together."""
+
+    def __init__(self, write: Callable[[bytes], object] | None = None) -> None:
+        """`write` is called with bytes that end in a newline; by default they go to standard error, as all logs do."""
+        self._write = write or _write_to_stderr
+        self._lines: list[str] = []
+
+    def add(self, line: str) -> None:
+        """Add a line with its newline, which is written before the event loop next waits for sockets."""
+        if not self._lines:
+            asyncio.get_running_loop().call_soon(self.flush)
+        self._lines.append(line)
+
+    def add_fields(self, fields: Mapping[str, object]) -> None:
+        """Add a line of these fields, in their order."""
+        self.add(orjson.dumps(fields, str, orjson.OPT_APPEND_NEWLINE | orjson.OPT_UTC_Z).decode())
+
+    def flush(self) -> None:
+        """Write the lines that were added since the last flush."""
+        lines, self._lines = self._lines, []
+        if lines:
+            self._write("".join(lines).encode())
+
+
+def _write_to_stderr(lines: bytes) -> None:
+    sys.stderr.buffer.write(lines)
+    sys.stderr.buffer.flush()
 
 
 def setup(level: str, secrets: Iterable[str]) -> JsonFormatter:
