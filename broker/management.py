@@ -34,7 +34,8 @@ class Management:
             parsed = URL(url)
         except ValueError:
             parsed = URL()
-        if parsed.scheme not in ("http", "https") or not parsed.host:
+        is_one_server = "@" not in parsed.path and not any(character in ",;" for character in parsed.host or "")
+        if parsed.scheme not in ("http", "https") or not parsed.host or not is_one_server:
             raise ManagementError("the management URL can't be read: write http://user:password@host:15672")
         self._auth = aiohttp.BasicAuth(parsed.user or "guest", parsed.password or "guest")
         self._base = str(parsed.with_user(None).with_password(None).with_query(None)).rstrip("/")

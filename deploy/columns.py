@@ -73,15 +73,21 @@ def read(file: Path, header: str) -> list[str]:
                 f"line {row.line}: the first cell holds a line break: close its quotes, or put each number on a line "
                 "of its own"
             )
+    _refuse_whole_lines(rows, headers)
     _refuse_wrong_headers(rows, headers)
     width = len(rows[0].cells) if len(rows[0].cells) > 1 else max(len(row.cells) for row in rows)
-    numbers = [number for row in rows if (number := _number(row, width))]
+    numbers = [number for row in rows if (number := _number(row, width, separator))]
     return numbers[1:] if numbers and numbers[0].lower() in headers else numbers
 
 
-def _number(row: _Row, width: int) -> str:
+def _number(row: _Row, width: int, separator: str) -> str:
     """Return what the first cell of a row of a list with `width` columns means. Raises ColumnError."""
     written = row.cells[0]
+    if len(row.cells) < width and row.is_quoted and separator in written:
+        raise ColumnError(
+            f"line {row.line} is one cell in quotes that holds {separator!r}, which separates the others: remove the "
+            "quotes around the whole line, or add the columns that it lacks"
+        )
     other = next((separator for separator in SEPARATORS if separator in written), None)
     if len(row.cells) < width and other is not None and not row.is_quoted:
         raise ColumnError(
@@ -118,6 +124,39 @@ def _cell(written: str, line: int, is_quoted: bool) -> str:
             "that holds it into quotes"
         )
     return cell
+
+
+def _refuse_whole_lines(rows: list[_Row], headers: tuple[str, str]) -> None:
+    """Raise ColumnError if all lines are in quotes as a whole, as a spreadsheet writes lines that it did not separate.
+
+    A first line that is the header alone says that there is only one column, whose numbers may hold separators.
+    """
+
+    def names(cell: str) -> bool:
+        return invisible.trimmed(cell).lower() in headers
+
+    numbered = [row for row in rows if any(map(invisible.trimmed, row.cells))]
+    if not numbered or (names(numbered[0].cells[0]) and not any(map(invisible.trimmed, numbered[0].cells[1:]))):
+        return
+    first = numbered[0]
+    lines = numbered[1:] if names(first.cells[0]) else numbered
+    common = set(SEPARATORS) if lines else set()
+    for row in lines:
+        is_whole = row.is_quoted and not any(map(invisible.trimmed, row.cells[1:]))
+        common &= set(row.cells[0]) if is_whole else set()
+        if not common:
+            break
+    separator = next((separator for separator in SEPARATORS if separator in common), None)
+    if separator is None and first.is_quoted:  # a header that was not separated, before lines that were
+        cell = first.cells[0]
+        separator = next((each for each in SEPARATORS if each in cell and names(cell.partition(each)[0])), None)
+        lines = [first]
+    if separator is not None:
+        raise ColumnError(
+            f"line {lines[0].line} is one cell in quotes that holds {separator!r}: remove the quotes around the whole "
+            f"line, in all lines that have them; if the numbers themselves hold {separator!r}, write a first line with "
+            f"nothing but {headers[0]}"
+        )
 
 
 def _refuse_wrong_headers(rows: list[_Row], headers: tuple[str, str]) -> None:

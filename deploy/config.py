@@ -2,7 +2,6 @@
 
 import ipaddress
 import os
-import re
 import tomllib
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -12,16 +11,14 @@ import msgspec
 from msgspec import inspect
 
 from deploy import columns, secrets, sections
-from schemas import registry
-from schemas.config import FORMATS, Config, Store, parse_size
+from schemas import mismatches, registry
+from schemas.config import FORMATS, Config, Store, Subscriber, parse_body_size
 from schemas.destinations.addresses import networks
 from schemas.destinations.guard import Guard
 
 FILE = "crossdock.toml"
 
 T = TypeVar("T")
-_PATTERN = re.compile(r"matching regex '(.*)'$")
-"""The end of msgspec's message for a text that does not match its pattern."""
 
 
 class ConfigError(ValueError):
@@ -126,14 +123,21 @@ def _read(file: Path) -> dict[str, object]:
         raise ConfigError(f"{file} is not UTF-8: save it in that encoding") from None
     try:
         return tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
+    except ValueError as error:  # also an integer of thousands of digits
         raise ConfigError(f"{file} is not TOML: {error}") from None
     except RecursionError:
         raise ConfigError(f"{file} is nested too deeply") from None
 
 
 def _parse(raw: Mapping[str, object], resolver: "_Resolver") -> Config:
-    config = resolver.convert({key: value for key, value in raw.items() if key != "accounts"}, Config, "")
+    try:
+        config = resolver.convert({key: value for key, value in raw.items() if key != "accounts"}, Config, "")
+    except ConfigError as error:
+        subscribers = raw.get("subscribers")
+        if str(error).startswith("subscribers[...]") and isinstance(subscribers, dict):
+            for name, subscriber in subscribers.items():  # alone, so that the error has the subscriber's name
+                resolver.convert(subscriber, Subscriber, f"subscribers.{name}")
+        raise
     accounts = _accounts(raw.get("accounts", {}), resolver)
     if not accounts and all(map(is_loopback, config.ingress.hosts)):
         for platform in registry.platforms().values():
@@ -141,8 +145,8 @@ def _parse(raw: Mapping[str, object], resolver: "_Resolver") -> Config:
             path = f"accounts.{platform.name}.{name}"
             accounts[platform.name] = {name: resolver.convert(settings, platform.account, path)}
     checks: Mapping[str, Callable[[], object]] = {
-        "ingress.max_body": lambda: parse_size(config.ingress.max_body),
-        "ingress.max_buffered": lambda: parse_size(config.ingress.max_buffered),
+        "ingress.max_body": lambda: parse_body_size(config.ingress.max_body),
+        "ingress.max_buffered": lambda: parse_body_size(config.ingress.max_buffered),
         "delivery.allow_networks": lambda: Guard(config.delivery.allow_networks, config.delivery.allow_http),
         "api.trusted_proxies": lambda: networks(config.api.trusted_proxies),
     }
@@ -192,10 +196,10 @@ class _Resolver:
             text, _, where = str(error).partition(" - at `")
             place = where.rpartition("$")[2].rstrip("`").lstrip(".")
             key = ".".join(part for part in (path, place) if part) or "configuration"
-            pattern = _PATTERN.search(text)
-            if pattern is not None and pattern[1] in FORMATS:
-                subject = "a name in it " if where.startswith("key`") else ""
-                text = f"{subject}must be {FORMATS[pattern[1]]}"
+            worded = mismatches.in_words(text, FORMATS)
+            if worded != text and where.startswith("key`"):
+                worded = f"a name in it {worded}"
+            text = worded
             raise ConfigError(f"{key}: {text[:1].lower()}{text[1:]}") from None
 
     def _resolve(self, value: object, kind: inspect.Type, path: str, extra: Mapping[str, object]) -> object:

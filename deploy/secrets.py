@@ -16,6 +16,11 @@ _FAULTS = {
     Fault.HEADER_LINE: "is a whole header line: keep only what follows the colon",
     Fault.VARIABLE: ('is the name of a variable, and not its value: write { env = "NAME" }, or set the value itself'),
     Fault.PLACEHOLDER: "is a placeholder: replace it by what the other side has",
+    Fault.EXAMPLE: "is the text of an example: replace it by what the other side has",
+    Fault.REFERENCE: (
+        'refers to a secret that is kept elsewhere, and nothing looks it up: write { file = "path" } or '
+        '{ env = "NAME" }, and have it put there'
+    ),
 }
 
 

@@ -9,7 +9,7 @@ from decimal import Decimal, InvalidOperation
 
 import msgspec
 
-from schemas import jsontext
+from schemas import jsontext, malformed
 
 DIGEST_BYTES = 16
 
@@ -93,7 +93,7 @@ def _closer(raw: bytes) -> CanonicalForm:
     try:
         encoded = _encode(msgspec.json.Decoder(float_hook=literal).decode(text))
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise NotJSONError(explain(error)) from None
+        raise NotJSONError(malformed.explain(error, text)) from None
     mended = text != raw
     return CanonicalForm(
         text,
@@ -111,14 +111,3 @@ def _fits_numeric(number: str) -> bool:
     exponent = exact.as_tuple().exponent
     # adjusted() of a zero does not reflect its exponent, so both are checked.
     return isinstance(exponent, int) and -exponent <= NUMERIC_SCALE and max(exact.adjusted(), exponent) < NUMERIC_DIGITS
-
-
-def explain(error: Exception) -> str:
-    """Describe why msgspec could not decode a text, without quoting any of it."""
-    if isinstance(error, UnicodeDecodeError):
-        return "the text is not valid UTF-8"
-    if isinstance(error, RecursionError):
-        return "nested too deep"
-    if str(error) == "Input data was truncated":
-        return "the text is empty or ends too early"
-    return str(error)

@@ -6,6 +6,7 @@ Every field has the default that the commented defaults file shows; a test holds
 import ipaddress
 import re
 from typing import Annotated, Any
+from urllib.parse import urlsplit
 
 import msgspec
 
@@ -34,9 +35,17 @@ FORMATS = {
 """What the texts of a pattern look like, for those who write one that does not match."""
 Name = Annotated[str, msgspec.Meta(pattern=_NAME)]
 """Part of a routing key, so no dots, stars or hashes."""
-Seconds = Annotated[float, msgspec.Meta(gt=0)]
-Count = Annotated[int, msgspec.Meta(ge=1)]
-Limit = Annotated[int, msgspec.Meta(ge=0)]
+LONGEST_TIMEOUT_SECONDS = 86_400
+LONGEST_DELAY_SECONDS = 2_592_000
+"""Thirty days; the next attempt of a much longer delay would be after the last date that can be stored."""
+Seconds = Annotated[float, msgspec.Meta(gt=0, le=LONGEST_TIMEOUT_SECONDS)]
+"""A time limit. `inf` is none, because what waits for ever holds its connection and is never tried again."""
+Interval = Annotated[float, msgspec.Meta(gt=0, le=LONGEST_DELAY_SECONDS)]
+Delay = Annotated[float, msgspec.Meta(ge=0, le=LONGEST_DELAY_SECONDS)]
+Days = Annotated[int, msgspec.Meta(ge=1, le=365_000)]
+"""A thousand years at most: the calendar ends at the year 1."""
+Count = Annotated[int, msgspec.Meta(ge=1, le=1_000_000_000)]
+Limit = Annotated[int, msgspec.Meta(ge=0, le=1_000_000_000)]
 Port = Annotated[int, msgspec.Meta(ge=0, le=65535)]
 
 _UNITS = {"B": 1, "KB": 1000, "MB": 1000**2, "GB": 1000**3, "KIB": 1024, "MIB": 1024**2, "GIB": 1024**3}
@@ -46,6 +55,9 @@ MAX_SIZE = 2**63 - 1
 """The largest number of bytes that PostgreSQL and RabbitMQ can count."""
 
 
+_SIZE_EXAMPLES = 'write bytes or a unit, as in "4MiB", "512KiB" or 1048576'
+
+
 def parse_size(text: str | int) -> int:
     """Return the bytes of a size such as `"1MiB"`, `"64 kB"` or 1048576. Raises ValueError with examples."""
     if isinstance(text, int):
@@ -53,10 +65,20 @@ def parse_size(text: str | int) -> int:
     else:
         match = re.fullmatch(r"\s*(\d{1,30})\s*([A-Za-z]*)\s*", text)
         if match is None or (match[2].upper() or "B") not in _UNITS:
-            raise ValueError(f'{text[:40]!r} is not a size; write bytes or a unit, as in "1MiB", "512KiB" or 1048576')
+            raise ValueError(f"{text[:40]!r} is not a size; {_SIZE_EXAMPLES}")
         size = int(match[1]) * _UNITS[match[2].upper() or "B"]
+    if size < 0:
+        raise ValueError(f"{size} is below 0; {_SIZE_EXAMPLES}")
     if size > MAX_SIZE:
-        raise ValueError(f"{text!r} is too large; write at most {MAX_SIZE} bytes")
+        raise ValueError(f"it is too large; write at most {MAX_SIZE} bytes")
+    return size
+
+
+def parse_body_size(text: str | int) -> int:
+    """Return the bytes of a size that is a limit of bodies. Raises ValueError also for 0, which would refuse all."""
+    size = parse_size(text)
+    if size == 0:
+        raise ValueError(f'0 would refuse every webhook, and does not mean "no limit"; {_SIZE_EXAMPLES}')
     return size
 
 
@@ -86,6 +108,19 @@ def listen_host(text: str) -> str:
     return host
 
 
+def check_base_url(url: str, setting: str, example: str) -> None:
+    """Raise ValueError for a text that paths cannot be added to as to a URL, without repeating it: it may be secret."""
+    try:
+        parts = urlsplit(url)
+        fits = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:  # a port that is not a number, or unbalanced brackets
+        fits = False
+    if not fits or any(character.isspace() or not character.isprintable() for character in url):
+        raise ValueError(f"`{setting}` is not an absolute http or https URL; write it like {example}")
+    if "@" in parts.netloc or "?" in url or "#" in url:
+        raise ValueError(f"`{setting}` has only scheme, host, port and path; credentials do not belong into it")
+
+
 class _Section(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     pass
 
@@ -107,12 +142,12 @@ class Ingress(_Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Seconds to wait for a client to read its answer before the connection is closed."""
     confirm_timeout: Seconds = 5.0
     """Seconds to wait for the broker's confirm before 503."""
-    max_connections: Count = 10_000
+    max_connections: Annotated[int, msgspec.Meta(ge=1, le=1_000_000)] = 10_000
     account_in_flight: Limit = 0
     """Maximum authentic requests of one account under way in one process; 0: no limit."""
     shared_in_flight: Limit = 0
     """Maximum of all accounts; above it, accounts with an equal share or more are refused; 0: no limit."""
-    processes: Count = 1
+    processes: Annotated[int, msgspec.Meta(ge=1, le=256)] = 1
 
     def __post_init__(self) -> None:
         host = listen_host(self.host) if isinstance(self.host, str) else [listen_host(entry) for entry in self.host]
@@ -144,6 +179,8 @@ class Api(_Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
     def __post_init__(self) -> None:
         msgspec.structs.force_setattr(self, "host", listen_host(self.host))
+        if self.public_url:
+            check_base_url(self.public_url, "public_url", "https://api.example.com")
 
 
 class Admin(_Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -161,9 +198,9 @@ class Store(_Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
     prefetch: Annotated[int, msgspec.Meta(ge=1, le=2000)] = 2000
     """Quorum queues allow at most 2,000."""
     batch: Count = 300
-    batch_wait: Annotated[float, msgspec.Meta(ge=0)] = 0.005
-    """Maximum seconds to wait for a batch to fill."""
-    connections: Count = 4
+    batch_wait: Annotated[float, msgspec.Meta(ge=0, le=60)] = 0.005
+    """Maximum seconds to wait for a batch to fill; all messages of a batch that does not fill wait as long."""
+    connections: Annotated[int, msgspec.Meta(ge=1, le=1000)] = 4
     """PostgreSQL connections per process for storing; jobs beside it (erasures, transfers) use up to three more."""
     shards: Annotated[int, msgspec.Meta(ge=1, le=MAX_SHARDS)] = 1
     """Store queues over which the ingress distributes messages, if the leader of one queue is the bottleneck."""
@@ -174,24 +211,24 @@ class Route(_Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
 
 class Subscriber(_Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    username: Credential
+    username: Annotated[Credential, msgspec.Meta(min_length=1)]
     password: Secret
     accounts: list[str]
 
 
 class Delivery(_Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
     timeout: Seconds = 15.0
-    schedule: list[Annotated[float, msgspec.Meta(ge=0)]] = msgspec.field(
+    schedule: list[Delay] = msgspec.field(
         default_factory=lambda: [0, 5, 300, 1800, 7200, 18000, 36000, 50400, 72000, 86400]
     )
-    channelape_interval: Seconds = 900.0
+    channelape_interval: Interval = 900.0
     allow_networks: list[str] = []
     allow_http: bool = False
 
 
 class Storage(_Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    retention_days: Count = 400
-    body_days: Count | None = None
+    retention_days: Days = 400
+    body_days: Days | None = None
     """Days after which the content of a message is erased (contract §11); None: as `retention_days`."""
 
 
@@ -214,6 +251,10 @@ class Telemetry(_Section, frozen=True, kw_only=True, forbid_unknown_fields=True)
     """Base URL of a collector for OTLP over HTTP, without credentials, because it is logged; None: no tracing."""
     sample: Annotated[float, msgspec.Meta(ge=0, le=1)] = 1.0
     """Fraction of the traces that begin here; a sender's trace is kept according to its own sampling flag."""
+
+    def __post_init__(self) -> None:
+        if self.otlp_endpoint is not None:
+            check_base_url(self.otlp_endpoint, "otlp_endpoint", "http://127.0.0.1:4318")
 
 
 class Config(_Section, frozen=True, kw_only=True, forbid_unknown_fields=True):

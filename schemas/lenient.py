@@ -14,7 +14,7 @@ from unicodedata import normalize
 import msgspec
 from msgspec import UNSET, Raw, UnsetType
 
-from schemas import canonical, encodings, invisible, jsontext, times
+from schemas import encodings, invisible, jsontext, malformed, times
 from schemas.placeholders import AROUND_ZEROS, MAX_LENGTH, NOTHING, is_empty_guid, is_nothing, without_placeholder
 from schemas.platform import UnreadableError
 
@@ -72,13 +72,14 @@ def decoder(shape: type[T]) -> Callable[[bytes], T]:
                 mended = jsontext.repair(raw)
                 if mended == raw:
                     raise
-                return decode(mended)
+                raw = mended
+                return decode(raw)
             except RecursionError:
                 return decode(jsontext.truncate_depth(raw))
         except msgspec.ValidationError as error:
             raise UnreadableError(f"not the document it should be: {error}") from None
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-            raise UnreadableError(f"not JSON: {canonical.explain(error)}") from None
+            raise UnreadableError(f"not JSON: {malformed.explain(error, raw)}") from None
 
     return read
 

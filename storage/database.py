@@ -9,6 +9,7 @@ from contextlib import suppress
 
 import asyncpg
 
+from storage import hints
 from storage import pool as pools
 
 Connection = asyncpg.Connection | asyncpg.pool.PoolConnectionProxy
@@ -64,7 +65,7 @@ def explain(error: BaseException) -> str:
         return f"{name}: {pools.UnsupportedPoolerError()}"
     if isinstance(error, NO_WRITES):
         return f"{name}: the server or database takes no writes (a standby, or default_transaction_read_only)"
-    text = str(error).partition("\n")[0][:300]
+    text = hints.with_hint(str(error).partition("\n")[0][:300])
     return f"{name}: {text}" if text else name
 
 

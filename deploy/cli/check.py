@@ -21,8 +21,9 @@ if TYPE_CHECKING:
 
 CLOCKS_APART = 2.0
 """Seconds between the database's clock and ours above which the difference is reported."""
-BROKER_LIMIT = 16 * 1024**2
-"""Bytes of the largest message by default, from RabbitMQ 4.0 on. The server's setting cannot be read over AMQP."""
+BROKER_LIMIT, OLD_BROKER_LIMIT = 16 * 1024**2, 128 * 1024**2
+"""Bytes of the largest message by default, from RabbitMQ 4.0 on and before. The server's setting cannot be read over
+AMQP."""
 MOST_SUBSCRIPTIONS = 10_000
 """Maximum number of subscriptions that are checked."""
 
@@ -83,11 +84,12 @@ def size_notes(loaded: "Config", major: int) -> list[str]:
     """Return a note if RabbitMQ rejects bodies of `max_body` by default; AMQP doesn't show the server's setting."""
     from schemas.config import parse_size
 
-    if major < 4 or parse_size(loaded.ingress.max_body) <= BROKER_LIMIT:
+    limit = BROKER_LIMIT if major >= 4 else OLD_BROKER_LIMIT
+    if parse_size(loaded.ingress.max_body) <= limit:
         return []
     return [
-        f"[ingress] max_body = {loaded.ingress.max_body!r} is more than RabbitMQ {major} takes by default (16 MiB): "
-        "lower it, unless max_message_size has been raised in rabbitmq.conf"
+        f"[ingress] max_body = {loaded.ingress.max_body!r} is more than RabbitMQ {major} takes by default "
+        f"({limit // 1024**2} MiB): lower it, unless max_message_size has been raised in rabbitmq.conf"
     ]
 
 

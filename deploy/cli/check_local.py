@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from deploy import state as states
+from deploy.cli.check_limits import limit_problems
 from deploy.cli.errors import explain
 
 if TYPE_CHECKING:
@@ -31,7 +32,9 @@ def check_configuration(path: Path | None, loaded: "Config", state: Path | None)
     findings = [_accounts(configuration.find(path), loaded), *_rules(loaded)]
     if problems := configuration.secret_problems(path) + shared_secrets(loaded):
         findings.append(Finding("secrets", problems))
-    if problems := subscriber_problems(loaded):
+    if problems := limit_problems(loaded):
+        findings.append(Finding("limits", problems))
+    if problems := login_problems(loaded) + subscriber_problems(loaded):
         findings.append(Finding("subscribers", problems))
     return [*findings, Finding("this machine", machine_problems(loaded, _file_limit(), _free_bytes(state)))]
 
@@ -69,6 +72,28 @@ def shared_secrets(loaded: "Config") -> list[str]:
                 other = owners.setdefault((platform.name, secret.strip()), account)
                 if other != account:
                     problems.append(f"{account} and {other} have the same secret: give each account its own")
+    return problems
+
+
+def login_problems(loaded: "Config") -> list[str]:
+    """Return one line per subscriber whose user name or password can't let it in, without showing the password."""
+    from schemas.lenient import composed
+
+    problems, owners = [], dict[tuple[str, str], str]()
+    for name, subscriber in loaded.subscribers.items():
+        key = f"subscribers.{name}"
+        if ":" in subscriber.username:
+            problems.append(
+                f"{key}.username: HTTP Basic can't carry a colon in a name, so only the headers Username and Password "
+                "work: choose a name without a colon"
+            )
+        credentials = composed(subscriber.username), composed(subscriber.password)
+        other = owners.setdefault(credentials, key)
+        if other != key:
+            problems.append(
+                f"{other} and {key} have the same user name and password, and only {key} can log in with them: give "
+                "each its own"
+            )
     return problems
 
 

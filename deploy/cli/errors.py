@@ -41,7 +41,9 @@ def explain(error: BaseException) -> str | None:
             return f"PostgreSQL refuses the login: {line(error)}; check DATABASE_URL"
         if kind == "InsufficientPrivilegeError":
             return f"PostgreSQL refuses: {line(error)}; `crossdock roles` shows which role may do what"
-        return f"PostgreSQL reports: {line(error)}"
+        from storage.hints import with_hint
+
+        return f"PostgreSQL reports: {with_hint(line(error))}"
     if _is_one_of(error, (("aiormq.exceptions", "AMQPError"),)):
         from broker.connection import VIRTUAL_HOST, describe
 

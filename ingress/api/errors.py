@@ -7,7 +7,8 @@ from http import HTTPStatus
 import msgspec
 from aiohttp import web
 
-from schemas import problems
+from ingress.api.shapes import FORMATS
+from schemas import malformed, mismatches, problems
 
 NOT_FOUND = "There is nothing here, or it is not yours."
 
@@ -64,15 +65,15 @@ def retry_later(status: int, detail: str, *, seconds: int = 5) -> ProblemError:
     return ProblemError(status, detail, headers={"Retry-After": str(seconds)})
 
 
-def unreadable(error: msgspec.DecodeError) -> ProblemError:
-    """Return a 400 with msgspec's explanation of why a body could not be decoded."""
+def unreadable(error: msgspec.DecodeError, raw: bytes) -> ProblemError:
+    """Return a 400 that explains why a body, `raw`, could not be decoded."""
     text = str(error)
     if not isinstance(error, msgspec.ValidationError):
-        return ProblemError(400, f"The body is not JSON: {text}")
+        return ProblemError(400, f"The body is not JSON: {malformed.explain(error, raw)}")
     inside = _PATH.search(text)
     path = inside[1] if inside else ""
     for pattern, reason in ((_UNKNOWN, "there is no such field"), (_MISSING, "this field is required")):
         if named := pattern.search(text):
             return invalid({".".join(part for part in (path, named[1]) if part): reason})
-    reason = _PATH.sub("", text)
+    reason = mismatches.without_patterns(_PATH.sub("", text), FORMATS)
     return invalid({path: f"{reason}; write it as in {_EXAMPLE_TIME}" if "datetime" in reason else reason})

@@ -7,16 +7,21 @@ from uuid import UUID
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
+from schemas.config import Delay
+
 T = TypeVar("T")
 
 Url = Annotated[str, Meta(min_length=1, max_length=4096, examples=["https://example.com/hook"])]
 Pattern = Annotated[str, Meta(min_length=1, max_length=255, examples=["channelape.*"])]
 Patterns = Annotated[list[Pattern], Meta(min_length=1, max_length=100)]
-Schedule = Annotated[list[Annotated[float, Meta(ge=0, le=2_592_000)]], Meta(min_length=1, max_length=50)]
+Schedule = Annotated[list[Delay], Meta(min_length=1, max_length=50)]
 Rate = Annotated[float, Meta(gt=0, le=1_000_000)]
 InFlight = Annotated[int, Meta(ge=1, le=100)]
 Text = Annotated[str, Meta(min_length=1, max_length=4096)]
-Key = Annotated[str, Meta(pattern=r"^[!-~]{1,64}$", examples=["@authtoken"])]
+_KEY = r"^[!-~]{1,64}$"
+FORMATS = {_KEY: "1 to 64 visible ASCII characters without blanks, such as @authtoken"}
+"""What the texts of a pattern look like, for those who send one that does not match."""
+Key = Annotated[str, Meta(pattern=_KEY, examples=["@authtoken"])]
 """Visible ASCII of any kind, because it is percent-encoded in the URL."""
 
 AtLeast = Annotated[

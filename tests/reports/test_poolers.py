@@ -40,7 +40,7 @@ name = "k"
 secret = "KBc+fU/5=="
 """
 
-Start = Callable[[str, str], Awaitable[str]]
+Start = Callable[..., Awaitable[str]]
 
 
 @pytest_asyncio.fixture
@@ -48,7 +48,7 @@ async def pgbouncer(tmp_path: Path) -> AsyncIterator[Start]:
     """Start a PgBouncer of its defaults before a server, in a mode; return the URL that leads through it."""
     running = []
 
-    async def start(url: str, mode: str) -> str:
+    async def start(url: str, mode: str, more: str = "") -> str:
         assert PROGRAM is not None
         server = urlsplit(url)
         folder = tmp_path / f"pgbouncer-{mode}"
@@ -58,7 +58,7 @@ async def pgbouncer(tmp_path: Path) -> AsyncIterator[Start]:
         settings.write_text(
             f"[databases]\n* = host={server.hostname} port={server.port} user={server.username} "
             f"password={server.password}\n[pgbouncer]\nlisten_addr = 127.0.0.1\nlisten_port = {port}\n"
-            f"unix_socket_dir =\nauth_type = any\npool_mode = {mode}\n"
+            f"unix_socket_dir =\nauth_type = any\npool_mode = {mode}\n{more}\n"
         )
         user = NOBODY if os.geteuid() == 0 else None
         if user is not None:

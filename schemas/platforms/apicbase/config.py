@@ -1,13 +1,11 @@
 """The settings of `[accounts.apicbase.<name>]`."""
 
-import math
 from functools import cached_property
-from urllib.parse import urlsplit
 
 import msgspec
 
 from schemas import lenient
-from schemas.config import Column, Credential, Seconds, Secret
+from schemas.config import Column, Credential, Interval, Seconds, Secret, check_base_url
 
 
 class Poll(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -16,14 +14,12 @@ class Poll(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     client_id: Credential
     client_secret: Secret
     base_url: str = "https://api.apicbase.com"
-    interval: Seconds = 60.0
+    interval: Interval = 60.0
 
     def __post_init__(self) -> None:
         if not self.client_id:
             raise ValueError("`client_id` is empty")
-        if not math.isfinite(self.interval):
-            raise ValueError("`interval` is not a number of seconds")
-        _check(self.base_url)
+        check_base_url(self.base_url, "base_url", "https://api.apicbase.com")
 
 
 class Account(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, dict=True):
@@ -59,16 +55,3 @@ def _identifiers(listed: list[str]) -> frozenset[str]:
     """Return the identifiers as they are compared with those of orders: without surrounding white space."""
     cleaned = (lenient.identifier(text) for text in listed)
     return frozenset(identifier for identifier in cleaned if identifier is not None)
-
-
-def _check(url: str) -> None:
-    """Raise ValueError for a URL that is not a usable `base_url`, without repeating it: it may contain a password."""
-    try:
-        parts = urlsplit(url)
-        fits = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
-    except ValueError:  # a port that is not a number, or unbalanced brackets
-        fits = False
-    if not fits or any(character.isspace() or not character.isprintable() for character in url):
-        raise ValueError("`base_url` is not an absolute http or https URL; write it like https://api.apicbase.com")
-    if "@" in parts.netloc or "?" in url or "#" in url:
-        raise ValueError("`base_url` has only scheme, host, port and path; the credentials are settings of their own")

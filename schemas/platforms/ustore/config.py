@@ -13,7 +13,7 @@ Text = Annotated[str, msgspec.Meta(min_length=1)]
 Value: TypeAlias = str | int | float | bool
 Values: TypeAlias = Value | Annotated[list[Value], msgspec.Meta(min_length=1)]
 """A value, or a list of which one must match. Numbers and booleans mean their text: uStore sends everything as text."""
-Amount: TypeAlias = Annotated[float, msgspec.Meta(ge=0)]
+Amount: TypeAlias = Annotated[float, msgspec.Meta(ge=0, le=1e15)]
 Units: TypeAlias = Amount | Annotated[list[Amount], msgspec.Meta(min_length=1)]
 
 
@@ -29,7 +29,7 @@ class Conditions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     product_type: Values | None = None
     store_id: Values | None = None
     ship_to_country: Values | None = None
-    """Code or name, in English or any language that we answer in: `US`, `USA`, `Germany`, `Deutschland`."""
+    """Code or name, in English, any language that we answer in, or the country's own: `US`, `Germany`, `Polska`."""
     ship_to_state: Values | None = None
     """Code or name: `NY`, `US-NY`, `New York`."""
     ship_to_zip_prefix: Values | None = None
@@ -82,7 +82,7 @@ class Rule(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
             raise ValueError(
                 f"rule{label} needs exactly one of manufacturer, nearest, split; it has {' and '.join(given) or 'none'}"
             )
-        if self.split is not None and not (math.isfinite(total := math.fsum(self.split.values())) and total > 0):
+        if self.split is not None and not (math.isfinite(total := sum(self.split.values())) and total > 0):
             raise ValueError(f"rule{label}: the weights of split must be finite and one of them above 0")
 
     def chosen(self) -> tuple[str, ...]:

@@ -2,12 +2,15 @@
 
 One uStore order speaks two dialects: `State "NY"`, `Country "US"` and `StateName "Pennsylvania"`, `CountryName "United
 States"`. Names come from ISO (pycountry) and, for countries, from CLDR (Babel) in every language that we answer in;
-`_ALIASES` adds what people write and no standard lists. Case, accents, spaces and punctuation don't matter.
+`_ALIASES` and `data/countries.csv`, which has the names of countries in their own languages, add others. Case, accents,
+spaces and punctuation don't matter.
 """
 
+import csv
 import gettext
 import unicodedata
 from functools import cache, lru_cache
+from pathlib import Path
 
 import pycountry
 from babel import Locale
@@ -15,6 +18,7 @@ from babel import Locale
 LANGUAGES = ("en", "fr", "de", "es", "nl", "it", "pt")
 """English first: if two languages use one name for different countries, the English meaning counts."""
 
+_NAMES = Path(__file__).parent / "data" / "countries.csv"
 _ALIASES = {
     "US": "U.S.|USofA|America|The United States|The United States of America|US of America|Etats-Unis d'Amérique",
     "GB": "UK|United Kingdom|Great Britain|Britain|England|Scotland|Wales|Northern Ireland|Großbritannien|Inglaterra"
@@ -130,7 +134,11 @@ def country(text: str | None) -> str | None:
 
 @lru_cache(maxsize=8192)
 def _country(text: str) -> str | None:
-    return _countries().get(fold(text))
+    codes_by_name = _countries()
+    code = codes_by_name.get(fold(text))
+    if code is None and text[:4].casefold() == "the ":
+        return codes_by_name.get(fold(text[4:]))
+    return code
 
 
 def state(country_code: str, text: str | None) -> tuple[str, ...]:
@@ -212,6 +220,9 @@ def _countries() -> dict[str, str]:
         for code, name in sorted(Locale(language).territories.items()):
             if code in codes:
                 codes_by_name.setdefault(fold(name), code)
+    with _NAMES.open(encoding="utf-8", newline="") as lines:
+        for code, name in list(csv.reader(lines, strict=True))[1:]:
+            codes_by_name.setdefault(fold(name), code)
     return codes_by_name
 
 
