@@ -26,13 +26,12 @@ from deploy.cli import (
     topology,
     trace,
 )
+from deploy.cli.commands import Commands, takes_texts
 
-app = typer.Typer(
+app = Commands(
     name="crossdock",
     help="Receive order and supply-chain webhooks, queue and store them, and send them on to subscribers.",
-    no_args_is_help=True,
     add_completion=False,
-    rich_markup_mode=None,  # plain help takes half the time to start, and reads the same in a log
     pretty_exceptions_enable=False,
 )
 app.command("up")(processes.up)
@@ -93,8 +92,12 @@ def _usage_error(error: TyperException) -> int:
         typer.echo(text, err=True)
         return error.exit_code
     context = getattr(error, "ctx", None)
-    hint = f" (`{context.command_path} --help` shows what is accepted)" if context else ""
-    return _fail(f"{text.rstrip('.')}{hint}", error.exit_code)
+    hints = []
+    if context and type(error).__name__ == "NoSuchOption" and takes_texts(context.command):
+        hints.append("a text that begins with a hyphen comes after --")
+    if context:
+        hints.append(f"`{context.command_path} --help` shows what is accepted")
+    return _fail(text.rstrip(".") + (f" ({'; '.join(hints)})" if hints else ""), error.exit_code)
 
 
 def _fail(text: str, code: int) -> int:

@@ -1,0 +1,192 @@
+"""Siblings of reported commands: empty filters, the ends of the calendar, closed streams, and what an error names."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import asyncpg
+import pytest
+import typer
+
+from deploy.cli import main
+from tests.support.api import OPERATOR, api
+from tests.support.shell import ROOT, Shell
+
+EARLIEST, LATEST = "0001-01-01T00:00:00+14:00", "9999-12-31T23:59:59-12:00"
+LATIN = b"caf\xe9".decode("utf-8", "surrogateescape")
+"""What Python makes of an argument that is not UTF-8."""
+SUBSCRIPTION = "00000000-0000-0000-0000-000000000000"
+
+
+@pytest.fixture(autouse=True)
+def _no_server_is_reached(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is refused as wrong usage is refused before anything is connected to."""
+    monkeypatch.setenv("DATABASE_URL", "postgresql://127.0.0.1:1/none")
+    monkeypatch.setenv("AMQP_URL", "amqp://127.0.0.1:1/")
+
+
+def run_in_shell(line: str, folder: Path, **env: str) -> subprocess.CompletedProcess[str]:
+    """Run a command as a shell does, with the redirections that `line` ends with."""
+    variables = {"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT), "DATABASE_URL": os.environ["DATABASE_URL"], **env}
+    command = line if line.startswith(sys.executable) else f"{sys.executable} -m deploy.cli.main {line}"
+    return subprocess.run(["sh", "-c", command], cwd=folder, env=variables, capture_output=True, text=True, timeout=40)
+
+
+def commands() -> Iterator[tuple[list[str], Any]]:
+    """Yield every command by what is typed."""
+
+    def walk(command: Any, path: list[str]) -> Iterator[tuple[list[str], Any]]:
+        if not hasattr(command, "commands"):
+            yield path, command
+            return
+        for name, child in command.commands.items():
+            yield from walk(child, [*path, name])
+
+    return walk(typer.main.get_command(main.app), [])
+
+
+def with_text(text: str) -> list[list[str]]:
+    """Return a command line for each option and argument, with `text` as its value."""
+
+    def written(param: Any, value: str) -> list[str]:
+        return [value] if param.param_type_name == "argument" else [max(param.opts, key=len), value]
+
+    lines = []
+    for path, command in commands():
+        for param in command.params:
+            if not getattr(param, "is_flag", False):
+                required = [word for other in command.params if other.required for word in written(other, "x")]
+                lines.append([*path, *(required if not param.required else []), *written(param, text)])
+                if param.required:
+                    others = [other for other in command.params if other.required]
+                    lines[-1] = [*path, *(word for o in others for word in written(o, text if o is param else "x"))]
+    return lines
+
+
+@pytest.mark.parametrize("line", with_text(""), ids=" ".join)
+def test_nothing_is_empty(line: list[str], capfd: pytest.CaptureFixture[str]) -> None:
+    """`quarantine discard --reason ""`, as from a variable that is not set, discarded the whole quarantine."""
+    assert main.main(line) == 2
+    out, err = capfd.readouterr()
+    assert out == ""
+    assert err.startswith("crossdock: Invalid value for ")
+    assert err.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        ("quarantine", "discard", "--reason", " \t"),
+        ("quarantine", "replay", "--account", " "),
+        ("quarantine", "discard", "--account", "/"),
+        ("quarantine", "discard", "--account", "channelape/"),
+        ("quarantine", "replay", "--account", "/rothys"),
+        ("quarantine", "list", "--account", "channelape/ "),
+        ("quarantine", "discard", "--reason="),
+        ("consume", "--account", "/"),
+        ("consume", "--type", " "),
+        ("consumers", "add", "x", "--types", "channelape.*,"),
+        ("consumers", "add", "x", "--accounts", "channelape/rothys,"),
+        ("consumers", "add", "x", "--accounts", "/"),
+        ("topology", "export", "--vhost", " "),
+        ("find", "  "),
+        ("trace", "\u00a0"),
+    ],
+)
+def test_what_is_blank_is_empty_too(line: tuple[str, ...], capfd: pytest.CaptureFixture[str]) -> None:
+    """`--account "$PLATFORM/$ACCOUNT"` is a slash if neither is set, and chose everything."""
+    assert main.main(line) == 2
+    assert len(capfd.readouterr().err.splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    "line",
+    [line for line in with_text(LATIN) if line[-2] not in ("--config", "--state", "--file") and "explain" not in line],
+    ids=" ".join,
+)
+def test_what_is_not_utf_8_is_wrong_usage(line: list[str], capfd: pytest.CaptureFixture[str]) -> None:
+    r"""`quarantine list --reason $'\xe9'` ended with "invalid input for query argument $4", from the driver."""
+    assert main.main(line) == 2
+    err = capfd.readouterr().err
+    assert err.count("\n") == 1
+    assert "is not UTF-8" in err
+
+
+def test_paths_may_have_any_bytes(capfd: pytest.CaptureFixture[str]) -> None:
+    """A file's name need not be UTF-8."""
+    for line in (
+        ["topology", "export", "--config", LATIN],
+        ["send", "ustore", "manufacturer_allocation", "--file", LATIN],
+    ):
+        assert main.main(line) == 1
+        assert "No such file" in capfd.readouterr().err
+
+
+@pytest.mark.parametrize("time", [EARLIEST, LATEST])
+@pytest.mark.parametrize(
+    "line",
+    [
+        ("replay", "--subscription", SUBSCRIPTION, "--dry-run", "--from"),
+        ("replay", "--subscription", SUBSCRIPTION, "--dry-run", "--from", "2026-01-01", "--to"),
+        ("erase", "--platform", "channelape", "--account", "rothys", "--dry-run", "--before"),
+        ("consume", "--from"),
+    ],
+)
+def test_times_beyond_the_calendar_are_wrong_usage(
+    line: tuple[str, ...], time: str, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """They reached the driver: "PostgreSQL reports: invalid input for query argument $4"."""
+    assert main.main([*line, time]) == 2
+    assert "must lie in the years 1 to 9999 (UTC)" in capfd.readouterr().err
+
+
+@pytest.mark.parametrize("command", ["find", "trace", "quarantine show", "quarantine discard", "consumers remove"])
+def test_a_text_with_a_hyphen_has_a_hint(command: str, capfd: pytest.CaptureFixture[str]) -> None:
+    """`find -123` said "No such option: -1" and no more."""
+    assert main.main([*command.split(), "-123"]) == 2
+    assert "No such option: -1 (a text that begins with a hyphen comes after --; `cross" in capfd.readouterr().err
+    assert main.main(["deliveries", "list", "-123"]) == 2
+    assert "hyphen" not in capfd.readouterr().err
+
+
+def test_a_locale_that_is_not_utf_8_is_named(tmp_path: Path) -> None:
+    """`find NHCÉ` said that nothing can have this text, in a locale that is not UTF-8."""
+    plain = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+    assert "set LC_ALL=C.UTF-8" in run_in_shell("find 'NHC\u00c9'", tmp_path, **plain).stderr
+    assert "is not UTF-8" in run_in_shell(r"find $(printf 'NHC\351')", tmp_path, **plain).stderr
+
+
+async def test_no_filter_of_the_api_may_be_empty(database_url: str) -> None:
+    """The API's filters follow the same rule as those of the commands: an empty one is 400, and selects nothing."""
+    async with api(database_url) as client:
+        made = await client.subscribe("https://a.example/hook")
+        path = f"/v1/subscriptions/{made['id']}"
+        span = {"from": "2020-01-01T00:00:00Z", "dry_run": True}
+        for text in ("", " ", "\t", "\u00a0"):
+            for name in ("status", "key", "cursor", "limit"):
+                assert (await client.ask("GET", f"{path}/deliveries", query={name: text}))[0] == 400, (name, text)
+            for name in ("cursor", "limit"):
+                assert (await client.ask("GET", "/v1/subscriptions", query={name: text}))[0] == 400, (name, text)
+                assert (await client.ask("GET", "/basic/webhooks", query={name: text}))[0] == 400, (name, text)
+            assert (await client.ask("GET", "/v1/find", query={"q": text}, who=OPERATOR))[0] == 400, text
+            replays: list[dict[str, Any]] = [{"key": text}, {"types": [text]}, {"types": []}, {"to": text}]
+            for fields in replays:
+                assert (await client.ask("POST", f"{path}/replay", {**span, **fields}))[0] == 400, fields
+            for name, pattern in (("types", text), ("accounts", text), ("accounts", "/"), ("accounts", "channelape/")):
+                assert (await client.ask("PATCH", path, {name: [pattern]}))[0] == 400, (name, pattern)
+
+
+async def test_an_empty_filter_leaves_the_quarantine_alone(shell: Shell, database: asyncpg.Connection) -> None:
+    """`quarantine discard --reason "$REASON"` discarded all of it; `--account "$ACCOUNT"` warned, and did the same."""
+    await database.execute(
+        "INSERT INTO crossdock.quarantined (id, received_at, platform, account, event, reason, raw)"
+        " VALUES (gen_random_uuid(), now(), 'channelape', 'rothys', 'ship_confirmation', 'a bug', '{}')"
+    )
+    for command in (("discard", "--reason", ""), ("discard", "--account", "/"), ("replay", "--account", "")):
+        result = await shell("quarantine", *command)
+        assert (result.code, result.out) == (2, ""), command
+    assert await database.fetchval("SELECT count(*) FROM crossdock.quarantine WHERE discarded_at IS NULL") == 1
+    assert (await shell("quarantine", "discard", "--reason", "a bug")).out == "1 discarded\n"
