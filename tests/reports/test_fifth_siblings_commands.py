@@ -1,17 +1,28 @@
 """Siblings of reported commands: empty filters, the ends of the calendar, closed streams, and what an error names."""
 
+import asyncio
+import logging
 import os
 import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from unittest.mock import AsyncMock, Mock
 
 import asyncpg
 import pytest
 import typer
+from aio_pika import Message
+from aiormq.exceptions import AMQPError
+from pamqp import encode
 
-from deploy.cli import main
+from broker.connection import BrokerConnection, connect
+from broker.eventlog import EPOCH, EventLog
+from deploy.cli import consume, main
+from deploy.cli.errors import CommandError
+from deploy.cli.options import parse_time
+from schemas.topology import EVENTS_LOG
 from tests.support.api import OPERATOR, api
 from tests.support.shell import ROOT, Shell
 
@@ -143,6 +154,49 @@ def test_times_beyond_the_calendar_are_wrong_usage(
     assert "must lie in the years 1 to 9999 (UTC)" in capfd.readouterr().err
 
 
+@pytest.mark.parametrize("time", ["1900-01-01", "1969-12-31", "0001-01-01"])
+def test_times_before_1970_mean_the_beginning_of_the_log(time: str) -> None:
+    """`consume --from 1900-01-01` waited for RabbitMQ for ever, with "int too large to convert"."""
+    place = parse_time(time, "--from")
+    assert EventLog("amqp://h/", place).arguments() == {"x-stream-offset": "first"}
+    encode.field_table(EventLog("amqp://h/", place).arguments())
+    assert EventLog("amqp://h/", EPOCH).arguments() == {"x-stream-offset": EPOCH}
+
+
+async def test_an_error_of_our_own_is_not_the_brokers(caplog: pytest.LogCaptureFixture) -> None:
+    """It was retried for ever as if RabbitMQ were unavailable, and nothing showed where it came from."""
+    connection = BrokerConnection("amqp://h/", name="test", on_open=AsyncMock())
+    for error in (ConnectionRefusedError(), AMQPError("no"), TimeoutError()):
+        connection.note(error)
+        assert connection.defect is None
+    with caplog.at_level(logging.ERROR, "crossdock.broker"):
+        connection.note(OverflowError("int too large to convert"))
+        connection.note(OverflowError("int too large to convert"))
+    assert isinstance(connection.defect, OverflowError)
+    assert [record.exc_info is not None for record in caplog.records] == [True]
+
+
+def test_a_virtual_host_that_amqp_cannot_name_is_refused(
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """A worker retried the driver's "Max length exceeded for virtual_host" for ever; commands showed a traceback."""
+    monkeypatch.setenv("AMQP_URL", f"amqp://h/{'v' * 256}")
+    for line in (["worker", "route"], ["topology", "check"], ["consume"]):
+        assert main.main(line) == 1
+        assert "AMQP_URL can't be read" in capfd.readouterr().err
+
+
+async def test_an_error_of_our_own_ends_a_reader(monkeypatch: pytest.MonkeyPatch) -> None:
+    """`consume --follow` ends with it instead of waiting; without --follow, waiting has an end, too."""
+    monkeypatch.setattr(consume, "PATIENCE", 0.05)
+    log = Mock(defect=OverflowError("int too large"), problem="OverflowError: int too large")
+    with pytest.raises(OverflowError):
+        await consume.report_problems(log)
+    log.opened = asyncio.Event().wait
+    with pytest.raises(CommandError, match="does not return its log: OverflowError"):
+        await consume.opened(log)
+
+
 @pytest.mark.parametrize("command", ["find", "trace", "quarantine show", "quarantine discard", "consumers remove"])
 def test_a_text_with_a_hyphen_has_a_hint(command: str, capfd: pytest.CaptureFixture[str]) -> None:
     """`find -123` said "No such option: -1" and no more."""
@@ -190,3 +244,14 @@ async def test_an_empty_filter_leaves_the_quarantine_alone(shell: Shell, databas
         assert (result.code, result.out) == (2, ""), command
     assert await database.fetchval("SELECT count(*) FROM crossdock.quarantine WHERE discarded_at IS NULL") == 1
     assert (await shell("quarantine", "discard", "--reason", "a bug")).out == "1 discarded\n"
+
+
+async def test_the_log_is_read_from_before_1970(shell: Shell, amqp_url: str) -> None:
+    """`consume --from 1900-01-01 --count 1` never ended."""
+    connection = await connect(amqp_url)
+    try:
+        channel = await connection.channel()
+        await channel.default_exchange.publish(Message(b'{"id": "1"}'), routing_key=EVENTS_LOG)
+    finally:
+        await connection.close()
+    assert (await shell("consume", "--from", "1900-01-01", "--count", "1")).lines == [{"id": "1"}]
