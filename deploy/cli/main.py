@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 from typer.exceptions import TyperException
 
+from deploy import streams
 from deploy.cli import (
     check,
     consume,
@@ -70,7 +71,15 @@ def _version(version: Annotated[bool, typer.Option("--version", help="Print the 
 
 def main(args: Sequence[str] | None = None) -> int:
     """Run one command line and return its exit code: 0, 1 after a failure, 2 after wrong usage. Errors are one line."""
+    streams.open_missing()
     logging.basicConfig(level=logging.CRITICAL)  # errors are printed once, below
+    code = _run(args)
+    unwritten = streams.flush()
+    return code if unwritten is None or code else _fail(errors.explain(unwritten) or str(unwritten), 1)
+
+
+def _run(args: Sequence[str] | None) -> int:
+    """Run one command line, print its error, and return its exit code."""
     try:
         code = typer.main.get_command(app).main(args=args, prog_name="crossdock", standalone_mode=False)
     except TyperException as error:

@@ -1,6 +1,7 @@
 """Siblings of reported commands: empty filters, the ends of the calendar, closed streams, and what an error names."""
 
 import asyncio
+import errno
 import logging
 import os
 import subprocess
@@ -19,7 +20,7 @@ from pamqp import encode
 
 from broker.connection import BrokerConnection, connect
 from broker.eventlog import EPOCH, EventLog
-from deploy.cli import consume, main
+from deploy.cli import consume, errors, main
 from deploy.cli.errors import CommandError
 from deploy.cli.options import parse_time
 from schemas.topology import EVENTS_LOG
@@ -195,6 +196,44 @@ async def test_an_error_of_our_own_ends_a_reader(monkeypatch: pytest.MonkeyPatch
     log.opened = asyncio.Event().wait
     with pytest.raises(CommandError, match="does not return its log: OverflowError"):
         await consume.opened(log)
+
+
+CLOSED = [
+    ("find A_1 >&-", 1),
+    ("find A_1 2>&-", 1),
+    ("asyncapi >&-", 0),
+    ("topology export >&- <&- 2>&-", 0),
+    ("send channelape stock_transfer_order --url http://127.0.0.1:1 >&- <&-", 1),
+]
+
+
+@pytest.mark.parametrize(("line", "code"), CLOSED, ids=[line for line, _ in CLOSED])
+def test_a_closed_stream_is_the_null_device(line: str, code: int, tmp_path: Path) -> None:
+    """`find A_1 >&-` ended with an AttributeError, and `send … >&-` was aborted by libuv."""
+    done = run_in_shell(line, tmp_path)
+    assert done.returncode == code
+    assert "Traceback" not in done.stderr
+    assert done.stderr.count("\n") == (code if "2>" not in line and "send" not in line else 0)
+
+
+def test_nothing_is_confirmed_from_a_closed_stream(tmp_path: Path) -> None:
+    """`erase … <&-` without --yes ended with "RuntimeError: input(): lost sys.stdin"."""
+    script = "from deploy.cli import main, options; main.main(['--version']); options.confirm('7', 'discarded')"
+    done = run_in_shell(f'{sys.executable} -c "{script}" <&-', tmp_path)
+    assert "CommandError: nothing was discarded: answer y, or give --yes" in done.stderr
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="only Linux has a device that is always full")
+@pytest.mark.parametrize("line", ["asyncapi", "--help", "roles"])
+def test_output_that_can_not_be_written_is_a_line(line: str, tmp_path: Path) -> None:
+    """ "No space left on device: check that what it needs is running" misled."""
+    done = run_in_shell(f"{line} >/dev/full", tmp_path)
+    assert (done.returncode, done.stderr) == (1, "crossdock: can't write: No space left on device\n")
+
+
+def test_this_machines_own_limits_are_no_servers() -> None:
+    assert errors.explain(OSError(errno.EMFILE, "")) == "Too many open files"
+    assert "check that what it needs is running" in str(errors.explain(ConnectionRefusedError(errno.ECONNREFUSED, "")))
 
 
 @pytest.mark.parametrize("command", ["find", "trace", "quarantine show", "quarantine discard", "consumers remove"])
