@@ -23,6 +23,7 @@ from broker.eventlog import EPOCH, EventLog
 from deploy.cli import consume, errors, main
 from deploy.cli.errors import CommandError
 from deploy.cli.options import parse_time
+from deploy.local import rabbitmq
 from schemas.topology import EVENTS_LOG
 from tests.support.api import OPERATOR, api
 from tests.support.shell import ROOT, Shell
@@ -250,6 +251,27 @@ def test_a_locale_that_is_not_utf_8_is_named(tmp_path: Path) -> None:
     plain = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
     assert "set LC_ALL=C.UTF-8" in run_in_shell("find 'NHC\u00c9'", tmp_path, **plain).stderr
     assert "is not UTF-8" in run_in_shell(r"find $(printf 'NHC\351')", tmp_path, **plain).stderr
+
+
+@pytest.mark.parametrize("character", ["'", '"', "`", "$", "\\", "\n", "#", "[", "{", "\udce9"])
+def test_a_folder_that_rabbitmq_cannot_use_is_refused_at_once(
+    character: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """In a folder named `it's`, `up` waited 90 s; a command in backticks in its path was run."""
+    for name in ("AMQP_URL", "DATABASE_URL"):
+        monkeypatch.delenv(name)
+    state = tmp_path / f"it{character}s"
+    assert main.main(["up", "--port", "0", "--state", str(state)]) == 1
+    err = capfd.readouterr().err
+    assert err.startswith("crossdock: RabbitMQ can't run in a folder ")
+    assert err.endswith("; choose another with --state, or set AMQP_URL\n")
+    assert not state.exists()
+
+
+def test_other_folders_are_not_refused() -> None:
+    """The rest of what a path may have works: one such folder is started in tests/integration/cli/test_up_again.py."""
+    for character in " *%~;&|<>?()!=,:@^\t\u00e9\u6f22":
+        assert rabbitmq.folder_problem(Path(f"/srv/a{character}b")) is None
 
 
 async def test_no_filter_of_the_api_may_be_empty(database_url: str) -> None:
