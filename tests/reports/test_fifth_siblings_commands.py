@@ -20,9 +20,11 @@ from pamqp import encode
 
 from broker.connection import BrokerConnection, connect
 from broker.eventlog import EPOCH, EventLog
+from deploy import config as configuration
 from deploy.cli import consume, errors, main
 from deploy.cli.errors import CommandError
 from deploy.cli.options import parse_time
+from deploy.config import ConfigError
 from deploy.local import rabbitmq
 from schemas.topology import EVENTS_LOG
 from tests.support.api import OPERATOR, api
@@ -272,6 +274,43 @@ def test_other_folders_are_not_refused() -> None:
     """The rest of what a path may have works: one such folder is started in tests/integration/cli/test_up_again.py."""
     for character in " *%~;&|<>?()!=,:@^\t\u00e9\u6f22":
         assert rabbitmq.folder_problem(Path(f"/srv/a{character}b")) is None
+
+
+@pytest.mark.parametrize("value", ["", " ", "\n"])
+def test_an_empty_variable_is_not_called_unset(
+    value: str, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    """A variable that was set to nothing "is not set", says the error, and `env` shows it."""
+    monkeypatch.chdir(tmp_path)
+    for name, lines in {
+        "AMQP_URL": (["worker", "route"], ["topology", "check"]),
+        "DATABASE_URL": (["worker", "deliver"], ["migrate"]),
+        "CROSSDOCK_ENCRYPTION_KEY": (["api"],),
+    }.items():
+        with monkeypatch.context() as patch:
+            patch.setenv(name, value)
+            for line in lines:
+                assert main.main(line) == 1
+                assert f"{name} is empty" in capfd.readouterr().err, line
+            patch.delenv(name)
+            for line in lines:
+                assert main.main(line) == 1
+                assert f"{name} is not set" in capfd.readouterr().err, line
+
+
+@pytest.mark.parametrize("value", ["", "\n", "\r\n"])
+def test_an_empty_secret_is_called_empty(value: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An empty secret file was "expected `str` of length >= 1"."""
+    monkeypatch.setenv("EMPTY", value)
+    (tmp_path / "empty").write_text(value)
+    for written, says in (
+        ({"env": "EMPTY"}, "the environment variable EMPTY is empty"),
+        ({"file": "empty"}, f"{tmp_path / 'empty'} is empty"),
+    ):
+        account = {"accounts": {"ustore": {"shop": {"secrets": [written], "manufacturers": []}}}}
+        with pytest.raises(ConfigError) as caught:
+            configuration.parse(account, tmp_path)
+        assert str(caught.value) == f"accounts.ustore.shop.secrets[0]: {says}"
 
 
 async def test_no_filter_of_the_api_may_be_empty(database_url: str) -> None:
