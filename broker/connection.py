@@ -30,6 +30,8 @@ log = logging.getLogger("crossdock.broker")
 
 T = TypeVar("T")
 
+LONGEST_VHOST = 255
+"""Bytes of the longest name that AMQP can express."""
 HEARTBEAT = 10
 """Heartbeat interval in seconds; a dead peer is detected after (heartbeat + 1) × 3 seconds."""
 CONNECT_TIMEOUT = 5.0
@@ -48,6 +50,9 @@ BACK_OFF = (0.1, 0.2, 0.5, 1.0, 2.0)
 
 A broker that has recovered is therefore found within about two seconds.
 """
+
+REMOTE_ERRORS = (OSError, EOFError, AMQPError)
+"""Errors of the broker and of the network."""
 
 STABLE_AFTER = 2.0
 """Seconds that a connection must last, counted from the start of the attempt, to count as successful."""
@@ -70,6 +75,8 @@ def addresses(url: str) -> list[str]:
     result = []
     for host in hosts.split(","):
         node = URL(f"{scheme}://{user}{at}{host.strip()}{slash}{path}")
+        if len(node.path.removeprefix("/").encode()) > LONGEST_VHOST:
+            raise ValueError(f"the virtual host in AMQP_URL is longer than {LONGEST_VHOST} bytes")
         if "heartbeat" not in node.query:
             node = node.update_query(heartbeat=str(HEARTBEAT))
         result.append(str(node))
@@ -161,6 +168,8 @@ class BrokerConnection:
         """Transport of the current connection, for components that read or write frames past the library."""
         self.opened = asyncio.Event()
         self.error: str = "not connected yet"
+        self.defect: Exception | None = None
+        """The last error, if it came from neither the broker nor the network: then waiting does not help."""
 
     @property
     def is_open(self) -> bool:
@@ -223,7 +232,7 @@ class BrokerConnection:
             except asyncio.CancelledError:
                 raise
             except Exception as error:
-                self.error = describe(error)
+                self.note(error)
             # A connection that broke on first use is not a success: without a pause it would break again and again.
             opened = opened and time.monotonic() - began > STABLE_AFTER
             attempt += 1
@@ -231,6 +240,14 @@ class BrokerConnection:
             log.warning("broker connection lost", extra={"link": self._name, "error": self.error})
             pause = 0.0 if opened else BACK_OFF[min(max(failed // nodes, 1), len(BACK_OFF)) - 1]
             await asyncio.sleep(pause * random.uniform(0.8, 1.2))  # noqa: S311 - jitter, not a secret
+
+    def note(self, error: Exception) -> None:
+        """Note why the connection failed. An error of our own, which is retried like the others, is logged once."""
+        self.error = describe(error)
+        is_known = type(error) is type(self.defect)
+        self.defect = None if isinstance(error, REMOTE_ERRORS) else error
+        if self.defect is not None and not is_known:
+            log.error("broker connection can't be set up", extra={"link": self._name}, exc_info=error)
 
     async def _hold(self, url: str, patience: float) -> bool:
         """Connect within `patience` seconds, set the connection up, and wait until it ends.
@@ -254,6 +271,7 @@ class BrokerConnection:
                 await self._on_open(self, connection)
             if not broken.done():
                 ready = True
+                self.defect = None
                 self.opened.set()
                 log.info("broker connected", extra={"link": self._name})
             await broken

@@ -10,7 +10,7 @@ per message, which costs 110 µs of processor time per event instead of 7 (measu
 import asyncio
 from collections.abc import AsyncGenerator
 from contextlib import suppress
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Literal
 
 import msgspec
@@ -29,6 +29,8 @@ Start = Literal["first", "last", "next"] | int | datetime
 A time must be aware. Some earlier events may come first, because the log is searched by chunks.
 """
 
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+"""The earliest time that AMQP can express; earlier ones mean the beginning of the log."""
 PREFETCH = 500
 MAX_SEEN_IDS = 100_000
 """Number of event ids remembered to recognise repeats.
@@ -57,7 +59,7 @@ class EventLog:
         self._start = start
         self._next: int | None = None
         self._seen_ids: dict[str, None] = {}
-        self._consumer = Consumer(EVENTS_LOG, prefetch=prefetch, arguments=self._arguments)
+        self._consumer = Consumer(EVENTS_LOG, prefetch=prefetch, arguments=self.arguments)
         self._prefetch = prefetch
         self._broker_connection = BrokerConnection(
             url, name="consume", on_open=self._consumer.on_open, on_lost=self._consumer.on_lost
@@ -80,6 +82,11 @@ class EventLog:
         """Why no events arrive, if the broker is the reason."""
         return None if self._broker_connection.is_open else self._broker_connection.error
 
+    @property
+    def defect(self) -> Exception | None:
+        """The error because of which no events arrive, if neither the broker nor the network is the reason."""
+        return None if self._broker_connection.is_open else self._broker_connection.defect
+
     async def opened(self) -> None:
         """Wait until the reader is connected."""
         await self._broker_connection.opened.wait()
@@ -96,8 +103,11 @@ class EventLog:
             with suppress(AMQPError, OSError):
                 await consumer.ack(batch)
 
-    def _arguments(self) -> FieldTable:
+    def arguments(self) -> FieldTable:
+        """Return the arguments with which the stream is consumed from where this reader is."""
         start = self._start if self._next is None else self._next
+        if isinstance(start, datetime) and start < EPOCH:
+            start = "first"
         if start == "next":
             # If the connection is lost before the first event, events of that time must not be missed.
             self._start = envelope.now()

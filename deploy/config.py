@@ -243,14 +243,18 @@ class _Resolver:
             return value
         if list(value) == ["env"]:
             text = os.environ.get(str(value["env"]))
-            if not text:
-                raise ConfigError(f"{path}: the environment variable {value['env']} is not set")
+            if text is None or not text.rstrip("\r\n"):
+                state = "not set" if text is None else "empty"
+                raise ConfigError(f"{path}: the environment variable {value['env']} is {state}")
             return text
         file = self._base / str(value["file"])
         try:
-            return file.read_text(encoding="utf-8-sig")
+            text = file.read_text(encoding="utf-8-sig")
         except (OSError, UnicodeDecodeError) as error:
             raise ConfigError(f"{path}: {file} can't be read: {getattr(error, 'strerror', 'not UTF-8')}") from None
+        if not text.rstrip("\r\n"):
+            raise ConfigError(f"{path}: {file} is empty")
+        return text
 
     def _column(self, value: dict[str, object], path: str) -> list[str]:
         name = path.rsplit(".", 1)[-1]

@@ -55,7 +55,7 @@ class Component(Protocol):
 
 
 class MissingSettingError(Exception):
-    """A required environment variable is not set."""
+    """A required environment variable is not set, or is empty."""
 
 
 def amqp_url() -> str:
@@ -75,9 +75,10 @@ def encryption_key() -> str:
 
 def _required(name: str, example: str) -> str:
     value = os.environ.get(name)
-    if not value:
+    if value is None or not value.strip():
+        state = "not set" if value is None else "empty"
         raise MissingSettingError(
-            f"{name} is not set: set it to something like {example}, or run everything with `crossdock up`"
+            f"{name} is {state}: set it to something like {example}, or run everything with `crossdock up`"
         )
     return value
 

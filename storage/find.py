@@ -12,6 +12,7 @@ import asyncpg
 import msgspec
 
 from schemas import lenient
+from schemas.values import value_problem
 from storage import identifiers
 from storage.database import Connection
 from storage.sql import query
@@ -159,7 +160,7 @@ async def find(connection: Connection, text: str) -> FindResult:
 def normalized(text: str) -> str:
     """Return a text as it is looked up; an empty one if no number, article or id can be like it."""
     text = lenient.normalized(text)
-    return "" if "\0" in text or any("\ud800" <= character <= "\udfff" for character in text) else text
+    return "" if value_problem(text) is not None else text
 
 
 async def _find_documents(connection: Connection, text: str, matches: dict[int, set[str]]) -> None:

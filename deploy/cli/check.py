@@ -1,6 +1,7 @@
 """`crossdock check`: checks the configuration and every connection, and says how to fix what is wrong."""
 
 import asyncio
+import os
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
@@ -154,7 +155,8 @@ async def _subscriptions(state: Path | None, loaded: "Config") -> Finding:
             return Finding("subscriptions", [], "there are none")
         key = servers.encryption_key(state)
         if key is None:
-            problem = "CROSSDOCK_ENCRYPTION_KEY is not set: set it to the value that api and deliver have"
+            state_of_key = "empty" if "CROSSDOCK_ENCRYPTION_KEY" in os.environ else "not set"
+            problem = f"CROSSDOCK_ENCRYPTION_KEY is {state_of_key}: set it to the value that api and deliver have"
             return Finding("subscriptions", [problem])
         try:
             vault = Vault.from_text(key)

@@ -106,7 +106,7 @@ class _Reader:
         stop = asyncio.Event()
         for number in (signal.SIGINT, signal.SIGTERM):
             loop.add_signal_handler(number, stop.set)
-        tasks = [loop.create_task(job) for job in (self._read(log, last), stop.wait(), _report_problems(log))]
+        tasks = [loop.create_task(job) for job in (self._read(log, last), stop.wait(), report_problems(log))]
         await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
         for task in tasks:
             task.cancel()
@@ -117,7 +117,7 @@ class _Reader:
     async def _read(self, log: "EventLog", last: int | None) -> None:
         """Read to the end, or for ever with --follow."""
         if last is not None:
-            await log.opened()
+            await opened(log)
         async with aclosing(log.read()) as batches:
             while True:
                 try:
@@ -161,10 +161,21 @@ def _is_before(place: "Start", last: int | None) -> bool:
     return not isinstance(place, int) or place <= last
 
 
-async def _report_problems(log: "EventLog") -> None:
-    """Print from time to time why no events arrive."""
+async def opened(log: "EventLog") -> None:
+    """Wait until the log can be read. Raises CommandError if that takes longer than PATIENCE."""
+    try:
+        async with asyncio.timeout(PATIENCE):
+            await log.opened()
+    except TimeoutError:
+        raise CommandError(f"RabbitMQ does not return its log: {log.problem}; check AMQP_URL") from None
+
+
+async def report_problems(log: "EventLog") -> None:
+    """Print from time to time why no events arrive. Raises an error of our own, which waiting does not mend."""
     await asyncio.sleep(PATIENCE / 4)
     while True:
+        if log.defect is not None:
+            raise log.defect
         if log.problem is not None:
             typer.echo(f"crossdock: waiting for RabbitMQ: {log.problem}", err=True)
         await asyncio.sleep(PATIENCE)

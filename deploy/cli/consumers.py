@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, NamedTuple
 import typer
 
 from deploy.cli import selection, servers
+from deploy.cli.commands import Commands
 from deploy.cli.errors import CommandError
 from deploy.cli.options import LARGEST, AsJson, Management, State
 from deploy.cli.output import print_listing, print_result
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
     from schemas.consumers import Consumer
     from storage.consumers import AddedConsumer
 
-app = typer.Typer(help="Manage the queues of systems that consume events.", no_args_is_help=True, rich_markup_mode=None)
+app = Commands(help="Manage the queues of systems that consume events.")
 
 
 class Added(NamedTuple):
@@ -112,11 +113,14 @@ def _consumer(
     from schemas.config import parse_size
     from schemas.consumers import Consumer
 
-    def split(values: list[str] | None) -> list[str]:
-        return [part.strip() for value in values or ["*"] for part in value.split(",")]
+    def split(values: list[str] | None, option: str) -> list[str]:
+        parts = [part.strip() for value in values or ["*"] for part in value.split(",")]
+        if not all(parts):
+            raise typer.BadParameter("must not be empty", param_hint=option)
+        return parts
 
+    fields = {"name": name, "types": split(types, "--types"), "accounts": split(accounts, "--accounts")}
     try:
-        fields = {"name": name, "types": split(types), "accounts": split(accounts)}
         return msgspec.convert(fields | {"max_messages": max_messages, "max_bytes": parse_size(max_size)}, Consumer)
     except msgspec.ValidationError:
         raise typer.BadParameter(f"{name!r}: up to 64 letters, digits, - and _", param_hint="NAME") from None

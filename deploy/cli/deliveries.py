@@ -8,6 +8,7 @@ from uuid import UUID
 import typer
 
 from deploy.cli import output, servers
+from deploy.cli.commands import Commands
 from deploy.cli.errors import CommandError
 from deploy.cli.options import AsJson, Limit, State, parse_key, parse_uuid
 from deploy.cli.output import moment, print_listing, print_result
@@ -15,7 +16,7 @@ from deploy.cli.output import moment, print_listing, print_result
 if TYPE_CHECKING:
     from ingress.api.shapes import Delivery, DeliveryWithAttempts
 
-app = typer.Typer(help="Show and control webhooks to subscribers.", no_args_is_help=True, rich_markup_mode=None)
+app = Commands(help="Show and control webhooks to subscribers.")
 
 Id = Annotated[str, typer.Argument(metavar="ID", help="Delivery ID, as shown by `deliveries list`.")]
 STATUSES = ("pending", "delivered", "failed", "cancelled", "superseded")

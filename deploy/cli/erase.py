@@ -9,7 +9,7 @@ import typer
 
 from deploy.cli import servers
 from deploy.cli.errors import CommandError
-from deploy.cli.options import AsJson, State, Yes, confirm, parse_time
+from deploy.cli.options import AsJson, State, Yes, confirm, parse_key, parse_time
 from deploy.cli.output import print_json, print_table
 from deploy.cli.selection import warn_of_accounts
 
@@ -66,22 +66,10 @@ def _selection(
     return Selection(
         platform=platform,
         account=account,
-        key=_identifier(key, "--key"),
-        order_number=_identifier(order_number, "--order-number"),
+        key=parse_key(key, "--key"),
+        order_number=parse_key(order_number, "--order-number"),
         before=_past(before),
     )
-
-
-def _identifier(text: str | None, option: str) -> str | None:
-    """Return an identifier in the form in which it is stored. Raises BadParameter if it is empty."""
-    if text is None:
-        return None
-    from schemas.lenient import normalized
-
-    identifier = normalized(text)
-    if not identifier:
-        raise typer.BadParameter("must not be empty", param_hint=option)
-    return identifier
 
 
 def _past(text: str | None) -> datetime | None:

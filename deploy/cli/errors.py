@@ -1,5 +1,6 @@
 """Expected errors as one line that says what to do. Unexpected errors keep their traceback."""
 
+import errno
 import os
 import sys
 
@@ -14,6 +15,11 @@ NO_WRITES_TEXT = (
     "the server or database of DATABASE_URL takes no writes (a standby, or default_transaction_read_only): name the "
     "primary server, or turn the setting off"
 )
+
+WRITING = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EROFS, errno.EBADF})
+"""Numbers of errors of a write, to a file or to standard output."""
+LIMITS = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM})
+"""Numbers of errors of this machine's own limits."""
 
 
 class CommandError(Exception):
@@ -51,6 +57,10 @@ def explain(error: BaseException) -> str | None:
             return f"RabbitMQ refuses: {VIRTUAL_HOST}"
         return f"RabbitMQ reports: {line(error)}; check AMQP_URL"
     if isinstance(error, OSError) and error.filename:
+        return reason(error)
+    if isinstance(error, OSError) and error.errno in WRITING:
+        return f"can't write: {reason(error)}"
+    if isinstance(error, OSError) and error.errno in LIMITS:
         return reason(error)
     if isinstance(error, OSError | TimeoutError):
         return f"{reason(error)}: check that what it needs is running; `crossdock check` shows details"

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 from typer.exceptions import TyperException
 
+from deploy import streams
 from deploy.cli import (
     check,
     consume,
@@ -26,13 +27,12 @@ from deploy.cli import (
     topology,
     trace,
 )
+from deploy.cli.commands import Commands, takes_texts
 
-app = typer.Typer(
+app = Commands(
     name="crossdock",
     help="Receive order and supply-chain webhooks, queue and store them, and send them on to subscribers.",
-    no_args_is_help=True,
     add_completion=False,
-    rich_markup_mode=None,  # plain help takes half the time to start, and reads the same in a log
     pretty_exceptions_enable=False,
 )
 app.command("up")(processes.up)
@@ -71,7 +71,15 @@ def _version(version: Annotated[bool, typer.Option("--version", help="Print the 
 
 def main(args: Sequence[str] | None = None) -> int:
     """Run one command line and return its exit code: 0, 1 after a failure, 2 after wrong usage. Errors are one line."""
+    streams.open_missing()
     logging.basicConfig(level=logging.CRITICAL)  # errors are printed once, below
+    code = _run(args)
+    unwritten = streams.flush()
+    return code if unwritten is None or code else _fail(errors.explain(unwritten) or str(unwritten), 1)
+
+
+def _run(args: Sequence[str] | None) -> int:
+    """Run one command line, print its error, and return its exit code."""
     try:
         code = typer.main.get_command(app).main(args=args, prog_name="crossdock", standalone_mode=False)
     except TyperException as error:
@@ -93,8 +101,12 @@ def _usage_error(error: TyperException) -> int:
         typer.echo(text, err=True)
         return error.exit_code
     context = getattr(error, "ctx", None)
-    hint = f" (`{context.command_path} --help` shows what is accepted)" if context else ""
-    return _fail(f"{text.rstrip('.')}{hint}", error.exit_code)
+    hints = []
+    if context and type(error).__name__ == "NoSuchOption" and takes_texts(context.command):
+        hints.append("a text that begins with a hyphen comes after --")
+    if context:
+        hints.append(f"`{context.command_path} --help` shows what is accepted")
+    return _fail(text.rstrip(".") + (f" ({'; '.join(hints)})" if hints else ""), error.exit_code)
 
 
 def _fail(text: str, code: int) -> int:

@@ -59,12 +59,12 @@ def parse_uuid(text: str, param: str, hint: str) -> UUID:
 
 
 def parse_key(text: str | None, param: str) -> str | None:
-    """Return the business key that the parameter `param` holds, as keys are stored. Raises BadParameter if blank."""
+    """Return the key or number that the parameter `param` holds, as it is stored. Raises BadParameter if empty."""
     from schemas.lenient import normalized
 
     key = None if text is None else normalized(text)
     if key == "":
-        raise typer.BadParameter("is blank: write a business key, as `crossdock trace` shows it", param_hint=param)
+        raise typer.BadParameter("must not be empty", param_hint=param)
     return key
 
 
@@ -73,12 +73,17 @@ def parse_time(text: str, param: str, *, others: str = "") -> datetime:
 
     `others`: what else the parameter accepts, for the error.
     """
+    from schemas.values import value_problem
+
     try:
         time = datetime.fromisoformat(text)
     except ValueError:
         message = f"{text!r}: write {others}a time as in 2026-11-21T09:30:00Z"
         raise typer.BadParameter(message, param_hint=param) from None
-    return time if time.tzinfo else time.replace(tzinfo=UTC)
+    time = time if time.tzinfo else time.replace(tzinfo=UTC)
+    if (problem := value_problem(time)) is not None:
+        raise typer.BadParameter(f"{text!r} {problem}", param_hint=param)
+    return time
 
 
 def confirm(what: str, done: str, how: str = "") -> None:

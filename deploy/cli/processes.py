@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from deploy import state as states
+from deploy.cli.commands import Commands
 from deploy.cli.errors import CommandError, reason
 from deploy.cli.options import AdminPort, ConfigFile, Port, State
 
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
     from schemas.config import Config
     from storage.vault import Vault
 
-worker = typer.Typer(help="Run one worker process.", no_args_is_help=True, rich_markup_mode=None)
+worker = Commands(help="Run one worker process.")
 
 
 def up(config: ConfigFile = None, state: State = None, port: Port = None) -> None:

@@ -10,6 +10,7 @@ from uuid import UUID
 import typer
 
 from deploy.cli import output, servers
+from deploy.cli.commands import Commands
 from deploy.cli.errors import CommandError
 from deploy.cli.options import AsJson, ConfigFile, Limit, State, Yes, confirm, parse_uuid
 from deploy.cli.output import moment, print_listing, print_result
@@ -18,10 +19,8 @@ from deploy.cli.selection import warn_of_accounts
 if TYPE_CHECKING:
     from storage.quarantine import Selection
 
-app = typer.Typer(
+app = Commands(
     help="Handle messages that could not be processed.",
-    no_args_is_help=True,
-    rich_markup_mode=None,
 )
 
 Id = Annotated[str, typer.Argument(metavar="ID", help="Message ID, as shown by `quarantine list`.")]
@@ -170,7 +169,7 @@ def _selection(stage: str | None, account: str | None, reason: str | None) -> "S
         raise typer.BadParameter(f"{stage!r} is not one of {', '.join(STAGES)}", param_hint="--stage")
     if account is not None:
         account = account.strip()
-        if "*" in account:
+        if "*" in account or not all(part.strip() for part in account.split("/")):
             raise typer.BadParameter(f"{account!r}: write rothys or channelape/rothys", param_hint="--account")
         warn_of_accounts([account], "--account")
     platform, _, name = (account or "").rpartition("/")

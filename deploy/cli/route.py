@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from deploy.cli import output
+from deploy.cli.commands import Commands
 from deploy.cli.errors import CommandError, reason
 from deploy.cli.options import AsJson, ConfigFile
 
@@ -14,7 +15,7 @@ if TYPE_CHECKING:
 
     from workers.route.answers import Explanation
 
-app = typer.Typer(help="Explain the routing rules of accounts.", no_args_is_help=True, rich_markup_mode=None)
+app = Commands(help="Explain the routing rules of accounts.")
 
 
 @app.callback()

@@ -36,7 +36,7 @@ def amqp_url(state: Path | None = None) -> str:
 
 def encryption_key(state: Path | None) -> str | None:
     """Return CROSSDOCK_ENCRYPTION_KEY, else the key that `up` made in its state folder."""
-    if key := os.environ.get("CROSSDOCK_ENCRYPTION_KEY"):
+    if (key := os.environ.get("CROSSDOCK_ENCRYPTION_KEY", "")).strip():
         return key
     try:
         return (states.folder(state) / states.KEY_FILE).read_text(errors="replace").strip()
@@ -75,10 +75,11 @@ def check_amqp_url(url: str) -> str:
 
 
 def _url(name: str, running: str, state: Path | None) -> str:
-    url = os.environ.get(name) or running
+    given = os.environ.get(name)
+    url = running if given is None or not given.strip() else given
     if not url:
-        folder = states.folder(state)
-        raise CommandError(f"{name} is not set and no `crossdock up` runs on {folder}: set it, or give --state")
+        folder, what = states.folder(state), "not set" if given is None else "empty"
+        raise CommandError(f"{name} is {what} and no `crossdock up` runs on {folder}: set it, or give --state")
     return url
 
 

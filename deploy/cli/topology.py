@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from deploy.cli import output, servers
+from deploy.cli.commands import Commands
 from deploy.cli.errors import CommandError
 from deploy.cli.options import AsJson, ConfigFile, Management, State
 from deploy.cli.output import print_result
@@ -14,7 +15,7 @@ from deploy.cli.output import print_result
 if TYPE_CHECKING:
     from schemas.topology import Topology
 
-app = typer.Typer(help="Declare and check exchanges and queues.", no_args_is_help=True, rich_markup_mode=None)
+app = Commands(help="Declare and check exchanges and queues.")
 
 
 @app.command()

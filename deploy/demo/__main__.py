@@ -23,6 +23,7 @@ from rich.console import Console
 
 from broker.connection import addresses, connect
 from deploy import config as configuration
+from deploy import streams
 from deploy.cli.errors import CommandError, explain
 from deploy.demo import receiver
 from deploy.demo.follow import follow_all
@@ -51,6 +52,7 @@ accounts = ["*/*"]
 
 def main() -> int:
     """Run the demo; return 0 if everything arrived, else print the reason and return 1."""
+    streams.open_missing()
     console = Console(width=None if sys.stdout.isatty() else WIDTH, highlight=False, markup=False)
     folder = Path(tempfile.mkdtemp(prefix="crossdock-demo-"))
     try:

@@ -43,6 +43,24 @@ SCRIPTS = (
 """Paths of the script that the wrappers of Debian, Ubuntu and Homebrew call."""
 USER = "crossdock"
 START_TIMEOUT = 90.0
+REFUSED = {
+    "'": "an apostrophe",
+    '"': "a quotation mark",
+    "`": "a backtick",
+    "$": "a dollar sign",
+    "\\": "a backslash",
+    "\n": "a line break",
+    "#": "a number sign",
+    "[": "a bracket",
+    "]": "a bracket",
+    "{": "a brace",
+    "}": "a brace",
+}
+"""Characters of a path that RabbitMQ does not read as themselves, and their names.
+
+To measure the free space it passes the path to a shell, in quotes; in its configuration file, # begins a comment; and
+it looks for the segments of streams by a pattern of names, so that it does not find them when it starts again.
+"""
 STOP_TIMEOUT = 9.0
 SCHEDULERS = max(1, (os.cpu_count() or 1) // 2)
 HEAPS = "+MHsbct 2048 +hmbs 262144"
@@ -65,6 +83,17 @@ def script() -> str:
         if candidate and os.access(candidate, os.X_OK):
             return candidate
     raise StartError("RabbitMQ is not installed: run `make setup`, or set AMQP_URL to a broker of yours")
+
+
+def folder_problem(folder: Path) -> str | None:
+    """Return why a node can't run in a folder with this path, or None."""
+    path = str(folder.resolve())
+    for character, name in REFUSED.items():
+        if character in path:
+            return f"RabbitMQ can't run in a folder with {name} in its path: {path!r}"
+    if any("\ud800" <= character <= "\udfff" for character in path):
+        return f"RabbitMQ can't run in a folder whose path is not UTF-8: {path!r}"
+    return None
 
 
 def epmd() -> str:
@@ -271,7 +300,8 @@ class RabbitMQ:
         until = time.monotonic() + START_TIMEOUT
         while True:
             if self._server.poll() is not None:
-                raise StartError(f"RabbitMQ did not start, see {self._log}: {tail(self._log)}")
+                hint = "" if str(self._folder).isascii() else "3.10 needs a folder whose path is Latin-1; "
+                raise StartError(f"RabbitMQ did not start, {hint}see {self._log}: {tail(self._log)}")
             try:
                 async with asyncio.timeout(5):
                     # A bare connection comes first, because the library logs each failed attempt at length.

@@ -18,7 +18,7 @@ from deploy.local import logins
 from deploy.local.children import StartError, free_ports, private_folder, write_private
 from deploy.local.declare import declare
 from deploy.local.postgres import Postgres
-from deploy.local.rabbitmq import RabbitMQ
+from deploy.local.rabbitmq import RabbitMQ, folder_problem
 from deploy.local.supervisor import Child, Supervisor
 from schemas import serverurls
 from schemas.config import Config
@@ -67,6 +67,8 @@ class Up:
             self._database_url = dsn.clean(serverurls.checked("DATABASE_URL", os.environ.get("DATABASE_URL", "")))
         except ValueError as error:
             raise StartError(str(error)) from None
+        if not self._amqp_url and (problem := folder_problem(self._state)) is not None:
+            raise StartError(f"{problem}; choose another with --state, or set AMQP_URL")
         self._logins: dict[str, str] = {}
         """DATABASE_URL by the kind of process, if the server is ours."""
         self._children: list[Child] = []

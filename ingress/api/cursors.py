@@ -8,8 +8,8 @@ from uuid import UUID
 
 import msgspec
 
-from ingress.api import values
 from ingress.api.errors import invalid
+from schemas.values import value_problem
 from storage.subscriptions import Subscription
 
 LIMIT = 100
@@ -35,7 +35,7 @@ def decode(text: str | None) -> Place | None:
         place: Place | None = msgspec.json.decode(raw, type=Place)
     except (ValueError, msgspec.DecodeError):
         place = None
-    if place is None or place[0].tzinfo is None or values.wrong(place[0]) is not None:
+    if place is None or place[0].tzinfo is None or value_problem(place[0]) is not None:
         raise invalid({"cursor": "is not a cursor that a list returned"})
     return place
 

@@ -6,12 +6,13 @@ from typing import get_args
 import msgspec
 from aiohttp import web
 
-from ingress.api import cursors, values
+from ingress.api import cursors
 from ingress.api.auth import Caller
 from ingress.api.context import Context, json_response, path_uuid
 from ingress.api.errors import ProblemError, invalid, not_found
 from ingress.api.shapes import Attempt, Delivery, DeliveryWithAttempts, Page, Status
 from schemas.lenient import normalized
+from schemas.values import value_problem
 from storage import deliveries, subscriptions
 from storage.database import Connection
 
@@ -27,7 +28,7 @@ async def listing(context: Context, connection: Connection, request: web.Request
     if status is not None and status not in STATUSES:
         raise invalid({"status": f"must be one of {', '.join(STATUSES)}"})
     key = request.query.get("key")
-    if key is not None and (len(key) > 512 or values.wrong(key) is not None or not normalized(key)):
+    if key is not None and (len(key) > 512 or value_problem(key) is not None or not normalized(key)):
         raise invalid({"key": "is not a business key"})
     size = cursors.limit(request.query.get("limit"))
     before = cursors.decode(request.query.get("cursor"))

@@ -2,10 +2,10 @@
 
 from aiohttp import web
 
-from ingress.api import values
 from ingress.api.auth import Caller
 from ingress.api.context import Context, json_response
 from ingress.api.errors import ProblemError, invalid
+from schemas.values import value_problem
 from storage import find as lookup
 from storage.database import Connection
 
@@ -21,7 +21,7 @@ async def find(context: Context, connection: Connection, request: web.Request, c
     if len(texts) != 1:
         raise invalid({"q": "is required, once"})
     (text,) = texts
-    if (problem := values.wrong(text)) is not None:
+    if (problem := value_problem(text)) is not None:
         raise invalid({"q": problem})
     if len(text) > MAX_LENGTH:
         raise invalid({"q": f"must have at most {MAX_LENGTH} characters"})

@@ -1,34 +1,20 @@
-"""Values that no field of any request may hold, because PostgreSQL or the calendar cannot represent them."""
+"""Checks a request for values that no field may hold, because PostgreSQL or the calendar cannot represent them."""
 
 from collections.abc import Iterator, Mapping
-from datetime import UTC, datetime
+from datetime import datetime
 
 import msgspec
 
 from ingress.api.errors import invalid
+from schemas.values import value_problem
 
 
 def check(decoded: object) -> None:
     """Check every text and every time of a decoded body. Raises ProblemError that names each wrong field."""
     builtins: object = msgspec.to_builtins(decoded, builtin_types=(datetime,))
-    errors = {path: problem for path, value in _leaves(builtins, "") if (problem := wrong(value)) is not None}
+    errors = {path: problem for path, value in _leaves(builtins, "") if (problem := value_problem(value)) is not None}
     if errors:
         raise invalid(errors)
-
-
-def wrong(value: object) -> str | None:
-    """Return what is wrong with one value, or None."""
-    if isinstance(value, str):
-        if "\0" in value:
-            return "must not contain U+0000"
-        if any("\ud800" <= character <= "\udfff" for character in value):
-            return "must be valid Unicode, without half of a surrogate pair"
-    if isinstance(value, datetime):
-        try:
-            value.astimezone(UTC)
-        except OverflowError:
-            return "must lie in the years 1 to 9999 (UTC)"
-    return None
 
 
 def _leaves(value: object, path: str) -> Iterator[tuple[str, object]]:

@@ -86,7 +86,7 @@ async def test_check_says_which_subscriptions_can_not_be_served_and_why(
     code, out = await run(tmp_path, "check", amqp_url, database_url, "--json", key=NEW)
     assert any(problem.startswith(f"{fine}: the key that this was encrypted with") for problem in _of(out))
     _, out = await run(tmp_path, "check", amqp_url, database_url, "--json", key="")
-    assert _of(out) == ["CROSSDOCK_ENCRYPTION_KEY is not set: set it to the value that api and deliver have"]
+    assert _of(out) == ["CROSSDOCK_ENCRYPTION_KEY is empty: set it to the value that api and deliver have"]
 
 
 def _of(out: str) -> list[str]:

@@ -106,7 +106,7 @@ async def test_the_command_line_finds_a_key_however_it_is_spelt(
         assert [row["key"] for row in (await shell("deliveries", "list", "--key", key, "--json")).json] == [KEY]
         assert (await shell(*replay, key, "--json")).json["count"] == 1
         assert [document["key"] for document in (await trace(database, key))["documents"]] == [KEY]
-    assert "is blank" in (await shell("deliveries", "list", "--key", "\u00a0")).err
+    assert "must not be empty" in (await shell("deliveries", "list", "--key", "\u00a0")).err
     assert (await shell(*replay, " ")).code == 2
 
 
