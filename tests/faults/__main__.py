@@ -1,4 +1,4 @@
-"""`make faults`: every fault under load, and the table of what was lost. `soak`: faults at random, as long as told."""
+"""`make faults`: every fault under load, and a table of what was lost. `soak`: random faults for a chosen time."""
 
 import argparse
 import asyncio
@@ -13,29 +13,29 @@ from rich.console import Console
 
 from tests.faults import report
 from tests.faults.soak import soak
-from tests.faults.suite import Done, everything
+from tests.faults.suite import Result, everything
 
 ROOT = Path(__file__).parents[2]
 OWN = Path(__file__).with_name("README.md")
 WIDTH = 190
-"""Columns where there is no terminal to ask."""
+"""Columns of the table if the output is not a terminal."""
 
 
 def main() -> int:
-    """0 when nothing was lost, 1 otherwise."""
+    """Return the exit code: 0 if nothing was lost, otherwise 1."""
     parser = argparse.ArgumentParser(prog="python -m tests.faults", description=__doc__)
     parser.add_argument("--seed", type=int, default=random.SystemRandom().randrange(1 << 32))
-    parser.add_argument("--only", default="", help="faults whose name holds this; nothing is written then")
-    parser.add_argument("--patience", type=float, help="seconds in which all must have come right, for each fault")
+    parser.add_argument("--only", default="", help="run only faults whose name contains this; write no file")
+    parser.add_argument("--patience", type=float, help="seconds in which everything must recover after each fault")
     commands = parser.add_subparsers(dest="command")
-    soaking = commands.add_parser("soak", help="a random fault every so often")
+    soaking = commands.add_parser("soak", help="inject a random fault at regular intervals")
     soaking.add_argument("--minutes", type=float, default=30.0)
-    soaking.add_argument("--every", type=float, default=20.0, help="seconds")
-    soaking.add_argument("--rate", type=float, default=20.0, help="posts a second")
+    soaking.add_argument("--every", type=float, default=20.0, help="seconds between two faults")
+    soaking.add_argument("--rate", type=float, default=20.0, help="posts per second")
     arguments = parser.parse_args()
-    for name in ("aiormq", "aiormq.connection", "asyncio", "crossdock"):  # lost connections are what this is about
+    for name in ("aiormq", "aiormq.connection", "asyncio", "crossdock"):  # lost connections are expected here
         logging.getLogger(name).setLevel(logging.CRITICAL)
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # a disk that is mounted is unmounted also then
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # so that a mounted disk is unmounted
     console = Console(width=None if sys.stdout.isatty() else WIDTH, highlight=False, markup=False)
     console.print(f"seed {arguments.seed}")
     if arguments.command == "soak":
@@ -44,20 +44,20 @@ def main() -> int:
 
 
 def _all(console: Console, arguments: argparse.Namespace) -> int:
-    def say(done: Done) -> None:
-        recovery = "" if done.row.recovery is None else f", recovered after {done.row.recovery:.1f} s"
-        text = done.row.error or done.row.skipped or f"{done.row.verdict}{recovery}"
-        if done.row.unmet is not None:
-            text += f"; {done.row.unmet}"
-        console.print(f"{datetime.now(UTC):%H:%M:%S} {'ok  ' if done.passed else 'FAIL'} {done.row.fault}: {text}")
+    def show(result: Result) -> None:
+        recovery = "" if result.row.recovery is None else f", recovered after {result.row.recovery:.1f} s"
+        text = result.row.error or result.row.skipped or f"{result.row.verdict}{recovery}"
+        if result.row.unmet is not None:
+            text += f"; {result.row.unmet}"
+        console.print(f"{datetime.now(UTC):%H:%M:%S} {'ok  ' if result.passed else 'FAIL'} {result.row.fault}: {text}")
 
-    run = asyncio.run(everything(arguments.only, arguments.seed, say, arguments.patience))
+    run = asyncio.run(everything(arguments.only, arguments.seed, show, arguments.patience))
     console.print(report.table(run))
     if not arguments.only:
         report.write(ROOT / "README.md", "faults", report.total(run))
         report.write(OWN, "summary", report.summary(run))
         report.write(OWN, "faults", report.whole(run))
-    return 0 if run and all(done.passed for done in run) else 1
+    return 0 if run and all(result.passed for result in run) else 1
 
 
 def _soak(console: Console, arguments: argparse.Namespace) -> int:

@@ -1,4 +1,4 @@
-"""Who is to hear of every event: subscribers of webhooks in every dialect, and a system with a queue of its own."""
+"""The receivers of all events: webhook subscribers of every dialect, and a consumer with a queue of its own."""
 
 import asyncio
 from collections import Counter, defaultdict
@@ -28,39 +28,40 @@ SECRETS = {
     "ecomnow": "Basic c3Vic2NyaWJlcjpzZWNyZXQ=",
     "apicbase": "apicbase-subscriber-secret",
 }
-"""A subscription in each dialect; for eComNow the whole `Authorization`."""
+"""The secret of the subscription in each dialect; for eComNow the whole `Authorization` header."""
 TYPES = {"standard": ["*"], "channelape": ["channelape.*"], "ecomnow": ["*"], "apicbase": ["*"]}
 MAX_IN_FLIGHT = 4
 ANSWER = 0.02
-"""Seconds that a subscriber takes: long enough for two workers that send for it at once to be seen."""
+"""Seconds until a subscriber answers: long enough that calls of two workers at the same time overlap."""
 PREFETCH = 100
 BACK_OFF = 0.3
 
 
 class Subscribers:
-    """What arrived, by dialect: how often each event came, and whether the limit was kept."""
+    """Counts the calls to the subscribers: how often each event came, and whether the concurrency limit was kept."""
 
     def __init__(self) -> None:
         self.port = 0
         self.received: dict[str, Counter[str]] = defaultdict(Counter)
-        """Event ids by dialect."""
-        self.crowded = 0
-        """Calls that came while as many as the subscription allows were under way."""
-        self.wrong: list[str] = []
-        """Calls that were not as the dialect wants them, and why."""
+        """How often each event came, by dialect and event id."""
+        self.beyond_limit = 0
+        """Calls that arrived while as many as the subscription allows were in progress."""
+        self.invalid: list[str] = []
+        """For each call that was not as its dialect requires: the dialect and the reason."""
         self._busy: Counter[str] = Counter()
 
     async def take(self, got: ReceivedRequest) -> web.Response:
-        """Answers 200 to what is genuine, 401 to the rest."""
+        """Answer 200 to a valid call and 401 to any other."""
         dialect = got.path.strip("/")
         self._busy[dialect] += 1
-        self.crowded += self._busy[dialect] > MAX_IN_FLIGHT
+        self.beyond_limit += self._busy[dialect] > MAX_IN_FLIGHT
         try:
             headers = CIMultiDict(got.headers)
-            wrong = CHECKS[dialect](SECRETS[dialect], got.body, headers, got.query)
-            if wrong is not None:
-                if wrong != NOT_CURRENT:  # our clock is wrong; the delivery is repeated when it is right
-                    self.wrong.append(f"{dialect}: {wrong}")
+            reason = CHECKS[dialect](SECRETS[dialect], got.body, headers, got.query)
+            if reason is not None:
+                # NOT_CURRENT: a fault has set the sender's clock wrong; the delivery is retried when it is right.
+                if reason != NOT_CURRENT:
+                    self.invalid.append(f"{dialect}: {reason}")
                 return web.Response(status=401)
             self.received[dialect][headers.get("webhook-id") or headers["X-Crossdock-Id"]] += 1
             await asyncio.sleep(ANSWER)
@@ -71,13 +72,13 @@ class Subscribers:
 
 @asynccontextmanager
 async def subscribers() -> AsyncIterator[Subscribers]:
-    """Listening on a free port."""
+    """Run the subscribers on a free port."""
     calls = Subscribers()
-    # Nobody whose connection is lost can know how long its request is still handled, so it no longer counts as one.
+    # A sender whose connection is lost cannot know how long its request is still handled, so it no longer counts.
     async with receiver(cancel_lost=True) as server:
 
         async def answer(got: ReceivedRequest) -> web.Response:
-            server.got.clear()  # hours of bodies are nobody's business
+            server.got.clear()  # otherwise the bodies of hours would fill the memory
             return await calls.take(got)
 
         server.answer = answer
@@ -86,7 +87,7 @@ async def subscribers() -> AsyncIterator[Subscribers]:
 
 
 async def register(database: asyncpg.Connection, url: str) -> None:
-    """A subscription in each dialect, at `url` and the dialect's name."""
+    """Create a subscription in each dialect, whose URL is `url` and the dialect's name."""
     for dialect, secret in SECRETS.items():
         authorization = secret if dialect == "ecomnow" else None
         await subscribe(
@@ -101,7 +102,7 @@ async def register(database: asyncpg.Connection, url: str) -> None:
 
 
 class Consumer:
-    """A system that consumes `crossdock.events` from a durable queue, and knows an event that comes again by its id."""
+    """Consumes `crossdock.events` from a durable queue, and counts how often each event came."""
 
     def __init__(self, amqp_url: str) -> None:
         self._urls = addresses(amqp_url)
@@ -110,12 +111,12 @@ class Consumer:
         self.received: Counter[str] = Counter()
         """How often each event came, by its id."""
         self.parts: dict[tuple[str, str], set[str]] = defaultdict(set)
-        """Event ids of manufacturers' orders, by order and manufacturer."""
+        """Ids of the events of manufacturers' orders, by order and manufacturer."""
         self.referring: set[str] = set()
-        """Events that came with a reference to their data instead of the data."""
+        """Ids of events that came with a reference to their data instead of the data."""
 
     async def start(self) -> None:
-        """Declares the queue and begins; stays until `stop`, whatever becomes of the broker."""
+        """Declare the queue and consume it until `stop`; a lost connection is opened again."""
         async with connected(self._urls[0]) as connection:
             for queue in consumers.queues(self._settings):
                 await declare.declare(connection, queue)
@@ -138,7 +139,7 @@ class Consumer:
             except asyncio.CancelledError:
                 if task.cancelling():
                     raise
-                # else the library did, to whoever waited on a connection that broke
+                # Otherwise the library cancelled this task, because it waited on a connection that broke.
             except (OSError, TimeoutError, AMQPError):
                 pass
             await asyncio.sleep(BACK_OFF)

@@ -141,8 +141,8 @@ class Site:
 
     async def forget(self) -> None:
         """Make what earlier trials left behind count for nothing in the next one."""
-        self.subscribers.crowded = 0
-        self.subscribers.wrong.clear()
+        self.subscribers.beyond_limit = 0
+        self.subscribers.invalid.clear()
         self.poison = None
         self.unmet.clear()
         async with connected(self.backing.amqp_url) as connection:

@@ -11,7 +11,7 @@ import msgspec
 from tests.faults.catalogue import FAULTS as ALL
 from tests.faults.site import Site, site
 from tests.faults.trial import Fault, SkippedError, arrived
-from tests.faults.verdict import COUNTS, Verdict
+from tests.faults.verdict import Verdict
 
 LONGEST = 8.0
 """Seconds that one fault lasts at most, here."""
@@ -45,7 +45,7 @@ class Soaked(msgspec.Struct):
                 f"{self.unanswered:,} without an answer",
                 f"- at most {self.longest:.1f} s without an accepted post; {self.settled:.1f} s after the last one "
                 "nothing was on its way",
-                f"- {', '.join(f'{name} {count}' for name, count in zip(COUNTS, self.verdict.counts, strict=True))}",
+                f"- {', '.join(f'{name} {count}' for name, count in self.verdict.counts.items())}",
             )
         )
 

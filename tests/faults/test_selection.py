@@ -50,6 +50,6 @@ async def test_nothing_acknowledged_is_lost(broken: Site, name: str) -> None:
     ids=lambda mutation: mutation.safeguard,
 )
 async def test_a_safeguard_that_is_missing_is_seen(mutation: Mutation) -> None:
-    done = await mutated(mutation, 2, mutation.safeguard)
-    assert done.passed, done.row
-    assert done.row.verdict.missing, done.row
+    result = await mutated(mutation, 2, mutation.safeguard)
+    assert result.passed, result.row
+    assert result.row.verdict.missing, result.row

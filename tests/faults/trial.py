@@ -122,7 +122,7 @@ async def arrived(site: Site, posts: Sequence[Post], deadline: float) -> Verdict
             return verdict
         if time.monotonic() > deadline:
             with suppress(*UNAVAILABLE):
-                verdict.dead = await site.dead()
+                verdict.dead_or_unrouted = await site.dead()
             return verdict
         await asyncio.sleep(LOOK)
 

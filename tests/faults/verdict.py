@@ -1,4 +1,4 @@
-"""What became of what was posted: the ledger held against the database, the subscribers and the consumer."""
+"""What became of each post: the ledger compared with the database, the subscribers and the consumer."""
 
 from collections.abc import Sequence
 
@@ -22,13 +22,13 @@ DOCUMENTS = """
 SELECT d.type, d.key, array_agg(v.id) AS versions, sum(v.times_received)::int AS older, d.times_received,
        max(v.times_received) FILTER (WHERE v.id = d.version_id) AS stale,
        (SELECT count(*) FROM crossdock.receipts r WHERE r.document_id = d.id) AS receipts
-FROM unnest($1::text[], $2::text[]) AS asked (type, key)
+FROM unnest($1::text[], $2::text[]) AS posted (type, key)
 JOIN crossdock.documents d USING (type, key)
 JOIN crossdock.versions v ON v.document_id = d.id
 GROUP BY d.id
 """
-"""A document counts the repeats of its newest version itself; that version's own number is from when it was written."""
-INNOCENT = """
+"""A document counts the repeats of its newest version itself; the version's own count is from when it was written."""
+WRONGLY_QUARANTINED = """
 SELECT count(*) FROM crossdock.quarantine
 WHERE id <> ALL ($1::uuid[]) AND ($2::bytea IS NULL OR position($2 IN raw) = 0)
 """
@@ -40,73 +40,70 @@ GROUP BY 1
 """
 
 
-COUNTS = (
-    "missing", "twice", "not delivered", "not on the queue", "content differs", "beyond the limit",
-    "wrongly quarantined", "dead or unrouted",
-)  # fmt: skip
-"""The names of `Verdict.counts` in reports."""
-
-
 class Verdict(msgspec.Struct):
-    """Each of these is to be zero."""
+    """What is wrong; each count is to be zero. The names of the fields are the columns of the report."""
 
     missing: int = 0
-    """Acknowledged, and not stored as what it was."""
+    """Posts that were acknowledged, but are not stored as the document that was posted."""
     twice: int = 0
     """Versions, receipts or counts beyond what was posted."""
-    undelivered: int = 0
-    """Stored, and not delivered to a subscriber that wants it."""
-    unheard: int = 0
-    """Stored, and not on the consumer's queue; a manufacturer's part that was answered, too."""
-    differently: int = 0
-    """Orders of which two answers, or the answer and the table, differ."""
-    crowded: int = 0
-    """Calls beyond what a subscription allows at a time: somebody sent without the lease."""
-    wrong: int = 0
-    """Calls that were not as their dialect wants them."""
-    innocent: int = 0
-    """Messages in quarantine that nothing is wrong with."""
-    dead: int = 0
+    not_delivered: int = 0
+    """Events that are stored, but that a matching subscriber did not receive."""
+    not_on_the_queue: int = 0
+    """Events that are stored, but that the consumer did not receive; also manufacturers named in an answer whose part
+    of the order it did not receive."""
+    content_differs: int = 0
+    """Orders whose answers, or whose answer and table of allocations, differ from each other."""
+    beyond_the_limit: int = 0
+    """Calls at a subscriber beyond its subscription's concurrency: a worker sent without holding the lease."""
+    invalid_calls: int = 0
+    """Calls at a subscriber that are not as its dialect requires."""
+    wrongly_quarantined: int = 0
+    """Messages in quarantine that are not defective."""
+    dead_or_unrouted: int = 0
     """Messages left in `crossdock.dead` and `crossdock.unrouted`."""
 
     @property
-    def counts(self) -> tuple[int, ...]:
-        """One number for each of COUNTS."""
-        beyond_limit = self.crowded + self.wrong
-        delivered = (self.missing, self.twice, self.undelivered, self.unheard, self.differently)
-        return (*delivered, beyond_limit, self.innocent, self.dead)
+    def counts(self) -> dict[str, int]:
+        """Every count by its name in COUNTS."""
+        return dict(zip(COUNTS, msgspec.structs.astuple(self), strict=True))
 
     @property
     def arrived(self) -> bool:
-        """Nothing is on its way any more."""
-        return not (self.missing or self.undelivered or self.unheard or self.dead)
+        """Return whether everything that was accepted has reached all its destinations."""
+        return not (self.missing or self.not_delivered or self.not_on_the_queue or self.dead_or_unrouted)
 
     @property
     def clean(self) -> bool:
-        return not any(msgspec.structs.astuple(self))
+        return not any(self.counts.values())
 
     def __str__(self) -> str:
-        return ", ".join(f"{name} {count}" for name, count in msgspec.structs.asdict(self).items() if count) or "clean"
+        return ", ".join(f"{name} {count}" for name, count in self.counts.items() if count) or "clean"
+
+
+COUNTS = tuple(field.replace("_", " ") for field in Verdict.__struct_fields__)
+"""The names of the counts in reports, and for `suite.Mutation.shows`."""
 
 
 async def judge(site: Site, posts: Sequence[Post]) -> Verdict:
-    """What has become of these posts by now. Raises OSError, asyncpg's errors and TopologyError."""
+    """Return what has become of these posts so far. Raises OSError, asyncpg's errors and TopologyError."""
     database = await site.database()
     try:
         verdict = await _judge(site, posts, database)
         if verdict.arrived:
-            verdict.dead = await site.dead()
+            verdict.dead_or_unrouted = await site.dead()
         return verdict
     finally:
         await database.close()
 
 
 async def _judge(site: Site, posts: Sequence[Post], database: asyncpg.Connection) -> Verdict:
-    verdict = Verdict(crowded=site.subscribers.crowded, wrong=len(site.subscribers.wrong))
+    subscribers = site.subscribers
+    verdict = Verdict(beyond_the_limit=subscribers.beyond_limit, invalid_calls=len(subscribers.invalid))
     accepted = [post for post in posts if post.accepted and not site.is_poison(post.body.raw)]
     rows = await database.fetch(STORED, [post.id for post in accepted])
     stored = {row["message_id"]: (row["type"], row["key"]) for row in rows}
-    verdict.innocent = await database.fetchval(INNOCENT, site.quarantined, site.poison)
+    verdict.wrongly_quarantined = await database.fetchval(WRONGLY_QUARANTINED, site.quarantined, site.poison)
     verdict.missing = sum(stored.get(post.id) != (post.body.type, post.body.key) for post in accepted)
     keys = sorted({(post.body.type, post.body.key) for post in posts if not site.is_poison(post.body.raw)})
     documents = await database.fetch(DOCUMENTS, [type_ for type_, _ in keys], [key for _, key in keys])
@@ -123,24 +120,25 @@ async def _judge(site: Site, posts: Sequence[Post], database: asyncpg.Connection
 
 
 def _compare(site: Site, verdict: Verdict, order: str, answers: Sequence[bytes], allocated: str | None) -> None:
-    """One order that was answered: always the same, as the table says, and its manufacturers were told."""
+    """Check an order that was answered: all answers are equal, the table agrees, and its manufacturers have their
+    events."""
     answer = msgspec.json.decode(answers[0], type=dict[str, str])
-    verdict.differently += any(answer != answers[0] for answer in answers)
-    if allocated is not None:  # else it is on its way, and its events are missed below
-        verdict.differently += msgspec.json.decode(allocated, type=dict[str, str]) != answer
+    verdict.content_differs += any(other != answers[0] for other in answers)
+    if allocated is not None:  # otherwise the order is not stored yet, and its events are counted as missing below
+        verdict.content_differs += msgspec.json.decode(allocated, type=dict[str, str]) != answer
     for manufacturer in set(answer.values()):
         received = site.consumer.parts.get((order, manufacturer), set())
-        verdict.unheard += not received
-        verdict.undelivered += sum(name not in site.subscribers.received["standard"] for name in received)
+        verdict.not_on_the_queue += not received
+        verdict.not_delivered += sum(name not in site.subscribers.received["standard"] for name in received)
 
 
 def _count(site: Site, verdict: Verdict, row: asyncpg.Record) -> None:
-    """One document: every post of it had the same content, so it has one version and no more receipts than posts."""
+    """Check a document: all its posts had the same content, so it has one version and no more receipts than posts."""
     posts = len(site.ledger.of(row["type"], row["key"]))
     counted = row["older"] - row["stale"] + row["times_received"]
     verdict.twice += len(row["versions"]) - 1 + max(0, row["receipts"] - posts) + abs(counted - row["receipts"])
     for version in map(str, row["versions"]):
-        verdict.unheard += version not in site.consumer.received
+        verdict.not_on_the_queue += version not in site.consumer.received
         for dialect, types in TYPES.items():
             if dialects()[dialect].supports(row["type"]) and fits(row["type"], types):
-                verdict.undelivered += version not in site.subscribers.received[dialect]
+                verdict.not_delivered += version not in site.subscribers.received[dialect]

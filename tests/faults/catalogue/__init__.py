@@ -11,27 +11,26 @@ from tests.faults.trial import Fault
 
 
 class Group(msgspec.Struct, frozen=True):
-    """Faults of one kind."""
+    """Faults of the same kind, which are one row of the summary."""
 
     name: str
     faults: tuple[Fault, ...]
 
 
-GROUPS = (
-    Group("our processes killed, stopped, restarted, reloaded", processes.FAULTS),
-    Group("RabbitMQ and PostgreSQL killed, restarted, unavailable", servers.FAULTS),
-    Group("connections cut, stalled, delayed, half-closed; answers lost", connections.FAULTS),
-    Group("a clock that jumps", machine.FAULTS),
-    Group("two at once", pairs.FAULTS),
-    Group("the database unavailable while the store worker dies", unavailable.FAULTS),
-    Group("errors of PostgreSQL, drawn at random", errors.FAULTS),
-)
-"""Those of one RabbitMQ and one PostgreSQL, in the order of the table."""
+PROCESSES = Group("our processes killed, stopped, restarted, reloaded", processes.FAULTS)
+SERVERS = Group("RabbitMQ and PostgreSQL killed, restarted, unavailable", servers.FAULTS)
+CONNECTIONS = Group("connections cut, stalled, delayed, half-closed; answers lost", connections.FAULTS)
+CLOCKS = Group("a clock that jumps", machine.FAULTS)
+PAIRS = Group("two at once", pairs.FAULTS)
+UNAVAILABLE = Group("the database unavailable while the store worker dies", unavailable.FAULTS)
+ERRORS = Group("errors of PostgreSQL, drawn at random", errors.FAULTS)
+GROUPS = (PROCESSES, SERVERS, CONNECTIONS, CLOCKS, PAIRS, UNAVAILABLE, ERRORS)
+"""The faults of one RabbitMQ and one PostgreSQL. `tests.faults.suite.sites` runs each group."""
 FAULTS = tuple(fault for group in GROUPS for fault in group.faults)
 
 
 def named(name: str) -> Fault:
-    """Return the fault of this name. Raises LookupError."""
+    """Return the fault of this name. Raises LookupError, whose text lists the known names."""
     known = (*FAULTS, *poison.FAULTS, *large.FEWER)
     for fault in known:
         if fault.name == name:
