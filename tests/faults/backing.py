@@ -1,4 +1,4 @@
-"""The servers below the pipeline: one of each, or several that stand in for each other."""
+"""The servers below the pipeline: one RabbitMQ and one PostgreSQL, or several that replace each other."""
 
 import asyncio
 from collections.abc import Mapping
@@ -14,7 +14,7 @@ from deploy.local.rabbitmq import RabbitMQ
 
 
 class Backing(Protocol):
-    """RabbitMQ and PostgreSQL, however many."""
+    """The servers of a site, however many they are."""
 
     def __init__(self, folder: Path) -> None: ...
 
@@ -58,16 +58,16 @@ class Single:
         return _address(self.database_url)
 
     def amqp_through(self, port: int) -> str:
-        """The broker's URL by way of a proxy on this machine."""
+        """Return the broker's URL through a proxy on this port."""
         return self.amqp_url.replace(f":{self.broker_address[1]}/", f":{port}/")
 
     def database_through(self, port: int) -> str:
-        """The database's URL by way of a proxy on this machine."""
+        """Return the database's URL through a proxy on this port."""
         return self.database_url.replace(f":{self.database_address[1]}/", f":{port}/")
 
 
 def signal_all(postmaster: int, sign: int) -> None:
-    """To all of PostgreSQL's processes: each has a session of its own, and outlives its postmaster for a while."""
+    """Send a signal to each of PostgreSQL's processes, which have their own sessions and outlive the postmaster."""
     first = psutil.Process(postmaster)
     for process in (first, *first.children(recursive=True)):
         with suppress(psutil.NoSuchProcess):

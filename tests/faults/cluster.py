@@ -1,4 +1,4 @@
-"""Three RabbitMQ nodes that are one broker, and what can happen to a node."""
+"""A RabbitMQ cluster of three nodes, and the faults of a node."""
 
 import asyncio
 import os
@@ -36,7 +36,7 @@ class Clustered:
 
     async def start(self) -> None:
         await asyncio.gather(self.postgres.start(), *(node.start() for node in self.nodes))
-        # Quorum queues get a member on each node that is there when they are declared.
+        # Quorum queues get a member on each node that runs when they are declared.
         await _complete(self.nodes[0])
         hosts = ",".join(node.url.rpartition("@")[2].rstrip("/") for node in self.nodes)
         self.amqp_url = f"{self.nodes[0].url.rpartition('@')[0]}@{hosts}/"
@@ -48,7 +48,7 @@ class Clustered:
 
 
 async def _complete(node: RabbitMQ) -> None:
-    """Returns when it sees all nodes. It takes connections a moment before it counts as started, and is asked then."""
+    """Wait until the node sees all nodes. It accepts connections shortly before it counts as started, hence both."""
     await node.control("await_startup")
     await node.control("await_online_nodes", str(NODES))
 
@@ -60,7 +60,7 @@ def _nodes(site: Site) -> list[RabbitMQ]:
 
 @asynccontextmanager
 async def first_killed(site: Site) -> AsyncIterator[None]:
-    """SIGKILL of the node where the queues were declared, and so have their leaders; brought back at the end."""
+    """SIGKILL to the node where the queues were declared, which has their leaders; it is restarted at the end."""
     node = _nodes(site)[0]
     os.kill(node.pid, signal.SIGKILL)
     try:
@@ -71,7 +71,7 @@ async def first_killed(site: Site) -> AsyncIterator[None]:
 
 @asynccontextmanager
 async def one_cut_off(site: Site) -> AsyncIterator[None]:
-    """A node that neither the others nor its clients hear of, and that doesn't know it; then it is back."""
+    """SIGSTOP to a node: it sends nothing to the other nodes and its clients; SIGCONT at the end."""
     node = _nodes(site)[1]
     os.kill(node.pid, signal.SIGSTOP)
     try:
@@ -82,7 +82,7 @@ async def one_cut_off(site: Site) -> AsyncIterator[None]:
 
 @asynccontextmanager
 async def each_restarted(site: Site) -> AsyncIterator[None]:
-    """A clean restart of one node after the other, as for an upgrade."""
+    """Restart one node after the other, as for an upgrade."""
     for node in _nodes(site):
         await node.restart()
         await _complete(node)

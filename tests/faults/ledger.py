@@ -1,4 +1,4 @@
-"""What was posted and what was answered: the one side of every comparison."""
+"""The ledger of everything posted and answered, with which the verdict compares what is stored and delivered."""
 
 import itertools
 import time
@@ -40,7 +40,7 @@ class Post(msgspec.Struct, eq=False):
     """Monotonic seconds, as is `ended`."""
     ended: float = 0.0
     status: int | None = None
-    """None: under way. `ERROR`: no answer, so that nobody knows whether it was taken."""
+    """None: in progress. `ERROR`: no answer, so that it is unknown whether the post was accepted."""
     id: UUID | None = None
     """The message id of the answer."""
     answer: bytes = b""
@@ -51,7 +51,7 @@ class Post(msgspec.Struct, eq=False):
 
 
 def body(platform: str, event: str, example: str, fresh: str) -> Body:
-    """The example as the platform would send it for another order. `fresh`: never used before."""
+    """Return the example as the platform would send it for another order. `fresh`: a key that was never used."""
     known = registry.platforms()[platform]
     assert known.with_new_key is not None
     raw = known.with_new_key(event, registry.example(platform, example), fresh)
@@ -60,8 +60,8 @@ def body(platform: str, event: str, example: str, fresh: str) -> Body:
 
 
 def bodies(run: int) -> Iterator[Body]:
-    """Every example of every event of every platform, over and over, each time under a fresh key. `run`: tells the keys
-    of two runs apart."""
+    """Yield every example of every event of every platform, again and again, each time under a fresh key. `run`:
+    distinguishes the keys of two runs."""
     examples = [
         (platform.name, event.name, example)
         for platform in registry.platforms().values()
@@ -74,23 +74,23 @@ def bodies(run: int) -> Iterator[Body]:
 
 
 class Ledger:
-    """All posts of a run, and by business key."""
+    """All posts of a run, in their order and by business key."""
 
     def __init__(self) -> None:
         self.posts: list[Post] = []
         self._of: dict[tuple[str, str], list[Post]] = {}
 
-    def begin(self, what: Body) -> Post:
-        """A post that is about to be sent."""
-        post = Post(what, time.monotonic())
+    def begin(self, body: Body) -> Post:
+        """Record and return a post that is about to be sent."""
+        post = Post(body, time.monotonic())
         self.posts.append(post)
-        self._of.setdefault((what.type, what.key), []).append(post)
+        self._of.setdefault((body.type, body.key), []).append(post)
         return post
 
     def of(self, type_: str, key: str) -> list[Post]:
-        """Every post of one document, whatever was answered."""
+        """Return every post of one document, whatever was answered."""
         return self._of.get((type_, key), [])
 
     def accepted(self, start: int = 0) -> list[Post]:
-        """Those answered 2xx, from the `start`th post on."""
+        """Return the posts answered 2xx, from the `start`th post on."""
         return [post for post in self.posts[start:] if post.accepted]

@@ -1,5 +1,5 @@
-"""Signed webhooks of all platforms at a bounded rate, sent as platforms send them: some come twice, what was refused
-comes again."""
+"""Signed webhooks of all platforms at a bounded rate. Like those of platforms, some are sent twice, and most that were
+refused are sent again."""
 
 import asyncio
 import random
@@ -19,19 +19,20 @@ from tests.faults.ledger import ERROR, Body, Ledger, Post, bodies
 TIMEOUT = 12.0
 """Seconds that a platform waits for an answer."""
 REPEATED = 0.1
-"""Share of accepted posts that come once more: platforms repeat what they believe lost."""
-AGAIN = 0.6
-"""Share of posts not accepted that come once more, after `PAUSE`; the rest is given up."""
+"""Share of accepted posts that are sent once more, because platforms repeat what they believe lost."""
+RETRIED = 0.6
+"""Share of posts not accepted that are sent once more; the others are not retried."""
 PAUSE = 0.7
-UNDER_WAY = 200
-"""Posts at a time at most: beyond, the rate falls."""
+"""Seconds until a post is sent once more."""
+MAX_IN_FLIGHT = 200
+"""Maximum posts in progress: at this number the rate falls."""
 
 
 class Load:
-    """Posts from `running` until its end; everything is written down in the ledger."""
+    """Sends posts while `running` lasts, and records them in the ledger."""
 
     def __init__(self, url: str, config: Config, ledger: Ledger, *, rate: float, seed: int) -> None:
-        """`rate`: posts a second. `seed`: of which are repeated; also tells the keys of two runs apart."""
+        """`rate`: posts per second. `seed`: decides which posts are repeated, and makes the keys of a run."""
         self.rate = rate
         self._url = url
         self._config = config
@@ -46,8 +47,8 @@ class Load:
         return next(body for body in self._fresh if platform in (None, body.platform))
 
     async def post_all(self, bodies: Iterable[Body], *, at_once: int = 50, on_record: bool = True) -> list[Post]:
-        """Post these once each, several at a time, whatever is answered; return the posts. `on_record`: the ledger has
-        them, so that the verdict is also about them."""
+        """Post each of these once, several at a time, whatever the answers are; return the posts. `on_record`: whether
+        they are in the ledger, so that the verdict is also about them."""
         free = asyncio.Semaphore(at_once)
 
         async def post_one(session: aiohttp.ClientSession, body: Body) -> Post:
@@ -59,9 +60,9 @@ class Load:
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
-        """Posts while the context lasts; at its end every post has its answer or its time-out."""
+        """Send posts while the context lasts; when it ends, every post has its answer or its time-out."""
         timeout = aiohttp.ClientTimeout(total=TIMEOUT)
-        connector = aiohttp.TCPConnector(limit=UNDER_WAY)
+        connector = aiohttp.TCPConnector(limit=MAX_IN_FLIGHT)
         async with aiohttp.ClientSession(timeout=timeout, connector=connector) as session:
             posting = asyncio.create_task(self._run(session), name="load")
             try:
@@ -76,7 +77,7 @@ class Load:
         while True:
             await asyncio.sleep(max(0.0, started + number / self.rate - time.monotonic()))
             number += 1
-            if len(self._tasks) >= UNDER_WAY:
+            if len(self._tasks) >= MAX_IN_FLIGHT:
                 continue
             due = bool(self._again) and self._again[0][0] <= time.monotonic()
             body = self._again.popleft()[1] if due else next(self._fresh)
@@ -86,7 +87,7 @@ class Load:
 
     async def _post_and_repeat(self, session: aiohttp.ClientSession, body: Body) -> None:
         post = await self._post(session, body)
-        if self._random.random() < (REPEATED if post.accepted else AGAIN):
+        if self._random.random() < (REPEATED if post.accepted else RETRIED):
             self._again.append((time.monotonic() + PAUSE, body))
 
     async def _post(self, session: aiohttp.ClientSession, body: Body, *, on_record: bool = True) -> Post:

@@ -1,6 +1,7 @@
 """A process of ours without one of its safeguards: `python -m tests.faults.mutant SAFEGUARD ARGS`.
 
-The product is what it is; this leaves out one thing of it at run time. A suite that then still sees zeros is blind.
+The safeguard is removed at run time, and production code contains nothing of this. A suite whose counts are still zero
+then detects nothing.
 """
 
 import asyncio
@@ -25,7 +26,7 @@ from workers.store.rehearse import Rehearsals
 
 
 def confirm() -> None:
-    """What was published counts as safe at once."""
+    """Count a publish as confirmed at once, before RabbitMQ confirms it."""
     publish = publisher.Publisher.publish_for
 
     def hasty(self: publisher.Publisher, listener: ConfirmListener, *message: Any) -> None:
@@ -37,7 +38,7 @@ def confirm() -> None:
 
 
 def ack() -> None:
-    """A batch is acknowledged when it is taken, and not when it is stored."""
+    """Acknowledge a batch when it is received, and not when it is stored."""
     settle, outcomes = consumer.ack, BatchConsumer._outcomes
 
     async def hasty(self: BatchConsumer, batch: list[IncomingMessage]) -> list[Outcome]:
@@ -52,48 +53,48 @@ def ack() -> None:
 
 
 def identity() -> None:
-    """A message that comes again is not known by its id, neither to the worker nor to the table."""
+    """Store a message that comes again once more: neither the worker nor the table recognizes its id."""
     write.query = _instead(("existing_receipts",), "WHERE", "WHERE false AND")  # type: ignore[attr-defined, assignment]
     if url := os.environ.get("DATABASE_URL"):
         asyncio.run(_execute(url, "ALTER TABLE crossdock.receipts DROP CONSTRAINT IF EXISTS receipts_pkey"))
 
 
 def lease() -> None:
-    """A subscription is taken whoever has it."""
-    holds = "AND (s.leased_until IS NULL OR s.leased_until < now())"  # twice in it
+    """Lease a subscription although another worker holds it."""
+    holds = "AND (s.leased_until IS NULL OR s.leased_until < now())"  # occurs twice in the query
     leases.query = _instead(("lease",), holds, "")  # type: ignore[attr-defined, assignment]
 
 
 def expiry() -> None:
-    """A lease runs out in thirty years: whoever died keeps it."""
+    """Let leases expire in thirty years, so that a worker that dies keeps its own."""
     leases.query = _instead(("lease", "renew"), "$2 * interval", "($2 + 1e9) * interval")  # type: ignore[attr-defined, assignment]
 
 
 def classification() -> None:
-    """Any error of the database counts as the message's, whatever its SQLSTATE and whatever else fails."""
+    """Blame the message for any error of the database, whatever its SQLSTATE and whatever else fails."""
 
     async def believed(pool: asyncpg.Pool, error: Exception) -> None:
-        """No control write is asked whether the database works."""
+        """Do no control write, which would show whether the database works."""
 
     isolate._control = believed
     isolate.is_row_error = lambda error: True  # type: ignore[attr-defined]
 
 
 def limit() -> None:
-    """The broker's count of deliveries counts as blame: a message that comes a second time goes to quarantine."""
+    """Quarantine a message that is delivered a second time, because the broker counts its deliveries."""
 
-    async def culprits(self: Rehearsals, batch: Sequence[IncomingMessage], config: Config) -> dict[int, str]:
+    async def redelivered(self: Rehearsals, batch: Sequence[IncomingMessage], config: Config) -> dict[int, str]:
         return {place: "delivered too often" for place, delivery in enumerate(batch) if delivery.redelivered}
 
     async def convicted(index: int, why: str, work: object, *, control: object) -> str | None:
         return why
 
-    Rehearsals.find_suspects = culprits  # type: ignore[method-assign]
+    Rehearsals.find_suspects = redelivered  # type: ignore[method-assign]
     rehearsal.convict = convicted
 
 
 def isolation() -> None:
-    """Messages that come again are handled together with all others, whatever ended the worker."""
+    """Handle redelivered messages together with all others, although one of them may have ended the worker."""
 
     async def nothing(self: Rehearsals, batch: Sequence[IncomingMessage], config: Config) -> dict[int, str]:
         return {}
@@ -102,10 +103,10 @@ def isolation() -> None:
 
 
 def size() -> None:
-    """What a store worker holds is bounded by number only."""
+    """Bound what a store worker holds by the number of messages only, not by bytes."""
 
     def uncounted(self: consumer.ByteBudget, size: int) -> None:
-        """Nothing is added up."""
+        """Do not add up the sizes."""
 
     consumer.ByteBudget.add = consumer.ByteBudget.remove = uncounted  # type: ignore[method-assign]
     batch_consumer.MAX_BATCH_BYTES = sys.maxsize
@@ -125,7 +126,7 @@ SAFEGUARDS: dict[str, Callable[[], None]] = {
 
 
 def _instead(names: tuple[str, ...], old: str, new: str) -> Callable[[str, str], str]:
-    """`storage.sql.query`, with another text in these."""
+    """Return `storage.sql.query` with `old` replaced by `new` in the queries of these names."""
 
     def query(file: str, name: str) -> str:
         text = sql.query(file, name)
@@ -146,7 +147,7 @@ async def _execute(url: str, statement: str) -> None:
 
 
 def main(words: Sequence[str]) -> None:
-    """The command line, less a safeguard."""
+    """Run the command line without a safeguard. `words`: its name, and the command's arguments."""
     SAFEGUARDS[words[0]]()
     from deploy.cli.main import main as crossdock
 

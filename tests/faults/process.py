@@ -1,4 +1,4 @@
-"""One process of the pipeline, kept running as `crossdock up` keeps it."""
+"""One process of the pipeline, kept running as `crossdock up` does it."""
 
 import signal
 from collections.abc import Mapping
@@ -11,19 +11,19 @@ from deploy.local.children import free_ports
 from deploy.local.supervisor import Child, Supervisor
 from tests.support.pipeline import until
 
-READY = 30.0
-STOP = 15.0
+READY_TIMEOUT = 30.0
+STOP_TIMEOUT = 15.0
 MUTANT = "tests.faults.mutant"
-"""What a process without one of its safeguards is started by."""
+"""The module that starts a process without one of its safeguards."""
 
 
 class Process:
-    """Starts it, starts it again whenever it dies, and lets it be sent signals."""
+    """Starts a process, starts it again whenever it dies, and sends it signals."""
 
     def __init__(
         self, name: str, args: tuple[str, ...], env: Mapping[str, str], logs: Path, mutant: str | None
     ) -> None:
-        """`mutant`: the safeguard it does without (`tests.faults.mutant`)."""
+        """`mutant`: the safeguard that is left out (`tests.faults.mutant`); None: none."""
         self.name = name
         admin = free_ports(1)[0]
         if mutant is None:
@@ -36,16 +36,16 @@ class Process:
 
     @property
     def pid(self) -> int:
-        """0 while there is none."""
+        """The process id, or 0 while no process runs."""
         return self._supervisor.pids.get(self.name, 0) if self._supervisor is not None else 0
 
     async def start(self, **more: str) -> None:
-        """Returns when it is ready. `more`: for its environment. Raises TimeoutError that says why it isn't."""
+        """Start the process and wait until it is ready. `more`: for its environment. Raises TimeoutError."""
         self.begin(**more)
         await self.ready()
 
     def begin(self, **more: str) -> None:
-        """Start it without waiting until it is ready. `more`: for its environment."""
+        """Start the process without waiting until it is ready. `more`: for its environment."""
         self._supervisor = Supervisor([self._child], {**self._env, **more}, self._logs, lambda: None)
         self._supervisor.start()
 
@@ -64,18 +64,18 @@ class Process:
         return False
 
     async def ready(self) -> None:
-        """Waits until it can do its work. Raises TimeoutError that says why it can't."""
+        """Wait until the process can do its work. Raises TimeoutError with its problems."""
         assert self._supervisor is not None
-        if problems := await self._supervisor.ready(READY):
+        if problems := await self._supervisor.ready(READY_TIMEOUT):
             raise TimeoutError("; ".join(problems))
 
     async def stop(self) -> None:
-        """As a service manager stops it; killed if that takes too long."""
+        """Stop the process as a service manager does: with SIGTERM, and SIGKILL if that takes too long."""
         if self._supervisor is not None:
             self.send(signal.SIGCONT)
-            await self._supervisor.stop(STOP)
+            await self._supervisor.stop(STOP_TIMEOUT)
 
     def send(self, sign: int) -> None:
-        """A signal, if it lives."""
+        """Send a signal, if the process lives."""
         if self._supervisor is not None:
             self._supervisor.signal(sign)

@@ -1,4 +1,4 @@
-"""A TCP proxy between two parts, which can do to their connections whatever a network does."""
+"""A TCP proxy that does to connections what a network does."""
 
 import asyncio
 from contextlib import suppress
@@ -8,38 +8,38 @@ CHUNK = 65536
 
 
 class Way(Enum):
-    """A direction, as seen by the one that opened the connection."""
+    """A direction, as seen by the client, which opened the connection."""
 
     OUT = "out"
-    """What the client says."""
+    """From the client to the server."""
     BACK = "back"
-    """What the server answers."""
+    """From the server to the client."""
 
 
 class _Pipe:
-    """One client's connection and the one that stands behind it."""
+    """A client's connection, and the one to the server behind it."""
 
     def __init__(self, client: asyncio.StreamWriter, server: asyncio.StreamWriter) -> None:
         self.writers = {Way.OUT: server, Way.BACK: client}
         self.deaf = False
-        """The client hears nothing any more, whatever the server says."""
+        """Whether the server's data no longer reach the client."""
 
     def abort(self) -> None:
-        """Ends both connections with a reset, as a firewall or a dead machine does."""
+        """End both connections with a reset, as a firewall or a dead machine does."""
         for writer in self.writers.values():
             writer.transport.abort()
 
     def half_close(self) -> None:
-        """The server sees the end of the stream; the client still believes it can speak."""
+        """End the stream to the server, while the client believes that it can still send."""
         with suppress(OSError, RuntimeError):
             self.writers[Way.OUT].write_eof()
 
 
 class Proxy:
-    """Listens on a free port of 127.0.0.1; passes everything on until it is told otherwise."""
+    """Listens on a free port of 127.0.0.1, and passes everything on until another method is called."""
 
     def __init__(self, host: str, port: int) -> None:
-        """What stands behind it."""
+        """`host` and `port`: the address of the server behind the proxy."""
         self._behind = host, port
         self._server: asyncio.Server | None = None
         self._pipes: set[_Pipe] = set()
@@ -49,7 +49,7 @@ class Proxy:
         self._delay = 0.0
         self._marker: bytes | None = None
         self.lost = asyncio.Event()
-        """Set when the first answer is about to get lost (`lose_answers_to`)."""
+        """Set when the first answer is about to be lost (`lose_answers_to`)."""
         self.port = 0
 
     async def start(self) -> None:
@@ -58,45 +58,45 @@ class Proxy:
         self.port = self._server.sockets[0].getsockname()[1]
 
     async def stop(self) -> None:
-        """Listen no more, and end every connection."""
+        """Stop listening, and end every connection."""
         if self._server is not None:
             self._server.close()
         self.heal()
         self.cut()
 
     def cut(self) -> None:
-        """Resets every connection there is; new ones are welcome."""
+        """Reset every connection; new ones are accepted."""
         for pipe in list(self._pipes):
             pipe.abort()
 
     def refuse(self) -> None:
-        """Resets every connection, and each new one at once, until `heal`."""
+        """Reset every connection, and each new one at once, until `heal`."""
         self._refuses = True
         self.cut()
 
     def stall(self) -> None:
-        """Nothing passes, nothing is closed: neither side can tell, until `heal`."""
+        """Pass nothing on and close nothing until `heal`, so that neither side notices."""
         self._flows.clear()
 
     def delay(self, seconds: float) -> None:
-        """Each piece that passes, either way, waits so long first."""
+        """Delay each piece of data by this time, in both directions, until `heal`."""
         self._delay = seconds
 
     def half_close(self) -> None:
-        """Every server sees its client's side of the connection closed; the client is not told."""
+        """End the stream to every server, of which the clients learn nothing."""
         for pipe in list(self._pipes):
             pipe.half_close()
 
     def lose_answers_to(self, marker: bytes) -> None:
-        """From the moment a client says something that holds `marker`, that client hears no answer any more.
+        """Pass no answer on to a client from the moment when it sends data that contain `marker`.
 
-        What it said does reach the server. `lost` is set when it happens first.
+        The data do reach the server. `lost` is set when this happens first.
         """
         self.lost.clear()
         self._marker = marker
 
     def heal(self) -> None:
-        """As it was, for new connections; those that miss something are reset."""
+        """Pass everything on again, and reset the connections that have lost an answer."""
         self._refuses = False
         self._delay = 0.0
         self._marker = None

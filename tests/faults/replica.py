@@ -35,19 +35,19 @@ class Pair:
         return f"{login}@{hosts}/{rest.partition('/')[2]}"
 
     async def start(self) -> None:
-        """Returns when a commit waits for the replica. Raises StartError."""
+        """Start both servers, and wait until commits wait for the replica. Raises StartError."""
         await self.primary.start()
         await self._copy()
         await self.replica.start()
         await self._follow()
 
     async def stop(self) -> None:
-        """The replica last: a primary that shuts down waits for it."""
+        """Stop both servers, the replica last, because a primary that shuts down waits for it."""
         await self.primary.stop()
         await self.replica.stop()
 
     async def promote(self) -> None:
-        """The primary is killed and stays away; the replica takes over."""
+        """Kill the primary, which stays down, and promote the replica."""
         signal_all(self.primary.pid, signal.SIGKILL)
         connection = await asyncpg.connect(self.replica.url)
         try:
@@ -56,7 +56,7 @@ class Pair:
             await connection.close()
 
     async def _copy(self) -> None:
-        """The replica's data, by pg_basebackup, with the settings that make it follow."""
+        """Copy the replica's data with pg_basebackup, and the settings with which it follows the primary."""
         target, log = self._folder / "replica", self._folder / "backup.log"
         target.mkdir()
         password = (self._folder / "primary" / "password").read_text()
@@ -66,7 +66,7 @@ class Pair:
             os.chown(target, user, user)
         address = self.primary.url.rpartition("@")[2].partition("/")[0]
         host, _, port = address.partition(":")
-        # Folders above are closed to the server's user, who enters its own through a handle.
+        # The server's user may not enter the folders above, and enters its own through a handle.
         handle = os.open(target, os.O_RDONLY | os.O_DIRECTORY)
         try:
             data = f"/proc/self/fd/{handle}/data"
@@ -80,7 +80,7 @@ class Pair:
             os.close(handle)
 
     async def _follow(self) -> None:
-        """Commits wait for the replica from now on. Set after the copy, which would else wait for one of its own."""
+        """Make commits wait for the replica. Set after the copy, which would otherwise wait for itself."""
         connection = await asyncpg.connect(self.primary.url)
         try:
             await connection.execute("ALTER SYSTEM SET synchronous_standby_names = '*'")
@@ -92,7 +92,7 @@ class Pair:
 
 
 class Replicated:
-    """A primary and its replica under one `DATABASE_URL`, one RabbitMQ."""
+    """A PostgreSQL primary and its replica under one `DATABASE_URL`, and one RabbitMQ."""
 
     def __init__(self, folder: Path) -> None:
         self.rabbitmq = RabbitMQ(folder / "rabbitmq")
@@ -116,7 +116,7 @@ def _pair(site: Site) -> Pair:
 
 @asynccontextmanager
 async def replica_stopped(site: Site) -> AsyncIterator[None]:
-    """SIGSTOP to the replica: no commit is acknowledged until it goes on."""
+    """SIGSTOP to the replica: no commit is acknowledged until the SIGCONT at the end."""
     postmaster = _pair(site).replica.pid
     signal_all(postmaster, signal.SIGSTOP)
     try:

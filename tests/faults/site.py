@@ -1,4 +1,4 @@
-"""Everything that is broken, and everyone who notices: servers, proxies, our processes, a load, those who listen."""
+"""A site: servers, proxies, our processes, a load, and the receivers of its events."""
 
 import asyncio
 import os
@@ -32,14 +32,14 @@ from tests.support.receiver import KEY
 
 ROOT = Path(__file__).parents[2]
 RATE = 40.0
-"""Posts a second: enough that every moment of a fault meets some of each platform, little enough for two cores."""
+"""Posts per second: enough that each moment of a fault meets some of every platform, few enough for two cores."""
 
 CONFIG = """
 [ingress]
 port = {port}
 {ingress}
 
-[delivery]                       # quick enough that nobody waits for minutes, and so often that nothing is given up
+[delivery]                       # retries are quick, and so many that no delivery fails for good
 timeout = 2.0
 schedule = [{schedule}]
 channelape_interval = 1.0
@@ -71,7 +71,7 @@ rules = [{{ name = "half to each", split = {{ "1" = 50, "2" = 50 }} }}]
 
 
 class Kind(msgspec.Struct, frozen=True):
-    """A kind of process: its command, how many there are, and which servers it speaks to."""
+    """A kind of process: its command, how many of it run, and which servers it uses."""
 
     args: tuple[str, ...]
     count: int = 1
@@ -85,17 +85,17 @@ KINDS = {
     "route": Kind(("worker", "route"), database=False),
     "deliver": Kind(("worker", "deliver"), count=2, broker=False),
 }
-"""Two deliver workers, so that a lease has somebody to keep out."""
+"""Two deliver workers, so that a lease keeps one of them out."""
 BROKER, DATABASE, SUBSCRIBERS = "rabbitmq", "postgres", "subscribers"
 
 
 def settings(port: int, retries: int = 400, ingress: str = "") -> str:
-    """The configuration file. `retries`: of a delivery, about a second apart. `ingress`: more lines of its section."""
+    """Return the configuration. `retries`: of a delivery, a second apart. `ingress`: more lines for its section."""
     return CONFIG.format(port=port, ingress=ingress, schedule=", ".join(["0", *(["1"] * retries)]))
 
 
 class Site:
-    """One pipeline under load. Take it from `site`."""
+    """One pipeline under load. Use the function `site` to get one."""
 
     def __init__(
         self, folder: Path, backing: Backing, rate: float, seed: int, mutant: str | None, ingress: str
@@ -105,7 +105,7 @@ class Site:
         self.ledger = Ledger()
         self.subscribers = Subscribers()
         self.proxies: dict[tuple[str, str], Proxy] = {}
-        """By kind of process and server; for (deliver, subscribers) what stands before the subscribers."""
+        """By kind of process and server; the proxy of ("deliver", "subscribers") is in front of the subscribers."""
         self.processes: dict[str, list[Process]] = {}
         """All processes by their kind."""
         self.port = free_ports(1)[0]
@@ -115,13 +115,13 @@ class Site:
         self.load = Load(f"http://127.0.0.1:{self.port}", config, self.ledger, rate=rate, seed=seed)
         self.consumer = Consumer("amqp://unset")
         self.sql: dict[str, SqlProxy] = {}
-        """By kind of process: what stands between its proxy and PostgreSQL."""
+        """By kind of process: the proxy between its TCP proxy and PostgreSQL."""
         self.quarantined: set[UUID] = set()
         """Messages that were in quarantine when the present trial began."""
         self.poison: bytes | None = None
-        """What the bodies of this trial contain that are to end in quarantine."""
+        """What the bodies of this trial contain that must end in quarantine; None: no body must."""
         self.unmet: list[str] = []
-        """What the present fault demands beyond the counts, and did not get."""
+        """Demands of the present fault beyond the counts that were not met, for a person."""
         self._mutant = mutant
         self.seed = seed
 
@@ -140,7 +140,7 @@ class Site:
         return sum(ready for name, (ready, _) in depths.items() if name in (DEAD, UNROUTED))
 
     async def forget(self) -> None:
-        """Make what earlier trials left behind count for nothing in the next one."""
+        """Reset the counts, so that what earlier trials left behind does not count in the next one."""
         self.subscribers.beyond_limit = 0
         self.subscribers.invalid.clear()
         self.poison = None
@@ -156,22 +156,22 @@ class Site:
             await database.close()
 
     async def database(self) -> asyncpg.Connection:
-        """A connection past every proxy. Raises OSError and asyncpg's errors."""
+        """Return a connection that passes no proxy. Raises OSError and asyncpg's errors."""
         return await asyncpg.connect(
             self.backing.database_url, timeout=5, target_session_attrs=SessionAttribute.read_write
         )
 
     async def start(self, stack: AsyncExitStack) -> None:
-        """Returns when a post would go all the way. What was started is stopped with the stack."""
+        """Start everything, and return when all processes are ready. The stack stops what was started."""
         stack.push_async_callback(self.backing.stop)
         await self.backing.start()
         await migrate.migrate(self.backing.database_url)
         await topology.apply(self.backing.amqp_url)
         self.subscribers = await stack.enter_async_context(listeners.subscribers())
-        before = await self._proxy(stack, ("deliver", SUBSCRIBERS), ("127.0.0.1", self.subscribers.port))
+        in_front = await self._proxy(stack, ("deliver", SUBSCRIBERS), ("127.0.0.1", self.subscribers.port))
         database = await self.database()
         try:
-            await listeners.register(database, f"http://127.0.0.1:{before.port}")
+            await listeners.register(database, f"http://127.0.0.1:{in_front.port}")
         finally:
             await database.close()
         self.consumer = Consumer(self.backing.amqp_url)
@@ -189,7 +189,7 @@ class Site:
 
     async def _environment(self, stack: AsyncExitStack, name: str, kind: Kind) -> dict[str, str]:
         amqp, database = self.backing.amqp_url, self.backing.database_url
-        if isinstance(self.backing, Single):  # of a cluster whole nodes are broken instead
+        if isinstance(self.backing, Single):  # in a cluster, whole nodes are broken instead
             if kind.broker:
                 proxy = await self._proxy(stack, (name, BROKER), self.backing.broker_address)
                 amqp = self.backing.amqp_through(proxy.port)
@@ -205,7 +205,7 @@ class Site:
             "CROSSDOCK_CONFIG": str(self.config_file),
             "CROSSDOCK_ENCRYPTION_KEY": KEY,
             "AMQP_URL": amqp,
-            "DATABASE_URL": database,  # of the administrator, whom each process leaves for its role
+            "DATABASE_URL": database,  # of the administrator, from which each process changes to its role
         }
         return sections.environment(name, environment, {})
 
@@ -226,10 +226,10 @@ async def site(
     home: Path | None = None,
     ingress: str = "",
 ) -> AsyncIterator[Site]:
-    """A pipeline of its own, on servers of its own; all of it is gone afterwards.
+    """Run a pipeline of its own, on servers of its own; its files are removed afterwards.
 
-    `home`: an existing folder for all of its files, instead of a temporary one. `mutant`: the safeguard that every
-    process does without. `ingress`: more lines of the configuration's section.
+    `home`: an existing folder for the files, which stays, instead of a temporary one. `mutant`: the safeguard that
+    every process lacks. `ingress`: more lines for that section of the configuration.
     """
     folder = home or Path(tempfile.mkdtemp(prefix="crossdock-faults-"))
     try:

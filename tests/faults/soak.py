@@ -1,4 +1,4 @@
-"""Hours in minutes: one pipeline under load, and every few seconds a fault that nobody chose."""
+"""The soak: one pipeline under load, and a random fault every few seconds."""
 
 import asyncio
 import random
@@ -13,15 +13,15 @@ from tests.faults.site import Site, site
 from tests.faults.trial import Fault, SkippedError, arrived
 from tests.faults.verdict import Verdict
 
-LONGEST = 8.0
-"""Seconds that one fault lasts at most, here."""
+MAX_FAULT = 8.0
+"""Maximum seconds of one fault."""
 FAULTS = tuple(fault for fault in ALL if not fault.slow)
 SETTLE = 180.0
-"""Seconds in which all must have come right in the end."""
+"""Seconds after the end in which everything must recover."""
 
 
-class Soaked(msgspec.Struct):
-    """What came of it."""
+class SoakResult(msgspec.Struct):
+    """The result of a soak."""
 
     seed: int
     minutes: float
@@ -31,9 +31,9 @@ class Soaked(msgspec.Struct):
     refused: int
     unanswered: int
     longest: float
-    """Seconds, the longest time in which no post was accepted."""
+    """The longest time without an accepted post, in seconds."""
     settled: float
-    """Seconds after the last post until nothing was on its way."""
+    """Seconds from the last post until every post was processed."""
     verdict: Verdict
 
     def __str__(self) -> str:
@@ -44,43 +44,45 @@ class Soaked(msgspec.Struct):
                 f"- {self.posts:,} posts: {self.accepted:,} accepted, {self.refused:,} refused with 503, "
                 f"{self.unanswered:,} without an answer",
                 f"- at most {self.longest:.1f} s without an accepted post; {self.settled:.1f} s after the last one "
-                "nothing was on its way",
+                "every post was processed",
                 f"- {', '.join(f'{name} {count}' for name, count in self.verdict.counts.items())}",
             )
         )
 
 
-async def soak(minutes: float, every: float, seed: int, rate: float) -> Soaked:
-    """`every`: seconds from one fault to the next. The same seed chooses the same faults."""
+async def soak(minutes: float, every: float, seed: int, rate: float) -> SoakResult:
+    """Run a soak. `every`: seconds from one fault to the next. The same seed chooses the same faults."""
     chosen = random.Random(seed)
     faults: Counter[str] = Counter()
-    async with site(seed=seed, rate=rate) as place:
-        async with place.load.running():
+    async with site(seed=seed, rate=rate) as target:
+        async with target.load.running():
             until = time.monotonic() + minutes * 60
             while time.monotonic() < until:
                 due = time.monotonic() + every
                 fault = chosen.choice(FAULTS)
-                faults[fault.name] += await _break(place, fault)
+                faults[fault.name] += await _break(target, fault)
                 await asyncio.sleep(max(0.0, due - time.monotonic()))
         ended = time.monotonic()
-        verdict = await arrived(place, place.ledger.posts, ended + SETTLE)
-        return _soaked(place, seed, minutes, faults, time.monotonic() - ended, verdict)
+        verdict = await arrived(target, target.ledger.posts, ended + SETTLE)
+        return _result(target, seed, minutes, faults, time.monotonic() - ended, verdict)
 
 
-async def _break(place: Site, fault: Fault) -> bool:
-    """False if this machine can't."""
+async def _break(target: Site, fault: Fault) -> bool:
+    """Inject the fault; return False if this machine cannot have it."""
     try:
-        async with fault.hold(place):
-            await asyncio.sleep(min(fault.seconds, LONGEST))
+        async with fault.hold(target):
+            await asyncio.sleep(min(fault.seconds, MAX_FAULT))
     except SkippedError:
         return False
     return True
 
 
-def _soaked(place: Site, seed: int, minutes: float, faults: Counter[str], settled: float, verdict: Verdict) -> Soaked:
-    posts = place.ledger.posts
+def _result(
+    target: Site, seed: int, minutes: float, faults: Counter[str], settled: float, verdict: Verdict
+) -> SoakResult:
+    posts = target.ledger.posts
     answered = sorted(post.ended for post in posts if post.accepted)
-    return Soaked(
+    return SoakResult(
         seed=seed,
         minutes=minutes,
         faults=+faults,

@@ -109,7 +109,7 @@ class SqlProxy:
                 session.abort()
 
     def disarm(self) -> None:
-        """Answer nothing any more; what has begun is finished."""
+        """Answer no further statement with the error; what has begun is finished."""
         self._trouble = None
 
     def draw(self, statement: Statement) -> Trouble | None:
@@ -151,15 +151,15 @@ class _Session:
         self._skipping: Trouble | None = None
         """Set while the rest of a batch, up to its Sync, is not passed on."""
         self._raised = False
-        """The error of the batch that is skipped was already asked for, because of a Flush."""
+        """Whether the server was already made to raise the error of the skipped batch, because of a Flush."""
         self._hold_ready = 0
         """How many of the server's next ReadyForQuery the client does not expect."""
         self._commit_failed = False
-        """The server is to roll back before the client hears that it is ready: a failed COMMIT ends its transaction."""
+        """Whether the server must roll back before it counts as ready: a failed COMMIT ends its transaction."""
         self._quiet = False
-        """Nothing is passed on until the server is ready: the result of the proxy's own statement."""
+        """Whether the server's messages are dropped until it is ready: they answer a statement of the proxy."""
         self._lost: Trouble | None = None
-        """Nothing is passed on, and when the server is ready the client gets this error and the connection ends."""
+        """If set, nothing is passed on; once the server is ready, the client gets this error and is disconnected."""
         self._recode: str | None = None
         """The SQLSTATE that the server's next error gets."""
 
@@ -199,7 +199,7 @@ class _Session:
             return True
 
     async def _out(self) -> None:
-        """What the client says. Its end is passed on as one."""
+        """Pass on the client's messages, and the end of its stream."""
         while True:
             try:
                 kind, body = await _read(self._from_client)
@@ -234,7 +234,7 @@ class _Session:
             self._skipping = trouble
 
     def _skip(self, kind: bytes, trouble: Trouble) -> None:
-        """Of a batch whose statement is not run. The client waits for the error from a Flush or from its Sync on."""
+        """Skip a message of a batch whose statement is not run. The client expects the error after a Flush or Sync."""
         if kind == b"H" and not self._raised:
             self._raised = True
             self._hold_ready += 1
@@ -244,7 +244,7 @@ class _Session:
             self._skipping, self._raised = None, False
 
     async def _back(self) -> None:
-        """What the server says. Its end is passed on as one."""
+        """Pass on the server's messages, and the end of its stream."""
         while True:
             try:
                 kind, body = await _read(self._from_server)
@@ -271,7 +271,7 @@ class _Session:
             await self._client.drain()
 
     def _ready(self) -> bool:
-        """Return whether the client is to hear that the server is ready."""
+        """Return whether the client must receive this ReadyForQuery."""
         if self._commit_failed:
             self._commit_failed = False
             self._quiet = True

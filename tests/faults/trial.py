@@ -1,4 +1,4 @@
-"""One fault under load: begun, ended, recovered from, judged."""
+"""One fault under load: it begins, it ends, the pipeline recovers, and the verdict is made."""
 
 import asyncio
 import time
@@ -19,10 +19,11 @@ from tests.support.pipeline import until
 WARM = 12
 """Accepted posts before the fault begins: a few of each platform."""
 RECOVERY = 75.0
-"""Seconds from a fault's end in which everything must have come right."""
+"""Seconds from a fault's end in which everything must recover."""
 LONG_RECOVERY = 150.0
-"""The same after faults that leave a backlog of thousands of messages."""
-LOOK = 0.2
+"""RECOVERY for faults that leave a backlog of thousands of messages."""
+POLL_INTERVAL = 0.2
+"""Seconds between two verdicts."""
 
 
 UNAVAILABLE = (
@@ -33,31 +34,31 @@ UNAVAILABLE = (
     asyncpg.InternalClientError,
     TopologyError,
 )
-"""The database or the broker is not back yet."""
+"""Errors that mean that the database or the broker is not back yet."""
 
 
 class SkippedError(Exception):
-    """This machine can't have the fault; the text says why."""
+    """This machine cannot have the fault; the text gives the reason."""
 
 
 class Fault(msgspec.Struct, frozen=True):
-    """Something that breaks. `hold` begins it, and ends it when its context ends. May raise SkippedError."""
+    """A fault. The context that `hold` returns is the time for which it lasts; entering it may raise SkippedError."""
 
     name: str
     hold: Callable[[Site], AbstractAsyncContextManager[None]]
     seconds: float = 3.0
-    """How long it lasts."""
+    """How long the fault lasts, beyond what `hold` itself takes."""
     slow: bool = False
-    """Takes minutes: has more time to recover, and is left out of the soak, where a fault is to follow a fault."""
+    """Whether it takes minutes. Such a fault has more time to recover, and is left out of the soak."""
 
     @property
     def patience(self) -> float:
-        """Seconds from its end in which everything must have come right."""
+        """Seconds from its end in which everything must recover."""
         return LONG_RECOVERY if self.slow else RECOVERY
 
 
 class Row(msgspec.Struct, frozen=True):
-    """What came of one fault."""
+    """The result of one fault: a row of the report."""
 
     fault: str
     posts: int = 0
@@ -66,15 +67,15 @@ class Row(msgspec.Struct, frozen=True):
     """Posts that were answered 503."""
     unanswered: int = 0
     recovery: float | None = None
-    """Seconds from the fault's end until posts of every platform were accepted again and nothing older was on its way;
-    None: that did not happen in time."""
+    """Seconds from the fault's end until a post of every platform was accepted again and every earlier post was
+    processed; None: that did not happen in time."""
     verdict: Verdict = msgspec.field(default_factory=Verdict)
     skipped: str | None = None
-    """Why it was not run."""
+    """Why the fault was not run; None: it was."""
     error: str | None = None
-    """Why it could not be run to its end: something did not start again."""
+    """Why the fault was not run to its end: something did not start again, or what it waits for did not happen."""
     unmet: str | None = None
-    """What else the fault demands and did not get."""
+    """Demands of the fault beyond the counts that were not met."""
 
     @property
     def passed(self) -> bool:
@@ -84,7 +85,7 @@ class Row(msgspec.Struct, frozen=True):
 
 
 async def run(site: Site, fault: Fault, patience: float | None = None) -> Row:
-    """Loads the site, breaks it, and says what was lost. `patience`: instead of the fault's own."""
+    """Run the fault on the site under load, and return its row. `patience`: instead of the fault's own."""
     patience = fault.patience if patience is None else patience
     start = len(site.ledger.posts)
     try:
@@ -94,11 +95,11 @@ async def run(site: Site, fault: Fault, patience: float | None = None) -> Row:
             async with fault.hold(site):
                 await asyncio.sleep(fault.seconds)
             recovery = await _recovery(site, start, time.monotonic() + patience)
-    except SkippedError as why:
-        return Row(fault.name, skipped=str(why))
-    except (StartError, AssertionError, *UNAVAILABLE) as why:
-        # AssertionError: what was waited for did not happen. The other faults are to be run all the same.
-        return Row(fault.name, error=f"{type(why).__name__}: {why}")
+    except SkippedError as error:
+        return Row(fault.name, skipped=str(error))
+    except (StartError, AssertionError, *UNAVAILABLE) as error:
+        # AssertionError: what was waited for did not happen. The other faults run all the same.
+        return Row(fault.name, error=f"{type(error).__name__}: {error}")
     posts = site.ledger.posts[start:]
     return Row(
         fault=fault.name,
@@ -113,7 +114,7 @@ async def run(site: Site, fault: Fault, patience: float | None = None) -> Row:
 
 
 async def arrived(site: Site, posts: Sequence[Post], deadline: float) -> Verdict:
-    """Waits until all that was accepted is where it belongs, or for the moment `deadline`; the last verdict."""
+    """Wait until everything accepted has arrived, at most until monotonic `deadline`; return the last verdict."""
     verdict = Verdict(missing=sum(post.accepted for post in posts))
     while True:
         with suppress(*UNAVAILABLE):
@@ -124,20 +125,20 @@ async def arrived(site: Site, posts: Sequence[Post], deadline: float) -> Verdict
             with suppress(*UNAVAILABLE):
                 verdict.dead_or_unrouted = await site.dead()
             return verdict
-        await asyncio.sleep(LOOK)
+        await asyncio.sleep(POLL_INTERVAL)
 
 
 async def _recovery(site: Site, start: int, deadline: float) -> float | None:
-    """Seconds from now until all is as it should be; None if it isn't at the moment `deadline`."""
+    """Return the seconds from now until the pipeline has recovered; None if it has not by monotonic `deadline`."""
     ended = time.monotonic()
     while not _accepting(site.ledger.posts[start:], ended):
         if time.monotonic() > deadline:
             return None
-        await asyncio.sleep(LOOK / 4)
+        await asyncio.sleep(POLL_INTERVAL / 4)
     verdict = await arrived(site, site.ledger.posts[start:], deadline)
     return time.monotonic() - ended if verdict.arrived else None
 
 
 def _accepting(posts: Sequence[Post], since: float) -> bool:
-    """Whether a post of every platform that began after `since` has been accepted."""
+    """Return whether, of each platform, a post that began after the monotonic time `since` was accepted."""
     return {post.body.platform for post in posts if post.accepted and post.began > since} == set(registry.platforms())

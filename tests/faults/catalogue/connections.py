@@ -1,4 +1,4 @@
-"""Connections between each two parts cut, stalled, delayed and half-closed; answers lost after the deed was done."""
+"""Connections between two parts that are cut, stalled, delayed or half-closed; answers lost after the work was done."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
@@ -16,7 +16,7 @@ COMMIT = b"COMMIT;"
 DELAY = 0.15
 """Seconds of delay in each direction."""
 DONE = 0.7
-"""Seconds that the server has to do what it was told, before the connection that hears nothing ends."""
+"""Seconds for the server to do the work, before the connection that gets no answer ends."""
 
 PAIRS = (
     *((kind, BROKER) for kind, settings in KINDS.items() if settings.broker),
@@ -27,7 +27,7 @@ PAIRS = (
 
 @asynccontextmanager
 async def cut(proxy: Proxy) -> AsyncIterator[None]:
-    """Every connection is reset, and so is each new one while it lasts."""
+    """Reset every connection, and each new one while the fault lasts."""
     proxy.refuse()
     try:
         yield
@@ -37,7 +37,7 @@ async def cut(proxy: Proxy) -> AsyncIterator[None]:
 
 @asynccontextmanager
 async def stalled(proxy: Proxy) -> AsyncIterator[None]:
-    """Nothing passes, neither side can tell; what was under way is lost with the connection in the end."""
+    """Pass nothing on, which neither side notices; at the end the connections are reset, and what was sent is lost."""
     proxy.stall()
     try:
         yield
@@ -48,7 +48,7 @@ async def stalled(proxy: Proxy) -> AsyncIterator[None]:
 
 @asynccontextmanager
 async def delayed(proxy: Proxy) -> AsyncIterator[None]:
-    """Everything arrives late in both directions."""
+    """Delay everything in both directions."""
     proxy.delay(DELAY)
     try:
         yield
@@ -58,14 +58,14 @@ async def delayed(proxy: Proxy) -> AsyncIterator[None]:
 
 @asynccontextmanager
 async def half_closed(proxy: Proxy) -> AsyncIterator[None]:
-    """The servers see the end of the stream."""
+    """End the streams to the servers, of which the clients learn nothing."""
     proxy.half_close()
     yield
 
 
 @asynccontextmanager
 async def answers_lost(proxy: Proxy, marker: bytes) -> AsyncIterator[None]:
-    """The server does what it was told, and the answer gets lost with the connection."""
+    """Let the server do its work, and lose the answer with the connection."""
     proxy.lose_answers_to(marker)
     try:
         async with asyncio.timeout(10):
@@ -81,7 +81,7 @@ Break = Callable[[Proxy], AbstractAsyncContextManager[None]]
 
 @asynccontextmanager
 async def between(site: Site, pair: tuple[str, str], way: Break) -> AsyncIterator[None]:
-    """Breaks what is between the two, in this way."""
+    """Break the connections of the pair in this way."""
     async with way(site.proxies[pair]):
         yield
 

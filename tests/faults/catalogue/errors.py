@@ -1,4 +1,4 @@
-"""PostgreSQL answers any statement with any error, drawn at random."""
+"""PostgreSQL answers random statements with random errors."""
 
 import asyncio
 import random
@@ -13,17 +13,17 @@ from tests.faults.trial import Fault
 
 DRAWS = 1000
 PART = 250
-"""Draws between two looks at what became of the messages."""
+"""Draws per fault; after each fault the messages are checked."""
 FEW = 20
-"""Draws of the part that is fit for a soak."""
+"""Draws of the fault that is short enough for a soak."""
 ROW_DRAWS = 100
 SHORTEST, LONGEST = 0.05, 0.5
-"""Seconds that one error lasts."""
+"""Seconds that one error lasts, at least and at most."""
 PROBABILITIES = (1.0, 1.0, 0.5, 0.1)
 COMMITTED = 4.0
 """Seconds for which commits are answered with errors."""
-MEANWHILE = 0.05
-"""Seconds between two errors, in which what waits may go on."""
+PAUSE = 0.05
+"""Seconds between two errors, in which waiting work continues."""
 
 UNAVAILABLE = tuple(state for state in sqlstates() if not is_about_a_row(state))
 ABOUT_ROWS = tuple(state for state in sqlstates() if is_about_a_row(state))
@@ -41,12 +41,12 @@ def draws(seed: int, states: Sequence[str]) -> Iterator[tuple[Trouble, float]]:
 
 @asynccontextmanager
 async def drawn(site: Site, states: Sequence[str], count: int, seed: int) -> AsyncIterator[None]:
-    """`count` draws, one after the other."""
+    """Inject `count` draws, one after the other."""
     before = sum(proxy.answered for proxy in site.sql.values())
     for _, (trouble, seconds) in zip(range(count), draws(site.seed + seed, states), strict=False):
         with answering(site, trouble):
             await asyncio.sleep(seconds)
-        await asyncio.sleep(MEANWHILE)
+        await asyncio.sleep(PAUSE)
     answered = sum(proxy.answered for proxy in site.sql.values()) - before
     if answered < count / 4:
         site.unmet.append(f"{count} draws, and only {answered} statements were answered with an error")
@@ -55,15 +55,15 @@ async def drawn(site: Site, states: Sequence[str], count: int, seed: int) -> Asy
 
 @asynccontextmanager
 async def committed(site: Site) -> AsyncIterator[None]:
-    """Half of all transactions are committed, and answered with an error all the same."""
+    """Answer half of all commits with an error, although they were done."""
     with answering(site, Trouble("53200", frozenset({Statement.COMMIT}), Answer.LOST, 0.5)):
         await asyncio.sleep(COMMITTED)
     yield
 
 
 @asynccontextmanager
-async def alike(site: Site) -> AsyncIterator[None]:
-    """Every statement fails with an error about a row, whatever it writes: it is not the messages' fault."""
+async def all_rows_fail(site: Site) -> AsyncIterator[None]:
+    """Fail every statement with an error about a row, whatever it writes: no message is to blame for it."""
     for state in ABOUT_ROWS:
         with answering(site, Trouble(state, frozenset({Statement.EXECUTE, Statement.COPY}))):
             await asyncio.sleep(LONGEST)
@@ -80,7 +80,7 @@ FAULTS = (
     Fault(f"any SQLSTATE at any statement, {FEW} draws", partial(drawn, states=UNAVAILABLE, count=FEW, seed=99), 0.0),
     *(_any(PART, part) for part in range(DRAWS // PART)),
     Fault("COMMIT done, and answered with 53200", committed, 0.0),
-    Fault("errors about rows, whatever is written", alike, 0.0, slow=True),
+    Fault("errors about rows, whatever is written", all_rows_fail, 0.0, slow=True),
 )
 BY_CHANCE = Fault(
     "errors about rows at any statement, at random",
@@ -88,4 +88,4 @@ BY_CHANCE = Fault(
     0.0,
     slow=True,
 )
-"""Not part of the suite: an error about a row that only one message got is, as far as can be seen, that message's."""
+"""Not part of the suite: an error about a row that only one message meets cannot be told from that message's fault."""

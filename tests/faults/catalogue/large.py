@@ -1,4 +1,4 @@
-"""Documents of a mebibyte: by the thousand under a memory limit, and on a broker that takes no larger messages."""
+"""Documents of about 1 MiB: thousands of them under a memory limit, and a broker that accepts no larger messages."""
 
 import asyncio
 import time
@@ -20,26 +20,27 @@ from tests.faults.site import Site
 from tests.faults.trial import Fault
 
 COUNT = 2000
-ENOUGH = 700
-"""Documents that are more than `LIMIT` when a worker holds all of them."""
+ABOVE_LIMIT = 700
+"""Documents that take more than `LIMIT` when a worker holds all of them."""
 SIZE = 1_000_000
-"""Bytes of a document, of the 1 MiB that the ingress takes by default."""
+"""Bytes of a document; the ingress accepts up to 1 MiB by default."""
 LIMIT = 512
-"""MiB that the Kubernetes manifests give each process."""
-AT_ONCE = 8
+"""Memory of each process in the Kubernetes manifests, in MiB."""
+CONCURRENCY = 8
+"""Posts of `SIZE` bytes in progress at a time for the backlog."""
 FLOOD = 600
-"""Posts of `SIZE` bytes under way at a time while the broker is blocked."""
+"""Posts of `SIZE` bytes in progress at a time while the broker is blocked."""
 PROCESSED_WITHIN = 240.0
-"""Seconds from the store worker's start for the whole backlog."""
-LOOK = 0.5
+"""Seconds from the store worker's start in which the whole backlog must be stored."""
+POLL_INTERVAL = 0.5
 MESSAGE_LIMIT = 1 << 20
-"""Bytes: `max_message_size` of the broker that takes nothing larger."""
-ROOM = 300
-"""Bytes that a message of a document has beyond its body, at most; its event has more."""
+"""`max_message_size` of the broker, in bytes."""
+OVERHEAD = 300
+"""Maximum bytes that the message of a document has beyond its body; its event has more."""
 
 
 def large(site: Site, size: int = SIZE, platform: str = "channelape") -> Body:
-    """Return a document of that size that was not sent before."""
+    """Return a document of this size that was not sent before."""
     body = site.load.fresh(platform)
     return msgspec.structs.replace(body, padding=size - len(body.raw))
 
@@ -60,8 +61,8 @@ def _used_too_much(site: Site, kinds: Iterable[str]) -> list[str]:
     return processes
 
 
-def _see_memory(site: Site, kind: str, pids: Sequence[int]) -> None:
-    """The processes are still those that they were, and stayed within the limit."""
+def _check_memory(site: Site, kind: str, pids: Sequence[int]) -> None:
+    """Check that the processes are still the same, and stayed within the limit."""
     for process, pid in zip(site.processes[kind], pids, strict=True):
         if process.pid != pid:
             site.unmet.append(f"{process.name} died")
@@ -75,13 +76,13 @@ def _pids(site: Site, kind: str) -> list[int]:
 
 @asynccontextmanager
 async def backlog(site: Site, count: int) -> AsyncIterator[None]:
-    """That many documents wait when the store worker starts, and are then delivered. Memory is measured."""
+    """Start the store worker on a backlog of `count` documents, wait until they are delivered, and check the memory."""
     (store,) = site.processes["store"]
     await store.stop()
-    for process in site.processes["deliver"]:  # their peak is to be of this backlog
+    for process in site.processes["deliver"]:  # so that their peak is that of this backlog
         await process.stop()
         await process.start()
-    posts = await site.load.post_all((large(site) for _ in range(count)), at_once=AT_ONCE)
+    posts = await site.load.post_all((large(site) for _ in range(count)), at_once=CONCURRENCY)
     ids = [post.id for post in posts if post.id is not None]
     if len(ids) < count:
         site.unmet.append(f"{count - len(ids)} of {count} large documents were not accepted")
@@ -90,8 +91,8 @@ async def backlog(site: Site, count: int) -> AsyncIterator[None]:
     deadline = time.monotonic() + PROCESSED_WITHIN
     left = len(ids)
     while left and time.monotonic() < deadline:
-        left = len(ids) - await until_stored(site, ids, time.monotonic() + LOOK)
-        if too_much := _used_too_much(site, pids):  # nothing that follows would make it good
+        left = len(ids) - await until_stored(site, ids, time.monotonic() + POLL_INTERVAL)
+        if too_much := _used_too_much(site, pids):  # whatever follows, the fault has failed
             site.unmet += too_much
             yield
             return
@@ -100,23 +101,23 @@ async def backlog(site: Site, count: int) -> AsyncIterator[None]:
     yield
     await _delivered(site, posts)
     for kind, before in pids.items():
-        _see_memory(site, kind, before)
+        _check_memory(site, kind, before)
 
 
 async def _delivered(site: Site, posts: Sequence[Post]) -> None:
-    """Wait until a subscriber has heard of nearly as many events as there are posts; the verdict counts exactly."""
+    """Wait until a subscriber has received as many events as there are posts; the verdict counts exactly."""
     received = site.subscribers.received["standard"]
     deadline = time.monotonic() + PROCESSED_WITHIN
     while len(received) < len(posts):
         if time.monotonic() > deadline:
             site.unmet.append(f"{len(posts) - len(received)} are not delivered within {PROCESSED_WITHIN:.0f} s")
             return
-        await asyncio.sleep(LOOK)
+        await asyncio.sleep(POLL_INTERVAL)
 
 
 @asynccontextmanager
 async def blocked(site: Site) -> AsyncIterator[None]:
-    """RabbitMQ reads nothing while hundreds of posts of a mebibyte wait in the ingress."""
+    """Block RabbitMQ while hundreds of posts of about 1 MiB wait in the ingress."""
     (ingress,) = site.processes["ingress"]
     await ingress.stop()
     await ingress.start()
@@ -124,22 +125,22 @@ async def blocked(site: Site) -> AsyncIterator[None]:
     async with memory_alarm(site):
         await site.load.post_all((large(site) for _ in range(FLOOD)), at_once=FLOOD)
         yield
-    _see_memory(site, "ingress", pids)
+    _check_memory(site, "ingress", pids)
 
 
 class SmallMessages(Single):
-    """A broker that closes the channel of whoever publishes more than `MESSAGE_LIMIT` bytes."""
+    """A broker that closes a channel on which more than `MESSAGE_LIMIT` bytes are published."""
 
     rabbitmq_settings: ClassVar[Mapping[str, str]] = {"max_message_size": str(MESSAGE_LIMIT)}
 
 
 ACCEPTING = 'max_body = "4MiB"'
-"""For the ingress's section of the configuration: more than the broker takes."""
+"""A line for the ingress's section of the configuration: more than the broker accepts."""
 
 
 @asynccontextmanager
 async def too_large(site: Site) -> AsyncIterator[None]:
-    """Posts that the broker doesn't take: each is answered 413, or is set aside alone, and nobody else waits."""
+    """Send posts that the broker does not accept: each must be answered 413, and no other post may wait."""
     start = len(site.ledger.posts)
     bodies = [large(site, 3 * MESSAGE_LIMIT // 2, platform) for platform in registry.platforms() for _ in range(3)]
     posts = await site.load.post_all(bodies, at_once=2)
@@ -153,8 +154,8 @@ async def too_large(site: Site) -> AsyncIterator[None]:
 
 @asynccontextmanager
 async def event_too_large(site: Site) -> AsyncIterator[None]:
-    """Bodies that the broker takes, and whose events it doesn't: those are announced without `data`."""
-    posts = await site.load.post_all([large(site, MESSAGE_LIMIT - ROOM) for _ in range(5)], at_once=1)
+    """Send bodies that the broker accepts, while it does not accept their events: those must come without `data`."""
+    posts = await site.load.post_all([large(site, MESSAGE_LIMIT - OVERHEAD) for _ in range(5)], at_once=1)
     if wrong := [post.status for post in posts if not post.accepted]:
         site.unmet.append(f"posts that fit the broker were answered {wrong}")
     before = len(site.consumer.referring)
@@ -173,17 +174,17 @@ BACKLOG = (
     _backlog(COUNT),
     Fault(f"{FLOOD} posts of 1 MB at a time, and RabbitMQ's memory alarm", blocked, 5.0, slow=True),
 )
-FEWER = (_backlog(ENOUGH),)
-"""For the mutant without a bound by bytes."""
+FEWER = (_backlog(ABOVE_LIMIT),)
+"""Faults for the mutant without a bound by bytes."""
 MESSAGES = (
     Fault("posts larger than RabbitMQ's max_message_size", too_large, 3.0),
     Fault("events larger than RabbitMQ's max_message_size", event_too_large, 5.0),
 )
-"""Of a site with `SmallMessages`."""
+"""Faults of a site with `SmallMessages`."""
 
 
 def many_fields(count: int) -> Body:
-    """Return a receipt with that many additional fields of one name, as issue 14 has it."""
+    """Return a receipt with `count` additional fields of the same name, whose reading must not take quadratic time."""
     platform = registry.platforms()["channelape"]
     known = b'{"name": "receipt_id", "value": "' + uuid4().hex.encode() + b'"}'
     start, end = b'{"id": "1", "additionalFields": [' + known, b'], "lineItems": []}'
@@ -200,7 +201,7 @@ STORED_WITHIN = 20.0
 
 @asynccontextmanager
 async def fields(site: Site) -> AsyncIterator[None]:
-    """The receipt, and then orders that must not wait for it."""
+    """Post the receipt, and then orders, which must not wait for it."""
     (receipt,) = await site.load.post_all([many_fields(FIELDS)])
     posts = await site.load.post_all([site.load.fresh("channelape") for _ in range(ORDERS)])
     ids = [post.id for post in (receipt, *posts) if post.id is not None]

@@ -22,14 +22,14 @@ LIBFAKETIME = (
     "/usr/lib/x86_64-linux-gnu/faketime/libfaketimeMT.so.1",
     "/usr/lib/aarch64-linux-gnu/faketime/libfaketimeMT.so.1",
 )
-"""Where Debian and Ubuntu keep it; LIBFAKETIME in the environment names another place."""
-NEARLY = 30 << 20
-"""Bytes: less than RabbitMQ's limit here (`deploy.local.rabbitmq`), enough for what it has in hand."""
+"""Where Debian and Ubuntu install it; LIBFAKETIME in the environment names another path."""
+NEARLY_FULL = 30 << 20
+"""Bytes left: fewer than RabbitMQ's limit here (`deploy.local.rabbitmq`), enough for the messages that it has."""
 JUMP = 1800
-"""Seconds: more than any lease, deadline or time-out."""
-APART = 120
-"""Seconds between two processes' clocks."""
-NOTICED = 3.0
+"""Seconds by which a clock jumps: more than any lease, deadline or time-out."""
+DIFFERENCE = 120
+"""Seconds between the clocks of two processes."""
+REREAD = 3.0
 """Seconds until libfaketime has read its file again."""
 CHANGING, VERSIONS = 20, 3
 """Documents that change while clocks differ, and how often each is posted."""
@@ -39,18 +39,18 @@ STORED = "SELECT key, count(*) AS versions FROM crossdock.events WHERE key = ANY
 
 @asynccontextmanager
 async def disk_full(site: Site) -> AsyncIterator[None]:
-    """Not a byte left where both servers keep their data, until there is room again and RabbitMQ is restarted.
+    """Fill the disk of both servers to the last byte; at the end there is space again, and RabbitMQ is restarted.
 
-    As disks fill: RabbitMQ's alarm comes first. A disk that is full at a blow, under load, may cut the file short that
-    says how a quorum queue is started again (RabbitMQ 3.10). Raises SkippedError unless the folder is a disk
-    of its own.
+    The disk fills gradually, so that RabbitMQ's alarm comes first. If a disk becomes full at once under load, the
+    file from which RabbitMQ 3.10 starts a quorum queue again may be truncated. Raises SkippedError unless the folder
+    is a disk of its own.
     """
     if not site.folder.is_mount():
         raise SkippedError("takes root, to mount a small file system")
     filler = site.folder / "filler"
     start = len(site.ledger.posts)
     try:
-        await asyncio.to_thread(_fill, filler, NEARLY)
+        await asyncio.to_thread(_fill, filler, NEARLY_FULL)
         await until(lambda: any(post.status == 503 for post in site.ledger.posts[start:]), what="the disk alarm")
         await asyncio.to_thread(_fill, filler, 0)
         yield
@@ -58,12 +58,12 @@ async def disk_full(site: Site) -> AsyncIterator[None]:
         filler.unlink(missing_ok=True)
         if not single(site).postgres.alive:  # `crossdock up` does the same
             await single(site).postgres.restart()
-        # RabbitMQ lives on without its write-ahead log, which gave up: it takes nothing until somebody restarts it.
+        # RabbitMQ runs on without its write-ahead log, which has failed: it accepts nothing until it is restarted.
         await single(site).rabbitmq.restart()
 
 
 def _fill(file: Path, left: int) -> None:
-    """Until that many bytes are left."""
+    """Append to the file until only `left` bytes of the disk are free."""
     with file.open("ab", buffering=0) as out, suppress(OSError):
         while shutil.disk_usage(file.parent).free > left:
             out.write(bytes(1 << 20))
@@ -76,7 +76,7 @@ def _fill(file: Path, left: int) -> None:
 
 @asynccontextmanager
 async def clock_jumped(site: Site, seconds: int) -> AsyncIterator[None]:
-    """The clock of all our processes jumps, and jumps back at the end. Raises SkippedError without libfaketime."""
+    """Let the clock of all our processes jump, and jump back at the end. Raises SkippedError without libfaketime."""
     clock = site.folder / "clock"
     await _restart(site.all, _clock(clock))
     try:
@@ -89,21 +89,22 @@ async def clock_jumped(site: Site, seconds: int) -> AsyncIterator[None]:
 
 @asynccontextmanager
 async def clocks_apart(site: Site, ahead: str, behind: str) -> AsyncIterator[None]:
-    """One kind of process is a minute ahead, another a minute behind. Documents that change meanwhile must end with
-    their newest content, and uStore must get its answers. Raises SkippedError without libfaketime."""
+    """Set the clock of one kind of process a minute ahead, and of another a minute behind. Documents that change
+    meanwhile must end with their newest content, and uStore must get its answers. Raises SkippedError without
+    libfaketime."""
     changed = [*site.processes[ahead], *site.processes[behind]]
     try:
-        await _restart(site.processes[ahead], _clock(site.folder / "clock-ahead", APART // 2))
-        await _restart(site.processes[behind], _clock(site.folder / "clock-behind", -APART // 2))
+        await _restart(site.processes[ahead], _clock(site.folder / "clock-ahead", DIFFERENCE // 2))
+        await _restart(site.processes[behind], _clock(site.folder / "clock-behind", -DIFFERENCE // 2))
         start = len(site.ledger.posts)
         documents = [site.load.fresh("channelape") for _ in range(CHANGING)]
         for number in range(VERSIONS):
             newest = [_revised(body, number) for body in documents]
             await site.load.post_all(newest, on_record=False)
         yield
-        shoppers = [post for post in site.ledger.posts[start:] if post.body.platform == "ustore"]
-        if late := sum(post.status is not None and not post.accepted for post in shoppers):
-            site.unmet.append(f"{late} of {len(shoppers)} uStore orders were not answered in time")
+        orders = [post for post in site.ledger.posts[start:] if post.body.platform == "ustore"]
+        if late := sum(post.status is not None and not post.accepted for post in orders):
+            site.unmet.append(f"{late} of {len(orders)} uStore orders were not answered in time")
         await _see_newest(site, newest)
     finally:
         await _restart(changed, {})
@@ -111,22 +112,22 @@ async def clocks_apart(site: Site, ahead: str, behind: str) -> AsyncIterator[Non
 
 @asynccontextmanager
 async def clock_stepped_back(site: Site) -> AsyncIterator[None]:
-    """The ingress's clock is two minutes ahead, and is set right between two versions of the same documents. Raises
+    """Set the ingress's clock two minutes ahead, and correct it between two versions of the same documents. Raises
     SkippedError without libfaketime."""
     clock = site.folder / "clock"
     processes = site.processes["ingress"]
     database = await site.database()
     try:
-        await _restart(processes, _clock(clock, APART))
+        await _restart(processes, _clock(clock, DIFFERENCE))
         documents = [site.load.fresh("channelape") for _ in range(CHANGING)]
         keys = [body.key for body in documents]
         for number in range(VERSIONS):
             if number == VERSIONS - 1:
-                # What is too far ahead is filed under the time when it is stored: the last version is to be later.
+                # A time too far ahead is replaced by the time of storing, and the last version must be later than that.
                 before = partial(_have_versions, database, keys, VERSIONS - 1)
                 await until(before, what="the versions of before the step")
                 clock.write_text("+0\n")
-                await asyncio.sleep(NOTICED)
+                await asyncio.sleep(REREAD)
             newest = [_revised(body, number) for body in documents]
             await site.load.post_all(newest, on_record=False)
         yield
@@ -163,7 +164,7 @@ def _revised(body: Body, number: int) -> Body:
 
 
 async def _see_newest(site: Site, newest: Sequence[Body]) -> None:
-    """The current event of each document is what was posted last."""
+    """Check that the current event of each document is what was posted last."""
     database = await site.database()
     keys = [body.key for body in newest]
     try:
@@ -188,4 +189,4 @@ FAULTS = (
     Fault("the ingress's clock steps two minutes back", clock_stepped_back, 3.0),
 )
 FULL = (Fault("disk full", disk_full, 4.0),)
-"""Of a site whose folder is a small disk."""
+"""Faults of a site whose folder is a small disk."""

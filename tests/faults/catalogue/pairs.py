@@ -1,4 +1,4 @@
-"""Two faults at once: what one safeguard leaves to the other."""
+"""Two faults at once: where one safeguard relies on another."""
 
 import asyncio
 import os
@@ -12,35 +12,35 @@ from tests.faults.site import BROKER, DATABASE, SUBSCRIBERS, Site
 from tests.faults.trial import Fault
 from tests.support.pipeline import until
 
-IN_HAND = 20
-"""Posts made after the first fault and before the second, so that there is something in hand to be lost."""
+POSTS_BETWEEN = 20
+"""Posts between the first fault and the second, so that something is in progress that could be lost."""
 
 
 async def _busy(site: Site) -> None:
     start = len(site.ledger.posts)
-    await until(lambda: len(site.ledger.posts) >= start + IN_HAND, what="posts to be made")
+    await until(lambda: len(site.ledger.posts) >= start + POSTS_BETWEEN, what="posts to be made")
 
 
 @asynccontextmanager
 async def both_servers_killed(site: Site) -> AsyncIterator[None]:
-    """As when the machine they share loses its power."""
+    """Kill both servers, as when the machine that they share loses its power."""
     async with servers.database_killed(site), servers.broker_killed(site):
         yield
 
 
 @asynccontextmanager
 async def everything_killed(site: Site) -> AsyncIterator[None]:
-    """SIGKILL to every process of ours and to both servers at one blow, as when the machine loses its power; then all
-    of it is started again on what it left behind."""
+    """SIGKILL to all our processes and both servers at once, as when the machine loses its power; then all of them are
+    started again on the data that are left."""
     postgres, rabbitmq = servers.single(site).postgres, servers.single(site).rabbitmq
-    before = {process.name: process.pid for process in site.all}
+    pids = {process.name: process.pid for process in site.all}
     for process in site.all:
         process.send(signal.SIGKILL)
     signal_all(postgres.pid, signal.SIGKILL)
     os.kill(rabbitmq.pid, signal.SIGKILL)
     await asyncio.gather(postgres.restart(), rabbitmq.restart())
     for process in site.all:
-        await process.replaced(before[process.name])
+        await process.replaced(pids[process.name])
     yield
 
 
@@ -55,22 +55,22 @@ async def _then(
 
 
 def store_killed_in_a_stall(site: Site) -> AbstractAsyncContextManager[None]:
-    """Store is killed with batches in hand that the database doesn't take."""
+    """Kill the store worker while it has batches that the database does not answer."""
     return _then(site, connections.stalled(site.proxies["store", DATABASE]), processes.killed(site, "store"))
 
 
 def broker_killed_in_a_stall(site: Site) -> AbstractAsyncContextManager[None]:
-    """RabbitMQ is killed with publishes of the ingress on their way to it."""
+    """Kill RabbitMQ while publishes of the ingress are on their way to it."""
     return _then(site, connections.stalled(site.proxies["ingress", BROKER]), servers.broker_killed(site))
 
 
 def deliver_killed_in_a_stall(site: Site) -> AbstractAsyncContextManager[None]:
-    """Deliver is killed while subscribers are not to be reached."""
+    """Kill the deliver workers while subscribers are unreachable."""
     return _then(site, connections.stalled(site.proxies["deliver", SUBSCRIBERS]), processes.killed(site, "deliver"))
 
 
 def store_killed_after_commit(site: Site) -> AbstractAsyncContextManager[None]:
-    """COMMIT was done, its answer got lost, and store was killed before it could ask again."""
+    """Lose the answer of a COMMIT that was done, and kill the store worker before it can check."""
     lost = connections.answers_lost(site.proxies["store", DATABASE], connections.COMMIT)
     return _then(site, lost, processes.killed(site, "store"))
 

@@ -1,4 +1,4 @@
-"""Our own processes killed, stopped in their tracks, restarted and reloaded."""
+"""Our processes that are killed, stopped, restarted or reloaded."""
 
 import asyncio
 import signal
@@ -13,21 +13,21 @@ from tests.support.pipeline import until
 
 @asynccontextmanager
 async def killed(site: Site, kind: str) -> AsyncIterator[None]:
-    """SIGKILL to every process of a kind; each is started again."""
+    """SIGKILL to every process of a kind, each of which is started again."""
     await _replaced(site, kind, signal.SIGKILL)
     yield
 
 
 @asynccontextmanager
 async def restarted(site: Site, kind: str) -> AsyncIterator[None]:
-    """SIGTERM to every process of a kind: a rolling change."""
+    """SIGTERM to every process of a kind, as when a new release is rolled out."""
     await _replaced(site, kind, signal.SIGTERM)
     yield
 
 
 @asynccontextmanager
 async def stopped(site: Site, kind: str) -> AsyncIterator[None]:
-    """SIGSTOP, and SIGCONT at the end."""
+    """SIGSTOP to every process of a kind, and SIGCONT at the end."""
     for process in site.processes[kind]:
         process.send(signal.SIGSTOP)
     try:
@@ -39,7 +39,7 @@ async def stopped(site: Site, kind: str) -> AsyncIterator[None]:
 
 @asynccontextmanager
 async def reloaded(site: Site) -> AsyncIterator[None]:
-    """SIGHUP to all: with another configuration, with one that can't be read, and with the first again."""
+    """SIGHUP to all processes: with another configuration, with one that is invalid, and with the first again."""
     first = site.config_file.read_text()
     try:
         for text in (settings(site.port, retries=300), "[delivery]\nno such setting = true\n"):
@@ -55,13 +55,13 @@ async def reloaded(site: Site) -> AsyncIterator[None]:
 
 
 async def _replaced(site: Site, kind: str, sign: int) -> None:
-    """Sends the signal and waits until others stand in their places."""
+    """Send the signal, and wait until each process is replaced by another."""
     before = {process.name: process.pid for process in site.processes[kind]}
     for process in site.processes[kind]:
         process.send(sign)
     await until(
         lambda: all(process.pid not in (0, before[process.name]) for process in site.processes[kind]),
-        what=f"others in the place of {', '.join(before)}",
+        what=f"the successors of {', '.join(before)}",
     )
 
 

@@ -1,4 +1,4 @@
-"""RabbitMQ and PostgreSQL killed, restarted, and alive without being of use."""
+"""RabbitMQ and PostgreSQL that are killed, restarted, or alive but unavailable."""
 
 import asyncio
 import os
@@ -14,18 +14,18 @@ from tests.faults.site import DATABASE, Site
 from tests.faults.trial import Fault
 
 DOWN = 2.0
-"""Seconds that a killed server stays away."""
+"""Seconds until a killed server is started again."""
 
 
 def single(site: Site) -> Single:
-    """The servers, where there is one of each."""
+    """Return the servers of a site that has one of each."""
     assert isinstance(site.backing, Single)
     return site.backing
 
 
 @asynccontextmanager
 async def broker_killed(site: Site) -> AsyncIterator[None]:
-    """SIGKILL; started again on its data at the end."""
+    """SIGKILL to RabbitMQ, which is started again on its data at the end."""
     rabbitmq = single(site).rabbitmq
     os.kill(rabbitmq.pid, signal.SIGKILL)
     try:
@@ -36,14 +36,14 @@ async def broker_killed(site: Site) -> AsyncIterator[None]:
 
 @asynccontextmanager
 async def broker_restarted(site: Site) -> AsyncIterator[None]:
-    """A clean stop and start."""
+    """Stop RabbitMQ cleanly and start it again."""
     await single(site).rabbitmq.restart()
     yield
 
 
 @asynccontextmanager
 async def database_killed(site: Site) -> AsyncIterator[None]:
-    """SIGKILL to the postmaster and all of its processes; started again on its data at the end."""
+    """SIGKILL to the postmaster and all its processes; PostgreSQL is started again on its data at the end."""
     postgres = single(site).postgres
     signal_all(postgres.pid, signal.SIGKILL)
     try:
@@ -54,14 +54,14 @@ async def database_killed(site: Site) -> AsyncIterator[None]:
 
 @asynccontextmanager
 async def database_restarted(site: Site) -> AsyncIterator[None]:
-    """A fast shutdown and start."""
+    """Shut PostgreSQL down in fast mode and start it again."""
     await single(site).postgres.restart()
     yield
 
 
 @asynccontextmanager
 async def disk_alarm(site: Site) -> AsyncIterator[None]:
-    """RabbitMQ believes the disk nearly full, and reads no more from publishers."""
+    """Make RabbitMQ believe that the disk is nearly full, so that it no longer reads from publishers."""
     rabbitmq = single(site).rabbitmq
     await rabbitmq.control("set_disk_free_limit", "1000000GB")
     try:
@@ -72,7 +72,7 @@ async def disk_alarm(site: Site) -> AsyncIterator[None]:
 
 @asynccontextmanager
 async def memory_alarm(site: Site) -> AsyncIterator[None]:
-    """RabbitMQ believes itself to be using too much memory, and reads no more from publishers."""
+    """Make RabbitMQ believe that it uses too much memory, so that it no longer reads from publishers."""
     rabbitmq = single(site).rabbitmq
     await rabbitmq.control("set_vm_memory_high_watermark", "absolute", "1MB")
     try:
@@ -83,7 +83,7 @@ async def memory_alarm(site: Site) -> AsyncIterator[None]:
 
 @asynccontextmanager
 async def no_connections_left(site: Site) -> AsyncIterator[None]:
-    """PostgreSQL has none left for those who must connect anew."""
+    """Take all connections of PostgreSQL, while the workers must connect again."""
     backing = single(site)
     taken: list[asyncpg.Connection] = []
     try:
@@ -99,7 +99,7 @@ async def no_connections_left(site: Site) -> AsyncIterator[None]:
 
 @asynccontextmanager
 async def read_only(site: Site) -> AsyncIterator[None]:
-    """Every transaction is read-only unless it says otherwise, as on a server that is being taken out of service."""
+    """Make transactions read-only by default, as on a server that is being taken out of service."""
     writer = await asyncpg.connect(
         single(site).database_url, server_settings={"default_transaction_read_only": "off"}, timeout=5
     )
@@ -115,7 +115,7 @@ async def read_only(site: Site) -> AsyncIterator[None]:
 
 @asynccontextmanager
 async def locked(site: Site, table: str) -> AsyncIterator[None]:
-    """Somebody alters the table, or forgot to commit."""
+    """Lock the table, as a migration or a forgotten transaction does."""
     database = await site.database()
     try:
         async with database.transaction():

@@ -1,4 +1,4 @@
-"""RabbitMQ closes the channel of a consumer that acknowledges nothing for a minute: the database is unavailable."""
+"""PostgreSQL is unavailable for so long that RabbitMQ closes the channels of consumers that acknowledge nothing."""
 
 from collections.abc import Mapping
 from typing import ClassVar
@@ -11,7 +11,7 @@ MINUTES = 3
 
 
 class ShortTimeout(Single):
-    """A broker with the shortest `consumer_timeout` that it enforces; it looks once a minute."""
+    """A broker with the shortest `consumer_timeout` that it enforces; it checks once per minute."""
 
     rabbitmq_settings: ClassVar[Mapping[str, str]] = {"consumer_timeout": "60000"}
 
@@ -24,4 +24,4 @@ FAULTS = (
         slow=True,
     ),
 )
-"""Of a site with `ShortTimeout`."""
+"""Faults of a site with `ShortTimeout`."""

@@ -1,4 +1,4 @@
-"""A database that is of no use in one way after the other, while the store worker is killed again and again."""
+"""A database that is unavailable in several ways, while the store worker is killed again and again."""
 
 import asyncio
 import signal
@@ -17,27 +17,27 @@ from tests.faults.sqlproxy import Statement, Trouble, is_about_a_row, sqlstates
 from tests.faults.trial import Fault
 
 KILLS = 30
-"""More than RabbitMQ's default delivery limit of 20, and than any delivery limit that a queue of ours ever had."""
+"""More than RabbitMQ's default delivery limit of 20, and than any delivery limit that our queues ever had."""
 CONSUMING = 0.4
-"""Seconds from a process's first answer at its admin port until it has been given messages, if it asks for any."""
-EACH = 4.0
-"""Seconds that the trigger raises each of `NINE`."""
-NINE = ("53200", "58030", "XX000", "53400", "57P05", "25P03", "40003", "55006", "0A000")
-"""What the trial of issue 14 raised, and what each time made all messages dead."""
+"""Seconds from a process's first answer at its admin port until it has received messages, if it consumes any."""
+SECONDS_PER_STATE = 4.0
+"""Seconds for which the trigger raises each of `STATES`."""
+STATES = ("53200", "58030", "XX000", "53400", "57P05", "25P03", "40003", "55006", "0A000")
+"""Errors for which no message is to blame. An earlier release dead-lettered every message because of each of them."""
 
 ONCE_CONNECTED = frozenset(Statement) - {Statement.CONNECT}
 
 
 @contextmanager
 def restarted_at_once() -> Iterator[None]:
-    """Processes that die are started again without the pauses that a supervisor makes after several deaths."""
+    """Start processes that die again without the pauses that a supervisor makes after several deaths."""
     with mock.patch.object(supervisor, "RESTART_PAUSES", (0.0,)):
         yield
 
 
 @asynccontextmanager
 async def hung(site: Site) -> AsyncIterator[None]:
-    """SIGSTOP to all of PostgreSQL's processes: connections are neither answered nor closed."""
+    """SIGSTOP to all of PostgreSQL's processes, so that connections are neither answered nor closed."""
     postmaster = single(site).postgres.pid
     signal_all(postmaster, signal.SIGSTOP)
     try:
@@ -48,14 +48,14 @@ async def hung(site: Site) -> AsyncIterator[None]:
 
 @asynccontextmanager
 async def refused(site: Site) -> AsyncIterator[None]:
-    """Every connection is reset, as where no server listens."""
+    """Reset every connection, as where no server listens."""
     async with cut(site.proxies["store", DATABASE]), cut(site.proxies["deliver", DATABASE]):
         yield
 
 
 @contextmanager
 def answering(site: Site, trouble: Trouble) -> Iterator[None]:
-    """PostgreSQL answers with this error."""
+    """Answer statements of all processes with this error."""
     for proxy in site.sql.values():
         proxy.arm(trouble)
     try:
@@ -67,13 +67,13 @@ def answering(site: Site, trouble: Trouble) -> Iterator[None]:
 
 @asynccontextmanager
 async def out_of_memory(site: Site) -> AsyncIterator[None]:
-    """Connections are accepted, and every statement fails."""
+    """Accept connections, and fail every statement."""
     with answering(site, Trouble("53200", ONCE_CONNECTED)):
         yield
 
 
 async def kill_store(site: Site) -> None:
-    """SIGKILL to the store worker once it has been given messages."""
+    """SIGKILL to the store worker; return when its successor has received messages."""
     (process,) = site.processes["store"]
     pid = process.pid
     process.send(signal.SIGKILL)
@@ -81,12 +81,12 @@ async def kill_store(site: Site) -> None:
     await asyncio.sleep(CONSUMING)
 
 
-BrokerUnavailableError = Callable[[Site], AbstractAsyncContextManager[None]]
+Unavailability = Callable[[Site], AbstractAsyncContextManager[None]]
 
 
 @asynccontextmanager
-async def killed_meanwhile(site: Site, unavailable: BrokerUnavailableError) -> AsyncIterator[None]:
-    """The store worker is killed `KILLS` times while the database is unavailable."""
+async def killed_meanwhile(site: Site, unavailable: Unavailability) -> AsyncIterator[None]:
+    """Kill the store worker `KILLS` times while the database is unavailable."""
     with restarted_at_once():
         async with unavailable(site):
             for _ in range(KILLS):
@@ -96,7 +96,7 @@ async def killed_meanwhile(site: Site, unavailable: BrokerUnavailableError) -> A
 
 @asynccontextmanager
 async def each_class(site: Site, about_rows: bool) -> AsyncIterator[None]:
-    """The same, with an error of another class each time."""
+    """Kill the store worker again and again, while the database answers with an error of another class each time."""
     by_class = {state[:2]: state for state in sqlstates() if is_about_a_row(state) == about_rows}
     with restarted_at_once():
         for _, state in zip(range(max(KILLS, len(by_class))), cycle(by_class.values()), strict=False):
@@ -114,23 +114,23 @@ DROP = "DROP FUNCTION IF EXISTS crossdock.fault() CASCADE"
 
 @asynccontextmanager
 async def each_insert_raises(site: Site) -> AsyncIterator[None]:
-    """Every insert of a receipt raises the first error of `NINE`; the quarantine would take what is blamed for it."""
-    async with trigger(site, f"('{NINE[0]}')", "receipts"):
+    """Raise the first of `STATES` on every insert of a receipt; messages blamed for it would be in quarantine."""
+    async with trigger(site, f"('{STATES[0]}')", "receipts"):
         yield
 
 
 @asynccontextmanager
 async def raising(site: Site, states: Sequence[str]) -> AsyncIterator[None]:
-    """Every insert raises one error for seconds, then the next."""
+    """Raise each error for some seconds on every insert of a receipt, one after the other."""
     for state in states:
         async with trigger(site, f"('{state}')", "receipts"):
-            await asyncio.sleep(EACH)
+            await asyncio.sleep(SECONDS_PER_STATE)
     yield
 
 
 @asynccontextmanager
 async def trigger(site: Site, argument: str, table: str, condition: str = "true") -> AsyncIterator[None]:
-    """Inserts into the table raise an error where the condition holds of the new row."""
+    """Raise an error on each insert into the table for whose row the condition holds."""
     database = await site.database()
     try:
         await database.execute(DROP)
@@ -178,10 +178,10 @@ FAULTS = (
         0.0,
         slow=True,
     ),
-    Fault("each insert raises 53200", each_insert_raises, EACH),
+    Fault("each insert raises 53200", each_insert_raises, SECONDS_PER_STATE),
     Fault(
-        f"each insert raises {', '.join(NINE[1:])} in turn",
-        partial(raising, states=NINE[1:]),
+        f"each insert raises {', '.join(STATES[1:])} in turn",
+        partial(raising, states=STATES[1:]),
         0.0,
         slow=True,
     ),

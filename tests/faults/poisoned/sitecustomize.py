@@ -1,4 +1,4 @@
-"""Poison for a worker that a fault starts with this folder on its PYTHONPATH.
+"""The poison of a worker that a fault starts with this folder on its PYTHONPATH.
 
 Python imports this module before everything else. From then on, reading a document that contains one of the texts below
 ends the process as a crash in C code does, or takes minutes.
@@ -18,7 +18,7 @@ MINUTES = 5
 
 
 def poisoned(describe: Callable[..., Any]) -> Callable[..., Any]:
-    """Return the reader of documents, with a weakness."""
+    """Return a reader of documents that fails on the texts above."""
 
     def read(platform: Any, event: str, body: bytes, *more: Any, **named: Any) -> Any:
         if KILL in body:
