@@ -9,12 +9,12 @@ import msgspec
 
 from schemas import registry
 from tests.support import pipeline
-from tests.support.pipeline import Door
+from tests.support.pipeline import RunningIngress
 
 SHARED = 10
 
 
-async def post_to(door: Door, account: str, answered: Counter[int]) -> None:
+async def post_to(door: RunningIngress, account: str, answered: Counter[int]) -> None:
     """One authentic post of channelape's."""
     raw = registry.example("channelape", "receipt_confirmation")
     settings = door.config.accounts["channelape"][account]
@@ -29,7 +29,7 @@ async def post_to(door: Door, account: str, answered: Counter[int]) -> None:
             assert json.loads(body)["status"] == 429
 
 
-async def steady(door: Door, account: str, count: int = 20) -> Counter[int]:
+async def steady(door: RunningIngress, account: str, count: int = 20) -> Counter[int]:
     """Posts one after the other: what they were answered."""
     answered: Counter[int] = Counter()
     for _ in range(count):
@@ -82,7 +82,7 @@ async def test_what_is_held_up_holds_up_its_own_account_only(amqp_url: str) -> N
         assert (await door.post("ustore", "manufacturer_allocation"))[0] == 503  # let in, and no worker again
 
 
-def _published(door: Door) -> int:
+def _published(door: RunningIngress) -> int:
     return len(door.app._replies)
 
 

@@ -18,7 +18,7 @@ HEAD = b"POST %b HTTP/1.1\r\nHost: x\r\nContent-Length: 10000\r\nX-Slow: "
 
 
 @pytest_asyncio.fixture
-async def door(amqp_url: str) -> AsyncIterator[pipeline.Door]:
+async def door(amqp_url: str) -> AsyncIterator[pipeline.RunningIngress]:
     async with pipeline.door(amqp_url, pipeline.config({"ingress": raw.SOON})) as opened:
         yield opened
 
@@ -34,7 +34,7 @@ def refused(reason: str) -> float:
     )
 
 
-async def test_heads_byte_by_byte(door: pipeline.Door) -> None:
+async def test_heads_byte_by_byte(door: pipeline.RunningIngress) -> None:
     before = refused("headers too slow")
     head = raw.one_by_one(HEAD % raw.hook(door.config).encode() + b"a" * 1000)
     slow = [asyncio.create_task(raw.ask(door.app.port, head, every=0.01)) for _ in range(100)]
@@ -44,7 +44,7 @@ async def test_heads_byte_by_byte(door: pipeline.Door) -> None:
     assert refused("headers too slow") - before == 100
 
 
-async def test_bodies_byte_by_byte(door: pipeline.Door) -> None:
+async def test_bodies_byte_by_byte(door: pipeline.RunningIngress) -> None:
     sent = HEAD % raw.hook(door.config).encode() + b"\r\n\r\n"
     slow = [
         asyncio.create_task(raw.ask(door.app.port, [sent, *raw.one_by_one(b" " * 1000)], every=0.01))
@@ -73,7 +73,7 @@ async def test_bodies_that_are_arriving_have_a_bound_together(amqp_url: str) -> 
             assert raw.statuses(await raw.ask(door.app.port, finished)) == [200]
 
 
-async def test_a_head_after_a_request_is_as_bounded_and_idling_is_not_sending(door: pipeline.Door) -> None:
+async def test_a_head_after_a_request_is_as_bounded_and_idling_is_not_sending(door: pipeline.RunningIngress) -> None:
     request = b"GET /nothing HTTP/1.1\r\nHost: x\r\n\r\n"
     answer = await raw.ask(door.app.port, [request, b"\r\n", b"GET /no"], every=0.1)
     assert raw.statuses(answer) == [404, 408]
@@ -102,7 +102,7 @@ async def unread(port: int, request: bytes) -> socket.socket:
         return client
 
 
-async def test_answers_that_nobody_takes(door: pipeline.Door) -> None:
+async def test_answers_that_nobody_takes(door: pipeline.RunningIngress) -> None:
     before = refused("answer not taken")
     client = await unread(door.app.port, b"GET /nothing HTTP/1.1\r\nHost: x\r\n\r\n")
     await pipeline.until(lambda: door.app.connections == 0, what="the connection is cut")

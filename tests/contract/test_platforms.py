@@ -12,12 +12,12 @@ from tests.contract.checks import Case
 
 @pytest.mark.parametrize("case", checks.cases(), ids=str)
 @pytest.mark.parametrize("check", checks.CHECKS, ids=lambda check: check.__name__)
-def test_holds(case: Case, check: Callable[[Case], None]) -> None:
+def test_every_example_passes_every_check(case: Case, check: Callable[[Case], None]) -> None:
     check(case)
 
 
 @pytest.mark.parametrize("platform", registry.platforms().values(), ids=lambda platform: platform.name)
-def test_is_well_formed(platform: Platform) -> None:
+def test_every_platform_is_well_formed(platform: Platform) -> None:
     checks.well_formed(platform)
 
 

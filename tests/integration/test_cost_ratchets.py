@@ -12,7 +12,7 @@ import asyncpg
 
 from schemas import registry
 from tests.support import pipeline, wire
-from tests.support.pipeline import Door, until
+from tests.support.pipeline import RunningIngress, until
 
 MESSAGES = 1000
 LOOK, LOOK_STEPS = 100, 500
@@ -74,7 +74,7 @@ def bodies(count: int) -> list[bytes]:
     return [platform.with_new_key("receipt_confirmation", raw, f"{n:032x}") for n in range(count)]
 
 
-async def post_all(door: Door, posts: list[bytes]) -> None:
+async def post_all(door: RunningIngress, posts: list[bytes]) -> None:
     """Over kept connections, each with one request at a time, by a client that makes no tasks of its own a request."""
     settings = door.config.accounts["channelape"]["rothys"]
     platform = registry.platforms()["channelape"]

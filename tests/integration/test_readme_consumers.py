@@ -14,6 +14,7 @@ from broker import consumers
 from schemas.consumers import Consumer
 from tests.support import node
 from tests.support.announcing import announce_all
+from tests.support.tools import MissingToolError
 
 PAGE = (Path(__file__).parents[2] / "docs/receivers.md").read_text()
 SECTION = PAGE.partition("## Consume a queue")[2].partition("\n## ")[0]
@@ -56,7 +57,7 @@ async def test_the_one_in_python(amqp_url: str, tmp_path: Path) -> None:
 async def test_the_one_in_nodejs(amqp_url: str, tmp_path: Path) -> None:
     try:
         runs, packages = await asyncio.to_thread(lambda: (node.node(), node.packages()))
-    except node.MissingToolError as why:
+    except MissingToolError as why:
         pytest.skip(str(why))
     (tmp_path / "consumer.mjs").write_text(block("js"))
     (tmp_path / "node_modules").symlink_to(packages / "node_modules")

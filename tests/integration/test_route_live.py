@@ -20,7 +20,7 @@ from yarl import URL
 from deploy.local.children import end, free_ports, spawn
 from tests.faults.proxy import Proxy
 from tests.support import pipeline
-from tests.support.pipeline import Door, door, running, until
+from tests.support.pipeline import RunningIngress, door, running, until
 
 ROOT = Path(__file__).parents[2]
 SECRET = "the-signature-key"
@@ -65,7 +65,7 @@ def order(name: str, items: int = 3) -> bytes:
     return json.dumps({"Order": {"@OrderId": name, "OrderProducts": {"OrderProduct": products}}}).encode()
 
 
-async def ask(hook: Door, name: str) -> tuple[int, dict[str, str]]:
+async def ask(hook: RunningIngress, name: str) -> tuple[int, dict[str, str]]:
     """Status and answer; the signature is over the very bytes."""
     status, body, headers = await hook.post("ustore", "manufacturer_allocation", order(name))
     expected = base64.b64encode(hmac.digest(SECRET.encode(), body, hashlib.sha512)).decode()

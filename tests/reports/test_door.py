@@ -15,7 +15,7 @@ from schemas.config import Config, Ingress, parse_size
 from schemas.platforms.apicbase import signing
 from tests.faults.proxy import Proxy
 from tests.support import pipeline
-from tests.support.pipeline import Door
+from tests.support.pipeline import RunningIngress
 
 WAYS = ["", "Content-Encoding: identity\r\n"]
 """Headers that make a post take the fast path through the ingress, and the other one."""
@@ -27,7 +27,7 @@ def config(**ingress: Any) -> Config:
     return pipeline.config({"accounts": {"channelape": {"rothys": account}}, "ingress": ingress})
 
 
-def path(door: Door, query: str = "token=KBc%2BfU%2F5%3D%3D") -> str:
+def path(door: RunningIngress, query: str = "token=KBc%2BfU%2F5%3D%3D") -> str:
     return f"{URL(door.url('channelape', 'receipt_confirmation')).path}?{query}"
 
 

@@ -19,6 +19,7 @@ from deploy.local.children import free_ports
 from schemas.consumers import Consumer
 from tests.support import node
 from tests.support.pipeline import until
+from tests.support.tools import MissingToolError
 
 PAGE = (Path(__file__).parents[2] / "docs/receivers.md").read_text()
 SECRET = "whsec_" + "c2VjcmV0LW9mLXJlY2VpdmVycw=="
@@ -150,5 +151,5 @@ async def test_a_consumer_whose_queue_is_deleted_ends(amqp_url: str, tmp_path: P
 async def _node() -> tuple[str, Path]:
     try:
         return await asyncio.to_thread(lambda: (node.node(), node.packages()))
-    except node.MissingToolError as why:
+    except MissingToolError as why:
         pytest.skip(str(why))

@@ -1,4 +1,4 @@
-"""A running API and a client in front of it."""
+"""Runs an API, and sends it requests."""
 
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
@@ -19,7 +19,7 @@ OPERATOR = {"Authorization": f"Bearer {TOKEN}"}
 
 
 def config(**delivery: Any) -> Config:
-    """Two subscribers and an operator."""
+    """Return a configuration with two subscribers and an operator."""
     base = receiver.config(**delivery)
     return msgspec.structs.replace(
         base,
@@ -34,7 +34,7 @@ def config(**delivery: Any) -> Config:
 
 
 class Client:
-    """Sends requests to the API as a subscriber or the operator."""
+    """Sends requests to the API as a subscriber or as the operator."""
 
     def __init__(self, session: aiohttp.ClientSession, base: str, app: ApiApp) -> None:
         self.session = session
@@ -52,7 +52,7 @@ class Client:
         raw: bytes | None = None,
         query: Mapping[str, str] = {},
     ) -> tuple[int, Any, Mapping[str, str]]:
-        """Status, decoded body, headers."""
+        """Send a request with the headers `who`; return the status, decoded body and headers of the answer."""
         sent = {**who, **({"Content-Type": "application/json"} if body is not None or raw else {}), **headers}
         data = raw if raw is not None else None if body is None else msgspec.json.encode(body)
         async with self.session.request(
@@ -72,7 +72,7 @@ class Client:
 
 @asynccontextmanager
 async def api(database_url: str, settings: Config | None = None) -> AsyncIterator[Client]:
-    """An API on a free port."""
+    """Run an API on a free port."""
     app = ApiApp(settings or config(), database_url=database_url, vault=VAULT)
     await app.start()
     try:

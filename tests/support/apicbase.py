@@ -20,44 +20,44 @@ CLIENT_SECRET = "cl1ent-s3cret-hush"
 PATH = "/api/v2/integrations/suppliers/purchase_orders/"
 
 
-class Asked(msgspec.Struct, frozen=True):
+class ReceivedRequest(msgspec.Struct, frozen=True):
     """One request that Apicbase received."""
 
     kind: str
-    """What was asked for: token or page."""
+    """What the request is for: token or page."""
     query: dict[str, str]
     token: str
     at: float
 
 
-Answer = Callable[[Asked, int], Awaitable[web.Response | None] | web.Response | None]
+Answer = Callable[[ReceivedRequest, int], Awaitable[web.Response | None] | web.Response | None]
 
 
 class Apicbase:
-    """Listens on loopback. `orders` are the bytes it lists; change them at any time."""
+    """An API on loopback that lists `orders`, which may be changed at any time."""
 
     def __init__(self) -> None:
         self.url = ""
         self.orders: list[bytes] = []
-        self.requests: list[Asked] = []
+        self.requests: list[ReceivedRequest] = []
         self.page_size = 200
-        """The most that it puts on a page, whatever is asked for."""
+        """The maximum number of orders per page, whatever the request demands."""
         self.expires_in: Any = 604800
         self.tokens: set[str] = set()
-        """The valid ones; clear it, and every token has expired."""
+        """The valid tokens; clear it to let all of them expire."""
         self.by_day = False
         """Whether `ordered_on__gt` compares days only."""
         self.filters = True
         self.credentials = {CLIENT_ID: CLIENT_SECRET}
         self.answer: Answer = lambda request, number: None
-        """What to answer instead, for the nth request of its kind, from 1; None: as usual."""
+        """Returns the answer to the nth request of its kind, from 1; None: the usual one."""
 
-    def of(self, kind: str) -> list[Asked]:
+    def of(self, kind: str) -> list[ReceivedRequest]:
         return [request for request in self.requests if request.kind == kind]
 
     async def _instead(self, kind: str, request: web.Request) -> web.Response | None:
         token = request.headers.get("Authorization", "").removeprefix("Bearer ")
-        received = Asked(kind, dict(request.query), token, time.monotonic())
+        received = ReceivedRequest(kind, dict(request.query), token, time.monotonic())
         self.requests.append(received)
         answer = self.answer(received, len(self.of(kind)))
         return await answer if isinstance(answer, Awaitable) else answer
@@ -119,7 +119,7 @@ def _ordered_on(raw: bytes) -> datetime:
 
 @asynccontextmanager
 async def serving() -> AsyncIterator[Apicbase]:
-    """On a free port."""
+    """Run the API on a free port."""
     apicbase = Apicbase()
     app = web.Application()
     app.router.add_post("/oauth/token/", apicbase._token)
@@ -135,7 +135,7 @@ async def serving() -> AsyncIterator[Apicbase]:
 
 
 def order(name: str, *, hours: float = 1.0, **more: Any) -> bytes:
-    """The example under another id, ordered some hours ago, written as no encoder of ours would write it."""
+    """Return the example under another id, ordered `hours` ago, in a notation that our encoders do not produce."""
     order = json.loads(registry.example("apicbase", "purchase_order"))
     moment = (datetime.now(UTC) - timedelta(hours=hours)).isoformat()
     order |= {"id": name, "order_number": f"PO-{name}", "ordered_on": moment, **more}
@@ -145,7 +145,7 @@ def order(name: str, *, hours: float = 1.0, **more: Any) -> bytes:
 
 
 def config(apicbase: Apicbase, *accounts: str, interval: float = 0.05, **more: Any) -> Config:
-    """A configuration of accounts, by default `acme`, that poll `apicbase`; `more` is set on each account."""
+    """Return a configuration whose accounts, by default `acme`, poll `apicbase`; `more` is set on each account."""
     poll = {"client_id": CLIENT_ID, "client_secret": CLIENT_SECRET, "base_url": apicbase.url, "interval": interval}
     account = {"secrets": ["demo-apicbase-secret"], "poll": poll, **more}
     return pipeline.config({"accounts": {"apicbase": dict.fromkeys(accounts or ("acme",), account)}})

@@ -1,4 +1,4 @@
-"""Bodies that nobody should send: random bytes, the examples with something wrong in them, and JSON at its limits."""
+"""Invalid and unusual bodies: random bytes, changed examples, and JSON at its limits."""
 
 import json
 import re
@@ -11,7 +11,7 @@ from schemas import registry
 from schemas.platform import Event, Platform
 
 BOUNDED = settings(max_examples=300, deadline=None, derandomize=True, print_blob=True)
-"""The same bodies on every run: a failure is one that anybody gets."""
+"""The same bodies on every run, so that every failure can be reproduced."""
 
 DEEPLY = (b"[" * 100_000, b"[" * 100_000 + b"]" * 100_000, b'{"a":' * 100_000 + b"1" + b"}" * 100_000)
 NASTY: tuple[bytes, ...] = (
@@ -28,7 +28,7 @@ _VALUE = re.compile(rb'(?<=[:\[,])\s*(?:"(?:[^"\\]|\\.)*"|[-0-9.eE]+|true|false|
 
 
 def known() -> list[tuple[Platform, Event, bytes]]:
-    """Every example of every platform."""
+    """Return every example of every platform."""
     return [
         (platform, event, registry.example(platform.name, name))
         for platform in registry.platforms().values()
@@ -50,7 +50,7 @@ json_values: st.SearchStrategy[Any] = st.recursive(
 
 @st.composite
 def mutated(draw: st.DrawFn, body: bytes) -> bytes:
-    """`body` with one to four things done to it."""
+    """Change one to four parts of `body`."""
     for _ in range(draw(st.integers(1, 4))):
         at = draw(st.integers(0, len(body)))
         end = min(len(body), at + draw(st.integers(0, 40)))
@@ -65,7 +65,7 @@ def mutated(draw: st.DrawFn, body: bytes) -> bytes:
                 body = body[:end] + body[at:end] + body[end:]
             case 4:
                 body = body[:at]
-            case _:  # the likeliest: one value for another
+            case _:  # most often, one value is replaced by another
                 places = list(_VALUE.finditer(body))
                 if places:
                     place = draw(st.sampled_from(places))
@@ -75,7 +75,7 @@ def mutated(draw: st.DrawFn, body: bytes) -> bytes:
 
 @st.composite
 def restructured(draw: st.DrawFn, body: bytes) -> bytes:
-    """`body` with one part of its structure replaced by any JSON, or gone, or under another name."""
+    """Replace one part of the structure of `body` by any JSON, remove it, or wrap it."""
     try:
         decoded = json.loads(body)
     except ValueError:
@@ -105,7 +105,7 @@ def _children(node: Any) -> list[tuple[Any, Any]]:
 
 @st.composite
 def posts(draw: st.DrawFn) -> tuple[Platform, Event, bytes]:
-    """A body on its way to an event that may well not be its own."""
+    """Draw an event and a body for it, which may be of no event at all."""
     platform, event, body = draw(st.sampled_from(known()))
     body = draw(
         st.one_of(

@@ -1,4 +1,4 @@
-"""Counting the calls that a function makes: a cost that does not depend on the machine or on its load."""
+"""Counts the calls that a function makes: a cost that does not depend on the machine or on its load."""
 
 import sys
 from collections import Counter

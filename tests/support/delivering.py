@@ -1,4 +1,4 @@
-"""Events stored and delivered, for tests: the store worker's writes, a deliver worker, and what came of it."""
+"""Stores events as the store worker does, runs a deliver worker, and waits for the deliveries' status."""
 
 import zlib
 from typing import Any
@@ -25,7 +25,7 @@ def worker(database_url: str, settings: Config | None = None) -> DeliverWorker:
 
 
 async def store(pool: asyncpg.Pool, *batch: Any, settings: Config | None = None) -> WriteResult:
-    """What the store worker does with a batch."""
+    """Store a batch as the store worker does."""
     subscribers = (settings or config()).subscribers
     return await isolate.write_isolating(pool, list(batch), Outbound(subscribers, 0.0))
 

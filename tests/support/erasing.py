@@ -1,4 +1,4 @@
-"""A person whose data are erased, in documents of every kind, and a search for what is left of them."""
+"""Documents of every kind with the data of a person to erase, and a search for what is left of the data."""
 
 import json
 from collections.abc import Sequence
@@ -14,7 +14,7 @@ from workers.store.prepare import Incoming
 
 NAME, STREET, EMAIL = "Zoë Quillfeather", "Wisteria Lane 4711", "zoe.quill@shopper.example"
 TRACES = ("Quillfeather", "Wisteria", "zoe.quill")
-"""What a search looks for: parts of each that stand for themselves in any encoding of JSON."""
+"""The parts of each that a search looks for: they are the same in any encoding of JSON."""
 
 TABLES = """
 SELECT c.relname FROM pg_class c
@@ -26,7 +26,7 @@ ORDER BY 1
 def print_order(
     key: str, *, seconds: float, number: int, remark: str = "", name: str = NAME, again: bool = False
 ) -> Incoming:
-    """A uStore order of a person, with the record of its allocation, whose detail names where they live."""
+    """Return a uStore order of a person, with the record of its allocation, whose detail names the street."""
     address = {"Name": name, "Address1": STREET, "Email": EMAIL, "Zip": "21076", "CountryName": "USA"}
     product = {"Name": f"Card of {name}", "@id": "73"}
     body = {
@@ -47,7 +47,7 @@ def print_order(
 
 
 def transfer(key: str, *, seconds: float, number: int, name: str = NAME, again: bool = False, **more: Any) -> Incoming:
-    """A stock transfer order with a person's address."""
+    """Return a stock transfer order with a person's address."""
     body = {
         "channelOrderId": key,
         "purchaseOrderNumber": f"P{key}",
@@ -60,12 +60,12 @@ def transfer(key: str, *, seconds: float, number: int, name: str = NAME, again: 
 
 
 def unreadable_bytes(key: str) -> bytes:
-    """A body that is cut off, with a person's name."""
+    """Return a truncated body with a person's name."""
     return json.dumps({"orderNo": key, "customer": NAME, "street": STREET})[:-3].encode()
 
 
 async def traces(database: asyncpg.Connection | asyncpg.Pool, texts: Sequence[str] = TRACES) -> dict[str, int]:
-    """The number of rows that hold any of these texts, as text or in bytes, by table."""
+    """Return the number of rows that contain any of these texts, as text or as bytes, by table."""
     patterns = [f"%{text}%" for text in texts] + [f"%{text.encode().hex()}%" for text in texts]
     left: dict[str, int] = {}
     for row in await database.fetch(TABLES):
@@ -80,7 +80,7 @@ async def traces(database: asyncpg.Connection | asyncpg.Pool, texts: Sequence[st
 
 
 async def erase(database: asyncpg.Connection, **selection: Any) -> dict[str, int]:
-    """Erase as the command line does; the counts that it would print."""
+    """Erase as the command line does, and return the counts that it prints."""
     chosen = Selection(**{"platform": "channelape", "account": "acme", **selection})
     counts = await erasure.count(database, chosen)
     await erasure.run(database, await erasure.start(database, chosen))

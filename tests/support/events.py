@@ -1,4 +1,4 @@
-"""Every platform's example as the event that a dialect translates."""
+"""Every platform's example as an event for the dialects."""
 
 from datetime import UTC, datetime
 

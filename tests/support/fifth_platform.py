@@ -162,7 +162,7 @@ SOURCE = dedent(
 
 @contextmanager
 def fifth_platform(folder: Path) -> Iterator[str]:
-    """Make a package `parcelbird` beside the four, with modules for its answers and its API; yields its name."""
+    """Create a package `parcelbird` beside the four, with modules for its answers and its API, and yield its name."""
     package, route, poll = folder / "platforms" / "parcelbird", folder / "route", folder / "poll"
     for directory in (package / "examples", route, poll):
         directory.mkdir(parents=True)

@@ -20,7 +20,7 @@ def deliver(tag: int, *, redelivered: bool = False) -> Basic.Deliver:
 
 
 def stream() -> tuple[bytes, bytes]:
-    """Everything mixed, and what of it is the library's."""
+    """Return frames of every kind in one stream, and those of them that are passed to the library."""
     other = pamqp.frame.marshal(Basic.ConsumeOk("consumer"), 1)
     beat = pamqp.frame.marshal(Heartbeat(), 0)
     cold = content(deliver(9), b"for another channel", channel=2)

@@ -1,4 +1,4 @@
-"""What the Dockerfile says about the image."""
+"""What the image contains according to the Dockerfile."""
 
 import re
 from pathlib import Path
@@ -8,6 +8,6 @@ DOCKERFILE = (ROOT / "deploy/docker/Dockerfile").read_text()
 
 
 def copied() -> list[str]:
-    """What the image is built from."""
+    """Return the files and folders that are copied into the image."""
     sources = re.findall(r"^COPY (?!--from)(.+) \S+$", DOCKERFILE, re.MULTILINE)
     return [name for source in sources for name in source.split()]

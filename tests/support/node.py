@@ -1,4 +1,4 @@
-"""Node.js for tests: finds it, and installs the packages of `tests/node` once, outside the repository."""
+"""Finds Node.js, and installs the packages of `tests/node` once, outside the repository."""
 
 import hashlib
 import os
@@ -8,21 +8,19 @@ import tempfile
 from functools import cache
 from pathlib import Path
 
+from tests.support.tools import MissingToolError
+
 HERE = Path(__file__).parents[1] / "node"
 OLDEST = 18
 INSTALL_TIMEOUT = 200.0
 """Seconds for `npm ci`."""
 OURS = ("EUSAGE", "EINTEGRITY", "ENOLOCK", "EJSONPARSE")
-"""What npm says where `package.json` and the lock are wrong. Anything else is about the way to its packages."""
-
-
-class MissingToolError(Exception):
-    """There is no Node.js to test with, and no way to its packages; the text says what is missing."""
+"""Codes of npm's errors if `package.json` or the lock is wrong. Other errors mean that the packages are unreachable."""
 
 
 @cache
 def node() -> str:
-    """Path of a Node.js that is new enough. Raises MissingToolError."""
+    """Return the path of a Node.js that is new enough. Raises MissingToolError."""
     path = shutil.which("node")
     if path is None:
         raise MissingToolError(f"no `node` on PATH: install Node.js >= {OLDEST}")
@@ -35,8 +33,10 @@ def node() -> str:
 
 @cache
 def packages() -> Path:
-    """Folder in which the packages are installed. Raises MissingToolError; RuntimeError where the lock itself is
-    wrong."""
+    """Return the folder in which the packages are installed, and install them first if necessary.
+
+    Raises MissingToolError, and RuntimeError if the lock itself is wrong.
+    """
     runs = node()
     npm = shutil.which("npm")
     if npm is None:
@@ -67,7 +67,7 @@ def packages() -> Path:
 
 
 def _install(npm: str, runs: str, folder: Path) -> None:
-    """Exactly what the lock says; no package's own scripts are run."""
+    """Install exactly what the lock names; no package's own scripts are run."""
     options = ("--ignore-scripts", "--no-audit", "--no-fund", "--loglevel=error", "--fetch-retries=1")
     try:
         done = subprocess.run(
@@ -88,8 +88,11 @@ def _install(npm: str, runs: str, folder: Path) -> None:
 
 
 def run(script: str, *args: str, stdin: str = "", timeout: float = 120.0) -> str:
-    """What a script of `tests/node` prints. It finds its packages from the folder it runs in. Raises
-    MissingToolError."""
+    """Run a script of `tests/node`, and return what it prints.
+
+    It runs in the folder of the packages, where it finds them. Raises MissingToolError, and RuntimeError if the script
+    fails.
+    """
     folder = packages()
     done = subprocess.run(
         [node(), str(HERE / script), *args], cwd=folder, input=stdin, capture_output=True, text=True, timeout=timeout

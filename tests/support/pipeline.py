@@ -1,4 +1,4 @@
-"""The pipeline's parts started in the test's own process, and what tests ask of it again and again."""
+"""Runs the parts of the pipeline in the test's own process, and waits for conditions."""
 
 import asyncio
 import time
@@ -23,18 +23,18 @@ from workers.store.worker import StoreWorker
 
 
 def config(raw: Mapping[str, Any] | None = None) -> Config:
-    """The demo accounts, or a configuration as in a file."""
+    """Return a configuration with the demo accounts, or the one in `raw`, which is as in a file."""
     return configuration.parse(dict(raw or {}), Path())
 
 
 def load(file: Path) -> Config:
-    """The configuration of a file."""
+    """Return the configuration in a file."""
     return configuration.load(file)
 
 
 @asynccontextmanager
 async def running(*components: Component) -> AsyncIterator[None]:
-    """Components started in order and stopped in order."""
+    """Start the components in order, wait until they are ready, and stop them in the same order."""
     started: list[Component] = []
     try:
         for component in components:
@@ -53,7 +53,7 @@ def _ready(component: Component) -> bool:
 
 
 async def until(condition: Callable[[], Any], *, what: str = "the condition", seconds: float = 20.0) -> Any:
-    """Looks again and again until `condition` (plain or async) is true, and returns what it said."""
+    """Wait until `condition` (plain or async) returns a true value, and return that. Raises AssertionError."""
     end = time.monotonic() + seconds
     while True:
         value = condition()
@@ -66,7 +66,7 @@ async def until(condition: Callable[[], Any], *, what: str = "the condition", se
 
 
 async def queued(amqp_url: str, count: int) -> None:
-    """Wait until so many messages are ready in the store worker's queue."""
+    """Wait until `count` messages are ready in the store worker's queue."""
 
     async def are_ready() -> bool:
         return (await topology.depths(amqp_url))["crossdock.store"][0] == count
@@ -74,8 +74,8 @@ async def queued(amqp_url: str, count: int) -> None:
     await until(are_ready, what=f"{count} queued messages")
 
 
-class Door:
-    """A running ingress and a client in front of it."""
+class RunningIngress:
+    """A running ingress, and a client of it."""
 
     def __init__(self, app: IngressApp, session: aiohttp.ClientSession, settings: Config, lines: list[bytes]) -> None:
         self.app = app
@@ -90,7 +90,7 @@ class Door:
         return f"http://127.0.0.1:{self.app.port}/hooks/{platform}/{account}/{hook.path}"
 
     async def send(self, data: bytes) -> bytes:
-        """Send bytes over a connection of their own, and return what is answered."""
+        """Send bytes over a new connection, and return the answer."""
         reader, writer = await asyncio.open_connection("127.0.0.1", self.app.port)
         writer.write(data)
         answer = await asyncio.wait_for(reader.read(65536), 10)
@@ -100,7 +100,7 @@ class Door:
     async def post(
         self, platform: str, event: str, raw: bytes | None = None, *, headers: Mapping[str, str] = {}, sign: bool = True
     ) -> tuple[int, bytes, Mapping[str, str]]:
-        """An example or `raw`, signed: status, body, headers of the answer."""
+        """Post the event's first example, or `raw`, signed; return the status, body and headers of the answer."""
         hook = registry.event(platform, event)
         raw = registry.example(platform, hook.examples[0]) if raw is None else raw
         account = next(iter(self.config.accounts[platform].values()))
@@ -112,8 +112,8 @@ class Door:
 
 
 @asynccontextmanager
-async def door(amqp_url: str, settings: Config | None = None) -> AsyncIterator[Door]:
-    """An ingress on a free port."""
+async def door(amqp_url: str, settings: Config | None = None) -> AsyncIterator[RunningIngress]:
+    """Run an ingress on a free port."""
     settings = settings or config()
     settings = msgspec.structs.replace(settings, ingress=msgspec.structs.replace(settings.ingress, port=0))
     lines: list[bytes] = []
@@ -121,7 +121,7 @@ async def door(amqp_url: str, settings: Config | None = None) -> AsyncIterator[D
     await app.start()
     try:
         async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=200)) as session:
-            yield Door(app, session, settings, lines)
+            yield RunningIngress(app, session, settings, lines)
     finally:
         await app.stop()
 

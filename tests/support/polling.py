@@ -1,4 +1,4 @@
-"""What polls came to, for tests: on the queue, in the database."""
+"""Waits for polls, and reads their results from the queue and the database."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -25,7 +25,7 @@ async def waiting(amqp_url: str, queue: str = "crossdock.store") -> int:
 
 
 async def take(amqp_url: str) -> list[tuple[envelope.Envelope, bytes, str]]:
-    """What waits for the store worker: envelope, body, routing key."""
+    """Take all messages from the store worker's queue; return the envelope, body and routing key of each."""
     connection = await aiormq.connect(amqp_url)
     messages: list[tuple[envelope.Envelope, bytes, str]] = []
     try:
@@ -39,12 +39,12 @@ async def take(amqp_url: str) -> list[tuple[envelope.Envelope, bytes, str]]:
 
 
 async def rounds(pool: asyncpg.Pool, count: int = 1, account: str = "acme") -> None:
-    """Waits for rounds that began after this moment and went well."""
+    """Wait for `count` successful rounds that began after the call."""
 
     async def ok_at() -> Any:
         return await pool.fetchval("SELECT last_ok_at FROM crossdock.polls WHERE account = $1", account)
 
-    for _ in range(count + 1):  # the first may be under way
+    for _ in range(count + 1):  # the first may have begun before
         before = await ok_at()
 
         async def another(before: Any = before) -> bool:
@@ -54,14 +54,14 @@ async def rounds(pool: asyncpg.Pool, count: int = 1, account: str = "acme") -> N
 
 
 async def since(pool: asyncpg.Pool, days: float, account: str = "acme") -> None:
-    """As an operator sets an account back, before it is polled at all."""
+    """Set the account's cursor back by `days`, as an operator does, before it is polled for the first time."""
     await polls.register(pool, "apicbase", [account])
     moment = datetime.now(UTC) - timedelta(days=days)
     await pool.execute("UPDATE crossdock.polls SET cursor = $1 WHERE account = $2", moment, account)
 
 
 async def stored(pool: asyncpg.Pool) -> dict[str, tuple[int, int]]:
-    """Newest version and times received, by order."""
+    """Return the newest version of each order and how often it was received, by its key."""
     rows = await pool.fetch("SELECT key, version, times_received FROM crossdock.current_events")
     return {row["key"]: (row["version"], row["times_received"]) for row in rows}
 
@@ -76,15 +76,16 @@ def has(pool: asyncpg.Pool, expected: dict[str, tuple[int, int]]) -> Callable[[]
 def holding(
     kind: str = "page", nth: int = 1
 ) -> tuple[Callable[[Any, int], Awaitable[None]], asyncio.Event, asyncio.Event]:
-    """An answer that waits, once: what to set it to, when it is asked for, and what lets it go on."""
-    reached, go_on = asyncio.Event(), asyncio.Event()
+    """Return an answer that waits on the nth request of this kind, the event that is set when that request arrives, and
+    the event that lets the answer continue."""
+    reached, resume = asyncio.Event(), asyncio.Event()
 
     async def hold(request: Any, number: int) -> None:
         if request.kind == kind and number == nth:
             reached.set()
-            await go_on.wait()
+            await resume.wait()
 
-    return hold, reached, go_on
+    return hold, reached, resume
 
 
 async def is_empty(amqp_url: str, queue: str) -> bool:
@@ -92,7 +93,7 @@ async def is_empty(amqp_url: str, queue: str) -> bool:
 
 
 async def kill(worker: PollWorker) -> None:
-    """As a process that dies: nothing is finished, nothing given back."""
+    """End the worker as if its process died: it finishes nothing and releases nothing."""
     await worker._background.stop()
     tasks = [task for _, task in worker._running.values()]
     for task in tasks:

@@ -1,4 +1,4 @@
-"""What a PromQL query names, and the metrics there are to be named."""
+"""Reads the metrics and labels that PromQL queries name, and those that exist."""
 
 import importlib
 import re
@@ -16,7 +16,7 @@ PROCESSES = ("ingress.hooks.app", "ingress.api.app", "deploy.process", *(
 
 
 async def exposed() -> dict[str, set[str]]:
-    """Every name that may stand in a query, with the labels it has: of all processes, as /metrics says them."""
+    """Return the labels of every metric that /metrics of any process shows, by its name in queries."""
     for name in PROCESSES:
         importlib.import_module(name)
     admin = Admin("127.0.0.1", 0, list)
@@ -48,18 +48,18 @@ async def exposed() -> dict[str, set[str]]:
 
 
 def selectors(query: str) -> list[tuple[str, set[str]]]:
-    """Every metric of ours in a query, with the labels that are chosen by."""
+    """Return every metric of ours in a query, with the labels in its selector."""
     metrics = re.findall(r"(crossdock_\w+)(?:\{([^}]*)\})?", re.sub(r'"(?:\\.|[^"])*"', '""', query))
     return [(name, set(re.findall(r"(\w+)(?=[!=]~?|=)", chosen))) for name, chosen in metrics]
 
 
 def grouped(query: str) -> set[str]:
-    """Labels that anything is grouped by."""
+    """Return the labels by which the query groups."""
     return {label for labels in re.findall(r"\bby \(([^)]*)\)", query) for label in labels.replace(" ", "").split(",")}
 
 
 def problems(query: str, known: dict[str, set[str]]) -> list[str]:
-    """What a query names that there isn't."""
+    """Return the metrics and labels that the query names, but that do not exist."""
     named = selectors(query)
     if not named:
         return ["it names no metric of ours"]

@@ -1,4 +1,4 @@
-"""What every platform's reader does with any bytes."""
+"""Checks what every platform's reader does with any bytes."""
 
 import json
 from contextlib import suppress
@@ -65,7 +65,7 @@ def every_reader_behaves(platform: Platform, event: Event, raw: bytes) -> None:
         try:
             refused = platform.refuse(event.name, raw, account)
         except UnreadableError:
-            # Its sender was told no; then it must not have been stored as if it were taken.
+            # Its sender got a refusal, so it must not have been stored as if it were accepted.
             assert document is None
         else:
             assert refused is None or refused

@@ -1,4 +1,4 @@
-"""A subscriber of webhooks, for tests: answers as told, and keeps what it got."""
+"""A subscriber of webhooks whose answers are configurable, and which keeps the requests that it receives."""
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -34,7 +34,7 @@ Answer = Callable[[ReceivedRequest], Awaitable[web.Response] | web.Response]
 
 
 class Receiver:
-    """Listens on loopback; `answer` may be changed at any time."""
+    """A server on loopback; `answer` may be changed at any time."""
 
     def __init__(self, url: str) -> None:
         self.url = url
@@ -63,13 +63,13 @@ class Receiver:
             self.busy -= 1
 
     def of(self, path: str) -> list[ReceivedRequest]:
-        """What came to one path."""
+        """Return the requests to this path."""
         return [got for got in self.got if got.path == path]
 
 
 @asynccontextmanager
 async def receiver(*, cancel_lost: bool = False) -> AsyncIterator[Receiver]:
-    """Take every POST, on a free port. `cancel_lost`: a request ends with its connection, not with its answer."""
+    """Answer every POST on a free port. `cancel_lost`: a request ends with its connection, not with its answer."""
     app = web.Application(client_max_size=64 * 1024**2)  # events of the largest bodies are a little larger
     runner = web.AppRunner(app, shutdown_timeout=0.1, handler_cancellation=cancel_lost)
     receiver = Receiver("")
@@ -85,7 +85,7 @@ async def receiver(*, cancel_lost: bool = False) -> AsyncIterator[Receiver]:
 
 
 def config(**delivery: Any) -> Config:
-    """The demo accounts, a subscriber of all of them, and leave to call this machine."""
+    """Return a configuration with the demo accounts and a subscriber of all of them that may be on this machine."""
     base = pipeline.config(
         {"delivery": {"allow_networks": ["127.0.0.0/8"], "allow_http": True, "timeout": 2.0, **delivery}}
     )
@@ -109,7 +109,7 @@ async def subscribe(
     max_in_flight: int = 10,
     enabled: bool = True,
 ) -> UUID:
-    """A row as the API writes it."""
+    """Create a subscription as the API does, and return its id."""
     id_ = uuid4()
     secrets = Sealed(secrets=(Secret(secret=secret),), authorization=authorization)
     await database.execute(
@@ -132,6 +132,6 @@ async def subscribe(
 
 
 async def statuses(database: asyncpg.Connection | asyncpg.Pool) -> dict[str, int]:
-    """How many deliveries there are, by status."""
+    """Return the number of deliveries by status."""
     rows = await database.fetch("SELECT status, count(*) AS n FROM crossdock.deliveries GROUP BY status")
     return {row["status"]: row["n"] for row in rows}

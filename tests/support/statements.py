@@ -18,14 +18,14 @@ Function = tuple[str, str]  # module of storage, name of a function; "" is the m
 
 
 class Code(NamedTuple):
-    """What a function names: queries, and functions of storage."""
+    """The queries and the functions of storage that a function names."""
 
     queries: frozenset[Query]
     functions: frozenset[Function]
 
 
 def queries_of(files: Iterable[Path]) -> set[Query]:
-    """The queries that the code of these files executes, directly or through storage."""
+    """Return the queries that the code of these files executes, directly or through storage."""
     names: set[Query] = set()
     reached: set[Function] = set()
     waiting: list[Function] = []
@@ -45,7 +45,7 @@ def queries_of(files: Iterable[Path]) -> set[Query]:
 
 @cache
 def _storage(module: str) -> dict[str, Code]:
-    """The functions and methods of a module of storage, by name."""
+    """Return the functions and methods of a module of storage, by name."""
     file = ROOT / "storage" / f"{module}.py"
     if not file.exists():
         return {}
@@ -91,7 +91,7 @@ def _read(
 
 
 def _imports(tree: ast.AST) -> dict[str, Function]:
-    """Modules and functions of storage by the names that they have here."""
+    """Return the modules and functions of storage by the names under which the code imports them."""
     known: dict[str, Function] = {}
     for node in ast.walk(tree):
         if isinstance(node, ast.ImportFrom) and node.module == "storage":

@@ -1,4 +1,4 @@
-"""Messages for the store worker made by hand, and what the views then say."""
+"""Makes messages for the store worker, and reads the views."""
 
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
@@ -47,7 +47,7 @@ def incoming(
     allocations: Sequence[ItemAllocation] | None = None,
     again: bool = False,
 ) -> Incoming:
-    """A message as the store worker prepares it. `body`: bytes, or what is written as JSON. `number`: its id."""
+    """Return a message as the store worker prepares it. `body`: bytes, or a value to encode. `number`: its id."""
     raw = body if isinstance(body, bytes) else msgspec.json.encode(body)
     name = UUID(int=int(seconds * 1000) + 1 if number is None else number)
     envelope = Envelope(
@@ -64,7 +64,7 @@ def incoming(
 
 
 def unreadable(raw: bytes, reason: str, *, seconds: float = 0.0, number: int | None = None) -> Incoming:
-    """A message that is to be kept in quarantine."""
+    """Return a message that belongs in quarantine."""
     name = UUID(int=int(seconds * 1000) + 1 if number is None else number)
     envelope = Envelope(
         message_id=str(name), platform="ecomnow", account="acme", event="notification", received_at=at(seconds)
@@ -73,12 +73,12 @@ def unreadable(raw: bytes, reason: str, *, seconds: float = 0.0, number: int | N
 
 
 async def rows(connection: asyncpg.Connection | asyncpg.Pool, view: str) -> list[dict[str, Any]]:
-    """All of a view, in an order of its own content; numbers and times as they are."""
+    """Return all rows of a view, sorted by their content."""
     columns = VIEWS[view]
-    rows_found = [dict(row) for row in await connection.fetch(f"SELECT {columns} FROM crossdock.{view}")]  # noqa: S608 - ours
-    return sorted(rows_found, key=lambda row: [str(value) for value in row.values()])
+    records = [dict(row) for row in await connection.fetch(f"SELECT {columns} FROM crossdock.{view}")]  # noqa: S608 - ours
+    return sorted(records, key=lambda row: [str(value) for value in row.values()])
 
 
 async def everything(connection: asyncpg.Connection | asyncpg.Pool) -> dict[str, list[dict[str, Any]]]:
-    """What people can see."""
+    """Return the rows of every view in VIEWS."""
     return {view: await rows(connection, view) for view in VIEWS}

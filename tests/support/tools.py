@@ -1,4 +1,4 @@
-"""Programs that check what we ship and that not every machine has: on PATH, or where `.ci/run` puts them."""
+"""Finds and runs programs for tests that not every machine has: on PATH, or where `.ci/run` puts them."""
 
 import os
 import shutil
@@ -10,11 +10,11 @@ TIMEOUT = 60.0
 
 
 class MissingToolError(Exception):
-    """It isn't here; the text says where it comes from."""
+    """A program or its packages are missing; the text says how to get them."""
 
 
 def find(name: str) -> str:
-    """Path of a program. Raises MissingToolError."""
+    """Return the path of a program. Raises MissingToolError."""
     path = shutil.which(name) or shutil.which(name, path=str(FOLDER))
     if path is None:
         raise MissingToolError(f"no `{name}` on PATH or in {FOLDER}: `.ci/run` gets it")
@@ -22,6 +22,6 @@ def find(name: str) -> str:
 
 
 def run(name: str, *args: str, cwd: Path) -> tuple[int, str]:
-    """Exit code, and all it printed. Raises MissingToolError."""
+    """Run a program; return its exit code and all that it printed. Raises MissingToolError."""
     done = subprocess.run([find(name), *args], cwd=cwd, capture_output=True, text=True, timeout=TIMEOUT)
     return done.returncode, done.stdout + done.stderr

@@ -1,4 +1,4 @@
-"""ChannelApe's transfer orders with their shipments and receipts, whose quantities can be added up by hand."""
+"""ChannelApe's transfer orders with their shipments and receipts, with quantities that are easy to add up."""
 
 from typing import Any
 
@@ -36,14 +36,14 @@ def receipt(number: str, *lines: dict[str, Any], when: str = "2026-11-12T10:00:0
 
 
 async def store(pool: asyncpg.Pool, *documents: tuple[str, Any]) -> None:
-    """Channelape documents, a second apart."""
+    """Store ChannelApe documents that were received one second after the other."""
     seconds = await pool.fetchval("SELECT count(*) FROM crossdock.receipts")
     batch = [incoming("channelape", event, body, seconds=seconds + n) for n, (event, body) in enumerate(documents)]
     await isolate.write_isolating(pool, batch)
 
 
 async def computed(pool: asyncpg.Pool) -> dict[str, dict[str, Any]]:
-    """What the view `transfers` shows once everything is computed, by order."""
+    """Compute everything, and return the rows of the view `transfers` by order."""
     async with pool.acquire() as connection:
         while await transfers.apply_changes(connection) is not None:
             pass

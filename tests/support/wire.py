@@ -1,4 +1,4 @@
-"""A TCP proxy that counts what goes through: AMQP frames, and turns of a conversation."""
+"""A TCP proxy that counts the AMQP frames and the round trips that pass through it."""
 
 import asyncio
 from collections import Counter
@@ -13,14 +13,14 @@ _KINDS = {1: "method", 2: "header", 3: "body", 8: "heartbeat"}
 
 
 class Wire:
-    """Counts of all connections since it was made, or since `reset`."""
+    """The counts of all connections since its creation or the last `reset`."""
 
     def __init__(self, target: URL) -> None:
         self._target = target
         self.url = ""
-        """The target's, by way of this proxy."""
+        """The target's URL through this proxy."""
         self.round_trips = 0
-        """How often a client spoke after it had has_received: round trips."""
+        """How often a client sent after it had received something."""
         self.sent: Counter[str] = Counter()
         """AMQP frames that clients sent, by kind: `method`, `header`, `body`, `heartbeat`."""
         self.received: Counter[str] = Counter()
@@ -31,7 +31,7 @@ class Wire:
         self.received.clear()
 
     async def connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        """One client's connection, until either side ends it."""
+        """Handle a client's connection until either side ends it."""
         assert self._target.host is not None
         assert self._target.port is not None
         incoming, back = await asyncio.open_connection(self._target.host, self._target.port)
@@ -69,7 +69,7 @@ class Wire:
 
 
 class _Frames:
-    """Counts the frames of one direction. What is not AMQP is passed over."""
+    """Counts the frames of one direction. After data that are not AMQP it counts no more."""
 
     def __init__(self, counted: Counter[str], *, skip: int = 0) -> None:
         self._counted = counted
@@ -104,7 +104,7 @@ class _Frames:
 
 @asynccontextmanager
 async def counted(url: str) -> AsyncIterator[Wire]:
-    """A proxy on a free port before the server of `url`."""
+    """Run a proxy on a free port in front of the server of `url`."""
     wire = Wire(URL(url))
     open_: set[asyncio.Task[None]] = set()
 

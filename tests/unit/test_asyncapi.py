@@ -17,6 +17,7 @@ from schemas.envelope import Envelope, to_properties
 from schemas.platforms.ustore import manufacturer_order
 from tests.contract import checks
 from tests.support import node
+from tests.support.tools import MissingToolError
 
 FILE = Path(__file__).parents[2] / "docs" / "asyncapi.json"
 REGENERATE = "docs/asyncapi.json is behind: run `.venv/bin/crossdock asyncapi > docs/asyncapi.json`"
@@ -233,7 +234,7 @@ def ask_the_parser(text: str) -> Document:
     """What the official parser makes of a document."""
     try:
         said: Document = json.loads(node.run("validate.mjs", stdin=text))
-    except node.MissingToolError as why:
+    except MissingToolError as why:
         pytest.skip(f"the official AsyncAPI parser can't be asked: {why}")
     return said
 

@@ -6,7 +6,7 @@ import asyncpg
 import pytest
 from aiohttp import web
 
-from tests.support.apicbase import Apicbase, Asked, config, order
+from tests.support.apicbase import Apicbase, ReceivedRequest, config, order
 from tests.support.pipeline import running, until
 from tests.support.polling import Lines, Start, rounds, since, take
 
@@ -20,7 +20,7 @@ async def test_a_round_ends_at_a_page_that_vanished(
 
     every = list(apicbase.orders)
 
-    def vanish(request: Asked, number: int) -> web.Response | None:
+    def vanish(request: ReceivedRequest, number: int) -> web.Response | None:
         if request.kind == "page" and number == 3:
             del apicbase.orders[1]  # A4 moves to the second page, which has been read
         return None
