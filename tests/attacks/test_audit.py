@@ -22,7 +22,7 @@ def test_a_known_vulnerability_is_named_with_its_remedy() -> None:
     assert audited == audit.Found(["aiohttp 3.9.0: GHSA-1, fixed in 3.9.2"], None, 2)
 
 
-def test_none_is_none() -> None:
+def test_a_lock_without_vulnerabilities_has_no_findings() -> None:
     assert audit.read(answered(FINE)) == audit.Found([], None, 1)
 
 
@@ -31,7 +31,9 @@ def test_none_is_none() -> None:
     [None, subprocess.CompletedProcess([], 1, "", "ConnectionError: no route\n"), answered(UNKNOWN), answered()],
     ids=["never ended", "no network", "nothing known", "nothing there"],
 )
-def test_what_could_not_be_asked_is_said_and_is_no_fault(ran: "subprocess.CompletedProcess[str] | None") -> None:
+def test_an_audit_that_could_not_run_is_reported_and_does_not_fail(
+    ran: "subprocess.CompletedProcess[str] | None",
+) -> None:
     audited = audit.read(ran)
     assert audited.vulnerable == []
     assert audited.skipped

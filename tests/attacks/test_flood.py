@@ -37,7 +37,7 @@ async def steady(door: RunningIngress, account: str, count: int = 20) -> Counter
     return answered
 
 
-async def test_a_flood_is_the_floods_alone(amqp_url: str) -> None:
+async def test_a_flood_of_one_account_delays_no_other_account(amqp_url: str) -> None:
     accounts = {name: {"keys": [{"name": "token", "secret": f"secret-of-{name}"}]} for name in ("flood", "calm")}
     raw = {"ingress": {"shared_in_flight": SHARED}, "accounts": {"channelape": accounts}}
     async with pipeline.door(amqp_url, pipeline.config(raw)) as door:
@@ -60,7 +60,7 @@ async def test_a_flood_is_the_floods_alone(amqp_url: str) -> None:
         assert answered == {200: 20}
 
 
-async def test_what_is_held_up_holds_up_its_own_account_only(amqp_url: str) -> None:
+async def test_waiting_requests_delay_their_own_account_only(amqp_url: str) -> None:
     """uStore's posts wait for a worker that isn't there; the one too many is refused in uStore's own, signed form."""
     settings = pipeline.config({"ingress": {"account_in_flight": 5}})
     ustore = registry.platforms()["ustore"]
@@ -86,7 +86,7 @@ def _published(door: RunningIngress) -> int:
     return len(door.app._replies)
 
 
-async def test_who_can_not_sign_uses_up_nobodys_share(amqp_url: str) -> None:
+async def test_unsigned_requests_take_no_slots_from_accounts(amqp_url: str) -> None:
     settings = pipeline.config({"ingress": {"account_in_flight": 1, "shared_in_flight": 1}})
     async with pipeline.door(amqp_url, settings) as door:
         over = asyncio.Event()
@@ -105,7 +105,7 @@ async def test_who_can_not_sign_uses_up_nobodys_share(amqp_url: str) -> None:
         assert set(strangers) == {401}
 
 
-async def test_a_reload_changes_limits_under_way(amqp_url: str) -> None:
+async def test_a_reload_changes_limits_and_keeps_counting_requests_in_progress(amqp_url: str) -> None:
     settings = pipeline.config({"ingress": {"account_in_flight": 1}})
     async with pipeline.door(amqp_url, settings) as door:
         held = asyncio.create_task(door.post("ustore", "manufacturer_allocation"))

@@ -25,7 +25,7 @@ def room() -> int:
     return hard - 500
 
 
-async def test_signed_posts_are_answered_past_ten_thousand_idle(tmp_path: Path, amqp_url: str) -> None:
+async def test_signed_posts_are_answered_beside_ten_thousand_idle_connections(tmp_path: Path, amqp_url: str) -> None:
     count = room()
     if count < WANTED:
         print(f"only {count} connections: the hard limit of open files is lower than {WANTED} need")  # noqa: T201
@@ -62,7 +62,7 @@ async def _closed(process: processes.Process) -> bool:
     return await process.metric("crossdock_connections") == 0
 
 
-def test_a_low_limit_of_open_files_is_raised_or_heeded(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_low_limit_of_open_files_is_raised_or_respected(monkeypatch: pytest.MonkeyPatch) -> None:
     requested: list[tuple[int, int]] = []
     for (soft, hard), limit, allowed in (
         ((1024, 4096), 10_000, 4096 - connections.OTHER_FILES),

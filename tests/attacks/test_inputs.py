@@ -17,14 +17,14 @@ def test_readers(target: parsers.Target) -> None:
 
 @pytest.mark.busy_thread
 @pytest.mark.skipif(not suite.guided(), reason="atheris has no wheel for this Python")
-def test_readers_towards_what_no_input_has_reached() -> None:
+def test_readers_under_coverage_guided_fuzzing() -> None:
     suite.parse_guided(parsers.by_name("message properties"), 3_000, 60)
 
 
 @pytest.mark.parametrize(
     "fault", [ValueError("at fault"), RecursionError(), UnicodeDecodeError("utf-8", b"", 0, 1, "")]
 )
-def test_a_reader_at_fault_is_found(fault: Exception) -> None:
+def test_a_faulty_reader_fails_the_attack(fault: Exception) -> None:
     def read(data: bytes) -> None:
         if b"\xff" in data:
             raise fault

@@ -89,7 +89,7 @@ async def pipeline(folder: Path, env: dict[str, str], file: Path) -> AsyncIterat
 
 
 @pytest.mark.long
-async def test_nothing_that_a_run_says_holds_a_secret(
+async def test_no_output_of_a_run_contains_a_secret(
     tmp_path: Path, amqp_url: str, database_url: str, database: asyncpg.Connection
 ) -> None:
     used = {name: fresh(name) for name in ("operator", "apicbase", "channelape", "ustore", "password", "mine")}

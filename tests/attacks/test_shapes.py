@@ -102,7 +102,7 @@ def begun(config: Config) -> bytes:
     return b"POST %b HTTP/1.1\r\nHost: x\r\n" % raw.hook(config).encode()
 
 
-async def test_what_is_ambiguous_is_refused_and_never_two(amqp_url: str) -> None:
+async def test_ambiguous_requests_are_refused_and_never_read_as_two(amqp_url: str) -> None:
     async with pipeline.door(amqp_url, SOON) as door:
         taken: dict[str, list[int]] = {}
         for name, shape in AMBIGUOUS.items():
@@ -119,7 +119,7 @@ async def test_what_is_ambiguous_is_refused_and_never_two(amqp_url: str) -> None
         await pipeline.until(lambda: b"smuggled" in b"".join(door.lines))
 
 
-async def test_large_heads_strange_targets_and_what_is_no_http(amqp_url: str) -> None:
+async def test_large_heads_unusual_targets_and_other_protocols_are_answered_4xx(amqp_url: str) -> None:
     async with pipeline.door(amqp_url, SOON) as door:
         sent = {name: begun(door.config) + head + b"\r\n\r\n" for name, head in LARGE.items()}
         sent |= {
@@ -135,7 +135,7 @@ async def test_large_heads_strange_targets_and_what_is_no_http(amqp_url: str) ->
             assert all(400 <= status < 500 for status in statuses), (name, statuses)
 
 
-async def test_a_thousand_pipelined_are_answered_in_order(amqp_url: str) -> None:
+async def test_a_thousand_pipelined_requests_are_answered_in_order(amqp_url: str) -> None:
     async with pipeline.door(amqp_url, SOON) as door:
         post = begun(door.config) + b"Content-Length: 2\r\n\r\n{}"
         wrong = b"GET /nothing HTTP/1.1\r\nHost: x\r\n\r\n"
@@ -143,7 +143,7 @@ async def test_a_thousand_pipelined_are_answered_in_order(amqp_url: str) -> None
         assert raw.statuses(answer) == [200, 404] * 500
 
 
-async def test_a_request_that_can_not_be_read_is_neither_logged_nor_sent_back(
+async def test_an_unreadable_request_is_neither_logged_nor_echoed(
     amqp_url: str, database_url: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.DEBUG)

@@ -34,7 +34,7 @@ def refused(reason: str) -> float:
     )
 
 
-async def test_heads_byte_by_byte(door: pipeline.RunningIngress) -> None:
+async def test_heads_sent_byte_by_byte_time_out(door: pipeline.RunningIngress) -> None:
     before = refused("headers too slow")
     head = raw.one_by_one(HEAD % raw.hook(door.config).encode() + b"a" * 1000)
     slow = [asyncio.create_task(raw.ask(door.app.port, head, every=0.01)) for _ in range(100)]
@@ -44,7 +44,7 @@ async def test_heads_byte_by_byte(door: pipeline.RunningIngress) -> None:
     assert refused("headers too slow") - before == 100
 
 
-async def test_bodies_byte_by_byte(door: pipeline.RunningIngress) -> None:
+async def test_bodies_sent_byte_by_byte_time_out(door: pipeline.RunningIngress) -> None:
     sent = HEAD % raw.hook(door.config).encode() + b"\r\n\r\n"
     slow = [
         asyncio.create_task(raw.ask(door.app.port, [sent, *raw.one_by_one(b" " * 1000)], every=0.01))
@@ -55,7 +55,7 @@ async def test_bodies_byte_by_byte(door: pipeline.RunningIngress) -> None:
     assert {tuple(raw.statuses(answer)) for answer in await asyncio.gather(*slow)} == {(408,)}
 
 
-async def test_bodies_that_are_arriving_have_a_bound_together(amqp_url: str) -> None:
+async def test_incomplete_bodies_share_one_memory_limit(amqp_url: str) -> None:
     """Ten large ones whose last byte doesn't come: those beyond the bound are sent away, and its room is given back."""
     settings = pipeline.config({"ingress": {"max_buffered": "1MiB", "body_timeout": 2.0}})
     sent = (
@@ -73,7 +73,7 @@ async def test_bodies_that_are_arriving_have_a_bound_together(amqp_url: str) -> 
             assert raw.statuses(await raw.ask(door.app.port, finished)) == [200]
 
 
-async def test_a_head_after_a_request_is_as_bounded_and_idling_is_not_sending(door: pipeline.RunningIngress) -> None:
+async def test_a_second_head_has_the_time_limit_and_an_idle_connection_has_not(door: pipeline.RunningIngress) -> None:
     request = b"GET /nothing HTTP/1.1\r\nHost: x\r\n\r\n"
     answer = await raw.ask(door.app.port, [request, b"\r\n", b"GET /no"], every=0.1)
     assert raw.statuses(answer) == [404, 408]
@@ -102,7 +102,7 @@ async def unread(port: int, request: bytes) -> socket.socket:
         return client
 
 
-async def test_answers_that_nobody_takes(door: pipeline.RunningIngress) -> None:
+async def test_a_connection_whose_answers_are_not_read_is_closed(door: pipeline.RunningIngress) -> None:
     before = refused("answer not taken")
     client = await unread(door.app.port, b"GET /nothing HTTP/1.1\r\nHost: x\r\n\r\n")
     await pipeline.until(lambda: door.app.connections == 0, what="the connection is cut")
@@ -110,7 +110,9 @@ async def test_answers_that_nobody_takes(door: pipeline.RunningIngress) -> None:
     assert refused("answer not taken") - before == 1
 
 
-async def test_the_api_too(database_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_the_api_limits_slow_clients_and_they_take_no_database_connection(
+    database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """And slow bodies take no connection to the database, of which there are eight."""
     limits = connections.Limits(connections=100, header_timeout=0.4, write_timeout=0.4)
     monkeypatch.setattr(app, "CLIENTS", limits)

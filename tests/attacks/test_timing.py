@@ -29,7 +29,7 @@ def leaks(check: timing.Check, right: str) -> bool:
 
 @pytest.mark.busy_thread
 @pytest.mark.parametrize("platform", registry.platforms().values(), ids=lambda platform: platform.name)
-def test_as_long_however_much_is_right(platform: Platform) -> None:
+def test_a_check_takes_equally_long_for_any_wrong_credential(platform: Platform) -> None:
     account = account_of(platform)
     signed = platform.sign(RAW, account)
     [(name, right)] = [*signed.headers.items(), *signed.query.items()]
@@ -43,7 +43,7 @@ def test_as_long_however_much_is_right(platform: Platform) -> None:
 
 
 @pytest.mark.busy_thread
-def test_a_naive_check_is_found_out() -> None:
+def test_a_naive_check_is_detected() -> None:
     def naive(credential: str) -> object:
         for sent, other in zip(credential, LONG, strict=True):
             if sent != other:

@@ -89,7 +89,7 @@ def test_no_other_module_touches_them() -> None:
         assert not attributes & (INTERNALS.keys() - {"_loop"} | {"_buffer", "_kwargs", "_make_server"}), file
 
 
-async def test_it_waits_between_requests(connect: Callable[[], tuple[RequestProtocol, Transport]]) -> None:
+async def test_a_protocol_waits_between_requests(connect: Callable[[], tuple[RequestProtocol, Transport]]) -> None:
     protocol, transport = connect()
     assert protocol.is_waiting  # its task has not run yet
     await until(lambda: protocol._waiter is not None)
@@ -118,7 +118,7 @@ async def test_it_waits_between_requests(connect: Callable[[], tuple[RequestProt
     ],
     ids=["whole", "without a body", "cut", "two", "not HTTP"],
 )
-async def test_a_request_that_is_whole_can_be_taken(
+async def test_a_complete_request_can_be_taken_before_its_handler_runs(
     connect: Callable[[], tuple[RequestProtocol, Transport]], sent: bytes, whole: bytes | None
 ) -> None:
     protocol, transport = connect()
@@ -154,7 +154,7 @@ async def test_a_request_on_the_fast_path_keeps_the_connection(
     assert transport.is_closed
 
 
-async def test_a_server_that_shuts_down_says_so(connect: Callable[[], tuple[RequestProtocol, Transport]]) -> None:
+async def test_a_server_reports_that_it_shuts_down(connect: Callable[[], tuple[RequestProtocol, Transport]]) -> None:
     protocol, _ = connect()
     assert not protocol.is_shutting_down
     protocol.close()

@@ -18,7 +18,7 @@ from workers.store import announce, prepare
 from workers.store.allocations import ManufacturerNotice
 
 
-def test_one_package_is_all_it_takes(fifth: str) -> None:
+def test_a_package_is_enough_to_add_a_platform(fifth: str) -> None:
     assert fifth in registry.platforms()
     cases = checks.cases(fifth)
     assert [str(case) for case in cases] == ["parcelbird-hand_over"]
@@ -30,12 +30,12 @@ def test_one_package_is_all_it_takes(fifth: str) -> None:
     assert topology.reply_queue(fifth) in queues
 
 
-def test_it_is_answered_and_polled_by_a_module_of_its_name(fifth: str) -> None:
+def test_a_module_of_its_name_answers_and_polls_it(fifth: str) -> None:
     assert list(answers.answerers()) == ["apicbase", fifth, "ustore"]
     assert list(source.sources()) == ["apicbase", fifth]
 
 
-def test_its_recipients_events_can_be_consumed_subscribed_to_traced_and_looked_up(fifth: str) -> None:
+def test_events_of_its_recipients_can_be_consumed_subscribed_to_and_traced(fifth: str) -> None:
     consumer = consumers.Consumer(name="nest", types=["parcelbird.flight"], accounts=["nest"])
     assert [binding.routing_key for binding in consumers.bindings(consumer)] == ["parcelbird.flight.nest.#"]
     patterns.check_types(["parcelbird.flight.12"], get_dialect("standard"))
@@ -50,7 +50,7 @@ def test_its_recipients_events_can_be_consumed_subscribed_to_traced_and_looked_u
     assert "event.parcelbird.flight" in described["components"]["messages"]
 
 
-def test_its_recipients_get_events_of_an_answered_order(fifth: str) -> None:
+def test_its_recipients_receive_events_of_an_answered_order(fifth: str) -> None:
     (case,) = checks.cases(fifth)
     message_id, trace = (
         "5ca1ab1e-0000-7000-8000-000000000001",
@@ -73,7 +73,7 @@ def test_its_recipients_get_events_of_an_answered_order(fifth: str) -> None:
     )
 
 
-def test_it_leaves_no_trace() -> None:
+def test_removing_the_package_removes_the_platform() -> None:
     assert "parcelbird" not in registry.platforms()
     assert "parcelbird" not in answers.answerers()
     assert "parcelbird" not in source.sources()

@@ -41,7 +41,7 @@ async def _wrote(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
         await pool.close()
 
 
-async def test_the_server_that_takes_writes_is_found(pair: Pair, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_the_server_that_accepts_writes_is_used(pair: Pair, monkeypatch: pytest.MonkeyPatch) -> None:
     url = pair.url(pair.replica, pair.primary)
     connection = await asyncpg.connect(url)
     assert await connection.fetchval(RECOVERING)  # whoever doesn't ask for it gets the first that is named
@@ -51,7 +51,7 @@ async def test_the_server_that_takes_writes_is_found(pair: Pair, monkeypatch: py
     await _wrote(pair.url(pair.primary, pair.replica), monkeypatch)
 
 
-async def test_a_replica_alone_can_be_looked_at(pair: Pair, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_replica_alone_can_be_read(pair: Pair, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DATABASE_URL", pair.replica.url)
     async with cli.database(None) as connection:
         assert await connection.fetchval(RECOVERING)

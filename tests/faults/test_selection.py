@@ -49,7 +49,7 @@ async def test_nothing_acknowledged_is_lost(broken: Site, name: str) -> None:
     [mutation for mutation in MUTATIONS if mutation.safeguard in SEEN],
     ids=lambda mutation: mutation.safeguard,
 )
-async def test_a_safeguard_that_is_missing_is_seen(mutation: Mutation) -> None:
+async def test_a_missing_safeguard_is_detected(mutation: Mutation) -> None:
     result = await mutated(mutation, 2, mutation.safeguard)
     assert result.passed, result.row
     assert result.row.verdict.missing, result.row

@@ -92,7 +92,7 @@ async def test_a_statement_that_is_refused_within_a_savepoint_aborts_only_that(
 
 @pytest.mark.parametrize("statement", WITHIN)
 @pytest.mark.parametrize("answer", [CLOSED, LOST])
-async def test_a_connection_that_is_closed_after_the_error(
+async def test_a_connection_is_closed_after_the_error(
     proxy: SqlProxy, through: asyncpg.Connection, database: asyncpg.Connection, statement: Statement, answer: Answer
 ) -> None:
     proxy.arm(_only(statement, "57P01", answer))
@@ -143,7 +143,7 @@ async def test_a_probability_selects_statements(proxy: SqlProxy, through: asyncp
     assert 0 < failed < 40
 
 
-def test_the_codes_are_those_of_the_documentation() -> None:
+def test_sqlstates_are_those_of_the_documentation() -> None:
     states = sqlstates()
     assert {"08006", "22P02", "23505", "25006", "40003", "53200", "54000", "57P05", "58030", "XX000"} <= set(states)
     assert len(states) > 200

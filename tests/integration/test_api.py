@@ -103,7 +103,7 @@ async def test_errors_name_the_field(client: Client, body: dict[str, Any], field
     assert [(error["field"], why in error["detail"]) for error in answer["errors"]] == [(field, True)], answer
 
 
-async def test_what_is_no_json_too_large_or_of_another_type(client: Client) -> None:
+async def test_bodies_that_are_not_json_too_large_or_of_another_type_are_refused(client: Client) -> None:
     for raw in (b"", b"{", b"[]", b"\xff", b"[" * 60_000):
         assert (await client.ask("POST", "/v1/subscriptions", raw=raw, headers={"Content-Type": "application/json"}))[
             0
@@ -115,7 +115,7 @@ async def test_what_is_no_json_too_large_or_of_another_type(client: Client) -> N
     assert (await client.ask("GET", "/v1/nothing"))[0] == 404
 
 
-async def test_somebody_elses_is_not_there(client: Client, pool: asyncpg.Pool) -> None:
+async def test_objects_of_other_subscribers_are_not_found(client: Client, pool: asyncpg.Pool) -> None:
     mine = await client.subscribe()
     await store(pool, receipt("K"), settings=config())
     delivery = await pool.fetchval("SELECT id FROM crossdock.deliveries")
@@ -285,7 +285,7 @@ async def _delivered(pool: asyncpg.Pool, count: int) -> bool:
     return (await statuses(pool)) == {"delivered": count}
 
 
-async def test_disabling_holds_what_waits_at_once_and_enabling_lets_it_go(
+async def test_disabling_pauses_waiting_deliveries_at_once_and_enabling_resumes_them(
     client: Client, pool: asyncpg.Pool, database_url: str, destination: Receiver
 ) -> None:
     created = await client.subscribe(destination.url, max_rate=20, max_in_flight=1)
@@ -331,7 +331,7 @@ async def test_ecomnows_registration_as_documented(client: Client, pool: asyncpg
 
 
 @pytest.mark.busy_thread
-async def test_the_document_describes_what_is_served(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_the_openapi_document_describes_every_route(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
     """schemathesis: every operation with generated input; nothing undocumented, no 5xx, every answer of its schema."""
     monkeypatch.setattr("ingress.api.auth.FAILURES", 1_000_000)  # it tries wrong credentials again and again
     monkeypatch.setattr("ingress.api.auth.NAME_FAILURES", 1_000_000)

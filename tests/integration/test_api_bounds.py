@@ -91,7 +91,7 @@ async def explain(database: asyncpg.Connection, name: tuple[str, str], *argument
     return plan
 
 
-async def test_nothing_is_read_through_however_much_is_stored(
+async def test_no_request_reads_a_whole_table(
     full: asyncpg.Connection, database_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """No table is read from its beginning, and the answers are right all the same."""
@@ -241,7 +241,7 @@ async def _is_waiting(database: asyncpg.Connection) -> bool:
     return bool(await database.fetchval(waiting))
 
 
-async def test_all_connections_in_use_is_no_verdict_about_the_database(
+async def test_busy_connections_do_not_mean_that_the_database_is_unavailable(
     client: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(api_app, "WAIT", 0.1)

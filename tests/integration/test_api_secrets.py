@@ -51,7 +51,7 @@ async def test_only_its_owner_reads_an_authentication_back(client: Client, pool:
     assert own["authentication"] == BASIC["authentication"]
 
 
-async def test_a_list_of_webhooks_says_that_it_goes_on(client: Client) -> None:
+async def test_a_list_of_webhooks_links_to_its_next_page(client: Client) -> None:
     created = [(await client.ask("POST", "/basic/webhooks", BASIC))[1]["webhookId"] for _ in range(5)]
     status, page, headers = await client.ask("GET", "/basic/webhooks")
     assert (status, [webhook["webhookId"] for webhook in page], "Link" in headers) == (200, created, False)
@@ -68,7 +68,9 @@ async def test_a_list_of_webhooks_says_that_it_goes_on(client: Client) -> None:
         assert (await client.ask("GET", f"/basic/webhooks?{bad}"))[0] == 400
 
 
-async def test_one_that_no_key_opens_hides_no_other_and_can_be_mended(client: Client, pool: asyncpg.Pool) -> None:
+async def test_a_subscription_that_no_key_decrypts_hides_no_other_and_can_be_repaired(
+    client: Client, pool: asyncpg.Pool
+) -> None:
     stranger = Vault.from_text(Vault.generate())
     lost, fine = (
         (await client.ask("POST", "/basic/webhooks", BASIC))[1],
@@ -127,7 +129,7 @@ async def test_every_secret_of_the_last_day_signs(
     assert (status, "4 secrets" in answer["detail"]) == (409, True)
 
 
-async def test_an_old_encryption_key_may_go_once_check_says_so(
+async def test_an_old_encryption_key_may_be_removed_once_check_reports_no_use(
     client: Client, pool: asyncpg.Pool, database_url: str
 ) -> None:
     """Filed answers are sealed anew as subscriptions are; until then they count. No 503 for one that no key opens."""
@@ -161,13 +163,13 @@ async def test_an_old_encryption_key_may_go_once_check_says_so(
     assert await again(alone) == (201, first["id"])
 
 
-async def test_what_is_deleted_keeps_no_secret(client: Client, pool: asyncpg.Pool) -> None:
+async def test_a_deleted_subscription_keeps_no_secret(client: Client, pool: asyncpg.Pool) -> None:
     created = await client.subscribe()
     assert (await client.ask("DELETE", f"/v1/subscriptions/{created['id']}"))[0] == 204
     assert await pool.fetchval("SELECT sealed FROM crossdock.subscribed") == b""
 
 
-async def test_ecomnows_clients_may_call_json_what_they_like(client: Client) -> None:
+async def test_ecomnows_clients_may_send_json_with_any_content_type(client: Client) -> None:
     raw = msgspec.json.encode(BASIC)
     for content_type in ("application/x-www-form-urlencoded", "text/plain", "application/json; charset=utf-8"):
         status, created, _ = await client.ask(
@@ -179,7 +181,7 @@ async def test_ecomnows_clients_may_call_json_what_they_like(client: Client) -> 
     assert (status, list(answer)) == (400, ["message"])
 
 
-async def test_put_keeps_what_it_leaves_out(client: Client) -> None:
+async def test_put_keeps_omitted_fields(client: Client) -> None:
     created = (await client.ask("POST", "/basic/webhooks", BASIC))[1]
     path = f"/basic/webhooks/{created['webhookId']}"
     moved = {**created, "url": "https://vendor.example/moved"}

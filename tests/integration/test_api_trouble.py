@@ -123,7 +123,7 @@ async def test_every_error_is_an_answer_that_is_counted(
     assert client.app.problems() == []
 
 
-async def test_what_is_gone_or_withdrawn_is_not_sent_again(client: Client, pool: asyncpg.Pool) -> None:
+async def test_events_that_are_gone_or_withdrawn_are_not_sent_again(client: Client, pool: asyncpg.Pool) -> None:
     created = await client.subscribe()
     await store(pool, receipt("K"), settings=config())
     delivery = await pool.fetchval("SELECT id FROM crossdock.deliveries")

@@ -37,7 +37,7 @@ class KilledError(Exception):
     """Stands for the death of the process."""
 
 
-async def test_what_was_killed_continues_where_it_stopped(
+async def test_a_killed_back_fill_continues_where_it_stopped(
     older: asyncpg.Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(backfill, "FIRST_PIECE", 1)

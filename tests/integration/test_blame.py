@@ -102,7 +102,7 @@ async def storing(amqp_url: str, database_url: str) -> AsyncIterator[StoreWorker
         yield worker
 
 
-async def test_whatever_the_database_raises_for_everybody_is_nobodys_fault(
+async def test_database_errors_quarantine_nothing(
     amqp_url: str, database_url: str, database: asyncpg.Connection
 ) -> None:
     async with storing(amqp_url, database_url) as worker:
@@ -129,7 +129,7 @@ async def _are_stored(database: asyncpg.Connection, pattern: str, count: int) ->
 
 
 @pytest.mark.parametrize("code", ["XX000", "22000"])
-async def test_the_one_message_that_the_database_refuses_is_alone_in_quarantine(
+async def test_only_the_message_that_the_database_rejects_is_quarantined(
     code: str, amqp_url: str, database_url: str, database: asyncpg.Connection
 ) -> None:
     await raise_on(database, code, "NEW.key = 'poison'")
@@ -145,7 +145,7 @@ async def test_the_one_message_that_the_database_refuses_is_alone_in_quarantine(
     await end_trouble(database)
 
 
-async def test_several_messages_that_fail_alike_are_held_and_their_neighbours_are_stored(
+async def test_messages_that_fail_alike_stay_queued_and_their_neighbours_are_stored(
     amqp_url: str, database_url: str, database: asyncpg.Connection
 ) -> None:
     """A broken index or a full tablespace hits some rows and not others."""
@@ -178,7 +178,7 @@ async def _are_settled(database: asyncpg.Connection, count: int) -> bool:
     )
 
 
-async def test_while_the_database_is_unavailable_everything_is_in_the_queue(
+async def test_while_the_database_is_unavailable_all_messages_stay_queued(
     amqp_url: str, database_url: str, database: asyncpg.Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Nothing is unacknowledged, so no consumer time-out and no killed worker counts anything for a message."""
@@ -229,7 +229,7 @@ async def redeliver(amqp_url: str, count: int) -> None:
     await connection.close()
 
 
-async def test_a_message_that_ends_its_reader_takes_nobody_with_it(
+async def test_a_message_that_ends_its_reader_is_quarantined_alone(
     amqp_url: str, database_url: str, database: asyncpg.Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     describe, here = documents.describe, os.getpid()
@@ -253,7 +253,7 @@ async def test_a_message_that_ends_its_reader_takes_nobody_with_it(
     assert reason == "it ended the process that read it, 3 times of 3: signal SIGSEGV"
 
 
-async def test_a_message_whose_reading_raises_is_alone_in_quarantine(
+async def test_only_a_message_whose_reading_raises_is_quarantined(
     amqp_url: str, database_url: str, database: asyncpg.Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     describe = documents.describe
@@ -273,7 +273,9 @@ async def test_a_message_whose_reading_raises_is_alone_in_quarantine(
     assert (stage, reason) == ("failed", "KeyError: 'a defect of ours'")
 
 
-async def test_the_way_stations_are_emptied(amqp_url: str, database_url: str, database: asyncpg.Connection) -> None:
+async def test_the_dead_letter_and_unrouted_queues_are_emptied(
+    amqp_url: str, database_url: str, database: asyncpg.Connection
+) -> None:
     """What RabbitMQ gave up on is stored, what is not ours and what no queue took waits for a person."""
     await publish(amqp_url, [f"dead-{number}" for number in range(3)], topology.DEAD)
     async with open_channel(amqp_url) as opened:
@@ -306,7 +308,7 @@ async def _both_empty(amqp_url: str) -> bool:
     return not await queue_depth(amqp_url, topology.DEAD) and not await queue_depth(amqp_url, topology.UNROUTED)
 
 
-async def test_a_message_in_hand_twice_is_announced_by_the_one_that_stored_it(
+async def test_a_message_held_by_two_workers_is_announced_by_the_one_that_stored_it(
     amqp_url: str, database_url: str, database: asyncpg.Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The request is done while the note, which stored the order, still waits for its event to be confirmed."""
@@ -373,7 +375,7 @@ def _message(properties: Basic.Properties, body: bytes, tag: int, *, redelivered
     return IncomingMessage(session, tag, redelivered, properties.marshal(), body)
 
 
-def test_a_message_of_somebody_else_keeps_what_can_be_read_of_it() -> None:
+def test_a_foreign_message_keeps_its_readable_properties() -> None:
     properties = Basic.Properties(headers={"platform": "nobody\0", "event": 7}, message_id="not-a-uuid")
     message = prepare.halted(properties.marshal(), b"body", prepare.UNREADABLE, "why\0", envelope.now(), key="k")
     read = message.envelope

@@ -61,7 +61,7 @@ async def stored(database: asyncpg.Connection) -> set[int]:
     return {row["message_id"].int for row in rows}
 
 
-async def test_a_body_is_what_was_sent_as_json(pool: asyncpg.Pool, database: asyncpg.Connection) -> None:
+async def test_a_body_is_shown_as_the_json_that_was_sent(pool: asyncpg.Pool, database: asyncpg.Connection) -> None:
     messages = examples()
     await isolate.write_isolating(pool, messages)
     expected: dict[int, Any] = {}
@@ -96,7 +96,7 @@ async def as_older_release(database: asyncpg.Connection, messages: list[Incoming
         )
 
 
-async def test_what_an_older_release_stored_is_stored_once_and_looks_the_same(
+async def test_bodies_of_an_older_release_are_stored_once_and_shown_unchanged(
     pool: asyncpg.Pool, database: asyncpg.Connection
 ) -> None:
     messages = examples()

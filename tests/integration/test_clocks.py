@@ -38,7 +38,7 @@ def moments_of(pool: asyncpg.Pool) -> Moments:
     return Moments(same)
 
 
-async def test_what_came_later_is_newer_though_the_earlier_clock_was_a_day_ahead(pool: asyncpg.Pool) -> None:
+async def test_a_later_message_is_newer_although_an_earlier_clock_was_a_day_ahead(pool: asyncpg.Pool) -> None:
     moments = moments_of(pool)
     await moments.compare_clocks(pool)
     await store(pool, moments, order("first", 86400.0))

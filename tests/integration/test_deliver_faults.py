@@ -52,7 +52,7 @@ def process(database_url: str, key: str, folder: Path) -> Any:
     return spawn(command, env=env, log=folder / "deliver.log")
 
 
-async def test_killed_in_the_middle_of_5000_deliveries(
+async def test_a_worker_killed_amid_5000_deliveries_loses_none(
     pool: asyncpg.Pool, database_url: str, tmp_path: Path, monkeypatch: Any
 ) -> None:
     """Each arrives at least once, repeats carry the same id, none waits longer than the lease."""
@@ -129,7 +129,7 @@ async def _sixteen(pool: asyncpg.Pool, database_url: str, *, bad: bool) -> Cost:
     return cost
 
 
-async def test_four_sick_subscribers_cost_sixteen_healthy_ones_next_to_nothing(
+async def test_four_failing_subscribers_hardly_delay_sixteen_healthy_ones(
     pool: asyncpg.Pool, database_url: str
 ) -> None:
     """The healthy ones get everything while one hangs, and the sick get no more attempts than their breakers allow."""
@@ -152,7 +152,7 @@ FROM generate_series(1, 100000) n
 """In the order of every index, which is several times as fast as a random one."""
 
 
-async def test_what_is_due_is_found_by_index_whatever_is_done(pool: asyncpg.Pool) -> None:
+async def test_due_deliveries_are_found_by_index(pool: asyncpg.Pool) -> None:
     """Of 100,000 finished deliveries and 20,000 that wait, only a few blocks are read, whichever table they are in."""
     async with pool.acquire() as connection:
         await connection.execute(FINISHED)

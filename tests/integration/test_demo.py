@@ -62,7 +62,7 @@ def assert_all_arrived(text: str) -> None:
 
 @pytest.mark.long
 @pytest.mark.timeout(180)
-async def test_from_nothing_everything_arrives_and_nothing_is_left(servers: Path) -> None:
+async def test_the_demo_delivers_everything_and_leaves_nothing_behind(servers: Path) -> None:
     folder = made(servers / "demo")
     code, text = await demo(folder)
     assert code == 0, text
@@ -74,7 +74,7 @@ async def test_from_nothing_everything_arrives_and_nothing_is_left(servers: Path
 
 @pytest.mark.long
 @pytest.mark.timeout(180)
-async def test_on_servers_that_were_there_before_it_can_be_repeated(
+async def test_the_demo_can_be_repeated_on_existing_servers(
     tmp_path: Path, amqp_url: str, database_url: str, database: asyncpg.Connection
 ) -> None:
     folder = made(tmp_path / "demo")
@@ -85,7 +85,7 @@ async def test_on_servers_that_were_there_before_it_can_be_repeated(
     assert await database.fetchval("SELECT count(*) FROM crossdock.events") == 2 * len(EVENTS)
 
 
-async def test_what_does_not_start_is_said_and_its_logs_are_kept(tmp_path: Path, database_url: str) -> None:
+async def test_a_demo_that_does_not_start_names_the_cause_and_keeps_its_logs(tmp_path: Path, database_url: str) -> None:
     folder = made(tmp_path / "demo")
     code, text = await demo(folder, AMQP_URL="amqp://user:hush@127.0.0.1:1/", DATABASE_URL=database_url)
     assert code == 1

@@ -66,7 +66,9 @@ async def waiting(amqp_url: str) -> int:
     return (await broker.depths(amqp_url))[topology.STORE][0]
 
 
-async def test_what_is_in_hand_is_finished(shell: Shell, amqp_url: str, database: asyncpg.Connection) -> None:
+async def test_a_drain_finishes_the_messages_in_progress(
+    shell: Shell, amqp_url: str, database: asyncpg.Connection
+) -> None:
     async with held_up(shell, amqp_url, database, drain=20) as (worker, lock):
         worker.send_signal(signal.SIGTERM)
         await heard(worker, "draining")
@@ -77,7 +79,7 @@ async def test_what_is_in_hand_is_finished(shell: Shell, amqp_url: str, database
     assert await waiting(amqp_url) == 0
 
 
-async def test_held_up_it_ends_within_the_bound_and_the_message_comes_again(
+async def test_a_blocked_drain_ends_in_time_and_the_message_is_redelivered(
     shell: Shell, amqp_url: str, database: asyncpg.Connection
 ) -> None:
     async with held_up(shell, amqp_url, database, drain=0.3) as (worker, lock):
@@ -116,7 +118,7 @@ sys.exit(process.run("stuck", lambda config: Stuck(), admin_port=0))
 """A process whose component never stops, not even when it is cancelled."""
 
 
-async def test_what_never_stops_is_ended(tmp_path: Path) -> None:
+async def test_a_process_that_does_not_stop_in_time_is_ended(tmp_path: Path) -> None:
     (tmp_path / "crossdock.toml").write_text("[process]\ndrain_timeout = 0.1\n")
     stuck = await asyncio.create_subprocess_exec(
         sys.executable, "-c", STUCK, cwd=tmp_path, stderr=asyncio.subprocess.PIPE
@@ -133,7 +135,7 @@ async def test_what_never_stops_is_ended(tmp_path: Path) -> None:
         await stuck.communicate()
 
 
-async def test_an_answer_that_can_not_be_recorded_holds_nobody_up(amqp_url: str) -> None:
+async def test_a_drain_does_not_wait_for_answers_that_cannot_be_recorded(amqp_url: str) -> None:
     settings = msgspec.structs.replace(pipeline.config(), process=Process(drain_timeout=0.2))
     worker = pipeline.route(amqp_url, settings)
     async with pipeline.door(amqp_url) as door, pipeline.running(worker):

@@ -83,7 +83,7 @@ def without(row: dict[str, Any], *names: str) -> dict[str, Any]:
     return {name: value for name, value in row.items() if name not in names}
 
 
-async def test_what_is_of_a_document_goes_and_what_identifies_it_stays(
+async def test_an_erasure_removes_contents_and_keeps_identifiers(
     pool: asyncpg.Pool, database: asyncpg.Connection
 ) -> None:
     await fill(pool, database)
@@ -144,7 +144,7 @@ async def test_an_order_number_selects_every_document_that_has_it(
     assert keys == {"STO1"}
 
 
-async def test_what_waits_is_cancelled_and_its_last_attempt_says_why(
+async def test_waiting_deliveries_are_cancelled_and_their_last_attempt_gives_the_reason(
     pool: asyncpg.Pool, database: asyncpg.Connection
 ) -> None:
     await fill(pool, database)
@@ -204,7 +204,7 @@ async def test_a_finished_erasure_is_checked_once_more(pool: asyncpg.Pool, datab
     assert not await database.fetchval("SELECT count(*) FROM crossdock.attempts WHERE attempt = 9 AND response <> ''")
 
 
-async def test_many_receipts_and_attempts_are_erased_in_pieces_and_a_kill_between_them_is_made_good(
+async def test_many_rows_are_erased_in_pieces_and_an_interrupted_erasure_is_completed(
     pool: asyncpg.Pool, database: asyncpg.Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(erasure, "PIECE", 2)
@@ -308,7 +308,9 @@ async def test_everything_before_a_time_goes_with_the_repeats_of_its_versions(
     assert await database.fetchval("SELECT count(*) FROM crossdock.documents WHERE erased") == 4
 
 
-async def test_what_is_in_quarantine_goes_if_it_names_the_key(pool: asyncpg.Pool, database: asyncpg.Connection) -> None:
+async def test_quarantined_messages_that_contain_the_key_are_erased(
+    pool: asyncpg.Pool, database: asyncpg.Connection
+) -> None:
     bodies = {
         1: unreadable_bytes("1000-4612"),
         2: unreadable_bytes("1000-46121"),
@@ -346,7 +348,7 @@ async def test_the_planner_keeps_no_samples(pool: asyncpg.Pool, database: asyncp
     assert not await database.fetchval(sampled)
 
 
-async def test_making_statistics_anew_may_take_longer_than_other_statements(
+async def test_recomputing_statistics_may_take_longer_than_other_statements(
     pool: asyncpg.Pool, database: asyncpg.Connection
 ) -> None:
     await fill(pool, database)
@@ -360,7 +362,7 @@ async def test_making_statistics_anew_may_take_longer_than_other_statements(
     assert await database.fetchval("SHOW statement_timeout") == "500ms"
 
 
-async def test_the_store_workers_role_has_the_samples_made_anew(
+async def test_an_erasure_as_the_store_workers_role_recomputes_statistics(
     pool: asyncpg.Pool, database: asyncpg.Connection, database_url: str
 ) -> None:
     await fill(pool, database)
@@ -381,7 +383,7 @@ async def test_the_store_workers_role_has_the_samples_made_anew(
     assert not await database.fetchval(sampled)
 
 
-async def test_retention_forgets_what_was_erased(pool: asyncpg.Pool, database: asyncpg.Connection) -> None:
+async def test_retention_deletes_records_of_erasures(pool: asyncpg.Pool, database: asyncpg.Connection) -> None:
     for days in (-70, 0):
         await maintenance.keep(pool, retention_days=400, now=START + timedelta(days=days))
     await store(pool, transfer("STO1", seconds=-70 * DAY, number=1), settings=config())
@@ -392,7 +394,7 @@ async def test_retention_forgets_what_was_erased(pool: asyncpg.Pool, database: a
         assert await database.fetchval(f"SELECT count(*) FROM crossdock.{table}") == 0  # noqa: S608 - ours
 
 
-async def test_body_days_erases_once_a_day_what_is_older(
+async def test_body_days_erases_older_bodies_once_a_day(
     amqp_url: str, database_url: str, pool: asyncpg.Pool, database: asyncpg.Connection
 ) -> None:
     now = datetime.now(UTC)

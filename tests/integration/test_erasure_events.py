@@ -152,7 +152,7 @@ def events(subscriber: Receiver) -> list[cloudevents.CloudEvent]:
     return [cloudevents.decode(got.body) for got in subscriber.got]
 
 
-async def test_a_retry_and_a_replay_send_nothing_of_what_was_erased(
+async def test_retries_and_replays_send_nothing_erased(
     pool: asyncpg.Pool, database: asyncpg.Connection, database_url: str
 ) -> None:
     from storage import deliveries
@@ -188,7 +188,7 @@ async def _scope(database: asyncpg.Connection, subscription: Any) -> int:
     return (await replays.count(database, scope, begin=at(-10), end=at(10), key=None)).count
 
 
-async def test_the_api_says_that_an_event_is_gone(
+async def test_the_api_answers_410_for_an_erased_event(
     pool: asyncpg.Pool, database: asyncpg.Connection, database_url: str
 ) -> None:
     result = await store(pool, transfer("STO1", seconds=0, number=1))

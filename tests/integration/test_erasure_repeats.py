@@ -49,7 +49,7 @@ async def test_a_repeat_counts_and_stays_erased(pool: asyncpg.Pool, database: as
     assert await traces(database) == {}
 
 
-async def test_changed_content_is_a_new_version_and_what_was_erased_stays_so(
+async def test_changed_content_is_a_new_version_and_erased_content_stays_erased(
     pool: asyncpg.Pool, database: asyncpg.Connection
 ) -> None:
     await store(pool, transfer("STO1", seconds=0, number=1))
@@ -88,7 +88,7 @@ async def test_an_order_page_that_is_loaded_again_leaves_no_detail(
     assert (records, manufacturer) == (2, "2")
 
 
-async def test_what_was_erased_by_age_stays_so_as_long_as_it_is_repeated(
+async def test_content_erased_by_age_stays_erased_while_it_is_repeated(
     pool: asyncpg.Pool, database: asyncpg.Connection
 ) -> None:
     await store(pool, transfer("STO1", seconds=0, number=1))

@@ -97,7 +97,7 @@ async def test_an_event_published_again_is_read_once(amqp_url: str) -> None:
     assert await newest(amqp_url) == 4
 
 
-async def test_next_is_what_comes_from_now_on(amqp_url: str) -> None:
+async def test_next_starts_with_the_events_from_now_on(amqp_url: str) -> None:
     await announce_all(amqp_url, ["old"])
     async with EventLog(amqp_url, "next") as log:
         await log.opened()
@@ -105,7 +105,7 @@ async def test_next_is_what_comes_from_now_on(amqp_url: str) -> None:
         assert [entry.id for entry in await read(log, 1)] == ["new"]
 
 
-async def test_an_offset_and_a_moment_are_where_it_starts(amqp_url: str) -> None:
+async def test_a_reader_starts_at_an_offset_or_a_time(amqp_url: str) -> None:
     await announce_all(amqp_url, [f"n{n}" for n in range(50)])
     async with EventLog(amqp_url, 20) as log:
         found = await read(log, 30)
@@ -127,7 +127,9 @@ def consume(shell: Shell) -> Consume:
     return run
 
 
-async def test_consume_prints_each_event_on_a_line_and_says_where_to_carry_on(consume: Consume, amqp_url: str) -> None:
+async def test_consume_prints_one_event_per_line_and_the_offset_to_continue_from(
+    consume: Consume, amqp_url: str
+) -> None:
     assert await consume() == (0, [], "crossdock: 0 events\n")
     await announce_all(amqp_url, ["a", "b"])
     await announce_all(amqp_url, ["c"], platform="ecomnow", account="shop")
@@ -164,7 +166,7 @@ async def test_consume_follows_until_it_is_stopped(shell: Shell, amqp_url: str) 
 
 
 @pytest.mark.parametrize("place", ["yesterday", "-1", "2026-13-01"])
-async def test_consume_says_what_from_takes(consume: Consume, place: str) -> None:
+async def test_consume_explains_an_invalid_from(consume: Consume, place: str) -> None:
     code, _, said = await consume("--from", place)
     assert code == 2
     assert "write first, next, an offset, or a time as in 2026-11-21T09:30:00Z" in said

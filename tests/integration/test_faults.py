@@ -50,7 +50,7 @@ def fresh(number: int) -> bytes:
     return platform.with_new_key("receipt_confirmation", raw, f"{number:032x}")
 
 
-async def test_broker_stopped_is_503_and_back_works_again(
+async def test_posts_are_503_while_the_broker_is_stopped_and_accepted_again_afterwards(
     own_broker: RabbitMQ, database_url: str, database: asyncpg.Connection
 ) -> None:
     settings = pipeline.config({"ingress": {"confirm_timeout": 2.0}})
@@ -81,7 +81,7 @@ async def test_broker_stopped_is_503_and_back_works_again(
         await pipeline.until(all_stored, what="everything acknowledged is stored", seconds=30)
 
 
-async def test_database_stopped_posts_are_accepted_and_stored_when_it_is_back(
+async def test_posts_are_accepted_while_the_database_is_stopped_and_stored_afterwards(
     amqp_url: str, own_postgres: Postgres
 ) -> None:
     async with (
@@ -110,7 +110,7 @@ async def test_database_stopped_posts_are_accepted_and_stored_when_it_is_back(
     assert depths["crossdock.dead"] == (0, 0)
 
 
-async def test_a_foreign_message_is_in_quarantine_with_the_reason_and_harms_nobody(
+async def test_a_foreign_message_is_quarantined_with_the_reason_and_others_are_stored(
     amqp_url: str, database_url: str, database: asyncpg.Connection
 ) -> None:
     import aiormq
@@ -127,7 +127,7 @@ async def test_a_foreign_message_is_in_quarantine_with_the_reason_and_harms_nobo
     await connection.close()
 
 
-async def test_a_kill_between_commit_and_publish_is_made_good(
+async def test_an_event_is_announced_although_the_worker_died_before_publishing(
     amqp_url: str, database_url: str, database: asyncpg.Connection, tmp_path: Path
 ) -> None:
     """The first worker can't have its events confirmed (no exchange) and is killed; the next one announces them."""

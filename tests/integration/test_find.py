@@ -101,7 +101,7 @@ async def test_the_api(database_url: str, stored: None) -> None:
         assert (status, answer["errors"][0]["field"]) == (400, "p")
 
 
-async def test_people_are_told_while_documents_are_being_indexed(
+async def test_find_reports_that_documents_are_being_indexed(
     crossdock: Shell, database: asyncpg.Connection, stored: None
 ) -> None:
     [migration] = [file for file in migrate.files() if file.name.endswith("_identifiers")]

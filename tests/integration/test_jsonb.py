@@ -16,12 +16,12 @@ async def _taken(database: asyncpg.Connection, raw: bytes) -> bool:
 
 
 @pytest.mark.parametrize("raw", [raw for raw, takes in JSONB if takes], ids=lambda raw: repr(raw)[:30])
-async def test_postgresql_takes_what_we_say_it_takes(database: asyncpg.Connection, raw: bytes) -> None:
+async def test_postgresql_accepts_json_that_is_classified_as_accepted(database: asyncpg.Connection, raw: bytes) -> None:
     assert canonical.form(raw).jsonb
     assert await _taken(database, raw)
 
 
-async def test_what_it_refuses_it_refuses(database: asyncpg.Connection) -> None:
+async def test_postgresql_rejects_json_that_is_classified_as_rejected(database: asyncpg.Connection) -> None:
     """Where we are stricter than PostgreSQL, it is for others: no reader survives these."""
     stricter = [b"0e999999999999", b"1" * 4301]
     for raw, takes in JSONB:
@@ -29,7 +29,7 @@ async def test_what_it_refuses_it_refuses(database: asyncpg.Connection) -> None:
             assert not await _taken(database, raw), raw[:40]
 
 
-async def test_every_example_is_taken(database: asyncpg.Connection) -> None:
+async def test_postgresql_accepts_every_example(database: asyncpg.Connection) -> None:
     for platform in registry.platforms().values():
         for event in platform.events:
             for example in event.examples:

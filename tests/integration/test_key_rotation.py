@@ -38,7 +38,7 @@ async def _delivers(pool: asyncpg.Pool, subscriber: Receiver, sender: DeliverWor
         await until(lambda: subscriber.got)
 
 
-async def test_status_says_what_waits_what_failed_and_what_is_disabled(
+async def test_status_shows_waiting_failed_and_disabled_subscriptions(
     pool: asyncpg.Pool, database_url: str, amqp_url: str, tmp_path: Path
 ) -> None:
     async with receiver() as subscriber:
@@ -68,7 +68,7 @@ async def _are(pool: asyncpg.Pool, expected: dict[str, int]) -> bool:
     return await statuses(pool) == expected
 
 
-async def test_check_says_which_subscriptions_can_not_be_served_and_why(
+async def test_check_names_subscriptions_that_cannot_be_served_and_why(
     pool: asyncpg.Pool, database_url: str, amqp_url: str, tmp_path: Path
 ) -> None:
     settings = '[subscribers.demo]\nusername = "demo"\npassword = "demo-password"\naccounts = ["*/*"]\n'

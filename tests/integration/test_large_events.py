@@ -36,7 +36,7 @@ async def small(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[str]:
         await rabbitmq.stop()
 
 
-async def test_an_event_that_is_too_large_says_where_it_can_be_read(
+async def test_an_event_that_is_too_large_has_a_dataref(
     small: str, database_url: str, database: asyncpg.Connection
 ) -> None:
     connection = await aiormq.connect(small)
@@ -77,7 +77,7 @@ async def test_an_event_that_is_too_large_says_where_it_can_be_read(
     await connection.close()
 
 
-async def test_a_post_that_is_too_large_is_refused_alone(small: str) -> None:
+async def test_a_post_that_is_too_large_is_refused_and_no_other(small: str) -> None:
     """RabbitMQ closes the channel on it: all other messages are sent again, and all questions asked again."""
     settings = pipeline.config()
     accounts = {

@@ -48,7 +48,7 @@ async def admin() -> AsyncIterator[str]:
         await server.stop()
 
 
-async def test_depth_and_oldest_age_of_a_queue_that_is_held_up(amqp_url: str, database_url: str) -> None:
+async def test_depth_and_oldest_age_of_a_blocked_queue_are_shown(amqp_url: str, database_url: str) -> None:
     oldest = {"queue": topology.STORE}
     async with pipeline.door(amqp_url) as door:
         worker = pipeline.store(amqp_url, NOWHERE)
@@ -71,7 +71,7 @@ async def test_depth_and_oldest_age_of_a_queue_that_is_held_up(amqp_url: str, da
     assert (await broker.depths(amqp_url)).items() >= counted.items()
 
 
-async def test_the_ingress_knows_the_depth_also_where_no_worker_is(amqp_url: str) -> None:
+async def test_the_ingress_shows_the_depth_without_any_worker(amqp_url: str) -> None:
     async with pipeline.door(amqp_url) as door:
         await door.post("channelape", "receipt_confirmation")
     async with pipeline.door(amqp_url):
@@ -79,7 +79,7 @@ async def test_the_ingress_knows_the_depth_also_where_no_worker_is(amqp_url: str
         assert value("crossdock_queue_consumers", queue=topology.STORE) == 0
 
 
-async def test_watching_ends_when_it_is_told_to_whatever_it_does_just_then(amqp_url: str) -> None:
+async def test_watching_stops_at_any_moment(amqp_url: str) -> None:
     """A cancellation that comes amid a look must not be taken for a broker that is away."""
     for turns in range(40):
         watching = asyncio.create_task(depths.watch(amqp_url))

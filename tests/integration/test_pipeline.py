@@ -39,7 +39,7 @@ async def test_every_example_is_accepted_stored_and_kept_byte_for_byte(
                     assert row["traceparent"].startswith("00-")
 
 
-async def test_fifty_identical_posts_at_once_are_one_row(
+async def test_fifty_concurrent_identical_posts_are_one_row(
     amqp_url: str, database_url: str, database: asyncpg.Connection
 ) -> None:
     async with pipeline.running(pipeline.store(amqp_url, database_url)), pipeline.door(amqp_url) as door:
@@ -54,7 +54,7 @@ async def test_fifty_identical_posts_at_once_are_one_row(
         assert await database.fetchval("SELECT count(*) FROM crossdock.events") == 1
 
 
-async def test_what_was_acknowledged_is_what_is_stored(
+async def test_everything_acknowledged_is_stored(
     amqp_url: str, database_url: str, database: asyncpg.Connection
 ) -> None:
     """1,000 mixed posts through two store workers, some of them identical, some unreadable."""
@@ -123,7 +123,7 @@ async def test_an_order_that_changed_is_a_new_version_and_flagged(
     assert stored == [(1, 1, []), (2, 1, ["revised"]), (3, 2, ["revised"])]
 
 
-async def test_unknown_article_is_told_to_the_customer_and_kept(
+async def test_an_unknown_article_is_named_in_the_refusal_and_the_order_is_quarantined(
     amqp_url: str, database_url: str, database: asyncpg.Connection
 ) -> None:
     settings = pipeline.config({"accounts": {"apicbase": {"acme": {"secrets": ["s"], "articles": ["ART-1"]}}}})

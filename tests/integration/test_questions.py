@@ -82,7 +82,7 @@ async def test_the_newest_of_a_rare_account_are_its_own(filled: asyncpg.Connecti
     assert [row["received_at"] for row in rows] == sorted((row["received_at"] for row in rows), reverse=True)
 
 
-async def test_what_the_benchmark_measures_is_stored(filled: asyncpg.Connection) -> None:
+async def test_questions_of_the_benchmark_find_stored_documents(filled: asyncpg.Connection) -> None:
     """Each question has an answer for most of the values that the benchmark puts into it."""
     chance = random.Random(1)
     for title, sql in questions.questions().items():

@@ -48,13 +48,13 @@ async def reads(command: list[str], amqp_url: str) -> None:
     assert lines == ["channelape.x a 1", "channelape.x b 1", "channelape.x c 1"]
 
 
-async def test_the_one_in_python(amqp_url: str, tmp_path: Path) -> None:
+async def test_the_python_consumer_of_the_readme_works(amqp_url: str, tmp_path: Path) -> None:
     (tmp_path / "consumer.py").write_text(block("python"))
     await reads([sys.executable, str(tmp_path / "consumer.py")], amqp_url)
 
 
 @pytest.mark.timeout(300)
-async def test_the_one_in_nodejs(amqp_url: str, tmp_path: Path) -> None:
+async def test_the_nodejs_consumer_of_the_readme_works(amqp_url: str, tmp_path: Path) -> None:
     try:
         runs, packages = await asyncio.to_thread(lambda: (node.node(), node.packages()))
     except MissingToolError as why:

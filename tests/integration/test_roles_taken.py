@@ -90,7 +90,9 @@ async def who(url: str, role: str | None) -> str:
         await connection.close()
 
 
-async def test_whose_privileges_are_in_effect(database_url: str, database: asyncpg.Connection, logins: Logins) -> None:
+async def test_a_process_takes_its_role_if_its_user_is_a_member(
+    database_url: str, database: asyncpg.Connection, logins: Logins
+) -> None:
     member = await logins.make(f"IN ROLE {roles.STORE}")
     assert await who(with_login(database_url, member), roles.STORE) == roles.STORE
     stranger = await logins.make()
@@ -136,7 +138,9 @@ async def test_workers_run_as_members_of_their_roles_alone(
         await until(stored, what="the receipt is stored")
 
 
-async def test_a_user_that_may_not_hold_messages_and_says_why(amqp_url: str, database_url: str, logins: Logins) -> None:
+async def test_a_worker_without_privileges_reports_permission_denied(
+    amqp_url: str, database_url: str, logins: Logins
+) -> None:
     worker = StoreWorker(
         pipeline.config(), amqp_url=amqp_url, database_url=with_login(database_url, await logins.make())
     )
@@ -147,7 +151,7 @@ async def test_a_user_that_may_not_hold_messages_and_says_why(amqp_url: str, dat
         await worker.stop()
 
 
-async def test_what_an_administrator_migrates_belongs_to_the_owner(
+async def test_objects_of_an_administrators_migration_belong_to_the_owner(
     database_url: str, database: asyncpg.Connection, logins: Logins, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A user of an earlier release owns the tables, and has to be able to use new ones."""

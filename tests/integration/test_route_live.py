@@ -86,7 +86,7 @@ async def consumers(amqp_url: str) -> int:
         await connection.close()
 
 
-async def test_sixty_at_once_each_get_their_own(
+async def test_sixty_concurrent_requests_each_get_their_own_answer(
     amqp_url: str, database_url: str, database: asyncpg.Connection, tmp_path: Path
 ) -> None:
     loaded = pipeline.load(settings(tmp_path))
@@ -107,7 +107,7 @@ async def test_sixty_at_once_each_get_their_own(
         assert {row["order_product_id"]: row["manufacturer_id"] for row in rows} == answered
 
 
-async def test_a_worker_killed_under_load_costs_only_what_it_held(
+async def test_killing_a_worker_under_load_affects_only_its_own_requests(
     amqp_url: str, database_url: str, database: asyncpg.Connection, tmp_path: Path
 ) -> None:
     file = settings(tmp_path)
@@ -181,7 +181,7 @@ async def test_a_stalled_worker_is_503_at_the_deadline_and_late_requests_are_dro
     assert [line["reason"] for line in lines if line["message"] == "not answered"] == ["late"]
 
 
-async def test_a_lost_connection_ends_what_waits_at_once(amqp_url: str, tmp_path: Path) -> None:
+async def test_a_lost_connection_ends_waiting_requests_at_once(amqp_url: str, tmp_path: Path) -> None:
     """No worker answers, and shoppers would wait for two minutes: the answer could not arrive any more."""
     loaded = pipeline.load(settings(tmp_path, timeout=10.0))
     async with door(amqp_url, loaded) as hook:
@@ -198,9 +198,7 @@ async def test_a_lost_connection_ends_what_waits_at_once(amqp_url: str, tmp_path
             assert (await ask(hook, "works again"))[0] == 200
 
 
-async def test_what_was_not_confirmed_when_the_connection_was_lost_is_answered_all_the_same(
-    amqp_url: str, tmp_path: Path
-) -> None:
+async def test_requests_unconfirmed_at_a_lost_connection_are_answered(amqp_url: str, tmp_path: Path) -> None:
     """It is sent again on the next connection, and the answer comes through that one."""
     loaded = pipeline.load(settings(tmp_path, timeout=10.0))
     behind = URL(amqp_url)
@@ -224,7 +222,7 @@ async def test_what_was_not_confirmed_when_the_connection_was_lost_is_answered_a
         await proxy.stop()
 
 
-async def test_rules_are_swapped_all_at_once(amqp_url: str, tmp_path: Path) -> None:
+async def test_rules_are_replaced_atomically(amqp_url: str, tmp_path: Path) -> None:
     """Orders of three items while the rules change: each is wholly by the old ones or wholly by the new."""
     file = settings(tmp_path, rule='manufacturer = "2"')
     async with door(amqp_url, pipeline.load(file)) as hook:

@@ -26,7 +26,7 @@ async def heard(pool: asyncpg.Pool, account: str, *hours_ago: float, each: int =
         await activity.add(connection, rows)
 
 
-async def test_silence_is_told_from_what_is_usual(pool: asyncpg.Pool) -> None:
+async def test_silence_is_detected_against_usual_activity(pool: asyncpg.Pool) -> None:
     await heard(pool, "steady", *range(7, 40))
     await heard(pool, "nightly", *[day * 24 + hour for day in range(10) for hour in (6.5, 7.5, 8.5)])
     await heard(pool, "new", 20)
@@ -41,7 +41,7 @@ async def test_silence_is_told_from_what_is_usual(pool: asyncpg.Pool) -> None:
     assert found["nightly"].limit == pytest.approx((24 - 2.75) * 3600, rel=0.05)
 
 
-async def test_counts_of_several_workers_add_up_and_what_is_old_is_forgotten(pool: asyncpg.Pool) -> None:
+async def test_counts_of_several_workers_add_up_and_old_ones_are_deleted(pool: asyncpg.Pool) -> None:
     for _ in range(2):
         await heard(pool, "a", 1, 24 * 20)
     async with pool.acquire() as connection:
@@ -67,7 +67,7 @@ async def _messages(pool: asyncpg.Pool, count: int) -> bool:
     return bool(await pool.fetchval("SELECT sum(count) FROM crossdock.arrivals") == count)
 
 
-async def test_what_could_not_be_written_is_written_later(pool: asyncpg.Pool) -> None:
+async def test_counts_that_could_not_be_written_are_written_later(pool: asyncpg.Pool) -> None:
     async def database() -> asyncpg.Pool:
         return pool
 
@@ -86,7 +86,7 @@ async def test_what_could_not_be_written_is_written_later(pool: asyncpg.Pool) ->
         assert await connection.fetchval("SELECT count FROM crossdock.arrivals") == 3
 
 
-async def test_status_says_who_is_quiet(pool: asyncpg.Pool, shell: Shell) -> None:
+async def test_status_names_silent_accounts(pool: asyncpg.Pool, shell: Shell) -> None:
     await heard(pool, "rothys", *range(7, 40))
     failing = "INSERT INTO crossdock.polls (platform, account, failures, last_error) VALUES ($1, $2, 3, 'no')"
     await pool.execute(failing, "apicbase", "bistro")

@@ -96,7 +96,7 @@ async def test_a_changed_order_notifies_again_and_items_that_left_it_disappear(p
     assert await places(pool) == {"1": ("2", 1.0)}
 
 
-async def test_what_was_received_later_holds_and_a_late_record_notifies_none(pool: asyncpg.Pool) -> None:
+async def test_the_allocation_received_last_holds_and_a_late_record_notifies_none(pool: asyncpg.Pool) -> None:
     assert await put(pool, request({"1": "5"}, 9)) == [(1, ("5",))]
     assert await put(pool, request({"1": "2"}, 1)) == []
     assert await places(pool) == {"1": ("5", 9.0)}

@@ -97,7 +97,7 @@ async def test_one_worker_at_a_time_and_new_documents_meanwhile(
     assert set(map(str, stored)) < set(map(str, rows))
 
 
-async def test_a_second_round_indexes_what_older_workers_stored_meanwhile(
+async def test_a_second_round_indexes_documents_that_older_workers_stored(
     pool: asyncpg.Pool, database: asyncpg.Connection, stored: list[Any]
 ) -> None:
     while await backfill.index_page(database) is not None:
@@ -125,7 +125,7 @@ async def test_large_bodies_are_read_a_few_at_a_time(
     assert [tuple(row) for row in await database.fetch(KEYS)] == stored
 
 
-async def test_what_nobody_can_read_any_more_is_passed_over(
+async def test_documents_that_are_no_longer_readable_are_skipped(
     pool: asyncpg.Pool, database: asyncpg.Connection, stored: list[Any]
 ) -> None:
     await database.execute("UPDATE crossdock.documents SET platform = 'former' WHERE key = 'I5'")
@@ -141,7 +141,7 @@ async def test_a_new_database_has_nothing_to_index(database: asyncpg.Connection)
     assert await backfill.index_page(database) is None
 
 
-async def test_a_carton_that_gets_another_key_meanwhile_is_indexed_all_the_same(
+async def test_a_carton_whose_key_changes_meanwhile_is_indexed(
     pool: asyncpg.Pool, database: asyncpg.Connection
 ) -> None:
     """What the first copy says is found, although its document was filed under its former key before its turn came."""

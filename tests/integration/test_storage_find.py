@@ -62,7 +62,7 @@ async def test_every_example_is_found_by_each_of_its_numbers_and_articles(
                 assert document not in await matches(database, other)
 
 
-async def test_texts_that_nothing_has(pool: asyncpg.Pool, database: asyncpg.Connection) -> None:
+async def test_texts_that_no_document_has_find_nothing(pool: asyncpg.Pool, database: asyncpg.Connection) -> None:
     await isolate.write_isolating(pool, [order("I1", "ART-1", "ART-2")])
     for text in ("art-1", "ART", "ART-1 ART-2", "%", "*", "", " ", "\0", "\udcff", "\ufffd" * 3000):
         assert (await find.find(database, text)).is_empty, text
@@ -91,7 +91,9 @@ async def test_a_document_that_changes_is_among_the_newest(pool: asyncpg.Pool, d
     assert len(await keys(database, "ALL")) == find.LIMIT
 
 
-async def test_a_number_that_is_an_article_too(pool: asyncpg.Pool, database: asyncpg.Connection) -> None:
+async def test_documents_with_an_article_do_not_hide_those_with_it_as_a_number(
+    pool: asyncpg.Pool, database: asyncpg.Connection
+) -> None:
     """The many documents that hold an article don't hide the few that have its text as a number, or as their key."""
     orders = [order(f"I{n:03}", "77", seconds=n + 10) for n in range(60)]
     first = [order("77", seconds=1), order("N", seconds=2, order_number="77")]
@@ -154,7 +156,9 @@ async def test_a_document_is_found_by_the_key_that_it_had_before(
     assert await keys(database, "S1/7") == await keys(database, "S1/S") == ["S1/S"]
 
 
-async def test_what_an_earlier_version_said_is_found(pool: asyncpg.Pool, database: asyncpg.Connection) -> None:
+async def test_a_document_is_found_by_values_of_an_earlier_version(
+    pool: asyncpg.Pool, database: asyncpg.Connection
+) -> None:
     await isolate.write_isolating(pool, [order("I1", "A", seconds=2, order_number="PO-2")])
     await isolate.write_isolating(pool, [order("I1", "B", seconds=3, order_number="PO-3")])
     await isolate.write_isolating(pool, [order("I1", "C", seconds=1, order_number="PO-1")])
@@ -223,7 +227,7 @@ async def test_everything_else_is_found_by_its_id(pool: asyncpg.Pool, database: 
         assert (await find.find(database, str(unknown))).is_empty
 
 
-async def test_it_is_forgotten_with_the_versions(pool: asyncpg.Pool, database: asyncpg.Connection) -> None:
+async def test_index_entries_are_deleted_with_their_versions(pool: asyncpg.Pool, database: asyncpg.Connection) -> None:
     """Also where a month has no partition yet; what a newer version said stays."""
     batch = [
         order("I1", "A", seconds=-40 * DAY),
@@ -239,7 +243,7 @@ async def test_it_is_forgotten_with_the_versions(pool: asyncpg.Pool, database: a
     assert await database.fetchval("SELECT count(*) FROM crossdock.identifiers") == 1
 
 
-async def test_what_was_filed_lately_is_merged_into_the_index(
+async def test_recent_entries_are_merged_into_the_index(
     pool: asyncpg.Pool, database: asyncpg.Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """By a job of its own, so that no transaction that stores has to do it; it is found before and after."""

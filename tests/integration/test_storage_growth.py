@@ -71,7 +71,7 @@ async def test_filed_answers_go_after_a_day(
     assert names == {f"{n} 23" for n in range(5)}
 
 
-async def test_what_is_known_of_accounts_that_nobody_polls_goes_and_where_they_got_to_stays(
+async def test_records_of_accounts_no_longer_polled_are_deleted_and_their_cursors_kept(
     pool: asyncpg.Pool, database: asyncpg.Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(maintenance, "ROWS_AT_A_TIME", 2)

@@ -75,7 +75,7 @@ async def schema(database: asyncpg.Connection) -> str:
     return "\n".join(lines).strip() + "\n"
 
 
-async def test_the_migrations_come_to_the_schema_on_file(database: asyncpg.Connection) -> None:
+async def test_the_migrations_produce_the_golden_schema(database: asyncpg.Connection) -> None:
     """schema.txt is what a reviewer reads: a migration that changes it shows there what it did."""
     assert await schema(database) == GOLDEN.read_text()
 
@@ -158,7 +158,7 @@ def released(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], None]:
     return release
 
 
-async def test_the_post_half_waits_until_it_is_asked_for(database_url: str, released: Callable[[int], None]) -> None:
+async def test_the_post_half_is_applied_on_request_only(database_url: str, released: Callable[[int], None]) -> None:
     released(2)
     assert await migrate.migrate(database_url, post=False) == ["0091_add"]
     assert await migrate.pending(database_url) == ["0092_less.post"]
@@ -251,7 +251,7 @@ def test_pre_halves_only_add() -> None:
 
 
 @pytest.mark.parametrize("migration", Release())
-def test_what_takes_away_is_recognised(migration: Migration) -> None:
+def test_statements_that_remove_something_are_recognised(migration: Migration) -> None:
     assert bool(TAKES_AWAY.search(migration.text)) == migration.is_post
 
 

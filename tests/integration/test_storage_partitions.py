@@ -59,7 +59,7 @@ async def test_months_ahead_over_the_new_year_are_made_once(pool: asyncpg.Pool, 
     assert await maintenance.keep(pool, retention_days=400, now=now) == []
 
 
-async def test_what_came_before_its_month_had_a_partition_moves_into_it(
+async def test_rows_stored_before_their_months_partition_existed_move_into_it(
     pool: asyncpg.Pool, database: asyncpg.Connection
 ) -> None:
     await bare(database)

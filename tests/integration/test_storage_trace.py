@@ -42,7 +42,9 @@ async def stored(pool: asyncpg.Pool) -> list[Any]:
     return batch
 
 
-async def test_a_transfer_order_and_what_belongs_to_it(database: asyncpg.Connection, stored: list[Any]) -> None:
+async def test_a_transfer_order_is_traced_with_its_related_documents(
+    database: asyncpg.Connection, stored: list[Any]
+) -> None:
     assert await keys(database, "STO1") == {"channelape.stock_transfer_order STO1", "channelape.ship_confirmation S1"}
     cartons = {"channelape.ship_confirmation S1", "channelape.ship_confirmation S2"}
     assert await keys(database, "W1") == {"channelape.stock_transfer_order STO1", *cartons}
@@ -51,7 +53,7 @@ async def test_a_transfer_order_and_what_belongs_to_it(database: asyncpg.Connect
 
 
 @pytest.mark.parametrize("name", [" STO1 ", "STO1\u200e", "\u202aSTO1\u202c\n", "\ufeffSTO1"])
-async def test_what_surrounds_the_key_is_ignored(database: asyncpg.Connection, stored: list[Any], name: str) -> None:
+async def test_blanks_around_the_key_are_ignored(database: asyncpg.Connection, stored: list[Any], name: str) -> None:
     assert await keys(database, name) == await keys(database, "STO1") != set()
 
 
@@ -103,7 +105,9 @@ async def test_message_ids_that_tell_their_time(pool: asyncpg.Pool, database: as
     assert await keys(database, "ffffffff-ffff-7fff-8fff-ffffffffffff") == set()
 
 
-async def test_allocations_and_who_was_told(database: asyncpg.Connection, stored: list[Any]) -> None:
+async def test_a_trace_shows_allocations_and_notified_manufacturers(
+    database: asyncpg.Connection, stored: list[Any]
+) -> None:
     (order,) = (await trace.trace(database, "5295"))["documents"]
     assert order["allocations"] == [
         {
@@ -127,6 +131,6 @@ async def test_what_is_in_quarantine(database: asyncpg.Connection, stored: list[
 
 
 @pytest.mark.parametrize("name", ["\0", "%", "'; DROP TABLE x", "\ufffd" * 3000])
-async def test_names_nobody_has(database: asyncpg.Connection, stored: list[Any], name: str) -> None:
+async def test_unknown_names_find_nothing(database: asyncpg.Connection, stored: list[Any], name: str) -> None:
     result = await trace.trace(database, name)
     assert (result["documents"], result["quarantine"]) == ([], [])

@@ -51,14 +51,14 @@ async def test_the_same_in_one_batch_and_backwards(pool: asyncpg.Pool) -> None:
     assert await everything(pool) == in_one
 
 
-async def test_what_was_received_later_is_newer_whatever_was_stored_first(pool: asyncpg.Pool) -> None:
+async def test_the_version_received_later_is_newer_in_any_order_of_storing(pool: asyncpg.Pool) -> None:
     await isolate.write_isolating(pool, [order("new", 9)])
     await isolate.write_isolating(pool, [order("old", 1)])
     assert [row[:2] for row in await history(pool)] == [(1, "old"), (2, "new")]
     assert [row["version"] for row in await rows(pool, "current_events")] == [2]
 
 
-async def test_white_space_is_no_change_and_raw_is_what_came_first(pool: asyncpg.Pool) -> None:
+async def test_white_space_makes_no_version_and_raw_keeps_the_first_bytes(pool: asyncpg.Pool) -> None:
     raw = b'{"id":"I1","order_remarks":"A"}'
     spaced = b'{ "order_remarks": "\\u0041", "id": "I1" }'
     await isolate.write_isolating(pool, [incoming("apicbase", "purchase_order", spaced, seconds=2)])
@@ -88,7 +88,7 @@ async def test_ecomnow_the_same_content_within_a_day_is_a_repeat_and_later_is_su
     assert counts == [(0, 24 * HOUR, 2, []), (last, last, 1, ["revised", "repeat_suspected"])]
 
 
-async def test_ecomnow_a_post_that_turns_up_late_closes_the_gap(pool: asyncpg.Pool) -> None:
+async def test_a_late_ecomnow_post_closes_the_gap(pool: asyncpg.Pool) -> None:
     for seconds in (0, 30 * HOUR, 15 * HOUR):
         await isolate.write_isolating(pool, [notification(seconds)])
     assert [row[2:] for row in await history(pool)] == [(0, 30 * HOUR, 3, [])]
@@ -188,7 +188,7 @@ REFUSED = {
 
 
 @pytest.mark.parametrize("what", REFUSED)
-async def test_what_jsonb_refuses_is_kept_without_it_and_its_neighbours_are_whole(
+async def test_a_body_that_jsonb_rejects_is_stored_without_it_and_its_neighbours_fully(
     pool: asyncpg.Pool, what: str
 ) -> None:
     batch = [odd(key=f"K{n}", seconds=n) for n in range(20)]
@@ -202,7 +202,7 @@ async def test_what_jsonb_refuses_is_kept_without_it_and_its_neighbours_are_whol
     assert not await rows(pool, "quarantine")
 
 
-async def test_what_nothing_takes_goes_to_quarantine_with_the_reason(pool: asyncpg.Pool) -> None:
+async def test_a_message_that_cannot_be_stored_is_quarantined_with_the_reason(pool: asyncpg.Pool) -> None:
     batch = [
         odd(key="good", seconds=1),
         odd(key="a\0b", seconds=2),
@@ -281,7 +281,7 @@ async def test_a_commit_that_was_answered_with_a_collision_is_announced_by_the_n
     assert len(calls) == 2
 
 
-async def test_what_is_not_announced_yet_is_announced_though_an_earlier_post_took_its_place(pool: asyncpg.Pool) -> None:
+async def test_an_unannounced_version_is_announced_although_an_earlier_post_replaced_it(pool: asyncpg.Pool) -> None:
     """The version begins with the earlier post then; it is the same version, and nobody else says it."""
     unannounced = order("A", 5)
     (version,) = (await isolate.write_isolating(pool, [unannounced])).versions

@@ -96,7 +96,7 @@ async def test_a_queue_that_is_consumed_stays(empty_amqp_url: str, connection: A
     assert names.STORE in {difference.queue for difference in applied.differences}
 
 
-async def test_what_is_given_back_again_and_again_stays(amqp_url: str) -> None:
+async def test_a_message_requeued_many_times_stays_in_the_queue(amqp_url: str) -> None:
     """RabbitMQ 4 has a delivery limit of 20 where none is declared, and deletes what exceeds it here."""
     connection = await aio_pika.connect(amqp_url)
     dead = queues(Consumer(name="x", types=["*"], accounts=["*"]))[1]

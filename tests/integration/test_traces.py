@@ -176,7 +176,7 @@ async def test_a_sender_that_waits_has_its_answer_in_its_trace(
     assert collector.of(trace)["test: receive"].parent_span_id == b""
 
 
-async def test_a_collector_that_is_away_holds_nobody_up(amqp_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_an_unavailable_collector_delays_no_request(amqp_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     settings = pipeline.config({"telemetry": {"otlp_endpoint": "http://127.0.0.1:1"}}).telemetry
     tracer = otlp.Tracer(settings, "test")
     monkeypatch.setattr(traces, "tracer", tracer)
@@ -186,7 +186,7 @@ async def test_a_collector_that_is_away_holds_nobody_up(amqp_url: str, monkeypat
         await tracer.stop()
 
 
-def test_what_is_not_sampled_is_said_so_downstream() -> None:
+def test_an_unsampled_trace_is_marked_so_downstream() -> None:
     settings = pipeline.config({"telemetry": {"otlp_endpoint": "http://127.0.0.1:1", "sample": 0.0}}).telemetry
     tracer = otlp.Tracer(settings, "test")
     own = tracer.begin("x", "server", None, {})
@@ -197,7 +197,7 @@ def test_what_is_not_sampled_is_said_so_downstream() -> None:
     tracer._provider.shutdown()
 
 
-def test_without_the_packages_it_says_what_to_install(
+def test_without_the_packages_the_error_says_what_to_install(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / "crossdock.toml").write_text('[telemetry]\notlp_endpoint = "http://127.0.0.1:4318"\n')
@@ -208,7 +208,7 @@ def test_without_the_packages_it_says_what_to_install(
     assert "pip install 'crossdock[otel]'" in capsys.readouterr().err
 
 
-def test_turned_off_nothing_of_it_is_imported() -> None:
+def test_tracing_that_is_off_imports_no_packages() -> None:
     modules = [*(f"workers.{kind}.worker" for kind in ("store", "route", "deliver", "poll")), "ingress.hooks.app"]
     script = f"import sys, deploy.process, {', '.join(modules)}; sys.exit('opentelemetry' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", script], timeout=30).returncode == 0

@@ -74,7 +74,7 @@ async def test_a_transfer_from_its_order_to_its_last_receipt(pool: asyncpg.Pool)
     assert await shown(pool, "state", "outstanding") == ["over_received", -1]
 
 
-async def test_more_of_one_article_does_not_make_up_for_what_is_missing_of_another(pool: asyncpg.Pool) -> None:
+async def test_a_surplus_of_one_article_does_not_offset_a_shortage_of_another(pool: asyncpg.Pool) -> None:
     await store(pool, order(line(BLUE, 10), line(RED, 10), due=APRIL), received("R1", line(BLUE, 20)))
     assert await shown(pool, "state", "outstanding", "late") == ["partly_received", 0, True]
     assert await shown(pool, "flags") == [["more_than_ordered", "received_before_shipped"]]
@@ -98,7 +98,7 @@ async def test_flags_say_what_the_documents_disagree_on(
     assert await shown(pool, "flags") == [[] if flag is None else [flag]]
 
 
-async def test_due_is_what_the_newest_shipment_says_or_else_the_order(pool: asyncpg.Pool) -> None:
+async def test_the_due_date_is_the_newest_shipments_or_the_orders(pool: asyncpg.Pool) -> None:
     june, july = datetime(2023, 6, 8, tzinfo=UTC), datetime(2023, 7, 8, tzinfo=UTC)
     await store(pool, order(due="2023-06-08"))
     assert await shown(pool, "due_at", "late") == [june, True]
@@ -175,7 +175,7 @@ async def test_documents_that_retention_drops_go_from_their_transfers(
     assert by_order["STO1"]["shipped"] == 0
 
 
-async def test_what_an_older_release_stored_is_filled_in_and_a_pass_continues_where_it_was_interrupted(
+async def test_documents_of_an_older_release_are_filled_in_and_an_interrupted_pass_continues(
     pool: asyncpg.Pool, database: asyncpg.Connection
 ) -> None:
     array = [{"name": "Sscc", "value": "C1"}, {"name": "EstimatedArrivalDate", "value": MAY}]
@@ -269,7 +269,7 @@ async def test_a_change_is_noted_if_and_only_if_its_transaction_commits_and_repe
     assert await database.fetchval(noted) == [1]
 
 
-async def test_what_a_worker_noted_before_it_died_is_computed_by_the_next(
+async def test_changes_noted_by_a_worker_that_died_are_computed_by_the_next(
     amqp_url: str, database_url: str, pool: asyncpg.Pool, database: asyncpg.Connection
 ) -> None:
     await store(pool, order(), shipped("C1", line(BLUE, 60)))  # nothing computes here

@@ -178,7 +178,7 @@ async def test_an_erased_version_gets_no_body_from_bytes(pool: asyncpg.Pool, dat
     assert {row["body"] for row in await events(database)} == {None}
 
 
-async def test_what_an_index_computes_from_reasons_is_not_sampled_even_if_it_was(
+async def test_statistics_of_indexes_on_reasons_are_removed(
     pool: asyncpg.Pool, database: asyncpg.Connection, database_url: str
 ) -> None:
     """The planner may take samples between the creation of the index and the migration that keeps it from that."""

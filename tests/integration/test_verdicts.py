@@ -70,7 +70,7 @@ async def test_an_order_that_was_accepted_without_a_verdict_is_not_refused_later
         await until(lambda: _are(database, (1, 0)), what="the order")
 
 
-async def test_what_nobody_was_answered_for_is_judged_by_store(
+async def test_polled_orders_are_judged_by_the_store_worker(
     amqp_url: str, database_url: str, database: asyncpg.Connection
 ) -> None:
     """An order that was polled: nobody can be told, so that a person must."""

@@ -33,7 +33,7 @@ def written(value: Any, dice: random.Random) -> str:
 
 @BOUNDED
 @given(json_values, st.integers(0, 2**32), st.integers(0, 2**32))
-def test_writing_does_not_count(value: Any, first_seed: int, second_seed: int) -> None:
+def test_notation_does_not_change_the_digest(value: Any, first_seed: int, second_seed: int) -> None:
     first, second = (
         written(value, random.Random(seed)).encode("utf-8", "surrogatepass") for seed in (first_seed, second_seed)
     )
@@ -43,7 +43,7 @@ def test_writing_does_not_count(value: Any, first_seed: int, second_seed: int) -
 
 @BOUNDED
 @given(json_values, json_values)
-def test_meaning_does(value: Any, other: Any) -> None:
+def test_different_values_have_different_digests(value: Any, other: Any) -> None:
     # As text, because Python finds 1, 1.0 and True equal.
     first, second = (json.dumps(value, sort_keys=True).encode() for value in (value, other))
     assert (canonical.digest(first) == canonical.digest(second)) == (first == second)
@@ -51,7 +51,7 @@ def test_meaning_does(value: Any, other: Any) -> None:
 
 @settings(BOUNDED, max_examples=600)
 @given(st.sampled_from(known()).flatmap(lambda post: st.tuples(st.just(post[2]), mutated(post[2]))))
-def test_a_mutated_example_is_another_unless_it_says_the_same(pair: tuple[bytes, bytes]) -> None:
+def test_a_mutated_example_has_another_digest_unless_its_value_is_equal(pair: tuple[bytes, bytes]) -> None:
     body, changed = pair
     assume(not jsontext.too_deep(changed))
     try:
@@ -88,7 +88,7 @@ def test_any_bytes_have_a_digest(raw: bytes) -> None:
     ),
     st.integers(0, 9),
 )
-def test_depth_is_counted_outside_strings_only(tokens: list[bytes], repeat: int) -> None:
+def test_only_brackets_outside_strings_count_as_depth(tokens: list[bytes], repeat: int) -> None:
     """Against a count by hand, at every size."""
     raw = b"".join(tokens) * (1 + 100 * repeat)
     level = deepest = 0

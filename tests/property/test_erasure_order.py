@@ -48,7 +48,7 @@ def _small_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
     after=st.lists(post, max_size=6),
     again=st.booleans(),
 )
-async def test_contents_that_were_erased_stay_so_and_versions_are_those_of_the_receipts(
+async def test_erased_contents_stay_erased_and_versions_match_the_receipts(
     database_url: str,
     before: list[tuple[int, int]],
     during: list[tuple[int, int]],

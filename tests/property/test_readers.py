@@ -14,12 +14,12 @@ from tests.support.readers import can_be_stored, describe, every_reader_behaves
 
 @settings(BOUNDED, max_examples=700)
 @given(posts())
-def test_any_bytes(post: tuple[Platform, Event, bytes]) -> None:
+def test_readers_of_any_bytes_raise_only_documented_errors(post: tuple[Platform, Event, bytes]) -> None:
     every_reader_behaves(*post)
 
 
 @pytest.mark.parametrize("nasty", NASTY, ids=lambda nasty: repr(nasty[:20]))
-def test_the_values_that_matter_replaced(nasty: bytes) -> None:
+def test_readers_of_unusual_identifying_values_raise_only_documented_errors(nasty: bytes) -> None:
     for platform, event, body in known():
         every_reader_behaves(platform, event, nasty)
         for name in MATTER:
@@ -28,7 +28,7 @@ def test_the_values_that_matter_replaced(nasty: bytes) -> None:
 
 
 @pytest.mark.parametrize("deep", DEEPLY, ids=lambda deep: repr(deep[:6] + deep[-1:]))
-def test_nesting_of_a_hundred_thousand(deep: bytes) -> None:
+def test_nesting_of_a_hundred_thousand_levels_is_unreadable_or_ignored(deep: bytes) -> None:
     closed = not deep.endswith(b"[")
     for platform, event, body in known():
         assert describe(platform, event, deep) is None
@@ -69,7 +69,7 @@ def replaced(body: bytes, name: bytes, value: bytes) -> bytes | None:
 
 @settings(BOUNDED, max_examples=200)
 @given(posts(), posts())
-def test_an_event_reads_the_bodies_of_others_or_says_no(
+def test_an_event_reads_the_bodies_of_other_events_or_refuses_them(
     post: tuple[Platform, Event, bytes], other: tuple[Platform, Event, bytes]
 ) -> None:
     every_reader_behaves(post[0], post[1], other[2])
@@ -77,7 +77,7 @@ def test_an_event_reads_the_bodies_of_others_or_says_no(
 
 @settings(BOUNDED, max_examples=300)
 @given(posts())
-def test_what_is_decoded_encodes_to_what_decodes_the_same(post: tuple[Platform, Event, bytes]) -> None:
+def test_a_decoded_body_survives_a_round_trip(post: tuple[Platform, Event, bytes]) -> None:
     platform, event, raw = post
     try:
         decoded = platform.decode(event.name, raw)
@@ -87,7 +87,7 @@ def test_what_is_decoded_encodes_to_what_decodes_the_same(post: tuple[Platform, 
     assert msgspec.json.encode(platform.decode(event.name, once)) == once
 
 
-def test_a_reading_and_its_lines_are_values() -> None:
+def test_readings_and_their_lines_compare_by_value() -> None:
     for platform, event, raw in known():
         first, again = platform.read(event.name, raw), platform.read(event.name, raw)
         assert first == again

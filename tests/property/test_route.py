@@ -136,7 +136,9 @@ def item_names(order: dict[str, Any]) -> list[str]:
 
 @given(accounts, orders)
 @settings(max_examples=300, deadline=None)
-def test_each_item_is_answered_once_or_there_is_one_error(account: dict[str, Any], order: dict[str, Any]) -> None:
+def test_every_item_is_allocated_once_or_the_answer_is_one_error(
+    account: dict[str, Any], order: dict[str, Any]
+) -> None:
     raw = encoded(order)
     answer = ask(raw, msgspec.convert(account, Account), "fr")
     # Compiled anew from the same configuration, as another worker would.
@@ -172,7 +174,7 @@ def test_an_order_is_explained_as_it_is_answered(account: dict[str, Any], order:
 
 @given(accounts, st.lists(orders, max_size=8))
 @settings(max_examples=150, deadline=None)
-def test_a_rule_said_never_to_match_never_does(account: dict[str, Any], some: list[dict[str, Any]]) -> None:
+def test_a_rule_reported_as_unreachable_never_matches(account: dict[str, Any], some: list[dict[str, Any]]) -> None:
     account["rules"] = [rule | {"name": f"r{place}"} for place, rule in enumerate(account["rules"])]
     configured = msgspec.convert(account, Account)
     dead = {problem.split("'")[1] for problem in check(configured) if "can never match" in problem}
@@ -183,7 +185,7 @@ def test_a_rule_said_never_to_match_never_does(account: dict[str, Any], some: li
 
 @given(accounts, orders)
 @settings(max_examples=150, deadline=None)
-def test_the_manufacturers_messages_hold_each_item_once(account: dict[str, Any], order: dict[str, Any]) -> None:
+def test_manufacturers_messages_contain_each_item_once(account: dict[str, Any], order: dict[str, Any]) -> None:
     outcome = ask(order, msgspec.convert(account, Account))
     if outcome.record is None:
         return
@@ -202,7 +204,7 @@ def test_the_manufacturers_messages_hold_each_item_once(account: dict[str, Any],
 
 @given(st.binary(max_size=200) | st.text(max_size=200).map(str.encode))
 @settings(max_examples=300, deadline=None)
-def test_no_bytes_make_an_answer_fail(raw: bytes) -> None:
+def test_any_bytes_are_answered_200_or_400(raw: bytes) -> None:
     answer = ask(raw, msgspec.convert({"secrets": ["s"]}, Account))
     assert answer.status in (200, 400)
     assert isinstance(json.loads(answer.body), dict)

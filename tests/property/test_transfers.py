@@ -278,7 +278,7 @@ def flags(
 @pytest.mark.timeout(180)
 @STORIES
 @given(story=stories())
-async def test_any_order_of_arrival_gives_what_the_other_views_come_to(
+async def test_any_order_of_arrival_gives_the_same_totals_as_the_other_views(
     database_url: str, story: tuple[list[Incoming], list[Step], list[Step]]
 ) -> None:
     messages, *workers = story

@@ -31,7 +31,7 @@ SCALARS = st.recursive(
 @example("/Date(99999999999999999+9999)/")
 @example("9999-12-31T23:59:59-23:59")
 @example("0")
-def test_a_time_is_read_or_none(text: str) -> None:
+def test_any_text_is_read_as_a_time_or_none(text: str) -> None:
     times.is_placeholder(text)
     times.parse(text)
     retryafter.seconds(text, 1e9)
@@ -40,7 +40,7 @@ def test_a_time_is_read_or_none(text: str) -> None:
 
 
 @given(SCALARS)
-def test_a_value_is_read_or_none(value: Any) -> None:
+def test_any_value_is_read_or_none(value: Any) -> None:
     for read in (lenient.text, lenient.identifier, lenient.reference, lenient.number, lenient.date, lenient.is_absent):
         read(value)
     lenient.unreadable_time((value, lenient.utc_datetime(value)))
@@ -60,7 +60,7 @@ def test_a_page_is_split_or_refused(body: bytes) -> None:
 
 
 @given(st.binary(max_size=50), st.text(max_size=20))
-def test_any_body_and_any_coding(raw: bytes, name: str) -> None:
+def test_any_body_in_any_encoding_raises_only_documented_errors(raw: bytes, name: str) -> None:
     encodings.by_mark(raw)
     encodings.is_encoded([name])
     encodings.is_unreadable([name], raw)

@@ -233,7 +233,7 @@ async def test_patterns_that_match_something_are_taken(client: Client) -> None:
 
 
 @pytest.mark.parametrize("how", ["patch", "worker", "hand"])
-async def test_what_was_missed_while_disabled_can_be_asked_for(client: Client, pool: asyncpg.Pool, how: str) -> None:
+async def test_events_missed_while_disabled_can_be_replayed(client: Client, pool: asyncpg.Pool, how: str) -> None:
     """outpost#611: since when it is disabled, and the replay of exactly that time, whoever disabled it."""
     from storage.sql import query
 

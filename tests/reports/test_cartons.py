@@ -65,7 +65,7 @@ async def test_a_carton_that_gets_an_sscc_later_is_one_document_in_version_2(poo
     assert (await shipped(pool), await shipped(pool, "cartons")) == (8, 1)
 
 
-async def test_one_copy_joins_what_two_others_kept_apart(pool: asyncpg.Pool) -> None:
+async def test_a_copy_with_both_identifiers_merges_two_documents(pool: asyncpg.Pool) -> None:
     """reports.md, row 5: nothing shared, until a copy carries both."""
     bodies = (
         carton(8, CartonNumber="1"),
@@ -96,7 +96,7 @@ async def by_version(pool: asyncpg.Pool) -> list[dict[str, Any]]:
         (carton(1, Sscc="A"), carton(2, Sscc="A", shipment="889")),
     ],
 )
-async def test_cartons_are_never_one_because_both_lack_something(pool: asyncpg.Pool, bodies: Any) -> None:
+async def test_cartons_are_not_merged_because_both_lack_an_identifier(pool: asyncpg.Pool, bodies: Any) -> None:
     """channelape-typescript-sdk (row 3) and row 5; nor because they stand in two shipments."""
     await store(pool, [messages(*bodies)])
     assert len(await documents(pool)) == len(bodies)
@@ -107,7 +107,7 @@ STORED_TWICE = "UPDATE crossdock.versions v SET body = e.body FROM crossdock.eve
 """Makes the bodies what an older release stored."""
 
 
-async def test_a_migration_merges_what_is_stored_already(pool: asyncpg.Pool) -> None:
+async def test_a_migration_merges_stored_cartons(pool: asyncpg.Pool) -> None:
     """reports.md, row 5: an older release made two documents of one carton; its events keep their ids."""
     bodies = [carton(8, CartonNumber="1"), carton(8, CartonNumber="1", Sscc="S"), carton(5, LicensePlate="P/1")]
     sent = messages(*bodies, carton(9, CartonNumber="1", LicensePlate="Q"), carton(6, LicensePlate="P/1", Sscc="T"))
@@ -140,7 +140,7 @@ async def test_an_advanced_ship_notice_is_not_its_ship_confirmation(pool: asyncp
     assert (await shipped(pool), await shipped(pool, "announced")) == (0, 8)
 
 
-def test_resolving_says_what_was_known_under_other_keys() -> None:
+def test_resolving_reports_the_former_keys() -> None:
     known = [Carton("888/1", ("21",)), Carton("888/P", ("1P", "22")), Carton("888/X", ("0X",))]
     found = aliases.resolve("888", known, [("0S", "21"), ("1P", "23"), ("1P", "21")])
     assert found.cartons == (Carton("888/S", ("0S", "1P", "21", "22", "23")), Carton("888/X", ("0X",)))

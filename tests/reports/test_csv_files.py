@@ -84,7 +84,7 @@ def test_windows_1252_names_the_line(tmp_path: Path) -> None:
         listed(tmp_path, "article;name\nCRÈME-1;x\n".encode("cp1252"))
 
 
-def test_what_can_be_read_two_ways_names_the_line(tmp_path: Path) -> None:
+def test_an_ambiguous_file_is_refused_with_the_line(tmp_path: Path) -> None:
     """ng-csv#28 (sibling): nothing is guessed silently."""
     with pytest.raises(ConfigError, match=r"line 1 can be read with ';' and with ','"):
         listed(tmp_path, b"A,1;B,2\nC,3;D,4\n")

@@ -55,7 +55,7 @@ def test_an_integer_as_a_decimal_number_is_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("cell", ["A|1", 'A"1', "<td>A-1</td>", "<!DOCTYPE html>"])
-def test_a_cell_that_is_no_number_is_refused(tmp_path: Path, cell: str) -> None:
+def test_a_cell_that_is_not_a_number_is_refused(tmp_path: Path, cell: str) -> None:
     with pytest.raises(ConfigError, match=r"list\.csv: line 3: .* holds "):
         listed(tmp_path, f"article;name\nART-1;a\n{cell};b\n".encode())
     quoted = cell.replace('"', '""')

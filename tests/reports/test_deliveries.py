@@ -111,9 +111,7 @@ async def test_nothing_is_sent_before_the_time_that_a_retry_after_asks_for(
             await until(lambda: all_are(pool, "delivered"))
 
 
-async def test_who_moves_to_another_url_is_not_held_by_the_old_ones_retry_after(
-    pool: asyncpg.Pool, database_url: str
-) -> None:
+async def test_changing_the_url_ends_a_retry_after_pause(pool: asyncpg.Pool, database_url: str) -> None:
     """planningcenter#1154: the time was asked for by the old server."""
     async with receiver() as there:
         there.answer = lambda got: (

@@ -39,7 +39,7 @@ def envelope(case: Case, content_type: str | None = None) -> Envelope:
 
 @pytest.mark.parametrize("case", CASES)
 @pytest.mark.parametrize("marks", [1, 2])
-def test_a_byte_order_mark_is_no_part_of_the_document(case: Case, marks: int) -> None:
+def test_a_byte_order_mark_is_not_part_of_the_document(case: Case, marks: int) -> None:
     """sp-dev-docs#1123, n8n#35933: .NET writers put one before signed bodies."""
     plain, marked = describe(case, case.raw), describe(case, codecs.BOM_UTF8 * marks + case.raw)
     assert marked.flags == ("byte_order_mark", *plain.flags)
@@ -65,7 +65,7 @@ def test_signatures_are_over_the_bytes_as_received(case: Case, encode: Any) -> N
 
 @pytest.mark.parametrize("name", ["apicbase", "ustore"])
 @pytest.mark.parametrize("encode", [lambda raw: codecs.BOM_UTF8 + raw, lambda raw: raw.decode().encode("utf-16")])
-def test_those_who_wait_get_the_answer_to_the_plain_body(name: str, encode: Any) -> None:
+def test_waiting_senders_get_the_answer_to_the_decoded_body(name: str, encode: Any) -> None:
     """sp-dev-docs#1123: uStore's shopper and Apicbase's customer were told that their order can't be read."""
     for case in cases(name):
         plain = answers.answerers()[name].answer(envelope(case), case.raw, case.account)
@@ -108,7 +108,7 @@ def test_the_charset_of_the_content_type_is_what_the_bytes_are_in(
 
 @pytest.mark.parametrize("charset", ["iso-8859-1", "utf-16", "idna", "zlib_codec", "nonsense", "utf-8", ""])
 @pytest.mark.parametrize("case", CASES)
-def test_what_is_utf_8_is_read_as_utf_8_whatever_the_header_says(case: Case, charset: str) -> None:
+def test_valid_utf_8_is_read_as_utf_8_whatever_the_header_says(case: Case, charset: str) -> None:
     """tcWebHooks#92 (sibling): frameworks announce ISO-8859-1 by default and write UTF-8."""
     body = case.raw.replace(b"{", '{"note": "é",'.encode(), 1)
     assert describe(case, body, f"application/json; charset={charset}") == describe(case, body)
@@ -116,7 +116,7 @@ def test_what_is_utf_8_is_read_as_utf_8_whatever_the_header_says(case: Case, cha
 
 @pytest.mark.parametrize("case", [*cases("apicbase"), *cases("ustore")], ids=str)
 @pytest.mark.parametrize("content_type", [None, "application/json; charset=utf-8", "application/json; charset=idna"])
-def test_what_nothing_explains_is_no_order(case: Case, content_type: str | None) -> None:
+def test_a_body_in_no_known_encoding_is_unreadable(case: Case, content_type: str | None) -> None:
     """tcWebHooks#92 (sibling): nothing is guessed."""
     with pytest.raises(UnreadableError, match="UTF-8"):
         describe(case, case.raw.replace(b"{", b'{"note": "\xe9",', 1), content_type)
@@ -206,7 +206,7 @@ def test_the_newest_copy_is_valid_unicode_whatever_was_received(raw: bytes, data
     assert data is None or body == data
 
 
-def test_digests_of_what_was_read_before_are_what_they_were() -> None:
+def test_digests_of_bodies_that_were_readable_before_are_unchanged() -> None:
     """A changed canonical form would make a new version of every document that is stored."""
     for case in cases():
         document = describe(case, case.raw)

@@ -99,7 +99,7 @@ def test_sizes_that_are_too_large_are_refused(size: str | int) -> None:
     assert parse_size(str(2**63 - 1)) == 2**63 - 1
 
 
-def test_a_worker_says_that_the_database_takes_no_writes() -> None:
+def test_a_worker_reports_that_the_database_is_read_only() -> None:
     """`/readyz` and the log of a worker say the same as a command."""
     for error in (asyncpg.TargetServerAttributeNotMatched("None"), asyncpg.ReadOnlySQLTransactionError("cannot")):
         assert "takes no writes" in explain(error)

@@ -49,12 +49,12 @@ def test_a_year_of_four_digits_is_that_year(value: str) -> None:
 
 
 @pytest.mark.parametrize("value", ["Thursday, 01-Jan-70 00:00:00 GMT", "Mon, 01 Jan 01 00:00:00 GMT"])
-def test_a_year_of_two_digits_is_no_year(value: str) -> None:
+def test_a_year_of_two_digits_is_not_read(value: str) -> None:
     document = channelape(value)
     assert (document.reading.shipped_at, document.flags) == (None, ("unreadable_date",))
 
 
-def test_a_wait_until_a_year_long_ago_is_no_wait() -> None:
+def test_a_retry_after_in_a_year_long_ago_is_ignored() -> None:
     """The year 0049 of a `Retry-After` was taken for 2049."""
     wait = retryafter.seconds("Fri, 31 Dec 0049 23:59:59 GMT", datetime(2026, 11, 29, tzinfo=UTC).timestamp())
     assert wait is not None

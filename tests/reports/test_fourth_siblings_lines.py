@@ -65,7 +65,7 @@ async def test_a_known_id_wins_and_unknown_ones_fill_what_is_left(pool: asyncpg.
 @pytest.mark.parametrize(
     "stray", [item("90", "X"), item("90", None), item(None, "X"), item("10", "A ", 4) | {"id": "X"}]
 )
-async def test_what_no_line_of_the_order_names_is_flagged(pool: asyncpg.Pool, stray: dict[str, Any]) -> None:
+async def test_a_line_that_the_order_does_not_have_is_flagged(pool: asyncpg.Pool, stray: dict[str, Any]) -> None:
     """Goods that fit nowhere counted nowhere, and nothing said so."""
     is_known = stray.get("sku") == "A "
     for event, body in (
@@ -82,7 +82,7 @@ async def test_what_no_line_of_the_order_names_is_flagged(pool: asyncpg.Pool, st
         assert flags == {event: [] if is_known else ["not_ordered"], "stock_transfer_order": []}
 
 
-async def test_a_line_of_nothing_is_no_goods(pool: asyncpg.Pool) -> None:
+async def test_lines_with_quantity_zero_are_not_flagged(pool: asyncpg.Pool) -> None:
     nothing = receipt("R1", item("90", "X", 0), item("91", "Y", 5, received_qty="0"))
     await store(pool, ("stock_transfer_order", transfer(item("10", "A"))), ("receipt_confirmation", nothing))
     assert (await progress(pool))["10"]["flags"] == []

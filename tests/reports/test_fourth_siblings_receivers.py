@@ -44,7 +44,7 @@ async def test_the_status_decides_about_a_body_that_never_ends(answer: bytes) ->
 
 
 @pytest.mark.parametrize("answer", [b"HTTP/1.1 200 OK\r\n", b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n", b"HTTP/1.1 2"])
-async def test_a_head_that_does_not_end_is_no_answer(answer: bytes) -> None:
+async def test_a_head_that_does_not_end_is_not_an_answer(answer: bytes) -> None:
     """The status line alone may be the beginning of something else."""
     async with raw(saying(answer)) as server, sender() as client:
         assert (await client.send(server.url(), REQUEST, success=SUCCESS)).outcome == "connection"

@@ -69,14 +69,14 @@ def test_each_of_a_list_is_understood() -> None:
         ("10.0.0.1,10.0.0.2", "neither an address nor a name"),
     ],
 )
-def test_what_is_not_a_host_is_refused_with_its_key(section: str, written: str, advice: str) -> None:
+def test_a_value_that_is_not_a_host_is_refused_with_its_key(section: str, written: str, advice: str) -> None:
     with pytest.raises(ConfigError) as error:
         host_of(section, written)
     assert str(error.value).startswith(f"{section}: host ")
     assert advice in str(error.value)
 
 
-def test_one_of_a_list_is_refused_too() -> None:
+def test_an_invalid_host_in_a_list_is_refused() -> None:
     with pytest.raises(ConfigError, match="ingress: host 'http://a'"):
         host_of("ingress", ["127.0.0.1", "http://a"])
 

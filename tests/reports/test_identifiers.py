@@ -86,7 +86,7 @@ def test_blanks_around_ids_of_digits(event: str) -> None:
 
 @pytest.mark.parametrize("nothing", NOTHING)
 @pytest.mark.parametrize("shape", [dict, list])
-def test_a_receipt_id_that_says_nothing_is_absent(nothing: Any, shape: type[Any]) -> None:
+def test_an_empty_receipt_id_is_absent(nothing: Any, shape: type[Any]) -> None:
     """channelape-typescript-sdk: `"null"` in two receipts made them one document."""
     said = [example("channelape", RECEIPT), example("channelape", RECEIPT)]
     said[1]["id"] = "another"
@@ -102,7 +102,7 @@ def test_a_receipt_id_that_says_nothing_is_absent(nothing: Any, shape: type[Any]
 @pytest.mark.parametrize("event", [SHIP, ASN])
 @pytest.mark.parametrize("nothing", NOTHING)
 @pytest.mark.parametrize("gone", [1, 2, 3])
-def test_a_carton_goes_by_the_identifiers_that_say_something(event: str, nothing: Any, gone: int) -> None:
+def test_a_carton_is_identified_by_its_non_empty_identifiers(event: str, nothing: Any, gone: int) -> None:
     """channelape-typescript-sdk: `Sscc` or `LicensePlate` `"null"` made two cartons one document."""
     said = example("channelape", event)
     said["additionalFields"] |= dict.fromkeys(("Sscc", "LicensePlate", "CartonNumber")[:gone], nothing)
@@ -120,7 +120,7 @@ def test_a_carton_goes_by_the_identifiers_that_say_something(event: str, nothing
         ("ustore", "manufacturer_allocation", "manufacturer_allocation", "Order.@OrderId"),
     ],
 )
-def test_a_key_that_says_nothing_is_no_key(platform: str, event: str, name: str, path: str, nothing: Any) -> None:
+def test_an_empty_key_is_not_a_key(platform: str, event: str, name: str, path: str, nothing: Any) -> None:
     """channelape-typescript-sdk (siblings): every platform's key."""
     said = example(platform, name)
     *folders, last = path.split(".")
@@ -167,7 +167,7 @@ def test_integral_numbers_are_written_as_integers_in_keys(
     assert documents.describe(registry.platforms()[platform], event, raw).reading.key == key
 
 
-def test_numbers_are_normalised_wherever_something_is_recognised() -> None:
+def test_numbers_are_normalised_in_every_identifier() -> None:
     """zfr-shopify#75 (siblings): references, cartons, line ids and articles."""
     raw = (
         b'{"id": 1.0, "channelOrderId": 2.0, "warehouseOrderId": 3e0, "purchaseOrderNumber": 4.0, "additionalFields": '

@@ -300,7 +300,7 @@ def test_the_verdict_on_an_order(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", ["a postal code", "a state", "a country"])
-def test_what_shoppers_type_is_not_kept_at_any_length(name: str) -> None:
+def test_texts_of_shoppers_are_kept_up_to_a_length(name: str) -> None:
     """Finding 2: caches keyed by texts of any length held a gigabyte that was never given back."""
     settings = account()
     ustore.answer(envelope("manufacturer_allocation"), ORDERS[name](100_000), settings)

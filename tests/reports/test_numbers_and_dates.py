@@ -116,14 +116,14 @@ def test_a_number_in_text_is_a_number(where: str, value: str) -> None:
 
 @pytest.mark.parametrize("where", FIELDS)
 @pytest.mark.parametrize("value", ABSENT)
-def test_a_number_that_is_absent_is_no_defect(where: str, value: Any) -> None:
+def test_an_absent_number_is_not_flagged(where: str, value: Any) -> None:
     document, field = described(where, value)
     expected = {"received": Decimal(9), "damaged": Decimal(0)}.get(field)
     assert getattr(document.reading.lines[0], field) == expected
     assert document.flags == ()
 
 
-def test_what_could_not_be_read_is_shown_with_the_line_and_stays_short() -> None:
+def test_unreadable_values_are_shown_with_their_line_and_truncated() -> None:
     """Cellarion#437: `crossdock trace` shows lines as they are stored."""
     document, _ = described("ecomnow itemQuantity", "5 EA\0" + "x" * 1000)
     [line] = json.loads(msgspec.json.encode(document.reading.lines))

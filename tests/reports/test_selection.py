@@ -92,7 +92,7 @@ async def test_a_subscription_that_can_get_nothing_is_refused(
     assert detail in body["errors"][0]["detail"]
 
 
-async def test_so_is_a_change_to_one(client: Client) -> None:
+async def test_changing_a_subscription_so_that_it_matches_nothing_is_refused(client: Client) -> None:
     created = await client.subscribe(URL, types=["ecomnow.*"], accounts=["ecomnow/*"], who=OPERATOR)
     path = f"/v1/subscriptions/{created['id']}"
     for changes in (
@@ -157,7 +157,7 @@ def test_every_type_of_a_consumer_has_an_account(types: list[str], accounts: lis
          "type 'channelape.*' has none of these accounts"),
     ],
 )  # fmt: skip
-async def test_commands_refuse_what_can_select_nothing(
+async def test_commands_refuse_selections_that_can_match_nothing(
     shell: Shell, amqp_url: str, database_url: str, arguments: tuple[str, ...], complaint: str
 ) -> None:
     code, _, err = await shell(*arguments)

@@ -117,7 +117,9 @@ async def test_an_unknown_virtual_host_is_named_as_such(amqp_url: str, vhost: st
     assert "0x" not in line
 
 
-async def test_check_and_workers_name_it_too(amqp_url: str, shell: Shell, caplog: pytest.LogCaptureFixture) -> None:
+async def test_check_and_workers_name_an_unknown_virtual_host(
+    amqp_url: str, shell: Shell, caplog: pytest.LogCaptureFixture
+) -> None:
     url = str(URL(amqp_url).with_path("/no-such-vhost"))
     shell.env["AMQP_URL"] = url
     for command in (("check",), ("topology", "check"), ("topology", "apply")):

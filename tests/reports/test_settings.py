@@ -89,7 +89,7 @@ def test_a_spoilt_secret_is_named_and_not_shown(tmp_path: Path, field: str, writ
 
 @pytest.mark.parametrize("field", sorted(KEYS.keys() - TEXT_ONLY))
 @pytest.mark.parametrize("source", ["env", "file"])
-def test_so_is_one_of_the_environment_or_of_a_file(
+def test_a_damaged_secret_from_the_environment_or_a_file_is_named(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, field: str, source: str
 ) -> None:
     monkeypatch.setenv("SPOILT", "'Basic hush='")
@@ -137,7 +137,7 @@ def test_what_is_sent_in_a_query_string_needs_percent_encoding(tmp_path: Path, f
     assert "hush" not in lines
 
 
-def test_check_shows_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_check_warns_of_damaged_secrets(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     import asyncio
 
     async def unreachable(*_: Any) -> Finding:

@@ -129,7 +129,7 @@ def test_a_date_that_means_no_date_is_absent_everywhere(value: Any) -> None:
 @pytest.mark.parametrize(
     "value", ["1601010000", "1753010100", "1970010100", "1999-12-31", "1970-01-02", "1899-12-30 09:30"]
 )
-def test_what_only_resembles_a_placeholder_is_a_date(value: str) -> None:
+def test_a_text_that_only_resembles_a_placeholder_is_a_date(value: str) -> None:
     assert lenient.date(value) == value
     assert times.parse(value) is not None
 
@@ -159,7 +159,7 @@ def test_a_sign_in_place_of_a_quantity_is_null_and_flagged(sign: str, shape: typ
 
 
 @pytest.mark.parametrize("value", [True, [], {}])
-def test_what_is_neither_text_nor_number_is_no_quantity(value: Any) -> None:
+def test_a_value_that_is_neither_text_nor_number_is_not_a_quantity(value: Any) -> None:
     body = {"id": "1", "lineItems": [{"sku": "A", "quantity": 9, "additionalFields": {"received_qty": value}}]}
     document = documents.describe(registry.platforms()["channelape"], "receipt_confirmation", json.dumps(body).encode())
     assert (document.reading.lines[0].received, document.flags) == (None, ("unreadable_number",))

@@ -94,13 +94,13 @@ def test_an_element_that_is_nil_is_absent(value: Any) -> None:
 
 
 @pytest.mark.parametrize("value", OBJECTS)
-def test_an_object_that_is_no_element_is_not_a_value(value: Any) -> None:
+def test_an_object_that_is_not_an_element_is_not_a_value(value: Any) -> None:
     assert not lenient.is_absent(value)
     assert (lenient.text(value), lenient.identifier(value), lenient.number(value)) == (None, None, None)
     assert lenient.unreadable(total=(value, None)) is not None
 
 
-def test_what_an_element_holds_is_read_as_anywhere() -> None:
+def test_the_text_of_an_element_is_read_like_any_text() -> None:
     assert lenient.number({"@unit": "EA", "#text": "5"}) == Decimal(5)
     assert lenient.number({"#text": 5}) == Decimal(5)
     assert lenient.unreadable(total=({"#text": "5 EA"}, None)) == {"total": "5 EA"}

@@ -27,7 +27,7 @@ def describe(case: Case, raw: bytes) -> documents.Document:
 @pytest.mark.parametrize(
     "before", [b"\n" + MARK, b"\r\n\r\n" + MARK, MARK + b"\n" + MARK, b" \t\n" + MARK + b" " + MARK]
 )
-def test_a_mark_behind_blank_lines_is_no_part_of_the_document(case: Case, before: bytes) -> None:
+def test_a_mark_after_blank_lines_is_not_part_of_the_document(case: Case, before: bytes) -> None:
     raw = before + case.raw
     plain, marked = describe(case, case.raw), describe(case, raw)
     assert marked.flags == ("byte_order_mark", *plain.flags)
@@ -118,7 +118,7 @@ async def test_only_codings_are_refused(amqp_url: str) -> None:
 
 
 @pytest.mark.parametrize("name", ["rot13", "x-own", "9bit"])
-def test_an_unknown_coding_is_told_by_what_it_did(name: str) -> None:
+def test_an_unknown_coding_is_recognised_by_an_unreadable_body(name: str) -> None:
     assert not encodings.is_encoded([name])
     assert not encodings.is_unreadable([name], b'\n{"a": 1}')
     assert not encodings.is_unreadable([name], '{"a": 1}'.encode("utf-16"))

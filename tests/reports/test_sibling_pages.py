@@ -53,7 +53,7 @@ def test_a_broken_order_breaks_no_other(broken: bytes, place: int, results_first
     assert read.next == "https://api.example/?page=2"
 
 
-def test_nothing_between_two_commas_is_no_order() -> None:
+def test_two_commas_without_an_order_between_them_are_skipped() -> None:
     read = pages.split(b'{"next": null, "results": [' + GOOD[0] + b", , " + GOOD[1] + b",, ]}")
     assert [bytes(result) for result in read.results] == [*GOOD]
 
@@ -83,7 +83,7 @@ def test_a_page_that_is_cut_off_is_an_error(broken: bytes) -> None:
         b'{"results": [NaN,',
     ],
 )
-def test_what_is_not_a_page_is_an_error(body: bytes) -> None:
+def test_a_body_that_is_not_a_page_is_an_error(body: bytes) -> None:
     with pytest.raises(ValueError):  # noqa: PT011 - any of json's
         pages.split(body)
 

@@ -45,7 +45,7 @@ def test_half_a_minute_in_any_notation(header: str) -> None:
 
 
 @pytest.mark.parametrize("header", [f"{LATER - 60}", f"{LATER - 60}000", "1000000000", "2020-01-01T00:00:00Z"])
-def test_a_point_in_the_past_is_no_wait(header: str) -> None:
+def test_a_time_in_the_past_means_no_wait(header: str) -> None:
     assert clients.retry_after(header, NOW) == 0
     assert answer.retry_after(header, NOW) is None
 
@@ -53,7 +53,7 @@ def test_a_point_in_the_past_is_no_wait(header: str) -> None:
 @pytest.mark.parametrize(
     "header", ["1,000", "30 parsecs", "30x", "PT", "s", "10/11/2026", "3s 4", "-30", ",", "2026-13-01"]
 )
-def test_what_has_no_one_meaning_is_ignored(header: str) -> None:
+def test_an_ambiguous_retry_after_is_ignored(header: str) -> None:
     assert retryafter.seconds(header, NOW) is None
 
 

@@ -49,7 +49,7 @@ def test_a_placeholder_identifies_nothing(value: str) -> None:
 
 
 @pytest.mark.parametrize("value", ["nano", "NATO", "None-1", "#1", "#12!a", "NA", "0", "00", "01", "0000000001", "1-0"])
-def test_what_only_resembles_a_placeholder_identifies(value: str) -> None:
+def test_a_text_that_only_resembles_a_placeholder_identifies(value: str) -> None:
     assert lenient.identifier(value) == value
 
 

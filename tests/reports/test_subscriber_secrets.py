@@ -29,7 +29,7 @@ async def client(database_url: str) -> AsyncIterator[Client]:
 
 
 @pytest.mark.parametrize("name", [name for name, dialect in dialects().items() if dialect.make_secret is not None])
-async def test_what_cannot_be_seen_is_refused(client: Client, name: str) -> None:
+async def test_invisible_characters_in_secrets_are_refused(client: Client, name: str) -> None:
     for secret in SPOILT:
         body = {"url": URL, "dialect": name, "secret": secret}
         status, answer, _ = await client.ask("POST", "/v1/subscriptions", body)
@@ -39,6 +39,6 @@ async def test_what_cannot_be_seen_is_refused(client: Client, name: str) -> None
 
 @pytest.mark.parametrize("name", ["channelape", "apicbase"])
 @pytest.mark.parametrize("secret", ["KBc+fU/5==", "two words", "s3cret&=#@%", "Zoë", '"quoted"', "x"])
-async def test_what_can_be_seen_is_taken(client: Client, name: str, secret: str) -> None:
+async def test_visible_characters_in_secrets_are_accepted(client: Client, name: str, secret: str) -> None:
     created = await client.subscribe(URL, dialect=name, secret=secret)
     assert created["secret"] == secret

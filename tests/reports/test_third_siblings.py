@@ -140,7 +140,7 @@ def test_a_placeholder_of_a_template_numbers_no_receipt(value: str) -> None:
 @pytest.mark.parametrize(
     "value", ["NA", "STRING-1", "TBD1", "$1$x", "{4F2A-11}", "[A1]", "<A1>", "$5", "Unknown Pleasures", "NAN-1", "1%"]
 )
-def test_what_only_resembles_one_numbers_a_receipt(value: str) -> None:
+def test_a_text_that_only_resembles_a_template_numbers_a_receipt(value: str) -> None:
     assert lenient.reference(value) == value
 
 

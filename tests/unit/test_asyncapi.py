@@ -82,7 +82,7 @@ def test_the_stored_document_is_the_one_that_is_made(capsys: pytest.CaptureFixtu
 
 
 @pytest.mark.parametrize("case", CASES, ids=str)
-def test_examples_are_what_is_promised(case: checks.Case, document: Document) -> None:
+def test_examples_match_the_document(case: checks.Case, document: Document) -> None:
     assert problems(document, inbound(case), as_json(case)) == []
     described = documents.describe(case.platform, case.event.name, case.raw)
     type_ = described.reading.type
@@ -113,7 +113,7 @@ def test_a_broken_part_far_inside_is_refused(document: Document) -> None:
     assert problems(document, name, order)
 
 
-def test_what_a_manufacturer_gets_is_what_is_promised(document: Document) -> None:
+def test_manufacturers_events_match_the_document(document: Document) -> None:
     name = f"event.{manufacturer_order.TYPE}"
     for example in registry.event("ustore", "manufacturer_allocation").examples:
         raw = registry.example("ustore", example)
@@ -130,7 +130,7 @@ def test_what_a_manufacturer_gets_is_what_is_promised(document: Document) -> Non
                 assert problems(document, name, event(manufacturer_order.TYPE, "ustore", json.dumps(wrong).encode()))
 
 
-def test_the_event_of_an_erasure_is_what_is_promised(document: Document) -> None:
+def test_the_event_of_an_erasure_matches_the_document(document: Document) -> None:
     name = f"event.{erasure.TYPE}"
     data = erasure.data(platform="ustore", account="shop", type="ustore.x", key="7", event_ids=[UUID(int=1)])
     assert problems(document, name, event(erasure.TYPE, "ustore", data)) == []

@@ -23,7 +23,7 @@ async def test_a_task_that_raises_is_logged_reported_and_ends_the_process(caplog
     assert [(record.message, vars(record)["task"]) for record in caplog.records] == [("background task died", "sweep")]
 
 
-async def test_a_task_that_returns_is_a_dead_one_too() -> None:
+async def test_a_task_that_returns_counts_as_dead() -> None:
     ended = asyncio.Event()
     background = Background(on_death=ended.set)
 
@@ -35,7 +35,7 @@ async def test_a_task_that_returns_is_a_dead_one_too() -> None:
     assert background.problems() == ["the task listen died (it returned)"]
 
 
-async def test_stopping_is_no_death_and_the_process_ends_once() -> None:
+async def test_stopping_does_not_count_as_dying_and_the_process_ends_once() -> None:
     deaths: list[str] = []
     background = Background(on_death=lambda: deaths.append("death"))
     gate = asyncio.Event()

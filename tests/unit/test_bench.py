@@ -73,12 +73,12 @@ def test_the_table_shows_medians_spread_goal_and_verdict() -> None:
     assert text.splitlines()[2] == "| a | b | 2,000 (1,000–3,000) | 500 (500–500) | 4.00 | ≥ 4.0 | met |"
 
 
-def test_a_peer_that_failed_is_said_in_the_table() -> None:
+def test_a_failed_peer_is_shown_in_the_table() -> None:
     text = report.markdown([Row("a", "b", [], [], 4.0, failed="ended with 1\ninstead | of starting")])
     assert text.splitlines()[2] == "| a | b |  | ended with 1 instead \\| of starting |  | ≥ 4.0 | failed |"
 
 
-def test_a_run_that_failed_among_others_is_said_beside_the_verdict() -> None:
+def test_a_failed_run_among_others_is_shown_beside_the_verdict() -> None:
     text = report.markdown([Row("a", "b", [4.0], [2.0], 1.0, note="theirs: 3 of 9 requests failed")])
     assert text.splitlines()[2].endswith("| 2.00 | ≥ 1.0 | met; theirs: 3 of 9 requests failed |")
 
@@ -151,7 +151,7 @@ def test_a_rate_needs_processes_queues_and_servers_in_proportion() -> None:
     assert need.first == "one quorum queue: a single Erlang process (83% of what is planned with)"
 
 
-def test_what_gives_out_first_follows_from_the_costs() -> None:
+def test_the_bottleneck_follows_from_the_costs() -> None:
     slow = msgspec.structs.replace(COSTS, postgres_store=2_000.0)
     assert capacity.need(10_000, slow).first.startswith("PostgreSQL's CPU on 16 cores")
 

@@ -7,7 +7,7 @@ import pytest
 from ingress.hooks import body
 
 
-async def test_a_sender_that_left_before_it_was_told_to_go_on_is_no_fault_of_ours() -> None:
+async def test_a_sender_that_left_before_100_continue_is_not_an_error() -> None:
     request = Mock(content_length=2, headers={"Expect": "100-continue"})
     request.writer.write = AsyncMock(side_effect=ConnectionResetError("Cannot write to closing transport"))
     with pytest.raises(body.BrokenBodyError):

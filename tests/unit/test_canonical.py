@@ -47,7 +47,7 @@ def test_different_values_have_different_digests() -> None:
 
 
 @pytest.mark.parametrize(("raw", "takes"), JSONB, ids=lambda value: str(value)[:30])
-def test_what_postgresql_takes_as_jsonb(raw: bytes, takes: bool) -> None:
+def test_json_that_postgresql_accepts_as_jsonb_is_recognised(raw: bytes, takes: bool) -> None:
     assert canonical.form(raw).jsonb is takes
 
 
@@ -80,7 +80,7 @@ def test_invalid_json_is_refused_with_a_reason(raw: bytes) -> None:
 
 
 class TestText:
-    def test_shallow_keeps_what_is_not_deep(self) -> None:
+    def test_truncating_the_depth_keeps_shallow_values(self) -> None:
         deep = b"[" * 100_000 + b"]" * 100_000
         raw = b'{"id": "a", "x": ' + deep + b', "y": "]]", "z": ' + deep + b', "last": [1]}'
         assert jsontext.too_deep(raw)
@@ -106,7 +106,7 @@ class TestText:
         assert jsontext.too_deep(b"[" * 5000)
         assert jsontext.truncate_depth(b"[" * 5000) == b"[" * jsontext.MAX_DEPTH + b"null"
 
-    def test_lone_surrogates_are_told_in_letters(self) -> None:
+    def test_lone_surrogates_are_replaced_by_their_codes(self) -> None:
         raw = rb'"\ud83d\ude00 \ud83d \uDE00 \\ud83d \\\ud83d \ud83d\ud83d\ude00"'
         assert json.loads(jsontext.repair(raw)) == "😀 \ufffdd83d \ufffdde00 \\ud83d \\\ufffdd83d \ufffdd83d😀"
 

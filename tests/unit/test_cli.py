@@ -94,7 +94,7 @@ def test_wrong_usage_is_one_line_and_exit_code_2(args: list[str], says: str, run
 
 
 @pytest.mark.parametrize("args", [[], ["worker"], ["topology"], ["quarantine"], ["route"]])
-def test_a_command_left_out_shows_what_there_is(args: list[str], run: Any) -> None:
+def test_a_missing_command_shows_the_commands(args: list[str], run: Any) -> None:
     code, out, err = run(*args)
     assert (code, out) == (2, "")
     assert "Commands:" in err
@@ -123,7 +123,7 @@ def test_a_command_left_out_shows_what_there_is(args: list[str], run: Any) -> No
         (["route", "explain", "bad.toml", "--account", "printshop"], "bad.toml is not an order: "),
     ],
 )
-def test_what_can_not_be_done_is_one_line_and_exit_code_1(
+def test_a_failed_command_is_one_line_and_exit_code_1(
     args: list[str], says: str, run: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
@@ -210,7 +210,7 @@ def test_help_imports_nothing_heavy() -> None:
     assert done.returncode == 0, done.stderr
 
 
-def test_errors_that_are_told_apart_exist() -> None:
+def test_errors_that_are_distinguished_exist() -> None:
     for name in (*errors.SCHEMA, *errors.LOGIN):
         assert issubclass(getattr(asyncpg, name), asyncpg.PostgresError)
 
@@ -275,7 +275,7 @@ def test_environment_goes_before_the_state_folder(tmp_path: Path, monkeypatch: p
 
 
 @pytest.mark.parametrize("text", ["", "{", "[1]", "null"])
-def test_an_endpoints_file_that_is_none_is_no_running_up(text: str, tmp_path: Path) -> None:
+def test_an_invalid_endpoints_file_means_that_no_up_is_running(text: str, tmp_path: Path) -> None:
     (tmp_path / "endpoints.json").write_text(text)
     assert state.read_endpoints(tmp_path) == state.Endpoints()
 
@@ -290,7 +290,7 @@ def test_json_is_for_programs(capsys: pytest.CaptureFixture[str]) -> None:
     }
 
 
-def test_tables_hold_what_senders_wrote_harmlessly(capsys: pytest.CaptureFixture[str]) -> None:
+def test_tables_escape_what_senders_wrote(capsys: pytest.CaptureFixture[str]) -> None:
     output.print_table(("name", "n"), [("[bold]x[/bold] \x1b[2J\x07", 7), (None, 12)], title="t\x1b", right=("n",))
     assert [line.split() for line in capsys.readouterr().out.splitlines()] == [
         ["t\\x1b"],

@@ -46,7 +46,7 @@ def test_every_event_every_type_and_every_example_can_be_sent() -> None:
                 assert chosen.example in event.examples
 
 
-def test_an_unknown_event_says_what_there_is() -> None:
+def test_an_unknown_event_lists_the_known_events() -> None:
     with pytest.raises(typer.BadParameter, match="'fax' is not one of notification, new_order, order_cancellation"):
         send.choose(registry.platforms()["ecomnow"], "fax")
 

@@ -46,7 +46,7 @@ def document(**parts: Any) -> trace.Document:
     return msgspec.convert(fields | rows, trace.Document)
 
 
-def test_a_life_is_told_in_the_order_it_happened() -> None:
+def test_a_trace_is_shown_in_chronological_order() -> None:
     records = [
         {
             "received_at": later(0),
@@ -84,7 +84,7 @@ def test_a_life_is_told_in_the_order_it_happened() -> None:
     ]
 
 
-def test_a_record_that_told_nobody_queued_nothing() -> None:
+def test_a_record_without_notified_manufacturers_queued_nothing() -> None:
     record = {
         "received_at": START,
         "message_id": MESSAGES[0],
@@ -96,7 +96,7 @@ def test_a_record_that_told_nobody_queued_nothing() -> None:
     assert [step.routing_key for step in trace.messages(history)] == ["ustore.manufacturer_allocation.printshop"]
 
 
-def test_the_setbacks_of_a_message_are_told_in_order() -> None:
+def test_the_failures_of_a_message_are_shown_in_order() -> None:
     event = "receipt_confirmation"
     message = trace.QuarantinedMessage(MESSAGES[0], "channelape", "rothys", event, "no id", START, None, later(9))
     assert [step.what for step in trace.setbacks(message)] == ["quarantined", "discarded"]
@@ -116,7 +116,7 @@ def samples(*counts: float, name: str = "crossdock_requests_total") -> status.Sa
     return [(name, {"status": str(n)}, count) for n, count in enumerate(counts)]
 
 
-def test_a_rate_is_what_came_between_two_looks() -> None:
+def test_a_rate_is_computed_from_two_samples() -> None:
     assert status.rate_between(samples(10, 5), samples(20, 15, 5), 2.0) == 12.5
 
 
@@ -124,7 +124,7 @@ def test_a_process_that_has_counted_nothing_yet_has_rate_0() -> None:
     assert status.rate_between([], samples(7, name="crossdock_connections"), 1.0) == 0.0
 
 
-def test_a_restart_between_two_looks_is_no_negative_rate() -> None:
+def test_a_restart_between_two_samples_gives_no_negative_rate() -> None:
     assert status.rate_between(samples(100), samples(3), 1.0) == 0.0
 
 

@@ -44,7 +44,7 @@ def test_another_implementation_reads_our_events() -> None:
     assert event.get_data() == {"n": 1.1, "big": 12345678901234567890123, "e": 100.0}
 
 
-def test_numbers_in_data_are_never_written_anew() -> None:
+def test_numbers_in_data_are_never_rewritten() -> None:
     assert b'"data":{ "n": 1.10, "big": 12345678901234567890123, "e": 1e2 }' in encoded()
 
 
@@ -55,7 +55,7 @@ def test_time_is_utc_with_microseconds() -> None:
     assert json.loads(encoded(received_at=datetime(2026, 1, 1, tzinfo=UTC)))["time"] == "2026-01-01T00:00:00.000000Z"
 
 
-def test_what_is_no_json_goes_in_base64() -> None:
+def test_data_that_are_not_json_are_sent_in_base64() -> None:
     decoded = json.loads(encoded(data=None, raw=b"\xff{"))
     assert "data" not in decoded
     assert (decoded["data_base64"], decoded["datacontenttype"]) == ("/3s=", "application/octet-stream")

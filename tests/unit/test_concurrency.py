@@ -11,7 +11,7 @@ def entered(limiter: ConcurrencyLimiter, times: int) -> int:
     return sum(limiter.acquire() is None for _ in range(times))
 
 
-def test_without_limits_all_are_let_in() -> None:
+def test_without_limits_all_requests_are_admitted() -> None:
     limiters = ConcurrencyLimiters(Limits())
     assert entered(limiters.of("p", "a"), 10_000) == 10_000
 
@@ -59,7 +59,7 @@ def test_counts_return_to_zero() -> None:
     assert (limiters.count, limiters.accounts) == (0, 0)
 
 
-def test_a_request_costs_two_calls_whatever_others_have_under_way() -> None:
+def test_a_request_costs_two_calls_whatever_others_have_in_progress() -> None:
     limiters = ConcurrencyLimiters(Limits(account=100, shared=1000))
     limiter = limiters.of("p", "a")
 

@@ -38,7 +38,7 @@ def test_every_sqlstate_is_either_about_a_row_or_about_the_database() -> None:
     ],
     ids=lambda error: type(error).__name__,
 )
-def test_errors_of_the_way_to_the_database_are_never_a_rows(error: Exception) -> None:
+def test_connection_errors_never_count_as_errors_about_a_row(error: Exception) -> None:
     assert is_unavailable(error)
     assert not is_row_error(error)
 

@@ -105,7 +105,7 @@ def test_every_process_has_a_health_check_on_the_admin_port() -> None:
             assert service["healthcheck"] == {"disable": True}  # it is done before anybody asks
 
 
-def test_the_health_check_says_what_it_should(tmp_path: Path) -> None:
+def test_the_health_check_reports_readiness(tmp_path: Path) -> None:
     """The very command, against nobody: a check that can't fail checks nothing."""
     command = OURS["ingress"]["healthcheck"]["test"][1:]
     script = command[2].replace("8081", "1")
@@ -132,7 +132,7 @@ def test_volumes_are_where_the_images_keep_their_data() -> None:
         assert mode == "ro"
 
 
-def test_the_image_runs_as_nobody_in_particular_from_the_locked_dependencies() -> None:
+def test_the_image_runs_as_an_unprivileged_user_with_locked_dependencies() -> None:
     assert re.search(r"^USER (?!root|0)", DOCKERFILE, re.MULTILINE)
     for name in copied():
         assert (ROOT / name).exists()
@@ -141,14 +141,14 @@ def test_the_image_runs_as_nobody_in_particular_from_the_locked_dependencies() -
     assert "--require-hashes -r requirements/build.txt" in DOCKERFILE
 
 
-def test_nothing_reaches_the_builder_but_what_is_copied() -> None:
+def test_only_copied_files_reach_the_builder() -> None:
     lines = [line for line in (ROOT / ".dockerignore").read_text().splitlines() if line and line[0] != "#"]
     assert lines[0] == "*"
     let_through = {line[1:] for line in lines if line[0] == "!"}
     assert let_through == {name for name in copied() if not name.startswith("deploy/")}
 
 
-def test_what_runs_with_traces_is_what_runs_without_and_more() -> None:
+def test_the_requirements_with_traces_include_those_without() -> None:
     locked = {name: set((ROOT / f"requirements/{name}.txt").read_text().split()) for name in ("run", "otel")}
     assert locked["run"] < locked["otel"]
     assert any(name.startswith("opentelemetry-sdk==") for name in locked["otel"])

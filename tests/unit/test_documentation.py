@@ -69,7 +69,7 @@ def _names(body: list[ast.stmt], prefix: str) -> Iterator[str]:
             yield prefix + node.target.id
 
 
-def test_what_the_architecture_names_exists() -> None:
+def test_everything_that_the_architecture_names_exists() -> None:
     references = NAMED.findall(ARCHITECTURE)
     assert len(references) > 100
     missing = {file for file, _ in references if not (ROOT / file).is_file()}

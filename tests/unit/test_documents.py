@@ -43,7 +43,7 @@ def test_json_that_jsonb_refuses_is_kept_as_data(odd: bytes) -> None:
     assert document.digest != describe(EXAMPLE).digest
 
 
-def test_deep_nesting_is_no_data_for_anyone_but_the_rest_is_read() -> None:
+def test_deeply_nested_json_is_not_sent_as_data_but_read() -> None:
     raw = EXAMPLE.replace(b'"FEDEX"', b"[" * 100_000 + b"]" * 100_000)
     document = describe(raw)
     assert (document.flags, document.body, document.data) == (("not_jsonb",), None, None)
@@ -150,7 +150,7 @@ def test_reasons_quote_nothing_of_the_body() -> None:
         assert "secret" not in str(caught.value)
 
 
-def test_a_platform_that_checks_nothing_is_checked_all_the_same() -> None:
+def test_describe_checks_what_a_platform_does_not() -> None:
     """`describe` doesn't rely on every platform's care for what PostgreSQL can't hold."""
 
     class Thing(msgspec.Struct):

@@ -32,7 +32,7 @@ def test_other_drivers_ways_to_begin_a_url_are_understood(scheme: str) -> None:
     assert dsn.clean(f"{scheme}://u:p@h/db?sslmode=require") == f"{plain}://u:p@h/db?sslmode=require"
 
 
-def test_what_would_be_weakened_is_refused_by_name() -> None:
+def test_a_parameter_that_would_weaken_tls_is_refused_by_name() -> None:
     with pytest.raises(ValueError, match="channel_binding=require is not supported: remove it") as refused:
         dsn.clean("postgresql://u:hush@h/db?channel_binding=require")
     assert "hush" not in str(refused.value)

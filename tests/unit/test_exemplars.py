@@ -49,7 +49,7 @@ def test_each_interval_has_its_own_slowest_observation(
     assert "b" * 32 in exposed(registry)
 
 
-def test_without_a_trace_it_is_observed_all_the_same(traced: Traced, registry: CollectorRegistry) -> None:
+def test_an_observation_without_a_trace_counts(traced: Traced, registry: CollectorRegistry) -> None:
     traced.observe(0.5, None)
     assert "x_seconds_count 1.0" in exposed(registry)
     assert "trace_id" not in exposed(registry)

@@ -49,7 +49,7 @@ def test_unknown_metrics_and_labels_are_reported(known: dict[str, set[str]]) -> 
     assert promql.problems("up", known) == ["it names no metric of ours"]
 
 
-def test_every_panel_is_told_apart_and_explained() -> None:
+def test_every_panel_has_its_own_id_and_title_and_a_query() -> None:
     ids = [panel["id"] for panel in DASHBOARD["panels"]]
     assert len(ids) == len(set(ids))
     titles = [panel["title"] for panel in DASHBOARD["panels"]]

@@ -36,7 +36,7 @@ class Request:
         return Question(cast(Any, self), timeout, b"", BODY)
 
 
-async def test_what_is_held_is_given_back_once() -> None:
+async def test_held_memory_is_released_once() -> None:
     request = Request()
     question = request.ask(0.0)  # its timer is due in the next turn of the loop
     assert (request.held(), question.done()) == ((60, 1), False)

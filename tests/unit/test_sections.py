@@ -85,7 +85,7 @@ def test_check_misses_every_secret(name: str, file: Path, monkeypatch: pytest.Mo
         config.load(file)
 
 
-def test_what_a_process_does_not_read_lets_nobody_in(file: Path) -> None:
+def test_secrets_that_a_process_does_not_read_are_replaced_by_unguessable_text(file: Path) -> None:
     store = config.load(file, process="store")
     assert store.api.operator_token == store.subscribers["boards"].password == sections.UNREAD
     assert len(sections.UNREAD) > 32
@@ -105,7 +105,7 @@ def test_variables_are_known_by_the_processes_that_read_them(file: Path) -> None
 
 
 @pytest.mark.parametrize("kind", OWN)
-def test_the_environment_of_a_process_holds_its_own_secrets_and_whatever_is_none(kind: str, file: Path) -> None:
+def test_the_environment_of_a_process_contains_its_own_secrets_and_what_is_not_secret(kind: str, file: Path) -> None:
     secrets = {*EVERY - {"channelape"}, *sections.VARIABLES}
     variables = dict.fromkeys({*secrets, "PATH", "CROSSDOCK_STATE"}, "x")
     given = sections.environment(kind, variables, config.secret_variables(file)).keys()

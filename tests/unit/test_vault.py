@@ -10,7 +10,7 @@ OLD, NEW = Vault.generate(), Vault.generate()
 ABOUT = b"subscription 1"
 
 
-def test_opens_what_it_sealed_and_never_seals_twice_alike() -> None:
+def test_sealed_texts_can_be_opened_and_differ_each_time() -> None:
     vault = Vault.from_text(NEW)
     first, two = vault.encrypt(b"secret", ABOUT), vault.encrypt(b"secret", ABOUT)
     assert first != two

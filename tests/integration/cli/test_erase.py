@@ -12,7 +12,7 @@ from tests.support.shell import Shell
 from workers.store import isolate
 
 
-async def test_the_numbers_come_first_and_then_it_is_done_and_the_queues_are_listed(
+async def test_erase_shows_the_counts_then_erases_and_lists_the_queues(
     shell: Shell, pool: asyncpg.Pool, database: asyncpg.Connection, amqp_url: str
 ) -> None:
     await isolate.write_isolating(pool, [transfer("STO1", seconds=0, number=1), transfer("STO2", seconds=1, number=2)])
@@ -51,7 +51,7 @@ async def test_the_numbers_come_first_and_then_it_is_done_and_the_queues_are_lis
     assert (wrong.code, "no document of channelape/acme has 'STO' as its business key" in wrong.err) == (1, True)
 
 
-def test_what_can_select_nothing_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
+def test_an_erasure_that_can_select_nothing_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
     base = ("erase", "--platform", "channelape", "--account", "acme")
     for arguments, text in (
         (base, "exactly one of"),

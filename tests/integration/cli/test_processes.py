@@ -64,7 +64,9 @@ async def test_status_of_a_running_up(shell: Shell, amqp_url: str, database_url:
     assert "crossdock: route: ended" in result.err
 
 
-async def test_status_without_an_up_shows_what_it_can(shell: Shell, database: asyncpg.Connection) -> None:
+async def test_status_without_a_running_up_shows_queues_and_transfers(
+    shell: Shell, database: asyncpg.Connection
+) -> None:
     await database.execute(
         "INSERT INTO crossdock.transfer_states SELECT n, 'rothys', n::text, NULL, NULL, NULL, 1, 0, 0, 0, 0, 1, 1, 0, "
         "'ordered', now() - n * interval '1 day', NULL, now(), '{}' FROM generate_series(-1, 3) n WHERE n <> 0"
@@ -78,7 +80,7 @@ async def test_status_without_an_up_shows_what_it_can(shell: Shell, database: as
     assert len(result.json["queues"]) == 6
 
 
-async def test_status_shows_the_rest_when_a_server_is_away(tmp_path: Path, amqp_url: str) -> None:
+async def test_status_shows_the_rest_when_a_server_is_unreachable(tmp_path: Path, amqp_url: str) -> None:
     result = await Shell(tmp_path, AMQP_URL=amqp_url, DATABASE_URL=NOWHERE["DATABASE_URL"])("status", "--json")
     assert result.code == 1
     assert result.json["quarantine"] is None
@@ -104,7 +106,7 @@ async def test_status_shows_the_rest_when_a_server_is_away(tmp_path: Path, amqp_
     ],
     ids=" ".join,
 )
-async def test_servers_that_are_away_are_a_line_and_no_password(args: tuple[str, ...], tmp_path: Path) -> None:
+async def test_unreachable_servers_are_reported_without_the_password(args: tuple[str, ...], tmp_path: Path) -> None:
     result = await Shell(tmp_path, **NOWHERE)(*args)
     assert result.code == 1
     text = result.out + result.err
@@ -209,7 +211,7 @@ async def test_export_is_what_apply_declares(shell: Shell) -> None:
     assert (await shell("topology", "export", "--vhost", "v")).json == definitions.export("v")
 
 
-async def test_a_reader_that_has_seen_enough_is_no_traceback(shell: Shell) -> None:
+async def test_a_closed_pipe_ends_the_output_without_a_traceback(shell: Shell) -> None:
     running = await shell.start("topology", "export")
     assert running.stdout is not None
     assert running.stderr is not None

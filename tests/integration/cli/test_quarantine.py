@@ -55,7 +55,7 @@ async def test_quarantine_from_list_to_discard(shell: Shell, url: str, database:
     assert len((await shell("quarantine", "list", "--all", "--json")).json) == 2
 
 
-async def test_a_replay_gives_back_the_very_message(shell: Shell, url: str, database: asyncpg.Connection) -> None:
+async def test_a_replay_publishes_the_original_message(shell: Shell, url: str, database: asyncpg.Connection) -> None:
     """A message that can be read today is stored, under its own id and the time when it was received."""
     id_, raw = UUID(int=7 << 64 | 7 << 76), registry.example("channelape", "ship_confirmation")
     await database.execute(
@@ -83,7 +83,9 @@ async def test_a_replay_gives_back_the_very_message(shell: Shell, url: str, data
     assert (await shell("quarantine", "list")).out == "nothing in quarantine\n"
 
 
-async def test_what_fails_again_is_back_on_the_list(shell: Shell, url: str, database: asyncpg.Connection) -> None:
+async def test_a_replayed_message_that_fails_again_is_quarantined_again(
+    shell: Shell, url: str, database: asyncpg.Connection
+) -> None:
     (shell.folder / "broken.json").write_bytes(BROKEN)
     assert (await shell("send", "ecomnow", "new_order", "--file", "broken.json", "--url", url)).code == 0
     (before,) = await quarantined(shell, database, 1)
@@ -104,7 +106,7 @@ async def test_a_replay_of_something_unknown_replays_nothing(shell: Shell) -> No
     assert result.err == f"crossdock: not in quarantine: {UUID(int=1)}; nothing was replayed\n"
 
 
-async def test_a_replay_that_nobody_confirms_stays_on_the_list(
+async def test_a_replay_that_is_not_confirmed_stays_in_quarantine(
     tmp_path: Path, empty_amqp_url: str, database_url: str, database: asyncpg.Connection
 ) -> None:
     await database.execute(

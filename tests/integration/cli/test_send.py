@@ -57,7 +57,7 @@ async def test_send_one_and_trace_it(shell: Shell, url: str) -> None:
         assert (await shell("trace", name)).out == history
 
 
-async def test_trace_of_what_never_came(shell: Shell) -> None:
+async def test_trace_of_an_unknown_document_finds_nothing(shell: Shell) -> None:
     result = await shell("trace", "nothing")
     assert result.code == 1
     assert result.err.startswith("crossdock: nothing is known of 'nothing'")
@@ -93,7 +93,7 @@ async def test_send_keeps_to_a_rate(shell: Shell, url: str) -> None:
     assert result.json["statuses"] == {"200": 20}
 
 
-async def test_send_says_what_was_refused(shell: Shell, url: str) -> None:
+async def test_send_reports_refused_posts(shell: Shell, url: str) -> None:
     (shell.folder / "crossdock.toml").write_text(
         '[accounts.channelape.rothys]\nkeys = [{name = "token", secret = "stale"}]\n'
     )

@@ -71,7 +71,7 @@ async def check_that_each_holds_only_its_own(endpoints: dict[str, Any]) -> None:
 
 @pytest.mark.busy_thread
 @pytest.mark.long
-async def test_it_starts_every_time(tmp_path: Path) -> None:
+async def test_up_starts_again_after_every_end(tmp_path: Path) -> None:
     state = tmp_path / "Straße, 5 * (%41)"
     seconds = await restarts.repeat(state, ("TERM", "KILL", "KILL", "TERM"), {})
     assert len(seconds) == 4

@@ -40,7 +40,7 @@ async def test_orders_are_on_the_queue_as_if_they_had_been_posted(
     assert REGISTRY.get_sample_value("crossdock_polls_total", {"account": "acme", "outcome": "ok"})
 
 
-async def test_what_has_not_changed_is_not_published_again_and_what_has_is(
+async def test_only_changed_orders_are_published_again(
     pool: asyncpg.Pool, amqp_url: str, database_url: str, apicbase: Apicbase, start: Start
 ) -> None:
     apicbase.orders = [order("A"), order("B", hours=30)]
@@ -79,7 +79,7 @@ async def test_by_webhook_and_by_poll_it_is_one_version_received_twice(
         await until(lambda: is_empty(amqp_url, "crossdock.route.apicbase"))
 
 
-async def test_what_can_not_be_taken_is_for_a_person_to_see_once(
+async def test_refused_and_unreadable_orders_are_quarantined_once(
     pool: asyncpg.Pool, amqp_url: str, database_url: str, apicbase: Apicbase, start: Start
 ) -> None:
     settings = config(apicbase, customers=["C-1001"])
@@ -120,7 +120,7 @@ async def test_the_cursor_follows_the_newest_order_and_asks_for_two_days_before(
     assert datetime.fromisoformat(ordered_after).date() == (newest - timedelta(days=3)).date()
 
 
-async def test_an_order_from_the_future_does_not_carry_the_cursor_along(
+async def test_an_order_dated_in_the_future_does_not_move_the_cursor(
     pool: asyncpg.Pool, apicbase: Apicbase, start: Start
 ) -> None:
     apicbase.orders = [order("FAR", ordered_on="2190-01-01T00:00:00Z")]
@@ -162,7 +162,7 @@ async def test_pages_that_shift_lose_nothing(
         assert await stored(pool) == dict.fromkeys([*names, "N"], (1, 1))
 
 
-async def test_a_round_that_breaks_off_keeps_its_cursor_and_what_it_published(
+async def test_an_interrupted_round_keeps_its_cursor_and_what_it_published(
     pool: asyncpg.Pool, amqp_url: str, apicbase: Apicbase, start: Start, lines: Lines
 ) -> None:
     apicbase.page_size = 1

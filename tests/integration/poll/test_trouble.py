@@ -28,9 +28,7 @@ from workers.poll.limit import Limit
 from workers.poll.worker import PollWorker
 
 
-async def test_429_is_waited_for_by_all_accounts_of_the_client(
-    pool: asyncpg.Pool, apicbase: Apicbase, start: Start
-) -> None:
+async def test_a_429_pauses_all_accounts_of_the_client(pool: asyncpg.Pool, apicbase: Apicbase, start: Start) -> None:
     apicbase.answer = lambda asked, n: (
         web.Response(status=429, headers={"Retry-After": "1"}) if (asked.kind, n) == ("page", 1) else None
     )
@@ -69,7 +67,7 @@ async def test_errors_of_the_server_are_tried_again_within_the_round(
     assert (lines()[0]["outcome"], lines()[0]["published"]) == ("ok", 1)
 
 
-async def test_a_bad_account_holds_up_no_other(
+async def test_a_failing_account_delays_no_other(
     pool: asyncpg.Pool, amqp_url: str, apicbase: Apicbase, start: Start, lines: Lines
 ) -> None:
     hold, reached, go_on = holding()
@@ -107,7 +105,7 @@ async def test_a_401_again_and_again_is_an_error_of_the_account(
     assert 40 < due.total_seconds() < 70
 
 
-async def test_of_two_workers_one_polls(
+async def test_two_workers_poll_an_account_once(
     pool: asyncpg.Pool, amqp_url: str, apicbase: Apicbase, start: Start, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     apicbase.orders = [order("A")]
@@ -132,7 +130,7 @@ async def test_of_two_workers_one_polls(
     assert len(await take(amqp_url)) == 1
 
 
-async def test_who_lost_the_lease_writes_nothing_more(
+async def test_a_worker_that_lost_the_lease_writes_nothing(
     pool: asyncpg.Pool, apicbase: Apicbase, start: Start, lines: Lines
 ) -> None:
     apicbase.orders = [order("A")]
@@ -183,7 +181,7 @@ async def test_killed_between_confirm_and_commit_it_is_published_again(
         assert await stored(pool) == {"A": (1, 2), "B": (1, 2)}
 
 
-async def test_told_to_stop_it_ends_with_the_page_and_gives_the_account_back(
+async def test_stopping_finishes_the_page_and_releases_the_account(
     pool: asyncpg.Pool, amqp_url: str, apicbase: Apicbase, start: Start, lines: Lines
 ) -> None:
     apicbase.page_size = 1
@@ -204,7 +202,7 @@ async def test_told_to_stop_it_ends_with_the_page_and_gives_the_account_back(
     assert await waiting(amqp_url) == 2
 
 
-async def test_stuck_when_told_to_stop_it_ends_all_the_same(
+async def test_stopping_ends_a_poll_that_hangs(
     pool: asyncpg.Pool, apicbase: Apicbase, start: Start, lines: Lines
 ) -> None:
     hasty = msgspec.structs.replace(config(apicbase), process=Process(drain_timeout=0.05))
@@ -218,7 +216,7 @@ async def test_stuck_when_told_to_stop_it_ends_all_the_same(
     assert await pool.fetchval("SELECT leased_by IS NULL FROM crossdock.polls")
 
 
-async def test_without_a_broker_nothing_is_asked_for(database_url: str, pool: asyncpg.Pool, apicbase: Apicbase) -> None:
+async def test_without_a_broker_no_request_is_sent(database_url: str, pool: asyncpg.Pool, apicbase: Apicbase) -> None:
     worker = PollWorker(config(apicbase), amqp_url="amqp://guest:guest@127.0.0.1:1/", database_url=database_url)
     await worker.start()
     try:
@@ -254,7 +252,7 @@ async def test_without_a_queue_to_take_them_orders_are_not_fetched(
     assert len(await take(empty_amqp_url)) == 1
 
 
-async def test_queues_that_went_away_are_no_fault_of_the_account(
+async def test_missing_queues_do_not_count_against_the_account(
     pool: asyncpg.Pool, amqp_url: str, apicbase: Apicbase, start: Start, lines: Lines
 ) -> None:
     worker = start(config(apicbase))
@@ -271,7 +269,7 @@ async def test_queues_that_went_away_are_no_fault_of_the_account(
         assert await pool.fetchval("SELECT failures = 0 AND last_ok_at IS NOT NULL FROM crossdock.polls")
 
 
-async def test_an_order_too_large_for_the_broker_is_left_out_and_said(
+async def test_an_order_too_large_for_the_broker_is_skipped_and_logged(
     pool: asyncpg.Pool, amqp_url: str, apicbase: Apicbase, start: Start, lines: Lines, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(poller, "MAX_ORDER", 100_000)

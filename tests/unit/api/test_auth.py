@@ -98,7 +98,7 @@ async def test_attempts_beyond_the_turns_are_refused_unread(clock: Clock, monkey
     assert refused.value.headers["Retry-After"] == "11"
 
 
-async def test_guessing_a_token_is_slowed_down_too(clock: Clock) -> None:
+async def test_guessing_a_token_is_slowed_down(clock: Clock) -> None:
     doorman = Authenticator(config(), clock=lambda: clock.now)
     assert [await attempt(doorman, bearer(f"guess {n}")) for n in range(12)] == [401] * 10 + [429] * 2
     assert await attempt(doorman, bearer(TOKEN)) == 200

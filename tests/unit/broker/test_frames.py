@@ -108,7 +108,7 @@ async def test_a_frame_that_is_cut_short_is_left_to_the_library(payload: bytes) 
     assert heard.order == []
 
 
-async def test_the_library_hears_that_the_peer_lives(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_received_content_reaches_the_library_as_heartbeats(monkeypatch: pytest.MonkeyPatch) -> None:
     now = 100.0
     monkeypatch.setattr("time.monotonic", lambda: now)
     reader, heard = Reader(asyncio.get_running_loop()), Heard()

@@ -133,7 +133,7 @@ async def test_a_broker_that_does_not_read_is_given_no_more_than_a_few_megabytes
     assert [await future for future in futures] == [None] * 40
 
 
-async def test_what_is_larger_than_the_broker_accepts_fails_alone_and_at_once_from_then_on(site: Site) -> None:
+async def test_a_message_above_the_brokers_limit_fails_alone_and_later_ones_at_once(site: Site) -> None:
     small, large, other = site.publish(b"s" * 10), site.publish(b"l" * 101), site.publish(b"o" * 100)
     await turn()
     text = "PRECONDITION_FAILED - message size 101 is larger than configured max size 100"

@@ -53,7 +53,7 @@ def test_three_times_a_tenth_is_three_tenths() -> None:
     ("sent", "said"),
     [("+1.50", "1.50"), (".50", "0.50"), ("1.", "1"), (" 1.10 ", "1.10"), ("1e2", "100"), ("-2.50", "-2.50")],
 )
-def test_what_is_a_decimal_and_no_json_number_becomes_one(sent: str, said: str) -> None:
+def test_a_decimal_that_is_not_a_json_number_becomes_one(sent: str, said: str) -> None:
     assert f'"itemPrice":{said},' in ecomnow.translate("apicbase.purchase_order", purchase_order(sent)).decode()
 
 

@@ -44,7 +44,7 @@ def over_the_bytes(body: bytes, signature: str, secret: bytes) -> bool:
 
 
 @given(JSON)
-def test_the_documented_receiver_takes_what_pythons_json_wrote(value: Any) -> None:
+def test_the_documented_receiver_accepts_bodies_written_by_pythons_json(value: Any) -> None:
     body = json.dumps(value).encode()
     assert body == json.dumps(json.loads(body)).encode()
     told, signature = sent(body)
@@ -61,7 +61,7 @@ def test_a_receiver_over_the_bytes_takes_anything(body: bytes) -> None:
 
 
 @pytest.mark.parametrize("body", [b'{"a":1}', '{"a": "é"}'.encode(), b'{\n "b": 2, "a": [1.5, null] }', b"[1,2]"])
-def test_what_is_written_otherwise_is_sent_as_python_writes_it(body: bytes) -> None:
+def test_bodies_in_another_notation_are_sent_as_python_writes_them(body: bytes) -> None:
     """Finding 30: the documented receiver hashes `json.dumps(request.data)`; no value is another."""
     told, signature = sent(body)
     assert json.loads(told) == json.loads(body)
@@ -72,7 +72,7 @@ def test_what_is_written_otherwise_is_sent_as_python_writes_it(body: bytes) -> N
 @pytest.mark.parametrize(
     "body", [b'{"a": 1.10}', b'{"a":1e2}', b'{"a": 1, "a": 2}', b'{"a":{"b":1,"b":1}}', b'{"a":0.10}']
 )
-def test_what_python_would_change_is_sent_as_received(body: bytes) -> None:
+def test_bodies_that_python_would_change_are_sent_as_received(body: bytes) -> None:
     """FACTS: dumping again changes these, so a receiver must hash what it got."""
     told, signature = sent(body)
     assert told == body
@@ -94,13 +94,13 @@ def test_ecomnow_is_every_notification_as_received_or_repaired(one: Event) -> No
     assert isinstance(json.loads(told.body)["orderNo"], str)
 
 
-def test_what_could_not_be_repaired_is_not_told_to_ecomnow() -> None:
+def test_unrepairable_bodies_are_not_sent_to_ecomnow() -> None:
     one = msgspec.structs.replace(event("ecomnow", "notification"), raw=b"{", data=None)
     with pytest.raises(UntranslatableError, match="not JSON"):
         get_dialect("ecomnow").request(one, Credentials(), NOW)
 
 
-def test_standard_signs_what_is_no_json_too() -> None:
+def test_standard_signs_bodies_that_are_not_json() -> None:
     one = msgspec.structs.replace(event("channelape", "receipt_confirmation"), raw=b"\xff{", data=None)
     secret = standard.make_secret()
     told = standard.request(one, Credentials(secrets=(secret,)), int(time.time()))

@@ -75,7 +75,7 @@ def test_signature_missing() -> None:
     assert signing.verify(EXAMPLE, CIMultiDict(), MultiDict(), ACCOUNT) is None
 
 
-def test_invalid_utf8_in_a_field_nobody_reads_is_no_json_either() -> None:
+def test_invalid_utf8_in_an_unused_field_makes_the_body_unreadable() -> None:
     """msgspec skips unknown fields without looking: verdict and store must say the same of such a body."""
     raw = EXAMPLE.replace(b'{"id"', b'{"unknown": "\xff", "id"')
     with pytest.raises(UnreadableError, match="UTF-8"):
@@ -158,14 +158,14 @@ def test_order_without_an_id_is_unreadable(missing: Any) -> None:
         refusal.refusal(order(id=missing), ACCOUNT)
 
 
-def test_quantity_that_is_no_number_is_none() -> None:
+def test_a_quantity_that_is_not_a_number_is_none() -> None:
     said: list[Any] = ["many", None, "1_000", "NaN", "1e99999", [], "2.50", 3, 0.1]
     packages = [{"quantity_ordered": quantity} for quantity in said]
     lines = describe(order(packages=packages)).reading.lines
     assert [line.quantity for line in lines] == [None] * 6 + [Decimal("2.50"), Decimal(3), Decimal("0.1")]
 
 
-def test_what_is_not_json_waits_for_no_verdict() -> None:
+def test_bodies_that_are_not_json_wait_for_no_verdict() -> None:
     """Its customer is told 400 by the route worker, so it must not be stored as an order either."""
     with pytest.raises(UnreadableError, match="not JSON"):
         describe(EXAMPLE.replace(b"tomatoes", b"tomat\xff"))

@@ -35,7 +35,7 @@ def without(fields_: dict[str, Any], *names: str) -> dict[str, Any]:
     return {name: value for name, value in fields_.items() if name not in names}
 
 
-def test_identical_ship_and_asn_bodies_are_told_apart_by_their_urls() -> None:
+def test_identical_ship_and_asn_bodies_are_distinguished_by_their_urls() -> None:
     assert registry.example("channelape", SHIP) == registry.example("channelape", ASN)
     ship, asn = read(SHIP, body(SHIP)), read(ASN, body(ASN))
     assert (ship.type, asn.type) == ("channelape.ship_confirmation", "channelape.advanced_ship_notice")
@@ -90,7 +90,7 @@ def test_receipt_is_its_receipt_id() -> None:
     assert read(RECEIPT, body(RECEIPT)).key == "27d7b5b5-5451-470e-98cd-374100ba8dc4"
 
 
-def test_partial_receipts_without_an_id_are_told_apart_by_content() -> None:
+def test_partial_receipts_without_an_id_are_distinguished_by_content() -> None:
     said = body(RECEIPT)
     said["additionalFields"] = without(said["additionalFields"], "receipt_id")
     raw = json.dumps(said).encode()
@@ -186,7 +186,7 @@ def test_received_falls_back_to_quantity_and_damaged_to_nothing() -> None:
         assert (line.received, line.damaged) == (Decimal(100), Decimal(0))
 
 
-def test_received_that_is_no_number_is_none_and_no_guess() -> None:
+def test_received_that_is_not_a_number_is_none() -> None:
     said = body(RECEIPT)
     said["lineItems"][0]["additionalFields"] |= {"received_qty": "some", "damaged_qty": "Infinity"}
     [first, _] = read(RECEIPT, said).lines
@@ -314,7 +314,7 @@ def test_unknown_event_is_unreadable() -> None:
         (essentials.ReceivedLineItem, wire.LineItem),
     ],
 )
-def test_the_fields_that_are_read_are_those_of_the_whole_body(
+def test_essential_structs_declare_fields_as_the_whole_ones_do(
     essential: type[msgspec.Struct], whole: type[msgspec.Struct]
 ) -> None:
     types = {field.encode_name: field.type for field in msgspec.structs.fields(whole)}
@@ -324,7 +324,7 @@ def test_the_fields_that_are_read_are_those_of_the_whole_body(
         assert field.encode_name in types
 
 
-def test_what_nothing_is_made_of_may_have_any_shape() -> None:
+def test_unused_fields_may_have_any_shape() -> None:
     """A body is kept as it was received, and a customer that is a number does not put an order aside."""
     body = json.dumps({"channelOrderId": "1", "customer": 5, "lineItems": [{"id": "1", "additionalFields": 7}]})
     document = identity.read(STO, body.encode())

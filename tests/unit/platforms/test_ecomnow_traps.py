@@ -21,7 +21,7 @@ def describe(raw: bytes) -> Document:
     return documents.describe(PLATFORM, "notification", raw)
 
 
-def test_the_documented_body_is_not_json_and_is_read_all_the_same() -> None:
+def test_the_documented_body_is_read_although_it_is_not_json() -> None:
     with pytest.raises(json.JSONDecodeError):
         json.loads(DOCUMENTED)
     document = describe(DOCUMENTED)
@@ -90,7 +90,7 @@ def test_order_number_that_is_none(sent: bytes) -> None:
         describe(CANCELLATION.replace(b'"1000-4612"', sent))
 
 
-def test_type_says_what_the_items_mean() -> None:
+def test_the_type_decides_what_the_items_mean() -> None:
     new, cancelled = describe(DOCUMENTED).reading, describe(CANCELLATION).reading
     assert (new.type, cancelled.type) == ("ecomnow.new_order", "ecomnow.order_cancellation")
     assert new.key == cancelled.key
@@ -127,7 +127,7 @@ def test_lines_have_positions_for_ids() -> None:
     assert [(line.id, line.article) for line in describe(raw).reading.lines] == [("1", "A"), ("2", "A")]
 
 
-def test_authorization_is_compared_whole() -> None:
+def test_the_whole_authorization_is_compared() -> None:
     account = Account(authorizations=["Basic bmV3", "Basic b2xk"])
 
     def verify(value: str) -> str | None:

@@ -76,7 +76,7 @@ def test_the_defaults() -> None:
         ({"manufacturer": "2", "whne": {}}, "whne"),
     ],
 )
-def test_what_is_wrong_with_a_rule_is_named(rule: dict[str, Any], said: str) -> None:
+def test_the_defect_of_a_rule_is_named(rule: dict[str, Any], said: str) -> None:
     with pytest.raises(msgspec.ValidationError) as error:
         convert(rule)
     assert said in str(error.value)
@@ -103,7 +103,7 @@ def test_what_is_wrong_with_a_rule_is_named(rule: dict[str, Any], said: str) -> 
         ({"unknown": 1}, "unknown"),
     ],
 )
-def test_what_is_wrong_with_an_account_is_named(settings: dict[str, Any], said: str) -> None:
+def test_the_defect_of_an_account_is_named(settings: dict[str, Any], said: str) -> None:
     with pytest.raises(msgspec.ValidationError) as error:
         convert(**settings)
     assert said in str(error.value)

@@ -82,7 +82,7 @@ def test_a_manufacturer_without_items_gets_nothing() -> None:
     assert parts(b'{"Order":{"@OrderId":"1","OrderProducts":null}}', chosen(_1="2")) == {}
 
 
-def test_what_is_no_text_becomes_text_so_that_the_message_is_json() -> None:
+def test_values_that_are_not_text_become_text_in_the_message() -> None:
     raw = b'{"Order":{"@OrderId":"1","OrderProducts":{"OrderProduct":{"@id":"7","N":"\xff","S":"\\ud800"}}}}'
     item = parts(raw, chosen(_7="2"))["2"]["items"][0]
     assert item["N"] == "\ufffd"
@@ -92,7 +92,7 @@ def test_what_is_no_text_becomes_text_so_that_the_message_is_json() -> None:
 @pytest.mark.parametrize(
     "raw", [b"", b"{", b'{"Order":', b"[" * 100_000, b'{"Order":{"OrderProducts":{"OrderProduct":[}}}']
 )
-def test_what_is_no_json_is_unreadable(raw: bytes) -> None:
+def test_a_body_that_is_not_json_is_unreadable(raw: bytes) -> None:
     with pytest.raises(UnreadableError):
         split(raw, chosen(_1="2"))
 
@@ -105,6 +105,6 @@ def test_a_record_comes_back_as_it_was() -> None:
 
 
 @pytest.mark.parametrize("body", [b"", b"{}", b"\xc1", b"\x80"])
-def test_what_is_no_record_is_a_value_error(body: bytes) -> None:
+def test_a_value_that_is_not_a_record_is_a_value_error(body: bytes) -> None:
     with pytest.raises(ValueError, match=r".+"):
         allocation.decode(body)

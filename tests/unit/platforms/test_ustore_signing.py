@@ -30,7 +30,7 @@ def verify(signature: str, settings: Account, raw: bytes = RAW) -> str | None:
 
 
 @pytest.mark.parametrize("secret", ["new", "old"])
-def test_the_secret_that_fits_is_told(secret: str) -> None:
+def test_verifying_returns_the_matching_secret(secret: str) -> None:
     assert verify(base64.b64encode(digest(secret)).decode(), account()) == secret
 
 
@@ -51,7 +51,7 @@ def test_base64_keeps_its_case() -> None:
     "wrong", ["", " ", "x", "é", "\udcff", "=" * 88, "a" * 100_000, base64.b64encode(b"").decode()]
 )
 @pytest.mark.parametrize("encoding", ["base64", "hex"])
-def test_what_is_no_signature_fits_nothing_and_raises_nothing(wrong: str, encoding: str) -> None:
+def test_an_invalid_signature_matches_no_secret_and_raises_nothing(wrong: str, encoding: str) -> None:
     assert verify(wrong, account(signature_encoding=encoding)) is None
 
 
@@ -71,7 +71,7 @@ def test_the_signature_is_over_the_bytes_not_over_parsed_json() -> None:
 
 
 @pytest.mark.parametrize("encoding", ["base64", "hex"])
-def test_what_we_sign_as_ustore_we_believe(encoding: str) -> None:
+def test_a_signature_that_we_make_as_ustore_is_accepted(encoding: str) -> None:
     settings = account(signature_encoding=encoding)
     assert signing.verify(RAW, CIMultiDict(signing.sign(RAW, settings).headers), QUERY, settings) == "new"
 

@@ -132,7 +132,7 @@ def test_an_order_without_an_id_is_unreadable(missing: Any) -> None:
         identity.read(EVENT, changed(**{"@OrderId": missing}))
 
 
-def test_an_item_without_an_id_is_no_line() -> None:
+def test_an_item_without_an_id_makes_no_line() -> None:
     raw = changed(OrderProducts={"OrderProduct": [{"@id": None}, {"@id": "7"}]})
     assert [line.id for line in identity.read(EVENT, raw).lines] == ["7"]
 

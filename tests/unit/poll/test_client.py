@@ -103,7 +103,7 @@ async def test_a_token_is_renewed_before_its_end(there: Apicbase, api: Client, l
     assert api._token_until - time.monotonic() == pytest.approx(expected, abs=5)
 
 
-async def test_one_request_for_a_token_however_many_wait(there: Apicbase, api: Client) -> None:
+async def test_concurrent_polls_request_one_token(there: Apicbase, api: Client) -> None:
     reached, go_on = asyncio.Event(), asyncio.Event()
 
     async def hold(asked: Any, number: int) -> None:
@@ -135,7 +135,7 @@ async def test_a_second_401_is_an_error(there: Apicbase, api: Client) -> None:
     assert [request.kind for request in there.requests] == ["token", "page", "token", "page"]
 
 
-async def test_wrong_credentials_are_said_at_once_and_not_repeated(there: Apicbase, api: Client) -> None:
+async def test_wrong_credentials_fail_at_once_and_are_not_retried(there: Apicbase, api: Client) -> None:
     there.credentials = {}
     with pytest.raises(FetchError, match="answered 401: check `client_id`"):
         await first(api)
@@ -169,7 +169,7 @@ def unused_port() -> int:
     return 1  # nobody listens there
 
 
-async def test_429_makes_all_of_the_client_wait_as_long_as_it_says(there: Apicbase, api: Client) -> None:
+async def test_a_429_pauses_all_accounts_of_the_client_for_its_retry_after(there: Apicbase, api: Client) -> None:
     said = iter(["7", format_datetime(datetime.fromtimestamp(time.time() + 100, UTC), usegmt=True), "1e9", "99999999"])
 
     def answer(asked: Any, number: int) -> web.Response | None:
@@ -243,7 +243,7 @@ async def test_no_redirect_is_followed(there: Apicbase, api: Client, status: int
 
 
 @pytest.mark.parametrize("body", [b"", b"[]", b"{}", b"<html>", b'{"results":{}}', b'{"results":[' + b"[" * 50_000])
-async def test_what_is_no_page_is_an_error(there: Apicbase, api: Client, body: bytes) -> None:
+async def test_a_body_that_is_not_a_page_is_an_error(there: Apicbase, api: Client, body: bytes) -> None:
     there.answer = lambda asked, number: web.Response(body=body) if asked.kind == "page" else None
     with pytest.raises(FetchError, match="not a page"):
         await first(api)
@@ -257,7 +257,7 @@ async def test_answers_behind_a_byte_order_mark_are_read(there: Apicbase, api: C
 
 
 @pytest.mark.parametrize("said", [{}, {"access_token": ""}, {"access_token": "a\r\nX: 1"}, {"access_token": "é"}, []])
-async def test_what_is_no_token_is_an_error(there: Apicbase, api: Client, said: Any) -> None:
+async def test_a_body_that_is_not_a_token_is_an_error(there: Apicbase, api: Client, said: Any) -> None:
     there.answer = lambda asked, number: web.json_response(said)
     with pytest.raises(FetchError, match="not a token"):
         await first(api)

@@ -15,7 +15,7 @@ from workers.poll.apicbase import SOURCE
 ODD = [b"5", b"null", b"[]", b'"x"', b"{}", b'{"id":null}', b'{"id":{}}', b'{"id":true}', b'{"id":"\xff"}', b"[" * 9999]
 
 
-def test_an_order_is_told_by_its_id_and_its_content() -> None:
+def test_an_order_is_recognised_by_its_id_and_content() -> None:
     raw = registry.example("apicbase", "purchase_order")
     one, other = poller.read(SOURCE, raw), poller.read(SOURCE, msgspec.json.format(raw, indent=4))
     assert (one.key, one.digest) == (other.key, other.digest)
@@ -29,7 +29,7 @@ def test_an_order_is_told_by_its_id_and_its_content() -> None:
 
 
 @pytest.mark.parametrize("raw", ODD)
-def test_what_is_no_order_is_told_by_its_bytes(raw: bytes) -> None:
+def test_a_value_that_is_not_an_order_is_recognised_by_its_bytes(raw: bytes) -> None:
     found = poller.read(SOURCE, raw)
     assert (found.raw, found.status, found.placed_at) == (raw, None, None)
     assert len({poller.read(SOURCE, entry).key for entry in ODD}) == len(ODD)
@@ -55,7 +55,7 @@ def test_moments_are_read_or_none(text: str | None, expected: datetime | None) -
     assert apicbase.moment(text) == expected
 
 
-def test_ids_and_traces_are_what_the_envelope_takes() -> None:
+def test_ids_and_traces_fit_the_envelope() -> None:
     names = [ids.message_id() for _ in range(1000)]
     assert len(set(names)) == 1000
     assert {(UUID(name).version, UUID(name).variant) for name in names} == {(7, UUID(names[0]).variant)}
@@ -64,7 +64,7 @@ def test_ids_and_traces_are_what_the_envelope_takes() -> None:
     assert (found.message_id, found.reply_to, found.deadline) == (names[0], None, None)
 
 
-def test_an_account_that_fails_is_asked_less_and_less() -> None:
+def test_a_failing_account_is_polled_less_and_less_often() -> None:
     for failures, expected in enumerate((60, 120, 240, 480, 900, 900)):
         assert worker.pause(60, failures) == pytest.approx(expected, rel=0.1)
     assert worker.pause(3600, 5) == pytest.approx(3600, rel=0.1)

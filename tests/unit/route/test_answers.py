@@ -188,7 +188,7 @@ def test_an_item_that_can_not_be_made_refuses_the_order_by_the_name_the_shopper_
     ("product", "called"),
     [({"Name": "", "CatalogNumber": "C-9"}, "C-9"), ({"Name": None, "CatalogNumber": " "}, "3087"), (None, "3087")],
 )
-def test_an_item_without_a_name_is_called_by_what_there_is(product: dict[str, Any] | None, called: str) -> None:
+def test_an_item_without_a_name_is_named_by_another_identifier(product: dict[str, Any] | None, called: str) -> None:
     order = document()
     products(order)[0]["Product"] = product
     assert f"“{called}”" in json.loads(ask(order, account(fallback="refuse")).body)["message"]
@@ -227,7 +227,7 @@ def test_fallback_to_the_product_s_manufacturer_by_external_id_before_its_name()
     ],
     ids=range(14),
 )
-def test_what_is_no_order_is_answered_with_a_message(raw: bytes) -> None:
+def test_a_body_that_is_not_an_order_is_answered_with_a_message(raw: bytes) -> None:
     answer = ask(raw, account(TO_TWO), "it")
     assert answer.status == 400
     assert json.loads(answer.body) == {"message": "Non è stato possibile leggere l'ordine. Contattare il negozio."}
@@ -239,7 +239,7 @@ def test_what_is_no_order_is_answered_with_a_message(raw: bytes) -> None:
     [b'"\\ud800":1', b'"x":[1e400]', b'"x":"\\u0000"', b'"x":' + b"[" * 5000 + b"]" * 5000, b'"x":' + b"9" * 5000],
     ids=["lone surrogate", "1e400", "NUL", "deep", "long integer"],
 )
-def test_strange_values_in_places_nobody_reads_do_no_harm(strange: bytes) -> None:
+def test_unusual_values_in_unused_fields_are_ignored(strange: bytes) -> None:
     raw = encoded(document())[:-2] + b"," + strange + b"}}"
     assert answered(raw, account(TO_ONE, TO_TWO)) == {"3087": "2", "3088": "1"}
 

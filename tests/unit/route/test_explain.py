@@ -58,7 +58,7 @@ def test_an_item_without_an_address() -> None:
     assert (found.manufacturer, found.rule) == ("1", "fallback: 1")
 
 
-def test_an_item_that_nobody_makes() -> None:
+def test_an_item_without_a_manufacturer_is_explained() -> None:
     found = explain(account(LAMINATION, fallback="refuse"), DOCUMENTED)[0]
     assert (found.manufacturer, found.rule) == (None, "fallback: refuse")
     assert found.detail == "no rule matches and the account refuses what no rule matches"
@@ -66,13 +66,13 @@ def test_an_item_that_nobody_makes() -> None:
     assert found.detail == "no rule matches and the product's manufacturer (test2 manufacturer) is not in manufacturers"
 
 
-def test_what_is_explained_is_what_is_answered() -> None:
+def test_the_explanation_agrees_with_the_answer() -> None:
     settings = account(LAMINATION, EAST, REST)
     assert {e.item: e.manufacturer for e in explain(settings, DOCUMENTED)} == answered(DOCUMENTED, settings)
 
 
 @pytest.mark.parametrize("raw", [b"{}", b'{"Order":{"@OrderId":"1","OrderProducts":{"OrderProduct":{"@id":null}}}}'])
-def test_what_is_no_order_can_not_be_explained(raw: bytes) -> None:
+def test_a_body_that_is_not_an_order_cannot_be_explained(raw: bytes) -> None:
     with pytest.raises(UnreadableError):
         explain(account(), raw)
 

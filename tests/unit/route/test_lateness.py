@@ -62,7 +62,7 @@ def test_each_ingress_has_its_own_clock() -> None:
     assert world.after(3.0, world.request("a"))
 
 
-def test_clocks_that_drift_apart_make_nobody_late() -> None:
+def test_clocks_that_drift_apart_make_no_request_late() -> None:
     world = World()
     world.drift = 0.0005
     assert not world.after(0.0, world.request())
@@ -71,7 +71,7 @@ def test_clocks_that_drift_apart_make_nobody_late() -> None:
         assert not world.after(0.01, world.request())
 
 
-def test_what_lay_in_the_queue_for_long_is_late_and_a_short_backlog_is_answered() -> None:
+def test_requests_that_waited_long_are_late_and_a_short_backlog_is_answered() -> None:
     world = World(wall_ahead=120.0)
     assert not world.after(60.0, world.request("restarted a minute ago"))
     assert world.after(lateness.SURELY_LATE + TIMEOUT, world.request("restarted long ago"))

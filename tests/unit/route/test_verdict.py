@@ -31,6 +31,6 @@ def test_an_unknown_customer_or_article_is_refused_with_the_detail(known: dict[s
 
 
 @pytest.mark.parametrize("raw", [b"", b"not json", b"[]", b"[" * 100_000, b"\xff"])
-def test_what_is_no_order_is_400(raw: bytes) -> None:
+def test_a_body_that_is_not_an_order_is_400(raw: bytes) -> None:
     status, content_type, problem = validate(raw)
     assert (status, content_type, problem["status"]) == (400, "application/problem+json", 400)

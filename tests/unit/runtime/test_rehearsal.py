@@ -61,7 +61,7 @@ async def test_only_the_message_that_ends_its_reader_is_blamed(ending: Callable[
     assert culprits == {7: f"it ended the process that read it, 3 times of 3: {reason}"}
 
 
-async def test_two_culprits_are_both_found_even_first_and_last() -> None:
+async def test_two_messages_that_end_their_reader_are_both_identified() -> None:
     def work(index: int) -> None:
         if index in (0, 9):
             os.abort()

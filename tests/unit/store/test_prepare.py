@@ -61,7 +61,7 @@ def _without(name: str) -> Callable[[Basic.Properties], None]:
         lambda message_properties: setattr(message_properties, "message_type", RECORD_TYPE),
     ],
 )
-def test_what_is_not_our_message_is_refused(spoil: Callable[[Basic.Properties], object]) -> None:
+def test_a_foreign_message_is_refused(spoil: Callable[[Basic.Properties], object]) -> None:
     message_properties = properties()
     spoil(message_properties)
     with pytest.raises(NotOurMessageError):
@@ -78,7 +78,7 @@ def test_what_is_not_our_message_is_refused(spoil: Callable[[Basic.Properties], 
         ("channelape", "receipt_confirmation", b"[" * 100_000, ""),
     ],
 )
-def test_what_cannot_be_read_goes_to_quarantine_whole(platform: str, event: str, raw: bytes, reason: str) -> None:
+def test_an_unreadable_message_is_quarantined_unchanged(platform: str, event: str, raw: bytes, reason: str) -> None:
     message = _prepare(properties(platform, event), raw, config())
     assert message.document is None
     assert message.raw == raw

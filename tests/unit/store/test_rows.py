@@ -72,6 +72,6 @@ def test_every_query_is_named_once_and_used() -> None:
             assert f'"{name}"' in code, f"{file.name}: {name} is used nowhere"
 
 
-def test_a_query_that_is_not_there() -> None:
+def test_an_unknown_query_raises_an_error() -> None:
     with pytest.raises(KeyError):
         sql.query("store", "nothing")

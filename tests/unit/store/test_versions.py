@@ -111,7 +111,7 @@ def test_every_receipt_counts_once_and_neighbours_differ(
 
 
 @given(contents, contents, windows)
-def test_carrying_on_from_the_newest_version_comes_to_the_same_wherever_that_is_allowed(
+def test_continuing_from_the_newest_version_gives_the_same_versions(
     old: list[tuple[bytes, int, int]], new: list[tuple[bytes, int, int]], window: float | None
 ) -> None:
     before = posted(old)
