@@ -1,6 +1,6 @@
-"""`python -m tests.attacks [--inputs N]`: that many inputs into every reader and the doors of running processes.
+"""`python -m tests.attacks [--inputs N]`: N inputs for all readers and for running processes.
 
-Exit code 1 on a fault, with the input that caused it. Starts servers of its own.
+Exit code 1 on a fault, with the input that caused it. It starts its own servers.
 """
 
 import argparse
@@ -19,16 +19,16 @@ from tests.attacks import parsers, suite
 
 INPUTS = 1_000_000
 DOORS = 0.2
-"""Of the inputs that go through a socket, which is slower by ten."""
+"""Share of the inputs that go through a socket, which takes ten times as long."""
 SLOW = {"configuration": 0.1, "ustore: bodies": 0.4, "ecomnow: bodies": 0.4}
-"""Readers that get fewer of them, the others more: theirs takes a millisecond."""
+"""Readers that get fewer inputs, and their share, because an input takes them a millisecond."""
 TIMEOUT = 1200.0
-"""Seconds for one reader."""
+"""Maximum seconds for one reader."""
 
 
 @asynccontextmanager
 async def servers(folder: Path) -> AsyncIterator[tuple[str, str]]:
-    """AMQP and PostgreSQL URLs of private ones."""
+    """Start RabbitMQ and PostgreSQL, and yield their URLs."""
     database, broker = Postgres(folder / "postgres"), RabbitMQ(folder / "rabbitmq")
     await database.start()
     try:
@@ -44,7 +44,7 @@ async def servers(folder: Path) -> AsyncIterator[tuple[str, str]]:
 
 
 async def run(inputs: int, folder: Path) -> None:
-    """All of it. Raises AssertionError on a fault."""
+    """Run all attacks. Raises AssertionError on a fault."""
     targets = list(parsers.targets())
     shares = [SLOW.get(target.name, 1.0) for target in targets]
     each = inputs * (1 - DOORS) / sum(shares)

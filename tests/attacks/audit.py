@@ -1,4 +1,4 @@
-"""`python -m tests.attacks.audit`: known vulnerabilities of what we run on, as locked in requirements/run.txt.
+"""`python -m tests.attacks.audit`: known vulnerabilities of the packages that are locked in requirements/run.txt.
 
 By pip-audit, in an environment of its own: it brings two dozen packages that nothing else here needs. Exit code 1 when
 there is a vulnerability; where the tool or the database of advisories can't be had, that is said, and the code is 0.
@@ -15,20 +15,20 @@ from typing import Any, NamedTuple
 LOCK = Path(__file__).parents[2] / "requirements" / "run.txt"
 TOOL = "pip-audit>=2.10,<3"
 TIMEOUT = 300.0
-"""Seconds, for installing the tool and for asking about every package."""
+"""Seconds for installing the tool, and again for the query about every package."""
 
 
 class Found(NamedTuple):
-    """What an audit came to."""
+    """The result of an audit."""
 
     vulnerable: list[str]
     skipped: str | None
-    """Why nothing was looked at."""
+    """Why no package was audited; None: packages were."""
     looked_at: int = 0
 
 
 def audit(lock: Path = LOCK) -> Found:
-    """Of a lock file with hashes."""
+    """Audit the packages of a lock file with hashes."""
     with tempfile.TemporaryDirectory(prefix="crossdock-audit-") as folder:
         venv.create(folder, with_pip=True)
         tool = Path(folder) / "bin"
@@ -40,7 +40,7 @@ def audit(lock: Path = LOCK) -> Found:
 
 
 def read(ran: "subprocess.CompletedProcess[str] | None") -> Found:
-    """What pip-audit said; None: it didn't end."""
+    """Return the result in the output of pip-audit; None: it did not end in time."""
     if ran is None:
         return Found([], f"the advisories took more than {TIMEOUT:.0f} s")
     try:

@@ -1,6 +1,6 @@
-"""One reader under atheris, which mutates towards code that no input has reached: `… tests.attacks.guided NAME N DIR`.
+"""Runs a reader under atheris, guided by coverage: `… tests.attacks.guided NAME N DIR`.
 
-A process of its own: libFuzzer ends the process it runs in, so that the folder for inputs is its parent's. Exit code 0
+It is a process of its own because libFuzzer ends its process; the parent makes the folder for inputs. Exit code 0
 when all inputs were read without a fault.
 """
 
@@ -9,9 +9,9 @@ from pathlib import Path
 
 LONGEST = 4096
 SLOWEST = 10
-"""Seconds for one input."""
+"""Maximum seconds for one input."""
 MEGABYTES = 1024
-"""Of memory, beyond which libFuzzer calls it a leak."""
+"""Maximum memory; libFuzzer reports more as a leak."""
 
 
 def main(name: str, runs: int, folder: Path) -> None:

@@ -1,4 +1,4 @@
-"""Mutated requests into the sockets of running processes: never a 5xx, never a hang, and everybody else is served."""
+"""Mutated requests to running processes: none may cause a 5xx or a hang, and other requests must be answered."""
 
 import asyncio
 import random
@@ -14,15 +14,15 @@ from tests.attacks.mutate import Mutator
 from tests.support.bodies import known
 
 PATIENCE = 0.1
-"""Seconds that an input is given to be answered: what is waited for longer waits for more to come, and gets no more."""
-AT_ONCE = 32
+"""Seconds to wait for an answer. A process that takes longer waits for more data, which do not come."""
+CONCURRENCY = 32
 HEALTHY = 500
-"""Inputs after which one asks whether it still lives."""
+"""Inputs between two ordinary requests, which must be answered well."""
 READ = 64 * 1024
 
 
 def hooks(config: Config) -> list[bytes]:
-    """A signed post of every example, chunked and not, and some that are none."""
+    """Return signed posts of every example, with chunks and without, and some other requests."""
     requests = []
     for platform, event, body in known():
         name, account = next(iter(config.accounts[platform.name].items()))
@@ -50,7 +50,7 @@ def _post(platform: str, account: str, path: str, body: bytes, settings: object)
 
 
 def signed_mutants(config: Config, seed: int = 0) -> Callable[[], bytes]:
-    """Authentic posts of bodies that no platform would send."""
+    """Return a function that makes authentic posts of mutated bodies."""
     bodies, draw = Mutator([body for _, _, body in known()], seed), random.Random(seed)
     events = [(platform, event) for platform in registry.platforms().values() for event in platform.events]
 
@@ -63,7 +63,7 @@ def signed_mutants(config: Config, seed: int = 0) -> Callable[[], bytes]:
 
 
 def api_requests(*logins: str) -> list[bytes]:
-    """What subscribers and operators ask, logged in by one of these header lines, or not at all."""
+    """Return requests of subscribers and operators, each with every one of these header lines, and without."""
     subscription = "/v1/subscriptions/00000000-0000-4000-8000-000000000001"
     body = (
         '{"url": "https://a.example/in", "types": ["channelape.*"], "accounts": ["channelape/rothys"], "max_rate": 5}'
@@ -92,20 +92,20 @@ def api_requests(*logins: str) -> list[bytes]:
 
 
 class Attack:
-    """What became of the inputs."""
+    """Sends inputs, and counts the statuses of the answers."""
 
     def __init__(self, port: int) -> None:
         self._port = port
         self._address = 0
         self.statuses: Counter[int] = Counter()
-        """0: closed, or still waiting, without an answer."""
+        """How often each status came; 0: the connection was closed, or got no answer in time."""
         self.wrong: dict[int, bytes] = {}
-        """An input for each status that nobody should be able to cause."""
+        """For each status that no input may cause, an input that did."""
 
     async def __call__(
         self, makers: Sequence[Callable[[], bytes]], count: int, healthy: Callable[[], Awaitable[None]]
     ) -> None:
-        """`count` inputs, from `makers` in turn. `healthy`: an ordinary request; raises when it isn't answered well."""
+        """Send `count` inputs, from `makers` in turn. `healthy`: sends an ordinary request; raises if it fails."""
         numbers = iter(range(count))
 
         async def sender() -> None:
@@ -116,11 +116,11 @@ class Attack:
                         await healthy()
 
         async with asyncio.TaskGroup() as group:
-            for _ in range(min(AT_ONCE, count)):
+            for _ in range(min(CONCURRENCY, count)):
                 group.create_task(sender())
 
     def _from(self) -> tuple[str, int] | None:
-        """Another address of this machine each time, where it has them: failed log-ins are counted by address."""
+        """Return another address of this machine each time, if it has them: failed log-ins are counted by address."""
         if sys.platform != "linux":
             return None
         self._address = self._address % 65_000 + 1

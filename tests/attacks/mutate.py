@@ -1,4 +1,4 @@
-"""Inputs that nobody should send: stored examples with a few things done to them. The same for the same seed."""
+"""Invalid inputs: mutations of stored examples. The same seed makes the same inputs."""
 
 import random
 from collections.abc import Sequence
@@ -26,7 +26,7 @@ _LONGEST = 64 * 1024
 
 
 class Mutator:
-    """Draws inputs made of `seeds`."""
+    """Makes an input from `seeds` with each call."""
 
     def __init__(self, seeds: Sequence[bytes], seed: int = 0) -> None:
         self._seeds = list(seeds)

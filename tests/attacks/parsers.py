@@ -1,4 +1,4 @@
-"""Every reader of bytes that others send, as a function of bytes that raises only where the reader is at fault."""
+"""Every reader of bytes that others send, as a function of bytes that raises only if the reader is faulty."""
 
 import asyncio
 import re
@@ -41,13 +41,13 @@ class Target(NamedTuple):
 
     name: str
     seeds: list[bytes]
-    """What it should be given, or nearly."""
+    """Inputs to mutate: valid ones, or nearly."""
     read: Callable[[bytes], None]
-    """Raises, or doesn't return, where the reader is at fault."""
+    """Raises or does not return if the reader is faulty."""
 
 
 def targets() -> Iterator[Target]:
-    """Every reader of what others send."""
+    """Yield every reader of what others send."""
     for platform in registry.platforms().values():
         yield _reading(platform)
         yield _verifying(platform)
@@ -86,7 +86,7 @@ def _reading(platform: Platform) -> Target:
 
 
 def _verifying(platform: Platform) -> Target:
-    """A line of credential, then the body; whatever was not signed as it is must not be accepted."""
+    """Return a target whose inputs are a line with the credential, and the body; only signed ones may be accepted."""
     account = account_of(platform)
     raw = known()[0][2]
     signed = platform.sign(raw, account)
@@ -124,7 +124,7 @@ def _envelope(read: Callable[[], envelope.Envelope]) -> envelope.Envelope | None
 
 
 def _frames(data: bytes) -> None:
-    """In two pieces: frames without content pass, and nothing is waited for that has come."""
+    """Feed the data in two pieces: other frames are passed on, and the reader does not wait for data that have come."""
     reader = Reader(_loop())
     reader.listen(1, ChannelHandlers(lambda *_: None, lambda *_: None, lambda *_: None))
     reader.feed_data(data[: len(data) // 2])
@@ -133,7 +133,7 @@ def _frames(data: bytes) -> None:
 
 @cache
 def _loop() -> asyncio.AbstractEventLoop:
-    """One for all inputs: making one costs more than most readings."""
+    """Return a loop for all inputs, because creating it costs more than most readings."""
     return asyncio.new_event_loop()
 
 
@@ -187,7 +187,7 @@ def _answers() -> list[bytes]:
 
 
 class _Wire(asyncio.Transport):
-    """What a connection writes into, and is cut off from."""
+    """A transport that discards what is written."""
 
     closed = False
 

@@ -1,4 +1,4 @@
-"""Ingress and API as processes of their own, as they run in production, and what they look like from outside."""
+"""Runs ingress and API as processes of their own, as in production, and observes them from outside."""
 
 import os
 import signal
@@ -15,7 +15,7 @@ from tests.support.pipeline import until
 
 
 class Process:
-    """A process that runs."""
+    """A running process of Crossdock."""
 
     def __init__(self, name: str, port: int, admin: str, log: Path, pid: int) -> None:
         self.name = name
@@ -36,12 +36,12 @@ class Process:
         return self._process.is_running() and self._process.status() != psutil.STATUS_ZOMBIE
 
     async def get(self, path: str) -> str:
-        """From its admin port."""
+        """Return what its admin port answers."""
         async with aiohttp.ClientSession() as session, session.get(self.admin + path) as answer:
             return await answer.text()
 
     async def metric(self, name: str, **labels: str) -> float:
-        """The sum of a metric's samples that have these labels."""
+        """Return the sum of a metric's samples that have these labels."""
         total = 0.0
         for line in (await self.get("/metrics")).splitlines():
             sample, _, value = line.rpartition(" ")
@@ -52,7 +52,7 @@ class Process:
 
 @asynccontextmanager
 async def running(name: str, *args: str, folder: Path, env: dict[str, str], config: Path) -> AsyncIterator[Process]:
-    """`crossdock NAME ARGS` until the end of the block, ready; what it prints goes to a log in `folder`."""
+    """Run `crossdock NAME ARGS`, ready, until the end of the block; its output goes to a log in `folder`."""
     port, admin = children.free_ports(2)
     listens = ["--port", str(port)] if name in ("ingress", "api") else []
     log = folder / f"{name}{'-'.join(args)}.log"

@@ -1,4 +1,4 @@
-"""Requests as no client library would send them: bytes into a socket, and whatever comes back."""
+"""Sends bytes into a socket as no client library does, and reads what comes back."""
 
 import asyncio
 from collections.abc import Iterable
@@ -8,15 +8,15 @@ from schemas import registry
 from schemas.config import Config
 
 PATIENCE = 10.0
-"""Seconds after which a connection that should have ended hangs."""
+"""Seconds after which a connection that should have ended counts as hanging."""
 
 
 SOON = {"header_timeout": 0.4, "body_timeout": 0.4, "write_timeout": 0.4}
-"""Of [ingress]: what waits for more is given up before a test is."""
+"""Settings of [ingress] with which slow requests time out before the test does."""
 
 
 def hook(config: Config, platform: str = "channelape") -> str:
-    """Path and query of a platform's first event; where the credential stands in the URL, a post to it is authentic."""
+    """Return path and query of a platform's first event. If the URL has the credential, a post to it is authentic."""
     event = registry.platforms()[platform].events[0]
     name, account = next(iter(config.accounts[platform].items()))
     signed = registry.platforms()[platform].sign(b"", account)
@@ -25,9 +25,9 @@ def hook(config: Config, platform: str = "channelape") -> str:
 
 
 async def ask(port: int, data: bytes | Iterable[bytes], *, every: float = 0.0) -> bytes:
-    """All that comes back until the connection ends. Raises TimeoutError where it hangs.
+    """Return all that the server sends until it ends the connection. Raises TimeoutError if it does not.
 
-    `data`: at once, or in pieces with `every` seconds between them. We never end it: that is the server's to do.
+    `data`: sent at once, or in pieces with `every` seconds between them. The client never ends the connection.
     """
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
     try:
@@ -54,7 +54,7 @@ async def _send(writer: asyncio.StreamWriter, pieces: Iterable[bytes], every: fl
 
 
 def statuses(answer: bytes) -> list[int]:
-    """Of the answers that a connection brought, in order."""
+    """Return the statuses of the answers on a connection, in order."""
     return [int(part.split(b" ", 2)[1]) for part in answer.split(b"HTTP/1.")[1:]]
 
 

@@ -1,4 +1,4 @@
-"""The attacks with inputs: on every reader, and on the doors of running processes. Raises AssertionError on a fault."""
+"""The attacks on every reader and on running processes. They raise AssertionError on a fault."""
 
 import importlib.util
 import subprocess
@@ -24,16 +24,16 @@ from tests.attacks.mutate import Mutator
 from tests.support import pipeline, receiver
 
 SLOWEST = 5.0
-"""Seconds for one input: more is a hang."""
+"""Maximum seconds for one input; a longer time counts as a hang."""
 GROWTH = 48 * 1024 * 1024
-"""Bytes by which a process may grow after a tenth of the inputs: caches fill, the allocator keeps what it has."""
+"""Bytes by which a process may grow after a tenth of the inputs, because of caches and the allocator."""
 BATCH = 5_000
-"""Posts after which the queue is emptied: it is the ingress that is attacked, not the broker's disk."""
+"""Posts after which the queue is emptied, so that the broker's disk does not fill."""
 LOGINS = (
     "Authorization: Basic Ym9hcmRzOmIwYXJkcy1wYXNzd29yZA==",
     "Authorization: Bearer operator-token-of-the-attacked",
 )
-"""boards:b0ards-password, and the operator: mutated ones shut a subscriber's name out after a hundred."""
+"""boards:b0ards-password, and the operator. A hundred mutated log-ins block a subscriber's name."""
 
 CONFIG = """
 [ingress]
@@ -60,7 +60,7 @@ accounts = ["*/*"]
 
 
 class Done(NamedTuple):
-    """One row of what was done."""
+    """The result of one attack."""
 
     what: str
     inputs: int
@@ -69,12 +69,12 @@ class Done(NamedTuple):
 
 
 def guided() -> bool:
-    """Whether atheris is there."""
+    """Return whether atheris is installed."""
     return importlib.util.find_spec("atheris") is not None
 
 
 def parse(target: parsers.Target, count: int, seed: int = 0) -> Done:
-    """`count` inputs into one reader, by mutation alone. Raises AssertionError that shows the input."""
+    """Give a reader `count` inputs, by mutation alone. Raises AssertionError that shows the input."""
     make, began, slowest = Mutator(target.seeds, seed), time.perf_counter(), 0.0
     for _ in range(count):
         data, before = make(), time.perf_counter()
@@ -88,7 +88,7 @@ def parse(target: parsers.Target, count: int, seed: int = 0) -> Done:
 
 
 def parse_guided(target: parsers.Target, count: int, seconds: float) -> Done:
-    """The same towards code that no input has reached, in a process of its own. Raises AssertionError."""
+    """Give a reader `count` inputs, guided by coverage, in a process of its own. Raises AssertionError."""
     began = time.perf_counter()
     with tempfile.TemporaryDirectory() as folder:
         command = [sys.executable, "-m", "tests.attacks.guided", target.name, str(count), folder]
@@ -99,7 +99,7 @@ def parse_guided(target: parsers.Target, count: int, seconds: float) -> Done:
 
 
 def written(folder: Path) -> tuple[Path, Config]:
-    """The configuration of the attacked, as a file and as what it says."""
+    """Write the configuration of the attacked processes; return the file and its content."""
     file = folder / "attacked.toml"
     file.write_text(CONFIG)
     return file, configuration.load(file)
@@ -107,7 +107,7 @@ def written(folder: Path) -> tuple[Path, Config]:
 
 @asynccontextmanager
 async def ingress(folder: Path, amqp_url: str) -> AsyncIterator[tuple[processes.Process, Config]]:
-    """Alone with a broker: nobody answers uStore, so that its senders hear 503 soon."""
+    """Run an ingress and no worker, so that uStore's posts are soon answered 503."""
     file, config = written(folder)
     env = {"AMQP_URL": amqp_url}
     async with processes.running("ingress", folder=folder, env=env, config=file) as process:
@@ -123,7 +123,7 @@ async def api(folder: Path, database_url: str) -> AsyncIterator[processes.Proces
 
 
 async def attack_ingress(folder: Path, amqp_url: str, count: int) -> Done:
-    """Mutated requests, and signed ones with mutated bodies."""
+    """Attack the ingress with mutated requests, and with signed ones with mutated bodies."""
     async with ingress(folder, amqp_url) as (process, config), aiohttp.ClientSession() as session:
         url = f"http://127.0.0.1:{process.port}{raw.hook(config)}"
 
@@ -155,7 +155,7 @@ async def attack_ingress(folder: Path, amqp_url: str, count: int) -> Done:
 
 
 async def attack_api(folder: Path, database_url: str, count: int) -> Done:
-    """Mutated requests, most of them with somebody's credentials."""
+    """Attack the API with mutated requests, most of them with valid credentials."""
     async with api(folder, database_url) as process, aiohttp.ClientSession() as session:
         url = f"http://127.0.0.1:{process.port}/v1/openapi.json"
 

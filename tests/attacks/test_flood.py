@@ -1,4 +1,4 @@
-"""One account floods: the others are answered as before, it is told to wait, and it is served again afterwards."""
+"""One account floods: the others are answered as before, it gets 429, and it is served again afterwards."""
 
 import asyncio
 import json
@@ -15,7 +15,7 @@ SHARED = 10
 
 
 async def post_to(door: RunningIngress, account: str, answered: Counter[int]) -> None:
-    """One authentic post of channelape's."""
+    """Send an authentic post of ChannelApe, and count its status."""
     raw = registry.example("channelape", "receipt_confirmation")
     settings = door.config.accounts["channelape"][account]
     url = door.url("channelape", "receipt_confirmation", account)
@@ -30,7 +30,7 @@ async def post_to(door: RunningIngress, account: str, answered: Counter[int]) ->
 
 
 async def steady(door: RunningIngress, account: str, count: int = 20) -> Counter[int]:
-    """Posts one after the other: what they were answered."""
+    """Send posts one after the other, and return the counts of their statuses."""
     answered: Counter[int] = Counter()
     for _ in range(count):
         await post_to(door, account, answered)
@@ -61,7 +61,7 @@ async def test_a_flood_of_one_account_delays_no_other_account(amqp_url: str) -> 
 
 
 async def test_waiting_requests_delay_their_own_account_only(amqp_url: str) -> None:
-    """uStore's posts wait for a worker that isn't there; the one too many is refused in uStore's own, signed form."""
+    """uStore's posts wait for a missing worker; the post beyond the limit is refused in uStore's own, signed form."""
     settings = pipeline.config({"ingress": {"account_in_flight": 5}})
     ustore = registry.platforms()["ustore"]
     async with pipeline.door(amqp_url, settings) as door:

@@ -1,4 +1,4 @@
-"""Ten thousand connections that do nothing: signed posts are answered as before, also at the most that are allowed."""
+"""Ten thousand idle connections: signed posts are answered as before, also at the limit of connections."""
 
 import asyncio
 import resource
@@ -12,23 +12,23 @@ from ingress import connections
 from tests.attacks import processes, raw, suite
 from tests.support.pipeline import until
 
-WANTED = 10_000
+CONNECTIONS = 10_000
 
 
-def room() -> int:
-    """How many connections this process may open, after asking for as many files as are allowed."""
+def available() -> int:
+    """Raise the limit of open files as far as allowed, and return how many connections this process may open."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if hard == resource.RLIM_INFINITY or hard >= WANTED + 500:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, WANTED + 500), hard))
-        return WANTED
+    if hard == resource.RLIM_INFINITY or hard >= CONNECTIONS + 500:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, CONNECTIONS + 500), hard))
+        return CONNECTIONS
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
     return hard - 500
 
 
 async def test_signed_posts_are_answered_beside_ten_thousand_idle_connections(tmp_path: Path, amqp_url: str) -> None:
-    count = room()
-    if count < WANTED:
-        print(f"only {count} connections: the hard limit of open files is lower than {WANTED} need")  # noqa: T201
+    count = available()
+    if count < CONNECTIONS:
+        print(f"only {count} connections: the hard limit of open files is lower than {CONNECTIONS} need")  # noqa: T201
     loop = asyncio.get_running_loop()
     idle: list[socket.socket] = []
     async with suite.ingress(tmp_path, amqp_url) as (process, config):
@@ -39,11 +39,11 @@ async def test_signed_posts_are_answered_beside_ten_thousand_idle_connections(tm
                 idle.append(socket.socket())
                 idle[-1].setblocking(False)
                 await loop.sock_connect(idle[-1], ("127.0.0.1", process.port))
-                if number % 500 == 0:  # no faster than they are accepted: the backlog holds a thousand
+                if number % 500 == 0:  # no faster than they are accepted, because the backlog holds a thousand
                     await until(lambda: _open(process, len(idle) - 500), what="connections are accepted")
             await until(lambda: _open(process, count - 1), what=f"{count} connections")
             async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(force_close=True)) as session:
-                for _ in range(50):  # each on a connection of its own: the most are open already
+                for _ in range(50):  # each on a new connection, at the limit
                     async with session.post(url, data=b"{}", timeout=aiohttp.ClientTimeout(5)) as answer:
                         assert answer.status == 200
             each = (process.resident - before) / count

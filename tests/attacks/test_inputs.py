@@ -1,4 +1,4 @@
-"""A few thousand inputs into every reader and door; `python -m tests.attacks --inputs 1000000` is the million."""
+"""A few thousand inputs for all readers and processes; `python -m tests.attacks --inputs 1000000` sends a million."""
 
 from pathlib import Path
 

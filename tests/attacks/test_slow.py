@@ -1,4 +1,4 @@
-"""Who sends slowly, or takes slowly, loses the connection in bounded time; everybody else is answered meanwhile."""
+"""Clients that send or read slowly lose the connection in bounded time; others are answered meanwhile."""
 
 import asyncio
 import socket
@@ -24,7 +24,7 @@ async def door(amqp_url: str) -> AsyncIterator[pipeline.RunningIngress]:
 
 
 def refused(reason: str) -> float:
-    """As the metric says."""
+    """Return the count of refusals with this reason, from the metric."""
     return sum(
         sample.value
         for metric in REGISTRY.collect()
@@ -56,7 +56,7 @@ async def test_bodies_sent_byte_by_byte_time_out(door: pipeline.RunningIngress) 
 
 
 async def test_incomplete_bodies_share_one_memory_limit(amqp_url: str) -> None:
-    """Ten large ones whose last byte doesn't come: those beyond the bound are sent away, and its room is given back."""
+    """Ten large bodies whose last byte does not come: those beyond the limit are refused; the memory is released."""
     settings = pipeline.config({"ingress": {"max_buffered": "1MiB", "body_timeout": 2.0}})
     sent = (
         b"POST %b HTTP/1.1\r\nHost: x\r\nContent-Length: 300001\r\n\r\n" % raw.hook(settings).encode() + b" " * 300_000
@@ -68,7 +68,7 @@ async def test_incomplete_bodies_share_one_memory_limit(amqp_url: str) -> None:
         assert answers.count([408]) == 3
         assert answers.count([503]) == 7
         assert refused("no room for bodies") >= 7
-        for _ in range(2):  # with all of it
+        for _ in range(2):  # with the whole memory
             finished = sent.replace(b"Host: x", b"Host: x\r\nConnection: close") + b" "
             assert raw.statuses(await raw.ask(door.app.port, finished)) == [200]
 
@@ -78,7 +78,7 @@ async def test_a_second_head_has_the_time_limit_and_an_idle_connection_has_not(d
     answer = await raw.ask(door.app.port, [request, b"\r\n", b"GET /no"], every=0.1)
     assert raw.statuses(answer) == [404, 408]
     reader, writer = await asyncio.open_connection("127.0.0.1", door.app.port)
-    for _ in range(2):  # an empty line and then nothing is no head that doesn't end
+    for _ in range(2):  # an empty line alone does not begin a head, which would have a time limit
         writer.write(request + b"\r\n")
         assert b" 404 " in await reader.readline()
         await reader.readuntil(b"}")
@@ -88,7 +88,7 @@ async def test_a_second_head_has_the_time_limit_and_an_idle_connection_has_not(d
 
 
 async def unread(port: int, request: bytes) -> socket.socket:
-    """A connection whose answers pile up: as many requests as the socket takes, and nothing is read."""
+    """Return a connection with as many requests as the socket takes, whose answers are not read."""
     loop = asyncio.get_running_loop()
     client = socket.socket()
     client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
@@ -113,7 +113,7 @@ async def test_a_connection_whose_answers_are_not_read_is_closed(door: pipeline.
 async def test_the_api_limits_slow_clients_and_they_take_no_database_connection(
     database_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """And slow bodies take no connection to the database, of which there are eight."""
+    """Slow bodies take no connection to the database, of which there are eight."""
     limits = connections.Limits(connections=100, header_timeout=0.4, write_timeout=0.4)
     monkeypatch.setattr(app, "CLIENTS", limits)
     monkeypatch.setattr(context, "BODY_TIMEOUT", 2.0)

@@ -12,14 +12,14 @@ from tests.contract.checks import account_of
 
 RAW = b'{"a": 1}'
 TRIES = 3
-"""A machine may do something else for just one side of a measurement; a check that leaks does so every time."""
+"""Attempts: other work may disturb one side of a measurement, while a check that leaks does so every time."""
 SMALL = 0.02
-"""Of the check's time: what no network shows, and less than a byte-by-byte comparison of these lengths takes."""
+"""Share of the check's time: too small for any network, and less than a byte-by-byte comparison takes."""
 LONG = "channelape-secret-that-is-as-long-as-people-make-them-0123456789abcdef" * 3
 
 
 def leaks(check: timing.Check, right: str) -> bool:
-    """Whether nearly right takes longer, in each of some tries."""
+    """Return whether a nearly right credential takes longer in every attempt."""
     for seed in range(TRIES):
         difference, chance = timing.slope(check, right, seed)
         if difference < max(chance, SMALL):

@@ -1,4 +1,4 @@
-"""Whether a check takes longer the more of a credential is right: medians of interleaved samples, despite noise."""
+"""Measures whether a check takes longer if more of a credential is right, by medians of interleaved samples."""
 
 import random
 import statistics
@@ -8,17 +8,17 @@ from collections.abc import Callable
 Check = Callable[[str], object]
 
 ROUNDS = 60
-"""Of which each measures every credential once, in random order: what slows the machine down slows all of them."""
+"""Each round measures every credential once, in random order, so that a slow machine slows all of them."""
 REPEATS = 40
-"""Calls a sample: one is too short for the clock."""
+"""Calls per sample: a single call is too short for the clock."""
 CREDENTIALS = 12
 
 
 def slope(check: Check, right: str, seed: int = 0) -> tuple[float, float]:
-    """How much longer `check` takes for credentials that are wrong in their last character only than for those wrong in
-    their first, as a share of the time it takes; and how far chance alone moves that (an upper bound, by permutation).
+    """Return how much longer `check` takes for credentials that are wrong in their last character only than for those
+    wrong in their first, as a share of its time, and an upper bound of what chance alone causes (by permutation).
 
-    All are of the same length and wrong; several of each, so that none is special.
+    All credentials are wrong and of the same length; there are several of each kind.
     """
     draw = random.Random(seed)
     early = [_wrong_at(right, 0, draw) for _ in range(CREDENTIALS)]
@@ -33,7 +33,7 @@ def slope(check: Check, right: str, seed: int = 0) -> tuple[float, float]:
             for _ in range(REPEATS):
                 check(credential)
             taken.setdefault((side, number), []).append((time.perf_counter_ns() - began) / REPEATS)
-    # The fastest third of each credential's samples: interruptions only ever add.
+    # The fastest third of each credential's samples, because interruptions only add time.
     typical = {key: statistics.median(sorted(samples)[: ROUNDS // 3]) for key, samples in taken.items()}
     sides = [[typical[side, number] for number in range(CREDENTIALS)] for side in (0, 1)]
     level = statistics.median(typical.values())
@@ -47,7 +47,7 @@ def _wrong_at(right: str, place: int, draw: random.Random) -> str:
 
 
 def _chance(sides: list[list[float]], level: float, draw: random.Random) -> float:
-    """The largest difference among a thousand ways to deal the same figures into two sides."""
+    """Return the largest difference among a thousand random divisions of the same figures into two sides."""
     both, largest = [*sides[0], *sides[1]], 0.0
     for _ in range(1000):
         draw.shuffle(both)

@@ -1,4 +1,4 @@
-"""What every platform must hold to, on each of its examples. Nothing here knows any platform by name."""
+"""The checks that every platform must pass with each of its examples. No platform is named here."""
 
 import json
 from collections.abc import Callable
@@ -33,7 +33,7 @@ class Case(msgspec.Struct, frozen=True):
 
     @property
     def expected(self) -> dict[str, Any]:
-        """What `examples/expected.json` says of this example: type, key, flags, and what people find it by."""
+        """The entry of this example in `examples/expected.json`: type, key, flags, and the texts that find it."""
         expected: dict[str, Any] = json.loads(registry.example(self.platform.name, "expected"))[self.example]
         return expected
 
@@ -42,7 +42,7 @@ class Case(msgspec.Struct, frozen=True):
 
 
 def cases(name: str | None = None) -> list[Case]:
-    """Every example of every platform, or of the one called `name`."""
+    """Return every example of every platform, or of the platform `name`."""
     return [
         Case(platform, event, example)
         for platform in registry.platforms().values()
@@ -53,17 +53,17 @@ def cases(name: str | None = None) -> list[Case]:
 
 
 def account_of(platform: Platform, settings: dict[str, Any] | None = None) -> Any:
-    """The demo account, or one with other settings."""
+    """Return the demo account, or one with other settings."""
     return msgspec.convert(platform.demo[1] if settings is None else settings, platform.account)
 
 
 def accepts(platform: Platform, raw: bytes, signed: Signed, account: Any) -> str | None:
-    """The secret that fitted, as the ingress would ask."""
+    """Return the secret that verifies the request, as the ingress does."""
     return platform.verify(raw, CIMultiDict(signed.headers), MultiDict(signed.query), account)
 
 
 def changed(signed: Signed, change: Callable[[str], str]) -> Signed:
-    """`signed` with every value run through `change`."""
+    """Return `signed` with every value passed through `change`."""
     return Signed(
         headers={name: change(value) for name, value in signed.headers.items()},
         query={name: change(value) for name, value in signed.query.items()},
@@ -71,7 +71,7 @@ def changed(signed: Signed, change: Callable[[str], str]) -> Signed:
 
 
 def signs_bodies(platform: Platform, account: Any) -> bool:
-    """Whether what it sends depends on the body at all: eComNow and ChannelApe only show a credential."""
+    """Return whether its signature depends on the body: eComNow and ChannelApe only send a credential."""
     return platform.sign(b'{"a": 1}', account) != platform.sign(b'{"a": 2}', account)
 
 
@@ -84,7 +84,7 @@ def _with_secret(setting: Any, old: str, new: str) -> Any:
 
 
 def _rotated(setting: Any, old: str, new: str) -> Any:
-    """Every list that holds `old`, in front of its like with `new`."""
+    """Return the setting in which a copy with `new` precedes the entries of every list that contains `old`."""
     if isinstance(setting, dict):
         return {name: _rotated(value, old, new) for name, value in setting.items()}
     if isinstance(setting, list):
@@ -105,7 +105,7 @@ def header_names_in_any_case(case: Case) -> None:
 
 
 def refused_with_a_flipped_bit(case: Case) -> None:
-    """Of the body where bodies are signed; of the credential always."""
+    """Check that a changed credential is refused, and a changed body where bodies are signed."""
     signed = case.platform.sign(case.raw, case.account)
     if signs_bodies(case.platform, case.account):
         for position in range(len(case.raw)):
@@ -178,7 +178,7 @@ def varied_is_another_document(case: Case) -> None:
 
 
 def answered_and_announced(case: Case) -> None:
-    """If its sender waits: the answer is one that the sender expects, and the recipients of its items get events."""
+    """Check, if the sender waits, that it gets an answer that it expects, and that recipients of items get events."""
     if case.event.reply is None:
         return
     document = documents.describe(case.platform, case.event.name, case.raw)
@@ -221,7 +221,7 @@ CHECKS: tuple[Callable[[Case], None], ...] = (
 
 
 def well_formed(platform: Platform) -> None:
-    """A platform's own statements agree with each other, and its demo account is a valid one."""
+    """Check that the platform's attributes agree with each other, and that its demo account is valid."""
     account = account_of(platform)
     assert platform.secrets(account)
     assert all(isinstance(secret, str) and secret for secret in platform.secrets(account))

@@ -30,7 +30,7 @@ def test_a_package_is_enough_to_add_a_platform(fifth: str) -> None:
     assert topology.reply_queue(fifth) in queues
 
 
-def test_a_module_of_its_name_answers_and_polls_it(fifth: str) -> None:
+def test_it_is_answered_and_polled_by_a_module_of_its_name(fifth: str) -> None:
     assert list(answers.answerers()) == ["apicbase", fifth, "ustore"]
     assert list(source.sources()) == ["apicbase", fifth]
 
