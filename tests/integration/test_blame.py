@@ -235,11 +235,11 @@ async def test_a_message_that_ends_its_reader_is_quarantined_alone(
     describe, here = documents.describe, os.getpid()
 
     def poisoned(platform: Platform, event: str, raw: bytes, content_type: str | None = None) -> documents.Document:
-        found = describe(platform, event, raw, content_type)
-        if found.reading.key == "poison":
+        document = describe(platform, event, raw, content_type)
+        if document.reading.key == "poison":
             assert os.getpid() != here, "the worker itself never reads it"
             os.kill(os.getpid(), signal.SIGSEGV)
-        return found
+        return document
 
     monkeypatch.setattr(documents, "describe", poisoned)
     good = [f"good-{number:04}" for number in range(500)]
@@ -259,10 +259,10 @@ async def test_only_a_message_whose_reading_raises_is_quarantined(
     describe = documents.describe
 
     def broken(platform: Platform, event: str, raw: bytes, content_type: str | None = None) -> documents.Document:
-        found = describe(platform, event, raw, content_type)
-        if found.reading.key == "poison":
+        document = describe(platform, event, raw, content_type)
+        if document.reading.key == "poison":
             raise KeyError("a defect of ours")
-        return found
+        return document
 
     monkeypatch.setattr(documents, "describe", broken)
     await publish(amqp_url, ["good-1", "poison", "good-2"])
@@ -289,10 +289,10 @@ async def test_the_dead_letter_and_unrouted_queues_are_emptied(
         await until(lambda: _are_stored(database, "dead-%", 3), what="the dead are stored")
         await until(lambda: database.fetchval("SELECT count(*) = 2 FROM crossdock.quarantine"), what="quarantine")
         await until(lambda: _both_empty(amqp_url), what="empty way stations")
-    found = await database.fetch(
+    document = await database.fetch(
         "SELECT id, stage, platform, reason, raw, routing_key FROM crossdock.quarantined ORDER BY stage"
     )
-    unreadable, unrouted = found
+    unreadable, unrouted = document
     assert (unreadable["stage"], unreadable["platform"], bytes(unreadable["raw"])) == (
         "unreadable",
         "",

@@ -16,7 +16,7 @@ from workers.store.prepare import Incoming
 def order(remarks: str, ahead: float, name: UUID | None = None, *, again: bool = False) -> Incoming:
     raw = msgspec.json.encode({"id": "I1", "order_remarks": remarks})
     name = name or uuid4()
-    about = Envelope(
+    meta = Envelope(
         message_id=str(name),
         platform="apicbase",
         account="acme",
@@ -24,7 +24,7 @@ def order(remarks: str, ahead: float, name: UUID | None = None, *, again: bool =
         received_at=envelope.now() + timedelta(seconds=ahead),
     )
     document = documents.describe(registry.platforms()["apicbase"], "purchase_order", raw)
-    return Incoming(about, name, raw, document, may_be_stored=again)
+    return Incoming(meta, name, raw, document, may_be_stored=again)
 
 
 async def store(pool: asyncpg.Pool, moments: Moments, *batch: Incoming) -> None:

@@ -56,7 +56,7 @@ def test_routing_keys(types: list[str], accounts: list[str], expected: list[str]
 
 
 @pytest.mark.parametrize(
-    ("types", "accounts", "said"),
+    ("types", "accounts", "text"),
     [
         (["chanelape.*"], ["*"], "is not an event type: write one of apicbase.purchase_order"),
         (["channelape.rec*"], ["*"], "is not an event type"),
@@ -66,8 +66,8 @@ def test_routing_keys(types: list[str], accounts: list[str], expected: list[str]
         (["channelape.*"], ["ecomnow/shop"], "no event has any of these types and any of these accounts"),
     ],
 )
-def test_patterns_that_match_nothing_are_refused(types: list[str], accounts: list[str], said: str) -> None:
-    with pytest.raises(ValueError, match=said):
+def test_patterns_that_match_nothing_are_refused(types: list[str], accounts: list[str], text: str) -> None:
+    with pytest.raises(ValueError, match=text):
         keys(types, accounts)
 
 
@@ -129,13 +129,13 @@ async def test_the_user_of_a_consumer_reads_only_its_queue(shell: Shell, amqp_ur
     management = rabbitmq.management_url
     code, out, err = await shell("consumers", "add", "erp", "--user", "erp", "--management", management, "--json")
     assert code == 0, err
-    found = json.loads(out)
+    added = json.loads(out)
     await announce_all(amqp_url, ["a"])
     scheme, _, rest = amqp_url.partition("://")
-    connection = await aiormq.connect(f"{scheme}://erp:{found['password']}@{rest.rpartition('@')[2]}")
+    connection = await aiormq.connect(f"{scheme}://erp:{added['password']}@{rest.rpartition('@')[2]}")
     try:
         channel = await connection.channel()
-        assert json.loads((await channel.basic_get(found["queue"])).body)["id"] == "a"
+        assert json.loads((await channel.basic_get(added["queue"])).body)["id"] == "a"
         for queue in ("crossdock.store", "crossdock.events.log"):
             with pytest.raises(AMQPError, match=r"ACCESS_REFUSED|access to"):
                 await (await connection.channel()).basic_get(queue)
@@ -148,13 +148,13 @@ async def test_the_user_of_a_consumer_reads_only_its_queue(shell: Shell, amqp_ur
     assert "give --management" in err
     assert (await shell("consumers", "remove", "erp", "--force", "--management", management))[0] == 0
     with pytest.raises(AMQPError):
-        await aiormq.connect(f"{scheme}://erp:{found['password']}@{rest.rpartition('@')[2]}")
+        await aiormq.connect(f"{scheme}://erp:{added['password']}@{rest.rpartition('@')[2]}")
 
 
 async def test_an_unavailable_management_api_is_reported_in_one_line(shell: Shell) -> None:
-    for url, said in (("http://guest:s3cret@127.0.0.1:1", "can't be reached"), ("nonsense", "can't be read")):
+    for url, text in (("http://guest:s3cret@127.0.0.1:1", "can't be reached"), ("nonsense", "can't be read")):
         code, _, err = await shell("consumers", "add", "erp", "--user", "erp", "--management", url)
-        assert (code, said in err, "s3cret" in err) == (1, True, False)
+        assert (code, text in err, "s3cret" in err) == (1, True, False)
     assert "give --management" in (await shell("consumers", "add", "erp", "--user", "erp"))[2]
 
 
@@ -180,10 +180,10 @@ async def test_a_user_that_does_not_belong_to_the_consumer_is_never_changed(
         ("somebody", "RabbitMQ has a user somebody already"),
         ("first", "is the user of consumer first"),
     ):
-        said = await shell("consumers", "add", "second", "--user", user, *url)
-        assert (said.code, why in said.err, said.out) == (1, True, ""), said
-    said = await shell("consumers", "add", "first", "--user", "other", *url)
-    assert (said.code, "has the user first" in said.err) == (1, True)
+        result = await shell("consumers", "add", "second", "--user", user, *url)
+        assert (result.code, why in result.err, result.out) == (1, True, ""), result
+    result = await shell("consumers", "add", "first", "--user", "other", *url)
+    assert (result.code, "has the user first" in result.err) == (1, True)
     assert (await shell("consumers", "add", "first", "--user", "first", *url)).code == 0  # a new password, of its own
     theirs = URL(rabbitmq.management_url).with_user("somebody").with_password("theirs")
     async with aiohttp.ClientSession(theirs) as session:
@@ -213,18 +213,18 @@ async def test_messages_that_a_consumer_failed_on_return_to_its_queue(
         await until(rejected)
         assert await requeue.move(amqp_url, f"{erp}.dead", erp) == 8
         assert (await channel.queue_declare(f"{erp}.dead", passive=True)).message_count == 0
-        found = []
+        messages = []
         while (message := await channel.basic_get(erp, no_ack=True)).delivery_tag:
             headers = message.header.properties.headers or {}
             assert "x-death" not in headers
             assert str(headers["x-routing-key"]).startswith("channelape.")
-            found.append(json.loads(message.body)["id"])
-        assert sorted(found) == [f"n{n}" for n in range(8)]
+            messages.append(json.loads(message.body)["id"])
+        assert sorted(messages) == [f"n{n}" for n in range(8)]
     finally:
         await connection.close()
     assert (await shell("consumers", "retry", "erp", "--json")).json == {"name": "erp", "retried": 0}
-    said = await shell("consumers", "retry", "nobody")
-    assert (said.code, "there is no consumer nobody" in said.err) == (1, True)
+    result = await shell("consumers", "retry", "nobody")
+    assert (result.code, "there is no consumer nobody" in result.err) == (1, True)
 
 
 async def test_a_moved_message_keeps_its_properties(erp: str, amqp_url: str) -> None:

@@ -136,13 +136,13 @@ async def test_what_answering_costs(amqp_url: str) -> None:
                 inside.reset()
                 steps.count = 0
                 await asyncio.gather(*(ask(ANSWERS // 10) for _ in range(10)))
-                found = steps.count
+                step_count = steps.count
     assert outside.sent["header"] == outside.received["header"] == ANSWERS, "a request and its answer"
     # The last may not be settled yet.
     assert inside.received["header"] <= ANSWERS, "nothing comes back as unroutable"
     assert 2 * ANSWERS - 10 <= inside.sent["header"] <= 2 * ANSWERS, "a record and an answer"
     # The door makes no task of it; the worker one, for what is left to do when the answer is on its way.
-    assert found <= 4 * ANSWERS + LOOK_STEPS
+    assert step_count <= 4 * ANSWERS + LOOK_STEPS
 
 
 async def test_what_storing_costs(amqp_url: str, database_url: str, database: asyncpg.Connection) -> None:

@@ -31,7 +31,7 @@ async def demo(folder: Path, **env: str) -> tuple[int | None, str]:
     return process.returncode, out.decode()
 
 
-def made(folder: Path) -> Path:
+def prepared(folder: Path) -> Path:
     folder.mkdir()
     return folder
 
@@ -63,7 +63,7 @@ def assert_all_arrived(text: str) -> None:
 @pytest.mark.long
 @pytest.mark.timeout(180)
 async def test_the_demo_delivers_everything_and_leaves_nothing_behind(servers: Path) -> None:
-    folder = made(servers / "demo")
+    folder = prepared(servers / "demo")
     code, text = await demo(folder)
     assert code == 0, text
     assert_all_arrived(text)
@@ -77,7 +77,7 @@ async def test_the_demo_delivers_everything_and_leaves_nothing_behind(servers: P
 async def test_the_demo_can_be_repeated_on_existing_servers(
     tmp_path: Path, amqp_url: str, database_url: str, database: asyncpg.Connection
 ) -> None:
-    folder = made(tmp_path / "demo")
+    folder = prepared(tmp_path / "demo")
     for _ in range(2):
         code, text = await demo(folder, AMQP_URL=amqp_url, DATABASE_URL=database_url)
         assert code == 0, text
@@ -86,7 +86,7 @@ async def test_the_demo_can_be_repeated_on_existing_servers(
 
 
 async def test_a_demo_that_does_not_start_names_the_cause_and_keeps_its_logs(tmp_path: Path, database_url: str) -> None:
-    folder = made(tmp_path / "demo")
+    folder = prepared(tmp_path / "demo")
     code, text = await demo(folder, AMQP_URL="amqp://user:hush@127.0.0.1:1/", DATABASE_URL=database_url)
     assert code == 1
     assert (

@@ -22,7 +22,7 @@ from tests.support.shell import Shell
 HELD = "SELECT count(*) FROM pg_locks WHERE NOT granted AND relation = 'crossdock.documents'::regclass"
 
 
-async def heard(worker: asyncio.subprocess.Process, message: str) -> None:
+async def logged(worker: asyncio.subprocess.Process, message: str) -> None:
     """Reads the log up to a line."""
     assert worker.stderr is not None
     async for line in worker.stderr:
@@ -40,7 +40,7 @@ async def held_up(
     lock = database.transaction()
     worker = await shell.start("worker", "store", "--admin-port", "0")
     try:
-        await heard(worker, "started")
+        await logged(worker, "started")
         await pipeline.until(lambda: _consumed(amqp_url))  # it has seen that the database is available
         await lock.start()
         await database.execute("LOCK TABLE crossdock.documents IN ACCESS EXCLUSIVE MODE")
@@ -71,7 +71,7 @@ async def test_a_drain_finishes_the_messages_in_progress(
 ) -> None:
     async with held_up(shell, amqp_url, database, drain=20) as (worker, lock):
         worker.send_signal(signal.SIGTERM)
-        await heard(worker, "draining")
+        await logged(worker, "draining")
         await lock.rollback()
         async with asyncio.timeout(20):
             assert await worker.wait() == 0
@@ -124,9 +124,9 @@ async def test_a_process_that_does_not_stop_in_time_is_ended(tmp_path: Path) -> 
         sys.executable, "-c", STUCK, cwd=tmp_path, stderr=asyncio.subprocess.PIPE
     )
     try:
-        await heard(stuck, "started")
+        await logged(stuck, "started")
         stuck.send_signal(signal.SIGTERM)
-        await heard(stuck, "the component did not stop in time, ending the process")
+        await logged(stuck, "the component did not stop in time, ending the process")
         async with asyncio.timeout(10):
             assert await stuck.wait() == 1
     finally:

@@ -28,13 +28,13 @@ Consume = Callable[..., Awaitable[tuple[int, list[Any], str]]]
 
 
 async def read(log: EventLog, count: int) -> list[Entry]:
-    found: list[Entry] = []
+    read_entries: list[Entry] = []
     reading = log.read()
     async with asyncio.timeout(60):
-        while len(found) < count:
-            found += await anext(reading)
+        while len(read_entries) < count:
+            read_entries += await anext(reading)
     await reading.aclose()
-    return found
+    return read_entries
 
 
 @pytest.mark.long
@@ -64,29 +64,29 @@ async def test_a_reader_that_starts_half_way_sees_every_stored_event_once_and_in
         filling = asyncio.create_task(fill(publisher))
         await pipeline.until(half_way, seconds=60)
         async with EventLog(amqp_url, "first") as log:
-            found = await read(log, MANY)
+            read_entries = await read(log, MANY)
         await filling
     stored = {str(row["id"]) for row in await pool.fetch("SELECT id FROM crossdock.events")}
-    assert len(found) == len(stored) == MANY
-    assert {entry.id for entry in found} == stored
-    assert [entry.offset for entry in found] == sorted(entry.offset for entry in found)
-    assert cloudevents.decode(found[0].body).id == found[0].id
+    assert len(read_entries) == len(stored) == MANY
+    assert {entry.id for entry in read_entries} == stored
+    assert [entry.offset for entry in read_entries] == sorted(entry.offset for entry in read_entries)
+    assert cloudevents.decode(read_entries[0].body).id == read_entries[0].id
 
 
 async def test_a_lost_connection_loses_and_repeats_nothing(amqp_url: str) -> None:
     names = [str(uuid4()) for _ in range(3000)]
     await announce_all(amqp_url, names)
     async with EventLog(amqp_url, "first", prefetch=100) as log:
-        found: list[Entry] = []
+        read_entries: list[Entry] = []
         async with asyncio.timeout(60):
             reading = log.read()
-            while len(found) < len(names):
+            while len(read_entries) < len(names):
                 entries = await anext(reading)
-                if len(found) // 1000 != (len(found) + len(entries)) // 1000:
+                if len(read_entries) // 1000 != (len(read_entries) + len(entries)) // 1000:
                     log._broker_connection.fail("test")
-                found += entries
+                read_entries += entries
             await reading.aclose()
-    assert [entry.id for entry in found] == names
+    assert [entry.id for entry in read_entries] == names
 
 
 async def test_an_event_published_again_is_read_once(amqp_url: str) -> None:
@@ -108,8 +108,8 @@ async def test_next_starts_with_the_events_from_now_on(amqp_url: str) -> None:
 async def test_a_reader_starts_at_an_offset_or_a_time(amqp_url: str) -> None:
     await announce_all(amqp_url, [f"n{n}" for n in range(50)])
     async with EventLog(amqp_url, 20) as log:
-        found = await read(log, 30)
-    assert [entry.id for entry in found] == [f"n{n}" for n in range(20, 50)]
+        read_entries = await read(log, 30)
+    assert [entry.id for entry in read_entries] == [f"n{n}" for n in range(20, 50)]
     async with EventLog(amqp_url, datetime.now(UTC) - timedelta(hours=1)) as log:
         assert (await read(log, 50))[0].id == "n0"
 
@@ -121,8 +121,8 @@ async def test_an_empty_log_has_no_newest(amqp_url: str) -> None:
 @pytest.fixture
 def consume(shell: Shell) -> Consume:
     async def run(*args: str) -> tuple[int, list[Any], str]:
-        said = await shell("consume", *args)
-        return said.code, said.lines, said.err
+        output = await shell("consume", *args)
+        return output.code, output.lines, output.err
 
     return run
 
@@ -133,10 +133,10 @@ async def test_consume_prints_one_event_per_line_and_the_offset_to_continue_from
     assert await consume() == (0, [], "crossdock: 0 events\n")
     await announce_all(amqp_url, ["a", "b"])
     await announce_all(amqp_url, ["c"], platform="ecomnow", account="shop")
-    code, events, said = await consume()
+    code, events, output = await consume()
     assert (code, [event["id"] for event in events]) == (0, ["a", "b", "c"])
     assert events[0]["data"] == {"n": 1}
-    assert said == "crossdock: 3 events; continue with `--from 3`\n"
+    assert output == "crossdock: 3 events; continue with `--from 3`\n"
     last = (("--type", "ecomnow.*"), ("--account", "shop"), ("--account", "ecomnow/*"), ("--from", "2"))
     later = (datetime.now(UTC) + timedelta(hours=1)).isoformat()
     # At the same time, because each waits for the end of the log.
@@ -144,8 +144,8 @@ async def test_consume_prints_one_event_per_line_and_the_offset_to_continue_from
         consume("--from", "3"), consume("--count", "1"), consume("--from", later), *(consume(*args) for args in last)
     )
     assert at_end == (0, [], "crossdock: 0 events; continue with `--from 3`\n")
-    _, events, said = first
-    assert ([event["id"] for event in events], said) == (["a"], "crossdock: 1 events; continue with `--from 1`\n")
+    _, events, output = first
+    assert ([event["id"] for event in events], output) == (["a"], "crossdock: 1 events; continue with `--from 1`\n")
     for args, (_, events, _) in zip(last, selected, strict=True):
         assert [event["id"] for event in events] == ["c"], args
     assert none[:2] == (0, [])
@@ -167,6 +167,6 @@ async def test_consume_follows_until_it_is_stopped(shell: Shell, amqp_url: str) 
 
 @pytest.mark.parametrize("place", ["yesterday", "-1", "2026-13-01"])
 async def test_consume_explains_an_invalid_from(consume: Consume, place: str) -> None:
-    code, _, said = await consume("--from", place)
+    code, _, output = await consume("--from", place)
     assert code == 2
-    assert "write first, next, an offset, or a time as in 2026-11-21T09:30:00Z" in said
+    assert "write first, next, an offset, or a time as in 2026-11-21T09:30:00Z" in output

@@ -45,7 +45,7 @@ async def test_an_event_that_is_too_large_has_a_dataref(
     assert seen.queue is not None
     await channel.queue_bind(seen.queue, topology.EVENTS, "#")
     for key, size in (("small", 10), ("large", LIMIT - 100), ("after", 10)):
-        about = Envelope(
+        meta = Envelope(
             message_id=str(uuid4()),
             platform="channelape",
             account="acme",
@@ -53,21 +53,21 @@ async def test_an_event_that_is_too_large_has_a_dataref(
             received_at=envelope.now(),
         )
         body = msgspec.json.encode({"channelOrderId": key, "status": "x" * size})
-        await channel.basic_publish(body, routing_key=topology.STORE, properties=envelope.to_properties(about))
-    found: dict[str, cloudevents.CloudEvent] = {}
+        await channel.basic_publish(body, routing_key=topology.STORE, properties=envelope.to_properties(meta))
+    received: dict[str, cloudevents.CloudEvent] = {}
     async with running(pipeline.store(small, database_url)):
 
         async def announced() -> bool:
             message = await channel.basic_get(seen.queue or "", no_ack=True)
             if message.delivery_tag:
                 event = cloudevents.decode(bytes(message.body))
-                found[event.subject] = event
-            return len(found) == 3
+                received[event.subject] = event
+            return len(received) == 3
 
         await until(announced, what="three events")
-    large = found["large"]
+    large = received["large"]
     assert (large.data, large.dataref) == (msgspec.UNSET, f"/v1/events/{large.id}")
-    assert all(found[key].data is not msgspec.UNSET for key in ("small", "after"))
+    assert all(received[key].data is not msgspec.UNSET for key in ("small", "after"))
     assert await database.fetchval("SELECT count(*) FROM crossdock.quarantine") == 0
     stored = await events.get(database, UUID(large.id))
     assert stored is not None
@@ -81,7 +81,8 @@ async def test_a_post_that_is_too_large_is_refused_and_no_other(small: str) -> N
     """RabbitMQ closes the channel on it: all other messages are sent again, and all questions asked again."""
     settings = pipeline.config()
     accounts = {
-        name: msgspec.structs.replace(one, answer_timeout=15.0) for name, one in settings.accounts["ustore"].items()
+        name: msgspec.structs.replace(account, answer_timeout=15.0)
+        for name, account in settings.accounts["ustore"].items()
     }
     settings = msgspec.structs.replace(settings, accounts={**settings.accounts, "ustore": accounts})
     platform = registry.platforms()["channelape"]
@@ -93,8 +94,8 @@ async def test_a_post_that_is_too_large_is_refused_and_no_other(small: str) -> N
         shopper = asyncio.ensure_future(door.post("ustore", "manufacturer_allocation"))
         await until(lambda: len(door.app._replies) == 1 and not door.app._publisher.outstanding)
         posts = [*bodies[:25], large, *bodies[25:]]
-        found = await asyncio.gather(*(door.post("channelape", "receipt_confirmation", body) for body in posts))
-        assert [status for status, _, _ in found] == [200] * 25 + [413] + [200] * 25
+        received = await asyncio.gather(*(door.post("channelape", "receipt_confirmation", body) for body in posts))
+        assert [status for status, _, _ in received] == [200] * 25 + [413] + [200] * 25
         await until(lambda: not door.app.problems())
         transport = door.app._link.transport
         assert (await door.post("channelape", "receipt_confirmation", large))[0] == 413

@@ -26,8 +26,8 @@ class Door:
 
     def __init__(self, first: str, second: str, confirm_timeout: float) -> None:
         """The nodes' URLs; the virtual host is the first's."""
-        one, other = URL(first), URL(second)
-        url = str(one).replace(f":{one.port}/", f":{one.port},{other.host}:{other.port}/")
+        first_url, second_url = URL(first), URL(second)
+        url = str(first_url).replace(f":{first_url.port}/", f":{first_url.port},{second_url.host}:{second_url.port}/")
         self.reasons: list[str] = []
         """Why the node was found to be of no use."""
         self.opened = 0
@@ -53,14 +53,14 @@ class Door:
 @asynccontextmanager
 async def door(first: str, second: str, confirm_timeout: float = 5.0) -> AsyncIterator[Door]:
     """Connected to the first node."""
-    made = Door(first, second, confirm_timeout)
-    made.link.start()
+    opened_door = Door(first, second, confirm_timeout)
+    opened_door.link.start()
     try:
-        await made.link.opened.wait()
-        yield made
+        await opened_door.link.opened.wait()
+        yield opened_door
     finally:
-        await made.publisher.stop()
-        await made.link.stop()
+        await opened_door.publisher.stop()
+        await opened_door.link.stop()
 
 
 @asynccontextmanager
@@ -92,23 +92,23 @@ async def proxied(url: str) -> AsyncIterator[tuple[Proxy, str]]:
 async def test_a_broker_that_refuses_everything_is_left_for_another(empty_amqp_url: str) -> None:
     """The queue is full, so each publish is refused; both addresses are the same node's."""
     full = {"x-max-length": 1, "x-overflow": "reject-publish"}
-    async with queue(empty_amqp_url, **full), door(empty_amqp_url, empty_amqp_url) as one:
+    async with queue(empty_amqp_url, **full), door(empty_amqp_url, empty_amqp_url) as node:
         async with asyncio.timeout(20):
             number = 0
-            while not one.again.is_set():
+            while not node.again.is_set():
                 number += 1
                 with suppress(BrokerUnavailableError):
-                    await one.publish(number)
-        assert one.reasons == ["the broker refuses every message"]
+                    await node.publish(number)
+        assert node.reasons == ["the broker refuses every message"]
 
 
 async def test_a_node_that_does_not_answer_is_left_and_what_waits_is_confirmed_by_another(empty_amqp_url: str) -> None:
-    async with queue(empty_amqp_url), proxied(empty_amqp_url) as (proxy, frozen), door(frozen, empty_amqp_url) as one:
-        await one.publish(1)
+    async with queue(empty_amqp_url), proxied(empty_amqp_url) as (proxy, frozen), door(frozen, empty_amqp_url) as node:
+        await node.publish(1)
         proxy.stall()
-        await one.publish(2)  # raises BrokerUnavailableError when that takes longer than senders wait
-        assert one.reasons == ["the broker doesn't answer"]
-        assert one.opened == 2
+        await node.publish(2)  # raises BrokerUnavailableError when that takes longer than senders wait
+        assert node.reasons == ["the broker doesn't answer"]
+        assert node.opened == 2
 
 
 async def test_a_node_that_lives_is_kept_while_it_confirms_nothing(
@@ -119,48 +119,48 @@ async def test_a_node_that_lives_is_kept_while_it_confirms_nothing(
     async with (
         queue(empty_amqp_url),
         proxied(empty_amqp_url) as (proxy, silent),
-        door(silent, empty_amqp_url, confirm_timeout=2.0) as one,
+        door(silent, empty_amqp_url, confirm_timeout=2.0) as node,
     ):
-        await one.publish(0)
+        await node.publish(0)
         proxy.lose_answers_to(QUEUE.encode())
         with pytest.raises(BrokerUnavailableError):
-            await one.publish(1)  # long enough to look several times
-        assert (one.reasons, one.opened) == ([], 1)
+            await node.publish(1)  # long enough to look several times
+        assert (node.reasons, node.opened) == ([], 1)
         monkeypatch.setattr(health, "ABANDON_AFTER", 0.0)
         async with asyncio.timeout(20):
-            await one.again.wait()
-        assert one.reasons == ["the broker confirms nothing"]
+            await node.again.wait()
+        assert node.reasons == ["the broker confirms nothing"]
 
 
 async def test_a_node_that_has_never_confirmed_is_not_waited_for(empty_amqp_url: str) -> None:
-    async with queue(empty_amqp_url), proxied(empty_amqp_url) as (proxy, silent), door(silent, empty_amqp_url) as one:
+    async with queue(empty_amqp_url), proxied(empty_amqp_url) as (proxy, silent), door(silent, empty_amqp_url) as node:
         proxy.lose_answers_to(QUEUE.encode())
-        await one.publish(1)
-        assert one.reasons == ["the broker confirms nothing"]
+        await node.publish(1)
+        assert node.reasons == ["the broker confirms nothing"]
 
 
 async def test_a_frozen_node_among_several_is_not_waited_for(empty_amqp_url: str) -> None:
     """It lets in whoever knocks, and says nothing."""
     async with queue(empty_amqp_url), proxied(empty_amqp_url) as (proxy, frozen):
         proxy.stall()
-        async with asyncio.timeout(4), door(frozen, empty_amqp_url) as one:
-            assert one.opened == 1
+        async with asyncio.timeout(4), door(frozen, empty_amqp_url) as node:
+            assert node.opened == 1
             proxy.heal()
 
 
 async def test_a_connection_that_takes_no_more_bytes_is_cut_off_in_time(empty_amqp_url: str) -> None:
     """The library could not close it: what it has written is never read."""
-    async with queue(empty_amqp_url), proxied(empty_amqp_url) as (proxy, frozen), door(frozen, empty_amqp_url) as one:
-        await one.publish(0)
+    async with queue(empty_amqp_url), proxied(empty_amqp_url) as (proxy, frozen), door(frozen, empty_amqp_url) as node:
+        await node.publish(0)
         proxy.stall()
         properties = Basic.Properties().marshal()
         body = bytes(MAX_UNSENT_BYTES // 8)
-        large = [one.publisher.publish("", QUEUE, properties, f"large-{number}", body) for number in range(32)]
+        large = [node.publisher.publish("", QUEUE, properties, f"large-{number}", body) for number in range(32)]
         await asyncio.sleep(0.1)
         started = time.monotonic()
-        one.link.fail("for this test")
+        node.link.fail("for this test")
         async with asyncio.timeout(5):
-            await one.again.wait()
+            await node.again.wait()
         assert time.monotonic() - started < CLOSE_TIMEOUT + 1.0
         await asyncio.gather(*large)
 

@@ -116,8 +116,8 @@ async def test_an_order_that_changed_is_a_new_version_and_flagged(
 
         async def versions() -> list[tuple[int, int, list[str]]] | None:
             rows = await database.fetch("SELECT * FROM crossdock.events ORDER BY version")
-            found = [(row["version"], row["times_received"], row["flags"]) for row in rows]
-            return found if sum(times for _, times, _ in found) == 4 else None
+            result = [(row["version"], row["times_received"], row["flags"]) for row in rows]
+            return result if sum(times for _, times, _ in result) == 4 else None
 
         stored = await pipeline.until(versions)
     assert stored == [(1, 1, []), (2, 1, ["revised"]), (3, 2, ["revised"])]

@@ -42,9 +42,9 @@ async def reads(command: list[str], amqp_url: str) -> None:
     await consumers.add(amqp_url, Consumer(name="erp", types=["channelape.*"], accounts=["rothys"]))
     await announce_all(amqp_url, ["a", "b", "a"])
     await announce_all(amqp_url, ["not", "ours"], platform="ecomnow", account="shop")
-    async with running(command, amqp_url) as said, asyncio.timeout(30):
+    async with running(command, amqp_url) as output, asyncio.timeout(30):
         await announce_all(amqp_url, ["c"])
-        lines = [(await said.readline()).decode().strip() for _ in range(3)]
+        lines = [(await output.readline()).decode().strip() for _ in range(3)]
     assert lines == ["channelape.x a 1", "channelape.x b 1", "channelape.x c 1"]
 
 

@@ -293,8 +293,8 @@ async def test_the_store_workers_role_makes_months_and_drops_them(
     try:
         long_ago = incoming("apicbase", "purchase_order", {"id": "old"}, seconds=-70 * 86_400, number=1)
         await isolate.write_isolating(pool, [long_ago])
-        made = await maintenance.keep(pool, retention_days=400, now=START)
-        assert "made receipts for 2026-09" in made
+        kept = await maintenance.keep(pool, retention_days=400, now=START)
+        assert "made receipts for 2026-09" in kept
         assert await database.fetchval("SELECT count(*) FROM crossdock.receipts_2026_09") == 1
         dropped = await maintenance.keep(pool, retention_days=30, now=START + timedelta(days=1))
         assert {f"dropped {parent}_2026_09" for parent in ("receipts", "versions")} <= set(dropped)

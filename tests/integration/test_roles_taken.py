@@ -42,25 +42,25 @@ class Logins:
 
     def __init__(self, connection: asyncpg.Connection) -> None:
         self._connection = connection
-        self._made: list[str] = []
+        self._names: list[str] = []
 
     async def make(self, options: str = "") -> str:
         name = f"login_{uuid4().hex}"
         await self._connection.execute(f"CREATE ROLE {name} LOGIN PASSWORD '{name}' {options}")
-        self._made.append(name)
+        self._names.append(name)
         return name
 
     async def close(self) -> None:
-        for name in self._made:
+        for name in self._names:
             await self._connection.execute(f"DROP OWNED BY {name} CASCADE")
             await self._connection.execute(f"DROP ROLE {name}")
 
 
 @pytest_asyncio.fixture
 async def logins(database: asyncpg.Connection) -> AsyncIterator[Logins]:
-    made = Logins(database)
-    yield made
-    await made.close()
+    factory = Logins(database)
+    yield factory
+    await factory.close()
 
 
 async def test_every_connection_of_a_pool_keeps_its_role(database_url: str) -> None:

@@ -15,8 +15,8 @@ from workers.store import activity as activity_counter
 from workers.store import metrics
 
 
-async def heard(pool: asyncpg.Pool, account: str, *hours_ago: float, each: int = 4) -> None:
-    """Every 15 minutes in the hours before these."""
+async def store_counts(pool: asyncpg.Pool, account: str, *hours_ago: float, each: int = 4) -> None:
+    """Store counts of messages every 15 minutes in the hours that began `hours_ago`."""
     rows, now = [], datetime.now(UTC)
     for ago in hours_ago:
         first = now - timedelta(hours=ago)
@@ -27,26 +27,26 @@ async def heard(pool: asyncpg.Pool, account: str, *hours_ago: float, each: int =
 
 
 async def test_silence_is_detected_against_usual_activity(pool: asyncpg.Pool) -> None:
-    await heard(pool, "steady", *range(7, 40))
-    await heard(pool, "nightly", *[day * 24 + hour for day in range(10) for hour in (6.5, 7.5, 8.5)])
-    await heard(pool, "new", 20)
-    await heard(pool, "busy", 0.9, 2, 3, 4)
+    await store_counts(pool, "steady", *range(7, 40))
+    await store_counts(pool, "nightly", *[day * 24 + hour for day in range(10) for hour in (6.5, 7.5, 8.5)])
+    await store_counts(pool, "new", 20)
+    await store_counts(pool, "busy", 0.9, 2, 3, 4)
     async with pool.acquire() as connection:
-        found = {activity_row.account: activity_row for activity_row in await activity.by_account(connection)}
-    assert {name for name, one in found.items() if one.silence} == {"steady"}
-    steady = found["steady"]
+        activities = {activity_row.account: activity_row for activity_row in await activity.by_account(connection)}
+    assert {name for name, measured in activities.items() if measured.silence} == {"steady"}
+    steady = activities["steady"]
     assert steady.usual == pytest.approx(900, rel=0.01)
     assert steady.since == pytest.approx(6.25 * 3600, rel=0.01)
-    assert found["new"].limit is None
-    assert found["nightly"].limit == pytest.approx((24 - 2.75) * 3600, rel=0.05)
+    assert activities["new"].limit is None
+    assert activities["nightly"].limit == pytest.approx((24 - 2.75) * 3600, rel=0.05)
 
 
 async def test_counts_of_several_workers_add_up_and_old_ones_are_deleted(pool: asyncpg.Pool) -> None:
     for _ in range(2):
-        await heard(pool, "a", 1, 24 * 20)
+        await store_counts(pool, "a", 1, 24 * 20)
     async with pool.acquire() as connection:
-        (one,) = await activity.by_account(connection)
-        assert one.messages == 8
+        (measured,) = await activity.by_account(connection)
+        assert measured.messages == 8
         assert await connection.fetchval("SELECT count(*) FROM crossdock.arrivals") == 2
         await activity.forget(connection, datetime.now(UTC))
         assert await connection.fetchval("SELECT count(*) FROM crossdock.arrivals") == 1
@@ -73,13 +73,13 @@ async def test_counts_that_could_not_be_written_are_written_later(pool: asyncpg.
 
     counter = activity_counter.ActivityCounter(database)
     now = datetime.now(UTC)
-    about = Envelope(message_id="x", platform="ecomnow", account="shop", event="notification", received_at=now)
-    counter.count([about, about])
+    meta = Envelope(message_id="x", platform="ecomnow", account="shop", event="notification", received_at=now)
+    counter.count([meta, meta])
     async with pool.acquire() as connection:
         await connection.execute("ALTER TABLE crossdock.arrivals RENAME TO away")
         with pytest.raises(asyncpg.UndefinedTableError):
             await counter.write(connection)
-        counter.count([about])
+        counter.count([meta])
         await connection.execute("ALTER TABLE crossdock.away RENAME TO arrivals")
         await counter.write(connection)
         await counter.write(connection)
@@ -87,15 +87,15 @@ async def test_counts_that_could_not_be_written_are_written_later(pool: asyncpg.
 
 
 async def test_status_names_silent_accounts(pool: asyncpg.Pool, shell: Shell) -> None:
-    await heard(pool, "rothys", *range(7, 40))
+    await store_counts(pool, "rothys", *range(7, 40))
     failing = "INSERT INTO crossdock.polls (platform, account, failures, last_error) VALUES ($1, $2, 3, 'no')"
     await pool.execute(failing, "apicbase", "bistro")
     out = (await shell("status")).out
     assert "apicbase/bistro can't be polled, 3 times in a row: no" in out
     assert "channelape/rothys is quiet for 6 h, usually every 15 min and never longer than" in out
-    found = (await shell("status", "--json")).json
-    assert [entry["quiet"] for entry in found["accounts"]] == [True]
-    assert [entry["failures"] for entry in found["failing_polls"]] == [3]
+    status = (await shell("status", "--json")).json
+    assert [entry["quiet"] for entry in status["accounts"]] == [True]
+    assert [entry["failures"] for entry in status["failing_polls"]] == [3]
 
 
 @pytest.mark.parametrize(

@@ -98,11 +98,11 @@ async def test_documents_with_an_article_do_not_hide_those_with_it_as_a_number(
     orders = [order(f"I{n:03}", "77", seconds=n + 10) for n in range(60)]
     first = [order("77", seconds=1), order("N", seconds=2, order_number="77")]
     await isolate.write_isolating(pool, [*first, *orders])
-    found = await matches(database, "77")
+    results = await matches(database, "77")
     kind = "apicbase.purchase_order"
-    assert found["acme", kind, "77"] == ["key"]
-    assert found["acme", kind, "N"] == ["number"]
-    assert [key for (_, _, key), names in found.items() if names == ["article"]] == [
+    assert results["acme", kind, "77"] == ["key"]
+    assert results["acme", kind, "N"] == ["number"]
+    assert [key for (_, _, key), names in results.items() if names == ["article"]] == [
         f"I{n:03}" for n in range(59, 9, -1)
     ]
 
@@ -135,8 +135,8 @@ async def test_cartons_that_turn_out_to_be_the_same_are_found_by_every_name(
             await isolate.write_isolating(pool, messages[start : start + size])
     assert await database.fetchval("SELECT count(*) FROM crossdock.documents") == len(cases)
     for text in ("S1", "7", "P", "S", "T-1", "T-2", "T-3", "S1/S"):
-        found = await matches(database, text)
-        assert set(found) == {(account, "channelape.ship_confirmation", "S1/S") for account in cases}, text
+        results = await matches(database, text)
+        assert set(results) == {(account, "channelape.ship_confirmation", "S1/S") for account in cases}, text
     assert (
         await database.fetchval(
             "SELECT count(*) FROM crossdock.identifiers i "

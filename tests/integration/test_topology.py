@@ -28,9 +28,9 @@ DOWN = (
 
 @pytest_asyncio.fixture
 async def connection(empty_amqp_url: str) -> AsyncIterator[AbstractConnection]:
-    made = await aio_pika.connect(empty_amqp_url)
-    yield made
-    await made.close()
+    opened = await aio_pika.connect(empty_amqp_url)
+    yield opened
+    await opened.close()
 
 
 async def declare_as_before(connection: AbstractConnection, *without: str) -> None:
@@ -50,12 +50,12 @@ async def publish(connection: AbstractConnection, queue: str, body: bytes = b"{}
     await channel.close()
 
 
-async def limits(connection: AbstractConnection, wanted: names.Topology) -> set[str]:
+async def limits(connection: AbstractConnection, expected: names.Topology) -> set[str]:
     """Queues whose delivery limit is not ours."""
-    found = set()
-    for queue in wanted.queues:
-        found |= {entry.queue for entry in await declare(connection, queue)}
-    return found
+    limited = set()
+    for queue in expected.queues:
+        limited |= {entry.queue for entry in await declare(connection, queue)}
+    return limited
 
 
 @pytest.mark.parametrize("alone", [True, False])
@@ -64,20 +64,20 @@ async def test_the_limits_of_an_earlier_release_go_where_that_loses_nothing(
 ) -> None:
     monkeypatch.setattr(renew, "IDLE_SECONDS", 0.1)
     monkeypatch.setattr(renew, "UNBIND_PAUSE", 0.1)
-    wanted = names.topology()
+    expected = names.topology()
     await declare_as_before(connection)
     await publish(connection, names.STORE, b"kept")
-    applied = await topology.apply(empty_amqp_url, wanted, alone=alone)
+    applied = await topology.apply(empty_amqp_url, expected, alone=alone)
     assert {difference.argument for difference in applied.differences} == {"x-delivery-limit"}
     assert names.STORE in {difference.queue for difference in applied.differences}
     assert all("let our queues run empty" in note for note in applied.notes)
-    report = await topology.inspect(empty_amqp_url, wanted)
+    report = await topology.inspect(empty_amqp_url, expected)
     assert (report.problems, bool(report.notes)) == ([], True)
 
     channel = await connection.channel()
     assert (await (await channel.get_queue(names.STORE)).get(no_ack=True)).body == b"kept"
-    applied = await topology.apply(empty_amqp_url, wanted, alone=alone)
-    assert (applied.differences, await limits(connection, wanted)) == ([], set())
+    applied = await topology.apply(empty_amqp_url, expected, alone=alone)
+    assert (applied.differences, await limits(connection, expected)) == ([], set())
     async with pipeline.door(empty_amqp_url) as door:  # everything is bound again
         await door.post("ustore", "manufacturer_allocation")
     assert (await topology.depths(empty_amqp_url))[names.STORE][0] == 1
@@ -212,19 +212,19 @@ async def test_another_retention_is_applied_and_nothing_is_deleted(
     await connection.close()
     config = tmp_path / "crossdock.toml"
     config.write_text('[events]\nlog_max_age = "14D"\nlog_max_bytes = "5GB"\n')
-    said = await shell("topology", "apply")
-    assert said.code == 0, said.err
-    assert "rabbitmqctl set_policy --vhost test-" in said.out
-    assert '"max-age":"14D"' in said.out
+    result = await shell("topology", "apply")
+    assert result.code == 0, result.err
+    assert "rabbitmqctl set_policy --vhost test-" in result.out
+    assert '"max-age":"14D"' in result.out
     checked = await shell("topology", "check", "--json")
     assert (checked.code, checked.json["problems"], len(checked.json["notes"])) == (0, [], 1)
     assert (await shell("check")).code == 0
 
     url = ("--management", rabbitmq.management_url)
-    said = await shell("topology", "apply", *url)
-    assert (said.code, "set_policy" in said.out) == (0, False)
-    found = (await policies(rabbitmq, amqp_url))[names.LOG_POLICY]
-    assert (found["max-age"], found["max-length-bytes"]) == ("14D", 5_000_000_000)
+    result = await shell("topology", "apply", *url)
+    assert (result.code, "set_policy" in result.out) == (0, False)
+    policy = (await policies(rabbitmq, amqp_url))[names.LOG_POLICY]
+    assert (policy["max-age"], policy["max-length-bytes"]) == ("14D", 5_000_000_000)
 
     async def kept() -> bool:  # a stream's count is a metric, which comes some seconds later
         return (await topology.depths(amqp_url))[names.EVENTS_LOG][0] == 1
@@ -238,12 +238,12 @@ async def test_another_retention_is_applied_and_nothing_is_deleted(
 
 async def test_a_log_that_was_bounded_may_be_unbounded_again(amqp_url: str, empty_amqp_url: str) -> None:
     bounded = names.topology(Events(log_max_age="7D"))
-    wanted = names.topology(Events(log_max_age="30D"))
-    applied = await topology.apply(amqp_url, wanted)
+    expected = names.topology(Events(log_max_age="30D"))
+    applied = await topology.apply(amqp_url, expected)
     (difference,) = applied.of(names.EVENTS_LOG)
     assert (difference.argument, difference.expected, difference.current) == ("x-max-age", "30D", "7D")
     assert (await topology.apply(amqp_url, bounded)).differences == []
-    assert retention.policy(wanted)["definition"]["max-length-bytes"] == names.NO_SIZE_LIMIT
+    assert retention.policy(expected)["definition"]["max-length-bytes"] == names.NO_SIZE_LIMIT
 
 
 async def test_a_healthy_system_writes_no_errors_into_the_brokers_log(
@@ -254,9 +254,9 @@ async def test_a_healthy_system_writes_no_errors_into_the_brokers_log(
 
     async def counted(*args: Any, **more: Any) -> dict[str, tuple[int, int]]:
         nonlocal looks
-        found = await before(*args, **more)
+        limited = await before(*args, **more)
         looks += 1
-        return found
+        return limited
 
     monkeypatch.setattr(depths, "INTERVAL", 0.05)
     monkeypatch.setattr(topology, "depths", counted)

@@ -74,13 +74,13 @@ async def test_polled_orders_are_judged_by_the_store_worker(
     amqp_url: str, database_url: str, database: asyncpg.Connection
 ) -> None:
     """An order that was polled: nobody can be told, so that a person must."""
-    about = Envelope(
+    meta = Envelope(
         message_id=str(uuid4()), platform="apicbase", account="acme", event=EVENT, received_at=envelope.now()
     )
     connection = await aiormq.connect(amqp_url)
     channel = await connection.channel()
     raw = registry.example("apicbase", EVENT)
-    await channel.basic_publish(raw, routing_key=topology.STORE, properties=envelope.to_properties(about))
+    await channel.basic_publish(raw, routing_key=topology.STORE, properties=envelope.to_properties(meta))
     await connection.close()
     async with running(pipeline.store(amqp_url, database_url, config(OLD))):
         await until(lambda: _are(database, (0, 1)), what="quarantine")

@@ -27,14 +27,14 @@ BASIC = {"webhookType": "new_order", "url": URL}
 
 @pytest_asyncio.fixture
 async def client(database_url: str) -> AsyncIterator[Client]:
-    async with api(database_url) as found:
-        yield found
+    async with api(database_url) as opened:
+        yield opened
 
 
 @pytest_asyncio.fixture
 async def subscriber() -> AsyncIterator[Receiver]:
-    async with receiver() as found:
-        yield found
+    async with receiver() as opened:
+        yield opened
 
 
 async def test_a_query_key_may_be_any_visible_ascii(
@@ -43,15 +43,15 @@ async def test_a_query_key_may_be_any_visible_ascii(
     """ChannelApe's documented example `@authtoken`: percent-encoded in the URL, and read by the receiver as it was."""
     keys = ["@authtoken", "&a=b#?", "x" * 64, "%40", "+"]
     for n, key in enumerate(keys):
-        made = await client.subscribe(
+        subscription = await client.subscribe(
             f"{subscriber.url}/{n}", dialect="channelape", query_key=key, secret="s3cret&=#@%"
         )
-        assert made["query_key"] == key
+        assert subscription["query_key"] == key
     for key in ("", "two words", "a\nb", "ä", "\x7f", "x" * 65):
-        status, said, _ = await client.ask(
+        status, answer, _ = await client.ask(
             "POST", "/v1/subscriptions", {"url": URL, "dialect": "channelape", "query_key": key}
         )
-        assert (status, said["errors"][0]["field"]) == (400, "query_key"), key
+        assert (status, answer["errors"][0]["field"]) == (400, "query_key"), key
     await store(pool, receipt("K"), settings=config())
     async with running(worker(database_url, config())):
         await until(lambda: len(subscriber.got) >= len(keys))
@@ -73,8 +73,8 @@ def test_a_query_key_is_percent_encoded() -> None:
 async def test_a_body_behind_a_byte_order_mark_is_read(client: Client) -> None:
     """sp-dev-docs#1123: .NET clients write one; `Content-Encoding: utf-8` is not a coding (egg#4554)."""
     body = codecs.BOM_UTF8 + msgspec.json.encode({"url": URL, "types": ["channelape.*"]})
-    status, said, _ = await client.ask("POST", "/v1/subscriptions", raw=body, headers={"Content-Encoding": "utf-8"})
-    assert status == 201, said
+    status, answer, _ = await client.ask("POST", "/v1/subscriptions", raw=body, headers={"Content-Encoding": "utf-8"})
+    assert status == 201, answer
 
 
 NUL = "a\0b"
@@ -91,22 +91,22 @@ SUBSCRIPTION: dict[str, Any] = {
 
 async def test_no_input_with_u0000_is_an_internal_error(client: Client) -> None:
     """modelcontextprotocol/registry#862: U+0000 in any input; the answer names the field."""
-    made = await client.subscribe()
-    path = f"/v1/subscriptions/{made['id']}"
+    subscription = await client.subscribe()
+    path = f"/v1/subscriptions/{subscription['id']}"
     for (name, value), (method, where) in itertools.product(
         SUBSCRIPTION.items(), (("POST", "/v1/subscriptions"), ("PATCH", path))
     ):
         if method == "PATCH" and name in ("dialect", "secret"):
             continue
-        status, said, _ = await client.ask(method, where, {"url": URL, name: value})
-        assert (status, said["errors"][0]["field"].partition("[")[0]) == (400, name), (method, name, said)
+        status, answer, _ = await client.ask(method, where, {"url": URL, name: value})
+        assert (status, answer["errors"][0]["field"].partition("[")[0]) == (400, name), (method, name, answer)
     replay = {"from": "2026-01-01T00:00:00Z"}
     for name, value in (("types", [NUL]), ("key", NUL)):
-        status, said, _ = await client.ask("POST", f"{path}/replay", {**replay, name: value, "dry_run": True})
-        assert (status, said["errors"][0]["field"].partition("[")[0]) == (400, name), said
+        status, answer, _ = await client.ask("POST", f"{path}/replay", {**replay, name: value, "dry_run": True})
+        assert (status, answer["errors"][0]["field"].partition("[")[0]) == (400, name), answer
     for name in ("url", "webhookType", "authentication"):
-        status, said, _ = await client.ask("POST", "/basic/webhooks", {**BASIC, name: NUL})
-        assert (status, name in said["message"]) == (400, True), said
+        status, answer, _ = await client.ask("POST", "/basic/webhooks", {**BASIC, name: NUL})
+        assert (status, name in answer["message"]) == (400, True), answer
     for name in ("key", "status", "limit", "cursor"):
         for value in (NUL, "\0", "é\0"):
             assert (await client.ask("GET", f"{path}/deliveries", query={name: value}))[0] == 400, name
@@ -123,11 +123,11 @@ async def test_no_input_with_u0000_is_an_internal_error(client: Client) -> None:
 )
 async def test_times_at_the_ends_of_the_calendar_name_their_field(client: Client, value: str) -> None:
     """modelcontextprotocol/registry#862, the same kind: a time that the calendar holds only in its own zone."""
-    made = await client.subscribe()
-    path = f"/v1/subscriptions/{made['id']}/replay"
+    subscription = await client.subscribe()
+    path = f"/v1/subscriptions/{subscription['id']}/replay"
     for body, field in (({"from": value}, "from"), ({"from": "2026-01-01T00:00:00Z", "to": value}, "to")):
-        status, said, _ = await client.ask("POST", path, {**body, "dry_run": True})
-        assert (status, said["errors"][0]["field"]) == (400, field), said
+        status, answer, _ = await client.ask("POST", path, {**body, "dry_run": True})
+        assert (status, answer["errors"][0]["field"]) == (400, field), answer
     for value in ("0001-01-01T00:00:00Z", "9999-12-31T23:59:59Z"):
         body = {"from": "0001-01-01T00:00:00Z", "to": value} if value > "1" else {"from": value}
         assert (await client.ask("POST", path, {**body, "dry_run": True}))[0] == 200, value
@@ -151,8 +151,8 @@ async def test_no_input_at_all_is_an_internal_error(client: Client) -> None:
     import json
     import urllib.parse
 
-    made = await client.subscribe()
-    path = f"/v1/subscriptions/{made['id']}"
+    subscription = await client.subscribe()
+    path = f"/v1/subscriptions/{subscription['id']}"
     loop = asyncio.get_running_loop()
 
     async def send(body: dict[str, Any], query: dict[str, str], key: str) -> None:
@@ -165,11 +165,11 @@ async def test_no_input_at_all_is_an_internal_error(client: Client) -> None:
             ("POST", f"{path}/replay"),
             ("POST", "/basic/webhooks"),
         ):
-            status, said, _ = await client.ask(method, where, raw=raw, headers=headers, who=OPERATOR)
-            assert status in (200, 201, 202, 400, 409, 422), (method, where, body, said)
+            status, answer, _ = await client.ask(method, where, raw=raw, headers=headers, who=OPERATOR)
+            assert status in (200, 201, 202, 400, 409, 422), (method, where, body, answer)
         for where in (f"{path}/deliveries", "/v1/subscriptions", "/basic/webhooks"):
-            status, said, _ = await client.ask("GET", f"{where}?{text}")
-            assert status in (200, 400), (where, text, said)
+            status, answer, _ = await client.ask("GET", f"{where}?{text}")
+            assert status in (200, 400), (where, text, answer)
 
     @given(
         st.dictionaries(st.sampled_from(FIELDS), VALUES, max_size=4),
@@ -179,8 +179,8 @@ async def test_no_input_at_all_is_an_internal_error(client: Client) -> None:
     @settings(max_examples=60, deadline=None, database=None, suppress_health_check=list(HealthCheck))
     def run(body: dict[str, Any], query: dict[str, str], key: str) -> None:
         complete = {"url": URL, "from": "2026-01-01T00:00:00Z", "webhookType": "new_order"}
-        wanted = {name: complete[name] for name in complete if len(body) % 2 or name == "url"}
-        asyncio.run_coroutine_threadsafe(send({**wanted, **body}, query, key), loop).result()
+        chosen = {name: complete[name] for name in complete if len(body) % 2 or name == "url"}
+        asyncio.run_coroutine_threadsafe(send({**chosen, **body}, query, key), loop).result()
 
     await asyncio.to_thread(run)
 
@@ -202,13 +202,13 @@ async def test_a_pattern_that_matches_nothing_is_refused(
     client: Client, more: dict[str, Any], field: str, why: str
 ) -> None:
     """opensend#126: a typing error in a pattern must not be a subscription to which nothing is ever sent."""
-    status, said, _ = await client.ask("POST", "/v1/subscriptions", {"url": URL, **more}, who=OPERATOR)
-    assert (status, said["errors"][0]["field"]) == (400, field)
-    assert why in said["errors"][0]["detail"]
-    made = await client.subscribe(who=OPERATOR, dialect=more.get("dialect", "standard"))
+    status, answer, _ = await client.ask("POST", "/v1/subscriptions", {"url": URL, **more}, who=OPERATOR)
+    assert (status, answer["errors"][0]["field"]) == (400, field)
+    assert why in answer["errors"][0]["detail"]
+    subscription = await client.subscribe(who=OPERATOR, dialect=more.get("dialect", "standard"))
     changes = {name: value for name, value in more.items() if name != "dialect"}
-    status, said, _ = await client.ask("PATCH", f"/v1/subscriptions/{made['id']}", changes, who=OPERATOR)
-    assert (status, said["errors"][0]["field"]) == (400, field)
+    status, answer, _ = await client.ask("PATCH", f"/v1/subscriptions/{subscription['id']}", changes, who=OPERATOR)
+    assert (status, answer["errors"][0]["field"]) == (400, field)
 
 
 async def test_patterns_that_match_something_are_taken(client: Client) -> None:
@@ -223,13 +223,13 @@ async def test_patterns_that_match_something_are_taken(client: Client) -> None:
         await client.subscribe(types=types, who=OPERATOR)
     for accounts in (["channelape/tomorrow"], ["*"], ["*/rothys"], ["channel*"], ["ecomnow/*", "apicbase/x"]):
         await client.subscribe(accounts=accounts, who=OPERATOR)
-    made = await client.subscribe(types=["channelape.*"])
-    status, said, _ = await client.ask(
+    subscription = await client.subscribe(types=["channelape.*"])
+    status, answer, _ = await client.ask(
         "POST",
-        f"/v1/subscriptions/{made['id']}/replay",
+        f"/v1/subscriptions/{subscription['id']}/replay",
         {"from": "2026-01-01T00:00:00Z", "types": ["channelape.reciept"], "dry_run": True},
     )
-    assert (status, said["errors"][0]["field"]) == (400, "types")
+    assert (status, answer["errors"][0]["field"]) == (400, "types")
 
 
 @pytest.mark.parametrize("how", ["patch", "worker", "hand"])
@@ -237,9 +237,9 @@ async def test_events_missed_while_disabled_can_be_replayed(client: Client, pool
     """outpost#611: since when it is disabled, and the replay of exactly that time, whoever disabled it."""
     from storage.sql import query
 
-    made = await client.subscribe()
-    path = f"/v1/subscriptions/{made['id']}"
-    assert (made["disabled_at"], made["missed"]) == (None, None)
+    subscription = await client.subscribe()
+    path = f"/v1/subscriptions/{subscription['id']}"
+    assert (subscription["disabled_at"], subscription["missed"]) == (None, None)
     if how == "patch":
         assert (await client.ask("PATCH", path, {"enabled": False}))[0] == 200
     elif how == "worker":

@@ -37,8 +37,8 @@ def carton(quantity: Any, /, *, shipment: Any = "888", **identifiers: Any) -> di
 
 def messages(*bodies: dict[str, Any], event: str = "ship_confirmation") -> list[Incoming]:
     """The transfer order, then these a second apart."""
-    found = [incoming("channelape", "stock_transfer_order", ORDER, seconds=0)]
-    return found + [incoming("channelape", event, body, seconds=n) for n, body in enumerate(bodies, 1)]
+    result = [incoming("channelape", "stock_transfer_order", ORDER, seconds=0)]
+    return result + [incoming("channelape", event, body, seconds=n) for n, body in enumerate(bodies, 1)]
 
 
 async def store(pool: asyncpg.Pool, batches: Sequence[Sequence[Incoming]]) -> None:
@@ -48,8 +48,8 @@ async def store(pool: asyncpg.Pool, batches: Sequence[Sequence[Incoming]]) -> No
 
 async def documents(pool: asyncpg.Pool) -> list[tuple[str, int]]:
     """Key and newest version of each shipment's carton."""
-    found = await rows(pool, "current_events")
-    return sorted((row["key"], row["version"]) for row in found if row["type"] != "channelape.stock_transfer_order")
+    result = await rows(pool, "current_events")
+    return sorted((row["key"], row["version"]) for row in result if row["type"] != "channelape.stock_transfer_order")
 
 
 async def shipped(pool: asyncpg.Pool, column: str = "shipped") -> Any:
@@ -84,8 +84,8 @@ async def test_a_copy_with_both_identifiers_merges_two_documents(pool: asyncpg.P
 
 
 async def by_version(pool: asyncpg.Pool) -> list[dict[str, Any]]:
-    found = [row for row in await rows(pool, "events") if row["type"] == "channelape.ship_confirmation"]
-    return sorted(found, key=lambda row: row["version"])
+    result = [row for row in await rows(pool, "events") if row["type"] == "channelape.ship_confirmation"]
+    return sorted(result, key=lambda row: row["version"])
 
 
 @pytest.mark.parametrize(
@@ -142,10 +142,10 @@ async def test_an_advanced_ship_notice_is_not_its_ship_confirmation(pool: asyncp
 
 def test_resolving_reports_the_former_keys() -> None:
     known = [Carton("888/1", ("21",)), Carton("888/P", ("1P", "22")), Carton("888/X", ("0X",))]
-    found = aliases.resolve("888", known, [("0S", "21"), ("1P", "23"), ("1P", "21")])
-    assert found.cartons == (Carton("888/S", ("0S", "1P", "21", "22", "23")), Carton("888/X", ("0X",)))
-    assert found.changed == {"888/S": ("888/1", "888/P")}
-    assert found.keys["23"] == "888/S"
+    result = aliases.resolve("888", known, [("0S", "21"), ("1P", "23"), ("1P", "21")])
+    assert result.cartons == (Carton("888/S", ("0S", "1P", "21", "22", "23")), Carton("888/X", ("0X",)))
+    assert result.changed == {"888/S": ("888/1", "888/P")}
+    assert result.keys["23"] == "888/S"
 
 
 def test_resolving_is_linear() -> None:
@@ -165,8 +165,8 @@ posts = st.lists(st.tuples(identifiers, st.integers(1, 2), st.integers(0, 9)), m
 def deliveries(draw: st.DrawFn) -> tuple[list[Incoming], list[list[Incoming]], list[list[Incoming]]]:
     """Copies of cartons of one shipment, and two workers' batches that deliver each at least once, in any order."""
     sent = messages()
-    for number, (said, quantity, seconds) in enumerate(draw(posts), 2):
-        body = carton(quantity, **said)
+    for number, (identifiers, quantity, seconds) in enumerate(draw(posts), 2):
+        body = carton(quantity, **identifiers)
         sent.append(incoming("channelape", "ship_confirmation", body, seconds=seconds, number=number))
     queue = draw(st.permutations([*sent, *draw(st.lists(st.sampled_from(sent), max_size=3))]))
     workers: tuple[list[list[Incoming]], list[list[Incoming]]] = ([], [])
@@ -196,7 +196,7 @@ async def test_any_order_of_arrival_of_any_identifiers_gives_the_same_documents(
     database_url: str, drawn: tuple[list[Incoming], list[list[Incoming]], list[list[Incoming]]]
 ) -> None:
     """reports.md, rows 3, 5, 8: identifiers appear, disappear and are spelt differently between copies."""
-    sent, one, other = drawn
+    sent, first_worker, other = drawn
     pool = await pools.create_pool(database_url, size=2)
     try:
         await empty(pool)
@@ -207,7 +207,7 @@ async def test_any_order_of_arrival_of_any_identifiers_gives_the_same_documents(
         await store(pool, [sent])
         assert await everything(pool) == expected
         await empty(pool)
-        await asyncio.gather(store(pool, one), store(pool, other))
+        await asyncio.gather(store(pool, first_worker), store(pool, other))
         assert await everything(pool) == expected
     finally:
         await pool.close()

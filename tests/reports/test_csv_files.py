@@ -15,8 +15,8 @@ from workers.route.ustore import distance, geonames
 def listed(folder: Path, content: bytes, setting: str = "articles") -> list[str]:
     (folder / "list.csv").write_bytes(content)
     raw = {"accounts": {"apicbase": {"acme": {"secrets": ["x"], setting: {"file": "list.csv"}}}}}
-    found: list[str] = getattr(config.parse(raw, folder).accounts["apicbase"]["acme"], setting)
-    return found
+    finding: list[str] = getattr(config.parse(raw, folder).accounts["apicbase"]["acme"], setting)
+    return finding
 
 
 @pytest.mark.parametrize(
@@ -73,8 +73,8 @@ def test_check_reads_the_postal_code_files(tmp_path: Path, monkeypatch: pytest.M
         if content:
             (tmp_path / "US.txt").write_text(content)
         distance.gazetteer.cache_clear()
-        (found,) = check_local._rules(Config())
-        assert [str(problem) in entry for entry in found.problems] == ([True] if problem else [])
+        (finding,) = check_local._rules(Config())
+        assert [str(problem) in entry for entry in finding.problems] == ([True] if problem else [])
     distance.gazetteer.cache_clear()
 
 
@@ -98,16 +98,16 @@ def test_a_secret_ends_before_its_newline(
     """derek#72, doco-cd#545, tuist#10484: a secret with a trailing newline refuses every signature."""
     monkeypatch.setenv("A_SECRET", "s3cret" + ending)
     (tmp_path / "secret").write_bytes(b"s3cret" + ending.encode())
-    said = {"text": "s3cret" + ending, "env": {"env": "A_SECRET"}, "file": {"file": "secret"}}[source]
+    setting_value = {"text": "s3cret" + ending, "env": {"env": "A_SECRET"}, "file": {"file": "secret"}}[source]
     raw = {
-        "api": {"operator_token": said},
+        "api": {"operator_token": setting_value},
         "accounts": {
-            "ustore": {"a": {"secrets": [said]}},
-            "channelape": {"a": {"keys": [{"name": "k", "secret": said}]}},
-            "ecomnow": {"a": {"authorizations": [said]}},
-            "apicbase": {"a": {"secrets": [said], "poll": {"client_id": "i", "client_secret": said}}},
+            "ustore": {"a": {"secrets": [setting_value]}},
+            "channelape": {"a": {"keys": [{"name": "k", "secret": setting_value}]}},
+            "ecomnow": {"a": {"authorizations": [setting_value]}},
+            "apicbase": {"a": {"secrets": [setting_value], "poll": {"client_id": "i", "client_secret": setting_value}}},
         },
-        "subscribers": {"boards": {"username": "b", "password": said, "accounts": []}},
+        "subscribers": {"boards": {"username": "b", "password": setting_value, "accounts": []}},
     }
     assert config.secrets_of(config.parse(raw, tmp_path)) == ["s3cret"]
 

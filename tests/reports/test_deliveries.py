@@ -48,11 +48,11 @@ async def test_the_status_line_decides_where_the_rest_is_not_quite_http(answer: 
     Whatever follows the status line, the connection is closed after it.
     """
     for cut in (len(answer), 30, 1):
-        asked = 0
+        requests = 0
 
         async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, cut: int = cut) -> None:
-            nonlocal asked
-            asked += 1
+            nonlocal requests
+            requests += 1
             await reader.readexactly(len(REQUEST.body))
             for start in range(0, len(answer), cut):
                 writer.write(answer[start : start + cut])
@@ -60,18 +60,18 @@ async def test_the_status_line_decides_where_the_rest_is_not_quite_http(answer: 
                 await asyncio.sleep(0)
             assert await reader.read() == b""  # closed by us
 
-        async with raw(talk) as server, sender() as made:
+        async with raw(talk) as server, sender() as opened:
             for count in (1, 2):
-                result = await made.send(server.url(), REQUEST, success=SUCCESS)
+                result = await opened.send(server.url(), REQUEST, success=SUCCESS)
                 assert (result.outcome, result.status_code) == ("delivered", 200)
-                assert (server.connections, asked) == (count, count)
+                assert (server.connections, requests) == (count, count)
 
 
 async def test_a_retry_after_in_an_answer_that_is_not_quite_http_counts() -> None:
     """superagent#1373: the same with a refusal."""
     answer = b"HTTP/1.1 429 Slow\r\nX-Blank : a\r\nRetry-After: 120\r\nContent-Length: 0\r\n\r\n"
-    async with raw(saying(answer)) as server, sender() as made:
-        result = await made.send(server.url(), REQUEST, success=SUCCESS)
+    async with raw(saying(answer)) as server, sender() as opened:
+        result = await opened.send(server.url(), REQUEST, success=SUCCESS)
     assert (result.outcome, result.status_code, result.retry_after) == ("refused", 429, 120)
 
 
@@ -82,7 +82,7 @@ async def test_nothing_is_sent_before_the_time_that_a_retry_after_asks_for(
 
     The pause is the subscription's, costs what waits no attempt, holds over a restart, and ends with its time.
     """
-    async with receiver() as there:
+    async with receiver() as subscriber:
         refused = web.Response(status=429, headers={"Retry-After": "3600"})
 
         async def answer(got: ReceivedRequest) -> web.Response:
@@ -90,43 +90,45 @@ async def test_nothing_is_sent_before_the_time_that_a_retry_after_asks_for(
                 web.Response(status=refused.status, headers=refused.headers) if got.path == "/busy" else web.Response()
             )
 
-        there.answer = answer
-        busy = await subscribe(pool, f"{there.url}/busy", max_in_flight=1, schedule=QUICK)
-        await subscribe(pool, f"{there.url}/other")
+        subscriber.answer = answer
+        busy = await subscribe(pool, f"{subscriber.url}/busy", max_in_flight=1, schedule=QUICK)
+        await subscribe(pool, f"{subscriber.url}/other")
         await store(pool, *(receipt(f"K{n}", seconds=n) for n in range(5)))
         paused = "SELECT paused_until > now() + interval '59 minutes' FROM crossdock.subscribed WHERE id = $1"
         async with running(worker(database_url)):
             await until(lambda: pool.fetchval(paused, busy))
-            await until(lambda: len(there.of("/other")) == 5)
+            await until(lambda: len(subscriber.of("/other")) == 5)
         async with running(worker(database_url)):
             await store(pool, receipt("later", seconds=9))
-            await until(lambda: len(there.of("/other")) == 6)
-            assert len(there.of("/busy")) == 1
+            await until(lambda: len(subscriber.of("/other")) == 6)
+            assert len(subscriber.of("/busy")) == 1
             sql = "SELECT attempts FROM crossdock.outbox WHERE subscription_id = $1 ORDER BY attempts DESC"
             assert [row["attempts"] for row in await pool.fetch(sql, busy)] == [1, 0, 0, 0, 0, 0]
-            there.answer = lambda _: web.Response()
+            subscriber.answer = lambda _: web.Response()
             await pool.execute("UPDATE crossdock.subscribed SET paused_until = now()")
             await pool.execute("UPDATE crossdock.outbox SET next_attempt_at = now()")
-            await until(lambda: len(there.of("/busy")) == 7)
+            await until(lambda: len(subscriber.of("/busy")) == 7)
             await until(lambda: all_are(pool, "delivered"))
 
 
 async def test_changing_the_url_ends_a_retry_after_pause(pool: asyncpg.Pool, database_url: str) -> None:
     """planningcenter#1154: the time was asked for by the old server."""
-    async with receiver() as there:
-        there.answer = lambda got: (
+    async with receiver() as subscriber:
+        subscriber.answer = lambda got: (
             web.Response(status=503, headers={"Retry-After": "3600"}) if got.path == "/old" else web.Response()
         )
-        id_ = await subscribe(pool, f"{there.url}/old", max_in_flight=1)
+        id_ = await subscribe(pool, f"{subscriber.url}/old", max_in_flight=1)
         await store(pool, receipt("1"), receipt("2", seconds=1))
         async with running(worker(database_url)):
             await until(lambda: pool.fetchval("SELECT paused_until FROM crossdock.subscribed"))
             await pool.execute(
-                "UPDATE crossdock.subscribed SET url = $2, updated_at = now() WHERE id = $1", id_, f"{there.url}/new"
+                "UPDATE crossdock.subscribed SET url = $2, updated_at = now() WHERE id = $1",
+                id_,
+                f"{subscriber.url}/new",
             )
             await pool.execute("SELECT pg_notify('crossdock_subscriptions', '')")
-            await until(lambda: there.of("/new"))
-        assert len(there.of("/old")) == 1
+            await until(lambda: subscriber.of("/new"))
+        assert len(subscriber.of("/old")) == 1
 
 
 @pytest.mark.parametrize(
@@ -147,8 +149,8 @@ async def test_behind_nat64_the_ipv4_address_is_judged(address: str, allowed: bo
     guard = Guard([], allow_http=True)
     assert guard.allowed(address) is allowed
     if not allowed:
-        async with sender(allow_networks=[], look_up=Names([address])) as made:
-            answer = await made.send("http://a.example/", REQUEST, success=SUCCESS)
+        async with sender(allow_networks=[], look_up=Names([address])) as opened:
+            answer = await opened.send("http://a.example/", REQUEST, success=SUCCESS)
             assert answer.outcome == "blocked"
 
 
@@ -186,8 +188,8 @@ async def test_a_proxy_of_the_environment_is_not_used(monkeypatch: pytest.Monkey
             monkeypatch.setenv(name, proxy.url())
             monkeypatch.setenv(name.lower(), proxy.url())
         answer = saying(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}")
-        async with raw(answer) as server, sender() as made, clients.session() as http:
-            assert (await made.send(server.url(), REQUEST, success=SUCCESS)).status_code == 200
+        async with raw(answer) as server, sender() as opened, clients.session() as http:
+            assert (await opened.send(server.url(), REQUEST, success=SUCCESS)).status_code == 200
             async with http.get(server.url()) as response:
                 assert response.status == 200
         assert proxy.connections == 0

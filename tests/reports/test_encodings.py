@@ -102,8 +102,8 @@ def test_the_charset_of_the_content_type_is_what_the_bytes_are_in(
     assert document.reading == describe(case, start + b"{" + rest).reading
     waiting = answers.answerers().get(case.platform.name)
     if waiting is not None:
-        said = waiting.answer(envelope(case, f"application/json; charset={charset}"), body, case.account)
-        assert said.status == 200
+        reply = waiting.answer(envelope(case, f"application/json; charset={charset}"), body, case.account)
+        assert reply.status == 200
 
 
 @pytest.mark.parametrize("charset", ["iso-8859-1", "utf-16", "idna", "zlib_codec", "nonsense", "utf-8", ""])
@@ -146,10 +146,10 @@ def test_what_we_send_is_valid_unicode_in_every_dialect(case: Case, lone: bytes)
         data=document.data,
     )
     credentials = Credentials(secrets=("whsec_" + "A" * 32,), authorization="Basic x", query_key="k")
-    said = [
+    reply = [
         dialect.request(event, credentials, 0).body for dialect in dialects().values() if dialect.supports(event.type)
     ]
-    said.append(
+    reply.append(
         cloudevents.encode(
             id=event.id,
             platform=event.platform,
@@ -163,7 +163,7 @@ def test_what_we_send_is_valid_unicode_in_every_dialect(case: Case, lone: bytes)
             raw=raw,
         )
     )
-    for body in said:
+    for body in reply:
         strict(body)
 
 

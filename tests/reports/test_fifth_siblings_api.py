@@ -33,9 +33,9 @@ def encoded(body: Any, charset: str) -> dict[str, Any]:
 @pytest.mark.parametrize("charset", CHARSETS)
 async def test_a_body_is_in_the_charset_that_its_header_names(client: Client, charset: str) -> None:
     """An `\u00e9` in one byte was "not JSON", although the header said `charset=iso-8859-1`; the ingress reads it."""
-    status, made, _ = await client.ask("POST", "/v1/subscriptions", **encoded({"url": URL}, charset))
-    assert (status, made["url"]) == (201, URL)
-    path = f"/v1/subscriptions/{made['id']}"
+    status, created, _ = await client.ask("POST", "/v1/subscriptions", **encoded({"url": URL}, charset))
+    assert (status, created["url"]) == (201, URL)
+    path = f"/v1/subscriptions/{created['id']}"
     changes = {"url": URL + "\u00fc"}
     status, changed, _ = await client.ask("PATCH", path, **encoded(changes, charset))
     assert (status, changed["url"]) == (200, URL + "\u00fc")

@@ -316,8 +316,8 @@ def test_an_empty_secret_is_called_empty(value: str, tmp_path: Path, monkeypatch
 async def test_no_filter_of_the_api_may_be_empty(database_url: str) -> None:
     """The API's filters follow the same rule as those of the commands: an empty one is 400, and selects nothing."""
     async with api(database_url) as client:
-        made = await client.subscribe("https://a.example/hook")
-        path = f"/v1/subscriptions/{made['id']}"
+        created = await client.subscribe("https://a.example/hook")
+        path = f"/v1/subscriptions/{created['id']}"
         span = {"from": "2020-01-01T00:00:00Z", "dry_run": True}
         for text in ("", " ", "\t", "\u00a0"):
             for name in ("status", "key", "cursor", "limit"):

@@ -26,8 +26,8 @@ def example(platform: str, name: str) -> Any:
     return json.loads(registry.example(platform, name))
 
 
-def read(platform: str, event: str, said: Any) -> ParsedDocument:
-    return documents.describe(registry.platforms()[platform], event, json.dumps(said).encode()).reading
+def read(platform: str, event: str, content: Any) -> ParsedDocument:
+    return documents.describe(registry.platforms()[platform], event, json.dumps(content).encode()).reading
 
 
 def blanked(value: Any, blank: str) -> Any:
@@ -41,9 +41,9 @@ def blanked(value: Any, blank: str) -> Any:
 
 def names(reading: ParsedDocument) -> list[Any]:
     """All of a reading that is a key or is compared."""
-    found = [reading.key, reading.order_number, reading.order_ref, reading.warehouse_ref, reading.carton]
-    found += [reading.ship_from, reading.ship_to]
-    return found + [(line.id, line.article) for line in reading.lines]
+    identifiers = [reading.key, reading.order_number, reading.order_ref, reading.warehouse_ref, reading.carton]
+    identifiers += [reading.ship_from, reading.ship_to]
+    return identifiers + [(line.id, line.article) for line in reading.lines]
 
 
 @pytest.mark.parametrize("blank", BLANKS)
@@ -59,9 +59,9 @@ def names(reading: ParsedDocument) -> list[Any]:
 )
 def test_blanks_at_the_ends_never_matter(platform: str, event: str, name: str, blank: str) -> None:
     """magento2#10080, viadot#1085: article numbers, SKUs, order numbers and line ids with blanks."""
-    said = example(platform, name)
-    plain = read(platform, event, said)
-    assert names(read(platform, event, blanked(said, blank))) == names(plain)
+    content = example(platform, name)
+    plain = read(platform, event, content)
+    assert names(read(platform, event, blanked(content, blank))) == names(plain)
 
 
 def every_text(value: Any) -> Any:
@@ -76,8 +76,8 @@ def every_text(value: Any) -> Any:
 @pytest.mark.parametrize("event", [STO, SHIP, ASN, RECEIPT])
 def test_blanks_around_ids_of_digits(event: str) -> None:
     """Reported first as viadot#1085."""
-    said = example("channelape", event)
-    plain, spaced = read("channelape", event, said), read("channelape", event, every_text(said))
+    content = example("channelape", event)
+    plain, spaced = read("channelape", event, content), read("channelape", event, every_text(content))
     assert names(spaced) == names(plain)
     assert (spaced.shipped_at, spaced.goods_received_at) == (plain.shipped_at, plain.goods_received_at)
     assert [line.quantity for line in spaced.lines] == [line.quantity for line in plain.lines]
@@ -88,13 +88,13 @@ def test_blanks_around_ids_of_digits(event: str) -> None:
 @pytest.mark.parametrize("shape", [dict, list])
 def test_an_empty_receipt_id_is_absent(nothing: Any, shape: type[Any]) -> None:
     """channelape-typescript-sdk: `"null"` in two receipts made them one document."""
-    said = [example("channelape", RECEIPT), example("channelape", RECEIPT)]
-    said[1]["id"] = "another"
-    for one in said:
-        one["additionalFields"]["receipt_id"] = nothing
+    content = [example("channelape", RECEIPT), example("channelape", RECEIPT)]
+    content[1]["id"] = "another"
+    for receipt in content:
+        receipt["additionalFields"]["receipt_id"] = nothing
         if shape is list:
-            one["additionalFields"] = [{"name": n, "value": v} for n, v in one["additionalFields"].items()]
-    first, second = (read("channelape", RECEIPT, entry).key for entry in said)
+            receipt["additionalFields"] = [{"name": n, "value": v} for n, v in receipt["additionalFields"].items()]
+    first, second = (read("channelape", RECEIPT, entry).key for entry in content)
     assert first != second
     assert first.startswith("208924061/00001922492001525086/")
 
@@ -104,9 +104,9 @@ def test_an_empty_receipt_id_is_absent(nothing: Any, shape: type[Any]) -> None:
 @pytest.mark.parametrize("gone", [1, 2, 3])
 def test_a_carton_is_identified_by_its_non_empty_identifiers(event: str, nothing: Any, gone: int) -> None:
     """channelape-typescript-sdk: `Sscc` or `LicensePlate` `"null"` made two cartons one document."""
-    said = example("channelape", event)
-    said["additionalFields"] |= dict.fromkeys(("Sscc", "LicensePlate", "CartonNumber")[:gone], nothing)
-    reading = read("channelape", event, said)
+    content = example("channelape", event)
+    content["additionalFields"] |= dict.fromkeys(("Sscc", "LicensePlate", "CartonNumber")[:gone], nothing)
+    reading = read("channelape", event, content)
     assert reading.carton == ("0386149425", "1", None)[gone - 1]
 
 
@@ -122,14 +122,14 @@ def test_a_carton_is_identified_by_its_non_empty_identifiers(event: str, nothing
 )
 def test_an_empty_key_is_not_a_key(platform: str, event: str, name: str, path: str, nothing: Any) -> None:
     """channelape-typescript-sdk (siblings): every platform's key."""
-    said = example(platform, name)
+    content = example(platform, name)
     *folders, last = path.split(".")
-    holder = said
+    holder = content
     for folder in folders:
         holder = holder[folder]
     holder[last] = nothing
     with pytest.raises(UnreadableError, match=f"`{last}` is missing"):
-        read(platform, event, said)
+        read(platform, event, content)
 
 
 @pytest.mark.parametrize(
@@ -180,8 +180,8 @@ def test_numbers_are_normalised_in_every_identifier() -> None:
 
 
 def test_identifiers_of_nothing() -> None:
-    said: list[Any] = [msgspec.UNSET, True, [], {}, *NOTHING]
-    assert [lenient.identifier(value) for value in said] == [None] * len(said)
+    content: list[Any] = [msgspec.UNSET, True, [], {}, *NOTHING]
+    assert [lenient.identifier(value) for value in content] == [None] * len(content)
     assert [lenient.identifier(value) for value in ("nullable", "none such", "0", 0, "N A")] == [
         *("nullable", "none such", "0", "0", "N A")
     ]
@@ -199,22 +199,20 @@ def test_articles_and_customers_are_compared_without_blanks(listed: str, sent: s
 
 def test_ustore_is_answered_with_its_own_spelling_of_an_item() -> None:
     """viadot#1085 (sibling): items are joined without blanks; the answer names them as uStore did."""
-    said = example("ustore", "manufacturer_allocation")
-    plain = json.dumps(said).encode()
-    items = said["Order"]["OrderProducts"]["OrderProduct"]
+    content = example("ustore", "manufacturer_allocation")
+    plain = json.dumps(content).encode()
+    items = content["Order"]["OrderProducts"]["OrderProduct"]
     items[0]["@id"] += " "
-    spaced = json.dumps(said).encode()
+    spaced = json.dumps(content).encode()
     platform = registry.platforms()["ustore"]
     account: Any = msgspec.convert(
         platform.demo[1] | {"rules": [{"name": "near", "when": {"ship_to_country": "US"}, "nearest": ["1", "2"]}]},
         ustore.config.Account,
     )
     name = "01932d5e-0000-7000-8000-000000000001"
-    about = Envelope(
-        message_id=name, platform="ustore", account="a", event="manufacturer_allocation", received_at=at(0)
-    )
+    meta = Envelope(message_id=name, platform="ustore", account="a", event="manufacturer_allocation", received_at=at(0))
     answer = answers.answerers()["ustore"].answer
-    first, second = answer(about, plain, account), answer(about, spaced, account)
+    first, second = answer(meta, plain, account), answer(meta, spaced, account)
     assert json.loads(second.body) == {
         key + " " * (key == items[0]["@id"].strip()): value for key, value in json.loads(first.body).items()
     }
@@ -232,10 +230,10 @@ def test_ustore_is_answered_with_its_own_spelling_of_an_item() -> None:
 @pytest.mark.parametrize("field", ["CatalogNumber", "@externalId", "@id"])
 def test_an_article_too_long_to_be_kept_is_cut_and_the_order_is_printed(field: str) -> None:
     """Finding 16: the shopper got manufacturers, and the order went to quarantine: nobody printed it."""
-    said = example("ustore", "manufacturer_allocation")
-    product = said["Order"]["OrderProducts"]["OrderProduct"][0]["Product"]
+    content = example("ustore", "manufacturer_allocation")
+    product = content["Order"]["OrderProducts"]["OrderProduct"][0]["Product"]
     product |= {"CatalogNumber": "", "@externalId": "", "@id": ""} | {field: "x" * 600}
-    answer, document = answered(said)
+    answer, document = answered(content)
     assert answer.status == 200
     assert document is not None
     assert document.flags == ("shortened",)
@@ -246,20 +244,20 @@ def test_an_article_too_long_to_be_kept_is_cut_and_the_order_is_printed(field: s
 @pytest.mark.parametrize("language", ["de", "en"])
 def test_an_order_that_cannot_be_stored_is_refused_while_its_shopper_looks(path: str, language: str) -> None:
     """Finding 16: whatever storing would refuse is 400, in the shopper's language."""
-    said = example("ustore", "manufacturer_allocation")
+    content = example("ustore", "manufacturer_allocation")
     holder, name = (
-        (said["Order"], path) if path != "item" else (said["Order"]["OrderProducts"]["OrderProduct"][0], "@id")
+        (content["Order"], path) if path != "item" else (content["Order"]["OrderProducts"]["OrderProduct"][0], "@id")
     )
     holder[name] = "9" * 600
-    answer, document = answered(said, language)
+    answer, document = answered(content, language)
     assert document is None
     assert (answer.status, answer.record) == (400, None)
     assert ("gelesen" in json.loads(answer.body)["message"]) == (language == "de")
 
 
-def answered(said: Any, language: str = "en") -> tuple[answers.Answer, documents.Document | None]:
+def answered(content: Any, language: str = "en") -> tuple[answers.Answer, documents.Document | None]:
     platform = registry.platforms()["ustore"]
-    about = Envelope(
+    meta = Envelope(
         message_id="01932d5e-0000-7000-8000-000000000001",
         platform="ustore",
         account="a",
@@ -267,8 +265,8 @@ def answered(said: Any, language: str = "en") -> tuple[answers.Answer, documents
         received_at=at(0),
         language=language,
     )
-    raw = json.dumps(said).encode()
-    answer = answers.answerers()["ustore"].answer(about, raw, msgspec.convert(platform.demo[1], platform.account))
+    raw = json.dumps(content).encode()
+    answer = answers.answerers()["ustore"].answer(meta, raw, msgspec.convert(platform.demo[1], platform.account))
     try:
         return answer, documents.describe(platform, "manufacturer_allocation", raw)
     except UnreadableError:

@@ -80,26 +80,26 @@ REPEATED: dict[str, bytes] = {
 
 def bodies() -> dict[str, Callable[[int], bytes]]:
     """What a sender could repeat, by name: bytes of about that many."""
-    made: dict[str, Callable[[int], bytes]] = {}
+    makers_of: dict[str, Callable[[int], bytes]] = {}
     for name, item in ITEMS.items():
         for where in LISTS if name in READ else LISTS[::4]:
-            made[f"{name} in {where.decode()}"] = lambda size, i=item, w=where: (  # type: ignore[misc]
+            makers_of[f"{name} in {where.decode()}"] = lambda size, i=item, w=where: (  # type: ignore[misc]
                 ARRAY % (w, b",".join([i] * (size // len(i))))
             )
     for name, unit in REPEATED.items():
-        made[f"nothing but {name}"] = lambda size, u=unit: u * (size // len(u))  # type: ignore[misc]
-        made[f"a text of {name}"] = lambda size, u=unit: (  # type: ignore[misc]
+        makers_of[f"nothing but {name}"] = lambda size, u=unit: u * (size // len(u))  # type: ignore[misc]
+        makers_of[f"a text of {name}"] = lambda size, u=unit: (  # type: ignore[misc]
             b'{"id":"' + u * (size // len(u)) + b'","channelOrderId":"1","orderNo":"1","type":"new_order"}'
         )
-    made["different names"] = lambda size: (
+    makers_of["different names"] = lambda size: (
         ARRAY
         % (
             b"additionalFields",
             b",".join(b'{"name":"%d"}' % n for n in range(size // 16)),
         )
     )
-    made["different keys"] = lambda size: b"{" + b",".join(b'"%d":1' % n for n in range(size // 9)) + b"}"
-    return made
+    makers_of["different keys"] = lambda size: b"{" + b",".join(b'"%d":1' % n for n in range(size // 9)) + b"}"
+    return makers_of
 
 
 BODIES = bodies()
@@ -221,8 +221,8 @@ def account() -> Any:
     ]
     rules: list[dict[str, Any]] = [{"when": condition, "manufacturer": "1"} for condition in when]
     rules.append({"nearest": ["0", "1", "2"]})
-    said = {"secrets": ["s"], "manufacturers": makers, "rules": rules, "fallback": "0"}
-    return msgspec.convert(said, registry.platforms()["ustore"].account)
+    settings_of_account = {"secrets": ["s"], "manufacturers": makers, "rules": rules, "fallback": "0"}
+    return msgspec.convert(settings_of_account, registry.platforms()["ustore"].account)
 
 
 def envelope(event: str) -> Envelope:

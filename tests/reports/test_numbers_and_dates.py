@@ -150,15 +150,15 @@ NO_DATES = (
 )
 
 
-@pytest.mark.parametrize("said", NO_DATES)
-def test_a_date_that_means_no_date_is_absent(said: Any) -> None:
+@pytest.mark.parametrize("text", NO_DATES)
+def test_a_date_that_means_no_date_is_absent(text: Any) -> None:
     """npgsql#6651: .NET writes its first moment for "no date", and PostgreSQL made `-infinity` of it."""
     receipt = json.loads(registry.example("channelape", "receipt_confirmation"))
-    receipt |= {"shippedAt": said, "purchasedAt": said}
-    receipt["additionalFields"] |= {"actual_received_date": said, "actual_arrival_date": said}
-    ordered = json.loads(registry.example("apicbase", "purchase_order")) | {"ordered_on": said}
+    receipt |= {"shippedAt": text, "purchasedAt": text}
+    receipt["additionalFields"] |= {"actual_received_date": text, "actual_arrival_date": text}
+    ordered = json.loads(registry.example("apicbase", "purchase_order")) | {"ordered_on": text}
     printed = json.loads(registry.example("ustore", "manufacturer_allocation"))
-    printed["Order"] |= {"@cartCreationdDate": said, "@cartCreationDate": said}
+    printed["Order"] |= {"@cartCreationdDate": text, "@cartCreationDate": text}
     for platform, event, body in (
         ("channelape", "receipt_confirmation", receipt),
         ("apicbase", "purchase_order", ordered),
@@ -172,13 +172,13 @@ def test_a_date_that_means_no_date_is_absent(said: Any) -> None:
 def test_dates_that_are_dates_stay_as_sent() -> None:
     assert lenient.date(" 2023-04-01T15:35:00.000Z") == " 2023-04-01T15:35:00.000Z"
     assert lenient.utc_datetime(" 2023-04-01T15:35:00.000Z ") == datetime(2023, 4, 1, 15, 35, tzinfo=UTC)
-    assert [lenient.date(said) for said in ("1/1/2001", "01.01.00010", "soon", "0010-01-01")] == [
+    assert [lenient.date(text) for text in ("1/1/2001", "01.01.00010", "soon", "0010-01-01")] == [
         *("1/1/2001", "01.01.00010", "soon", "0010-01-01")
     ]
 
 
 @pytest.mark.parametrize(
-    ("packages", "said"),
+    ("packages", "text"),
     [
         (None, "no lines"),
         ([], "no lines"),
@@ -195,7 +195,7 @@ def test_dates_that_are_dates_stay_as_sent() -> None:
         ([{"quantity_ordered": 1, "supplier_package": {"supplier_article_number": "null"}}], "No article number"),
     ],
 )
-def test_an_order_that_nobody_can_deliver_is_refused_while_the_customer_looks(packages: Any, said: str) -> None:
+def test_an_order_that_nobody_can_deliver_is_refused_while_the_customer_looks(packages: Any, text: str) -> None:
     """Findings, table: it was answered 200 and stored without lines, or with a line without a quantity."""
     order = json.loads(registry.example("apicbase", "purchase_order"))
     if packages is None:
@@ -205,7 +205,7 @@ def test_an_order_that_nobody_can_deliver_is_refused_while_the_customer_looks(pa
         order["packages"] = [{"supplier_package": article} | package for package in packages]
     decided = verdict.validate(json.dumps(order).encode(), Account(secrets=["s"]))
     assert decided.status == 422
-    assert said in json.loads(decided.body)["detail"]
+    assert text in json.loads(decided.body)["detail"]
     assert decided.content_type == "application/problem+json"
 
 

@@ -41,7 +41,7 @@ def describe(body: Any) -> documents.Document:
 
 
 def answered(body: Any) -> answers.Answer:
-    about = Envelope(
+    meta = Envelope(
         message_id="01932d5e-0000-7000-8000-000000000001",
         platform="ustore",
         account="a",
@@ -49,7 +49,7 @@ def answered(body: Any) -> answers.Answer:
         received_at=at(0),
     )
     account = msgspec.convert(USTORE.demo[1], config.Account)
-    return ustore.answer(about, json.dumps(body).encode(), account)
+    return ustore.answer(meta, json.dumps(body).encode(), account)
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -72,10 +72,10 @@ def test_an_order_of_elements_with_attributes_is_answered_and_split_alike() -> N
     allocations = allocation.decode(second.record).allocations
     assert allocations == allocation.decode(first.record).allocations
     for share in manufacturer_order.split(json.dumps(changed).encode(), allocations).values():
-        said = json.loads(share)
-        assert said["orderId"] == body["Order"]["@OrderId"]
-        assert said["items"]
-        assert said["deliveries"]
+        decoded = json.loads(share)
+        assert decoded["orderId"] == body["Order"]["@OrderId"]
+        assert decoded["items"]
+        assert decoded["deliveries"]
 
 
 @pytest.mark.parametrize("value", NIL)

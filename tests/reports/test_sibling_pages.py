@@ -114,9 +114,9 @@ def test_a_large_page_with_a_broken_order_takes_linear_time() -> None:
 
 
 @pytest_asyncio.fixture
-async def there() -> AsyncIterator[Apicbase]:
-    async with serving() as found:
-        yield found
+async def apicbase() -> AsyncIterator[Apicbase]:
+    async with serving() as opened:
+        yield opened
 
 
 @pytest.fixture
@@ -126,25 +126,25 @@ def start(amqp_url: str, database_url: str) -> Start:
 
 @pytest.mark.parametrize("charset", ["ISO-8859-1", "windows-1252", "utf-16", "utf-8"])
 async def test_a_page_in_another_charset_is_stored_right(
-    pool: asyncpg.Pool, amqp_url: str, database_url: str, there: Apicbase, start: Start, charset: str
+    pool: asyncpg.Pool, amqp_url: str, database_url: str, apicbase: Apicbase, start: Start, charset: str
 ) -> None:
     listed = json.loads(order("A")) | {"order_remarks": "café olé"}
     body = json.dumps({"results": [listed], "next": None}, ensure_ascii=False).encode(charset)
     headers = {"Content-Type": f"application/json; charset={charset}"}
-    there.answer = lambda asked, _: web.Response(body=body, headers=headers) if asked.kind == "page" else None
-    settings = config(there)
+    apicbase.answer = lambda request, _: web.Response(body=body, headers=headers) if request.kind == "page" else None
+    settings = config(apicbase)
     async with running(pipeline.store(amqp_url, database_url, settings), start(settings)):
         await until(has(pool, {"A": (1, 1)}))
     assert await pool.fetchval("SELECT body->>'order_remarks' FROM crossdock.events") == "café olé"
 
 
 async def test_the_orders_beside_a_broken_one_are_stored(
-    pool: asyncpg.Pool, amqp_url: str, database_url: str, there: Apicbase, start: Start
+    pool: asyncpg.Pool, amqp_url: str, database_url: str, apicbase: Apicbase, start: Start
 ) -> None:
     broken = order("X").replace(b'"X"', b'"X\n"')
     body = page([GOOD[0], broken, BROKEN[0], GOOD[1]])
-    there.answer = lambda asked, _: web.Response(body=body) if asked.kind == "page" else None
-    settings = config(there)
+    apicbase.answer = lambda request, _: web.Response(body=body) if request.kind == "page" else None
+    settings = config(apicbase)
     async with running(pipeline.store(amqp_url, database_url, settings), start(settings)):
         await until(has(pool, {"A": (1, 1), "B": (1, 1)}))
         await rounds(pool, 2)
@@ -160,6 +160,6 @@ async def test_the_orders_beside_a_broken_one_are_stored(
 
 
 def test_raw_results_are_decoded_no_further() -> None:
-    [one] = pages.split(b'{"results": [ {"a":  1.10 } ]}').results
-    assert bytes(one) == b'{"a":  1.10 }'
-    assert isinstance(one, msgspec.Raw)
+    [single] = pages.split(b'{"results": [ {"a":  1.10 } ]}').results
+    assert bytes(single) == b'{"a":  1.10 }'
+    assert isinstance(single, msgspec.Raw)

@@ -67,7 +67,7 @@ async def test_all_of_a_client_pause_until_a_point_in_time(monkeypatch: pytest.M
     monkeypatch.setattr("workers.poll.client.time.time", lambda: NOW)
     waits = iter([[f"{LATER}"], [f"{LATER}000"], ["3s"], ["2", "2"]])
 
-    def refuse(asked: object, number: int) -> web.Response | None:
+    def refuse(request: object, number: int) -> web.Response | None:
         values = next(waits, None)
         if values is None:
             return None
@@ -76,10 +76,10 @@ async def test_all_of_a_client_pause_until_a_point_in_time(monkeypatch: pytest.M
             response.headers.add("Retry-After", value)
         return response
 
-    async with serving() as there, clients.session() as http:
-        there.answer = refuse
+    async with serving() as apicbase, clients.session() as http:
+        apicbase.answer = refuse
         limit = Free()
-        api = Client(http, SOURCE, settings(there), limit)
+        api = Client(http, SOURCE, settings(apicbase), limit)
         await api.page(api.first(datetime.fromtimestamp(NOW, UTC)))
         await api.close()
     assert limit.pauses == [30, 30, 3, 2]

@@ -186,8 +186,8 @@ def test_rules_and_manufacturers_are_compared_in_one_form_of_unicode(listed: str
     rule = {"when": {"property": {f"{listed} name": f"{listed} value"}}, "manufacturer": "2"}
     for rules, chosen in (([rule], {"2"}), ([], {"1"})):
         account = msgspec.convert(settings | {"rules": rules}, ustore.config.Account)
-        found = explain.explain(account, json.dumps(body).encode())
-        assert {entry.manufacturer for entry in found} == chosen
+        explained = explain.explain(account, json.dumps(body).encode())
+        assert {entry.manufacturer for entry in explained} == chosen
     with pytest.raises(msgspec.ValidationError, match="stands twice"):
         msgspec.convert(
             {"secrets": ["s"], "manufacturers": [{"id": "1", "name": listed}, {"id": "2", "name": sent}]},

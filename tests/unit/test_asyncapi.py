@@ -12,7 +12,7 @@ import pytest
 
 from deploy.cli.topology import asyncapi as command
 from schemas import allocation, cloudevents, consumers, documents, erasure, registry, topology
-from schemas.asyncapi import document as made
+from schemas.asyncapi import document as generated
 from schemas.envelope import Envelope, to_properties
 from schemas.platforms.ustore import manufacturer_order
 from tests.contract import checks
@@ -34,8 +34,8 @@ CASES = checks.cases()
 @pytest.fixture(scope="module")
 def document() -> Document:
     """As it is in the repository."""
-    found: Document = json.loads(FILE.read_text())
-    return found
+    result: Document = json.loads(FILE.read_text())
+    return result
 
 
 def problems(document: Document, message: str, value: Any, part: str = "payload") -> list[str]:
@@ -140,39 +140,41 @@ def test_the_event_of_an_erasure_matches_the_document(document: Document) -> Non
 
 def test_every_type_and_event_has_its_message(document: Document) -> None:
     platforms = registry.platforms().values()
-    wanted = {f"inbound.{platform.name}.{event.name}" for platform in platforms for event in platform.events}
-    wanted |= {f"event.{type_}" for platform in platforms for event in platform.events for type_ in event.types}
-    wanted |= {f"event.{manufacturer_order.TYPE}", f"event.{erasure.TYPE}", "allocation", "dead", "answer"}
-    assert set(document["components"]["messages"]) == wanted
+    expected = {f"inbound.{platform.name}.{event.name}" for platform in platforms for event in platform.events}
+    expected |= {f"event.{type_}" for platform in platforms for event in platform.events for type_ in event.types}
+    expected |= {f"event.{manufacturer_order.TYPE}", f"event.{erasure.TYPE}", "allocation", "dead", "answer"}
+    assert set(document["components"]["messages"]) == expected
     placed = {name for channel in document["channels"].values() for name in channel["messages"]}
-    assert placed == wanted
+    assert placed == expected
 
 
 def test_every_exchange_queue_and_binding_is_in_it(document: Document) -> None:
-    there = [
+    entries = [
         (channel["bindings"]["amqp"], channel) for channel in document["channels"].values() if "bindings" in channel
     ]
     exchanges = {
         (amqp["exchange"]["name"], amqp["exchange"]["type"], json.dumps(channel.get("x-arguments", {})))
-        for amqp, channel in there
+        for amqp, channel in entries
         if amqp["is"] == "routingKey"
     }
     queues = {
-        (amqp["queue"]["name"], json.dumps(channel["x-arguments"])) for amqp, channel in there if amqp["is"] == "queue"
+        (amqp["queue"]["name"], json.dumps(channel["x-arguments"]))
+        for amqp, channel in entries
+        if amqp["is"] == "queue"
     }
     bindings = {
         (entry["exchange"], amqp["queue"]["name"], entry["routingKey"])
-        for amqp, channel in there
+        for amqp, channel in entries
         for entry in channel.get("x-bindings", [])
     }
-    wanted = topology.topology()
+    expected = topology.topology()
     assert exchanges == {
-        (exchange.name, exchange.type, json.dumps(exchange.arguments)) for exchange in wanted.exchanges
+        (exchange.name, exchange.type, json.dumps(exchange.arguments)) for exchange in expected.exchanges
     }
     consumer, _ = consumers.queues(consumers.Consumer(name="{name}", types=["*"], accounts=["*"]))
-    assert queues == {(entry.name, json.dumps(entry.arguments)) for entry in (*wanted.queues, consumer)}
-    assert bindings == {(binding.exchange, binding.queue, binding.routing_key) for binding in wanted.bindings}
-    assert all((amqp.get("exchange") or amqp["queue"])["durable"] for amqp, _ in there)
+    assert queues == {(entry.name, json.dumps(entry.arguments)) for entry in (*expected.queues, consumer)}
+    assert bindings == {(binding.exchange, binding.queue, binding.routing_key) for binding in expected.bindings}
+    assert all((amqp.get("exchange") or amqp["queue"])["durable"] for amqp, _ in entries)
 
 
 @pytest.mark.parametrize(
@@ -191,9 +193,9 @@ def test_every_exchange_queue_and_binding_is_in_it(document: Document) -> None:
     ],
 )
 def test_each_channel_has_its_own_messages_only(channel: str, holds: str, lacks: str, document: Document) -> None:
-    found = document["channels"][channel]["messages"]
-    assert holds in found
-    assert lacks not in found
+    result = document["channels"][channel]["messages"]
+    assert holds in result
+    assert lacks not in result
 
 
 def test_every_address_says_its_parameters(document: Document) -> None:
@@ -220,10 +222,10 @@ def test_every_header_is_described(document: Document) -> None:
         verdict="accepted",
     )
     headers = to_properties(envelope).headers or {}
-    said = document["components"]["schemas"]["InboundHeaders"]
-    assert set(said["properties"]) == set(headers)
+    schema = document["components"]["schemas"]["InboundHeaders"]
+    assert set(schema["properties"]) == set(headers)
     few = to_properties(Envelope(message_id="1", platform="p", account="a", event="e", received_at=MOMENT)).headers
-    assert set(said["required"]) == set(few or {})
+    assert set(schema["required"]) == set(few or {})
     name = "inbound.ustore.manufacturer_allocation"
     assert problems(document, name, headers, "headers") == []
     for wrong in (headers | {"platform": "apicbase"}, headers | {"deadline": "soon"}, {"platform": "ustore"}):
@@ -233,22 +235,22 @@ def test_every_header_is_described(document: Document) -> None:
 def ask_the_parser(text: str) -> Document:
     """What the official parser makes of a document."""
     try:
-        said: Document = json.loads(node.run("validate.mjs", stdin=text))
+        parsed: Document = json.loads(node.run("validate.mjs", stdin=text))
     except MissingToolError as why:
         pytest.skip(f"the official AsyncAPI parser can't be asked: {why}")
-    return said
+    return parsed
 
 
-def errors(said: Document) -> list[Any]:
-    return [entry for entry in said["diagnostics"] if entry["severity"] == ERROR]
+def errors(parsed: Document) -> list[Any]:
+    return [entry for entry in parsed["diagnostics"] if entry["severity"] == ERROR]
 
 
 @pytest.mark.timeout(PARSER_TIMEOUT)
 def test_the_official_parser_takes_it(document: Document) -> None:
-    said = ask_the_parser(FILE.read_text())
-    assert errors(said) == []
-    assert set(said["channels"]) == set(document["channels"])
-    assert set(said["messages"]) == set(document["components"]["messages"])
+    parsed = ask_the_parser(FILE.read_text())
+    assert errors(parsed) == []
+    assert set(parsed["channels"]) == set(document["channels"])
+    assert set(parsed["messages"]) == set(document["components"]["messages"])
     broken = json.loads(FILE.read_text())
     broken["operations"]["send.crossdock.events"]["action"] = "shout"
     assert errors(ask_the_parser(json.dumps(broken)))
@@ -256,7 +258,7 @@ def test_the_official_parser_takes_it(document: Document) -> None:
 
 def test_a_new_platform_is_in_it_by_itself(fifth: str) -> None:
     before: Document = json.loads(FILE.read_text())
-    after = made.document()
+    after = generated.document()
     new = {f"inbound.{fifth}.hand_over", f"event.{fifth}.hand_over", f"event.{fifth}.flight"}
     assert set(after["components"]["messages"]) - set(before["components"]["messages"]) == new
     assert set(after["channels"]) - set(before["channels"]) == {topology.reply_queue(fifth), "crossdock.events.birds"}
@@ -269,20 +271,20 @@ def test_a_new_platform_is_in_it_by_itself(fifth: str) -> None:
 
 
 def test_operations_are_from_where_crossdock_stands(document: Document) -> None:
-    said = document["operations"]
-    assert {name for name in said if name.startswith("receive.")} == {
+    operations = document["operations"]
+    assert {name for name in operations if name.startswith("receive.")} == {
         f"receive.{queue.name}" for queue in topology.topology().queues if "x-dead-letter-exchange" in queue.arguments
     }
-    assert all(said[name]["action"] == name.partition(".")[0] for name in said)
-    assert {name for name in said if "reply" in said[name]} == {
+    assert all(operations[name]["action"] == name.partition(".")[0] for name in operations)
+    assert {name for name in operations if "reply" in operations[name]} == {
         f"receive.{topology.reply_queue(platform.name)}"
         for platform in registry.platforms().values()
         if any(event.reply for event in platform.events)
     }
-    assert [entry["$ref"] for entry in said["send.crossdock.store"]["messages"]] == [
+    assert [entry["$ref"] for entry in operations["send.crossdock.store"]["messages"]] == [
         "#/channels/crossdock.store/messages/allocation"
     ]
-    assert "send.crossdock.unrouted.exchange" not in said
+    assert "send.crossdock.unrouted.exchange" not in operations
 
 
 def test_every_reference_leads_somewhere(document: Document) -> None:
@@ -292,9 +294,9 @@ def test_every_reference_leads_somewhere(document: Document) -> None:
             return own + [reference for child in value.values() for reference in references(child)]
         return [reference for child in value for reference in references(child)] if isinstance(value, list) else []
 
-    found = references(document)
-    assert found
-    for reference in found:
+    result = references(document)
+    assert result
+    for reference in result:
         at: Any = document
         for step in reference.removeprefix("#/").split("/"):
             at = at[step]

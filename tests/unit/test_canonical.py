@@ -11,7 +11,7 @@ from tests.support.jsonb import JSONB
 
 
 @pytest.mark.parametrize(
-    "said",
+    "notations",
     [
         [b'{"a":1,"b":[1,2]}', b'{ "b" : [1,\n2] ,\t"a":1 }', b'{"\\u0061":1,"b":[1,2]}', b'{"b":[1,2],"a":0,"a":1}'],
         [b'"\xc3\xa9/"', b'"\\u00e9\\/"', b'"\\u00E9/"'],
@@ -19,8 +19,8 @@ from tests.support.jsonb import JSONB
         [b"[0]", b"[-0]"],
     ],
 )
-def test_equal_values_have_the_same_digest(said: list[bytes]) -> None:
-    assert len({canonical.digest(raw) for raw in said}) == 1
+def test_equal_values_have_the_same_digest(notations: list[bytes]) -> None:
+    assert len({canonical.digest(raw) for raw in notations}) == 1
 
 
 def test_different_values_have_different_digests() -> None:

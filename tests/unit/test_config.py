@@ -18,20 +18,20 @@ ROOT = Path(__file__).parents[2]
 
 def names(kind: inspect.Type) -> set[str]:
     """Every field of a Struct, and of the Structs within it."""
-    found: set[str] = set()
+    result: set[str] = set()
     if isinstance(kind, inspect.Metadata):
         return names(kind.type)
     if isinstance(kind, inspect.StructType):
         for field in kind.fields:
-            found |= {field.encode_name} | names(field.type)
+            result |= {field.encode_name} | names(field.type)
     if isinstance(kind, inspect.UnionType):
         for member in kind.types:
-            found |= names(member)
+            result |= names(member)
     if isinstance(kind, inspect.ListType):
-        found |= names(kind.item_type)
+        result |= names(kind.item_type)
     if isinstance(kind, inspect.DictType):
-        found |= names(kind.value_type)
-    return found
+        result |= names(kind.value_type)
+    return result
 
 
 def test_the_commented_defaults_are_the_defaults() -> None:
@@ -41,8 +41,8 @@ def test_the_commented_defaults_are_the_defaults() -> None:
 @pytest.mark.parametrize("shape", [Config, *(p.account for p in registry.platforms().values())])
 def test_the_commented_defaults_name_every_setting(shape: type[Any]) -> None:
     text = (ROOT / "crossdock.toml").read_text()
-    said = set(re.findall(r"[A-Za-z_]+", text))
-    assert names(inspect.type_info(shape)) <= said
+    message = set(re.findall(r"[A-Za-z_]+", text))
+    assert names(inspect.type_info(shape)) <= message
 
 
 def test_secrets_come_from_text_environment_and_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -57,7 +57,7 @@ def test_secrets_come_from_text_environment_and_files(tmp_path: Path, monkeypatc
 
 
 @pytest.mark.parametrize(
-    ("raw", "said"),
+    ("raw", "message"),
     [
         ({"ingress": {"prt": 1}}, "ingress.prt: unknown key"),
         ({"ingres": {}}, "ingres: unknown key"),
@@ -77,10 +77,10 @@ def test_secrets_come_from_text_environment_and_files(tmp_path: Path, monkeypatc
         ({"subscribers": {"a b": {}}}, "subscribers: a name in it must be of at most 64 letters, digits, - and _"),
     ],
 )
-def test_mistakes_are_named_by_their_key(raw: dict[str, Any], said: str, tmp_path: Path) -> None:
+def test_mistakes_are_named_by_their_key(raw: dict[str, Any], message: str, tmp_path: Path) -> None:
     with pytest.raises(ConfigError) as error:
         config.parse(raw, tmp_path)
-    assert said in str(error.value)
+    assert message in str(error.value)
     assert "\n" not in str(error.value)
 
 

@@ -183,7 +183,7 @@ def test_describe_checks_what_a_platform_does_not() -> None:
 
 class TestLoose:
     @pytest.mark.parametrize(
-        ("said", "meant"),
+        ("raw_value", "meant"),
         [
             (b"1", "1"),
             (b'"1"', "1"),
@@ -206,11 +206,11 @@ class TestLoose:
             (b"{}", None),
         ],
     )
-    def test_numbers_are_read_leniently(self, said: bytes, meant: str | None) -> None:
+    def test_numbers_are_read_leniently(self, raw_value: bytes, meant: str | None) -> None:
         class Holder(msgspec.Struct):
             value: lenient.Scalar
 
-        value = lenient.number(lenient.decoder(Holder)(b'{"value": ' + said + b"}").value)
+        value = lenient.number(lenient.decoder(Holder)(b'{"value": ' + raw_value + b"}").value)
         assert value == (None if meant is None else Decimal(meant))
         assert meant is None or str(value) == meant
 

@@ -16,8 +16,6 @@ PACKAGES = sorted(
 )
 FOLDERS = sorted({*PACKAGES, ROOT / "bench" / "peers"})
 """With the folder of programs that are not modules of ours."""
-NAMED_FREELY = ("tests/integration", "tests/reports", "tests/unit")
-"""Where variables of tests still have names that mean nothing; a new folder is not added."""
 
 BANNED = {"one", "found", "said", "told", "there", "about", "made", "asked", "wanted", "heard"}
 IS_NO = re.compile(r"(?<!there )\bis no\b(?! (?:longer|shorter|more|less|older|later|larger|smaller)\b)", re.IGNORECASE)
@@ -60,8 +58,7 @@ def violations(package: Path) -> list[Violation]:
 def _violations(package: Path) -> Iterator[Violation]:
     for file in sorted(package.glob("*.py")):
         tree, path = ast.parse(file.read_text()), str(file.relative_to(ROOT))
-        if not path.startswith(NAMED_FREELY):
-            yield from (("name", path, line, name) for line, name in _names(tree) if name.strip("_") in BANNED)
+        yield from (("name", path, line, name) for line, name in _names(tree) if name.strip("_") in BANNED)
         yield from (("docstring", path, line, text) for line, text in _docstrings(tree) if len(text.split()) < 4)
         yield from (("negation", path, line, text) for line, text in _strings(tree) if IS_NO.search(text))
 

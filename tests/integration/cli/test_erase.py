@@ -29,9 +29,9 @@ async def test_erase_shows_the_counts_then_erases_and_lists_the_queues(
     }  # fmt: skip
     assert dry.json["queues"] == {"crossdock.consumer.boards": 0, "crossdock.consumer.boards.dead": 0}
 
-    asked = await shell(*select)
-    assert (asked.code, "nothing was erased" in asked.err) == (1, True)
-    assert "receipts" in asked.out
+    prompt = await shell(*select)
+    assert (prompt.code, "nothing was erased" in prompt.err) == (1, True)
+    assert "receipts" in prompt.out
     assert await database.fetchval("SELECT count(*) FROM crossdock.erasures") == 0
 
     without_broker = Shell(shell.folder, DATABASE_URL=shell.env["DATABASE_URL"], AMQP_URL="amqp://127.0.0.1:1/")

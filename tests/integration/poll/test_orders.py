@@ -28,11 +28,11 @@ async def test_orders_are_on_the_queue_as_if_they_had_been_posted(
     assert sorted(body for _, body, _ in messages) == sorted(apicbase.orders[:5])
     assert {key for _, _, key in messages} == {"apicbase.acme.purchase_order"}
     assert len({envelope.message_id for envelope, _, _ in messages}) == 5
-    for about, _, _ in messages:
-        assert (about.platform, about.account, about.event) == ("apicbase", "acme", "purchase_order")
-        assert (about.content_type, about.reply_to, about.deadline) == ("application/json", None, None)
-        assert about.traceparent is not None
-        assert abs((envelope.now() - about.received_at).total_seconds()) < 30
+    for meta, _, _ in messages:
+        assert (meta.platform, meta.account, meta.event) == ("apicbase", "acme", "purchase_order")
+        assert (meta.content_type, meta.reply_to, meta.deadline) == ("application/json", None, None)
+        assert meta.traceparent is not None
+        assert abs((envelope.now() - meta.received_at).total_seconds()) < 30
     line = lines()[0]
     assert (line["outcome"], line["account"], line["pages"], line["orders"]) == ("ok", "acme", 3, 6)
     assert (line["published"], line["skipped"], line["level"]) == (5, 1, "info")

@@ -29,8 +29,8 @@ from workers.poll.worker import PollWorker
 
 
 async def test_a_429_pauses_all_accounts_of_the_client(pool: asyncpg.Pool, apicbase: Apicbase, start: Start) -> None:
-    apicbase.answer = lambda asked, n: (
-        web.Response(status=429, headers={"Retry-After": "1"}) if (asked.kind, n) == ("page", 1) else None
+    apicbase.answer = lambda call, n: (
+        web.Response(status=429, headers={"Retry-After": "1"}) if (call.kind, n) == ("page", 1) else None
     )
     async with running(start(config(apicbase, "acme", "bistro"))):
         await rounds(pool)
@@ -42,12 +42,12 @@ async def test_a_429_pauses_all_accounts_of_the_client(pool: asyncpg.Pool, apicb
 
 
 async def test_a_limit_is_shared_through_the_database(pool: asyncpg.Pool) -> None:
-    async def there_() -> asyncpg.Pool:
+    async def open_pool() -> asyncpg.Pool:
         return pool
 
-    client = Limit(there_, "http://a", "c", per_minute=60)._client
-    assert Limit(there_, "http://a", "c")._client == client
-    assert Limit(there_, "http://b", "c")._client != client
+    client = Limit(open_pool, "http://a", "c", per_minute=60)._client
+    assert Limit(open_pool, "http://a", "c")._client == client
+    assert Limit(open_pool, "http://b", "c")._client != client
     waits = [await polls.reserve(pool, client, 10.0, 3) for _ in range(5)]
     assert waits == [0, 0, 0, pytest.approx(10, abs=2), pytest.approx(20, abs=2)]
     await polls.pause(pool, client, 300.0)
@@ -61,7 +61,7 @@ async def test_errors_of_the_server_are_tried_again_within_the_round(
     pool: asyncpg.Pool, amqp_url: str, apicbase: Apicbase, start: Start, lines: Lines
 ) -> None:
     apicbase.orders = [order("A")]
-    apicbase.answer = lambda asked, number: web.Response(status=500) if number <= 3 else None
+    apicbase.answer = lambda call, number: web.Response(status=500) if number <= 3 else None
     async with running(start(config(apicbase))):
         await until(lambda: lines())
     assert (lines()[0]["outcome"], lines()[0]["published"]) == ("ok", 1)
@@ -96,7 +96,7 @@ async def test_a_failing_account_delays_no_other(
 async def test_a_401_again_and_again_is_an_error_of_the_account(
     pool: asyncpg.Pool, apicbase: Apicbase, start: Start, lines: Lines
 ) -> None:
-    apicbase.answer = lambda asked, number: web.Response(status=401) if asked.kind == "page" else None
+    apicbase.answer = lambda call, number: web.Response(status=401) if call.kind == "page" else None
     async with running(start(config(apicbase, interval=60))):
         await until(lambda: lines())
     assert [request.kind for request in apicbase.requests] == ["token", "page", "token", "page"]
@@ -114,13 +114,13 @@ async def test_two_workers_poll_an_account_once(
     lease = polls.lease
 
     async def counted(connection: Any, platform: str, accounts: Any, worker: UUID, seconds: float) -> Any:
-        found = await lease(connection, platform, accounts, worker, seconds)
+        leased = await lease(connection, platform, accounts, worker, seconds)
         looks.append(worker)
-        return found
+        return leased
 
     monkeypatch.setattr(polls, "lease", counted)
-    one, other = start(config(apicbase)), start(config(apicbase))
-    async with running(one):
+    first, other = start(config(apicbase)), start(config(apicbase))
+    async with running(first):
         await reached.wait()
         async with running(other):
             await until(lambda: looks.count(other._name) >= 3)
@@ -162,14 +162,14 @@ async def test_killed_between_confirm_and_commit_it_is_published_again(
         reached.set()
         await never.wait()
 
-    one = start(config(apicbase))
+    first = start(config(apicbase))
     with monkeypatch.context() as patch:
         patch.setattr(polls, "remember", stuck)
-        await one.start()
+        await first.start()
         await reached.wait()
-        await kill(one)
+        await kill(first)
     assert await waiting(amqp_url) == 2
-    assert await pool.fetchval("SELECT leased_by FROM crossdock.polls") == one._name
+    assert await pool.fetchval("SELECT leased_by FROM crossdock.polls") == first._name
     # Whatever the account's interval: the one that takes over does so within 15 seconds of the kill.
     left = await pool.fetchval("SELECT leased_until - now() FROM crossdock.polls")
     assert left.total_seconds() + workers.LOOK < 14
@@ -301,13 +301,13 @@ async def test_no_secret_is_in_the_log_the_metrics_or_the_database(
 ) -> None:
     caplog.set_level(logging.DEBUG)
     apicbase.orders = [order("A")]
-    apicbase.answer = lambda asked, number: (
+    apicbase.answer = lambda call, number: (
         web.Response(status=(401, 500, 302)[number % 3], text=CLIENT_SECRET) if number < 30 and number % 4 else None
     )
     async with running(start(config(apicbase))):
         await rounds(pool, 3)
-    said = JsonFormatter()
-    text = "\n".join(said.format(record) for record in caplog.records)
+    formatter = JsonFormatter()
+    text = "\n".join(formatter.format(record) for record in caplog.records)
     text += generate_latest().decode() + str(await pool.fetch("SELECT * FROM crossdock.polls"))
     text += str(await pool.fetch("SELECT * FROM crossdock.poll_limits"))
     for secret in (CLIENT_SECRET, *(request.token for request in apicbase.of("page"))):

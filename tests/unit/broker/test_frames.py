@@ -42,23 +42,23 @@ async def rest(reader: Reader) -> bytes:
 
 
 async def feed(sent: bytes, cuts: list[int]) -> tuple[Heard, bytes]:
-    reader, heard = Reader(asyncio.get_running_loop()), Heard()
-    reader.listen(1, heard.hot())
+    reader, recorder = Reader(asyncio.get_running_loop()), Heard()
+    reader.listen(1, recorder.hot())
     for start, end in zip([0, *cuts], [*cuts, len(sent)], strict=True):
         reader.feed_data(sent[start:end])
-    return heard, await rest(reader)
+    return recorder, await rest(reader)
 
 
-def check(heard: Heard, left: bytes, passed: bytes) -> None:
-    assert [(tag, again, body) for tag, again, _, body in heard.received] == [
+def check(recorder: Heard, left: bytes, passed: bytes) -> None:
+    assert [(tag, again, body) for tag, again, _, body in recorder.received] == [
         (1, False, b"one"),
         (2, True, b""),
         (3, False, bytes(range(256)) * 40),
     ]
-    assert {properties for _, _, properties, _ in heard.received} == {PROPERTIES.marshal()}
-    assert heard.confirmed == [(7, True, True), (8, False, False)]
-    assert heard.returned == [PROPERTIES.marshal()]
-    assert heard.order == ["received", "received", "confirmed", "returned", "confirmed", "received"]
+    assert {properties for _, _, properties, _ in recorder.received} == {PROPERTIES.marshal()}
+    assert recorder.confirmed == [(7, True, True), (8, False, False)]
+    assert recorder.returned == [PROPERTIES.marshal()]
+    assert recorder.order == ["received", "received", "confirmed", "returned", "confirmed", "received"]
     assert left == passed
 
 
@@ -78,19 +78,19 @@ async def test_frames_are_read_in_whatever_pieces_they_arrive() -> None:
 
 
 async def test_only_frames_with_a_handler_are_taken_from_the_library() -> None:
-    reader, heard = Reader(asyncio.get_running_loop()), Heard()
-    reader.listen(1, ChannelHandlers(None, heard.hot().confirmed, None))
+    reader, recorder = Reader(asyncio.get_running_loop()), Heard()
+    reader.listen(1, ChannelHandlers(None, recorder.hot().confirmed, None))
     sent = content(deliver(1), b"one") + content(Basic.Return(312, "NO_ROUTE", "e", "k"), b"x")
     reader.feed_data(sent + pamqp.frame.marshal(Basic.Ack(1), 1))
     assert await rest(reader) == sent
-    assert heard.confirmed == [(1, False, True)]
+    assert recorder.confirmed == [(1, False, True)]
 
 
-@pytest.mark.parametrize("said", [b"AMQP\0\0\x09\x01", b"HTTP/1.1 400 Bad Request\r\n\r\n", b"\x01\0\x01\0\0\0\x01xx"])
-async def test_bytes_that_are_not_a_frame_are_left_to_the_library(said: bytes) -> None:
-    sent = pamqp.frame.marshal(Heartbeat(), 0) + said
-    reader, heard = Reader(asyncio.get_running_loop()), Heard()
-    reader.listen(1, heard.hot())
+@pytest.mark.parametrize("data", [b"AMQP\0\0\x09\x01", b"HTTP/1.1 400 Bad Request\r\n\r\n", b"\x01\0\x01\0\0\0\x01xx"])
+async def test_bytes_that_are_not_a_frame_are_left_to_the_library(data: bytes) -> None:
+    sent = pamqp.frame.marshal(Heartbeat(), 0) + data
+    reader, recorder = Reader(asyncio.get_running_loop()), Heard()
+    reader.listen(1, recorder.hot())
     reader.feed_data(sent)
     reader.feed_data(b"more")
     assert await rest(reader) == sent + b"more"
@@ -103,18 +103,18 @@ async def test_bytes_that_are_not_a_frame_are_left_to_the_library(said: bytes) -
 )
 async def test_a_frame_that_is_cut_short_is_left_to_the_library(payload: bytes) -> None:
     sent = b"\x01\0\x01" + len(payload).to_bytes(4, "big") + payload + b"\xce"
-    heard, left = await feed(sent, [])
+    recorder, left = await feed(sent, [])
     assert left == sent
-    assert heard.order == []
+    assert recorder.order == []
 
 
 async def test_received_content_reaches_the_library_as_heartbeats(monkeypatch: pytest.MonkeyPatch) -> None:
     now = 100.0
     monkeypatch.setattr("time.monotonic", lambda: now)
-    reader, heard = Reader(asyncio.get_running_loop()), Heard()
-    reader.listen(1, heard.hot())
+    reader, recorder = Reader(asyncio.get_running_loop()), Heard()
+    reader.listen(1, recorder.hot())
     for tag in range(1, 31):
         now += 0.1
         reader.feed_data(content(deliver(tag), b"x"))
-    assert len(heard.received) == 30
+    assert len(recorder.received) == 30
     assert await rest(reader) == pamqp.frame.marshal(Heartbeat(), 0) * 2

@@ -28,39 +28,41 @@ def test_a_dialect_is_one_file() -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "one"),
+    ("name", "sample"),
     [
-        pytest.param(name, one, id=f"{name}-{one.type}")
+        pytest.param(name, sample, id=f"{name}-{sample.type}")
         for name, dialect in dialects().items()
-        for one in EVERY
-        if dialect.supports(one.type)
+        for sample in EVERY
+        if dialect.supports(sample.type)
     ],
 )
-def test_every_supported_event_becomes_a_valid_request(name: str, one: Event) -> None:
+def test_every_supported_event_becomes_a_valid_request(name: str, sample: Event) -> None:
     dialect = get_dialect(name)
     secret = dialect.make_secret() if dialect.make_secret else "none"
     assert dialect.make_secret is None or dialect.check_secret(secret) is None
-    told = dialect.request(one, Credentials(secrets=(secret,), query_key="token", authorization="Basic eA=="), NOW)
-    assert one.id in told.headers.values()
+    request = dialect.request(
+        sample, Credentials(secrets=(secret,), query_key="token", authorization="Basic eA=="), NOW
+    )
+    assert sample.id in request.headers.values()
     if name != "channelape":  # which hands on what it got, as it got it
-        json.loads(told.body)
-    for value in told.headers.values():
+        json.loads(request.body)
+    for value in request.headers.values():
         assert secret not in value
 
 
-@pytest.mark.parametrize("one", EVERY, ids=lambda one: one.type)
-def test_standard_is_verified_by_the_official_package(one: Event) -> None:
+@pytest.mark.parametrize("sample", EVERY, ids=lambda sample: sample.type)
+def test_standard_is_verified_by_the_official_package(sample: Event) -> None:
     new, old, other = (standard.make_secret() for _ in range(3))
     now = int(time.time())  # the package refuses signatures more than five minutes old
     for secrets in ((new,), (new, old)):
-        told = standard.request(one, Credentials(secrets=secrets), now)
+        request = standard.request(sample, Credentials(secrets=secrets), now)
         for secret in secrets:
-            said = Webhook(secret).verify(told.body, told.headers)
-            assert (said["id"], said["subject"], said["version"]) == (one.id, one.key, 2)
+            decoded = Webhook(secret).verify(request.body, request.headers)
+            assert (decoded["id"], decoded["subject"], decoded["version"]) == (sample.id, sample.key, 2)
         with pytest.raises(WebhookVerificationError):
-            Webhook(other).verify(told.body, told.headers)
+            Webhook(other).verify(request.body, request.headers)
         with pytest.raises(WebhookVerificationError):
-            Webhook(new).verify(told.body + b" ", told.headers)
+            Webhook(new).verify(request.body + b" ", request.headers)
 
 
 @pytest.mark.parametrize("secret", ["", "whsec_", "whsec_AAAA", "whsec_!!!", "A" * 44, "whsec_" + "A" * 200])
@@ -69,9 +71,9 @@ def test_standard_secrets_are_checked(secret: str) -> None:
 
 
 def test_channelape_puts_its_secret_in_the_query_and_the_document_as_received() -> None:
-    one = event("channelape", "receipt_confirmation")
-    told = get_dialect("channelape").request(one, Credentials(secrets=("s&=?",), query_key="token"), NOW)
-    assert (told.body, told.query) == (one.raw, (("token", "s&=?"),))
+    sample = event("channelape", "receipt_confirmation")
+    request = get_dialect("channelape").request(sample, Credentials(secrets=("s&=?",), query_key="token"), NOW)
+    assert (request.body, request.query) == (sample.raw, (("token", "s&=?"),))
     dialect = get_dialect("channelape")
     assert (dialect.newest, dialect.forever) == (True, True)
     assert (399 in dialect.success, 400 in dialect.success, 200 in dialect.success) == (True, False, True)
@@ -84,19 +86,19 @@ def _documented_receiver(body: bytes, signature: str, secret: str) -> bool:
 
 
 def test_apicbase_is_verified_by_the_documented_receiver() -> None:
-    one = event("apicbase", "purchase_order")
-    told = get_dialect("apicbase").request(one, Credentials(secrets=("new", "old")), NOW)
-    assert told.body == one.raw
-    assert _documented_receiver(told.body, told.headers["X-APIC-WEBHOOK-SIGNATURE"], "new")
-    assert not _documented_receiver(told.body, told.headers["X-APIC-WEBHOOK-SIGNATURE"], "old")
+    sample = event("apicbase", "purchase_order")
+    request = get_dialect("apicbase").request(sample, Credentials(secrets=("new", "old")), NOW)
+    assert request.body == sample.raw
+    assert _documented_receiver(request.body, request.headers["X-APIC-WEBHOOK-SIGNATURE"], "new")
+    assert not _documented_receiver(request.body, request.headers["X-APIC-WEBHOOK-SIGNATURE"], "old")
 
 
 @given(st.dictionaries(st.text(max_size=8), st.text(max_size=8) | st.integers(-9, 9), max_size=4))
 def test_apicbase_signs_the_bytes_that_are_sent(more: dict[str, Any]) -> None:
     raw = json.dumps({"id": "1", **{f"x-{name}": value for name, value in more.items()}}, ensure_ascii=False).encode()
-    one = event("apicbase", "purchase_order", raw)
-    told = get_dialect("apicbase").request(one, Credentials(secrets=("s",)), NOW)
-    assert told.headers["X-APIC-WEBHOOK-SIGNATURE"] == hmac.new(b"s", told.body, hashlib.sha256).hexdigest()
+    sample = event("apicbase", "purchase_order", raw)
+    request = get_dialect("apicbase").request(sample, Credentials(secrets=("s",)), NOW)
+    assert request.headers["X-APIC-WEBHOOK-SIGNATURE"] == hmac.new(b"s", request.body, hashlib.sha256).hexdigest()
 
 
 def test_ecomnow_goes_on_byte_for_byte_or_repaired() -> None:
@@ -104,9 +106,9 @@ def test_ecomnow_goes_on_byte_for_byte_or_repaired() -> None:
     broken = whole.replace(b'"1000-4612"', b"1000-4612")
     credentials = Credentials(authorization="Basic c2hvcDpzZWNyZXQ=")
     for raw in (whole, broken):
-        told = get_dialect("ecomnow").request(event("ecomnow", "notification", raw), credentials, NOW)
-        assert told.body == whole
-        assert told.headers["Authorization"] == "Basic c2hvcDpzZWNyZXQ="
+        request = get_dialect("ecomnow").request(event("ecomnow", "notification", raw), credentials, NOW)
+        assert request.body == whole
+        assert request.headers["Authorization"] == "Basic c2hvcDpzZWNyZXQ="
     assert (
         "Authorization"
         not in get_dialect("ecomnow").request(event("ecomnow", "notification"), Credentials(), 0).headers
@@ -115,8 +117,8 @@ def test_ecomnow_goes_on_byte_for_byte_or_repaired() -> None:
 
 def test_a_purchase_order_as_a_new_order() -> None:
     """The stored example, by hand."""
-    told = get_dialect("ecomnow").request(event("apicbase", "purchase_order"), Credentials(), NOW)
-    assert told.body.decode() == (
+    request = get_dialect("ecomnow").request(event("apicbase", "purchase_order"), Credentials(), NOW)
+    assert request.body.decode() == (
         '{"orderNo":"PO-2026-00817","type":"new_order","items":['
         '{"skuNr":"ART-1","itemName":"Crème fraîche 35 %, 1 L","itemQuantity":12,"itemPrice":4.1500,'
         '"itemTotal":49.8000},'
@@ -152,9 +154,9 @@ def test_money_and_quantities_come_out_exact(number: str, lines: list[tuple[str,
     ]
     raw = json.dumps({"id": "1", "order_number": number, "packages": packages}).encode()
     body = ecomnow.translate("apicbase.purchase_order", raw)
-    said = json.loads(body, parse_float=Decimal, parse_int=Decimal)
-    assert said["orderNo"] == number
-    for item, (article, _, *numbers) in zip(said["items"], lines, strict=True):
+    decoded = json.loads(body, parse_float=Decimal, parse_int=Decimal)
+    assert decoded["orderNo"] == number
+    for item, (article, _, *numbers) in zip(decoded["items"], lines, strict=True):
         assert item["skuNr"] == article
         assert [str(item[name]) for name in ("itemQuantity", "itemPrice", "itemTotal")] == [
             str(Decimal(value)) for value in numbers

@@ -47,7 +47,7 @@ def test_a_dialect_is_added_by_one_file(fifth: str) -> None:
     assert set(dialects()) > {"pigeon", "standard"}
     dialect = get_dialect(fifth)
     assert (dialect.supports("a.b"), dialect.supports("a.c")) == (True, False)
-    one = Event(
+    sample = Event(
         id="1",
         platform="a",
         account="b",
@@ -58,8 +58,8 @@ def test_a_dialect_is_added_by_one_file(fifth: str) -> None:
         raw=b"",
         data=None,
     )
-    told = dialect.request(one, Credentials(), 7)
-    assert (told.body, told.headers, told.query) == (b"k", {"X-Pigeon": "7"}, ())
+    request = dialect.request(sample, Credentials(), 7)
+    assert (request.body, request.headers, request.query) == (b"k", {"X-Pigeon": "7"}, ())
 
 
 def test_the_fifth_dialect_is_gone_after_its_test() -> None:

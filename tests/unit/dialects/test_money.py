@@ -45,16 +45,16 @@ def test_every_digit_stays(digits: str) -> None:
 
 def test_three_times_a_tenth_is_three_tenths() -> None:
     body = ecomnow.translate("apicbase.purchase_order", purchase_order("0.1", "0.1", "0.1"))
-    said = json.loads(body, parse_float=Decimal)
-    assert sum(item["itemPrice"] for item in said["items"]) == Decimal("0.3")
+    expected = json.loads(body, parse_float=Decimal)
+    assert sum(item["itemPrice"] for item in expected["items"]) == Decimal("0.3")
 
 
 @pytest.mark.parametrize(
-    ("sent", "said"),
+    ("sent", "expected"),
     [("+1.50", "1.50"), (".50", "0.50"), ("1.", "1"), (" 1.10 ", "1.10"), ("1e2", "100"), ("-2.50", "-2.50")],
 )
-def test_a_decimal_that_is_not_a_json_number_becomes_one(sent: str, said: str) -> None:
-    assert f'"itemPrice":{said},' in ecomnow.translate("apicbase.purchase_order", purchase_order(sent)).decode()
+def test_a_decimal_that_is_not_a_json_number_becomes_one(sent: str, expected: str) -> None:
+    assert f'"itemPrice":{expected},' in ecomnow.translate("apicbase.purchase_order", purchase_order(sent)).decode()
 
 
 SENT = st.one_of(
@@ -83,14 +83,14 @@ def test_any_order_reads_back_the_same(order_number: str, lines: list[tuple[Any,
     ]
     raw = json.dumps({"id": "65f1", "order_number": order_number, "packages": packages}).encode()
     try:
-        one = event("apicbase", "purchase_order", raw)
+        sample = event("apicbase", "purchase_order", raw)
         ordered = apicbase_identity.read("purchase_order", raw)
         if any(line.quantity is None for line in ordered.lines):  # beyond the digits that a number may have
             return
     except ValueError:  # names longer than any index takes: never stored, so never told
         return
-    body = get_dialect("ecomnow").request(one, Credentials(), NOW).body
+    body = get_dialect("ecomnow").request(sample, Credentials(), NOW).body
     json.loads(body)
-    told = ecomnow_identity.read("notification", body)
-    assert (told.type, told.key) == ("ecomnow.new_order", lenient.identifier(order_number) or "65f1")
-    assert told.lines == ordered.lines
+    reading = ecomnow_identity.read("notification", body)
+    assert (reading.type, reading.key) == ("ecomnow.new_order", lenient.identifier(order_number) or "65f1")
+    assert reading.lines == ordered.lines

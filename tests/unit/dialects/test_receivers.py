@@ -28,10 +28,10 @@ JSON = st.recursive(
 
 def sent(body: bytes) -> tuple[bytes, str]:
     """What is sent of a purchase order with this body, and its header; whether it is one doesn't matter to either."""
-    one = msgspec.structs.replace(ORDER, raw=body, data=None)
-    told = get_dialect("apicbase").request(one, Credentials(secrets=("new", "old")), 0)
-    assert told.headers["X-Crossdock-Id"] == ORDER.id
-    return told.body, told.headers[HEADER]
+    sample = msgspec.structs.replace(ORDER, raw=body, data=None)
+    request = get_dialect("apicbase").request(sample, Credentials(secrets=("new", "old")), 0)
+    assert request.headers["X-Crossdock-Id"] == ORDER.id
+    return request.body, request.headers[HEADER]
 
 
 def documented(body: bytes, signature: str, secret: bytes) -> bool:
@@ -47,26 +47,26 @@ def over_the_bytes(body: bytes, signature: str, secret: bytes) -> bool:
 def test_the_documented_receiver_accepts_bodies_written_by_pythons_json(value: Any) -> None:
     body = json.dumps(value).encode()
     assert body == json.dumps(json.loads(body)).encode()
-    told, signature = sent(body)
-    assert told == body or "\\ud" in body.decode()
-    assert documented(told, signature, b"new")
-    assert not documented(told, signature, b"old")
+    request, signature = sent(body)
+    assert request == body or "\\ud" in body.decode()
+    assert documented(request, signature, b"new")
+    assert not documented(request, signature, b"old")
 
 
 @given(st.binary(max_size=64))
 def test_a_receiver_over_the_bytes_takes_anything(body: bytes) -> None:
-    told, signature = sent(body)
-    assert over_the_bytes(told, signature, b"new")
-    assert not over_the_bytes(told + b" ", signature, b"new")
+    request, signature = sent(body)
+    assert over_the_bytes(request, signature, b"new")
+    assert not over_the_bytes(request + b" ", signature, b"new")
 
 
 @pytest.mark.parametrize("body", [b'{"a":1}', '{"a": "é"}'.encode(), b'{\n "b": 2, "a": [1.5, null] }', b"[1,2]"])
 def test_bodies_in_another_notation_are_sent_as_python_writes_them(body: bytes) -> None:
     """Finding 30: the documented receiver hashes `json.dumps(request.data)`; no value is another."""
-    told, signature = sent(body)
-    assert json.loads(told) == json.loads(body)
-    assert documented(told, signature, b"new")
-    assert over_the_bytes(told, signature, b"new")
+    request, signature = sent(body)
+    assert json.loads(request) == json.loads(body)
+    assert documented(request, signature, b"new")
+    assert over_the_bytes(request, signature, b"new")
 
 
 @pytest.mark.parametrize(
@@ -74,48 +74,50 @@ def test_bodies_in_another_notation_are_sent_as_python_writes_them(body: bytes) 
 )
 def test_bodies_that_python_would_change_are_sent_as_received(body: bytes) -> None:
     """FACTS: dumping again changes these, so a receiver must hash what it got."""
-    told, signature = sent(body)
-    assert told == body
-    assert over_the_bytes(told, signature, b"new")
-    assert not documented(told, signature, b"new")
+    request, signature = sent(body)
+    assert request == body
+    assert over_the_bytes(request, signature, b"new")
+    assert not documented(request, signature, b"new")
 
 
-@pytest.mark.parametrize("one", EVERY, ids=lambda one: one.type)
-def test_channelape_is_every_body_as_received(one: Event) -> None:
-    told = get_dialect("channelape").request(one, Credentials(secrets=("s",), query_key="token"), NOW)
-    assert told.body is one.raw
-    assert told.headers == {"Content-Type": "application/json", "X-Crossdock-Id": one.id}
+@pytest.mark.parametrize("sample", EVERY, ids=lambda sample: sample.type)
+def test_channelape_is_every_body_as_received(sample: Event) -> None:
+    request = get_dialect("channelape").request(sample, Credentials(secrets=("s",), query_key="token"), NOW)
+    assert request.body is sample.raw
+    assert request.headers == {"Content-Type": "application/json", "X-Crossdock-Id": sample.id}
 
 
-@pytest.mark.parametrize("one", [one for one in EVERY if one.platform == "ecomnow"], ids=lambda one: one.key)
-def test_ecomnow_is_every_notification_as_received_or_repaired(one: Event) -> None:
-    told = get_dialect("ecomnow").request(one, Credentials(), NOW)
-    assert told.body == one.raw.replace(b" 1000-4612,", b' "1000-4612",')
-    assert isinstance(json.loads(told.body)["orderNo"], str)
+@pytest.mark.parametrize(
+    "sample", [sample for sample in EVERY if sample.platform == "ecomnow"], ids=lambda sample: sample.key
+)
+def test_ecomnow_is_every_notification_as_received_or_repaired(sample: Event) -> None:
+    request = get_dialect("ecomnow").request(sample, Credentials(), NOW)
+    assert request.body == sample.raw.replace(b" 1000-4612,", b' "1000-4612",')
+    assert isinstance(json.loads(request.body)["orderNo"], str)
 
 
 def test_unrepairable_bodies_are_not_sent_to_ecomnow() -> None:
-    one = msgspec.structs.replace(event("ecomnow", "notification"), raw=b"{", data=None)
+    sample = msgspec.structs.replace(event("ecomnow", "notification"), raw=b"{", data=None)
     with pytest.raises(UntranslatableError, match="not JSON"):
-        get_dialect("ecomnow").request(one, Credentials(), NOW)
+        get_dialect("ecomnow").request(sample, Credentials(), NOW)
 
 
 def test_standard_signs_bodies_that_are_not_json() -> None:
-    one = msgspec.structs.replace(event("channelape", "receipt_confirmation"), raw=b"\xff{", data=None)
+    sample = msgspec.structs.replace(event("channelape", "receipt_confirmation"), raw=b"\xff{", data=None)
     secret = standard.make_secret()
-    told = standard.request(one, Credentials(secrets=(secret,)), int(time.time()))
-    said = Webhook(secret).verify(told.body, told.headers)
-    assert base64.b64decode(said["data_base64"]) == b"\xff{"
-    assert told.headers["Content-Type"] == "application/cloudevents+json"
+    request = standard.request(sample, Credentials(secrets=(secret,)), int(time.time()))
+    verified = Webhook(secret).verify(request.body, request.headers)
+    assert base64.b64decode(verified["data_base64"]) == b"\xff{"
+    assert request.headers["Content-Type"] == "application/cloudevents+json"
 
 
 @pytest.mark.parametrize("size", [24, 32, 64])
 def test_standard_takes_secrets_of_the_specified_lengths(size: int) -> None:
     secret = "whsec_" + base64.b64encode(b"\xfb" * size).decode()
     assert standard.check_secret(secret) is None
-    told = standard.request(ORDER, Credentials(secrets=(secret,)), int(time.time()))
-    assert told.headers["webhook-signature"].count("v1,") == 1
-    Webhook(secret).verify(told.body, told.headers)
+    request = standard.request(ORDER, Credentials(secrets=(secret,)), int(time.time()))
+    assert request.headers["webhook-signature"].count("v1,") == 1
+    Webhook(secret).verify(request.body, request.headers)
 
 
 @pytest.mark.parametrize("size", [0, 23, 65])

@@ -159,8 +159,8 @@ def test_order_without_an_id_is_unreadable(missing: Any) -> None:
 
 
 def test_a_quantity_that_is_not_a_number_is_none() -> None:
-    said: list[Any] = ["many", None, "1_000", "NaN", "1e99999", [], "2.50", 3, 0.1]
-    packages = [{"quantity_ordered": quantity} for quantity in said]
+    quantities: list[Any] = ["many", None, "1_000", "NaN", "1e99999", [], "2.50", 3, 0.1]
+    packages = [{"quantity_ordered": quantity} for quantity in quantities]
     lines = describe(order(packages=packages)).reading.lines
     assert [line.quantity for line in lines] == [None] * 6 + [Decimal("2.50"), Decimal(3), Decimal("0.1")]
 

@@ -23,12 +23,12 @@ STO, SHIP, ASN, RECEIPT = (
 
 
 def body(event: str) -> dict[str, Any]:
-    found: dict[str, Any] = json.loads(registry.example("channelape", event))
-    return found
+    result: dict[str, Any] = json.loads(registry.example("channelape", event))
+    return result
 
 
-def read(event: str, said: dict[str, Any]) -> ParsedDocument:
-    return documents.describe(PLATFORM, event, json.dumps(said).encode()).reading
+def read(event: str, data: dict[str, Any]) -> ParsedDocument:
+    return documents.describe(PLATFORM, event, json.dumps(data).encode()).reading
 
 
 def without(fields_: dict[str, Any], *names: str) -> dict[str, Any]:
@@ -63,17 +63,17 @@ def test_purchase_order_number_is_never_identity() -> None:
     ],
 )
 def test_shipment_is_its_id_and_carton(missing: tuple[str, ...], key: str) -> None:
-    said = body(SHIP)
-    for gone in (without(said["additionalFields"], *missing), said["additionalFields"] | dict.fromkeys(missing, "")):
-        reading = read(SHIP, said | {"additionalFields": gone})
+    data = body(SHIP)
+    for gone in (without(data["additionalFields"], *missing), data["additionalFields"] | dict.fromkeys(missing, "")):
+        reading = read(SHIP, data | {"additionalFields": gone})
         assert reading.key == key
         assert reading.carton == (key.partition("/")[2] or None)
 
 
 def test_slashes_in_ids_and_cartons_do_not_collide() -> None:
-    said = body(SHIP)
+    data = body(SHIP)
     keys = {
-        read(SHIP, said | {"id": id_, "additionalFields": {"Sscc": carton} if carton else {}}).key
+        read(SHIP, data | {"id": id_, "additionalFields": {"Sscc": carton} if carton else {}}).key
         for id_, carton in (("a/b", None), ("a", "b"), ("a", "b/c"), ("a/b", "c"), ("a%2Fb", None), ("a", "b%2Fc"))
     }
     assert keys == {"a%2Fb", "a/b", "a/b%2Fc", "a%2Fb/c", "a%252Fb", "a/b%252Fc"}
@@ -91,44 +91,44 @@ def test_receipt_is_its_receipt_id() -> None:
 
 
 def test_partial_receipts_without_an_id_are_distinguished_by_content() -> None:
-    said = body(RECEIPT)
-    said["additionalFields"] = without(said["additionalFields"], "receipt_id")
-    raw = json.dumps(said).encode()
+    data = body(RECEIPT)
+    data["additionalFields"] = without(data["additionalFields"], "receipt_id")
+    raw = json.dumps(data).encode()
     key = f"208924061/00001922492001525086/{canonical.digest(raw).hex()}"
-    assert read(RECEIPT, said).key == key
-    assert documents.describe(PLATFORM, RECEIPT, json.dumps(said, indent=1).encode()).reading.key == key
-    said["lineItems"][0]["additionalFields"]["received_qty"] = "40"
-    assert read(RECEIPT, said).key != key
+    assert read(RECEIPT, data).key == key
+    assert documents.describe(PLATFORM, RECEIPT, json.dumps(data, indent=1).encode()).reading.key == key
+    data["lineItems"][0]["additionalFields"]["received_qty"] = "40"
+    assert read(RECEIPT, data).key != key
     with pytest.raises(UnreadableError, match="`id`"):
-        read(RECEIPT, without(said, "id"))
+        read(RECEIPT, without(data, "id"))
 
 
 def test_additional_fields_as_dict_or_array() -> None:
-    said = body(RECEIPT)
-    array = said | {"additionalFields": as_array(said["additionalFields"])}
-    array["lineItems"] = [line | {"additionalFields": as_array(line["additionalFields"])} for line in said["lineItems"]]
-    assert read(RECEIPT, array) == read(RECEIPT, said)
+    data = body(RECEIPT)
+    array = data | {"additionalFields": as_array(data["additionalFields"])}
+    array["lineItems"] = [line | {"additionalFields": as_array(line["additionalFields"])} for line in data["lineItems"]]
+    assert read(RECEIPT, array) == read(RECEIPT, data)
 
 
-def as_array(said: dict[str, str]) -> list[dict[str, str]]:
-    return [{"name": name, "value": value} for name, value in said.items()]
+def as_array(data: dict[str, str]) -> list[dict[str, str]]:
+    return [{"name": name, "value": value} for name, value in data.items()]
 
 
 def test_customers_and_addresses_take_both_shapes() -> None:
-    said = body(STO)
+    data = body(STO)
     for extra in ({"tier": "A"}, [{"name": "tier", "value": "A"}], [], None):
-        said["customer"]["additionalFields"] = extra
-        said["customer"]["shippingAddress"]["additionalFields"] = extra
-        raw = json.dumps(said).encode()
+        data["customer"]["additionalFields"] = extra
+        data["customer"]["shippingAddress"]["additionalFields"] = extra
+        raw = json.dumps(data).encode()
         assert canonical.digest(msgspec.json.encode(identity.decode(STO, raw))) == canonical.digest(raw)
 
 
 def test_repeated_names_in_an_array_lose_nothing() -> None:
-    said = [{"name": "Sscc", "value": v} for v in ("", "1", "2")] + [{"name": "PARTN", "value": "3"}, {"value": "4"}]
-    decoded = identity.decode(SHIP, json.dumps({"id": "9", "additionalFields": said}).encode())
+    data = [{"name": "Sscc", "value": v} for v in ("", "1", "2")] + [{"name": "PARTN", "value": "3"}, {"value": "4"}]
+    decoded = identity.decode(SHIP, json.dumps({"id": "9", "additionalFields": data}).encode())
     assert fields.values(decoded.additional_fields) == {"Sscc": ("", "1", "2"), "sap_source_location": ("3",)}
-    assert read(SHIP, {"id": "9", "additionalFields": said}).key == "9/1"
-    assert json.loads(msgspec.json.encode(decoded))["additionalFields"] == said
+    assert read(SHIP, {"id": "9", "additionalFields": data}).key == "9/1"
+    assert json.loads(msgspec.json.encode(decoded))["additionalFields"] == data
 
 
 @pytest.mark.parametrize(("example", "table"), list(fields.SPELLINGS.items()))
@@ -162,34 +162,34 @@ def test_zero_padded_ids_stay_text() -> None:
 
 
 def test_ids_sent_as_numbers_are_their_text() -> None:
-    said = body(SHIP) | {"id": 208924061, "channelOrderId": 46}
-    said["additionalFields"]["Sscc"] = 1922492001525086000000000000
-    reading = read(SHIP, said)
+    data = body(SHIP) | {"id": 208924061, "channelOrderId": 46}
+    data["additionalFields"]["Sscc"] = 1922492001525086000000000000
+    reading = read(SHIP, data)
     assert (reading.key, reading.order_ref) == ("208924061/1922492001525086000000000000", "46")
 
 
 def test_quantities_are_decimals_whether_number_or_text() -> None:
     [first, _] = read(RECEIPT, body(RECEIPT)).lines
     assert (first.quantity, first.received, first.damaged) == (Decimal(100), Decimal(100), Decimal(0))
-    said = body(RECEIPT)
-    said["lineItems"][0] |= {"quantity": "100"}
-    said["lineItems"][0]["additionalFields"] |= {"received_qty": 98.50, "damaged_qty": "1.5"}
-    [first, _] = read(RECEIPT, said).lines
+    data = body(RECEIPT)
+    data["lineItems"][0] |= {"quantity": "100"}
+    data["lineItems"][0]["additionalFields"] |= {"received_qty": 98.50, "damaged_qty": "1.5"}
+    [first, _] = read(RECEIPT, data).lines
     assert (first.quantity, first.received, first.damaged) == (Decimal(100), Decimal("98.5"), Decimal("1.5"))
 
 
 def test_received_falls_back_to_quantity_and_damaged_to_nothing() -> None:
-    said = body(RECEIPT)
-    said["lineItems"][0]["additionalFields"] = {}
-    said["lineItems"][1]["additionalFields"] = {"received_qty": "", "damaged_qty": None}
-    for line in read(RECEIPT, said).lines:
+    data = body(RECEIPT)
+    data["lineItems"][0]["additionalFields"] = {}
+    data["lineItems"][1]["additionalFields"] = {"received_qty": "", "damaged_qty": None}
+    for line in read(RECEIPT, data).lines:
         assert (line.received, line.damaged) == (Decimal(100), Decimal(0))
 
 
 def test_received_that_is_not_a_number_is_none() -> None:
-    said = body(RECEIPT)
-    said["lineItems"][0]["additionalFields"] |= {"received_qty": "some", "damaged_qty": "Infinity"}
-    [first, _] = read(RECEIPT, said).lines
+    data = body(RECEIPT)
+    data["lineItems"][0]["additionalFields"] |= {"received_qty": "some", "damaged_qty": "Infinity"}
+    [first, _] = read(RECEIPT, data).lines
     assert (first.received, first.damaged) == (None, None)
 
 
@@ -206,13 +206,13 @@ def test_naive_dates_stay_naive() -> None:
 
 
 @pytest.mark.parametrize(
-    "said", ["soon", "", None, 5, "0001-01-01T00:00:00+14:00", "9999-12-31T23:59:59-14:00", "2023-02-30"]
+    "data", ["soon", "", None, 5, "0001-01-01T00:00:00+14:00", "9999-12-31T23:59:59-14:00", "2023-02-30"]
 )
-def test_invalid_dates_are_read_as_none(said: Any) -> None:
-    changed = body(RECEIPT) | {"shippedAt": said}
+def test_invalid_dates_are_read_as_none(data: Any) -> None:
+    changed = body(RECEIPT) | {"shippedAt": data}
     assert read(RECEIPT, changed).shipped_at is None
     for name in ("actual_received_date", "actual_arrival_date"):
-        changed["additionalFields"][name] = said
+        changed["additionalFields"][name] = data
     assert read(RECEIPT, changed).goods_received_at is None
 
 
@@ -231,12 +231,12 @@ def test_invalid_dates_are_read_as_none(said: Any) -> None:
 def test_orders_and_shipments_are_due_and_receipts_are_not(sent: str | None, expected: datetime | None) -> None:
     """In UTC unless the date says otherwise; flagged if it cannot be read, because such a transfer is never late."""
     for event, name in ((STO, "deliver_by_date"), (SHIP, "EstimatedArrivalDate"), (ASN, "EstimatedArrivalDate")):
-        said = body(event)
-        said["additionalFields"] |= {"deliver_by_date": "2023-01-01", "EstimatedArrivalDate": "2023-01-01", name: sent}
-        reading = read(event, said)
+        data = body(event)
+        data["additionalFields"] |= {"deliver_by_date": "2023-01-01", "EstimatedArrivalDate": "2023-01-01", name: sent}
+        reading = read(event, data)
         assert (reading.due_at, reading.unreadable_date) == (expected, sent == "08/04/2023")
-        said["additionalFields"] = [{"name": name, "value": sent}]
-        assert read(event, said | {"id": "1"}).due_at == expected
+        data["additionalFields"] = [{"name": name, "value": sent}]
+        assert read(event, data | {"id": "1"}).due_at == expected
     assert read(RECEIPT, body(RECEIPT)).due_at is None
 
 
@@ -256,9 +256,9 @@ def test_fields_that_the_table_lacks_are_no_error() -> None:
 
 
 def test_the_warehouse_order_is_found_at_either_place() -> None:
-    said = without(body(SHIP), "warehouseOrderId")
-    assert read(SHIP, said).warehouse_ref == "4600000039"
-    assert read(SHIP, said | {"additionalFields": {}}).warehouse_ref is None
+    data = without(body(SHIP), "warehouseOrderId")
+    assert read(SHIP, data).warehouse_ref == "4600000039"
+    assert read(SHIP, data | {"additionalFields": {}}).warehouse_ref is None
 
 
 def test_only_transfer_orders_are_revised() -> None:
@@ -266,8 +266,8 @@ def test_only_transfer_orders_are_revised() -> None:
 
 
 def test_lines_without_an_id_go_by_their_article() -> None:
-    said = {"channelOrderId": "1", "lineItems": [{"sku": "A"}, {"id": "", "sku": "B"}, {}]}
-    assert [line.id for line in read(STO, said).lines] == ["A", "B", "#3"]
+    data = {"channelOrderId": "1", "lineItems": [{"sku": "A"}, {"id": "", "sku": "B"}, {}]}
+    assert [line.id for line in read(STO, data).lines] == ["A", "B", "#3"]
 
 
 def test_a_retry_with_a_newer_body_is_the_same_document() -> None:

@@ -55,7 +55,7 @@ def test_the_defaults() -> None:
 
 
 @pytest.mark.parametrize(
-    ("rule", "said"),
+    ("rule", "message"),
     [
         ({"name": "x"}, "rule 'x' needs exactly one of manufacturer, nearest, split; it has none"),
         ({"manufacturer": "2", "nearest": ["2"]}, "it has manufacturer and nearest"),
@@ -76,14 +76,14 @@ def test_the_defaults() -> None:
         ({"manufacturer": "2", "whne": {}}, "whne"),
     ],
 )
-def test_the_defect_of_a_rule_is_named(rule: dict[str, Any], said: str) -> None:
+def test_the_defect_of_a_rule_is_named(rule: dict[str, Any], message: str) -> None:
     with pytest.raises(msgspec.ValidationError) as error:
         convert(rule)
-    assert said in str(error.value)
+    assert message in str(error.value)
 
 
 @pytest.mark.parametrize(
-    ("settings", "said"),
+    ("settings", "message"),
     [
         ({"secrets": []}, "$.secrets"),
         ({"secrets": [""]}, "$.secrets[0]"),
@@ -103,10 +103,10 @@ def test_the_defect_of_a_rule_is_named(rule: dict[str, Any], said: str) -> None:
         ({"unknown": 1}, "unknown"),
     ],
 )
-def test_the_defect_of_an_account_is_named(settings: dict[str, Any], said: str) -> None:
+def test_the_defect_of_an_account_is_named(settings: dict[str, Any], message: str) -> None:
     with pytest.raises(msgspec.ValidationError) as error:
         convert(**settings)
-    assert said in str(error.value)
+    assert message in str(error.value)
 
 
 def test_an_id_fits_into_a_routing_key() -> None:

@@ -24,29 +24,29 @@ def parts(raw: bytes, allocations: list[ItemAllocation]) -> dict[str, Any]:
 def test_the_documented_order_for_two_manufacturers() -> None:
     order = json.loads(DOCUMENTED)["Order"]
     first, second = order["OrderProducts"]["OrderProduct"]
-    there, elsewhere = order["DeliveryInformation"]["Deliveries"]
+    first_delivery, elsewhere = order["DeliveryInformation"]["Deliveries"]
     common = {"orderId": "5295", "displayOrderId": "85925"}
-    found = parts(DOCUMENTED, chosen(_3087="2", _3088="1"))
-    assert list(found) == ["2", "1"]
-    assert found["2"] == common | {"manufacturerId": "2", "items": [first], "deliveries": [there]}
-    assert found["1"] == common | {"manufacturerId": "1", "items": [second], "deliveries": [elsewhere]}
-    assert list(found["2"]) == ["orderId", "displayOrderId", "manufacturerId", "items", "deliveries"]
+    result = parts(DOCUMENTED, chosen(_3087="2", _3088="1"))
+    assert list(result) == ["2", "1"]
+    assert result["2"] == common | {"manufacturerId": "2", "items": [first], "deliveries": [first_delivery]}
+    assert result["1"] == common | {"manufacturerId": "1", "items": [second], "deliveries": [elsewhere]}
+    assert list(result["2"]) == ["orderId", "displayOrderId", "manufacturerId", "items", "deliveries"]
 
 
 def test_one_manufacturer_gets_all_in_the_order_s_own_order() -> None:
-    found = parts(DOCUMENTED, chosen(_3088="2", _3087="2"))
-    assert list(found) == ["2"]
-    assert [item["@id"] for item in found["2"]["items"]] == ["3087", "3088"]
-    assert len(found["2"]["deliveries"]) == 2
+    result = parts(DOCUMENTED, chosen(_3088="2", _3087="2"))
+    assert list(result) == ["2"]
+    assert [item["@id"] for item in result["2"]["items"]] == ["3087", "3088"]
+    assert len(result["2"]["deliveries"]) == 2
 
 
 def test_a_shared_delivery_is_repeated_with_only_its_own_items() -> None:
     document = json.loads(DOCUMENTED)
     held = [{"OrderProductID": "3087", "Extra": 1.10}, {"OrderProductID": 3088}, {"OrderProductID": "gone"}]
     document["Order"]["DeliveryInformation"]["Deliveries"] = [{"DeliveryItems": held, "Unknown": {"x": 1}}]
-    found = parts(json.dumps(document).encode(), chosen(_3087="2", _3088="1"))
-    assert found["2"]["deliveries"] == [{"DeliveryItems": [held[0]], "Unknown": {"x": 1}}]
-    assert found["1"]["deliveries"] == [{"DeliveryItems": [held[1]], "Unknown": {"x": 1}}]
+    result = parts(json.dumps(document).encode(), chosen(_3087="2", _3088="1"))
+    assert result["2"]["deliveries"] == [{"DeliveryItems": [held[0]], "Unknown": {"x": 1}}]
+    assert result["1"]["deliveries"] == [{"DeliveryItems": [held[1]], "Unknown": {"x": 1}}]
 
 
 def test_numbers_and_unknown_keys_are_never_rewritten() -> None:
@@ -60,10 +60,10 @@ def test_numbers_and_unknown_keys_are_never_rewritten() -> None:
 def test_one_element_objects_become_lists_of_one() -> None:
     raw = registry.example("ustore", "manufacturer_allocation_one_item")
     order = json.loads(raw)["Order"]
-    found = parts(raw, chosen(_3090="2"))["2"]
-    assert found["items"] == [order["OrderProducts"]["OrderProduct"]]
+    result = parts(raw, chosen(_3090="2"))["2"]
+    assert result["items"] == [order["OrderProducts"]["OrderProduct"]]
     delivery = order["DeliveryInformation"]["Deliveries"]
-    assert found["deliveries"] == [delivery | {"DeliveryItems": [delivery["DeliveryItems"]]}]
+    assert result["deliveries"] == [delivery | {"DeliveryItems": [delivery["DeliveryItems"]]}]
 
 
 @pytest.mark.parametrize(
@@ -72,8 +72,8 @@ def test_one_element_objects_become_lists_of_one() -> None:
 def test_without_addresses_there_are_no_deliveries(missing: Any) -> None:
     document = json.loads(DOCUMENTED)
     document["Order"]["DeliveryInformation"] = missing
-    found = parts(json.dumps(document).encode(), chosen(_3087="2"))
-    assert found["2"]["deliveries"] == []
+    result = parts(json.dumps(document).encode(), chosen(_3087="2"))
+    assert result["2"]["deliveries"] == []
 
 
 def test_a_manufacturer_without_items_gets_nothing() -> None:

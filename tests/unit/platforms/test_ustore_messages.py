@@ -87,9 +87,9 @@ def test_negotiation(header: str | None, language: str) -> None:
 def test_every_error_is_a_message(status: int, header: str | None) -> None:
     content_type, body = messages.error(status, header)
     assert content_type == "application/json"
-    said = json.loads(body)
-    assert list(said) == ["message"]
-    assert "{" not in said["message"]
+    decoded = json.loads(body)
+    assert list(decoded) == ["message"]
+    assert "{" not in decoded["message"]
 
 
 def test_the_401_is_the_same_in_every_language() -> None:

@@ -45,21 +45,21 @@ def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest_asyncio.fixture
-async def there() -> AsyncIterator[Apicbase]:
-    async with serving() as found:
-        yield found
+async def apicbase() -> AsyncIterator[Apicbase]:
+    async with serving() as opened:
+        yield opened
 
 
 @pytest_asyncio.fixture
-async def api(there: Apicbase) -> AsyncIterator[Client]:
+async def api(apicbase: Apicbase) -> AsyncIterator[Client]:
     async with clients.session() as http:
-        made = Client(http, SOURCE, settings(there), Free())
-        yield made
-        await made.close()
+        opened_client = Client(http, SOURCE, settings(apicbase), Free())
+        yield opened_client
+        await opened_client.close()
 
 
-def settings(there: Apicbase, **more: Any) -> Poll:
-    return Poll(**{"client_id": CLIENT_ID, "client_secret": CLIENT_SECRET, "base_url": there.url, **more})
+def settings(apicbase: Apicbase, **more: Any) -> Poll:
+    return Poll(**{"client_id": CLIENT_ID, "client_secret": CLIENT_SECRET, "base_url": apicbase.url, **more})
 
 
 def limit(api: Client) -> Free:
@@ -71,95 +71,95 @@ async def first(api: Client) -> clients.Page:
     return await api.page(api.first(AFTER))
 
 
-async def test_a_page_is_the_orders_as_they_came_and_the_next_one(there: Apicbase, api: Client) -> None:
-    there.orders = [order("A", hours=1), order("B", hours=2), order("C", hours=3)]
-    there.page_size = 2
+async def test_a_page_is_the_orders_as_they_came_and_the_next_one(apicbase: Apicbase, api: Client) -> None:
+    apicbase.orders = [order("A", hours=1), order("B", hours=2), order("C", hours=3)]
+    apicbase.page_size = 2
     page = await first(api)
-    assert page.results == there.orders[:2]
+    assert page.results == apicbase.orders[:2]
     assert page.next is not None
     last = await api.page(page.next)
-    assert (last.results, last.next) == (there.orders[2:], None)
-    (token, *pages) = there.requests
+    assert (last.results, last.next) == (apicbase.orders[2:], None)
+    (token, *pages) = apicbase.requests
     assert token.kind == "token"
     assert pages[0].query == {"status": "ORDERED", "ordered_on__gt": "2026-01-02", "page_size": "200"}
     assert pages[1].query == {**pages[0].query, "page": "2"}
     assert limit(api).turns == 3
 
 
-async def test_a_token_is_used_until_it_is_about_to_expire(there: Apicbase, api: Client) -> None:
+async def test_a_token_is_used_until_it_is_about_to_expire(apicbase: Apicbase, api: Client) -> None:
     for _ in range(3):
         await first(api)
-    assert len(there.of("token")) == 1
+    assert len(apicbase.of("token")) == 1
     api._token_until = time.monotonic()
     await first(api)
-    assert len(there.of("token")) == 2
-    assert len({request.token for request in there.of("page")}) == 2
+    assert len(apicbase.of("token")) == 2
+    assert len({request.token for request in apicbase.of("page")}) == 2
 
 
 @pytest.mark.parametrize(("life", "expected"), [(604800, 604740), ("604800", 604740), (100, 90), (None, 3540)])
-async def test_a_token_is_renewed_before_its_end(there: Apicbase, api: Client, life: Any, expected: float) -> None:
-    there.expires_in = life
+async def test_a_token_is_renewed_before_its_end(apicbase: Apicbase, api: Client, life: Any, expected: float) -> None:
+    apicbase.expires_in = life
     await first(api)
     assert api._token_until - time.monotonic() == pytest.approx(expected, abs=5)
 
 
-async def test_concurrent_polls_request_one_token(there: Apicbase, api: Client) -> None:
+async def test_concurrent_polls_request_one_token(apicbase: Apicbase, api: Client) -> None:
     reached, go_on = asyncio.Event(), asyncio.Event()
 
-    async def hold(asked: Any, number: int) -> None:
-        if asked.kind == "token":
+    async def hold(call: Any, number: int) -> None:
+        if call.kind == "token":
             reached.set()
             await go_on.wait()
 
-    there.answer = hold
-    one, *others = [asyncio.create_task(first(api)) for _ in range(10)]
+    apicbase.answer = hold
+    leader, *others = [asyncio.create_task(first(api)) for _ in range(10)]
     await reached.wait()
-    one.cancel()  # the one that began it: the others still get theirs
+    leader.cancel()  # the one that began it: the others still get theirs
     go_on.set()
     await asyncio.gather(*others)
-    assert len(there.of("token")) == 1
-    assert len(there.of("page")) == 9
+    assert len(apicbase.of("token")) == 1
+    assert len(apicbase.of("page")) == 9
 
 
-async def test_a_token_that_is_not_taken_is_renewed_once(there: Apicbase, api: Client) -> None:
+async def test_a_token_that_is_not_taken_is_renewed_once(apicbase: Apicbase, api: Client) -> None:
     await first(api)
-    there.tokens.clear()
+    apicbase.tokens.clear()
     await asyncio.gather(*(first(api) for _ in range(5)))
-    assert len(there.of("token")) == 2
+    assert len(apicbase.of("token")) == 2
 
 
-async def test_a_second_401_is_an_error(there: Apicbase, api: Client) -> None:
-    there.answer = lambda asked, number: web.Response(status=401) if asked.kind == "page" else None
+async def test_a_second_401_is_an_error(apicbase: Apicbase, api: Client) -> None:
+    apicbase.answer = lambda call, number: web.Response(status=401) if call.kind == "page" else None
     with pytest.raises(FetchError, match="401 with a new token"):
         await first(api)
-    assert [request.kind for request in there.requests] == ["token", "page", "token", "page"]
+    assert [request.kind for request in apicbase.requests] == ["token", "page", "token", "page"]
 
 
-async def test_wrong_credentials_fail_at_once_and_are_not_retried(there: Apicbase, api: Client) -> None:
-    there.credentials = {}
+async def test_wrong_credentials_fail_at_once_and_are_not_retried(apicbase: Apicbase, api: Client) -> None:
+    apicbase.credentials = {}
     with pytest.raises(FetchError, match="answered 401: check `client_id`"):
         await first(api)
-    assert len(there.requests) == 1
+    assert len(apicbase.requests) == 1
 
 
 @pytest.mark.parametrize("status", [500, 502, 503])
-async def test_an_error_of_the_server_is_tried_again(there: Apicbase, api: Client, status: int) -> None:
-    there.orders = [order("A")]
-    there.answer = lambda asked, number: web.Response(status=status) if number <= 2 else None
-    assert (await first(api)).results == there.orders
-    assert (len(there.of("token")), len(there.of("page"))) == (3, 3)
+async def test_an_error_of_the_server_is_tried_again(apicbase: Apicbase, api: Client, status: int) -> None:
+    apicbase.orders = [order("A")]
+    apicbase.answer = lambda call, number: web.Response(status=status) if number <= 2 else None
+    assert (await first(api)).results == apicbase.orders
+    assert (len(apicbase.of("token")), len(apicbase.of("page"))) == (3, 3)
 
 
-async def test_a_page_is_requested_five_times_at_most(there: Apicbase, api: Client) -> None:
-    there.answer = lambda asked, number: web.Response(status=500) if asked.kind == "page" else None
+async def test_a_page_is_requested_five_times_at_most(apicbase: Apicbase, api: Client) -> None:
+    apicbase.answer = lambda call, number: web.Response(status=500) if call.kind == "page" else None
     with pytest.raises(FetchError, match="page: answered 500, 5 times"):
         await first(api)
-    assert len(there.of("page")) == 5
+    assert len(apicbase.of("page")) == 5
 
 
-async def test_a_closed_port_is_tried_five_times(there: Apicbase, unused_port: int) -> None:
+async def test_a_closed_port_is_tried_five_times(apicbase: Apicbase, unused_port: int) -> None:
     async with clients.session() as http:
-        api = Client(http, SOURCE, settings(there, base_url=f"http://127.0.0.1:{unused_port}"), Free())
+        api = Client(http, SOURCE, settings(apicbase, base_url=f"http://127.0.0.1:{unused_port}"), Free())
         with pytest.raises(FetchError, match="token: ClientConnectorError, 5 times"):
             await first(api)
 
@@ -169,15 +169,15 @@ def unused_port() -> int:
     return 1  # nobody listens there
 
 
-async def test_a_429_pauses_all_accounts_of_the_client_for_its_retry_after(there: Apicbase, api: Client) -> None:
-    said = iter(["7", format_datetime(datetime.fromtimestamp(time.time() + 100, UTC), usegmt=True), "1e9", "99999999"])
+async def test_a_429_pauses_all_accounts_of_the_client_for_its_retry_after(apicbase: Apicbase, api: Client) -> None:
+    sent = iter(["7", format_datetime(datetime.fromtimestamp(time.time() + 100, UTC), usegmt=True), "1e9", "99999999"])
 
-    def answer(asked: Any, number: int) -> web.Response | None:
-        if asked.kind == "page" and (header := next(said, None)) is not None:
+    def answer(call: Any, number: int) -> web.Response | None:
+        if call.kind == "page" and (header := next(sent, None)) is not None:
             return web.Response(status=429, headers={"Retry-After": header})
         return None
 
-    there.answer = answer
+    apicbase.answer = answer
     await first(api)
     assert limit(api).pauses == [7, pytest.approx(100, abs=5), 0.01, clients.MAX_PAUSE]
 
@@ -217,76 +217,76 @@ def test_retry_after_is_read_or_ignored(header: str | None, seconds: float | Non
         "a:b",
     ],
 )
-async def test_the_token_never_leaves_the_address(there: Apicbase, api: Client, where: str) -> None:
-    away = where.replace("{host}", there.url.removeprefix("http://"))
-    there.answer = lambda asked, number: (
-        web.json_response({"next": away, "results": []}) if asked.kind == "page" else None
+async def test_the_token_never_leaves_the_address(apicbase: Apicbase, api: Client, where: str) -> None:
+    away = where.replace("{host}", apicbase.url.removeprefix("http://"))
+    apicbase.answer = lambda call, number: (
+        web.json_response({"next": away, "results": []}) if call.kind == "page" else None
     )
     with pytest.raises(FetchError, match="leads away from the host of `base_url`"):
         await first(api)
 
 
-async def test_a_relative_next_is_followed(there: Apicbase, api: Client) -> None:
-    there.answer = lambda asked, n: (
-        web.json_response({"next": "?page=2", "results": []}) if asked.kind == "page" else None
+async def test_a_relative_next_is_followed(apicbase: Apicbase, api: Client) -> None:
+    apicbase.answer = lambda call, n: (
+        web.json_response({"next": "?page=2", "results": []}) if call.kind == "page" else None
     )
     following = (await first(api)).next
-    assert str(following) == f"{there.url}{PATH}?page=2"
+    assert str(following) == f"{apicbase.url}{PATH}?page=2"
 
 
 @pytest.mark.parametrize("status", [301, 302, 307, 308])
-async def test_no_redirect_is_followed(there: Apicbase, api: Client, status: int) -> None:
-    there.answer = lambda asked, number: web.Response(status=status, headers={"Location": there.url + PATH})
+async def test_no_redirect_is_followed(apicbase: Apicbase, api: Client, status: int) -> None:
+    apicbase.answer = lambda call, number: web.Response(status=status, headers={"Location": apicbase.url + PATH})
     with pytest.raises(FetchError, match=f"token: answered {status}"):
         await first(api)
-    assert len(there.requests) == 1
+    assert len(apicbase.requests) == 1
 
 
 @pytest.mark.parametrize("body", [b"", b"[]", b"{}", b"<html>", b'{"results":{}}', b'{"results":[' + b"[" * 50_000])
-async def test_a_body_that_is_not_a_page_is_an_error(there: Apicbase, api: Client, body: bytes) -> None:
-    there.answer = lambda asked, number: web.Response(body=body) if asked.kind == "page" else None
+async def test_a_body_that_is_not_a_page_is_an_error(apicbase: Apicbase, api: Client, body: bytes) -> None:
+    apicbase.answer = lambda call, number: web.Response(body=body) if call.kind == "page" else None
     with pytest.raises(FetchError, match="not a page"):
         await first(api)
 
 
-async def test_answers_behind_a_byte_order_mark_are_read(there: Apicbase, api: Client) -> None:
+async def test_answers_behind_a_byte_order_mark_are_read(apicbase: Apicbase, api: Client) -> None:
     """sp-dev-docs#1123: .NET servers write one."""
     marked = codecs.BOM_UTF8 + b'{"access_token": "t", "results": [], "next": null}'
-    there.answer = lambda asked, number: web.Response(body=marked)
+    apicbase.answer = lambda call, number: web.Response(body=marked)
     assert (await first(api)).results == []
 
 
-@pytest.mark.parametrize("said", [{}, {"access_token": ""}, {"access_token": "a\r\nX: 1"}, {"access_token": "é"}, []])
-async def test_a_body_that_is_not_a_token_is_an_error(there: Apicbase, api: Client, said: Any) -> None:
-    there.answer = lambda asked, number: web.json_response(said)
+@pytest.mark.parametrize("sent", [{}, {"access_token": ""}, {"access_token": "a\r\nX: 1"}, {"access_token": "é"}, []])
+async def test_a_body_that_is_not_a_token_is_an_error(apicbase: Apicbase, api: Client, sent: Any) -> None:
+    apicbase.answer = lambda call, number: web.json_response(sent)
     with pytest.raises(FetchError, match="not a token"):
         await first(api)
 
 
 async def test_an_answer_is_read_up_to_a_size_also_unpacked(
-    there: Apicbase, api: Client, monkeypatch: pytest.MonkeyPatch
+    apicbase: Apicbase, api: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(clients, "MAX_BODY", 100_000)
     packed = gzip.compress(b" " * 10_000_000)
-    there.answer = lambda asked, number: (
-        web.Response(body=packed, headers={"Content-Encoding": "gzip"}) if asked.kind == "page" else None
+    apicbase.answer = lambda call, number: (
+        web.Response(body=packed, headers={"Content-Encoding": "gzip"}) if call.kind == "page" else None
     )
     with pytest.raises(FetchError, match="larger than 100000 bytes"):
         await first(api)
 
 
-async def test_a_base_url_may_have_a_path(there: Apicbase) -> None:
+async def test_a_base_url_may_have_a_path(apicbase: Apicbase) -> None:
     async with clients.session() as http:
-        api = Client(http, SOURCE, settings(there, base_url="https://proxy.example/apicbase/"), Free())
+        api = Client(http, SOURCE, settings(apicbase, base_url="https://proxy.example/apicbase/"), Free())
         assert str(api.first(AFTER)).startswith(f"https://proxy.example/apicbase{PATH}?status=ORDERED&")
 
 
-async def test_no_error_holds_a_secret(there: Apicbase, api: Client, caplog: pytest.LogCaptureFixture) -> None:
+async def test_no_error_holds_a_secret(apicbase: Apicbase, api: Client, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.DEBUG)
     errors = []
     for body in (CLIENT_SECRET, f'{{"access_token": 1, "x": "{CLIENT_SECRET}"}}'):
         for status in (200, 301, 400, 401, 500):
-            there.answer = lambda asked, n, body=body, status=status: web.Response(text=body, status=status)  # type: ignore[misc]
+            apicbase.answer = lambda call, n, body=body, status=status: web.Response(text=body, status=status)  # type: ignore[misc]
             with pytest.raises(FetchError) as raised:
                 await first(api)
             errors.append(repr(raised.value) + repr(raised.value.__cause__))

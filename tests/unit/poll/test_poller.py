@@ -17,21 +17,21 @@ ODD = [b"5", b"null", b"[]", b'"x"', b"{}", b'{"id":null}', b'{"id":{}}', b'{"id
 
 def test_an_order_is_recognised_by_its_id_and_content() -> None:
     raw = registry.example("apicbase", "purchase_order")
-    one, other = poller.read(SOURCE, raw), poller.read(SOURCE, msgspec.json.format(raw, indent=4))
-    assert (one.key, one.digest) == (other.key, other.digest)
-    assert one.raw == raw
+    compact, other = poller.read(SOURCE, raw), poller.read(SOURCE, msgspec.json.format(raw, indent=4))
+    assert (compact.key, compact.digest) == (other.key, other.digest)
+    assert compact.raw == raw
     changed = poller.read(SOURCE, raw.replace(b"11.90", b"11.91"))
-    assert changed.key == one.key
-    assert changed.digest != one.digest
-    assert poller.read(SOURCE, order("A")).key != one.key
-    assert one.status == "ORDERED"
-    assert one.placed_at == datetime(2026, 11, 2, 7, 41, 27, 318000, tzinfo=UTC)
+    assert changed.key == compact.key
+    assert changed.digest != compact.digest
+    assert poller.read(SOURCE, order("A")).key != compact.key
+    assert compact.status == "ORDERED"
+    assert compact.placed_at == datetime(2026, 11, 2, 7, 41, 27, 318000, tzinfo=UTC)
 
 
 @pytest.mark.parametrize("raw", ODD)
 def test_a_value_that_is_not_an_order_is_recognised_by_its_bytes(raw: bytes) -> None:
-    found = poller.read(SOURCE, raw)
-    assert (found.raw, found.status, found.placed_at) == (raw, None, None)
+    reading = poller.read(SOURCE, raw)
+    assert (reading.raw, reading.status, reading.placed_at) == (raw, None, None)
     assert len({poller.read(SOURCE, entry).key for entry in ODD}) == len(ODD)
 
 
@@ -60,8 +60,8 @@ def test_ids_and_traces_fit_the_envelope() -> None:
     assert len(set(names)) == 1000
     assert {(UUID(name).version, UUID(name).variant) for name in names} == {(7, UUID(names[0]).variant)}
     stamp = envelope.Stamp("apicbase", "acme", "purchase_order", "application/json", None)
-    found = envelope.from_properties(stamp(names[0], 1e9, ids.traceparent(None)))
-    assert (found.message_id, found.reply_to, found.deadline) == (names[0], None, None)
+    reading = envelope.from_properties(stamp(names[0], 1e9, ids.traceparent(None)))
+    assert (reading.message_id, reading.reply_to, reading.deadline) == (names[0], None, None)
 
 
 def test_a_failing_account_is_polled_less_and_less_often() -> None:

@@ -41,13 +41,13 @@ def document() -> dict[str, Any]:
 
 
 def products(order: dict[str, Any]) -> list[dict[str, Any]]:
-    found: list[dict[str, Any]] = order["Order"]["OrderProducts"]["OrderProduct"]
-    return found
+    result: list[dict[str, Any]] = order["Order"]["OrderProducts"]["OrderProduct"]
+    return result
 
 
 def deliveries(order: dict[str, Any]) -> list[dict[str, Any]]:
-    found: list[dict[str, Any]] = order["Order"]["DeliveryInformation"]["Deliveries"]
-    return found
+    result: list[dict[str, Any]] = order["Order"]["DeliveryInformation"]["Deliveries"]
+    return result
 
 
 def shipping_to(**address: Any) -> dict[str, Any]:
@@ -81,8 +81,8 @@ def answered(order: dict[str, Any] | bytes, settings: Account) -> dict[str, str]
     answer = ask(order, settings)
     assert answer.status == 200, answer.body
     assert answer.content_type == "application/json"
-    found: dict[str, str] = json.loads(answer.body)
-    return found
+    result: dict[str, str] = json.loads(answer.body)
+    return result
 
 
 def recorded(order: dict[str, Any] | bytes, settings: Account) -> list[ItemAllocation]:

@@ -55,9 +55,9 @@ def test_every_iso_country_is_known_by_its_codes_and_its_english_name() -> None:
 def test_every_us_state_is_known_by_name_and_by_code() -> None:
     import pycountry
 
-    found = pycountry.subdivisions.get(country_code="US") or ()  # type: ignore[no-untyped-call]
-    assert len(found) >= 57
-    for entry in found:
+    result = pycountry.subdivisions.get(country_code="US") or ()  # type: ignore[no-untyped-call]
+    assert len(result) >= 57
+    for entry in result:
         assert addresses.state("US", entry.name) == (entry.code,)
         assert addresses.state("US", entry.code) == (entry.code,)
         assert addresses.state("US", entry.code.removeprefix("US-").lower()) == (entry.code,)
@@ -98,9 +98,9 @@ def test_postal_codes(written: str | None, compared: str) -> None:
 
 def test_both_dialects_of_one_order_mean_the_same_place() -> None:
     order: Order = decoded(shipping_to(CountryName="United States", StateName="Maryland", Zip="21076"))
-    found = items.of(order)
-    assert found is not None
-    destination = found[0].destination
+    result = items.of(order)
+    assert result is not None
+    destination = result[0].destination
     assert destination is not None
     assert destination.country == addresses.country("US")
     assert destination.states == addresses.state("US", "MD")

@@ -11,9 +11,9 @@ from workers.route.ustore.distance import Gazetteer, Place
 
 
 def place(country: str, postal: str = "", state: str = "") -> Place:
-    found = distance.gazetteer().locate(country, addresses.state(country, state), addresses.postal(postal))
-    assert found is not None
-    return found
+    located = distance.gazetteer().locate(country, addresses.state(country, state), addresses.postal(postal))
+    assert located is not None
+    return located
 
 
 @pytest.fixture
@@ -46,9 +46,9 @@ def exact(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     ],
 )
 def test_great_circles(a: tuple[float, float], b: tuple[float, float], kilometres: float) -> None:
-    there = distance.between(Place(*a, "code", ""), Place(*b, "code", ""))
-    assert there == pytest.approx(kilometres, abs=1)
-    assert there == distance.between(Place(*b, "code", ""), Place(*a, "code", ""))
+    distance_there = distance.between(Place(*a, "code", ""), Place(*b, "code", ""))
+    assert distance_there == pytest.approx(kilometres, abs=1)
+    assert distance_there == distance.between(Place(*b, "code", ""), Place(*a, "code", ""))
 
 
 @pytest.mark.parametrize(
@@ -64,9 +64,9 @@ def test_great_circles(a: tuple[float, float], b: tuple[float, float], kilometre
     ],
 )
 def test_us_zip_codes_are_known_exactly(country: str, postal: str, latitude: float, longitude: float) -> None:
-    found = place(country, postal)
-    assert (found.precision, found.name) == ("code", postal[:5])
-    assert distance.between(found, Place(latitude, longitude, "code", "")) < 15
+    located = place(country, postal)
+    assert (located.precision, located.name) == ("code", postal[:5])
+    assert distance.between(located, Place(latitude, longitude, "code", "")) < 15
 
 
 @pytest.mark.parametrize(
@@ -84,9 +84,9 @@ def test_us_zip_codes_are_known_exactly(country: str, postal: str, latitude: flo
     ],
 )
 def test_prefixes_stand_where_their_codes_are(country: str, postal: str, latitude: float, longitude: float) -> None:
-    found = place(country, postal)
-    assert found.precision == "prefix"
-    assert distance.between(found, Place(latitude, longitude, "code", "")) < 75
+    located = place(country, postal)
+    assert located.precision == "prefix"
+    assert distance.between(located, Place(latitude, longitude, "code", "")) < 75
 
 
 def test_every_us_prefix_lies_in_or_near_the_united_states() -> None:

@@ -51,19 +51,19 @@ def test_every_reason_is_given_not_only_the_first() -> None:
 def test_an_item_without_an_address() -> None:
     order = document()
     order["Order"]["DeliveryInformation"] = None
-    found = explain(account(EAST, {"name": "near", "nearest": ["2"]}, fallback="1"), encoded(order))[0]
-    assert found.destination is None
-    assert "ship_to_country is unknown: the item has no address, not US" in found.steps[0].reasons
-    assert found.steps[1].reasons == ["nearest: the item has no address"]
-    assert (found.manufacturer, found.rule) == ("1", "fallback: 1")
+    entry = explain(account(EAST, {"name": "near", "nearest": ["2"]}, fallback="1"), encoded(order))[0]
+    assert entry.destination is None
+    assert "ship_to_country is unknown: the item has no address, not US" in entry.steps[0].reasons
+    assert entry.steps[1].reasons == ["nearest: the item has no address"]
+    assert (entry.manufacturer, entry.rule) == ("1", "fallback: 1")
 
 
 def test_an_item_without_a_manufacturer_is_explained() -> None:
-    found = explain(account(LAMINATION, fallback="refuse"), DOCUMENTED)[0]
-    assert (found.manufacturer, found.rule) == (None, "fallback: refuse")
-    assert found.detail == "no rule matches and the account refuses what no rule matches"
-    found = explain(account(manufacturers=[]), DOCUMENTED)[0]
-    assert found.detail == "no rule matches and the product's manufacturer (test2 manufacturer) is not in manufacturers"
+    entry = explain(account(LAMINATION, fallback="refuse"), DOCUMENTED)[0]
+    assert (entry.manufacturer, entry.rule) == (None, "fallback: refuse")
+    assert entry.detail == "no rule matches and the account refuses what no rule matches"
+    entry = explain(account(manufacturers=[]), DOCUMENTED)[0]
+    assert entry.detail == "no rule matches and the product's manufacturer (test2 manufacturer) is not in manufacturers"
 
 
 def test_the_explanation_agrees_with_the_answer() -> None:
@@ -83,7 +83,7 @@ def test_sensible_rules_pass() -> None:
 
 
 @pytest.mark.parametrize(
-    ("rules", "found"),
+    ("rules", "entry"),
     [
         ([REST, LAMINATION], "rule 'lamination' can never match: rule 'the rest' before it takes every item"),
         ([REST, EAST], "rule 'east coast' can never match: rule 'the rest'"),
@@ -137,10 +137,10 @@ def test_sensible_rules_pass() -> None:
         ([LAMINATION, EAST | {"name": "lamination"}], "2 rules are called 'lamination'"),
     ],
 )
-def test_rules_that_mean_something_else_are_found(rules: list[dict[str, Any]], found: str) -> None:
+def test_rules_that_mean_something_else_are_found(rules: list[dict[str, Any]], entry: str) -> None:
     problems = check(account(*rules))
     assert len(problems) == 1
-    assert found in problems[0]
+    assert entry in problems[0]
 
 
 @pytest.mark.parametrize(
@@ -171,7 +171,7 @@ def test_rules_that_can_match_are_not_accused(rules: list[dict[str, Any]]) -> No
 
 
 @pytest.mark.parametrize(
-    ("change", "found"),
+    ("change", "entry"),
     [
         ({"country": "Untied States"}, "manufacturer '2': no country is called 'Untied States'"),
         ({"state": "Bavaria"}, "manufacturer '2': US has no state 'Bavaria'"),
@@ -181,9 +181,9 @@ def test_rules_that_can_match_are_not_accused(rules: list[dict[str, Any]]) -> No
         ),
     ],
 )
-def test_manufacturers_that_can_not_be_placed_are_found(change: dict[str, str], found: str) -> None:
+def test_manufacturers_that_can_not_be_placed_are_found(change: dict[str, str], entry: str) -> None:
     problems = check(account({"name": "near", "nearest": ["2"]}, manufacturers=[HANOVER | change]))
-    assert found in problems[0]
+    assert entry in problems[0]
 
 
 def test_a_manufacturer_without_a_postal_code_is_found_where_it_is_measured() -> None:
