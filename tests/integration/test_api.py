@@ -240,7 +240,7 @@ async def test_both_secrets_sign_after_a_rotation(
         assert Webhook(secret).verify(destination.got[0].body, destination.got[0].headers)["subject"] == "K"
 
 
-async def test_a_test_a_replay_and_steering(
+async def test_deliveries_can_be_tested_replayed_retried_and_cancelled(
     client: Client, pool: asyncpg.Pool, database_url: str, destination: Receiver
 ) -> None:
     created = await client.subscribe(destination.url, types=["channelape.*"], enabled=False)

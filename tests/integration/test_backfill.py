@@ -168,7 +168,7 @@ def test_an_online_migration_holds_nothing_but_indexes(text: str) -> None:
         online.indexes(text)
 
 
-def test_every_online_migration_is_read() -> None:
+def test_every_statement_of_an_online_migration_is_an_index() -> None:
     files = [migration for migration in migrate.files() if migration.is_online]
     assert len(files) >= 2
     for migration in files:

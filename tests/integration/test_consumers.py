@@ -51,7 +51,7 @@ def keys(types: list[str], accounts: list[str]) -> list[str]:
         (["ustore.manufacturer_order"], ["printshop"], ["ustore.manufacturer_order.printshop.#"]),
     ],
 )
-def test_routing_keys(types: list[str], accounts: list[str], expected: list[str]) -> None:
+def test_types_and_accounts_become_routing_keys(types: list[str], accounts: list[str], expected: list[str]) -> None:
     assert keys(types, accounts) == expected
 
 

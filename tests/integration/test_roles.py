@@ -185,7 +185,7 @@ async def test_a_reader_reads_every_view_and_no_table(pool: asyncpg.Pool, databa
             assert await is_refused(database, f"SELECT FROM crossdock.{table}"), table
 
 
-async def test_a_reader_finds_no_secret(database: asyncpg.Connection) -> None:
+async def test_a_reader_cannot_see_secrets(database: asyncpg.Connection) -> None:
     id_, secret = uuid4(), "hush-hush"
     await database.execute(
         "INSERT INTO crossdock.subscribed (id, subscriber, url, types, accounts, dialect, max_in_flight, sealed, "
@@ -246,7 +246,7 @@ REFUSED = {
 
 
 @pytest.mark.parametrize("role", roles.ALL)
-async def test_a_role_is_refused_the_rest(role: str, database: asyncpg.Connection) -> None:
+async def test_a_role_may_not_do_anything_else(role: str, database: asyncpg.Connection) -> None:
     async with acting(database, role):
         for statement in (
             *REFUSED[role],

@@ -102,5 +102,5 @@ async def test_status_names_silent_accounts(pool: asyncpg.Pool, shell: Shell) ->
     ("seconds", "text"),
     [(6 * 3600, "6 h"), (900, "15 min"), (60, "1 min"), (90, "90 s"), (1.5, "1.5 s"), (3 * 86_400, "3 d"), (0, "0 s")],
 )
-def test_durations(seconds: float, text: str) -> None:
+def test_durations_are_shown_in_one_unit(seconds: float, text: str) -> None:
     assert duration(seconds) == text

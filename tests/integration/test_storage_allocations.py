@@ -120,7 +120,7 @@ async def test_a_record_delivered_again_has_the_same_notice(pool: asyncpg.Pool) 
     assert await places(pool) == {"1": ("5", 2.0)}
 
 
-async def test_only_the_rule_changed(pool: asyncpg.Pool) -> None:
+async def test_a_changed_rule_with_the_same_manufacturer_notifies_none(pool: asyncpg.Pool) -> None:
     """The manufacturer has its items already; the view says by which rule, and since when."""
     await put(pool, request({"1": "2"}, 1))
     assert await put(pool, request({"1": "2"}, 2, rule="lamination")) == []

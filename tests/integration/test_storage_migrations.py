@@ -175,7 +175,7 @@ async def test_the_post_half_of_the_release_before_comes_before_the_next_pre_hal
     assert await migrate.migrate(database_url, post=False) == ["0092_less.post", "0093_again"]
 
 
-async def test_a_new_database_gets_all(blank_url: str, released: Callable[[int], None]) -> None:
+async def test_a_new_database_gets_all_migrations(blank_url: str, released: Callable[[int], None]) -> None:
     released(4)
     assert (await migrate.migrate(blank_url, post=False))[-1] == "0094_again.post"
 

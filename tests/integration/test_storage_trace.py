@@ -124,7 +124,7 @@ async def test_a_trace_shows_allocations_and_notified_manufacturers(
 
 
 @pytest.mark.parametrize("name", ["Q-1", "by id"])
-async def test_what_is_in_quarantine(database: asyncpg.Connection, stored: list[Any], name: str) -> None:
+async def test_a_trace_shows_quarantined_messages(database: asyncpg.Connection, stored: list[Any], name: str) -> None:
     result = await trace.trace(database, str(stored[-1].message_id) if name == "by id" else name)
     assert result["documents"] == []
     assert [(row["id"], row["reason"]) for row in result["quarantine"]] == [(stored[-1].message_id, "not JSON")]

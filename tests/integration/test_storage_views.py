@@ -106,7 +106,7 @@ async def test_an_order_that_only_the_warehouse_numbered(pool: asyncpg.Pool) -> 
     assert (blue["channel_order_id"], blue["shipped"]) == ("W1", 60)
 
 
-async def test_accounts_do_not_mix(pool: asyncpg.Pool) -> None:
+async def test_documents_of_other_accounts_do_not_count(pool: asyncpg.Pool) -> None:
     await store(pool, ("stock_transfer_order", transfer()))
     other = incoming("channelape", "ship_confirmation", carton("C1", line(BLUE, 60)), seconds=9, account="other")
     await isolate.write_isolating(pool, [other])
@@ -184,7 +184,7 @@ async def test_blanks_link_nothing_and_part_nothing(pool: asyncpg.Pool) -> None:
 
 
 @pytest.mark.parametrize("swapped", [True, False])
-async def test_direction_flipped(pool: asyncpg.Pool, swapped: bool) -> None:
+async def test_a_shipment_against_the_orders_direction_is_flagged(pool: asyncpg.Pool, swapped: bool) -> None:
     ends = (DESTINATION, ORIGIN) if swapped else (ORIGIN, DESTINATION)
     fields = dict(zip(("note_attributes_ship_from", "note_attributes_ship_to"), ends, strict=True))
     shipped = carton("C1", line(BLUE, 60), fields=fields)

@@ -37,13 +37,13 @@ def test_a_header_with_one_column_has_rows_with_one(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("first", ["sep=;", '"sep=;"', "SEP=; ", "sep=;;"])
 @pytest.mark.parametrize("ending", ["\n", "\r\n", "\r"])
-def test_a_named_separator(tmp_path: Path, first: str, ending: str) -> None:
+def test_a_separator_named_in_the_first_line_is_used(tmp_path: Path, first: str, ending: str) -> None:
     content = ending.join([first, "article;name", "ART-1;one, two", "ART-2;x", ""])
     assert listed(tmp_path, content.encode()) == ["ART-1", "ART-2"]
     assert listed(tmp_path, content.replace(";", "\t").encode()) == ["ART-1", "ART-2"]
 
 
-def test_a_blank_between_separator_and_quote(tmp_path: Path) -> None:
+def test_a_blank_between_separator_and_quote_is_ignored(tmp_path: Path) -> None:
     assert listed(tmp_path, b'article, name\nART-1, "one, two"\n "ART-2", x\n') == ["ART-1", "ART-2"]
     assert listed(tmp_path, b'name;article\n"A";x\n'.replace(b"article", b"price")) == ["name", "A"]
 

@@ -48,7 +48,7 @@ async def test_a_head_that_is_too_large_is_answered_with_its_limit(amqp_url: str
 @pytest.mark.parametrize(
     ("size", "status"), [("{:x}", 200), ("000{:X}", 200), ("{:x};name=value", 200), ("{:x} ", 400)]
 )
-async def test_the_size_of_a_chunk(amqp_url: str, size: str, status: int) -> None:
+async def test_blanks_after_the_size_of_a_chunk_are_refused(amqp_url: str, size: str, status: int) -> None:
     """RFC 9112 allows blanks after it to be read, and the parser refuses them (README, Limits)."""
     async with pipeline.door(amqp_url, config()) as door:
         head = f"POST {path(door)} HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n".encode()

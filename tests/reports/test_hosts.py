@@ -45,7 +45,7 @@ def test_brackets_blanks_and_stars_are_understood(section: str, written: str, me
     assert host_of(section, written) == meant
 
 
-def test_each_of_a_list_is_understood() -> None:
+def test_every_host_of_a_list_is_accepted() -> None:
     assert host_of("ingress", ["[::1]", "127.0.0.1"]) == ["::1", "127.0.0.1"]
     assert config.parse({"ingress": {"host": "*"}}, Path()).ingress.hosts == ["::", "0.0.0.0"]
 

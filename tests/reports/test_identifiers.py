@@ -179,7 +179,7 @@ def test_numbers_are_normalised_in_every_identifier() -> None:
     ]
 
 
-def test_identifiers_of_nothing() -> None:
+def test_values_that_mean_nothing_are_not_identifiers() -> None:
     content: list[Any] = [msgspec.UNSET, True, [], {}, *NOTHING]
     assert [lenient.identifier(value) for value in content] == [None] * len(content)
     assert [lenient.identifier(value) for value in ("nullable", "none such", "0", 0, "N A")] == [

@@ -148,7 +148,7 @@ def each_event(raw: bytes) -> None:
 
 
 @pytest.mark.parametrize("name", BODIES)
-def test_reading_a_body(name: str) -> None:
+def test_reading_a_body_takes_linear_time(name: str) -> None:
     """Finding 1: repeats of one name in `additionalFields` were copied for each repeat, eight times an order."""
     linear(each_event, BODIES[name])
 
@@ -167,7 +167,7 @@ def each_look_at_a_text(raw: bytes) -> None:
 
 
 @pytest.mark.parametrize("name", [f"nothing but {name}" for name in REPEATED] + ["long numbers in unknown"])
-def test_texts(name: str) -> None:
+def test_reading_any_text_takes_linear_time(name: str) -> None:
     def run(raw: bytes) -> None:
         each_look_at_a_text(raw)
         encodings.by_mark(raw)
@@ -180,7 +180,7 @@ def test_texts(name: str) -> None:
 @pytest.mark.parametrize(
     "unit", [b'"', b'\\"', b"\\", b'"\\', b"[", b"{", b'""', b'"[', b"\\ud800", b"9", b"-", b'"orderNo":', b"1-1,"]
 )
-def test_texts_that_begin_what_never_ends(unit: bytes) -> None:
+def test_unterminated_texts_take_linear_time(unit: bytes) -> None:
     def make(size: int) -> list[bytes]:
         text = unit * (size // len(unit))
         return [text, b'"' + text, text + b'"', b"{" + text]
@@ -193,7 +193,7 @@ def test_texts_that_begin_what_never_ends(unit: bytes) -> None:
 
 
 @pytest.mark.parametrize("name", ["numbers in unknown", "exponents in unknown", "open lists", "objects in unknown"])
-def test_verifying_a_signature(name: str) -> None:
+def test_verifying_a_signature_takes_linear_time(name: str) -> None:
     """Finding 15 (sibling): a signature that does not fit costs a second reading, and no more."""
     make = BODIES.get(name, BODIES["nothing but open lists"])
     accounts = [
@@ -275,7 +275,7 @@ ORDERS: dict[str, Callable[[int], bytes]] = {
 
 
 @pytest.mark.parametrize("name", ORDERS)
-def test_answering_a_shopper(name: str) -> None:
+def test_answering_a_shopper_takes_linear_time(name: str) -> None:
     """Finding 2: each shorter start of a postal code was looked up, 100 kB of them for one shopper."""
     settings = account()
     ustore.answer(envelope("manufacturer_allocation"), EXAMPLE, settings)  # loads the places
@@ -293,7 +293,7 @@ def test_answering_a_shopper(name: str) -> None:
 @pytest.mark.parametrize(
     "name", ["packages in packages", "nulls in packages", "lists in unknown", "strings in unknown"]
 )
-def test_the_verdict_on_an_order(name: str) -> None:
+def test_the_verdict_on_an_order_takes_linear_time(name: str) -> None:
     settings = msgspec.convert(registry.platforms()["apicbase"].demo[1], registry.platforms()["apicbase"].account)
     answerer = answers.answerers()["apicbase"]
     linear(lambda raw: answerer.answer(envelope("purchase_order"), raw, settings), BODIES[name])
@@ -308,14 +308,14 @@ def test_texts_of_shoppers_are_kept_up_to_a_length(name: str) -> None:
         assert len(country) + sum(map(len, states)) + len(postal) < 100
 
 
-def test_an_accept_language_header() -> None:
+def test_reading_an_accept_language_header_takes_linear_time() -> None:
     linear(lambda text: messages.negotiate(text), lambda size: "x-" * (size // 2))
 
 
 @pytest.mark.parametrize(
     "name", ["packages in packages", "numbers in unknown", "surrogates in unknown", "items in items"]
 )
-def test_saying_an_event_in_every_dialect(name: str) -> None:
+def test_translating_an_event_takes_linear_time_in_every_dialect(name: str) -> None:
     credentials = Credentials(secrets=("whsec_" + "A" * 32,), authorization="Basic x", query_key="k")
 
     def run(raw: bytes) -> None:
@@ -354,7 +354,7 @@ FRAME = 131_072
 
 
 @pytest.mark.parametrize("name", PROPERTIES)
-def test_the_properties_of_a_message(name: str) -> None:
+def test_reading_the_properties_of_a_message_takes_linear_time(name: str) -> None:
     def make(size: int) -> bytes:
         header = ContentHeader(properties=Basic.Properties(headers=PROPERTIES[name](size)))
         return header.marshal()[12:]
@@ -363,7 +363,7 @@ def test_the_properties_of_a_message(name: str) -> None:
 
 
 @pytest.mark.parametrize("unit", ["a;b\n", '"', "a,", '"a;b";', "\n", "é;\n"])
-def test_a_list_of_articles(tmp_path: Any, unit: str) -> None:
+def test_reading_a_list_of_articles_takes_linear_time(tmp_path: Any, unit: str) -> None:
     def run(text: str) -> None:
         file = tmp_path / "list.csv"
         file.write_text(text)

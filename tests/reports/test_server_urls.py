@@ -37,7 +37,7 @@ BASE = "postgresql://u:p%40@h:5432,i:5433/db"
         ("?sslmode=require ", "?sslmode=require"),
     ],
 )
-def test_tls_is_asked_for_in_many_ways(query: str, cleaned: str) -> None:
+def test_tls_can_be_requested_in_several_notations(query: str, cleaned: str) -> None:
     assert dsn.clean(BASE + query) == BASE + cleaned
 
 
@@ -99,7 +99,7 @@ def test_quotes_are_named(check: Callable[[str], str], name: str, scheme: str, q
         "postgres://h",
     ],
 )
-def test_sound_urls_are_left_alone(url: str) -> None:
+def test_valid_urls_are_unchanged(url: str) -> None:
     assert check_database_url(url) == url
 
 

@@ -58,7 +58,7 @@ def test_an_ambiguous_retry_after_is_ignored(header: str) -> None:
 
 
 @pytest.mark.parametrize(("header", "seconds"), [("1m30s", 90), ("2h", 7200), ("1d", 86400), ("999999999", 999999999)])
-def test_other_units(header: str, seconds: float) -> None:
+def test_a_retry_after_in_other_units_is_read(header: str, seconds: float) -> None:
     assert retryafter.seconds(header, NOW) == seconds
 
 

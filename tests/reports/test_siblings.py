@@ -205,7 +205,7 @@ async def test_lines_are_joined_in_one_form_of_unicode(pool: asyncpg.Pool) -> No
     assert (line["received"], line["sku"], line["channel_order_id"]) == (3, COMPOSED, COMPOSED)
 
 
-async def test_lines_that_are_stored_already_are_joined_in_one_form_of_unicode(pool: asyncpg.Pool) -> None:
+async def test_stored_lines_are_joined_in_one_form_of_unicode(pool: asyncpg.Pool) -> None:
     await store(pool, ("stock_transfer_order", transfer({"sku": COMPOSED, "quantity": 5})))
     await pool.execute(
         "UPDATE crossdock.versions SET lines = replace(lines::text, $1, $2)::jsonb", COMPOSED, DECOMPOSED

@@ -246,7 +246,7 @@ def errors(parsed: Document) -> list[Any]:
 
 
 @pytest.mark.timeout(PARSER_TIMEOUT)
-def test_the_official_parser_takes_it(document: Document) -> None:
+def test_the_official_parser_accepts_the_document(document: Document) -> None:
     parsed = ask_the_parser(FILE.read_text())
     assert errors(parsed) == []
     assert set(parsed["channels"]) == set(document["channels"])

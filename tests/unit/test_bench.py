@@ -52,7 +52,7 @@ def test_a_run_without_its_partner_makes_no_ratio() -> None:
         (Row("a", "b", [], [], 0.5), "failed"),
     ],
 )
-def test_a_goal_is_met_or_not(row: Row, verdict: str) -> None:
+def test_the_verdict_compares_the_figure_with_the_goal(row: Row, verdict: str) -> None:
     assert row.verdict == verdict
 
 

@@ -161,7 +161,7 @@ def test_the_version_is_printed(run: Any) -> None:
     assert re.fullmatch(r"crossdock \d+\.\d+\.\d+\n", out)
 
 
-def test_export_asks_no_broker(run: Any) -> None:
+def test_export_needs_no_broker(run: Any) -> None:
     code, out, _ = run("topology", "export", "--vhost", "orders")
     assert code == 0
     definitions = json.loads(out)
@@ -280,7 +280,7 @@ def test_an_invalid_endpoints_file_means_that_no_up_is_running(text: str, tmp_pa
     assert state.read_endpoints(tmp_path) == state.Endpoints()
 
 
-def test_json_is_for_programs(capsys: pytest.CaptureFixture[str]) -> None:
+def test_json_output_contains_plain_values(capsys: pytest.CaptureFixture[str]) -> None:
     value = {"at": datetime(2026, 11, 21, tzinfo=UTC), "id": UUID(int=1), "raw": b"caf\xc3\xa9 \xff"}
     output.print_json(value)
     assert json.loads(capsys.readouterr().out) == {
@@ -310,7 +310,7 @@ def test_tables_keep_to_100_columns_without_a_terminal(
     assert sum(line.count("x") for line in lines) == 150
 
 
-def test_moments_are_utc() -> None:
+def test_times_are_shown_in_utc() -> None:
     at = datetime(2026, 11, 21, 10, 30, 0, 123456, timezone(timedelta(hours=1)))
     assert output.moment(at) == "2026-11-21 09:30:00"
     assert output.moment(at, fraction=True) == "2026-11-21 09:30:00.123"

@@ -128,7 +128,7 @@ def test_a_restart_between_two_samples_gives_no_negative_rate() -> None:
     assert status.rate_between(samples(100), samples(3), 1.0) == 0.0
 
 
-def test_ages_are_by_queue() -> None:
+def test_ages_are_grouped_by_queue() -> None:
     sampled = [(status.OLDEST, {"queue": "crossdock.store"}, 1.23456), ("other", {"queue": "x"}, 9.0)]
     assert status.oldest(sampled) == {"crossdock.store": 1.235}
 

@@ -70,11 +70,11 @@ def test_without_a_trace_there_is_no_attribute() -> None:
     assert "traceparent" not in json.loads(encoded(traceparent=""))
 
 
-def test_keys_of_any_characters() -> None:
+def test_keys_may_contain_any_characters() -> None:
     assert json.loads(encoded(key='é"\\/\x01\n😀'))["subject"] == 'é"\\/\x01\n😀'
 
 
-def test_decodes_what_it_encodes() -> None:
+def test_an_encoded_event_decodes_to_itself() -> None:
     event = cloudevents.decode(encoded())
     assert (event.id, event.version) == ("0193-1", 2)
     assert isinstance(event.data, msgspec.Raw)

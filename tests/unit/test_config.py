@@ -97,7 +97,7 @@ def test_demo_accounts_are_for_loopback_only() -> None:
     assert set(config.parse(mine, ROOT).accounts) == {"channelape"}
 
 
-def test_which_file_goes_before_which(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_configuration_files_have_an_order_of_precedence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for name, level in (("crossdock.toml", "debug"), ("env.toml", "info"), ("given.toml", "error")):
         (tmp_path / name).write_text(f'[log]\nlevel = "{level}"\n')
     monkeypatch.chdir(tmp_path)

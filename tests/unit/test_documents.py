@@ -70,7 +70,7 @@ def test_overflowing_number_that_numeric_holds() -> None:
         (b"Sh\xed\xa0\x80oe", "Sh\ufffd\ufffd\ufffdoe"),
     ],
 )
-def test_no_json_but_readable(mangle: bytes, title: str) -> None:
+def test_a_body_that_is_not_json_but_readable_is_flagged(mangle: bytes, title: str) -> None:
     raw = EXAMPLE.replace(b'"sku": "002_110_BLK_5"', b'"title": "' + mangle + b'"')
     document = describe(raw)
     assert (document.flags, document.body, document.data) == (("not_json",), None, None)
@@ -79,7 +79,7 @@ def test_no_json_but_readable(mangle: bytes, title: str) -> None:
     assert document.digest == canonical.digest_bytes(raw)
 
 
-def test_byte_order_mark() -> None:
+def test_a_byte_order_mark_is_flagged_and_ignored() -> None:
     document = describe(b"\xef\xbb\xbf" + EXAMPLE)
     assert document == msgspec.structs.replace(describe(EXAMPLE), flags=("byte_order_mark",))
 

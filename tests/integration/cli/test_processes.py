@@ -24,7 +24,7 @@ from tests.support.shell import Shell
 NOWHERE = {"AMQP_URL": "amqp://user:hush@127.0.0.1:1/", "DATABASE_URL": "postgresql://user:hush@127.0.0.1:1/db"}
 
 
-async def test_status_of_a_running_up(shell: Shell, amqp_url: str, database_url: str) -> None:
+async def test_status_shows_a_running_up(shell: Shell, amqp_url: str, database_url: str) -> None:
     """As `up` writes its endpoints: one process that is ready, one that isn't, one that has ended."""
     ended = await asyncio.create_subprocess_exec(sys.executable, "-c", "")
     await ended.wait()

@@ -9,7 +9,7 @@ from tests.support import pipeline
 from tests.support.shell import CommandResult, Shell
 
 
-async def test_set_up_from_nothing(tmp_path: Path, empty_amqp_url: str, empty_database_url: str) -> None:
+async def test_commands_set_up_empty_servers(tmp_path: Path, empty_amqp_url: str, empty_database_url: str) -> None:
     shell = Shell(tmp_path, AMQP_URL=empty_amqp_url, DATABASE_URL=empty_database_url)
     missing = await shell("topology", "check")
     assert missing.code == 1
@@ -31,7 +31,7 @@ async def test_set_up_from_nothing(tmp_path: Path, empty_amqp_url: str, empty_da
     assert checked.out.count(" ok") == 6
 
 
-async def test_send_one_and_trace_it(shell: Shell, url: str) -> None:
+async def test_a_document_that_is_sent_can_be_traced(shell: Shell, url: str) -> None:
     result = await shell("send", "ustore", "manufacturer_allocation", "--url", url)
     assert result.code == 0, result.err
     assert result.out.startswith("200 in ")
@@ -63,7 +63,7 @@ async def test_trace_of_an_unknown_document_finds_nothing(shell: Shell) -> None:
     assert result.err.startswith("crossdock: nothing is known of 'nothing'")
 
 
-async def test_send_many_loses_none(shell: Shell, url: str, database: asyncpg.Connection) -> None:
+async def test_sending_many_documents_loses_none(shell: Shell, url: str, database: asyncpg.Connection) -> None:
     result = await shell("send", "channelape", "receipt_confirmation", "--count", "500", "--url", url, "--json")
     assert result.code == 0, result.err
     assert result.json["statuses"] == {"200": 500}
@@ -75,7 +75,9 @@ async def test_send_many_loses_none(shell: Shell, url: str, database: asyncpg.Co
     await pipeline.until(stored, what="500 rows")
 
 
-async def test_send_the_same_again_and_again(shell: Shell, url: str, database: asyncpg.Connection) -> None:
+async def test_sending_the_same_document_repeatedly_stores_it_once(
+    shell: Shell, url: str, database: asyncpg.Connection
+) -> None:
     result = await shell("send", "ecomnow", "order_cancellation", "--same", "--count", "30", "--url", url)
     assert result.code == 0, result.err
     assert result.out.splitlines()[1].split() == ["200", "30"]
@@ -87,7 +89,7 @@ async def test_send_the_same_again_and_again(shell: Shell, url: str, database: a
     await pipeline.until(times, what="one row, received 30 times")
 
 
-async def test_send_keeps_to_a_rate(shell: Shell, url: str) -> None:
+async def test_send_respects_the_rate(shell: Shell, url: str) -> None:
     result = await shell("send", "apicbase", "purchase_order", "--count", "20", "--rate", "40", "--url", url, "--json")
     assert result.json["seconds"] >= 19 / 40
     assert result.json["statuses"] == {"200": 20}
@@ -104,7 +106,7 @@ async def test_send_reports_refused_posts(shell: Shell, url: str) -> None:
     assert "stale" not in result.out + result.err
 
 
-async def test_send_a_file_of_your_own(shell: Shell, url: str, database: asyncpg.Connection) -> None:
+async def test_a_file_can_be_sent(shell: Shell, url: str, database: asyncpg.Connection) -> None:
     body = registry.example("apicbase", "purchase_order").replace(b"PO", b"PX")
     (shell.folder / "order.json").write_bytes(body)
     assert (await shell("send", "apicbase", "purchase_order", "--file", "order.json", "--url", url + "/")).code == 0

@@ -16,7 +16,7 @@ from tests.support.shell import ROOT, Shell
 from workers.deliver import breaker as breakers
 
 
-async def test_limits_hold(pool: asyncpg.Pool, database_url: str, subscriber: Receiver) -> None:
+async def test_the_concurrency_limit_is_respected(pool: asyncpg.Pool, database_url: str, subscriber: Receiver) -> None:
     go = asyncio.Event()
 
     async def wait(_: object) -> web.Response:
@@ -33,7 +33,7 @@ async def test_limits_hold(pool: asyncpg.Pool, database_url: str, subscriber: Re
     assert subscriber.busiest == 3
 
 
-async def test_the_rate_holds(pool: asyncpg.Pool, database_url: str, subscriber: Receiver) -> None:
+async def test_the_rate_limit_is_respected(pool: asyncpg.Pool, database_url: str, subscriber: Receiver) -> None:
     await subscribe(pool, subscriber.url, max_rate=20)
     await store(pool, *(receipt(f"K{n}", seconds=n) for n in range(50)))
     async with running(worker(database_url)):

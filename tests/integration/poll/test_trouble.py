@@ -226,7 +226,7 @@ async def test_without_a_broker_no_request_is_sent(database_url: str, pool: asyn
         await worker.stop()
 
 
-async def test_without_a_database_it_waits(amqp_url: str, apicbase: Apicbase) -> None:
+async def test_without_a_database_no_request_is_sent(amqp_url: str, apicbase: Apicbase) -> None:
     worker = PollWorker(config(apicbase), amqp_url=amqp_url, database_url="postgresql://a:b@127.0.0.1:1/x")
     await worker.start()
     try:

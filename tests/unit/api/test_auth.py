@@ -178,7 +178,9 @@ async def test_a_nearly_right_password_is_refused(password: str) -> None:
         ([PROXY], None, "192.0.2.9", ""),
     ],
 )
-def test_the_clients_address(trusted: list[str], remote: str | None, header: str | None, client: str) -> None:
+def test_the_clients_address_is_taken_from_trusted_proxies_only(
+    trusted: list[str], remote: str | None, header: str | None, client: str
+) -> None:
     headers = CIMultiDict({} if header is None else {"X-Forwarded-For": header})
     log_in: Any = SimpleNamespace(headers=headers, remote=remote)
     assert Proxies(trusted).client(log_in) == client

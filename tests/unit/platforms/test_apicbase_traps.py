@@ -67,11 +67,11 @@ def test_each_of_two_secrets_verifies() -> None:
 
 
 @pytest.mark.parametrize("signature", ["", "é" * 64, "\ud800" * 64, "0" * 63, "g" * 64, "İ" * 64])
-def test_signature_that_is_none(signature: str) -> None:
+def test_an_invalid_signature_is_refused(signature: str) -> None:
     assert verify(EXAMPLE, signature) is None
 
 
-def test_signature_missing() -> None:
+def test_a_request_without_a_signature_is_refused() -> None:
     assert signing.verify(EXAMPLE, CIMultiDict(), MultiDict(), ACCOUNT) is None
 
 
@@ -103,7 +103,7 @@ def test_bodies_that_cannot_be_dumped_again(raw: bytes) -> None:
     assert verify(raw, hexdigest(raw)) == "new"
 
 
-def test_wrong_signature_is_403() -> None:
+def test_a_wrong_signature_is_answered_403() -> None:
     assert PLATFORM.unauthorized == 403
 
 
@@ -145,7 +145,7 @@ def test_same_id_changed_content_is_a_new_version() -> None:
     assert edited.reading.flag_revised
 
 
-def test_ids_as_numbers_are_their_text() -> None:
+def test_ids_sent_as_numbers_are_read_as_text() -> None:
     assert describe(order(id=4711)).reading.key == "4711"
     assert describe(order(id="004711")).reading.key == "004711"
 
@@ -190,18 +190,18 @@ def package(article: Any, quantity: Any = 1) -> dict[str, Any]:
 class TestRefusal:
     account = Account(secrets=["s"], customers=["C-1001"], articles=["ART-1", "ART-2"])
 
-    def test_known_customer_and_articles(self) -> None:
+    def test_an_order_with_known_customer_and_articles_is_accepted(self) -> None:
         assert refusal.refusal(EXAMPLE, self.account) is None
 
     def test_nothing_configured_refuses_nothing(self) -> None:
         assert refusal.refusal(order(supplier_customer_number=None), ACCOUNT) is None
 
-    def test_unknown_customer_number(self) -> None:
+    def test_an_unknown_customer_number_is_refused(self) -> None:
         refused = refusal.refusal(order(supplier_customer_number="C-9"), self.account)
         assert refused is not None
         assert refused.detail == 'The customer number "C-9" is not known to the supplier.'
 
-    def test_no_customer_number(self) -> None:
+    def test_an_order_without_a_customer_number_is_refused(self) -> None:
         assert (
             str(refusal.refusal(order(supplier_customer_number=""), self.account))
             == "The order has no customer number."

@@ -42,7 +42,7 @@ def test_identical_ship_and_asn_bodies_are_distinguished_by_their_urls() -> None
     assert ship.key == asn.key == "208924061/00001922492001525086"
 
 
-def test_transfer_order_is_its_channel_order_id() -> None:
+def test_a_transfer_order_is_identified_by_its_channel_order_id() -> None:
     assert read(STO, body(STO)).key == "STO4600000039"
     assert read(STO, body(STO) | {"channelOrderId": ""}).key == "4600000039"
     assert read(STO, without(body(STO), "channelOrderId")).key == "4600000039"
@@ -62,7 +62,7 @@ def test_purchase_order_number_is_never_identity() -> None:
         (("Sscc", "LicensePlate", "CartonNumber"), "208924061"),
     ],
 )
-def test_shipment_is_its_id_and_carton(missing: tuple[str, ...], key: str) -> None:
+def test_a_shipment_is_identified_by_its_id_and_carton(missing: tuple[str, ...], key: str) -> None:
     data = body(SHIP)
     for gone in (without(data["additionalFields"], *missing), data["additionalFields"] | dict.fromkeys(missing, "")):
         reading = read(SHIP, data | {"additionalFields": gone})
@@ -86,7 +86,7 @@ def test_shipment_without_an_id_is_unreadable(event: str, missing: Any) -> None:
         read(event, body(event) | {"id": missing})
 
 
-def test_receipt_is_its_receipt_id() -> None:
+def test_a_receipt_is_identified_by_its_receipt_id() -> None:
     assert read(RECEIPT, body(RECEIPT)).key == "27d7b5b5-5451-470e-98cd-374100ba8dc4"
 
 
@@ -282,7 +282,7 @@ def verify(*query: tuple[str, str]) -> str | None:
     return signing.verify(b"", CIMultiDict(), MultiDict(query), ACCOUNT)
 
 
-def test_key_and_secret_in_the_query() -> None:
+def test_a_query_key_with_a_secret_of_the_account_verifies() -> None:
     assert verify(("token", "s1")) == "s1"
     assert verify(("token", "s2")) == "s2"
     assert verify(("clé", "ß")) == "ß"
@@ -293,7 +293,7 @@ def test_key_and_secret_in_the_query() -> None:
     assert verify() is None
 
 
-def test_a_query_key_given_twice() -> None:
+def test_any_of_several_values_of_the_query_key_may_match() -> None:
     assert verify(("token", "wrong"), ("token", "s1")) == "s1"
     assert verify(("token", "s1"), ("token", "wrong")) == "s1"
     assert verify(("token", "wrong"), ("token", "")) is None

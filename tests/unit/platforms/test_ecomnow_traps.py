@@ -85,7 +85,7 @@ def test_order_number_as_text_or_number(sent: bytes, key: str) -> None:
 
 
 @pytest.mark.parametrize("sent", [b'""', b"null", b"[]", b'"\\u0000"', b'"\\ud800"', b'"\xff"'])
-def test_order_number_that_is_none(sent: bytes) -> None:
+def test_an_invalid_order_number_is_unreadable(sent: bytes) -> None:
     with pytest.raises(UnreadableError, match=r"orderNo|business key"):
         describe(CANCELLATION.replace(b'"1000-4612"', sent))
 

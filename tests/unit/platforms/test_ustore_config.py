@@ -48,7 +48,7 @@ def test_the_contract_s_example() -> None:
     assert [rule.chosen() for rule in account.rules] == [("2",), ("2", "5"), ("2", "5")]
 
 
-def test_the_defaults() -> None:
+def test_an_account_has_the_documented_defaults() -> None:
     account = msgspec.convert({"secrets": ["s"]}, Account)
     assert (account.signature_encoding, account.answer_timeout, account.fallback) == ("base64", 2.0, "product")
     assert (account.manufacturers, account.rules) == ([], [])

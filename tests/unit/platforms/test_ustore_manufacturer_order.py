@@ -97,7 +97,7 @@ def test_a_body_that_is_not_json_is_unreadable(raw: bytes) -> None:
         split(raw, chosen(_1="2"))
 
 
-def test_a_record_comes_back_as_it_was() -> None:
+def test_a_record_survives_a_round_trip() -> None:
     kept = AllocationRecord(
         b'\xff{"raw"}', [ItemAllocation("3087", "2", "🎉", "5 km"), ItemAllocation("3088", "1", "r")]
     )

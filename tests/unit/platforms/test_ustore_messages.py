@@ -78,7 +78,7 @@ def test_the_template_for_translators_holds_every_message() -> None:
         ("x," * 100_000, "en"),
     ],
 )
-def test_negotiation(header: str | None, language: str) -> None:
+def test_the_language_is_negotiated_from_accept_language(header: str | None, language: str) -> None:
     assert messages.negotiate(header) == language
 
 

@@ -88,7 +88,7 @@ def test_empty_text_and_null_are_mixed_for_every_object(empty: str | None) -> No
         (b"[1]", None),
     ],
 )
-def test_scalars_as_text(raw: bytes, expected: str | None) -> None:
+def test_scalars_are_read_as_text(raw: bytes, expected: str | None) -> None:
     decoded = wire.decode(b'{"Order":{"@OrderId":"1","CustomConfiguration":' + raw + b"}}")
     assert text(decoded.order.custom_configuration) == expected
     assert json.loads(msgspec.json.encode(decoded))["Order"]["CustomConfiguration"] == json.loads(raw)

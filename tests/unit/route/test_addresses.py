@@ -92,7 +92,7 @@ def test_states_within_their_country(country: str, written: str | None, codes: t
 @pytest.mark.parametrize(
     ("written", "compared"), [("1015 cc", "1015CC"), ("19028-1234", "190281234"), ("", ""), (None, "")]
 )
-def test_postal_codes(written: str | None, compared: str) -> None:
+def test_postal_codes_are_compared_in_one_form(written: str | None, compared: str) -> None:
     assert addresses.postal(written) == compared
 
 

@@ -91,7 +91,7 @@ def test_missing_delivery_information_leaves_rules_that_need_no_address(empty: A
     assert {entry.rule for entry in recorded(order, account(*rules))} == {"split"}
 
 
-def test_null_lists_everywhere() -> None:
+def test_null_in_place_of_any_list_is_read_as_empty() -> None:
     order = document()
     for product in products(order):
         product |= {"PropertyValues": None, "Deliveries": None, "Quantities": None, "Prices": None, "Product": None}
@@ -146,7 +146,7 @@ def test_five_hundred_items_in_one_order() -> None:
     assert set(answer.values()) == {"1", "2"}
 
 
-def test_four_byte_characters() -> None:
+def test_characters_of_four_bytes_are_matched_and_answered() -> None:
     order = document()
     products(order)[0]["Product"]["Name"] = "𝔓rospekt 🎉"
     rule = {"name": "🎉", "when": {"product_name": "𝔓ROSPEKT 🎉"}, "manufacturer": "5"}

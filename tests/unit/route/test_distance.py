@@ -45,7 +45,7 @@ def exact(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
         ((52.0, 5.0), (52.0, 5.0), 0),
     ],
 )
-def test_great_circles(a: tuple[float, float], b: tuple[float, float], kilometres: float) -> None:
+def test_distances_are_great_circles(a: tuple[float, float], b: tuple[float, float], kilometres: float) -> None:
     distance_there = distance.between(Place(*a, "code", ""), Place(*b, "code", ""))
     assert distance_there == pytest.approx(kilometres, abs=1)
     assert distance_there == distance.between(Place(*b, "code", ""), Place(*a, "code", ""))
