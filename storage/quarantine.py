@@ -56,11 +56,6 @@ async def show(connection: Connection, id_: UUID) -> asyncpg.Record | None:
     return await connection.fetchrow(query("quarantine", "show"), id_)
 
 
-async def open_ids(connection: Connection) -> list[UUID]:
-    """Return the ids of all messages that need attention, oldest first."""
-    return [row["id"] for row in await connection.fetch(query("quarantine", "open_ids"))]
-
-
 async def sizes(connection: Connection, ids: Sequence[UUID]) -> dict[UUID, int]:
     """Return the body size in bytes of each of these messages that exists."""
     return {row["id"]: row["bytes"] for row in await connection.fetch(query("quarantine", "existing"), ids)}
@@ -108,16 +103,8 @@ async def mark_all_replayed(connection: Connection, ids: Sequence[UUID]) -> None
     await connection.execute(query("quarantine", "all_replayed"), ids)
 
 
-async def discard(connection: Connection, id_: UUID) -> bool:
-    """Mark a message as discarded and keep its bytes.
-
-    Returns False if it does not exist or was discarded before.
-    """
-    return await connection.fetchval(query("quarantine", "discard"), id_) is not None
-
-
 async def discard_all(connection: Connection, ids: Sequence[UUID]) -> list[UUID]:
-    """Mark messages as discarded; return the ids of those that were not discarded before."""
+    """Mark messages as discarded and keep their bytes; return the ids of those that were not discarded before."""
     return [row["id"] for row in await connection.fetch(query("quarantine", "discard_all"), ids)]
 
 

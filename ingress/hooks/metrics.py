@@ -16,7 +16,11 @@ from telemetry.tallies import Count, Counters, Histograms
 from telemetry.traces import Tracer
 
 REQUESTS = Counters("crossdock_requests", "Webhook requests answered", ("platform", "account", "event", "status"))
-REFUSED = Counter("crossdock_refused", "Webhook requests not accepted, by reason", ("platform", "account", "reason"))
+REFUSED = Counter(
+    "crossdock_refused",
+    "Webhook requests not accepted, and those accepted without a worker's answer, by reason",
+    ("platform", "account", "reason"),
+)
 SECONDS = Histograms(
     "crossdock_request_seconds",
     "From the request's headers to its answer",

@@ -16,9 +16,6 @@ SELECT id, platform, account, event, stage, attempts, reason, received_at, repla
 FROM crossdock.quarantined
 WHERE id = $1
 
--- name: open_ids
-SELECT id FROM crossdock.quarantined WHERE replayed_at IS NULL AND discarded_at IS NULL ORDER BY received_at, id
-
 -- name: existing
 SELECT id, length(raw) AS bytes FROM crossdock.quarantined WHERE id = ANY ($1::uuid[])
 
@@ -55,11 +52,6 @@ FOR UPDATE
 
 -- name: all_replayed
 UPDATE crossdock.quarantined SET replayed_at = now() WHERE id = ANY ($1::uuid[])
-
--- name: discard
-UPDATE crossdock.quarantined SET discarded_at = now()
-WHERE id = $1 AND discarded_at IS NULL
-RETURNING id
 
 -- name: discard_all
 UPDATE crossdock.quarantined SET discarded_at = now()

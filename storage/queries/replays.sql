@@ -182,7 +182,7 @@ WHERE id = $1
 -- name: progress
 -- Counting may have stopped at its limit when the replay was requested, so until everything is written there is more to
 -- come.
-SELECT CASE WHEN r.finished_at IS NULL THEN GREATEST(r.count, r.written + 1) ELSE r.written END AS count, r.written, r.finished_at IS NOT NULL AS written_all,
+SELECT CASE WHEN r.finished_at IS NULL THEN GREATEST(r.count, r.written + 1) ELSE r.written END AS count, r.written,
        (SELECT count(*) FROM crossdock.outbox o WHERE o.replay_id = r.id) AS waiting
 FROM crossdock.replays r
 WHERE r.id = $1

@@ -139,7 +139,7 @@ class DeliverWorker:
     def problems(self) -> list[str]:
         """Return the reasons why no delivery can be sent now; an empty list if there are none."""
         reasons = [reason for reason in (self._database.problem, self._writer.problem) if reason is not None]
-        problems = [f"no use of PostgreSQL: {reason}" for reason in reasons]
+        problems = [f"PostgreSQL is unavailable: {reason}" for reason in reasons]
         return problems + self._background.problems() + self._writing.problems()
 
     def reload(self, config: Config) -> None:

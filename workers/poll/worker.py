@@ -127,7 +127,7 @@ class PollWorker:
         """
         problems = [] if self._link.is_open else [f"no connection to RabbitMQ: {self._link.error}"]
         if self._database.problem is not None:
-            problems.append(f"no use of PostgreSQL: {self._database.problem}")
+            problems.append(f"PostgreSQL is unavailable: {self._database.problem}")
         for component in (self._background, self._publisher, self._link):
             problems += component.problems()
         return problems

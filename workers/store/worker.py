@@ -49,8 +49,9 @@ its bodies, a worker stays within 512 MiB, as a test and the Kubernetes manifest
 JOB_CONNECTIONS = 3
 """Maximum connections to PostgreSQL for the jobs beside storing: an erasure, transfers, and all others in turn."""
 DATABASE_CLOSE_TIMEOUT = 5.0
+"""Seconds for closing the database when the worker stops."""
 ACTIVITY_TIMEOUT = 2.0
-"""Seconds at the end for closing the database, and for writing what was counted before that."""
+"""Seconds for writing the counts of the last messages before that."""
 
 
 class StoreWorker:
@@ -147,7 +148,7 @@ class StoreWorker:
             if not connection.is_open
         ]
         if self._database.problem is not None:
-            problems.append(f"no use of PostgreSQL: {self._database.problem}")
+            problems.append(f"PostgreSQL is unavailable: {self._database.problem}")
         reasons = {
             consumer.unavailable_reason for consumer in self._batch_consumers if consumer.unavailable_reason is not None
         }
@@ -168,7 +169,7 @@ class StoreWorker:
         self._outbound = _outbound(config)
 
     def _is_saturated(self) -> bool:
-        """Return whether any queue has as many batches under way as may be."""
+        """Return whether any queue has a backlog."""
         return any(batch_consumer.is_saturated for batch_consumer in self._batch_consumers)
 
     def _on_lost(self) -> None:
@@ -231,7 +232,8 @@ class StoreWorker:
             observe.batch_done(queue, incoming, written, seconds)
             self._activity.count(message.envelope for message in incoming if message.envelope.account)
         except Exception:
-            log.exception("not recorded")  # what is stored and announced is done, even if metrics or traces fail
+            # The batch is stored and announced, so it is acknowledged all the same.
+            log.exception("metrics or traces of a stored batch failed")
         if written.held:
             return [Outcome.HELD if message.message_id in written.held else Outcome.DONE for message in incoming]
         return [Outcome.DONE] * len(batch)
@@ -258,7 +260,7 @@ class StoreWorker:
 
 
 def _consumers(config: Config, shards: Sequence[int]) -> list[Consumer]:
-    """Return one consumer per shard; together they hold at most the configured number of messages."""
+    """Return one consumer per shard; together they hold about the configured number of messages, rounded up."""
     prefetch, budget = _divide_up(config.store.prefetch, len(shards)), ByteBudget(MAX_HELD_BYTES)
     return [Consumer(topology.store_queue(shard), prefetch=prefetch, budget=budget, suspended=True) for shard in shards]
 
