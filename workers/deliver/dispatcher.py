@@ -8,7 +8,7 @@ from typing import Protocol
 from uuid import UUID
 
 from workers.deliver import delivery, metrics
-from workers.deliver.attempt.answer import AttemptResult
+from workers.deliver.attempt.result import AttemptResult
 from workers.deliver.attempt.sender import Sender
 from workers.deliver.breaker import State
 from workers.deliver.content import DueDelivery, LoadedDelivery
