@@ -16,7 +16,7 @@ from prometheus_client.samples import Exemplar
 
 
 class Count:
-    """One child of `Counters`."""
+    """One child of `LabelledCounter`."""
 
     __slots__ = ("value",)
 
@@ -28,7 +28,7 @@ class Count:
         self.value += amount
 
 
-class Counters(Collector):
+class LabelledCounter(Collector):
     """A counter with labels, exported as `prometheus_client.Counter` would be."""
 
     def __init__(
@@ -57,7 +57,7 @@ class Counters(Collector):
 
 
 class Buckets:
-    """One child of `Histograms`."""
+    """One child of `LabelledHistogram`."""
 
     __slots__ = ("_bounds", "_counts", "_exemplars", "_sum")
 
@@ -85,7 +85,7 @@ class Buckets:
         return buckets, self._sum
 
 
-class Histograms(Collector):
+class LabelledHistogram(Collector):
     """A histogram with labels, exported as `prometheus_client.Histogram` would be."""
 
     def __init__(
