@@ -16,7 +16,8 @@ PIECE = 200
 """Maximum number of messages that are replayed in one transaction."""
 PIECE_BYTES = 16 * 1024 * 1024
 """Maximum bytes of their bodies, unless a single body is larger."""
-DISCARD_PIECE = 2000
+PAGE = 2000
+"""Maximum number of messages that `pages` reads at a time."""
 
 
 class Selection(msgspec.Struct, frozen=True, kw_only=True):
@@ -69,7 +70,7 @@ async def pages(connection: Connection, selection: Selection) -> AsyncIterator[l
     after: datetime | None = None
     last: UUID | None = None
     while True:
-        rows = await connection.fetch(query("quarantine", "select_open"), *selection.values, after, last, DISCARD_PIECE)
+        rows = await connection.fetch(query("quarantine", "select_open"), *selection.values, after, last, PAGE)
         if not rows:
             return
         after, last = rows[-1]["received_at"], rows[-1]["id"]
