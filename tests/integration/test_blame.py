@@ -375,9 +375,11 @@ def _message(properties: Basic.Properties, body: bytes, tag: int, *, redelivered
 
 def test_a_message_of_somebody_else_keeps_what_can_be_read_of_it() -> None:
     properties = Basic.Properties(headers={"platform": "nobody\0", "event": 7}, message_id="not-a-uuid")
-    message = prepare.halted(properties.marshal(), b"body", prepare.UNREADABLE, "why\0", envelope.now(), key="k")
+    message = prepare.for_quarantine(
+        properties.marshal(), b"body", prepare.UNREADABLE, "why\0", envelope.now(), key="k"
+    )
     read = message.envelope
     assert (read.platform, read.account, read.event) == ("nobody\ufffd", "", "")
     assert (message.reason, message.routing_key, message.raw) == ("why\ufffd", "k", b"body")
-    again = prepare.halted(properties.marshal(), b"body", prepare.UNREADABLE, "why", envelope.now())
+    again = prepare.for_quarantine(properties.marshal(), b"body", prepare.UNREADABLE, "why", envelope.now())
     assert again.message_id == message.message_id

@@ -29,7 +29,7 @@ from workers.store import backfill, intake, isolate, jobs, observe, prepare, tra
 from workers.store.activity import ActivityCounter
 from workers.store.announcer import Announcer
 from workers.store.erasures import Erasures
-from workers.store.isolate import Suspects
+from workers.store.isolate import FailureHistory
 from workers.store.moments import Moments
 from workers.store.outbox import Outbound
 from workers.store.prepare import Incoming
@@ -83,7 +83,7 @@ class StoreWorker:
             amqp_url, name="store-stations", on_open=self._stations.on_open, on_lost=self._stations.on_lost
         )
         self._outbound = _outbound(config)
-        self._suspects = Suspects()
+        self._failures = FailureHistory()
         self._rehearsals = Rehearsals()
         self._amqp_url = amqp_url
         self._shards = config.store.shards
@@ -211,17 +211,21 @@ class StoreWorker:
         outcomes = dict(zip(others, await self._store(queue, [batch[index] for index in others], {}), strict=True))
         return [outcomes.get(index, Outcome.HELD) for index in range(len(batch))]
 
-    async def _store(self, queue: str, batch: Sequence[IncomingMessage], culprits: Mapping[int, str]) -> list[Outcome]:
+    async def _store(
+        self, queue: str, batch: Sequence[IncomingMessage], quarantine_reasons: Mapping[int, str]
+    ) -> list[Outcome]:
         """Decode, write and announce a batch. Raises UnavailableError.
 
-        `culprits`: why messages, by index, are put into quarantine without being read.
+        `quarantine_reasons`: why messages, by index, are put into quarantine without being read.
         """
         if not batch:
             return []
         watchdog.arm()  # for this batch alone: several may become due in one turn of the loop
         started = time.perf_counter()
         config = self._config
-        incoming = [intake.decode(message, config, culprits.get(index)) for index, message in enumerate(batch)]
+        incoming = [
+            intake.decode(message, config, quarantine_reasons.get(index)) for index, message in enumerate(batch)
+        ]
         decoded = time.perf_counter()
         written = await self._write(incoming)
         stored = time.perf_counter()
@@ -243,7 +247,7 @@ class StoreWorker:
         try:
             pool = await self._database.pool()
             corrected = await self._moments.correct(pool, incoming)
-            written = await isolate.write_isolating(pool, corrected, self._outbound, self._suspects)
+            written = await isolate.write_isolating(pool, corrected, self._outbound, self._failures)
         except Exception as error:
             raise UnavailableError(f"the database is unavailable ({self._database.failed(error)})") from error
         self._database.worked()
@@ -253,7 +257,7 @@ class StoreWorker:
     async def _quarantine_unroutable(self, received: IncomingMessage, routing_key: str) -> None:
         """Put a message that no queue took into quarantine. Raises UnavailableError."""
         reason = f"no queue took it (routing key {routing_key!r})"
-        message = intake.halt(received, prepare.UNROUTED, reason, routing_key=routing_key)
+        message = intake.quarantine(received, prepare.UNROUTED, reason, routing_key=routing_key)
         if (await self._write([message])).held:
             raise UnavailableError("the database takes other messages, but not this one")
         observe.count_quarantined([message])
