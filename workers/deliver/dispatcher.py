@@ -52,7 +52,7 @@ class DispatcherHost(Protocol):
 
     attempts: FairLimit
     """Limit on attempts under way, shared by all dispatchers."""
-    bytes_held: FairLimit
+    bytes_in_use: FairLimit
     """Limit on the bytes of content in memory, shared by all dispatchers."""
     notifications: Notifications
     """Of cancelled deliveries and changed subscriptions; while they are not active, nothing is loaded ahead."""
@@ -286,7 +286,7 @@ class Dispatcher:
 
     def _release(self, item: DueDelivery) -> None:
         held, item.reserved = item.reserved, 0
-        self._host.bytes_held.release(self.subscriber, held, part=self.settings.id)
+        self._host.bytes_in_use.release(self.subscriber, held, part=self.settings.id)
 
     def _cancel_timer(self) -> None:
         if self._timer is not None:
