@@ -270,7 +270,7 @@ class PollWorker:
 
     def _on_unavailable(self, error: BaseException) -> str:
         reason = self._database.failed(error)
-        log.warning("held up", extra={"reason": reason})
+        log.warning("database unavailable", extra={"reason": reason})
         return reason
 
 
