@@ -67,11 +67,11 @@ SELECT DISTINCT document_id, digest FROM crossdock.receipts WHERE document_id = 
 ON CONFLICT DO NOTHING
 
 -- name: end_document
--- Returns a row if this erasure has been at the document until now.
+-- Ends the work of the erasure $2 on the document $1. Returns a row if it had not ended yet.
 DELETE FROM crossdock.erasing WHERE document_id = $1 AND erasure_id = $2 RETURNING document_id
 
 -- name: receipts_of_document
--- Receipts of a document that are still to be erased.
+-- Receipts of the document $1 that are still to be erased, at most $2.
 SELECT r.document_id, r.received_at, r.message_id
 FROM crossdock.receipts r
 WHERE r.document_id = $1 AND NOT 'erased' = ANY (r.flags)
