@@ -31,8 +31,8 @@ def test_one_package_is_all_it_takes(fifth: str) -> None:
 
 
 def test_it_is_answered_and_polled_by_a_module_of_its_name(fifth: str) -> None:
-    assert list(answers.answerers()) == ["apicbase", fifth, "ustore"]
-    assert list(source.sources()) == ["apicbase", fifth]
+    assert fifth in answers.answerers()
+    assert fifth in source.sources()
 
 
 def test_its_recipients_events_can_be_consumed_subscribed_to_traced_and_looked_up(fifth: str) -> None:
