@@ -371,5 +371,5 @@ FOR UPDATE SKIP LOCKED
 DELETE FROM crossdock.erased_events WHERE id = ANY ($1::uuid[])
 
 -- name: forget_samples
--- Has the planner's statistics of a table's columns made again, which hold samples of the values.
+-- Replaces the planner's statistics of a table's columns, which hold samples of the values.
 SELECT crossdock.forget_samples($1, $2::text[])

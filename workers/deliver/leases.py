@@ -72,7 +72,7 @@ class Leases:
         self._closing: dict[UUID, asyncio.Task[None]] = {}
         """Closed subscriptions whose last attempts are still under way; their leases are kept until these end."""
         self._health: dict[UUID, tuple[float, Health]] = {}
-        """State of the servers of closed subscriptions, and the monotonic time until which not to lease them again."""
+        """By closed subscription: the monotonic time until which not to lease it again, and the state of its server."""
         self._is_due = asyncio.Event()
         self._is_changed = asyncio.Event()
         self.finishing: set[asyncio.Task[None]] = set()

@@ -14,7 +14,8 @@ PAGE_SIZE = 200
 """Number of orders per page."""
 STATUS = "ORDERED"
 OVERLAP = timedelta(days=3)
-"""At least two days: a filter by day excludes the day that it names, hence the third."""
+"""Time before the cursor that each poll requests again: two days, and one more because a filter by day excludes the day
+that it names."""
 
 
 def settings(account: Account) -> Poll | None:
