@@ -262,7 +262,8 @@ ORDER BY received_at, id
 LIMIT $5
 
 -- name: stalled
--- Erasures that no process has worked on for a while, and finished ones whose late rows are still to be erased.
+-- Erasures that no process has worked on for $1 seconds, and those that finished $2 seconds ago, whose late rows are
+-- still to be erased.
 SELECT id, finished_at IS NOT NULL AS is_check
 FROM crossdock.erasures
 WHERE (finished_at IS NULL AND touched_at < now() - $1 * interval '1 second')

@@ -65,8 +65,8 @@ WHERE s.enabled AND s.deleted_at IS NULL AND (s.leased_until IS NULL OR s.leased
 GROUP BY s.subscriber
 
 -- name: renew
--- Extends the leases of this worker's subscriptions that are still its own and still enabled; returns their present
--- settings.
+-- Extends the leases of the subscriptions $3 of the worker $1 that are still its own and still enabled, by $2 seconds
+-- from now; returns their present settings.
 UPDATE crossdock.subscribed s
 SET leased_until = now() + $2 * interval '1 second'
 WHERE s.leased_by = $1 AND s.id = ANY ($3::uuid[]) AND s.enabled AND s.deleted_at IS NULL
