@@ -2,9 +2,9 @@
 
 A `WebhookRequest` is a state machine of callbacks without a task: the publisher, the replies and a timer call it, each
 in the turn of the event loop that received what it waits for. `Phase` names its states. It ends with `_finish`, or with
-`_fail` after an error of ours: `_guarded` catches errors in callbacks, and `begin` and `_decide_error` catch their own,
-because those can still be answered. Nothing here decodes a body or knows the database, and the outcome is a 2xx only
-when the broker has confirmed the message.
+`_fail` after an error of ours: `_guarded` catches those of callbacks, `begin` its own, which it answers with 503, and
+`_decide_error` those of making a refusal. Nothing here decodes a body or knows the database, and the outcome is a 2xx
+only when the broker has confirmed the message.
 
 Two kinds of senders wait for a worker. A shopper of uStore waits for manufacturers: one message goes to the store
 worker and to the route worker, and after `answer_timeout` the answer is 503, whatever the broker has confirmed. A
