@@ -7,7 +7,7 @@ help:
 	@echo "make demo    the whole pipeline on this machine, one signed example of every event, where each came out"
 	@echo "make test    lint, types, import rules and every test, against real PostgreSQL and RabbitMQ"
 	@echo "make up      the whole pipeline in the foreground, until Ctrl-C"
-	@echo "make faults  everything broken on purpose under load, what was lost, and a million hostile inputs (a quarter of an hour)"
+	@echo "make faults  everything broken on purpose under load, what was lost, and a million hostile inputs (tests/faults/README.md)"
 	@echo "make bench   the benchmarks, side by side (BENCH=--quick for a minute or two, BENCH=--long for all)"
 	@echo "make audit   known vulnerabilities of the locked dependencies, where advisories can be asked for"
 	@echo "make setup   the set-up alone: .venv, and RabbitMQ if the machine has none"

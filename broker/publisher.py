@@ -86,11 +86,11 @@ class Publisher:
         - `confirm_timeout`: maximum seconds from `publish` to the confirm.
         - `on_unhealthy`: called with the reason when the broker no longer accepts or confirms messages and another node
           might.
-        - `max_held_bytes`: maximum bytes of message bodies that may wait for their confirms.
+        - `max_held_bytes`: maximum bytes of message bodies that wait for their confirms, and that `hold` reserves.
         """
         self.max_held_bytes = max_held_bytes
         self.held_bytes = 0
-        """Bytes of the bodies that were accepted for publishing and are not yet confirmed."""
+        """Bytes of the bodies that are accepted and not yet confirmed, and of those that `hold` counts."""
         self.max_message_size: int | None = None
         """The largest body that the broker accepts, known once it has refused one.
 

@@ -24,9 +24,9 @@ _ERROR_VALUE = re.compile(r"#[¡¿]?[^\W\d_][\w/]*[!?]|#N/?[ABDV]|##+|#GETTING_D
 _E_NOTATION = re.compile(r"[+-]?\d(?:[.,]\d+E[+-]?|E\+)\d+", re.IGNORECASE)
 """Not `2E-10` and `1E5`, which may be article numbers."""
 _FLOAT = re.compile(r"[0-9]+\.0")
-"""What pandas writes for an integer of a column with empty cells."""
+"""An integer as pandas writes it in a column with empty cells."""
 _STRAY = re.compile(r"[;\t|\"]|<(?=[A-Za-z!?/])")
-"""What no number holds unless it is in quotes: separators, quotes, and tags of a page that was saved as a list."""
+"""Text that no number contains outside quotes: separators, quotes, and tags of a page that was saved as a list."""
 _NAMED_SEPARATOR = re.compile(r"[ \t]*\"?sep=(?P<separator>[^\"\r\n])\"?[;,| \t]*(?:\r\n|\r|\n|\Z)", re.IGNORECASE)
 
 

@@ -132,7 +132,7 @@ def listen_problem(error: OSError) -> str:
 
 
 def _tracer(settings: Telemetry, name: str) -> "otlp.Tracer | None":
-    """Turn tracing on if it is configured. Raises telemetry.otlp.MissingSettingError."""
+    """Turn tracing on if it is configured. Raises telemetry.otlp.NotInstalledError."""
     if settings.otlp_endpoint is None:
         return None
     from telemetry import otlp, traces

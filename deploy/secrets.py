@@ -5,8 +5,8 @@ import unicodedata
 
 import msgspec
 
-from schemas import invisible, spoilt
-from schemas.spoilt import Fault
+from schemas import credential_faults, invisible
+from schemas.credential_faults import Fault
 
 _FAULTS = {
     Fault.QUOTES: (
@@ -49,7 +49,7 @@ def trouble(value: Written) -> str | None:
                 f"{what} has an invisible character (U+{ord(character):04X}), which is part of it: "
                 "enter it again instead of copying it"
             )
-    fault = spoilt.fault(bare)
+    fault = credential_faults.fault(bare)
     if fault is None and value.variable and re.match(rf"(export\s+)?{re.escape(value.variable)}\s*=", bare):
         return f"{what} begins with the name of its variable: keep only what follows the equals sign"
     if fault is not None:

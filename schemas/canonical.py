@@ -39,7 +39,7 @@ class CanonicalForm(msgspec.Struct, frozen=True, gc=False):
 
 
 class _UnusualError(Exception):
-    """Raised for a number that only the slow path in `_closer` handles."""
+    """Raised for a number that only the slow path in `_form_of_unusual` handles."""
 
 
 def _literal(number: str) -> msgspec.Raw:
@@ -60,7 +60,7 @@ def form(raw: bytes) -> CanonicalForm:
     try:
         return CanonicalForm(raw, _hash(_encode(_decode(raw)), b"json"), jsonb=not jsontext.has_nul(raw))
     except (_UnusualError, msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        return _closer(raw)
+        return _form_of_unusual(raw)
 
 
 def digest(raw: bytes) -> bytes:
@@ -80,7 +80,7 @@ def _hash(data: bytes, kind: bytes) -> bytes:
     return hashlib.blake2b(data, digest_size=DIGEST_BYTES, person=kind).digest()
 
 
-def _closer(raw: bytes) -> CanonicalForm:
+def _form_of_unusual(raw: bytes) -> CanonicalForm:
     """Handle the rare cases: extreme numbers, lone surrogates, integers too long for Python, and invalid JSON."""
     text = jsontext.repair(raw)
     fits = True

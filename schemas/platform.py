@@ -1,7 +1,7 @@
 """The interface that every platform plug-in implements: how it signs, what it sends and how a body is parsed.
 
 Each folder under `schemas/platforms/` exports one `PLATFORM` of this type, which `schemas.registry` discovers. Code
-outside that folder does not name the platform, so adding a platform means adding one folder.
+outside that folder does not name the platform, with the exceptions that CONTRIBUTING.md lists.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence

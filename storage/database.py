@@ -37,7 +37,7 @@ UNAVAILABLE_ERRORS: tuple[type[Exception], ...] = (
 )
 """Errors of the database or of the connection to it, for `except` clauses.
 
-Some of them are row errors: callers whose own values may be at fault check `is_unavailable`.
+Some of them are row errors: callers whose own values may be at fault check `is_row_error` first.
 """
 
 LOST_STATEMENTS = (asyncpg.DuplicatePreparedStatementError, asyncpg.InvalidSQLStatementNameError)

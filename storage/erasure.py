@@ -1,7 +1,7 @@
 """Erases personal data for good: of documents by key or order number, or of everything before a time (contract §11).
 
 An erasure is noted before it begins, and works in small pieces, each of them one transaction that locks the documents
-as the store workers do. A process that dies leaves a note, from which another one carries on; a piece that is repeated
+as the store workers do. A process that dies leaves a note, from which another one resumes; a piece that is repeated
 finds nothing to do. Which columns are erased is said in `classification.toml`.
 """
 
@@ -32,12 +32,12 @@ QUARANTINED_PER_PAGE = 20
 ROUND_HOURS = 24
 """Minimum hours between the beginnings of two rounds of `[storage] body_days`."""
 STALLED_SECONDS = 60.0
-"""Seconds after which an erasure that no process has worked on is carried on by another process."""
+"""Seconds after which an erasure that no process has worked on is resumed by another process."""
 SETTLED_SECONDS = 300.0
 """Seconds after which a finished erasure is checked: longer than an attempt of a delivery lasts, whose answer may be
 stored after the delivery was cancelled."""
 ANALYZE_TIMEOUT = 1800.0
-"""Seconds that making a table's statistics anew may take."""
+"""Seconds that replacing a table's statistics may take."""
 RETRIES = 10
 """Number of times that a transaction is repeated which PostgreSQL ended in favor of another one."""
 

@@ -1,6 +1,6 @@
 """One look-up for every number that people have in their hands (contract §10).
 
-The command line, the API and the console show the same result; `storage.trace` starts from the same documents.
+The command line and the API show the same result; `storage.trace` starts from the same documents.
 """
 
 from collections.abc import Iterator, Mapping, Sequence

@@ -17,7 +17,8 @@ from storage.database import Connection
 from storage.sql import query
 
 NUMBER, ARTICLE = "n", "a"
-"""What a text is: an article does not hide the documents that have the same text as a number."""
+"""The kinds of identifiers. They are separate, so that many documents with an article don't hide those that have the
+same text as a number."""
 BUCKET = 1 << 14
 """Documents per bucket. A search reads all rows of a bucket that hold the text, so buckets must be small, and looks up
 a key per bucket, so they must be few."""

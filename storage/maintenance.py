@@ -28,7 +28,7 @@ UNPOLLED = timedelta(days=90)
 """Known orders of an account are deleted after it has not been polled for this long."""
 RECORDS_KEPT = timedelta(days=1)
 """Redundant allocation records are kept for this long, because their messages may still be redelivered."""
-SHARES = 24
+PARTS = 24
 """Number of parts into which documents are divided to look for redundant records.
 
 Maintenance runs every hour and checks one part, so each document is checked once a day.
@@ -127,10 +127,10 @@ async def forget_what_only_grows(connection: Connection, now: datetime, oldest: 
     await _delete_all(connection, "forget_erased_events", oldest)
     await activity.forget(connection, now)
     first, last = await connection.fetchval(query("maintenance", "id_range"))
-    share = -(-(last + 1 - first) // SHARES)
-    if share > 0:
-        begin = first + share * (int(now.timestamp() // 3600) % SHARES)
-        await forget_repeated_records(connection, range(begin, min(begin + share, last + 1)), now)
+    size = -(-(last + 1 - first) // PARTS)
+    if size > 0:
+        begin = first + size * (int(now.timestamp() // 3600) % PARTS)
+        await forget_repeated_records(connection, range(begin, min(begin + size, last + 1)), now)
 
 
 async def forget_repeated_records(connection: Connection, documents: range, now: datetime) -> None:

@@ -1,4 +1,4 @@
-"""Whether a quarantined message is about a business key or an order number, although no worker could store it."""
+"""Decides whether a quarantined message, which no worker could store, mentions a business key or an order number."""
 
 import json
 import re

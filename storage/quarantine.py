@@ -16,7 +16,8 @@ PIECE = 200
 """Maximum number of messages that are replayed in one transaction."""
 PIECE_BYTES = 16 * 1024 * 1024
 """Maximum bytes of their bodies, unless a single body is larger."""
-DISCARD_PIECE = 2000
+PAGE = 2000
+"""Maximum number of messages that `pages` reads at a time."""
 
 
 class Selection(msgspec.Struct, frozen=True, kw_only=True):
@@ -56,11 +57,6 @@ async def show(connection: Connection, id_: UUID) -> asyncpg.Record | None:
     return await connection.fetchrow(query("quarantine", "show"), id_)
 
 
-async def open_ids(connection: Connection) -> list[UUID]:
-    """Return the ids of all messages that need attention, oldest first."""
-    return [row["id"] for row in await connection.fetch(query("quarantine", "open_ids"))]
-
-
 async def sizes(connection: Connection, ids: Sequence[UUID]) -> dict[UUID, int]:
     """Return the body size in bytes of each of these messages that exists."""
     return {row["id"]: row["bytes"] for row in await connection.fetch(query("quarantine", "existing"), ids)}
@@ -74,7 +70,7 @@ async def pages(connection: Connection, selection: Selection) -> AsyncIterator[l
     after: datetime | None = None
     last: UUID | None = None
     while True:
-        rows = await connection.fetch(query("quarantine", "select_open"), *selection.values, after, last, DISCARD_PIECE)
+        rows = await connection.fetch(query("quarantine", "select_open"), *selection.values, after, last, PAGE)
         if not rows:
             return
         after, last = rows[-1]["received_at"], rows[-1]["id"]
@@ -108,16 +104,8 @@ async def mark_all_replayed(connection: Connection, ids: Sequence[UUID]) -> None
     await connection.execute(query("quarantine", "all_replayed"), ids)
 
 
-async def discard(connection: Connection, id_: UUID) -> bool:
-    """Mark a message as discarded and keep its bytes.
-
-    Returns False if it does not exist or was discarded before.
-    """
-    return await connection.fetchval(query("quarantine", "discard"), id_) is not None
-
-
 async def discard_all(connection: Connection, ids: Sequence[UUID]) -> list[UUID]:
-    """Mark messages as discarded; return the ids of those that were not discarded before."""
+    """Mark messages as discarded and keep their bytes; return the ids of those that were not discarded before."""
     return [row["id"] for row in await connection.fetch(query("quarantine", "discard_all"), ids)]
 
 

@@ -47,7 +47,8 @@ WHERE CASE
 END
 ORDER BY number
 """
-"""Leaves out what does not exist, which a later release may have removed."""
+"""Query of the privileges in `roles.sql` that are missing, by number. Objects that do not exist are left out, because a
+later release may have removed them."""
 _NAMES = "SELECT rolname FROM pg_roles WHERE rolname = ANY ($1::name[])"
 _OWNER = """
 SELECT quote_ident(pg_get_userbyid(nspowner))

@@ -1,10 +1,10 @@
-"""Exemplars (OpenMetrics 1.0) on histograms, which link a latency to its trace; few enough to cost little."""
+"""Exemplars (OpenMetrics 1.0) of histograms: they link a latency to its trace, and are rare enough to cost little."""
 
 import time
 from typing import Protocol
 
 INTERVAL = 1.0
-"""Length in seconds of an interval, in which the first observation and each new maximum get an exemplar."""
+"""Seconds of an interval. Its first observation and each new maximum in it get an exemplar."""
 
 
 class Observed(Protocol):
@@ -17,8 +17,8 @@ class Observed(Protocol):
 class Traced:
     """A child of a histogram whose observations may have exemplars.
 
-    An exemplar costs half as much again as the observation. Only informative ones are therefore made, and the slowest
-    observation of a second always gets one.
+    An exemplar adds half of what an observation costs. So only the first observation of a second gets one, and each
+    that is slower than all before it in that second.
     """
 
     __slots__ = ("_histogram", "_slowest", "_until")

@@ -1,7 +1,8 @@
 """Counters and histograms that are updated for every request, at the cost of a few additions.
 
-Those of the client library take a lock and search the buckets for every observation. With four of them per request,
-that was a tenth of its CPU time. These are updated only by the thread of the event loop; other threads may read them.
+The metrics of the client library take a lock and search the buckets for every observation, which was a tenth of the CPU
+time of a request that updates four of them. Those here are updated only by the thread of the event loop; other threads
+may read them.
 """
 
 import math
@@ -16,7 +17,7 @@ from prometheus_client.samples import Exemplar
 
 
 class Count:
-    """One child of `Counters`."""
+    """The count of one combination of label values."""
 
     __slots__ = ("value",)
 
@@ -28,7 +29,7 @@ class Count:
         self.value += amount
 
 
-class Counters(Collector):
+class LabelledCounter(Collector):
     """A counter with labels, exported as `prometheus_client.Counter` would be."""
 
     def __init__(
@@ -57,7 +58,7 @@ class Counters(Collector):
 
 
 class Buckets:
-    """One child of `Histograms`."""
+    """The buckets of one combination of label values."""
 
     __slots__ = ("_bounds", "_counts", "_exemplars", "_sum")
 
@@ -85,7 +86,7 @@ class Buckets:
         return buckets, self._sum
 
 
-class Histograms(Collector):
+class LabelledHistogram(Collector):
     """A histogram with labels, exported as `prometheus_client.Histogram` would be."""
 
     def __init__(

@@ -1,7 +1,7 @@
 """The interface of tracing.
 
-While tracing is off, which is the default, `tracer` is None, which is all that call sites check. No package is imported
-and no span is made.
+While tracing is off, which is the default, `tracer` is None: call sites check only that, no package of OpenTelemetry is
+imported, and no span is made.
 
 A message carries the W3C trace context of the span that published it; the process that handles it continues the trace.
 """

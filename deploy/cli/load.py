@@ -83,7 +83,7 @@ class Tally:
 
 
 def quantile(ordered: Sequence[float], share: float) -> float:
-    """Return the smallest value that at least `share` of the values do not exceed (nearest rank)."""
+    """Return the smallest value such that at least `share` of the values are not above it (nearest rank)."""
     rank = -int(-len(ordered) * share // 1)
     return ordered[min(max(rank, 1), len(ordered)) - 1]
 

@@ -99,7 +99,7 @@ def spawn(
 
 
 def private_folder(path: Path) -> None:
-    """Create a folder that only this user may enter; an existing one of this user is closed to others, not parents."""
+    """Create a folder that only this user may enter; close an existing one of this user to others, not its parents."""
     path.mkdir(mode=0o700, parents=True, exist_ok=True)
     status = path.stat()
     if status.st_uid == os.geteuid() and not status.st_mode & stat.S_ISVTX:

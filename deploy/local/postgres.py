@@ -43,7 +43,7 @@ SETTINGS = {
     "log_error_verbosity": "terse",  # details and contexts of errors quote values of rows
     "timezone": "UTC",
 }
-"""Durability has its defaults, with fsync and synchronous_commit on; but see `Postgres.__init__`."""
+"""Settings of the server. `fsync` and `synchronous_commit` keep their defaults, on; but see `Postgres.__init__`."""
 
 
 def binaries() -> Path:

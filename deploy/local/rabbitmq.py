@@ -65,10 +65,10 @@ STOP_TIMEOUT = 9.0
 SCHEDULERS = max(1, (os.cpu_count() or 1) // 2)
 HEAPS = "+MHsbct 2048 +hmbs 262144"
 """Process heaps of up to 2 MB share memory segments: from 0.5 MB on, the default, each heap has its own segment, which
-is mapped and unmapped whenever the heap grows or is collected. And a process collects its garbage when it refers to
-2 MB of binaries (2 ** 18 words) instead of 0.4 MB, some 200 messages; newer versions set this for quorum queues
-themselves (rabbitmq/ra#444). Both together save more than a quarter of what RabbitMQ 3.10 on Erlang/OTP 25 does for an
-event."""
+is mapped and unmapped whenever the heap grows or is collected. A process also collects its garbage only when it refers
+to 2 MB of binaries (2 ** 18 words), and not to 0.4 MB, which is some 200 messages; newer versions set this for quorum
+queues themselves (rabbitmq/ra#444). Both together save more than a quarter of what RabbitMQ 3.10 on Erlang/OTP 25 does
+for an event."""
 ERLANG = f"+sbwt none +sbwtdcpu none +sbwtdio none +S {SCHEDULERS}:{SCHEDULERS} {HEAPS}"
 """Schedulers that wait without spinning, so that an idle node uses almost no CPU; half as many as there are cores,
 because the cores are shared with PostgreSQL, our processes and their clients."""

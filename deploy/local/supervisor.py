@@ -19,7 +19,7 @@ from deploy.local.children import end, exited, spawn
 log = logging.getLogger("crossdock.supervisor")
 
 RESTART_PAUSES = (0.0, 0.5, 1.0, 2.0, 5.0)
-"""Seconds before a restart, by how often in a row the child died soon after its start; the last value repeats."""
+"""Seconds before a restart, by the number of consecutive early deaths of the child; the last value repeats."""
 YOUNG = 10.0
 """Seconds of life after which a child is restarted at once."""
 POLL = 0.1

@@ -158,7 +158,7 @@ class Up:
         workers = (*PROCESSES, POLL) if _is_polled(config) else PROCESSES
         ports = free_ports(count + len(workers) + 3)
         self._ingress_port = port or ports[-1]
-        # A given port for the ingress hints at another `up` on this machine, so the API uses a free port.
+        # If a port is given, another `up` probably runs on this machine with the usual ones: the API uses a free port.
         self._api_port = ports[-2] if self._port is not None or not config.api.port else config.api.port
         path = self._path
         children = [

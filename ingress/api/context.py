@@ -14,14 +14,14 @@ from aiohttp.http_exceptions import HttpProcessingError
 from ingress.api import values
 from ingress.api.auth import Caller
 from ingress.api.errors import ProblemError, invalid, not_found, unreadable
-from schemas import encodings, spoilt
+from schemas import credential_faults, encodings
 from schemas.config import Config
+from schemas.credential_faults import Fault
 from schemas.destinations.guard import BlockedError, Guard
 from schemas.dialects import get_dialect
 from schemas.lenient import normalized
 from schemas.outbound import OPERATOR, Dialect, allowed_accounts
 from schemas.patterns import fits
-from schemas.spoilt import Fault
 from storage import sealed, subscriptions
 from storage.database import Connection
 from storage.sealed import Sealed, Secret
@@ -206,9 +206,9 @@ def check_authorization(value: str | None) -> str | None:
     if not value.isascii() or not value.isprintable():
         return "must be printable ASCII, because it is sent in a header"
     credentials = value.strip()
-    fault = spoilt.fault(credentials)
+    fault = credential_faults.fault(credentials)
     if fault is None:  # what follows the scheme, as in `Basic "abc"` and `Bearer $TOKEN`
-        fault = spoilt.fault(credentials.partition(" ")[2].strip())
+        fault = credential_faults.fault(credentials.partition(" ")[2].strip())
     if fault is Fault.EXAMPLE or (fault is Fault.REFERENCE and "://" not in value):
         return None  # it may be what the other side has
     return None if fault is None else _FAULTS[fault]

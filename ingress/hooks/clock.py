@@ -8,11 +8,12 @@ import time
 from collections.abc import Callable
 
 MAX_HELD = 600.0
-"""Seconds that the wall clock may be behind what was said last, and is not followed. A clock that goes back further was
-wrong before: it is followed at once, because time must not stand still for a day. What was received while it was wrong
-by more than a minute has been filed under the database's present (`schemas.clocks`), and so is what is still ahead."""
+"""Maximum step back, in seconds, that is hidden. If the wall clock steps back by at most this much, times keep
+increasing by `_STEP`; if by more, the old time was wrong, and the new one is used at once, because time must not stand
+still for a day. Messages that were received while the clock was wrong by more than a minute were filed under the
+database's present time (`schemas.clocks`), and so are those that are still ahead."""
 _STEP = 2e-6
-"""Two microseconds: what is written has six decimals, and a float of Unix seconds is exact to a quarter of one."""
+"""Two microseconds: times are written with six decimals, and a float of Unix seconds is exact to a quarter of one."""
 
 
 class ReceiveClock:

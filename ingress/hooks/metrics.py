@@ -12,24 +12,30 @@ from prometheus_client import Counter, Gauge
 from schemas.envelope import rfc3339_of
 from telemetry.exemplars import Traced
 from telemetry.logs import LineWriter
-from telemetry.tallies import Count, Counters, Histograms
+from telemetry.tallies import Count, LabelledCounter, LabelledHistogram
 from telemetry.traces import Tracer
 
-REQUESTS = Counters("crossdock_requests", "Webhook requests answered", ("platform", "account", "event", "status"))
-REFUSED = Counter("crossdock_refused", "Webhook requests not accepted, by reason", ("platform", "account", "reason"))
-SECONDS = Histograms(
+REQUESTS = LabelledCounter(
+    "crossdock_requests", "Webhook requests answered", ("platform", "account", "event", "status")
+)
+REFUSED = Counter(
+    "crossdock_refused",
+    "Webhook requests not accepted, and those accepted without a worker's answer, by reason",
+    ("platform", "account", "reason"),
+)
+SECONDS = LabelledHistogram(
     "crossdock_request_seconds",
     "From the request's headers to its answer",
     ("platform", "event"),
     buckets=(0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 1, 2, 5, 10),
 )
-CONFIRM = Histograms(
+CONFIRM = LabelledHistogram(
     "crossdock_confirm_seconds",
     "From handing a message to the publisher to the broker's confirm: the part of a request that RabbitMQ takes",
     (),
     buckets=(0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 1, 2, 5),
 ).labels()
-BYTES = Counters("crossdock_request_body_bytes", "Bytes of accepted bodies", ("platform",))
+BYTES = LabelledCounter("crossdock_request_body_bytes", "Bytes of accepted bodies", ("platform",))
 OUTSTANDING = Gauge("crossdock_publish_outstanding", "Messages published and not confirmed")
 PENDING_REPLIES = Gauge("crossdock_replies_pending", "Senders waiting for a worker's answer")
 CONNECTIONS = Gauge("crossdock_connections", "Open client connections")

@@ -37,8 +37,8 @@ _DETAILS = {
     408: "The body did not arrive in time.",
     413: "The body is larger than this service accepts.",
     415: "Send the body without Content-Encoding: the signature is over the bytes as sent.",
-    429: "This account has as many requests under way as it may; send this one again later.",
-    503: "The message could not be made safe. Nothing was lost on our side; send it again.",
+    429: "Too many requests in progress for this account; try again later.",
+    503: "The message could not be stored durably. Please send it again.",
 }
 _RETRY_AFTER = {429: "1", 503: "5"}
 """Seconds. An account's requests under way end in less than one, once it stops sending more; the broker is usually

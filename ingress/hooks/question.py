@@ -35,7 +35,7 @@ class Question:
             request.question_failed(error)
 
     def close(self) -> None:
-        """Ignore answers from now on, and give back what is held; further calls do nothing."""
+        """Stop the timer, ignore further answers, and release the body that is held; further calls do nothing."""
         if self._is_open:
             self._is_open = False
             self._timer.cancel()
@@ -43,7 +43,7 @@ class Question:
             self._request.broker.publisher.release(len(self.body))
 
     def done(self) -> bool:
-        """Return whether the answer is of no use any more."""
+        """Return whether an answer would be ignored."""
         return not self._is_open or self._request.done()
 
     def set_result(self, nothing: None) -> None:

@@ -2,8 +2,9 @@
 
 A `WebhookRequest` is a state machine of callbacks without a task: the publisher, the replies and a timer call it, each
 in the turn of the event loop that received what it waits for. `Phase` names its states. It ends with `_finish`, or with
-`_fail` after an error of ours, and `_guarded` is its only guard. Nothing here decodes a body or knows the database, and
-the outcome is a 2xx only when the broker has confirmed the message.
+`_fail` after an error of ours: `_guarded` catches those of callbacks, `begin` its own, which it answers with 503, and
+`_decide_error` those of making a refusal. Nothing here decodes a body or knows the database, and the outcome is a 2xx
+only when the broker has confirmed the message.
 
 Two kinds of senders wait for a worker. A shopper of uStore waits for manufacturers: one message goes to the store
 worker and to the route worker, and after `answer_timeout` the answer is 503, whatever the broker has confirmed. A
@@ -177,7 +178,7 @@ class WebhookRequest(ABC):
             self._decide_error(503, "internal error")
 
     def done(self) -> bool:
-        """Return whether publishing the message is of no use any more."""
+        """Return whether the outcome is decided, so that publishing the message would be useless."""
         return self._phase is DECIDED or self._phase is FINISHED
 
     @_guarded
@@ -251,7 +252,7 @@ class WebhookRequest(ABC):
             return
         if self._spans:
             self._spans.published(UNCONFIRMED)
-        self._finish(self._worker_rejection() or self._error_outcome(503, "broker", UNCONFIRMED))
+        self._finish(self._worker_refusal() or self._error_outcome(503, "broker", UNCONFIRMED))
 
     # The steps.
 
@@ -310,11 +311,11 @@ class WebhookRequest(ABC):
         detail = str(outgoing.explain(error))
         if self._spans:
             self._spans.published(detail)
-        rejection = self._worker_rejection()
+        refusal = self._worker_refusal()
         if isinstance(error, TooLargeError):
             self._decide_error(413, "larger than the broker accepts", detail)
-        elif rejection is not None:
-            self._decide(rejection)  # a refusal promises nothing, so it needs no confirm; it says what to correct
+        elif refusal is not None:
+            self._decide(refusal)  # a refusal promises nothing, so it needs no confirm; it says what to correct
         else:
             self._decide_error(503, "broker", detail)
 
@@ -334,7 +335,7 @@ class WebhookRequest(ABC):
         assert question is not None
         assert self._traceparent is not None
         self._close_question()
-        verdict = envelope.ACCEPTED if answer is None or answer.status < 400 else _rejection_detail(answer)
+        verdict = envelope.ACCEPTED if answer is None or answer.status < 400 else _refusal_detail(answer)
         stamp = route.stamp(self._headers.get(hdrs.CONTENT_TYPE))
         self._publish(stamp(self.id, self._received, self._traceparent, verdict=verdict), question.body)
 
@@ -360,7 +361,7 @@ class WebhookRequest(ABC):
             return outcomes.accepted(self._traceparent, reason if answer is None else None)
         return self._error_outcome(503, reason)
 
-    def _worker_rejection(self) -> Outcome | None:
+    def _worker_refusal(self) -> Outcome | None:
         """Return the outcome of an order that a worker has refused, which is valid without the broker's confirm."""
         return self._answer_outcome() if self._answer is not None and self._answer.status >= 400 else None
 
@@ -417,13 +418,13 @@ class WebhookRequest(ABC):
         self.on_release()
 
     def _close_question(self) -> None:
-        """Ignore answers from now on, because the response has been decided."""
+        """Stop waiting for an answer, because the response has been decided."""
         question, self._question = self._question, None
         if question is not None:
             question.close()
 
 
-def _rejection_detail(answer: Answer) -> str:
+def _refusal_detail(answer: Answer) -> str:
     """Return why a worker refused an order, in the words that its sender receives."""
     try:
         detail = msgspec.json.decode(answer.body, type=_Problem).detail

@@ -68,7 +68,7 @@ def networks(texts: Iterable[str]) -> tuple[Network, ...]:
 
 
 def parse(text: str) -> Address:
-    """Parse a final address as sockets show it. Raises ValueError.
+    """Parse the address of a connection, in the form that sockets use. Raises ValueError.
 
     The zone is dropped. An IPv4 address that is written as an IPv6 one (mapped, or with the well-known NAT64 prefix) is
     returned as the IPv4 address that it is.

@@ -67,11 +67,11 @@ SELECT DISTINCT document_id, digest FROM crossdock.receipts WHERE document_id = 
 ON CONFLICT DO NOTHING
 
 -- name: end_document
--- Returns a row if this erasure has been at the document until now.
+-- Ends the work of the erasure $2 on the document $1. Returns a row if it had not ended yet.
 DELETE FROM crossdock.erasing WHERE document_id = $1 AND erasure_id = $2 RETURNING document_id
 
 -- name: receipts_of_document
--- Receipts of a document that are still to be erased.
+-- Receipts of the document $1 that are still to be erased, at most $2.
 SELECT r.document_id, r.received_at, r.message_id
 FROM crossdock.receipts r
 WHERE r.document_id = $1 AND NOT 'erased' = ANY (r.flags)
@@ -262,7 +262,8 @@ ORDER BY received_at, id
 LIMIT $5
 
 -- name: stalled
--- Erasures that no process has worked on for a while, and finished ones whose late rows are still to be erased.
+-- Erasures that no process has worked on for $1 seconds, and those that finished $2 seconds ago, whose late rows are
+-- still to be erased.
 SELECT id, finished_at IS NOT NULL AS is_check
 FROM crossdock.erasures
 WHERE (finished_at IS NULL AND touched_at < now() - $1 * interval '1 second')
@@ -371,5 +372,5 @@ FOR UPDATE SKIP LOCKED
 DELETE FROM crossdock.erased_events WHERE id = ANY ($1::uuid[])
 
 -- name: forget_samples
--- Has the planner's statistics of a table's columns made again, which hold samples of the values.
+-- Replaces the planner's statistics of a table's columns, which hold samples of the values.
 SELECT crossdock.forget_samples($1, $2::text[])

@@ -20,7 +20,7 @@ UPDATE crossdock.identifiers SET document_id = $1 WHERE document_id = ANY ($2::b
 SELECT crossdock.merge_identifiers()
 
 -- name: next_round
--- The round of indexing that is due, locked, unless another worker is at it.
+-- The round of indexing that is due, locked, unless another worker has locked it.
 SELECT round, before_at, before_id
 FROM crossdock.identifier_rounds
 WHERE finished_at IS NULL AND due_at <= now()

@@ -1,11 +1,12 @@
 -- name: make_partition
--- Returns true if a partition was created.
+-- Creates the partition of the table $1 for the month that begins at $2. Returns true if it was created.
 SELECT crossdock.make_partition($1, $2)
 
 -- name: drop_partition
 SELECT crossdock.drop_partition($1)
 
 -- name: partitions_before
+-- The partitions of the table $1 that hold only months before $2.
 SELECT crossdock.partitions_before($1, $2)
 
 -- name: stray_months

@@ -28,17 +28,17 @@ FROM gone
 
 -- name: lease
 -- Leases subscriptions that have due deliveries and no other worker. $1: worker. $2: seconds. $3: maximum number. $4,
--- $5: the number of subscriptions that the worker already holds, per subscriber. $6: subscriptions that it skips for
--- now. The order is fair: subscribers with the fewest leases come first, so that the many subscriptions of one
+-- $5: the number of subscriptions that the worker has leased already, per subscriber. $6: subscriptions that it skips
+-- for now. The order is fair: subscribers with the fewest leases come first, so that the many subscriptions of one
 -- subscriber never keep out another's.
 WITH candidates AS MATERIALIZED (
     SELECT s.id
     FROM crossdock.subscribed s
-    LEFT JOIN unnest($4::text[], $5::int[]) AS h (subscriber, held) ON h.subscriber = s.subscriber
+    LEFT JOIN unnest($4::text[], $5::int[]) AS own (subscriber, leases) ON own.subscriber = s.subscriber
     WHERE s.enabled AND s.deleted_at IS NULL AND (s.leased_until IS NULL OR s.leased_until < now())
       AND (s.paused_until IS NULL OR s.paused_until <= now()) AND s.id <> ALL ($6::uuid[])
       AND EXISTS (SELECT FROM crossdock.outbox o WHERE o.subscription_id = s.id AND o.next_attempt_at <= now())
-    ORDER BY coalesce(h.held, 0) + row_number() OVER (PARTITION BY s.subscriber ORDER BY s.id)
+    ORDER BY coalesce(own.leases, 0) + row_number() OVER (PARTITION BY s.subscriber ORDER BY s.id)
     LIMIT $3
 ), due AS (
     SELECT s.id
@@ -54,7 +54,7 @@ WHERE s.id = due.id
 RETURNING s.id, s.subscriber, s.url, s.dialect, s.query_key, s.schedule, s.max_rate, s.max_in_flight, s.sealed,
           s.updated_at
 
--- name: crowd
+-- name: waiting_subscriptions
 -- The number of subscriptions per subscriber that wait for a worker with a free place, as `lease` would find them. $1:
 -- subscriptions that this worker skips for now.
 SELECT s.subscriber, count(*) AS waiting
@@ -65,8 +65,8 @@ WHERE s.enabled AND s.deleted_at IS NULL AND (s.leased_until IS NULL OR s.leased
 GROUP BY s.subscriber
 
 -- name: renew
--- Extends the leases of this worker's subscriptions that are still its own and still enabled; returns their present
--- settings.
+-- Extends the leases of the subscriptions $3 of the worker $1 that are still its own and still enabled, by $2 seconds
+-- from now; returns their present settings.
 UPDATE crossdock.subscribed s
 SET leased_until = now() + $2 * interval '1 second'
 WHERE s.leased_by = $1 AND s.id = ANY ($3::uuid[]) AND s.enabled AND s.deleted_at IS NULL
@@ -84,7 +84,7 @@ WHERE leased_by = $1 AND id = ANY ($2::uuid[])
 -- same deliveries at the same time.
 SELECT d.id, d.subscription_id, d.event_id, d.message_id, d.document_id, d.type, d.key,
        d.attempts, d.next_attempt_at, d.payload IS NOT NULL AS has_payload
-FROM unnest($1::uuid[], $2::int[]) AS s (id, room)
+FROM unnest($1::uuid[], $2::int[]) AS s (id, free_slots)
 JOIN crossdock.subscribed mine ON mine.id = s.id AND mine.leased_by = $4 AND mine.leased_until > now()
     AND (mine.paused_until IS NULL OR mine.paused_until <= now())
 CROSS JOIN LATERAL (
@@ -92,7 +92,7 @@ CROSS JOIN LATERAL (
     FROM crossdock.outbox o
     WHERE o.subscription_id = s.id AND o.next_attempt_at <= now() AND o.id NOT IN (SELECT unnest($3::uuid[]))
     ORDER BY o.next_attempt_at, o.id
-    LIMIT s.room
+    LIMIT s.free_slots
 ) d
 
 -- name: contents
@@ -100,11 +100,12 @@ CROSS JOIN LATERAL (
 -- cancelled or superseded, or its subscription is no longer leased by $3. $1: deliveries. $2: for each, the largest
 -- body that may be returned; a larger one is only measured, and below 0 nothing of it is read, because another row
 -- returns the same body. If message_id is null, retention has deleted the receipt. An event that announces an erasure
--- has the time of the erasure, as on `crossdock.events`. Every table is read by key, one
--- look-up per delivery (hence LATERAL and LIMIT): a free join would read the whole outbox of a subscription.
+-- has the time of the erasure, as on `crossdock.events`. Every table is read by key, one look-up per delivery (hence
+-- LATERAL and LIMIT): a free join would read the whole outbox of a subscription.
 SELECT o.id, s.updated_at, r.message_id, d.platform, d.account, r.event,
        CASE WHEN o.type = 'crossdock.erased' THEN o.created_at ELSE r.received_at END AS received_at, r.content_type,
-       CASE WHEN o.type <> 'crossdock.erased' THEN r.traceparent END AS traceparent, r.flags, o.version, octet_length(coalesce(o.payload, r.raw)) AS size,
+       CASE WHEN o.type <> 'crossdock.erased' THEN r.traceparent END AS traceparent, r.flags, o.version,
+       octet_length(coalesce(o.payload, r.raw)) AS size,
        CASE WHEN octet_length(coalesce(o.payload, r.raw)) <= a.allowed THEN coalesce(o.payload, r.raw) END AS raw
 FROM unnest($1::uuid[], $2::int[]) AS a (id, allowed)
 CROSS JOIN LATERAL (SELECT * FROM crossdock.outbox WHERE id = a.id LIMIT 1) o
@@ -146,14 +147,14 @@ LEFT JOIN LATERAL (
     LIMIT 1
 ) r ON true
 
--- name: hold
+-- name: postpone
 -- The subscriber may no longer see these deliveries. In case its configuration is a mistake, they are kept for three
 -- days, checked again every hour, and then cancelled. This does not count as an attempt.
 WITH late AS (
     DELETE FROM crossdock.outbox
     WHERE id = ANY ($1::uuid[]) AND created_at < now() - interval '3 days'
     RETURNING *
-), held AS (
+), postponed AS (
     UPDATE crossdock.outbox SET next_attempt_at = now() + interval '1 hour'
     WHERE id = ANY ($1::uuid[]) AND created_at >= now() - interval '3 days'
 )
@@ -252,14 +253,14 @@ SELECT coalesce(sum(d.due), 0)::bigint AS due,
        coalesce(extract(epoch FROM now() - min(d.oldest)), 0)::float8 AS oldest
 FROM crossdock.subscribed s
 CROSS JOIN LATERAL (
-    SELECT count(*) AS due, min(one.next_attempt_at) AS oldest
+    SELECT count(*) AS due, min(first.next_attempt_at) AS oldest
     FROM (
         SELECT o.next_attempt_at
         FROM crossdock.outbox o
         WHERE o.subscription_id = s.id AND o.next_attempt_at <= now()
         ORDER BY o.next_attempt_at
         LIMIT $3
-    ) one
+    ) first
 ) d
 WHERE s.enabled AND s.deleted_at IS NULL AND s.max_rate IS NULL AND s.id <> ALL ($2::uuid[])
   AND (s.paused_until IS NULL OR s.paused_until <= now())

@@ -6,7 +6,7 @@ ON CONFLICT DO NOTHING
 
 -- name: lease
 -- Due accounts without a lease, or with one of this worker's own that it stopped using without a release while the
--- database was unavailable.
+-- database was unavailable. $3: worker. $4: seconds of the lease.
 UPDATE crossdock.polls p SET leased_by = $3, leased_until = now() + make_interval(secs => $4)
 FROM (
     SELECT platform, account FROM crossdock.polls
@@ -19,6 +19,7 @@ WHERE p.platform = due.platform AND p.account = due.account
 RETURNING p.account, p.cursor, p.reached, p.failures
 
 -- name: renew
+-- Extends the leases of the worker $3, to $4 seconds from now.
 UPDATE crossdock.polls SET leased_until = now() + make_interval(secs => $4)
 WHERE platform = $1 AND account = ANY($2::text[]) AND leased_by = $3 AND leased_until > now()
 RETURNING account
@@ -46,6 +47,7 @@ UPDATE crossdock.polls SET cursor = GREATEST(cursor, reached), reached = GREATES
 WHERE platform = $1 AND account = $2
 
 -- name: release_ok
+-- Ends a lease after a poll that succeeded; the next one is due in $4 seconds.
 UPDATE crossdock.polls
 SET leased_by = NULL, leased_until = NULL, due_at = now() + make_interval(secs => $4), failures = 0,
     last_ok_at = now(), last_error = NULL

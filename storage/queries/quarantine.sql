@@ -1,4 +1,5 @@
 -- name: list
+-- Messages, the newest first, at most $2. $1: whether to include those that were replayed or discarded.
 SELECT id, platform, account, event, stage, attempts, reason, received_at, replayed_at, discarded_at,
        length(raw) AS bytes
 FROM crossdock.quarantined
@@ -15,9 +16,6 @@ SELECT id, platform, account, event, stage, attempts, reason, received_at, repla
        traceparent, raw
 FROM crossdock.quarantined
 WHERE id = $1
-
--- name: open_ids
-SELECT id FROM crossdock.quarantined WHERE replayed_at IS NULL AND discarded_at IS NULL ORDER BY received_at, id
 
 -- name: existing
 SELECT id, length(raw) AS bytes FROM crossdock.quarantined WHERE id = ANY ($1::uuid[])
@@ -46,7 +44,8 @@ WHERE replayed_at IS NULL AND discarded_at IS NULL
 
 -- name: lock
 -- The rows stay locked until the broker has confirmed the messages: one that fails again in the meantime is put back
--- into quarantine after the commit. Nothing is left to send of an erased message.
+-- into quarantine after the commit. Nothing is left to send of an erased message. $2: whether to include messages that
+-- were replayed or discarded.
 SELECT id, platform, account, event, received_at, content_type, traceparent, routing_key, raw
 FROM crossdock.quarantined
 WHERE id = ANY ($1::uuid[]) AND ($2 OR (replayed_at IS NULL AND discarded_at IS NULL)) AND erased_at IS NULL
@@ -55,11 +54,6 @@ FOR UPDATE
 
 -- name: all_replayed
 UPDATE crossdock.quarantined SET replayed_at = now() WHERE id = ANY ($1::uuid[])
-
--- name: discard
-UPDATE crossdock.quarantined SET discarded_at = now()
-WHERE id = $1 AND discarded_at IS NULL
-RETURNING id
 
 -- name: discard_all
 UPDATE crossdock.quarantined SET discarded_at = now()

@@ -166,6 +166,7 @@ LEFT JOIN matched ON true
 ORDER BY matched.received_at, matched.message_id
 
 -- name: write
+-- Enqueues deliveries of the replay $2 to the subscription $1.
 INSERT INTO crossdock.outbox (
     id, subscription_id, next_attempt_at, received_at, event_id, message_id, replay_id, document_id, version, type, key
 )
@@ -175,6 +176,7 @@ FROM unnest($3::uuid[], $4::uuid[], $5::timestamptz[], $6::uuid[], $7::bigint[],
 ON CONFLICT (id) DO NOTHING
 
 -- name: advance
+-- Notes that $2 more deliveries were written, up to the position ($3, $4). $5: whether these were the last.
 UPDATE crossdock.replays
 SET written = written + $2, after_at = $3, after_id = $4, finished_at = CASE WHEN $5 THEN now() END
 WHERE id = $1
@@ -182,7 +184,7 @@ WHERE id = $1
 -- name: progress
 -- Counting may have stopped at its limit when the replay was requested, so until everything is written there is more to
 -- come.
-SELECT CASE WHEN r.finished_at IS NULL THEN GREATEST(r.count, r.written + 1) ELSE r.written END AS count, r.written, r.finished_at IS NOT NULL AS written_all,
+SELECT CASE WHEN r.finished_at IS NULL THEN GREATEST(r.count, r.written + 1) ELSE r.written END AS count, r.written,
        (SELECT count(*) FROM crossdock.outbox o WHERE o.replay_id = r.id) AS waiting
 FROM crossdock.replays r
 WHERE r.id = $1

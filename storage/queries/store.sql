@@ -1,3 +1,10 @@
+-- Where a query takes columns, one array each, the alias of `unnest` names $1, $2 and so on in their order.
+--
+-- `ON CONFLICT ... DO UPDATE ... WHERE false` locks a row that exists and leaves it unchanged, without a new version of
+-- the row. `DO NOTHING` would not lock it, so that another transaction could change it before this one commits.
+
+-- ==== Cartons ====
+
 -- name: claim_shipments
 -- Creates the shipments that are new, and locks the others without changing them, in the given order. Returns those
 -- that were created.
@@ -8,7 +15,7 @@ FROM unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::text[])
 ON CONFLICT (shipment, account, type, platform) DO UPDATE SET cartons = s.cartons WHERE false
 RETURNING platform, account, type, shipment
 
--- name: locked_shipments
+-- name: read_locked_shipments
 -- The locked shipments as they are now, with their cartons.
 SELECT s.platform, s.account, s.type, s.shipment, s.cartons::text AS cartons
 FROM unnest($1::text[], $2::text[], $3::text[], $4::text[]) AS k (platform, account, type, shipment)
@@ -23,7 +30,8 @@ FROM unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::text[])
 WHERE s.shipment = n.shipment AND s.account = n.account AND s.type = n.type AND s.platform = n.platform
 
 -- name: documents_of_keys
--- Locks the documents of one shipment that have any of these keys, in the order of their keys.
+-- Locks the documents of one shipment that have any of the keys $4, in the order of their keys. $1: platform. $2:
+-- account. $3: type.
 SELECT id, key, received_at
 FROM crossdock.documents
 WHERE platform = $1 AND account = $2 AND type = $3 AND key = ANY ($4::text[])
@@ -34,10 +42,12 @@ FOR UPDATE
 -- Moves receipts, versions and deliveries of the documents $2 to the document $1, which gets the key $3.
 SELECT crossdock.merge_documents($1, $2::bigint[], $3)
 
+-- ==== Documents and their receipts ====
+
 -- name: claim_documents
--- Creates the documents that are new, as if the batch held everything about them, and locks the others without changing
--- them. The keys are sorted, so that workers wait for each other but never deadlock. Returns the created documents with
--- their version ids.
+-- Creates the documents $1 that are new, as if the batch held everything about them, and locks the others without
+-- changing them. The keys are sorted, so that workers wait for each other but never deadlock. Returns the created
+-- documents with their version ids.
 INSERT INTO crossdock.documents AS d (
     platform, account, type, key, received_at, last_received_at, version_id, version, times_received, digest,
     order_number, order_ref, warehouse_ref, ship_from, ship_to
@@ -47,35 +57,13 @@ FROM unnest($1::crossdock.new_document[])
 ON CONFLICT (key, account, type, platform) DO UPDATE SET version = d.version WHERE false
 RETURNING d.id, d.version_id
 
--- name: locked_documents
+-- name: read_locked_documents
 -- The locked documents as they are now, not as they were before the wait for the lock.
 SELECT d.id, d.platform, d.account, d.type, d.key, d.received_at, d.last_received_at, d.version_id, d.version,
        d.times_received, d.digest,
        d.erased OR EXISTS (SELECT FROM crossdock.erased_contents e WHERE e.document_id = d.id) AS has_erased
 FROM unnest($1::text[], $2::text[], $3::text[], $4::text[]) AS k (platform, account, type, key)
 JOIN crossdock.documents d USING (key, account, type, platform)
-
--- name: erased_contents
--- The contents of these documents that stay erased when they are received again.
-SELECT document_id, digest FROM crossdock.erased_contents WHERE document_id = ANY ($1::bigint[])
-UNION
-SELECT id, digest FROM crossdock.documents WHERE id = ANY ($1::bigint[]) AND erased
-
--- name: move_erased_contents
--- Documents that are merged into $1 take with them which of their contents were erased or are being erased. $2:
--- documents.
-WITH moved AS (
-    DELETE FROM crossdock.erased_contents WHERE document_id = ANY ($2::bigint[]) RETURNING digest
-), ended AS (
-    DELETE FROM crossdock.erasing WHERE document_id = ANY ($2::bigint[]) RETURNING erasure_id
-), begun AS (
-    INSERT INTO crossdock.erasing (document_id, erasure_id)
-    SELECT DISTINCT $1::bigint, erasure_id FROM ended
-    ON CONFLICT DO NOTHING
-)
-INSERT INTO crossdock.erased_contents (document_id, digest)
-SELECT DISTINCT $1::bigint, digest FROM moved
-ON CONFLICT DO NOTHING
 
 -- name: existing_receipts
 -- Those of these messages that are stored already, because a message that the broker delivers twice must not change
@@ -85,12 +73,38 @@ FROM unnest($1::timestamptz[], $2::uuid[]) AS m (received_at, message_id)
 JOIN crossdock.receipts r USING (received_at, message_id)
 WHERE r.received_at BETWEEN $3 AND $4
 
--- name: count_again
+-- name: receipt_bodies
+-- The receipts of these messages with their exact bytes.
+SELECT r.received_at, r.message_id, r.event, r.flags, r.content_type, r.traceparent, r.raw
+FROM unnest($1::timestamptz[], $2::uuid[]) AS k (received_at, message_id)
+JOIN crossdock.receipts r USING (received_at, message_id)
+
+-- name: add_repeats
 -- Repeats of the newest version: only two numbers of a narrow row change.
 UPDATE crossdock.documents d
-SET times_received = again.times, last_received_at = again.last
-FROM unnest($1::bigint[], $2::int[], $3::timestamptz[]) AS again (id, times, last)
-WHERE d.id = again.id
+SET times_received = repeated.times, last_received_at = repeated.last
+FROM unnest($1::bigint[], $2::int[], $3::timestamptz[]) AS repeated (id, times, last)
+WHERE d.id = repeated.id
+
+-- name: newest_versions
+-- Copies a document's newest version into the document's own columns.
+UPDATE crossdock.documents d
+SET received_at = v.received_at, last_received_at = n.last, version_id = v.id, version = n.version,
+    times_received = n.times, digest = v.digest, order_number = v.order_number, order_ref = v.order_ref,
+    warehouse_ref = v.warehouse_ref, ship_from = v.ship_from, ship_to = v.ship_to, erased = 'erased' = ANY (v.flags)
+FROM unnest($1::bigint[], $2::uuid[], $3::timestamptz[], $4::int[], $5::int[], $6::timestamptz[])
+     AS n (id, version_id, received_at, version, times, last)
+JOIN crossdock.versions v ON v.id = n.version_id AND v.received_at = n.received_at
+WHERE d.id = n.id
+
+-- name: delete_documents
+-- Deletes the documents $1, which have nothing stored any more.
+WITH contents AS (
+    DELETE FROM crossdock.erased_contents WHERE document_id = ANY ($1::bigint[])
+)
+DELETE FROM crossdock.documents WHERE id = ANY ($1::bigint[])
+
+-- ==== Versions ====
 
 -- name: close_versions
 -- The final counts of versions that are no longer the newest.
@@ -100,7 +114,7 @@ FROM unnest($1::uuid[], $2::timestamptz[], $3::int[], $4::timestamptz[]) AS clos
 WHERE v.id = closed.id AND v.received_at = closed.received_at
 
 -- name: occurrences
--- How many versions of a document have had this content, as far as retention has kept them.
+-- How many versions of the documents $1 have had each of the contents $2, as far as retention has kept them.
 SELECT document_id, digest, max(occurrence) + 1 AS seen
 FROM crossdock.versions
 WHERE document_id = ANY ($1::bigint[]) AND digest = ANY ($2::bytea[])
@@ -181,25 +195,7 @@ DELETE FROM crossdock.versions v
 USING unnest($1::uuid[], $2::timestamptz[]) AS gone (id, received_at)
 WHERE v.id = gone.id AND v.received_at = gone.received_at
 
--- name: newest_versions
--- Copies a document's newest version into the document's own columns.
-UPDATE crossdock.documents d
-SET received_at = v.received_at, last_received_at = n.last, version_id = v.id, version = n.version,
-    times_received = n.times, digest = v.digest, order_number = v.order_number, order_ref = v.order_ref,
-    warehouse_ref = v.warehouse_ref, ship_from = v.ship_from, ship_to = v.ship_to, erased = 'erased' = ANY (v.flags)
-FROM unnest($1::bigint[], $2::uuid[], $3::timestamptz[], $4::int[], $5::int[], $6::timestamptz[])
-     AS n (id, version_id, received_at, version, times, last)
-JOIN crossdock.versions v ON v.id = n.version_id AND v.received_at = n.received_at
-WHERE d.id = n.id
-
--- name: delete_documents
--- Deletes documents that have nothing stored any more.
-WITH contents AS (
-    DELETE FROM crossdock.erased_contents WHERE document_id = ANY ($1::bigint[])
-)
-DELETE FROM crossdock.documents WHERE id = ANY ($1::bigint[])
-
--- name: begun_by
+-- name: versions_to_reannounce
 -- The versions that these messages belong to, and the versions that their arrival split off from the one they fell
 -- into. It is not enough to select the versions that begin with these messages: an earlier request that was stored in
 -- the meantime may have become the beginning of a version. Erased versions are not announced any more.
@@ -217,11 +213,31 @@ JOIN crossdock.versions v
     AND (v.version = mine.version OR (v.version = mine.version + 1 AND v.occurrence > 0))
     AND NOT 'erased' = ANY (v.flags)
 
--- name: receipt_bodies
--- The receipts of these messages with their exact bytes.
-SELECT r.received_at, r.message_id, r.event, r.flags, r.content_type, r.traceparent, r.raw
-FROM unnest($1::timestamptz[], $2::uuid[]) AS k (received_at, message_id)
-JOIN crossdock.receipts r USING (received_at, message_id)
+-- ==== Erasure ====
+
+-- name: erased_contents
+-- The contents of the documents $1 that stay erased when they are received again.
+SELECT document_id, digest FROM crossdock.erased_contents WHERE document_id = ANY ($1::bigint[])
+UNION
+SELECT id, digest FROM crossdock.documents WHERE id = ANY ($1::bigint[]) AND erased
+
+-- name: move_erased_contents
+-- Documents that are merged into $1 take with them which of their contents were erased or are being erased. $2:
+-- documents.
+WITH moved AS (
+    DELETE FROM crossdock.erased_contents WHERE document_id = ANY ($2::bigint[]) RETURNING digest
+), ended AS (
+    DELETE FROM crossdock.erasing WHERE document_id = ANY ($2::bigint[]) RETURNING erasure_id
+), begun AS (
+    INSERT INTO crossdock.erasing (document_id, erasure_id)
+    SELECT DISTINCT $1::bigint, erasure_id FROM ended
+    ON CONFLICT DO NOTHING
+)
+INSERT INTO crossdock.erased_contents (document_id, digest)
+SELECT DISTINCT $1::bigint, digest FROM moved
+ON CONFLICT DO NOTHING
+
+-- ==== Quarantine ====
 
 -- name: quarantine
 -- A message that fails again after a replay returns to quarantine with its newest reason, unless it was erased.
@@ -237,8 +253,10 @@ ON CONFLICT (id) DO UPDATE SET reason = excluded.reason, stage = excluded.stage,
     replayed_at = NULL, discarded_at = CASE WHEN q.discarded_at > q.replayed_at THEN q.discarded_at END
 WHERE q.replayed_at IS NOT NULL AND q.erased_at IS NULL
 
+-- ==== Allocations ====
+
 -- name: newest_records
--- The newest allocation record of each order.
+-- The newest allocation record of each of the orders $1.
 SELECT r.document_id, r.received_at, r.message_id, r.version_id, r.items, r.announced
 FROM unnest($1::bigint[]) AS k (document_id)
 CROSS JOIN LATERAL (
@@ -250,7 +268,7 @@ CROSS JOIN LATERAL (
 ) r
 
 -- name: records_of
--- All allocation records of these orders, the oldest first.
+-- All allocation records of the orders $1, the oldest first.
 SELECT document_id, received_at, message_id, version_id, items, announced
 FROM crossdock.allocation_records
 WHERE document_id = ANY ($1::bigint[])
@@ -264,11 +282,11 @@ FROM unnest($1::bigint[], $2::timestamptz[], $3::uuid[], $4::uuid[], $5::text[],
      AS r (document_id, received_at, message_id, version_id, items, announced)
 
 -- name: clear_items
--- Deletes the allocated items of these orders, before the new ones are inserted.
+-- Deletes the allocated items of the orders $1, before the new ones are inserted.
 DELETE FROM crossdock.allocated_items WHERE document_id = ANY ($1::bigint[])
 
 -- name: insert_items
--- Inserts allocated items.
+-- Inserts allocated items. $1 to $6: the columns, in the order of the list below.
 INSERT INTO crossdock.allocated_items (
     document_id, allocated_at, order_product_id, manufacturer_id, rule, detail
 )

@@ -31,8 +31,8 @@ def test_a_package_is_enough_to_add_a_platform(fifth: str) -> None:
 
 
 def test_it_is_answered_and_polled_by_a_module_of_its_name(fifth: str) -> None:
-    assert list(answers.answerers()) == ["apicbase", fifth, "ustore"]
-    assert list(source.sources()) == ["apicbase", fifth]
+    assert fifth in answers.answerers()
+    assert fifth in source.sources()
 
 
 def test_events_of_its_recipients_can_be_consumed_subscribed_to_and_traced(fifth: str) -> None:

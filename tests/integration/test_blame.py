@@ -377,9 +377,11 @@ def _message(properties: Basic.Properties, body: bytes, tag: int, *, redelivered
 
 def test_a_foreign_message_keeps_its_readable_properties() -> None:
     properties = Basic.Properties(headers={"platform": "nobody\0", "event": 7}, message_id="not-a-uuid")
-    message = prepare.halted(properties.marshal(), b"body", prepare.UNREADABLE, "why\0", envelope.now(), key="k")
+    message = prepare.for_quarantine(
+        properties.marshal(), b"body", prepare.UNREADABLE, "why\0", envelope.now(), key="k"
+    )
     read = message.envelope
     assert (read.platform, read.account, read.event) == ("nobody\ufffd", "", "")
     assert (message.reason, message.routing_key, message.raw) == ("why\ufffd", "k", b"body")
-    again = prepare.halted(properties.marshal(), b"body", prepare.UNREADABLE, "why", envelope.now())
+    again = prepare.for_quarantine(properties.marshal(), b"body", prepare.UNREADABLE, "why", envelope.now())
     assert again.message_id == message.message_id

@@ -19,7 +19,7 @@ from deploy.cli.servers import check_amqp_url, check_database_url
 from deploy.config import ConfigError
 from ingress.api import errors, shapes
 from ingress.api.context import check_authorization
-from schemas import canonical, documents, encodings, lenient, registry, spoilt
+from schemas import canonical, credential_faults, documents, encodings, lenient, registry
 from schemas.config import FORMATS, Config, Delivery, Ingress, parse_size
 from schemas.platform import UnreadableError
 from schemas.platforms.apicbase.config import Account
@@ -275,7 +275,7 @@ def test_a_secret_that_only_looks_a_little_like_a_reference_is_not_accused(
 @pytest.mark.parametrize("piece", ["your_", "a_", "env", "(", "{", "process.env", "$"])
 def test_secrets_are_looked_at_in_linear_time(piece: str) -> None:
     """A secret, and the header of a subscription, may be any text."""
-    linear(spoilt.fault, lambda size: piece * (size // len(piece)), 50_000)
+    linear(credential_faults.fault, lambda size: piece * (size // len(piece)), 50_000)
 
 
 def test_a_header_of_a_subscription_may_hold_any_text_but_a_url() -> None:

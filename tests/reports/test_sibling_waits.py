@@ -9,7 +9,7 @@ from aiohttp import web
 from schemas import retryafter
 from tests.support.apicbase import serving
 from tests.unit.poll.test_client import Free, settings
-from workers.deliver.attempt import answer
+from workers.deliver.attempt import result
 from workers.poll import client as clients
 from workers.poll.apicbase import SOURCE
 from workers.poll.client import Client
@@ -41,13 +41,13 @@ def written(moment: float, form: str) -> str:
 def test_half_a_minute_in_any_notation(header: str) -> None:
     assert retryafter.seconds(header, NOW) == pytest.approx(30, abs=0.6)
     assert clients.retry_after(header, NOW) == pytest.approx(30, abs=0.6)
-    assert answer.retry_after(header, NOW) == pytest.approx(30, abs=0.6)
+    assert result.retry_after(header, NOW) == pytest.approx(30, abs=0.6)
 
 
 @pytest.mark.parametrize("header", [f"{LATER - 60}", f"{LATER - 60}000", "1000000000", "2020-01-01T00:00:00Z"])
 def test_a_time_in_the_past_means_no_wait(header: str) -> None:
     assert clients.retry_after(header, NOW) == 0
-    assert answer.retry_after(header, NOW) is None
+    assert result.retry_after(header, NOW) is None
 
 
 @pytest.mark.parametrize(

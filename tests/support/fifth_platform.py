@@ -142,7 +142,7 @@ SOURCE = dedent(
 
     from datetime import timedelta
 
-    from workers.poll.source import Source, Summary
+    from workers.poll.source import Source, OrderSummary
 
     SOURCE = Source(
         platform="parcelbird",
@@ -154,7 +154,7 @@ SOURCE = dedent(
         filters=lambda after: {},
         overlap=timedelta(days=1),
         status="FLOWN",
-        summarize=lambda raw: Summary(),
+        summarize=lambda raw: OrderSummary(),
     )
     '''
 )

@@ -8,7 +8,7 @@ from prometheus_client import REGISTRY
 from prometheus_client.metrics import MetricWrapperBase
 
 from deploy.admin import Admin
-from telemetry.tallies import Counters, Histograms
+from telemetry.tallies import LabelledCounter, LabelledHistogram
 
 PROCESSES = ("ingress.hooks.app", "ingress.api.app", "deploy.process", *(
     f"workers.{kind}.worker" for kind in ("store", "route", "deliver", "poll")
@@ -33,7 +33,7 @@ async def exposed() -> dict[str, set[str]]:
     } | {
         collector.name: set(collector.label_names)
         for collector in REGISTRY._collector_to_names
-        if isinstance(collector, (Counters, Histograms))
+        if isinstance(collector, (LabelledCounter, LabelledHistogram))
     }
     labels_of: dict[str, set[str]] = {}
     for name, kind in re.findall(r"^# TYPE (crossdock_\w+) (\w+)$", text, re.MULTILINE):

@@ -7,7 +7,7 @@ from prometheus_client import CollectorRegistry, Counter, Histogram
 from prometheus_client.exposition import generate_latest
 from prometheus_client.openmetrics.exposition import generate_latest as generate_openmetrics
 
-from telemetry.tallies import Counters, Histograms
+from telemetry.tallies import LabelledCounter, LabelledHistogram
 
 BOUNDS = (0.001, 0.25, 1, 5)
 SEEN = (0.0, 0.001, 0.0010001, 0.2, 0.25, 1, 4.9, 5, 6, 1e9)
@@ -22,11 +22,11 @@ def shown(registry: CollectorRegistry, write: Callable[[CollectorRegistry], byte
 def test_our_counters_are_exposed_as_the_librarys(write: Callable[[CollectorRegistry], bytes]) -> None:
     ours, theirs = CollectorRegistry(), CollectorRegistry()
     counts = (
-        Counters("x_things", "Things", ("a", "b"), registry=ours),
+        LabelledCounter("x_things", "Things", ("a", "b"), registry=ours),
         Counter("x_things", "Things", ("a", "b"), registry=theirs),
     )
     times = (
-        Histograms("x_seconds", "Seconds", ("a",), buckets=BOUNDS, registry=ours),
+        LabelledHistogram("x_seconds", "Seconds", ("a",), buckets=BOUNDS, registry=ours),
         Histogram("x_seconds", "Seconds", ("a",), buckets=BOUNDS, registry=theirs),
     )
     for counter in counts:
@@ -42,7 +42,7 @@ def test_our_counters_are_exposed_as_the_librarys(write: Callable[[CollectorRegi
 
 def test_an_exemplar_stands_at_its_bucket() -> None:
     registry = CollectorRegistry()
-    histogram = Histograms("x_seconds", "Seconds", (), buckets=BOUNDS, registry=registry).labels()
+    histogram = LabelledHistogram("x_seconds", "Seconds", (), buckets=BOUNDS, registry=registry).labels()
     histogram.observe(0.2, {"trace_id": "abc"})
     [line] = [line for line in shown(registry, generate_openmetrics) if "abc" in line]
     assert line.startswith('x_seconds_bucket{le="0.25"} 1.0 # {trace_id="abc"} 0.2 ')
@@ -51,5 +51,5 @@ def test_an_exemplar_stands_at_its_bucket() -> None:
 def test_nothing_observed_is_shown_as_nothing() -> None:
     """A histogram without labels is there from the start, as the library's is."""
     registry = CollectorRegistry()
-    Histograms("x_seconds", "Seconds", (), buckets=(1,), registry=registry).labels()
+    LabelledHistogram("x_seconds", "Seconds", (), buckets=(1,), registry=registry).labels()
     assert "x_seconds_count 0.0" in shown(registry, generate_latest)

@@ -6,7 +6,7 @@ time-out.
 
 from typing import Literal
 
-from workers.deliver.attempt.answer import Outcome
+from workers.deliver.attempt.result import Outcome
 
 THRESHOLD = 5
 """Number of consecutive failures that open the breaker.

@@ -35,7 +35,7 @@ class DueDelivery(msgspec.Struct, eq=False):
     is_part: bool
     """Whether the delivery has a body of its own (a manufacturer's part of an order) instead of a receipt's."""
     size: int = 0
-    """Size of the body in bytes; 0 until it was found to be larger than the reserved bytes, and only measured."""
+    """Size of the body in bytes if it was larger than `reserved`, so that it was only measured; otherwise 0."""
     reserved: int = 0
     """Bytes of the process's memory budget that are reserved for the body."""
 
@@ -104,7 +104,10 @@ async def load(
 
 
 def _readers(items: Sequence[DueDelivery]) -> dict[DueDelivery, DueDelivery]:
-    """Return, for each item, the item whose row returns its body, since one event may go to several subscriptions."""
+    """Return, for each item, the item whose row returns its body.
+
+    One event may have several deliveries, and its body is read once.
+    """
     readers: dict[Hashable, DueDelivery] = {}
     return {
         item: item if item.is_part else readers.setdefault(item.document_id if item.newest else item.message_id, item)

@@ -11,7 +11,7 @@ from schemas.outbound import Event, UntranslatableError
 from telemetry import traces
 from telemetry.logs import LineWriter
 from workers.deliver import breaker, metrics
-from workers.deliver.attempt.answer import AttemptResult
+from workers.deliver.attempt.result import AttemptResult
 from workers.deliver.attempt.sender import Sender
 from workers.deliver.content import ERASED_REASON, LoadedDelivery
 from workers.deliver.settings import SubscriptionSettings

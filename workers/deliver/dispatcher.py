@@ -8,7 +8,7 @@ from typing import Protocol
 from uuid import UUID
 
 from workers.deliver import delivery, metrics
-from workers.deliver.attempt.answer import AttemptResult
+from workers.deliver.attempt.result import AttemptResult
 from workers.deliver.attempt.sender import Sender
 from workers.deliver.breaker import State
 from workers.deliver.content import DueDelivery, LoadedDelivery
@@ -52,7 +52,7 @@ class DispatcherHost(Protocol):
 
     attempts: FairLimit
     """Limit on attempts under way, shared by all dispatchers."""
-    bytes_held: FairLimit
+    bytes_in_use: FairLimit
     """Limit on the bytes of content in memory, shared by all dispatchers."""
     notifications: Notifications
     """Of cancelled deliveries and changed subscriptions; while they are not active, nothing is loaded ahead."""
@@ -107,12 +107,12 @@ class Dispatcher:
         """The number of due deliveries that can be enqueued now."""
         now = time.monotonic()
         deliveries = self._deliveries
-        held = len(deliveries.waiting) + len(deliveries.loading) + len(deliveries.loaded)
+        queued = len(deliveries.waiting) + len(deliveries.loading) + len(deliveries.loaded)
         if self._closed or self.health.paused_until > now:
             return 0
         if self.breaker != "closed":
-            return 1 - held - len(self._tasks) if self.health.breaker.allows(now) else 0
-        return max(0, self._ready - held)
+            return 1 - queued - len(self._tasks) if self.health.breaker.allows(now) else 0
+        return max(0, self._ready - queued)
 
     @property
     def _ready(self) -> int:
@@ -285,8 +285,8 @@ class Dispatcher:
         return max(0, min(count, len(deliveries.waiting)))
 
     def _release(self, item: DueDelivery) -> None:
-        held, item.reserved = item.reserved, 0
-        self._host.bytes_held.release(self.subscriber, held, part=self.settings.id)
+        reserved, item.reserved = item.reserved, 0
+        self._host.bytes_in_use.release(self.subscriber, reserved, part=self.settings.id)
 
     def _cancel_timer(self) -> None:
         if self._timer is not None:

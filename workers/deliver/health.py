@@ -5,7 +5,7 @@ import time
 import msgspec
 
 from workers.deliver import breaker
-from workers.deliver.attempt.answer import AttemptResult
+from workers.deliver.attempt.result import AttemptResult
 from workers.deliver.breaker import Breaker
 from workers.deliver.rate import Bucket
 

@@ -36,7 +36,7 @@ PLACES = 1000
 """Maximum number of subscriptions that one worker leases at a time, shared fairly among subscribers."""
 UNSERVABLE = 60.0
 """Seconds until a subscription that cannot be served is tried again, for example if its secrets cannot be decrypted."""
-HELD_AT_ONCE = 1000
+POSTPONED_AT_ONCE = 1000
 """Deliveries that are postponed in one statement, if their subscriber is not in the configuration any more."""
 
 
@@ -72,15 +72,15 @@ class Leases:
         self._closing: dict[UUID, asyncio.Task[None]] = {}
         """Closed subscriptions whose last attempts are still under way; their leases are kept until these end."""
         self._health: dict[UUID, tuple[float, Health]] = {}
-        """State of the servers of closed subscriptions, and the monotonic time until which not to lease them again."""
+        """By closed subscription: the monotonic time until which not to lease it again, and the state of its server."""
         self._is_due = asyncio.Event()
         self._is_changed = asyncio.Event()
         self.finishing: set[asyncio.Task[None]] = set()
         """Tasks that end by themselves and are waited for when the worker stops."""
 
     @property
-    def held(self) -> list[UUID]:
-        """The subscriptions whose leases this worker holds."""
+    def leased(self) -> list[UUID]:
+        """The subscriptions that this worker has leased."""
         return [*self._dispatchers, *self._closing]
 
     def on_due(self) -> None:
@@ -127,10 +127,10 @@ class Leases:
         free = PLACES - len(self._dispatchers)
         if free <= 0:
             return []
-        held = Counter(dispatcher.subscriber for dispatcher in self._dispatchers.values())
+        leased = Counter(dispatcher.subscriber for dispatcher in self._dispatchers.values())
         pool = await self._database.pool()
         rows: list[asyncpg.Record] = await pool.fetch(
-            query("outbox", "lease"), self._worker, LEASE, free, list(held), list(held.values()), self._unleasable()
+            query("outbox", "lease"), self._worker, LEASE, free, list(leased), list(leased.values()), self._unleasable()
         )
         return rows
 
@@ -149,7 +149,7 @@ class Leases:
         if len(self._dispatchers) < PLACES:
             return
         pool = await self._database.pool()
-        rows = await pool.fetch(query("outbox", "crowd"), self._unleasable())
+        rows = await pool.fetch(query("outbox", "waiting_subscriptions"), self._unleasable())
         if rows:
             waiting = {row["subscriber"]: row["waiting"] for row in rows}
             holders = list(self._dispatchers.values())
@@ -172,7 +172,7 @@ class Leases:
     async def _release_unservable(self, row: asyncpg.Record) -> None:
         """Release a subscription that cannot be served.
 
-        If its subscriber is not in the configuration any more, its due deliveries are held (see `hold` in outbox.sql).
+        If its subscriber is not configured any more, its due deliveries are postponed (see `postpone` in outbox.sql).
         """
         id_ = row["id"]
         self.close(id_)
@@ -180,8 +180,8 @@ class Leases:
         self._health[id_] = time.monotonic() + UNSERVABLE, health or Health.fresh(row["max_rate"])
         pool = await self._database.pool()
         if not settings.is_configured(row["subscriber"], self._config()):
-            while ids := [due["id"] for due in await pool.fetch(query("outbox", "due_of"), id_, HELD_AT_ONCE)]:
-                await pool.execute(query("outbox", "hold"), ids)
+            while ids := [due["id"] for due in await pool.fetch(query("outbox", "due_of"), id_, POSTPONED_AT_ONCE)]:
+                await pool.execute(query("outbox", "postpone"), ids)
         if id_ not in self._closing:
             await pool.execute(query("outbox", "release"), self._worker, [id_])
 

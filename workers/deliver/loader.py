@@ -1,7 +1,7 @@
 """Loads the content of deliveries whose attempts are about to start, in one query and within a memory budget.
 
 Only what is loaded is sent. A delivery that was cancelled or superseded is no longer found, and one that its subscriber
-may no longer see is held.
+may no longer see is postponed.
 """
 
 import asyncio
@@ -43,7 +43,7 @@ class Loader:
         self,
         database: Database,
         worker: UUID,
-        bytes_held: FairLimit,
+        bytes_in_use: FairLimit,
         *,
         config: Callable[[], Config],
         on_stale: Callable[[], None],
@@ -56,7 +56,7 @@ class Loader:
         """
         self._database = database
         self._worker = worker
-        self._bytes_held = bytes_held
+        self._bytes_in_use = bytes_in_use
         self._config = config
         self._on_stale = on_stale
         self._on_unavailable = on_unavailable
@@ -89,14 +89,15 @@ class Loader:
             refused: list[DueDelivery] = []
             for item in dispatcher.take_for_loading(AT_ONCE - len(taken)):
                 need = item.size or INLINE
-                if not refused and self._bytes_held.try_take(dispatcher.subscriber, need, part=dispatcher.settings.id):
+                subscription = dispatcher.settings.id
+                if not refused and self._bytes_in_use.try_take(dispatcher.subscriber, need, part=subscription):
                     item.reserved = need
                     taken[item] = dispatcher
                 else:
                     refused.append(item)
             if refused:
                 dispatcher.put_back(refused)
-                self._bytes_held.when_free(dispatcher.subscriber, dispatcher, dispatcher.dispatch)
+                self._bytes_in_use.when_free(dispatcher.subscriber, dispatcher, dispatcher.dispatch)
         return taken
 
     async def _load(self, taken: dict[DueDelivery, Dispatcher]) -> bool:
@@ -104,27 +105,28 @@ class Loader:
         try:
             loaded = await self._read(list(taken))
             config = self._config()
-            held = [item.id for item in taken if _is_held(taken[item], loaded.get(item.id), config)]
-            if held:
-                await (await self._database.pool()).execute(query("outbox", "hold"), held)
-                log.warning("deliveries held: not their subscriber's account", extra={"deliveries": len(held)})
+            postponed = [item.id for item in taken if _is_postponed(taken[item], loaded.get(item.id), config)]
+            if postponed:
+                await (await self._database.pool()).execute(query("outbox", "postpone"), postponed)
+                what = "deliveries postponed: their subscriber may not see the account"
+                log.warning(what, extra={"deliveries": len(postponed)})
         except UNAVAILABLE_ERRORS as error:
             self._on_unavailable(error)
             for item, dispatcher in taken.items():
                 dispatcher.put_back([item])
             return False
-        self._distribute(taken, loaded, set(held))
+        self._distribute(taken, loaded, set(postponed))
         return True
 
     def _distribute(
-        self, taken: dict[DueDelivery, Dispatcher], loaded: dict[UUID, LoadResult], held: set[UUID]
+        self, taken: dict[DueDelivery, Dispatcher], loaded: dict[UUID, LoadResult], postponed: set[UUID]
     ) -> None:
         """Pass the content to the dispatchers; return deliveries that must be loaded again, and drop the others."""
         ready: dict[Dispatcher, list[LoadedDelivery]] = {}
         again: dict[Dispatcher, list[DueDelivery]] = {}
         for item, dispatcher in taken.items():
             result = loaded.get(item.id)
-            if result is None or item.id in held:
+            if result is None or item.id in postponed:
                 dispatcher.drop(item)
             elif result.updated_at is not None and result.updated_at != dispatcher.settings.updated_at:
                 dispatcher.wait_for_settings()
@@ -134,7 +136,7 @@ class Loader:
                 again.setdefault(dispatcher, []).append(item)
             else:
                 spare, item.reserved = item.reserved - result.size, result.size
-                self._bytes_held.release(dispatcher.subscriber, spare, part=dispatcher.settings.id)
+                self._bytes_in_use.release(dispatcher.subscriber, spare, part=dispatcher.settings.id)
                 ready.setdefault(dispatcher, []).append(result.due)
         for dispatcher, items in again.items():
             dispatcher.put_back(items)
@@ -169,7 +171,7 @@ class Loader:
             return {item.id: LoadResult(None, None, 0, due)}
 
 
-def _is_held(dispatcher: Dispatcher, loaded: LoadResult | None, config: Config) -> bool:
+def _is_postponed(dispatcher: Dispatcher, loaded: LoadResult | None, config: Config) -> bool:
     """Return whether the subscriber may not see the account of a delivery's event."""
     account = None if loaded is None else loaded.account
     return account is not None and not fits(account, allowed_accounts(dispatcher.subscriber, config))

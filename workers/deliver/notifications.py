@@ -51,7 +51,9 @@ class Notifications:
             try:
                 await self._receive()
             except UNAVAILABLE_ERRORS as error:
-                log.warning("not listening", extra={"error": explain(error)})
+                log.warning(
+                    "no notifications from PostgreSQL, deliveries are found by polling", extra={"error": explain(error)}
+                )
             await asyncio.sleep(PAUSE)
 
     async def _receive(self) -> None:

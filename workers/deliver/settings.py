@@ -36,7 +36,7 @@ def read(row: asyncpg.Record, config: Config, vault: Vault) -> SubscriptionSetti
     """Return the settings of a subscription; log the reason and return None if it cannot be served."""
     if not is_configured(row["subscriber"], config):
         names = {"subscription": str(row["id"]), "subscriber": row["subscriber"]}
-        log.warning("subscription held: its subscriber is not in the configuration", extra=names)
+        log.warning("deliveries postponed: their subscriber is not configured", extra=names)
         return None
     try:
         secrets = sealed.unseal(vault, row["id"], row["sealed"])

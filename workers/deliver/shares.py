@@ -7,8 +7,9 @@ class FairLimit:
     """A limited amount of a resource (attempts, bytes, look-ups), shared by owners that may have several parts each.
 
     The rule is a dynamic threshold: an owner may hold at most as much as is still free. A single owner therefore gets
-    half of the limit and a second owner half of the rest, so that something is always left for the next owner. An owner
-    that holds nothing is never refused; the limit may be exceeded by one grant per owner.
+    half of the limit and a second owner half of the rest, so that something is always left for the next owner. Of 80
+    bytes, a single owner gets 40, and a second one 20, because 20 are then free. An owner that holds nothing is never
+    refused; the limit may be exceeded by one grant per owner.
     """
 
     def __init__(self, limit: int) -> None:

@@ -61,7 +61,7 @@ class DeliverWorker:
         self._unwritten: set[UUID] = set()
         """Deliveries whose result has not been written to the database yet."""
         self.attempts = FairLimit(_max_attempts())
-        self.bytes_held = FairLimit(BUDGET)
+        self.bytes_in_use = FairLimit(BUDGET)
         self._writer = AttemptWriter(self._database, self._unwritten.difference_update)
         self._feeder = Feeder(
             self._database, self._name, self._dispatchers, self._unwritten, on_unavailable=self._on_unavailable
@@ -79,7 +79,7 @@ class DeliverWorker:
         self._loader = Loader(
             self._database,
             self._name,
-            self.bytes_held,
+            self.bytes_in_use,
             config=lambda: self._config,
             on_stale=self._leases.on_changed,
             on_unavailable=self._on_unavailable,
@@ -132,14 +132,14 @@ class DeliverWorker:
             with suppress(Exception):
                 async with asyncio.timeout(3):
                     pool = await self._database.pool()
-                    await pool.execute(query("outbox", "release"), self._name, self._leases.held)
+                    await pool.execute(query("outbox", "release"), self._name, self._leases.leased)
         await self._database.close(3)
         await self._sender.close()
 
     def problems(self) -> list[str]:
         """Return the reasons why no delivery can be sent now; an empty list if there are none."""
         reasons = [reason for reason in (self._database.problem, self._writer.problem) if reason is not None]
-        problems = [f"no use of PostgreSQL: {reason}" for reason in reasons]
+        problems = [f"PostgreSQL is unavailable: {reason}" for reason in reasons]
         return problems + self._background.problems() + self._writing.problems()
 
     def reload(self, config: Config) -> None:
@@ -203,7 +203,7 @@ class DeliverWorker:
         return sum(dispatcher.breaker == state for dispatcher in self._dispatchers.values())
 
     def _on_unavailable(self, error: BaseException) -> None:
-        log.warning("held up", extra={"reason": self._database.failed(error)})
+        log.warning("database unavailable", extra={"reason": self._database.failed(error)})
 
 
 def _max_attempts() -> int:

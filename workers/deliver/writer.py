@@ -17,7 +17,7 @@ import msgspec
 from storage.database import UNAVAILABLE_ERRORS, Database, explain, is_row_error
 from storage.sql import query
 from telemetry.background import Background
-from workers.deliver.attempt.answer import Outcome
+from workers.deliver.attempt.result import Outcome
 
 log = logging.getLogger("crossdock.deliver")
 

@@ -8,13 +8,14 @@ from schemas import lenient
 from schemas.platforms import apicbase
 from schemas.platforms.apicbase import identity
 from schemas.platforms.apicbase.config import Account, Poll
-from workers.poll.source import Source, Summary
+from workers.poll.source import OrderSummary, Source
 
 PAGE_SIZE = 200
 """Number of orders per page."""
 STATUS = "ORDERED"
 OVERLAP = timedelta(days=3)
-"""At least two days: a filter by day excludes the day that it names, hence the third."""
+"""Time before the cursor that each poll requests again: two days, and one more because a filter by day excludes the day
+that it names."""
 
 
 def settings(account: Account) -> Poll | None:
@@ -39,16 +40,16 @@ class _Fields(msgspec.Struct, frozen=True):
 _decode = msgspec.json.Decoder(_Fields).decode
 
 
-def summarize(raw: bytes) -> Summary:
+def summarize(raw: bytes) -> OrderSummary:
     """Return the values of one order; an item that is not an order has none."""
     try:
         fields = _decode(raw)
     except (ValueError, RecursionError):
-        return Summary()
+        return OrderSummary()
     id_ = _text(fields.id)
     if lenient.reference(id_) is None:
         id_ = None  # orders without an id are not the same order
-    return Summary(id_, _text(fields.status), moment(_text(fields.ordered_on)))
+    return OrderSummary(id_, _text(fields.status), moment(_text(fields.ordered_on)))
 
 
 def moment(text: str | None) -> datetime | None:

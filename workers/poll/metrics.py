@@ -9,7 +9,7 @@ from schemas import envelope
 from storage.polls import Place
 
 if TYPE_CHECKING:
-    from workers.poll.poller import Summary
+    from workers.poll.poller import PollCounts
 
 log = logging.getLogger("crossdock.poll")
 
@@ -19,10 +19,10 @@ REQUESTS = Counter("crossdock_poll_requests", "Requests to polled APIs, by statu
 SINCE = Gauge("crossdock_poll_seconds_since_success", "Since the account was last polled to the end", ("account",))
 
 
-def record(summary: "Summary", platform: str, place: Place, outcome: str, error: str | None, seconds: float) -> None:
+def record(counts: "PollCounts", platform: str, place: Place, outcome: str, error: str | None, seconds: float) -> None:
     """Count and log the end of one poll. `place` is where it started, `seconds` how long it took."""
     POLLS.labels(place.account, outcome).inc()
-    ORDERS.labels(place.account).inc(summary.published)
+    ORDERS.labels(place.account).inc(counts.published)
     log.log(
         logging.INFO if outcome in ("ok", "stopped") else logging.WARNING,
         "polled",
@@ -33,13 +33,13 @@ def record(summary: "Summary", platform: str, place: Place, outcome: str, error:
             "error": error,
             "failures": 0 if outcome == "ok" else place.failures + (outcome in ("failed", "internal error")),
             "cursor": envelope.rfc3339(place.cursor),
-            "pages": summary.pages,
-            "orders": summary.orders,
-            "published": summary.published,
-            "unchanged": summary.unchanged,
-            "skipped": summary.skipped,
-            "too_large": summary.too_large,
-            "undated": summary.undated,
+            "pages": counts.pages,
+            "orders": counts.orders,
+            "published": counts.published,
+            "unchanged": counts.unchanged,
+            "skipped": counts.skipped,
+            "too_large": counts.too_large,
+            "undated": counts.undated,
             "ms": round(seconds * 1000, 2),
         },
     )

@@ -26,7 +26,7 @@ class _Page(msgspec.Struct, frozen=True):
 
 
 EFFORT = 20
-"""How often the length of a page may be read, at most, to find what follows results that are not valid JSON."""
+"""Maximum characters that are read to find the end of results that are not valid JSON, in lengths of the page."""
 
 _result_decoder = json.JSONDecoder(strict=False, parse_int=str, parse_float=str)
 """Accepts `NaN`, control characters in strings, lone surrogates, and integers of any length."""
@@ -35,7 +35,7 @@ _RESULTS = re.compile(r'"results"\s*+:\s*+\[')
 _BLANKS = re.compile(r"[ \t\r\n]*+")
 _BETWEEN = re.compile(r",[ \t\r\n]*+(?=\{)")
 _MEMBERS = frozenset({"order_number", "ordered_on", "status", "packages"})
-"""Members of which a result has at least one besides its `id`; neither a page nor an object inside a result has any."""
+"""Members of a result: each has at least one of them besides its `id`. A page and objects inside a result have none."""
 
 
 def split(body: bytes) -> PageContent:

@@ -48,7 +48,7 @@ class Order(msgspec.Struct, frozen=True):
     placed_at: datetime | None
 
 
-class Summary(msgspec.Struct):
+class PollCounts(msgspec.Struct):
     """The counts of one poll, for its log line."""
 
     pages: int = 0
@@ -102,7 +102,7 @@ class Poller:
         self._stamp = envelope.Stamp(source.platform, account, source.event, CONTENT_TYPE, None, shards=shards)
         self._key = topology.inbound_key(source.platform, account, source.event)
         self.stopping = False
-        self.summary = Summary()
+        self.counts = PollCounts()
 
     async def run(self, place: Place) -> None:
         """Fetch all orders since `place`, publish the new and changed ones, then record how far the round got.
@@ -122,20 +122,20 @@ class Poller:
             try:
                 page = await self._client.page(url)
             except PageMissingError:
-                if not self.summary.pages:
+                if not self.counts.pages:
                     raise
                 # Orders are no longer listed, so others may have moved to a page that was read before. `reached`
                 # stays, and nothing is forgotten: the next round lists them all again.
-                log.warning("page missing", extra={"account": self._account, "pages": self.summary.pages})
+                log.warning("page missing", extra={"account": self._account, "pages": self.counts.pages})
                 reached, listed = None, set(known)
                 break
-            self.summary.pages += 1
+            self.counts.pages += 1
             orders = self._select(page.results)
             listed.update(order.key for order in orders)
             await self._take(orders, known)
             for order in orders:
                 if order.placed_at is None:
-                    self.summary.undated += 1
+                    self.counts.undated += 1
                 else:
                     # A date in the future (a wrong clock or year) must not move the cursor past orders still to come.
                     at = min(order.placed_at, started)
@@ -154,14 +154,14 @@ class Poller:
         """Parse the items of a page, and leave out those that are too large or have another status."""
         selected: list[Order] = []
         for raw in items:
-            self.summary.orders += 1
+            self.counts.orders += 1
             if len(raw) > MAX_ORDER:
-                self.summary.too_large += 1
+                self.counts.too_large += 1
                 log.error("order too large", extra={"account": self._account, "bytes": len(raw)})
                 continue
             order = read(self._source, raw)
             if order.status is not None and order.status.strip().upper() != self._source.status:
-                self.summary.skipped += 1
+                self.counts.skipped += 1
                 log.debug("order skipped", extra={"account": self._account, "status": order.status[:50]})
                 continue
             selected.append(order)
@@ -172,7 +172,7 @@ class Poller:
         fresh: dict[bytes, Order] = {}
         for order in orders:
             if (fresh[order.key].digest if order.key in fresh else known.get(order.key)) == order.digest:
-                self.summary.unchanged += 1
+                self.counts.unchanged += 1
             else:
                 fresh[order.key] = order
         if not fresh:
@@ -188,7 +188,7 @@ class Poller:
         async with self._pool.acquire() as connection:
             await polls.remember(connection, self._source.platform, self._account, self._worker, published)
         known.update(published)
-        self.summary.published += len(published)
+        self.counts.published += len(published)
 
 
 def _digest(kind: bytes, data: bytes) -> bytes:

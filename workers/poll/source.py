@@ -36,7 +36,7 @@ class Settings(Protocol):
         ...
 
 
-class Summary(msgspec.Struct, frozen=True):
+class OrderSummary(msgspec.Struct, frozen=True):
     """The values of one order that polling needs; each is None if it is absent or unreadable."""
 
     id: str | None = None
@@ -63,7 +63,7 @@ class Source(msgspec.Struct, Generic[Account], frozen=True, kw_only=True):
     """Time before the cursor that each poll requests again."""
     status: str
     """The only status of orders that are published, in upper case."""
-    summarize: Callable[[bytes], Summary]
+    summarize: Callable[[bytes], OrderSummary]
     """(one item of a page) -> its values. Never raises."""
 
 

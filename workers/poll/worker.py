@@ -67,7 +67,7 @@ class PollWorker:
         """
         self._config = config
         self._shards = config.store.shards
-        self._stored = False
+        self._is_binding_verified = False
         """Whether it has been verified that published messages are routed to the store queue."""
         self._database = Database(database_url, size=4, role=roles.POLL)
         self._background = Background()
@@ -127,7 +127,7 @@ class PollWorker:
         """
         problems = [] if self._link.is_open else [f"no connection to RabbitMQ: {self._link.error}"]
         if self._database.problem is not None:
-            problems.append(f"no use of PostgreSQL: {self._database.problem}")
+            problems.append(f"PostgreSQL is unavailable: {self._database.problem}")
         for component in (self._background, self._publisher, self._link):
             problems += component.problems()
         return problems
@@ -149,9 +149,9 @@ class PollWorker:
         return {name: settings for name, settings in settings_by_name.items() if settings is not None}
 
     async def _on_open(self, link: BrokerConnection, connection: AbstractConnection) -> None:
-        if not self._stored:
+        if not self._is_binding_verified:
             await topology.verify_store_binding(connection, self._shards)
-            self._stored = True
+            self._is_binding_verified = True
         self._publisher.use(link.transport, await link.channel(connection, confirms=True))
 
     async def _lease(self) -> None:
@@ -217,7 +217,7 @@ class PollWorker:
                 outcome, error = "no broker", str(explain(failure))
                 await polls.release(pool, platform, [account], self._name, HELD_UP)
         except asyncio.CancelledError:
-            metrics.record(poller.summary, platform, place, "cancelled", None, time.monotonic() - began)
+            metrics.record(poller.counts, platform, place, "cancelled", None, time.monotonic() - began)
             raise
         except Exception as failure:
             if isinstance(failure, UNAVAILABLE_ERRORS) and not is_row_error(failure):
@@ -228,7 +228,7 @@ class PollWorker:
                 log.exception("poll failed", extra={"account": account})
                 with suppress(*UNAVAILABLE_ERRORS):
                     await polls.failed(pool, *mine, pause(settings.interval, place.failures), error)
-        metrics.record(poller.summary, platform, place, outcome, error, time.monotonic() - began)
+        metrics.record(poller.counts, platform, place, outcome, error, time.monotonic() - began)
 
     async def _renew(self) -> None:
         """Renew the leases of running polls, and cancel polls that another worker has taken over."""
@@ -270,7 +270,7 @@ class PollWorker:
 
     def _on_unavailable(self, error: BaseException) -> str:
         reason = self._database.failed(error)
-        log.warning("held up", extra={"reason": reason})
+        log.warning("database unavailable", extra={"reason": reason})
         return reason
 
 

@@ -16,11 +16,11 @@ from collections.abc import Callable
 from schemas.envelope import Envelope
 
 DRIFT = 0.001
-"""Seconds per second by which a known difference may grow. Quartz clocks drift by less than a tenth of it, so that
-drift never makes a request count as late, and a late one is noticed nevertheless."""
+"""Seconds per second by which a known difference may grow. It is ten times the drift of quartz clocks, so that drift
+never makes a request count as late, and small enough that a late request is still noticed."""
 SURELY_LATE = 600.0
-"""Seconds past its deadline, by the wall clocks, after which the first request of an ingress counts as late: it lay in
-the queue while no route worker ran. Two machines' clocks do not differ by so much unnoticed."""
+"""Seconds past its deadline, by the wall clocks, after which the first request of an ingress counts as late: it
+waited in the queue while no route worker ran. Wall clocks of two machines do not differ by that much unnoticed."""
 KEPT = 1000
 """Maximum reply addresses whose differences are remembered. Each connection of an ingress has one of its own."""
 

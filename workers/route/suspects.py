@@ -36,7 +36,7 @@ class Suspect(NamedTuple):
     handle: Callable[[], object]
 
 
-class Suspects:
+class RedeliveredRequests:
     """Reads redelivered requests in copies of this process, and passes on those that do not end them."""
 
     def __init__(self, read: Read) -> None:

@@ -31,7 +31,7 @@ from telemetry.background import Background
 from workers.route import answers, metrics, records
 from workers.route.answers import Answer
 from workers.route.lateness import Lateness
-from workers.route.suspects import Suspect, Suspects
+from workers.route.suspects import RedeliveredRequests, Suspect
 from workers.runtime import age, watchdog
 from workers.runtime import metrics as runtime
 
@@ -66,7 +66,7 @@ class RouteWorker:
         self._tasks: dict[asyncio.Task[None], tuple[Consumer, IncomingMessage]] = {}
         """The requests that are under way."""
         self._lateness = Lateness()
-        self._suspects = Suspects(self._read)
+        self._suspects = RedeliveredRequests(self._read)
         self._background = Background()
         for consumer in self._consumers:
             runtime.OLDEST.labels(consumer.queue).set_function(partial(self._oldest, consumer))

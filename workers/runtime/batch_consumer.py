@@ -97,7 +97,7 @@ class BatchConsumer:
 
     @property
     def is_saturated(self) -> bool:
-        """Whether there is a backlog: a full batch is under way or waits, or as many are under way as may be."""
+        """Whether there is a backlog: a full batch is in progress or waits, or no more batches may begin."""
         is_full = max(map(len, self._batches.values()), default=0) >= self._batch
         return is_full or self._consumer.waiting >= self._batch or len(self._batches) >= self._max_batches
 

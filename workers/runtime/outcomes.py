@@ -11,7 +11,7 @@ class Outcome(enum.Enum):
     HELD = "held"
     """The message cannot be handled now, while others can: keep it unacknowledged and try it again alone, later."""
     RETURNED = "returned"
-    """The session of the message has ended, so the broker delivers it again."""
+    """The session of the message has ended, so the broker delivers it again. Only the batch consumer sets this."""
 
 
 class UnavailableError(Exception):

@@ -22,8 +22,9 @@ from workers.store import metrics
 log = logging.getLogger("crossdock.store")
 
 WRITE_INTERVAL = 5.0
+"""Seconds between two writes of the counts."""
 METRICS_INTERVAL = 60.0
-"""Seconds between writing what was counted, and between updating the metrics."""
+"""Seconds between two updates of the metrics."""
 
 
 class ActivityCounter:

@@ -122,7 +122,7 @@ async def recognise(
     merged: set[DocumentKey] = set()
     if existing:
         changed: list[tuple[str, ...]] = []
-        for row in await connection.fetch(query("store", "locked_shipments"), *columns(existing)):
+        for row in await connection.fetch(query("store", "read_locked_shipments"), *columns(existing)):
             shipment, known = (row["platform"], row["account"], row["type"], row["shipment"]), _decode(row["cartons"])
             cartons = resolved[shipment] = resolve(shipment[3], known, aliases[shipment])
             if cartons.cartons != known:

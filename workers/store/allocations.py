@@ -194,16 +194,17 @@ def _record(message: Incoming, version_id: UUID) -> StoredRecord:
     items: dict[str, ItemAllocation] = {}
     for allocation in message.allocations or ():
         item = ItemAllocation(
-            item=_storable(allocation.item),
-            manufacturer=_storable(allocation.manufacturer),
-            rule=_storable(allocation.rule),
-            detail=allocation.detail and _storable(allocation.detail),
+            item=_without_nul(allocation.item),
+            manufacturer=_without_nul(allocation.manufacturer),
+            rule=_without_nul(allocation.rule),
+            detail=allocation.detail and _without_nul(allocation.detail),
         )
         items.setdefault(item.item, item)
     return StoredRecord(message.envelope.received_at, message.message_id, version_id, tuple(items.values()))
 
 
-def _storable(text: str) -> str:
+def _without_nul(text: str) -> str:
+    """Return a text without U+0000, which PostgreSQL doesn't store."""
     return text.replace("\0", "\ufffd")
 
 

@@ -60,7 +60,7 @@ async def run(pool: Pool) -> None:
 async def index_page(connection: Connection, limit: int = PAGE) -> asyncpg.Record | None:
     """Index the next receipts, at most `limit`, in one transaction, and return the position before them.
 
-    Return None if no round is due, or another worker is at it. Raises asyncpg's errors.
+    Return None if no round is due, or another worker works on it. Raises asyncpg's errors.
     """
     async with connection.transaction():
         position = await connection.fetchrow(query("identifiers", "next_round"))

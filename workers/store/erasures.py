@@ -56,7 +56,7 @@ class Erasures:
                 except Exception as failure:
                     error = explain(failure)
             if error != last_error and error is not None:  # once, because it may last as long as an outage
-                log.warning("erasures wait", extra={"error": error})
+                log.warning("erasures are blocked", extra={"error": error})
             last_error = error
             await asyncio.sleep(INTERVAL)
 
@@ -65,14 +65,14 @@ class Erasures:
             pass
 
     async def _finish(self, connection: Connection) -> None:
-        """Carry on erasures that no process works on; one that fails doesn't keep the others from it."""
+        """Resume erasures that no process works on; one that fails doesn't keep the others from it."""
         failure: Exception | None = None
         for id_, is_check in await erasing.stalled(connection):
             try:
                 if is_check:
                     await erasing.check(connection, id_)
                 else:
-                    log.info("erasure carried on", extra={"erasure": str(id_)})
+                    log.info("erasure resumed", extra={"erasure": str(id_)})
                     await erasing.run(connection, id_)
             except Exception as error:
                 failure = error

@@ -13,13 +13,13 @@ from workers.store.prepare import Incoming
 log = logging.getLogger("crossdock.store")
 
 
-def decode(received: IncomingMessage, config: Config, culprit: str | None = None) -> Incoming:
+def decode(received: IncomingMessage, config: Config, quarantine_reason: str | None = None) -> Incoming:
     """Return what is to be written of one message. Raises UnavailableError.
 
-    `culprit`: why the message is to be quarantined without being read.
+    `quarantine_reason`: why the message is to be quarantined without being read.
     """
-    if culprit is not None:
-        return halt(received, prepare.FAILED, culprit, attempts=rehearsal.TRIES)
+    if quarantine_reason is not None:
+        return quarantine(received, prepare.FAILED, quarantine_reason, attempts=rehearsal.TRIES)
     # After a connection is lost during COMMIT it is unknown whether the message is stored, and what was committed must
     # be announced when the batch is handled again. That is noted with the message as it was received, not under its id:
     # a message can be in hand twice, and the copy that is done must not make the event of the other, which is still to
@@ -29,21 +29,21 @@ def decode(received: IncomingMessage, config: Config, culprit: str | None = None
     try:
         return prepare.prepare(received.encoded, received.body, config, may_be_stored=may_be_stored)
     except prepare.NotOurMessageError as error:
-        return halt(received, prepare.UNREADABLE, str(error))
+        return quarantine(received, prepare.UNREADABLE, str(error))
     except MemoryError:
         raise UnavailableError("this machine is out of memory") from None
     except Exception as error:
         # Decoding is a pure function of the message: what it raises once it raises always.
         log.exception("message failed")
-        return halt(received, prepare.FAILED, f"{type(error).__name__}: {error}", attempts=1)
+        return quarantine(received, prepare.FAILED, f"{type(error).__name__}: {error}", attempts=1)
 
 
-def halt(
+def quarantine(
     received: IncomingMessage, stage: str, reason: str, *, attempts: int = 0, routing_key: str | None = None
 ) -> Incoming:
     """Return a message for the quarantine, without decoding its body, and log that."""
-    message = prepare.halted(
+    message = prepare.for_quarantine(
         received.encoded, received.body, stage, reason, envelope.now(), attempts=attempts, key=routing_key
     )
-    log.error("message halted", extra={"id": str(message.message_id), "stage": stage, "reason": message.reason})
+    log.error("message quarantined", extra={"id": str(message.message_id), "stage": stage, "reason": message.reason})
     return message

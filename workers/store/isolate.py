@@ -44,7 +44,7 @@ ALIKE_WINDOW = 600.0
 """Seconds for which a blamed message counts as one of those that fail alike."""
 
 
-class Suspects:
+class FailureHistory:
     """Remembers which messages failed lately, and with which error; only the first ALIKE of them are to blame."""
 
     def __init__(self) -> None:
@@ -65,7 +65,10 @@ class Suspects:
 
 
 async def write_isolating(
-    pool: asyncpg.Pool, batch: Sequence[Incoming], outbound: Outbound = NO_SUBSCRIBERS, suspects: Suspects | None = None
+    pool: asyncpg.Pool,
+    batch: Sequence[Incoming],
+    outbound: Outbound = NO_SUBSCRIBERS,
+    failures: FailureHistory | None = None,
 ) -> WriteResult:
     """Write a batch, except for messages that the database refuses.
 
@@ -78,22 +81,24 @@ async def write_isolating(
         # If the control write fails too, the database is at fault, and its error is raised unchanged.
         await _control(pool, error)
         if len(batch) == 1:
-            return await _try_alone(pool, write.mark_possibly_stored(batch)[0], outbound, error, suspects or Suspects())
+            return await _try_alone(
+                pool, write.mark_possibly_stored(batch)[0], outbound, error, failures or FailureHistory()
+            )
     batch = write.mark_possibly_stored(batch)
     half = len(batch) // 2
-    first = await write_isolating(pool, batch[:half], outbound, suspects)
-    second = await write_isolating(pool, batch[half:], outbound, suspects)
+    first = await write_isolating(pool, batch[:half], outbound, failures)
+    second = await write_isolating(pool, batch[half:], outbound, failures)
     return first + second
 
 
 async def _try_alone(
-    pool: asyncpg.Pool, message: Incoming, outbound: Outbound, error: Exception, suspects: Suspects
+    pool: asyncpg.Pool, message: Incoming, outbound: Outbound, error: Exception, failures: FailureHistory
 ) -> WriteResult:
     """Find out whether this message is to blame. Raises its error if it is not the same each time."""
     kind = _kind(error)
     held = WriteResult([], held={message.message_id})
-    if not is_row_error(error) and suspects.have_others_failed(kind, message.message_id):
-        suspects.add(kind, message.message_id)
+    if not is_row_error(error) and failures.have_others_failed(kind, message.message_id):
+        failures.add(kind, message.message_id)
         return held
     for pause in PAUSES[:TRIES]:
         await asyncio.sleep(pause)
@@ -105,13 +110,13 @@ async def _try_alone(
                 if _kind(again) != kind:
                     raise
             await _control(pool, error)
-    if not is_row_error(error) and suspects.add(kind, message.message_id):
+    if not is_row_error(error) and failures.add(kind, message.message_id):
         log.warning("several messages fail alike: held", extra={"id": str(message.message_id), "error": explain(error)})
         return held
     if message.document is None:  # the quarantine refuses it too; its neighbours need not wait for that
         log.error("message could not be quarantined", extra={"id": str(message.message_id), "error": explain(error)})
         return held
-    return await write_isolating(pool, [_degrade(message, error)], outbound, suspects)
+    return await write_isolating(pool, [_degrade(message, error)], outbound, failures)
 
 
 def _kind(error: Exception) -> str:

@@ -39,7 +39,7 @@ class Incoming(msgspec.Struct, frozen=True, gc=False):
     may_be_stored: bool = False
     """Whether it may have been stored by an earlier try, which may not have announced it."""
     stage: str = UNREADABLE
-    """The stage at which it came to a halt, if it did."""
+    """The stage of the quarantine that it goes to, if it does."""
     attempts: int = 0
     """The number of tries of its own that it had, if it failed."""
     routing_key: str | None = None
@@ -83,7 +83,7 @@ def prepare(
     return Incoming(envelope, message_id, raw, document, reason, allocations, may_be_stored, stage)
 
 
-def halted(
+def for_quarantine(
     encoded: bytes, body: bytes, stage: str, reason: str, now: datetime, *, attempts: int = 0, key: str | None = None
 ) -> Incoming:
     """Return a message for the quarantine without decoding its body, under what can be read of its properties.

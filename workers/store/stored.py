@@ -20,7 +20,7 @@ from workers.store.versions import DocumentBatch, Receipt, StoredVersion, Versio
 async def load(
     connection: Connection, batches: Sequence[DocumentBatch], rows: Iterable[asyncpg.Record]
 ) -> list[StoredVersion]:
-    """Return the versions of these rows (of the query `begun_by`), to be announced again. Raises asyncpg's errors."""
+    """Return the versions of the rows of `versions_to_reannounce`. Raises asyncpg's errors."""
     by_id = {batch.document_id: batch for batch in batches}
     versions = []
     for row in rows:

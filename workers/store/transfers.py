@@ -85,7 +85,7 @@ async def keep_transfers(pool: Pool, is_saturated: Callable[[], bool]) -> None:
 class _Pieces:
     """Work that is done in pieces, of which one that cannot be computed must keep no other waiting.
 
-    After an error, pieces become smaller until the culprit is by itself; then it is left alone.
+    After an error, pieces become smaller until a piece of one document fails; that document is then left out.
     """
 
     def __init__(
@@ -95,7 +95,7 @@ class _Pieces:
     ) -> None:
         self.limit = transfers.PIECE
         """Maximum number of documents of the next piece."""
-        self.is_culprit_alone = False
+        self.has_isolated_failure = False
         """Whether a piece of one document has failed."""
         self._compute = compute
         self.leave_alone = leave_alone
@@ -105,7 +105,7 @@ class _Pieces:
         try:
             work = await self._compute(connection, min(self.limit, at_most))
         except Exception:
-            self.is_culprit_alone = self.limit == 1
+            self.has_isolated_failure = self.limit == 1
             self.limit = self.limit // 2 or transfers.PIECE
             raise
         self.limit = min(2 * self.limit, transfers.PIECE)
@@ -114,8 +114,8 @@ class _Pieces:
 
 async def _leave_alone(pool: Pool, *kinds: _Pieces) -> None:
     for kind in kinds:
-        if kind.is_culprit_alone:
-            kind.is_culprit_alone = False
+        if kind.has_isolated_failure:
+            kind.has_isolated_failure = False
             with suppress(Exception):
                 async with (await pool()).acquire() as connection:
                     await kind.leave_alone(connection)

@@ -29,7 +29,7 @@ from workers.store import backfill, intake, isolate, jobs, observe, prepare, tra
 from workers.store.activity import ActivityCounter
 from workers.store.announcer import Announcer
 from workers.store.erasures import Erasures
-from workers.store.isolate import Suspects
+from workers.store.isolate import FailureHistory
 from workers.store.moments import Moments
 from workers.store.outbox import Outbound
 from workers.store.prepare import Incoming
@@ -49,8 +49,9 @@ its bodies, a worker stays within 512 MiB, as a test and the Kubernetes manifest
 JOB_CONNECTIONS = 3
 """Maximum connections to PostgreSQL for the jobs beside storing: an erasure, transfers, and all others in turn."""
 DATABASE_CLOSE_TIMEOUT = 5.0
+"""Seconds for closing the database when the worker stops."""
 ACTIVITY_TIMEOUT = 2.0
-"""Seconds at the end for closing the database, and for writing what was counted before that."""
+"""Seconds for writing the counts of the last messages before that."""
 
 
 class StoreWorker:
@@ -82,7 +83,7 @@ class StoreWorker:
             amqp_url, name="store-stations", on_open=self._stations.on_open, on_lost=self._stations.on_lost
         )
         self._outbound = _outbound(config)
-        self._suspects = Suspects()
+        self._failures = FailureHistory()
         self._rehearsals = Rehearsals()
         self._amqp_url = amqp_url
         self._shards = config.store.shards
@@ -147,7 +148,7 @@ class StoreWorker:
             if not connection.is_open
         ]
         if self._database.problem is not None:
-            problems.append(f"no use of PostgreSQL: {self._database.problem}")
+            problems.append(f"PostgreSQL is unavailable: {self._database.problem}")
         reasons = {
             consumer.unavailable_reason for consumer in self._batch_consumers if consumer.unavailable_reason is not None
         }
@@ -168,7 +169,7 @@ class StoreWorker:
         self._outbound = _outbound(config)
 
     def _is_saturated(self) -> bool:
-        """Return whether any queue has as many batches under way as may be."""
+        """Return whether any queue has a backlog."""
         return any(batch_consumer.is_saturated for batch_consumer in self._batch_consumers)
 
     def _on_lost(self) -> None:
@@ -210,17 +211,21 @@ class StoreWorker:
         outcomes = dict(zip(others, await self._store(queue, [batch[index] for index in others], {}), strict=True))
         return [outcomes.get(index, Outcome.HELD) for index in range(len(batch))]
 
-    async def _store(self, queue: str, batch: Sequence[IncomingMessage], culprits: Mapping[int, str]) -> list[Outcome]:
+    async def _store(
+        self, queue: str, batch: Sequence[IncomingMessage], quarantine_reasons: Mapping[int, str]
+    ) -> list[Outcome]:
         """Decode, write and announce a batch. Raises UnavailableError.
 
-        `culprits`: why messages, by index, are put into quarantine without being read.
+        `quarantine_reasons`: why messages, by index, are put into quarantine without being read.
         """
         if not batch:
             return []
         watchdog.arm()  # for this batch alone: several may become due in one turn of the loop
         started = time.perf_counter()
         config = self._config
-        incoming = [intake.decode(message, config, culprits.get(index)) for index, message in enumerate(batch)]
+        incoming = [
+            intake.decode(message, config, quarantine_reasons.get(index)) for index, message in enumerate(batch)
+        ]
         decoded = time.perf_counter()
         written = await self._write(incoming)
         stored = time.perf_counter()
@@ -231,7 +236,8 @@ class StoreWorker:
             observe.batch_done(queue, incoming, written, seconds)
             self._activity.count(message.envelope for message in incoming if message.envelope.account)
         except Exception:
-            log.exception("not recorded")  # what is stored and announced is done, even if metrics or traces fail
+            # The batch is stored and announced, so it is acknowledged all the same.
+            log.exception("metrics or traces of a stored batch failed")
         if written.held:
             return [Outcome.HELD if message.message_id in written.held else Outcome.DONE for message in incoming]
         return [Outcome.DONE] * len(batch)
@@ -241,7 +247,7 @@ class StoreWorker:
         try:
             pool = await self._database.pool()
             corrected = await self._moments.correct(pool, incoming)
-            written = await isolate.write_isolating(pool, corrected, self._outbound, self._suspects)
+            written = await isolate.write_isolating(pool, corrected, self._outbound, self._failures)
         except Exception as error:
             raise UnavailableError(f"the database is unavailable ({self._database.failed(error)})") from error
         self._database.worked()
@@ -251,14 +257,14 @@ class StoreWorker:
     async def _quarantine_unroutable(self, received: IncomingMessage, routing_key: str) -> None:
         """Put a message that no queue took into quarantine. Raises UnavailableError."""
         reason = f"no queue took it (routing key {routing_key!r})"
-        message = intake.halt(received, prepare.UNROUTED, reason, routing_key=routing_key)
+        message = intake.quarantine(received, prepare.UNROUTED, reason, routing_key=routing_key)
         if (await self._write([message])).held:
             raise UnavailableError("the database takes other messages, but not this one")
         observe.count_quarantined([message])
 
 
 def _consumers(config: Config, shards: Sequence[int]) -> list[Consumer]:
-    """Return one consumer per shard; together they hold at most the configured number of messages."""
+    """Return one consumer per shard; together they hold about the configured number of messages, rounded up."""
     prefetch, budget = _divide_up(config.store.prefetch, len(shards)), ByteBudget(MAX_HELD_BYTES)
     return [Consumer(topology.store_queue(shard), prefetch=prefetch, budget=budget, suspended=True) for shard in shards]
 

@@ -1,4 +1,4 @@
-"""Writes a batch in one transaction of nine steps, each of which may be repeated.
+"""Writes a batch in one transaction of nine steps, each of which may be repeated (docs/ARCHITECTURE.md).
 
 Most messages are new documents: a row in `documents`, one in `receipts`, one in `versions`, and no row is touched
 twice. Repeats count up in their document, and changes add a version. Only a post that was received before what is
@@ -76,7 +76,7 @@ async def write_retrying(pool: asyncpg.Pool, batch: Sequence[Incoming], outbound
             if attempt == ATTEMPTS:
                 raise
             batch = mark_possibly_stored(batch)
-    raise AssertionError
+    raise AssertionError("unreachable: the last attempt returns or raises")
 
 
 def mark_possibly_stored(batch: Sequence[Incoming]) -> list[Incoming]:
@@ -91,22 +91,31 @@ def mark_possibly_stored(batch: Sequence[Incoming]) -> list[Incoming]:
 async def write(connection: Connection, batch: Sequence[Incoming], outbound: Outbound = NO_SUBSCRIBERS) -> WriteResult:
     """Write a batch in one transaction. Raises asyncpg's errors, with nothing written."""
     async with connection.transaction():
+        # 1. Quarantine the messages that have no document.
         quarantined = await quarantine(connection, batch)
+        # 2. Recognise cartons, whose identifiers may lead to another key, and merge documents.
         batch, merged = await aliases.recognise(connection, batch)
+        # 3. Lock the documents, and erase the content that was erased before.
         documents = versions.group_by_document(batch, merged)
         if not documents:
             return WriteResult([], quarantined)
         newest = await lock_documents(connection, documents)
         await erased.erase_again(connection, documents)
+        # 4. Insert the receipts that are not stored yet.
         await insert_receipts(connection, documents)
+        # 5. Add, count or rebuild versions; their identifiers follow after step 6.
         new, to_rebuild = await append_versions(connection, documents, newest)
         new += await rebuild.rebuild_late(connection, to_rebuild)
+        # 6. Note the documents whose transfers may have changed.
         await transfers.note_changes(connection, new, to_rebuild)
         await identifiers.insert(connection, identifier_rows(new))
         new = [version for version in new if not erased.is_erased(version.document)]
+        # 7. Find what is stored and may not have been announced.
         unannounced = await find_unannounced(connection, documents, new)
+        # 8. Record allocations, and determine which manufacturers to notify.
         notices = await allocations.record_allocations(connection, documents)
         notices = [notice for notice in notices if not erased.is_erased(notice.message.document)]
+        # 9. Enqueue the deliveries of everything that is new.
         deliveries = await outbox.enqueue_deliveries(connection, new, notices, outbound)
     return WriteResult(new + unannounced, quarantined, notices, deliveries)
 
@@ -135,7 +144,7 @@ async def lock_documents(connection: Connection, documents: Sequence[DocumentBat
     if len(created) < len(documents):
         by_key = {document.key: document for document in documents}
         existing = [document.key for document in documents if not document.is_created]
-        for row in await connection.fetch(query("store", "locked_documents"), *columns(existing)):
+        for row in await connection.fetch(query("store", "read_locked_documents"), *columns(existing)):
             document = by_key[key_of(row)]
             document.document_id, document.has_erased = row["id"], row["has_erased"]
             newest[row["id"]] = newest_version_of(row)
@@ -202,7 +211,7 @@ async def append_versions(
         newest_rows.append(newest_version_row(id_, changes[-1]))
         new += document.stored(changes)
     await tables.copy(connection, "versions", VERSION_COLUMNS, [version_row(version) for version in new])
-    await execute(connection, "count_again", repeat_rows)
+    await execute(connection, "add_repeats", repeat_rows)
     await execute(connection, "close_versions", closed_rows)
     await execute(connection, "newest_versions", newest_rows)
     return new, to_rebuild
@@ -251,5 +260,7 @@ async def find_unannounced(
     if not positions:
         return []
     known = {version.id for version in new}
-    rows = {row["id"]: row for row in await connection.fetch(query("store", "begun_by"), *columns(positions))}
+    rows = {
+        row["id"]: row for row in await connection.fetch(query("store", "versions_to_reannounce"), *columns(positions))
+    }
     return await stored.load(connection, documents, [row for id_, row in rows.items() if id_ not in known])

@@ -24,23 +24,6 @@ _EXAMPLES_NAME = MappingProxyType({table: example for example, table in SPELLING
 _NONE: Mapping[str, Scalar] = MappingProxyType({})
 
 
-def values(fields: AdditionalFields) -> dict[str, tuple[Scalar, ...]]:
-    """Return all values by name, in the order sent, because a name may be repeated in an array.
-
-    Names are spelled as in the examples, whichever spelling was sent.
-    """
-    if fields is None or fields is UNSET or isinstance(fields, str):
-        return {}
-    if isinstance(fields, dict):
-        pairs = list(fields.items())
-    else:
-        pairs = [(name, value) for name, value in map(_pair, fields) if name is not None]
-    values_by_name: dict[str, list[Scalar]] = {}
-    for sent, value in pairs:
-        values_by_name.setdefault(_EXAMPLES_NAME.get(sent, sent), []).append(value)
-    return {name: tuple(sequence) for name, sequence in values_by_name.items()}
-
-
 def collect(fields: AdditionalFields | Mapping[str, Scalar]) -> Mapping[str, Scalar]:
     """Return one value per name, for use with `first`: if a name is repeated, its first value that is not empty.
 

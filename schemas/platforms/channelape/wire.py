@@ -22,7 +22,7 @@ class AdditionalField(Struct, frozen=True, kw_only=True):
 
 AdditionalFields: TypeAlias = dict[str, Scalar] | list[AdditionalField] | str | UnsetType | None
 """An object in the examples, "array of AdditionalField" in the tables: both are sent. A text stands for
-no fields. `fields.values` reads them."""
+no fields. `fields.collect` reads them."""
 
 
 class Address(Struct, frozen=True, kw_only=True, rename="camel"):

@@ -28,7 +28,7 @@ async def test_status_shows_a_running_up(shell: Shell, amqp_url: str, database_u
     """As `up` writes its endpoints: one process that is ready, one that isn't, one that has ended."""
     ended = await asyncio.create_subprocess_exec(sys.executable, "-c", "")
     await ended.wait()
-    fine, held_up = Admin("127.0.0.1", 0, list), Admin("127.0.0.1", 0, lambda: ["no use of PostgreSQL: away"])
+    fine, held_up = Admin("127.0.0.1", 0, list), Admin("127.0.0.1", 0, lambda: ["PostgreSQL is unavailable: away"])
     await fine.start()
     await held_up.start()
     state = shell.folder / "state"
@@ -52,11 +52,11 @@ async def test_status_shows_a_running_up(shell: Shell, amqp_url: str, database_u
     states = {entry["name"]: entry["state"] for entry in as_json.json["processes"]}
     assert states == {
         "ingress": "ready",
-        "store": "no use of PostgreSQL: away",
+        "store": "PostgreSQL is unavailable: away",
         "route": "ended",
         "postgres": "running",
     }
-    assert as_json.json["problems"] == ["store: no use of PostgreSQL: away", "route: ended"]
+    assert as_json.json["problems"] == ["store: PostgreSQL is unavailable: away", "route: ended"]
     queues = {entry["name"]: (entry["messages"], entry["consumers"]) for entry in as_json.json["queues"]}
     assert queues["crossdock.store"] == (0, 0)
     assert as_json.json["quarantine"] == 0

@@ -105,7 +105,7 @@ async def test_bodies_in_memory_are_bounded_and_all_arrive(
     def counted(self: FairLimit, owner: str, amount: int = 1, **more: Any) -> bool:
         nonlocal most
         taken = take(self, owner, amount, **more)
-        if sender.bytes_held is self:
+        if sender.bytes_in_use is self:
             most = max(most, self.total)
         return taken
 
@@ -118,4 +118,4 @@ async def test_bodies_in_memory_are_bounded_and_all_arrive(
         await until(lambda: all_are(pool, "delivered"), seconds=60)
     assert await statuses(pool) == {"delivered": 120}
     assert 200_000 <= most <= 1_300_000
-    assert sender.bytes_held.total == sender.attempts.total == 0
+    assert sender.bytes_in_use.total == sender.attempts.total == 0

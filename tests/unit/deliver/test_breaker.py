@@ -2,7 +2,7 @@
 
 import pytest
 
-from workers.deliver.attempt.answer import Outcome
+from workers.deliver.attempt.result import Outcome
 from workers.deliver.breaker import FIRST_PAUSE, LONGEST_PAUSE, THRESHOLD, Breaker, is_failure
 
 

@@ -8,7 +8,7 @@ import pytest
 from schemas.dialects import get_dialect
 from schemas.outbound import Credentials
 from workers.deliver import delivery
-from workers.deliver.attempt.answer import AttemptResult, Outcome
+from workers.deliver.attempt.result import AttemptResult, Outcome
 from workers.deliver.breaker import THRESHOLD
 from workers.deliver.content import DueDelivery, LoadedDelivery
 from workers.deliver.health import Health

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.unit.deliver.servers import REQUEST, SUCCESS, http_response, raw, saying, sender
-from workers.deliver.attempt.answer import retry_after
+from workers.deliver.attempt.result import retry_after
 
 
 async def test_the_request_arrives_as_given_and_without_additions() -> None:

@@ -8,9 +8,9 @@ import logging
 import os
 import ssl
 
-from workers.deliver.attempt.answer import Outcome
 from workers.deliver.attempt.connector import BlockedAddressError, HandshakeError, UnknownHostError
 from workers.deliver.attempt.response import CutOffError, NoAnswerError, NotHTTPError
+from workers.deliver.attempt.result import Outcome
 
 log = logging.getLogger("crossdock.deliver")
 

@@ -12,11 +12,11 @@ from schemas.destinations.guard import BlockedError, Guard
 from schemas.destinations.urls import Target
 from schemas.outbound import Request
 from workers.deliver.attempt import failures, scrub
-from workers.deliver.attempt.answer import AttemptResult, retry_after
 from workers.deliver.attempt.connection import Connection
 from workers.deliver.attempt.connector import Connector
 from workers.deliver.attempt.resolver import Lookup
 from workers.deliver.attempt.response import KEPT, WITH_RETRY_AFTER, NoAnswerError, ResponseHead
+from workers.deliver.attempt.result import AttemptResult, retry_after
 
 URLS_KEPT = 10_000
 """Maximum number of parsed URLs that are kept; all are dropped when it is reached."""

@@ -25,13 +25,14 @@ def answer(request: Envelope, raw: bytes, account: Account) -> Answer:
         order = wire.decode(document.data or raw).order
         order_id = document.reading.key
     except UnreadableError as error:
-        return _apology(messages.body(messages.UNREADABLE, request.language), {"unreadable": str(error)})
+        return _refusal_answer(messages.body(messages.UNREADABLE, request.language), {"unreadable": str(error)})
     outcome = allocate.allocate(order, account)
     if isinstance(outcome, allocate.Refusal):
         log_fields = {"order": order_id, "refused_item": outcome.item}
         if outcome.name is None:
-            return _apology(messages.body(messages.UNREADABLE, request.language), log_fields)
-        return _apology(messages.body(messages.CANNOT_BE_PRODUCED, request.language, item=outcome.name), log_fields)
+            return _refusal_answer(messages.body(messages.UNREADABLE, request.language), log_fields)
+        body = messages.body(messages.CANNOT_BE_PRODUCED, request.language, item=outcome.name)
+        return _refusal_answer(body, log_fields)
     return Answer(
         status=200,
         content_type=messages.CONTENT_TYPE,
@@ -41,7 +42,7 @@ def answer(request: Envelope, raw: bytes, account: Account) -> Answer:
     )
 
 
-def _apology(body: bytes, log_fields: Mapping[str, str | int | None]) -> Answer:
+def _refusal_answer(body: bytes, log_fields: Mapping[str, str | int | None]) -> Answer:
     return Answer(status=400, content_type=messages.CONTENT_TYPE, body=body, log_fields=log_fields)
 
 

@@ -29,7 +29,7 @@ class Condition(Protocol):
         """Return the values that match, for people."""
         ...
 
-    def implies(self, other: "Condition") -> bool:
+    def covers(self, other: "Condition") -> bool:
         """Return whether this condition holds wherever `other`, on the same field, holds. False when in doubt."""
         ...
 
@@ -52,7 +52,7 @@ class Text:
     def expected_text(self) -> str:
         return " or ".join(self._texts)
 
-    def implies(self, other: Condition) -> bool:
+    def covers(self, other: Condition) -> bool:
         return isinstance(other, Text) and other._accepted <= self._accepted
 
 
@@ -77,7 +77,7 @@ class Property:
     def expected_text(self) -> str:
         return " or ".join(value or "empty" for value in self._texts)
 
-    def implies(self, other: Condition) -> bool:
+    def covers(self, other: Condition) -> bool:
         return isinstance(other, Property) and other._name == self._name and other._accepted <= self._accepted
 
 
@@ -121,7 +121,7 @@ class Country(_ShipTo):
     def expected_text(self) -> str:
         return " or ".join(self._texts)
 
-    def implies(self, other: Condition) -> bool:
+    def covers(self, other: Condition) -> bool:
         return isinstance(other, Country) and other.codes <= self.codes and other._spelt <= self._spelt
 
 
@@ -165,7 +165,7 @@ class State(_ShipTo):
     def expected_text(self) -> str:
         return " or ".join(self._texts)
 
-    def implies(self, other: Condition) -> bool:
+    def covers(self, other: Condition) -> bool:
         return isinstance(other, State) and (
             other._spelt <= self._spelt
             or (other._countries <= self._countries and bool(other._codes) and self._has(other))
@@ -194,7 +194,7 @@ class ZipPrefix(_ShipTo):
     def expected_text(self) -> str:
         return " or ".join(f"{value}…" for value in self._texts)
 
-    def implies(self, other: Condition) -> bool:
+    def covers(self, other: Condition) -> bool:
         return isinstance(other, ZipPrefix) and all(prefix.startswith(self._prefixes) for prefix in other._prefixes)
 
 
@@ -219,7 +219,7 @@ class Limit:
     def expected_text(self) -> str:
         return f"{'at least' if self._least else 'at most'} {self.amount.normalize():f}"
 
-    def implies(self, other: Condition) -> bool:
+    def covers(self, other: Condition) -> bool:
         if not isinstance(other, Limit) or other.field != self.field:
             return False
         return other.amount >= self.amount if self._least else other.amount <= self.amount

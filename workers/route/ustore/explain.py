@@ -154,4 +154,4 @@ def _shadows(earlier: Rule, later: Rule) -> bool:
     """Return whether `earlier` takes every item that `later` would match. False when in doubt."""
     if isinstance(earlier.strategy, Nearest) and not (isinstance(later.strategy, Nearest) and earlier.strategy.places):
         return False  # it passes on items without an address
-    return all(any(wide.implies(narrow) for narrow in later.conditions) for wide in earlier.conditions)
+    return all(any(wide.covers(narrow) for narrow in later.conditions) for wide in earlier.conditions)

@@ -1,4 +1,4 @@
-"""What a credential brings along when it is copied from a file or a manual: quotes, a header's name. Pure."""
+"""Faults of credentials that were copied from a file or a manual, such as quotes or the name of a header. Pure."""
 
 import re
 from enum import Enum, auto
