@@ -75,16 +75,26 @@ class Database:
     `problem` is what `/readyz` reports: callers set it through `failed` and clear it through `worked`.
     """
 
-    def __init__(self, url: str, *, size: int, name: str = "crossdock", role: str | None = None) -> None:
+    def __init__(
+        self,
+        url: str,
+        *,
+        size: int,
+        name: str = "crossdock",
+        role: str | None = None,
+        beside: "Database | None" = None,
+    ) -> None:
         """Configure the pool without connecting.
 
         `size`: maximum number of connections. `name`: the application name that `pg_stat_activity` shows. `role`: the
-        role that the connections take (`storage.roles`).
+        role that the connections take (`storage.roles`). `beside`: another pool of this process on the same server,
+        which is opened first, so that a pooler is looked for once.
         """
         self._url = url
         self._size = size
         self._name = name
         self._role = role
+        self._beside = beside
         self._pool: asyncpg.Pool | None = None
         self._lock = asyncio.Lock()
         self.problem: str | None = "not connected yet"
@@ -98,7 +108,15 @@ class Database:
         """Return the pool; raises one of UNAVAILABLE_ERRORS while no server that accepts writes can be reached."""
         async with self._lock:  # several tasks call this at the start
             if self._pool is None:
-                self._pool = await pools.create_pool(self._url, size=self._size, name=self._name, role=self._role)
+                if self._beside is not None:
+                    await self._beside.pool()
+                self._pool = await pools.create_pool(
+                    self._url,
+                    size=self._size,
+                    name=self._name,
+                    role=self._role,
+                    is_verified=self._beside is not None,
+                )
             return self._pool
 
     def failed(self, error: BaseException) -> str:

@@ -109,12 +109,15 @@ class _RoleTaker:
         await _take_role(connection, self._role)
 
 
-async def create_pool(url: str, *, size: int, name: str = "crossdock", role: str | None = None) -> asyncpg.Pool:
+async def create_pool(
+    url: str, *, size: int, name: str = "crossdock", role: str | None = None, is_verified: bool = False
+) -> asyncpg.Pool:
     """Create a pool on the server that accepts writes.
 
     `url` may name several hosts, among which a promoted server is found. `role`: taken by every connection whose user
-    may take it. jsonb is passed as text in both directions (asyncpg's default), and Python never parses it. Raises
-    UnsupportedPoolerError, and OSError or asyncpg's errors if no server can be reached.
+    may take it. `is_verified`: another pool has shown that no pooler shares connections. jsonb is passed as text in
+    both directions (asyncpg's default), and Python never parses it. Raises UnsupportedPoolerError, and OSError or
+    asyncpg's errors if no server can be reached.
     """
     taker = _RoleTaker(role)
     pool: asyncpg.Pool = await asyncpg.create_pool(
@@ -131,7 +134,8 @@ async def create_pool(url: str, *, size: int, name: str = "crossdock", role: str
     )
     try:
         async with pool.acquire() as connection:
-            await _refuse_transaction_mode(url, connection)
+            if not is_verified:
+                await _refuse_transaction_mode(url, connection)
             await taker.begin(connection)
     except BaseException:
         pool.terminate()

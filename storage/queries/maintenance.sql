@@ -1,3 +1,11 @@
+-- name: missing_partitions
+-- Which of the tables $1 have no partition for which of the months that begin at $2, month by month.
+SELECT parent, month
+FROM unnest($2::timestamptz[]) WITH ORDINALITY AS m (month, position)
+CROSS JOIN unnest($1::text[]) WITH ORDINALITY AS p (parent, place)
+WHERE to_regclass(format('crossdock.%I', parent || to_char(month AT TIME ZONE 'UTC', '"_"YYYY"_"MM'))) IS NULL
+ORDER BY m.position, p.place
+
 -- name: make_partition
 -- Creates the partition of the table $1 for the month that begins at $2. Returns true if it was created.
 SELECT crossdock.make_partition($1, $2)

@@ -7,7 +7,7 @@ and has its events published again under the same ids.
 import asyncio
 import logging
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
 
@@ -39,6 +39,8 @@ from workers.store.write import WriteResult
 
 log = logging.getLogger("crossdock.store")
 
+Job = Callable[[], Coroutine[object, None, None]]
+
 CONFIRM_TIMEOUT = 10.0
 """Seconds for the confirms of a batch's events."""
 MAX_CONCURRENT_BATCHES = 6
@@ -48,6 +50,8 @@ MAX_HELD_BYTES = 48 * 1024 * 1024
 its bodies, a worker stays within 512 MiB, as a test and the Kubernetes manifests require."""
 JOB_CONNECTIONS = 3
 """Maximum connections to PostgreSQL for the jobs beside storing: an erasure, transfers, and all others in turn."""
+JOB_SPACING = 0.05
+"""Seconds between the starts of two jobs, so that one connection serves all of them while they have little to do."""
 DATABASE_CLOSE_TIMEOUT = 5.0
 """Seconds for closing the database when the worker stops."""
 ACTIVITY_TIMEOUT = 2.0
@@ -65,7 +69,11 @@ class StoreWorker:
         self._database = Database(database_url, size=config.store.connections, name="crossdock store", role=roles.STORE)
         # A job may keep a connection for hours (an erasure by age), so that jobs never borrow one that stores.
         self._jobs_database = Database(
-            database_url, size=JOB_CONNECTIONS, name="crossdock store jobs", role=roles.STORE
+            database_url,
+            size=JOB_CONNECTIONS,
+            name="crossdock store jobs",
+            role=roles.STORE,
+            beside=self._database,
         )
         self._background = Background()
         self._publisher = Publisher(confirm_timeout=CONFIRM_TIMEOUT, on_unhealthy=self._switch_node)
@@ -112,19 +120,23 @@ class StoreWorker:
             batch_consumer.start(self._background)
         start, pool = self._background.start, self._jobs_database.pool
         start(self._stations.run(), name="way stations")
-        start(jobs.maintain_partitions(pool, lambda: self._config.storage.retention_days), name="maintenance")
-        start(self._erasures.run(), name="erasures")
-        start(self._erasures.publish_events(), name="events of erasures")
-        consumer_queues = partial(jobs.consumer_queues, pool)
-        start(depths.watch(self._amqp_url, consumer_queues, shards=self._shards), name="depths")
-        start(backfill.run(pool), name="back-fill")
-        start(jobs.index_identifiers(pool, self._stored), name="index")
-        start(jobs.watch_quarantine(pool), name="quarantine")
-        start(transfers.keep_transfers(pool, self._is_saturated), name="transfers")
-        start(transfers.watch_transfers(pool), name="late transfers")
-        start(self._activity.run(), name="arrivals")
         start(self._moments.run(), name="clocks")
         start(watchdog.run(), name="watchdog")
+        consumer_queues = partial(jobs.consumer_queues, pool)
+        each: dict[str, Job] = {
+            "maintenance": partial(jobs.maintain_partitions, pool, lambda: self._config.storage.retention_days),
+            "erasures": self._erasures.run,
+            "events of erasures": self._erasures.publish_events,
+            "depths": partial(depths.watch, self._amqp_url, consumer_queues, shards=self._shards),
+            "back-fill": partial(backfill.run, pool),
+            "index": partial(jobs.index_identifiers, pool, self._stored),
+            "quarantine": partial(jobs.watch_quarantine, pool),
+            "transfers": partial(transfers.keep_transfers, pool, self._is_saturated),
+            "late transfers": partial(transfers.watch_transfers, pool),
+            "arrivals": self._activity.run,
+        }
+        for position, (name, job) in enumerate(each.items()):
+            start(_begin_after(position * JOB_SPACING, job), name=name)
 
     async def stop(self) -> None:
         """Take no more messages, finish and acknowledge those in hand, and close the connections."""
@@ -267,6 +279,11 @@ def _consumers(config: Config, shards: Sequence[int]) -> list[Consumer]:
     """Return one consumer per shard; together they hold about the configured number of messages, rounded up."""
     prefetch, budget = _divide_up(config.store.prefetch, len(shards)), ByteBudget(MAX_HELD_BYTES)
     return [Consumer(topology.store_queue(shard), prefetch=prefetch, budget=budget, suspended=True) for shard in shards]
+
+
+async def _begin_after(seconds: float, job: Job) -> None:
+    await asyncio.sleep(seconds)
+    await job()
 
 
 def _divide_up(total: int, count: int) -> int:
