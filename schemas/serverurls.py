@@ -56,6 +56,7 @@ def checked(name: str, url: str) -> str:
     listed = [host.strip() for host in hosts.split(",")]
     if (len(listed) > 1 and "" in listed) or _SEPARATOR.search("".join(listed)) or _HOST_IN_PATH.search(path):
         raise ValueError(_give_hosts(name, []))
+    login = login.replace("@", "%40")  # only the last one ends a login; drivers disagree about the others
     return f"{scheme}://{login}{at}{','.join(listed)}{rest[len(authority) :]}"
 
 

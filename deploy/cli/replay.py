@@ -104,13 +104,18 @@ async def _replay(state: Path | None, loaded: "Config", request: Request, *, qui
 async def _scope(connection: "Connection", loaded: "Config", request: Request) -> "Scope":
     """Return which events the subscription receives, limited to the requested types. Raises CommandError."""
     from schemas.dialects import get_dialect
-    from schemas.outbound import allowed_accounts
+    from schemas.outbound import OPERATOR, allowed_accounts
     from storage import replays, subscriptions
 
     row = await subscriptions.get(connection, request.subscription, None)
     if row is None:
         raise CommandError(
             f"there is no subscription {request.subscription}: the view crossdock.subscriptions shows them"
+        )
+    if row.subscriber != OPERATOR and row.subscriber not in loaded.subscribers:
+        raise CommandError(
+            f"the subscription's subscriber {row.subscriber!r} is not in this configuration, so that nothing would be "
+            "sent: name the one of the running processes with --config"
         )
     types = replays.narrowed(list(row.types), request.types or list(row.types))
     if types is None:

@@ -169,8 +169,9 @@ async def test_an_operator_lists_retries_and_traces_deliveries_from_the_command_
         assert (await cli("deliveries", "retry", failed[0]["id"]))["id"] == failed[0]["id"]
         await until(lambda: pool.fetchval("SELECT count(*) = 1 FROM crossdock.deliveries WHERE status = 'delivered'"))
         since = "2026-11-10T00:00:00Z"
-        dry = await cli("replay", "--subscription", str(id_), "--from", since, "--dry-run")
-        assert dry == {"replay_id": None, "count": 0}  # the command line's configuration has no subscriber "demo"
+        # The command line's configuration has no subscriber "demo". "0 events" looked as if nothing were missing.
+        dry = await shell("replay", "--subscription", str(id_), "--from", since, "--dry-run")
+        assert (dry.code, "'demo' is not in this configuration" in dry.err) == (1, True)
         traced = await cli("trace", failed[0]["key"])
         outcomes = [row["outcome"] for row in traced["documents"][0]["deliveries"]]
         assert outcomes == ["refused", "delivered"]
