@@ -74,6 +74,10 @@ def _write_to_stderr(lines: bytes) -> None:
     sys.stderr.buffer.flush()
 
 
+TERSE = ("aio_pika", "aiormq", "asyncio", "aiohttp")
+"""Loggers of libraries of which only errors are logged."""
+
+
 def setup(level: str, secrets: Iterable[str]) -> JsonFormatter:
     """Configure all logging of this process, and return the formatter, which needs the new secrets after a reload."""
     formatter = JsonFormatter(secrets)
@@ -84,6 +88,6 @@ def setup(level: str, secrets: Iterable[str]) -> JsonFormatter:
     root.setLevel(logging.WARNING)
     logging.getLogger("crossdock").setLevel(level.upper())
     # Their warnings repeat our own lines about the same event, at length and sometimes with URLs.
-    for name in ("aio_pika", "aiormq", "asyncio", "aiohttp"):
+    for name in TERSE:
         logging.getLogger(name).setLevel(logging.ERROR)
     return formatter

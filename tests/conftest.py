@@ -21,7 +21,7 @@ from broker import topology
 from deploy.local.postgres import Postgres
 from deploy.local.rabbitmq import USER, RabbitMQ
 from storage import migrate
-from telemetry.logs import JsonFormatter
+from telemetry.logs import TERSE, JsonFormatter
 from tests.support.fifth_platform import fifth_platform
 from tests.support.shell import Shell
 
@@ -55,13 +55,22 @@ def _no_foreign_settings(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.delenv(name, raising=False)
 
 
-@pytest.fixture(autouse=True)
-def _no_log_handler_is_left() -> Iterator[None]:
-    """A handler that a command installs writes to the test's own standard error, which is closed afterwards.
+CONFIGURED = ("", "crossdock", *TERSE)
+"""The loggers whose levels `logs.setup` sets."""
 
-    In a later test, each line of the log would become "--- Logging error ---" and a traceback on its standard error.
+
+@pytest.fixture(autouse=True)
+def _logging_is_as_before() -> Iterator[None]:
+    """Undo what a command's `logs.setup` leaves behind in the process of the tests.
+
+    Its handler writes to the test's own standard error, which is closed afterwards: in a later test, each line of the
+    log would become "--- Logging error ---" and a traceback. Its levels would hide lines that a later test waits for.
     """
+    levels = {logger: logger.level for logger in map(logging.getLogger, CONFIGURED)}
     yield
+    for logger, level in levels.items():
+        if logger.level != level:
+            logger.setLevel(level)
     root = logging.getLogger()
     root.handlers[:] = [handler for handler in root.handlers if not isinstance(handler.formatter, JsonFormatter)]
 

@@ -94,7 +94,6 @@ def test_quotes_are_named(check: Callable[[str], str], name: str, scheme: str, q
         "postgresql://[::1]:5432,h/db?application_name=a@b",
         "postgresql:///db?host=/var/run/postgresql",
         "postgresql://%2Fvar%2Frun/db",
-        "postgresql://u:p@ss@h/db",
         "postgresql://u@/db?host=/tmp",
         "postgres://h",
     ],
