@@ -21,6 +21,8 @@ from schemas.topology import INBOUND, STORE
 
 BURST = 2000
 """Maximum number of unconfirmed messages."""
+FILLED = ("documents", "receipts", "versions", "identifiers", "transfer_states", "transfer_changes")
+"""The tables that storing fills."""
 PATIENCE = 240.0
 """Seconds for a worker to empty a backlog."""
 
@@ -83,11 +85,13 @@ async def publish(
 
 
 async def empty(database: asyncpg.Connection) -> None:
-    """Delete everything that is stored."""
-    await database.execute(
-        "TRUNCATE crossdock.documents, crossdock.receipts, crossdock.versions, crossdock.identifiers, "
-        "crossdock.transfer_states, crossdock.transfer_changes CASCADE"
+    """Delete everything that is stored; an earlier release has fewer tables."""
+    names = await database.fetchval(
+        "SELECT string_agg('crossdock.' || name, ', ') FROM unnest($1::text[]) name "
+        "WHERE to_regclass('crossdock.' || name) IS NOT NULL",
+        FILLED,
     )
+    await database.execute(f"TRUNCATE {names} CASCADE")
 
 
 async def filed(database: asyncpg.Connection, count: int) -> bool:
