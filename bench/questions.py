@@ -146,6 +146,7 @@ SELECT id, received_at, key, order_number, order_ref FROM crossdock.documents WH
 """
 """What documents are found by; each has one of ARTICLES articles as well, and all have one in common."""
 ARTICLES = 20_000
+BATCH = 500
 TABLES = "SELECT relname FROM pg_class WHERE relnamespace = 'crossdock'::regnamespace AND relkind = 'r'"
 
 
@@ -163,7 +164,8 @@ async def fill(database: asyncpg.Connection, documents: int) -> None:
             for statement in FILL:
                 await database.execute(statement, start, min(start + CHUNK - 1, documents), timeout=600)
             held = await database.fetch(HELD, start, min(start + CHUNK - 1, documents))
-            await identifiers.insert(database, [_identified(row) for row in held])
+            for first in range(0, len(held), BATCH):  # as a store worker does: each has the bucket of its last document
+                await identifiers.insert(database, [_identified(row) for row in held[first : first + BATCH]])
     for row in await database.fetch(TABLES):  # autovacuum never looks at a partitioned table as a whole
         await database.execute(f'VACUUM ANALYZE crossdock."{row["relname"]}"', timeout=600)
 
