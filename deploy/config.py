@@ -102,6 +102,7 @@ def is_loopback(host: str) -> bool:
 def secrets_of(config: Config) -> list[str]:
     """Return every secret value that was read, the longest first; none of them may appear in a log."""
     values = [config.api.operator_token or "", *(subscriber.password for subscriber in config.subscribers.values())]
+    values += [operator.token or "" for operator in config.operators.values()]
     for platform in registry.platforms().values():
         for settings in config.accounts.get(platform.name, {}).values():
             values += platform.secrets(settings)
@@ -149,6 +150,7 @@ def _parse(raw: Mapping[str, object], resolver: "_Resolver") -> Config:
         "ingress.max_buffered": lambda: parse_body_size(config.ingress.max_buffered),
         "delivery.allow_networks": lambda: Guard(config.delivery.allow_networks, config.delivery.allow_http),
         "api.trusted_proxies": lambda: networks(config.api.trusted_proxies),
+        "console.trusted_proxies": lambda: networks(config.console.trusted_proxies),
     }
     for key, check in checks.items():
         try:

@@ -73,6 +73,11 @@ def encryption_key() -> str:
     return _required("CROSSDOCK_ENCRYPTION_KEY", "the output of `openssl rand -base64 32`")
 
 
+def console_token() -> str | None:
+    """Return CROSSDOCK_CONSOLE_TOKEN: the token of an operator named `local`, if no operator is configured."""
+    return os.environ.get("CROSSDOCK_CONSOLE_TOKEN", "").strip() or None
+
+
 def _required(name: str, example: str) -> str:
     value = os.environ.get(name)
     if value is None or not value.strip():

@@ -10,15 +10,17 @@ ACCOUNTS = "accounts"
 POLL = "poll"
 """The table of an account that the poll worker uses; the rest of an account is the ingress's."""
 READERS = {
-    "api": frozenset({"api"}),
+    "api": frozenset({"api", "console"}),
+    "operators": frozenset({"console"}),
     "subscribers": frozenset({"api"}),
 }
 """The kinds of processes that read a section's secrets, by section; `accounts` is divided by `readers`."""
 
 VARIABLES = {
-    "AMQP_URL": frozenset({"ingress", "store", "route", "poll"}),
-    "DATABASE_URL": frozenset({"store", "deliver", "api", "poll"}),
-    "CROSSDOCK_ENCRYPTION_KEY": frozenset({"deliver", "api"}),
+    "AMQP_URL": frozenset({"ingress", "store", "route", "poll", "console"}),
+    "DATABASE_URL": frozenset({"store", "deliver", "api", "poll", "console"}),
+    "CROSSDOCK_ENCRYPTION_KEY": frozenset({"deliver", "api", "console"}),
+    "CROSSDOCK_CONSOLE_TOKEN": frozenset({"console"}),
     "RABBITMQ_MANAGEMENT_URL": frozenset[str](),  # for commands
 }
 """The kinds of processes that need a variable of the environment, by the variables that hold secrets."""

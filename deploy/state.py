@@ -10,6 +10,9 @@ SHARDS_FILE = "shards"
 KEY_FILE = "encryption.key"
 """File of the state folder: the key that `up` generated, where CROSSDOCK_ENCRYPTION_KEY is not set."""
 
+TOKEN_FILE = "console.token"  # noqa: S105 - the name of a file
+"""File of the state folder: the token of the operator that `up` makes if none is configured."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Endpoints:
@@ -19,6 +22,8 @@ class Endpoints:
     """The base URL of the ingress."""
     api: str = ""
     """The base URL of the API."""
+    console: str = ""
+    """The base URL of the console."""
     amqp: str = ""
     postgres: str = ""
     admin: dict[str, str] = field(default_factory=dict)

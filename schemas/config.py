@@ -5,7 +5,7 @@ Every field has the default that the commented defaults file shows; a test holds
 
 import ipaddress
 import re
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 
 import msgspec
@@ -20,16 +20,18 @@ QueryKey = Annotated[str, msgspec.Meta(min_length=1, extra={"source": "credentia
 """A credential that its sender adds to the URL."""
 Column = Annotated[list[str], msgspec.Meta(extra={"source": "column"})]
 """A list, or `{ file = "x.csv" }`: the first column of a CSV file, except a header that is the setting's singular."""
-_NAME, _AGE, _LEVEL, _ENDPOINT = (
+_NAME, _AGE, _LEVEL, _ENDPOINT, _HEADER = (
     r"^[A-Za-z0-9_-]{1,64}$",
     r"^[1-9][0-9]{0,5}[YMDhms]$",
     "^(debug|info|warning|error)$",
     r"^https?://[^@?#]+$",
+    r"^[A-Za-z0-9-]{1,64}$",
 )
 FORMATS = {
     _NAME: "of at most 64 letters, digits, - and _",
     _AGE: "a number and one of Y, M, D, h, m, s (years, months, days, hours, minutes, seconds), such as 7D",
     _LEVEL: "debug, info, warning or error",
+    _HEADER: "the name of a header, of at most 64 letters, digits and -",
     _ENDPOINT: "a URL with http:// or https://, without credentials, query and fragment",
 }
 """What the texts of a pattern look like, for those who write one that does not match."""
@@ -183,6 +185,29 @@ class Api(_Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
             check_base_url(self.public_url, "public_url", "https://api.example.com")
 
 
+class Console(_Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    host: str = "127.0.0.1"
+    port: Port = 8083
+    environment: Annotated[str, msgspec.Meta(max_length=40)] = ""
+    """The name in the head of every page, such as `production`, so that nobody acts in the wrong window."""
+    trusted_proxies: list[str] = msgspec.field(default_factory=list)
+    """Addresses or networks of proxies whose `X-Forwarded-For`, `X-Forwarded-Proto` and `user_header` are trusted."""
+    user_header: Annotated[str, msgspec.Meta(pattern=_HEADER)] | None = None
+    """Header in which a trusted proxy names the operator whom it has logged in; None: operators log in with a token."""
+
+    def __post_init__(self) -> None:
+        msgspec.structs.force_setattr(self, "host", listen_host(self.host))
+        if self.user_header is not None and not self.trusted_proxies:
+            raise ValueError("`user_header` needs `trusted_proxies`, because anybody else could set that header")
+
+
+class Operator(_Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    token: Secret | None = None
+    """What the operator logs in with; None: only through a proxy that sends `[console] user_header`."""
+    role: Literal["read", "act"] = "read"
+    """`act` also changes things: it retries, replays, discards, disables and erases."""
+
+
 class Admin(_Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
     host: str = "127.0.0.1"
     port: Port = 8081
@@ -263,6 +288,8 @@ class Config(_Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
     ingress: Ingress = msgspec.field(default_factory=Ingress)
     process: Process = Process()
     api: Api = msgspec.field(default_factory=Api)
+    console: Console = msgspec.field(default_factory=Console)
+    operators: dict[Name, Operator] = {}
     admin: Admin = msgspec.field(default_factory=Admin)
     store: Store = msgspec.field(default_factory=Store)
     route: Route = msgspec.field(default_factory=Route)

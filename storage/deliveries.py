@@ -6,6 +6,7 @@ from typing import Literal, TypedDict
 from uuid import UUID, uuid4
 
 import asyncpg
+import msgspec
 
 from schemas.lenient import normalized
 from storage.database import Connection
@@ -63,6 +64,24 @@ class DeliveryCounts(TypedDict):
 
 class RefusedError(Exception):
     """A delivery cannot be sent again; the text states why."""
+
+
+class Selection(msgspec.Struct, frozen=True, kw_only=True):
+    """A selection of deliveries; None matches any value.
+
+    The console lists what it selects, and a job works it off.
+    """
+
+    status: Status | None = None
+    subscription: UUID | None = None
+    type: str | None = None
+    account: str | None = None
+    """`platform/account`."""
+    key: str | None = None
+    since: datetime | None = None
+    """Ended at or after this time; created, if it is pending."""
+    until: datetime | None = None
+    """Ended before this time; created, if it is pending."""
 
 
 async def listing(

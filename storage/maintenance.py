@@ -125,6 +125,8 @@ async def forget_what_only_grows(connection: Connection, now: datetime, oldest: 
     await _delete_all(connection, "forget_poll_limits", now - UNPOLLED)
     await _delete_all(connection, "forget_erasures", oldest)
     await _delete_all(connection, "forget_erased_events", oldest)
+    await _delete_all(connection, "forget_actions", oldest)
+    await _delete_all(connection, "forget_jobs", oldest)
     await activity.forget(connection, now)
     first, last = await connection.fetchval(query("maintenance", "id_range"))
     size = -(-(last + 1 - first) // PARTS)

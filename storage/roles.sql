@@ -16,6 +16,7 @@ GRANT SELECT ON crossdock.subscriptions TO crossdock_reader;
 GRANT SELECT ON crossdock.deliveries TO crossdock_reader;
 GRANT SELECT ON crossdock.delivery_attempts TO crossdock_reader;
 GRANT SELECT ON crossdock.activity TO crossdock_reader;
+GRANT SELECT ON crossdock.operator_actions TO crossdock_reader;
 GRANT EXECUTE ON FUNCTION crossdock.body_of(bytea) TO crossdock_reader;
 GRANT EXECUTE ON FUNCTION crossdock.lines(jsonb) TO crossdock_reader;
 GRANT EXECUTE ON FUNCTION crossdock.flipped(text, text, text, text) TO crossdock_reader;
@@ -60,6 +61,8 @@ GRANT SELECT, INSERT, UPDATE, DELETE ON crossdock.erasures TO crossdock_store;
 GRANT SELECT, INSERT, DELETE ON crossdock.erasing TO crossdock_store;
 GRANT SELECT, INSERT, DELETE ON crossdock.erased_contents TO crossdock_store;
 GRANT SELECT, INSERT, UPDATE, DELETE ON crossdock.erased_events TO crossdock_store;
+GRANT SELECT (id, at), DELETE ON crossdock.actions TO crossdock_store;
+GRANT SELECT (id, created_at), DELETE ON crossdock.jobs TO crossdock_store;
 GRANT SELECT, DELETE ON crossdock.identifiers_default TO crossdock_store;
 GRANT SELECT (received_at, message_id), DELETE ON crossdock.receipts_default TO crossdock_store;
 GRANT SELECT (id, received_at), DELETE ON crossdock.versions_default TO crossdock_store;
@@ -113,7 +116,8 @@ GRANT SELECT (id, platform, account, event, stage, reason, received_at, replayed
     ON crossdock.quarantined TO crossdock_api;
 GRANT SELECT, INSERT, UPDATE (status, sealed) ON crossdock.idempotent TO crossdock_api;
 
--- Operators: what `crossdock status`, `trace`, `quarantine` and `deliveries` need. FOR SHARE needs UPDATE on a column.
+-- Operators: what the console shows and changes, and what `crossdock status`, `trace`, `quarantine` and `deliveries`
+-- need. It rotates secrets, and therefore sees them sealed.
 GRANT USAGE ON SCHEMA crossdock TO crossdock_console;
 GRANT SELECT ON crossdock.events TO crossdock_console;
 GRANT SELECT ON crossdock.current_events TO crossdock_console;
@@ -136,8 +140,13 @@ GRANT SELECT, UPDATE (replayed_at, discarded_at) ON crossdock.quarantined TO cro
 GRANT SELECT, INSERT, UPDATE (next_attempt_at), DELETE ON crossdock.outbox TO crossdock_console;
 GRANT SELECT, INSERT, DELETE ON crossdock.finished TO crossdock_console;
 GRANT SELECT ON crossdock.attempts TO crossdock_console;
-GRANT SELECT (id, subscriber, url, types, accounts, dialect, enabled, created_at, paused_until, deleted_at),
-    UPDATE (paused_until) ON crossdock.subscribed TO crossdock_console;
+GRANT SELECT, UPDATE ON crossdock.subscribed TO crossdock_console;
+GRANT SELECT, INSERT, UPDATE (finished_at) ON crossdock.replays TO crossdock_console;
+GRANT SELECT ON crossdock.operator_actions TO crossdock_console;
+GRANT SELECT, INSERT ON crossdock.actions TO crossdock_console;
+GRANT SELECT, INSERT, UPDATE (done, failed, after_at, after_id, touched_at, stop_asked, finished_at, outcome)
+    ON crossdock.jobs TO crossdock_console;
+GRANT SELECT, INSERT, DELETE ON crossdock.login_links TO crossdock_console;
 GRANT SELECT ON crossdock.identifiers TO crossdock_console;
 GRANT SELECT (round, before_at, finished_at) ON crossdock.identifier_rounds TO crossdock_console;
 GRANT SELECT ON crossdock.transfer_fill TO crossdock_console;

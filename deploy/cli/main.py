@@ -38,6 +38,7 @@ app = Commands(
 app.command("up")(processes.up)
 app.command("ingress")(processes.ingress)
 app.command("api")(processes.api)
+app.command("console")(processes.console)
 app.add_typer(processes.worker, name="worker")
 app.command("migrate")(migrate.migrate)
 app.command("roles")(migrate.roles)

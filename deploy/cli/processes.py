@@ -1,6 +1,7 @@
 """`crossdock up`, and the commands that run one process each, for containers and service managers."""
 
 import logging
+import os
 import socket
 import sys
 from collections.abc import Callable
@@ -125,6 +126,24 @@ def api(config: ConfigFile = None, port: Port = None, admin_port: AdminPort = No
 
     database, vault = _database_url(), _vault()
     _run("api", lambda loaded: ApiApp(loaded, database_url=database, vault=vault, port=port), config, admin_port)
+
+
+def console(config: ConfigFile = None, port: Port = None, admin_port: AdminPort = None) -> None:
+    """Run the pages for operators."""
+    from deploy import process
+    from ingress.console.app import ConsoleApp, NoOperatorError
+
+    database, vault = _database_url(), _vault()
+    amqp = _amqp_url() if os.environ.get("AMQP_URL", "").strip() else None
+    token = process.console_token()
+
+    def build(loaded: "Config") -> ConsoleApp:
+        return ConsoleApp(loaded, database_url=database, vault=vault, amqp_url=amqp, console_token=token, port=port)
+
+    try:
+        _run("console", build, config, admin_port)
+    except NoOperatorError as error:
+        raise CommandError(str(error)) from None
 
 
 @worker.command()

@@ -12,6 +12,7 @@ ROLES: Mapping[str, str] = {
     "deliver": roles.DELIVER,
     "api": roles.API,
     "poll": roles.POLL,
+    "console": roles.CONSOLE,
 }
 """The role of each kind of process that uses the database."""
 

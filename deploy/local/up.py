@@ -20,6 +20,7 @@ from deploy.local.declare import declare
 from deploy.local.postgres import Postgres
 from deploy.local.rabbitmq import RabbitMQ, folder_problem
 from deploy.local.supervisor import Child, Supervisor
+from ingress.console import session
 from schemas import serverurls
 from schemas.config import Config
 from schemas.topology import topology
@@ -78,6 +79,7 @@ class Up:
         self._reload_again = False
         self._ingress_port = 0
         self._api_port = 0
+        self._console_port = 0
 
     async def run(self) -> None:
         """Run everything until SIGTERM or SIGINT. Raises StartError and ConfigError."""
@@ -150,16 +152,18 @@ class Up:
             self._write_line(f"{child.name:<10} {child.admin}")
         self._write_line(f"webhooks   {self._ingress_url()}/hooks/…")
         self._write_line(f"API        {self._api_url()}/v1/…")
+        self._write_line(f"console    {self._console_url()}/console/login?once={self._login_link()}")
         self._write_line("ready")
 
     def _plan(self, config: Config) -> list[Child]:
         count = config.ingress.processes
         port = config.ingress.port if self._port is None else self._port
         workers = (*PROCESSES, POLL) if _is_polled(config) else PROCESSES
-        ports = free_ports(count + len(workers) + 3)
+        ports = free_ports(count + len(workers) + 5)
         self._ingress_port = port or ports[-1]
-        # If a port is given, another `up` probably runs on this machine with the usual ones: the API uses a free port.
+        # If a port is given, another `up` probably runs on this machine with the usual ones: the others use free ports.
         self._api_port = ports[-2] if self._port is not None or not config.api.port else config.api.port
+        self._console_port = ports[-3] if self._port is not None or not config.console.port else config.console.port
         path = self._path
         children = [
             Child(
@@ -173,6 +177,9 @@ class Up:
         children += [self._worker(name, args, ports[count + n]) for n, (name, args) in enumerate(workers)]
         api = ("api", *path, "--port", str(self._api_port))
         children.append(Child("api", api, ports[count + len(workers)], env=self._environment("api")))
+        console = ("console", *path, "--port", str(self._console_port))
+        environment = self._environment("console")
+        children.append(Child("console", console, ports[count + len(workers) + 1], env=environment))
         return children
 
     def _worker(self, name: str, args: tuple[str, ...], port: int) -> Child:
@@ -189,21 +196,35 @@ class Up:
             "AMQP_URL": self._amqp_url,
             "DATABASE_URL": self._logins.get(process, self._database_url),
             "CROSSDOCK_STATE": str(self._state),
-            "CROSSDOCK_ENCRYPTION_KEY": os.environ.get("CROSSDOCK_ENCRYPTION_KEY") or self._encryption_key(),
+            "CROSSDOCK_ENCRYPTION_KEY": self._encryption_key(),
+            "CROSSDOCK_CONSOLE_TOKEN": os.environ.get("CROSSDOCK_CONSOLE_TOKEN") or self._kept(states.TOKEN_FILE),
         }
         return sections.environment(process, variables, self._secret_variables)
 
     def _encryption_key(self) -> str:
-        file = self._state / states.KEY_FILE
+        return os.environ.get("CROSSDOCK_ENCRYPTION_KEY") or self._kept(states.KEY_FILE)
+
+    def _kept(self, name: str) -> str:
+        """Return a random text that is kept in the state folder."""
+        file = self._state / name
         if not file.exists():
             write_private(file, Vault.generate().encode())
         return file.read_text().strip()
+
+    def _login_link(self) -> str:
+        """Return what the link to the console ends in: it logs in the first operator who may act, once."""
+        may_log_in = session.operators(self._config, "local")
+        names = sorted(may_log_in, key=lambda name: may_log_in[name].role != "act")
+        return session.make_link(Vault.from_text(self._encryption_key()), names[0])
 
     def _ingress_url(self) -> str:
         return _url(self._config.ingress.hosts[0], self._ingress_port)
 
     def _api_url(self) -> str:
         return _url(self._config.api.host, self._api_port)
+
+    def _console_url(self) -> str:
+        return _url(self._config.console.host, self._console_port)
 
     def _servers(self) -> "dict[str, Postgres | RabbitMQ]":
         """The servers that this `up` has started, by name."""
@@ -218,6 +239,7 @@ class Up:
         endpoints = states.Endpoints(
             ingress=self._ingress_url(),
             api=self._api_url(),
+            console=self._console_url(),
             amqp=self._amqp_url,
             postgres=self._database_url,
             admin={child.name: child.admin for child in self._children},

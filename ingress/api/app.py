@@ -1,10 +1,9 @@
 """The component of the API process: it listens, authenticates, and runs each request in a transaction."""
 
-import asyncio
 import logging
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from functools import partial
 
 import asyncpg
@@ -18,10 +17,11 @@ from ingress.api.auth import Authenticator
 from ingress.api.context import SUBSCRIBER, Context, check_query, read
 from ingress.api.errors import ProblemError, not_found, retry_later
 from ingress.api.limiter import SubscriberLimiter
+from ingress.database import BusyError, DatabaseWatch, NotOpenError
 from ingress.protocol import AppRunner
 from schemas.config import Config
 from storage import roles
-from storage.database import UNAVAILABLE_ERRORS, Connection, Database, is_row_error, is_unavailable
+from storage.database import Connection, Database, is_row_error, is_unavailable
 from storage.vault import UndecryptableError, Vault
 from telemetry.background import Background
 
@@ -38,13 +38,6 @@ EXPENSIVE_TIMEOUT = 10.0
 WAIT = 5.0
 """Maximum seconds that a request waits for a slot, and then for a connection."""
 CLIENTS = connections.Limits(connections=2_000, header_timeout=10.0, write_timeout=10.0)
-WATCH = 5.0
-"""Seconds between checks of the database."""
-WATCH_AGAIN = 0.5
-"""Seconds between checks while the database is unavailable."""
-CHECK_TIMEOUT = 5.0
-"""Seconds after which a check that gets no response counts as failed."""
-CHECK = "SELECT pg_is_in_recovery() FROM (SELECT count(*) FROM crossdock.subscribed WHERE false) AS schema_is_ours"
 
 REQUESTS = Counter("crossdock_api_requests", "API requests answered", ("method", "route", "status"))
 SECONDS = Histogram("crossdock_api_seconds", "Time of one API request", ("method", "route"))
@@ -68,9 +61,8 @@ class ApiApp:
         connect = partial(Database, database_url, role=roles.API)
         self._database = connect(size=CONNECTIONS, name="crossdock api")
         self._expensive = connect(size=EXPENSIVE_CONNECTIONS, name="crossdock api (expensive)")
-        # A separate connection, because all others may be busy or stuck while the database is available.
-        self._watched = connect(size=1, name="crossdock api (watch)")
-        self._check_now = asyncio.Event()
+        watched = connect(size=1, name="crossdock api (watch)")
+        self._watch = DatabaseWatch(watched, (self._database, self._expensive), log)
         self._limiter = SubscriberLimiter(limit=CONCURRENT_REQUESTS, wait_seconds=WAIT)
         self._expensive_limiter = SubscriberLimiter(limit=1, wait_seconds=WAIT)
 
@@ -104,8 +96,8 @@ class ApiApp:
         await self._runner.setup()
         for listener in await sockets.bind(self._config.api.host, self._port):
             await web.SockSite(self._runner, listener).start()
-        await self._check_database()
-        self._background.start(self._watch(), name="api-database")
+        await self._watch.check()
+        self._background.start(self._watch.run(), name="api-database")
         log.info("listening", extra={"host": self._config.api.host, "port": self.port})
 
     async def stop(self) -> None:
@@ -113,12 +105,11 @@ class ApiApp:
         await self._background.stop()
         if self._runner is not None:
             await self._runner.cleanup()
-        for database in (self._database, self._expensive, self._watched):
-            await database.close(3)
+        await self._watch.close(3)
 
     def problems(self) -> list[str]:
         """Return why requests cannot be served now; empty if they can."""
-        problem = self._watched.problem
+        problem = self._watch.problem
         return [*([] if problem is None else [f"PostgreSQL is unavailable: {problem}"]), *self._background.problems()]
 
     def reload(self, config: Config) -> None:
@@ -127,50 +118,16 @@ class ApiApp:
         self._context.reload(config)
         self._authenticator.reload(config)
 
-    async def _watch(self) -> None:
-        while True:
-            with suppress(TimeoutError):
-                async with asyncio.timeout(WATCH_AGAIN if self._watched.problem else WATCH):
-                    await self._check_now.wait()
-            self._check_now.clear()
-            await self._check_database()
-
-    async def _check_database(self) -> None:
-        """Check that the database responds, accepts writes, and has our tables.
-
-        Requests that fail never mark the database as unavailable; they only cause an earlier check.
-        """
-        try:
-            pools = [await database.pool() for database in (self._watched, self._database, self._expensive)]
-            async with pools[0].acquire(timeout=CHECK_TIMEOUT) as connection:
-                is_standby = await connection.fetchval(CHECK, timeout=CHECK_TIMEOUT)
-            if is_standby:
-                # A server that was demoted keeps its connections; new ones reach the server that accepts writes.
-                for pool in pools:
-                    await pool.expire_connections()
-                raise OSError("connected to a standby")
-        except UNAVAILABLE_ERRORS as error:
-            before = self._watched.problem
-            if self._watched.failed(error) != before:
-                log.warning("the database is unavailable", extra={"error": self._watched.problem})
-        else:
-            self._watched.worked()
-
     @asynccontextmanager
     async def _connection(self, database: Database) -> AsyncIterator[Connection]:
         """Acquire a connection within WAIT seconds. Raises ProblemError: 503."""
-        if not database.is_open:
-            raise _unavailable()
-        pool = await database.pool()
         try:
-            connection = await pool.acquire(timeout=WAIT)
-        except TimeoutError:
-            self._check_now.set()
+            async with self._watch.connection(database, wait_seconds=WAIT) as connection:
+                yield connection
+        except NotOpenError:
+            raise _unavailable() from None
+        except BusyError:
             raise retry_later(503, "The API is busy; try again.") from None
-        try:
-            yield connection
-        finally:
-            await pool.release(connection)
 
     def _serve(self, route: routes.Route) -> Next:
         async def serve(request: web.Request) -> web.StreamResponse:
@@ -241,12 +198,12 @@ class ApiApp:
         reason = f"{type(error).__name__}: {error}"
         if isinstance(error, TimeoutError | asyncpg.QueryCanceledError):
             # One statement took too long, perhaps because of the request. Only a check shows whether the database does.
-            self._check_now.set()
+            self._watch.check_soon()
             return retry_later(503, "This took too long; request less, or try again."), reason
         if is_row_error(error):
             return ProblemError(400, "The request holds a value that cannot be stored."), reason
         if is_unavailable(error):
-            self._check_now.set()
+            self._watch.check_soon()
             return _unavailable(), reason
         log.error("internal error", exc_info=error)
         return ProblemError(500, "An internal error occurred; it has been logged."), reason

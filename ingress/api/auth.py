@@ -1,44 +1,25 @@
-"""Authentication of subscribers by name and password, and of the operator by its token. Guessing is slowed down.
+"""Authentication of subscribers by name and password, and of the operator by its token.
 
-Correct credentials always work. Failures are counted per client address *and* name, so that a stranger's guesses slow
-down only the stranger: other names behind the same address, and the same name from other addresses, are not affected.
-After too many failures, attempts of that pair are checked one at a time, a second apart, whether correct or not.
+`ingress.logins` slows down guessing.
 """
 
-import asyncio
 import base64
 import binascii
 import hmac
 import time
-from collections import OrderedDict, deque
 from collections.abc import Callable
-from ipaddress import IPv6Address, IPv6Network, ip_address
 
 import msgspec
 from aiohttp import hdrs, web
 
 from ingress.api.errors import ProblemError, retry_later
-from ingress.api.proxies import Proxies
+from ingress.logins import TURN, LoginLimiter, TooManyFailuresError
+from ingress.proxies import Proxies
 from schemas.config import Config
 from schemas.lenient import composed
 from schemas.outbound import OPERATOR
 
 EVERYTHING = ("*",)
-
-FAILURES, WINDOW = 10, 60.0
-"""Failed log-ins of one address and name within WINDOW seconds, after which their attempts are queued."""
-NAME_FAILURES = 100
-"""The same for one name over all addresses that it has never logged in from: guessing from many addresses."""
-TURN = 1.0
-"""Seconds between two queued attempts."""
-LONGEST_WAIT = 10.0
-"""Maximum seconds that an attempt is queued; one that would wait longer is rejected unchecked."""
-NAME_BYTES = 64
-"""Bytes of a name that are stored: a header holds up to 8,000, and REMEMBERED times that is too much memory."""
-REMEMBERED = 10_000
-"""Maximum number of pairs and names that are stored; beyond that, the least recently used are dropped."""
-IPV6_PREFIX = 64
-"""Bits of an IPv6 address that are compared: a client with one address has all that share them."""
 
 _OPERATORS_NAME = b"\0operator"
 """Name under which failures of the operator's token are counted, which no subscriber can have."""
@@ -59,29 +40,12 @@ class Caller(msgspec.Struct, frozen=True):
         return None if self.operator else self.subscriber
 
 
-class _Failures:
-    """The recent failed attempts of one name, or of one address and name."""
-
-    __slots__ = ("at", "next_turn")
-
-    def __init__(self) -> None:
-        self.at: deque[float] = deque(maxlen=NAME_FAILURES)
-        self.next_turn = 0.0
-
-    def count(self, now: float) -> int:
-        while self.at and now - self.at[0] > WINDOW:
-            self.at.popleft()
-        return len(self.at)
-
-
 class Authenticator:
     """Checks credentials against the configuration."""
 
     def __init__(self, config: Config, *, clock: Callable[[], float] = time.monotonic) -> None:
         """`clock`: returns seconds; tests replace it."""
-        self._clock = clock
-        self._failed: OrderedDict[tuple[str, bytes], _Failures] = OrderedDict()
-        self._known: OrderedDict[tuple[str, bytes], None] = OrderedDict()
+        self._limiter = LoginLimiter(clock=clock)
         self.reload(config)
 
     def reload(self, config: Config) -> None:
@@ -105,16 +69,19 @@ class Authenticator:
             name, password = _OPERATORS_NAME, value.strip().encode("utf-8", "surrogateescape")
         else:
             name, password = _credentials(request, scheme, value)
-        pair = (_network(self.client(request)), name[:NAME_BYTES])
-        is_slowed = await self._wait_for_turn(pair)
+        pair = self._limiter.pair(self.client(request), name)
+        try:
+            is_slowed = await self._limiter.wait_for_turn(pair)
+        except TooManyFailuresError as error:
+            raise _too_many(error) from None
         caller = self._find_operator(password) if is_operator else self._find_subscriber(name, password)
         if caller is not None:
-            self._remember(pair)
+            self._limiter.succeeded(pair)
             return caller
         if name or password:
-            self._count(pair)
+            self._limiter.failed(pair)
         if is_slowed:
-            raise _too_many(TURN)
+            raise _too_many(TooManyFailuresError(TURN))
         raise ProblemError(
             401,
             "Log in with a subscriber's name and password.",
@@ -136,58 +103,6 @@ class Authenticator:
             if (is_utf8 | is_latin1) and name and password:
                 caller = Caller(subscriber, accounts)
         return caller
-
-    async def _wait_for_turn(self, pair: tuple[str, bytes]) -> bool:
-        """Wait if there have been too many failures; return whether there have been. Raises ProblemError: 429.
-
-        The credentials are not checked before, because an immediate response would tell a guesser the result.
-        """
-        now = self._clock()
-        slowed = []
-        failures = self._failed.get(pair)
-        if failures is not None and failures.count(now) >= FAILURES:
-            slowed.append(failures)
-        if pair not in self._known:
-            failures = self._failed.get(("", pair[1]))
-            if failures is not None and failures.count(now) >= NAME_FAILURES:
-                slowed.append(failures)
-        if not slowed:
-            return False
-        turn = max(now, *(failures.next_turn for failures in slowed))
-        if turn - now > LONGEST_WAIT:
-            raise _too_many(turn - now)
-        for failures in slowed:
-            failures.next_turn = turn + TURN
-        await asyncio.sleep(turn - now)
-        return True
-
-    def _remember(self, pair: tuple[str, bytes]) -> None:
-        self._known[pair] = None
-        self._known.move_to_end(pair)
-        if len(self._known) > REMEMBERED:
-            self._known.popitem(last=False)
-
-    def _count(self, pair: tuple[str, bytes]) -> None:
-        now = self._clock()
-        for key in (pair, ("", pair[1])):
-            failures = self._failed.get(key)
-            if failures is None:
-                failures = self._failed[key] = _Failures()
-            failures.at.append(now)
-            self._failed.move_to_end(key)
-        while len(self._failed) > REMEMBERED:
-            self._failed.popitem(last=False)
-
-
-def _network(address: str) -> str:
-    """Return the key that failures are counted by: an IPv4 address, or the network of an IPv6 address."""
-    try:
-        parsed = ip_address(address.partition("%")[0])
-    except ValueError:
-        return address[:64] or "-"
-    if isinstance(parsed, IPv6Address):
-        return str(parsed.ipv4_mapped or IPv6Network((parsed, IPV6_PREFIX), strict=False))
-    return str(parsed)
 
 
 def _credentials(request: web.Request, scheme: str, value: str) -> tuple[bytes, bytes]:
@@ -217,5 +132,5 @@ def _readings(sent: bytes) -> tuple[bytes, bytes]:
     return _normal(sent.decode("utf-8", "surrogateescape")), _normal(sent.decode("latin-1"))
 
 
-def _too_many(seconds: float) -> ProblemError:
-    return retry_later(429, "Too many failed log-ins; wait and try again.", seconds=max(1, round(seconds)))
+def _too_many(error: TooManyFailuresError) -> ProblemError:
+    return retry_later(429, str(error), seconds=error.seconds)

@@ -143,6 +143,16 @@ WHERE client IN (SELECT client FROM crossdock.poll_limits WHERE next_at < $1 LIM
 DELETE FROM crossdock.erasures
 WHERE id IN (SELECT id FROM crossdock.erasures WHERE requested_at < $1 AND finished_at IS NOT NULL LIMIT $2)
 
+-- name: forget_actions
+-- What operators did before $1.
+DELETE FROM crossdock.actions
+WHERE id IN (SELECT id FROM crossdock.actions WHERE at < $1 ORDER BY at, id LIMIT $2)
+
+-- name: forget_jobs
+-- Jobs that operators started before $1.
+DELETE FROM crossdock.jobs
+WHERE id IN (SELECT id FROM crossdock.jobs WHERE created_at < $1 ORDER BY created_at, id LIMIT $2)
+
 -- name: forget_erased_events
 -- Events about documents that retention has deleted; normally they are published within seconds.
 DELETE FROM crossdock.erased_events

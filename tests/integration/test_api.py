@@ -333,8 +333,8 @@ async def test_ecomnows_registration_as_documented(client: Client, pool: asyncpg
 @pytest.mark.busy_thread
 async def test_the_openapi_document_describes_every_route(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
     """schemathesis: every operation with generated input; nothing undocumented, no 5xx, every answer of its schema."""
-    monkeypatch.setattr("ingress.api.auth.FAILURES", 1_000_000)  # it tries wrong credentials again and again
-    monkeypatch.setattr("ingress.api.auth.NAME_FAILURES", 1_000_000)
+    monkeypatch.setattr("ingress.logins.FAILURES", 1_000_000)  # it tries wrong credentials again and again
+    monkeypatch.setattr("ingress.logins.NAME_FAILURES", 1_000_000)
     async with client.session.get(f"{client.base}/v1/openapi.json") as answer:
         document = await answer.json()
     assert document["openapi"] == "3.1.0"

@@ -249,7 +249,7 @@ async def test_busy_connections_do_not_mean_that_the_database_is_unavailable(
     held = [await pool.acquire() for _ in range(api_app.CONNECTIONS)]
     status, answer, headers = await client.ask("GET", "/v1/subscriptions", who=BOARDS)
     assert (status, "busy" in answer["detail"], headers["Retry-After"]) == (503, True, "5")
-    await client.app._check_database()
+    await client.app._watch.check()
     assert client.app.problems() == []
     for connection in held:
         await pool.release(connection)

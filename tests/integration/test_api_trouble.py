@@ -68,11 +68,11 @@ async def test_a_connection_to_a_server_that_was_demoted_is_replaced(
     monkeypatch.setattr(api_app, "CHECK", "SELECT true")
     pool = await client.app._database.pool()
     before = await pool.fetchval("SELECT pg_backend_pid()")
-    await client.app._check_database()
+    await client.app._watch.check()
     assert client.app.problems() == ["PostgreSQL is unavailable: OSError: connected to a standby"]
     assert await pool.fetchval("SELECT pg_backend_pid()") != before
     monkeypatch.setattr(api_app, "CHECK", "SELECT false")
-    await client.app._check_database()
+    await client.app._watch.check()
     assert client.app.problems() == []
     assert (await client.ask("GET", "/v1/subscriptions"))[0] == 200
 
@@ -84,8 +84,8 @@ async def test_a_background_task_that_dies_ends_the_process(client: Client, monk
     async def broken() -> None:
         raise KeyError("a mistake of ours")
 
-    monkeypatch.setattr(client.app, "_check_database", broken)
-    client.app._check_now.set()
+    monkeypatch.setattr(client.app._watch, "check", broken)
+    client.app._watch.check_soon()
     async with asyncio.timeout(10):
         await ended.wait()
     (problem,) = client.app.problems()
@@ -119,7 +119,7 @@ async def test_every_error_is_an_answer_that_is_counted(
         got, answer, _ = await client.ask("GET", path)
         assert (got, detail in answer[field]) == (status, True), answer
         assert counter._value.get() == before + 1
-    await client.app._check_database()
+    await client.app._watch.check()
     assert client.app.problems() == []
 
 

@@ -12,7 +12,7 @@ from uuid import uuid4
 import asyncpg
 import pytest
 
-from ingress.api.app import CHECK
+from ingress.database import CHECK
 from schemas import registry
 from storage import identifiers, maintenance, privacy, roles, sql
 from storage import pool as pools

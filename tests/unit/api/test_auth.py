@@ -7,10 +7,10 @@ from typing import Any
 import pytest
 from multidict import CIMultiDict
 
-from ingress.api import auth
+from ingress import logins
 from ingress.api.auth import Authenticator
 from ingress.api.errors import ProblemError
-from ingress.api.proxies import Proxies
+from ingress.proxies import Proxies
 from schemas.config import Config
 from tests.support import pipeline
 
@@ -42,7 +42,7 @@ def config(**api: Any) -> Config:
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     clock = Clock()
     # Only the module's own view of asyncio: the heartbeat of every test sleeps, too, and would never yield.
-    monkeypatch.setattr("ingress.api.auth.asyncio", SimpleNamespace(sleep=clock.sleep))
+    monkeypatch.setattr("ingress.logins.asyncio", SimpleNamespace(sleep=clock.sleep))
     return clock
 
 
@@ -88,7 +88,7 @@ async def test_attempts_beyond_the_turns_are_refused_unread(clock: Clock, monkey
     doorman = Authenticator(config(), clock=lambda: clock.now)
     for _ in range(10):
         await attempt(doorman, request("boards", "guess"))
-    monkeypatch.setattr(auth, "asyncio", SimpleNamespace(sleep=no_time_passes))
+    monkeypatch.setattr(logins, "asyncio", SimpleNamespace(sleep=no_time_passes))
     statuses = [await attempt(doorman, request("boards", "guess")) for _ in range(50)]
     assert set(statuses) == {429}
     assert clock.waits == [float(n) for n in range(11)]
@@ -125,18 +125,18 @@ async def test_one_ipv6_network_is_one_client(clock: Clock) -> None:
 async def test_failures_are_forgotten_after_their_time_and_memory_is_bounded(
     clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(auth, "REMEMBERED", 50)
+    monkeypatch.setattr(logins, "REMEMBERED", 50)
     doorman = Authenticator(config(), clock=lambda: clock.now)
     for _ in range(10):
         await attempt(doorman, request("boards", "guess"))
-    clock.now += auth.WINDOW + 1
+    clock.now += logins.WINDOW + 1
     assert await attempt(doorman, request("boards", "guess")) == 401
     for n in range(200):
         await attempt(doorman, request("n" * 5000 + str(n), "guess", remote=f"198.51.100.{n}"))
         await attempt(doorman, request("boards", "right", remote=f"203.0.113.{n}"))
-    assert len(doorman._failed) <= 50
-    assert len(doorman._known) <= 50
-    assert max(len(name) for _, name in doorman._failed) <= auth.NAME_BYTES
+    assert len(doorman._limiter._failed) <= 50
+    assert len(doorman._limiter._known) <= 50
+    assert max(len(name) for _, name in doorman._limiter._failed) <= logins.NAME_BYTES
 
 
 @pytest.mark.parametrize("scheme", ["Bearer", "Basic"])

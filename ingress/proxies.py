@@ -13,11 +13,15 @@ LONGEST = 4096
 
 
 class Proxies:
-    """The proxies that `[api] trusted_proxies` names."""
+    """The proxies that a setting `trusted_proxies` names."""
 
     def __init__(self, trusted: Sequence[str]) -> None:
         """`trusted`: addresses or networks. Raises ValueError with the first entry that is neither."""
         self._networks = addresses.networks(trusted)
+
+    def is_behind(self, request: web.Request) -> bool:
+        """Return whether the request comes directly from a trusted proxy, whose headers may be believed."""
+        return bool(self._networks) and self._is_trusted(request.remote or "")
 
     def client(self, request: web.Request) -> str:
         """Return the client's address, or an empty string if there is none (a Unix socket).

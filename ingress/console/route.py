@@ -1,0 +1,35 @@
+"""One row of the table of routes: a page or an action, and who may use it."""
+
+from collections.abc import Awaitable, Callable
+from typing import Literal
+
+import msgspec
+from aiohttp import web
+
+from ingress.console.visit import Page, Visit
+
+Who = Literal["nobody", "read", "act"]
+"""Who may use a route: `nobody` stands for everybody who reaches the port, logged in or not."""
+Serve = Callable[[Visit], Awaitable[Page | web.StreamResponse]]
+
+
+class Route(msgspec.Struct, frozen=True, kw_only=True):
+    """One method of one path. The right is checked here and nowhere else."""
+
+    method: Literal["GET", "POST"]
+    """A page only reads; an action changes something, or shows what it would change."""
+    path: str
+    serve: Serve
+    who: Who
+    action: str = ""
+    """The name under which a refused action is recorded, such as `deliveries.retry`; empty for a page."""
+
+
+def page(path: str, serve: Serve, *, who: Who = "read") -> Route:
+    """Return the route of a page."""
+    return Route(method="GET", path=path, serve=serve, who=who)
+
+
+def act(path: str, serve: Serve, action: str, *, who: Who = "act") -> Route:
+    """Return the route of an action."""
+    return Route(method="POST", path=path, serve=serve, who=who, action=action)
