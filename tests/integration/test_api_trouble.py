@@ -14,6 +14,7 @@ import pytest_asyncio
 from asyncpg import exceptions
 
 from ingress import database as databases
+from ingress.api import app as api_app
 from ingress.api.app import ApiApp
 from schemas.config import Subscriber
 from storage import pool as pools
@@ -65,13 +66,13 @@ async def test_a_connection_to_a_server_that_was_demoted_is_replaced(
     client: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(databases, "INTERVAL_UNAVAILABLE", 0.05)
-    monkeypatch.setattr(api_app, "CHECK", "SELECT true")
+    monkeypatch.setattr(databases, "CHECK", "SELECT true")
     pool = await client.app._database.pool()
     before = await pool.fetchval("SELECT pg_backend_pid()")
     await client.app._watch.check()
     assert client.app.problems() == ["PostgreSQL is unavailable: OSError: connected to a standby"]
     assert await pool.fetchval("SELECT pg_backend_pid()") != before
-    monkeypatch.setattr(api_app, "CHECK", "SELECT false")
+    monkeypatch.setattr(databases, "CHECK", "SELECT false")
     await client.app._watch.check()
     assert client.app.problems() == []
     assert (await client.ask("GET", "/v1/subscriptions"))[0] == 200
