@@ -62,8 +62,8 @@ class NoOperatorError(Exception):
 
     def __init__(self) -> None:
         super().__init__(
-            "no operator is configured: add [operators.NAME] with a token and a role to crossdock.toml, or set "
-            "[api] operator_token"
+            "no operator is configured, and CROSSDOCK_CONSOLE_TOKEN is not set: add [operators.NAME] with a token and a "
+            "role to crossdock.toml"
         )
 
 
