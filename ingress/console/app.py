@@ -16,13 +16,14 @@ from prometheus_client import Counter, Histogram
 from ingress import connections, sockets
 from ingress.console import guard, notices, render
 from ingress.console.context import Context
-from ingress.console.errors import ForbiddenError, PageError
+from ingress.console.errors import ErrorView, ForbiddenError, PageError
+from ingress.console.jobs import JobEngine
 from ingress.console.pages import login
 from ingress.console.render import Chrome
 from ingress.console.route import Route
 from ingress.console.routes import ROUTES
 from ingress.console.session import Operator
-from ingress.console.visit import NOBODY, Page, Visit
+from ingress.console.visit import HOME, NOBODY, Page, Visit
 from ingress.database import BusyError, DatabaseWatch, NotOpenError
 from ingress.protocol import AppRunner
 from schemas.config import Config
@@ -90,7 +91,10 @@ class ConsoleApp:
         self._background = Background()
         connect = partial(Database, database_url, role=roles.CONSOLE)
         self._database = connect(size=CONNECTIONS, name="crossdock console")
-        self._watch = DatabaseWatch(connect(size=1, name="crossdock console (watch)"), (self._database,), log)
+        jobs_database = connect(size=1, name="crossdock console (jobs)")
+        watched = connect(size=1, name="crossdock console (watch)")
+        self._watch = DatabaseWatch(watched, (self._database, jobs_database), log)
+        self._jobs = JobEngine(self.context, self._watch, jobs_database)
 
     @property
     def port(self) -> int:
@@ -121,6 +125,7 @@ class ConsoleApp:
             await web.SockSite(self._runner, listener).start()
         await self._watch.check()
         self._background.start(self._watch.run(), name="console-database")
+        self._background.start(self._jobs.run(), name="console-jobs")
         log.info("listening", extra={"host": self._config.console.host, "port": self.port})
 
     async def stop(self) -> None:
@@ -263,14 +268,6 @@ class ConsoleApp:
         return PageError(500, "An internal error occurred", "It has been logged. Nothing was changed."), reason
 
 
-class ErrorView(msgspec.Struct, frozen=True):
-    """What is wrong, and what to do."""
-
-    status: int
-    title: str
-    advice: str
-
-
 def _html(text: str, status: int, headers: Mapping[str, str] | None = None) -> web.Response:
     response = web.Response(
         status=status, body=text.encode("utf-8", "replace"), content_type="text/html", charset="utf-8", headers=headers
@@ -281,7 +278,7 @@ def _html(text: str, status: int, headers: Mapping[str, str] | None = None) -> w
 
 def _to_login(request: web.Request, *, is_page: bool) -> web.Response:
     """Return a page to the log-in form, and after that to where it was going."""
-    target = request.path_qs if is_page else login.HOME
+    target = request.path_qs if is_page else HOME
     return web.Response(status=303, headers={hdrs.LOCATION: login.address(target)})
 
 
