@@ -17,14 +17,15 @@ from prometheus_client import Counter, Histogram
 from ingress import connections, sockets
 from ingress.console import guard, notices, refresh, render
 from ingress.console.context import Context
-from ingress.console.errors import ForbiddenError, PageError
+from ingress.console.errors import ErrorView, ForbiddenError, PageError
+from ingress.console.jobs import JobEngine
 from ingress.console.overview import OverviewCache, Reader
 from ingress.console.pages import login
 from ingress.console.render import Chrome
 from ingress.console.route import Route
 from ingress.console.routes import ROUTES
 from ingress.console.session import Operator
-from ingress.console.visit import NOBODY, Page, Visit
+from ingress.console.visit import HOME, NOBODY, Page, Visit
 from ingress.database import BusyError, DatabaseWatch, NotOpenError
 from ingress.protocol import AppRunner
 from schemas.config import Config
@@ -92,12 +93,14 @@ class ConsoleApp:
         self._database = connect(size=CONNECTIONS, name="crossdock console")
         # Pages hold a connection of the first pool while they wait for what is read once for all of them.
         shared = connect(size=1, name="crossdock console (overview)")
-        pools = (self._database, shared)
+        jobs_database = connect(size=1, name="crossdock console (jobs)")
+        pools = (self._database, shared, jobs_database)
         self._watch = DatabaseWatch(connect(size=1, name="crossdock console (watch)"), pools, log)
         self._overview = OverviewCache(Reader(self._watch, shared, amqp_url, lambda: self._config.store.shards))
         self.context = Context(config, vault, self._overview, amqp_url=amqp_url, console_token=console_token)
         if not self.context.sessions.operators:
             raise NoOperatorError
+        self._jobs = JobEngine(self.context, self._watch, jobs_database)
 
     @property
     def port(self) -> int:
@@ -128,6 +131,7 @@ class ConsoleApp:
             await web.SockSite(self._runner, listener).start()
         await self._watch.check()
         self._background.start(self._watch.run(), name="console-database")
+        self._background.start(self._jobs.run(), name="console-jobs")
         log.info("listening", extra={"host": self._config.console.host, "port": self.port})
 
     async def stop(self) -> None:
@@ -285,14 +289,6 @@ class ConsoleApp:
         return PageError(500, "An internal error occurred", "It has been logged. Nothing was changed."), reason
 
 
-class ErrorView(msgspec.Struct, frozen=True):
-    """What is wrong, and what to do."""
-
-    status: int
-    title: str
-    advice: str
-
-
 def _html(text: str, status: int, headers: Mapping[str, str] | None = None) -> web.Response:
     response = web.Response(
         status=status, body=text.encode("utf-8", "replace"), content_type="text/html", charset="utf-8", headers=headers
@@ -303,7 +299,7 @@ def _html(text: str, status: int, headers: Mapping[str, str] | None = None) -> w
 
 def _to_login(request: web.Request, *, is_page: bool) -> web.Response:
     """Return a page to the log-in form, and after that to where it was going."""
-    target = request.path_qs if is_page else login.HOME
+    target = request.path_qs if is_page else HOME
     return web.Response(status=303, headers={hdrs.LOCATION: login.address(target)})
 
 
