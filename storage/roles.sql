@@ -123,6 +123,7 @@ GRANT SELECT ON crossdock.events TO crossdock_console;
 GRANT SELECT ON crossdock.current_events TO crossdock_console;
 GRANT SELECT ON crossdock.transfer_progress TO crossdock_console;
 GRANT SELECT ON crossdock.transfers TO crossdock_console;
+GRANT SELECT ON crossdock.transfer_states TO crossdock_console;
 GRANT SELECT ON crossdock.orders TO crossdock_console;
 GRANT SELECT ON crossdock.cancelled TO crossdock_console;
 GRANT SELECT ON crossdock.allocations TO crossdock_console;

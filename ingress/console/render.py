@@ -10,6 +10,7 @@ import msgspec
 from markupsafe import Markup
 
 from ingress.console.session import Operator
+from storage.progress import quantity
 
 _PACKAGE = resources.files("ingress.console")
 STATIC = "/console/static"
@@ -82,6 +83,7 @@ def environment() -> jinja2.Environment:
         auto_reload=False,
     )
     templates.filters |= {"moment": moment, "ago": ago, "size": size, "number": number, "plural": plural}
+    templates.filters |= {"quantity": quantity, "duration": duration}
     templates.globals["sections"] = SECTIONS
     templates.globals["asset"] = lambda name: assets()[name].url
     return templates
