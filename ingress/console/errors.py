@@ -2,6 +2,8 @@
 
 from collections.abc import Mapping
 
+import msgspec
+
 
 class PageError(Exception):
     """A request that ends with an error page."""
@@ -13,6 +15,14 @@ class PageError(Exception):
         self.title = title
         self.advice = advice
         self.headers = dict(headers or {})
+
+
+class ErrorView(msgspec.Struct, frozen=True):
+    """What is wrong, and what to do."""
+
+    status: int
+    title: str
+    advice: str
 
 
 class ForbiddenError(PageError):

@@ -1,6 +1,8 @@
 """Every page and action of the console. The router is built from this table, and the tests walk it."""
 
 from ingress.console.pages import events, login, now, transfers
+from ingress.console.pages import keys, login, now
+from ingress.console.pages import actions, delivery_actions, login, now, quarantine, quarantine_actions
 from ingress.console.route import Route
 
 ROUTES: tuple[Route, ...] = (
@@ -8,4 +10,9 @@ ROUTES: tuple[Route, ...] = (
     *now.ROUTES,
     *transfers.ROUTES,
     *events.ROUTES,
+    *keys.ROUTES,
+    *quarantine_actions.ROUTES,
+    *quarantine.ROUTES,
+    *delivery_actions.ROUTES,
+    *actions.ROUTES,
 )

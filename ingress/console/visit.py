@@ -16,6 +16,8 @@ from storage import actions
 from storage.actions import Actor, Outcome
 from storage.database import Connection
 
+HOME = "/console"
+"""The first page."""
 NOBODY = Operator("", "read")
 """Stands for everybody on the pages that need no log-in."""
 
@@ -112,6 +114,13 @@ class Visit:
         await actions.record(
             self.connection, self.actor, action, subject=subject, count=count, note=note, outcome=outcome
         )
+
+
+def safe_path(target: str | None, otherwise: str = HOME) -> str:
+    """Return a path of the console; anything else becomes `otherwise`."""
+    if target is None or not (target == HOME or target.startswith((f"{HOME}/", f"{HOME}?"))):
+        return otherwise
+    return target if target.isprintable() and "\\" not in target else otherwise
 
 
 def see_other(path: str) -> web.Response:

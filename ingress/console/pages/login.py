@@ -8,19 +8,18 @@ from aiohttp import web
 from ingress.console.errors import PageError
 from ingress.console.route import act, page
 from ingress.console.session import Operator
-from ingress.console.visit import Page, Visit, see_other
+from ingress.console.visit import HOME, Page, Visit, safe_path, see_other
 from ingress.logins import TURN, TooManyFailuresError
 from storage import actions
 from storage.actions import Actor
 
-HOME = "/console"
 PATH = "/console/login"
 _LIMITED_NAME = b"\0console"
 """Name under which failed tokens are counted, because a token comes without a name."""
 
 
 class LoginView(msgspec.Struct, frozen=True, kw_only=True):
-    """The form."""
+    """What the form shows."""
 
     next: str
     """Where to go after the log-in."""
@@ -37,14 +36,14 @@ async def show(visit: Visit) -> Page | web.StreamResponse:
     once = visit.request.query.get("once")
     if once is not None and visit.request.method == "GET":
         return await _use_link(visit, once)
-    view = LoginView(next=_safe(visit.request.query.get("next")))
+    view = LoginView(next=safe_path(visit.request.query.get("next")))
     return Page(template="login.html", view=view, title="Log in")
 
 
 async def log_in(visit: Visit) -> Page | web.StreamResponse:
     """Log in with a token."""
     sessions, limiter = visit.context.sessions, visit.context.limiter
-    target = _safe(visit.field("next"))
+    target = safe_path(visit.field("next"))
     pair = limiter.pair(visit.actor.address, _LIMITED_NAME)
     try:
         is_slowed = await limiter.wait_for_turn(pair)
@@ -64,7 +63,7 @@ async def log_in(visit: Visit) -> Page | web.StreamResponse:
 
 
 async def log_out(visit: Visit) -> Page | web.StreamResponse:
-    """Log out."""
+    """Log the operator out."""
     response = see_other(PATH)
     visit.context.sessions.log_out(visit.request, response)
     await visit.record("log-out")
@@ -99,13 +98,6 @@ def _slow_down(error: TooManyFailuresError) -> PageError:
         f"Wait {error.seconds} s, and try again.",
         headers={"Retry-After": str(error.seconds)},
     )
-
-
-def _safe(target: str | None) -> str:
-    """Return a path of the console; anything else becomes its first page."""
-    if target is None or not (target == HOME or target.startswith((f"{HOME}/", f"{HOME}?"))):
-        return HOME
-    return target if target.isprintable() and "\\" not in target else HOME
 
 
 ROUTES = (
