@@ -2,6 +2,7 @@
 
 import shlex
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime
 from uuid import UUID
 
@@ -154,7 +155,8 @@ def view(parts: Parts, chosen: Choice, around: Surroundings) -> DocumentView:
     sent = state.recipients(parts.sent)
     versions = parts.past.versions[::-1]
     content = parts.contents.get(chosen.version)
-    moments = moments_of(life(document, parts.past, parts.sent))
+    past = parts.past if around.is_shown else _without_places(parts.past, mask)
+    moments = moments_of(life(document, past, parts.sent))
     return DocumentView(
         document=document,
         name=links.type_words(document.type),
@@ -165,7 +167,7 @@ def view(parts: Parts, chosen: Choice, around: Surroundings) -> DocumentView:
         progress=parts.progress,
         progress_of=document.order_ref or document.key,
         lines=parts.lines,
-        answers=_answers(parts.past.records, parts.lines, None if around.is_shown else mask),
+        answers=_answers(past.records, parts.lines),
         steps=timeline.steps(moments, _Links(document, versions), str if around.is_shown else mask.text),
         are_steps_cut=len(moments) > timeline.STEPS or len(parts.past.receipts) >= NEWEST,
         versions=versions,
@@ -229,18 +231,31 @@ def _compared(parts: Parts, chosen: Choice, trees: Mapping[int, Node | None]) ->
     return VersionsView(a=chosen.a, b=chosen.b, difference=difference, problem=None)
 
 
-def _answers(records: Sequence[Record], lines: Sequence[OrderLine], mask: Mask | None) -> list[AnswerView]:
+def _without_places(past: History, mask: Mask) -> History:
+    """Return a history in which the reasons of allocations do not say where a shopper lives."""
+    records = [
+        replace(
+            record,
+            items=[
+                replace(item, detail=None if item.detail is None else mask.reason(item.detail)) for item in record.items
+            ],
+        )
+        for record in past.records
+    ]
+    return msgspec.structs.replace(past, records=records)
+
+
+def _answers(records: Sequence[Record], lines: Sequence[OrderLine]) -> list[AnswerView]:
     """Return the answers to an order, the newest first; repeats of the same answer are left out."""
     by_id = {line.line: line for line in lines}
 
     def item(allocated: AllocatedItem) -> AllocationView:
-        why = allocated.detail or ""
         return AllocationView(
             item=allocated.item,
             line=by_id.get(allocated.item),
             manufacturer=allocated.manufacturer,
             rule=allocated.rule,
-            why=why if mask is None else mask.text(why),
+            why=allocated.detail or "",
         )
 
     answers = []

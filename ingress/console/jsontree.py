@@ -5,7 +5,7 @@ Numbers stay as they were written, so that 1.10 is not 1.1 and nothing passes th
 
 import json
 import re
-from typing import TypeAlias
+from typing import TypeAlias, Union
 
 import msgspec
 
@@ -31,7 +31,7 @@ class Hidden(msgspec.Struct, frozen=True):
 
 
 Scalar: TypeAlias = str | Number | Hidden | bool | None
-Node: TypeAlias = "Scalar | list[Node] | dict[str, Node]"
+Node: TypeAlias = Union[Scalar, list["Node"], dict[str, "Node"]]  # noqa: UP007 - it names itself
 
 
 class NotATreeError(ValueError):

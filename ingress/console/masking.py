@@ -21,6 +21,7 @@ REMEMBERED = 500
 SHORTEST = 5
 """Characters of a hidden value that is hidden in other texts as well; shorter ones are parts of other words."""
 _EMAIL = re.compile(r"[^\s@<>\"]+(?:@|&#64;)[^\s@<>\"]+\.[^\s@<>\"]+|\[email.protected\]")
+_BRACKETS = re.compile(r"\([^()]*\)")
 _SIGNS = str.maketrans("", "", "@_- ")
 
 
@@ -52,6 +53,10 @@ class Mask:
         if self._texts:
             text = self._pattern().sub(DOTS, text)
         return _EMAIL.sub(DOTS, text)
+
+    def reason(self, text: str) -> str:
+        """Return the reason of an allocation without the places that it names, which are in brackets."""
+        return self.text(_BRACKETS.sub(f"({DOTS})", text))
 
     def _pattern(self) -> re.Pattern[str]:
         texts = sorted(self._texts, key=len, reverse=True)[:REMEMBERED]
