@@ -10,8 +10,8 @@ import jinja2
 import msgspec
 from markupsafe import Markup
 
+from ingress.console import words
 from ingress.console.session import Operator
-from storage.progress import quantity
 
 _PACKAGE = resources.files("ingress.console")
 STATIC = "/console/static"
@@ -111,8 +111,8 @@ def environment() -> jinja2.Environment:
         "number": number,
         "capped": capped,
         "plural": plural,
-        "quantity": quantity,
     }
+    templates.filters |= words.FILTERS
     templates.globals["sections"] = SECTIONS
     templates.globals["asset"] = lambda name: assets()[name].url
     templates.globals["has_asset"] = lambda name: name in assets()

@@ -3,6 +3,7 @@
 from ingress.console.pages import events, login, now, transfers
 from ingress.console.pages import keys, login, now
 from ingress.console.pages import actions, delivery_actions, login, now, quarantine, quarantine_actions
+from ingress.console.pages import document, find, login, now
 from ingress.console.route import Route
 
 ROUTES: tuple[Route, ...] = (
@@ -15,4 +16,6 @@ ROUTES: tuple[Route, ...] = (
     *quarantine.ROUTES,
     *delivery_actions.ROUTES,
     *actions.ROUTES,
+    *find.ROUTES,
+    *document.ROUTES,
 )

@@ -8,8 +8,7 @@ from aiohttp import hdrs, web
 
 from ingress.console import links, paging
 from ingress.console.errors import PageError, invalid, not_found
-from ingress.console.links import Query
-from ingress.console.paging import Rows
+from ingress.console.paging import Query, Rows
 from ingress.console.route import act, page
 from ingress.console.visit import Page, Visit
 from schemas import registry

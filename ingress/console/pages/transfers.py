@@ -8,8 +8,7 @@ import msgspec
 
 from ingress.console import links, paging
 from ingress.console.errors import PageError, invalid, not_found
-from ingress.console.links import Query
-from ingress.console.paging import Rows
+from ingress.console.paging import Query, Rows
 from ingress.console.progress import WIDTH, Bar, LineView, Part, bar, flag_sentences, flag_words, line_views
 from ingress.console.route import page
 from ingress.console.visit import Page, Visit
