@@ -1,9 +1,18 @@
 """Every page and action of the console. The router is built from this table, and the tests walk it."""
 
-from ingress.console.pages import events, login, now, transfers
-from ingress.console.pages import keys, login, now
-from ingress.console.pages import actions, delivery_actions, login, now, quarantine, quarantine_actions
-from ingress.console.pages import document, find, login, now
+from ingress.console.pages import (
+    actions,
+    delivery_actions,
+    document,
+    events,
+    find,
+    keys,
+    login,
+    now,
+    quarantine,
+    quarantine_actions,
+    transfers,
+)
 from ingress.console.route import Route
 
 ROUTES: tuple[Route, ...] = (

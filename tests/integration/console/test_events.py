@@ -6,6 +6,7 @@ import asyncpg
 import pytest
 
 from storage import receipts
+from storage.database import Connection
 from storage.receipts import Place, Selection
 from tests.support.console import ACT, READ, Client, console
 from tests.support.storing import START, at, incoming
@@ -83,7 +84,7 @@ async def test_a_filter_says_how_far_back_it_looked(
         assert "Looked back" not in (await client.get(PATH)).text
 
 
-async def read_all(connection: asyncpg.Connection, selection: Selection, pool: asyncpg.Pool) -> list[UUID]:
+async def read_all(connection: Connection, selection: Selection, pool: asyncpg.Pool) -> list[UUID]:
     """Read page by page, while another message of the same time arrives before each page."""
     seen: list[UUID] = []
     after: Place | None = None
