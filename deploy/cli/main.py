@@ -26,6 +26,7 @@ from deploy.cli import (
     status,
     topology,
     trace,
+    transfers,
 )
 from deploy.cli.commands import Commands, takes_texts
 
@@ -46,6 +47,7 @@ app.add_typer(topology.app, name="topology")
 app.command("send")(send.send)
 app.command("find")(find.find)
 app.command("trace")(trace.trace)
+app.command("transfers")(transfers.transfers)
 app.add_typer(quarantine.app, name="quarantine")
 app.add_typer(deliveries.app, name="deliveries")
 app.command("replay")(replay.replay)
