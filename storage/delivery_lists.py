@@ -110,8 +110,7 @@ async def select(
     rows = await connection.fetch(query("delivery_lists", name), *place, examined, *filters, limit, *own)
     examined_to: Place | None = None
     if len(rows) < limit and name != "of_key":
-        parameters = [value for value in own if value is not None and value != "delivered"]
-        last = await connection.fetchrow(query("delivery_lists", f"last_{name}"), *place, examined, *parameters)
+        last = await connection.fetchrow(query("delivery_lists", f"last_{name}"), *place, examined, *own)
         examined_to = None if last is None else (last["created_at"], last["id"])
     return Listed(await _described(connection, rows), examined_to)
 
@@ -140,12 +139,10 @@ def _case(selection: Selection) -> tuple[str, tuple[object, ...]]:
     own: tuple[object, ...]
     if selection.key is not None:
         return "of_key", (normalized(selection.key), status, subscription)
-    if status == "pending":
-        name, own = "pending", ()
-    elif status in UNSUCCESSFUL:
+    if status in UNSUCCESSFUL:
         name, own = "unsuccessful", (status,)
     else:
-        name, own = "newest", (status,)
+        name, own = status or "newest", ()
     return (name, own) if subscription is None else (f"{name}_of_subscription", (subscription, *own))
 
 

@@ -1,6 +1,7 @@
 """Every page and action of the console. The router is built from this table, and the tests walk it."""
 
 from ingress.console.pages import deliveries, login, now, replays, subscription_actions, subscriptions
+from ingress.console.pages import keys, login, now
 from ingress.console.route import Route
 
 ROUTES: tuple[Route, ...] = (
@@ -10,4 +11,5 @@ ROUTES: tuple[Route, ...] = (
     *subscriptions.ROUTES,
     *subscription_actions.ROUTES,
     *replays.ROUTES,
+    *keys.ROUTES,
 )

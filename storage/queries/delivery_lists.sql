@@ -1,7 +1,7 @@
 -- The lists of deliveries in the console, newest first by (created_at, id), each with the index that has its order. The
 -- parameters are the same everywhere: the list starts before ($1, $2); of the next $3 deliveries in that order, those
 -- are returned that have the type $4 and the account $5 (`platform/account`), and that ended, or were created if they
--- are pending, at or after $6 and before $7; at most $8. A null matches everything. $9 and $10 differ.
+-- are pending, at or after $6 and before $7; at most $8. A null matches everything. Where there are more, each query says what they are.
 --
 -- The account is compared through a scalar subquery, which PostgreSQL evaluates per delivery: with EXISTS it might read
 -- all documents once instead.
@@ -78,8 +78,45 @@ WHERE ($4::text IS NULL OR f.type = $4)
 ORDER BY f.created_at DESC, f.id DESC
 LIMIT $8
 
+-- name: delivered
+-- Nearly all that ended were delivered.
+SELECT f.id, f.subscription_id, f.event_id, f.type, f.key, f.version, f.status, f.attempts,
+       NULL::timestamptz AS next_attempt_at, f.created_at, f.finished_at, f.document_id, f.replay_id
+FROM (
+    SELECT * FROM crossdock.finished
+    WHERE (created_at, id) < ($1::timestamptz, $2::uuid)
+    ORDER BY created_at DESC, id DESC
+    LIMIT $3
+) f
+WHERE f.status = 'delivered'
+  AND ($4::text IS NULL OR f.type = $4)
+  AND ($5::text IS NULL OR $5 = (SELECT d.platform || '/' || d.account FROM crossdock.documents d
+                                 WHERE d.id = f.document_id))
+  AND ($6::timestamptz IS NULL OR f.finished_at >= $6)
+  AND ($7::timestamptz IS NULL OR f.finished_at < $7)
+ORDER BY f.created_at DESC, f.id DESC
+LIMIT $8
+
+-- name: delivered_of_subscription
+-- $9: the subscription.
+SELECT f.id, f.subscription_id, f.event_id, f.type, f.key, f.version, f.status, f.attempts,
+       NULL::timestamptz AS next_attempt_at, f.created_at, f.finished_at, f.document_id, f.replay_id
+FROM (
+    SELECT * FROM crossdock.finished
+    WHERE subscription_id = $9::uuid AND (created_at, id) < ($1::timestamptz, $2::uuid)
+    ORDER BY created_at DESC, id DESC
+    LIMIT $3
+) f
+WHERE f.status = 'delivered'
+  AND ($4::text IS NULL OR f.type = $4)
+  AND ($5::text IS NULL OR $5 = (SELECT d.platform || '/' || d.account FROM crossdock.documents d
+                                 WHERE d.id = f.document_id))
+  AND ($6::timestamptz IS NULL OR f.finished_at >= $6)
+  AND ($7::timestamptz IS NULL OR f.finished_at < $7)
+ORDER BY f.created_at DESC, f.id DESC
+LIMIT $8
+
 -- name: newest
--- $9: the status, which is null or `delivered`, because nearly all are delivered.
 SELECT v.id, v.subscription_id, v.event_id, v.type, v.key, v.version, v.status, v.attempts, v.next_attempt_at,
        v.created_at, v.finished_at, v.document_id, v.replay_id
 FROM (
@@ -93,12 +130,11 @@ WHERE ($4::text IS NULL OR v.type = $4)
                                  WHERE d.id = v.document_id))
   AND ($6::timestamptz IS NULL OR coalesce(v.finished_at, v.created_at) >= $6)
   AND ($7::timestamptz IS NULL OR coalesce(v.finished_at, v.created_at) < $7)
-  AND ($9::text IS NULL OR v.status = $9)
 ORDER BY v.created_at DESC, v.id DESC
 LIMIT $8
 
 -- name: newest_of_subscription
--- $9: the subscription. $10: the status, which is null or `delivered`.
+-- $9: the subscription.
 SELECT v.id, v.subscription_id, v.event_id, v.type, v.key, v.version, v.status, v.attempts, v.next_attempt_at,
        v.created_at, v.finished_at, v.document_id, v.replay_id
 FROM (
@@ -112,7 +148,6 @@ WHERE ($4::text IS NULL OR v.type = $4)
                                  WHERE d.id = v.document_id))
   AND ($6::timestamptz IS NULL OR coalesce(v.finished_at, v.created_at) >= $6)
   AND ($7::timestamptz IS NULL OR coalesce(v.finished_at, v.created_at) < $7)
-  AND ($10::text IS NULL OR v.status = $10)
 ORDER BY v.created_at DESC, v.id DESC
 LIMIT $8
 
@@ -157,6 +192,18 @@ OFFSET $3::bigint - 1 LIMIT 1
 SELECT created_at, id FROM crossdock.finished
 WHERE subscription_id = $4::uuid AND status = $5::text AND status <> 'delivered'
   AND (created_at, id) < ($1::timestamptz, $2::uuid)
+ORDER BY created_at DESC, id DESC
+OFFSET $3::bigint - 1 LIMIT 1
+
+-- name: last_delivered
+SELECT created_at, id FROM crossdock.finished
+WHERE (created_at, id) < ($1::timestamptz, $2::uuid)
+ORDER BY created_at DESC, id DESC
+OFFSET $3::bigint - 1 LIMIT 1
+
+-- name: last_delivered_of_subscription
+SELECT created_at, id FROM crossdock.finished
+WHERE subscription_id = $4::uuid AND (created_at, id) < ($1::timestamptz, $2::uuid)
 ORDER BY created_at DESC, id DESC
 OFFSET $3::bigint - 1 LIMIT 1
 

@@ -265,7 +265,7 @@ async def filled(databases: Databases) -> AsyncIterator[asyncpg.Connection]:
         message_id, document_id, type, key, version)
         SELECT gen_random_uuid(), ($1::uuid[])[1 + n % 4], t, t, t, gen_random_uuid(), gen_random_uuid(),
                ($2::bigint[])[1 + n % 3000], 'channelape.receipt_confirmation', 'R-' || n, 1
-        FROM generate_series(1, 5000) n, LATERAL (SELECT now() - n * interval '1 second' AS t) moment""",
+        FROM generate_series(1, 20000) n, LATERAL (SELECT now() - n * interval '1 second' AS t) moment""",
         subscriptions,
         stored,
     )
@@ -353,7 +353,7 @@ async def test_no_list_reads_a_table(filled: asyncpg.Connection) -> None:
             ):
                 explaining = Explaining(filled, large)
                 selection = Selection(status=status, subscription=of, **more)  # type: ignore[arg-type]
-                found = await delivery_lists.select(explaining, selection, limit=51, examined=900)  # type: ignore[arg-type]
+                found = await delivery_lists.select(explaining, selection, limit=51, examined=200)  # type: ignore[arg-type]
                 explaining.check(selection)
                 if "key" not in more:
                     assert len(found.rows) == 51, selection
