@@ -1,7 +1,8 @@
 -- The lists of deliveries in the console, newest first by (created_at, id), each with the index that has its order. The
 -- parameters are the same everywhere: the list starts before ($1, $2); of the next $3 deliveries in that order, those
 -- are returned that have the type $4 and the account $5 (`platform/account`), and that ended, or were created if they
--- are pending, at or after $6 and before $7; at most $8. A null matches everything. Where there are more, each query says what they are.
+-- are pending, at or after $6 and before $7; at most $8. A null matches everything. Queries with more parameters say what
+-- they are.
 --
 -- The account is compared through a scalar subquery, which PostgreSQL evaluates per delivery: with EXISTS it might read
 -- all documents once instead.

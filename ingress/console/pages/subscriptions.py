@@ -198,4 +198,5 @@ def _has_secret(dialect: str) -> bool:
         return False
 
 
-ROUTES = (page(PATH, show_list), page(f"{PATH}/{{id}}", show))
+# The depths of queues change without a transaction of the database.
+ROUTES = (page(PATH, show_list, follows_database=False), page(f"{PATH}/{{id}}", show))

@@ -12,7 +12,7 @@ import asyncpg
 import pytest
 import pytest_asyncio
 
-from storage import delivery_lists
+from storage import delivery_lists, replays, subscription_lists
 from storage.deliveries import Selection
 from tests.conftest import Databases
 from tests.support.console import READ, console
@@ -274,7 +274,7 @@ async def filled(databases: Databases) -> AsyncIterator[asyncpg.Connection]:
         document_id, type, key, version, attempts, status, finished_at)
         SELECT gen_random_uuid(), ($1::uuid[])[1 + n % 4], t, t, gen_random_uuid(), gen_random_uuid(),
                ($2::bigint[])[1 + n % 3000], 'channelape.receipt_confirmation', 'R-' || n, 1, 1,
-               CASE WHEN n % 10 < 7 THEN 'delivered' ELSE ($3::text[])[1 + n % 4] END, t
+               CASE WHEN n % 10 < 7 THEN 'delivered' ELSE ($3::text[])[1 + (n / 10) % 4] END, t
         FROM generate_series(1, 20000) n, LATERAL (SELECT now() - n * interval '3 seconds' AS t) moment""",
         subscriptions,
         stored,
@@ -333,7 +333,7 @@ class Explaining:
             for node in nodes(plan):
                 if node["Node Type"] == "Seq Scan":
                     assert node["Relation Name"] not in self.large, (what, sql)
-                assert node["Actual Rows"] * node["Actual Loops"] < 1000, (what, node, sql)
+                assert node["Actual Rows"] * node["Actual Loops"] < 2600, (what, node, sql)
             assert plan["Shared Hit Blocks"] + plan["Shared Read Blocks"] < 3000, (what, sql)
         assert len(self.plans) <= 3
 
@@ -368,3 +368,17 @@ async def test_the_page_of_a_delivery_reads_no_table(filled: asyncpg.Connection)
     explaining.plans.clear()
     await delivery_lists.content(explaining, id_, 1000)  # type: ignore[arg-type]
     explaining.check("content")
+
+
+async def test_the_pages_of_subscriptions_read_no_table(filled: asyncpg.Connection) -> None:
+    explaining = Explaining(filled, await large_tables(filled))
+    found = await subscription_lists.overview(explaining, limit=51)  # type: ignore[arg-type]
+    assert {row.backlog.waiting for row in found} == {subscription_lists.MOST_COUNTED + 1}
+    assert {len(row.backlog.outcomes) for row in found} == {subscription_lists.OUTCOMES}
+    explaining.check("overview")
+    explaining.plans.clear()
+    one = await subscription_lists.backlog(explaining, found[0].settings.id)  # type: ignore[arg-type]
+    assert one.outcomes == found[0].backlog.outcomes
+    await replays.listing(explaining, found[0].settings.id, 20)  # type: ignore[arg-type]
+    await subscription_lists.names(explaining, 200)  # type: ignore[arg-type]
+    explaining.check("one")
