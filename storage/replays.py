@@ -239,7 +239,7 @@ class ReplayState(msgspec.Struct, frozen=True, kw_only=True):
     """Events; while it is being written there may be more, because counting stops at a limit."""
     written: int
     waiting: int
-    """Deliveries that wait, counted up to MOST_COUNTED."""
+    """Deliveries that wait."""
     finished_at: datetime | None
     """When everything was written."""
     stopped_at: datetime | None
@@ -257,5 +257,5 @@ class ReplayState(msgspec.Struct, frozen=True, kw_only=True):
 
 async def listing(connection: Connection, subscription: UUID, limit: int) -> list[ReplayState]:
     """Return the newest replays of a subscription."""
-    rows = await connection.fetch(query("replays", "listing"), subscription, limit, MOST_COUNTED)
+    rows = await connection.fetch(query("replays", "listing"), subscription, limit)
     return [ReplayState(**{name: row[name] for name in ReplayState.__struct_fields__}) for row in rows]

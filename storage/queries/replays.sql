@@ -213,15 +213,14 @@ WITH gone AS (
 SELECT count(*) FROM gone
 
 -- name: listing
--- The newest $2 replays of a subscription, with their waiting deliveries counted up to $3.
+-- The newest $2 replays of a subscription, with their waiting deliveries, which are few: no more are written until these
+-- are sent.
 SELECT r.id, r.subscription_id, r.created_at, r.from_at, r.to_at, r.types, r.key, r.written, r.finished_at,
        r.stopped_at, w.waiting,
        CASE WHEN r.finished_at IS NULL THEN greatest(r.count, r.written)
             WHEN r.stopped_at IS NULL THEN r.written ELSE greatest(r.count, r.written) END AS count
 FROM crossdock.replays r
-CROSS JOIN LATERAL (
-    SELECT count(*) AS waiting FROM (SELECT FROM crossdock.outbox o WHERE o.replay_id = r.id LIMIT $3) found
-) w
+CROSS JOIN LATERAL (SELECT count(*) AS waiting FROM crossdock.outbox o WHERE o.replay_id = r.id) w
 WHERE r.subscription_id = $1
 ORDER BY r.created_at DESC, r.id DESC
 LIMIT $2

@@ -1,4 +1,6 @@
--- What operators see of subscriptions. Everything is bounded: what waits is counted up to a limit.
+-- What operators see of subscriptions. Everything is bounded: what waits is counted up to a limit, in the order of an
+-- index. Without an order PostgreSQL may scan the table, which is fast for a subscription for which much waits, and
+-- endless for one for which nothing does.
 
 -- name: overview
 -- Subscriptions, newest first, starting before ($1, $2), at most $3. $4: their subscriber; $5: whether they are enabled;
@@ -15,7 +17,10 @@ FROM (
     LIMIT $3
 ) s
 CROSS JOIN LATERAL (
-    SELECT count(*) AS waiting FROM (SELECT FROM crossdock.outbox WHERE subscription_id = s.id LIMIT $6) found
+    SELECT count(*) AS waiting
+    FROM (
+        SELECT FROM crossdock.outbox WHERE subscription_id = s.id ORDER BY created_at DESC, id DESC LIMIT $6
+    ) found
 ) w
 LEFT JOIN LATERAL (
     SELECT next_attempt_at AS oldest_due_at FROM crossdock.outbox
@@ -56,9 +61,13 @@ WHERE id = $1 AND deleted_at IS NULL
 -- name: counts
 -- What waits for a subscription ($1) and what failed, each counted up to $2, when the oldest became due, and the newest
 -- outcomes, at most $3, as in `overview`.
-SELECT (SELECT count(*) FROM (SELECT FROM crossdock.outbox WHERE subscription_id = $1 LIMIT $2) found) AS waiting,
+SELECT (SELECT count(*) FROM (SELECT FROM crossdock.outbox
+                              WHERE subscription_id = $1
+                              ORDER BY created_at DESC, id DESC
+                              LIMIT $2) found) AS waiting,
        (SELECT count(*) FROM (SELECT FROM crossdock.finished
                               WHERE subscription_id = $1 AND status = 'failed' AND status <> 'delivered'
+                              ORDER BY created_at DESC, id DESC
                               LIMIT $2) found) AS failed,
        (SELECT next_attempt_at FROM crossdock.outbox
         WHERE subscription_id = $1 AND next_attempt_at <= now()

@@ -11,6 +11,7 @@ import pytest
 
 from schemas.consumers import Consumer
 from storage import consumers, replays, sealed, subscriptions
+from storage.database import Connection
 from tests.integration.console.test_deliveries import deliver, document
 from tests.support.console import ACT, READ, Answer, console
 from tests.support.delivering import receipt, store
@@ -26,7 +27,7 @@ def hidden_fields(answer: Answer) -> list[tuple[str, str]]:
     return [(name, html.unescape(value)) for name, value in found]
 
 
-async def recorded(database: asyncpg.Connection) -> list[tuple[Any, ...]]:
+async def recorded(database: Connection) -> list[tuple[Any, ...]]:
     """Return the recorded actions except log-ins."""
     rows = await database.fetch(
         "SELECT operator, action, subject, count, note, outcome FROM crossdock.actions "
