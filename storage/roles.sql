@@ -142,7 +142,7 @@ GRANT SELECT, INSERT, UPDATE (next_attempt_at), DELETE ON crossdock.outbox TO cr
 GRANT SELECT, INSERT, DELETE ON crossdock.finished TO crossdock_console;
 GRANT SELECT ON crossdock.attempts TO crossdock_console;
 GRANT SELECT, UPDATE ON crossdock.subscribed TO crossdock_console;
-GRANT SELECT, INSERT, UPDATE (finished_at) ON crossdock.replays TO crossdock_console;
+GRANT SELECT, INSERT, UPDATE (finished_at, stopped_at) ON crossdock.replays TO crossdock_console;
 GRANT SELECT ON crossdock.operator_actions TO crossdock_console;
 GRANT SELECT, INSERT ON crossdock.actions TO crossdock_console;
 GRANT SELECT, INSERT, UPDATE (done, failed, problem, waits, after_at, after_id, try_first, tried_id, tried_attempts,

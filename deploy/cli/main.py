@@ -24,6 +24,7 @@ from deploy.cli import (
     route,
     send,
     status,
+    subscriptions,
     topology,
     trace,
     transfers,
@@ -50,6 +51,7 @@ app.command("trace")(trace.trace)
 app.command("transfers")(transfers.transfers)
 app.add_typer(quarantine.app, name="quarantine")
 app.add_typer(deliveries.app, name="deliveries")
+app.add_typer(subscriptions.app, name="subscriptions")
 app.command("replay")(replay.replay)
 app.command("erase")(erase.erase)
 app.command("consume")(consume.consume)

@@ -14,6 +14,7 @@ from ingress.console.pages import (
     quarantine_actions,
     transfers,
 )
+from ingress.console.pages import deliveries, keys, login, now, replays, subscription_actions, subscriptions
 from ingress.console.route import Route
 
 ROUTES: tuple[Route, ...] = (
@@ -21,6 +22,10 @@ ROUTES: tuple[Route, ...] = (
     *now.ROUTES,
     *transfers.ROUTES,
     *events.ROUTES,
+    *deliveries.ROUTES,
+    *subscriptions.ROUTES,
+    *subscription_actions.ROUTES,
+    *replays.ROUTES,
     *keys.ROUTES,
     *quarantine_actions.ROUTES,
     *quarantine.ROUTES,
