@@ -21,11 +21,11 @@ class Actor(msgspec.Struct, frozen=True):
     operator: str
     role: str
     address: str
-    """The client's address."""
+    """The address of the client."""
 
 
 class Action(msgspec.Struct, frozen=True, kw_only=True):
-    """One recorded action."""
+    """An action as it was recorded."""
 
     id: int
     at: datetime

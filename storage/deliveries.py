@@ -49,19 +49,6 @@ class AttemptRow(TypedDict):
     error: str | None
 
 
-class DeliveryCounts(TypedDict):
-    """The deliveries and subscriptions of all subscribers."""
-
-    waiting: int
-    due: int
-    oldest_due_seconds: float | None
-    """How long the oldest due delivery has been due; None if none is due."""
-    failed_today: int
-    """Deliveries that failed in the last 24 hours."""
-    subscriptions: int
-    disabled: int
-
-
 class RefusedError(Exception):
     """A delivery cannot be sent again; the text states why."""
 
@@ -76,7 +63,7 @@ class Selection(msgspec.Struct, frozen=True, kw_only=True):
     subscription: UUID | None = None
     type: str | None = None
     account: str | None = None
-    """`platform/account`."""
+    """An account as `platform/account`."""
     key: str | None = None
     since: datetime | None = None
     """Ended at or after this time; created, if it is pending."""
@@ -190,20 +177,6 @@ async def test(connection: Connection, subscription: UUID, scope: Scope) -> UUID
         if delivery_id is not None:
             await connection.execute(query("outbox", "wake"))
     return delivery_id
-
-
-async def counts(connection: Connection) -> DeliveryCounts:
-    """Count waiting and due deliveries, those that failed in the last day, and subscriptions."""
-    row = await connection.fetchrow(query("deliveries", "counts"))
-    assert row is not None
-    return DeliveryCounts(
-        waiting=row["waiting"],
-        due=row["due"],
-        oldest_due_seconds=row["oldest_due_seconds"],
-        failed_today=row["failed_today"],
-        subscriptions=row["subscriptions"],
-        disabled=row["disabled"],
-    )
 
 
 def _plain(row: asyncpg.Record) -> DeliveryRow:

@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from functools import partial
 from urllib.parse import parse_qs
+from uuid import uuid4
 
 import asyncpg
 import msgspec
@@ -14,10 +15,11 @@ from aiohttp.http_exceptions import HttpProcessingError
 from prometheus_client import Counter, Histogram
 
 from ingress import connections, sockets
-from ingress.console import guard, notices, render
+from ingress.console import guard, notices, refresh, render
 from ingress.console.context import Context
 from ingress.console.errors import ErrorView, ForbiddenError, PageError
 from ingress.console.jobs import JobEngine
+from ingress.console.overview import OverviewCache, Reader
 from ingress.console.pages import login
 from ingress.console.render import Chrome
 from ingress.console.route import Route
@@ -63,8 +65,8 @@ class NoOperatorError(Exception):
 
     def __init__(self) -> None:
         super().__init__(
-            "no operator is configured: add [operators.NAME] with a token and a role to crossdock.toml, or set "
-            "[api] operator_token"
+            "no operator is configured, and CROSSDOCK_CONSOLE_TOKEN is not set: add [operators.NAME] with a token and a "
+            "role to crossdock.toml"
         )
 
 
@@ -84,16 +86,20 @@ class ConsoleApp:
         """`port` overrides the configured one; 0 chooses a free one. Raises NoOperatorError."""
         self._config = config
         self._port = config.console.port if port is None else port
-        self.context = Context(config, vault, amqp_url=amqp_url, console_token=console_token)
-        if not self.context.sessions.operators:
-            raise NoOperatorError
+        self._generation = uuid4().hex
         self._runner: web.AppRunner | None = None
         self._background = Background()
         connect = partial(Database, database_url, role=roles.CONSOLE)
         self._database = connect(size=CONNECTIONS, name="crossdock console")
+        # Pages hold a connection of the first pool while they wait for what is read once for all of them.
+        shared = connect(size=1, name="crossdock console (overview)")
         jobs_database = connect(size=1, name="crossdock console (jobs)")
-        watched = connect(size=1, name="crossdock console (watch)")
-        self._watch = DatabaseWatch(watched, (self._database, jobs_database), log)
+        pools = (self._database, shared, jobs_database)
+        self._watch = DatabaseWatch(connect(size=1, name="crossdock console (watch)"), pools, log)
+        self._overview = OverviewCache(Reader(self._watch, shared, amqp_url, lambda: self._config.store.shards))
+        self.context = Context(config, vault, self._overview, amqp_url=amqp_url, console_token=console_token)
+        if not self.context.sessions.operators:
+            raise NoOperatorError
         self._jobs = JobEngine(self.context, self._watch, jobs_database)
 
     @property
@@ -133,6 +139,7 @@ class ConsoleApp:
         await self._background.stop()
         if self._runner is not None:
             await self._runner.cleanup()
+        await self._overview.stop()
         await self._watch.close(3)
 
     def problems(self) -> list[str]:
@@ -144,6 +151,7 @@ class ConsoleApp:
         """Use a new configuration: host and port from the next start on, everything else from the next request on."""
         self._config = config
         self.context.reload(config)
+        self._generation = uuid4().hex
 
     def _serve(self, route: Route) -> Serve:
         is_page = route.method == hdrs.METH_GET
@@ -157,6 +165,8 @@ class ConsoleApp:
             if not is_page:
                 guard.check_origin(request)
             if route.who != "nobody" and operator is None:
+                if refresh.is_refresh(request):
+                    raise PageError(401, "You are logged out", "Load the page again to log in.")
                 return _to_login(request, is_page=is_page)
             form = {} if is_page else await _form(request)
             if route.who == "act" and operator is not None and operator.role != "act":
@@ -164,6 +174,9 @@ class ConsoleApp:
                 raise ForbiddenError(
                     f"Your role is `{operator.role}`. Ask for the role `act` in [operators.{operator.name}]."
                 )
+            state = None if operator is None else await self._overview.recent()
+            needs = None if state is None else state.count
+            is_refresh = is_page and refresh.is_refresh(request)
             # A link that logs in is a GET and records that it was used.
             is_read_only = is_page and route.who != "nobody"
             try:
@@ -174,26 +187,34 @@ class ConsoleApp:
                     seconds = STATEMENT_TIMEOUT if is_page else ACTION_TIMEOUT
                     await connection.execute(f"SET LOCAL statement_timeout = '{seconds}s'")
                     visit = Visit(request, self.context, connection, operator or NOBODY, address, form)
+                    mark = await refresh.mark(visit, route, self._generation) if is_refresh else None
+                    if refresh.is_same(request, mark):
+                        return refresh.unchanged(request, self._chrome(visit, "", needs).state)
                     answer = await route.serve(visit)
-                    response = await self._page(visit, answer) if isinstance(answer, Page) else answer
+                    if not isinstance(answer, Page):
+                        return answer
+                    chrome = self._chrome(visit, answer.title, needs)
+                    html = render.page(answer.template, answer.view, chrome)
+                    if is_refresh and answer.status == 200:
+                        return refresh.region(request, html, mark, chrome.state)
+                    return _html(html, answer.status)
             except NotOpenError:
                 raise _unavailable() from None
             except BusyError:
                 raise PageError(503, "The console is busy", "Try again in a moment.") from None
-            return response
 
         return serve
 
-    async def _page(self, visit: Visit, answer: Page) -> web.Response:
-        chrome = Chrome(
-            title=answer.title,
+    def _chrome(self, visit: Visit, title: str, needs: int | None) -> Chrome:
+        return Chrome(
+            title=title,
             operator=None if visit.operator is NOBODY else visit.operator,
             environment=self._config.console.environment,
             path=visit.request.path_qs,
+            needs=needs,
             notice=notices.text(visit.request.query.get("done")),
             now=datetime.now(UTC),
         )
-        return _html(render.page(answer.template, answer.view, chrome), answer.status)
 
     async def _record_refused(self, actor: Actor, route: Route) -> None:
         """Record an action that the operator may not do. If that is impossible now, the log is all that has it."""

@@ -11,7 +11,7 @@ from ingress.console.errors import invalid
 from schemas.values import value_problem
 
 ROWS = 50
-"""Rows per page."""
+"""Maximum rows per page."""
 
 T = TypeVar("T")
 Place = tuple[datetime, UUID]

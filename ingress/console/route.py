@@ -21,13 +21,15 @@ class Route(msgspec.Struct, frozen=True, kw_only=True):
     path: str
     serve: Serve
     who: Who
+    follows_database: bool = True
+    """Whether a page changes only when the database does, so that refreshing it costs one statement until then."""
     action: str = ""
     """The name under which a refused action is recorded, such as `deliveries.retry`; empty for a page."""
 
 
-def page(path: str, serve: Serve, *, who: Who = "read") -> Route:
+def page(path: str, serve: Serve, *, who: Who = "read", follows_database: bool = True) -> Route:
     """Return the route of a page."""
-    return Route(method="GET", path=path, serve=serve, who=who)
+    return Route(method="GET", path=path, serve=serve, who=who, follows_database=follows_database)
 
 
 def act(path: str, serve: Serve, action: str, *, who: Who = "act") -> Route:

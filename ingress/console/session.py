@@ -61,12 +61,12 @@ class Link(msgspec.Struct, frozen=True):
 
 def operators(config: Config, console_token: str | None = None) -> dict[str, settings.Operator]:
     """Return everybody who may log in, by name. `console_token`: of the operator LOCAL, if nobody is configured."""
-    found = dict(config.operators)
+    by_name = dict(config.operators)
     if config.api.operator_token:
-        found.setdefault(OPERATOR, settings.Operator(token=config.api.operator_token, role="act"))
-    if not found and console_token:
-        found[LOCAL] = settings.Operator(token=console_token, role="act")
-    return found
+        by_name.setdefault(OPERATOR, settings.Operator(token=config.api.operator_token, role="act"))
+    if not by_name and console_token:
+        by_name[LOCAL] = settings.Operator(token=console_token, role="act")
+    return by_name
 
 
 def make_link(vault: Vault, name: str) -> str:
@@ -132,7 +132,7 @@ class Sessions:
         return self._named(link.name)
 
     def log_in(self, request: web.Request, response: web.StreamResponse, operator: Operator) -> None:
-        """Set the cookie."""
+        """Set the cookie of a new session."""
         is_secure = self.is_secure(request)
         session = _Session(operator.name, time.time() + LIFETIME, _digest(self.operators[operator.name]))
         response.set_cookie(
@@ -145,7 +145,7 @@ class Sessions:
         )
 
     def log_out(self, request: web.Request, response: web.StreamResponse) -> None:
-        """Remove the cookie."""
+        """Remove the cookie of the session."""
         is_secure = self.is_secure(request)
         response.set_cookie(
             SECURE_COOKIE if is_secure else COOKIE,

@@ -19,7 +19,7 @@ _LIMITED_NAME = b"\0console"
 
 
 class LoginView(msgspec.Struct, frozen=True, kw_only=True):
-    """The form."""
+    """What the form shows."""
 
     next: str
     """Where to go after the log-in."""
@@ -63,7 +63,7 @@ async def log_in(visit: Visit) -> Page | web.StreamResponse:
 
 
 async def log_out(visit: Visit) -> Page | web.StreamResponse:
-    """Log out."""
+    """Log the operator out."""
     response = see_other(PATH)
     visit.context.sessions.log_out(visit.request, response)
     await visit.record("log-out")
