@@ -7,9 +7,10 @@ import pytest
 
 from broker.connection import connect
 from storage import quarantine_lists
+from storage.quarantine import Selection
 from tests.support.console import READ, console
 from tests.support.delivering import receipt, store
-from tests.support.many import hidden
+from tests.support.many import finished, hidden
 from tests.support.pipeline import until
 from tests.support.storing import unreadable
 from workers.store import isolate
@@ -31,13 +32,6 @@ async def waiting(database: asyncpg.Connection) -> set[UUID]:
         "SELECT id FROM crossdock.quarantined WHERE replayed_at IS NULL AND discarded_at IS NULL"
     )
     return {row["id"] for row in rows}
-
-
-async def finished(database: asyncpg.Connection) -> asyncpg.Record:
-    async def row() -> asyncpg.Record | None:
-        return await database.fetchrow("SELECT * FROM crossdock.jobs WHERE finished_at IS NOT NULL")
-
-    return await until(row, what="the end of the job")
 
 
 async def depth(amqp_url: str) -> int:
@@ -169,7 +163,7 @@ async def test_looking_is_bounded_and_says_how_far_back_it_went(
     await fill(pool, 30)
     await fill(pool, 1, "rare", first=100)
     monkeypatch.setattr(quarantine_lists, "LOOKED_AT", 20)
-    rare = quarantine_lists.Selection(reason="rare")
+    rare = Selection(reason="rare")
     found = await quarantine_lists.listing(database, rare, waiting=True, before=None, limit=5)
     assert [row.reason for row in found.rows] == ["rare"]
     assert found.back_to is not None
