@@ -120,9 +120,9 @@ async def test_all_of_one_reason_are_published_and_nothing_else(
         left = {UUID(int=n + 1) for n in (*range(1000, 1005), *range(2000, 2003))}
         assert await waiting(database) == left
 
-        one = UUID(int=1001)
-        answer = await client.post(f"{LIST}/replay", {"id": str(one)})
-        assert answer.headers["Location"] == f"{LIST}/{one}?done=replayed"
+        single = UUID(int=1001)
+        answer = await client.post(f"{LIST}/replay", {"id": str(single)})
+        assert answer.headers["Location"] == f"{LIST}/{single}?done=replayed"
         assert await depth(amqp_url) == 251
         await database.execute("DELETE FROM crossdock.jobs")
         page = await client.post(f"{LIST}/discard", {"all": "1", "reason": "another"})
@@ -164,6 +164,6 @@ async def test_looking_is_bounded_and_says_how_far_back_it_went(
     await fill(pool, 1, "rare", first=100)
     monkeypatch.setattr(quarantine_lists, "LOOKED_AT", 20)
     rare = Selection(reason="rare")
-    found = await quarantine_lists.listing(database, rare, waiting=True, before=None, limit=5)
-    assert [row.reason for row in found.rows] == ["rare"]
-    assert found.back_to is not None
+    listing = await quarantine_lists.listing(database, rare, waiting=True, before=None, limit=5)
+    assert [row.reason for row in listing.rows] == ["rare"]
+    assert listing.back_to is not None
