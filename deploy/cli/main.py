@@ -17,6 +17,7 @@ from deploy.cli import (
     erase,
     errors,
     find,
+    jobs,
     migrate,
     processes,
     quarantine,
@@ -52,6 +53,8 @@ app.command("transfers")(transfers.transfers)
 app.add_typer(quarantine.app, name="quarantine")
 app.add_typer(deliveries.app, name="deliveries")
 app.add_typer(subscriptions.app, name="subscriptions")
+app.add_typer(jobs.app, name="jobs")
+app.command("actions")(jobs.actions)
 app.command("replay")(replay.replay)
 app.command("erase")(erase.erase)
 app.command("consume")(consume.consume)
