@@ -9,6 +9,7 @@ import jinja2
 import msgspec
 from markupsafe import Markup
 
+from ingress.console import words
 from ingress.console.session import Operator
 
 _PACKAGE = resources.files("ingress.console")
@@ -82,6 +83,7 @@ def environment() -> jinja2.Environment:
         auto_reload=False,
     )
     templates.filters |= {"moment": moment, "ago": ago, "size": size, "number": number, "plural": plural}
+    templates.filters |= words.FILTERS
     templates.globals["sections"] = SECTIONS
     templates.globals["asset"] = lambda name: assets()[name].url
     return templates
