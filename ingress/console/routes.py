@@ -1,8 +1,8 @@
 """Every page and action of the console. The router is built from this table, and the tests walk it."""
 
-from ingress.console.pages import actions, delivery_actions, keys, login, now, quarantine, quarantine_actions
 from ingress.console.pages import (
     actions,
+    deliveries,
     delivery_actions,
     document,
     events,
@@ -12,9 +12,11 @@ from ingress.console.pages import (
     now,
     quarantine,
     quarantine_actions,
+    replays,
+    subscription_actions,
+    subscriptions,
     transfers,
 )
-from ingress.console.pages import deliveries, keys, login, now, replays, subscription_actions, subscriptions
 from ingress.console.route import Route
 
 ROUTES: tuple[Route, ...] = (
