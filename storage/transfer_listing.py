@@ -13,6 +13,8 @@ from storage.sql import query
 State = Literal["ordered", "in_transit", "partly_received", "received", "over_received"]
 STATES: tuple[State, ...] = ("ordered", "in_transit", "partly_received", "received", "over_received")
 """States in the order in which a transfer passes through them."""
+COMPLETE: tuple[State, ...] = ("received", "over_received")
+"""States in which no line lacks anything, so that the transfer cannot be late."""
 Only = Literal["late", "outstanding"]
 ONLY: tuple[Only, ...] = ("late", "outstanding")
 ACCOUNTS = 200
@@ -108,13 +110,12 @@ async def listing(
     """Return transfers in the order of this module, starting after a place. Raises asyncpg's errors."""
     filters = (selection.account, selection.location, selection.state)
     rows: list[TransferRow] = []
-    if after is None or after.is_late:
+    if selection.state not in COMPLETE and (after is None or after.is_late):
         place = (None, None) if after is None else (after.at, after.document_id)
         records = await connection.fetch(query("transfer_listing", "late"), *filters, *place, limit)
         rows = [TransferRow(**record) for record in records]
-        after = None
     if len(rows) < limit and selection.only != "late":
-        place = (None, None) if after is None else (after.at, after.document_id)
+        place = (None, None) if after is None or after.is_late else (after.at, after.document_id)
         others = query("transfer_listing", "others")
         is_outstanding = selection.only == "outstanding"
         records = await connection.fetch(others, *filters, *place, limit - len(rows), is_outstanding)
