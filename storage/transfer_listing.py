@@ -19,8 +19,8 @@ Only = Literal["late", "outstanding"]
 ONLY: tuple[Only, ...] = ("late", "outstanding")
 ACCOUNTS = 200
 """Maximum number of accounts that a page offers."""
-LATE = 10_000
-"""Number of late transfers up to which they are counted."""
+LATE = 1000
+"""Number of late transfers of an account up to which they are counted."""
 NEWEST = 1000
 """Number of transfers whose states are counted."""
 DOCUMENTS = 200
@@ -79,7 +79,7 @@ class Counts(msgspec.Struct, frozen=True, kw_only=True):
     """Numbers about transfers, of bounded parts of them."""
 
     late: Mapping[str, int]
-    """Late ones of every account that has transfers, of the LATE longest late ones of all."""
+    """Late ones of every account that has transfers; one more than LATE stands for any larger number."""
     states: Mapping[str, int]
     """The selected ones by state, of the NEWEST with the newest activity."""
 
@@ -142,7 +142,7 @@ async def counts(connection: Connection, selection: Selection) -> Counts:
     Raises asyncpg's errors.
     """
     rows = await connection.fetch(
-        query("transfer_listing", "counts"), selection.account, selection.location, ACCOUNTS, LATE, NEWEST
+        query("transfer_listing", "counts"), selection.account, selection.location, ACCOUNTS, LATE + 1, NEWEST
     )
     return Counts(
         late={row["name"]: row["transfers"] for row in rows if row["kind"] == "account"},

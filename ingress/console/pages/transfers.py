@@ -88,8 +88,8 @@ class TransfersView(msgspec.Struct, frozen=True, kw_only=True):
     is_newest_only: bool
     """Whether there are more than the picture shows."""
     late: Sequence[LateView]
-    late_capped_at: int | None
-    """Number of the longest late transfers that were counted; None if they are all."""
+    late_cap: int
+    """Number up to which late transfers are counted."""
     progress: Progress
     is_behind: bool
 
@@ -144,7 +144,7 @@ async def show(visit: Visit) -> Page:
     behind = await transfers.progress(visit.connection)
     query = Query({name: getattr(selection, name) for name in ("account", "location", "state", "only")})
     now = datetime.now(UTC)
-    counted, late = sum(counts.states.values()), sum(counts.late.values())
+    counted = sum(counts.states.values())
     view = TransfersView(
         selection=selection,
         query=query,
@@ -159,7 +159,7 @@ async def show(visit: Visit) -> Page:
             for account, count in sorted(counts.late.items())
             if count
         ],
-        late_capped_at=LATE if late == LATE else None,
+        late_cap=LATE,
         progress=behind,
         is_behind=_is_behind(behind),
     )

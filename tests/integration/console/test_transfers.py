@@ -147,7 +147,9 @@ async def test_pages_say_how_far_they_are_behind(pool: asyncpg.Pool, database_ur
             assert "This page is 5 min behind what is stored" in (await client.get(path)).text, path
 
 
-async def test_every_transfer_is_on_one_page_while_others_get_newer(pool: asyncpg.Pool) -> None:
+async def test_every_transfer_is_on_one_page_while_others_get_newer(
+    pool: asyncpg.Pool, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Half of 300 are late, all of them since the same time; the others were active at the same time."""
     await pool.execute(
         """
@@ -158,6 +160,10 @@ async def test_every_transfer_is_on_one_page_while_others_get_newer(pool: asyncp
         """
     )
     seen: list[int] = []
+    for cap, expected in ((100, 101), (200, 150)):
+        monkeypatch.setattr(transfer_listing, "LATE", cap)
+        async with pool.acquire() as connection:
+            assert (await transfer_listing.counts(connection, Selection())).late == {"acme": expected}
     async with pool.acquire() as connection:
         after = None
         while True:
