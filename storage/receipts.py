@@ -78,7 +78,7 @@ class Receipt(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def kind(self) -> Kind:
-        """What it brought."""
+        """Whether it brought a new document, a changed one, or what was stored already."""
         return "repeated" if self.version is None else "new" if self.version == 1 else "changed"
 
 
