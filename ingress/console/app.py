@@ -256,11 +256,13 @@ class ConsoleApp:
         return response
 
     def _error_page(self, request: web.Request, problem: PageError) -> web.Response:
+        known = None if problem.status >= 500 else self._overview.known()
         chrome = Chrome(
             title=problem.title,
             operator=request.get(_OPERATOR),
             environment=self._config.console.environment,
             path=request.path_qs,
+            needs=None if known is None else known.count,
             now=datetime.now(UTC),
         )
         view = ErrorView(problem.status, problem.title, problem.advice)
