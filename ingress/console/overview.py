@@ -112,23 +112,21 @@ class OverviewCache:
         # A viewer who leaves must not end the reading that others wait for.
         return await asyncio.shield(self._start())
 
-    async def recent(self) -> State | None:
-        """Return a state for the head of a page; None if it is not known now, because no page waits for it long."""
-        state = self.known()
-        if state is not None and time.monotonic() - state.read_at < FRESH:
-            return state
-        reading = self._start()
-        if state is not None:
-            return state
+    async def recent_count(self) -> int | None:
+        """Return how many things need somebody; None if that is not known now, because no page waits for it long."""
+        if (state := self._recent()) is not None:
+            if time.monotonic() - state.read_at >= FRESH:
+                self._start()
+            return state.count
         with suppress(Exception):
             async with asyncio.timeout(PATIENCE):
-                return await asyncio.shield(reading)
+                return (await asyncio.shield(self._start())).count
         return None
 
-    def known(self) -> State | None:
-        """Return the last state if it is at most RECENT seconds old, without reading anything."""
-        state = self._state
-        return state if state is not None and time.monotonic() - state.read_at < RECENT else None
+    def known_count(self) -> int | None:
+        """Return how many things need somebody, if that is known without reading anything."""
+        state = self._recent()
+        return None if state is None else state.count
 
     async def stop(self) -> None:
         """End a reading that is under way, and close the connection to the broker."""
@@ -136,6 +134,10 @@ class OverviewCache:
             self._reading.cancel()
             await asyncio.wait((self._reading,))
         await self._reader.close()
+
+    def _recent(self) -> State | None:
+        state = self._state
+        return state if state is not None and time.monotonic() - state.read_at < RECENT else None
 
     def _start(self) -> "asyncio.Task[State]":
         if self._reading is None or self._reading.done():
