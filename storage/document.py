@@ -99,7 +99,7 @@ class SentDelivery(msgspec.Struct, frozen=True, kw_only=True):
     finished_at: datetime | None
     subscriber: str | None
     url: str | None
-    """Without its query."""
+    """The URL without its query."""
     dialect: str | None
     is_enabled: bool
     is_deleted: bool
@@ -143,7 +143,7 @@ class Content(msgspec.Struct, frozen=True, kw_only=True):
     received_at: datetime
     message_id: UUID
     size: int
-    """Number of bytes."""
+    """The number of bytes received."""
     raw: bytes | None
     """None if there are more bytes than were asked for."""
     is_erased: bool

@@ -89,7 +89,7 @@ def _deliveries(sent: Sequence[Recipient], now: datetime) -> str:
     whole = plural(len(sent), "subscriber")
     if not waiting:
         return f"Delivered to {'its only subscriber' if len(sent) == 1 else f'all {whole}'}."
-    head = f"Delivered to {len(sent) - len(waiting)} of {whole}"
+    head = f"Delivered to {len(sent) - len(waiting) or 'none'} of {whole}"
     if len(sent) == 1:
         head = "Not delivered yet" if waiting[0].latest.status == "pending" else "Not delivered"
     clauses = [f"{row.name} {_state(row.latest, now)}" for row in waiting[:SHOWN]]
