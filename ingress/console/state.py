@@ -12,6 +12,8 @@ from storage.document import NEWEST, DocumentRow, History, SentAttempt, SentDeli
 TIMES = ("never", "once", "twice")
 SHOWN = 2
 """Number of subscriptions without the newest version that the sentence describes."""
+OVERDUE = 60.0
+"""Seconds after which an attempt that is due is late."""
 DOTS = 40
 """Number of attempts that a row shows, the newest."""
 
@@ -121,4 +123,6 @@ def _next(delivery: SentDelivery, now: datetime) -> str:
     if delivery.paused_until is not None and delivery.paused_until > now:
         due = max(due or now, delivery.paused_until)
     seconds = 0.0 if due is None else (due - now).total_seconds()
+    if seconds < -OVERDUE:
+        return f", due for {duration(-seconds)}"
     return f", next try in {duration(seconds)}" if seconds >= 1 else ", next try now"

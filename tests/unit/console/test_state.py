@@ -69,6 +69,10 @@ def sentence_of(*deliveries: SentDelivery, **more: Any) -> str:
         ),
         ([delivery(1, "pending")], "Not delivered yet; shop1 waits for its first attempt, next try now."),
         (
+            [delivery(1, "pending", next_attempt_at=at(-300))],
+            "Not delivered yet; shop1 waits for its first attempt, due for 5 min.",
+        ),
+        (
             [delivery(1, "pending", "timeout", is_enabled=False, disabled_reason="gone")],
             "Not delivered yet; shop1 could not be reached once, and is disabled (gone).",
         ),
