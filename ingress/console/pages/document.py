@@ -135,7 +135,8 @@ async def _page(visit: Visit, document: DocumentRow, numbers: dict[str, int | No
         is_shown=is_shown,
     )
     view = document_view.view(parts, chosen, around)
-    return Page(template="document.html", view=view, title=f"{view.name.capitalize()} {document.key}")
+    template = "document_shown.html" if is_shown else "document.html"
+    return Page(template=template, view=view, title=f"{view.name.capitalize()} {document.key}")
 
 
 def _query_number(visit: Visit) -> dict[str, int | None]:

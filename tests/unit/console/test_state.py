@@ -86,8 +86,8 @@ def sentence_of(*deliveries: SentDelivery, **more: Any) -> str:
         ),
         (
             [delivery(2, "superseded"), delivery(1, "cancelled")],
-            "Delivered to none of 2 subscribers; shop1 was not sent it, because the delivery was cancelled; shop2 was not "
-            "sent it, because a newer version came first.",
+            "Delivered to none of 2 subscribers; shop1 was not sent it, because the delivery was cancelled; shop2 was "
+            "not sent it, because a newer version came first.",
         ),
         # A newer delivery to the same subscription counts, and the news of an erasure does not.
         ([delivery(11, "delivered"), delivery(1, "failed", "refused")], "Delivered to its only subscriber."),
