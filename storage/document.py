@@ -50,6 +50,8 @@ class DocumentRow(msgspec.Struct, frozen=True, kw_only=True):
     last_received_at: datetime
     is_being_erased: bool
     """Whether an erasure that covers it has been requested and has not finished."""
+    late_since: datetime | None
+    """When the transfer that it belongs to was due; None if it is not late."""
 
 
 class StoredVersion(msgspec.Struct, frozen=True, kw_only=True):

@@ -164,7 +164,9 @@ def view(parts: Parts, chosen: Choice, around: Surroundings) -> DocumentView:
         name=links.type_words(document.type),
         path=path,
         url=around.origin + path,
-        sentence=state.sentence(document, parts.past, sent, around.now),
+        sentence=state.sentence(
+            document, parts.past, sent, around.now, [line_view.line for line_view in parts.progress]
+        ),
         flags=versions[0].flags if versions else (),
         progress=parts.progress,
         progress_of=document.order_ref or document.key,

@@ -62,13 +62,17 @@ async def test_a_transfer_shows_its_progress_and_what_disagrees(pool: asyncpg.Po
     fields = {"received_qty": "90", "damaged_qty": "5"}
     await transfers.store(
         pool,
-        ("stock_transfer_order", transfers.transfer()),
+        ("stock_transfer_order", transfers.transfer(fields={"deliver_by_date": "2023-04-08T00:00:00Z"})),
         ("advanced_ship_notice", transfers.carton("C1", transfers.line(transfers.BLUE, 100))),
         ("ship_confirmation", transfers.carton("C1", transfers.line(transfers.BLUE, 100))),
         ("receipt_confirmation", transfers.receipt("R1", transfers.line(transfers.BLUE, 100, **fields))),
     )
+    await transfers.computed(pool)
     async with console(database_url) as client:
         page = await client.get(await path_of(pool, "STO1"))
+        assert re.search(
+            r"\d+ d late, partly received: 90 of 150.5, 10 short, 50.5 not shipped yet, 5 damaged. Received", page.text
+        )
         assert "Progress of transfer STO1" in page.text
         assert "10 short of 100 shipped" in page.text
         assert "5 damaged" in page.text
