@@ -5,7 +5,6 @@ import msgspec
 from ingress.console import jsontree
 from ingress.console.excerpt import excerpt
 from ingress.console.jsontree import Node, NotATreeError
-from ingress.console.masking import Mask
 from schemas import documents, registry
 from schemas.platform import UnreadableError
 from storage.document import Content
@@ -49,16 +48,16 @@ def tree(content: Content | None, platform: str) -> Node | None:
         return None
 
 
-def view(content: Content, node: Node | None, mask: Mask | None) -> BodyView:
-    """Return a body with its personal values hidden, or as it is without a mask."""
+def view(content: Content, node: Node | None, *, is_masked: bool) -> BodyView:
+    """Return a body. `node`: its tree, in which personal values are hidden if `is_masked`."""
     if content.is_erased:
         return BodyView(content=content, pretty=None, raw=None, problem="The content was erased.")
     if content.raw is None:
         return BodyView(
             content=content, pretty=None, raw=None, problem="The body is too large to be shown: download it."
         )
-    pretty = None if node is None else jsontree.pretty(node if mask is None else mask.tree(node))
-    if mask is not None:
+    pretty = None if node is None else jsontree.pretty(node)
+    if is_masked:
         problem = "This body is not JSON, so that all of it is hidden." if pretty is None else None
         return BodyView(
             content=content, pretty=_cut(pretty), raw=None, problem=problem, is_cut=len(pretty or "") > MAX_SHOWN

@@ -78,6 +78,8 @@ class VersionsView(msgspec.Struct, frozen=True, kw_only=True):
     difference: Difference | None
     problem: str | None
     """Why they are not compared."""
+    contents: Sequence[Content]
+    """Both, to download them."""
 
 
 class AllocationView(msgspec.Struct, frozen=True, kw_only=True):
@@ -150,7 +152,8 @@ def view(parts: Parts, chosen: Choice, around: Surroundings) -> DocumentView:
     document = parts.document
     mask = Mask(document.platform)
     trees = {number: bodies.tree(content, document.platform) for number, content in parts.contents.items()}
-    hidden = {number: mask.tree(tree) if tree is not None else None for number, tree in trees.items()}
+    if not around.is_shown:
+        trees = {number: tree if tree is None else mask.tree(tree) for number, tree in trees.items()}
     hide: Callable[[str], str] = str if around.is_shown else mask.text
     path = links.document(document.platform, document.account, document.type, document.key)
     sent = state.recipients(parts.sent, hide)
@@ -176,15 +179,13 @@ def view(parts: Parts, chosen: Choice, around: Surroundings) -> DocumentView:
         are_steps_cut=len(moments) > timeline.STEPS or len(parts.past.receipts) >= NEWEST,
         versions=versions,
         are_versions_cut=len(versions) >= NEWEST,
-        compared=_compared(parts, chosen, trees if around.is_shown else hidden),
+        compared=_compared(parts, chosen, trees),
         recipients=sent,
         are_deliveries_cut=len(parts.sent) >= DELIVERIES,
         related=parts.related,
         is_related_cut=len(parts.related) >= RELATED,
         choice=chosen,
-        body=None
-        if content is None
-        else bodies.view(content, trees[chosen.version], None if around.is_shown else mask),
+        body=None if content is None else bodies.view(content, trees[chosen.version], is_masked=not around.is_shown),
         is_shown=around.is_shown,
         may_act=around.may_act,
         command=shlex.join(["crossdock", "trace", document.key]),
@@ -219,6 +220,7 @@ def _compared(parts: Parts, chosen: Choice, trees: Mapping[int, Node | None]) ->
     if parts.document.version < 2 or chosen.a == chosen.b:
         return None
     problem = None
+    contents = [parts.contents[number] for number in (chosen.a, chosen.b) if number in parts.contents]
     for number in (chosen.a, chosen.b):
         content = parts.contents.get(number)
         if content is None:
@@ -230,9 +232,9 @@ def _compared(parts: Parts, chosen: Choice, trees: Mapping[int, Node | None]) ->
         elif trees.get(number) is None:
             problem = f"Version {number} is not JSON that can be compared: download both."
     if problem is not None:
-        return VersionsView(a=chosen.a, b=chosen.b, difference=None, problem=problem)
+        return VersionsView(a=chosen.a, b=chosen.b, difference=None, problem=problem, contents=contents)
     difference = diff.compare(trees.get(chosen.a), trees.get(chosen.b))
-    return VersionsView(a=chosen.a, b=chosen.b, difference=difference, problem=None)
+    return VersionsView(a=chosen.a, b=chosen.b, difference=difference, problem=None, contents=contents)
 
 
 def _without_places(past: History, mask: Mask) -> History:

@@ -1,5 +1,6 @@
 """One document and its whole life: what was received, what changed, who got it; and the erasure of its content."""
 
+import asyncio
 from datetime import UTC, datetime
 
 from aiohttp import web
@@ -134,7 +135,8 @@ async def _page(visit: Visit, document: DocumentRow, numbers: dict[str, int | No
         may_act=visit.may_act,
         is_shown=is_shown,
     )
-    view = document_view.view(parts, chosen, around)
+    # Large bodies take half a second, in which other requests are answered.
+    view = await asyncio.to_thread(document_view.view, parts, chosen, around)
     template = "document_shown.html" if is_shown else "document.html"
     return Page(template=template, view=view, title=f"{view.name.capitalize()} {document.key}")
 

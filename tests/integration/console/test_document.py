@@ -225,6 +225,7 @@ async def test_large_bodies_are_not_compared(pool: asyncpg.Pool, database_url: s
         await isolate.write_isolating(pool, [incoming("channelape", "stock_transfer_order", body, seconds=n)])
     async with console(database_url) as client:
         text = (await client.get(await path_of(pool, "STO1"))).text
+        assert "Download version 1 Download version 2" in text
         assert "Version 1 is too large to be compared: download both." in text or "Version 2 is too large" in text
         assert "The body is too large to be shown: download it." in text
 
