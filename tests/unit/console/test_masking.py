@@ -1,6 +1,7 @@
 """What names, locates or reaches a person is hidden, at any depth, and nothing else."""
 
 import json
+import time
 from typing import Any
 
 import msgspec
@@ -104,3 +105,12 @@ def test_a_body_that_is_not_there_says_why(more: dict[str, Any], problem: str) -
         view = bodies.view(body, bodies.tree(body, "ustore"), is_masked=is_masked)
         assert (view.pretty, view.raw) == (None, None)
         assert (view.problem or "").startswith(problem)
+
+
+def test_a_long_word_takes_no_longer_than_its_length() -> None:
+    started = time.process_time()
+    for text in ("x" * 1_000_000, "x@" * 300_000, "(" * 300_000, "a@" + "b" * 1_000_000, "a.b@c" * 200_000):
+        mask = Mask("ustore")
+        mask.tree({"note": text})
+        mask.reason(text)
+    assert time.process_time() - started < 5
