@@ -18,8 +18,9 @@ COMMON = (
 """Names of members that are personal on every platform."""
 REMEMBERED = 60
 """Number of hidden values that are hidden in other texts as well, the longest."""
-SHORTEST = 5
-"""Characters of a hidden value that is hidden in other texts as well; shorter ones are parts of other words."""
+SHORTEST, LONGEST = 5, 200
+"""Characters of a hidden value that is hidden in other texts as well: shorter ones are parts of other words, and longer
+ones are not repeated."""
 _WORD = re.compile(r"[^\s<>\"]+")
 _AT = re.compile(r"[^@](?:@|&#64;)[^@.]")
 _BRACKETS = re.compile(r"\([^()]*\)")
@@ -90,7 +91,7 @@ class Mask:
             return {name: self._hidden(value) for name, value in node.items()}
         if node is None or node == "":
             return node
-        if isinstance(node, str) and len(node.strip()) >= SHORTEST:
+        if isinstance(node, str) and SHORTEST <= len(node.strip()) <= LONGEST:
             self._texts.add(node.strip())
         return Hidden(compact(node))
 
