@@ -133,10 +133,7 @@ def test_a_large_body_that_is_nested_deeply_is_compared_in_time() -> None:
     assert time.process_time() - started < 5
 
 
-NOT_JSON = (b"", b"{", b'{"a": NaN}', b"[" * 100_000, b"\xff", b"-Infinity", b"[" * 200 + b"]" * 200)
-
-
-@pytest.mark.parametrize("text", NOT_JSON)
+@pytest.mark.parametrize(
     "text", [b"", b"{", b'{"a": NaN}', b"[" * 100_000, b"\xff", b"-Infinity", b"[" * 200 + b"]" * 200]
 )
 def test_what_is_not_json_is_not_a_tree(text: bytes) -> None:
