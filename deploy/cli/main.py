@@ -25,8 +25,10 @@ from deploy.cli import (
     route,
     send,
     status,
+    subscriptions,
     topology,
     trace,
+    transfers,
 )
 from deploy.cli.commands import Commands, takes_texts
 
@@ -47,8 +49,10 @@ app.add_typer(topology.app, name="topology")
 app.command("send")(send.send)
 app.command("find")(find.find)
 app.command("trace")(trace.trace)
+app.command("transfers")(transfers.transfers)
 app.add_typer(quarantine.app, name="quarantine")
 app.add_typer(deliveries.app, name="deliveries")
+app.add_typer(subscriptions.app, name="subscriptions")
 app.add_typer(jobs.app, name="jobs")
 app.command("actions")(jobs.actions)
 app.command("replay")(replay.replay)

@@ -79,7 +79,7 @@ async def confirm_or_start(visit: Visit, request: Request) -> Page | web.StreamR
     typed = (visit.field("typed") or "").replace(",", "")
     if confirm.typed_for(request.count, is_exact=request.is_exact) and typed != shown:
         raise invalid("The number that was typed is not the one that was shown. Nothing was changed: go back.")
-    await jobs.create(
+    is_new = await jobs.create(
         visit.connection,
         visit.actor,
         request.kind,
@@ -91,6 +91,8 @@ async def confirm_or_start(visit: Visit, request: Request) -> Page | web.StreamR
         note=visit.field("note"),
         try_first=visit.field("how") == "first",
     )
+    if is_new:
+        visit.announce(request.kind, subject=request.subject, count=request.count, outcome="started")
     return see_other(notices.done(ACTIONS, "job_started"))
 
 

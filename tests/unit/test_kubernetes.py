@@ -190,7 +190,11 @@ def test_probes_ports_and_time_to_stop_are_the_process_own(name: str) -> None:
 def test_the_admin_port_is_in_no_service() -> None:
     services = [manifest for manifest in PLAIN.values() if manifest["kind"] == "Service"]
     assert {port["targetPort"] for service in services for port in service["spec"]["ports"]} == {"http"}
-    assert {service["metadata"]["name"] for service in services} == {"crossdock-ingress", "crossdock-api", "crossdock-console"}
+    assert {service["metadata"]["name"] for service in services} == {
+        "crossdock-ingress",
+        "crossdock-api",
+        "crossdock-console",
+    }
 
 
 @pytest.mark.parametrize("name", PODS)
