@@ -1,6 +1,5 @@
 """Every page and action of the console. The router is built from this table, and the tests walk it."""
 
-from ingress.console.pages import actions, delivery_actions, keys, login, now, quarantine, quarantine_actions
 from ingress.console.pages import (
     actions,
     deliveries,
