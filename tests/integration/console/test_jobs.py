@@ -101,6 +101,25 @@ async def test_a_process_that_dies_in_the_middle_is_succeeded_by_another(
     assert await pending(database) == matching
 
 
+async def test_a_job_carries_on_when_the_database_is_back(
+    database_url: str, pool: asyncpg.Pool, database: asyncpg.Connection
+) -> None:
+    _, matching = await setting(pool, database, 600, 0)
+    async with console(database_url) as client:
+        async with blocked(database_url, database, 400):
+            form = [*hidden((await ask(client)).html), ("typed", "600")]
+            await client.post(RETRY, form)
+            await until(lambda: stuck(database), what="the middle of the job")
+            await database.execute(
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
+                "WHERE datname = current_database() AND application_name LIKE 'crossdock console%'"
+            )
+        job = await finished(database)
+        assert (job["outcome"], job["done"]) == ("done", 600)
+        assert client.app.problems() == []
+    assert await pending(database) == matching
+
+
 async def test_stop_is_taken_during_a_piece_and_ends_the_job(
     database_url: str, pool: asyncpg.Pool, database: asyncpg.Connection
 ) -> None:
