@@ -17,7 +17,7 @@ from tests.support.receiver import VAULT
 HOSTILE = (
     "https://evil.example/", "//evil.example", "/\\evil.example", "/console/../x", "/console/%2e%2e/x", "/console/..",
     "/console\\..\\x", "/consoles", "/console@evil.example", "javascript:alert(1)", "/console/\r\nSet-Cookie: a=b",
-    "/console/\tx", "console", "",  "/console/\u202e", "/CONSOLE/x", "/console/./x",
+    "/console/\tx", "console", "",  "/console/\u202ex", "/CONSOLE/x", "/console/./x",
 )  # fmt: skip
 
 
