@@ -1,5 +1,6 @@
 """What the API, the console and the commands do alike with subscriptions and their deliveries."""
 
+import math
 import time
 from uuid import UUID
 
@@ -20,6 +21,10 @@ OVERLAP = 86_400.0
 """Seconds for which a secret stays valid after its rotation (contract §6: 24 h)."""
 MOST_SECRETS = 10
 """Maximum number of secrets of one subscription that are valid at the same time."""
+HIGHEST_RATE = 1_000_000
+"""Largest `max_rate` of a subscription, in deliveries per second."""
+MOST_IN_FLIGHT = 100
+"""Largest `max_in_flight` of a subscription."""
 
 
 class ConflictError(Exception):
@@ -49,6 +54,26 @@ def scope_of(config: Config, subscription: Subscription) -> Scope:
         allowed_accounts(subscription.subscriber, config),
         None if types is None else sorted(types),
     )
+
+
+def parse_rate(text: str | None) -> float | None:
+    """Return a `max_rate` that an operator entered, None if it is empty. Raises ValueError with what is wrong."""
+    if not text:
+        return None
+    try:
+        rate = float(text)
+    except ValueError:
+        rate = math.nan
+    if not 0 < rate <= HIGHEST_RATE:
+        raise ValueError(f"The rate must be a number above 0 and at most {HIGHEST_RATE:,}, or empty for no limit.")
+    return rate
+
+
+def parse_in_flight(text: str | None) -> int:
+    """Return a `max_in_flight` that an operator entered. Raises ValueError with what is wrong."""
+    if not text or not text.isascii() or not text.isdigit() or not 1 <= int(text[:10]) <= MOST_IN_FLIGHT:
+        raise ValueError(f"The deliveries in progress must be a whole number from 1 to {MOST_IN_FLIGHT}.")
+    return int(text)
 
 
 def rotated(dialect: Dialect, old: Sealed, new: str) -> Sealed:

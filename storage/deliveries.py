@@ -93,13 +93,13 @@ async def listing(
     else:
         name = "listing"
     rows = await connection.fetch(query("deliveries", name), subscription, subscriber, status, key, *place, limit)
-    return [_plain(row) for row in rows]
+    return [plain(row) for row in rows]
 
 
 async def get(connection: Connection, id_: UUID, subscriber: str | None) -> DeliveryRow | None:
     """Return one delivery, or None if it does not exist or belongs to another subscriber."""
     row = await connection.fetchrow(query("deliveries", "get"), id_, subscriber)
-    return None if row is None else _plain(row)
+    return None if row is None else plain(row)
 
 
 async def attempts(connection: Connection, id_: UUID) -> list[AttemptRow]:
@@ -179,7 +179,8 @@ async def test(connection: Connection, subscription: UUID, scope: Scope) -> UUID
     return delivery_id
 
 
-def _plain(row: asyncpg.Record) -> DeliveryRow:
+def plain(row: asyncpg.Record) -> DeliveryRow:
+    """Return a delivery as it is listed."""
     return DeliveryRow(
         id=row["id"],
         subscription_id=row["subscription_id"],

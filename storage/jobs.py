@@ -28,7 +28,7 @@ class Filter(msgspec.Struct, frozen=True, omit_defaults=True):
     """What a job acts on: exactly one of these."""
 
     ids: Sequence[UUID] | None = None
-    """Ticked rows, sorted."""
+    """The rows that were ticked, sorted."""
     deliveries: Selection | None = None
     quarantine: QuarantineSelection | None = None
 
@@ -52,7 +52,7 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
     done: int
     failed: int
     problem: str | None
-    """Why something failed."""
+    """The newest reason why something failed."""
     waits: str | None
     """Why it does not go on at present."""
     after_at: datetime | None

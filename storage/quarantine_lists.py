@@ -90,9 +90,9 @@ async def listing(
     rows = await connection.fetch(
         query("quarantine", name), *selection.values, *(before or (None, None)), limit, LOOKED_AT
     )
-    found = [Message(**{field: row[field] for field in Message.__struct_fields__}) for row in rows if row["id"]]
+    messages = [Message(**{field: row[field] for field in Message.__struct_fields__}) for row in rows if row["id"]]
     examined, back_to = (rows[0]["examined"], rows[0]["back_to"]) if rows else (0, None)
-    return Listing(rows=found, back_to=back_to if examined == LOOKED_AT and len(found) < limit else None)
+    return Listing(rows=messages, back_to=back_to if examined == LOOKED_AT and len(messages) < limit else None)
 
 
 async def groups(connection: Connection) -> Groups:

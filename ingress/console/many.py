@@ -40,7 +40,7 @@ class Request(msgspec.Struct, frozen=True, kw_only=True):
     count: int
     is_exact: bool
     subject: str
-    """What is recorded."""
+    """What it acts on, as it is recorded."""
     buttons: Sequence[Button]
     back: str
 

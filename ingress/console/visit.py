@@ -20,7 +20,7 @@ from storage.actions import Actor, Outcome
 from storage.database import Connection
 
 HOME = "/console"
-"""The first page."""
+"""Path of the first page."""
 NOBODY = Operator("", "read")
 """Stands for everybody on the pages that need no log-in."""
 

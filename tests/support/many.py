@@ -7,6 +7,7 @@ from uuid import UUID
 import asyncpg
 
 from tests.support.delivering import receipt, store
+from tests.support.pipeline import until
 
 FAILED = """
 INSERT INTO crossdock.finished (id, subscription_id, finished_at, created_at, received_at, event_id, message_id,
@@ -34,6 +35,16 @@ async def ended(
 async def pending(database: asyncpg.Connection) -> set[UUID]:
     """Return the ids of the deliveries that wait."""
     return {row["id"] for row in await database.fetch("SELECT id FROM crossdock.outbox")}
+
+
+async def finished(database: asyncpg.Connection) -> asyncpg.Record:
+    """Wait until the only job is finished, and return it."""
+
+    async def row() -> asyncpg.Record | None:
+        return await database.fetchrow("SELECT * FROM crossdock.jobs WHERE finished_at IS NOT NULL")
+
+    record: asyncpg.Record = await until(row, what="the end of the job")
+    return record
 
 
 def hidden(html: str) -> list[tuple[str, str]]:

@@ -33,7 +33,7 @@ notices.NOTICES |= {
 
 
 async def retry(visit: Visit) -> Page | web.StreamResponse:
-    """Send deliveries again."""
+    """Send one delivery or several again."""
     if visit.field("all") != "1":
         ids = many.ticked(visit)
         return await (_retry_one(visit, ids[0]) if len(ids) == 1 else _many(visit, RETRY, ids))

@@ -57,7 +57,7 @@ class QuarantineView(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class MessageView(msgspec.Struct, frozen=True, kw_only=True):
-    """One message."""
+    """One message, and what is known of it."""
 
     message: Details
     last_good: LastGood | None
@@ -82,15 +82,15 @@ async def show_list(visit: Visit) -> Page | web.StreamResponse:
     texts = {name: visit.query(name) for name in ("account", "event", "reason", "same_reason")}
     selection = selection_from(stage, texts)
     before = paging.place(visit.query("after"))
-    found = await quarantine_lists.listing(
+    listing = await quarantine_lists.listing(
         visit.connection, selection, waiting=state != DEALT_WITH, before=before, limit=paging.ROWS + 1
     )
     filters = {name: text for name, text in {"state": state, "stage": stage, **texts}.items() if text}
     is_start = not filters and before is None
     view = QuarantineView(
         groups=await quarantine_lists.groups(visit.connection) if is_start else None,
-        rows=paging.page(found.rows, lambda message: (message.received_at, message.id)),
-        back_to=found.back_to,
+        rows=paging.page(listing.rows, lambda message: (message.received_at, message.id)),
+        back_to=listing.back_to,
         filters=filters,
         may_act=visit.may_act,
         has_broker=visit.context.amqp_url is not None,

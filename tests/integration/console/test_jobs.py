@@ -7,7 +7,7 @@ from uuid import UUID
 import asyncpg
 
 from tests.support.console import Answer, Client, console
-from tests.support.many import ended, event, hidden, pending
+from tests.support.many import ended, event, finished, hidden, pending
 from tests.support.pipeline import until
 from tests.support.receiver import subscribe
 
@@ -32,15 +32,6 @@ async def ask(client: Client, **more: str) -> Answer:
     answer = await client.post(RETRY, {"all": "1", "status": "failed", "type": TYPE, **more})
     assert answer.status == 200, answer.text
     return answer
-
-
-async def finished(database: asyncpg.Connection) -> asyncpg.Record:
-    """Wait until the only job is finished, and return it."""
-
-    async def row() -> asyncpg.Record | None:
-        return await database.fetchrow("SELECT * FROM crossdock.jobs WHERE finished_at IS NOT NULL")
-
-    return await until(row, what="the end of the job")
 
 
 @asynccontextmanager
