@@ -27,25 +27,28 @@ STEP_TIMEOUT = 30.0
 T = TypeVar("T")
 
 
-@asynccontextmanager
-async def connected(url: str) -> AsyncIterator[AbstractConnection]:
-    """Connect to the first node that responds; raises TopologyError if none does."""
+async def open_first(url: str) -> AbstractConnection:
+    """Return a connection to the first node that responds; raises TopologyError if none does."""
     problems = []
     for address in addresses(url):
         try:
             async with asyncio.timeout(CONNECT_TIMEOUT):
-                connection = await connect(URL(address).update_query(name="crossdock topology"))
+                return await connect(URL(address).update_query(name="crossdock topology"))
         except (OSError, TimeoutError, AMQPError) as error:
             text = describe(error) if isinstance(error, AMQPError) else error or type(error).__name__
             problems.append(f"{redacted(address)}: {text}")
-            continue
-        try:
-            yield connection
-        finally:
-            with suppress(OSError, TimeoutError, AMQPError):  # the broker may have closed it because of an error
-                await connection.close()
-        return
     raise TopologyError(f"RabbitMQ can't be reached at {'; '.join(problems)}: check AMQP_URL and that the node runs")
+
+
+@asynccontextmanager
+async def connected(url: str) -> AsyncIterator[AbstractConnection]:
+    """Connect to the first node that responds; raises TopologyError if none does."""
+    connection = await open_first(url)
+    try:
+        yield connection
+    finally:
+        with suppress(OSError, TimeoutError, AMQPError):  # the broker may have closed it because of an error
+            await connection.close()
 
 
 async def patiently(

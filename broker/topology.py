@@ -220,13 +220,19 @@ async def depths(url: str, more: Iterable[str] = (), *, shards: int | None = Non
     RabbitMQ logs an error for each one that does not exist; None also queries surplus ones.
     """
     async with connected(url) as connection:
-        names = (*(queue.name for queue in topology(shards=shards or 1).queues), *more)
-        counts_by_queue = await _depths(connection, names)
+        counts_by_queue = await depths_over(connection, more, shards=shards or 1)
         for name in map(store_queue, range(1, MAX_SHARDS)) if shards is None else ():
             if (counts := await _depth(connection, name)) is None:
                 break  # shards are numbered without gaps
             counts_by_queue[name] = counts
     return counts_by_queue
+
+
+async def depths_over(
+    connection: AbstractConnection, more: Iterable[str] = (), *, shards: int
+) -> dict[str, tuple[int, int]]:
+    """Return what `depths` does, over a connection that is open."""
+    return await _depths(connection, (*(queue.name for queue in topology(shards=shards).queues), *more))
 
 
 async def depths_of(url: str, names: Iterable[str]) -> dict[str, tuple[int, int]]:

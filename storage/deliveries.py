@@ -49,19 +49,6 @@ class AttemptRow(TypedDict):
     error: str | None
 
 
-class DeliveryCounts(TypedDict):
-    """The deliveries and subscriptions of all subscribers."""
-
-    waiting: int
-    due: int
-    oldest_due_seconds: float | None
-    """How long the oldest due delivery has been due; None if none is due."""
-    failed_today: int
-    """Deliveries that failed in the last 24 hours."""
-    subscriptions: int
-    disabled: int
-
-
 class RefusedError(Exception):
     """A delivery cannot be sent again; the text states why."""
 
@@ -76,7 +63,7 @@ class Selection(msgspec.Struct, frozen=True, kw_only=True):
     subscription: UUID | None = None
     type: str | None = None
     account: str | None = None
-    """`platform/account`."""
+    """An account as `platform/account`."""
     key: str | None = None
     since: datetime | None = None
     """Ended at or after this time; created, if it is pending."""
@@ -106,13 +93,13 @@ async def listing(
     else:
         name = "listing"
     rows = await connection.fetch(query("deliveries", name), subscription, subscriber, status, key, *place, limit)
-    return [_plain(row) for row in rows]
+    return [plain(row) for row in rows]
 
 
 async def get(connection: Connection, id_: UUID, subscriber: str | None) -> DeliveryRow | None:
     """Return one delivery, or None if it does not exist or belongs to another subscriber."""
     row = await connection.fetchrow(query("deliveries", "get"), id_, subscriber)
-    return None if row is None else _plain(row)
+    return None if row is None else plain(row)
 
 
 async def attempts(connection: Connection, id_: UUID) -> list[AttemptRow]:
@@ -192,21 +179,8 @@ async def test(connection: Connection, subscription: UUID, scope: Scope) -> UUID
     return delivery_id
 
 
-async def counts(connection: Connection) -> DeliveryCounts:
-    """Count waiting and due deliveries, those that failed in the last day, and subscriptions."""
-    row = await connection.fetchrow(query("deliveries", "counts"))
-    assert row is not None
-    return DeliveryCounts(
-        waiting=row["waiting"],
-        due=row["due"],
-        oldest_due_seconds=row["oldest_due_seconds"],
-        failed_today=row["failed_today"],
-        subscriptions=row["subscriptions"],
-        disabled=row["disabled"],
-    )
-
-
-def _plain(row: asyncpg.Record) -> DeliveryRow:
+def plain(row: asyncpg.Record) -> DeliveryRow:
+    """Return a delivery as it is listed."""
     return DeliveryRow(
         id=row["id"],
         subscription_id=row["subscription_id"],

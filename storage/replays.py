@@ -91,12 +91,19 @@ async def find_sources(connection: Connection, scope: Scope) -> Sources:
 
     Patterns are matched against the few existing names, never against rows.
     """
+    every = await all_sources(connection)
     rows = [
-        (row["platform"], row["account"], row["type"])
-        for row in await connection.fetch(query("replays", "sources"))
-        if scope.covers(f"{row['platform']}/{row['account']}", row["type"])
+        (platform, account, type_)
+        for platform, account, type_ in zip(every.platforms, every.accounts, every.types, strict=True)
+        if scope.covers(f"{platform}/{account}", type_)
     ]
     return Sources(*([row[n] for row in rows] for n in range(3)))
+
+
+async def all_sources(connection: Connection) -> Sources:
+    """Return the sources of all stored events: every platform, account and type that exists."""
+    rows = await connection.fetch(query("replays", "sources"))
+    return Sources(*([row[name] for row in rows] for name in ("platform", "account", "type")))
 
 
 async def count(connection: Connection, scope: Scope, *, begin: datetime, end: datetime, key: str | None) -> Counted:
@@ -136,9 +143,13 @@ async def create(
     end: datetime,
     key: str | None,
     count: int,
+    id_: UUID | None = None,
 ) -> UUID:
-    """Store a replay for a worker to write, and return its id. `key` is compared as in `count`."""
-    id_, key = uuid4(), None if key is None else normalized(key)
+    """Store a replay for a worker to write, and return its id. `key` is compared as in `count`.
+
+    `id_`: the replay's id, if the caller chose it; a replay that exists already is not stored again.
+    """
+    id_, key = id_ or uuid4(), None if key is None else normalized(key)
     await connection.execute(query("replays", "create"), id_, subscription, begin, end, types, key, count)
     return id_
 
@@ -198,3 +209,53 @@ async def progress(connection: Connection, replay: UUID) -> tuple[int, int, int]
     """
     row = await connection.fetchrow(query("replays", "progress"), replay)
     return None if row is None else (row["count"], row["written"], row["waiting"])
+
+
+async def stop(connection: Connection, replay: UUID) -> int | None:
+    """Stop a replay: nothing more of it is written, and those of its deliveries that wait are cancelled.
+
+    Returns how many were cancelled, or None if the replay does not exist. An attempt in progress is still made.
+    """
+    async with connection.transaction():
+        # Waits for a piece that is being written; its deliveries are then cancelled together with the others.
+        if await connection.fetchval(query("replays", "stop"), replay) is None:
+            return None
+        cancelled: int = await connection.fetchval(query("replays", "cancel_waiting"), replay)
+        await connection.execute(query("deliveries", "cancelled"))
+    return cancelled
+
+
+class ReplayState(msgspec.Struct, frozen=True, kw_only=True):
+    """A replay and how far it is."""
+
+    id: UUID
+    subscription_id: UUID
+    created_at: datetime
+    from_at: datetime
+    to_at: datetime
+    types: list[str]
+    key: str | None
+    count: int
+    """Events; while it is being written there may be more, because counting stops at a limit."""
+    written: int
+    waiting: int
+    """Deliveries that wait."""
+    finished_at: datetime | None
+    """When everything was written."""
+    stopped_at: datetime | None
+
+    @property
+    def sent(self) -> int:
+        """The deliveries that have ended."""
+        return max(0, self.written - self.waiting)
+
+    @property
+    def is_open(self) -> bool:
+        """Whether anything of it is still to be written or sent."""
+        return self.finished_at is None or self.waiting > 0
+
+
+async def listing(connection: Connection, subscription: UUID, limit: int) -> list[ReplayState]:
+    """Return the newest replays of a subscription."""
+    rows = await connection.fetch(query("replays", "listing"), subscription, limit)
+    return [ReplayState(**{name: row[name] for name in ReplayState.__struct_fields__}) for row in rows]

@@ -123,6 +123,7 @@ GRANT SELECT ON crossdock.events TO crossdock_console;
 GRANT SELECT ON crossdock.current_events TO crossdock_console;
 GRANT SELECT ON crossdock.transfer_progress TO crossdock_console;
 GRANT SELECT ON crossdock.transfers TO crossdock_console;
+GRANT SELECT ON crossdock.transfer_states TO crossdock_console;
 GRANT SELECT ON crossdock.orders TO crossdock_console;
 GRANT SELECT ON crossdock.cancelled TO crossdock_console;
 GRANT SELECT ON crossdock.allocations TO crossdock_console;
@@ -141,11 +142,11 @@ GRANT SELECT, INSERT, UPDATE (next_attempt_at), DELETE ON crossdock.outbox TO cr
 GRANT SELECT, INSERT, DELETE ON crossdock.finished TO crossdock_console;
 GRANT SELECT ON crossdock.attempts TO crossdock_console;
 GRANT SELECT, UPDATE ON crossdock.subscribed TO crossdock_console;
-GRANT SELECT, INSERT, UPDATE (finished_at) ON crossdock.replays TO crossdock_console;
+GRANT SELECT, INSERT, UPDATE (finished_at, stopped_at) ON crossdock.replays TO crossdock_console;
 GRANT SELECT ON crossdock.operator_actions TO crossdock_console;
 GRANT SELECT, INSERT ON crossdock.actions TO crossdock_console;
-GRANT SELECT, INSERT, UPDATE (done, failed, after_at, after_id, touched_at, stop_asked, finished_at, outcome)
-    ON crossdock.jobs TO crossdock_console;
+GRANT SELECT, INSERT, UPDATE (done, failed, problem, waits, after_at, after_id, try_first, tried_id, tried_attempts,
+    tried_at, touched_at, stop_asked, finished_at, outcome) ON crossdock.jobs TO crossdock_console;
 GRANT SELECT, INSERT, DELETE ON crossdock.login_links TO crossdock_console;
 GRANT SELECT ON crossdock.identifiers TO crossdock_console;
 GRANT SELECT (round, before_at, finished_at) ON crossdock.identifier_rounds TO crossdock_console;

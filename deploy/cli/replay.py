@@ -46,11 +46,13 @@ class Result(NamedTuple):
 
 
 def replay(
-    subscription: Annotated[str, typer.Option("--subscription", metavar="ID", help="Subscription to send to.")],
+    subscription: Annotated[
+        str | None, typer.Option("--subscription", metavar="ID", help="Subscription to send to.")
+    ] = None,
     begin: Annotated[
-        str,
+        str | None,
         typer.Option("--from", metavar="TIME", help="Received at or after this time, such as 2026-11-21T08:00:00Z."),
-    ],
+    ] = None,
     end: Annotated[
         str | None, typer.Option("--to", metavar="TIME", help="Received before this time; now by default.")
     ] = None,
@@ -59,6 +61,10 @@ def replay(
     ] = None,
     key: Annotated[str | None, typer.Option(metavar="KEY", help="Only events with this business key.")] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only print how many events would be sent.")] = False,
+    stop: Annotated[
+        str | None,
+        typer.Option("--stop", metavar="ID", help="Stop this replay instead, and cancel what waits of it."),
+    ] = None,
     config: ConfigFile = None,
     state: State = None,
     as_json: AsJson = False,
@@ -66,6 +72,15 @@ def replay(
     """Send stored events again to one subscription. Ctrl-C ends the display, not the replay, which keeps `max_rate`."""
     from deploy import config as configuration
 
+    if stop is not None:
+        if subscription or begin or end or types or key or dry_run:
+            raise typer.BadParameter("--stop takes no other selection")
+        _stop(stop, state, as_json)
+        return
+    if subscription is None:
+        raise typer.BadParameter("Missing option '--subscription'.")
+    if begin is None:
+        raise typer.BadParameter("Missing option '--from'.")
     since = parse_time(begin, "--from")
     until = datetime.now(UTC) if end is None else parse_time(end, "--to")
     if until <= since:
@@ -83,18 +98,36 @@ def replay(
     print_result(payload if result.is_exact else payload | {"at_least": True}, as_json, text)
 
 
+def _stop(id_: str, state: Path | None, as_json: bool) -> None:
+    """Stop a replay, and print how many of its deliveries were cancelled. Raises CommandError."""
+    from storage import replays
+
+    replay_id = parse_uuid(id_, "--stop", "`crossdock subscriptions show ID` shows them")
+    cancelled = servers.run_on_database(state, lambda connection: replays.stop(connection, replay_id))
+    if cancelled is None:
+        raise CommandError(f"there is no replay {replay_id}: `crossdock subscriptions show ID` shows them")
+    payload = {"replay_id": replay_id, "cancelled": cancelled}
+    print_result(payload, as_json, f"replay {replay_id} is stopped; {cancelled} of its deliveries are cancelled")
+
+
 async def _replay(state: Path | None, loaded: "Config", request: Request, *, quiet: bool) -> Result:
     """Start a replay, and show its progress unless `quiet` is set."""
     from storage import replays
 
     async with servers.database(state) as connection:
         scope = await _scope(connection, loaded, request)
-        period = {"begin": request.begin, "end": request.end}
-        counted = await replays.count(connection, scope, **period, key=request.key)
+        begin, end = request.begin, request.end
+        counted = await replays.count(connection, scope, begin=begin, end=end, key=request.key)
         if request.dry_run or (counted.is_exact and not counted.count):
             return Result(None, counted.count, counted.is_exact)
         id_ = await replays.create(
-            connection, request.subscription, types=scope.types, **period, key=request.key, count=counted.count
+            connection,
+            request.subscription,
+            types=scope.types,
+            begin=begin,
+            end=end,
+            key=request.key,
+            count=counted.count,
         )
         if not quiet:
             await _watch(connection, id_, counted.count)
@@ -103,8 +136,9 @@ async def _replay(state: Path | None, loaded: "Config", request: Request, *, qui
 
 async def _scope(connection: "Connection", loaded: "Config", request: Request) -> "Scope":
     """Return which events the subscription receives, limited to the requested types. Raises CommandError."""
-    from schemas.dialects import get_dialect
-    from schemas.outbound import OPERATOR, allowed_accounts
+    import msgspec
+
+    from ingress import outbound
     from storage import replays, subscriptions
 
     row = await subscriptions.get(connection, request.subscription, None)
@@ -112,7 +146,7 @@ async def _scope(connection: "Connection", loaded: "Config", request: Request) -
         raise CommandError(
             f"there is no subscription {request.subscription}: the view crossdock.subscriptions shows them"
         )
-    if row.subscriber != OPERATOR and row.subscriber not in loaded.subscribers:
+    if not outbound.is_configured(loaded, row.subscriber):
         raise CommandError(
             f"the subscription's subscriber {row.subscriber!r} is not in this configuration, so that nothing would be "
             "sent: name the one of the running processes with --config"
@@ -120,8 +154,7 @@ async def _scope(connection: "Connection", loaded: "Config", request: Request) -
     types = replays.narrowed(list(row.types), request.types or list(row.types))
     if types is None:
         raise CommandError(f"--type must be within the subscription's: {', '.join(row.types)}")
-    supported, allowed = get_dialect(row.dialect).types, allowed_accounts(row.subscriber, loaded)
-    return replays.Scope(types, list(row.accounts), allowed, None if supported is None else sorted(supported))
+    return msgspec.structs.replace(outbound.scope_of(loaded, row), types=types)
 
 
 async def _watch(connection: "Connection", id_: UUID, count: int) -> None:

@@ -3,9 +3,9 @@
 import asyncio
 import os
 import time
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
-from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -20,7 +20,7 @@ from deploy.state import read_endpoints, read_shards
 if TYPE_CHECKING:
     import aiohttp
 
-    from storage.activity import Activity
+    from storage.overview import AccountActivity, DeliveryCounts, TransferCounts
     from storage.polls import FailingAccount
 
 HTTP_TIMEOUT = 2.0
@@ -57,46 +57,6 @@ class QueueStatus:
 
 
 @dataclass
-class DeliveryCounts:
-    """Deliveries and subscriptions in numbers."""
-
-    waiting: int
-    due: int
-    oldest_due_seconds: float | None
-    failed_today: int
-    subscriptions: int
-    disabled: int
-
-
-@dataclass
-class AccountActivity:
-    """How often one account's webhooks arrive."""
-
-    platform: str
-    account: str
-    last_at: datetime
-    messages: int
-    since_seconds: float
-    usual_seconds: float
-    limit_seconds: float | None
-    quiet: bool
-
-
-@dataclass
-class TransferCounts:
-    """Late stock transfers, and how current their view is."""
-
-    late: dict[str, int]
-    """Number of late transfers by account, of those that have any."""
-    longest_seconds: float
-    """Seconds since the oldest of them was due; 0 if there are none."""
-    behind_seconds: float
-    """Seconds by which the view is behind the stored documents."""
-    filled: float
-    """Part of the documents from before an upgrade that the view covers, from 0 to 1."""
-
-
-@dataclass
 class Status:
     """What the command shows; `--json` prints these fields."""
 
@@ -105,10 +65,10 @@ class Status:
     quarantine: int | None = None
     """Number of messages that wait for a person; None if the database is unavailable."""
     quarantine_stages: dict[str, dict[str, float]] = field(default_factory=dict)
-    deliveries: DeliveryCounts | None = None
-    transfers: TransferCounts | None = None
-    accounts: list[AccountActivity] = field(default_factory=list)
-    failing_polls: "list[FailingAccount]" = field(default_factory=list)
+    deliveries: "DeliveryCounts | None" = None
+    transfers: "TransferCounts | None" = None
+    accounts: "Sequence[AccountActivity]" = field(default_factory=list)
+    failing_polls: "Sequence[FailingAccount]" = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
 
 
@@ -168,7 +128,7 @@ def _quarantine_line(waiting: int, stages: dict[str, dict[str, float]]) -> str:
     return f"quarantine  {waiting} waiting ({parts}), for up to {duration(oldest)}: {hint}"
 
 
-def _deliveries_line(counts: DeliveryCounts) -> str:
+def _deliveries_line(counts: "DeliveryCounts") -> str:
     late = f", for up to {counts.oldest_due_seconds:.0f} s" if counts.due else ""
     disabled = f", {counts.disabled} of them disabled" if counts.disabled else ""
     hint = ": `crossdock deliveries list --status failed`" if counts.failed_today else ""
@@ -178,7 +138,7 @@ def _deliveries_line(counts: DeliveryCounts) -> str:
     )
 
 
-def _transfers_line(counts: TransferCounts) -> str:
+def _transfers_line(counts: "TransferCounts") -> str:
     """Return a line such as `transfers  3 late (rothys 3), for up to 2 d: …`."""
     parts = ", ".join(f"{account} {number}" for account, number in counts.late.items())
     line = f"transfers  {sum(counts.late.values())} late"
@@ -243,36 +203,17 @@ async def _depths(config: Path | None, state: Path | None) -> dict[str, tuple[in
 
 async def _stored(state: Path | None) -> Status:
     """Return the part of the status that the database reports."""
-    from storage import activity, deliveries, polls, quarantine, transfers
+    from storage import overview
 
     async with servers.database(state) as connection:
-        stages = await quarantine.by_stage(connection)
-        late, progress = await transfers.late(connection), await transfers.progress(connection)
-        return Status(
-            quarantine=sum(stage.messages for stage in stages.values()),
-            quarantine_stages={name: stage._asdict() for name, stage in stages.items()},
-            deliveries=DeliveryCounts(**await deliveries.counts(connection)),
-            transfers=TransferCounts(
-                {count.account: count.transfers for count in late},
-                max((count.longest_seconds for count in late), default=0.0),
-                progress.behind_seconds,
-                progress.filled,
-            ),
-            accounts=[_activity(row) for row in await activity.by_account(connection)],
-            failing_polls=await polls.failing(connection),
-        )
-
-
-def _activity(row: "Activity") -> AccountActivity:
-    return AccountActivity(
-        platform=row.platform,
-        account=row.account,
-        last_at=row.last_at,
-        messages=row.messages,
-        since_seconds=round(row.since, 1),
-        usual_seconds=round(row.usual, 3),
-        limit_seconds=row.limit,
-        quiet=row.silence,
+        stored = await overview.read(connection)
+    return Status(
+        quarantine=sum(stage.messages for stage in stored.quarantine.values()),
+        quarantine_stages={name: stage._asdict() for name, stage in stored.quarantine.items()},
+        deliveries=stored.deliveries,
+        transfers=stored.transfers,
+        accounts=stored.accounts,
+        failing_polls=stored.failing_polls,
     )
 
 

@@ -1,7 +1,6 @@
 """What every handler works with: the configuration, the vault, request bodies and JSON responses."""
 
 import asyncio
-import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import TypeVar
@@ -11,6 +10,7 @@ import msgspec
 from aiohttp import hdrs, web
 from aiohttp.http_exceptions import HttpProcessingError
 
+from ingress import outbound
 from ingress.api import values
 from ingress.api.auth import Caller
 from ingress.api.errors import ProblemError, invalid, not_found, unreadable
@@ -20,11 +20,11 @@ from schemas.credential_faults import Fault
 from schemas.destinations.guard import BlockedError, Guard
 from schemas.dialects import get_dialect
 from schemas.lenient import normalized
-from schemas.outbound import OPERATOR, Dialect, allowed_accounts
+from schemas.outbound import Dialect
 from schemas.patterns import fits
 from storage import sealed, subscriptions
 from storage.database import Connection
-from storage.sealed import Sealed, Secret
+from storage.sealed import Sealed
 from storage.subscriptions import Subscription
 from storage.vault import Vault
 
@@ -39,10 +39,6 @@ MAX_BODY = 64 * 1024
 """Maximum bytes of a request body."""
 BODY_TIMEOUT = 10.0
 """Seconds within which the whole body must arrive."""
-OVERLAP = 86_400.0
-"""Seconds for which a secret stays valid after its rotation (contract §6: 24 h)."""
-MOST_SECRETS = 10
-"""Maximum number of secrets of one subscription that are valid at the same time."""
 
 SUBSCRIBER = web.RequestKey("subscriber", str)
 """The caller's name, for the access log."""
@@ -82,11 +78,7 @@ class Context:
 
     def may_send(self, subscriber: str, account: str) -> str | None:
         """Return why events of an account may not be sent to a subscriber now, or None."""
-        if subscriber != OPERATOR and subscriber not in self.config.subscribers:
-            return f"the subscriber {subscriber} is not configured any more"
-        if not fits(account, allowed_accounts(subscriber, self.config)):
-            return f"the subscriber may not see events of {account} any more"
-        return None
+        return outbound.may_send(self.config, subscriber, account)
 
     async def check_quota(self, connection: Connection, caller: Caller) -> None:
         """Raise ProblemError (409) if the caller already has the maximum number of subscriptions."""
@@ -227,26 +219,3 @@ def fresh_secret(dialect: Dialect, own: str | None) -> str | None:
     if problem is not None:
         raise invalid({"secret": problem})
     return own
-
-
-def rotated(dialect: Dialect, old: Sealed, new: str) -> Sealed:
-    """Return the secrets with a new one in front. Raises ProblemError (409) if too many are still valid.
-
-    Where a webhook can carry several signatures, the old secrets keep signing: the newest of them for OVERLAP seconds
-    from now, older ones until their own time is over.
-    """
-    kept: list[Secret] = []
-    if dialect.two_secrets:
-        now = time.time()
-        kept = [
-            msgspec.structs.replace(secret, until=now + OVERLAP if secret.until is None else secret.until)
-            for secret in old.secrets
-            if secret.until is None or secret.until > now
-        ]
-    if len(kept) >= MOST_SECRETS:
-        raise ProblemError(
-            409,
-            f"{MOST_SECRETS} secrets of the last 24 hours are still valid, and each webhook carries the signatures of "
-            "all of them; rotate again when the oldest has expired.",
-        )
-    return msgspec.structs.replace(old, secrets=(Secret(secret=new), *kept))

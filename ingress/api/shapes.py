@@ -7,6 +7,7 @@ from uuid import UUID
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
+from ingress.outbound import HIGHEST_RATE, MOST_IN_FLIGHT
 from schemas.config import Delay
 
 T = TypeVar("T")
@@ -15,8 +16,8 @@ Url = Annotated[str, Meta(min_length=1, max_length=4096, examples=["https://exam
 Pattern = Annotated[str, Meta(min_length=1, max_length=255, examples=["channelape.*"])]
 Patterns = Annotated[list[Pattern], Meta(min_length=1, max_length=100)]
 Schedule = Annotated[list[Delay], Meta(min_length=1, max_length=50)]
-Rate = Annotated[float, Meta(gt=0, le=1_000_000)]
-InFlight = Annotated[int, Meta(ge=1, le=100)]
+Rate = Annotated[float, Meta(gt=0, le=HIGHEST_RATE)]
+InFlight = Annotated[int, Meta(ge=1, le=MOST_IN_FLIGHT)]
 Text = Annotated[str, Meta(min_length=1, max_length=4096)]
 _KEY = r"^[!-~]{1,64}$"
 FORMATS = {_KEY: "1 to 64 visible ASCII characters without blanks, such as @authtoken"}

@@ -7,6 +7,7 @@ import msgspec
 from aiohttp import web
 from msgspec import UNSET
 
+from ingress import outbound
 from ingress.api import cursors, patterns
 from ingress.api.auth import Caller
 from ingress.api.context import (
@@ -18,7 +19,6 @@ from ingress.api.context import (
     json_response,
     path_uuid,
     require_dialect,
-    rotated,
 )
 from ingress.api.errors import ProblemError, invalid, not_found, retry_later
 from ingress.api.shapes import (
@@ -35,10 +35,9 @@ from ingress.api.shapes import (
 )
 from ingress.api.shapes import Subscription as SubscriptionView
 from schemas.lenient import normalized
-from schemas.outbound import Dialect, allowed_accounts
-from storage import deliveries, replays, subscriptions
+from schemas.outbound import Dialect
+from storage import replays, subscriptions
 from storage.database import Connection
-from storage.replays import Scope
 from storage.sealed import Sealed
 from storage.sealed import Secret as SealedSecret
 from storage.subscriptions import Subscription
@@ -141,27 +140,20 @@ async def delete(context: Context, connection: Connection, request: web.Request,
 async def rotate(context: Context, connection: Connection, request: web.Request, caller: Caller) -> web.Response:
     """200: the new secret."""
     old = await _get(connection, request, caller, lock=True)
-    dialect = require_dialect(old.dialect)
-    if dialect.make_secret is None:
-        raise ProblemError(409, f"Dialect {dialect.name} uses no secret.")
-    secret = dialect.make_secret()
     try:
-        secrets = context.unseal(old)
-    except UndecryptableError:
-        secrets = Sealed()  # secrets that no key decrypts are lost; a new secret makes the subscription usable again
-    fresh = context.seal(old.id, rotated(dialect, secrets, secret))
-    await subscriptions.update(connection, msgspec.structs.replace(old, sealed=fresh))
+        secret = await outbound.rotate(connection, context.vault, old)
+    except outbound.ConflictError as error:
+        raise ProblemError(409, str(error)) from None
     return json_response(Secret(secret))
 
 
 async def test(context: Context, connection: Connection, request: web.Request, caller: Caller) -> web.Response:
     """202: the newest stored event that matches is sent."""
     subscription = await _get(connection, request, caller, share=True)
-    if not subscription.enabled:
-        raise ProblemError(409, "The subscription is disabled; enable it first.")
-    delivery_id = await deliveries.test(connection, subscription.id, _scope(context, subscription))
-    if delivery_id is None:
-        raise ProblemError(409, "Nothing is stored yet that this subscription would get; send an event first.")
+    try:
+        delivery_id = await outbound.send_test(connection, context.config, subscription)
+    except outbound.ConflictError as error:
+        raise ProblemError(409, str(error)) from None
     return json_response(DeliveryId(delivery_id), 202)
 
 
@@ -174,7 +166,7 @@ async def replay(context: Context, connection: Connection, request: web.Request,
         raise invalid({"to": "must be after `from`"})
     if new.key is not None and not normalized(new.key):
         raise invalid({"key": "is not a business key"})
-    scope = _scope(context, subscription)
+    scope = outbound.scope_of(context.config, subscription)
     if new.types is not None:
         types = replays.narrowed(scope.types, new.types)
         if types is None:
@@ -193,17 +185,6 @@ async def replay(context: Context, connection: Connection, request: web.Request,
         connection, subscription.id, types=scope.types, begin=new.begin, end=end, key=new.key, count=counted.count
     )
     return json_response(Replay(replay_id, counted.count, not counted.is_exact), 202)
-
-
-def _scope(context: Context, subscription: Subscription) -> Scope:
-    """Return which events the store worker would send to a subscription now."""
-    types = require_dialect(subscription.dialect).types
-    return Scope(
-        list(subscription.types),
-        list(subscription.accounts),
-        allowed_accounts(subscription.subscriber, context.config),
-        None if types is None else sorted(types),
-    )
 
 
 async def _get(

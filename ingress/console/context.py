@@ -1,5 +1,6 @@
 """What every page works with: the configuration, the vault, the sessions and the broker."""
 
+from ingress.console.overview import OverviewCache
 from ingress.console.session import Sessions
 from ingress.logins import LoginLimiter
 from schemas.config import Config
@@ -10,11 +11,18 @@ class Context:
     """What is the same for all requests."""
 
     def __init__(
-        self, config: Config, vault: Vault, *, amqp_url: str | None = None, console_token: str | None = None
+        self,
+        config: Config,
+        vault: Vault,
+        overview: OverviewCache,
+        *,
+        amqp_url: str | None = None,
+        console_token: str | None = None,
     ) -> None:
         """`amqp_url`: None if there is no broker, and pages say so. `console_token`: as in `session.operators`."""
         self.config = config
         self.vault = vault
+        self.overview = overview
         self.amqp_url = amqp_url
         self.sessions = Sessions(config, vault, console_token)
         self.limiter = LoginLimiter()

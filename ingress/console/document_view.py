@@ -1,7 +1,7 @@
 """What the page of one document shows, made of what `storage.document` reads."""
 
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 from uuid import UUID
@@ -151,11 +151,13 @@ def view(parts: Parts, chosen: Choice, around: Surroundings) -> DocumentView:
     mask = Mask(document.platform)
     trees = {number: bodies.tree(content, document.platform) for number, content in parts.contents.items()}
     hidden = {number: mask.tree(tree) if tree is not None else None for number, tree in trees.items()}
+    hide: Callable[[str], str] = str if around.is_shown else mask.text
     path = links.document(document.platform, document.account, document.type, document.key)
-    sent = state.recipients(parts.sent)
+    sent = state.recipients(parts.sent, hide)
     versions = parts.past.versions[::-1]
     content = parts.contents.get(chosen.version)
     past = parts.past if around.is_shown else _without_places(parts.past, mask)
+    lines = [msgspec.structs.replace(line, name=line.name and hide(line.name)) for line in parts.lines]
     moments = moments_of(life(document, past, parts.sent))
     return DocumentView(
         document=document,
@@ -166,9 +168,9 @@ def view(parts: Parts, chosen: Choice, around: Surroundings) -> DocumentView:
         flags=versions[0].flags if versions else (),
         progress=parts.progress,
         progress_of=document.order_ref or document.key,
-        lines=parts.lines,
-        answers=_answers(past.records, parts.lines),
-        steps=timeline.steps(moments, _Links(document, versions), str if around.is_shown else mask.text),
+        lines=lines,
+        answers=_answers(past.records, lines),
+        steps=timeline.steps(moments, _Links(document, versions), hide),
         are_steps_cut=len(moments) > timeline.STEPS or len(parts.past.receipts) >= NEWEST,
         versions=versions,
         are_versions_cut=len(versions) >= NEWEST,

@@ -16,6 +16,11 @@ def document_id(id_: int, *, version: int | None = None) -> str:
     return f"{DOCUMENTS}/{id_}" + ("" if version is None else f"?version={version}#body")
 
 
+def transfer(account: str, channel_order_id: str) -> str:
+    """Return the address of a transfer, which is the same in every database."""
+    return f"/console/transfers/{quote(channel_order_id, safe='')}?{urlencode({'account': account})}"
+
+
 def delivery(id_: UUID) -> str:
     """Return the address of a delivery."""
     return f"/console/deliveries/{id_}"

@@ -16,7 +16,7 @@ COMMON = (
     *("address", "address1", "address2", "street", "shippingAddress", "billingAddress", "deliveryAddress"),
 )
 """Names of members that are personal on every platform."""
-REMEMBERED = 500
+REMEMBERED = 60
 """Number of hidden values that are hidden in other texts as well, the longest."""
 SHORTEST = 5
 """Characters of a hidden value that is hidden in other texts as well; shorter ones are parts of other words."""
@@ -35,18 +35,30 @@ class Mask:
         self._texts: set[str] = set()
 
     def tree(self, node: Node) -> Node:
-        """Return a tree in which personal values are hidden."""
+        """Return a tree in which personal values are hidden, and whatever contains one of them."""
+        masked = self._without_fields(node)
+        return self._without_texts(masked, self._pattern()) if self._texts else masked
+
+    def _without_fields(self, node: Node) -> Node:
         if isinstance(node, list):
-            return [self.tree(value) for value in node]
+            return [self._without_fields(value) for value in node]
         if isinstance(node, dict):
             is_personal = self._is_field(node)
             return {
                 name: self._hidden(value)
                 if _plain(name) in self._names or (is_personal and _plain(name) == "value")
-                else self.tree(value)
+                else self._without_fields(value)
                 for name, value in node.items()
             }
         return self._hidden(node) if isinstance(node, str) and _EMAIL.search(node) else node
+
+    def _without_texts(self, node: Node, pattern: re.Pattern[str]) -> Node:
+        """Return a tree without the texts that contain a personal value, such as the title of a card with a name."""
+        if isinstance(node, list):
+            return [self._without_texts(value, pattern) for value in node]
+        if isinstance(node, dict):
+            return {name: self._without_texts(value, pattern) for name, value in node.items()}
+        return Hidden(compact(node)) if isinstance(node, str) and pattern.search(node) else node
 
     def text(self, text: str) -> str:
         """Return a text without the values that were hidden, such as the reason of a rule that names a postal code."""

@@ -4,6 +4,7 @@ import hashlib
 from datetime import UTC, datetime
 from functools import cache
 from importlib import resources
+from typing import NamedTuple
 
 import jinja2
 import msgspec
@@ -14,16 +15,27 @@ from ingress.console.session import Operator
 
 _PACKAGE = resources.files("ingress.console")
 STATIC = "/console/static"
+
+
+class Section(NamedTuple):
+    """A part of the console, in the navigation."""
+
+    path: str
+    name: str
+    key: str
+    """The key that goes there, after `g`."""
+
+
 SECTIONS = (
-    ("/console", "Now"),
-    ("/console/transfers", "Transfers"),
-    ("/console/events", "Events"),
-    ("/console/quarantine", "Quarantine"),
-    ("/console/deliveries", "Deliveries"),
-    ("/console/subscriptions", "Subscriptions"),
-    ("/console/actions", "Actions"),
+    Section("/console", "Now", "n"),
+    Section("/console/transfers", "Transfers", "t"),
+    Section("/console/events", "Events", "e"),
+    Section("/console/quarantine", "Quarantine", "q"),
+    Section("/console/deliveries", "Deliveries", "d"),
+    Section("/console/subscriptions", "Subscriptions", "s"),
+    Section("/console/actions", "Actions", "a"),
 )
-"""The navigation: path and name."""
+"""The navigation."""
 MEDIA_TYPES = {".css": "text/css", ".js": "text/javascript", ".svg": "image/svg+xml"}
 """Media types of the assets, by suffix."""
 
@@ -50,15 +62,24 @@ class Chrome(msgspec.Struct, frozen=True, kw_only=True):
     path: str
     """The path of the page with its query, which an action returns to."""
     needs: int | None = None
-    """How many things need attention; None if that is not known."""
+    """How many things need somebody; None if that is not known."""
     notice: str | None = None
     """What the action before has done."""
     now: datetime
 
+    @property
+    def state(self) -> tuple[str, str]:
+        """The state of the pipeline: the kind of its shape, and words."""
+        if self.needs is None:
+            return "off", "State not known"
+        if not self.needs:
+            return "good", "All well"
+        return "warn", "1 thing needs you" if self.needs == 1 else f"{self.needs} things need you"
+
     def is_in(self, path: str) -> bool:
         """Return whether the page belongs to a section of the navigation."""
         own = self.path.partition("?")[0]
-        return own == path or (path != SECTIONS[0][0] and own.startswith(f"{path}/"))
+        return own == path or (path != SECTIONS[0].path and own.startswith(f"{path}/"))
 
 
 @cache
@@ -82,10 +103,19 @@ def environment() -> jinja2.Environment:
         lstrip_blocks=True,
         auto_reload=False,
     )
-    templates.filters |= {"moment": moment, "ago": ago, "size": size, "number": number, "plural": plural}
+    templates.filters |= {
+        "moment": moment,
+        "ago": ago,
+        "duration": duration,
+        "size": size,
+        "number": number,
+        "capped": capped,
+        "plural": plural,
+    }
     templates.filters |= words.FILTERS
     templates.globals["sections"] = SECTIONS
     templates.globals["asset"] = lambda name: assets()[name].url
+    templates.globals["has_asset"] = lambda name: name in assets()
     return templates
 
 
@@ -133,6 +163,11 @@ def size(count: int) -> str:
 def number(count: float) -> str:
     """Return a number with its thousands apart, such as `12,345`."""
     return f"{count:,}"
+
+
+def capped(count: int, cap: int) -> str:
+    """Return a number that was not counted beyond `cap`, such as `10,000+`."""
+    return f"{cap:,}+" if count > cap else f"{count:,}"
 
 
 def plural(count: int, noun: str, nouns: str | None = None) -> str:

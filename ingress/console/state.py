@@ -1,6 +1,6 @@
 """One sentence that says where a document stands: what was received, who got it, and what comes next. Pure."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime
 
 import msgspec
@@ -24,21 +24,20 @@ class Recipient(msgspec.Struct, frozen=True, kw_only=True):
     earlier: Sequence[SentDelivery]
     attempts: Sequence[SentAttempt]
     """The newest attempts of all its deliveries, the oldest first."""
+    last_error: str | None
+    """Why the last attempt failed; None if it did not."""
 
     @property
     def name(self) -> str:
         """The subscriber, or where the subscription sends to."""
         return self.latest.subscriber or self.latest.url or "a deleted subscription"
 
-    @property
-    def last_error(self) -> str | None:
-        """Why the last attempt failed; None if it did not."""
-        last = self.latest.attempts[-1] if self.latest.attempts else None
-        return None if last is None or last.outcome == "delivered" else explained(last)
 
+def recipients(deliveries: Sequence[SentDelivery], hide: Callable[[str], str] = str) -> list[Recipient]:
+    """Return the subscriptions of these deliveries, which begin with the newest, in the order in which they began.
 
-def recipients(deliveries: Sequence[SentDelivery]) -> list[Recipient]:
-    """Return the subscriptions of these deliveries, which begin with the newest, in the order in which they began."""
+    `hide`: removes personal data from an error.
+    """
     groups: dict[tuple[str, str], list[SentDelivery]] = {}
     for delivery in deliveries:
         groups.setdefault((str(delivery.subscription_id), delivery.type), []).append(delivery)
@@ -50,9 +49,15 @@ def recipients(deliveries: Sequence[SentDelivery]) -> list[Recipient]:
             attempts=sorted(
                 (attempt for delivery in group for attempt in delivery.attempts), key=lambda attempt: attempt.at
             )[-DOTS:],
+            last_error=_last_error(group[0], hide),
         )
         for group in reversed(groups.values())
     ]
+
+
+def _last_error(delivery: SentDelivery, hide: Callable[[str], str]) -> str | None:
+    last = delivery.attempts[-1] if delivery.attempts else None
+    return None if last is None or last.outcome == "delivered" else hide(explained(last))
 
 
 def explained(attempt: SentAttempt) -> str:

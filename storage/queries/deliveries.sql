@@ -131,16 +131,3 @@ CROSS JOIN LATERAL (
 ORDER BY d.received_at DESC, d.id DESC
 LIMIT 1
 RETURNING id
-
--- name: counts
-SELECT (SELECT count(*) FROM crossdock.outbox) AS waiting,
-       (SELECT count(*) FROM crossdock.outbox o JOIN crossdock.subscribed s ON s.id = o.subscription_id
-        WHERE s.enabled AND (s.paused_until IS NULL OR s.paused_until <= now()) AND o.next_attempt_at <= now()) AS due,
-       (SELECT extract(epoch FROM now() - min(o.next_attempt_at))::float8
-        FROM crossdock.outbox o JOIN crossdock.subscribed s ON s.id = o.subscription_id
-        WHERE s.enabled AND (s.paused_until IS NULL OR s.paused_until <= now())
-          AND o.next_attempt_at <= now()) AS oldest_due_seconds,
-       (SELECT count(*) FROM crossdock.finished
-        WHERE status = 'failed' AND finished_at > now() - interval '1 day') AS failed_today,
-       (SELECT count(*) FROM crossdock.subscribed WHERE deleted_at IS NULL) AS subscriptions,
-       (SELECT count(*) FROM crossdock.subscribed WHERE deleted_at IS NULL AND NOT enabled) AS disabled

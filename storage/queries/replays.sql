@@ -1,10 +1,10 @@
 -- name: sources
--- Every platform, account and type with stored documents. The query jumps from one to the next through the index, so
--- its cost does not depend on the number of documents.
+-- Every platform, account and type with stored documents. The query jumps from one account and type to the next through
+-- the index, so its cost does not depend on the number of documents. A type belongs to one platform.
 WITH RECURSIVE source AS (
     (
         SELECT platform, account, type FROM crossdock.documents
-        ORDER BY platform, account, type
+        ORDER BY account, type
         LIMIT 1
     )
     UNION ALL
@@ -13,12 +13,12 @@ WITH RECURSIVE source AS (
     CROSS JOIN LATERAL (
         SELECT d.platform, d.account, d.type
         FROM crossdock.documents d
-        WHERE (d.platform, d.account, d.type) > (source.platform, source.account, source.type)
-        ORDER BY d.platform, d.account, d.type
+        WHERE (d.account, d.type) > (source.account, source.type)
+        ORDER BY d.account, d.type
         LIMIT 1
     ) following
 )
-SELECT platform, account, type FROM source
+SELECT platform, account, type FROM source ORDER BY platform, account, type
 
 -- name: count_documents
 -- The number of documents of the sources ($1, $2, $3), counted up to $4. They are read in the order of the index:
@@ -110,6 +110,7 @@ WHERE r.finished_at IS NULL AND s.deleted_at IS NULL AND s.subscriber = $1
 -- name: create
 INSERT INTO crossdock.replays (id, subscription_id, from_at, to_at, types, key, count)
 VALUES ($1, $2, $3, $4, $5, $6, $7)
+ON CONFLICT (id) DO NOTHING
 
 -- name: open
 -- Replays that are not yet completely written and have fewer than $1 pending deliveries.
@@ -188,3 +189,38 @@ SELECT CASE WHEN r.finished_at IS NULL THEN GREATEST(r.count, r.written + 1) ELS
        (SELECT count(*) FROM crossdock.outbox o WHERE o.replay_id = r.id) AS waiting
 FROM crossdock.replays r
 WHERE r.id = $1
+
+-- name: stop
+-- Ends the writing of a replay. One that is completely written may still have deliveries that wait.
+UPDATE crossdock.replays
+SET finished_at = coalesce(finished_at, now()), stopped_at = coalesce(stopped_at, now())
+WHERE id = $1
+RETURNING id
+
+-- name: cancel_waiting
+-- Cancels the pending deliveries of a replay, and returns how many there were.
+WITH gone AS (
+    DELETE FROM crossdock.outbox WHERE replay_id = $1 RETURNING *
+), kept AS (
+    INSERT INTO crossdock.finished (
+        id, subscription_id, created_at, received_at, event_id, message_id, replay_id, document_id, version, attempts,
+        type, key, status, payload
+    )
+    SELECT id, subscription_id, created_at, received_at, event_id, message_id, replay_id, document_id, version,
+           attempts, type, key, 'cancelled', payload
+    FROM gone
+)
+SELECT count(*) FROM gone
+
+-- name: listing
+-- The newest $2 replays of a subscription, with their waiting deliveries, which are few: no more are written until these
+-- are sent.
+SELECT r.id, r.subscription_id, r.created_at, r.from_at, r.to_at, r.types, r.key, r.written, r.finished_at,
+       r.stopped_at, w.waiting,
+       CASE WHEN r.finished_at IS NULL THEN greatest(r.count, r.written)
+            WHEN r.stopped_at IS NULL THEN r.written ELSE greatest(r.count, r.written) END AS count
+FROM crossdock.replays r
+CROSS JOIN LATERAL (SELECT count(*) AS waiting FROM crossdock.outbox o WHERE o.replay_id = r.id) w
+WHERE r.subscription_id = $1
+ORDER BY r.created_at DESC, r.id DESC
+LIMIT $2

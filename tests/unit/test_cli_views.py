@@ -13,6 +13,7 @@ import pytest
 
 from deploy.cli import status
 from storage import timeline
+from storage.overview import TransferCounts
 
 START = datetime(2026, 11, 21, 9, 30, tzinfo=UTC)
 MESSAGES = [UUID(int=n) for n in range(1, 5)]
@@ -137,18 +138,18 @@ def test_ages_are_grouped_by_queue() -> None:
 @pytest.mark.parametrize(
     ("counts", "line"),
     [
-        (status.TransferCounts({}, 0.0, 2.0, 1.0), "transfers  0 late"),
+        (TransferCounts({}, 0.0, 2.0, 1.0), "transfers  0 late"),
         (
-            status.TransferCounts({"acme": 2, "rothys": 3}, 180_000.0, 0.0, 1.0),
+            TransferCounts({"acme": 2, "rothys": 3}, 180_000.0, 0.0, 1.0),
             "transfers  5 late (acme 2, rothys 3), for up to 2 d: view crossdock.transfers, column late",
         ),
         (
-            status.TransferCounts({}, 0.0, 300.0, 0.25),
+            TransferCounts({}, 0.0, 300.0, 0.25),
             "transfers  0 late; 5 min behind; 25% of the stored documents counted",
         ),
     ],
 )
-def test_late_transfers_are_a_line(counts: status.TransferCounts, line: str) -> None:
+def test_late_transfers_are_a_line(counts: TransferCounts, line: str) -> None:
     assert status._transfers_line(counts) == line
 
 

@@ -1,19 +1,116 @@
-"""The first page: what needs attention now."""
+"""The first page: what needs somebody now, then how often each account sends, and how deep the queues are."""
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
 
 import msgspec
 from aiohttp import web
 
+from ingress.console.curve import Curve, curve
+from ingress.console.needs import Need
+from ingress.console.overview import State
 from ingress.console.route import page
 from ingress.console.visit import Page, Visit
+from schemas.consumers import PREFIX
+from schemas.topology import DEAD, EVENTS_LOG, UNROUTED
+from storage.overview import CAP, SLOTS, AccountActivity, DeliveryCounts
+
+ACCOUNTS = 100
+"""Maximum number of accounts that are shown; those that are quiet come first."""
+
+
+class QueueRow(msgspec.Struct, frozen=True, kw_only=True):
+    """A queue of the broker."""
+
+    name: str
+    messages: int
+    consumers: int
+    state: str
+    kind: str
+    """The shape of the state."""
+
+
+class AccountRow(msgspec.Struct, frozen=True, kw_only=True):
+    """An account, and how often it sends."""
+
+    platform: str
+    account: str
+    activity: AccountActivity | None
+    """None if nothing has come in two weeks."""
+    day: int
+    """Messages of the last 24 hours."""
+    curve: Curve
 
 
 class NowView(msgspec.Struct, frozen=True, kw_only=True):
     """The state of the pipeline."""
 
+    needs: Sequence[Need]
+    notes: Sequence[Need]
+    deliveries: DeliveryCounts
+    cap: int
+    """What is counted to."""
+    accounts: Sequence[AccountRow]
+    more_accounts: int
+    queues: Sequence[QueueRow] | None
+    """None if they are not known."""
+    unknown: str | None
+    """Why they are not known although the broker was asked."""
+    now: datetime
+
 
 async def show(visit: Visit) -> Page | web.StreamResponse:
-    """Show what needs attention."""
-    return Page(template="now.html", view=NowView(), title="Now")
+    """Show what needs somebody."""
+    state = await visit.context.overview.current()
+    configured = [(platform, name) for platform, names in visit.context.config.accounts.items() for name in names]
+    accounts = account_rows(state, configured)
+    view = NowView(
+        needs=[need for need in state.needs if need.kind != "note"],
+        notes=[need for need in state.needs if need.kind == "note"],
+        deliveries=state.stored.deliveries,
+        cap=CAP,
+        accounts=accounts[:ACCOUNTS],
+        more_accounts=max(0, len(accounts) - ACCOUNTS),
+        queues=None if state.depths is None else [_queue(name, *state.depths[name]) for name in sorted(state.depths)],
+        unknown=state.unknown,
+        now=datetime.now(UTC),
+    )
+    return Page(template="now.html", view=view, title="Now")
 
 
-ROUTES = (page("/console", show),)
+def account_rows(state: State, configured: Sequence[tuple[str, str]]) -> list[AccountRow]:
+    """Return a row per account that sent something in two weeks, and per configured one that did not.
+
+    Those that are quiet for longer than usual come first.
+    """
+    activities = {(activity.platform, activity.account): activity for activity in state.stored.accounts}
+    rows = []
+    for name in sorted({*activities, *configured}):
+        history = state.history.get(name)
+        rows.append(
+            AccountRow(
+                platform=name[0],
+                account=name[1],
+                activity=activities.get(name),
+                day=0 if history is None else history.day,
+                curve=curve([0] * SLOTS if history is None else history.slots),
+            )
+        )
+    return sorted(rows, key=lambda row: row.activity is None or not row.activity.quiet)
+
+
+def _queue(name: str, messages: int, consumers: int) -> QueueRow:
+    if name == EVENTS_LOG:
+        state, kind = "keeps what was announced", "neutral"
+    elif messages and (name in (DEAD, UNROUTED) or (name.startswith(PREFIX) and name.endswith(".dead"))):
+        state, kind = "needs a look", "bad"
+    elif messages and not consumers:
+        state, kind = "nothing takes them", "bad"
+    elif messages:
+        state, kind = "being taken", "busy"
+    else:
+        state, kind = "empty", "good" if consumers else "off"
+    return QueueRow(name=name, messages=messages, consumers=consumers, state=state, kind=kind)
+
+
+ROUTES = (page("/console", show, follows_database=False),)

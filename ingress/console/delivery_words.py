@@ -1,0 +1,115 @@
+"""Deliveries in words: their status, their newest error, and what a status means. Pure."""
+
+from collections.abc import Sequence
+from datetime import datetime
+from urllib.parse import urlencode
+
+from ingress.console.render import plural
+from storage.deliveries import Status
+from storage.delivery_lists import Document, LastAttempt, ListedDelivery
+
+LONGEST_ERROR = 160
+"""Characters of an error in a list."""
+KINDS: dict[str, str] = {
+    "pending": "busy",
+    "retrying": "warn",
+    "delivered": "good",
+    "failed": "bad",
+    "cancelled": "off",
+    "superseded": "neutral",
+}
+"""The shape of each status, as `macros.status` takes it."""
+STATUSES: Sequence[tuple[Status, str]] = (
+    ("pending", "Waiting"),
+    ("failed", "Failed"),
+    ("delivered", "Delivered"),
+    ("cancelled", "Cancelled"),
+    ("superseded", "Superseded"),
+)
+"""Each status with its name in the navigation of the list."""
+_MEANINGS = {
+    "pending": "It waits for its first attempt.",
+    "retrying": "It was attempted, and is attempted again at the time of its next try.",
+    "delivered": "The subscriber's server has accepted it.",
+    "failed": "All attempts of the schedule are used up. It is sent again only if somebody asks for it.",
+    "cancelled": (
+        "It is not sent any more: an operator or the subscriber cancelled it, its subscription was deleted, its replay "
+        "was stopped, or its subscriber may not see the account any more. It can be sent again."
+    ),
+    "superseded": (
+        "A newer version of the same document was stored before this delivery succeeded, and is delivered in its place."
+    ),
+}
+
+
+def word(status: str, attempts: int) -> str:
+    """Return the status as it is shown: a pending delivery that was attempted is `retrying`."""
+    return "retrying" if status == "pending" and attempts else status
+
+
+def kind(status: str, attempts: int) -> str:
+    """Return the shape of a status."""
+    return KINDS[word(status, attempts)]
+
+
+def meaning(delivery: ListedDelivery) -> str:
+    """Return what the status of a delivery means, in a sentence."""
+    return _MEANINGS[word(delivery.row["status"], delivery.row["attempts"])]
+
+
+def error(last: LastAttempt | None) -> str:
+    """Return what was wrong with the newest attempt, in one line; empty if nothing was."""
+    if last is None or last.outcome == "delivered":
+        return ""
+    status = "" if last.status_code is None else f" with status {last.status_code}"
+    detail = " ".join((last.error or last.response).split())
+    return f"{last.outcome}{status}" + (f": {detail}" if detail else "")
+
+
+def short(text: str, longest: int = LONGEST_ERROR) -> str:
+    """Return the text, cut if it is too long."""
+    return text if len(text) <= longest else text[: longest - 1] + "…"
+
+
+def subscriber(name: str | None) -> str:
+    """Return the name of a subscriber; the operator's own subscriptions have none."""
+    return "(unknown)" if name is None else name or "(operator)"
+
+
+def document_path(document: Document | None) -> str | None:
+    """Return where the document is shown, or None if it is not stored any more."""
+    if document is None:
+        return None
+    fields = {name: getattr(document, name) for name in ("platform", "account", "type", "key")}
+    return f"/console/documents?{urlencode(fields)}"
+
+
+def subscription_state(
+    *,
+    enabled: bool,
+    disabled_at: datetime | None,
+    disabled_reason: str | None,
+    paused_until: datetime | None,
+    now: datetime,
+    is_configured: bool,
+) -> tuple[str, str, str]:
+    """Return the state of a subscription: a word, its shape, and a sentence."""
+    if not enabled:
+        since = "" if disabled_at is None else f" since {disabled_at:%Y-%m-%d %H:%M} UTC"
+        reason = f": {disabled_reason}" if disabled_reason else ", without a reason"
+        return "disabled", "bad", f"Nothing is sent{since}{reason}. What waits is kept until it is enabled again."
+    if not is_configured:
+        return (
+            "unknown subscriber",
+            "bad",
+            "Nothing is sent, because the configuration has no such subscriber any more.",
+        )
+    if paused_until is not None and paused_until > now:
+        until = f"{paused_until:%Y-%m-%d %H:%M:%S} UTC"
+        return "paused", "warn", f"The subscriber's server asked for a pause, so that nothing is sent until {until}."
+    return "enabled", "good", "Deliveries are sent."
+
+
+def attempts_text(status: str, attempts: int) -> str:
+    """Return how often a delivery was attempted."""
+    return "not attempted" if not attempts else plural(attempts, "attempt")

@@ -1,0 +1,220 @@
+"""What needs somebody, in sentences: from what the database and the broker have, the most urgent first. Pure."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Literal
+from urllib.parse import urlencode
+
+import msgspec
+
+from ingress.console.render import capped, duration, plural
+from schemas.consumers import PREFIX
+from schemas.topology import DEAD, STORE, UNROUTED
+from storage.overview import CAP, AccountActivity, Overview
+
+LATE_SECONDS = 120.0
+"""Deliveries that have been due for longer are late, as in the alert CrossdockDeliveriesLate."""
+BEHIND_SECONDS = 60.0
+"""A view that is further behind needs somebody, as in the alert CrossdockTransfersBehind."""
+DAY_SECONDS = 86_400.0
+BACKLOG = 100_000
+"""A consumer's queue that is longer needs somebody, as in the alert CrossdockConsumerBehind."""
+EACH = 5
+"""So many accounts or subscriptions get a sentence each; the others share one."""
+
+Kind = Literal["bad", "warn", "note"]
+
+
+class Need(msgspec.Struct, frozen=True, kw_only=True):
+    """A sentence about something that needs somebody, and where to go on."""
+
+    kind: Kind
+    """`bad`: now. `warn`: today. `note`: worth knowing, and counted nowhere."""
+    text: str
+    href: str = ""
+    """The page that lists it; empty if there is none."""
+    link: str = ""
+    """What the page is called."""
+    section: str
+    """The section of docs/runbook.md that says what to do."""
+    command: str = ""
+    """The command that shows the same."""
+
+
+def needs_of(stored: Overview, depths: Mapping[str, tuple[int, int]] | None, unknown: str | None) -> list[Need]:
+    """Return what needs somebody, the most urgent first.
+
+    `depths`: ready messages and consumers by queue; None if they are not known. `unknown`: why, if the broker was
+    asked.
+    """
+    needs = [*_queues(depths or {}, unknown), *_deliveries(stored), *_quarantine(stored), *_subscriptions(stored)]
+    needs += [*_accounts(stored), *_transfers(stored)]
+    return sorted(needs, key=lambda need: ("bad", "warn", "note").index(need.kind))
+
+
+def _queues(depths: Mapping[str, tuple[int, int]], unknown: str | None) -> Iterator[Need]:
+    if unknown is not None:
+        yield Need(
+            kind="bad",
+            text=f"How much waits in RabbitMQ is not known: {unknown}",
+            section="CrossdockNotReady",
+            command="crossdock check",
+        )
+    for name, (messages, consumers) in sorted(depths.items()):
+        if not messages:
+            continue
+        waiting = f"{plural(messages, 'message')} {'waits' if messages == 1 else 'wait'} in {name}"
+        need = Need(kind="bad", text="", href="#queues", link="Queues", section="", command="crossdock status")
+        if name in (DEAD, UNROUTED) or (name.startswith(PREFIX) and name.endswith(".dead")):
+            why = "no queue took them" if name == UNROUTED else "they were rejected"
+            yield msgspec.structs.replace(need, text=f"{waiting}: {why}.", section="CrossdockDead")
+        elif name.startswith(PREFIX):
+            if not consumers or messages > BACKLOG:
+                who = "and its consumer is not connected" if not consumers else "more than its consumer takes"
+                text, section = f"{waiting}, {who}.", "CrossdockConsumerBehind"
+                yield msgspec.structs.replace(need, kind="warn", text=text, section=section)
+        elif (name.startswith((STORE, "crossdock.route."))) and not consumers:
+            text, section = f"{waiting}, and nothing takes them.", "CrossdockQueueUnattended"
+            yield msgspec.structs.replace(need, text=text, section=section)
+
+
+def _deliveries(stored: Overview) -> Iterator[Need]:
+    counts = stored.deliveries
+    seconds = counts.oldest_due_seconds or 0.0
+    if counts.due and seconds > LATE_SECONDS:
+        yield Need(
+            kind="bad",
+            text=f"{_counted(counts.due, 'delivery is', 'deliveries are')} due and not sent, the oldest for "
+            f"{duration(seconds)}.",
+            href="/console/deliveries?status=pending",
+            link="Deliveries that wait",
+            section="CrossdockDeliveriesLate",
+            command="crossdock deliveries list --status pending",
+        )
+    if counts.failed_today:
+        yield Need(
+            kind="warn",
+            text=f"{_counted(counts.failed_today, 'delivery', 'deliveries')} failed for good in the last 24 hours.",
+            href="/console/deliveries?status=failed",
+            link="Failed deliveries",
+            section="CrossdockDeliveriesFailed",
+            command="crossdock deliveries list --status failed",
+        )
+
+
+def _quarantine(stored: Overview) -> Iterator[Need]:
+    for stage, count in stored.quarantine.items():
+        if count.messages:
+            is_old = count.oldest_seconds > DAY_SECONDS
+            yield Need(
+                kind="bad" if is_old else "warn",
+                text=f"{_counted(count.messages, 'message is', 'messages are')} in quarantine as {stage}, the oldest "
+                f"for {duration(count.oldest_seconds)}.",
+                href=f"/console/quarantine?{urlencode({'stage': stage})}",
+                link="Quarantine",
+                section="CrossdockQuarantineWaits" if is_old else "CrossdockQuarantined",
+                command=f"crossdock quarantine list --stage {stage}",
+            )
+
+
+def _subscriptions(stored: Overview) -> Iterator[Need]:
+    disabled = [subscription for subscription in stored.disabled if subscription.reason is not None]
+    for subscription in disabled[:EACH]:
+        yield Need(
+            kind="warn",
+            text=f"Nothing is sent to {subscription.subscriber or 'the subscription of the operators'} at "
+            f"{subscription.url}, because it was disabled: {subscription.reason}",
+            href=f"/console/subscriptions/{subscription.id}",
+            link="Subscription",
+            section="CrossdockSubscriptionDisabled",
+            command="crossdock status",
+        )
+    others = stored.deliveries.disabled - len(disabled[:EACH])
+    if others:
+        are = "subscription is" if others == 1 else "subscriptions are"
+        is_unusual = len(disabled) > EACH
+        yield Need(
+            kind="warn" if is_unusual else "note",
+            text=f"{others:,} {'more ' if is_unusual else ''}{are} disabled{'' if is_unusual else ', on request'}.",
+            href="/console/subscriptions",
+            link="Subscriptions",
+            section="CrossdockSubscriptionDisabled",
+        )
+
+
+def _accounts(stored: Overview) -> Iterator[Need]:
+    failing = stored.failing_polls
+    for poll in failing[:EACH]:
+        since = f"{plural(poll.failures, 'time')}{' in a row' if poll.failures > 1 else ''}"
+        yield Need(
+            kind="warn",
+            text=f"{poll.platform}/{poll.account} could not be polled, {since}: {poll.error or 'no reason was given'}",
+            href="#accounts",
+            link="Accounts",
+            section="CrossdockPollFailing",
+            command="crossdock status",
+        )
+    quiet = [account for account in stored.accounts if account.quiet and account.limit_seconds is not None]
+    for account in quiet[:EACH]:
+        yield Need(
+            kind="warn",
+            text=f"{account.platform}/{account.account} has been quiet for {duration(account.since_seconds)}: "
+            f"{_usual(account)}.",
+            href=f"/console/events?{urlencode({'account': f'{account.platform}/{account.account}'})}",
+            link="Its events",
+            section="CrossdockAccountQuiet",
+            command="crossdock status",
+        )
+    for others, what, section in (
+        (len(failing) - EACH, "could not be polled", "CrossdockPollFailing"),
+        (len(quiet) - EACH, "quiet for longer than usual", "CrossdockAccountQuiet"),
+    ):
+        if others > 0:
+            text = f"{plural(others, 'more account')} {'' if 'poll' in what else 'are '}{what}."
+            yield Need(kind="warn", text=text, href="#accounts", link="Accounts", section=section)
+
+
+def _usual(account: AccountActivity) -> str:
+    limit = duration(account.limit_seconds or 0.0)
+    return f"usually something comes every {duration(account.usual_seconds)}, and never later than after {limit}"
+
+
+def _transfers(stored: Overview) -> Iterator[Need]:
+    counts = stored.transfers
+    late = sum(counts.late.values())
+    if late:
+        yield Need(
+            kind="warn",
+            text=f"{_counted(late, 'transfer is', 'transfers are')} late ({_by_account(counts.late)}), by up to "
+            f"{duration(counts.longest_seconds)}.",
+            href="/console/transfers?late=1",
+            link="Late transfers",
+            section="CrossdockTransfersLate",
+            command="crossdock status",
+        )
+    if counts.behind_seconds > BEHIND_SECONDS:
+        yield Need(
+            kind="warn",
+            text=f"What is said of transfers is {duration(counts.behind_seconds)} old.",
+            href="/console/transfers",
+            link="Transfers",
+            section="CrossdockTransfersBehind",
+            command="crossdock status",
+        )
+    if counts.filled < 1:
+        yield Need(
+            kind="note",
+            text=f"Transfers of before the upgrade are being computed: {counts.filled:.0%} done.",
+            section="CrossdockTransfersBehind",
+        )
+
+
+def _counted(count: int, singular: str, others: str) -> str:
+    """Return a number that was not counted beyond CAP, with its noun."""
+    return f"{capped(count, CAP)} {singular if count == 1 else others}"
+
+
+def _by_account(late: Mapping[str, int]) -> str:
+    """Return the accounts with the most first, such as `rothys 12, acme 3 and 4 other accounts`."""
+    names: Sequence[str] = sorted(late, key=lambda name: (-late[name], name))
+    text = ", ".join(f"{name} {late[name]:,}" for name in names[:EACH])
+    return text if len(names) <= EACH else f"{text} and {plural(len(names) - EACH, 'other account')}"

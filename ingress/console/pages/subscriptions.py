@@ -1,0 +1,202 @@
+"""Who is told: the subscriptions with what waits for them, the consumers' queues, and one subscription."""
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from urllib.parse import urlencode
+from uuid import UUID
+
+import msgspec
+from aiohttp import web
+
+from ingress import outbound
+from ingress.console import delivery_words as words
+from ingress.console import paging
+from ingress.console.consumer_queues import Queues, read_queues
+from ingress.console.errors import not_found
+from ingress.console.route import page
+from ingress.console.visit import Page, Visit
+from schemas.dialects import get_dialect
+from storage import replays, subscription_lists
+from storage.replays import ReplayState
+from storage.subscription_lists import Backlog, ListedSubscription, Settings
+
+PATH = "/console/subscriptions"
+STATES = ("enabled", "disabled")
+NEWEST_REPLAYS = 20
+"""Number of replays that the page of a subscription shows."""
+
+
+class State(msgspec.Struct, frozen=True):
+    """The state of a subscription in words."""
+
+    word: str
+    kind: str
+    sentence: str
+
+
+class Outcome(msgspec.Struct, frozen=True):
+    """One of the newest outcomes."""
+
+    word: str
+    kind: str
+
+
+class Strip(msgspec.Struct, frozen=True):
+    """The newest outcomes, the oldest first, as shapes and in words."""
+
+    outcomes: Sequence[Outcome]
+    text: str
+    """Such as `18 delivered, 2 failed`."""
+
+
+class SubscriptionLine(msgspec.Struct, frozen=True, kw_only=True):
+    """One subscription in the list."""
+
+    id: UUID
+    subscriber: str
+    url: str
+    types: Sequence[str]
+    accounts: Sequence[str]
+    dialect: str
+    state: State
+    waiting: str
+    """Counted up to a limit: `1,000+`."""
+    oldest_due_at: datetime | None
+    strip: Strip
+
+
+class SubscriptionsView(msgspec.Struct, frozen=True, kw_only=True):
+    """The list."""
+
+    subscriber: str | None
+    state: str | None
+    subscribers: Sequence[str]
+    states: Sequence[str]
+    rows: paging.Rows[SubscriptionLine]
+    queues: Queues
+
+    @property
+    def is_filtered(self) -> bool:
+        """Whether anything narrows the list."""
+        return self.subscriber is not None or self.state is not None
+
+    def query(self, **changes: str | None) -> str:
+        """Return the query of the list's address, with some of its parameters changed."""
+        values = {"subscriber": self.subscriber, "state": self.state, **changes}
+        return urlencode({name: value for name, value in values.items() if value})
+
+
+class SubscriptionView(msgspec.Struct, frozen=True, kw_only=True):
+    """One subscription."""
+
+    settings: Settings
+    subscriber: str
+    state: State
+    waiting: str
+    failed: str
+    oldest_due_at: datetime | None
+    strip: Strip
+    replays: Sequence[ReplayState]
+    has_secret: bool
+    missed: tuple[datetime, datetime | None] | None
+    """From when to when it was disabled, for the last time: nothing was put into its queue then."""
+    may_act: bool
+
+
+async def show_list(visit: Visit) -> Page | web.StreamResponse:
+    """Show the subscriptions and the consumers."""
+    subscriber, state = visit.query("subscriber"), visit.query_choice("state", STATES)
+    found = await subscription_lists.overview(
+        visit.connection,
+        subscriber=subscriber,
+        enabled=None if state is None else state == "enabled",
+        before=paging.place(visit.query("after")),
+        limit=paging.ROWS + 1,
+    )
+    rows = paging.page(found, lambda row: (row.settings.created_at, row.settings.id))
+    view = SubscriptionsView(
+        subscriber=subscriber,
+        state=state,
+        subscribers=sorted({*visit.context.config.subscribers, *([subscriber] if subscriber else [])}),
+        states=STATES,
+        rows=paging.Rows([_line(visit, row) for row in rows.rows], rows.after),
+        queues=await read_queues(visit),
+    )
+    return Page(template="subscriptions.html", view=view, title="Subscriptions")
+
+
+async def show(visit: Visit) -> Page | web.StreamResponse:
+    """Show one subscription."""
+    id_ = visit.path_uuid("subscription")
+    settings = await subscription_lists.get(visit.connection, id_)
+    if settings is None:
+        raise not_found(f"subscription {id_}")
+    backlog = await subscription_lists.backlog(visit.connection, id_)
+    view = SubscriptionView(
+        settings=settings,
+        subscriber=words.subscriber(settings.subscriber),
+        state=state_of(visit, settings),
+        waiting=capped(backlog.waiting),
+        failed=capped(backlog.failed or 0),
+        oldest_due_at=backlog.oldest_due_at,
+        strip=strip_of(backlog),
+        replays=await replays.listing(visit.connection, id_, NEWEST_REPLAYS),
+        has_secret=_has_secret(settings.dialect),
+        missed=None if settings.disabled_at is None else (settings.disabled_at, settings.enabled_at),
+        may_act=visit.may_act,
+    )
+    return Page(template="subscription.html", view=view, title=f"Subscription of {view.subscriber}")
+
+
+def state_of(visit: Visit, settings: Settings) -> State:
+    """Return the state of a subscription in words."""
+    return State(
+        *words.subscription_state(
+            enabled=settings.enabled,
+            disabled_at=settings.disabled_at,
+            disabled_reason=settings.disabled_reason,
+            paused_until=settings.paused_until,
+            now=datetime.now(UTC),
+            is_configured=outbound.is_configured(visit.context.config, settings.subscriber),
+        )
+    )
+
+
+def strip_of(backlog: Backlog) -> Strip:
+    """Return the newest outcomes as shapes and in words."""
+    counts = {status: backlog.outcomes.count(status) for status in dict.fromkeys(words.KINDS)}
+    text = ", ".join(f"{count} {status}" for status, count in counts.items() if count)
+    return Strip([Outcome(status, words.KINDS.get(status, "neutral")) for status in backlog.outcomes], text)
+
+
+def capped(count: int) -> str:
+    """Return a number that was counted up to a limit."""
+    most = subscription_lists.MOST_COUNTED
+    return f"{most:,}+" if count > most else f"{count:,}"
+
+
+def _line(visit: Visit, row: ListedSubscription) -> SubscriptionLine:
+    settings = row.settings
+    return SubscriptionLine(
+        id=settings.id,
+        subscriber=words.subscriber(settings.subscriber),
+        url=settings.url,
+        types=settings.types,
+        accounts=settings.accounts,
+        dialect=settings.dialect,
+        state=state_of(visit, settings),
+        waiting=capped(row.backlog.waiting),
+        oldest_due_at=row.backlog.oldest_due_at,
+        strip=strip_of(row.backlog),
+    )
+
+
+def _has_secret(dialect: str) -> bool:
+    try:
+        return get_dialect(dialect).make_secret is not None
+    except LookupError:
+        return False
+
+
+# The depths of queues change without a transaction of the database.
+ROUTES = (page(PATH, show_list, follows_database=False), page(f"{PATH}/{{id}}", show))

@@ -1,0 +1,102 @@
+-- What operators see of subscriptions. Everything is bounded: what waits is counted up to a limit, in the order of an
+-- index. Without an order PostgreSQL may scan the table, which is fast for a subscription for which much waits, and
+-- endless for one for which nothing does.
+
+-- name: overview
+-- Subscriptions, newest first, starting before ($1, $2), at most $3. $4: their subscriber; $5: whether they are enabled;
+-- null for all. $6: the limit of counting. $7: the number of outcomes. A delivery that waits has an outcome once it was
+-- attempted; it is looked for among the newest 200.
+SELECT s.id, s.subscriber, split_part(s.url, '?', 1) AS url, s.types, s.accounts, s.dialect, s.webhook_type,
+       s.schedule, s.max_rate, s.max_in_flight, s.enabled, s.disabled_reason, s.disabled_at, s.enabled_at,
+       s.paused_until, s.created_at, s.updated_at, w.waiting, due.oldest_due_at, strip.outcomes
+FROM (
+    SELECT * FROM crossdock.subscribed
+    WHERE deleted_at IS NULL AND (created_at, id) < ($1::timestamptz, $2::uuid)
+      AND ($4::text IS NULL OR subscriber = $4) AND ($5::boolean IS NULL OR enabled = $5)
+    ORDER BY created_at DESC, id DESC
+    LIMIT $3
+) s
+CROSS JOIN LATERAL (
+    SELECT count(*) AS waiting
+    FROM (
+        SELECT FROM crossdock.outbox WHERE subscription_id = s.id ORDER BY created_at DESC, id DESC LIMIT $6
+    ) found
+) w
+LEFT JOIN LATERAL (
+    SELECT next_attempt_at AS oldest_due_at FROM crossdock.outbox
+    WHERE subscription_id = s.id AND next_attempt_at <= now()
+    ORDER BY next_attempt_at, id
+    LIMIT 1
+) due ON true
+CROSS JOIN LATERAL (
+    SELECT array_agg(newest.status ORDER BY newest.created_at, newest.id) AS outcomes
+    FROM (
+        (SELECT status, created_at, id FROM crossdock.finished
+         WHERE subscription_id = s.id
+         ORDER BY created_at DESC, id DESC
+         LIMIT $7)
+        UNION ALL
+        (SELECT 'retrying', created_at, id
+         FROM (
+             SELECT attempts, created_at, id FROM crossdock.outbox
+             WHERE subscription_id = s.id
+             ORDER BY created_at DESC, id DESC
+             LIMIT 200
+         ) waiting
+         WHERE attempts > 0
+         LIMIT $7)
+        ORDER BY created_at DESC, id DESC
+        LIMIT $7
+    ) newest
+) strip
+ORDER BY s.created_at DESC, s.id DESC
+
+-- name: one
+-- A subscription as in `overview`, without what is counted.
+SELECT id, subscriber, split_part(url, '?', 1) AS url, types, accounts, dialect, webhook_type, schedule, max_rate,
+       max_in_flight, enabled, disabled_reason, disabled_at, enabled_at, paused_until, created_at, updated_at
+FROM crossdock.subscribed
+WHERE id = $1 AND deleted_at IS NULL
+
+-- name: counts
+-- What waits for a subscription ($1) and what failed, each counted up to $2, when the oldest became due, and the newest
+-- outcomes, at most $3, as in `overview`.
+SELECT (SELECT count(*) FROM (SELECT FROM crossdock.outbox
+                              WHERE subscription_id = $1
+                              ORDER BY created_at DESC, id DESC
+                              LIMIT $2) found) AS waiting,
+       (SELECT count(*) FROM (SELECT FROM crossdock.finished
+                              WHERE subscription_id = $1 AND status = 'failed' AND status <> 'delivered'
+                              ORDER BY created_at DESC, id DESC
+                              LIMIT $2) found) AS failed,
+       (SELECT next_attempt_at FROM crossdock.outbox
+        WHERE subscription_id = $1 AND next_attempt_at <= now()
+        ORDER BY next_attempt_at, id
+        LIMIT 1) AS oldest_due_at,
+       (SELECT array_agg(newest.status ORDER BY newest.created_at, newest.id)
+        FROM (
+            (SELECT status, created_at, id FROM crossdock.finished
+             WHERE subscription_id = $1
+             ORDER BY created_at DESC, id DESC
+             LIMIT $3)
+            UNION ALL
+            (SELECT 'retrying', created_at, id
+             FROM (
+                 SELECT attempts, created_at, id FROM crossdock.outbox
+                 WHERE subscription_id = $1
+                 ORDER BY created_at DESC, id DESC
+                 LIMIT 200
+             ) waiting
+             WHERE attempts > 0
+             LIMIT $3)
+            ORDER BY created_at DESC, id DESC
+            LIMIT $3
+        ) newest) AS outcomes
+
+-- name: names
+-- At most $1 subscriptions, by subscriber and URL.
+SELECT id, subscriber, split_part(url, '?', 1) AS url
+FROM crossdock.subscribed
+WHERE deleted_at IS NULL
+ORDER BY subscriber, url, id
+LIMIT $1
