@@ -54,7 +54,7 @@ class Choice(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def versions(self) -> list[int]:
-        """All of them."""
+        """All versions whose bodies are read."""
         return sorted({self.version, self.a, self.b})
 
 
@@ -116,11 +116,11 @@ class DocumentView(msgspec.Struct, frozen=True, kw_only=True):
     """The key of the transfer order whose progress is shown."""
     lines: Sequence[OrderLine]
     answers: Sequence[AnswerView]
-    """The newest first."""
+    """Sorted so that the newest comes first."""
     steps: Sequence[Step]
     are_steps_cut: bool
     versions: Sequence[StoredVersion]
-    """The newest first."""
+    """Sorted so that the newest comes first."""
     are_versions_cut: bool
     compared: VersionsView | None
     """None if there is only one version."""
@@ -164,7 +164,9 @@ def view(parts: Parts, chosen: Choice, around: Surroundings) -> DocumentView:
         name=links.type_words(document.type),
         path=path,
         url=around.origin + path,
-        sentence=state.sentence(document, parts.past, sent, around.now),
+        sentence=state.sentence(
+            document, parts.past, sent, around.now, [line_view.line for line_view in parts.progress]
+        ),
         flags=versions[0].flags if versions else (),
         progress=parts.progress,
         progress_of=document.order_ref or document.key,

@@ -73,11 +73,6 @@ def pretty(node: Node) -> str:
     return "\n".join(lines)
 
 
-def visible(text: str) -> str:
-    """Return a text in which characters that cannot be seen are escaped, except the ends of lines and tabs."""
-    return _UNSEEN.sub(lambda match: match[0] if match[0] in "\n\r\t" else _escaped(match), text)
-
-
 def _add_lines(lines: list[str], node: Node, margin: str, name: str, comma: str) -> None:
     if not isinstance(node, dict | list) or not node:
         lines.append(f"{margin}{name}{compact(node)}{comma}")

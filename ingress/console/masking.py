@@ -20,7 +20,7 @@ REMEMBERED = 60
 """Number of hidden values that are hidden in other texts as well, the longest."""
 SHORTEST = 5
 """Characters of a hidden value that is hidden in other texts as well; shorter ones are parts of other words."""
-_EMAIL = re.compile(r"[^\s@<>\"]+(?:@|&#64;)[^\s@<>\"]+\.[^\s@<>\"]+|\[email.protected\]")
+_EMAIL = re.compile(r"[^\s@<>\"]+(?:@|&#64;)[^\s@<>\"]+\.[^\s@<>\"]+")
 _BRACKETS = re.compile(r"\([^()]*\)")
 _SIGNS = str.maketrans("", "", "@_- ")
 

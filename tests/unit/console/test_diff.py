@@ -114,8 +114,8 @@ def test_there_is_a_change_exactly_if_the_values_differ(before: Any, after: Any)
 @given(bodies, bodies)
 def test_the_other_way_round_additions_are_removals(before: Any, after: Any) -> None:
     mirrored = {"added": "removed", "removed": "added", "changed": "changed"}
-    there = {(path, kind) for path, kind, _, _ in changes(before, after)}
-    assert {(path, mirrored[kind]) for path, kind, _, _ in changes(after, before)} == there
+    forward = {(path, kind) for path, kind, _, _ in changes(before, after)}
+    assert {(path, mirrored[kind]) for path, kind, _, _ in changes(after, before)} == forward
 
 
 def test_a_large_body_that_is_nested_deeply_is_compared_in_time() -> None:

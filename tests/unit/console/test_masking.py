@@ -90,8 +90,8 @@ def test_a_repaired_body_is_shown_as_it_is_sent_on() -> None:
 def test_bytes_that_are_not_text_are_hexadecimal() -> None:
     view = bodies.view(content(b"\xff\xfeAB" + b"\0" * 5000), None, None)
     assert view.raw is not None
-    assert view.raw.splitlines()[0] == "000000  ff fe 41 42" + " 00" * 12 + "  ..AB............"
-    assert (view.is_text, view.is_cut) == (False, True)
+    assert view.raw.splitlines()[0] == "00000000  ff fe 41 42" + " 00" * 12 + "  ..AB............"
+    assert (view.is_text, view.is_cut, len(view.raw.splitlines())) == (False, True, bodies.MAX_HEX // 16)
 
 
 @pytest.mark.parametrize(
