@@ -56,7 +56,7 @@ class ListedDelivery(msgspec.Struct, frozen=True, kw_only=True):
     subscriber: str | None
     """None if its subscription is no longer stored; empty for the operator's own."""
     url: str | None
-    """Without its query."""
+    """The URL without its query."""
     is_subscription_deleted: bool
     document: Document | None
     """None if it is no longer stored."""
@@ -150,8 +150,8 @@ async def _described(connection: Connection, rows: Sequence[asyncpg.Record]) -> 
     if not rows:
         return []
     columns = [[row[name] for row in rows] for name in ("id", "subscription_id", "document_id")]
-    found = {row["id"]: row for row in await connection.fetch(query("delivery_lists", "described"), *columns)}
-    return [_listed(row, found[row["id"]]) for row in rows]
+    details = {row["id"]: row for row in await connection.fetch(query("delivery_lists", "described"), *columns)}
+    return [_listed(row, details[row["id"]]) for row in rows]
 
 
 def _listed(row: asyncpg.Record, more: asyncpg.Record) -> ListedDelivery:

@@ -77,7 +77,7 @@ class Choice(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class DeliveriesView(msgspec.Struct, frozen=True, kw_only=True):
-    """The list."""
+    """The deliveries that the filters select."""
 
     filters: Filters
     statuses: Sequence[tuple[str, str]]
@@ -93,7 +93,7 @@ class DeliveriesView(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class DeliveryView(msgspec.Struct, frozen=True, kw_only=True):
-    """One delivery."""
+    """One delivery with its attempts."""
 
     line: DeliveryLine
     event_id: UUID
@@ -125,13 +125,13 @@ async def show_list(visit: Visit) -> Page | web.StreamResponse:
         )
     )
     before = paging.place(visit.query("after"))
-    found = await delivery_lists.select(visit.connection, filters.selection, before=before, limit=paging.ROWS + 1)
+    listed = await delivery_lists.select(visit.connection, filters.selection, before=before, limit=paging.ROWS + 1)
     rows: paging.Rows[DeliveryLine] = paging.page(
-        [line(row) for row in found.rows], lambda row: (row.created_at, row.id)
+        [line(row) for row in listed.rows], lambda row: (row.created_at, row.id)
     )
     looked_back_to = None
-    if rows.after is None and found.examined_to is not None:
-        looked_back_to, id_ = found.examined_to
+    if rows.after is None and listed.examined_to is not None:
+        looked_back_to, id_ = listed.examined_to
         rows = paging.Rows(rows.rows, f"{looked_back_to.isoformat()}~{id_}")
     sources = await replays.all_sources(visit.connection)
     view = DeliveriesView(

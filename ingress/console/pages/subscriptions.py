@@ -66,7 +66,7 @@ class SubscriptionLine(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class SubscriptionsView(msgspec.Struct, frozen=True, kw_only=True):
-    """The list."""
+    """The subscriptions that the filters select, and the consumers."""
 
     subscriber: str | None
     state: str | None
@@ -87,7 +87,7 @@ class SubscriptionsView(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class SubscriptionView(msgspec.Struct, frozen=True, kw_only=True):
-    """One subscription."""
+    """One subscription with its replays."""
 
     settings: Settings
     subscriber: str
@@ -106,14 +106,14 @@ class SubscriptionView(msgspec.Struct, frozen=True, kw_only=True):
 async def show_list(visit: Visit) -> Page | web.StreamResponse:
     """Show the subscriptions and the consumers."""
     subscriber, state = visit.query("subscriber"), visit.query_choice("state", STATES)
-    found = await subscription_lists.overview(
+    listed = await subscription_lists.overview(
         visit.connection,
         subscriber=subscriber,
         enabled=None if state is None else state == "enabled",
         before=paging.place(visit.query("after")),
         limit=paging.ROWS + 1,
     )
-    rows = paging.page(found, lambda row: (row.settings.created_at, row.settings.id))
+    rows = paging.page(listed, lambda row: (row.settings.created_at, row.settings.id))
     view = SubscriptionsView(
         subscriber=subscriber,
         state=state,
@@ -126,7 +126,7 @@ async def show_list(visit: Visit) -> Page | web.StreamResponse:
 
 
 async def show(visit: Visit) -> Page | web.StreamResponse:
-    """Show one subscription."""
+    """Show one subscription with its replays."""
     id_ = visit.path_uuid("subscription")
     settings = await subscription_lists.get(visit.connection, id_)
     if settings is None:
