@@ -1,6 +1,5 @@
 """Loads `crossdock.toml`: finds the file, resolves secrets and columns, and names the key of every mistake."""
 
-import ipaddress
 import os
 import tomllib
 from collections.abc import Callable, Mapping
@@ -13,7 +12,7 @@ from msgspec import inspect
 from deploy import columns, secrets, sections
 from schemas import mismatches, registry
 from schemas.config import FORMATS, Config, Store, Subscriber, parse_body_size
-from schemas.destinations.addresses import networks
+from schemas.destinations.addresses import is_loopback, networks
 from schemas.destinations.guard import Guard
 
 FILE = "crossdock.toml"
@@ -89,14 +88,6 @@ def account_names(path: Path | None = None) -> list[str]:
 def parse(raw: Mapping[str, object], base: Path) -> Config:
     """Return the configuration of a decoded file; relative paths are relative to `base`. Raises ConfigError."""
     return _parse(raw, _Resolver(base))
-
-
-def is_loopback(host: str) -> bool:
-    """Return whether only this machine can reach a server that listens on `host`."""
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
 
 
 def secrets_of(config: Config) -> list[str]:

@@ -11,7 +11,7 @@ from contextlib import asynccontextmanager, suppress
 from storage.database import UNAVAILABLE_ERRORS, Connection, Database
 
 INTERVAL = 5.0
-"""Seconds between checks."""
+"""Seconds between two checks."""
 INTERVAL_UNAVAILABLE = 0.5
 """Seconds between checks while the database is unavailable."""
 TIMEOUT = 5.0

@@ -20,8 +20,9 @@ QueryKey = Annotated[str, msgspec.Meta(min_length=1, extra={"source": "credentia
 """A credential that its sender adds to the URL."""
 Column = Annotated[list[str], msgspec.Meta(extra={"source": "column"})]
 """A list, or `{ file = "x.csv" }`: the first column of a CSV file, except a header that is the setting's singular."""
-_NAME, _AGE, _LEVEL, _ENDPOINT, _HEADER = (
+_NAME, _PERSON, _AGE, _LEVEL, _ENDPOINT, _HEADER = (
     r"^[A-Za-z0-9_-]{1,64}$",
+    r"^[A-Za-z0-9@._+-]{1,64}$",
     r"^[1-9][0-9]{0,5}[YMDhms]$",
     "^(debug|info|warning|error)$",
     r"^https?://[^@?#]+$",
@@ -29,6 +30,7 @@ _NAME, _AGE, _LEVEL, _ENDPOINT, _HEADER = (
 )
 FORMATS = {
     _NAME: "of at most 64 letters, digits, - and _",
+    _PERSON: "of at most 64 letters, digits, @ . _ + and -",
     _AGE: "a number and one of Y, M, D, h, m, s (years, months, days, hours, minutes, seconds), such as 7D",
     _LEVEL: "debug, info, warning or error",
     _HEADER: "the name of a header, of at most 64 letters, digits and -",
@@ -36,6 +38,8 @@ FORMATS = {
 }
 """What the texts of a pattern look like, for those who write one that does not match."""
 Name = Annotated[str, msgspec.Meta(pattern=_NAME)]
+Person = Annotated[str, msgspec.Meta(pattern=_PERSON)]
+"""The name of an operator, which may be an e-mail address, as proxies send it."""
 """Part of a routing key, so no dots, stars or hashes."""
 LONGEST_TIMEOUT_SECONDS = 86_400
 LONGEST_DELAY_SECONDS = 2_592_000
@@ -289,7 +293,7 @@ class Config(_Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
     process: Process = Process()
     api: Api = msgspec.field(default_factory=Api)
     console: Console = msgspec.field(default_factory=Console)
-    operators: dict[Name, Operator] = {}
+    operators: dict[Person, Operator] = {}
     admin: Admin = msgspec.field(default_factory=Admin)
     store: Store = msgspec.field(default_factory=Store)
     route: Route = msgspec.field(default_factory=Route)

@@ -227,5 +227,9 @@ class Platform(msgspec.Struct, Generic[Account], frozen=True, kw_only=True):
     """(status, Accept-Language) -> content type and body of our own error responses; None: problem+json."""
     announcement: Announcement | None = None
     """Set if the recipients of an answered order's items get events of their own."""
+    personal_fields: tuple[str, ...] = ()
+    """Names of the members of a body that hold what names, locates or reaches a person, at any depth, with all that is
+    below them. Names are compared without regard to case, `@`, `_` and `-`. The console hides them until somebody asks
+    to see them."""
     with_new_key: Callable[[str, bytes, str], bytes] | None = None
     """(event name, example body, new ID) -> the same document under another business key, for `crossdock send`."""

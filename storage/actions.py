@@ -9,8 +9,8 @@ import msgspec
 from storage.database import Connection
 from storage.sql import query
 
-Outcome = Literal["done", "started", "refused", "failed"]
-"""`started`: a job carries it out. `refused`: the operator may not do it."""
+Outcome = Literal["done", "started", "stopped", "refused", "failed"]
+"""`started`: a job carries it out. `stopped`: an operator ended the job. `refused`: the operator may not do it."""
 LONGEST = 500
 """Characters of a subject or a note that are stored."""
 
@@ -21,11 +21,11 @@ class Actor(msgspec.Struct, frozen=True):
     operator: str
     role: str
     address: str
-    """The client's address."""
+    """The address of the client."""
 
 
 class Action(msgspec.Struct, frozen=True, kw_only=True):
-    """One recorded action."""
+    """An action as it was recorded."""
 
     id: int
     at: datetime

@@ -11,6 +11,7 @@ import asyncpg
 
 from storage import hints
 from storage import pool as pools
+from storage.sql import query
 
 Connection = asyncpg.Connection | asyncpg.pool.PoolConnectionProxy
 
@@ -67,6 +68,14 @@ def explain(error: BaseException) -> str:
         return f"{name}: the server or database takes no writes (a standby, or default_transaction_read_only)"
     text = hints.with_hint(str(error).partition("\n")[0][:300])
     return f"{name}: {text}" if text else name
+
+
+async def plan_by_filters(connection: Connection) -> None:
+    """Have the queries of the transaction under way planned for the filters that each of them is given.
+
+    A plan that is kept for any filters reads whole tables for some of them. Raises asyncpg's errors.
+    """
+    await connection.execute(query("plans", "by_filters"))
 
 
 class Database:

@@ -63,7 +63,7 @@ class Selection(msgspec.Struct, frozen=True, kw_only=True):
     subscription: UUID | None = None
     type: str | None = None
     account: str | None = None
-    """The account, as `platform/account`."""
+    """An account as `platform/account`."""
     key: str | None = None
     since: datetime | None = None
     """Ended at or after this time; created, if it is pending."""

@@ -70,6 +70,19 @@ async def selects_documents(connection: Connection, selection: Selection) -> boo
 
 async def count(connection: Connection, selection: Selection) -> dict[str, int]:
     """Return the number of rows with personal data that an erasure would cover, by table. Raises asyncpg's errors."""
+    counts = await count_stored(connection, selection)
+    if selection.before is None:
+        quarantined = [id_ async for page in _quarantined_pages(connection, selection) for id_ in page]
+        return counts | {"quarantined": len(quarantined)}
+    values = selection.platform, selection.account, selection.before
+    return counts | {"quarantined": await connection.fetchval(query("erasure", "count_quarantined_before"), *values)}
+
+
+async def count_stored(connection: Connection, selection: Selection) -> dict[str, int]:
+    """Return what `count` returns without messages in quarantine, all of which it would have to search.
+
+    Raises asyncpg's errors.
+    """
     chosen = query("erasure", "chosen_by_request")
     values: tuple[object, ...] = selection.request
     if selection.before is not None:
@@ -77,11 +90,7 @@ async def count(connection: Connection, selection: Selection) -> dict[str, int]:
         values = selection.platform, selection.account, selection.before
     row = await connection.fetchrow(erasing("counts").replace("{chosen}", chosen), *values)
     assert row is not None
-    counts: dict[str, int] = dict(row)
-    if selection.before is None:
-        quarantined = [id_ async for page in _quarantined_pages(connection, selection) for id_ in page]
-        return counts | {"quarantined": len(quarantined)}
-    return counts | {"quarantined": await connection.fetchval(query("erasure", "count_quarantined_before"), *values)}
+    return dict(row)
 
 
 async def start(connection: Connection, selection: Selection) -> UUID:
@@ -91,6 +100,16 @@ async def start(connection: Connection, selection: Selection) -> UUID:
     """
     id_ = uuid4()
     await connection.execute(query("erasure", "start"), id_, *selection.request, selection.before)
+    return id_
+
+
+async def request(connection: Connection, selection: Selection) -> UUID:
+    """Note an erasure by key or order number that a store worker is to carry out at once, and return its id.
+
+    Raises asyncpg's errors.
+    """
+    id_ = uuid4()
+    await connection.execute(query("erasure", "request"), id_, *selection.request)
     return id_
 
 

@@ -17,24 +17,63 @@ PIECE = 200
 PIECE_BYTES = 16 * 1024 * 1024
 """Maximum bytes of their bodies, unless a single body is larger."""
 PAGE = 2000
-"""Maximum number of messages that `pages` reads at a time."""
+"""Maximum number of messages that `pages` examines at a time."""
+MOST_COUNTED = 10_000
+"""Maximum number of messages that are counted."""
+EXAMINED = 50_000
+"""Maximum number of messages that a count examines."""
 
 
-class Selection(msgspec.Struct, frozen=True, kw_only=True):
+class Selection(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """A selection of the messages that need attention; None matches any value."""
 
     stage: str | None = None
     platform: str | None = None
     account: str | None = None
+    event: str | None = None
     reason: str | None = None
     """Part of the reason, ignoring case."""
+    same_reason: str | None = None
+    """The first 200 characters of the reason, as groups have them."""
+    until: datetime | None = None
+    """Put into quarantine before this time."""
 
     @property
-    def values(self) -> tuple[str | None, ...]:
-        return (self.stage, self.platform, self.account, self.reason)
+    def stages(self) -> list[str]:
+        """The stages that are looked through, each by its own index."""
+        return [*STAGES] if self.stage is None else [self.stage]
+
+    @property
+    def values(self) -> tuple[object, ...]:
+        """The parameters that all queries of a selection begin with."""
+        return (
+            self.stages,
+            self.platform,
+            self.account,
+            self.event,
+            self.reason,
+            self.same_reason,
+            self.until,
+        )
 
 
 EVERYTHING = Selection()
+Place = tuple[datetime, UUID]
+
+
+class Counted(msgspec.Struct, frozen=True, kw_only=True):
+    """How many messages a selection has."""
+
+    count: int
+    is_exact: bool
+    """Whether all of them were counted; otherwise `count` is where counting stopped."""
+    first_at: datetime | None
+    """When the first of them was received."""
+
+    @property
+    def text(self) -> str:
+        """The number in words: `1,234` or `more than 10,000`."""
+        return f"{self.count:,}" if self.is_exact else f"more than {self.count:,}"
 
 
 class StageCount(NamedTuple):
@@ -49,7 +88,16 @@ async def entries(
     connection: Connection, *, everything: bool, limit: int, selection: Selection = EVERYTHING
 ) -> list[asyncpg.Record]:
     """Return messages, newest first; `everything` includes those that were replayed or discarded."""
-    return await connection.fetch(query("quarantine", "list"), everything, limit, *selection.values)
+    return await connection.fetch(
+        query("quarantine", "list"),
+        everything,
+        limit,
+        selection.stage,
+        selection.platform,
+        selection.account,
+        selection.reason,
+        selection.event,
+    )
 
 
 async def show(connection: Connection, id_: UUID) -> asyncpg.Record | None:
@@ -62,19 +110,44 @@ async def sizes(connection: Connection, ids: Sequence[UUID]) -> dict[UUID, int]:
     return {row["id"]: row["bytes"] for row in await connection.fetch(query("quarantine", "existing"), ids)}
 
 
+class Piece(msgspec.Struct, frozen=True, kw_only=True):
+    """The next messages of a selection."""
+
+    messages: Sequence[tuple[UUID, int]]
+    """Their ids, and the sizes of their bodies in bytes."""
+    received: Sequence[datetime]
+    """When each of them was received."""
+    after: Place | None
+    is_last: bool
+
+
+async def walk(connection: Connection, selection: Selection, after: Place | None, examined: int = PAGE) -> Piece:
+    """Return what is selected among the next messages that need attention, oldest first."""
+    row = await connection.fetchrow(
+        query("quarantine", "select_open"), *selection.values, *(after or (None, None)), examined
+    )
+    assert row is not None
+    return Piece(
+        messages=list(zip(row["ids"], row["sizes"], strict=True)),
+        received=row["received_at"],
+        after=(row["last_at"], row["last_id"]) if row["examined"] else after,
+        is_last=row["examined"] < examined,
+    )
+
+
 async def pages(connection: Connection, selection: Selection) -> AsyncIterator[list[tuple[UUID, int]]]:
     """Yield ids and sizes of the selected messages that need attention, oldest first.
 
     Each message is yielded once, even if it fails again.
     """
-    after: datetime | None = None
-    last: UUID | None = None
+    after: Place | None = None
     while True:
-        rows = await connection.fetch(query("quarantine", "select_open"), *selection.values, after, last, PAGE)
-        if not rows:
+        piece = await walk(connection, selection, after)
+        if piece.messages:
+            yield list(piece.messages)
+        if piece.is_last:
             return
-        after, last = rows[-1]["received_at"], rows[-1]["id"]
-        yield [(row["id"], row["bytes"]) for row in rows]
+        after = piece.after
 
 
 def pieces(messages: Sequence[tuple[UUID, int]]) -> list[list[UUID]]:
@@ -109,9 +182,25 @@ async def discard_all(connection: Connection, ids: Sequence[UUID]) -> list[UUID]
     return [row["id"] for row in await connection.fetch(query("quarantine", "discard_all"), ids)]
 
 
+async def discard_waiting(connection: Connection, ids: Sequence[UUID]) -> list[UUID]:
+    """Mark messages that wait as discarded, and keep their bytes; return them."""
+    return [row["id"] for row in await connection.fetch(query("quarantine", "discard_waiting"), ids)]
+
+
 async def count_open(connection: Connection, selection: Selection = EVERYTHING) -> int:
     """Return the number of selected messages that need attention."""
-    return int(await connection.fetchval(query("quarantine", "count_matching"), *selection.values) or 0)
+    return sum([len(page) async for page in pages(connection, selection)])
+
+
+async def count(connection: Connection, selection: Selection) -> Counted:
+    """Count the selected messages that need attention, in bounded time."""
+    piece = await walk(connection, selection, None, EXAMINED)
+    matched = len(piece.messages)
+    return Counted(
+        count=min(matched, MOST_COUNTED),
+        is_exact=piece.is_last and matched <= MOST_COUNTED,
+        first_at=piece.received[0] if piece.received else None,
+    )
 
 
 async def by_stage(connection: Connection) -> dict[str, StageCount]:

@@ -123,6 +123,7 @@ GRANT SELECT ON crossdock.events TO crossdock_console;
 GRANT SELECT ON crossdock.current_events TO crossdock_console;
 GRANT SELECT ON crossdock.transfer_progress TO crossdock_console;
 GRANT SELECT ON crossdock.transfers TO crossdock_console;
+GRANT SELECT ON crossdock.transfer_states TO crossdock_console;
 GRANT SELECT ON crossdock.orders TO crossdock_console;
 GRANT SELECT ON crossdock.cancelled TO crossdock_console;
 GRANT SELECT ON crossdock.allocations TO crossdock_console;
@@ -144,8 +145,8 @@ GRANT SELECT, UPDATE ON crossdock.subscribed TO crossdock_console;
 GRANT SELECT, INSERT, UPDATE (finished_at, stopped_at) ON crossdock.replays TO crossdock_console;
 GRANT SELECT ON crossdock.operator_actions TO crossdock_console;
 GRANT SELECT, INSERT ON crossdock.actions TO crossdock_console;
-GRANT SELECT, INSERT, UPDATE (done, failed, after_at, after_id, touched_at, stop_asked, finished_at, outcome)
-    ON crossdock.jobs TO crossdock_console;
+GRANT SELECT, INSERT, UPDATE (done, failed, problem, waits, after_at, after_id, try_first, tried_id, tried_attempts,
+    tried_at, touched_at, stop_asked, finished_at, outcome) ON crossdock.jobs TO crossdock_console;
 GRANT SELECT, INSERT, DELETE ON crossdock.login_links TO crossdock_console;
 GRANT SELECT ON crossdock.identifiers TO crossdock_console;
 GRANT SELECT (round, before_at, finished_at) ON crossdock.identifier_rounds TO crossdock_console;
@@ -154,6 +155,7 @@ GRANT SELECT (noted_at) ON crossdock.transfer_changes TO crossdock_console;
 GRANT SELECT ON crossdock.arrivals TO crossdock_console;
 GRANT SELECT ON crossdock.consumers TO crossdock_console;
 GRANT SELECT (platform, account, failures, last_error, last_ok_at) ON crossdock.polls TO crossdock_console;
+GRANT SELECT (platform, account, key, order_number, finished_at), INSERT ON crossdock.erasures TO crossdock_console;
 GRANT EXECUTE ON FUNCTION crossdock.body_of(bytea) TO crossdock_console;
 GRANT EXECUTE ON FUNCTION crossdock.lines(jsonb) TO crossdock_console;
 GRANT EXECUTE ON FUNCTION crossdock.flipped(text, text, text, text) TO crossdock_console;

@@ -1,6 +1,7 @@
 """Numbers of the configuration with which webhooks would be refused, late, or repeated without a pause."""
 
 from collections.abc import Iterator
+from itertools import combinations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -98,13 +99,19 @@ def _intervals(loaded: "Config") -> Iterator[str]:
 
 
 def _ports(loaded: "Config") -> Iterator[str]:
-    for section, port in (("ingress", loaded.ingress.port), ("api", loaded.api.port)):
+    for section, port in (("ingress", loaded.ingress.port), ("api", loaded.api.port), ("console", loaded.console.port)):
         if port == 0:
             yield f"{section}.port = 0 is another port after each start: write the port that is called, such as 8080"
-    from deploy.config import is_loopback
+    from schemas.destinations.addresses import is_loopback
 
-    if loaded.ingress.port == loaded.api.port and all(map(is_loopback, (*loaded.ingress.hosts, loaded.api.host))):
-        yield f"ingress.port and api.port are both {loaded.api.port} on this machine: give each a port of its own"
+    listening = (
+        ("ingress", loaded.ingress.port, loaded.ingress.hosts),
+        ("api", loaded.api.port, (loaded.api.host,)),
+        ("console", loaded.console.port, (loaded.console.host,)),
+    )
+    for (name, port, hosts), (other, its_port, its_hosts) in combinations(listening, 2):
+        if port == its_port and all(map(is_loopback, (*hosts, *its_hosts))):
+            yield f"{name}.port and {other}.port are both {port} on this machine: give each a port of its own"
     last = loaded.admin.port + loaded.ingress.processes - 1
     if loaded.admin.port and last > 65_535:
         yield (

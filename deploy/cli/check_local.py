@@ -13,6 +13,8 @@ if TYPE_CHECKING:
 
 SPARE_FILES = 100
 """Files that a process opens besides its connections."""
+SHORT_TOKEN = 16
+"""Characters of an operator's token below which it is reported."""
 LITTLE_DISK = 1024**3
 """Free bytes below which the disk is reported."""
 
@@ -36,6 +38,8 @@ def check_configuration(path: Path | None, loaded: "Config", state: Path | None)
         findings.append(Finding("limits", problems))
     if problems := login_problems(loaded) + subscriber_problems(loaded):
         findings.append(Finding("subscribers", problems))
+    if loaded.operators or loaded.api.operator_token:
+        findings.append(Finding("operators", operator_problems(loaded), operator_note(loaded)))
     return [*findings, Finding("this machine", machine_problems(loaded, _file_limit(), _free_bytes(state)))]
 
 
@@ -95,6 +99,41 @@ def login_problems(loaded: "Config") -> list[str]:
                 "each its own"
             )
     return problems
+
+
+def operator_problems(loaded: "Config") -> list[str]:
+    """Return one line per operator who cannot log in to the console, or whose token can be guessed."""
+    from schemas.lenient import composed
+
+    problems, owners = [], dict[str, str]()
+    shared = loaded.api.operator_token
+    if shared and "operator" in loaded.operators:
+        problems.append(
+            "operators.operator and [api] operator_token are the same operator, and in the console only the former "
+            "counts: choose another name for it"
+        )
+    tokens = {f"operators.{name}": operator.token for name, operator in loaded.operators.items()}
+    for key, token in (tokens | ({"api.operator_token": shared} if shared else {})).items():
+        if token is None:
+            if loaded.console.user_header is None:
+                problems.append(f"{key} has no token, and no proxy logs in: add a token, or [console] user_header")
+            continue
+        if key in tokens and len(token) < SHORT_TOKEN:
+            problems.append(
+                f"{key}.token has fewer than {SHORT_TOKEN} characters and can be guessed: use the output of "
+                "`openssl rand -base64 24`"
+            )
+        other = owners.setdefault(composed(token), key)
+        if other != key:
+            problems.append(f"{other} and {key} have the same token, and only {key} can log in: give each its own")
+    return problems
+
+
+def operator_note(loaded: "Config") -> str:
+    """Return how many operators may do what."""
+    roles = [operator.role for operator in loaded.operators.values()]
+    roles += ["act"] if loaded.api.operator_token and "operator" not in loaded.operators else []
+    return f"{roles.count('act')} may act, {roles.count('read')} may only look"
 
 
 def subscriber_problems(loaded: "Config") -> list[str]:

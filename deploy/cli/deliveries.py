@@ -2,25 +2,72 @@
 
 import asyncio
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, NamedTuple
 from uuid import UUID
 
 import typer
 
-from deploy.cli import output, servers
+from deploy.cli import deliveries_many, output, servers
 from deploy.cli.commands import Commands
+from deploy.cli.deliveries_many import STATUSES
 from deploy.cli.errors import CommandError
-from deploy.cli.options import AsJson, Limit, State, parse_key, parse_uuid
+from deploy.cli.options import AsJson, Limit, State, Yes, parse_key, parse_uuid
 from deploy.cli.output import moment, print_listing, print_result
 
 if TYPE_CHECKING:
     from ingress.api.shapes import Delivery, DeliveryWithAttempts
+    from storage.deliveries import Selection
 
 app = Commands(help="Show and control webhooks to subscribers.")
 
 Id = Annotated[str, typer.Argument(metavar="ID", help="Delivery ID, as shown by `deliveries list`.")]
-STATUSES = ("pending", "delivered", "failed", "cancelled", "superseded")
+OptionalId = Annotated[
+    str | None,
+    typer.Argument(metavar="[ID]", help="Delivery ID, as shown by `deliveries list`.", show_default=False),
+]
+All = Annotated[bool, typer.Option("--all", help="All deliveries that match; shows how many and asks first.")]
+OfSubscription = Annotated[
+    str | None, typer.Option("--subscription", metavar="ID", help="With --all: only of this subscription.")
+]
+OfType = Annotated[str | None, typer.Option("--type", metavar="TYPE", help="With --all: only of this event type.")]
+OfAccount = Annotated[
+    str | None,
+    typer.Option("--account", metavar="A", help="With --all: only of this account, such as channelape/rothys."),
+]
+OfKey = Annotated[str | None, typer.Option("--key", metavar="KEY", help="With --all: only of this business key.")]
+Since = Annotated[
+    str | None,
+    typer.Option("--from", metavar="TIME", help="With --all: ended at or after this time; created, if pending."),
+]
+Until = Annotated[
+    str | None,
+    typer.Option("--to", metavar="TIME", help="With --all: ended before this time; created, if pending."),
+]
 HINT = "`crossdock deliveries list` shows them"
+
+
+class Filters(NamedTuple):
+    """What narrows `--all`, as it was typed."""
+
+    status: str | None
+    subscription: str | None
+    type: str | None
+    account: str | None
+    key: str | None
+    begin: str | None
+    end: str | None
+
+    def selection(self) -> "Selection":
+        """Return the filter. Raises BadParameter."""
+        return deliveries_many.selection(
+            status=self.status,
+            subscription=self.subscription,
+            type_=self.type,
+            account=self.account,
+            key=self.key,
+            begin=self.begin,
+            end=self.end,
+        )
 
 
 @app.command("list")
@@ -93,15 +140,65 @@ def show(id: Id, state: State = None, as_json: AsJson = False) -> None:
 
 
 @app.command()
-def retry(id: Id, state: State = None, as_json: AsJson = False) -> None:
-    """Send a delivery again now, whatever its status."""
-    _control("retry", id, state, as_json)
+def retry(
+    id: OptionalId = None,
+    everything: All = False,
+    status: Annotated[
+        str | None, typer.Option(metavar="STATUS", help=f"With --all: only this status, {', '.join(STATUSES)}.")
+    ] = None,
+    subscription: OfSubscription = None,
+    type_: OfType = None,
+    account: OfAccount = None,
+    key: OfKey = None,
+    begin: Since = None,
+    end: Until = None,
+    yes: Yes = False,
+    state: State = None,
+    as_json: AsJson = False,
+) -> None:
+    """Send a delivery again now, whatever its status; with --all, all deliveries of a status that match."""
+    filters = Filters(status, subscription, type_, account, key, begin, end)
+    if not _is_many(id, everything, filters):
+        _control("retry", id or "", state, as_json)
+        return
+    result = asyncio.run(deliveries_many.act(state, "retry", filters.selection(), ask=not yes))
+    failed = f", {result['failed']} cannot be sent any more" if result["failed"] else ""
+    print_result(result, as_json, f"{result['retried']} sent again{failed}")
 
 
 @app.command()
-def cancel(id: Id, state: State = None, as_json: AsJson = False) -> None:
-    """Stop sending a delivery. One that has ended keeps its status."""
-    _control("cancel", id, state, as_json)
+def cancel(
+    id: OptionalId = None,
+    everything: All = False,
+    subscription: OfSubscription = None,
+    type_: OfType = None,
+    account: OfAccount = None,
+    key: OfKey = None,
+    begin: Since = None,
+    end: Until = None,
+    yes: Yes = False,
+    state: State = None,
+    as_json: AsJson = False,
+) -> None:
+    """Stop sending a delivery; with --all, all that wait and match. One that has ended keeps its status."""
+    filters = Filters(None, subscription, type_, account, key, begin, end)
+    if not _is_many(id, everything, filters):
+        _control("cancel", id or "", state, as_json)
+        return
+    chosen = filters._replace(status="pending").selection()
+    result = asyncio.run(deliveries_many.act(state, "cancel", chosen, ask=not yes))
+    print_result(result, as_json, f"{result['cancelled']} cancelled")
+
+
+def _is_many(id_: str | None, everything: bool, filters: Filters) -> bool:
+    """Return whether all that match are meant, and not one. Raises BadParameter."""
+    if id_ is not None and everything:
+        raise typer.BadParameter("either an ID or --all, not both")
+    if not everything and any(value is not None for value in filters):
+        raise typer.BadParameter("filters go with --all")
+    if id_ is None and not everything:
+        raise typer.BadParameter("name the delivery, or give --all with filters")
+    return everything
 
 
 def _control(action: str, id_: str, state: Path | None, as_json: bool) -> None:

@@ -17,6 +17,7 @@ from deploy.cli import (
     erase,
     errors,
     find,
+    jobs,
     migrate,
     processes,
     quarantine,
@@ -27,6 +28,7 @@ from deploy.cli import (
     subscriptions,
     topology,
     trace,
+    transfers,
 )
 from deploy.cli.commands import Commands, takes_texts
 
@@ -47,9 +49,12 @@ app.add_typer(topology.app, name="topology")
 app.command("send")(send.send)
 app.command("find")(find.find)
 app.command("trace")(trace.trace)
+app.command("transfers")(transfers.transfers)
 app.add_typer(quarantine.app, name="quarantine")
 app.add_typer(deliveries.app, name="deliveries")
 app.add_typer(subscriptions.app, name="subscriptions")
+app.add_typer(jobs.app, name="jobs")
+app.command("actions")(jobs.actions)
 app.command("replay")(replay.replay)
 app.command("erase")(erase.erase)
 app.command("consume")(consume.consume)

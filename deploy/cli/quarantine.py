@@ -35,6 +35,7 @@ Account = Annotated[
 Reason = Annotated[
     str | None, typer.Option("--reason", metavar="TEXT", help="Only messages with this text in their reason.")
 ]
+Event = Annotated[str | None, typer.Option("--event", metavar="E", help="Only messages of this event.")]
 All = Annotated[bool, typer.Option("--all", help="All waiting messages that match; shows how many and asks first.")]
 Ids = Annotated[list[str] | None, typer.Argument(metavar="[ID]…", help="Message IDs.", show_default=False)]
 
@@ -47,6 +48,7 @@ def list_(
     stage: Stage = None,
     account: Account = None,
     reason: Reason = None,
+    event: Event = None,
     limit: Limit = 100,
     state: State = None,
     as_json: AsJson = False,
@@ -54,7 +56,7 @@ def list_(
     """List the messages that wait for a person, newest first."""
     from storage import quarantine
 
-    selection = _selection(stage, account, reason)
+    selection = _selection(stage, account, reason, event)
     rows = servers.run_on_database(
         state,
         lambda connection: quarantine.entries(connection, everything=everything, limit=limit, selection=selection),
@@ -103,6 +105,7 @@ def replay(
     stage: Stage = None,
     account: Account = None,
     reason: Reason = None,
+    event: Event = None,
     everything: All = False,
     yes: Yes = False,
     config: ConfigFile = None,
@@ -117,7 +120,7 @@ def replay(
     from deploy import config as configuration
     from deploy.cli.quarantine_replay import replay_messages
 
-    selection = _chosen(ids, stage, account, reason, everything)
+    selection = _chosen(ids, stage, account, reason, event, everything)
     shards = configuration.store_shards(config)
     named = [_uuid(text) for text in ids or ()]
     done = asyncio.run(replay_messages(state, named, selection, shards, ask=everything and not yes))
@@ -130,6 +133,7 @@ def discard(
     stage: Stage = None,
     account: Account = None,
     reason: Reason = None,
+    event: Event = None,
     everything: All = False,
     yes: Yes = False,
     state: State = None,
@@ -137,7 +141,7 @@ def discard(
 ) -> None:
     """Take messages off the list. Their bytes are kept."""
 
-    selection = _chosen(ids, stage, account, reason, everything)
+    selection = _chosen(ids, stage, account, reason, event, everything)
     named = [_uuid(text) for text in ids or ()]
     done = asyncio.run(_discard(state, named, selection, ask=everything and not yes))
     if as_json or done or not named:
@@ -149,20 +153,25 @@ def discard(
 
 
 def _chosen(
-    ids: list[str] | None, stage: str | None, account: str | None, reason: str | None, everything: bool
+    ids: list[str] | None,
+    stage: str | None,
+    account: str | None,
+    reason: str | None,
+    event: str | None,
+    everything: bool,
 ) -> "Selection | None":
     """Return the filter that selects the messages, or None if they are named by ID. Raises BadParameter."""
-    is_filtered = any(value is not None for value in (stage, account, reason))
+    is_filtered = any(value is not None for value in (stage, account, reason, event))
     if ids and everything:
         raise typer.BadParameter("either ids or --all, not both")
     if ids and is_filtered:
         raise typer.BadParameter("either ids or filters, not both")
     if not ids and not is_filtered and not everything:
-        raise typer.BadParameter("name the messages, or give --all, --stage, --account or --reason")
-    return None if ids else _selection(stage, account, reason)
+        raise typer.BadParameter("name the messages, or give --all, --stage, --account, --event or --reason")
+    return None if ids else _selection(stage, account, reason, event)
 
 
-def _selection(stage: str | None, account: str | None, reason: str | None) -> "Selection":
+def _selection(stage: str | None, account: str | None, reason: str | None, event: str | None) -> "Selection":
     from storage.quarantine import Selection
 
     if stage is not None and stage not in STAGES:
@@ -173,7 +182,9 @@ def _selection(stage: str | None, account: str | None, reason: str | None) -> "S
             raise typer.BadParameter(f"{account!r}: write rothys or channelape/rothys", param_hint="--account")
         warn_of_accounts([account], "--account")
     platform, _, name = (account or "").rpartition("/")
-    return Selection(stage=stage, platform=platform or None, account=name or None, reason=reason or None)
+    return Selection(
+        stage=stage, platform=platform or None, account=name or None, reason=reason or None, event=event or None
+    )
 
 
 def _uuid(text: str) -> UUID:

@@ -1,24 +1,19 @@
 """Publishes quarantined messages again, for `crossdock quarantine replay`."""
 
-import asyncio
 from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 from uuid import UUID
 
 from aio_pika.abc import AbstractChannel
-from asyncpg import Record
 
 from broker import outgoing
 from deploy.cli import servers
 from deploy.cli.errors import CommandError, explain
 from deploy.cli.options import confirm
-from schemas import envelope, topology
+from ingress import quarantine as publishing
 from storage import quarantine
 from storage.database import Connection
 from storage.quarantine import Selection
-
-CONFIRM_TIMEOUT = 10.0
-"""Seconds to wait for the broker's confirm of one message."""
 
 
 async def replay_messages(
@@ -65,38 +60,12 @@ async def _pages(
 async def _publish(
     connection: Connection, channel: AbstractChannel, ids: Sequence[UUID], shards: int, *, again: bool
 ) -> list[UUID]:
-    """Publish some messages and mark them, in one transaction, which commits when the broker has confirmed all of them.
-
-    A process that dies in between leaves them on the list, to be replayed once more, which changes nothing. If a
-    message fails again, the store worker waits for the commit and then puts it back on the list.
-    """
+    """Publish some messages and mark them, in one transaction. Raises the first error of a message."""
     async with connection.transaction():
-        rows = await quarantine.lock(connection, ids, again=again)
-        locked = [row["id"] for row in rows]
-        await quarantine.mark_all_replayed(connection, locked)
-        async with asyncio.TaskGroup() as sending:
-            for row in rows:
-                sending.create_task(_send(channel, row, shards))
-    return locked
-
-
-async def _send(channel: AbstractChannel, row: Record, shards: int) -> None:
-    """Publish a message under its own ID to where it was addressed; with several shards, to the one that stores it."""
-    message = envelope.Envelope(
-        message_id=str(row["id"]),
-        platform=row["platform"],
-        account=row["account"],
-        event=row["event"],
-        received_at=row["received_at"],
-        content_type=row["content_type"],
-        traceparent=row["traceparent"],
-    )
-    properties = envelope.to_properties(message)
-    if shards > 1:
-        properties.headers = {**(properties.headers or {}), "BCC": [topology.shard_key(message.message_id, shards)]}
-    exchange = await channel.get_exchange(topology.INBOUND, ensure=False)
-    key = row["routing_key"] or topology.inbound_key(message.platform, message.account, message.event)
-    await exchange.publish(outgoing.RawMessage(bytes(row["raw"]), properties), key, timeout=CONFIRM_TIMEOUT)
+        published = await publishing.publish(connection, channel, ids, shards, again=again)
+        for error in published.refused.values():
+            raise error
+    return list(published.ids)
 
 
 def _reason(error: BaseException) -> str:

@@ -2,35 +2,34 @@
 
 import logging
 import time
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
 from functools import partial
-from urllib.parse import parse_qs
 from uuid import uuid4
 
-import asyncpg
 import msgspec
 from aiohttp import hdrs, web
-from aiohttp.http_exceptions import HttpProcessingError
 from prometheus_client import Counter, Histogram
 
 from ingress import connections, sockets
-from ingress.console import guard, notices, refresh, render
+from ingress.console import answers, audit, form, guard, notices, refresh, render, trouble
 from ingress.console.context import Context
-from ingress.console.errors import ForbiddenError, PageError
+from ingress.console.errors import ErrorView, ForbiddenError, PageError
+from ingress.console.jobs import JobEngine
 from ingress.console.overview import OverviewCache, Reader
 from ingress.console.pages import login
 from ingress.console.render import Chrome
 from ingress.console.route import Route
 from ingress.console.routes import ROUTES
 from ingress.console.session import Operator
-from ingress.console.visit import NOBODY, Page, Visit
+from ingress.console.visit import HOME, NOBODY, Page, Visit
 from ingress.database import BusyError, DatabaseWatch, NotOpenError
 from ingress.protocol import AppRunner
 from schemas.config import Config
+from schemas.destinations.addresses import is_loopback
 from storage import actions, roles
 from storage.actions import Actor
-from storage.database import Database, is_row_error, is_unavailable
+from storage.database import Database, is_unavailable
 from storage.vault import Vault
 from telemetry.background import Background
 
@@ -44,15 +43,10 @@ ACTION_TIMEOUT = 10.0
 """Seconds for one statement of an action."""
 WAIT = 5.0
 """Maximum seconds that a request waits for a connection."""
-MAX_FORM = 256 * 1024
-"""Maximum bytes of a form: 5,000 ticked rows."""
-MAX_FIELDS = 6000
-"""Maximum fields of a form."""
 CLIENTS = connections.Limits(connections=500, header_timeout=10.0, write_timeout=10.0)
 
 REQUESTS = Counter("crossdock_console_requests", "Console requests answered", ("method", "route", "status"))
 SECONDS = Histogram("crossdock_console_seconds", "Time of one console request", ("method", "route"))
-ACTIONS = Counter("crossdock_console_actions", "Actions of operators", ("action", "outcome"))
 UNSEEN = Counter("crossdock_console_refused", "Console connections refused before they were read", ("reason",))
 
 Serve = Callable[[web.Request], Awaitable[web.StreamResponse]]
@@ -64,8 +58,8 @@ class NoOperatorError(Exception):
 
     def __init__(self) -> None:
         super().__init__(
-            "no operator is configured: add [operators.NAME] with a token and a role to crossdock.toml, or set "
-            "[api] operator_token"
+            "no operator is configured, and CROSSDOCK_CONSOLE_TOKEN is not set: add [operators.NAME] with a token and "
+            "a role to crossdock.toml"
         )
 
 
@@ -92,12 +86,14 @@ class ConsoleApp:
         self._database = connect(size=CONNECTIONS, name="crossdock console")
         # Pages hold a connection of the first pool while they wait for what is read once for all of them.
         shared = connect(size=1, name="crossdock console (overview)")
-        pools = (self._database, shared)
+        jobs_database = connect(size=1, name="crossdock console (jobs)")
+        pools = (self._database, shared, jobs_database)
         self._watch = DatabaseWatch(connect(size=1, name="crossdock console (watch)"), pools, log)
         self._overview = OverviewCache(Reader(self._watch, shared, amqp_url, lambda: self._config.store.shards))
         self.context = Context(config, vault, self._overview, amqp_url=amqp_url, console_token=console_token)
         if not self.context.sessions.operators:
             raise NoOperatorError
+        self._jobs = JobEngine(self.context, self._watch, jobs_database)
 
     @property
     def port(self) -> int:
@@ -107,12 +103,12 @@ class ConsoleApp:
 
     async def start(self) -> None:
         """Listen. While the database is unavailable, every page says so."""
-        app = web.Application(middlewares=[self._answer], client_max_size=MAX_FORM)
+        app = web.Application(middlewares=[self._answer], client_max_size=form.MAX_FORM)
         for route in ROUTES:
             app.router.add_route(route.method, route.path, self._serve(route))
             if route.method == hdrs.METH_GET:
                 app.router.add_route(hdrs.METH_HEAD, route.path, self._serve(route))
-        app.router.add_get(f"{render.STATIC}/{{hash}}/{{name}}", _asset)
+        app.router.add_get(f"{render.STATIC}/{{hash}}/{{name}}", answers.asset)
         limits = msgspec.structs.replace(CLIENTS, connections=connections.raise_fd_limit(CLIENTS.connections))
         self._runner = AppRunner(
             app,
@@ -126,8 +122,14 @@ class ConsoleApp:
         await self._runner.setup()
         for listener in await sockets.bind(self._config.console.host, self._port):
             await web.SockSite(self._runner, listener).start()
+        if not (is_loopback(self._config.console.host) or self._config.console.trusted_proxies):
+            log.warning(
+                "the console can be reached without HTTPS: name the proxy that ends it in [console] trusted_proxies",
+                extra={"host": self._config.console.host},
+            )
         await self._watch.check()
         self._background.start(self._watch.run(), name="console-database")
+        self._background.start(self._jobs.run(), name="console-jobs")
         log.info("listening", extra={"host": self._config.console.host, "port": self.port})
 
     async def stop(self) -> None:
@@ -153,26 +155,25 @@ class ConsoleApp:
         is_page = route.method == hdrs.METH_GET
 
         async def serve(request: web.Request) -> web.StreamResponse:
-            sessions = self.context.sessions
-            address = sessions.client(request)
-            operator = sessions.current(request)
+            address = self.context.sessions.client(request)
+            operator = self.context.sessions.current(request)
             if operator is not None:
                 request[_OPERATOR] = operator
             if not is_page:
                 guard.check_origin(request)
             if route.who != "nobody" and operator is None:
-                if refresh.is_refresh(request):
-                    raise PageError(401, "You are logged out", "Load the page again to log in.")
-                return _to_login(request, is_page=is_page)
-            form = {} if is_page else await _form(request)
+                return self._without_session(request, is_page=is_page)
             if route.who == "act" and operator is not None and operator.role != "act":
                 await self._record_refused(Actor(operator.name, operator.role, address), route)
                 raise ForbiddenError(
                     f"Your role is `{operator.role}`. Ask for the role `act` in [operators.{operator.name}]."
                 )
+            limit = form.MAX_LOGIN if operator is None else form.MAX_FORM
+            fields = {} if is_page else await form.read(request, limit)
+            if route.recognize is not None:
+                operator = await route.recognize(self.context, address, fields)
             state = None if operator is None else await self._overview.recent()
             needs = None if state is None else state.count
-            is_refresh = is_page and refresh.is_refresh(request)
             # A link that logs in is a GET and records that it was used.
             is_read_only = is_page and route.who != "nobody"
             try:
@@ -182,24 +183,53 @@ class ConsoleApp:
                 ):
                     seconds = STATEMENT_TIMEOUT if is_page else ACTION_TIMEOUT
                     await connection.execute(f"SET LOCAL statement_timeout = '{seconds}s'")
-                    visit = Visit(request, self.context, connection, operator or NOBODY, address, form)
-                    mark = await refresh.mark(visit, route, self._generation) if is_refresh else None
-                    if refresh.is_same(request, mark):
-                        return refresh.unchanged(request, self._chrome(visit, "", needs).state)
-                    answer = await route.serve(visit)
-                    if not isinstance(answer, Page):
-                        return answer
-                    chrome = self._chrome(visit, answer.title, needs)
-                    html = render.page(answer.template, answer.view, chrome)
-                    if is_refresh and answer.status == 200:
-                        return refresh.region(request, html, mark, chrome.state)
-                    return _html(html, answer.status)
+                    visit = Visit(request, self.context, connection, operator or NOBODY, address, fields)
+                    response = await self._visit(visit, route, needs)
             except NotOpenError:
-                raise _unavailable() from None
+                raise trouble.unavailable(is_page=is_page) from None
             except BusyError:
-                raise PageError(503, "The console is busy", "Try again in a moment.") from None
+                raise PageError(503, "The console is busy", "Nothing was changed. Try again in a moment.") from None
+            for recorded in visit.recorded:
+                audit.announce(recorded)
+            return response
 
         return serve
+
+    async def _visit(self, visit: Visit, route: Route, needs: int | None) -> web.StreamResponse:
+        """Answer in the visit's transaction, with a whole page or with the region of it that is refreshed."""
+        is_refresh = route.method == hdrs.METH_GET and refresh.is_refresh(visit.request)
+        mark = await refresh.mark(visit, route, self._generation) if is_refresh else None
+        if refresh.is_same(visit.request, mark):
+            return refresh.unchanged(visit.request, self._chrome(visit, "", needs).state)
+        answer = await route.serve(visit)
+        if not isinstance(answer, Page):
+            return answer
+        chrome = self._chrome(visit, answer.title, needs)
+        html = render.page(answer.template, answer.view, chrome)
+        if is_refresh and answer.status == 200:
+            return refresh.region(visit.request, html, mark, chrome.state)
+        return answers.html(html, answer.status)
+
+    def _without_session(self, request: web.Request, *, is_page: bool) -> web.Response:
+        """Return a page to the log-in form, and after that to where it was going."""
+        if refresh.is_refresh(request):
+            raise PageError(401, "You are logged out", "Load the page again to log in.")
+        target = login.address(request.path_qs if is_page else HOME)
+        if is_page and guard.is_from_elsewhere(request):
+            # The browser has left out the cookie, and would leave it out of a redirect as well.
+            chrome = self._bare_chrome(request, "One moment")
+            return answers.html(render.page("onward.html", OnwardView(target), chrome), 200)
+        return web.Response(status=303, headers={hdrs.LOCATION: target})
+
+    def _bare_chrome(self, request: web.Request, title: str) -> Chrome:
+        """Return the frame of a page that needs no database."""
+        return Chrome(
+            title=title,
+            operator=request.get(_OPERATOR),
+            environment=self._config.console.environment,
+            path=request.path,
+            now=datetime.now(UTC),
+        )
 
     def _chrome(self, visit: Visit, title: str, needs: int | None) -> Chrome:
         return Chrome(
@@ -214,8 +244,7 @@ class ConsoleApp:
 
     async def _record_refused(self, actor: Actor, route: Route) -> None:
         """Record an action that the operator may not do. If that is impossible now, the log is all that has it."""
-        log.warning("action refused", extra={"operator": actor.operator, "action": route.action})
-        ACTIONS.labels(route.action, "refused").inc()
+        audit.announce(audit.Recorded(actor=actor, action=route.action, outcome="refused"))
         try:
             async with self._watch.connection(self._database, wait_seconds=WAIT) as connection:
                 await actions.record(connection, actor, route.action, outcome="refused")
@@ -232,7 +261,10 @@ class ConsoleApp:
         try:
             response = await handler(request)
         except Exception as error:
-            problem, reason = self._problem_of(error)
+            if trouble.is_slow(error) or is_unavailable(error):
+                self._watch.check_soon()
+            is_page = request.method in (hdrs.METH_GET, hdrs.METH_HEAD)
+            problem, reason = trouble.of(error, is_page=is_page)
             response = self._error_page(request, problem)
         for header, value in guard.HEADERS.items():
             response.headers[header] = value
@@ -256,101 +288,12 @@ class ConsoleApp:
         return response
 
     def _error_page(self, request: web.Request, problem: PageError) -> web.Response:
-        chrome = Chrome(
-            title=problem.title,
-            operator=request.get(_OPERATOR),
-            environment=self._config.console.environment,
-            path=request.path_qs,
-            now=datetime.now(UTC),
-        )
-        view = ErrorView(problem.status, problem.title, problem.advice)
-        return _html(render.page("error.html", view, chrome), problem.status, problem.headers)
-
-    def _problem_of(self, error: Exception) -> tuple[PageError, str | None]:
-        """Return the page for an error, and the reason for the log."""
-        if isinstance(error, PageError):
-            return error, error.title
-        if isinstance(error, web.HTTPException):
-            return _from_aiohttp(error), None
-        reason = f"{type(error).__name__}: {error}"
-        if isinstance(error, TimeoutError | asyncpg.QueryCanceledError):
-            self._watch.check_soon()
-            return PageError(503, "This is more than can be shown", "Narrow it: a filter, or a shorter period."), reason
-        if is_row_error(error):
-            return PageError(400, "The request holds a value that cannot be stored", "Enter something else."), reason
-        if is_unavailable(error):
-            self._watch.check_soon()
-            return _unavailable(), reason
-        log.error("internal error", exc_info=error)
-        return PageError(500, "An internal error occurred", "It has been logged. Nothing was changed."), reason
+        view = ErrorView(problem.status, problem.title, problem.advice, problem.reloads)
+        text = render.page("error.html", view, self._bare_chrome(request, problem.title))
+        return answers.html(text, problem.status, problem.headers)
 
 
-class ErrorView(msgspec.Struct, frozen=True):
-    """What is wrong, and what to do."""
+class OnwardView(msgspec.Struct, frozen=True):
+    """Where a page leads at once."""
 
-    status: int
-    title: str
-    advice: str
-
-
-def _html(text: str, status: int, headers: Mapping[str, str] | None = None) -> web.Response:
-    response = web.Response(
-        status=status, body=text.encode("utf-8", "replace"), content_type="text/html", charset="utf-8", headers=headers
-    )
-    response.enable_compression()
-    return response
-
-
-def _to_login(request: web.Request, *, is_page: bool) -> web.Response:
-    """Return a page to the log-in form, and after that to where it was going."""
-    target = request.path_qs if is_page else login.HOME
-    return web.Response(status=303, headers={hdrs.LOCATION: login.address(target)})
-
-
-async def _form(request: web.Request) -> dict[str, Sequence[str]]:
-    """Return the fields of a form. Raises PageError: 400, 413, 415."""
-    if request.content_type != "application/x-www-form-urlencoded":
-        raise PageError(415, "This is not a form", "Send application/x-www-form-urlencoded.")
-    if (request.content_length or 0) > MAX_FORM:
-        raise _too_large()
-    try:
-        raw = await request.read()
-        fields = parse_qs(raw.decode(), keep_blank_values=True, max_num_fields=MAX_FIELDS, errors="strict")
-    except web.HTTPRequestEntityTooLarge:
-        raise _too_large() from None
-    except (ConnectionError, HttpProcessingError, web.RequestPayloadError, ValueError):
-        raise PageError(400, "The form cannot be read", "Go back, load the page again, and send it anew.") from None
-    return dict(fields)
-
-
-def _too_large() -> PageError:
-    return PageError(413, "The form is too large", "Tick fewer rows, or use what the filter matches.")
-
-
-async def _asset(request: web.Request) -> web.Response:
-    """Serve a file of the style or the behaviour. A missing one is never answered with HTML."""
-    asset = render.assets().get(request.match_info["name"])
-    if asset is None or asset.url != request.path:
-        return web.Response(status=404, text="There is no such file.\n", headers={hdrs.CACHE_CONTROL: "no-store"})
-    response = web.Response(body=asset.content, content_type=asset.media_type, charset="utf-8")
-    response.headers[hdrs.CACHE_CONTROL] = "public, max-age=31536000, immutable"
-    response.enable_compression()
-    return response
-
-
-def _from_aiohttp(error: web.HTTPException) -> PageError:
-    if error.status == 405:
-        headers = {"Allow": error.headers[hdrs.ALLOW]}
-        return PageError(405, "This is not done so", "Use the buttons of the pages.", headers=headers)
-    if error.status == 404:
-        return PageError(404, "There is no such page", "The search box above finds any number that you have in hand.")
-    return PageError(error.status, error.reason, "Go back and try again.")
-
-
-def _unavailable() -> PageError:
-    return PageError(
-        503,
-        "The database is unavailable",
-        "Webhooks are still accepted and kept in RabbitMQ. This page tries again by itself.",
-        headers={"Retry-After": "5"},
-    )
+    target: str

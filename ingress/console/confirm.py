@@ -36,7 +36,7 @@ class Confirmation(msgspec.Struct, frozen=True, kw_only=True):
     """The number that the operator types; empty if nothing is typed."""
     takes_note: bool = True
     back: str
-    """Where `Cancel` leads."""
+    """The path that `Cancel` leads to."""
 
 
 def page(confirmation: Confirmation) -> Page:

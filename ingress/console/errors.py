@@ -2,17 +2,34 @@
 
 from collections.abc import Mapping
 
+import msgspec
+
 
 class PageError(Exception):
     """A request that ends with an error page."""
 
-    def __init__(self, status: int, title: str, advice: str, *, headers: Mapping[str, str] | None = None) -> None:
-        """`title`: what is wrong, as a sentence without a full stop. `advice`: what the operator can do."""
+    def __init__(
+        self, status: int, title: str, advice: str, *, headers: Mapping[str, str] | None = None, reloads: bool = False
+    ) -> None:
+        """`title`: what is wrong, as a sentence without a full stop. `advice`: what the operator can do.
+
+        `reloads`: whether the browser loads the page again every few seconds.
+        """
         super().__init__(title)
         self.status = status
         self.title = title
         self.advice = advice
         self.headers = dict(headers or {})
+        self.reloads = reloads
+
+
+class ErrorView(msgspec.Struct, frozen=True):
+    """What is wrong, and what to do."""
+
+    status: int
+    title: str
+    advice: str
+    reloads: bool = False
 
 
 class ForbiddenError(PageError):

@@ -4,8 +4,6 @@ An unsafe request must come from a page of this console. Browsers say so in `Sec
 missing, which it is over plain HTTP outside this machine, `Origin` must name the host that was requested.
 """
 
-from urllib.parse import urlsplit
-
 from aiohttp import hdrs, web
 
 from ingress.console.errors import PageError
@@ -32,8 +30,8 @@ def check_origin(request: web.Request) -> None:
     if site is not None:
         is_ours = site == SAME_ORIGIN
     else:
-        origin = request.headers.get(hdrs.ORIGIN, "")
-        is_ours = bool(origin) and urlsplit(origin).netloc == request.headers.get(hdrs.HOST)
+        _, separator, host = request.headers.get(hdrs.ORIGIN, "").partition("://")
+        is_ours = bool(separator and host) and host == request.headers.get(hdrs.HOST)
     if not is_ours:
         raise PageError(
             403,
@@ -41,3 +39,8 @@ def check_origin(request: web.Request) -> None:
             "Nothing was changed. Open the page in this console and use its buttons; a program sends the header "
             "Sec-Fetch-Site: same-origin.",
         )
+
+
+def is_from_elsewhere(request: web.Request) -> bool:
+    """Return whether a link on another site leads here: browsers then leave out a cookie with SameSite=Strict."""
+    return request.headers.get(FETCH_SITE) in ("cross-site", "same-site")

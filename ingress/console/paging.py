@@ -1,8 +1,9 @@
 """Places in lists: where the next page starts, as text for a URL. Rows are sorted by a time and an id."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from typing import Generic, TypeVar
+from urllib.parse import urlencode
 from uuid import UUID
 
 import msgspec
@@ -11,7 +12,7 @@ from ingress.console.errors import invalid
 from schemas.values import value_problem
 
 ROWS = 50
-"""Rows per page."""
+"""Maximum rows per page."""
 
 T = TypeVar("T")
 Place = tuple[datetime, UUID]
@@ -23,6 +24,21 @@ class Rows(msgspec.Struct, Generic[T], frozen=True):
     rows: Sequence[T]
     after: str | None
     """Where the next page starts; None if this is the last one."""
+
+
+class Query(msgspec.Struct, frozen=True):
+    """The filters of a list as the query of its address, by the names of its parameters."""
+
+    filters: Mapping[str, str | None]
+
+    def __call__(self, **changes: str | None) -> str:
+        """Return the query with these changes; None leaves a filter out."""
+        return urlencode({name: value for name, value in {**self.filters, **changes}.items() if value})
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether nothing is filtered."""
+        return not any(self.filters.values())
 
 
 def place(text: str | None) -> Place | None:

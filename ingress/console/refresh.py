@@ -41,7 +41,7 @@ async def mark(visit: Visit, route: Route, generation: str) -> str | None:
         visit.operator.role,
         visit.request.path_qs,
         snapshot,
-        str(int(time.time() // 60)),
+        _minute(),
     )
     return _digest("\0".join(parts))
 
@@ -69,6 +69,10 @@ def region(request: web.Request, html: str, first: str | None, state: tuple[str,
     response = web.Response(body=body, content_type="text/html", charset="utf-8", headers=headers)
     response.enable_compression()
     return response
+
+
+def _minute() -> str:
+    return str(int(time.time() // 60))
 
 
 def _known(request: web.Request) -> str:

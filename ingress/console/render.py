@@ -10,6 +10,7 @@ import jinja2
 import msgspec
 from markupsafe import Markup
 
+from ingress.console import words
 from ingress.console.session import Operator
 
 _PACKAGE = resources.files("ingress.console")
@@ -111,6 +112,7 @@ def environment() -> jinja2.Environment:
         "capped": capped,
         "plural": plural,
     }
+    templates.filters |= words.FILTERS
     templates.globals["sections"] = SECTIONS
     templates.globals["asset"] = lambda name: assets()[name].url
     templates.globals["has_asset"] = lambda name: name in assets()

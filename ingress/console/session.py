@@ -19,6 +19,7 @@ from aiohttp import web
 from ingress.proxies import Proxies
 from schemas import config as settings
 from schemas.config import Config
+from schemas.lenient import composed
 from storage.vault import UndecryptableError, Vault
 
 T = TypeVar("T")
@@ -61,12 +62,12 @@ class Link(msgspec.Struct, frozen=True):
 
 def operators(config: Config, console_token: str | None = None) -> dict[str, settings.Operator]:
     """Return everybody who may log in, by name. `console_token`: of the operator LOCAL, if nobody is configured."""
-    found = dict(config.operators)
+    by_name = dict(config.operators)
     if config.api.operator_token:
-        found.setdefault(OPERATOR, settings.Operator(token=config.api.operator_token, role="act"))
-    if not found and console_token:
-        found[LOCAL] = settings.Operator(token=console_token, role="act")
-    return found
+        by_name.setdefault(OPERATOR, settings.Operator(token=config.api.operator_token, role="act"))
+    if not by_name and console_token:
+        by_name[LOCAL] = settings.Operator(token=console_token, role="act")
+    return by_name
 
 
 def make_link(vault: Vault, name: str) -> str:
@@ -101,10 +102,11 @@ class Sessions:
     def current(self, request: web.Request) -> Operator | None:
         """Return the operator who sends this request, or None."""
         if self._user_header is not None and self._proxies.is_behind(request):
-            name = request.headers.get(self._user_header, "").strip()
-            if name:
-                return self._named(name)
-        sealed = request.cookies.get(SECURE_COOKIE) or request.cookies.get(COOKIE)
+            names = [name.strip() for name in request.headers.getall(self._user_header, ())]
+            if any(names):
+                # Two of them: the proxy has added its own to one that its client sent.
+                return self._named(names[0]) if len(names) == 1 else None
+        sealed = request.cookies.get(SECURE_COOKIE if self.is_secure(request) else COOKIE)
         session = None if not sealed else _unsealed(self._vault, sealed, _SESSION, _Session)
         if session is None or session.expires_at < time.time():
             return None
@@ -115,10 +117,10 @@ class Sessions:
 
     def by_token(self, token: str) -> Operator | None:
         """Return the operator with this token, or None. The time that it takes does not reveal which one was close."""
-        sent = token.encode("utf-8", "surrogateescape")
+        sent = composed(token).encode("utf-8", "surrogatepass")
         operator: Operator | None = None
         for name, configured in self.operators.items():
-            if configured.token and hmac.compare_digest(sent, configured.token.encode()):
+            if configured.token and hmac.compare_digest(sent, composed(configured.token).encode()):
                 operator = Operator(name, configured.role)
         return operator
 
@@ -132,7 +134,7 @@ class Sessions:
         return self._named(link.name)
 
     def log_in(self, request: web.Request, response: web.StreamResponse, operator: Operator) -> None:
-        """Set the cookie."""
+        """Set the cookie of a new session."""
         is_secure = self.is_secure(request)
         session = _Session(operator.name, time.time() + LIFETIME, _digest(self.operators[operator.name]))
         response.set_cookie(
@@ -145,7 +147,7 @@ class Sessions:
         )
 
     def log_out(self, request: web.Request, response: web.StreamResponse) -> None:
-        """Remove the cookie."""
+        """Remove the cookie of the session."""
         is_secure = self.is_secure(request)
         response.set_cookie(
             SECURE_COOKIE if is_secure else COOKIE,

@@ -1,14 +1,17 @@
 """One request of an operator: what was asked for, by whom, and the connection to answer it with."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from datetime import UTC, datetime
+from urllib.parse import unquote
 from uuid import UUID
 
 import msgspec
 from aiohttp import hdrs, web
 
+from ingress.console.audit import Recorded
 from ingress.console.context import Context
 from ingress.console.errors import PageError, invalid, not_found
+from ingress.console.form import Form
 from ingress.console.session import Operator
 from schemas.lenient import normalized
 from schemas.values import value_problem
@@ -16,6 +19,8 @@ from storage import actions
 from storage.actions import Actor, Outcome
 from storage.database import Connection
 
+HOME = "/console"
+"""Path of the first page."""
 NOBODY = Operator("", "read")
 """Stands for everybody on the pages that need no log-in."""
 
@@ -39,7 +44,7 @@ class Visit:
         connection: Connection,
         operator: Operator,
         address: str,
-        form: Mapping[str, Sequence[str]],
+        form: Form,
     ) -> None:
         self.request = request
         self.context = context
@@ -48,6 +53,13 @@ class Visit:
         self.operator = operator
         self.actor = Actor(operator.name, operator.role, address)
         self._form = form
+        self.recorded: list[Recorded] = []
+        """What `record` has recorded; it is announced when the transaction is committed."""
+
+    def log_in(self, operator: Operator) -> None:
+        """Go on as this operator, who has just logged in."""
+        self.operator = operator
+        self.actor = Actor(operator.name, operator.role, self.actor.address)
 
     @property
     def may_act(self) -> bool:
@@ -75,8 +87,7 @@ class Visit:
 
     def field(self, name: str) -> str | None:
         """Return a field of the form without blanks at its ends; None if it is missing or blank."""
-        values = self._form.get(name)
-        return _text(values[0] if values else None, name)
+        return field(self._form, name)
 
     def field_uuid(self, name: str) -> UUID | None:
         """Return a field that is an id, or None. Raises PageError: 400."""
@@ -112,6 +123,27 @@ class Visit:
         await actions.record(
             self.connection, self.actor, action, subject=subject, count=count, note=note, outcome=outcome
         )
+        self.announce(action, subject=subject, count=count, outcome=outcome)
+
+    def announce(self, action: str, *, subject: str = "", count: int | None = None, outcome: Outcome = "done") -> None:
+        """Log and count an action once the transaction is committed, which something else has recorded."""
+        self.recorded.append(Recorded(actor=self.actor, action=action, outcome=outcome, subject=subject, count=count))
+
+
+def field(form: Form, name: str) -> str | None:
+    """Return the first field of this name without blanks at its ends; None if it is missing or blank."""
+    values = form.get(name)
+    return _text(values[0] if values else None, name)
+
+
+def safe_path(target: str | None, otherwise: str = HOME) -> str:
+    """Return a path of the console; anything else becomes `otherwise`."""
+    if target is None or not (target == HOME or target.startswith((f"{HOME}/", f"{HOME}?"))):
+        return otherwise
+    # Browsers leave out controls, take \ for /, and resolve `..`, also where it is written %2e%2e.
+    steps = unquote(target.partition("?")[0]).replace("\\", "/").split("/")
+    is_plain = target.isascii() and target.isprintable() and "\\" not in target
+    return target if is_plain and not {".", ".."} & set(steps) else otherwise
 
 
 def see_other(path: str) -> web.Response:

@@ -52,6 +52,14 @@ _NAT64 = IPv6Network("64:ff9b::/96")
 _NUMBER = re.compile(r"[0-9]+|0[xX][0-9a-fA-F]*")
 
 
+def is_loopback(host: str) -> bool:
+    """Return whether only this machine can reach a server that listens on `host`."""
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
 def networks(texts: Iterable[str]) -> tuple[Network, ...]:
     """Parse configured networks, IPv4-mapped ones as IPv4. Raises ValueError, which names the invalid text."""
     parsed: list[Network] = []

@@ -5,6 +5,11 @@
 -- name: start
 INSERT INTO crossdock.erasures (id, platform, account, key, order_number, before) VALUES ($1, $2, $3, $4, $5, $6)
 
+-- name: request
+-- An erasure that the process which notes it does not carry out: a store worker takes it as soon as it looks.
+INSERT INTO crossdock.erasures (id, platform, account, key, order_number, touched_at)
+VALUES ($1, $2, $3, $4, $5, '-infinity')
+
 -- name: start_round
 -- An erasure by age that covers all accounts, unless one has begun after $4.
 INSERT INTO crossdock.erasures (id, requested_at, before)

@@ -1,7 +1,8 @@
 -- name: counts
 -- Numbers of what waits, failed and is disabled. Nothing is counted beyond $1, if it is not null, so that a large
 -- backlog costs no more than a small one; ages are those of the oldest all the same. $2: stages of the quarantine. $3:
--- maximum number of disabled subscriptions, those disabled last first.
+-- maximum number of disabled subscriptions, those disabled last first. A stage is compared with BETWEEN because with =
+-- the order by stage would be dropped, and an index by time alone could be walked past everything ever replayed.
 WITH sendable AS (
     SELECT id FROM crossdock.subscribed WHERE enabled AND (paused_until IS NULL OR paused_until <= now())
 )
@@ -34,8 +35,8 @@ FROM (
     CROSS JOIN LATERAL (
         SELECT count(*) AS messages, extract(epoch FROM now() - min(received_at))::float8 AS oldest_seconds
         FROM (SELECT received_at FROM crossdock.quarantined
-              WHERE stage = stages.stage AND replayed_at IS NULL AND discarded_at IS NULL
-              ORDER BY received_at
+              WHERE stage BETWEEN stages.stage AND stages.stage AND replayed_at IS NULL AND discarded_at IS NULL
+              ORDER BY stage, received_at
               LIMIT $1) q
     ) open
 ) quarantined

@@ -1,10 +1,10 @@
 -- name: sources
--- Every platform, account and type with stored documents. The query jumps from one to the next through the index, so
--- its cost does not depend on the number of documents.
+-- Every platform, account and type with stored documents. The query jumps from one account and type to the next through
+-- the index, so its cost does not depend on the number of documents. A type belongs to one platform.
 WITH RECURSIVE source AS (
     (
         SELECT platform, account, type FROM crossdock.documents
-        ORDER BY platform, account, type
+        ORDER BY account, type
         LIMIT 1
     )
     UNION ALL
@@ -13,12 +13,12 @@ WITH RECURSIVE source AS (
     CROSS JOIN LATERAL (
         SELECT d.platform, d.account, d.type
         FROM crossdock.documents d
-        WHERE (d.platform, d.account, d.type) > (source.platform, source.account, source.type)
-        ORDER BY d.platform, d.account, d.type
+        WHERE (d.account, d.type) > (source.account, source.type)
+        ORDER BY d.account, d.type
         LIMIT 1
     ) following
 )
-SELECT platform, account, type FROM source
+SELECT platform, account, type FROM source ORDER BY platform, account, type
 
 -- name: count_documents
 -- The number of documents of the sources ($1, $2, $3), counted up to $4. They are read in the order of the index:

@@ -4,13 +4,13 @@ import json
 from datetime import UTC, datetime
 from uuid import UUID, uuid4
 
-from deploy.cli import trace
 from ingress.api import patterns
 from schemas import consumers, registry, topology
 from schemas.asyncapi import document as asyncapi
 from schemas.config import Config
 from schemas.dialects import get_dialect
 from schemas.envelope import RECORD_TYPE, Stamp, from_properties
+from storage import timeline
 from tests.contract import checks
 from workers.poll import source
 from workers.route import answers
@@ -40,10 +40,10 @@ def test_events_of_its_recipients_can_be_consumed_subscribed_to_and_traced(fifth
     assert [binding.routing_key for binding in consumers.bindings(consumer)] == ["parcelbird.flight.nest.#"]
     patterns.check_types(["parcelbird.flight.12"], get_dialect("standard"))
     id_, now = uuid4(), datetime.now(UTC)
-    version = trace.Version(id_, 1, now, 1, [])
-    record = trace.Record(now, uuid4(), id_, [], ["12"])
-    document = trace.Document(fifth, "nest", "parcelbird.hand_over", "007", [], [version], [record], [])
-    keys = [message.routing_key for message in trace.messages(document)]
+    version = timeline.Version(id_, 1, now, 1, [])
+    record = timeline.Record(now, uuid4(), id_, [], ["12"])
+    document = timeline.Document(fifth, "nest", "parcelbird.hand_over", "007", [], [version], [record], [])
+    keys = [message.routing_key for message in timeline.messages(document)]
     assert keys == ["parcelbird.hand_over.nest", "parcelbird.flight.nest.12"]
     described = asyncapi.document()
     assert described["channels"]["crossdock.events.birds"]["address"] == "parcelbird.flight.{account}.{bird}"

@@ -13,6 +13,7 @@ import pytest
 import pytest_asyncio
 from asyncpg import exceptions
 
+from ingress import database as databases
 from ingress.api import app as api_app
 from ingress.api.app import ApiApp
 from schemas.config import Subscriber
@@ -34,7 +35,7 @@ async def test_only_standbys_at_the_start_are_waited_for(
     database_url: str, postgres: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A fail-over: each server that DATABASE_URL names is a standby for a while. asyncpg raises an error of its own."""
-    monkeypatch.setattr(api_app, "WATCH_AGAIN", 0.05)
+    monkeypatch.setattr(databases, "INTERVAL_UNAVAILABLE", 0.05)
     name = database_url.rpartition("/")[2]
     admin = await asyncpg.connect(database_url.rpartition("/")[0] + "/postgres")
     await admin.execute(f"ALTER DATABASE {name} SET default_transaction_read_only = on")
@@ -64,14 +65,14 @@ async def api_session(app: ApiApp) -> AsyncIterator[Client]:
 async def test_a_connection_to_a_server_that_was_demoted_is_replaced(
     client: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(api_app, "WATCH_AGAIN", 0.05)
-    monkeypatch.setattr(api_app, "CHECK", "SELECT true")
+    monkeypatch.setattr(databases, "INTERVAL_UNAVAILABLE", 0.05)
+    monkeypatch.setattr(databases, "CHECK", "SELECT true")
     pool = await client.app._database.pool()
     before = await pool.fetchval("SELECT pg_backend_pid()")
     await client.app._watch.check()
     assert client.app.problems() == ["PostgreSQL is unavailable: OSError: connected to a standby"]
     assert await pool.fetchval("SELECT pg_backend_pid()") != before
-    monkeypatch.setattr(api_app, "CHECK", "SELECT false")
+    monkeypatch.setattr(databases, "CHECK", "SELECT false")
     await client.app._watch.check()
     assert client.app.problems() == []
     assert (await client.ask("GET", "/v1/subscriptions"))[0] == 200

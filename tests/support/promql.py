@@ -10,7 +10,7 @@ from prometheus_client.metrics import MetricWrapperBase
 from deploy.admin import Admin
 from telemetry.tallies import LabelledCounter, LabelledHistogram
 
-PROCESSES = ("ingress.hooks.app", "ingress.api.app", "deploy.process", *(
+PROCESSES = ("ingress.hooks.app", "ingress.api.app", "ingress.console.app", "deploy.process", *(
     f"workers.{kind}.worker" for kind in ("store", "route", "deliver", "poll")
 ))  # fmt: skip
 

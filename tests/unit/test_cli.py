@@ -188,7 +188,7 @@ def test_all_but_processes_print_json() -> None:
     }
     workers = {f"worker {kind}" for kind in ("store", "route", "deliver", "poll")}
     # The last three print nothing but JSON, and `roles` nothing but SQL.
-    assert without == {"up", "ingress", "api", *workers, "roles", "topology export", "consume", "asyncapi"}
+    assert without == {"up", "ingress", "api", "console", *workers, "roles", "topology export", "consume", "asyncapi"}
 
 
 def test_every_command_says_what_it_does() -> None:

@@ -11,7 +11,8 @@ from uuid import UUID
 import msgspec
 import pytest
 
-from deploy.cli import status, trace
+from deploy.cli import status
+from storage import timeline
 from storage.overview import TransferCounts
 
 START = datetime(2026, 11, 21, 9, 30, tzinfo=UTC)
@@ -41,10 +42,10 @@ def receipt(number: int, seconds: float) -> dict[str, Any]:
     return {"message_id": MESSAGES[number - 1], "received_at": later(seconds), "bytes": 100 + number}
 
 
-def document(**parts: Any) -> trace.Document:
+def document(**parts: Any) -> timeline.Document:
     fields = {"platform": "ustore", "type": "ustore.manufacturer_allocation", "account": "printshop", "key": "5295"}
     rows: dict[str, Any] = {"receipts": [], "versions": [], "records": [], "deliveries": [], **parts}
-    return msgspec.convert(fields | rows, trace.Document)
+    return msgspec.convert(fields | rows, timeline.Document)
 
 
 def test_a_trace_is_shown_in_chronological_order() -> None:
@@ -69,7 +70,7 @@ def test_a_trace_is_shown_in_chronological_order() -> None:
         versions=[version(1, 0.01, times=2), version(2, 120.01, flags=("revised",))],
         records=records,
     )
-    assert [(step.what, step.detail) for step in trace.timeline(history)] == [
+    assert [(step.what, step.detail) for step in timeline.timeline(history)] == [
         ("received", f"101 bytes, message {MESSAGES[0]}"),
         ("allocated", "item 3087 to manufacturer 2 by fallback: product"),
         ("allocated", "item 3088 to manufacturer 1 by annex (12 km)"),
@@ -94,15 +95,15 @@ def test_a_record_without_notified_manufacturers_queued_nothing() -> None:
         "announced": None,
     }
     history = document(receipts=[receipt(1, 0)], versions=[version(1, 1)], records=[record])
-    assert [step.routing_key for step in trace.messages(history)] == ["ustore.manufacturer_allocation.printshop"]
+    assert [step.routing_key for step in timeline.messages(history)] == ["ustore.manufacturer_allocation.printshop"]
 
 
 def test_the_failures_of_a_message_are_shown_in_order() -> None:
     event = "receipt_confirmation"
-    message = trace.QuarantinedMessage(MESSAGES[0], "channelape", "rothys", event, "no id", START, None, later(9))
-    assert [step.what for step in trace.setbacks(message)] == ["quarantined", "discarded"]
+    message = timeline.QuarantinedMessage(MESSAGES[0], "channelape", "rothys", event, "no id", START, None, later(9))
+    assert [step.what for step in timeline.setbacks(message)] == ["quarantined", "discarded"]
     message = dataclasses.replace(message, replayed_at=later(12))
-    assert [step.what for step in trace.setbacks(message)] == ["quarantined", "discarded", "replayed"]
+    assert [step.what for step in timeline.setbacks(message)] == ["quarantined", "discarded", "replayed"]
 
 
 @pytest.mark.parametrize(
@@ -110,7 +111,7 @@ def test_the_failures_of_a_message_are_shown_in_order() -> None:
     [(0, "0.000 s"), (0.0412, "0.041 s"), (59.9, "59.900 s"), (90, "1.5 min"), (5400, "1.5 h"), (216_000, "2.5 d")],
 )
 def test_a_duration_is_shown_in_a_unit_that_suits_it(seconds: float, shown: str) -> None:
-    assert trace.since(later(seconds), START) == shown
+    assert timeline.since(later(seconds), START) == shown
 
 
 def samples(*counts: float, name: str = "crossdock_requests_total") -> status.Samples:
@@ -173,7 +174,7 @@ def test_every_attempt_is_part_of_a_life() -> None:
     history = document(
         deliveries=[{**whom, **none}, {**whom, **first, "error": "answered 500"}],
     )
-    assert [(step.what, step.detail) for step in trace.timeline(history)] == [
+    assert [(step.what, step.detail) for step in timeline.timeline(history)] == [
         ("pending", f"standard https://a.example/in, delivery {MESSAGES[3]}"),
         ("refused", "standard https://a.example/in 500, attempt 1, 3.2 ms: answered 500"),
     ]

@@ -33,7 +33,7 @@ def test_every_process_has_a_service() -> None:
     command: Any = typer.main.get_command(app)
     workers = [["worker", name] for name in command.commands["worker"].commands]
     commands = [service["command"] for service in OURS.values()]
-    for expected in (["ingress"], ["migrate"], ["topology", "apply"], *workers):
+    for expected in (["ingress"], ["api"], ["console"], ["migrate"], ["topology", "apply"], *workers):
         assert expected in commands
 
 
@@ -45,7 +45,7 @@ def test_every_variable_of_ours_is_read() -> None:
     assert {name for name in named if f'"{name}"' not in code} == set()
 
 
-@pytest.mark.parametrize("name", ["ingress", "route", "store", "poll", "deliver", "api"])
+@pytest.mark.parametrize("name", ["ingress", "route", "store", "poll", "deliver", "api", "console"])
 def test_each_process_gets_its_own_secrets_and_its_own_database_user(name: str) -> None:
     environment = OURS[name]["environment"]
     assert {variable for variable, kinds in sections.VARIABLES.items() if name in kinds} == environment.keys()
@@ -90,15 +90,16 @@ def test_no_password_is_written_down() -> None:
 def test_ports_and_settings_agree() -> None:
     loaded = config.load(ROOT / "deploy/docker/crossdock.toml")
     assert COMPOSE["services"]["ingress"]["ports"] == [f"127.0.0.1:{loaded.ingress.port}:{loaded.ingress.port}"]
+    assert COMPOSE["services"]["console"]["ports"] == [f"127.0.0.1:{loaded.console.port}:{loaded.console.port}"]
     assert f":{loaded.admin.port}/healthz" in DOCKERFILE
     assert loaded.accounts == {}
-    assert loaded.ingress.host == loaded.admin.host == "0.0.0.0"
+    assert loaded.ingress.host == loaded.api.host == loaded.console.host == loaded.admin.host == "0.0.0.0"
 
 
 def test_every_process_has_a_health_check_on_the_admin_port() -> None:
     port = config.load(ROOT / "deploy/docker/crossdock.toml").admin.port
     for service in OURS.values():
-        if service["command"][0] in ("ingress", "api", "worker"):
+        if service["command"][0] in ("ingress", "api", "console", "worker"):
             assert service["healthcheck"]["test"][:3] == ["CMD", "python", "-c"]
             assert f"http://127.0.0.1:{port}/healthz" in service["healthcheck"]["test"][3]
         else:

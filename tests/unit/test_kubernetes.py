@@ -100,7 +100,7 @@ def test_every_process_has_a_deployment_and_every_command_exists() -> None:
     command: Any = typer.main.get_command(main.app)
     workers = [["worker", name] for name in command.commands["worker"].commands]
     arguments = [container(deployment)["args"] for deployment in DEPLOYMENTS.values()]
-    assert sorted(arguments) == sorted([["ingress"], ["api"], *workers])
+    assert sorted(arguments) == sorted([["ingress"], ["api"], ["console"], *workers])
     jobs = [container(manifest)["args"] for manifest in PLAIN.values() if manifest["kind"] == "Job"]
     assert jobs == [["migrate"], ["topology", "apply"]]
     assert "apply" in command.commands["topology"].commands
@@ -109,12 +109,23 @@ def test_every_process_has_a_deployment_and_every_command_exists() -> None:
 VALID = {
     "AMQP_URL": "amqp://u:p@127.0.0.1:1/",
     "DATABASE_URL": "postgresql://u:p@127.0.0.1:1/x",
+    "CROSSDOCK_CONSOLE_TOKEN": "a-token",
     "CROSSDOCK_ENCRYPTION_KEY": "MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIzNDU2Nzg5MDE=",
 }
 
 
+OPTIONAL = {("Deployment/crossdock-console", "AMQP_URL")}
+"""What a process can do without: the console then says that it has not asked RabbitMQ."""
+
+
 @pytest.mark.parametrize(
-    ("name", "left_out"), [(name, variable) for name in PODS for variable in sorted(environment(PODS[name]))]
+    ("name", "left_out"),
+    [
+        (name, variable)
+        for name in PODS
+        for variable in sorted(environment(PODS[name]))
+        if (name, variable) not in OPTIONAL
+    ],
 )
 def test_each_gets_the_variables_that_its_command_demands(
     name: str, left_out: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
@@ -145,8 +156,12 @@ def test_secrets_are_references_and_the_example_has_every_key() -> None:
 @pytest.mark.parametrize("name", PODS)
 def test_each_gets_the_files_of_its_own_sections(name: str) -> None:
     kind = PODS[name]["metadata"]["labels"]["app.kubernetes.io/component"]
-    paths = ("accounts.apicbase.acme.secrets[0]", "accounts.apicbase.acme.poll.client_secret", "api.operator_token")
-    secrets = dict(zip(("crossdock-platforms", "crossdock-polls", "crossdock-subscribers"), paths, strict=True))
+    secrets = {
+        "crossdock-platforms": "accounts.apicbase.acme.secrets[0]",
+        "crossdock-polls": "accounts.apicbase.acme.poll.client_secret",
+        "crossdock-subscribers": "subscribers.boards.password",
+        "crossdock-operators": "operators.anna.token",
+    }
     mounted = {volume["secret"]["secretName"] for volume in pod(PODS[name])["volumes"] if "secret" in volume}
     assert mounted == {secret for secret, path in secrets.items() if kind in sections.readers(path)}
     assert mounted <= {manifest.removeprefix("Secret/") for manifest in PLAIN}
@@ -159,7 +174,7 @@ def test_probes_ports_and_time_to_stop_are_the_process_own(name: str) -> None:
     deployment, inside = DEPLOYMENTS[name], container(DEPLOYMENTS[name])
     ports = {port["name"]: port["containerPort"] for port in inside["ports"]}
     assert ports.pop("admin") == SETTINGS.admin.port
-    expected = {"crossdock-ingress": SETTINGS.ingress.port, "crossdock-api": SETTINGS.api.port}
+    expected = {f"crossdock-{kind}": getattr(SETTINGS, kind).port for kind in ("ingress", "api", "console")}
     assert ports == (
         {"http": expected[deployment["metadata"]["name"]]} if deployment["metadata"]["name"] in expected else {}
     )
@@ -175,7 +190,11 @@ def test_probes_ports_and_time_to_stop_are_the_process_own(name: str) -> None:
 def test_the_admin_port_is_in_no_service() -> None:
     services = [manifest for manifest in PLAIN.values() if manifest["kind"] == "Service"]
     assert {port["targetPort"] for service in services for port in service["spec"]["ports"]} == {"http"}
-    assert {service["metadata"]["name"] for service in services} == {"crossdock-ingress", "crossdock-api"}
+    assert {service["metadata"]["name"] for service in services} == {
+        "crossdock-ingress",
+        "crossdock-api",
+        "crossdock-console",
+    }
 
 
 @pytest.mark.parametrize("name", PODS)
@@ -203,6 +222,17 @@ def test_every_deployment_has_its_budget_and_its_service_finds_it() -> None:
         assert budget == {"maxUnavailable": 1, "selector": {"matchLabels": labels}}
         service = PLAIN.get(f"Service/{deployment['metadata']['name']}")
         assert service is None or service["spec"]["selector"] == labels
+
+
+def test_only_labelled_namespaces_reach_the_console() -> None:
+    """Policies add up, so the one for all pods must not open the console's port."""
+    policies = [manifest["spec"] for manifest in PLAIN.values() if manifest["kind"] == "NetworkPolicy"]
+    rules = [rule for policy in policies for rule in policy["ingress"]]
+    opening = [rule for rule in rules if "ports" not in rule or {"port": SETTINGS.console.port} in rule["ports"]]
+    assert [rule["from"] for rule in opening] == [
+        [{"namespaceSelector": {"matchLabels": {"crossdock.io/console": "true"}}}]
+    ]
+    assert not [manifest for manifest in PLAIN.values() if manifest["kind"] in ("Ingress", "HTTPRoute")]
 
 
 async def test_scalers_look_at_queues_and_metrics_that_exist() -> None:

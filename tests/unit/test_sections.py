@@ -26,6 +26,9 @@ keys = [{ name = "token", secret = { file = "channelape" } }]
 authorizations = [{ env = "ECOMNOW_AUTHORIZATION" }]
 [accounts.ustore.printshop]
 secrets = [{ env = "USTORE_SECRET" }]
+[operators.anna]
+token = { env = "ANNA_TOKEN" }
+role = "act"
 [subscribers.boards]
 username = "boards"
 password = { env = "BOARDS_PASSWORD" }
@@ -34,6 +37,7 @@ accounts = ["channelape/*"]
 OWN = {
     "ingress": {"APICBASE_SECRET", "ECOMNOW_AUTHORIZATION", "USTORE_SECRET", "channelape"},
     "api": {"OPERATOR_TOKEN", "BOARDS_PASSWORD"},
+    "console": {"OPERATOR_TOKEN", "ANNA_TOKEN"},
     "poll": {"APICBASE_CLIENT_SECRET"},
     "store": set[str](),
     "route": set[str](),
@@ -88,6 +92,7 @@ def test_check_misses_every_secret(name: str, file: Path, monkeypatch: pytest.Mo
 def test_secrets_that_a_process_does_not_read_are_replaced_by_unguessable_text(file: Path) -> None:
     store = config.load(file, process="store")
     assert store.api.operator_token == store.subscribers["boards"].password == sections.UNREAD
+    assert store.operators["anna"].token == sections.UNREAD
     assert len(sections.UNREAD) > 32
     assert sections.UNREAD not in EVERY
     assert store == config.load(file, process="store")  # a reload changes nothing

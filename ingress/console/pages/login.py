@@ -3,24 +3,24 @@
 from urllib.parse import quote
 
 import msgspec
-from aiohttp import web
+from aiohttp import hdrs, web
 
+from ingress.console.context import Context
 from ingress.console.errors import PageError
+from ingress.console.form import Form
 from ingress.console.route import act, page
 from ingress.console.session import Operator
-from ingress.console.visit import Page, Visit, see_other
+from ingress.console.visit import HOME, NOBODY, Page, Visit, field, safe_path, see_other
 from ingress.logins import TURN, TooManyFailuresError
 from storage import actions
-from storage.actions import Actor
 
-HOME = "/console"
 PATH = "/console/login"
 _LIMITED_NAME = b"\0console"
 """Name under which failed tokens are counted, because a token comes without a name."""
 
 
 class LoginView(msgspec.Struct, frozen=True, kw_only=True):
-    """The form."""
+    """What the form shows."""
 
     next: str
     """Where to go after the log-in."""
@@ -35,36 +35,49 @@ def address(path: str) -> str:
 async def show(visit: Visit) -> Page | web.StreamResponse:
     """Show the form, or log in with a link."""
     once = visit.request.query.get("once")
-    if once is not None and visit.request.method == "GET":
+    if once is not None and visit.request.method == hdrs.METH_GET:
         return await _use_link(visit, once)
-    view = LoginView(next=_safe(visit.request.query.get("next")))
-    return Page(template="login.html", view=view, title="Log in")
+    target = safe_path(visit.request.query.get("next"))
+    if visit.operator is not NOBODY:
+        return see_other(target)
+    return Page(template="login.html", view=LoginView(next=target), title="Log in")
 
 
-async def log_in(visit: Visit) -> Page | web.StreamResponse:
-    """Log in with a token."""
-    sessions, limiter = visit.context.sessions, visit.context.limiter
-    target = _safe(visit.field("next"))
-    pair = limiter.pair(visit.actor.address, _LIMITED_NAME)
+async def recognize(context: Context, address: str, form: Form) -> Operator | None:
+    """Return the operator with the token in the form, after a wait if there have been too many failures.
+
+    Raises PageError: 400, 429.
+    """
+    token = field(form, "token")
+    if token is None:
+        return None
+    limiter = context.limiter
+    pair = limiter.pair(address, _LIMITED_NAME)
     try:
         is_slowed = await limiter.wait_for_turn(pair)
     except TooManyFailuresError as error:
         raise _slow_down(error) from None
-    token = visit.field("token") or ""
-    operator = sessions.by_token(token)
+    operator = context.sessions.by_token(token)
     if operator is not None:
         limiter.succeeded(pair)
-        return await _enter(visit, operator, target)
-    if token:
-        limiter.failed(pair)
+        return operator
+    limiter.failed(pair)
     if is_slowed:
         raise _slow_down(TooManyFailuresError(TURN))
+    return None
+
+
+async def log_in(visit: Visit) -> Page | web.StreamResponse:
+    """Log in whom `recognize` has returned."""
+    target = safe_path(visit.field("next"))
+    if visit.operator is not NOBODY:
+        return await _enter(visit, target)
     problem = "No operator has this token. It is the value of [operators.NAME] token, or of [api] operator_token."
     return Page(template="login.html", view=LoginView(next=target, problem=problem), title="Log in", status=403)
 
 
 async def log_out(visit: Visit) -> Page | web.StreamResponse:
-    """Log out."""
+    """Log the operator out."""
     response = see_other(PATH)
     visit.context.sessions.log_out(visit.request, response)
     await visit.record("log-out")
@@ -81,14 +94,14 @@ async def _use_link(visit: Visit, once: str) -> web.StreamResponse:
             "This link cannot log you in any more",
             "A link works once, for twelve hours. Log in with a token, or start `crossdock up` again for another link.",
         )
-    return await _enter(visit, operator, HOME)
+    visit.log_in(operator)
+    return await _enter(visit, HOME)
 
 
-async def _enter(visit: Visit, operator: Operator, target: str) -> web.StreamResponse:
-    actor = Actor(operator.name, operator.role, visit.actor.address)
-    await actions.record(visit.connection, actor, "log-in")
+async def _enter(visit: Visit, target: str) -> web.StreamResponse:
+    await visit.record("log-in")
     response = see_other(target)
-    visit.context.sessions.log_in(visit.request, response, operator)
+    visit.context.sessions.log_in(visit.request, response, visit.operator)
     return response
 
 
@@ -101,15 +114,8 @@ def _slow_down(error: TooManyFailuresError) -> PageError:
     )
 
 
-def _safe(target: str | None) -> str:
-    """Return a path of the console; anything else becomes its first page."""
-    if target is None or not (target == HOME or target.startswith((f"{HOME}/", f"{HOME}?"))):
-        return HOME
-    return target if target.isprintable() and "\\" not in target else HOME
-
-
 ROUTES = (
     page(PATH, show, who="nobody"),
-    act(PATH, log_in, "log-in", who="nobody"),
+    act(PATH, log_in, "log-in", who="nobody", recognize=recognize),
     act("/console/logout", log_out, "log-out", who="read"),
 )

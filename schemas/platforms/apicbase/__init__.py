@@ -40,5 +40,6 @@ PLATFORM = Platform(
     decode=identity.decode,
     secrets=_secrets,
     refuse=_refuse,
+    personal_fields=("owned_by", "order_remarks"),
     with_new_key=identity.with_new_key,
 )

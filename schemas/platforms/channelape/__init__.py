@@ -33,5 +33,6 @@ PLATFORM = Platform(
     read=identity.read,
     decode=identity.decode,
     secrets=_secrets,
+    personal_fields=("customer", "shippingAddress", "billingAddress"),
     with_new_key=identity.with_new_key,
 )

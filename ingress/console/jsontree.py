@@ -1,0 +1,102 @@
+"""A JSON body as a tree of exact values, and its text for people. Pure.
+
+Numbers stay as they were written, so that 1.10 is not 1.1 and nothing passes through a float.
+"""
+
+import json
+import re
+from typing import TypeAlias, Union
+
+import msgspec
+
+DOTS = "••••"
+"""What is shown in place of a value that is hidden."""
+_UNSEEN = re.compile(
+    "[\u0000-\u001f\u007f-\u009f\u00ad\u061c\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ud800-\udfff]"
+)
+"""Characters that are not seen, that reverse what follows, or that no page can contain."""
+
+
+class Number(str):
+    """A number as it was written."""
+
+    __slots__ = ()
+
+
+class Hidden(msgspec.Struct, frozen=True):
+    """A value that is compared but not shown."""
+
+    text: str
+    """The value as compact JSON."""
+
+
+Scalar: TypeAlias = str | Number | Hidden | bool | None
+Node: TypeAlias = Union[Scalar, list["Node"], dict[str, "Node"]]  # noqa: UP007 - it names itself
+
+
+class NotATreeError(ValueError):
+    """A body is not JSON, or is nested too deeply."""
+
+
+def parse(data: bytes | str) -> Node:
+    """Return a body as a tree. Of members with the same name, the last one counts. Raises NotATreeError."""
+    try:
+        tree: Node = json.loads(data, parse_float=Number, parse_int=Number, parse_constant=_refuse)
+    except (ValueError, RecursionError) as error:
+        raise NotATreeError(str(error)[:200]) from None
+    return tree
+
+
+def scalar(value: Scalar) -> str:
+    """Return a value as JSON; characters that cannot be seen are escaped."""
+    if isinstance(value, Hidden):
+        return DOTS
+    if isinstance(value, Number):
+        return str(value)
+    text = json.dumps(value, ensure_ascii=False)
+    return _UNSEEN.sub(_escaped, text)
+
+
+def compact(node: Node) -> str:
+    """Return a tree as JSON on one line."""
+    if isinstance(node, dict):
+        return "{" + ", ".join(f"{scalar(name)}: {compact(value)}" for name, value in node.items()) + "}"
+    if isinstance(node, list):
+        return "[" + ", ".join(map(compact, node)) + "]"
+    return scalar(node)
+
+
+def pretty(node: Node) -> str:
+    """Return a tree as JSON with a line per value."""
+    lines: list[str] = []
+    _add_lines(lines, node, "", "", "")
+    return "\n".join(lines)
+
+
+def visible(text: str) -> str:
+    """Return a text in which characters that cannot be seen are escaped, except the ends of lines and tabs."""
+    return _UNSEEN.sub(lambda match: match[0] if match[0] in "\n\r\t" else _escaped(match), text)
+
+
+def _add_lines(lines: list[str], node: Node, margin: str, name: str, comma: str) -> None:
+    if not isinstance(node, dict | list) or not node:
+        lines.append(f"{margin}{name}{compact(node)}{comma}")
+        return
+    opening, closing = ("{", "}") if isinstance(node, dict) else ("[", "]")
+    lines.append(f"{margin}{name}{opening}")
+    members = (
+        [(f"{scalar(key)}: ", value) for key, value in node.items()]
+        if isinstance(node, dict)
+        else [("", value) for value in node]
+    )
+    for place, (inner, value) in enumerate(members, 1):
+        _add_lines(lines, value, margin + "  ", inner, "," if place < len(members) else "")
+    lines.append(f"{margin}{closing}{comma}")
+
+
+def _escaped(match: re.Match[str]) -> str:
+    return f"\\u{ord(match[0]):04x}"
+
+
+def _refuse(name: str) -> None:
+    raise ValueError(f"{name} is not JSON")

@@ -1,0 +1,187 @@
+"""Replaying and discarding quarantined messages: one at once, several or all that match after a confirmation."""
+
+from collections.abc import Mapping
+from datetime import datetime
+from uuid import UUID
+
+from aiohttp import web
+
+from broker.connection import REMOTE_ERRORS
+from broker.outgoing import BrokerUnavailableError
+from ingress import quarantine as publishing
+from ingress.console import many, notices
+from ingress.console.confirm import Button
+from ingress.console.errors import PageError, invalid, not_found
+from ingress.console.many import Request
+from ingress.console.render import plural
+from ingress.console.route import act
+from ingress.console.visit import Page, Visit, see_other
+from storage import bulk, quarantine, quarantine_lists
+from storage.jobs import Filter
+from storage.quarantine import STAGES, Counted, Selection
+
+LIST = "/console/quarantine"
+REPLAY, DISCARD = f"{LIST}/replay", f"{LIST}/discard"
+
+notices.NOTICES |= {
+    "replayed": "It was published again. If it fails again, it comes back here with its new reason.",
+    "discarded": "It was taken off the list. Its bytes are kept.",
+    "not_waiting": "It does not wait any more, so nothing was changed.",
+}
+
+
+async def replay(visit: Visit) -> Page | web.StreamResponse:
+    """Publish messages again, as they were received."""
+    if visit.context.amqp_url is None:
+        raise PageError(
+            409,
+            "This console cannot replay messages",
+            "It has no connection to RabbitMQ: set AMQP_URL for `crossdock console`, or use `crossdock quarantine "
+            "replay`.",
+        )
+    if visit.field("all") == "1":
+        return await _many(visit, REPLAY, None)
+    ids = many.ticked(visit)
+    return await (_replay_one(visit, ids[0], visit.context.amqp_url) if len(ids) == 1 else _many(visit, REPLAY, ids))
+
+
+async def discard(visit: Visit) -> Page | web.StreamResponse:
+    """Take messages off the list."""
+    if visit.field("all") == "1":
+        return await _many(visit, DISCARD, None)
+    ids = many.ticked(visit)
+    return await (_discard_one(visit, ids[0]) if len(ids) == 1 else _many(visit, DISCARD, ids))
+
+
+async def _replay_one(visit: Visit, id_: UUID, amqp_url: str) -> Page | web.StreamResponse:
+    message = await quarantine_lists.describe(visit.connection, id_)
+    if message is None:
+        raise not_found(f"message {id_} in quarantine")
+    if message.erased_at is not None:
+        return many.error_page(409, "This message cannot be replayed", "Its content was erased.")
+    shards = visit.context.config.store.shards
+    try:
+        async with publishing.channel(amqp_url) as channel:
+            published = await publishing.publish(visit.connection, channel, [id_], shards, again=True)
+    except (BrokerUnavailableError, *REMOTE_ERRORS, TimeoutError) as error:
+        return await _not_replayed(visit, id_, "RabbitMQ is unavailable", error)
+    if id_ in published.refused:
+        return await _not_replayed(visit, id_, "RabbitMQ did not take this message", published.refused[id_])
+    await visit.record("quarantine.replay", subject=str(id_), count=1)
+    return see_other(notices.done(many.back(visit, f"{LIST}/{id_}"), "replayed"))
+
+
+async def _not_replayed(visit: Visit, id_: UUID, title: str, error: Exception) -> Page:
+    reason = str(error) or type(error).__name__
+    await visit.record("quarantine.replay", subject=str(id_), note=f"{title}: {reason}", outcome="failed")
+    return many.error_page(409, title, f"The message is still on the list. The reason: {reason}.")
+
+
+async def _discard_one(visit: Visit, id_: UUID) -> Page | web.StreamResponse:
+    back = many.back(visit, f"{LIST}/{id_}")
+    if not await quarantine.discard_waiting(visit.connection, [id_]):
+        if await quarantine_lists.describe(visit.connection, id_) is None:
+            raise not_found(f"message {id_} in quarantine")
+        return see_other(notices.done(back, "not_waiting"))
+    await visit.record("quarantine.discard", subject=str(id_), count=1)
+    return see_other(notices.done(back, "discarded"))
+
+
+async def _many(visit: Visit, path: str, ids: list[UUID] | None) -> Page | web.StreamResponse:
+    """Act on the ticked messages, or on all that the filter in the form selects."""
+    if (response := await many.started_before(visit)) is not None:
+        return response
+    fields: list[tuple[str, str]]
+    if ids is not None:
+        counted = Counted(count=len(ids), is_exact=True, first_at=None)
+        filter_, fields, words = Filter(ids=ids), [("id", str(id_)) for id_ in ids], "the messages that are ticked"
+    else:
+        selection = await _selection(visit)
+        counted = await quarantine.count(visit.connection, selection)
+        filter_, fields, words = Filter(quarantine=selection), _fields(selection), in_words(selection)
+    number = plural(counted.count, "message") if counted.is_exact else f"{counted.text} messages"
+    since = f", the oldest received {counted.first_at:%Y-%m-%d %H:%M:%S} UTC" if counted.first_at else ""
+    is_replay = path == REPLAY
+    request = Request(
+        kind="quarantine.replay" if is_replay else "quarantine.discard",
+        path=path,
+        question=f"Replay {number}?" if is_replay else f"Discard {number}?",
+        what=f"{number[0].upper()}{number[1:]}: {words}{since}.",
+        consequence=(
+            "They are published again as received; what fails comes back here with its new reason. What comes in from "
+            "now on is not among them."
+            if is_replay
+            else "They are taken off the list. Their bytes are kept."
+        ),
+        filter=filter_,
+        fields=fields,
+        count=counted.count,
+        is_exact=counted.is_exact,
+        subject=words if ids is None else f"{len(ids)} ticked messages",
+        buttons=(Button(label=f"{'Replay' if is_replay else 'Discard'} {number}"),),
+        back=many.back(visit, LIST),
+    )
+    return await many.confirm_or_start(visit, request)
+
+
+def selection_from(stage: str | None, texts: Mapping[str, str | None], until: datetime | None = None) -> Selection:
+    """Return a filter. `texts`: account, event, reason and same_reason, of which an account may have a platform."""
+    platform, _, account = (texts["account"] or "").rpartition("/")
+    return Selection(
+        stage=stage,
+        platform=platform or None,
+        account=account or None,
+        event=texts["event"],
+        reason=texts["reason"],
+        same_reason=texts["same_reason"],
+        until=until,
+    )
+
+
+async def _selection(visit: Visit) -> Selection:
+    """Return the filter in the form, frozen at its `until`, or now. Raises PageError: 400."""
+    stage = visit.field("stage")
+    if stage is not None and stage not in STAGES:
+        raise invalid(f"The stage must be one of {', '.join(STAGES)}.")
+    now = await bulk.now(visit.connection)
+    until = visit.field_time("until")
+    texts = {name: visit.field(name) for name in ("account", "event", "reason", "same_reason")}
+    return selection_from(stage, texts, now if until is None else min(now, until))
+
+
+def _fields(selection: Selection) -> list[tuple[str, str]]:
+    """Return the hidden fields from which the same filter is read again."""
+    texts = {
+        "stage": selection.stage,
+        "account": account_of(selection),
+        "event": selection.event,
+        "reason": selection.reason,
+        "same_reason": selection.same_reason,
+        "until": None if selection.until is None else selection.until.isoformat(),
+    }
+    return [("all", "1"), *((name, text) for name, text in texts.items() if text is not None)]
+
+
+def account_of(selection: Selection) -> str | None:
+    """Return the account of a filter, as `channelape/rothys` or `rothys`."""
+    return f"{selection.platform}/{selection.account}" if selection.platform else selection.account
+
+
+def in_words(selection: Selection) -> str:
+    """Return a filter in words."""
+    account = account_of(selection)
+    parts = [
+        f"stage {selection.stage}" if selection.stage else "",
+        f"account {account}" if account else "",
+        f"event {selection.event}" if selection.event else "",
+        f"the reason “{selection.same_reason}”" if selection.same_reason else "",
+        f"a reason with “{selection.reason}”" if selection.reason else "",
+        f"in quarantine before {selection.until:%Y-%m-%d %H:%M:%S} UTC" if selection.until else "",
+    ]
+    return ", ".join(["messages that wait", *filter(None, parts)])
+
+
+ROUTES = (
+    act(REPLAY, replay, "quarantine.replay"),
+    act(DISCARD, discard, "quarantine.discard"),
+)

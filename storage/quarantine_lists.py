@@ -1,0 +1,119 @@
+"""What operators look at in quarantine: groups, rows, one message, and parts of its body. All of it is bounded."""
+
+from collections.abc import Sequence
+from datetime import datetime
+from uuid import UUID
+
+import msgspec
+
+from storage.database import Connection
+from storage.quarantine import STAGES, Place, Selection
+from storage.sql import query
+
+LOOKED_AT = 10_000
+"""Maximum number of messages that a page of a list examines."""
+GROUPED = 10_000
+"""Maximum number of messages that are grouped, the newest first."""
+MOST_GROUPS = 100
+"""Maximum number of groups that are listed."""
+
+
+class Message(msgspec.Struct, frozen=True, kw_only=True):
+    """One message as it is listed."""
+
+    id: UUID
+    received_at: datetime
+    stored_at: datetime
+    platform: str
+    account: str
+    event: str
+    stage: str
+    attempts: int
+    reason: str
+    replayed_at: datetime | None
+    discarded_at: datetime | None
+
+
+class Details(Message, frozen=True, kw_only=True):
+    """One message without its body."""
+
+    erased_at: datetime | None
+    content_type: str | None
+    bytes: int
+
+
+class Listing(msgspec.Struct, frozen=True, kw_only=True):
+    """Messages that match, among those that were looked at."""
+
+    rows: Sequence[Message]
+    back_to: datetime | None
+    """Where looking ended, if that was before the page was full; None if it was not."""
+
+
+class Group(msgspec.Struct, frozen=True, kw_only=True):
+    """Messages of one account and event with the same reason."""
+
+    platform: str
+    account: str
+    event: str
+    stage: str
+    reason: str
+    """Its first 200 characters."""
+    messages: int
+    first_at: datetime
+    last_at: datetime
+
+
+class Groups(msgspec.Struct, frozen=True, kw_only=True):
+    """The newest messages that wait, in groups."""
+
+    rows: Sequence[Group]
+    is_complete: bool
+    """Whether all messages that wait are among them."""
+
+
+class LastGood(msgspec.Struct, frozen=True, kw_only=True):
+    """The newest document of an account."""
+
+    id: int
+    type: str
+    key: str
+    version: int
+    last_received_at: datetime
+
+
+async def listing(
+    connection: Connection, selection: Selection, *, waiting: bool, before: Place | None, limit: int
+) -> Listing:
+    """Return messages that wait, or those that were replayed or discarded, the newest first."""
+    name = "rows_open" if waiting else "rows_dealt_with"
+    rows = await connection.fetch(
+        query("quarantine", name), *selection.values, *(before or (None, None)), limit, LOOKED_AT
+    )
+    messages = [Message(**{field: row[field] for field in Message.__struct_fields__}) for row in rows if row["id"]]
+    examined, back_to = (rows[0]["examined"], rows[0]["back_to"]) if rows else (0, None)
+    return Listing(rows=messages, back_to=back_to if examined == LOOKED_AT and len(messages) < limit else None)
+
+
+async def groups(connection: Connection) -> Groups:
+    """Return the newest messages that wait, grouped by what is wrong with them and where they come from."""
+    rows = await connection.fetch(query("quarantine", "groups"), list(STAGES), GROUPED, MOST_GROUPS)
+    listed = [Group(**{field: row[field] for field in Group.__struct_fields__}) for row in rows]
+    return Groups(rows=listed, is_complete=not rows or (rows[0]["examined"] < GROUPED and len(rows) < MOST_GROUPS))
+
+
+async def last_good(connection: Connection, platform: str, account: str) -> LastGood | None:
+    """Return the newest document that an account sent, or None if there is none."""
+    row = await connection.fetchrow(query("quarantine", "last_good"), platform, account)
+    return None if row is None else LastGood(**row)
+
+
+async def describe(connection: Connection, id_: UUID) -> Details | None:
+    """Return one message without its body, or None."""
+    row = await connection.fetchrow(query("quarantine", "describe"), id_)
+    return None if row is None else Details(**row)
+
+
+async def raw(connection: Connection, id_: UUID, *, start: int = 0, size: int = 2**31 - 2) -> bytes:
+    """Return bytes of a message's body, at most `size`, from byte `start` on."""
+    return bytes(await connection.fetchval(query("quarantine", "raw_of"), id_, start, size) or b"")

@@ -1,0 +1,65 @@
+"""One Chromium and one console for all tests of a process, on a database that is filled once."""
+
+from collections.abc import AsyncIterator
+from typing import Any
+
+import aiohttp
+import msgspec
+import pytest
+import pytest_asyncio
+from playwright.async_api import Browser
+
+from ingress.console.app import ConsoleApp
+from tests.support import browser, console, hostile, seeding
+from tests.support.browser import Site
+from tests.support.receiver import VAULT
+from tests.support.seeding import Seeds
+from tests.support.tools import MissingToolError
+
+
+@pytest_asyncio.fixture(scope="session")
+async def chromium() -> AsyncIterator[Browser]:
+    try:
+        async with browser.chromium() as launched:
+            yield launched
+    except MissingToolError as error:
+        pytest.skip(str(error))
+
+
+@pytest.fixture(scope="session")
+def axe() -> str:
+    """The source of axe."""
+    try:
+        return browser.axe()
+    except MissingToolError as error:
+        pytest.skip(str(error))
+
+
+class Console(msgspec.Struct, frozen=True):
+    """A running console on a database that is full of things, also of hostile ones."""
+
+    site: Site
+    seeds: Seeds
+    hostile: Seeds
+
+
+@pytest_asyncio.fixture(scope="session")
+async def full(chromium: Browser, databases: Any) -> AsyncIterator[Console]:
+    database_url = await databases.take()
+    settings = console.config()
+    settings = msgspec.structs.replace(
+        settings, console=msgspec.structs.replace(settings.console, environment=hostile.ENVIRONMENT)
+    )
+    seeds = await seeding.seed(database_url, settings)
+    bad = await hostile.seed(database_url, settings)
+    app = ConsoleApp(settings, database_url=database_url, vault=VAULT)
+    await app.start()
+    try:
+        base = f"http://127.0.0.1:{app.port}"
+        async with aiohttp.ClientSession(cookie_jar=aiohttp.CookieJar(unsafe=True)) as session:
+            await console.Client(session, base, app).log_in(console.ACT)
+            cookies = {cookie.key: cookie.value for cookie in session.cookie_jar}
+        yield Console(Site(chromium, base, cookies), seeds, bad)
+    finally:
+        await app.stop()
+        databases.give_back(database_url)
