@@ -155,15 +155,6 @@ async def _described(connection: Connection, rows: Sequence[asyncpg.Record]) -> 
 
 
 def _listed(row: asyncpg.Record, more: asyncpg.Record) -> ListedDelivery:
-    last = None
-    if more["at"] is not None:
-        last = LastAttempt(
-            at=more["at"],
-            outcome=more["outcome"],
-            status_code=more["status_code"],
-            error=more["error"],
-            response=more["response"].decode("utf-8", "replace"),
-        )
     document = None
     if more["platform"] is not None:
         document = Document(
@@ -176,5 +167,18 @@ def _listed(row: asyncpg.Record, more: asyncpg.Record) -> ListedDelivery:
         url=more["url"],
         is_subscription_deleted=more["is_gone"] is not False,
         document=document,
-        last=last,
+        last=last_attempt(more),
+    )
+
+
+def last_attempt(row: asyncpg.Record) -> LastAttempt | None:
+    """Return the newest attempt that a row ends with, or None if there was none."""
+    if row["at"] is None:
+        return None
+    return LastAttempt(
+        at=row["at"],
+        outcome=row["outcome"],
+        status_code=row["status_code"],
+        error=row["error"],
+        response=row["response"].decode("utf-8", "replace"),
     )

@@ -104,6 +104,7 @@ class DeliveryView(msgspec.Struct, frozen=True, kw_only=True):
     subscription_kind: str
     subscription_sentence: str
     is_subscription_deleted: bool
+    is_subscription_disabled: bool
     attempts: Sequence[ShownAttempt]
     request: RequestView
     refusal: str | None
@@ -179,6 +180,7 @@ async def show(visit: Visit) -> Page | web.StreamResponse:
         subscription_kind=state[1],
         subscription_sentence=state[2],
         is_subscription_deleted=subscription is None,
+        is_subscription_disabled=subscription is not None and not subscription.enabled,
         attempts=await delivery_lists.newest_attempts(visit.connection, id_),
         request=describe_request(delivery, None if subscription is None else subscription.dialect, content),
         refusal=_refusal(visit, delivery),
