@@ -56,7 +56,7 @@ class ListedDelivery(msgspec.Struct, frozen=True, kw_only=True):
     subscriber: str | None
     """None if its subscription is no longer stored; empty for the operator's own."""
     url: str | None
-    """Without its query."""
+    """The URL without its query."""
     is_subscription_deleted: bool
     document: Document | None
     """None if it is no longer stored."""
@@ -150,20 +150,11 @@ async def _described(connection: Connection, rows: Sequence[asyncpg.Record]) -> 
     if not rows:
         return []
     columns = [[row[name] for row in rows] for name in ("id", "subscription_id", "document_id")]
-    found = {row["id"]: row for row in await connection.fetch(query("delivery_lists", "described"), *columns)}
-    return [_listed(row, found[row["id"]]) for row in rows]
+    details = {row["id"]: row for row in await connection.fetch(query("delivery_lists", "described"), *columns)}
+    return [_listed(row, details[row["id"]]) for row in rows]
 
 
 def _listed(row: asyncpg.Record, more: asyncpg.Record) -> ListedDelivery:
-    last = None
-    if more["at"] is not None:
-        last = LastAttempt(
-            at=more["at"],
-            outcome=more["outcome"],
-            status_code=more["status_code"],
-            error=more["error"],
-            response=more["response"].decode("utf-8", "replace"),
-        )
     document = None
     if more["platform"] is not None:
         document = Document(
@@ -176,5 +167,18 @@ def _listed(row: asyncpg.Record, more: asyncpg.Record) -> ListedDelivery:
         url=more["url"],
         is_subscription_deleted=more["is_gone"] is not False,
         document=document,
-        last=last,
+        last=last_attempt(more),
+    )
+
+
+def last_attempt(row: asyncpg.Record) -> LastAttempt | None:
+    """Return the newest attempt that a row ends with, or None if there was none."""
+    if row["at"] is None:
+        return None
+    return LastAttempt(
+        at=row["at"],
+        outcome=row["outcome"],
+        status_code=row["status_code"],
+        error=row["error"],
+        response=row["response"].decode("utf-8", "replace"),
     )

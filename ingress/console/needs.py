@@ -8,7 +8,7 @@ import msgspec
 
 from ingress.console.render import capped, duration, plural
 from schemas.consumers import PREFIX
-from schemas.topology import DEAD, STORE, UNROUTED
+from schemas.topology import DEAD, STORE, UNROUTED, reply_queue
 from storage.overview import CAP, AccountActivity, Overview
 
 LATE_SECONDS = 120.0
@@ -16,6 +16,10 @@ LATE_SECONDS = 120.0
 BEHIND_SECONDS = 60.0
 """A view that is further behind needs somebody, as in the alert CrossdockTransfersBehind."""
 DAY_SECONDS = 86_400.0
+ROUTE = reply_queue("")
+"""What the names of all queues of route workers begin with."""
+BEHIND = 10_000
+"""A queue of ours that is longer needs somebody, because its workers are behind."""
 BACKLOG = 100_000
 """A consumer's queue that is longer needs somebody, as in the alert CrossdockConsumerBehind."""
 EACH = 5
@@ -65,16 +69,24 @@ def _queues(depths: Mapping[str, tuple[int, int]], unknown: str | None) -> Itera
         waiting = f"{plural(messages, 'message')} {'waits' if messages == 1 else 'wait'} in {name}"
         need = Need(kind="bad", text="", href="#queues", link="Queues", section="", command="crossdock status")
         if name in (DEAD, UNROUTED) or (name.startswith(PREFIX) and name.endswith(".dead")):
-            why = "no queue took them" if name == UNROUTED else "they were rejected"
+            is_single = messages == 1
+            rejected = "it was rejected" if is_single else "they were rejected"
+            why = f"no queue took {'it' if is_single else 'them'}" if name == UNROUTED else rejected
             yield msgspec.structs.replace(need, text=f"{waiting}: {why}.", section="CrossdockDead")
         elif name.startswith(PREFIX):
             if not consumers or messages > BACKLOG:
                 who = "and its consumer is not connected" if not consumers else "more than its consumer takes"
                 text, section = f"{waiting}, {who}.", "CrossdockConsumerBehind"
                 yield msgspec.structs.replace(need, kind="warn", text=text, section=section)
-        elif (name.startswith((STORE, "crossdock.route."))) and not consumers:
-            text, section = f"{waiting}, and nothing takes them.", "CrossdockQueueUnattended"
+        elif name.startswith((STORE, ROUTE)) and not consumers:
+            text, section = (
+                f"{waiting}, and nothing takes {'it' if messages == 1 else 'them'}.",
+                "CrossdockQueueUnattended",
+            )
             yield msgspec.structs.replace(need, text=text, section=section)
+        elif name.startswith((STORE, ROUTE)) and messages > BEHIND:
+            text, section = f"{waiting}: they arrive faster than they are taken.", "CrossdockBehind"
+            yield msgspec.structs.replace(need, kind="warn", text=text, section=section)
 
 
 def _deliveries(stored: Overview) -> Iterator[Need]:
@@ -186,7 +198,7 @@ def _transfers(stored: Overview) -> Iterator[Need]:
             kind="warn",
             text=f"{_counted(late, 'transfer is', 'transfers are')} late ({_by_account(counts.late)}), by up to "
             f"{duration(counts.longest_seconds)}.",
-            href="/console/transfers?late=1",
+            href="/console/transfers?only=late",
             link="Late transfers",
             section="CrossdockTransfersLate",
             command="crossdock status",

@@ -5,6 +5,7 @@ from contextlib import asynccontextmanager
 from uuid import UUID
 
 import asyncpg
+from prometheus_client import REGISTRY
 
 from tests.support.console import Answer, Client, console
 from tests.support.many import ended, event, finished, hidden, pending
@@ -26,6 +27,12 @@ async def setting(
     if others:
         await ended(database, subscription, others, type_="channelape.other")
     return subscription, await ended(database, subscription, matching, type_=TYPE)
+
+
+def actions(outcome: str) -> float:
+    """Return how often deliveries were sent again with this outcome, by the metric."""
+    labels = {"action": "deliveries.retry", "outcome": outcome}
+    return REGISTRY.get_sample_value("crossdock_console_actions_total", labels) or 0.0
 
 
 async def ask(client: Client, **more: str) -> Answer:
@@ -61,6 +68,7 @@ async def test_exactly_what_was_counted_is_sent_again(
     database_url: str, pool: asyncpg.Pool, database: asyncpg.Connection
 ) -> None:
     subscription, matching = await setting(pool, database, 1_234, 3_766)
+    counted = {outcome: actions(outcome) for outcome in ("started", "done")}
     async with console(database_url) as client:
         page = await ask(client)
         assert "Send 1,234 deliveries again?" in page.text
@@ -77,6 +85,7 @@ async def test_exactly_what_was_counted_is_sent_again(
         assert (job["outcome"], job["done"], job["failed"], job["total"]) == ("done", 1_234, 0, 1_234)
         assert await pending(database) == matching
         assert (await client.post(RETRY, form)).headers["Location"] == "/console/actions?done=job_started"
+    assert {outcome: actions(outcome) - before for outcome, before in counted.items()} == {"started": 1, "done": 1}
     recorded = await database.fetch(
         "SELECT outcome, count, note FROM crossdock.operator_actions WHERE action = 'deliveries.retry' ORDER BY at"
     )
@@ -98,6 +107,25 @@ async def test_a_process_that_dies_in_the_middle_is_succeeded_by_another(
     async with console(database_url):
         job = await finished(database)
     assert (job["outcome"], job["done"]) == ("done", 1_000)
+    assert await pending(database) == matching
+
+
+async def test_a_job_carries_on_when_the_database_is_back(
+    database_url: str, pool: asyncpg.Pool, database: asyncpg.Connection
+) -> None:
+    _, matching = await setting(pool, database, 600, 0)
+    async with console(database_url) as client:
+        async with blocked(database_url, database, 400):
+            form = [*hidden((await ask(client)).html), ("typed", "600")]
+            await client.post(RETRY, form)
+            await until(lambda: stuck(database), what="the middle of the job")
+            await database.execute(
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
+                "WHERE datname = current_database() AND application_name LIKE 'crossdock console%'"
+            )
+        job = await finished(database)
+        assert (job["outcome"], job["done"]) == ("done", 600)
+        assert client.app.problems() == []
     assert await pending(database) == matching
 
 
