@@ -22,6 +22,17 @@ ANSWER_BYTES = 4096
 """Maximum bytes of an answer that are shown."""
 NEWEST_ATTEMPTS = 50
 """Maximum number of attempts that are shown; a delivery may be attempted every 15 minutes until it succeeds."""
+_LISTS = {
+    ("pending", False): ("pending", "last_pending"),
+    ("pending", True): ("pending_of_subscription", "last_pending_of_subscription"),
+    ("unsuccessful", False): ("unsuccessful", "last_unsuccessful"),
+    ("unsuccessful", True): ("unsuccessful_of_subscription", "last_unsuccessful_of_subscription"),
+    ("delivered", False): ("delivered", "last_delivered"),
+    ("delivered", True): ("delivered_of_subscription", "last_delivered_of_subscription"),
+    (None, False): ("newest", "last_newest"),
+    (None, True): ("newest_of_subscription", "last_newest_of_subscription"),
+}
+"""The queries of a list and of the last delivery that it examines, by status and by whether a subscription is given."""
 _END = datetime(9999, 1, 1, tzinfo=UTC), UUID(int=2**128 - 1)
 _FIRST_ID = UUID(int=0)
 
@@ -101,7 +112,7 @@ async def select(
     connection: Connection, selection: Selection, *, before: Place | None = None, limit: int, examined: int = EXAMINED
 ) -> Listed:
     """Return the deliveries of a selection, newest first, that come after `before`; see `Listed`."""
-    name, own = _case(selection)
+    name, last_name, own = _case(selection)
     place = before or _END
     if selection.until is not None:
         # What ended before a time was created before it, too.
@@ -109,8 +120,8 @@ async def select(
     filters = (selection.type, selection.account, selection.since, selection.until)
     rows = await connection.fetch(query("delivery_lists", name), *place, examined, *filters, limit, *own)
     examined_to: Place | None = None
-    if len(rows) < limit and name != "of_key":
-        last = await connection.fetchrow(query("delivery_lists", f"last_{name}"), *place, examined, *own)
+    if len(rows) < limit and last_name is not None:
+        last = await connection.fetchrow(query("delivery_lists", last_name), *place, examined, *own)
         examined_to = None if last is None else (last["created_at"], last["id"])
     return Listed(await _described(connection, rows), examined_to)
 
@@ -133,17 +144,15 @@ async def content(connection: Connection, id_: UUID, limit: int) -> Content | No
     return None if row is None else Content(**{name: row[name] for name in Content.__struct_fields__})
 
 
-def _case(selection: Selection) -> tuple[str, tuple[object, ...]]:
-    """Return the name of the query whose index has the order of the list, and its own parameters."""
+def _case(selection: Selection) -> tuple[str, str | None, tuple[object, ...]]:
+    """Return the queries of the list whose index has its order, and their own parameters; None if it has no end."""
     status, subscription = selection.status, selection.subscription
-    own: tuple[object, ...]
     if selection.key is not None:
-        return "of_key", (normalized(selection.key), status, subscription)
-    if status in UNSUCCESSFUL:
-        name, own = "unsuccessful", (status,)
-    else:
-        name, own = status or "newest", ()
-    return (name, own) if subscription is None else (f"{name}_of_subscription", (subscription, *own))
+        return "of_key", None, (normalized(selection.key), status, subscription)
+    own: tuple[object, ...] = () if subscription is None else (subscription,)
+    if status is not None and status in UNSUCCESSFUL:
+        return *_LISTS["unsuccessful", subscription is not None], (*own, status)
+    return *_LISTS[status, subscription is not None], own
 
 
 async def _described(connection: Connection, rows: Sequence[asyncpg.Record]) -> list[ListedDelivery]:

@@ -64,7 +64,7 @@ def _why_failed(delivery: ListedDelivery) -> str:
     """Return why a delivery is not attempted any more, from its newest attempt."""
     last, attempts = delivery.last, delivery.row["attempts"]
     if last is not None and last.outcome == "blocked" and last.error:
-        return f"It could not be sent: {short(last.error)}."
+        return f"It could not be sent: {isolated(short(last.error))}."
     if last is not None and last.status_code == GONE:
         return (
             "The subscriber's server answered 410 Gone, which ends the delivery and disables the subscription: nothing "
@@ -83,8 +83,8 @@ def trouble(last: LastAttempt | None, next_attempt_at: datetime | None, now: dat
     if next_attempt_at is not None:
         seconds = (next_attempt_at - now).total_seconds()
         when = f" The next try is in {duration(seconds)}." if seconds > 0 else " The next try is due."
-    answer = f"the server answers {last.status_code}" if last.status_code else f"attempts end with: {error(last)}"
-    return f"Enabled, but {short(answer)}.{when}"
+    answer = f"its server answers {last.status_code}" if last.status_code else f"attempts end with: {error(last)}"
+    return f"Enabled, but {isolated(short(answer))}.{when}"
 
 
 def error(last: LastAttempt | None) -> str:
@@ -92,13 +92,20 @@ def error(last: LastAttempt | None) -> str:
     if last is None or last.outcome == "delivered":
         return ""
     status = "" if last.status_code is None else f" with status {last.status_code}"
-    detail = " ".join((last.error or last.response).split())
+    # `answered 500` says no more than the status does; the answer may.
+    is_status = last.error == f"answered {last.status_code}"
+    detail = " ".join(((last.response if is_status else last.error) or last.response).split())
     return f"{last.outcome}{status}" + (f": {detail}" if detail else "")
 
 
 def short(text: str, longest: int = LONGEST_ERROR) -> str:
     """Return the text, cut if it is too long."""
     return text if len(text) <= longest else text[: longest - 1] + "…"
+
+
+def isolated(text: str) -> str:
+    """Return a text from outside whose marks of direction do not reach what follows it (Unicode's annex 9)."""
+    return f"\N{FIRST STRONG ISOLATE}{text}\N{POP DIRECTIONAL ISOLATE}"
 
 
 def subscriber(name: str | None) -> str:
@@ -126,7 +133,7 @@ def subscription_state(
     """Return the state of a subscription: a word, its shape, and a sentence."""
     if not enabled:
         since = "" if disabled_at is None else f" since {disabled_at:%Y-%m-%d %H:%M} UTC"
-        reason = f": {disabled_reason}" if disabled_reason else ", without a reason"
+        reason = f": {isolated(disabled_reason)}" if disabled_reason else ", without a reason"
         return "disabled", "bad", f"Nothing is sent{since}{reason}. What waits is kept until it is enabled again."
     if not is_configured:
         return (

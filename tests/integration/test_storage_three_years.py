@@ -94,8 +94,8 @@ async def fill(pool: asyncpg.Pool, database: asyncpg.Connection, step: int, now:
         now,
     )
     await database.execute(
-        "INSERT INTO crossdock.jobs (id, created_at, operator, role, address, action, subject, filter, total, is_exact) "
-        "VALUES ($1, $2, 'anna', 'act', '', 'deliveries.retry', '', '{}', 1, true)",
+        "INSERT INTO crossdock.jobs (id, created_at, operator, role, address, action, subject, filter, total, is_exact)"
+        " VALUES ($1, $2, 'anna', 'act', '', 'deliveries.retry', '', '{}', 1, true)",
         uuid4(),
         now,
     )

@@ -8,7 +8,14 @@ import msgspec
 import pytest
 
 from ingress.console.needs import needs_of
-from storage.overview import AccountActivity, DeliveryCounts, DisabledSubscription, Overview, TransferCounts
+from storage.overview import (
+    AccountActivity,
+    DeliveryCounts,
+    DisabledSubscription,
+    Overview,
+    RefusedSubscription,
+    TransferCounts,
+)
 from storage.polls import FailingAccount
 from storage.quarantine import STAGES, StageCount
 
@@ -19,6 +26,7 @@ CALM = Overview(
     deliveries=DeliveryCounts(5, 5, 3.0, 0, 2, 0),
     quarantine=dict.fromkeys(STAGES, StageCount(0, 0.0)),
     disabled=(),
+    refused=(),
     consumers=("billing",),
     transfers=TransferCounts({}, 0.0, 1.0, 1.0),
     accounts=(),
@@ -82,6 +90,31 @@ def test_many_of_a_kind_share_a_sentence() -> None:
     assert "4 more subscriptions are disabled." in texts
     assert "28 transfers are late (7 7, 6 6, 5 5, 4 4, 3 3 and 2 other accounts), by up to 25 h." in texts
     assert len(texts) == 5 + 1 + 5 + 1 + 5 + 1 + 1
+
+
+@pytest.mark.parametrize(
+    ("status_code", "outcome", "error", "why"),
+    [
+        (500, "refused", "500 Internal Server Error", "the last was answered with 500."),
+        (None, "connection", "the connection was refused", "the last failed: the connection was refused."),
+        (None, "timeout", None, "the last failed: timeout."),
+        (None, None, None, "the last failed: no reason is known."),
+    ],
+)
+def test_a_subscriber_that_does_not_take_what_is_sent(
+    status_code: int | None, outcome: str | None, error: str | None, why: str
+) -> None:
+    refused = RefusedSubscription(
+        UUID(int=3), "wms", "http://wms.example/broken", 31, 4, 720.0, outcome, status_code, error
+    )
+    [need] = needs_of(msgspec.structs.replace(CALM, refused=[refused]), None, None)
+    start = "31 deliveries wait for wms at http://wms.example/broken, the oldest for 12 min and after 4 attempts: "
+    assert (need.kind, need.text) == ("warn", start + why)
+    due = DeliveryCounts(31, 31, 720.0, 0, 2, 0)
+    assert len(needs_of(msgspec.structs.replace(CALM, refused=[refused], deliveries=due), None, None)) == 1
+    many = msgspec.structs.replace(refused, waiting=1001)
+    [need] = needs_of(msgspec.structs.replace(CALM, refused=[many]), None, None)
+    assert need.text.startswith("1,000+ deliveries wait for wms")
 
 
 def test_what_somebody_disabled_on_purpose_needs_nobody() -> None:

@@ -52,7 +52,7 @@ class TransferView(msgspec.Struct, frozen=True, kw_only=True):
     late_seconds: float
     """Seconds since it was due; 0 if it is not late."""
     flags: Sequence[str]
-    """Flags in words."""
+    """What the flags mean, in few words."""
 
 
 class StateView(msgspec.Struct, frozen=True, kw_only=True):
@@ -114,7 +114,7 @@ class OrderLineView(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class TransferPage(msgspec.Struct, frozen=True, kw_only=True):
-    """One transfer."""
+    """What the page of one transfer shows."""
 
     transfer: TransferView
     sentences: Sequence[str]
@@ -169,12 +169,12 @@ async def show(visit: Visit) -> Page:
 async def show_one(visit: Visit) -> Page:
     """Show the lines of one transfer, first those that disagree, and its documents."""
     key, account = normalized(visit.request.match_info["key"]), visit.query("account")
-    found = await transfer_listing.get(visit.connection, account, key)
-    if not found:
+    rows = await transfer_listing.get(visit.connection, account, key)
+    if not rows:
         raise not_found(f"transfer {key[:100]}" if account is None else f"transfer {key[:100]} of {account[:100]}")
-    if len(found) > 1:
+    if len(rows) > 1:
         raise PageError(400, f"Several accounts have a transfer {key[:100]}", "Choose one in the list of transfers.")
-    row = found[0]
+    row = rows[0]
     lines = await _lines(visit, row)
     linked = await transfer_listing.documents(visit.connection, row.document_id)
     behind = await transfers.progress(visit.connection)

@@ -7,10 +7,11 @@ from uuid import UUID
 import asyncpg
 from prometheus_client import REGISTRY
 
-from tests.support.console import Answer, Client, console
+from tests.support.console import Answer, Client, config, console
+from tests.support.delivering import all_are, answering, worker
 from tests.support.many import ended, event, finished, hidden, pending
-from tests.support.pipeline import until
-from tests.support.receiver import subscribe
+from tests.support.pipeline import running, until
+from tests.support.receiver import receiver, statuses, subscribe
 
 RETRY, CANCEL = "/console/deliveries/retry", "/console/deliveries/cancel"
 TYPE = "channelape.receipt_confirmation"
@@ -190,6 +191,34 @@ async def test_the_next_one_is_tried_first_and_the_rest_follows_only_if_it_arriv
         job = await finished(database)
         assert (job["outcome"], job["done"]) == ("done", 59)
         assert len(await pending(database)) == 58
+
+
+async def test_all_arrive_once_the_subscriber_answers_again(
+    database_url: str, pool: asyncpg.Pool, database: asyncpg.Connection
+) -> None:
+    """Nothing of the deliver worker is imitated here: the first delivery is refused, and later all arrive."""
+    await event(pool)
+    async with receiver() as target:
+        subscription = await subscribe(database, target.url, subscriber="other", schedule=[0.0])
+        await database.execute("DELETE FROM crossdock.outbox")
+        await ended(database, subscription, 5, type_=TYPE)
+        target.answer = answering(503)
+        async with console(database_url) as client, running(worker(database_url, config())):
+
+            async def start() -> asyncpg.Record:
+                page = await ask(client, subscription=str(subscription))
+                await client.post(RETRY, [*hidden(page.html), ("how", "first")])
+                return await finished(database)
+
+            job = await start()
+            assert (job["outcome"], job["done"]) == ("failed", 1)
+            assert "its answer was 503" in job["problem"]
+            assert await statuses(database) == {"failed": 5}
+            await database.execute("DELETE FROM crossdock.jobs")
+            target.answer = answering(200)
+            assert (await start())["done"] == 5
+            await until(lambda: all_are(pool, "delivered"), what="all deliveries")
+            assert len(target.got) == 6
 
 
 async def test_ticked_ones_are_cancelled_and_one_is_acted_on_at_once(
