@@ -24,7 +24,7 @@ LEFT JOIN pg_class p ON p.oid = i.inhparent
 WHERE c.relnamespace = 'crossdock'::regnamespace AND c.relkind = 'r'
 GROUP BY 1
 """
-NOT_USED = {"consumers", "erasing", "identifier_rounds", "transfer_changes"}
+NOT_USED = {"consumers", "erasing", "identifier_rounds", "login_links", "transfer_changes"}
 """Tables that stay empty here."""
 FIXED = {"migrations", "polls", "consumers", "subscribed"}
 """One row per migration, account, consumer and subscription that is in use."""
@@ -88,6 +88,17 @@ async def fill(pool: asyncpg.Pool, database: asyncpg.Connection, step: int, now:
     if step < 3:  # the account was polled in the first months only
         await database.execute("INSERT INTO crossdock.polled VALUES ('apicbase', 'was', $1, '')", f"{step}".encode())
         await database.execute("UPDATE crossdock.polls SET due_at = $1", now)
+    await database.execute(
+        "INSERT INTO crossdock.actions (at, operator, role, address, action, outcome) "
+        "VALUES ($1, 'anna', 'act', '', 'deliveries.retry', 'started')",
+        now,
+    )
+    await database.execute(
+        "INSERT INTO crossdock.jobs (id, created_at, operator, role, address, action, subject, filter, total, is_exact)"
+        " VALUES ($1, $2, 'anna', 'act', '', 'deliveries.retry', '', '{}', 1, true)",
+        uuid4(),
+        now,
+    )
     await database.execute("INSERT INTO crossdock.poll_limits VALUES ($1, $2)", f"{step}".encode(), now)
     await database.execute("INSERT INTO crossdock.moments VALUES ($1, $2)", uuid4(), now)
     await database.execute(

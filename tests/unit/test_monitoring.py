@@ -10,6 +10,7 @@ import pytest_asyncio
 import yaml
 
 from deploy.cli.main import app as commands
+from ingress.console.routes import ROUTES
 from storage import roles
 from tests.support import promql, tools
 
@@ -89,6 +90,21 @@ def test_every_alert_has_its_section_in_the_runbook_and_no_section_is_left_over(
     for rule in RULES:
         assert rule["annotations"]["runbook"] == f"docs/runbook.md#{rule['alert'].lower()}"
         assert rule["labels"]["severity"] in ("page", "ticket")
+
+
+def test_the_page_of_the_console_that_an_alert_names_exists_and_knows_its_filter() -> None:
+    runbook = (ROOT / "docs/runbook.md").read_text()
+    sections = dict(re.findall(r"^## (\w+)\n(.*?)(?=^## |\Z)", runbook, re.MULTILINE | re.DOTALL))
+    pages = {route.path for route in ROUTES if route.method == "GET"}
+    named = {rule["alert"]: rule["annotations"].get("console") for rule in RULES}
+    assert named["CrossdockDeliveriesFailed"] == "/console/deliveries?status=failed"
+    for alert, address in named.items():
+        assert re.findall(r"In the console: `([^`]+)`", sections[alert]) == ([address] if address else []), alert
+        path, _, query = (address or "/console").partition("?")
+        assert path in pages
+        if query:
+            template = (ROOT / f"ingress/console/templates/{path.rpartition('/')[2]}.html").read_text()
+            assert query.partition("=")[0] in template
 
 
 def test_the_runbook_names_commands_and_metrics_that_exist(known: dict[str, set[str]]) -> None:
