@@ -22,6 +22,17 @@ ANSWER_BYTES = 4096
 """Maximum bytes of an answer that are shown."""
 NEWEST_ATTEMPTS = 50
 """Maximum number of attempts that are shown; a delivery may be attempted every 15 minutes until it succeeds."""
+_LISTS = {
+    ("pending", False): ("pending", "last_pending"),
+    ("pending", True): ("pending_of_subscription", "last_pending_of_subscription"),
+    ("unsuccessful", False): ("unsuccessful", "last_unsuccessful"),
+    ("unsuccessful", True): ("unsuccessful_of_subscription", "last_unsuccessful_of_subscription"),
+    ("delivered", False): ("delivered", "last_delivered"),
+    ("delivered", True): ("delivered_of_subscription", "last_delivered_of_subscription"),
+    (None, False): ("newest", "last_newest"),
+    (None, True): ("newest_of_subscription", "last_newest_of_subscription"),
+}
+"""The queries of a list and of the last delivery that it examines, by status and by whether a subscription is given."""
 _END = datetime(9999, 1, 1, tzinfo=UTC), UUID(int=2**128 - 1)
 _FIRST_ID = UUID(int=0)
 
@@ -56,7 +67,7 @@ class ListedDelivery(msgspec.Struct, frozen=True, kw_only=True):
     subscriber: str | None
     """None if its subscription is no longer stored; empty for the operator's own."""
     url: str | None
-    """Without its query."""
+    """The URL without its query."""
     is_subscription_deleted: bool
     document: Document | None
     """None if it is no longer stored."""
@@ -101,7 +112,7 @@ async def select(
     connection: Connection, selection: Selection, *, before: Place | None = None, limit: int, examined: int = EXAMINED
 ) -> Listed:
     """Return the deliveries of a selection, newest first, that come after `before`; see `Listed`."""
-    name, own = _case(selection)
+    name, last_name, own = _case(selection)
     place = before or _END
     if selection.until is not None:
         # What ended before a time was created before it, too.
@@ -109,8 +120,8 @@ async def select(
     filters = (selection.type, selection.account, selection.since, selection.until)
     rows = await connection.fetch(query("delivery_lists", name), *place, examined, *filters, limit, *own)
     examined_to: Place | None = None
-    if len(rows) < limit and name != "of_key":
-        last = await connection.fetchrow(query("delivery_lists", f"last_{name}"), *place, examined, *own)
+    if len(rows) < limit and last_name is not None:
+        last = await connection.fetchrow(query("delivery_lists", last_name), *place, examined, *own)
         examined_to = None if last is None else (last["created_at"], last["id"])
     return Listed(await _described(connection, rows), examined_to)
 
@@ -133,37 +144,26 @@ async def content(connection: Connection, id_: UUID, limit: int) -> Content | No
     return None if row is None else Content(**{name: row[name] for name in Content.__struct_fields__})
 
 
-def _case(selection: Selection) -> tuple[str, tuple[object, ...]]:
-    """Return the name of the query whose index has the order of the list, and its own parameters."""
+def _case(selection: Selection) -> tuple[str, str | None, tuple[object, ...]]:
+    """Return the queries of the list whose index has its order, and their own parameters; None if it has no end."""
     status, subscription = selection.status, selection.subscription
-    own: tuple[object, ...]
     if selection.key is not None:
-        return "of_key", (normalized(selection.key), status, subscription)
-    if status in UNSUCCESSFUL:
-        name, own = "unsuccessful", (status,)
-    else:
-        name, own = status or "newest", ()
-    return (name, own) if subscription is None else (f"{name}_of_subscription", (subscription, *own))
+        return "of_key", None, (normalized(selection.key), status, subscription)
+    own: tuple[object, ...] = () if subscription is None else (subscription,)
+    if status is not None and status in UNSUCCESSFUL:
+        return *_LISTS["unsuccessful", subscription is not None], (*own, status)
+    return *_LISTS[status, subscription is not None], own
 
 
 async def _described(connection: Connection, rows: Sequence[asyncpg.Record]) -> list[ListedDelivery]:
     if not rows:
         return []
     columns = [[row[name] for row in rows] for name in ("id", "subscription_id", "document_id")]
-    found = {row["id"]: row for row in await connection.fetch(query("delivery_lists", "described"), *columns)}
-    return [_listed(row, found[row["id"]]) for row in rows]
+    details = {row["id"]: row for row in await connection.fetch(query("delivery_lists", "described"), *columns)}
+    return [_listed(row, details[row["id"]]) for row in rows]
 
 
 def _listed(row: asyncpg.Record, more: asyncpg.Record) -> ListedDelivery:
-    last = None
-    if more["at"] is not None:
-        last = LastAttempt(
-            at=more["at"],
-            outcome=more["outcome"],
-            status_code=more["status_code"],
-            error=more["error"],
-            response=more["response"].decode("utf-8", "replace"),
-        )
     document = None
     if more["platform"] is not None:
         document = Document(
@@ -176,5 +176,18 @@ def _listed(row: asyncpg.Record, more: asyncpg.Record) -> ListedDelivery:
         url=more["url"],
         is_subscription_deleted=more["is_gone"] is not False,
         document=document,
-        last=last,
+        last=last_attempt(more),
+    )
+
+
+def last_attempt(row: asyncpg.Record) -> LastAttempt | None:
+    """Return the newest attempt that a row ends with, or None if there was none."""
+    if row["at"] is None:
+        return None
+    return LastAttempt(
+        at=row["at"],
+        outcome=row["outcome"],
+        status_code=row["status_code"],
+        error=row["error"],
+        response=row["response"].decode("utf-8", "replace"),
     )

@@ -50,6 +50,8 @@ class DocumentRow(msgspec.Struct, frozen=True, kw_only=True):
     last_received_at: datetime
     is_being_erased: bool
     """Whether an erasure that covers it has been requested and has not finished."""
+    late_since: datetime | None
+    """When the transfer that it belongs to was due; None if it is not late."""
 
 
 class StoredVersion(msgspec.Struct, frozen=True, kw_only=True):
@@ -99,7 +101,7 @@ class SentDelivery(msgspec.Struct, frozen=True, kw_only=True):
     finished_at: datetime | None
     subscriber: str | None
     url: str | None
-    """Without its query."""
+    """The URL without its query."""
     dialect: str | None
     is_enabled: bool
     is_deleted: bool
@@ -143,7 +145,7 @@ class Content(msgspec.Struct, frozen=True, kw_only=True):
     received_at: datetime
     message_id: UUID
     size: int
-    """Number of bytes."""
+    """The number of bytes received."""
     raw: bytes | None
     """None if there are more bytes than were asked for."""
     is_erased: bool

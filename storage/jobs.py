@@ -13,7 +13,7 @@ import asyncpg
 import msgspec
 
 from storage import actions
-from storage.actions import Actor, Outcome
+from storage.actions import Actor
 from storage.database import Connection
 from storage.deliveries import Selection
 from storage.quarantine import Selection as QuarantineSelection
@@ -188,19 +188,21 @@ async def ask_to_stop(connection: Connection, id_: UUID) -> Kind | None:
 
 async def finish(
     connection: Connection, job: Job, outcome: Literal["done", "stopped", "failed"], problem: str | None = None
-) -> None:
-    """End a job and record its result, in one transaction."""
+) -> int | None:
+    """End a job and record its result, in one transaction; return how many things it did.
+
+    Returns None if it had ended before.
+    """
     row = await connection.fetchrow(
         query("jobs", "finish"), job.id, outcome, None if problem is None else problem[: actions.LONGEST]
     )
     if row is None:
-        return
+        return None
     parts = [f"{row['failed']} could not be done" if row["failed"] else "", row["problem"] or ""]
     note = ": ".join(filter(None, parts)) or None
-    recorded: Outcome = outcome
-    await actions.record(
-        connection, job.actor, job.action, subject=job.subject, count=row["done"], note=note, outcome=recorded
-    )
+    done: int = row["done"]
+    await actions.record(connection, job.actor, job.action, subject=job.subject, count=done, note=note, outcome=outcome)
+    return done
 
 
 def _jobs(rows: Sequence[asyncpg.Record]) -> list[Job]:

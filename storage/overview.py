@@ -1,12 +1,12 @@
 """What needs attention now, as the database has it: read by `crossdock status` and by the first page of the console."""
 
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from uuid import UUID
 
 import msgspec
 
-from storage import activity, polls, quarantine, transfers
+from storage import activity, quarantine, transfers
 from storage.activity import Activity
 from storage.database import Connection
 from storage.polls import FailingAccount
@@ -17,6 +17,12 @@ CAP = 10_000
 """What the console counts to; beyond that it says `10,000+`."""
 DISABLED = 20
 """Maximum number of disabled subscriptions that are listed."""
+REFUSED = 5
+"""Maximum number of subscriptions that are listed because their servers do not take what is sent."""
+WAITING = 1000
+"""What their deliveries are counted to."""
+REFUSED_AFTER = timedelta(minutes=2)
+"""How long the oldest delivery has waited until its subscription is listed: the first attempts may fail."""
 SLOT_HOURS = 4
 SLOTS = 14 * 24 // SLOT_HOURS
 """A history has this many numbers, one per SLOT_HOURS hours of two weeks."""
@@ -46,6 +52,25 @@ class DisabledSubscription(msgspec.Struct, frozen=True):
     reason: str | None
     """Why a worker disabled it; None if a person did."""
     updated_at: datetime
+
+
+class RefusedSubscription(msgspec.Struct, frozen=True):
+    """A subscription whose oldest delivery has waited for a while and been tried in vain."""
+
+    id: UUID
+    subscriber: str
+    url: str
+    """Without its query, which may contain a secret."""
+    waiting: int
+    """Deliveries that wait for it, counted up to WAITING + 1."""
+    attempts: int
+    """Attempts of the oldest."""
+    oldest_seconds: float
+    """How long the oldest has waited."""
+    outcome: str | None
+    """What came of its last attempt, as in the view `delivery_attempts`."""
+    status_code: int | None
+    error: str | None
 
 
 class AccountActivity(msgspec.Struct, frozen=True):
@@ -91,6 +116,8 @@ class Overview(msgspec.Struct, frozen=True, kw_only=True):
     """Messages that wait for a person, by stage."""
     disabled: Sequence[DisabledSubscription]
     """The subscriptions that were disabled last, at most DISABLED."""
+    refused: Sequence[RefusedSubscription]
+    """Subscriptions whose servers do not take what is sent, at most REFUSED, those that wait for longest first."""
     consumers: Sequence[str]
     """Names of the systems that have a queue of their own."""
     transfers: TransferCounts
@@ -107,6 +134,7 @@ async def read(connection: Connection, *, limit: int | None = None) -> Overview:
     counts = await connection.fetchrow(query("overview", "counts"), limit, list(quarantine.STAGES), DISABLED)
     assert counts is not None
     off = ("ids", "subscribers", "urls", "reasons", "times")
+    polled = ("platforms", "accounts", "failures", "errors", "ok_times")
     return Overview(
         deliveries=DeliveryCounts(*(counts[name] for name in DeliveryCounts.__struct_fields__)),
         quarantine={
@@ -116,10 +144,14 @@ async def read(connection: Connection, *, limit: int | None = None) -> Overview:
             )
         },
         disabled=[DisabledSubscription(*row) for row in zip(*(counts[name] or () for name in off), strict=True)],
+        refused=[
+            RefusedSubscription(**row)
+            for row in await connection.fetch(query("overview", "refused"), REFUSED_AFTER, REFUSED, WAITING + 1)
+        ],
         consumers=counts["consumers"] or [],
         transfers=await _transfers(connection, limit),
         accounts=[_activity(row) for row in await activity.by_account(connection)],
-        failing_polls=await polls.failing(connection),
+        failing_polls=[FailingAccount(*row) for row in zip(*(counts[name] or () for name in polled), strict=True)],
     )
 
 

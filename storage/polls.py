@@ -120,11 +120,6 @@ class FailingAccount(msgspec.Struct, frozen=True):
     last_ok_at: datetime | None
 
 
-async def failing(connection: Anyone) -> list[FailingAccount]:
-    """Return the accounts whose last poll failed, ordered by platform and account."""
-    return [FailingAccount(*row.values()) for row in await connection.fetch(query("polls", "failing"))]
-
-
 async def reserve(connection: Anyone, client: bytes, interval: float, burst: int) -> float:
     """Reserve the next request of an API client; return the seconds to wait for it.
 

@@ -11,6 +11,8 @@ from storage.sql import query
 
 LINES = 500
 """Maximum number of lines that are read of a transfer order."""
+DIGITS = 20
+"""Digits before and after the point up to which a quantity is written out."""
 
 FLAGS = {
     "direction_flipped": "direction flipped",
@@ -71,8 +73,16 @@ def quantity(value: Decimal | int | None) -> str:
     """Return a quantity as a person reads it: `1,000`, `50.5`; a dash if it is not known."""
     if value is None:
         return "–"
-    text = f"{value:,f}"
+    exact = Decimal(value)
+    if exact and not -DIGITS < exact.adjusted() < DIGITS:
+        return f"{exact:.3e}"
+    text = f"{exact:,.{DIGITS}f}" if _decimals(exact) > DIGITS else f"{exact:,f}"
     return text.rstrip("0").rstrip(".") if "." in text else text
+
+
+def _decimals(value: Decimal) -> int:
+    exponent = value.as_tuple().exponent
+    return -exponent if isinstance(exponent, int) else 0
 
 
 def line_disagreements(line: LineProgress) -> list[str]:

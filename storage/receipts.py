@@ -78,11 +78,11 @@ class Receipt(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def kind(self) -> Kind:
-        """What it brought."""
+        """Whether it brought a new document, a changed one, or what was stored already."""
         return "repeated" if self.version is None else "new" if self.version == 1 else "changed"
 
 
-class Found(NamedTuple):
+class ReceiptList(NamedTuple):
     """A page of receipts."""
 
     rows: list[Receipt]
@@ -97,7 +97,7 @@ class Raw(NamedTuple):
     flags: Sequence[str]
 
 
-async def newest(connection: Connection, selection: Selection, *, after: Place | None, limit: int) -> Found:
+async def newest(connection: Connection, selection: Selection, *, after: Place | None, limit: int) -> ReceiptList:
     """Return at most `limit` receipts before a place. Raises asyncpg's errors."""
     place = after or (None, None)
     span = (selection.since, selection.until)
@@ -106,9 +106,9 @@ async def newest(connection: Connection, selection: Selection, *, after: Place |
     records = await connection.fetch(query("receipts", "newest"), *place, *span, *filters, window, limit)
     rows = [Receipt(**record) for record in records]
     if not selection.looks_through or len(rows) == limit:
-        return Found(rows, None)
+        return ReceiptList(rows, None)
     last = await connection.fetchrow(query("receipts", "looked_back_to"), *place, *span, window)
-    return Found(rows, None if last is None else Place(*last))
+    return ReceiptList(rows, None if last is None else Place(*last))
 
 
 async def raw(connection: Connection, received_at: datetime, message_id: UUID) -> Raw | None:

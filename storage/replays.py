@@ -239,7 +239,7 @@ class ReplayState(msgspec.Struct, frozen=True, kw_only=True):
     """Events; while it is being written there may be more, because counting stops at a limit."""
     written: int
     waiting: int
-    """Deliveries that wait."""
+    """How many of its deliveries wait."""
     finished_at: datetime | None
     """When everything was written."""
     stopped_at: datetime | None

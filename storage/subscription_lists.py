@@ -9,6 +9,7 @@ import asyncpg
 import msgspec
 
 from storage.database import Connection
+from storage.delivery_lists import LastAttempt, last_attempt
 from storage.sql import query
 
 MOST_COUNTED = 1000
@@ -49,10 +50,12 @@ class Backlog(msgspec.Struct, frozen=True, kw_only=True):
     """Counted up to one more than MOST_COUNTED."""
     failed: int | None = None
     """Counted likewise; None in lists."""
-    oldest_due_at: datetime | None
-    """Since when the delivery that is due longest is due; None if none is due."""
+    next_attempt_at: datetime | None
+    """When the next attempt is due, or since when; None if nothing waits."""
     outcomes: Sequence[str]
     """The statuses of the newest deliveries that were attempted or have ended, the oldest first."""
+    last: LastAttempt | None
+    """The newest attempt of the last of these."""
 
 
 class ListedSubscription(msgspec.Struct, frozen=True, kw_only=True):
@@ -88,13 +91,7 @@ async def overview(
         MOST_COUNTED + 1,
         OUTCOMES,
     )
-    return [
-        ListedSubscription(
-            settings=_settings(row),
-            backlog=Backlog(waiting=row["waiting"], oldest_due_at=row["oldest_due_at"], outcomes=row["outcomes"] or []),
-        )
-        for row in rows
-    ]
+    return [ListedSubscription(settings=_settings(row), backlog=_backlog(row, None)) for row in rows]
 
 
 async def get(connection: Connection, id_: UUID) -> Settings | None:
@@ -107,12 +104,7 @@ async def backlog(connection: Connection, id_: UUID) -> Backlog:
     """Return what waits for a subscription."""
     row = await connection.fetchrow(query("subscription_lists", "counts"), id_, MOST_COUNTED + 1, OUTCOMES)
     assert row is not None
-    return Backlog(
-        waiting=row["waiting"],
-        failed=row["failed"],
-        oldest_due_at=row["oldest_due_at"],
-        outcomes=row["outcomes"] or [],
-    )
+    return _backlog(row, row["failed"])
 
 
 async def names(connection: Connection, limit: int) -> list[Name]:
@@ -122,3 +114,13 @@ async def names(connection: Connection, limit: int) -> list[Name]:
 
 def _settings(row: asyncpg.Record) -> Settings:
     return Settings(**{name: row[name] for name in Settings.__struct_fields__})
+
+
+def _backlog(row: asyncpg.Record, failed: int | None) -> Backlog:
+    return Backlog(
+        waiting=row["waiting"],
+        failed=failed,
+        next_attempt_at=row["next_attempt_at"],
+        outcomes=row["outcomes"] or [],
+        last=last_attempt(row),
+    )

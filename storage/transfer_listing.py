@@ -13,12 +13,14 @@ from storage.sql import query
 State = Literal["ordered", "in_transit", "partly_received", "received", "over_received"]
 STATES: tuple[State, ...] = ("ordered", "in_transit", "partly_received", "received", "over_received")
 """States in the order in which a transfer passes through them."""
+COMPLETE: tuple[State, ...] = ("received", "over_received")
+"""States in which no line lacks anything, so that the transfer cannot be late."""
 Only = Literal["late", "outstanding"]
 ONLY: tuple[Only, ...] = ("late", "outstanding")
 ACCOUNTS = 200
 """Maximum number of accounts that a page offers."""
-LATE = 10_000
-"""Number of late transfers up to which they are counted."""
+LATE = 1000
+"""Number of late transfers of an account up to which they are counted."""
 NEWEST = 1000
 """Number of transfers whose states are counted."""
 DOCUMENTS = 200
@@ -77,7 +79,7 @@ class Counts(msgspec.Struct, frozen=True, kw_only=True):
     """Numbers about transfers, of bounded parts of them."""
 
     late: Mapping[str, int]
-    """Late ones of every account that has transfers, of the LATE longest late ones of all."""
+    """Late ones of every account that has transfers; one more than LATE stands for any larger number."""
     states: Mapping[str, int]
     """The selected ones by state, of the NEWEST with the newest activity."""
 
@@ -108,13 +110,12 @@ async def listing(
     """Return transfers in the order of this module, starting after a place. Raises asyncpg's errors."""
     filters = (selection.account, selection.location, selection.state)
     rows: list[TransferRow] = []
-    if after is None or after.is_late:
+    if selection.state not in COMPLETE and (after is None or after.is_late):
         place = (None, None) if after is None else (after.at, after.document_id)
         records = await connection.fetch(query("transfer_listing", "late"), *filters, *place, limit)
         rows = [TransferRow(**record) for record in records]
-        after = None
     if len(rows) < limit and selection.only != "late":
-        place = (None, None) if after is None else (after.at, after.document_id)
+        place = (None, None) if after is None or after.is_late else (after.at, after.document_id)
         others = query("transfer_listing", "others")
         is_outstanding = selection.only == "outstanding"
         records = await connection.fetch(others, *filters, *place, limit - len(rows), is_outstanding)
@@ -141,7 +142,7 @@ async def counts(connection: Connection, selection: Selection) -> Counts:
     Raises asyncpg's errors.
     """
     rows = await connection.fetch(
-        query("transfer_listing", "counts"), selection.account, selection.location, ACCOUNTS, LATE, NEWEST
+        query("transfer_listing", "counts"), selection.account, selection.location, ACCOUNTS, LATE + 1, NEWEST
     )
     return Counts(
         late={row["name"]: row["transfers"] for row in rows if row["kind"] == "account"},

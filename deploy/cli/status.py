@@ -107,8 +107,8 @@ def _print(current: Status) -> None:
     if current.transfers is not None:
         typer.echo(_transfers_line(current.transfers))
     for poll in current.failing_polls:
-        failures = f"{poll.failures} times in a row"
-        typer.echo(f"{poll.platform}/{poll.account} can't be polled, {failures}: {printable(str(poll.error))}")
+        failures = "" if poll.failures == 1 else f" {poll.failures} times in a row"
+        typer.echo(f"{poll.platform}/{poll.account} could not be polled{failures}: {printable(str(poll.error))}")
     for activity in current.accounts:
         if activity.quiet and activity.limit_seconds is not None:
             since = f"{activity.platform}/{activity.account} is quiet for {duration(activity.since_seconds)}"

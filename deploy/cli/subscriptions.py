@@ -18,6 +18,7 @@ from deploy.cli.output import moment, print_listing, print_result
 
 if TYPE_CHECKING:
     from storage.database import Connection
+    from storage.delivery_lists import LastAttempt
     from storage.replays import ReplayState
     from storage.subscription_lists import Backlog, Settings
     from storage.subscriptions import Subscription
@@ -55,9 +56,12 @@ class SubscriptionRow:
     """Counted up to 1,001."""
     failed: int | None
     """Counted likewise; None in lists."""
-    oldest_due_at: datetime | None
+    next_attempt_at: datetime | None
+    """When the next attempt is due, or since when."""
     outcomes: list[str]
     """Statuses of the newest deliveries, the oldest first."""
+    last: "LastAttempt | None"
+    """The newest attempt of the last of these."""
 
 
 @app.command("list")
@@ -95,7 +99,10 @@ def show(id: Id, state: State = None, as_json: AsJson = False) -> None:
         output.print_json({**vars(row), "replays": [_replay(replay) for replay in replays]})
         return
     counts = {"waiting": _capped(row.waiting), "failed": _capped(row.failed or 0), "outcomes": _outcomes(row)}
-    output.print_fields(vars(row) | counts)
+    last = (
+        None if row.last is None else f"{row.last.outcome} {row.last.status_code or ''} {row.last.error or ''}".strip()
+    )
+    output.print_fields(vars(row) | counts | {"last": last})
     if replays:
         typer.echo()
         output.print_table(

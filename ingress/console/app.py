@@ -172,8 +172,7 @@ class ConsoleApp:
             fields = {} if is_page else await form.read(request, limit)
             if route.recognize is not None:
                 operator = await route.recognize(self.context, address, fields)
-            state = None if operator is None else await self._overview.recent()
-            needs = None if state is None else state.count
+            needs = None if operator is None else await self._overview.recent_count()
             # A link that logs in is a GET and records that it was used.
             is_read_only = is_page and route.who != "nobody"
             try:
@@ -181,8 +180,8 @@ class ConsoleApp:
                     self._watch.connection(self._database, wait_seconds=WAIT) as connection,
                     connection.transaction(readonly=is_read_only),
                 ):
-                    seconds = STATEMENT_TIMEOUT if is_page else ACTION_TIMEOUT
-                    await connection.execute(f"SET LOCAL statement_timeout = '{seconds}s'")
+                    timeout = STATEMENT_TIMEOUT if is_page else ACTION_TIMEOUT
+                    await connection.execute(f"SET LOCAL statement_timeout = '{timeout}s'")
                     visit = Visit(request, self.context, connection, operator or NOBODY, address, fields)
                     response = await self._visit(visit, route, needs)
             except NotOpenError:
@@ -289,7 +288,9 @@ class ConsoleApp:
 
     def _error_page(self, request: web.Request, problem: PageError) -> web.Response:
         view = ErrorView(problem.status, problem.title, problem.advice, problem.reloads)
-        text = render.page("error.html", view, self._bare_chrome(request, problem.title))
+        needs = None if problem.status >= 500 else self._overview.known_count()
+        chrome = msgspec.structs.replace(self._bare_chrome(request, problem.title), needs=needs)
+        text = render.page("error.html", view, chrome)
         return answers.html(text, problem.status, problem.headers)
 
 

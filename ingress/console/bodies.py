@@ -3,8 +3,8 @@
 import msgspec
 
 from ingress.console import jsontree
+from ingress.console.excerpt import excerpt
 from ingress.console.jsontree import Node, NotATreeError
-from ingress.console.masking import Mask
 from schemas import documents, registry
 from schemas.platform import UnreadableError
 from storage.document import Content
@@ -13,7 +13,6 @@ MAX_SHOWN = 256 * 1024
 """Characters of a body that are shown."""
 MAX_HEX = 4096
 """Bytes of a body that are shown as hexadecimal digits."""
-_WIDTH = 16
 
 
 class BodyView(msgspec.Struct, frozen=True, kw_only=True):
@@ -49,41 +48,31 @@ def tree(content: Content | None, platform: str) -> Node | None:
         return None
 
 
-def view(content: Content, node: Node | None, mask: Mask | None) -> BodyView:
-    """Return a body with its personal values hidden, or as it is without a mask."""
+def view(content: Content, node: Node | None, *, is_masked: bool) -> BodyView:
+    """Return a body. `node`: its tree, in which personal values are hidden if `is_masked`."""
     if content.is_erased:
         return BodyView(content=content, pretty=None, raw=None, problem="The content was erased.")
     if content.raw is None:
         return BodyView(
             content=content, pretty=None, raw=None, problem="The body is too large to be shown: download it."
         )
-    pretty = None if node is None else jsontree.pretty(node if mask is None else mask.tree(node))
-    if mask is not None:
+    pretty = None if node is None else jsontree.pretty(node)
+    if is_masked:
         problem = "This body is not JSON, so that all of it is hidden." if pretty is None else None
         return BodyView(
             content=content, pretty=_cut(pretty), raw=None, problem=problem, is_cut=len(pretty or "") > MAX_SHOWN
         )
     raw, is_text = _text(content.raw)
-    is_cut = len(pretty or "") > MAX_SHOWN or len(raw) > MAX_SHOWN or (not is_text and len(content.raw) > MAX_HEX)
-    return BodyView(content=content, pretty=_cut(pretty), raw=_cut(raw), is_text=is_text, is_cut=is_cut)
-
-
-def hexdump(raw: bytes) -> str:
-    """Return bytes as lines of hexadecimal digits, with the printable ASCII characters beside them."""
-    lines = []
-    for place in range(0, len(raw), _WIDTH):
-        part = raw[place : place + _WIDTH]
-        letters = "".join(chr(byte) if 32 <= byte < 127 else "." for byte in part)
-        lines.append(f"{place:06x}  {part.hex(' '):<{3 * _WIDTH - 1}}  {letters}")
-    return "\n".join(lines)
+    is_cut = len(pretty or "") > MAX_SHOWN or len(content.raw) > (MAX_SHOWN if is_text else MAX_HEX)
+    return BodyView(content=content, pretty=_cut(pretty), raw=raw, is_text=is_text, is_cut=is_cut)
 
 
 def _text(raw: bytes) -> tuple[str, bool]:
-    """Return bytes as text, or else as hexadecimal digits; and whether they are text."""
-    try:
-        return jsontree.visible(raw.decode()), True
-    except UnicodeDecodeError:
-        return hexdump(raw[:MAX_HEX]), False
+    """Return the beginning of a body as text, or else as hexadecimal digits; and whether it is text."""
+    part = excerpt(raw[:MAX_SHOWN], start=0, size=len(raw), offset=None)
+    if not part.is_text:
+        part = excerpt(raw[:MAX_HEX], start=0, size=len(raw), offset=None)
+    return part.before, part.is_text
 
 
 def _cut(text: str | None) -> str | None:

@@ -4,10 +4,12 @@ from collections.abc import Sequence
 from datetime import datetime
 from urllib.parse import urlencode
 
-from ingress.console.render import plural
+from ingress.console.render import duration, plural
 from storage.deliveries import Status
 from storage.delivery_lists import Document, LastAttempt, ListedDelivery
 
+GONE = 410
+"""Status with which a server says that nothing is to be sent to it any more."""
 LONGEST_ERROR = 160
 """Characters of an error in a list."""
 KINDS: dict[str, str] = {
@@ -31,7 +33,6 @@ _MEANINGS = {
     "pending": "It waits for its first attempt.",
     "retrying": "It was attempted, and is attempted again at the time of its next try.",
     "delivered": "The subscriber's server has accepted it.",
-    "failed": "All attempts of the schedule are used up. It is sent again only if somebody asks for it.",
     "cancelled": (
         "It is not sent any more: an operator or the subscriber cancelled it, its subscription was deleted, its replay "
         "was stopped, or its subscriber may not see the account any more. It can be sent again."
@@ -53,8 +54,37 @@ def kind(status: str, attempts: int) -> str:
 
 
 def meaning(delivery: ListedDelivery) -> str:
-    """Return what the status of a delivery means, in a sentence."""
+    """Return what the status of a delivery means, in a sentence or two."""
+    if delivery.row["status"] == "failed":
+        return f"{_why_failed(delivery)} It is sent again only if somebody asks for it."
     return _MEANINGS[word(delivery.row["status"], delivery.row["attempts"])]
+
+
+def _why_failed(delivery: ListedDelivery) -> str:
+    """Return why a delivery is not attempted any more, from its newest attempt."""
+    last, attempts = delivery.last, delivery.row["attempts"]
+    if last is not None and last.outcome == "blocked" and last.error:
+        return f"It could not be sent: {isolated(short(last.error))}."
+    if last is not None and last.status_code == GONE:
+        return (
+            "The subscriber's server answered 410 Gone, which ends the delivery and disables the subscription: nothing "
+            "is to be sent to this URL any more."
+        )
+    if attempts == 1:
+        return "Its only attempt failed, and the schedule of the subscription has no other."
+    return f"All {attempts} attempts of the schedule failed."
+
+
+def trouble(last: LastAttempt | None, next_attempt_at: datetime | None, now: datetime) -> str | None:
+    """Return what is wrong with a subscription that is enabled, from its newest attempt; None if nothing is."""
+    if last is None or last.outcome == "delivered":
+        return None
+    when = ""
+    if next_attempt_at is not None:
+        seconds = (next_attempt_at - now).total_seconds()
+        when = f" The next try is in {duration(seconds)}." if seconds > 0 else " The next try is due."
+    answer = f"its server answers {last.status_code}" if last.status_code else f"attempts end with: {error(last)}"
+    return f"Enabled, but {isolated(short(answer))}.{when}"
 
 
 def error(last: LastAttempt | None) -> str:
@@ -62,13 +92,20 @@ def error(last: LastAttempt | None) -> str:
     if last is None or last.outcome == "delivered":
         return ""
     status = "" if last.status_code is None else f" with status {last.status_code}"
-    detail = " ".join((last.error or last.response).split())
+    # `answered 500` says no more than the status does; the answer may.
+    is_status = last.error == f"answered {last.status_code}"
+    detail = " ".join(((last.response if is_status else last.error) or last.response).split())
     return f"{last.outcome}{status}" + (f": {detail}" if detail else "")
 
 
 def short(text: str, longest: int = LONGEST_ERROR) -> str:
     """Return the text, cut if it is too long."""
     return text if len(text) <= longest else text[: longest - 1] + "…"
+
+
+def isolated(text: str) -> str:
+    """Return a text from outside whose marks of direction do not reach what follows it (Unicode's annex 9)."""
+    return f"\N{FIRST STRONG ISOLATE}{text}\N{POP DIRECTIONAL ISOLATE}"
 
 
 def subscriber(name: str | None) -> str:
@@ -96,7 +133,7 @@ def subscription_state(
     """Return the state of a subscription: a word, its shape, and a sentence."""
     if not enabled:
         since = "" if disabled_at is None else f" since {disabled_at:%Y-%m-%d %H:%M} UTC"
-        reason = f": {disabled_reason}" if disabled_reason else ", without a reason"
+        reason = f": {isolated(disabled_reason)}" if disabled_reason else ", without a reason"
         return "disabled", "bad", f"Nothing is sent{since}{reason}. What waits is kept until it is enabled again."
     if not is_configured:
         return (

@@ -54,7 +54,7 @@ class Choice(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def versions(self) -> list[int]:
-        """All of them."""
+        """All versions whose bodies are read."""
         return sorted({self.version, self.a, self.b})
 
 
@@ -78,6 +78,8 @@ class VersionsView(msgspec.Struct, frozen=True, kw_only=True):
     difference: Difference | None
     problem: str | None
     """Why they are not compared."""
+    contents: Sequence[Content]
+    """Both, to download them."""
 
 
 class AllocationView(msgspec.Struct, frozen=True, kw_only=True):
@@ -116,11 +118,11 @@ class DocumentView(msgspec.Struct, frozen=True, kw_only=True):
     """The key of the transfer order whose progress is shown."""
     lines: Sequence[OrderLine]
     answers: Sequence[AnswerView]
-    """The newest first."""
+    """Sorted so that the newest comes first."""
     steps: Sequence[Step]
     are_steps_cut: bool
     versions: Sequence[StoredVersion]
-    """The newest first."""
+    """Sorted so that the newest comes first."""
     are_versions_cut: bool
     compared: VersionsView | None
     """None if there is only one version."""
@@ -150,7 +152,8 @@ def view(parts: Parts, chosen: Choice, around: Surroundings) -> DocumentView:
     document = parts.document
     mask = Mask(document.platform)
     trees = {number: bodies.tree(content, document.platform) for number, content in parts.contents.items()}
-    hidden = {number: mask.tree(tree) if tree is not None else None for number, tree in trees.items()}
+    if not around.is_shown:
+        trees = {number: tree if tree is None else mask.tree(tree) for number, tree in trees.items()}
     hide: Callable[[str], str] = str if around.is_shown else mask.text
     path = links.document(document.platform, document.account, document.type, document.key)
     sent = state.recipients(parts.sent, hide)
@@ -164,7 +167,9 @@ def view(parts: Parts, chosen: Choice, around: Surroundings) -> DocumentView:
         name=links.type_words(document.type),
         path=path,
         url=around.origin + path,
-        sentence=state.sentence(document, parts.past, sent, around.now),
+        sentence=state.sentence(
+            document, parts.past, sent, around.now, [line_view.line for line_view in parts.progress]
+        ),
         flags=versions[0].flags if versions else (),
         progress=parts.progress,
         progress_of=document.order_ref or document.key,
@@ -174,15 +179,13 @@ def view(parts: Parts, chosen: Choice, around: Surroundings) -> DocumentView:
         are_steps_cut=len(moments) > timeline.STEPS or len(parts.past.receipts) >= NEWEST,
         versions=versions,
         are_versions_cut=len(versions) >= NEWEST,
-        compared=_compared(parts, chosen, trees if around.is_shown else hidden),
+        compared=_compared(parts, chosen, trees),
         recipients=sent,
         are_deliveries_cut=len(parts.sent) >= DELIVERIES,
         related=parts.related,
         is_related_cut=len(parts.related) >= RELATED,
         choice=chosen,
-        body=None
-        if content is None
-        else bodies.view(content, trees[chosen.version], None if around.is_shown else mask),
+        body=None if content is None else bodies.view(content, trees[chosen.version], is_masked=not around.is_shown),
         is_shown=around.is_shown,
         may_act=around.may_act,
         command=shlex.join(["crossdock", "trace", document.key]),
@@ -217,6 +220,7 @@ def _compared(parts: Parts, chosen: Choice, trees: Mapping[int, Node | None]) ->
     if parts.document.version < 2 or chosen.a == chosen.b:
         return None
     problem = None
+    contents = [parts.contents[number] for number in (chosen.a, chosen.b) if number in parts.contents]
     for number in (chosen.a, chosen.b):
         content = parts.contents.get(number)
         if content is None:
@@ -228,9 +232,9 @@ def _compared(parts: Parts, chosen: Choice, trees: Mapping[int, Node | None]) ->
         elif trees.get(number) is None:
             problem = f"Version {number} is not JSON that can be compared: download both."
     if problem is not None:
-        return VersionsView(a=chosen.a, b=chosen.b, difference=None, problem=problem)
+        return VersionsView(a=chosen.a, b=chosen.b, difference=None, problem=problem, contents=contents)
     difference = diff.compare(trees.get(chosen.a), trees.get(chosen.b))
-    return VersionsView(a=chosen.a, b=chosen.b, difference=difference, problem=None)
+    return VersionsView(a=chosen.a, b=chosen.b, difference=difference, problem=None, contents=contents)
 
 
 def _without_places(past: History, mask: Mask) -> History:

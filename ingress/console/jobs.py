@@ -9,12 +9,15 @@ import logging
 from collections.abc import Sequence
 from enum import Enum, auto
 from functools import partial
+from typing import Literal
 from uuid import UUID
 
 from broker.connection import REMOTE_ERRORS
 from broker.outgoing import BrokerUnavailableError
 from ingress import outbound
 from ingress import quarantine as publishing
+from ingress.console import audit
+from ingress.console.audit import Recorded
 from ingress.console.context import Context
 from ingress.console.pieces import next_deliveries, next_messages
 from ingress.database import BusyError, DatabaseWatch, NotOpenError
@@ -59,6 +62,8 @@ class JobEngine:
         self._context = context
         self._watch = watch
         self._database = database
+        self._finished: list[Recorded] = []
+        """The jobs that ended, which are announced when their transaction is committed."""
 
     async def run(self) -> None:
         """Work until the task is cancelled."""
@@ -83,10 +88,14 @@ class JobEngine:
             outcomes: list[Outcome] = []
             problem: Exception | None = None
             for id_ in ids:
+                self._finished.clear()
                 try:
                     outcomes.append(await self._work(connection, id_))
                 except Exception as error:  # it may concern this job's statements only
                     problem = error
+                else:
+                    for recorded in self._finished:
+                        audit.announce(recorded)
             if problem is not None:
                 raise problem
         return all(outcome is WAITING for outcome in outcomes)
@@ -107,15 +116,16 @@ class JobEngine:
                 raise
             # Nothing but this job is at fault: it must not end the process, which would take it up again.
             log.error("a job failed", extra={"job": str(id_)}, exc_info=error)
+            self._finished.clear()
             async with connection.transaction():
                 job = await jobs.take(connection, id_)
                 if job is not None:
-                    await jobs.finish(connection, job, "failed", "An internal error occurred; the log has it.")
+                    await self._finish(connection, job, "failed", "An internal error occurred; the log has it.")
             return WORKED
 
     async def _piece(self, connection: Connection, job: Job) -> Outcome:
         if job.stop_asked:
-            await jobs.finish(connection, job, "stopped")
+            await self._finish(connection, job, "stopped")
             return WORKED
         if job.action == "deliveries.retry":
             return await self._retry(connection, job)
@@ -126,7 +136,7 @@ class JobEngine:
     async def _retry(self, connection: Connection, job: Job) -> Outcome:
         may_send = partial(outbound.may_send, self._context.config)
         if job.tried_id is not None and job.try_first:
-            return await _check_answer(connection, job, job.tried_id)
+            return await self._check_answer(connection, job, job.tried_id)
         things = await next_deliveries(connection, job)
         if job.try_first:
             things = things.first()
@@ -138,24 +148,24 @@ class JobEngine:
         if job.try_first and retried.ids:
             await jobs.try_delivery(connection, job, retried.ids[0], 0 if before is None else before.attempts)
             return WAITING
-        return await _end(connection, job, is_last=things.is_last)
+        return await self._end(connection, job, is_last=things.is_last)
 
     async def _cancel(self, connection: Connection, job: Job) -> Outcome:
         things = await next_deliveries(connection, job)
         cancelled = await bulk.cancel(connection, things.ids)
         await jobs.advance(connection, job, done=len(cancelled), failed=0, after=things.after)
-        return await _end(connection, job, is_last=things.is_last)
+        return await self._end(connection, job, is_last=things.is_last)
 
     async def _quarantine(self, connection: Connection, job: Job) -> Outcome:
         things = await next_messages(connection, job)
         if job.action == "quarantine.discard":
             discarded = await quarantine.discard_waiting(connection, things.ids)
             await jobs.advance(connection, job, done=len(discarded), failed=0, after=things.after)
-            return await _end(connection, job, is_last=things.is_last)
+            return await self._end(connection, job, is_last=things.is_last)
         done, problems = await self._publish(connection, things.ids)
         problem = f"RabbitMQ did not take it: {problems[0]}" if problems else None
         await jobs.advance(connection, job, done=done, failed=len(problems), after=things.after, problem=problem)
-        return await _end(connection, job, is_last=things.is_last)
+        return await self._end(connection, job, is_last=things.is_last)
 
     async def _publish(self, connection: Connection, ids: Sequence[UUID]) -> tuple[int, list[str]]:
         """Publish messages; return how many were confirmed, and why others were not. Raises _BrokerProblemError."""
@@ -171,31 +181,41 @@ class JobEngine:
             raise _BrokerProblemError(str(error) or type(error).__name__) from error
         return len(published.ids), [str(error) for error in published.refused.values()]
 
-
-async def _end(connection: Connection, job: Job, *, is_last: bool) -> Outcome:
-    if is_last:
-        await jobs.finish(connection, job, "done")
-    return WORKED
-
-
-async def _check_answer(connection: Connection, job: Job, id_: UUID) -> Outcome:
-    """Go on if the delivery that was tried first has arrived; stop if it was refused; otherwise wait."""
-    answer = await bulk.answer(connection, id_)
-    if answer is None or answer.status in ("cancelled", "superseded"):
-        await jobs.try_delivery(connection, job, None, None)
+    async def _end(self, connection: Connection, job: Job, *, is_last: bool) -> Outcome:
+        if is_last:
+            await self._finish(connection, job, "done")
         return WORKED
-    if answer.status == "delivered":
-        await jobs.go_on(connection, job)
+
+    async def _check_answer(self, connection: Connection, job: Job, id_: UUID) -> Outcome:
+        """Go on if the delivery that was tried first has arrived; stop if it was refused; otherwise wait."""
+        answer = await bulk.answer(connection, id_)
+        if answer is None or answer.status in ("cancelled", "superseded"):
+            await jobs.try_delivery(connection, job, None, None)
+            return WORKED
+        if answer.status == "delivered":
+            await jobs.go_on(connection, job)
+            return WORKED
+        assert job.tried_at is not None
+        if answer.attempts > (job.tried_attempts or 0) or answer.status == "failed":
+            what = "its answer was" if answer.status_code else "the outcome was"
+            reason = f"the one that was tried first did not arrive: {what} {answer.status_code or answer.outcome}"
+        elif not answer.enabled:
+            reason = "the subscription is disabled, so that nothing is sent to it"
+        elif (job.now - job.tried_at).total_seconds() > ANSWER_TIMEOUT:
+            reason = f"the one that was tried first was not answered within {ANSWER_TIMEOUT:.0f} s"
+        else:
+            return WAITING
+        await self._finish(connection, job, "failed", f"Stopped, because {reason}.")
         return WORKED
-    assert job.tried_at is not None
-    if answer.attempts > (job.tried_attempts or 0) or answer.status == "failed":
-        what = "its answer was" if answer.status_code else "the outcome was"
-        reason = f"the one that was tried first did not arrive: {what} {answer.status_code or answer.outcome}"
-    elif not answer.enabled:
-        reason = "the subscription is disabled, so that nothing is sent to it"
-    elif (job.now - job.tried_at).total_seconds() > ANSWER_TIMEOUT:
-        reason = f"the one that was tried first was not answered within {ANSWER_TIMEOUT:.0f} s"
-    else:
-        return WAITING
-    await jobs.finish(connection, job, "failed", f"Stopped, because {reason}.")
-    return WORKED
+
+    async def _finish(
+        self,
+        connection: Connection,
+        job: Job,
+        outcome: Literal["done", "stopped", "failed"],
+        problem: str | None = None,
+    ) -> None:
+        done = await jobs.finish(connection, job, outcome, problem)
+        if done is not None:
+            recorded = Recorded(actor=job.actor, action=job.action, outcome=outcome, subject=job.subject, count=done)
+            self._finished.append(recorded)

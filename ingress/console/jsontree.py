@@ -11,6 +11,8 @@ import msgspec
 
 DOTS = "••••"
 """What is shown in place of a value that is hidden."""
+MAX_DEPTH = 150
+"""Most levels of a tree: functions that call themselves for each level stay within Python's limit."""
 _UNSEEN = re.compile(
     "[\u0000-\u001f\u007f-\u009f\u00ad\u061c\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ud800-\udfff]"
 )
@@ -44,6 +46,8 @@ def parse(data: bytes | str) -> Node:
         tree: Node = json.loads(data, parse_float=Number, parse_int=Number, parse_constant=_refuse)
     except (ValueError, RecursionError) as error:
         raise NotATreeError(str(error)[:200]) from None
+    if _is_too_deep(tree):
+        raise NotATreeError(f"it is nested more than {MAX_DEPTH} deep")
     return tree
 
 
@@ -73,11 +77,6 @@ def pretty(node: Node) -> str:
     return "\n".join(lines)
 
 
-def visible(text: str) -> str:
-    """Return a text in which characters that cannot be seen are escaped, except the ends of lines and tabs."""
-    return _UNSEEN.sub(lambda match: match[0] if match[0] in "\n\r\t" else _escaped(match), text)
-
-
 def _add_lines(lines: list[str], node: Node, margin: str, name: str, comma: str) -> None:
     if not isinstance(node, dict | list) or not node:
         lines.append(f"{margin}{name}{compact(node)}{comma}")
@@ -92,6 +91,21 @@ def _add_lines(lines: list[str], node: Node, margin: str, name: str, comma: str)
     for place, (inner, value) in enumerate(members, 1):
         _add_lines(lines, value, margin + "  ", inner, "," if place < len(members) else "")
     lines.append(f"{margin}{closing}{comma}")
+
+
+def _is_too_deep(tree: Node) -> bool:
+    level = [tree]
+    for _ in range(MAX_DEPTH + 1):
+        level = [
+            value
+            for node in level
+            if isinstance(node, dict | list)
+            for value in (node.values() if isinstance(node, dict) else node)
+            if isinstance(value, dict | list)
+        ]
+        if not level:
+            return False
+    return True
 
 
 def _escaped(match: re.Match[str]) -> str:

@@ -8,14 +8,18 @@ import msgspec
 
 from ingress.console.render import capped, duration, plural
 from schemas.consumers import PREFIX
-from schemas.topology import DEAD, STORE, UNROUTED
-from storage.overview import CAP, AccountActivity, Overview
+from schemas.topology import DEAD, STORE, UNROUTED, reply_queue
+from storage.overview import CAP, WAITING, AccountActivity, Overview
 
 LATE_SECONDS = 120.0
 """Deliveries that have been due for longer are late, as in the alert CrossdockDeliveriesLate."""
 BEHIND_SECONDS = 60.0
 """A view that is further behind needs somebody, as in the alert CrossdockTransfersBehind."""
 DAY_SECONDS = 86_400.0
+ROUTE = reply_queue("")
+"""What the names of all queues of route workers begin with."""
+BEHIND = 10_000
+"""A queue of ours that is longer needs somebody, because its workers are behind."""
 BACKLOG = 100_000
 """A consumer's queue that is longer needs somebody, as in the alert CrossdockConsumerBehind."""
 EACH = 5
@@ -46,8 +50,8 @@ def needs_of(stored: Overview, depths: Mapping[str, tuple[int, int]] | None, unk
     `depths`: ready messages and consumers by queue; None if they are not known. `unknown`: why, if the broker was
     asked.
     """
-    needs = [*_queues(depths or {}, unknown), *_deliveries(stored), *_quarantine(stored), *_subscriptions(stored)]
-    needs += [*_accounts(stored), *_transfers(stored)]
+    needs = [*_queues(depths or {}, unknown), *_deliveries(stored), *_refused(stored)]
+    needs += [*_quarantine(stored), *_subscriptions(stored), *_accounts(stored), *_transfers(stored)]
     return sorted(needs, key=lambda need: ("bad", "warn", "note").index(need.kind))
 
 
@@ -65,22 +69,32 @@ def _queues(depths: Mapping[str, tuple[int, int]], unknown: str | None) -> Itera
         waiting = f"{plural(messages, 'message')} {'waits' if messages == 1 else 'wait'} in {name}"
         need = Need(kind="bad", text="", href="#queues", link="Queues", section="", command="crossdock status")
         if name in (DEAD, UNROUTED) or (name.startswith(PREFIX) and name.endswith(".dead")):
-            why = "no queue took them" if name == UNROUTED else "they were rejected"
+            is_single = messages == 1
+            rejected = "it was rejected" if is_single else "they were rejected"
+            why = f"no queue took {'it' if is_single else 'them'}" if name == UNROUTED else rejected
             yield msgspec.structs.replace(need, text=f"{waiting}: {why}.", section="CrossdockDead")
         elif name.startswith(PREFIX):
             if not consumers or messages > BACKLOG:
                 who = "and its consumer is not connected" if not consumers else "more than its consumer takes"
                 text, section = f"{waiting}, {who}.", "CrossdockConsumerBehind"
                 yield msgspec.structs.replace(need, kind="warn", text=text, section=section)
-        elif (name.startswith((STORE, "crossdock.route."))) and not consumers:
-            text, section = f"{waiting}, and nothing takes them.", "CrossdockQueueUnattended"
+        elif name.startswith((STORE, ROUTE)) and not consumers:
+            text, section = (
+                f"{waiting}, and nothing takes {'it' if messages == 1 else 'them'}.",
+                "CrossdockQueueUnattended",
+            )
             yield msgspec.structs.replace(need, text=text, section=section)
+        elif name.startswith((STORE, ROUTE)) and messages > BEHIND:
+            text, section = f"{waiting}: they arrive faster than they are taken.", "CrossdockBehind"
+            yield msgspec.structs.replace(need, kind="warn", text=text, section=section)
 
 
 def _deliveries(stored: Overview) -> Iterator[Need]:
     counts = stored.deliveries
     seconds = counts.oldest_due_seconds or 0.0
-    if counts.due and seconds > LATE_SECONDS:
+    # What waits for a server that does not take it has a sentence of its own.
+    is_explained = counts.due <= sum(refused.waiting for refused in stored.refused)
+    if seconds > LATE_SECONDS and not is_explained:
         yield Need(
             kind="bad",
             text=f"{_counted(counts.due, 'delivery is', 'deliveries are')} due and not sent, the oldest for "
@@ -99,6 +113,29 @@ def _deliveries(stored: Overview) -> Iterator[Need]:
             section="CrossdockDeliveriesFailed",
             command="crossdock deliveries list --status failed",
         )
+
+
+def _refused(stored: Overview) -> Iterator[Need]:
+    for refused in stored.refused:
+        if refused.status_code is not None:
+            why = f"was answered with {refused.status_code}"
+        else:
+            why = f"failed: {refused.error or refused.outcome or 'no reason is known'}"
+        waiting = _counted(refused.waiting, "delivery waits", "deliveries wait", WAITING)
+        yield Need(
+            kind="warn",
+            text=f"{waiting} for {_named(refused.subscriber)} at {refused.url}, the oldest for "
+            f"{duration(refused.oldest_seconds)} and after {plural(refused.attempts, 'attempt')}: the last {why}.",
+            href=f"/console/subscriptions/{refused.id}",
+            link="Subscription",
+            section="CrossdockBreakerOpen",
+            command="crossdock deliveries list --status pending",
+        )
+
+
+def _named(subscriber: str) -> str:
+    """Return the name of a subscriber; the operators' own subscriptions have none."""
+    return subscriber or "the subscription of the operators"
 
 
 def _quarantine(stored: Overview) -> Iterator[Need]:
@@ -121,8 +158,8 @@ def _subscriptions(stored: Overview) -> Iterator[Need]:
     for subscription in disabled[:EACH]:
         yield Need(
             kind="warn",
-            text=f"Nothing is sent to {subscription.subscriber or 'the subscription of the operators'} at "
-            f"{subscription.url}, because it was disabled: {subscription.reason}",
+            text=f"Nothing is sent to {_named(subscription.subscriber)} at {subscription.url}, "
+            f"because it was disabled: {subscription.reason}",
             href=f"/console/subscriptions/{subscription.id}",
             link="Subscription",
             section="CrossdockSubscriptionDisabled",
@@ -144,10 +181,10 @@ def _subscriptions(stored: Overview) -> Iterator[Need]:
 def _accounts(stored: Overview) -> Iterator[Need]:
     failing = stored.failing_polls
     for poll in failing[:EACH]:
-        since = f"{plural(poll.failures, 'time')}{' in a row' if poll.failures > 1 else ''}"
+        times = "" if poll.failures == 1 else f" {poll.failures:,} times in a row"
         yield Need(
             kind="warn",
-            text=f"{poll.platform}/{poll.account} could not be polled, {since}: {poll.error or 'no reason was given'}",
+            text=f"{poll.platform}/{poll.account} could not be polled{times}: {poll.error or 'no reason was given'}",
             href="#accounts",
             link="Accounts",
             section="CrossdockPollFailing",
@@ -186,7 +223,7 @@ def _transfers(stored: Overview) -> Iterator[Need]:
             kind="warn",
             text=f"{_counted(late, 'transfer is', 'transfers are')} late ({_by_account(counts.late)}), by up to "
             f"{duration(counts.longest_seconds)}.",
-            href="/console/transfers?late=1",
+            href="/console/transfers?only=late",
             link="Late transfers",
             section="CrossdockTransfersLate",
             command="crossdock status",
@@ -208,9 +245,9 @@ def _transfers(stored: Overview) -> Iterator[Need]:
         )
 
 
-def _counted(count: int, singular: str, others: str) -> str:
-    """Return a number that was not counted beyond CAP, with its noun."""
-    return f"{capped(count, CAP)} {singular if count == 1 else others}"
+def _counted(count: int, singular: str, others: str, cap: int | None = None) -> str:
+    """Return a number that was not counted beyond `cap`, which is CAP by default, with its noun."""
+    return f"{capped(count, CAP if cap is None else cap)} {singular if count == 1 else others}"
 
 
 def _by_account(late: Mapping[str, int]) -> str:

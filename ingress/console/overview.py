@@ -23,6 +23,8 @@ RECENT = 10.0
 """Seconds for which it serves the head of other pages, while the next reading is under way."""
 PATIENCE = 0.25
 """Seconds that another page waits for it, if nothing recent is known."""
+GAP = 30.0
+"""Seconds between two readings after which it is not known whether a queue was empty in between."""
 RETRY = 5.0
 """Seconds after which a broker that did not answer is asked again, because each viewer would wait for it."""
 
@@ -38,6 +40,11 @@ class State(msgspec.Struct, frozen=True, kw_only=True):
     """Messages of two weeks by platform and account."""
     depths: Depths | None
     """None if the broker was not asked, or did not answer."""
+    filled_since: Mapping[str, float]
+    """Since when each queue that has messages had some whenever somebody looked, by `time.monotonic`.
+
+    It is a queue's own age that the broker does not know: only workers see when a message was received.
+    """
     unknown: str | None
     """Why the depths are not known although the broker was asked."""
     needs: tuple[Need, ...]
@@ -105,18 +112,21 @@ class OverviewCache:
         # A viewer who leaves must not end the reading that others wait for.
         return await asyncio.shield(self._start())
 
-    async def recent(self) -> State | None:
-        """Return a state for the head of a page; None if it is not known now, because no page waits for it long."""
-        state, now = self._state, time.monotonic()
-        if state is not None and now - state.read_at < FRESH:
-            return state
-        reading = self._start()
-        if state is not None and now - state.read_at < RECENT:
-            return state
+    async def recent_count(self) -> int | None:
+        """Return how many things need somebody; None if that is not known now, because no page waits for it long."""
+        if (state := self._recent()) is not None:
+            if time.monotonic() - state.read_at >= FRESH:
+                self._start()
+            return state.count
         with suppress(Exception):
             async with asyncio.timeout(PATIENCE):
-                return await asyncio.shield(reading)
+                return (await asyncio.shield(self._start())).count
         return None
+
+    def known_count(self) -> int | None:
+        """Return how many things need somebody, if that is known without reading anything."""
+        state = self._recent()
+        return None if state is None else state.count
 
     async def stop(self) -> None:
         """End a reading that is under way, and close the connection to the broker."""
@@ -124,6 +134,10 @@ class OverviewCache:
             self._reading.cancel()
             await asyncio.wait((self._reading,))
         await self._reader.close()
+
+    def _recent(self) -> State | None:
+        state = self._state
+        return state if state is not None and time.monotonic() - state.read_at < RECENT else None
 
     def _start(self) -> "asyncio.Task[State]":
         if self._reading is None or self._reading.done():
@@ -135,13 +149,16 @@ class OverviewCache:
     async def _read(self) -> State:
         stored, history = await self._reader.stored()
         depths, unknown = await self._depths(stored)
+        before, now = self._state, time.monotonic()
+        since = {} if before is None or now - before.read_at > GAP else before.filled_since
         self._state = State(
+            filled_since={name: since.get(name, now) for name, (messages, _) in (depths or {}).items() if messages},
             stored=stored,
             history=history,
             depths=depths,
             unknown=unknown,
             needs=tuple(needs_of(stored, depths, unknown)),
-            read_at=time.monotonic(),
+            read_at=now,
         )
         return self._state
 

@@ -35,7 +35,7 @@ SECTIONS = (
     Section("/console/subscriptions", "Subscriptions", "s"),
     Section("/console/actions", "Actions", "a"),
 )
-"""The navigation."""
+"""The parts of the console, in the order of the navigation."""
 MEDIA_TYPES = {".css": "text/css", ".js": "text/javascript", ".svg": "image/svg+xml"}
 """Media types of the assets, by suffix."""
 

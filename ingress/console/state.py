@@ -2,16 +2,20 @@
 
 from collections.abc import Callable, Sequence
 from datetime import datetime
+from decimal import Decimal
 
 import msgspec
 
 from ingress.console.render import duration, plural
 from schemas import erasure
 from storage.document import NEWEST, DocumentRow, History, SentAttempt, SentDelivery
+from storage.progress import LINES, LineProgress, quantity
 
 TIMES = ("never", "once", "twice")
 SHOWN = 2
 """Number of subscriptions without the newest version that the sentence describes."""
+OVERDUE = 60.0
+"""Seconds after which an attempt that is due is late."""
 DOTS = 40
 """Number of attempts that a row shows, the newest."""
 
@@ -66,8 +70,51 @@ def explained(attempt: SentAttempt) -> str:
     return ": ".join([*parts, attempt.error or attempt.outcome])
 
 
-def sentence(document: DocumentRow, past: History, sent: Sequence[Recipient], now: datetime) -> str:
-    """Return the state of a document in words."""
+def sentence(
+    document: DocumentRow,
+    past: History,
+    sent: Sequence[Recipient],
+    now: datetime,
+    transfer: Sequence[LineProgress] = (),
+) -> str:
+    """Return the state of a document in words. `transfer`: the lines of the transfer that it belongs to."""
+    return " ".join(filter(None, (_transfer(document, transfer, now), _exchange(document, past, sent, now))))
+
+
+def _transfer(document: DocumentRow, lines: Sequence[LineProgress], now: datetime) -> str:
+    """Return how far a transfer is, what is missing, and how late it is; nothing if not all of its lines are known."""
+    if not lines or len(lines) > LINES:
+        return ""
+    whose = "" if document.order_ref in (None, document.key) else "its transfer is "
+    late = None if document.late_since is None else f"{duration((now - document.late_since).total_seconds())} late"
+    text = ", ".join(filter(None, (late, f"{whose}{_progress(lines)}")))
+    return f"{text[:1].upper()}{text[1:]}."
+
+
+def _progress(lines: Sequence[LineProgress]) -> str:
+    ordered = None if any(line.ordered is None for line in lines) else sum(line.ordered or 0 for line in lines)
+    moved = sum(max(line.shipped, line.announced) for line in lines)
+    received, damaged = sum(line.received for line in lines), sum(line.damaged for line in lines)
+    short = sum(max(max(line.shipped, line.announced) - line.received, 0) for line in lines if line.received > 0)
+    unsent = sum(max((line.ordered or 0) - max(line.shipped, line.announced, line.received), 0) for line in lines)
+    missing = [f"{quantity(short)} short"] if short else []
+    missing += [f"{quantity(unsent)} not shipped yet"] if unsent else []
+    missing += [f"{quantity(damaged)} damaged"] if damaged else []
+    if not received and not moved:
+        return f"nothing shipped yet: {_ordered(ordered)} ordered"
+    if not received:
+        verb = "shipped" if any(line.shipped > 0 for line in lines) else "announced"
+        return ", ".join([f"on its way: {quantity(moved)} of {_ordered(ordered)} {verb}", *missing])
+    word = "partly" if short or unsent else "completely"
+    return ", ".join([f"{word} received: {quantity(received)} of {_ordered(ordered)}", *missing])
+
+
+def _ordered(quantity_ordered: Decimal | int | None) -> str:
+    return "an unknown quantity" if quantity_ordered is None else quantity(quantity_ordered)
+
+
+def _exchange(document: DocumentRow, past: History, sent: Sequence[Recipient], now: datetime) -> str:
+    """Return what was received, and who got it."""
     received = sum(version.times_received for version in past.versions)
     at_least = "at least " if len(past.versions) >= NEWEST else ""
     parts = [f"Received {at_least}{times(received)}", plural(document.version, "version")]
@@ -89,7 +136,7 @@ def _deliveries(sent: Sequence[Recipient], now: datetime) -> str:
     whole = plural(len(sent), "subscriber")
     if not waiting:
         return f"Delivered to {'its only subscriber' if len(sent) == 1 else f'all {whole}'}."
-    head = f"Delivered to {len(sent) - len(waiting)} of {whole}"
+    head = f"Delivered to {len(sent) - len(waiting) or 'none'} of {whole}"
     if len(sent) == 1:
         head = "Not delivered yet" if waiting[0].latest.status == "pending" else "Not delivered"
     clauses = [f"{row.name} {_state(row.latest, now)}" for row in waiting[:SHOWN]]
@@ -121,4 +168,6 @@ def _next(delivery: SentDelivery, now: datetime) -> str:
     if delivery.paused_until is not None and delivery.paused_until > now:
         due = max(due or now, delivery.paused_until)
     seconds = 0.0 if due is None else (due - now).total_seconds()
+    if seconds < -OVERDUE:
+        return f", due for {duration(-seconds)}"
     return f", next try in {duration(seconds)}" if seconds >= 1 else ", next try now"

@@ -169,7 +169,7 @@ SELECT count(*) AS examined,
 FROM examined
 
 -- name: walk_of_key
--- Deliveries of a business key, pending or ended.
+-- Deliveries of a business key, pending or ended, which are few: they are read by the key, and then sorted.
 WITH examined AS MATERIALIZED (
     SELECT d.id, d.created_at, d.finished_at, d.subscription_id,
            d.status = $1
@@ -179,9 +179,8 @@ WITH examined AS MATERIALIZED (
                 OR $4 = (SELECT o.platform || '/' || o.account FROM crossdock.documents o WHERE o.id = d.document_id))
            AND ($6::timestamptz IS NULL OR coalesce(d.finished_at, d.created_at) >= $6)
            AND coalesce(d.finished_at, d.created_at) < $7 AS matches
-    FROM crossdock.deliveries d
-    WHERE d.key = $5
-      AND d.created_at < $7
+    FROM (SELECT * FROM crossdock.deliveries k WHERE k.key = $5 OFFSET 0) d
+    WHERE d.created_at < $7
       AND ($8::timestamptz IS NULL OR (d.created_at, d.id) > ($8, $9::uuid))
     ORDER BY d.created_at, d.id
     LIMIT $10

@@ -1,11 +1,17 @@
 -- name: by_id
--- One document by its number.
+-- One document by its number, with the time when its transfer was due if that is late.
 SELECT d.id, d.platform, d.account, d.type, d.key, d.order_number, d.order_ref, d.warehouse_ref, d.version, d.erased,
        d.received_at, d.last_received_at,
        EXISTS (SELECT FROM crossdock.erasures e
                WHERE e.finished_at IS NULL AND e.platform = d.platform AND e.account = d.account
-                 AND (e.key = d.key OR e.order_number = d.order_number)) AS is_being_erased
+                 AND (e.key = d.key OR e.order_number = d.order_number)) AS is_being_erased,
+       CASE WHEN transfer.late THEN transfer.due_at END AS late_since
 FROM crossdock.documents d
+LEFT JOIN LATERAL (
+    SELECT t.due_at, t.late FROM crossdock.transfers t
+    WHERE t.channel_order_id = coalesce(d.order_ref, d.key) AND t.account = d.account
+    LIMIT 1
+) transfer ON d.platform = 'channelape'
 WHERE d.id = $1
 
 -- name: by_identity
@@ -14,8 +20,14 @@ SELECT d.id, d.platform, d.account, d.type, d.key, d.order_number, d.order_ref, 
        d.received_at, d.last_received_at,
        EXISTS (SELECT FROM crossdock.erasures e
                WHERE e.finished_at IS NULL AND e.platform = d.platform AND e.account = d.account
-                 AND (e.key = d.key OR e.order_number = d.order_number)) AS is_being_erased
+                 AND (e.key = d.key OR e.order_number = d.order_number)) AS is_being_erased,
+       CASE WHEN transfer.late THEN transfer.due_at END AS late_since
 FROM crossdock.documents d
+LEFT JOIN LATERAL (
+    SELECT t.due_at, t.late FROM crossdock.transfers t
+    WHERE t.channel_order_id = coalesce(d.order_ref, d.key) AND t.account = d.account
+    LIMIT 1
+) transfer ON d.platform = 'channelape'
 WHERE d.key = $4 AND d.account = $2 AND d.type = $3 AND d.platform = $1
 
 -- name: history

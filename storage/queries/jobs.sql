@@ -61,8 +61,7 @@ RETURNING done, failed, problem
 SELECT id, created_at, operator, role, address, action, subject, note, filter::text AS filter, total, is_exact, done,
        failed, problem, waits, after_at, after_id, try_first, tried_id, tried_attempts, tried_at, touched_at, stop_asked,
        finished_at, outcome, now() AS now
-FROM crossdock.jobs
-WHERE finished_at IS NULL
+FROM (SELECT * FROM crossdock.jobs WHERE finished_at IS NULL OFFSET 0) unfinished
 ORDER BY created_at, id
 LIMIT $1
 

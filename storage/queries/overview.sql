@@ -1,5 +1,5 @@
 -- name: counts
--- Numbers of what waits, failed and is disabled. Nothing is counted beyond $1, if it is not null, so that a large
+-- Numbers of what waits, failed and is disabled, and the accounts whose last poll failed. Nothing is counted beyond $1, if it is not null, so that a large
 -- backlog costs no more than a small one; ages are those of the oldest all the same. $2: stages of the quarantine. $3:
 -- maximum number of disabled subscriptions, those disabled last first. A stage is compared with BETWEEN because with =
 -- the order by stage would be dropped, and an index by time alone could be walked past everything ever replayed.
@@ -27,7 +27,8 @@ SELECT (SELECT count(*) FROM (SELECT FROM crossdock.outbox LIMIT $1::bigint) o) 
        (SELECT count(*) FROM crossdock.subscribed WHERE deleted_at IS NULL) AS subscriptions,
        (SELECT count(*) FROM crossdock.subscribed WHERE deleted_at IS NULL AND NOT enabled) AS disabled,
        (SELECT array_agg(name ORDER BY name) FROM crossdock.consumers) AS consumers,
-       quarantined.messages, quarantined.oldest_seconds, off.ids, off.subscribers, off.urls, off.reasons, off.times
+       quarantined.messages, quarantined.oldest_seconds, off.ids, off.subscribers, off.urls, off.reasons, off.times,
+       polled.platforms, polled.accounts, polled.failures, polled.errors, polled.ok_times
 FROM (
     SELECT array_agg(open.messages ORDER BY ordinality) AS messages,
            array_agg(open.oldest_seconds ORDER BY ordinality) AS oldest_seconds
@@ -48,6 +49,38 @@ CROSS JOIN (
           ORDER BY updated_at DESC, id
           LIMIT $3) s
 ) off
+CROSS JOIN (
+    SELECT array_agg(platform) AS platforms, array_agg(account) AS accounts, array_agg(failures) AS failures,
+           array_agg(last_error) AS errors, array_agg(last_ok_at) AS ok_times
+    FROM (SELECT platform, account, failures, last_error, last_ok_at FROM crossdock.polls
+          WHERE failures > 0
+          ORDER BY platform, account) p
+) polled
+
+-- name: refused
+-- The $2 enabled subscriptions whose oldest delivery has waited for longest, if it is older than $1 and was tried. $3:
+-- what their deliveries are counted to. Erased answers have no error any more.
+SELECT s.id, s.subscriber, split_part(s.url, '?', 1) AS url,
+       (SELECT count(*)
+        FROM (SELECT FROM crossdock.outbox WHERE subscription_id = s.id LIMIT $3::bigint) o) AS waiting,
+       s.attempts, extract(epoch FROM now() - s.created_at)::float8 AS oldest_seconds,
+       last.outcome, last.status_code, last.error
+FROM (
+    SELECT s.id, s.subscriber, s.url, o.id AS delivery_id, o.attempts, o.created_at
+    FROM crossdock.subscribed s
+    CROSS JOIN LATERAL (SELECT id, attempts, created_at FROM crossdock.outbox
+                        WHERE subscription_id = s.id
+                        ORDER BY created_at, id
+                        LIMIT 1) o
+    WHERE s.enabled AND s.deleted_at IS NULL AND o.attempts > 0 AND o.created_at < now() - $1::interval
+    ORDER BY o.created_at
+    LIMIT $2
+) s
+LEFT JOIN LATERAL (SELECT outcome, status_code, error FROM crossdock.attempts
+                   WHERE delivery_id = s.delivery_id
+                   ORDER BY at DESC
+                   LIMIT 1) last ON true
+ORDER BY s.created_at
 
 -- name: late
 -- The number of late transfers by account, and since when the oldest is late, among the $1 that have been late for

@@ -86,6 +86,3 @@ RETURNING extract(epoch FROM next_at - clock_timestamp())::double precision
 -- The API asked the client to wait: no request may be sent within the next $2 seconds.
 INSERT INTO crossdock.poll_limits (client, next_at) VALUES ($1, clock_timestamp() + make_interval(secs => $2))
 ON CONFLICT (client) DO UPDATE SET next_at = GREATEST(poll_limits.next_at, EXCLUDED.next_at)
-
--- name: failing
-SELECT platform, account, failures, last_error, last_ok_at FROM crossdock.polls WHERE failures > 0 ORDER BY 1, 2

@@ -158,7 +158,7 @@ ORDER BY messages DESC, last_at DESC, reason, event
 LIMIT $3
 
 -- name: last_good
--- The newest document of an account. The query jumps from type to type through the index of sources.
+-- The newest document of an account. The query jumps from type to type through an index.
 WITH RECURSIVE types AS (
     (
         SELECT type FROM crossdock.documents WHERE platform = $1 AND account = $2 ORDER BY type LIMIT 1

@@ -5,10 +5,11 @@
 -- name: overview
 -- Subscriptions, newest first, starting before ($1, $2), at most $3. $4: their subscriber; $5: whether they are enabled;
 -- null for all. $6: the limit of counting. $7: the number of outcomes. A delivery that waits has an outcome once it was
--- attempted; it is looked for among the newest 200.
+-- attempted; it is looked for among the newest 200. The newest outcome comes with its newest attempt.
 SELECT s.id, s.subscriber, split_part(s.url, '?', 1) AS url, s.types, s.accounts, s.dialect, s.webhook_type,
        s.schedule, s.max_rate, s.max_in_flight, s.enabled, s.disabled_reason, s.disabled_at, s.enabled_at,
-       s.paused_until, s.created_at, s.updated_at, w.waiting, due.oldest_due_at, strip.outcomes
+       s.paused_until, s.created_at, s.updated_at, w.waiting, due.next_attempt_at, strip.outcomes,
+       a.at, a.outcome, a.status_code, a.error, a.response
 FROM (
     SELECT * FROM crossdock.subscribed
     WHERE deleted_at IS NULL AND (created_at, id) < ($1::timestamptz, $2::uuid)
@@ -23,13 +24,14 @@ CROSS JOIN LATERAL (
     ) found
 ) w
 LEFT JOIN LATERAL (
-    SELECT next_attempt_at AS oldest_due_at FROM crossdock.outbox
-    WHERE subscription_id = s.id AND next_attempt_at <= now()
+    SELECT next_attempt_at FROM crossdock.outbox
+    WHERE subscription_id = s.id
     ORDER BY next_attempt_at, id
     LIMIT 1
 ) due ON true
 CROSS JOIN LATERAL (
-    SELECT array_agg(newest.status ORDER BY newest.created_at, newest.id) AS outcomes
+    SELECT array_agg(newest.status ORDER BY newest.created_at, newest.id) AS outcomes,
+           (array_agg(newest.id ORDER BY newest.created_at DESC, newest.id DESC))[1] AS newest_id
     FROM (
         (SELECT status, created_at, id FROM crossdock.finished
          WHERE subscription_id = s.id
@@ -49,6 +51,13 @@ CROSS JOIN LATERAL (
         LIMIT $7
     ) newest
 ) strip
+LEFT JOIN LATERAL (
+    SELECT at, outcome, status_code, left(error, 300) AS error, substr(response, 1, 200) AS response
+    FROM crossdock.attempts
+    WHERE delivery_id = strip.newest_id
+    ORDER BY at DESC
+    LIMIT 1
+) a ON true
 ORDER BY s.created_at DESC, s.id DESC
 
 -- name: one
@@ -59,8 +68,8 @@ FROM crossdock.subscribed
 WHERE id = $1 AND deleted_at IS NULL
 
 -- name: counts
--- What waits for a subscription ($1) and what failed, each counted up to $2, when the oldest became due, and the newest
--- outcomes, at most $3, as in `overview`.
+-- What waits for a subscription ($1) and what failed, each counted up to $2, when the next attempt is due, and the
+-- newest outcomes, at most $3, as in `overview`.
 SELECT (SELECT count(*) FROM (SELECT FROM crossdock.outbox
                               WHERE subscription_id = $1
                               ORDER BY created_at DESC, id DESC
@@ -70,28 +79,39 @@ SELECT (SELECT count(*) FROM (SELECT FROM crossdock.outbox
                               ORDER BY created_at DESC, id DESC
                               LIMIT $2) found) AS failed,
        (SELECT next_attempt_at FROM crossdock.outbox
-        WHERE subscription_id = $1 AND next_attempt_at <= now()
+        WHERE subscription_id = $1
         ORDER BY next_attempt_at, id
-        LIMIT 1) AS oldest_due_at,
-       (SELECT array_agg(newest.status ORDER BY newest.created_at, newest.id)
-        FROM (
-            (SELECT status, created_at, id FROM crossdock.finished
+        LIMIT 1) AS next_attempt_at,
+       strip.outcomes, a.at, a.outcome, a.status_code, a.error, a.response
+FROM (
+    SELECT array_agg(newest.status ORDER BY newest.created_at, newest.id) AS outcomes,
+           (array_agg(newest.id ORDER BY newest.created_at DESC, newest.id DESC))[1] AS newest_id
+    FROM (
+        (SELECT status, created_at, id FROM crossdock.finished
+         WHERE subscription_id = $1
+         ORDER BY created_at DESC, id DESC
+         LIMIT $3)
+        UNION ALL
+        (SELECT 'retrying', created_at, id
+         FROM (
+             SELECT attempts, created_at, id FROM crossdock.outbox
              WHERE subscription_id = $1
              ORDER BY created_at DESC, id DESC
-             LIMIT $3)
-            UNION ALL
-            (SELECT 'retrying', created_at, id
-             FROM (
-                 SELECT attempts, created_at, id FROM crossdock.outbox
-                 WHERE subscription_id = $1
-                 ORDER BY created_at DESC, id DESC
-                 LIMIT 200
-             ) waiting
-             WHERE attempts > 0
-             LIMIT $3)
-            ORDER BY created_at DESC, id DESC
-            LIMIT $3
-        ) newest) AS outcomes
+             LIMIT 200
+         ) waiting
+         WHERE attempts > 0
+         LIMIT $3)
+        ORDER BY created_at DESC, id DESC
+        LIMIT $3
+    ) newest
+) strip
+LEFT JOIN LATERAL (
+    SELECT at, outcome, status_code, left(error, 300) AS error, substr(response, 1, 200) AS response
+    FROM crossdock.attempts
+    WHERE delivery_id = strip.newest_id
+    ORDER BY at DESC
+    LIMIT 1
+) a ON true
 
 -- name: names
 -- At most $1 subscriptions, by subscriber and URL.

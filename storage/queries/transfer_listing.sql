@@ -40,7 +40,7 @@ WHERE channel_order_id = $2 AND ($1::text IS NULL OR account = $1)
 LIMIT 2
 
 -- name: counts
--- `account`: the accounts that have transfers, at most $3, with how many are late of the $4 longest late ones of all.
+-- `account`: the accounts that have transfers, at most $3, with how many of each are late, counted up to $4.
 -- `state`: of the $5 transfers with the newest activity, how many are in each state; of the account $1, from or to the
 -- location $2.
 WITH RECURSIVE accounts AS (
@@ -50,15 +50,14 @@ WITH RECURSIVE accounts AS (
            a.place + 1
     FROM accounts a
     WHERE a.account IS NOT NULL AND a.place < $3
-), late AS (
-    SELECT account, count(*) AS transfers
-    FROM (SELECT account FROM crossdock.transfer_states
-          WHERE missing > 0 AND due_at < now() ORDER BY due_at LIMIT $4) longest
-    GROUP BY account
 )
-SELECT 'account' AS kind, a.account AS name, coalesce(late.transfers, 0) AS transfers
+SELECT 'account' AS kind, a.account AS name, late.transfers
 FROM accounts a
-LEFT JOIN late ON late.account = a.account
+CROSS JOIN LATERAL (
+    SELECT count(*) AS transfers
+    FROM (SELECT FROM crossdock.transfer_states s
+          WHERE s.account = a.account AND s.missing > 0 AND s.due_at < now() LIMIT $4) counted
+) late
 WHERE a.account IS NOT NULL
 UNION ALL
 SELECT 'state', state, count(*)

@@ -14,9 +14,22 @@ def _document(seeds: Seeds) -> str:
     return "/console/documents?" + urlencode({**names, "key": seeds.transfer})
 
 
+def _find(seeds: Seeds) -> list[str]:
+    texts = (seeds.transfer, seeds.sku, "there is nothing like this")
+    return [f"/console/find?{urlencode({'q': text})}" for text in texts]
+
+
+def _list(path: str, *queries: str) -> Addresses:
+    """Return a list as it is, and filtered."""
+    return lambda seeds: [path, *[f"{path}?{query}" for query in queries]]
+
+
 EXAMPLES: dict[str, Addresses] = {
-    "/console/login": lambda seeds: ["/console/login"],
-    "/console": lambda seeds: ["/console"],
+    "/console/login": _list("/console/login"),
+    "/console": _list("/console"),
+    "/console/find": _find,
+    "/console/documents": lambda seeds: [_document(seeds)],
+    "/console/documents/{id}": lambda seeds: [f"/console/documents/{number}" for number in seeds.documents.values()],
 }
 """By the path of the route: the first address is the page as most people see it."""
 PAGES = sorted({route.path for route in ROUTES if route.method == "GET"})

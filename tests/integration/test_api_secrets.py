@@ -9,7 +9,7 @@ import pytest
 import pytest_asyncio
 from standardwebhooks.webhooks import Webhook
 
-from ingress.api import context as api_context
+from ingress import outbound
 from ingress.api.app import ApiApp
 from storage import sealed, subscriptions
 from storage.vault import Vault
@@ -124,7 +124,7 @@ async def test_every_secret_of_the_last_day_signs(
     later = max(time for time in until_ if time is not None) + 1
     assert sealed.credentials(stored, None, later).secrets == (secrets[-1],)
     # As many as fit into a header, and no more.
-    monkeypatch.setattr(api_context, "MOST_SECRETS", 4)
+    monkeypatch.setattr(outbound, "MOST_SECRETS", 4)
     status, answer, _ = await client.ask("POST", f"{path}/rotate-secret")
     assert (status, "4 secrets" in answer["detail"]) == (409, True)
 

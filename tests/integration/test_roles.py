@@ -31,6 +31,7 @@ CODE = {
     roles.API: [*(ROOT / "ingress/api").rglob("*.py")],
     roles.CONSOLE: [
         *(ROOT / "ingress/console").rglob("*.py"),
+        *(ROOT / f"ingress/{name}.py" for name in ("outbound", "quarantine")),
         *(ROOT / f"deploy/cli/{name}.py" for name in OPERATOR),
     ],
     roles.POLL: [*(ROOT / "workers/poll").rglob("*.py")],

@@ -134,7 +134,6 @@ async def _answers(connection: asyncpg.Connection, subscription: UUID) -> seedin
     )
     actor = Actor(ALL, "act", ALL)
     await actions.record(connection, actor, "deliveries.retry", subject=ALL, count=7, note=ALL)
-    document = await connection.fetchval("SELECT id FROM crossdock.documents WHERE key = $1", KEY)
     return seeding.Seeds(
         transfer=KEY,
         delivery=delivery,
@@ -142,5 +141,6 @@ async def _answers(connection: asyncpg.Connection, subscription: UUID) -> seedin
         subscription=subscription,
         quarantined=UUID(int=7200),
         event=UUID(int=7000),
-        document=document,
+        documents=await seeding.documents(connection, KEY),
+        sku=ALL,
     )

@@ -5,7 +5,7 @@ Deliveries are made by a real deliver worker. Times count from now, because page
 
 import random
 import zlib
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from functools import partial
@@ -50,7 +50,9 @@ class Seeds(msgspec.Struct, kw_only=True):
     quarantined: UUID
     event: UUID
     """The message id of a receipt."""
-    document: int
+    documents: Mapping[str, int]
+    """Numbers of documents by their type: the transfer, and the newest of each other type."""
+    sku: str
 
 
 def ago(hours: float) -> float:
@@ -325,17 +327,24 @@ async def _cancel(pool: asyncpg.Pool) -> None:
             await deliveries.cancel(connection, row["id"], None)
 
 
+async def documents(connection: asyncpg.Connection, key: str) -> dict[str, int]:
+    """Return the number of the transfer with this key, and of the newest document of each other type."""
+    rows = await connection.fetch(
+        "SELECT type, coalesce(max(id) FILTER (WHERE key = $1), max(id)) AS id FROM crossdock.documents "
+        "GROUP BY type ORDER BY bool_or(key = $1) DESC, type",
+        key,
+    )
+    return {row["type"]: row["id"] for row in rows}
+
+
 async def _seeds(pool: asyncpg.Pool, failing: UUID) -> Seeds:
     number = FIRST.decode()
     async with pool.acquire() as connection:
         failed = await deliveries.listing(connection, subscriber=None, status="failed", key=number)
         pending = await deliveries.listing(connection, subscriber=None, status="pending")
         waiting = await quarantine.entries(connection, everything=False, limit=1)
-        row = await connection.fetchrow("SELECT id FROM crossdock.documents WHERE key = $1", number)
-        assert row is not None
-        event = await connection.fetchval(
-            "SELECT message_id FROM crossdock.receipts WHERE document_id = $1 LIMIT 1", row["id"]
-        )
+        event = await connection.fetchval("SELECT message_id FROM crossdock.receipts ORDER BY received_at DESC LIMIT 1")
+        numbers = await documents(connection, number)
     return Seeds(
         transfer=number,
         delivery=failed[0]["id"],
@@ -343,5 +352,6 @@ async def _seeds(pool: asyncpg.Pool, failing: UUID) -> Seeds:
         subscription=failing,
         quarantined=waiting[0]["id"],
         event=event,
-        document=row["id"],
+        documents=numbers,
+        sku=SKUS[0],
     )

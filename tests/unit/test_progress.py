@@ -67,6 +67,11 @@ def test_a_line_says_what_disagrees(shown: LineProgress, texts: list[str]) -> No
         ("1E+3", "1,000"),
         ("-0.5", "-0.5"),
         ("1234567.8", "1,234,567.8"),
+        ("0.00", "0"),
+        ("0.00000000000000000001", "1.000e-20"),
+        ("1." + "3" * 60, "1." + "3" * 20),
+        ("1e131071", "1.000e+131071"),
+        ("-1e-16383", "-1.000e-16383"),
     ],
 )
 def test_a_quantity_is_written_as_people_read_it(value: str, text: str) -> None:
@@ -92,7 +97,7 @@ def test_a_bar_shows_what_arrived_what_is_damaged_and_what_is_on_its_way() -> No
     assert bar(None, Decimal(0), Decimal(0), Decimal(5)).text == "5 of an unknown quantity received"
 
 
-quantities = st.decimals(-1000, 10**12, places=2)
+quantities = st.decimals(-1000, 10**12, places=2) | st.sampled_from([Decimal("1e131071"), Decimal("1e-16383")])
 
 
 @given(st.none() | quantities, quantities, quantities, quantities, quantities)

@@ -40,6 +40,8 @@ EARLY = 60.0
 """Seconds before its expiry at which a token is renewed; a tenth of its lifetime if that is less."""
 
 TOO_MANY = 429
+SUBJECTS = {"token": "the access token", "page": "a page of orders"}
+"""What a request fetches, by its kind."""
 
 
 class FetchError(Exception):
@@ -111,15 +113,17 @@ class Client:
         if answer.status == 401:  # the token expired early or was revoked, which is normal once
             answer = await self._send("page", hdrs.METH_GET, url, token=await self._authorized(token))
         if answer.status == 401:
-            raise FetchError("page: 401 with a new token: is the client allowed to read supplier orders?")
+            raise FetchError(
+                "the server answered 401 although the access token is new: may the client read supplier orders?"
+            )
         if answer.status == 404:
-            raise PageMissingError("page: answered 404")
+            raise PageMissingError(f"{SUBJECTS['page']} could not be fetched: the server answered 404")
         if answer.status != 200:
-            raise FetchError(f"page: answered {answer.status}")
+            raise FetchError(f"{SUBJECTS['page']} could not be fetched: the server answered {answer.status}")
         try:
             page = pages.split(answer.body)
         except (ValueError, RecursionError):
-            raise FetchError("page: the answer is not a page of results") from None
+            raise FetchError("the server's answer is not a page of orders") from None
         return Page([bytes(order) for order in page.results], self._following(url, page.next))
 
     def _following(self, url: URL, following: str | None) -> URL | None:
@@ -134,7 +138,9 @@ class Client:
         except ValueError:
             same = False
         if not same:
-            raise FetchError("page: `next` leads away from the host of `base_url`, and the token must not go there")
+            raise FetchError(
+                "the link to the next page leads away from the host of `base_url`, and the token must not go there"
+            )
         return target
 
     async def close(self) -> None:
@@ -167,16 +173,18 @@ class Client:
         }
         answer = await self._send("token", hdrs.METH_POST, self._base.join(URL(self._source.token_path)), form=form)
         if answer.status in (400, 401, 403):
-            raise FetchError(f"token: answered {answer.status}: check `client_id` and `client_secret`")
+            raise FetchError(
+                f"the access token was refused with {answer.status}: check `client_id` and `client_secret`"
+            )
         if answer.status != 200:
-            raise FetchError(f"token: answered {answer.status}")
+            raise FetchError(f"{SUBJECTS['token']} could not be fetched: the server answered {answer.status}")
         try:
             response = msgspec.json.decode(answer.body, type=_Token, strict=False)
         except (ValueError, RecursionError):
-            raise FetchError("token: the answer is not a token") from None
+            raise FetchError("the server's answer has no access token") from None
         token = response.access_token
         if not token or not token.isascii() or not token.isprintable():
-            raise FetchError("token: the answer is not a token")  # nor usable in a header
+            raise FetchError("the server's answer has no access token")  # nor usable in a header
         life = TOKEN_LIFE if response.expires_in is None else max(0.0, response.expires_in)
         self._token, self._token_until = token, time.monotonic() + life - min(EARLY, life / 10)
         return token
@@ -196,13 +204,13 @@ class Client:
             try:
                 answer = await self._once(method, url, headers, form)
             except (aiohttp.ClientError, OSError, TimeoutError, ValueError) as error:
-                what = type(error).__name__  # its text is left out because it may contain parts of the request
-                metrics.REQUESTS.labels(kind, what).inc()
+                what = _reason(error)
+                metrics.REQUESTS.labels(kind, type(error).__name__).inc()
             else:
                 metrics.REQUESTS.labels(kind, str(answer.status)).inc()
                 if answer.status < 500 and answer.status != TOO_MANY:
                     return answer
-                what, requested_pause = f"answered {answer.status}", answer.retry_after
+                what, requested_pause = f"the server answered {answer.status}", answer.retry_after
                 if answer.status == TOO_MANY:
                     # All processes that share the limit wait, and our own next turn comes after the pause.
                     await self._limit.pause(
@@ -212,7 +220,7 @@ class Client:
             if pause is not None:
                 pause *= random.uniform(0.5, 1.5)  # noqa: S311 - jitter, not a secret
                 await asyncio.sleep(min(MAX_PAUSE, max(pause, requested_pause or 0.0)))
-        raise FetchError(f"{kind}: {what}, {len(BACK_OFF) + 1} times")
+        raise FetchError(f"{SUBJECTS[kind]} could not be fetched in {len(BACK_OFF) + 1} attempts: {what}")
 
     async def _once(self, method: str, url: URL, headers: Mapping[str, str], form: Mapping[str, str] | None) -> _Answer:
         async with self._http.request(method, url, headers=headers, data=form, allow_redirects=False) as response:
@@ -225,6 +233,19 @@ class Client:
             content = encodings.to_utf8(bytes(body), response.headers.get(hdrs.CONTENT_TYPE))
             header = ", ".join(response.headers.getall(hdrs.RETRY_AFTER, ())) or None
             return _Answer(response.status, content, retry_after(header, time.time()))
+
+
+def _reason(error: Exception) -> str:
+    """Return why a request got no answer, without the error's text, which may contain parts of the request."""
+    if isinstance(error, TimeoutError):
+        return "the server did not answer in time"
+    if isinstance(error, aiohttp.ClientSSLError):
+        return "no secure connection could be made"
+    if isinstance(error, aiohttp.ClientConnectorError):
+        return "the server could not be reached"
+    if isinstance(error, aiohttp.ServerDisconnectedError | ConnectionError):
+        return "the server closed the connection"
+    return f"the answer could not be read ({type(error).__name__})"
 
 
 def retry_after(header: str | None, now: float) -> float | None:

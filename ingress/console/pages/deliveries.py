@@ -77,7 +77,7 @@ class Choice(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class DeliveriesView(msgspec.Struct, frozen=True, kw_only=True):
-    """The list."""
+    """The deliveries that the filters select."""
 
     filters: Filters
     statuses: Sequence[tuple[str, str]]
@@ -93,7 +93,7 @@ class DeliveriesView(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class DeliveryView(msgspec.Struct, frozen=True, kw_only=True):
-    """One delivery."""
+    """One delivery with its attempts."""
 
     line: DeliveryLine
     event_id: UUID
@@ -104,6 +104,7 @@ class DeliveryView(msgspec.Struct, frozen=True, kw_only=True):
     subscription_kind: str
     subscription_sentence: str
     is_subscription_deleted: bool
+    is_subscription_disabled: bool
     attempts: Sequence[ShownAttempt]
     request: RequestView
     refusal: str | None
@@ -125,13 +126,13 @@ async def show_list(visit: Visit) -> Page | web.StreamResponse:
         )
     )
     before = paging.place(visit.query("after"))
-    found = await delivery_lists.select(visit.connection, filters.selection, before=before, limit=paging.ROWS + 1)
+    listed = await delivery_lists.select(visit.connection, filters.selection, before=before, limit=paging.ROWS + 1)
     rows: paging.Rows[DeliveryLine] = paging.page(
-        [line(row) for row in found.rows], lambda row: (row.created_at, row.id)
+        [line(row) for row in listed.rows], lambda row: (row.created_at, row.id)
     )
     looked_back_to = None
-    if rows.after is None and found.examined_to is not None:
-        looked_back_to, id_ = found.examined_to
+    if rows.after is None and listed.examined_to is not None:
+        looked_back_to, id_ = listed.examined_to
         rows = paging.Rows(rows.rows, f"{looked_back_to.isoformat()}~{id_}")
     sources = await replays.all_sources(visit.connection)
     view = DeliveriesView(
@@ -179,6 +180,7 @@ async def show(visit: Visit) -> Page | web.StreamResponse:
         subscription_kind=state[1],
         subscription_sentence=state[2],
         is_subscription_deleted=subscription is None,
+        is_subscription_disabled=subscription is not None and not subscription.enabled,
         attempts=await delivery_lists.newest_attempts(visit.connection, id_),
         request=describe_request(delivery, None if subscription is None else subscription.dialect, content),
         refusal=_refusal(visit, delivery),

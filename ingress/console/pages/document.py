@@ -1,5 +1,6 @@
 """One document and its whole life: what was received, what changed, who got it; and the erasure of its content."""
 
+import asyncio
 from datetime import UTC, datetime
 
 from aiohttp import web
@@ -89,7 +90,7 @@ def _question(document: DocumentRow, counts: dict[str, int], typed: str, back: s
         what=f"Bodies, names, addresses and subscribers' answers are erased of {whole} of {document.platform}/"
         f"{document.account} with the key {document.key}, of every type: {', '.join(rows)}. Messages in quarantine "
         "that are about it are erased as well.",
-        consequence="It cannot be undone. Keys, versions, times, articles and quantities stay, with the flag `erased`. "
+        consequence="It cannot be undone. Keys, versions, times, articles and quantities stay, marked as erased. "
         "Deliveries that wait are cancelled, and subscribers that were sent the document are informed.",
         action=f"{back}/erase",
         buttons=[Button(label="Erase for good", name="confirmed", value="yes")],
@@ -134,8 +135,10 @@ async def _page(visit: Visit, document: DocumentRow, numbers: dict[str, int | No
         may_act=visit.may_act,
         is_shown=is_shown,
     )
-    view = document_view.view(parts, chosen, around)
-    return Page(template="document.html", view=view, title=f"{view.name.capitalize()} {document.key}")
+    # Large bodies take half a second, in which other requests are answered.
+    view = await asyncio.to_thread(document_view.view, parts, chosen, around)
+    template = "document_shown.html" if is_shown else "document.html"
+    return Page(template=template, view=view, title=f"{view.name.capitalize()} {document.key}")
 
 
 def _query_number(visit: Visit) -> dict[str, int | None]:

@@ -67,7 +67,7 @@ async def show(visit: Visit) -> Page:
     place = paging.place(visit.query("after"))
     after = None if place is None else Place(*place)
     await plan_by_filters(visit.connection)
-    found = await receipts.newest(visit.connection, selection, after=after, limit=paging.ROWS + 1)
+    listed = await receipts.newest(visit.connection, selection, after=after, limit=paging.ROWS + 1)
     query = Query(
         {
             "account": account,
@@ -77,16 +77,16 @@ async def show(visit: Visit) -> Page:
             "to": visit.query("to"),
         }
     )
-    rows = paging.page([_view(row) for row in found.rows], lambda view: (view.row.received_at, view.row.message_id))
-    if found.looked_back_to is not None:
-        rows = Rows(rows.rows, f"{found.looked_back_to.received_at.isoformat()}~{found.looked_back_to.message_id}")
+    rows = paging.page([_view(row) for row in listed.rows], lambda view: (view.row.received_at, view.row.message_id))
+    if listed.looked_back_to is not None:
+        rows = Rows(rows.rows, f"{listed.looked_back_to.received_at.isoformat()}~{listed.looked_back_to.message_id}")
     senders = [f"{platform}/{account}" for platform, account in await receipts.senders(visit.connection)]
     view = EventsView(
         selection=selection,
         account=account,
         query=query,
         rows=rows,
-        looked_back_to=None if found.looked_back_to is None else found.looked_back_to.received_at,
+        looked_back_to=None if listed.looked_back_to is None else listed.looked_back_to.received_at,
         window=receipts.WINDOW,
         is_first=after is None,
         accounts=_choices(senders + _configured(visit), account),

@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 import msgspec
 from aiohttp import web
 
+from broker.depth_reader import Depths
 from ingress.console.curve import Curve, curve
 from ingress.console.needs import Need
 from ingress.console.overview import State
@@ -28,6 +29,8 @@ class QueueRow(msgspec.Struct, frozen=True, kw_only=True):
     state: str
     kind: str
     """The shape of the state."""
+    filled_seconds: float | None
+    """How long it has had messages whenever somebody looked; None if it is empty."""
 
 
 class AccountRow(msgspec.Struct, frozen=True, kw_only=True):
@@ -71,7 +74,7 @@ async def show(visit: Visit) -> Page | web.StreamResponse:
         cap=CAP,
         accounts=accounts[:ACCOUNTS],
         more_accounts=max(0, len(accounts) - ACCOUNTS),
-        queues=None if state.depths is None else [_queue(name, *state.depths[name]) for name in sorted(state.depths)],
+        queues=None if state.depths is None else queue_rows(state, state.depths),
         unknown=state.unknown,
         now=datetime.now(UTC),
     )
@@ -99,18 +102,33 @@ def account_rows(state: State, configured: Sequence[tuple[str, str]]) -> list[Ac
     return sorted(rows, key=lambda row: row.activity is None or not row.activity.quiet)
 
 
-def _queue(name: str, messages: int, consumers: int) -> QueueRow:
+def queue_rows(state: State, depths: Depths) -> list[QueueRow]:
+    """Return a row per queue, by name."""
+    rows = []
+    for name, (messages, consumers) in sorted(depths.items()):
+        words, kind = _queue_state(name, messages, consumers)
+        since = state.filled_since.get(name)
+        rows.append(
+            QueueRow(
+                name=name,
+                messages=messages,
+                consumers=consumers,
+                state=words,
+                kind=kind,
+                filled_seconds=None if since is None else max(0.0, state.read_at - since),
+            )
+        )
+    return rows
+
+
+def _queue_state(name: str, messages: int, consumers: int) -> tuple[str, str]:
     if name == EVENTS_LOG:
-        state, kind = "keeps what was announced", "neutral"
-    elif messages and (name in (DEAD, UNROUTED) or (name.startswith(PREFIX) and name.endswith(".dead"))):
-        state, kind = "needs a look", "bad"
-    elif messages and not consumers:
-        state, kind = "nothing takes them", "bad"
-    elif messages:
-        state, kind = "being taken", "busy"
-    else:
-        state, kind = "empty", "good" if consumers else "off"
-    return QueueRow(name=name, messages=messages, consumers=consumers, state=state, kind=kind)
+        return "keeps what was announced", "neutral"
+    if messages and (name in (DEAD, UNROUTED) or (name.startswith(PREFIX) and name.endswith(".dead"))):
+        return "needs a look", "bad"
+    if messages:
+        return ("being taken", "busy") if consumers else ("nothing takes them", "bad")
+    return "empty", "good" if consumers else "off"
 
 
 ROUTES = (page("/console", show, follows_database=False),)

@@ -38,7 +38,7 @@ class SecretView(msgspec.Struct, frozen=True, kw_only=True):
 
 
 async def enable(visit: Visit) -> Page | web.StreamResponse:
-    """Enable a subscription."""
+    """Enable a subscription, so that what waits is sent."""
     old = await _locked(visit)
     await subscriptions.update(visit.connection, msgspec.structs.replace(old, enabled=True, disabled_reason=None))
     await visit.record("subscriptions.enable", subject=str(old.id))

@@ -61,12 +61,13 @@ class SubscriptionLine(msgspec.Struct, frozen=True, kw_only=True):
     state: State
     waiting: str
     """Counted up to a limit: `1,000+`."""
-    oldest_due_at: datetime | None
+    next_attempt_at: datetime | None
+    is_due: bool
     strip: Strip
 
 
 class SubscriptionsView(msgspec.Struct, frozen=True, kw_only=True):
-    """The list."""
+    """The subscriptions that the filters select, and the consumers."""
 
     subscriber: str | None
     state: str | None
@@ -87,14 +88,15 @@ class SubscriptionsView(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class SubscriptionView(msgspec.Struct, frozen=True, kw_only=True):
-    """One subscription."""
+    """One subscription with its replays."""
 
     settings: Settings
     subscriber: str
     state: State
     waiting: str
     failed: str
-    oldest_due_at: datetime | None
+    next_attempt_at: datetime | None
+    is_due: bool
     strip: Strip
     replays: Sequence[ReplayState]
     has_secret: bool
@@ -106,14 +108,14 @@ class SubscriptionView(msgspec.Struct, frozen=True, kw_only=True):
 async def show_list(visit: Visit) -> Page | web.StreamResponse:
     """Show the subscriptions and the consumers."""
     subscriber, state = visit.query("subscriber"), visit.query_choice("state", STATES)
-    found = await subscription_lists.overview(
+    listed = await subscription_lists.overview(
         visit.connection,
         subscriber=subscriber,
         enabled=None if state is None else state == "enabled",
         before=paging.place(visit.query("after")),
         limit=paging.ROWS + 1,
     )
-    rows = paging.page(found, lambda row: (row.settings.created_at, row.settings.id))
+    rows = paging.page(listed, lambda row: (row.settings.created_at, row.settings.id))
     view = SubscriptionsView(
         subscriber=subscriber,
         state=state,
@@ -126,7 +128,7 @@ async def show_list(visit: Visit) -> Page | web.StreamResponse:
 
 
 async def show(visit: Visit) -> Page | web.StreamResponse:
-    """Show one subscription."""
+    """Show one subscription with its replays."""
     id_ = visit.path_uuid("subscription")
     settings = await subscription_lists.get(visit.connection, id_)
     if settings is None:
@@ -135,10 +137,11 @@ async def show(visit: Visit) -> Page | web.StreamResponse:
     view = SubscriptionView(
         settings=settings,
         subscriber=words.subscriber(settings.subscriber),
-        state=state_of(visit, settings),
+        state=state_of(visit, settings, backlog),
         waiting=capped(backlog.waiting),
         failed=capped(backlog.failed or 0),
-        oldest_due_at=backlog.oldest_due_at,
+        next_attempt_at=backlog.next_attempt_at,
+        is_due=is_due(backlog),
         strip=strip_of(backlog),
         replays=await replays.listing(visit.connection, id_, NEWEST_REPLAYS),
         has_secret=_has_secret(settings.dialect),
@@ -148,18 +151,26 @@ async def show(visit: Visit) -> Page | web.StreamResponse:
     return Page(template="subscription.html", view=view, title=f"Subscription of {view.subscriber}")
 
 
-def state_of(visit: Visit, settings: Settings) -> State:
-    """Return the state of a subscription in words."""
-    return State(
+def state_of(visit: Visit, settings: Settings, backlog: Backlog) -> State:
+    """Return the state of a subscription in words; if it is enabled, with what its server answers now."""
+    now = datetime.now(UTC)
+    state = State(
         *words.subscription_state(
             enabled=settings.enabled,
             disabled_at=settings.disabled_at,
             disabled_reason=settings.disabled_reason,
             paused_until=settings.paused_until,
-            now=datetime.now(UTC),
+            now=now,
             is_configured=outbound.is_configured(visit.context.config, settings.subscriber),
         )
     )
+    trouble = words.trouble(backlog.last, backlog.next_attempt_at, now) if state.kind == "good" else None
+    return state if trouble is None else State("failing", "warn", trouble)
+
+
+def is_due(backlog: Backlog) -> bool:
+    """Return whether a delivery should have been attempted by now."""
+    return backlog.next_attempt_at is not None and backlog.next_attempt_at <= datetime.now(UTC)
 
 
 def strip_of(backlog: Backlog) -> Strip:
@@ -184,9 +195,10 @@ def _line(visit: Visit, row: ListedSubscription) -> SubscriptionLine:
         types=settings.types,
         accounts=settings.accounts,
         dialect=settings.dialect,
-        state=state_of(visit, settings),
+        state=state_of(visit, settings, row.backlog),
         waiting=capped(row.backlog.waiting),
-        oldest_due_at=row.backlog.oldest_due_at,
+        next_attempt_at=row.backlog.next_attempt_at,
+        is_due=is_due(row.backlog),
         strip=strip_of(row.backlog),
     )
 

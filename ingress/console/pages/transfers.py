@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from itertools import accumulate
 
+import asyncpg
 import msgspec
 
 from ingress.console import links, paging
@@ -51,7 +52,7 @@ class TransferView(msgspec.Struct, frozen=True, kw_only=True):
     late_seconds: float
     """Seconds since it was due; 0 if it is not late."""
     flags: Sequence[str]
-    """Flags in words."""
+    """What the flags mean, in few words."""
 
 
 class StateView(msgspec.Struct, frozen=True, kw_only=True):
@@ -87,8 +88,8 @@ class TransfersView(msgspec.Struct, frozen=True, kw_only=True):
     is_newest_only: bool
     """Whether there are more than the picture shows."""
     late: Sequence[LateView]
-    is_late_capped: bool
-    """Whether there may be more late transfers than were counted."""
+    late_cap: int
+    """Number up to which late transfers are counted."""
     progress: Progress
     is_behind: bool
 
@@ -113,12 +114,13 @@ class OrderLineView(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class TransferPage(msgspec.Struct, frozen=True, kw_only=True):
-    """One transfer."""
+    """What the page of one transfer shows."""
 
     transfer: TransferView
     sentences: Sequence[str]
     """What its documents disagree on."""
-    lines: Sequence[OrderLineView]
+    lines: Sequence[OrderLineView] | None
+    """None if its documents are too many to be added up while somebody waits."""
     disagreeing: int
     has_more_lines: bool
     documents: Sequence[DocumentView]
@@ -142,7 +144,7 @@ async def show(visit: Visit) -> Page:
     behind = await transfers.progress(visit.connection)
     query = Query({name: getattr(selection, name) for name in ("account", "location", "state", "only")})
     now = datetime.now(UTC)
-    counted, late = sum(counts.states.values()), sum(counts.late.values())
+    counted = sum(counts.states.values())
     view = TransfersView(
         selection=selection,
         query=query,
@@ -157,7 +159,7 @@ async def show(visit: Visit) -> Page:
             for account, count in sorted(counts.late.items())
             if count
         ],
-        is_late_capped=late == LATE,
+        late_cap=LATE,
         progress=behind,
         is_behind=_is_behind(behind),
     )
@@ -167,28 +169,38 @@ async def show(visit: Visit) -> Page:
 async def show_one(visit: Visit) -> Page:
     """Show the lines of one transfer, first those that disagree, and its documents."""
     key, account = normalized(visit.request.match_info["key"]), visit.query("account")
-    found = await transfer_listing.get(visit.connection, account, key)
-    if not found:
+    rows = await transfer_listing.get(visit.connection, account, key)
+    if not rows:
         raise not_found(f"transfer {key[:100]}" if account is None else f"transfer {key[:100]} of {account[:100]}")
-    if len(found) > 1:
+    if len(rows) > 1:
         raise PageError(400, f"Several accounts have a transfer {key[:100]}", "Choose one in the list of transfers.")
-    row = found[0]
-    lines = line_views(await progress.lines(visit.connection, row.account, row.channel_order_id))
+    row = rows[0]
+    lines = await _lines(visit, row)
     linked = await transfer_listing.documents(visit.connection, row.document_id)
     behind = await transfers.progress(visit.connection)
     documents = [_document_view(document) for document in linked]
     view = TransferPage(
         transfer=_view(row, datetime.now(UTC)),
         sentences=flag_sentences(row.flags),
-        lines=[_line_view(line, documents) for line in lines[: progress.LINES]],
-        disagreeing=sum(bool(line.disagreements) for line in lines),
-        has_more_lines=len(lines) > progress.LINES,
+        lines=None if lines is None else [_line_view(line, documents) for line in lines[: progress.LINES]],
+        disagreeing=sum(bool(line.disagreements) for line in lines or ()),
+        has_more_lines=lines is not None and len(lines) > progress.LINES,
         documents=documents,
         has_more_documents=len(documents) == transfer_listing.DOCUMENTS,
         progress=behind,
         is_behind=_is_behind(behind),
     )
     return Page(template="transfer.html", view=view, title=f"Transfer {row.channel_order_id}")
+
+
+async def _lines(visit: Visit, row: TransferRow) -> list[LineView] | None:
+    """Return the lines of a transfer, or None if adding them up takes too long."""
+    try:
+        async with visit.connection.transaction():
+            lines = await progress.lines(visit.connection, row.account, row.channel_order_id)
+    except asyncpg.QueryCanceledError:
+        return None
+    return line_views(lines)
 
 
 def _view(row: TransferRow, now: datetime) -> TransferView:

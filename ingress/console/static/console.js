@@ -4,6 +4,7 @@
 const REFRESH_MS = 5000; // between two refreshes
 const FAILING_MS = 15000; // the same, while they fail
 const POINTER_MS = 2000; // a region under a moving pointer stays as it is
+const GO_MS = 2000; // between g and the key of a place
 const VIEWS = 20; // at most so many are kept per list
 
 const live = document.getElementById("live");
@@ -209,7 +210,7 @@ function showViews(form) {
 // ---- Keys: each is a link or a field with data-key on the page; j and k go through the rows of a list.
 
 const PLACES = new Map([...document.querySelectorAll("[data-go]")].map((link) => [link.dataset.go, link.href]));
-let isGoing = false;
+let goingAt = 0;
 
 function move(step) {
   const rows = [...main.querySelectorAll("tbody tr, .rows > li")].filter((row) => row.querySelector("a[href]"));
@@ -222,8 +223,8 @@ document.addEventListener("keydown", (event) => {
   if (event.key === "Escape" && main.contains(document.activeElement)) document.activeElement.blur();
   if (isField(document.activeElement) || event.ctrlKey || event.metaKey || event.altKey) return;
   if (!load("keys", true)) return;
-  const place = isGoing && PLACES.get(event.key);
-  isGoing = event.key === "g" && !isGoing;
+  const place = Date.now() - goingAt < GO_MS && PLACES.get(event.key);
+  goingAt = event.key === "g" ? Date.now() : 0;
   const target = document.querySelector(`[data-key="${CSS.escape(event.key)}"]`);
   if (place) location.assign(place);
   else if (event.key === "j") move(1);

@@ -52,6 +52,6 @@ PLATFORM = Platform(
         payload=manufacturer_order.ManufacturerOrder,
         split=manufacturer_order.split,
     ),
-    personal_fields=("PickupAddress", "ShippingAddress", "User", "PropertyValues", "DialValues", "Remark"),
+    personal_fields=("ShippingAddress", "User", "PropertyValues", "DialValues", "Remark"),
     with_new_key=identity.with_new_key,
 )

@@ -95,12 +95,12 @@ def ids(html: str) -> list[str]:
 async def test_the_list_shows_each_status_with_its_newest_error(
     database: asyncpg.Connection, database_url: str
 ) -> None:
-    one = await subscribe(database, "https://a.example/hook?key=hidden-value")
+    first = await subscribe(database, "https://a.example/hook?key=hidden-value")
     other = await subscribe(database, "https://b.example/hook")
     stored = await document(database, "R-1")
     acme = await document(database, "R-2", "acme")
     by_status = {
-        status: await deliver(database, one, stored, status=status, minutes=n, attempts=2)
+        status: await deliver(database, first, stored, status=status, minutes=n, attempts=2)
         for n, status in enumerate(("pending", *ENDED))
     }
     foreign = await deliver(database, other, acme, status="failed", key="R-2", minutes=30)
@@ -113,7 +113,7 @@ async def test_the_list_shows_each_status_with_its_newest_error(
         assert "refused with status 500: down for repairs" in page.text
         assert "connection refused" not in page.text
         for status, id_ in by_status.items():
-            page = await client.get(f"/console/deliveries?status={status}&subscription={one}")
+            page = await client.get(f"/console/deliveries?status={status}&subscription={first}")
             assert ids(page.html) == [str(id_)], status
             assert 'name="all" value="1"' in page.html
         for filters in (
@@ -353,10 +353,10 @@ async def test_no_list_reads_a_table(filled: asyncpg.Connection) -> None:
             ):
                 explaining = Explaining(filled, large)
                 selection = Selection(status=status, subscription=of, **more)  # type: ignore[arg-type]
-                found = await delivery_lists.select(explaining, selection, limit=51, examined=200)  # type: ignore[arg-type]
+                listed = await delivery_lists.select(explaining, selection, limit=51, examined=200)  # type: ignore[arg-type]
                 explaining.check(selection)
                 if not more:
-                    assert len(found.rows) == 51, selection
+                    assert len(listed.rows) == 51, selection
 
 
 async def test_the_page_of_a_delivery_reads_no_table(filled: asyncpg.Connection) -> None:
@@ -372,13 +372,13 @@ async def test_the_page_of_a_delivery_reads_no_table(filled: asyncpg.Connection)
 
 async def test_the_pages_of_subscriptions_read_no_table(filled: asyncpg.Connection) -> None:
     explaining = Explaining(filled, await large_tables(filled))
-    found = await subscription_lists.overview(explaining, limit=51)  # type: ignore[arg-type]
-    assert {row.backlog.waiting for row in found} == {subscription_lists.MOST_COUNTED + 1}
-    assert {len(row.backlog.outcomes) for row in found} == {subscription_lists.OUTCOMES}
+    listed = await subscription_lists.overview(explaining, limit=51)  # type: ignore[arg-type]
+    assert {row.backlog.waiting for row in listed} == {subscription_lists.MOST_COUNTED + 1}
+    assert {len(row.backlog.outcomes) for row in listed} == {subscription_lists.OUTCOMES}
     explaining.check("overview")
     explaining.plans.clear()
-    one = await subscription_lists.backlog(explaining, found[0].settings.id)  # type: ignore[arg-type]
-    assert one.outcomes == found[0].backlog.outcomes
-    await replays.listing(explaining, found[0].settings.id, 20)  # type: ignore[arg-type]
+    first = await subscription_lists.backlog(explaining, listed[0].settings.id)  # type: ignore[arg-type]
+    assert first.outcomes == listed[0].backlog.outcomes
+    await replays.listing(explaining, listed[0].settings.id, 20)  # type: ignore[arg-type]
     await subscription_lists.names(explaining, 200)  # type: ignore[arg-type]
     explaining.check("one")

@@ -89,12 +89,12 @@ async def read_all(connection: Connection, selection: Selection, pool: asyncpg.P
     seen: list[UUID] = []
     after: Place | None = None
     while True:
-        found = await receipts.newest(connection, selection, after=after, limit=51)
-        seen += [row.message_id for row in found.rows[:50]]
-        if len(found.rows) > 50:
-            after = Place(found.rows[49].received_at, found.rows[49].message_id)
-        elif found.looked_back_to is not None:
-            after = found.looked_back_to
+        listed = await receipts.newest(connection, selection, after=after, limit=51)
+        seen += [row.message_id for row in listed.rows[:50]]
+        if len(listed.rows) > 50:
+            after = Place(listed.rows[49].received_at, listed.rows[49].message_id)
+        elif listed.looked_back_to is not None:
+            after = listed.looked_back_to
         else:
             return seen
         await pool.execute(

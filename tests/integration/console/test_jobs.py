@@ -5,11 +5,13 @@ from contextlib import asynccontextmanager
 from uuid import UUID
 
 import asyncpg
+from prometheus_client import REGISTRY
 
-from tests.support.console import Answer, Client, console
+from tests.support.console import Answer, Client, config, console
+from tests.support.delivering import all_are, answering, worker
 from tests.support.many import ended, event, finished, hidden, pending
-from tests.support.pipeline import until
-from tests.support.receiver import subscribe
+from tests.support.pipeline import running, until
+from tests.support.receiver import receiver, statuses, subscribe
 
 RETRY, CANCEL = "/console/deliveries/retry", "/console/deliveries/cancel"
 TYPE = "channelape.receipt_confirmation"
@@ -26,6 +28,12 @@ async def setting(
     if others:
         await ended(database, subscription, others, type_="channelape.other")
     return subscription, await ended(database, subscription, matching, type_=TYPE)
+
+
+def actions(outcome: str) -> float:
+    """Return how often deliveries were sent again with this outcome, by the metric."""
+    labels = {"action": "deliveries.retry", "outcome": outcome}
+    return REGISTRY.get_sample_value("crossdock_console_actions_total", labels) or 0.0
 
 
 async def ask(client: Client, **more: str) -> Answer:
@@ -61,6 +69,7 @@ async def test_exactly_what_was_counted_is_sent_again(
     database_url: str, pool: asyncpg.Pool, database: asyncpg.Connection
 ) -> None:
     subscription, matching = await setting(pool, database, 1_234, 3_766)
+    counted = {outcome: actions(outcome) for outcome in ("started", "done")}
     async with console(database_url) as client:
         page = await ask(client)
         assert "Send 1,234 deliveries again?" in page.text
@@ -77,6 +86,7 @@ async def test_exactly_what_was_counted_is_sent_again(
         assert (job["outcome"], job["done"], job["failed"], job["total"]) == ("done", 1_234, 0, 1_234)
         assert await pending(database) == matching
         assert (await client.post(RETRY, form)).headers["Location"] == "/console/actions?done=job_started"
+    assert {outcome: actions(outcome) - before for outcome, before in counted.items()} == {"started": 1, "done": 1}
     recorded = await database.fetch(
         "SELECT outcome, count, note FROM crossdock.operator_actions WHERE action = 'deliveries.retry' ORDER BY at"
     )
@@ -98,6 +108,25 @@ async def test_a_process_that_dies_in_the_middle_is_succeeded_by_another(
     async with console(database_url):
         job = await finished(database)
     assert (job["outcome"], job["done"]) == ("done", 1_000)
+    assert await pending(database) == matching
+
+
+async def test_a_job_carries_on_when_the_database_is_back(
+    database_url: str, pool: asyncpg.Pool, database: asyncpg.Connection
+) -> None:
+    _, matching = await setting(pool, database, 600, 0)
+    async with console(database_url) as client:
+        async with blocked(database_url, database, 400):
+            form = [*hidden((await ask(client)).html), ("typed", "600")]
+            await client.post(RETRY, form)
+            await until(lambda: stuck(database), what="the middle of the job")
+            await database.execute(
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
+                "WHERE datname = current_database() AND application_name LIKE 'crossdock console%'"
+            )
+        job = await finished(database)
+        assert (job["outcome"], job["done"]) == ("done", 600)
+        assert client.app.problems() == []
     assert await pending(database) == matching
 
 
@@ -162,6 +191,34 @@ async def test_the_next_one_is_tried_first_and_the_rest_follows_only_if_it_arriv
         job = await finished(database)
         assert (job["outcome"], job["done"]) == ("done", 59)
         assert len(await pending(database)) == 58
+
+
+async def test_all_arrive_once_the_subscriber_answers_again(
+    database_url: str, pool: asyncpg.Pool, database: asyncpg.Connection
+) -> None:
+    """Nothing of the deliver worker is imitated here: the first delivery is refused, and later all arrive."""
+    await event(pool)
+    async with receiver() as target:
+        subscription = await subscribe(database, target.url, subscriber="other", schedule=[0.0])
+        await database.execute("DELETE FROM crossdock.outbox")
+        await ended(database, subscription, 5, type_=TYPE)
+        target.answer = answering(503)
+        async with console(database_url) as client, running(worker(database_url, config())):
+
+            async def start() -> asyncpg.Record:
+                page = await ask(client, subscription=str(subscription))
+                await client.post(RETRY, [*hidden(page.html), ("how", "first")])
+                return await finished(database)
+
+            job = await start()
+            assert (job["outcome"], job["done"]) == ("failed", 1)
+            assert "its answer was 503" in job["problem"]
+            assert await statuses(database) == {"failed": 5}
+            await database.execute("DELETE FROM crossdock.jobs")
+            target.answer = answering(200)
+            assert (await start())["done"] == 5
+            await until(lambda: all_are(pool, "delivered"), what="all deliveries")
+            assert len(target.got) == 6
 
 
 async def test_ticked_ones_are_cancelled_and_one_is_acted_on_at_once(

@@ -29,13 +29,15 @@ async def subscribe(database: asyncpg.Connection, id_: UUID = SUBSCRIPTION, reas
     )
 
 
-async def wait_to_be_sent(database: asyncpg.Connection, count: int, *, due_for: timedelta) -> None:
+async def wait_to_be_sent(
+    database: asyncpg.Connection, count: int, *, due_for: timedelta, to: UUID = SUBSCRIPTION
+) -> None:
     await database.execute(
         "INSERT INTO crossdock.outbox (id, subscription_id, next_attempt_at, received_at, event_id, message_id, "
         "document_id, version, type, key) SELECT gen_random_uuid(), $1, now() - $3::interval, now(), "
         "gen_random_uuid(), gen_random_uuid(), n, 1, 'channelape.receipt_confirmation', n::text "
         "FROM generate_series(1, $2) n",
-        SUBSCRIPTION,
+        to,
         count,
         due_for,
     )
@@ -75,7 +77,7 @@ async def test_nothing_wrong_is_one_line(database_url: str, amqp_url: str) -> No
         answer = await client.get("/console")
         assert answer.status == 200
         assert "Nothing needs you now." in answer.text
-        assert "today" not in answer.text
+        assert "Needs you" not in answer.text
         assert "crossdock.store empty 0 0" in answer.text
         assert "All well" in (await client.get("/console/keys")).text
 
@@ -88,6 +90,8 @@ async def test_the_page_says_what_status_says(
     await subscribe(database, UUID(int=9), None)
     await database.execute("UPDATE crossdock.subscribed SET enabled = false WHERE id = $1", UUID(int=9))
     await wait_to_be_sent(database, 3, due_for=timedelta(minutes=10))
+    await subscribe(database, UUID(int=10))
+    await wait_to_be_sent(database, 4, due_for=timedelta(minutes=9), to=UUID(int=10))
     await quarantine(database, 2)
     await receive(database, "steady", *range(7, 40))
     await receive(database, "busy", 0.9, 2, 3, 4)
@@ -99,18 +103,33 @@ async def test_the_page_says_what_status_says(
         "INSERT INTO crossdock.transfer_states SELECT n, 'rothys', n::text, NULL, NULL, NULL, 1, 0, 0, 0, 0, 1, 1, 0, "
         "'ordered', now() - n * interval '1 day', NULL, now(), '{}' FROM generate_series(1, 3) n"
     )
+    await database.execute(
+        "UPDATE crossdock.outbox SET attempts = 4, created_at = now() - interval '12 min', "
+        "next_attempt_at = now() + interval '1 h' WHERE key = '2' AND subscription_id = $1",
+        SUBSCRIPTION,
+    )
+    await database.execute(
+        "INSERT INTO crossdock.attempts (delivery_id, at, attempt, status_code, duration_ms, outcome, response) "
+        "SELECT id, now() - n * interval '1 min', 5 - n, CASE n WHEN 1 THEN 503 ELSE 500 END, 1, 'refused', '' "
+        "FROM crossdock.outbox, generate_series(1, 2) n WHERE attempts = 4"
+    )
     status = (await shell("status", "--json")).json
     async with console(database_url, amqp_url=amqp_url, who=READ) as client:
         answer = await client.get("/console")
         state = await client.app.context.overview.current()
-        assert "6 things need you" in answer.text
+        assert "7 things need you" in answer.text
     sentences = [
-        "3 deliveries are due and not sent, the oldest for 10 min.",
+        "Needs you now",
+        "6 deliveries are due and not sent, the oldest for 10 min.",
+        "Needs you today",
+        "3 deliveries wait for acme at https://acme.example/in, the oldest for 12 min and after 4 attempts: the last "
+        "was answered with 503.",
         "2 messages are in quarantine as unreadable, the oldest for 2 h.",
         "Nothing is sent to acme at https://acme.example/in, because it was disabled: 410 Gone",
-        "apicbase/kitchen could not be polled, 4 times in a row: 401 <b>",
+        "apicbase/kitchen could not be polled 4 times in a row: 401 <b>",
         "channelape/steady has been quiet for 6 h: usually something comes every 15 min",
         "3 transfers are late (rothys 3), by up to 3 d.",
+        "Good to know",
         "1 subscription is disabled, on request.",
     ]
     places = [answer.text.index(sentence) for sentence in sentences]
@@ -180,9 +199,17 @@ async def test_all_viewers_share_one_reading(database_url: str, monkeypatch: pyt
         assert readings == 1
 
 
-@pytest.mark.parametrize("name", ["counts", "late", "history"])
+@pytest.mark.parametrize(
+    ("name", "types", "values"),
+    [
+        ("counts", "bigint, text[], integer", "101, '{unreadable,failed}', 20"),
+        ("refused", "interval, bigint, bigint", "'2 min', 5, 101"),
+        ("late", "bigint", "101"),
+        ("history", "integer", "4"),
+    ],
+)
 async def test_a_large_backlog_is_read_through_indexes_and_no_further_than_the_cap(
-    database: asyncpg.Connection, name: str
+    database: asyncpg.Connection, name: str, types: str, values: str
 ) -> None:
     await subscribe(database)
     await wait_to_be_sent(database, 3000, due_for=timedelta(minutes=10))
@@ -194,12 +221,11 @@ async def test_a_large_backlog_is_read_through_indexes_and_no_further_than_the_c
         "INSERT INTO crossdock.transfer_states SELECT n, 'rothys', n::text, NULL, NULL, NULL, 1, 0, 0, 0, 0, n % 2, 1, "
         "0, 'ordered', now() - interval '1 day', NULL, now(), '{}' FROM generate_series(1, 3000) n"
     )
+    await database.execute("UPDATE crossdock.outbox SET attempts = 1, created_at = now() - interval '1 h'")
     await database.execute("VACUUM (ANALYZE)")
-    arguments = {"counts": "101, '{unreadable,failed}', 20", "late": "101", "history": "4"}[name]
-    types = {"counts": "bigint, text[], integer", "late": "bigint", "history": "integer"}[name]
     await database.execute(f"PREPARE asked ({types}) AS {query('overview', name)}")
     await database.execute("SET plan_cache_mode = force_generic_plan")
-    plan = json.loads(await database.fetchval(f"EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) EXECUTE asked ({arguments})"))
+    plan = json.loads(await database.fetchval(f"EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) EXECUTE asked ({values})"))
     assert plan[0]["Plan"]["Shared Hit Blocks"] + plan[0]["Plan"]["Shared Read Blocks"] < 500
     for node in nodes(plan[0]["Plan"]):
         assert node["Actual Rows"] * node["Actual Loops"] <= 210, node

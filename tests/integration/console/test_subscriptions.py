@@ -12,7 +12,7 @@ import pytest
 from schemas.consumers import Consumer
 from storage import consumers, replays, sealed, subscriptions
 from storage.database import Connection
-from tests.integration.console.test_deliveries import deliver, document
+from tests.integration.console.test_deliveries import attempt, deliver, document
 from tests.support.console import ACT, READ, Answer, console
 from tests.support.delivering import receipt, store
 from tests.support.receiver import VAULT, subscribe
@@ -23,8 +23,8 @@ URL = "https://a.example/hook?key=hidden-value"
 
 def hidden_fields(answer: Answer) -> list[tuple[str, str]]:
     """Return the hidden fields of a page that asks for confirmation."""
-    found = re.findall(r'<input type="hidden" name="([^"]+)" value="([^"]*)">', answer.html)
-    return [(name, html.unescape(value)) for name, value in found]
+    fields = re.findall(r'<input type="hidden" name="([^"]+)" value="([^"]*)">', answer.html)
+    return [(name, html.unescape(value)) for name, value in fields]
 
 
 async def recorded(database: Connection) -> list[tuple[Any, ...]]:
@@ -37,11 +37,11 @@ async def recorded(database: Connection) -> list[tuple[Any, ...]]:
 
 
 async def test_the_list_says_who_is_told_and_who_is_not(database: asyncpg.Connection, database_url: str) -> None:
-    one = await subscribe(database, URL, subscriber="boards")
+    first = await subscribe(database, URL, subscriber="boards")
     stored = await document(database, "R-1")
     for minute, status in enumerate(("delivered", "delivered", "failed", "superseded")):
-        await deliver(database, one, stored, status=status, minutes=minute, attempts=1)
-    await deliver(database, one, stored, minutes=9, attempts=3)
+        await deliver(database, first, stored, status=status, minutes=minute, attempts=1)
+    await attempt(database, await deliver(database, first, stored, minutes=9, attempts=3), 3)
     await database.execute("UPDATE crossdock.outbox SET next_attempt_at = now() - interval '3 hours'")
     await subscribe(database, "https://b.example/", subscriber="other", enabled=False)
     await database.execute("UPDATE crossdock.subscribed SET disabled_reason = $1 WHERE NOT enabled", HOSTILE)
@@ -50,7 +50,13 @@ async def test_the_list_says_who_is_told_and_who_is_not(database: asyncpg.Connec
     async with console(database_url, who=READ) as client:
         page = await client.get("/console/subscriptions")
         assert page.status == 200
-        for text in ("boards", "3 h ago", "1 retrying, 2 delivered, 1 failed, 1 superseded", "unknown subscriber"):
+        for text in (
+            "boards",
+            "due since",
+            "its server answers 500",
+            "1 retrying, 2 delivered, 1 failed, 1 superseded",
+            "unknown subscriber",
+        ):
             assert text in page.text, text
         assert "hidden-value" not in page.html
         assert "<script>alert" not in page.html
@@ -59,11 +65,11 @@ async def test_the_list_says_who_is_told_and_who_is_not(database: asyncpg.Connec
         assert "The broker was not asked" in page.text
         assert "https://a.example" not in (await client.get("/console/subscriptions?state=disabled")).text
         assert "No subscription matches" in (await client.get("/console/subscriptions?subscriber=none")).text
-        page = await client.get(f"/console/subscriptions/{one}")
+        page = await client.get(f"/console/subscriptions/{first}")
         assert "hidden-value" not in page.html
         assert "<button" not in page.html.partition("<main")[2]
         for action in ("enable", "disable", "limits", "test", "rotate", "replay", "replays/stop"):
-            assert (await client.post(f"/console/subscriptions/{one}/{action}")).status == 403
+            assert (await client.post(f"/console/subscriptions/{first}/{action}")).status == 403
 
 
 async def test_a_missing_subscription_is_404(database_url: str) -> None:
@@ -111,9 +117,9 @@ async def test_a_secret_is_rotated_once_and_shown_once(
     id_ = await subscribe(database, URL, subscriber="boards")
     path = f"/console/subscriptions/{id_}"
     async with console(database_url) as client:
-        asked = await client.post(f"{path}/rotate")
-        assert "Give the subscription of boards a new secret?" in asked.text
-        shown = await client.post(f"{path}/rotate", hidden_fields(asked))
+        question = await client.post(f"{path}/rotate")
+        assert "Give the subscription of boards a new secret?" in question.text
+        shown = await client.post(f"{path}/rotate", hidden_fields(question))
         assert shown.status == 200
         assert shown.headers["Cache-Control"] == "no-store"
         row = await subscriptions.get(database, id_, None)
@@ -122,7 +128,7 @@ async def test_a_secret_is_rotated_once_and_shown_once(
         assert len(secrets) == 2
         assert f'<code class="secret" data-copy>{html.escape(secrets[0].secret)}</code>' in shown.html
         # The same form sent again, as a reload does, asks again and changes nothing.
-        again = await client.post(f"{path}/rotate", hidden_fields(asked))
+        again = await client.post(f"{path}/rotate", hidden_fields(question))
         assert "a new secret?" in again.text
         assert secrets[0].secret not in again.html
         assert secrets[0].secret not in (await client.get(path)).html
@@ -141,13 +147,13 @@ async def test_a_replay_is_counted_confirmed_started_once_and_stopped(pool: asyn
             assert (await client.post(f"{path}/replay", wrong)).status == 400
         empty = await client.post(f"{path}/replay", {**period, "key": "R-99"})
         assert empty.headers["Location"] == f"{path}?done=replay_empty"
-        asked = await client.post(f"{path}/replay", period)
-        assert "Send 3 events again?" in asked.text
-        assert "received from 2026-11-10 12:00:01 to 2026-11-10 12:00:04 UTC" in asked.text
-        assert "hidden-value" not in asked.html
+        question = await client.post(f"{path}/replay", period)
+        assert "Send 3 events again?" in question.text
+        assert "received from 2026-11-10 12:00:01 to 2026-11-10 12:00:04 UTC" in question.text
+        assert "hidden-value" not in question.html
         assert await pool.fetchval("SELECT count(*) FROM crossdock.replays") == 0
         for _ in range(2):
-            answer = await client.post(f"{path}/replay", [*hidden_fields(asked), ("note", "after the outage")])
+            answer = await client.post(f"{path}/replay", [*hidden_fields(question), ("note", "after the outage")])
             assert answer.headers["Location"] == f"{path}?done=replaying.3"
         replay = await pool.fetchval("SELECT id FROM crossdock.replays")
         assert (await recorded(database)) == [(ACT, "subscriptions.replay", str(id_), 3, "after the outage", "done")]
@@ -174,11 +180,11 @@ async def test_a_large_replay_needs_its_number_typed(pool: asyncpg.Pool, databas
     await store(pool, *(receipt(f"R-{n}", seconds=n / 1000, number=n + 1) for n in range(101)))
     id_ = await subscribe(pool, URL, subscriber="boards")
     async with console(database_url) as client:
-        asked = await client.post(f"/console/subscriptions/{id_}/replay", {"from": "2026-11-10", "key": ""})
-        assert "Type the number 101 to confirm" in asked.text
+        question = await client.post(f"/console/subscriptions/{id_}/replay", {"from": "2026-11-10", "key": ""})
+        assert "Type the number 101 to confirm" in question.text
         for typed, status in (("100", 200), ("", 200), ("101", 303)):
             answer = await client.post(
-                f"/console/subscriptions/{id_}/replay", [*hidden_fields(asked), ("typed", typed)]
+                f"/console/subscriptions/{id_}/replay", [*hidden_fields(question), ("typed", typed)]
             )
             assert answer.status == status
         assert await pool.fetchval("SELECT count(*) FROM crossdock.replays") == 1

@@ -7,9 +7,11 @@ from typing import Any
 
 import asyncpg
 import msgspec
+import pytest
 
 from deploy.cli import transfers as command
-from storage import transfer_listing
+from storage import progress, transfer_listing
+from storage.database import Connection
 from storage.transfer_listing import STATES, Selection
 from tests.support.console import READ, console
 from tests.support.shell import Shell
@@ -65,6 +67,7 @@ async def test_what_is_late_comes_first_and_filters_narrow_the_list(pool: asyncp
         shown = {
             "account=acme": {"STO1", "STO2", "STO3"},
             "account=other": set(),
+            "state=received&only=late": set(),
             "only=late": {"STO2"},
             "only=outstanding": {"STO1", "STO2"},
             "state=received": {"STO3"},
@@ -116,6 +119,23 @@ async def test_one_transfer_says_what_disagrees_and_links_each_line_to_its_docum
         assert (page.status, "Several accounts have a transfer STO1" in page.text) == (400, True)
 
 
+async def test_a_transfer_with_too_many_documents_is_shown_without_its_lines(
+    pool: asyncpg.Pool, database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await fill(pool)
+    too_long = "DO $$ BEGIN RAISE query_canceled; END $$"
+
+    async def lines(connection: Connection, account: str, key: str) -> None:
+        await connection.execute(too_long)
+
+    monkeypatch.setattr(progress, "lines", lines)
+    async with console(database_url, who=READ) as client:
+        page = await client.get("/console/transfers/STO1")
+        assert page.status == 200
+        assert "too many documents to add up its lines" in page.text
+        assert "direction flipped" in page.text
+
+
 async def test_pages_say_how_far_they_are_behind(pool: asyncpg.Pool, database_url: str) -> None:
     await fill(pool)
     async with console(database_url, who=READ) as client:
@@ -127,7 +147,9 @@ async def test_pages_say_how_far_they_are_behind(pool: asyncpg.Pool, database_ur
             assert "This page is 5 min behind what is stored" in (await client.get(path)).text, path
 
 
-async def test_every_transfer_is_on_one_page_while_others_get_newer(pool: asyncpg.Pool) -> None:
+async def test_every_transfer_is_on_one_page_while_others_get_newer(
+    pool: asyncpg.Pool, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Half of 300 are late, all of them since the same time; the others were active at the same time."""
     await pool.execute(
         """
@@ -138,6 +160,10 @@ async def test_every_transfer_is_on_one_page_while_others_get_newer(pool: asyncp
         """
     )
     seen: list[int] = []
+    for cap, expected in ((100, 101), (200, 150)):
+        monkeypatch.setattr(transfer_listing, "LATE", cap)
+        async with pool.acquire() as connection:
+            assert (await transfer_listing.counts(connection, Selection())).late == {"acme": expected}
     async with pool.acquire() as connection:
         after = None
         while True:

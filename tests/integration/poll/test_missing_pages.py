@@ -42,7 +42,10 @@ async def test_the_first_page_must_be_there(pool: asyncpg.Pool, apicbase: Apicba
     )
     async with running(start(config(apicbase))):
         await until(lambda: bool(lines()), what="the first round")
-    assert (lines()[0]["outcome"], lines()[0]["error"]) == ("failed", "page: answered 404")
+    assert (lines()[0]["outcome"], lines()[0]["error"]) == (
+        "failed",
+        "a page of orders could not be fetched: the server answered 404",
+    )
 
 
 @pytest.mark.parametrize("status", [400, 403, 410])

@@ -174,7 +174,7 @@ async def test_an_interrupted_round_keeps_its_cursor_and_what_it_published(
         await until(lambda: [line for line in lines() if line["outcome"] == "failed"])
         assert await pool.fetchval("SELECT reached FROM crossdock.polls") is None
         await rounds(pool)
-    assert lines()[0]["error"] == "page: answered 403"
+    assert lines()[0]["error"] == "a page of orders could not be fetched: the server answered 403"
     assert [line["published"] for line in lines()][:2] == [1, 0]
     assert len(await take(amqp_url)) == 2
     assert await pool.fetchval("SELECT last_error IS NULL AND failures = 0 FROM crossdock.polls")

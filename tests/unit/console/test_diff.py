@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from ingress.console import diff, jsontree
 from ingress.console.jsontree import Node
+from ingress.console.masking import Mask
 from tests.support.bodies import json_values
 
 
@@ -114,27 +115,37 @@ def test_there_is_a_change_exactly_if_the_values_differ(before: Any, after: Any)
 @given(bodies, bodies)
 def test_the_other_way_round_additions_are_removals(before: Any, after: Any) -> None:
     mirrored = {"added": "removed", "removed": "added", "changed": "changed"}
-    there = {(path, kind) for path, kind, _, _ in changes(before, after)}
-    assert {(path, mirrored[kind]) for path, kind, _, _ in changes(after, before)} == there
+    forward = {(path, kind) for path, kind, _, _ in changes(before, after)}
+    assert {(path, mirrored[kind]) for path, kind, _, _ in changes(after, before)} == forward
 
 
 def test_a_large_body_that_is_nested_deeply_is_compared_in_time() -> None:
     def nested(leaf: str) -> Node:
         node: Node = [{"x": str(n), "v": leaf} for n in range(20_000)]
-        for _ in range(150):
+        for _ in range(jsontree.MAX_DEPTH // 2):
             node = [{"a": node}]
         return node
 
     started = time.process_time()
     before, after = nested("a"), nested("b")
     assert diff.compare(before, after).is_cut
+    assert len(jsontree.pretty(Mask("ustore").tree(before))) > 100_000
     assert time.process_time() - started < 5
 
 
-@pytest.mark.parametrize("text", [b"", b"{", b'{"a": NaN}', b"[" * 100_000, b"\xff", b"-Infinity"])
+@pytest.mark.parametrize(
+    "text", [b"", b"{", b'{"a": NaN}', b"[" * 100_000, b"\xff", b"-Infinity", b"[" * 200 + b"]" * 200]
+)
 def test_what_is_not_json_is_not_a_tree(text: bytes) -> None:
     with pytest.raises(jsontree.NotATreeError):
         jsontree.parse(text)
+
+
+def test_a_tree_of_the_greatest_depth_is_one() -> None:
+    depth = jsontree.MAX_DEPTH
+    bodies_ = [b'{"a":' * depth + end + b"}" * depth for end in (b"1", b"2")]
+    (change,) = diff.compare(*map(jsontree.parse, bodies_)).changes
+    assert (change.before, change.after) == ("1", "2")
 
 
 @given(json_values)

@@ -1,6 +1,7 @@
 """What names, locates or reaches a person is hidden, at any depth, and nothing else."""
 
 import json
+import time
 from typing import Any
 
 import msgspec
@@ -75,23 +76,23 @@ def content(raw: bytes | None, **more: Any) -> Content:
 
 def test_a_body_that_is_not_json_is_hidden_as_a_whole() -> None:
     body = content(b"orderNo=1&email=" + EMAIL.encode())
-    view = bodies.view(body, bodies.tree(body, "ecomnow"), Mask("ecomnow"))
+    view = bodies.view(body, bodies.tree(body, "ecomnow"), is_masked=True)
     assert (view.pretty, view.raw) == (None, None)
     assert view.problem == "This body is not JSON, so that all of it is hidden."
-    shown = bodies.view(body, None, None)
+    shown = bodies.view(body, None, is_masked=False)
     assert EMAIL in (shown.raw or "")
 
 
 def test_a_repaired_body_is_shown_as_it_is_sent_on() -> None:
     body = content(registry.example("ecomnow", "new_order"))
-    assert '"orderNo": "1000-4612"' in (bodies.view(body, bodies.tree(body, "ecomnow"), Mask("ecomnow")).pretty or "")
+    assert '"orderNo": "1000-4612"' in (bodies.view(body, bodies.tree(body, "ecomnow"), is_masked=True).pretty or "")
 
 
 def test_bytes_that_are_not_text_are_hexadecimal() -> None:
-    view = bodies.view(content(b"\xff\xfeAB" + b"\0" * 5000), None, None)
+    view = bodies.view(content(b"\xff\xfeAB" + b"\0" * 5000), None, is_masked=False)
     assert view.raw is not None
-    assert view.raw.splitlines()[0] == "000000  ff fe 41 42" + " 00" * 12 + "  ..AB............"
-    assert (view.is_text, view.is_cut) == (False, True)
+    assert view.raw.splitlines()[0] == "00000000  ff fe 41 42" + " 00" * 12 + "  ..AB............"
+    assert (view.is_text, view.is_cut, len(view.raw.splitlines())) == (False, True, bodies.MAX_HEX // 16)
 
 
 @pytest.mark.parametrize(
@@ -100,7 +101,16 @@ def test_bytes_that_are_not_text_are_hexadecimal() -> None:
 )
 def test_a_body_that_is_not_there_says_why(more: dict[str, Any], problem: str) -> None:
     body = msgspec.structs.replace(content(b"{}"), **more)
-    for mask in (Mask("ustore"), None):
-        view = bodies.view(body, bodies.tree(body, "ustore"), mask)
+    for is_masked in (True, False):
+        view = bodies.view(body, bodies.tree(body, "ustore"), is_masked=is_masked)
         assert (view.pretty, view.raw) == (None, None)
         assert (view.problem or "").startswith(problem)
+
+
+def test_a_long_word_takes_no_longer_than_its_length() -> None:
+    started = time.process_time()
+    for text in ("x" * 1_000_000, "x@" * 300_000, "(" * 300_000, "a@" + "b" * 1_000_000, "a.b@c" * 200_000):
+        mask = Mask("ustore")
+        mask.tree({"note": text})
+        mask.reason(text)
+    assert time.process_time() - started < 3

@@ -1,5 +1,6 @@
 """The sentence above a document, and the list of what happened to it."""
 
+from decimal import Decimal
 from typing import Any
 from uuid import UUID
 
@@ -8,13 +9,14 @@ import pytest
 
 from ingress.console import state, timeline
 from storage.document import DocumentRow, History, SentAttempt, SentDelivery, StoredVersion
+from storage.progress import LineProgress
 from storage.timeline import Moment
 from tests.support.storing import at
 
 DOCUMENT = DocumentRow(
     id=1, platform="ustore", account="a", type="ustore.manufacturer_allocation", key="K", order_number=None,
     order_ref=None, warehouse_ref=None, version=2, erased=False, received_at=at(0), last_received_at=at(9),
-    is_being_erased=False,
+    is_being_erased=False, late_since=None,
 )  # fmt: skip
 
 
@@ -69,6 +71,10 @@ def sentence_of(*deliveries: SentDelivery, **more: Any) -> str:
         ),
         ([delivery(1, "pending")], "Not delivered yet; shop1 waits for its first attempt, next try now."),
         (
+            [delivery(1, "pending", next_attempt_at=at(-300))],
+            "Not delivered yet; shop1 waits for its first attempt, due for 5 min.",
+        ),
+        (
             [delivery(1, "pending", "timeout", is_enabled=False, disabled_reason="gone")],
             "Not delivered yet; shop1 could not be reached once, and is disabled (gone).",
         ),
@@ -82,8 +88,8 @@ def sentence_of(*deliveries: SentDelivery, **more: Any) -> str:
         ),
         (
             [delivery(2, "superseded"), delivery(1, "cancelled")],
-            "Delivered to 0 of 2 subscribers; shop1 was not sent it, because the delivery was cancelled; shop2 was not "
-            "sent it, because a newer version came first.",
+            "Delivered to none of 2 subscribers; shop1 was not sent it, because the delivery was cancelled; shop2 was "
+            "not sent it, because a newer version came first.",
         ),
         # A newer delivery to the same subscription counts, and the news of an erasure does not.
         ([delivery(11, "delivered"), delivery(1, "failed", "refused")], "Delivered to its only subscriber."),
@@ -139,3 +145,35 @@ def test_only_the_newest_steps_are_shown() -> None:
     moments = [Moment(at(n), 0, "received", str(n)) for n in range(timeline.STEPS + 10)]
     steps = timeline.steps(moments, lambda _: "", str)
     assert (len(steps), steps[0].detail, steps[0].since, steps[0].gap) == (timeline.STEPS, "10", "10.000 s", 0)
+
+
+def line(
+    ordered: int | None, shipped: int = 0, announced: int = 0, received: int = 0, damaged: int = 0
+) -> LineProgress:
+    numbers = {"shipped": shipped, "announced": announced, "received": received, "damaged": damaged}
+    return LineProgress(
+        line_id="1", sku="A", ordered=None if ordered is None else Decimal(ordered), outstanding=None, cartons=0,
+        first_shipped_at=None, last_received_at=None, flags=(),
+        **{name: Decimal(number) for name, number in numbers.items()},
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("lines", "more", "text"),
+    [
+        ([line(100, 100, 0, 94), line(100, 100, 100, 100)], {}, "Partly received: 194 of 200, 6 short."),
+        ([line(100, 100, 0, 100, 2)], {}, "Completely received: 100 of 100, 2 damaged."),
+        ([line(100, 60), line(20)], {}, "On its way: 60 of 120 shipped, 60 not shipped yet."),
+        ([line(100, 0, 100)], {}, "On its way: 100 of 100 announced."),
+        ([line(1500)], {"late_since": at(-4 * 86_400)}, "4 d late, nothing shipped yet: 1,500 ordered."),
+        ([line(5, 5, 0, 5)], {"order_ref": "STO1"}, "Its transfer is completely received: 5 of 5."),
+        ([line(1)] * 501, {}, ""),
+        ([line(None, 5)], {}, "On its way: 5 of an unknown quantity shipped."),
+    ],
+)
+def test_the_sentence_begins_with_how_far_the_transfer_is(
+    lines: list[LineProgress], more: dict[str, Any], text: str
+) -> None:
+    document = msgspec.structs.replace(DOCUMENT, **more)
+    whole = state.sentence(document, past(1), [], at(0), lines)
+    assert whole == f"{text} Received once, 2 versions. No subscription receives it.".strip()

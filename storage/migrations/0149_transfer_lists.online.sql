@@ -4,3 +4,6 @@ CREATE INDEX CONCURRENTLY transfer_states_account ON crossdock.transfer_states (
 CREATE INDEX CONCURRENTLY transfer_states_state ON crossdock.transfer_states (state, last_activity_at, document_id);
 CREATE INDEX CONCURRENTLY transfer_states_missing ON crossdock.transfer_states (last_activity_at, document_id)
     WHERE missing > 0;
+-- Counts the late ones of each account, and lists them.
+CREATE INDEX CONCURRENTLY transfer_states_account_late ON crossdock.transfer_states (account, due_at, document_id)
+    WHERE missing > 0;
