@@ -26,7 +26,7 @@ def address_of(path: str, seeds: seeding.Seeds) -> str:
     """The address of a page with something to show."""
     ids = {
         "deliveries": seeds.delivery,
-        "documents": seeds.document,
+        "documents": seeds.documents["channelape.stock_transfer_order"],
         "quarantine": seeds.quarantined,
         "subscriptions": seeds.subscription,
         "transfers": seeds.transfer,
