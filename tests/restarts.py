@@ -36,8 +36,10 @@ class StartFailedError(Exception):
 class Running:
     """One `crossdock up` that is ready."""
 
-    def __init__(self, process: asyncio.subprocess.Process, state: Path, seconds: float) -> None:
+    def __init__(self, process: asyncio.subprocess.Process, state: Path, seconds: float, lines: list[str]) -> None:
+        """`lines`: what it has printed so far."""
         self.process = process
+        self.lines = lines
         self.seconds = seconds
         self.endpoints = read(state)
 
@@ -78,7 +80,7 @@ async def start(state: Path, env: dict[str, str], *args: str) -> Running:
             while line := (await process.stdout.readline()).decode():
                 lines.append(line)
                 if line == "ready\n":
-                    return Running(process, state, time.monotonic() - began)
+                    return Running(process, state, time.monotonic() - began, lines)
             _, err = await process.communicate()
     except TimeoutError:
         process.send_signal(signal.SIGTERM)

@@ -148,13 +148,7 @@ async def test_a_role_may_execute_what_its_process_executes(role: str, database:
     assert refused == []
 
 
-# The pages that need the rest of the console's privileges are being written; this mark goes with the last of them.
-UNFINISHED = pytest.mark.xfail(reason="the console's pages follow", strict=False)
-
-
-@pytest.mark.parametrize(
-    "role", [pytest.param(role, marks=UNFINISHED if role == roles.CONSOLE else ()) for role in CODE]
-)
+@pytest.mark.parametrize("role", CODE)
 async def test_a_role_has_nothing_that_its_process_does_not_need(role: str, database: asyncpg.Connection) -> None:
     """Each privilege is taken away in turn: something that the process executes must then be refused."""
     texts, views = statements(role), set(await relations(database, "v"))

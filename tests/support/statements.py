@@ -53,11 +53,13 @@ def _storage(module: str) -> dict[str, Code]:
     strings = frozenset(_literals([tree]))
     local = {node.name for node in ast.walk(tree) if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)}
     imports = _imports(tree)
-    return {
-        node.name: _read(node, module, strings, local, imports)
-        for node in ast.walk(tree)
-        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
-    }
+    read: dict[str, Code] = {}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            code = _read(node, module, strings, local, imports)
+            known = read.get(node.name, Code(frozenset(), frozenset()))  # a method and a function may share a name
+            read[node.name] = Code(known.queries | code.queries, known.functions | code.functions)
+    return read
 
 
 def _read(

@@ -45,6 +45,7 @@ OWN = {
     "poll": {"AMQP_URL", "DATABASE_URL"},
     "deliver": {"DATABASE_URL", "CROSSDOCK_ENCRYPTION_KEY"},
     "api": {"DATABASE_URL", "CROSSDOCK_ENCRYPTION_KEY", "BOARDS_PASSWORD"},
+    "console": {"AMQP_URL", "DATABASE_URL", "CROSSDOCK_ENCRYPTION_KEY", "CROSSDOCK_CONSOLE_TOKEN"},
 }
 """By process: the variables with secrets that it may hold."""
 EVERY = {name for own in OWN.values() for name in own}
@@ -83,7 +84,7 @@ async def test_up_starts_again_after_every_end(tmp_path: Path) -> None:
     try:
         assert "14D" in (state / LOG_POLICY).read_text()
         for path in (state, *state.iterdir(), *(state / "logs").iterdir()):
-            if path.is_dir() or path.suffix in (".log", ".json", ".key"):
+            if path.is_dir() or path.suffix in (".log", ".json", ".key", ".token"):
                 assert stat.S_IMODE(path.stat().st_mode) & 0o077 == 0, path
         url = running.endpoints["amqp"]
         with pytest.raises(AMQPError):

@@ -18,7 +18,7 @@ from tests.support.console import ACT, READ, TOKENS, Answer, Client, console
 from tests.support.receiver import VAULT
 
 CARELESS = "carl"
-"""The name of a person who is not an operator."""
+"""A name that is not configured."""
 CONTENTS = """
 SELECT relname FROM pg_class WHERE relnamespace = 'crossdock'::regnamespace AND relkind IN ('r', 'p') ORDER BY 1
 """
