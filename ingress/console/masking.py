@@ -20,7 +20,8 @@ REMEMBERED = 60
 """Number of hidden values that are hidden in other texts as well, the longest."""
 SHORTEST = 5
 """Characters of a hidden value that is hidden in other texts as well; shorter ones are parts of other words."""
-_EMAIL = re.compile(r"[^\s@<>\"]+(?:@|&#64;)[^\s@<>\"]+\.[^\s@<>\"]+")
+_WORD = re.compile(r"[^\s<>\"]+")
+_AT = re.compile(r"[^@](?:@|&#64;)[^@.]")
 _BRACKETS = re.compile(r"\([^()]*\)")
 _SIGNS = str.maketrans("", "", "@_- ")
 
@@ -50,7 +51,7 @@ class Mask:
                 else self._without_fields(value)
                 for name, value in node.items()
             }
-        return self._hidden(node) if isinstance(node, str) and _EMAIL.search(node) else node
+        return self._hidden(node) if isinstance(node, str) and _without_emails(node) != node else node
 
     def _without_texts(self, node: Node, pattern: re.Pattern[str]) -> Node:
         """Return a tree without the texts that contain a personal value, such as the title of a card with a name."""
@@ -64,7 +65,7 @@ class Mask:
         """Return a text without the values that were hidden, such as the reason of a rule that names a postal code."""
         if self._texts:
             text = self._pattern().sub(DOTS, text)
-        return _EMAIL.sub(DOTS, text)
+        return _without_emails(text)
 
     def reason(self, text: str) -> str:
         """Return the reason of an allocation without the places that it names, which are in brackets."""
@@ -96,3 +97,14 @@ class Mask:
 
 def _plain(name: str) -> str:
     return name.translate(_SIGNS).casefold()
+
+
+def _without_emails(text: str) -> str:
+    """Hide every word that looks like an e-mail address, in a time that is proportional to the length of the text."""
+    return _WORD.sub(_unless_email, text) if "@" in text or "&#64;" in text else text
+
+
+def _unless_email(match: re.Match[str]) -> str:
+    word = match[0]
+    at = _AT.search(word)
+    return DOTS if at is not None and "." in word[at.end() : -1] else word
