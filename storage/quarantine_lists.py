@@ -87,12 +87,13 @@ async def listing(
 ) -> Listing:
     """Return messages that wait, or those that were replayed or discarded, the newest first."""
     name = "rows_open" if waiting else "rows_dealt_with"
-    rows = await connection.fetch(
-        query("quarantine", name), *selection.values, *(before or (None, None)), limit, LOOKED_AT
-    )
+    # Without a filter, all that is examined is shown.
+    is_filtered = not waiting or selection != Selection(stage=selection.stage)
+    most = LOOKED_AT if is_filtered else limit
+    rows = await connection.fetch(query("quarantine", name), *selection.values, *(before or (None, None)), limit, most)
     messages = [Message(**{field: row[field] for field in Message.__struct_fields__}) for row in rows if row["id"]]
     examined, back_to = (rows[0]["examined"], rows[0]["back_to"]) if rows else (0, None)
-    return Listing(rows=messages, back_to=back_to if examined == LOOKED_AT and len(messages) < limit else None)
+    return Listing(rows=messages, back_to=back_to if examined == most and len(messages) < limit else None)
 
 
 async def groups(connection: Connection) -> Groups:

@@ -38,8 +38,8 @@ class Need(msgspec.Struct, frozen=True, kw_only=True):
     """The page that lists it; empty if there is none."""
     link: str = ""
     """What the page is called."""
-    section: str
-    """The section of docs/runbook.md that says what to do."""
+    section: str = ""
+    """The section of docs/runbook.md that says what to do; empty if nothing has to be done."""
     command: str = ""
     """The command that shows the same."""
 
@@ -174,7 +174,7 @@ def _subscriptions(stored: Overview) -> Iterator[Need]:
             text=f"{others:,} {'more ' if is_unusual else ''}{are} disabled{'' if is_unusual else ', on request'}.",
             href="/console/subscriptions",
             link="Subscriptions",
-            section="CrossdockSubscriptionDisabled",
+            section="CrossdockSubscriptionDisabled" if is_unusual else "",
         )
 
 

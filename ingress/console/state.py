@@ -93,10 +93,16 @@ def _transfer(document: DocumentRow, lines: Sequence[LineProgress], now: datetim
 
 def _progress(lines: Sequence[LineProgress]) -> str:
     ordered = None if any(line.ordered is None for line in lines) else sum(line.ordered or 0 for line in lines)
-    moved = sum(max(line.shipped, line.announced) for line in lines)
     received, damaged = sum(line.received for line in lines), sum(line.damaged for line in lines)
-    short = sum(max(max(line.shipped, line.announced) - line.received, 0) for line in lines if line.received > 0)
-    unsent = sum(max((line.ordered or 0) - max(line.shipped, line.announced, line.received), 0) for line in lines)
+    moving = [max(line.shipped, line.announced) for line in lines]
+    moved = sum(moving)
+    short = sum(
+        max(sent - line.received, Decimal(0)) for line, sent in zip(lines, moving, strict=True) if line.received > 0
+    )
+    unsent = sum(
+        max((line.ordered or Decimal(0)) - max(sent, line.received), Decimal(0))
+        for line, sent in zip(lines, moving, strict=True)
+    )
     missing = [f"{quantity(short)} short"] if short else []
     missing += [f"{quantity(unsent)} not shipped yet"] if unsent else []
     missing += [f"{quantity(damaged)} damaged"] if damaged else []

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Sequence
 from urllib.parse import urlencode
 
+from ingress.console import links
 from ingress.console.routes import ROUTES
 from tests.support.seeding import Seeds
 
@@ -27,9 +28,20 @@ def _list(path: str, *queries: str) -> Addresses:
 EXAMPLES: dict[str, Addresses] = {
     "/console/login": _list("/console/login"),
     "/console": _list("/console"),
+    "/console/keys": _list("/console/keys"),
     "/console/find": _find,
     "/console/documents": lambda seeds: [_document(seeds)],
     "/console/documents/{id}": lambda seeds: [f"/console/documents/{number}" for number in seeds.documents.values()],
+    "/console/transfers": _list("/console/transfers", "only=late", "account=none"),
+    "/console/transfers/{key}": lambda seeds: [links.transfer("rothys", seeds.transfer)],
+    "/console/events": _list("/console/events", "account=channelape%2Frothys", "type=none"),
+    "/console/quarantine": _list("/console/quarantine", "reason=none"),
+    "/console/quarantine/{id}": lambda seeds: [links.quarantined(seeds.quarantined)],
+    "/console/deliveries": _list("/console/deliveries", "status=failed", "status=pending", "key=none"),
+    "/console/deliveries/{id}": lambda seeds: [links.delivery(seeds.delivery), links.delivery(seeds.pending)],
+    "/console/subscriptions": _list("/console/subscriptions"),
+    "/console/subscriptions/{id}": lambda seeds: [links.subscription(seeds.subscription)],
+    "/console/actions": _list("/console/actions", "operator=none"),
 }
 """By the path of the route: the first address is the page as most people see it."""
-PAGES = sorted({route.path for route in ROUTES if route.method == "GET"})
+PAGES = sorted({route.path.replace(":[^/]+", "") for route in ROUTES if route.method == "GET"})

@@ -7,7 +7,7 @@ import aiohttp
 import msgspec
 import pytest
 import pytest_asyncio
-from playwright.async_api import Browser
+from playwright.async_api import Browser, BrowserContext
 
 from ingress.console.app import ConsoleApp
 from tests.support import browser, console, hostile, seeding
@@ -41,6 +41,12 @@ class Console(msgspec.Struct, frozen=True):
     site: Site
     seeds: Seeds
     hostile: Seeds
+    anonymous: BrowserContext
+    """A window in which nobody has logged in."""
+
+    def window(self, path: str) -> BrowserContext | None:
+        """Return the window in which a page is shown: the form to log in is shown to nobody else."""
+        return self.anonymous if path == "/console/login" else None
 
 
 @pytest_asyncio.fixture(scope="session")
@@ -59,7 +65,8 @@ async def full(chromium: Browser, databases: Any) -> AsyncIterator[Console]:
         async with aiohttp.ClientSession(cookie_jar=aiohttp.CookieJar(unsafe=True)) as session:
             await console.Client(session, base, app).log_in(console.ACT)
             cookies = {cookie.key: cookie.value for cookie in session.cookie_jar}
-        yield Console(Site(chromium, base, cookies), seeds, bad)
+        anonymous = await Site(chromium, base, {}).window()
+        yield Console(Site(chromium, base, cookies), seeds, bad, anonymous)
     finally:
         await app.stop()
         databases.give_back(database_url)

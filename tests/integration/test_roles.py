@@ -23,7 +23,7 @@ from workers.store.outbox import FINISHED_COLUMNS, DeliveryRow
 from workers.store.rows import RECEIPT_COLUMNS, VERSION_COLUMNS
 
 ROOT = Path(__file__).parents[2]
-OPERATOR = ("status", "trace", "quarantine", "quarantine_replay", "deliveries")
+OPERATOR = ("status", "trace", "quarantine", "quarantine_replay", "deliveries", "deliveries_many", "jobs")
 """The commands that a member of `crossdock_console` can use."""
 CODE = {
     roles.STORE: [*(ROOT / "workers/store").rglob("*.py")],

@@ -91,7 +91,7 @@ async def test_status_names_silent_accounts(pool: asyncpg.Pool, shell: Shell) ->
     failing = "INSERT INTO crossdock.polls (platform, account, failures, last_error) VALUES ($1, $2, 3, 'no')"
     await pool.execute(failing, "apicbase", "bistro")
     out = (await shell("status")).out
-    assert "apicbase/bistro can't be polled, 3 times in a row: no" in out
+    assert "apicbase/bistro could not be polled 3 times in a row: no" in out
     assert "channelape/rothys is quiet for 6 h, usually every 15 min and never longer than" in out
     status = (await shell("status", "--json")).json
     assert [entry["quiet"] for entry in status["accounts"]] == [True]

@@ -280,4 +280,4 @@ def _place(text: str | None) -> Place | None:
     return Place(kind == "late", *place)
 
 
-ROUTES = (page(PATH, show), page(f"{PATH}/{{key}}", show_one))
+ROUTES = (page(PATH, show), page(PATH + "/{key:[^/]+}", show_one))

@@ -6,8 +6,8 @@ from uuid import UUID
 import asyncpg
 
 from storage import replays, sealed, subscriptions
-from tests.integration.console.test_deliveries import deliver, document
 from tests.support.delivering import receipt, store
+from tests.support.ledger import deliver, document
 from tests.support.receiver import KEY, VAULT, subscribe
 from tests.support.shell import Shell
 

@@ -12,9 +12,9 @@ import pytest
 from schemas.consumers import Consumer
 from storage import consumers, replays, sealed, subscriptions
 from storage.database import Connection
-from tests.integration.console.test_deliveries import attempt, deliver, document
 from tests.support.console import ACT, READ, Answer, console
 from tests.support.delivering import receipt, store
+from tests.support.ledger import attempt, deliver, document
 from tests.support.receiver import VAULT, subscribe
 
 HOSTILE = '<script>alert(1)</script>"><img src=x onerror=alert(1)>\u202e'

@@ -20,7 +20,7 @@ from storage.polls import FailingAccount
 from storage.quarantine import STAGES, StageCount
 
 NOW = datetime(2026, 11, 21, 9, 30, tzinfo=UTC)
-RUNBOOK = (Path(__file__).parents[2] / "docs/runbook.md").read_text()
+RUNBOOK = (Path(__file__).parents[3] / "docs/runbook.md").read_text()
 
 CALM = Overview(
     deliveries=DeliveryCounts(5, 5, 3.0, 0, 2, 0),

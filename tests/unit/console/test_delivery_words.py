@@ -1,0 +1,119 @@
+"""Deliveries and subscriptions in words, and requests without secrets."""
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from uuid import UUID
+
+import pytest
+
+from ingress.console import delivery_words as words
+from ingress.console.delivery_request import HIDDEN, describe_request
+from schemas.dialects import dialects
+from storage.delivery_lists import Content, Document, LastAttempt, ListedDelivery
+
+NOW = datetime(2026, 11, 21, 9, 30, tzinfo=UTC)
+
+
+def last(**fields: Any) -> LastAttempt:
+    values = {"at": NOW, "outcome": "refused", "status_code": 500, "error": "answered 500", "response": "", **fields}
+    return LastAttempt(**values)
+
+
+def delivery(status: Any, attempts: int, attempt: LastAttempt | None = None, type_: str = "t") -> ListedDelivery:
+    return ListedDelivery(
+        row={
+            "id": UUID(int=1),
+            "subscription_id": UUID(int=2),
+            "event_id": UUID(int=3),
+            "type": type_,
+            "key": "K",
+            "version": 1,
+            "status": status,
+            "attempts": attempts,
+            "next_attempt_at": None,
+            "created_at": NOW,
+            "finished_at": NOW,
+        },
+        replay_id=None,
+        subscriber="boards",
+        url="https://a.example/",
+        is_subscription_deleted=False,
+        document=Document(platform="apicbase", account="acme", type="apicbase.purchase_order", key="a b&c"),
+        last=attempt,
+    )
+
+
+@pytest.mark.parametrize(
+    ("attempt", "expected"),
+    [
+        (None, ""),
+        (last(outcome="delivered", status_code=200, error=None), ""),
+        (last(response="down\nfor repairs"), "refused with status 500: down for repairs"),
+        (last(), "refused with status 500"),
+        (last(outcome="timeout", status_code=None, error="no answer in 15 s"), "timeout: no answer in 15 s"),
+    ],
+)
+def test_an_error_is_one_line_that_says_the_most(attempt: LastAttempt | None, expected: str) -> None:
+    assert words.error(attempt) == expected
+
+
+def test_a_failed_delivery_says_why_it_ended() -> None:
+    assert "410 Gone" in words.meaning(delivery("failed", 1, last(status_code=410)))
+    assert "All 9 attempts" in words.meaning(delivery("failed", 9, last()))
+    assert "Its only attempt" in words.meaning(delivery("failed", 1, last()))
+    blocked = last(outcome="blocked", status_code=None, error="the content was erased")
+    assert "the content was erased" in words.meaning(delivery("failed", 1, blocked))
+
+
+def test_every_status_has_a_shape_and_a_meaning() -> None:
+    for status, _ in words.STATUSES:
+        for attempts in (0, 3):
+            assert words.kind(status, attempts)
+            assert words.meaning(delivery(status, attempts)).endswith(".")
+
+
+def test_the_state_of_a_subscription_names_the_first_obstacle() -> None:
+    free: dict[str, Any] = {"disabled_at": None, "disabled_reason": None, "now": NOW}
+    later = NOW + timedelta(hours=1)
+    states = [
+        words.subscription_state(enabled=enabled, paused_until=paused, is_configured=configured, **free)[0]
+        for enabled, paused, configured in (
+            (False, later, False), (True, later, False), (True, later, True), (True, NOW, True), (True, None, True)
+        )
+    ]  # fmt: skip
+    assert states == ["disabled", "unknown subscriber", "paused", "enabled", "enabled"]
+    assert words.trouble(last(), NOW + timedelta(minutes=3), NOW) == (
+        "Enabled, but \u2068its server answers 500\u2069. The next try is in 3 min."
+    )
+    assert words.trouble(last(outcome="delivered"), None, NOW) is None
+
+
+def test_a_document_is_linked_by_its_own_type_and_key() -> None:
+    path = words.document_path(delivery("failed", 1).document)
+    assert path == "/console/documents?platform=apicbase&account=acme&type=apicbase.purchase_order&key=a+b%26c"
+
+
+@pytest.mark.parametrize("name", sorted(dialects()))
+def test_no_header_of_a_dialect_shows_what_is_made_with_a_secret(name: str) -> None:
+    content = Content(received_at=NOW, size=2, raw=b"{}", flags=[])
+    view = describe_request(delivery("pending", 0, type_="ecomnow.order_cancellation"), name, content)
+    assert view.problem is None
+    headers = dict(view.headers)
+    assert headers["Content-Type"]
+    for header in ("webhook-signature", "X-APIC-WEBHOOK-SIGNATURE", "Authorization"):
+        assert headers.get(header, HIDDEN) == HIDDEN
+    if not view.has_query:
+        assert HIDDEN in headers.values()
+
+
+def test_a_request_that_cannot_be_shown_says_why() -> None:
+    content = Content(received_at=NOW, size=2, raw=b"{}", flags=[])
+    gone = Content(received_at=NOW, size=None, raw=None, flags=[])
+    large = Content(received_at=NOW, size=10**7, raw=None, flags=[])
+    erased = Content(received_at=NOW, size=0, raw=b"", flags=["erased"])
+    problems = [
+        describe_request(delivery("failed", 1), name, what).problem
+        for name, what in ((None, content), ("standard", gone), ("standard", large), ("standard", erased))
+    ]
+    assert all(problems)
+    assert len(set(problems)) == 4
