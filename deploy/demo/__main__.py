@@ -92,6 +92,7 @@ async def _demo(console: Console, folder: Path) -> list[str]:
     failed = [f"{post.name}: {post.problem}" for post in posts if post.problem is not None]
     arrived = f"{len(posts) - len(failed)} of {len(posts)} events arrived"
     console.print(f"\n{arrived}; everything is stopped; {time.monotonic() - started:.1f} s in all")
+    console.print("`make up` keeps everything running, and prints a link to the console, which shows this as pages")
     return failed
 
 

@@ -60,6 +60,12 @@ def test_the_wheel_runs_on_the_run_time_dependencies_alone(installed: Path, tmp_
         f"assert schemas.__file__.startswith({str(installed)!r}), schemas.__file__\n"
         "for name in ('ingress.hooks.app', 'workers.store.worker', 'workers.route.worker', 'deploy.local.many'):\n"
         "    importlib.import_module(name)\n"
+        "from ingress.console import app, render\n"
+        "names = render.environment().list_templates()\n"
+        "assert {'base.html', 'login.html', 'now.html'} <= set(names)\n"
+        "for name in names: render.environment().get_template(name)\n"
+        "assert all(asset.content for asset in render.assets().values())\n"
+        "assert {'console.css', 'console.js'} <= render.assets().keys()\n"
         "from deploy.cli.main import main\n"
         "assert main(['check']) == 1\n"  # no servers; but configuration and rules are read
         "sys.exit(main(['topology', 'export']))\n"

@@ -87,6 +87,13 @@ def statements(role: str) -> list[str]:
     return texts
 
 
+@pytest.fixture(scope="module", autouse=True)
+def _statements_are_read() -> None:
+    """Parsing the code takes seconds on a loaded machine, for which no event loop should have to wait."""
+    for role in CODE:
+        statements(role)
+
+
 @asynccontextmanager
 async def rolled_back(database: asyncpg.Connection) -> AsyncIterator[None]:
     """A transaction that leaves nothing, or a part of one."""

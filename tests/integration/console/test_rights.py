@@ -25,7 +25,7 @@ SELECT relname FROM pg_class WHERE relnamespace = 'crossdock'::regnamespace AND 
 
 
 def path_of(route: Route) -> str:
-    return re.sub(r"\{\w+\}", str(UUID(int=7)), route.path)
+    return re.sub(r"\{\w+(:[^}]+)?\}", str(UUID(int=7)), route.path)
 
 
 def cookie(name: str, token: str, *, vault: Vault = VAULT, ends: float = 3600.0) -> str:

@@ -34,7 +34,7 @@ def address_of(path: str, seeds: seeding.Seeds) -> str:
     if path == "/console/documents":
         type_ = "channelape.stock_transfer_order"
         return f"{path}?platform=channelape&account=rothys&type={type_}&key={seeds.transfer}"
-    return re.sub(r"\{\w+\}", str(ids.get(path.split("/")[2:3][0], "") if path != "/console" else ""), path)
+    return re.sub(r"\{\w+(:[^}]+)?\}", str(ids.get(path.split("/")[2:3][0], "") if path != "/console" else ""), path)
 
 
 @pytest.mark.long
