@@ -49,6 +49,12 @@ async def record(connection: Connection, versions: Sequence[asyncpg.Record]) -> 
         await connection.execute(query("outbox", "wake"))
 
 
+async def is_any_unpublished(connection: Connection) -> bool:
+    """Return whether any event is to be published. Raises asyncpg's errors."""
+    exists: bool = await connection.fetchval(query("erasure", "has_unpublished_events"))
+    return exists
+
+
 async def publish(connection: Connection, send: Callable[[Sequence[asyncpg.Record]], Awaitable[None]]) -> int:
     """Publish the oldest events by `send`, which returns once they are confirmed; return their number.
 

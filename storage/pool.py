@@ -131,6 +131,7 @@ async def create_pool(
         statement_cache_size=STATEMENTS,
         max_cached_statement_lifetime=0,
         server_settings={"application_name": name, "timezone": "UTC", **SETTINGS},
+        reset=_keep_session,
     )
     try:
         async with pool.acquire() as connection:
@@ -141,6 +142,14 @@ async def create_pool(
         pool.terminate()
         raise
     return pool
+
+
+async def _keep_session(connection: asyncpg.Connection) -> None:
+    """Reset nothing when a connection returns to its pool, except an open transaction, which asyncpg has rolled back.
+
+    What asyncpg would reset takes a statement per use: settings, advisory locks and LISTEN. Users of a pool set none of
+    them beyond a transaction; whoever takes an advisory lock of the session releases it (`storage.maintenance`).
+    """
 
 
 async def connect(

@@ -48,6 +48,7 @@ _ACCEPTED_HEAD = (
     b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n"
     b"Content-Length: %d\r\nX-Crossdock-Id: %b\r\nDate: %b\r\n\r\n%b"
 )
+_ACK_BODY = b'{"id":"%b"}'
 _SLOW_READER = 64 * 1024
 """Bytes that a sender may leave unread before its responses are sent by the library, which waits for it."""
 _NO_HEADERS: Mapping[str, str] = MappingProxyType({})
@@ -83,7 +84,7 @@ def with_body(outcome: Outcome, message_id: str) -> Outcome:
     """Return the outcome with the body and the header that a default acknowledgement leaves out."""
     if not outcome.is_default_ack:
         return outcome
-    body, headers = _ack_body(message_id), {**outcome.headers, "X-Crossdock-Id": message_id}
+    body, headers = _ACK_BODY % message_id.encode(), {**outcome.headers, "X-Crossdock-Id": message_id}
     return msgspec.structs.replace(outcome, body=body, headers=headers, is_default_ack=False)
 
 
@@ -114,8 +115,9 @@ def refused(
 def encode(outcome: Outcome, message_id: str) -> bytes:
     """Return the whole response; the connection stays open."""
     if outcome.is_default_ack and not outcome.headers:
-        body = _ack_body(message_id)
-        return _ACCEPTED_HEAD % (len(body), message_id.encode(), http_date(), body)
+        encoded_id = message_id.encode()
+        body = _ACK_BODY % encoded_id
+        return _ACCEPTED_HEAD % (len(body), encoded_id, http_date(), body)
     outcome = with_body(outcome, message_id)
     headers = {hdrs.CONTENT_TYPE: outcome.content_type, hdrs.CONTENT_LENGTH: str(len(outcome.body)), **outcome.headers}
     lines = [f"HTTP/1.1 {outcome.status} {_PHRASES.get(outcome.status, '')}"]
@@ -135,10 +137,6 @@ def http_date() -> bytes:
 def can_take_more(transport: asyncio.WriteTransport) -> bool:
     """Return whether the sender reads its responses, so that one more may be written at once."""
     return transport.get_write_buffer_size() < _SLOW_READER
-
-
-def _ack_body(message_id: str) -> bytes:
-    return b'{"id":"%b"}' % message_id.encode()
 
 
 def library_response(outcome: Outcome, message_id: str, request: web.BaseRequest) -> web.StreamResponse:

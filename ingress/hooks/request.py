@@ -2,9 +2,9 @@
 
 A `WebhookRequest` is a state machine of callbacks without a task: the publisher, the replies and a timer call it, each
 in the turn of the event loop that received what it waits for. `Phase` names its states. It ends with `_finish`, or with
-`_fail` after an error of ours: `_guarded` catches those of callbacks, `begin` its own, which it answers with 503, and
-`_decide_error` those of making a refusal. Nothing here decodes a body or knows the database, and the outcome is a 2xx
-only when the broker has confirmed the message.
+`_fail` after an error of ours: callbacks catch theirs, most by `_guarded`; `begin` answers its own with 503, and
+`_decide_error` catches those of making a refusal. Nothing here decodes a body or knows the database, and the outcome is
+a 2xx only when the broker has confirmed the message.
 
 Two kinds of senders wait for a worker. A shopper of uStore waits for manufacturers: one message goes to the store
 worker and to the route worker, and after `answer_timeout` the answer is 503, whatever the broker has confirmed. A
@@ -181,19 +181,21 @@ class WebhookRequest(ABC):
         """Return whether the outcome is decided, so that publishing the message would be useless."""
         return self._phase is DECIDED or self._phase is FINISHED
 
-    @_guarded
     def set_result(self, nothing: None) -> None:
         """Handle the broker's confirm of the message that is stored."""
         if self._phase is not PUBLISHING:
             return
-        metrics.CONFIRM.observe(time.perf_counter() - self._published_at)
-        if self._spans:
-            self._spans.published()
-        if self.route.reply_timeout is None:
-            self._finish(outcomes.accepted(self._traceparent))
-        else:
-            self._phase = AWAITING_ANSWER
-            self._finish_if_answered()
+        try:  # every request comes here and to `_finish`, and `_guarded` would repack their arguments
+            metrics.CONFIRM.observe(time.perf_counter() - self._published_at)
+            if self._spans:
+                self._spans.published()
+            if self.route.reply_timeout is None:
+                self._finish(outcomes.accepted(self._traceparent))
+            else:
+                self._phase = AWAITING_ANSWER
+                self._finish_if_answered()
+        except Exception:
+            self._fail()
 
     @_guarded
     def set_exception(self, error: Exception) -> None:
@@ -382,19 +384,21 @@ class WebhookRequest(ABC):
         self._phase = DECIDED
         asyncio.get_running_loop().call_soon(self._finish, outcome)
 
-    @_guarded
     def _finish(self, outcome: Outcome) -> None:
-        """Release what the request holds, complete the outcome, and pass it on."""
-        self._phase = FINISHED
-        self._release()
-        sign = self.route.platform.sign_answer
-        if sign is not None and self._secret is not None:
-            outcome = outcomes.with_body(outcome, self.id)
-            signature = sign(outcome.body, self._secret, self.route.settings)
-            outcome = msgspec.structs.replace(outcome, headers={**outcome.headers, **signature})
-        if self._spans:
-            self._spans.answered(outcome.status, outcome.reason)
-        self.on_outcome(outcome)
+        """Release what the request holds, complete the outcome, and pass it on. Never raises."""
+        try:
+            self._phase = FINISHED
+            self._release()
+            sign = self.route.platform.sign_answer
+            if sign is not None and self._secret is not None:
+                outcome = outcomes.with_body(outcome, self.id)
+                signature = sign(outcome.body, self._secret, self.route.settings)
+                outcome = msgspec.structs.replace(outcome, headers={**outcome.headers, **signature})
+            if self._spans:
+                self._spans.answered(outcome.status, outcome.reason)
+            self.on_outcome(outcome)
+        except Exception:
+            self._fail()
 
     def _fail(self) -> None:
         """End the request after an error of ours: log it, and leave no waiter behind."""

@@ -365,6 +365,9 @@ JOIN crossdock.subscribed s ON s.id = sent.subscription_id AND s.deleted_at IS N
 WHERE e.id = ANY ($1::uuid[])
 RETURNING id
 
+-- name: has_unpublished_events
+SELECT EXISTS (SELECT FROM crossdock.erased_events)
+
 -- name: unpublished_events
 -- The $1 oldest events that no other process is publishing.
 SELECT id, version, erased_at, platform, account, key, data

@@ -194,33 +194,36 @@ RETURNING id
 
 -- name: attempted
 -- Stores the outcomes of attempts. A delivery that was superseded or cancelled in the meantime keeps that status, and
--- its attempt is stored all the same; without the answer, which may repeat the content, if that was erased.
+-- its attempt is stored all the same; without the answer, which may repeat the content, if that was erased. Only for
+-- those deliveries are earlier attempts looked up, because an erasure removes what it erases from the outbox.
 WITH result AS (
     SELECT *
     FROM unnest($1::uuid[], $2::int[], $3::timestamptz[], $4::text[], $5::int[], $6::float8[], $7::bytea[], $8::text[],
                 $9::text[], $10::float8[])
          AS r (id, attempt, at, outcome, status_code, duration_ms, response, error, status, next_seconds)
-), kept AS (
-    INSERT INTO crossdock.attempts (delivery_id, at, attempt, status_code, duration_ms, outcome, error, response)
-    SELECT id, at, attempt, status_code, duration_ms, outcome, CASE WHEN NOT is_erased THEN error END,
-           CASE WHEN is_erased THEN '' ELSE response END
-    FROM result
-    CROSS JOIN LATERAL (
-        SELECT NOT EXISTS (SELECT FROM crossdock.outbox o WHERE o.id = result.id)
-               AND EXISTS (SELECT FROM crossdock.attempts a
-                           WHERE a.delivery_id = result.id AND a.error = 'the content was erased')
-    ) late (is_erased)
-    ON CONFLICT DO NOTHING
 ), waiting AS (
     UPDATE crossdock.outbox o
     SET attempts = result.attempt, next_attempt_at = now() + result.next_seconds * interval '1 second'
     FROM result
     WHERE o.id = result.id AND result.status = 'pending'
+    RETURNING o.id
 ), gone AS (
     DELETE FROM crossdock.outbox o
     USING result
     WHERE o.id = result.id AND result.status <> 'pending'
     RETURNING o.*, result.attempt, result.status
+), kept AS (
+    INSERT INTO crossdock.attempts (delivery_id, at, attempt, status_code, duration_ms, outcome, error, response)
+    SELECT id, at, attempt, status_code, duration_ms, outcome, CASE WHEN NOT is_erased THEN error END,
+           CASE WHEN is_erased THEN '' ELSE response END
+    FROM result
+    LEFT JOIN (SELECT id, false AS is_missing FROM gone UNION ALL SELECT id, false FROM waiting) present USING (id)
+    CROSS JOIN LATERAL (
+        SELECT coalesce(is_missing, true)
+               AND EXISTS (SELECT FROM crossdock.attempts a
+                           WHERE a.delivery_id = result.id AND a.error = 'the content was erased')
+    ) late (is_erased)
+    ON CONFLICT DO NOTHING
 )
 INSERT INTO crossdock.finished (
     id, subscription_id, created_at, received_at, event_id, message_id, replay_id, document_id, version, attempts,

@@ -286,6 +286,7 @@ async def test_a_change_that_cannot_be_computed_keeps_no_other_waiting(
     monkeypatch.setattr(job, "RETRY_INTERVAL", 0.01)
     monkeypatch.setattr(transfers, "RETRY_AFTER", timedelta(seconds=0.1))
     monkeypatch.setattr(job, "INTERVAL", 0.01)
+    monkeypatch.setattr(job, "IDLE_INTERVAL", 0.01)
     await store(pool, order())
     await store(pool, order(channelOrderId="STO2", warehouseOrderId="W2"))
     await database.execute(
@@ -295,7 +296,7 @@ async def test_a_change_that_cannot_be_computed_keeps_no_other_waiting(
     async def own() -> asyncpg.Pool:
         return pool
 
-    running = asyncio.ensure_future(job.keep_transfers(own, lambda: False))
+    running = asyncio.ensure_future(job.keep_transfers(own, lambda: False, asyncio.Event()))
     try:
         await until(lambda: database.fetchval("SELECT EXISTS (SELECT FROM crossdock.transfers)"))
         assert [row["channel_order_id"] for row in await rows(database, "transfers")] == ["STO2"]
@@ -311,7 +312,7 @@ async def test_a_document_that_cannot_be_filled_in_keeps_no_other_waiting(
     pool: asyncpg.Pool, database: asyncpg.Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """An older release stored three orders; the second one's row is refused, whatever is tried."""
-    for name in ("RETRY_INTERVAL", "INTERVAL", "FILL_INTERVAL"):
+    for name in ("RETRY_INTERVAL", "INTERVAL", "IDLE_INTERVAL", "FILL_INTERVAL"):
         monkeypatch.setattr(job, name, 0.01)
     for number in "123":
         await store(pool, order(channelOrderId=f"STO{number}", warehouseOrderId=f"W{number}"))
@@ -324,7 +325,7 @@ async def test_a_document_that_cannot_be_filled_in_keeps_no_other_waiting(
     async def own() -> asyncpg.Pool:
         return pool
 
-    running = asyncio.ensure_future(job.keep_transfers(own, lambda: False))
+    running = asyncio.ensure_future(job.keep_transfers(own, lambda: False, asyncio.Event()))
     try:
         await until(lambda: database.fetchval("SELECT finished_at IS NOT NULL FROM crossdock.transfer_fill"))
         filled = [row["channel_order_id"] for row in await rows(database, "transfers")]

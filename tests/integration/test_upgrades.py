@@ -17,7 +17,7 @@ from tests.support.erasing import NAME, STREET, erase, print_order, traces, tran
 from tests.support.storing import START, rows, unreadable
 from workers.store import isolate
 
-POSTS = ["0159_sources.post", "0160_smaller.post"]
+POSTS = ["0159_sources.post", "0160_smaller.post", "0161_deliveries.post"]
 """What is applied when no process of the earlier release runs any more."""
 RELEASES = {"bodies twice": "0142_forget_samples", "9a0120f": "0009_new_document"}
 """Earlier releases, each with its last migration."""

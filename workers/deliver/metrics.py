@@ -2,24 +2,30 @@
 
 from functools import cache
 
-from prometheus_client import Counter, Gauge, Histogram
+from prometheus_client import Counter, Gauge
 
 from telemetry.exemplars import Traced
+from telemetry.tallies import Count, LabelledCounter, LabelledHistogram
 
-ATTEMPTS = Counter("crossdock_delivery_attempts", "Attempts to deliver a webhook, by outcome", ("dialect", "outcome"))
-FINISHED = Counter("crossdock_deliveries", "Deliveries that are finished, by their final status", ("dialect", "status"))
-SECONDS = Histogram(
+ATTEMPTS = LabelledCounter(
+    "crossdock_delivery_attempts", "Attempts to deliver a webhook, by outcome", ("dialect", "outcome")
+)
+FINISHED = LabelledCounter(
+    "crossdock_deliveries", "Deliveries that are finished, by their final status", ("dialect", "status")
+)
+SECONDS = LabelledHistogram(
     "crossdock_delivery_seconds",
     "Duration of one attempt in seconds",
     ("dialect",),
     buckets=(0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 15, 30),
 )
 LAG = Traced(
-    Histogram(
+    LabelledHistogram(
         "crossdock_delivery_lag_seconds",
         "Seconds from the time when a delivery was due to the start of its attempt",
+        (),
         buckets=(0.01, 0.025, 0.05, 0.1, 0.2, 0.5, 1, 5, 30, 300, 3600),
-    )
+    ).labels()
 )
 IN_FLIGHT = Gauge("crossdock_deliveries_in_flight", "Attempts under way")
 SUBSCRIPTIONS = Gauge("crossdock_delivery_subscriptions", "Subscriptions that this worker sends for")
@@ -43,8 +49,8 @@ class Counts:
 
     def __init__(self, dialect: str) -> None:
         self._dialect = dialect
-        self._attempts: dict[str, Counter] = {}
-        self._finished: dict[str, Counter] = {}
+        self._attempts: dict[str, Count] = {}
+        self._finished: dict[str, Count] = {}
         self.seconds = Traced(SECONDS.labels(dialect))
 
     def attempt(self, outcome: str) -> None:

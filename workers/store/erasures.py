@@ -14,13 +14,15 @@ from schemas import cloudevents, erasure, topology
 from schemas.config import Storage
 from storage import erased_events
 from storage import erasure as erasing
-from storage.database import Connection, explain
+from storage.database import explain
 from workers.store import announce
 
 log = logging.getLogger("crossdock.store")
 
 INTERVAL = 2.0
-"""Seconds between queries for events to publish and for erasures that no process works on."""
+"""Seconds between queries for events to publish."""
+RESUME_INTERVAL = 10.0
+"""Seconds between queries for erasures that no process works on, which are resumed after a minute."""
 ROUND_INTERVAL = 600.0
 """Seconds between queries of whether a round of `[storage] body_days` is due."""
 
@@ -39,56 +41,60 @@ class Erasures:
 
     async def run(self) -> None:
         """Finish erasures, and erase by age, until cancelled."""
-        await self._repeat(self._finish, self._erase_by_age)
+        await self._repeat(lambda: RESUME_INTERVAL, self._finish, self._erase_by_age)
 
     async def publish_events(self) -> None:
         """Publish events of erasures until cancelled: in a task of its own, because a round by age may take hours."""
-        await self._repeat(self._publish)
+        await self._repeat(lambda: INTERVAL, self._publish)
 
-    async def _repeat(self, *steps: Callable[[Connection], Awaitable[None]]) -> None:
+    async def _repeat(self, interval: Callable[[], float], *steps: Callable[[], Awaitable[None]]) -> None:
         last_error: str | None = None
         while True:
             error: str | None = None
             for step in steps:
                 try:
-                    async with (await self._pool()).acquire() as connection:
-                        await step(connection)
+                    await step()
                 except Exception as failure:
                     error = explain(failure)
             if error != last_error and error is not None:  # once, because it may last as long as an outage
                 log.warning("erasures are blocked", extra={"error": error})
             last_error = error
-            await asyncio.sleep(INTERVAL)
+            await asyncio.sleep(interval())
 
-    async def _publish(self, connection: Connection) -> None:
-        while await erased_events.publish(connection, self._send) == erased_events.EVENTS_PER_TRANSACTION:
-            pass
+    async def _publish(self) -> None:
+        async with (await self._pool()).acquire() as connection:
+            if not await erased_events.is_any_unpublished(connection):
+                return  # nearly always, and without a transaction
+            while await erased_events.publish(connection, self._send) == erased_events.EVENTS_PER_TRANSACTION:
+                pass
 
-    async def _finish(self, connection: Connection) -> None:
+    async def _finish(self) -> None:
         """Resume erasures that no process works on; one that fails doesn't keep the others from it."""
         failure: Exception | None = None
-        for id_, is_check in await erasing.stalled(connection):
-            try:
-                if is_check:
-                    await erasing.check(connection, id_)
-                else:
-                    log.info("erasure resumed", extra={"erasure": str(id_)})
-                    await erasing.run(connection, id_)
-            except Exception as error:
-                failure = error
+        async with (await self._pool()).acquire() as connection:
+            for id_, is_check in await erasing.stalled(connection):
+                try:
+                    if is_check:
+                        await erasing.check(connection, id_)
+                    else:
+                        log.info("erasure resumed", extra={"erasure": str(id_)})
+                        await erasing.run(connection, id_)
+                except Exception as error:
+                    failure = error
         if failure is not None:
             raise failure
 
-    async def _erase_by_age(self, connection: Connection) -> None:
+    async def _erase_by_age(self) -> None:
         """Erase what is older than `body_days`, once a day. Retention deletes what is older than `retention_days`."""
         storage = self._storage()
         if storage.body_days is None or storage.body_days >= storage.retention_days:
             return
         if time.monotonic() < self._round_due:
             return
-        id_ = await erasing.start_round(connection, storage.body_days, datetime.now(UTC))
-        if id_ is not None:
-            await erasing.run(connection, id_)
+        async with (await self._pool()).acquire() as connection:
+            id_ = await erasing.start_round(connection, storage.body_days, datetime.now(UTC))
+            if id_ is not None:
+                await erasing.run(connection, id_)
         self._round_due = time.monotonic() + ROUND_INTERVAL
 
     async def _send(self, rows: Sequence[asyncpg.Record]) -> None:

@@ -27,6 +27,8 @@ Pool = Callable[[], Awaitable[asyncpg.Pool]]
 
 INTERVAL = 1.0
 """Seconds between two looks at the noted changes, unless more of them are known to wait."""
+IDLE_INTERVAL = 3.0
+"""The same while this worker stores nothing, so that only other workers note changes."""
 FILL_INTERVAL = 60.0
 """Seconds between two looks whether documents from before an upgrade must be filled in, while there are none."""
 MAX_PAUSE = 60.0
@@ -54,10 +56,11 @@ async def note_changes(connection: Connection, new: Sequence[StoredVersion], reb
         await transfers.note(connection, sorted(ids))
 
 
-async def keep_transfers(pool: Pool, is_saturated: Callable[[], bool]) -> None:
+async def keep_transfers(pool: Pool, is_saturated: Callable[[], bool], stored: asyncio.Event) -> None:
     """Compute the transfers that have changed, and fill in those from before an upgrade, until cancelled.
 
-    `is_saturated`: whether messages have to wait, because storing takes all that there is.
+    `is_saturated`: whether messages have to wait, because storing takes all that there is. `stored`: set by the worker
+    whenever it has stored something.
     """
     changes = _Pieces(transfers.apply_changes, transfers.postpone)
     filling = _Pieces(transfers.fill, transfers.skip)
@@ -65,6 +68,7 @@ async def keep_transfers(pool: Pool, is_saturated: Callable[[], bool]) -> None:
     while True:
         started = time.monotonic()
         has_more = is_filling = False
+        stored.clear()
         try:
             async with (await pool()).acquire() as connection:
                 at_most = SATURATED_PIECE if is_saturated() else transfers.PIECE
@@ -80,6 +84,10 @@ async def keep_transfers(pool: Pool, is_saturated: Callable[[], bool]) -> None:
             await asyncio.sleep(RETRY_INTERVAL)
             continue
         await rest(time.monotonic() - started, is_saturated, 0.0 if has_more or is_filling else INTERVAL)
+        if work is None and not is_filling:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(IDLE_INTERVAL - INTERVAL):
+                    await stored.wait()
 
 
 class _Pieces:

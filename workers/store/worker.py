@@ -98,7 +98,8 @@ class StoreWorker:
         self._activity = ActivityCounter(self._jobs_database.pool)
         self._moments = Moments(self._database.pool)
         self._erasures = Erasures(self._jobs_database.pool, self._publisher, lambda: self._config.storage)
-        self._stored = asyncio.Event()
+        self._to_index, self._to_compute = asyncio.Event(), asyncio.Event()
+        """Set whenever something was stored: identifiers are to be indexed, and transfers to be computed."""
 
     def _batch_consumer(self, consumer: Consumer) -> BatchConsumer:
         store = self._config.store
@@ -129,9 +130,9 @@ class StoreWorker:
             "events of erasures": self._erasures.publish_events,
             "depths": partial(depths.watch, self._amqp_url, consumer_queues, shards=self._shards),
             "back-fill": partial(backfill.run, pool),
-            "index": partial(jobs.index_identifiers, pool, self._stored),
+            "index": partial(jobs.index_identifiers, pool, self._to_index),
             "quarantine": partial(jobs.watch_quarantine, pool),
-            "transfers": partial(transfers.keep_transfers, pool, self._is_saturated),
+            "transfers": partial(transfers.keep_transfers, pool, self._is_saturated, self._to_compute),
             "late transfers": partial(transfers.watch_transfers, pool),
             "arrivals": self._activity.run,
         }
@@ -263,7 +264,8 @@ class StoreWorker:
         except Exception as error:
             raise UnavailableError(f"the database is unavailable ({self._database.failed(error)})") from error
         self._database.worked()
-        self._stored.set()
+        self._to_index.set()
+        self._to_compute.set()
         return written
 
     async def _quarantine_unroutable(self, received: IncomingMessage, routing_key: str) -> None:
