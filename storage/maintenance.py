@@ -5,6 +5,8 @@ dropped with its month is deleted; if it is received again, it starts at version
 """
 
 import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 
 import asyncpg
@@ -48,17 +50,32 @@ async def keep(pool: asyncpg.Pool, *, retention_days: int, now: datetime | None 
     Does nothing while another process does the same. Raises asyncpg's errors.
     """
     now = (now or datetime.now(UTC)).astimezone(UTC)
-    async with pool.acquire() as connection:
-        if not await connection.fetchval("SELECT pg_try_advisory_lock($1)", _LOCK):
+    async with pool.acquire() as connection, _only_process(connection) as is_alone:
+        if not is_alone:
             return []
+        oldest = first_of_month(now - timedelta(days=retention_days))
+        done = await drop_old(connection, oldest)
+        await _delete_all(connection, "forget_idempotent", now)
+        await forget_what_only_grows(connection, now, oldest)
+        return done + await make_partitions(connection, now, since=oldest)
+
+
+@asynccontextmanager
+async def _only_process(connection: asyncpg.pool.PoolConnectionProxy) -> AsyncIterator[bool]:
+    """Take the lock for one process at a time, and yield whether it was free.
+
+    A connection that may still hold it is closed, because its pool would keep the lock.
+    """
+    try:
+        is_locked = await connection.fetchval("SELECT pg_try_advisory_lock($1)", _LOCK)
         try:
-            oldest = first_of_month(now - timedelta(days=retention_days))
-            done = await drop_old(connection, oldest)
-            await _delete_all(connection, "forget_idempotent", now)
-            await forget_what_only_grows(connection, now, oldest)
-            return done + await make_partitions(connection, now, since=oldest)
+            yield is_locked
         finally:
-            await connection.execute("SELECT pg_advisory_unlock($1)", _LOCK)
+            if is_locked:
+                await connection.execute("SELECT pg_advisory_unlock($1)", _LOCK)
+    except BaseException:
+        connection.terminate()
+        raise
 
 
 def first_of_month(moment: datetime) -> datetime:
