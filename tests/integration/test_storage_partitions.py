@@ -8,6 +8,8 @@ import pytest
 
 from schemas.allocation import ItemAllocation
 from storage import maintenance
+from storage.pool import create_pool
+from tests.support.pipeline import until
 from tests.support.storing import START, everything, incoming, rows, unreadable
 from workers.store import isolate
 from workers.store.prepare import Incoming
@@ -208,3 +210,40 @@ async def test_one_process_at_a_time(pool: asyncpg.Pool, database: asyncpg.Conne
     both = await asyncio.gather(*(maintenance.keep(pool, retention_days=400, now=START) for _ in range(2)))
     every = [(month, parent) for month in range(1 + maintenance.MONTHS_AHEAD) for parent in maintenance.PARENTS]
     assert sorted(len(done) for done in both) in ([0, len(every)], [0, 0, len(every)])
+
+
+@pytest.mark.parametrize("moment", ["taking the lock", "working", "releasing the lock"])
+async def test_a_process_that_is_interrupted_keeps_no_other_from_maintenance(
+    database_url: str, database: asyncpg.Connection, moment: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its pool, which resets nothing, does not keep the lock."""
+    pool = await create_pool(database_url, size=1)
+    try:
+        with monkeypatch.context() as patch:
+            if moment == "working":
+                patch.setattr(maintenance, "drop_old", interrupted)
+            else:
+                name = "fetchval" if moment == "taking the lock" else "execute"
+                original = getattr(asyncpg.Connection, name)
+
+                async def lost(self: asyncpg.Connection, query: str, *args: object, **options: object) -> object:
+                    result = await original(self, query, *args, **options)
+                    if "advisory" in query:
+                        raise asyncio.CancelledError
+                    return result
+
+                patch.setattr(asyncpg.Connection, name, lost)
+            with pytest.raises(asyncio.CancelledError):
+                await maintenance.keep(pool, retention_days=400)
+
+        async def is_free() -> bool:
+            return not await database.fetchval("SELECT count(*) FROM pg_locks WHERE locktype = 'advisory'")
+
+        await until(is_free, what="the lock is free")
+        assert await maintenance.keep(pool, retention_days=400) == []
+    finally:
+        pool.terminate()
+
+
+async def interrupted(*_: object) -> list[str]:
+    raise asyncio.CancelledError
