@@ -296,7 +296,14 @@ async def _arrivals(connection: asyncpg.Connection) -> None:
     draw = random.Random(3)
     hour = datetime.now(UTC).replace(minute=0, second=0, microsecond=0)
     rows = [
-        (platform, account, start, count, start + timedelta(seconds=20), start + timedelta(minutes=48))
+        (
+            platform,
+            account,
+            start := hour - timedelta(hours=back),
+            count,
+            start + timedelta(seconds=20),
+            start + timedelta(minutes=48),
+        )
         for platform, account, usual, silent in (
             ("channelape", "rothys", 60, 1),
             ("ecomnow", "shop", 25, 1),
@@ -304,7 +311,7 @@ async def _arrivals(connection: asyncpg.Connection) -> None:
             ("apicbase", SILENT, 12, 30),
         )
         for back in range(silent, 14 * 24)
-        if (count := draw.randint(usual // 2, usual)) and (start := hour - timedelta(hours=back)).hour >= 5
+        if (count := draw.randint(usual // 2, usual)) and back % 24 < 18
     ]
     await activity.add(connection, rows)
 
