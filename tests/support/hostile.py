@@ -4,7 +4,6 @@ from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
 
-import asyncpg
 import msgspec
 
 from schemas import registry
@@ -12,6 +11,7 @@ from schemas.allocation import ItemAllocation
 from schemas.config import Config
 from storage import actions, polls, transfers
 from storage.actions import Actor
+from storage.database import Connection
 from storage.pool import create_pool
 from tests.support import delivering, receiver, seeding, storing
 
@@ -110,7 +110,7 @@ async def seed(database_url: str, settings: Config) -> seeding.Seeds:
         await pool.close()
 
 
-async def _answers(connection: asyncpg.Connection, subscription: UUID) -> seeding.Seeds:
+async def _answers(connection: Connection, subscription: UUID) -> seeding.Seeds:
     """Store what subscribers answer and operators enter, as no subscriber in a test can answer everywhere."""
     await connection.execute(
         "UPDATE crossdock.subscribed SET types = types || $2::text[], disabled_reason = $3, enabled = false "

@@ -20,6 +20,7 @@ from schemas import registry
 from schemas.allocation import ItemAllocation
 from schemas.config import Config
 from storage import activity, deliveries, polls, quarantine, transfers
+from storage.database import Connection
 from storage.pool import create_pool
 from tests.support import delivering, pipeline, receiver, storing
 from tests.support.receiver import ReceivedRequest
@@ -186,8 +187,8 @@ def stories() -> list[Incoming]:
         storing.incoming(platform, event, body, seconds=ago(hours), number=number, account=accounts[platform])
         for number, (platform, event, body, hours) in enumerate(messages, 1)
     ]
-    order = registry.example("ustore", "manufacturer_allocation")
-    items = msgspec.json.decode(order)["Order"]["OrderProducts"]["OrderProduct"]
+    printed = registry.example("ustore", "manufacturer_allocation")
+    items = msgspec.json.decode(printed)["Order"]["OrderProducts"]["OrderProduct"]
     chosen = [
         ItemAllocation(item["@id"], "2", "nearest to the shopper", "12 km; the next one is 430 km away")
         for item in items
@@ -196,7 +197,7 @@ def stories() -> list[Incoming]:
         storing.incoming(
             "ustore",
             "manufacturer_allocation",
-            order,
+            printed,
             seconds=ago(2),
             number=9001,
             account="printshop",
@@ -291,7 +292,7 @@ async def _store(pool: asyncpg.Pool, settings: Config, url: str) -> UUID:
     return failing
 
 
-async def _arrivals(connection: asyncpg.Connection) -> None:
+async def _arrivals(connection: Connection) -> None:
     """Store two weeks of hourly counts; one account stopped six hours ago."""
     draw = random.Random(3)
     hour = datetime.now(UTC).replace(minute=0, second=0, microsecond=0)
@@ -334,7 +335,7 @@ async def _cancel(pool: asyncpg.Pool) -> None:
             await deliveries.cancel(connection, row["id"], None)
 
 
-async def documents(connection: asyncpg.Connection, key: str) -> dict[str, int]:
+async def documents(connection: Connection, key: str) -> dict[str, int]:
     """Return the number of the transfer with this key, and of the newest document of each other type."""
     rows = await connection.fetch(
         "SELECT type, coalesce(max(id) FILTER (WHERE key = $1), max(id)) AS id FROM crossdock.documents "
