@@ -71,12 +71,12 @@ async def test_a_page_does_not_change_under_a_reader(full: Console) -> None:
     page = await window.new_page()
     await page.clock.install()
     await page.goto(full.site.base + "/console/deliveries")
-    asked: list[str] = []
-    page.on("request", lambda request: asked.append(request.url))
+    requested: list[str] = []
+    page.on("request", lambda request: requested.append(request.url))
     async with page.expect_request("**/console/deliveries*"):
         await page.clock.run_for(11_000)
     await page.focus("#q")
-    asked.clear()
+    requested.clear()
     await page.clock.run_for(30_000)
-    assert asked == []
+    assert requested == []
     await window.close()
