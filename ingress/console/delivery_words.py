@@ -130,8 +130,8 @@ def why_due(
     what = f"answered {last.status_code}" if last.status_code else f"could not be reached ({last.outcome})"
     seconds = max((now - last.at).total_seconds(), 0.0)
     return (
-        f"It waits, because the subscriber's server {what} {duration(seconds)} ago: one delivery at a time is tried, at "
-        f"least every {duration(LONGEST_PAUSE)}, and the others follow when one has arrived."
+        f"It waits, because the subscriber's server {what} {duration(seconds)} ago: one delivery at a time is tried, "
+        f"at least every {duration(LONGEST_PAUSE)}, and the others follow when one has arrived."
     )
 
 
