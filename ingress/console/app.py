@@ -264,6 +264,9 @@ class ConsoleApp:
                 self._watch.check_soon()
             is_page = request.method in (hdrs.METH_GET, hdrs.METH_HEAD)
             problem, reason = trouble.of(error, is_page=is_page)
+            # A path that no route has was not served, so nobody has looked yet who asks for it.
+            if _OPERATOR not in request and (operator := self.context.sessions.current(request)) is not None:
+                request[_OPERATOR] = operator
             response = self._error_page(request, problem)
         for header, value in guard.HEADERS.items():
             response.headers[header] = value
