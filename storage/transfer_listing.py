@@ -37,8 +37,8 @@ class Selection(msgspec.Struct, frozen=True, kw_only=True):
     """Where the goods come from or go to."""
     state: State | None = None
     only: Only | None = None
-    """`outstanding`: a line lacks something, whether it is late or not. `disagreements`: it has flags, whether it is late or
-    not; these are sorted by their activity alone."""
+    """`outstanding`: a line lacks something, whether it is late or not. `disagreements`: it has flags, late or not;
+    these are sorted by their activity alone."""
 
 
 class TransferRow(msgspec.Struct, frozen=True, kw_only=True):

@@ -89,7 +89,7 @@ class ConsoleApp:
         jobs_database = connect(size=1, name="crossdock console (jobs)")
         pools = (self._database, shared, jobs_database)
         self._watch = DatabaseWatch(connect(size=1, name="crossdock console (watch)"), pools, log)
-        self._overview = OverviewCache(Reader(self._watch, shared, amqp_url, lambda: self._config.store.shards))
+        self._overview = OverviewCache(Reader(self._watch, shared, amqp_url, lambda: self._config))
         self.context = Context(config, vault, self._overview, amqp_url=amqp_url, console_token=console_token)
         if not self.context.sessions.operators:
             raise NoOperatorError
