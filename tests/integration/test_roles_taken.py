@@ -264,7 +264,8 @@ async def test_where_the_user_may_not_create_roles_an_administrator_does_it_late
             assert await who(with_login(others[0], f"{role}_login"), role) == role
         operator = Shell(tmp_path, DATABASE_URL=with_login(others[0], "crossdock_console_login"))
         assert (await operator("deliveries", "list")).code == 0
-        refused = await operator("replay", "--subscription", str(uuid4()), "--from", "2026-11-01")
+        poller = Shell(tmp_path, DATABASE_URL=with_login(others[0], "crossdock_poll_login"))
+        refused = await poller("replay", "--subscription", str(uuid4()), "--from", "2026-11-01")
         assert refused.err.startswith(
             "crossdock: PostgreSQL refuses: permission denied for table subscribed; `crossdock "
         )

@@ -10,12 +10,12 @@ import asyncpg
 from storage import sql
 
 INDEXES = {
-    ("bulk", "walk_pending"): "outbox_newest",
-    ("bulk", "walk_pending_of_subscription"): "outbox_subscription",
+    ("bulk", "walk_pending"): "outbox_by_time",
+    ("bulk", "walk_pending_of_subscription"): "outbox_by_subscription",
     ("bulk", "walk_unsuccessful"): "_status_created_at_id_idx",
     ("bulk", "walk_unsuccessful_of_subscription"): "_status_created_at_id_idx",
-    ("bulk", "walk_delivered"): "_created_at_id_idx",
-    ("bulk", "walk_delivered_of_subscription"): "_subscription_id_created_at_id_idx",
+    ("bulk", "walk_delivered"): "_created_at_idx",
+    ("bulk", "walk_delivered_of_subscription"): "_subscription_id_created_at_idx",
     ("bulk", "walk_of_key"): "_key_idx",
     ("quarantine", "select_open"): "quarantined_open",
     ("quarantine", "rows_open"): "quarantined_open",

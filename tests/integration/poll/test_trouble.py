@@ -88,7 +88,7 @@ async def test_a_failing_account_delays_no_other(
             await until(lambda: [line for line in lines() if line["account"] == "wrong"])
             row = await pool.fetchrow("SELECT * FROM crossdock.polls WHERE account = 'wrong'")
             assert row is not None
-            assert "answered 401" in row["last_error"]
+            assert "refused with 401" in row["last_error"]
             assert row["failures"] > 0
             assert row["last_ok_at"] is None
 
