@@ -85,7 +85,7 @@ FROM (
     FROM crossdock.subscribed s
     CROSS JOIN LATERAL (SELECT id, attempts, created_at FROM crossdock.outbox
                         WHERE subscription_id = s.id
-                        ORDER BY created_at, id
+                        ORDER BY created_at  -- alone, as in its index: many may have the same time
                         LIMIT 1) o
     WHERE s.enabled AND s.deleted_at IS NULL AND o.attempts > 0 AND o.created_at < now() - $1::interval
     ORDER BY o.created_at
