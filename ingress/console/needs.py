@@ -207,7 +207,12 @@ def _accounts(stored: Overview, hosts: Mapping[tuple[str, str], str]) -> Iterato
             since=poll.last_ok_at,
             since_word="The last poll that succeeded:",
         )
-    quiet = [account for account in stored.accounts if account.quiet and account.limit_seconds is not None]
+    unpolled = {(poll.platform, poll.account) for poll in failing}  # of which it is clear why they are quiet
+    quiet = [
+        account
+        for account in stored.accounts
+        if account.quiet and account.limit_seconds is not None and (account.platform, account.account) not in unpolled
+    ]
     quiet.sort(key=lambda account: -account.since_seconds / (account.limit_seconds or 1.0))
     for account in quiet[:EACH]:
         yield Need(

@@ -171,6 +171,9 @@ def test_a_sentence_says_since_when_it_is_so() -> None:
         accounts=[account(1)],
         failing_polls=[FailingAccount("apicbase", "0", 2, "401", NOW)],
     )
+    stored = msgspec.structs.replace(
+        stored, accounts=[*stored.accounts, msgspec.structs.replace(account(0), platform="apicbase", account="0")]
+    )
     late, off, poll, quiet = needs(stored)
     assert (late.since, off.since) == (NOW - timedelta(seconds=500), NOW)
     assert poll.text == "apicbase/0 could not be polled at api.apicbase.com 2 times in a row: 401."
