@@ -5,11 +5,12 @@
 -- name: overview
 -- Subscriptions, newest first, starting before ($1, $2), at most $3. $4: their subscriber; $5: whether they are enabled;
 -- null for all. $6: the limit of counting. $7: the number of outcomes. A delivery that waits has an outcome once it was
--- attempted; it is looked for among the newest 200. The newest outcome comes with its newest attempt.
+-- attempted; it is looked for among the newest 200. The newest one comes with its newest attempt, and with the first
+-- attempt of those after the last that was delivered: since when nothing was.
 SELECT s.id, s.subscriber, split_part(s.url, '?', 1) AS url, s.types, s.accounts, s.dialect, s.webhook_type,
        s.schedule, s.max_rate, s.max_in_flight, s.enabled, s.disabled_reason, s.disabled_at, s.enabled_at,
        s.paused_until, s.created_at, s.updated_at, w.waiting, due.next_attempt_at, strip.outcomes,
-       a.at, a.outcome, a.status_code, a.error, a.response
+       a.at, a.outcome, a.status_code, a.error, a.response, first.failing_since
 FROM (
     SELECT * FROM crossdock.subscribed
     WHERE deleted_at IS NULL AND (created_at, id) < ($1::timestamptz, $2::uuid)
@@ -31,14 +32,16 @@ LEFT JOIN LATERAL (
 ) due ON true
 CROSS JOIN LATERAL (
     SELECT array_agg(newest.status ORDER BY newest.created_at, newest.id) AS outcomes,
-           (array_agg(newest.id ORDER BY newest.created_at DESC, newest.id DESC))[1] AS newest_id
+           array_agg(newest.id ORDER BY newest.created_at, newest.id) AS ids,
+           (array_agg(newest.id ORDER BY newest.created_at DESC, newest.id DESC)
+            FILTER (WHERE newest.attempts > 0))[1] AS newest_id
     FROM (
-        (SELECT status, created_at, id FROM crossdock.finished
+        (SELECT status, created_at, id, attempts FROM crossdock.finished
          WHERE subscription_id = s.id
          ORDER BY created_at DESC, id DESC
          LIMIT $7)
         UNION ALL
-        (SELECT 'retrying', created_at, id
+        (SELECT 'retrying', created_at, id, attempts
          FROM (
              SELECT attempts, created_at, id FROM crossdock.outbox
              WHERE subscription_id = s.id
@@ -58,6 +61,15 @@ LEFT JOIN LATERAL (
     ORDER BY at DESC
     LIMIT 1
 ) a ON true
+LEFT JOIN LATERAL (
+    SELECT b.at AS failing_since
+    FROM unnest(strip.ids) WITH ORDINALITY AS i (id, n)
+    CROSS JOIN LATERAL (SELECT at FROM crossdock.attempts WHERE delivery_id = i.id ORDER BY at LIMIT 1) b
+    WHERE i.n > (SELECT coalesce(max(o.n), 0) FROM unnest(strip.outcomes) WITH ORDINALITY AS o (status, n)
+                 WHERE o.status = 'delivered')
+    ORDER BY i.n
+    LIMIT 1
+) first ON true
 ORDER BY s.created_at DESC, s.id DESC
 
 -- name: one
@@ -82,17 +94,19 @@ SELECT (SELECT count(*) FROM (SELECT FROM crossdock.outbox
         WHERE subscription_id = $1
         ORDER BY next_attempt_at, id
         LIMIT 1) AS next_attempt_at,
-       strip.outcomes, a.at, a.outcome, a.status_code, a.error, a.response
+       strip.outcomes, a.at, a.outcome, a.status_code, a.error, a.response, first.failing_since
 FROM (
     SELECT array_agg(newest.status ORDER BY newest.created_at, newest.id) AS outcomes,
-           (array_agg(newest.id ORDER BY newest.created_at DESC, newest.id DESC))[1] AS newest_id
+           array_agg(newest.id ORDER BY newest.created_at, newest.id) AS ids,
+           (array_agg(newest.id ORDER BY newest.created_at DESC, newest.id DESC)
+            FILTER (WHERE newest.attempts > 0))[1] AS newest_id
     FROM (
-        (SELECT status, created_at, id FROM crossdock.finished
+        (SELECT status, created_at, id, attempts FROM crossdock.finished
          WHERE subscription_id = $1
          ORDER BY created_at DESC, id DESC
          LIMIT $3)
         UNION ALL
-        (SELECT 'retrying', created_at, id
+        (SELECT 'retrying', created_at, id, attempts
          FROM (
              SELECT attempts, created_at, id FROM crossdock.outbox
              WHERE subscription_id = $1
@@ -112,6 +126,15 @@ LEFT JOIN LATERAL (
     ORDER BY at DESC
     LIMIT 1
 ) a ON true
+LEFT JOIN LATERAL (
+    SELECT b.at AS failing_since
+    FROM unnest(strip.ids) WITH ORDINALITY AS i (id, n)
+    CROSS JOIN LATERAL (SELECT at FROM crossdock.attempts WHERE delivery_id = i.id ORDER BY at LIMIT 1) b
+    WHERE i.n > (SELECT coalesce(max(o.n), 0) FROM unnest(strip.outcomes) WITH ORDINALITY AS o (status, n)
+                 WHERE o.status = 'delivered')
+    ORDER BY i.n
+    LIMIT 1
+) first ON true
 
 -- name: names
 -- At most $1 subscriptions, by subscriber and URL.

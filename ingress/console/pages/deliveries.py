@@ -1,6 +1,6 @@
 """The deliveries to subscribers: the list, filtered, and one with its attempts."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, get_args
 from urllib.parse import urlencode
@@ -13,12 +13,13 @@ from ingress import outbound
 from ingress.console import delivery_words as words
 from ingress.console import paging
 from ingress.console.delivery_request import RequestView, describe_request
-from ingress.console.errors import not_found
+from ingress.console.errors import PageError, not_found
 from ingress.console.route import page
 from ingress.console.visit import Page, Visit
 from storage import delivery_lists, replays, subscription_lists
 from storage.deliveries import Selection, Status
-from storage.delivery_lists import ListedDelivery, ShownAttempt
+from storage.delivery_lists import Listed, ListedDelivery, ShownAttempt
+from storage.subscription_lists import Settings
 
 PATH = "/console/deliveries"
 LARGEST_READ = 256 * 1024
@@ -67,6 +68,10 @@ class DeliveryLine(msgspec.Struct, frozen=True, kw_only=True):
     created_at: datetime
     finished_at: datetime | None
     error: str
+    enabled: bool
+    """Whether its subscription is enabled."""
+    paused_until: datetime | None
+    """Until when the subscriber's server asked for a pause."""
 
 
 class Choice(msgspec.Struct, frozen=True, kw_only=True):
@@ -90,6 +95,10 @@ class DeliveriesView(msgspec.Struct, frozen=True, kw_only=True):
     may_act: bool
     back: str
     """Where an action returns to."""
+    problem: str
+    """What is wrong with the filter; empty if nothing is."""
+    entered: Mapping[str, str]
+    """The times as they were typed, if something is wrong."""
 
 
 class DeliveryView(msgspec.Struct, frozen=True, kw_only=True):
@@ -100,6 +109,8 @@ class DeliveryView(msgspec.Struct, frozen=True, kw_only=True):
     version: int
     replay_id: UUID | None
     meaning: str
+    waits: str | None
+    """Why it waits although it is due; None if that is not known."""
     subscription_word: str
     subscription_kind: str
     subscription_sentence: str
@@ -114,19 +125,12 @@ class DeliveryView(msgspec.Struct, frozen=True, kw_only=True):
 
 async def show_list(visit: Visit) -> Page | web.StreamResponse:
     """Show the deliveries that the filters select."""
-    filters = Filters(
-        selection=Selection(
-            status=_status(visit),
-            subscription=visit.query_uuid("subscription"),
-            type=visit.query("type"),
-            account=visit.query("account"),
-            key=visit.query("key"),
-            since=visit.query_time("since"),
-            until=visit.query_time("until"),
-        )
-    )
+    selection, problem = _selection(visit)
+    filters = Filters(selection=selection)
     before = paging.place(visit.query("after"))
-    listed = await delivery_lists.select(visit.connection, filters.selection, before=before, limit=paging.ROWS + 1)
+    listed = Listed([], None)
+    if not problem:
+        listed = await delivery_lists.select(visit.connection, selection, before=before, limit=paging.ROWS + 1)
     rows: paging.Rows[DeliveryLine] = paging.page(
         [line(row) for row in listed.rows], lambda row: (row.created_at, row.id)
     )
@@ -147,8 +151,28 @@ async def show_list(visit: Visit) -> Page | web.StreamResponse:
         looked_back_to=looked_back_to,
         may_act=visit.may_act,
         back=f"{PATH}?{filters.query()}",
+        problem=problem,
+        entered={name: visit.request.query.get(name, "")[:100] for name in ("since", "until")} if problem else {},
     )
-    return Page(template="deliveries.html", view=view, title="Deliveries")
+    return Page(template="deliveries.html", view=view, title="Deliveries", status=400 if problem else 200)
+
+
+def _selection(visit: Visit) -> tuple[Selection, str]:
+    """Return what the address selects without what is wrong in it, and the first thing that is, or an empty text."""
+    readers: dict[str, Callable[[str], Any]] = {
+        "status": lambda _: _status(visit),
+        "subscription": visit.query_uuid,
+        **dict.fromkeys(("type", "account", "key"), visit.query),
+        **dict.fromkeys(("since", "until"), visit.query_time),
+    }
+    values: dict[str, Any] = {}
+    problems = []
+    for name, read in readers.items():
+        try:
+            values[name] = read(name)
+        except PageError as error:
+            problems.append(error.sentence)
+    return Selection(**values), problems[0] if problems else ""
 
 
 async def show(visit: Visit) -> Page | web.StreamResponse:
@@ -176,6 +200,7 @@ async def show(visit: Visit) -> Page | web.StreamResponse:
         version=delivery.row["version"],
         replay_id=delivery.replay_id,
         meaning=words.meaning(delivery),
+        waits=None if subscription is None else await _why_due(visit, delivery, subscription),
         subscription_word=state[0],
         subscription_kind=state[1],
         subscription_sentence=state[2],
@@ -187,6 +212,21 @@ async def show(visit: Visit) -> Page | web.StreamResponse:
         may_act=visit.may_act,
     )
     return Page(template="delivery.html", view=view, title=f"Delivery of {words.short(delivery.row['key'], 80)}")
+
+
+async def _why_due(visit: Visit, delivery: ListedDelivery, subscription: Settings) -> str | None:
+    """Return why a delivery that is due is not sent at this moment; None if it is not due, or if that is not known."""
+    next_attempt_at, now = delivery.row["next_attempt_at"], datetime.now(UTC)
+    if next_attempt_at is None or next_attempt_at > now:
+        return None
+    backlog = await subscription_lists.backlog(visit.connection, subscription.id)
+    return words.why_due(
+        enabled=subscription.enabled,
+        is_configured=outbound.is_configured(visit.context.config, subscription.subscriber),
+        paused_until=subscription.paused_until,
+        last=backlog.last,
+        now=now,
+    )
 
 
 def line(delivery: ListedDelivery) -> DeliveryLine:
@@ -208,6 +248,8 @@ def line(delivery: ListedDelivery) -> DeliveryLine:
         created_at=row["created_at"],
         finished_at=row["finished_at"],
         error=words.error(delivery.last),
+        enabled=delivery.enabled,
+        paused_until=delivery.paused_until,
     )
 
 

@@ -22,6 +22,8 @@ INDEXES = {
     ("quarantine", "rows_dealt_with"): "quarantined_stage",
     ("quarantine", "groups"): "quarantined_open",
     ("quarantine", "last_good"): "documents_account",
+    ("quarantine", "acted_on"): "actions_newest",
+    ("quarantine", "job_of"): "jobs_newest",
     ("actions", "listing"): "actions_newest",
     ("jobs", "open"): "jobs_open",
     ("jobs", "running"): "jobs_open",
