@@ -40,9 +40,9 @@ def line(ordered: Any, shipped: Any = 0, announced: Any = 0, received: Any = 0, 
         (line(100, shipped=60), []),
         (line(100, announced=100), []),
         (line(100, shipped=100, announced=100, received=100), []),
-        (line(100, shipped=100, received=94), ["6 short of 100 shipped"]),
-        (line(100, announced=100, received=94), ["6 short of 100 announced"]),
-        (line(100, shipped=100, received="94.5"), ["5.5 short of 100 shipped"]),
+        (line(100, shipped=100, received=94), ["6 missing of 100 shipped"]),
+        (line(100, announced=100, received=94), ["6 missing of 100 announced"]),
+        (line(100, shipped=100, received="94.5"), ["5.5 missing of 100 shipped"]),
         (line(100, shipped=102), ["2 more shipped than ordered"]),
         (line(100, announced=102), ["2 more announced than ordered"]),
         (line(100, shipped=100, received=102), ["2 more received than ordered", "2 never shipped"]),
@@ -93,6 +93,8 @@ def test_a_bar_shows_what_arrived_what_is_damaged_and_what_is_on_its_way() -> No
         ("moved", 50, 40),
     ]
     assert shown.text == "50 of 100 received, 40 on the way, 5 damaged"
+    lost = bar(Decimal(100), Decimal(100), Decimal(0), Decimal(50), missing=Decimal(6))
+    assert lost.text == "50 of 100 received, 6 missing, 44 on the way"
     assert bar(Decimal(0), Decimal(0), Decimal(0), Decimal(0)).parts == ()
     assert bar(None, Decimal(0), Decimal(0), Decimal(5)).text == "5 of an unknown quantity received"
 
