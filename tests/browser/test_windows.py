@@ -1,4 +1,4 @@
-"""What needs a window of its own: without JavaScript, in another time zone, beside many tabs, or under a reader."""
+"""What needs a window of its own: without JavaScript, in another time zone, or beside many tabs."""
 
 import asyncio
 import re
@@ -63,20 +63,3 @@ async def test_why_a_subscriber_lacks_an_order_takes_two_pages(full: Console) ->
         await opened.page.locator("main a", has_text=full.seeds.transfer).first.click()
         await opened.page.wait_for_url("**/console/documents**")
         assert "422" in await opened.page.inner_text("main")
-
-
-async def test_a_page_does_not_change_under_a_reader(full: Console) -> None:
-    """What waits for the pointer and for typing is the page's clock; the test turns it by hand, and not by waiting."""
-    window = await full.site.window()
-    page = await window.new_page()
-    await page.clock.install()
-    await page.goto(full.site.base + "/console/deliveries")
-    requested: list[str] = []
-    page.on("request", lambda request: requested.append(request.url))
-    async with page.expect_request("**/console/deliveries*"):
-        await page.clock.run_for(11_000)
-    await page.focus("#q")
-    requested.clear()
-    await page.clock.run_for(30_000)
-    assert requested == []
-    await window.close()
