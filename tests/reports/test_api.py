@@ -5,6 +5,7 @@ import itertools
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime
 from typing import Any
+from uuid import UUID
 
 import asyncpg
 import msgspec
@@ -16,10 +17,12 @@ from hypothesis import strategies as st
 from schemas.destinations import urls
 from schemas.dialects import get_dialect
 from schemas.outbound import Credentials, Event
+from tests.support import ledger
 from tests.support.api import OPERATOR, Client, api, config
 from tests.support.delivering import receipt, store, worker
 from tests.support.pipeline import running, until
 from tests.support.receiver import Receiver, receiver
+from tests.support.storing import START
 
 URL = "https://a.example/hook"
 BASIC = {"webhookType": "new_order", "url": URL}
@@ -265,3 +268,26 @@ async def test_events_missed_while_disabled_can_be_replayed(client: Client, pool
     disabled = await client.subscribe(enabled=False)
     assert disabled["missed"] == {"from": disabled["disabled_at"], "to": None}
     assert abs(datetime.fromisoformat(disabled["disabled_at"]).timestamp() - datetime.now(UTC).timestamp()) < 60
+
+
+async def test_a_subscription_that_is_enabled_in_vain_has_missed_the_whole_time(
+    client: Client, pool: asyncpg.Pool
+) -> None:
+    """Its server still answers 410: what it missed begins when it was disabled first, until something is delivered."""
+    disable = "UPDATE crossdock.subscribed SET enabled = false, disabled_reason = 'answered 410 Gone'"
+    subscription = await client.subscribe()
+    path = f"/v1/subscriptions/{subscription['id']}"
+    await pool.execute(disable)
+    since = (await client.ask("GET", path))[1]["disabled_at"]
+    assert (await client.ask("PATCH", path, {"enabled": True}))[1]["disabled_at"] is None
+    await pool.execute(disable)
+    shown = (await client.ask("GET", path))[1]
+    assert (shown["disabled_at"], shown["missed"]) == (since, {"from": since, "to": None})
+    await client.ask("PATCH", path, {"enabled": True})
+    minutes = (datetime.now(UTC) - START).total_seconds() / 60
+    async with pool.acquire() as connection:
+        document = await ledger.document(connection, "R-1")
+        id_ = UUID(subscription["id"])
+        await ledger.deliver(connection, id_, document, status="delivered", minutes=minutes, took=1)
+    await pool.execute(disable)
+    assert (await client.ask("GET", path))[1]["disabled_at"] > since
