@@ -46,6 +46,11 @@ def transfer_types() -> frozenset[str]:
     return frozenset(type_ for event in events if event.is_about_transfers for type_ in event.types)
 
 
+def transfer_order_types() -> frozenset[str]:
+    """Return the types of the events whose documents are stock transfer orders themselves."""
+    return frozenset(type_ for type_ in transfer_types() if type_.endswith(".stock_transfer_order"))
+
+
 def event(platform: str, name: str) -> Event:
     """Return the event called `name` of a platform. Raises LookupError, which lists the known names."""
     try:

@@ -14,7 +14,7 @@ from storage import find
 from storage.database import Connection
 from storage.find import QuarantineMatch
 from storage.sql import query
-from storage.timeline import Attempt, Document, Receipt, Record, Version
+from storage.timeline import Attempt, Document, QuarantinedMessage, Receipt, Record, Version
 
 NEWEST = 500
 """Maximum receipts, versions, allocation records and lines that are read of a document."""
@@ -22,6 +22,8 @@ DELIVERIES = 200
 """Maximum deliveries that are read of a document."""
 ATTEMPTS = 20
 """Maximum attempts that are read of a delivery."""
+ANSWER = 200
+"""Maximum bytes that are read of the answer to an attempt."""
 RELATED = 100
 """Maximum related documents that are read."""
 QUARANTINED = 1000
@@ -73,6 +75,8 @@ class History(msgspec.Struct, frozen=True, kw_only=True):
     receipts: list[Receipt]
     versions: list[StoredVersion]
     records: list[Record]
+    quarantined: list[QuarantinedMessage] = []
+    """Those of its messages that could not be processed at first."""
 
 
 class SentAttempt(msgspec.Struct, frozen=True, kw_only=True):
@@ -84,6 +88,13 @@ class SentAttempt(msgspec.Struct, frozen=True, kw_only=True):
     status_code: int | None
     duration_ms: float
     error: str | None
+    response: bytes = b""
+    """The first ANSWER bytes of the answer."""
+
+    @property
+    def answer(self) -> str:
+        """The beginning of the answer as text on one line; empty if there is none."""
+        return " ".join(self.response.decode("utf-8", "replace").split())
 
 
 class SentDelivery(msgspec.Struct, frozen=True, kw_only=True):
@@ -171,12 +182,13 @@ async def history(connection: Connection, document_id: int) -> History:
         receipts=_decoded(row["receipts"], list[Receipt]),
         versions=_decoded(row["versions"], list[StoredVersion]),
         records=_decoded(row["records"], list[Record]),
+        quarantined=_decoded(row["quarantined"], list[QuarantinedMessage]),
     )
 
 
 async def deliveries(connection: Connection, document_id: int) -> list[SentDelivery]:
     """Return the newest deliveries of a document, the newest first, at most DELIVERIES. Raises asyncpg's errors."""
-    rows = await connection.fetch(query("document", "deliveries"), document_id, DELIVERIES, ATTEMPTS)
+    rows = await connection.fetch(query("document", "deliveries"), document_id, DELIVERIES, ATTEMPTS, ANSWER)
     return [SentDelivery(**{**row, "attempts": _decoded(row["attempts"], list[SentAttempt])}) for row in rows]
 
 

@@ -21,6 +21,10 @@ REFUSED = 5
 """Maximum number of subscriptions that are listed because their servers do not take what is sent."""
 WAITING = 1000
 """What their deliveries are counted to."""
+DISAGREEING = 1000
+"""What transfers whose documents disagree are counted to."""
+DISAGREEING_PERIOD = timedelta(days=7)
+"""Transfers whose last activity was before that are not counted among them."""
 REFUSED_AFTER = timedelta(minutes=2)
 """How long the oldest delivery has waited until its subscription is listed: the first attempts may fail."""
 SLOT_HOURS = 4
@@ -108,6 +112,23 @@ class TransferCounts(msgspec.Struct, frozen=True):
     """Part of the documents from before an upgrade that the view covers, from 0 to 1."""
 
 
+class Disagreements(msgspec.Struct, frozen=True):
+    """Transfers of the last days whose documents disagree."""
+
+    transfers: int
+    """Counted up to DISAGREEING + 1."""
+    flags: dict[str, int]
+    """In how many of them something disagrees, by the flag, the most frequent first."""
+
+
+class PollTimes(msgspec.Struct, frozen=True):
+    """When an account was polled in vain, and when it is polled again."""
+
+    failed_at: datetime | None
+    """None if that was before the upgrade to the release that keeps it."""
+    due_at: datetime
+
+
 class Overview(msgspec.Struct, frozen=True, kw_only=True):
     """What the database has to say about the state of the pipeline."""
 
@@ -124,6 +145,9 @@ class Overview(msgspec.Struct, frozen=True, kw_only=True):
     accounts: Sequence[AccountActivity]
     """Every account that sent something in two weeks."""
     failing_polls: Sequence[FailingAccount]
+    poll_times: dict[tuple[str, str], PollTimes] = {}
+    """Of the accounts whose polls fail, by platform and account."""
+    disagreements: Disagreements = Disagreements(0, {})
 
 
 async def read(connection: Connection, *, limit: int | None = None) -> Overview:
@@ -131,10 +155,14 @@ async def read(connection: Connection, *, limit: int | None = None) -> Overview:
 
     Raises asyncpg's errors.
     """
-    counts = await connection.fetchrow(query("overview", "counts"), limit, list(quarantine.STAGES), DISABLED)
+    counts = await connection.fetchrow(
+        query("overview", "counts"), limit, list(quarantine.STAGES), DISABLED, DISAGREEING + 1, DISAGREEING_PERIOD
+    )
     assert counts is not None
     off = ("ids", "subscribers", "urls", "reasons", "times")
     polled = ("platforms", "accounts", "failures", "errors", "ok_times")
+    times = ("platforms", "accounts", "failed_times", "due_times")
+    flags = dict(zip(counts["flags"] or (), counts["transfers"] or (), strict=True))
     return Overview(
         deliveries=DeliveryCounts(*(counts[name] for name in DeliveryCounts.__struct_fields__)),
         quarantine={
@@ -152,6 +180,11 @@ async def read(connection: Connection, *, limit: int | None = None) -> Overview:
         transfers=await _transfers(connection, limit),
         accounts=[_activity(row) for row in await activity.by_account(connection)],
         failing_polls=[FailingAccount(*row) for row in zip(*(counts[name] or () for name in polled), strict=True)],
+        poll_times={
+            (platform, account): PollTimes(failed_at, due_at)
+            for platform, account, failed_at, due_at in zip(*(counts[name] or () for name in times), strict=True)
+        },
+        disagreements=Disagreements(flags.pop("", 0), flags),
     )
 
 

@@ -154,7 +154,7 @@ GRANT SELECT ON crossdock.transfer_fill TO crossdock_console;
 GRANT SELECT (noted_at) ON crossdock.transfer_changes TO crossdock_console;
 GRANT SELECT ON crossdock.arrivals TO crossdock_console;
 GRANT SELECT ON crossdock.consumers TO crossdock_console;
-GRANT SELECT (platform, account, failures, last_error, last_ok_at) ON crossdock.polls TO crossdock_console;
+GRANT SELECT (platform, account, failures, last_error, last_ok_at, last_failed_at, due_at) ON crossdock.polls TO crossdock_console;
 GRANT SELECT (platform, account, key, order_number, finished_at), INSERT ON crossdock.erasures TO crossdock_console;
 GRANT EXECUTE ON FUNCTION crossdock.body_of(bytea) TO crossdock_console;
 GRANT EXECUTE ON FUNCTION crossdock.lines(jsonb) TO crossdock_console;

@@ -198,12 +198,16 @@ def _allocated(record: Record, before: list[AllocatedItem] | None) -> Iterator[s
         yield f"item {item.item} to manufacturer {item.manufacturer} by {item.rule}{detail}"
 
 
+SETBACKS = ("quarantined", "replayed", "discarded")
+"""What steps of a message that could not be processed are called."""
+
+
 def setbacks(message: QuarantinedMessage) -> list[Moment]:
     """Return what happened to a message that could not be processed."""
     steps = (
-        (message.received_at, "quarantined", message.reason),
-        (message.replayed_at, "replayed", "published again"),
-        (message.discarded_at, "discarded", "by a person"),
+        (message.received_at, SETBACKS[0], message.reason),
+        (message.replayed_at, SETBACKS[1], "published again"),
+        (message.discarded_at, SETBACKS[2], "by a person"),
     )
     return sorted(Moment(at, rank, what, detail) for rank, (at, what, detail) in enumerate(steps) if at is not None)
 

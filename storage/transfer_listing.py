@@ -15,8 +15,8 @@ STATES: tuple[State, ...] = ("ordered", "in_transit", "partly_received", "receiv
 """States in the order in which a transfer passes through them."""
 COMPLETE: tuple[State, ...] = ("received", "over_received")
 """States in which no line lacks anything, so that the transfer cannot be late."""
-Only = Literal["late", "outstanding"]
-ONLY: tuple[Only, ...] = ("late", "outstanding")
+Only = Literal["late", "outstanding", "disagreements"]
+ONLY: tuple[Only, ...] = ("late", "outstanding", "disagreements")
 ACCOUNTS = 200
 """Maximum number of accounts that a page offers."""
 LATE = 1000
@@ -37,7 +37,8 @@ class Selection(msgspec.Struct, frozen=True, kw_only=True):
     """Where the goods come from or go to."""
     state: State | None = None
     only: Only | None = None
-    """`outstanding`: a line lacks something, whether it is late or not."""
+    """`outstanding`: a line lacks something, whether it is late or not. `disagreements`: it has flags, late or not;
+    these are sorted by their activity alone."""
 
 
 class TransferRow(msgspec.Struct, frozen=True, kw_only=True):
@@ -109,6 +110,10 @@ async def listing(
 ) -> list[TransferRow]:
     """Return transfers in the order of this module, starting after a place. Raises asyncpg's errors."""
     filters = (selection.account, selection.location, selection.state)
+    if selection.only == "disagreements":
+        place = (None, None) if after is None else (after.at, after.document_id)
+        records = await connection.fetch(query("transfer_listing", "disagreements"), *filters, *place, limit)
+        return [TransferRow(**record) for record in records]
     rows: list[TransferRow] = []
     if selection.state not in COMPLETE and (after is None or after.is_late):
         place = (None, None) if after is None else (after.at, after.document_id)
@@ -123,9 +128,9 @@ async def listing(
     return rows
 
 
-def place_of(row: TransferRow) -> Place:
-    """Return the place after a row."""
-    if row.late and row.due_at is not None:
+def place_of(row: TransferRow, only: Only | None = None) -> Place:
+    """Return the place after a row of a list of `only` these transfers."""
+    if only != "disagreements" and row.late and row.due_at is not None:
         return Place(True, row.due_at, row.document_id)
     return Place(False, row.last_activity_at, row.document_id)
 

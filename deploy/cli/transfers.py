@@ -27,6 +27,9 @@ def transfers(
     outstanding: Annotated[
         bool, typer.Option("--outstanding", help="Show only transfers of which a line lacks something.")
     ] = False,
+    disagreements: Annotated[
+        bool, typer.Option("--disagreements", help="Show only transfers whose documents disagree.")
+    ] = False,
     limit: Limit = 100,
     state: State = None,
     as_json: AsJson = False,
@@ -43,7 +46,7 @@ def transfers(
         account=parse_key(account, "--account"),
         location=parse_key(location, "--location"),
         state=chosen,
-        only="late" if late else "outstanding" if outstanding else None,
+        only="late" if late else "outstanding" if outstanding else "disagreements" if disagreements else None,
     )
     rows = servers.run_on_database(
         state, lambda connection: transfer_listing.listing(connection, selection, limit=limit)

@@ -89,7 +89,7 @@ class ConsoleApp:
         jobs_database = connect(size=1, name="crossdock console (jobs)")
         pools = (self._database, shared, jobs_database)
         self._watch = DatabaseWatch(connect(size=1, name="crossdock console (watch)"), pools, log)
-        self._overview = OverviewCache(Reader(self._watch, shared, amqp_url, lambda: self._config.store.shards))
+        self._overview = OverviewCache(Reader(self._watch, shared, amqp_url, lambda: self._config))
         self.context = Context(config, vault, self._overview, amqp_url=amqp_url, console_token=console_token)
         if not self.context.sessions.operators:
             raise NoOperatorError
@@ -264,6 +264,9 @@ class ConsoleApp:
                 self._watch.check_soon()
             is_page = request.method in (hdrs.METH_GET, hdrs.METH_HEAD)
             problem, reason = trouble.of(error, is_page=is_page)
+            # A path that no route has was not served, so nobody has looked yet who asks for it.
+            if _OPERATOR not in request and (operator := self.context.sessions.current(request)) is not None:
+                request[_OPERATOR] = operator
             response = self._error_page(request, problem)
         for header, value in guard.HEADERS.items():
             response.headers[header] = value

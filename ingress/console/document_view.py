@@ -16,6 +16,7 @@ from ingress.console.masking import Mask
 from ingress.console.progress import LineView
 from ingress.console.state import Recipient
 from ingress.console.timeline import Step
+from storage import timeline as timeline_of
 from storage.document import (
     DELIVERIES,
     NEWEST,
@@ -116,6 +117,8 @@ class DocumentView(msgspec.Struct, frozen=True, kw_only=True):
     progress: Sequence[LineView]
     progress_of: str
     """The key of the transfer order whose progress is shown."""
+    transfer: str
+    """The address of the page of that transfer."""
     lines: Sequence[OrderLine]
     answers: Sequence[AnswerView]
     """Sorted so that the newest comes first."""
@@ -161,7 +164,7 @@ def view(parts: Parts, chosen: Choice, around: Surroundings) -> DocumentView:
     content = parts.contents.get(chosen.version)
     past = parts.past if around.is_shown else _without_places(parts.past, mask)
     lines = [msgspec.structs.replace(line, name=line.name and hide(line.name)) for line in parts.lines]
-    moments = moments_of(life(document, past, parts.sent))
+    moments = sorted([*moments_of(life(document, past, parts.sent)), *_setbacks(past)], key=lambda step: step.at)
     return DocumentView(
         document=document,
         name=links.type_words(document.type),
@@ -173,6 +176,7 @@ def view(parts: Parts, chosen: Choice, around: Surroundings) -> DocumentView:
         flags=versions[0].flags if versions else (),
         progress=parts.progress,
         progress_of=document.order_ref or document.key,
+        transfer=links.transfer(document.account, document.order_ref or document.key),
         lines=lines,
         answers=_answers(past.records, lines),
         steps=timeline.steps(moments, _Links(document, versions), hide),
@@ -194,6 +198,11 @@ def view(parts: Parts, chosen: Choice, around: Surroundings) -> DocumentView:
     )
 
 
+def _setbacks(past: History) -> list[Moment]:
+    """Return what happened to messages of the document that could not be processed at first."""
+    return [step._replace(subject=message.id) for message in past.quarantined for step in timeline_of.setbacks(message)]
+
+
 class _Links:
     """Where each step of the life of a document is shown."""
 
@@ -208,6 +217,8 @@ class _Links:
             return "#allocations"
         if moment.what == "allocated":
             return "#allocations"
+        if moment.what in timeline_of.SETBACKS:
+            return links.quarantined(subject)
         version = self._versions.get(subject) or self._messages.get(subject)
         if version is not None:
             return links.document_id(self._id, version=version)

@@ -1,15 +1,21 @@
-"""What needs somebody, in sentences: from what the database and the broker have, the most urgent first. Pure."""
+"""What needs somebody, in sentences: from what the database and the broker have, the most urgent first. Pure.
+
+Of equal urgency, what holds up everybody comes first, then what holds up one subscriber or one account, and then single
+messages and transfers; within each of these, what concerns the most.
+"""
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Literal
+from datetime import datetime, timedelta
 from urllib.parse import urlencode
 
 import msgspec
 
+from ingress.console.advice import Need
 from ingress.console.render import capped, duration, plural
 from schemas.consumers import PREFIX
 from schemas.topology import DEAD, STORE, UNROUTED, reply_queue
-from storage.overview import CAP, WAITING, AccountActivity, Overview
+from storage.overview import CAP, DISAGREEING, DISAGREEING_PERIOD, WAITING, AccountActivity, Overview
+from storage.progress import flag_words
 
 LATE_SECONDS = 120.0
 """Deliveries that have been due for longer are late, as in the alert CrossdockDeliveriesLate."""
@@ -25,33 +31,21 @@ BACKLOG = 100_000
 EACH = 5
 """So many accounts or subscriptions get a sentence each; the others share one."""
 
-Kind = Literal["bad", "warn", "note"]
 
-
-class Need(msgspec.Struct, frozen=True, kw_only=True):
-    """A sentence about something that needs somebody, and where to go on."""
-
-    kind: Kind
-    """`bad`: now. `warn`: today. `note`: worth knowing, and counted nowhere."""
-    text: str
-    href: str = ""
-    """The page that lists it; empty if there is none."""
-    link: str = ""
-    """What the page is called."""
-    section: str = ""
-    """The section of docs/runbook.md that says what to do; empty if nothing has to be done."""
-    command: str = ""
-    """The command that shows the same."""
-
-
-def needs_of(stored: Overview, depths: Mapping[str, tuple[int, int]] | None, unknown: str | None) -> list[Need]:
+def needs_of(
+    stored: Overview,
+    depths: Mapping[str, tuple[int, int]] | None,
+    unknown: str | None,
+    now: datetime,
+    hosts: Mapping[tuple[str, str], str] = {},
+) -> list[Need]:
     """Return what needs somebody, the most urgent first.
 
     `depths`: ready messages and consumers by queue; None if they are not known. `unknown`: why, if the broker was
-    asked.
+    asked. `hosts`: where accounts are polled, by platform and account.
     """
-    needs = [*_queues(depths or {}, unknown), *_deliveries(stored), *_refused(stored)]
-    needs += [*_quarantine(stored), *_subscriptions(stored), *_accounts(stored), *_transfers(stored)]
+    needs = [*_queues(depths or {}, unknown), *_late(stored, now), *_refused(stored, now), *_subscriptions(stored)]
+    needs += [*_accounts(stored, hosts), *_failed(stored), *_quarantine(stored, now), *_transfers(stored, now)]
     return sorted(needs, key=lambda need: ("bad", "warn", "note").index(need.kind))
 
 
@@ -89,7 +83,12 @@ def _queues(depths: Mapping[str, tuple[int, int]], unknown: str | None) -> Itera
             yield msgspec.structs.replace(need, kind="warn", text=text, section=section)
 
 
-def _deliveries(stored: Overview) -> Iterator[Need]:
+def _ago(now: datetime, seconds: float) -> datetime:
+    """Return the time so many seconds ago, to the second, because it is measured anew for every page."""
+    return (now - timedelta(seconds=round(seconds))).replace(microsecond=0)
+
+
+def _late(stored: Overview, now: datetime) -> Iterator[Need]:
     counts = stored.deliveries
     seconds = counts.oldest_due_seconds or 0.0
     # What waits for a server that does not take it has a sentence of its own.
@@ -103,7 +102,12 @@ def _deliveries(stored: Overview) -> Iterator[Need]:
             link="Deliveries that wait",
             section="CrossdockDeliveriesLate",
             command="crossdock deliveries list --status pending",
+            since=_ago(now, seconds),
         )
+
+
+def _failed(stored: Overview) -> Iterator[Need]:
+    counts = stored.deliveries
     if counts.failed_today:
         yield Need(
             kind="warn",
@@ -115,8 +119,8 @@ def _deliveries(stored: Overview) -> Iterator[Need]:
         )
 
 
-def _refused(stored: Overview) -> Iterator[Need]:
-    for refused in stored.refused:
+def _refused(stored: Overview, now: datetime) -> Iterator[Need]:
+    for refused in sorted(stored.refused, key=lambda refused: -refused.waiting):
         if refused.status_code is not None:
             why = f"was answered with {refused.status_code}"
         else:
@@ -130,6 +134,7 @@ def _refused(stored: Overview) -> Iterator[Need]:
             link="Subscription",
             section="CrossdockBreakerOpen",
             command="crossdock deliveries list --status pending",
+            since=_ago(now, refused.oldest_seconds),
         )
 
 
@@ -138,8 +143,8 @@ def _named(subscriber: str) -> str:
     return subscriber or "the subscription of the operators"
 
 
-def _quarantine(stored: Overview) -> Iterator[Need]:
-    for stage, count in stored.quarantine.items():
+def _quarantine(stored: Overview, now: datetime) -> Iterator[Need]:
+    for stage, count in sorted(stored.quarantine.items(), key=lambda item: -item[1].messages):
         if count.messages:
             is_old = count.oldest_seconds > DAY_SECONDS
             yield Need(
@@ -150,6 +155,7 @@ def _quarantine(stored: Overview) -> Iterator[Need]:
                 link="Quarantine",
                 section="CrossdockQuarantineWaits" if is_old else "CrossdockQuarantined",
                 command=f"crossdock quarantine list --stage {stage}",
+                since=_ago(now, count.oldest_seconds),
             )
 
 
@@ -164,6 +170,7 @@ def _subscriptions(stored: Overview) -> Iterator[Need]:
             link="Subscription",
             section="CrossdockSubscriptionDisabled",
             command="crossdock status",
+            since=subscription.updated_at,
         )
     others = stored.deliveries.disabled - len(disabled[:EACH])
     if others:
@@ -178,19 +185,25 @@ def _subscriptions(stored: Overview) -> Iterator[Need]:
         )
 
 
-def _accounts(stored: Overview) -> Iterator[Need]:
-    failing = stored.failing_polls
+def _accounts(stored: Overview, hosts: Mapping[tuple[str, str], str]) -> Iterator[Need]:
+    failing = sorted(stored.failing_polls, key=lambda poll: -poll.failures)
     for poll in failing[:EACH]:
         times = "" if poll.failures == 1 else f" {poll.failures:,} times in a row"
+        host = hosts.get((poll.platform, poll.account))
+        where = "" if host is None else f" at {host}"
+        error = poll.error or "no reason was given"
         yield Need(
             kind="warn",
-            text=f"{poll.platform}/{poll.account} could not be polled{times}: {poll.error or 'no reason was given'}",
+            text=f"{poll.platform}/{poll.account} could not be polled{where}{times}: {error}",
             href="#accounts",
             link="Accounts",
             section="CrossdockPollFailing",
             command="crossdock status",
+            since=poll.last_ok_at,
+            since_word="The last poll that succeeded:",
         )
     quiet = [account for account in stored.accounts if account.quiet and account.limit_seconds is not None]
+    quiet.sort(key=lambda account: -account.since_seconds / (account.limit_seconds or 1.0))
     for account in quiet[:EACH]:
         yield Need(
             kind="warn",
@@ -200,6 +213,8 @@ def _accounts(stored: Overview) -> Iterator[Need]:
             link="Its events",
             section="CrossdockAccountQuiet",
             command="crossdock status",
+            since=account.last_at,
+            since_word="The last message:",
         )
     for others, what, section in (
         (len(failing) - EACH, "could not be polled", "CrossdockPollFailing"),
@@ -215,7 +230,7 @@ def _usual(account: AccountActivity) -> str:
     return f"usually something comes every {duration(account.usual_seconds)}, and never later than after {limit}"
 
 
-def _transfers(stored: Overview) -> Iterator[Need]:
+def _transfers(stored: Overview, now: datetime) -> Iterator[Need]:
     counts = stored.transfers
     late = sum(counts.late.values())
     if late:
@@ -226,16 +241,32 @@ def _transfers(stored: Overview) -> Iterator[Need]:
             href="/console/transfers?only=late",
             link="Late transfers",
             section="CrossdockTransfersLate",
-            command="crossdock status",
+            command="crossdock transfers --late",
+            since=_ago(now, counts.longest_seconds),
+            since_word="The first has been late since",
         )
     if counts.behind_seconds > BEHIND_SECONDS:
         yield Need(
             kind="warn",
-            text=f"What is said of transfers is {duration(counts.behind_seconds)} old.",
+            text=f"What is shown of transfers is {duration(counts.behind_seconds)} old.",
             href="/console/transfers",
             link="Transfers",
             section="CrossdockTransfersBehind",
             command="crossdock status",
+        )
+    disagreements = stored.disagreements
+    if disagreements.transfers:
+        words = ", ".join(
+            f"{number:,} {word}"
+            for number, word in zip(disagreements.flags.values(), flag_words([*disagreements.flags]), strict=True)
+        )
+        have = _counted(disagreements.transfers, "transfer has", "transfers have", DISAGREEING)
+        yield Need(
+            kind="note",
+            text=f"{have} documents that disagree, among those of the last {DISAGREEING_PERIOD.days} days: {words}.",
+            href="/console/transfers?only=disagreements",
+            link="Transfers whose documents disagree",
+            command="crossdock transfers --disagreements",
         )
     if counts.filled < 1:
         yield Need(

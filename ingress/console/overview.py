@@ -4,12 +4,16 @@ import asyncio
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
+from datetime import UTC, datetime
+from urllib.parse import urlsplit
 
 import msgspec
 
 from broker.depth_reader import DepthReader, Depths, UnknownDepthsError
-from ingress.console.needs import Need, needs_of
+from ingress.console.advice import Need
+from ingress.console.needs import needs_of
 from ingress.database import DatabaseWatch
+from schemas.config import Config
 from schemas.consumers import PREFIX
 from storage import overview
 from storage.database import Database
@@ -45,6 +49,8 @@ class State(msgspec.Struct, frozen=True, kw_only=True):
 
     It is a queue's own age that the broker does not know: only workers see when a message was received.
     """
+    hosts: Mapping[tuple[str, str], str]
+    """Where accounts are polled, by platform and account."""
     unknown: str | None
     """Why the depths are not known although the broker was asked."""
     needs: tuple[Need, ...]
@@ -62,13 +68,13 @@ class Reader:
     """Reads the database and the broker."""
 
     def __init__(
-        self, watch: DatabaseWatch, database: Database, amqp_url: str | None, shards: Callable[[], int]
+        self, watch: DatabaseWatch, database: Database, amqp_url: str | None, config: Callable[[], Config]
     ) -> None:
-        """`amqp_url`: None if there is no broker to ask. `shards`: returns the number of store queues."""
+        """`amqp_url`: None if there is no broker to ask. `config`: returns the configuration of the moment."""
         self._watch = watch
         self._database = database
         self._depths = None if amqp_url is None else DepthReader(amqp_url)
-        self._shards = shards
+        self._config = config
 
     async def stored(self) -> tuple[Overview, Histories]:
         """Return what the database has. Raises asyncpg's errors, BusyError and NotOpenError."""
@@ -87,7 +93,18 @@ class Reader:
         if self._depths is None:
             return None
         names = [PREFIX + name for name in consumers]
-        return await self._depths.read([*names, *(f"{name}.dead" for name in names)], shards=self._shards())
+        return await self._depths.read(
+            [*names, *(f"{name}.dead" for name in names)], shards=self._config().store.shards
+        )
+
+    def hosts(self) -> dict[tuple[str, str], str]:
+        """Return the host (and the port, if it is not the usual one) that each polled account is fetched from."""
+        return {
+            (platform, name): urlsplit(poll.base_url).netloc
+            for platform, accounts in self._config().accounts.items()
+            for name, account in accounts.items()
+            if (poll := getattr(account, "poll", None)) is not None
+        }
 
     async def close(self) -> None:
         """Close the connection to the broker."""
@@ -151,13 +168,15 @@ class OverviewCache:
         depths, unknown = await self._depths(stored)
         before, now = self._state, time.monotonic()
         since = {} if before is None or now - before.read_at > GAP else before.filled_since
+        hosts = self._reader.hosts()
         self._state = State(
+            hosts=hosts,
             filled_since={name: since.get(name, now) for name, (messages, _) in (depths or {}).items() if messages},
             stored=stored,
             history=history,
             depths=depths,
             unknown=unknown,
-            needs=tuple(needs_of(stored, depths, unknown)),
+            needs=tuple(needs_of(stored, depths, unknown, datetime.now(UTC), hosts)),
             read_at=now,
         )
         return self._state

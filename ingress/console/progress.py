@@ -16,6 +16,7 @@ __all__ = (
     "flag_words",
     "line_disagreements",
     "line_views",
+    "missing",
     "quantity",
 )
 
@@ -49,16 +50,27 @@ class LineView(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def bar(
-    ordered: Decimal | None, shipped: Decimal, announced: Decimal, received: Decimal, damaged: Decimal = Decimal(0)
+    ordered: Decimal | None,
+    shipped: Decimal,
+    announced: Decimal,
+    received: Decimal,
+    damaged: Decimal = Decimal(0),
+    missing: Decimal = Decimal(0),
 ) -> Bar:
-    """Return the bar of a line or a transfer. What exceeds the order makes the whole bar longer, so that it shows."""
+    """Return the bar of a line or a transfer. What exceeds the order makes the whole bar longer, so that it shows.
+
+    `missing`: how much of what was shipped was not in the receipts; the rest that has not arrived is on the way.
+    """
     arrived, moved = max(received, Decimal(0)), max(shipped, announced, received, Decimal(0))
     broken = min(max(damaged, Decimal(0)), arrived)
     whole = max(ordered or Decimal(0), moved)
     target = "an unknown quantity" if ordered is None else quantity(ordered)
     text = f"{quantity(received)} of {target} received"
-    if moved > arrived:
-        text += f", {quantity(moved - arrived)} on the way"
+    lost = max(missing, Decimal(0))
+    if lost:
+        text += f", {quantity(lost)} missing"
+    if moved - arrived > lost:
+        text += f", {quantity(moved - arrived - lost)} on the way"
     if broken:
         text += f", {quantity(broken)} damaged"
     if not whole:
@@ -72,12 +84,18 @@ def bar(
     return Bar(parts=parts, text=text)
 
 
+def missing(line: LineProgress) -> Decimal:
+    """Return how much was shipped or announced of a line and is not in its receipts; 0 before the first receipt."""
+    short = max(line.shipped, line.announced) - line.received
+    return short if line.received > 0 and short > 0 else Decimal(0)
+
+
 def line_views(lines: Sequence[LineProgress]) -> list[LineView]:
     """Return lines as pages show them, first those that disagree."""
     views = [
         LineView(
             line=line,
-            bar=bar(line.ordered, line.shipped, line.announced, line.received, line.damaged),
+            bar=bar(line.ordered, line.shipped, line.announced, line.received, line.damaged, missing(line)),
             disagreements=line_disagreements(line),
         )
         for line in lines

@@ -16,6 +16,8 @@ SHOWN = 2
 """Number of subscriptions without the newest version that the sentence describes."""
 OVERDUE = 60.0
 """Seconds after which an attempt that is due is late."""
+ANSWER = 120
+"""Number of characters that a row shows of an answer."""
 DOTS = 40
 """Number of attempts that a row shows, the newest."""
 
@@ -67,7 +69,8 @@ def _last_error(delivery: SentDelivery, hide: Callable[[str], str]) -> str | Non
 def explained(attempt: SentAttempt) -> str:
     """Return the answer and the error of an attempt in words."""
     parts = [str(attempt.status_code)] if attempt.status_code else []
-    return ": ".join([*parts, attempt.error or attempt.outcome])
+    text = ": ".join([*parts, attempt.error or attempt.outcome])
+    return f"{text}, with the answer: {attempt.answer[:ANSWER]}" if attempt.answer else text
 
 
 def sentence(

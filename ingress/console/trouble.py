@@ -54,5 +54,5 @@ def _from_aiohttp(error: web.HTTPException) -> PageError:
         headers = {"Allow": error.headers[hdrs.ALLOW]}
         return PageError(405, "This is not done so", "Use the buttons of the pages.", headers=headers)
     if error.status == 404:
-        return PageError(404, "There is no such page", "The search box above finds any number that you have in hand.")
+        return PageError(404, "There is no such page", "The search box finds any number that you have in hand.")
     return PageError(error.status, error.reason, "Go back and try again.")

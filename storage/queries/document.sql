@@ -31,7 +31,8 @@ LEFT JOIN LATERAL (
 WHERE d.key = $4 AND d.account = $2 AND d.type = $3 AND d.platform = $1
 
 -- name: history
--- The newest $2 receipts, versions and allocation records of the document $1, as three lists.
+-- The newest $2 receipts, versions and allocation records of the document $1, and those of its messages that could not be
+-- processed at first, as four lists.
 SELECT
     (SELECT coalesce(json_agg(row ORDER BY row.received_at, row.message_id), '[]')
      FROM (SELECT message_id, received_at, length(raw) AS bytes, flags FROM crossdock.receipts
@@ -44,16 +45,25 @@ SELECT
            JOIN crossdock.events e ON e.id = v.id AND e.received_at = v.received_at) row) AS versions,
     (SELECT coalesce(json_agg(row ORDER BY row.received_at, row.message_id), '[]')
      FROM (SELECT received_at, message_id, version_id, items, announced FROM crossdock.allocation_records
-           WHERE document_id = $1 ORDER BY received_at DESC, message_id DESC LIMIT $2) row) AS records
+           WHERE document_id = $1 ORDER BY received_at DESC, message_id DESC LIMIT $2) row) AS records,
+    (SELECT coalesce(json_agg(row ORDER BY row.received_at, row.id), '[]')
+     FROM (SELECT q.id, q.platform, q.account, q.event, q.reason, q.received_at, q.replayed_at, q.discarded_at
+           FROM (SELECT message_id FROM crossdock.receipts
+                 WHERE document_id = $1 ORDER BY received_at DESC, message_id DESC LIMIT $2) r
+           JOIN crossdock.quarantined q ON q.id = r.message_id) row) AS quarantined
 
 -- name: deliveries
--- The newest $2 deliveries of the document $1, the newest first, each with its newest $3 attempts.
+-- The newest $2 deliveries of the document $1, the newest first, each with its newest $3 attempts, with the first $4 bytes
+-- of each answer.
 SELECT d.id, d.subscription_id, d.event_id, d.type, d.version, d.status, d.attempts AS times_attempted, d.created_at,
        d.next_attempt_at, d.finished_at, s.subscriber, split_part(s.url, '?', 1) AS url, s.dialect,
        coalesce(s.enabled, false) AS is_enabled, s.id IS NULL OR s.deleted_at IS NOT NULL AS is_deleted,
        s.disabled_reason, s.paused_until,
        (SELECT coalesce(json_agg(row ORDER BY row.at), '[]')
-        FROM (SELECT at, attempt, outcome, status_code, duration_ms, error FROM crossdock.attempts
+        FROM (SELECT at, attempt, outcome, status_code, duration_ms, error,
+                     -- encode() breaks lines.
+                     translate(encode(substr(response, 1, $4), 'base64'), E'\n', '') AS response
+              FROM crossdock.attempts
               WHERE delivery_id = d.id ORDER BY at DESC LIMIT $3) row) AS attempts
 FROM (SELECT * FROM crossdock.deliveries WHERE document_id = $1 ORDER BY created_at DESC, id DESC LIMIT $2) d
 LEFT JOIN crossdock.subscribed s ON s.id = d.subscription_id

@@ -1,7 +1,8 @@
 -- name: counts
 -- Numbers of what waits, failed and is disabled, and the accounts whose last poll failed. Nothing is counted beyond $1, if it is not null, so that a large
 -- backlog costs no more than a small one; ages are those of the oldest all the same. $2: stages of the quarantine. $3:
--- maximum number of disabled subscriptions, those disabled last first. A stage is compared with BETWEEN because with =
+-- maximum number of disabled subscriptions, those disabled last first. $4: maximum number of transfers whose documents
+-- disagree, of the period $5 before now. A stage is compared with BETWEEN because with =
 -- the order by stage would be dropped, and an index by time alone could be walked past everything ever replayed.
 WITH sendable AS (
     SELECT id FROM crossdock.subscribed WHERE enabled AND (paused_until IS NULL OR paused_until <= now())
@@ -28,7 +29,8 @@ SELECT (SELECT count(*) FROM (SELECT FROM crossdock.outbox LIMIT $1::bigint) o) 
        (SELECT count(*) FROM crossdock.subscribed WHERE deleted_at IS NULL AND NOT enabled) AS disabled,
        (SELECT array_agg(name ORDER BY name) FROM crossdock.consumers) AS consumers,
        quarantined.messages, quarantined.oldest_seconds, off.ids, off.subscribers, off.urls, off.reasons, off.times,
-       polled.platforms, polled.accounts, polled.failures, polled.errors, polled.ok_times
+       polled.platforms, polled.accounts, polled.failures, polled.errors, polled.ok_times, polled.failed_times,
+       polled.due_times, disagreeing.flags, disagreeing.transfers
 FROM (
     SELECT array_agg(open.messages ORDER BY ordinality) AS messages,
            array_agg(open.oldest_seconds ORDER BY ordinality) AS oldest_seconds
@@ -51,11 +53,24 @@ CROSS JOIN (
 ) off
 CROSS JOIN (
     SELECT array_agg(platform) AS platforms, array_agg(account) AS accounts, array_agg(failures) AS failures,
-           array_agg(last_error) AS errors, array_agg(last_ok_at) AS ok_times
-    FROM (SELECT platform, account, failures, last_error, last_ok_at FROM crossdock.polls
+           array_agg(last_error) AS errors, array_agg(last_ok_at) AS ok_times,
+           array_agg(last_failed_at) AS failed_times, array_agg(due_at) AS due_times
+    FROM (SELECT platform, account, failures, last_error, last_ok_at, last_failed_at, due_at FROM crossdock.polls
           WHERE failures > 0
           ORDER BY platform, account) p
 ) polled
+CROSS JOIN (
+    -- The empty flag stands for the transfer itself.
+    SELECT array_agg(flag ORDER BY transfers DESC, flag) AS flags,
+           array_agg(transfers ORDER BY transfers DESC, flag) AS transfers
+    FROM (SELECT flag, count(*) AS transfers
+          FROM (SELECT flags FROM crossdock.transfer_states
+                WHERE flags <> '{}' AND last_activity_at > now() - $5::interval
+                ORDER BY last_activity_at DESC
+                LIMIT $4) t
+          CROSS JOIN unnest(array_prepend('', t.flags)) AS flag
+          GROUP BY flag) f
+) disagreeing
 
 -- name: refused
 -- The $2 enabled subscriptions whose oldest delivery has waited for longest, if it is older than $1 and was tried. $3:
@@ -70,7 +85,7 @@ FROM (
     FROM crossdock.subscribed s
     CROSS JOIN LATERAL (SELECT id, attempts, created_at FROM crossdock.outbox
                         WHERE subscription_id = s.id
-                        ORDER BY created_at, id
+                        ORDER BY created_at  -- alone, as in its index: many may have the same time
                         LIMIT 1) o
     WHERE s.enabled AND s.deleted_at IS NULL AND o.attempts > 0 AND o.created_at < now() - $1::interval
     ORDER BY o.created_at

@@ -56,7 +56,7 @@ WHERE platform = $1 AND account = $2 AND leased_by = $3
 -- name: release_failed
 UPDATE crossdock.polls
 SET leased_by = NULL, leased_until = NULL, due_at = now() + make_interval(secs => $4), failures = failures + 1,
-    last_error = $5
+    last_error = $5, last_failed_at = now()
 WHERE platform = $1 AND account = $2 AND leased_by = $3
 
 -- name: release

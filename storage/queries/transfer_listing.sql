@@ -29,6 +29,20 @@ WHERE NOT (missing > 0 AND due_at IS NOT NULL AND due_at < now())
 ORDER BY last_activity_at DESC, document_id DESC
 LIMIT $6
 
+-- name: disagreements
+-- At most $6 transfers whose documents disagree, late or not, the newest activity first; place and filters as in `others`.
+SELECT document_id, 'channelape' AS platform, account, 'channelape.stock_transfer_order' AS type, channel_order_id,
+       purchase_order_number, ship_from, ship_to, ordered, shipped, announced, received, damaged, outstanding, cartons,
+       state, due_at, missing > 0 AND due_at IS NOT NULL AND due_at < now() AS late, placed_at, last_activity_at, flags
+FROM crossdock.transfer_states
+WHERE flags <> '{}'
+  AND ($1::text IS NULL OR account = $1)
+  AND ($2::text IS NULL OR ship_from = $2 OR ship_to = $2)
+  AND ($3::text IS NULL OR state = $3)
+  AND ($4::timestamptz IS NULL OR (last_activity_at, document_id) < ($4, $5::bigint))
+ORDER BY last_activity_at DESC, document_id DESC
+LIMIT $6
+
 -- name: get
 -- The transfer of the order $2, of the account $1 or, if that is null, of any: at most two, so that it is known whether
 -- the account must be given.

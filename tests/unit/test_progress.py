@@ -93,6 +93,8 @@ def test_a_bar_shows_what_arrived_what_is_damaged_and_what_is_on_its_way() -> No
         ("moved", 50, 40),
     ]
     assert shown.text == "50 of 100 received, 40 on the way, 5 damaged"
+    lost = bar(Decimal(100), Decimal(100), Decimal(0), Decimal(50), missing=Decimal(6))
+    assert lost.text == "50 of 100 received, 6 missing, 44 on the way"
     assert bar(Decimal(0), Decimal(0), Decimal(0), Decimal(0)).parts == ()
     assert bar(None, Decimal(0), Decimal(0), Decimal(5)).text == "5 of an unknown quantity received"
 

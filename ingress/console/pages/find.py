@@ -8,6 +8,7 @@ from aiohttp import web
 from ingress.console import links
 from ingress.console.route import page
 from ingress.console.visit import Page, Visit, see_other
+from schemas import registry
 from storage import document as documents
 from storage import find
 from storage.find import DocumentMatch, FindResult, QuarantineMatch
@@ -21,6 +22,21 @@ class AccountMatches(msgspec.Struct, frozen=True, kw_only=True):
     documents: Sequence[DocumentMatch]
 
 
+class OtherCase(msgspec.Struct, frozen=True, kw_only=True):
+    """The text in upper or lower case, if something has that."""
+
+    text: str
+    path: str
+
+
+class TransferMatch(msgspec.Struct, frozen=True, kw_only=True):
+    """A transfer whose order matches."""
+
+    key: str
+    account: str
+    path: str
+
+
 class FindView(msgspec.Struct, frozen=True, kw_only=True):
     """What was looked for, and what has it."""
 
@@ -28,6 +44,9 @@ class FindView(msgspec.Struct, frozen=True, kw_only=True):
     result: FindResult | None
     """None if nothing can have the text, or nothing was entered."""
     accounts: Sequence[AccountMatches]
+    transfers: Sequence[TransferMatch]
+    other_cases: Sequence[OtherCase]
+    """What the text may have been meant to be, if nothing has the text as it was entered."""
     quarantined: Sequence[QuarantineMatch] | None
     """Messages in quarantine whose bytes contain the text; None if they were not searched."""
     look_into_quarantine: str
@@ -55,11 +74,27 @@ async def show(visit: Visit) -> Page | web.StreamResponse:
             AccountMatches(platform=platform, account=account, documents=matches)
             for (platform, account), matches in groups.items()
         ],
+        transfers=[
+            TransferMatch(key=match.key, account=match.account, path=links.transfer(match.account, match.key))
+            for match in (() if result is None else result.documents)
+            if match.type in registry.transfer_order_types()
+        ],
+        other_cases=await _other_cases(visit, text) if result is not None and result.is_empty else (),
         quarantined=await documents.quarantined(visit.connection, text) if is_deep and text else None,
         look_into_quarantine=links.find(text, quarantined="1"),
         retention_days=visit.context.config.storage.retention_days,
     )
     return Page(template="find.html", view=view, title=f"Find {text[:60]}" if text else "Find")
+
+
+async def _other_cases(visit: Visit, text: str) -> list[OtherCase]:
+    """Return the text in upper and in lower case, as far as something has it."""
+    texts = dict.fromkeys(find.normalized(other) for other in (text.upper(), text.lower()))
+    return [
+        OtherCase(text=other, path=links.find(other))
+        for other in texts
+        if other and other != text and not (await find.find(visit.connection, other)).is_empty
+    ]
 
 
 def _only(result: FindResult) -> str | None:

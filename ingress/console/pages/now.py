@@ -7,14 +7,15 @@ import msgspec
 from aiohttp import web
 
 from broker.depth_reader import Depths
+from ingress.console.advice import Need
 from ingress.console.curve import Curve, curve
-from ingress.console.needs import Need
 from ingress.console.overview import State
 from ingress.console.route import page
 from ingress.console.visit import Page, Visit
 from schemas.consumers import PREFIX
 from schemas.topology import DEAD, EVENTS_LOG, UNROUTED
-from storage.overview import CAP, SLOTS, AccountActivity, DeliveryCounts
+from storage.overview import CAP, SLOTS, AccountActivity, DeliveryCounts, PollTimes
+from storage.polls import FailingAccount
 
 ACCOUNTS = 100
 """Maximum number of accounts that are shown; those that are quiet come first."""
@@ -40,6 +41,11 @@ class AccountRow(msgspec.Struct, frozen=True, kw_only=True):
     account: str
     activity: AccountActivity | None
     """None if nothing has come in two weeks."""
+    poll: FailingAccount | None
+    """What is wrong if it cannot be polled; None if it can, or is not polled."""
+    poll_times: PollTimes | None
+    host: str
+    """Where it is polled; empty if it is not, or if that is not known."""
     day: int
     """Messages of the last 24 hours."""
     curve: Curve
@@ -84,22 +90,26 @@ async def show(visit: Visit) -> Page | web.StreamResponse:
 def account_rows(state: State, configured: Sequence[tuple[str, str]]) -> list[AccountRow]:
     """Return a row per account that sent something in two weeks, and per configured one that did not.
 
-    Those that are quiet for longer than usual come first.
+    Those that cannot be polled come first, then those that are quiet for longer than usual.
     """
     activities = {(activity.platform, activity.account): activity for activity in state.stored.accounts}
     rows = []
-    for name in sorted({*activities, *configured}):
+    failing = {(poll.platform, poll.account): poll for poll in state.stored.failing_polls}
+    for name in sorted({*activities, *configured, *failing}):
         history = state.history.get(name)
         rows.append(
             AccountRow(
                 platform=name[0],
                 account=name[1],
                 activity=activities.get(name),
+                poll=failing.get(name),
+                poll_times=state.stored.poll_times.get(name),
+                host=state.hosts.get(name, ""),
                 day=0 if history is None else history.day,
                 curve=curve([0] * SLOTS if history is None else history.slots),
             )
         )
-    return sorted(rows, key=lambda row: row.activity is None or not row.activity.quiet)
+    return sorted(rows, key=lambda row: (row.poll is None, row.activity is None or not row.activity.quiet))
 
 
 def queue_rows(state: State, depths: Depths) -> list[QueueRow]:

@@ -2,12 +2,14 @@
 
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
+from decimal import Decimal
 from itertools import accumulate
 
 import asyncpg
 import msgspec
 
 from ingress.console import links, paging
+from ingress.console import progress as progress_of
 from ingress.console.errors import PageError, invalid, not_found
 from ingress.console.paging import Query, Rows
 from ingress.console.progress import WIDTH, Bar, LineView, Part, bar, flag_sentences, flag_words, line_views
@@ -16,7 +18,7 @@ from ingress.console.visit import Page, Visit
 from schemas.lenient import normalized
 from storage import progress, transfer_listing, transfers
 from storage.database import plan_by_filters
-from storage.transfer_listing import LATE, NEWEST, ONLY, STATES, LinkedDocument, Place, Selection, TransferRow
+from storage.transfer_listing import LATE, NEWEST, ONLY, STATES, LinkedDocument, Only, Place, Selection, TransferRow
 from storage.transfers import Progress
 
 PATH = "/console/transfers"
@@ -148,7 +150,7 @@ async def show(visit: Visit) -> Page:
     view = TransfersView(
         selection=selection,
         query=query,
-        rows=Rows([_view(row, now) for row in listed[: paging.ROWS]], _after(listed)),
+        rows=Rows([_view(row, now) for row in listed[: paging.ROWS]], _after(listed, selection.only)),
         is_first=after is None,
         accounts=_with_selected(sorted(counts.late), selection.account),
         states=_state_views(counts.states, query),
@@ -176,11 +178,12 @@ async def show_one(visit: Visit) -> Page:
         raise PageError(400, f"Several accounts have a transfer {key[:100]}", "Choose one in the list of transfers.")
     row = rows[0]
     lines = await _lines(visit, row)
+    missing = None if lines is None else sum((progress_of.missing(line.line) for line in lines), Decimal(0))
     linked = await transfer_listing.documents(visit.connection, row.document_id)
     behind = await transfers.progress(visit.connection)
     documents = [_document_view(document) for document in linked]
     view = TransferPage(
-        transfer=_view(row, datetime.now(UTC)),
+        transfer=_view(row, datetime.now(UTC), missing),
         sentences=flag_sentences(row.flags),
         lines=None if lines is None else [_line_view(line, documents) for line in lines[: progress.LINES]],
         disagreeing=sum(bool(line.disagreements) for line in lines or ()),
@@ -203,13 +206,16 @@ async def _lines(visit: Visit, row: TransferRow) -> list[LineView] | None:
     return line_views(lines)
 
 
-def _view(row: TransferRow, now: datetime) -> TransferView:
+def _view(row: TransferRow, now: datetime, missing: Decimal | None = None) -> TransferView:
+    """Return a transfer as a row. `missing`: as its lines have it; None if they were not read."""
     word, shape = STATE_WORDS[row.state]
+    if missing is None and "short" in row.flags:
+        missing = max(row.shipped, row.announced) - row.received
     return TransferView(
         row=row,
         path=links.transfer(row.account, row.channel_order_id),
         document_path=links.document(row.platform, row.account, row.type, row.channel_order_id),
-        bar=bar(row.ordered, row.shipped, row.announced, row.received, row.damaged),
+        bar=bar(row.ordered, row.shipped, row.announced, row.received, row.damaged, missing or Decimal(0)),
         state=word,
         shape=shape,
         late_seconds=(now - row.due_at).total_seconds() if row.late and row.due_at is not None else 0.0,
@@ -262,10 +268,10 @@ def _with_selected(names: Sequence[str], selected: str | None) -> list[str]:
     return [*names, *([] if selected is None or selected in names else [selected])]
 
 
-def _after(rows: Sequence[TransferRow]) -> str | None:
+def _after(rows: Sequence[TransferRow], only: Only | None) -> str | None:
     if len(rows) <= paging.ROWS:
         return None
-    place = transfer_listing.place_of(rows[paging.ROWS - 1])
+    place = transfer_listing.place_of(rows[paging.ROWS - 1], only)
     return f"{'late' if place.is_late else 'other'}~{place.at.isoformat()}~{place.document_id}"
 
 

@@ -74,6 +74,7 @@ async def test_a_transfer_shows_its_progress_and_what_disagrees(pool: asyncpg.Po
             r"\d+ d late, partly received: 90 of 150.5, 10 short, 50.5 not shipped yet, 5 damaged. Received", page.text
         )
         assert "Progress of transfer STO1" in page.text
+        assert 'href="/console/transfers/STO1?account=acme"' in page.html
         assert "10 short of 100 shipped" in page.text
         assert "5 damaged" in page.text
         assert "90 of 100 received" in page.text
@@ -84,6 +85,24 @@ async def test_a_transfer_shows_its_progress_and_what_disagrees(pool: asyncpg.Po
         page = await client.get(await path_of(pool, "S1/C1", "channelape.ship_confirmation"))
         assert "Progress of transfer STO1" in page.text
         assert f'href="{await path_of(pool, "STO1")}"' in page.html
+
+
+async def test_what_was_in_quarantine_is_part_of_its_life(pool: asyncpg.Pool, database_url: str) -> None:
+    await isolate.write_isolating(pool, [incoming("apicbase", "purchase_order", {"id": "I1"}, seconds=0, number=7)])
+    await pool.execute(
+        "INSERT INTO crossdock.quarantined (id, platform, account, event, reason, received_at, raw, stage, "
+        "replayed_at) VALUES ($1, 'apicbase', 'acme', 'purchase_order', $2, $3, '', 'failed', $4)",
+        UUID(int=7),
+        f"no such article {HOSTILE}",
+        at(0),
+        at(60),
+    )
+    async with console(database_url) as client:
+        page = await client.get(await path_of(pool, "I1"))
+        life = page.text.partition("What happened")[2].partition("Versions")[0]
+        assert life.index("quarantined no such article <script>") < life.index("replayed published again")
+        assert HOSTILE not in page.html
+        assert f'href="/console/quarantine/{UUID(int=7)}"' in page.html
 
 
 async def test_cancelled_lines_of_an_order(pool: asyncpg.Pool, database_url: str) -> None:
@@ -132,13 +151,14 @@ async def deliver(
         await pool.execute(
             """INSERT INTO crossdock.attempts (
                 delivery_id, at, attempt, outcome, status_code, error, duration_ms, response
-            ) VALUES ($1, $2, $3, $4, $5, $6, 12.3, '')""",
+            ) VALUES ($1, $2, $3, $4, $5, $6, 12.3, $7)""",
             id_,
             at(number),
             number,
             outcome,
             code,
             error,
+            b"" if outcome == "delivered" else b'{"error":\n "<b>ticket WMS-481\xff"}',
         )
     await pool.execute(
         "UPDATE crossdock.outbox SET attempts = $2, next_attempt_at = now() + interval '12.5 min' WHERE id = $1",
@@ -179,7 +199,8 @@ async def test_deliveries_have_a_row_per_subscription_and_buttons_that_send_agai
         assert "https://slow.example/in" in page.text
         assert "hush-hush" not in page.html
         assert HOSTILE not in page.html
-        assert f"503: {HOSTILE}" in page.text
+        assert f'503: {HOSTILE}, with the answer: {{"error": "<b>ticket WMS-481\ufffd"}}' in page.text
+        assert "<b>" not in page.html
         assert page.html.count('class="status dot bad"') == 3
         form = page.html[page.html.index('action="/console/deliveries/cancel"') :]
         assert f'name="id" value="{waiting}"' in form
@@ -360,7 +381,7 @@ VALUES: dict[str, tuple[Any, ...]] = {
     "by_id": (1,),
     "by_identity": ("channelape", "rothys", "channelape.stock_transfer_order", "STO1"),
     "history": (1, 500),
-    "deliveries": (1, 200, 20),
+    "deliveries": (1, 200, 20, 200),
     "lines": ("ecomnow", "shop", "ecomnow.new_order", "1000-4612", 500),
     "related": (1, "channelape", "rothys", "STO1", "STO1", "W1", "4600", 100),
     "contents": (1, [1, 2], 1000, 2),

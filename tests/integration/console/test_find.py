@@ -6,6 +6,7 @@ from uuid import UUID
 import asyncpg
 import pytest
 
+from tests.support import transfers
 from tests.support.console import console
 from tests.support.delivering import store
 from tests.support.receiver import subscribe
@@ -77,6 +78,23 @@ async def test_everything_else_is_found_by_its_id(
         assert text in page.text.replace(" ,", ",")
         assert "hush-hush" not in page.html
         assert HOSTILE not in page.html
+
+
+async def test_what_is_written_in_another_case_is_offered(database_url: str, stored: dict[str, Any]) -> None:
+    async with console(database_url) as client:
+        page = await client.get("/console/find?q=po-1")
+        assert "Nothing is called po-1; PO-1 is." in page.text
+        assert 'href="/console/find?q=PO-1"' in page.html
+        assert "Upper and lower case matter" in page.text
+        assert "in capitals" in (await client.get("/console/find?q=po-7")).text
+
+
+async def test_a_transfer_is_offered_before_its_documents(pool: asyncpg.Pool, database_url: str) -> None:
+    orders = [transfers.transfer(channelOrderId=number, purchaseOrderNumber="PO-9") for number in ("STO1", "STO2")]
+    await transfers.store(pool, *(("stock_transfer_order", order) for order in orders))
+    async with console(database_url) as client:
+        page = await client.get("/console/find?q=PO-9")
+        assert page.html.index('href="/console/transfers/STO1?account=acme"') < page.html.index("/console/documents/")
 
 
 async def test_nothing_says_what_was_searched_and_looks_into_quarantine_on_request(

@@ -70,6 +70,15 @@ async def test_a_list_of_transfers_reads_no_table(filled: asyncpg.Connection, na
                 await check(filled, sql, account, location, state, *place, 51, *more)
 
 
+async def test_the_transfers_that_disagree_are_read_from_their_index(filled: asyncpg.Connection) -> None:
+    await filled.execute("UPDATE crossdock.transfer_states SET flags = '{short}' WHERE document_id % 1000 = 70")
+    sql = query("transfer_listing", "disagreements")
+    for account, place in product((None, "rothys"), ((None, None), (MIDDLE, 5000))):
+        await check(filled, sql, account, None, None, *place, 51, blocks=200)
+    plan = await explain(filled, sql, None, None, None, None, None, 51)
+    assert "transfer_states_disagreements" in {node.get("Index Name") for node in plan}
+
+
 async def test_the_rows_of_rare_values_come_from_their_index(filled: asyncpg.Connection) -> None:
     for account, state in (("acme", None), (None, "over_received")):
         plan = await explain(filled, query("transfer_listing", "others"), account, None, state, None, None, 51, False)

@@ -96,12 +96,17 @@ async def test_the_page_says_what_status_says(
     await receive(database, "steady", *range(7, 40))
     await receive(database, "busy", 0.9, 2, 3, 4)
     await database.execute(
-        "INSERT INTO crossdock.polls (platform, account, failures, last_error) "
-        "VALUES ('apicbase', 'kitchen', 4, '401 <b>')"
+        "INSERT INTO crossdock.polls (platform, account, failures, last_error, last_ok_at, last_failed_at) "
+        "VALUES ('apicbase', 'kitchen', 4, '401 <b>', now() - interval '3 h', now())"
     )
     await database.execute(
         "INSERT INTO crossdock.transfer_states SELECT n, 'rothys', n::text, NULL, NULL, NULL, 1, 0, 0, 0, 0, 1, 1, 0, "
         "'ordered', now() - n * interval '1 day', NULL, now(), '{}' FROM generate_series(1, 3) n"
+    )
+    await database.execute(
+        "INSERT INTO crossdock.transfer_states SELECT n, 'rothys', n::text, NULL, NULL, NULL, 1, 1, 0, 1, 0, 0, 0, 1, "
+        "'received', NULL, NULL, now() - (n - 10) * interval '3 d', CASE n WHEN 12 THEN '{short,direction_flipped}' "
+        "ELSE '{short}'::text[] END FROM generate_series(11, 13) n"
     )
     await database.execute(
         "UPDATE crossdock.outbox SET attempts = 4, created_at = now() - interval '12 min', "
@@ -124,13 +129,17 @@ async def test_the_page_says_what_status_says(
         "Needs you today",
         "3 deliveries wait for acme at https://acme.example/in, the oldest for 12 min and after 4 attempts: the last "
         "was answered with 503.",
-        "2 messages are in quarantine as unreadable, the oldest for 2 h.",
         "Nothing is sent to acme at https://acme.example/in, because it was disabled: 410 Gone",
         "apicbase/kitchen could not be polled 4 times in a row: 401 <b>",
+        "The last poll that succeeded: 2026-11-",
         "channelape/steady has been quiet for 6 h: usually something comes every 15 min",
+        "The last message: 2026-11-",
+        "2 messages are in quarantine as unreadable, the oldest for 2 h.",
         "3 transfers are late (rothys 3), by up to 3 d.",
         "Good to know",
         "1 subscription is disabled, on request.",
+        "2 transfers have documents that disagree, among those of the last 7 days: 2 short, 1 direction flipped.",
+        "apicbase/kitchen cannot be polled 401 <b> 4 failures in a row; last tried 2026-11-",
     ]
     places = [answer.text.index(sentence) for sentence in sentences]
     assert places == sorted(places), "the most urgent comes first"
@@ -202,7 +211,7 @@ async def test_all_viewers_share_one_reading(database_url: str, monkeypatch: pyt
 @pytest.mark.parametrize(
     ("name", "types", "values"),
     [
-        ("counts", "bigint, text[], integer", "101, '{unreadable,failed}', 20"),
+        ("counts", "bigint, text[], integer, bigint, interval", "101, '{unreadable,failed}', 20, 101, '7 d'"),
         ("refused", "interval, bigint, bigint", "'2 min', 5, 101"),
         ("late", "bigint", "101"),
         ("history", "integer", "4"),
@@ -219,7 +228,8 @@ async def test_a_large_backlog_is_read_through_indexes_and_no_further_than_the_c
     await quarantine(database, 300)
     await database.execute(
         "INSERT INTO crossdock.transfer_states SELECT n, 'rothys', n::text, NULL, NULL, NULL, 1, 0, 0, 0, 0, n % 2, 1, "
-        "0, 'ordered', now() - interval '1 day', NULL, now(), '{}' FROM generate_series(1, 3000) n"
+        "0, 'ordered', now() - interval '1 day', NULL, now(), CASE WHEN n % 10 = 0 "
+        "THEN '{short}'::text[] ELSE '{}' END FROM generate_series(1, 3000) n"
     )
     await database.execute("UPDATE crossdock.outbox SET attempts = 1, created_at = now() - interval '1 h'")
     await database.execute("VACUUM (ANALYZE)")

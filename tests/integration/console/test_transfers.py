@@ -71,6 +71,8 @@ async def test_what_is_late_comes_first_and_filters_narrow_the_list(pool: asyncp
             "only=late": {"STO2"},
             "only=outstanding": {"STO1", "STO2"},
             "state=received": {"STO3"},
+            "only=disagreements": {"STO1"},
+            "only=disagreements&state=received": set(),
             "location=819": {"STO1", "STO2", "STO3"},
             "location=969&state=ordered": {"STO2"},
             "location=81": set(),
@@ -99,9 +101,10 @@ async def test_one_transfer_says_what_disagrees_and_links_each_line_to_its_docum
             "A shipment, notice or receipt has the two locations of the order the other way round.",
             "direction flipped",
             "shipment S1/C1",
-            "144.5 of 150.5 received, 5 damaged, 6 outstanding",
+            "144.5 of 150.5 received, 6 missing, 5 damaged, 6 outstanding",
         ):
             assert words in page.text, words
+        assert "on the way" not in page.html, "what did not arrive with the rest is not on the way any more"
         documents = "/console/documents?platform=channelape&amp;account=acme&amp;type=channelape."
         assert f"{documents}receipt_confirmation&amp;key=R1" in page.html
         assert f"{documents}stock_transfer_order&amp;key=STO1" in page.html
@@ -199,6 +202,8 @@ async def test_the_command_prints_the_rows_of_the_page(pool: asyncpg.Pool, datab
     table = await crossdock("transfers", "--late")
     assert "STO2" in table.out
     assert "STO1" not in table.out
+    table = await crossdock("transfers", "--disagreements")
+    assert ("STO1" in table.out, "STO2" in table.out) == (True, False)
     assert (await crossdock("transfers", "--status", "lost")).code == 2
 
 

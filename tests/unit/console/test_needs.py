@@ -1,17 +1,21 @@
 """Sentences about what needs somebody, from every state that the broker and the database can be in."""
 
-from datetime import UTC, datetime
+import re
+from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from uuid import UUID
 
 import msgspec
 import pytest
 
+from ingress.console.advice import ADVICE, Need
 from ingress.console.needs import needs_of
 from storage.overview import (
     AccountActivity,
     DeliveryCounts,
     DisabledSubscription,
+    Disagreements,
     Overview,
     RefusedSubscription,
     TransferCounts,
@@ -32,6 +36,12 @@ CALM = Overview(
     accounts=(),
     failing_polls=(),
 )
+
+
+def needs(
+    stored: Overview, depths: Mapping[str, tuple[int, int]] | None = None, unknown: str | None = None
+) -> list[Need]:
+    return needs_of(stored, depths, unknown, NOW, {("apicbase", "0"): "api.apicbase.com"})
 
 
 def account(number: int) -> AccountActivity:
@@ -57,7 +67,7 @@ def disabled(number: int, reason: str | None) -> DisabledSubscription:
     ],
 )
 def test_a_queue_that_needs_somebody(queue: str, depth: tuple[int, int], text: str, section: str) -> None:
-    [need] = needs_of(CALM, {queue: depth}, None)
+    [need] = needs(CALM, {queue: depth})
     assert text in need.text
     assert need.section == f"Crossdock{section}"
 
@@ -72,7 +82,7 @@ def test_a_queue_that_needs_somebody(queue: str, depth: tuple[int, int], text: s
     ],
 )
 def test_a_queue_that_needs_nobody(queue: str, depth: tuple[int, int]) -> None:
-    assert needs_of(CALM, {queue: depth}, None) == []
+    assert needs(CALM, {queue: depth}) == []
 
 
 def test_many_of_a_kind_share_a_sentence() -> None:
@@ -84,7 +94,7 @@ def test_many_of_a_kind_share_a_sentence() -> None:
         disabled=[disabled(number, "410 Gone") for number in range(8)],
         transfers=TransferCounts({str(number): number for number in range(1, 8)}, 90_000.0, 0.0, 1.0),
     )
-    texts = [need.text for need in needs_of(stored, None, None)]
+    texts = [need.text for need in needs(stored)]
     assert "4 more accounts are quiet for longer than usual." in texts
     assert "1 more account could not be polled." in texts
     assert "4 more subscriptions are disabled." in texts
@@ -107,21 +117,19 @@ def test_a_subscriber_that_does_not_take_what_is_sent(
     refused = RefusedSubscription(
         UUID(int=3), "wms", "http://wms.example/broken", 31, 4, 720.0, outcome, status_code, error
     )
-    [need] = needs_of(msgspec.structs.replace(CALM, refused=[refused]), None, None)
+    [need] = needs(msgspec.structs.replace(CALM, refused=[refused]))
     start = "31 deliveries wait for wms at http://wms.example/broken, the oldest for 12 min and after 4 attempts: "
     assert (need.kind, need.text) == ("warn", start + why)
     due = DeliveryCounts(31, 31, 720.0, 0, 2, 0)
-    assert len(needs_of(msgspec.structs.replace(CALM, refused=[refused], deliveries=due), None, None)) == 1
+    assert len(needs(msgspec.structs.replace(CALM, refused=[refused], deliveries=due))) == 1
     many = msgspec.structs.replace(refused, waiting=1001)
-    [need] = needs_of(msgspec.structs.replace(CALM, refused=[many]), None, None)
+    [need] = needs(msgspec.structs.replace(CALM, refused=[many]))
     assert need.text.startswith("1,000+ deliveries wait for wms")
 
 
 def test_what_somebody_disabled_on_purpose_needs_nobody() -> None:
     stored = msgspec.structs.replace(CALM, deliveries=DeliveryCounts(0, 0, None, 0, 2, 1), disabled=[disabled(1, None)])
-    assert [(need.kind, need.text) for need in needs_of(stored, None, None)] == [
-        ("note", "1 subscription is disabled, on request.")
-    ]
+    assert [(need.kind, need.text) for need in needs(stored)] == [("note", "1 subscription is disabled, on request.")]
 
 
 def test_every_sentence_names_a_section_of_the_runbook_and_the_most_urgent_comes_first() -> None:
@@ -134,12 +142,58 @@ def test_every_sentence_names_a_section_of_the_runbook_and_the_most_urgent_comes
         failing_polls=[FailingAccount("apicbase", "kitchen", 2, "401", NOW)],
         transfers=TransferCounts({"rothys": 1}, 90_000.0, 100.0, 0.5),
     )
-    needs = needs_of(stored, {"crossdock.store": (3, 0)}, "RabbitMQ does not answer within 2 s.")
-    assert [need.kind for need in needs] == sorted((need.kind for need in needs), key=["bad", "warn", "note"].index)
-    assert len(needs) == 12
-    for need in needs:
+    shown = needs(stored, {"crossdock.store": (3, 0)}, "RabbitMQ does not answer within 2 s.")
+    assert [need.kind for need in shown] == sorted((need.kind for need in shown), key=["bad", "warn", "note"].index)
+    assert len(shown) == 12
+    for need in shown:
         assert f"\n## {need.section}\n" in RUNBOOK, need.text
-    texts = [need.text for need in needs]
+        assert need.advice, need.text
+    texts = [need.text for need in shown]
     assert "1 message is in quarantine as failed, the oldest for 25 h." in texts
     assert "10,000+ messages are in quarantine as unrouted, the oldest for 5 s." in texts
     assert "10,000+ deliveries failed for good in the last 24 hours." in texts
+
+
+def test_advice_is_what_the_runbook_says() -> None:
+    sections = re.findall(r"^## (\w+)\n(.*?)(?=^## |\Z)", RUNBOOK, re.MULTILINE | re.DOTALL)
+    runbook = {name: " ".join(text.split()) for name, text in sections}
+    for section, advice in ADVICE.items():
+        for sentence in re.split(r"(?<=[.?]) (?=[A-Z`])", advice):
+            assert sentence in runbook[section], section
+        assert advice.count("`") % 2 == 0, section
+
+
+def test_a_sentence_says_since_when_it_is_so() -> None:
+    stored = msgspec.structs.replace(
+        CALM,
+        deliveries=DeliveryCounts(9, 9, 500.0, 0, 2, 1),
+        disabled=[disabled(1, "410 Gone")],
+        accounts=[account(1)],
+        failing_polls=[FailingAccount("apicbase", "0", 2, "401", NOW)],
+    )
+    late, off, poll, quiet = needs(stored)
+    assert (late.since, off.since) == (NOW - timedelta(seconds=500), NOW)
+    assert poll.text == "apicbase/0 could not be polled at api.apicbase.com 2 times in a row: 401"
+    assert (poll.since_word, poll.since) == ("The last poll that succeeded:", NOW)
+    assert (quiet.since_word, quiet.since) == ("The last message:", NOW)
+
+
+def test_what_concerns_more_comes_first() -> None:
+    one = RefusedSubscription(UUID(int=3), "wms", "http://wms.example", 3, 4, 9000.0, "refused", 500, None)
+    stored = msgspec.structs.replace(
+        CALM,
+        deliveries=DeliveryCounts(0, 0, None, 7, 2, 0),
+        refused=[one, msgspec.structs.replace(one, subscriber="shop", waiting=50, oldest_seconds=300.0)],
+        quarantine={"refused": StageCount(1, 5.0), "failed": StageCount(2, 5.0)},
+    )
+    numbers = [need.text.split()[0] for need in needs(stored)]
+    assert numbers == ["50", "3", "7", "2", "1"], "subscribers, then failed deliveries, then single messages"
+
+
+def test_documents_that_disagree_are_good_to_know() -> None:
+    stored = msgspec.structs.replace(CALM, disagreements=Disagreements(2, {"short": 2, "direction_flipped": 1}))
+    [need] = needs(stored)
+    assert (need.kind, need.href) == ("note", "/console/transfers?only=disagreements")
+    assert need.text == (
+        "2 transfers have documents that disagree, among those of the last 7 days: 2 short, 1 direction flipped."
+    )
