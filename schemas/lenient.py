@@ -77,7 +77,9 @@ def decoder(shape: type[T]) -> Callable[[bytes], T]:
             except RecursionError:
                 return decode(jsontext.truncate_depth(raw))
         except msgspec.ValidationError as error:
-            raise UnreadableError(f"not the document it should be: {error}") from None
+            # What is cut off has the wrong shape as well, but that is not what its sender has to mend.
+            problem = malformed.cut_off(raw)
+            raise UnreadableError(problem or f"not the document it should be: {error}") from None
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
             raise UnreadableError(f"not JSON: {malformed.explain(error, raw)}") from None
 

@@ -5,6 +5,9 @@ What programs write that only their own language reads is named: Python's `NaN` 
 
 import re
 
+import msgspec
+
+_TRUNCATED = "Input data was truncated"
 _BYTE = re.compile(r" \(byte (?P<place>\d+)\)$")
 _WORD = re.compile(rb"(?<![\w\"])-?(?:NaN|Infinity|nan|inf|None|True|False|undefined)(?![\w\"])")
 _LONGEST_WORD = len("undefined") + 1
@@ -29,11 +32,20 @@ def explain(error: Exception, text: bytes = b"") -> str:
     if isinstance(error, RecursionError):
         return "nested too deep"
     reason = str(error)
-    if reason == "Input data was truncated":
-        return "the text is empty or ends too early"
     match = _BYTE.search(reason)
+    if reason == _TRUNCATED or (text and match is not None and int(match["place"]) >= len(text)):
+        return f"the text ends in the middle: it is {len(text):,} bytes long" if text else "the text is empty"
     advice = None if match is None else _advice(text, int(match["place"]))
     return reason if match is None or advice is None else f"{advice}{match[0]}"
+
+
+def cut_off(text: bytes) -> str | None:
+    """Return that a text is JSON that ends in the middle, or None if it is something else."""
+    try:
+        msgspec.json.decode(text, type=msgspec.Raw)
+    except (msgspec.DecodeError, RecursionError) as error:
+        return f"not JSON: {explain(error, text)}" if str(error) == _TRUNCATED else None
+    return None
 
 
 def _advice(text: bytes, place: int) -> str | None:

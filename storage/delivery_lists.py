@@ -72,6 +72,10 @@ class ListedDelivery(msgspec.Struct, frozen=True, kw_only=True):
     document: Document | None
     """None if it is no longer stored."""
     last: LastAttempt | None
+    enabled: bool = True
+    """Whether its subscription is enabled."""
+    paused_until: datetime | None = None
+    """Until when the subscriber's server asked for a pause."""
 
 
 class Listed(msgspec.Struct, frozen=True):
@@ -177,6 +181,8 @@ def _listed(row: asyncpg.Record, more: asyncpg.Record) -> ListedDelivery:
         is_subscription_deleted=more["is_gone"] is not False,
         document=document,
         last=last_attempt(more),
+        enabled=more["enabled"] is not False,
+        paused_until=more["paused_until"],
     )
 
 

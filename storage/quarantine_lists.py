@@ -16,6 +16,10 @@ GROUPED = 10_000
 """Maximum number of messages that are grouped, the newest first."""
 MOST_GROUPS = 100
 """Maximum number of groups that are listed."""
+ACTIONS = 10
+"""Maximum number of actions on one message that its page shows."""
+ACTIONS_LOOKED_AT = 5_000
+"""Maximum number of recorded actions among which they are looked for."""
 
 
 class Message(msgspec.Struct, frozen=True, kw_only=True):
@@ -32,6 +36,11 @@ class Message(msgspec.Struct, frozen=True, kw_only=True):
     reason: str
     replayed_at: datetime | None
     discarded_at: datetime | None
+
+    @property
+    def is_replayed(self) -> bool:
+        """Whether it was replayed, and not discarded after that."""
+        return self.replayed_at is not None and (self.discarded_at is None or self.replayed_at >= self.discarded_at)
 
 
 class Details(Message, frozen=True, kw_only=True):
@@ -73,13 +82,33 @@ class Groups(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class LastGood(msgspec.Struct, frozen=True, kw_only=True):
-    """The newest document of an account."""
+    """The newest document that an event of an account led to."""
 
     id: int
     type: str
     key: str
     version: int
     last_received_at: datetime
+
+
+class StoredAs(msgspec.Struct, frozen=True, kw_only=True):
+    """The document that a message was stored in."""
+
+    id: int
+    platform: str
+    account: str
+    type: str
+    key: str
+
+
+class ActedOn(msgspec.Struct, frozen=True, kw_only=True):
+    """What an operator did with a message."""
+
+    at: datetime
+    operator: str
+    action: str
+    note: str | None
+    outcome: str
 
 
 async def listing(
@@ -103,10 +132,28 @@ async def groups(connection: Connection) -> Groups:
     return Groups(rows=listed, is_complete=not rows or (rows[0]["examined"] < GROUPED and len(rows) < MOST_GROUPS))
 
 
-async def last_good(connection: Connection, platform: str, account: str) -> LastGood | None:
-    """Return the newest document that an account sent, or None if there is none."""
-    row = await connection.fetchrow(query("quarantine", "last_good"), platform, account)
+async def last_good(connection: Connection, platform: str, account: str, event: str) -> LastGood | None:
+    """Return the newest document that this event of an account led to, or None if there is none."""
+    row = await connection.fetchrow(query("quarantine", "last_good"), platform, account, event)
     return None if row is None else LastGood(**row)
+
+
+async def stored_as(connection: Connection, id_: UUID, received_at: datetime) -> StoredAs | None:
+    """Return the document that a message was stored in, or None if it was not stored."""
+    row = await connection.fetchrow(query("quarantine", "stored_as"), id_, received_at)
+    return None if row is None else StoredAs(**row)
+
+
+async def acted_on(connection: Connection, id_: UUID, since: datetime) -> list[ActedOn]:
+    """Return what operators did with one message since it came in, newest first, without jobs."""
+    parameters = (str(id_), ACTIONS, ACTIONS_LOOKED_AT, since)
+    return [ActedOn(**row) for row in await connection.fetch(query("quarantine", "acted_on"), *parameters)]
+
+
+async def job_of(connection: Connection, at: datetime, action: str) -> str | None:
+    """Return who started the job that did this at that time; None if that is not known."""
+    operator: str | None = await connection.fetchval(query("quarantine", "job_of"), at, action)
+    return operator
 
 
 async def describe(connection: Connection, id_: UUID) -> Details | None:

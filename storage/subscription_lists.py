@@ -56,6 +56,8 @@ class Backlog(msgspec.Struct, frozen=True, kw_only=True):
     """The statuses of the newest deliveries that were attempted or have ended, the oldest first."""
     last: LastAttempt | None
     """The newest attempt of the last of these."""
+    failing_since: datetime | None
+    """The first attempt after which none of these was delivered; None if the last of them was."""
 
 
 class ListedSubscription(msgspec.Struct, frozen=True, kw_only=True):
@@ -123,4 +125,5 @@ def _backlog(row: asyncpg.Record, failed: int | None) -> Backlog:
         next_attempt_at=row["next_attempt_at"],
         outcomes=row["outcomes"] or [],
         last=last_attempt(row),
+        failing_since=row["failing_since"],
     )

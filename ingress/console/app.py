@@ -12,7 +12,7 @@ from aiohttp import hdrs, web
 from prometheus_client import Counter, Histogram
 
 from ingress import connections, sockets
-from ingress.console import answers, audit, form, guard, notices, refresh, render, trouble
+from ingress.console import answers, audit, form, guard, refresh, render, trouble
 from ingress.console.context import Context
 from ingress.console.errors import ErrorView, ForbiddenError, PageError
 from ingress.console.jobs import JobEngine
@@ -203,7 +203,7 @@ class ConsoleApp:
         answer = await route.serve(visit)
         if not isinstance(answer, Page):
             return answer
-        chrome = self._chrome(visit, answer.title, needs)
+        chrome = self._chrome(visit, answer.title, needs, answer.path)
         html = render.page(answer.template, answer.view, chrome)
         if is_refresh and answer.status == 200:
             return refresh.region(visit.request, html, mark, chrome.state)
@@ -230,14 +230,14 @@ class ConsoleApp:
             now=datetime.now(UTC),
         )
 
-    def _chrome(self, visit: Visit, title: str, needs: int | None) -> Chrome:
+    def _chrome(self, visit: Visit, title: str, needs: int | None, path: str = "") -> Chrome:
         return Chrome(
             title=title,
             operator=None if visit.operator is NOBODY else visit.operator,
             environment=self._config.console.environment,
-            path=visit.request.path_qs,
+            path=path or visit.request.path_qs,
             needs=needs,
-            notice=notices.text(visit.request.query.get("done")),
+            done=visit.request.query.get("done"),
             now=datetime.now(UTC),
         )
 

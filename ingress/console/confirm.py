@@ -24,6 +24,8 @@ class Confirmation(msgspec.Struct, frozen=True, kw_only=True):
 
     question: str
     """Such as `Send 148 deliveries again?`"""
+    problem: str = ""
+    """What was wrong with the answer before; empty if it is asked for the first time."""
     what: str
     """The things in words: how many, of whom, from when to when."""
     consequence: str = ""
@@ -41,7 +43,8 @@ class Confirmation(msgspec.Struct, frozen=True, kw_only=True):
 
 def page(confirmation: Confirmation) -> Page:
     """Return the page that asks for confirmation."""
-    return Page(template="confirm.html", view=confirmation, title=confirmation.question)
+    status = 400 if confirmation.problem else 200
+    return Page(template="confirm.html", view=confirmation, title=confirmation.question, status=status)
 
 
 def typed_for(count: int, *, is_exact: bool = True) -> str:

@@ -10,8 +10,16 @@ from storage.delivery_lists import Document, LastAttempt, ListedDelivery
 
 GONE = 410
 """Status with which a server says that nothing is to be sent to it any more."""
+TOO_MANY = 429
+"""Status with which a server says that it gets too much."""
+SERVER_ERROR = 500
+"""The lowest status that says that the server does not work."""
+LONGEST_PAUSE = 300.0
+"""Maximum seconds between two tries of a server that does not work (`workers.deliver.breaker`)."""
 LONGEST_ERROR = 160
 """Characters of an error in a list."""
+LONGEST_ANSWER = 220
+"""Characters of an answer in the state of a subscription."""
 KINDS: dict[str, str] = {
     "pending": "busy",
     "retrying": "warn",
@@ -75,16 +83,56 @@ def _why_failed(delivery: ListedDelivery) -> str:
     return f"All {attempts} attempts of the schedule failed."
 
 
-def trouble(last: LastAttempt | None, next_attempt_at: datetime | None, now: datetime) -> str | None:
-    """Return what is wrong with a subscription that is enabled, from its newest attempt; None if nothing is."""
+def trouble(
+    last: LastAttempt | None, since: datetime | None, next_attempt_at: datetime | None, now: datetime
+) -> str | None:
+    """Return what is wrong with a subscription that is enabled, from its newest attempt; None if nothing is.
+
+    `since`: from when on nothing was delivered to it.
+    """
     if last is None or last.outcome == "delivered":
         return None
     when = ""
     if next_attempt_at is not None:
         seconds = (next_attempt_at - now).total_seconds()
         when = f" The next try is in {duration(seconds)}." if seconds > 0 else " The next try is due."
-    answer = f"its server answers {last.status_code}" if last.status_code else f"attempts end with: {error(last)}"
-    return f"Enabled, but {isolated(short(answer))}.{when}"
+    begun = "" if since is None else f", since {since:%Y-%m-%d %H:%M:%S} UTC"
+    answer = f"its server answers {answered(last)}" if last.status_code else f"attempts end with: {error(last)}"
+    return f"Enabled, but {isolated(short(answer, LONGEST_ANSWER))}{begun}.{when}"
+
+
+def newest_answer(last: LastAttempt | None) -> str:
+    """Return what the server answered last if it took nothing, as a sentence with a blank before it; else nothing."""
+    if last is None or last.outcome == "delivered" or last.status_code is None:
+        return ""
+    return f" Its newest answer, at {last.at:%Y-%m-%d %H:%M:%S} UTC: {isolated(short(answered(last), LONGEST_ANSWER))}."
+
+
+def why_due(
+    *, enabled: bool, is_configured: bool, paused_until: datetime | None, last: LastAttempt | None, now: datetime
+) -> str | None:
+    """Return why a delivery that is due is not sent at this moment, as a sentence; None if that is not known.
+
+    `last`: the newest attempt for its subscription. The deliver worker alone knows when it tries a server again that
+    does not work, but never leaves more than LONGEST_PAUSE between two tries.
+    """
+    if not enabled:
+        return "It waits, because the subscription is disabled."
+    if not is_configured:
+        return "It waits, because the configuration has no such subscriber any more."
+    if paused_until is not None and paused_until > now:
+        asked = f"; the next delivery is tried at {paused_until:%H:%M:%S} UTC"
+        return f"It waits, because the subscriber's server asked for a pause{asked}."
+    if last is None or last.outcome in ("delivered", "blocked"):
+        return None
+    if last.status_code is not None and last.status_code != TOO_MANY and last.status_code < SERVER_ERROR:
+        return None  # the server works, and does not take this or that
+    what = f"answered {last.status_code}" if last.status_code else f"could not be reached ({last.outcome})"
+    seconds = max((now - last.at).total_seconds(), 0.0)
+    return (
+        f"It waits, because the subscriber's server {what} {duration(seconds)} ago: one delivery at a time is tried, at "
+        f"least every {duration(LONGEST_PAUSE)}, and the others follow when one has arrived."
+    )
 
 
 def error(last: LastAttempt | None) -> str:
@@ -96,6 +144,12 @@ def error(last: LastAttempt | None) -> str:
     is_status = last.error == f"answered {last.status_code}"
     detail = " ".join(((last.response if is_status else last.error) or last.response).split())
     return f"{last.outcome}{status}" + (f": {detail}" if detail else "")
+
+
+def answered(last: LastAttempt) -> str:
+    """Return the status and the beginning of an answer, in one line: `500: down for repairs`."""
+    text = " ".join((last.response or "").split())
+    return f"{last.status_code}: {text}" if text else f"{last.status_code}"
 
 
 def short(text: str, longest: int = LONGEST_ERROR) -> str:

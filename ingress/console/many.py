@@ -20,7 +20,9 @@ MOST_TICKED = 5_000
 notices.NOTICES |= {
     "job_started": "Started. It runs in the background, also if this page is closed.",
     "nothing_matched": "Nothing matches any more, so nothing was changed.",
+    "nothing_ticked": "Nothing is ticked, so nothing was changed: tick at least one row, or use the button for all.",
 }
+notices.PROBLEMS |= {"nothing_matched", "nothing_ticked"}
 
 
 class Request(msgspec.Struct, frozen=True, kw_only=True):
@@ -48,11 +50,14 @@ class Request(msgspec.Struct, frozen=True, kw_only=True):
 def ticked(visit: Visit) -> list[UUID]:
     """Return the ids of the rows that were ticked, sorted. Raises PageError: 400."""
     ids = sorted(set(visit.field_uuids("id")))
-    if not ids:
-        raise PageError(400, "Nothing is ticked", "Tick at least one row, or use the button for all that match.")
     if len(ids) > MOST_TICKED:
         raise invalid(f"At most {MOST_TICKED:,} rows can be ticked. Use the button for all that match.")
     return ids
+
+
+def nothing_ticked(visit: Visit, otherwise: str) -> web.Response:
+    """Return to the list, which says that nothing is ticked."""
+    return see_other(notices.done(back(visit, otherwise), "nothing_ticked"))
 
 
 def back(visit: Visit, otherwise: str) -> str:
@@ -78,7 +83,7 @@ async def confirm_or_start(visit: Visit, request: Request) -> Page | web.StreamR
     shown = visit.field("count") or ""
     typed = (visit.field("typed") or "").replace(",", "")
     if confirm.typed_for(request.count, is_exact=request.is_exact) and typed != shown:
-        raise invalid("The number that was typed is not the one that was shown. Nothing was changed: go back.")
+        return _ask(request, mistyped=visit.field("typed") or "nothing")
     is_new = await jobs.create(
         visit.connection,
         visit.actor,
@@ -101,17 +106,20 @@ def error_page(status: int, title: str, advice: str) -> Page:
     return Page(template="error.html", view=ErrorView(status, title, advice), title=title, status=status)
 
 
-def _ask(request: Request) -> Page:
+def _ask(request: Request, *, mistyped: str | None = None) -> Page:
+    """Ask for confirmation. `mistyped`: what was typed before, which is not the number."""
     fields = [*request.fields, ("job", str(uuid4())), ("count", str(request.count)), ("back", request.back)]
+    typed = confirm.typed_for(request.count, is_exact=request.is_exact)
     return confirm.page(
         Confirmation(
+            problem="" if mistyped is None else f"Nothing was changed yet: {mistyped[:20]} is not {typed}.",
             question=request.question,
             what=request.what,
             consequence=request.consequence,
             action=request.path,
             fields=fields,
             buttons=request.buttons,
-            typed=confirm.typed_for(request.count, is_exact=request.is_exact),
+            typed=typed,
             back=request.back,
         )
     )

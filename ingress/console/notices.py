@@ -8,6 +8,8 @@ import re
 
 NOTICES: dict[str, str] = {}
 """Sentences by their code; `{count}` is the number in the address."""
+PROBLEMS: set[str] = set()
+"""Codes of notices that say that nothing was done."""
 _DONE = re.compile(r"([a-z_]{1,40})(?:\.([0-9]{1,12}))?")
 
 
@@ -25,3 +27,8 @@ def text(value: str | None) -> str | None:
     if match is None or sentence is None or ("{count}" in sentence and match[2] is None):
         return None
     return sentence.format(count=f"{int(match[2] or 0):,}")
+
+
+def is_problem(value: str | None) -> bool:
+    """Return whether `done` in an address says that nothing was done."""
+    return (value or "").partition(".")[0] in PROBLEMS

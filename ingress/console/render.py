@@ -10,7 +10,7 @@ import jinja2
 import msgspec
 from markupsafe import Markup
 
-from ingress.console import words
+from ingress.console import notices, words
 from ingress.console.session import Operator
 
 _PACKAGE = resources.files("ingress.console")
@@ -63,9 +63,19 @@ class Chrome(msgspec.Struct, frozen=True, kw_only=True):
     """The path of the page with its query, which an action returns to."""
     needs: int | None = None
     """How many things need somebody; None if that is not known."""
-    notice: str | None = None
-    """What the action before has done."""
+    done: str | None = None
+    """What the action before has done, as the address has it."""
     now: datetime
+
+    @property
+    def notice(self) -> str | None:
+        """What the action before has done, as a sentence."""
+        return notices.text(self.done)
+
+    @property
+    def is_problem(self) -> bool:
+        """Whether the notice says that nothing was done."""
+        return notices.is_problem(self.done)
 
     @property
     def state(self) -> tuple[str, str]:

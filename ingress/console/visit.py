@@ -32,6 +32,8 @@ class Page(msgspec.Struct, frozen=True, kw_only=True):
     view: msgspec.Struct
     title: str
     status: int = 200
+    path: str = ""
+    """Where the page is read again, if an action answers with it; empty for its own address."""
 
 
 class Visit:

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 
-from ingress.console.links import type_words
+from ingress.console.links import of_subject, type_words
 from storage.progress import quantity
 
 DELIVERY_KINDS = {"delivered": "good", "pending": "busy", "failed": "bad", "cancelled": "off", "superseded": "off"}
@@ -19,7 +19,8 @@ def outcome_kind(outcome: str) -> str:
     return {"delivered": "good", "blocked": "off"}.get(outcome, "bad")
 
 
-FILTERS: dict[str, Callable[..., str]] = {
+FILTERS: dict[str, Callable[..., object]] = {
+    "of_subject": of_subject,
     "type_words": type_words,
     "delivery_kind": delivery_kind,
     "outcome_kind": outcome_kind,

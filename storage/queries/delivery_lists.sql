@@ -223,11 +223,11 @@ OFFSET $3::bigint - 1 LIMIT 1
 -- name: described
 -- What a list shows of each delivery ($1, its subscription $2 and its document $3) beside its own row: its subscriber,
 -- its account, and its newest attempt with the beginning of the answer.
-SELECT r.id, s.subscriber, s.url, s.is_gone, d.platform, d.account, d.type AS document_type, d.key AS document_key,
+SELECT r.id, s.subscriber, s.url, s.is_gone, s.enabled, s.paused_until, d.platform, d.account, d.type AS document_type, d.key AS document_key,
        a.at, a.outcome, a.status_code, a.error, a.response
 FROM unnest($1::uuid[], $2::uuid[], $3::bigint[]) AS r (id, subscription_id, document_id)
 LEFT JOIN LATERAL (
-    SELECT subscriber, split_part(url, '?', 1) AS url, deleted_at IS NOT NULL AS is_gone
+    SELECT subscriber, split_part(url, '?', 1) AS url, deleted_at IS NOT NULL AS is_gone, enabled, paused_until
     FROM crossdock.subscribed WHERE id = r.subscription_id OFFSET 0
 ) s ON true
 LEFT JOIN LATERAL (

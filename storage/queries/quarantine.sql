@@ -158,7 +158,8 @@ ORDER BY messages DESC, last_at DESC, reason, event
 LIMIT $3
 
 -- name: last_good
--- The newest document of an account. The query jumps from type to type through an index.
+-- The newest document of an account ($1, $2) that an event named $3 led to, among the newest 5 of each type. The query
+-- jumps from type to type through an index.
 WITH RECURSIVE types AS (
     (
         SELECT type FROM crossdock.documents WHERE platform = $1 AND account = $2 ORDER BY type LIMIT 1
@@ -176,14 +177,57 @@ WITH RECURSIVE types AS (
 SELECT d.id, d.type, d.key, d.version, d.last_received_at
 FROM types
 CROSS JOIN LATERAL (
-    SELECT d.id, d.type, d.key, d.version, d.last_received_at
+    SELECT d.id, d.type, d.key, d.version, d.last_received_at, d.version_id, d.received_at
     FROM crossdock.documents d
     WHERE d.platform = $1 AND d.account = $2 AND d.type = types.type
     ORDER BY d.id DESC
-    LIMIT 1
+    LIMIT 5
 ) d
+CROSS JOIN LATERAL (
+    SELECT v.received_at, v.message_id FROM crossdock.versions v
+    WHERE v.id = d.version_id AND v.received_at = d.received_at
+    OFFSET 0
+) v
+CROSS JOIN LATERAL (
+    SELECT r.event FROM crossdock.receipts r
+    WHERE r.received_at = v.received_at AND r.message_id = v.message_id
+    OFFSET 0
+) r
+WHERE r.event = $3
 ORDER BY d.last_received_at DESC
 LIMIT 1
+
+-- name: stored_as
+-- The document that a message ($1, received at $2) was stored in.
+SELECT d.id, d.platform, d.account, d.type, d.key
+FROM crossdock.receipts r
+JOIN crossdock.documents d ON d.id = r.document_id
+WHERE r.received_at = $2 AND r.message_id = $1
+
+-- name: acted_on
+-- What operators did with one message ($1), newest first, at most $2, among the newest $3 actions since it came in ($4).
+SELECT at, operator, action, note, outcome
+FROM (
+    SELECT at, id, operator, action, subject, note, outcome
+    FROM crossdock.actions
+    WHERE at >= $4
+    ORDER BY at DESC, id DESC
+    LIMIT $3
+) newest
+WHERE subject = $1 AND action LIKE 'quarantine.%'
+ORDER BY at DESC, id DESC
+LIMIT $2
+
+-- name: job_of
+-- Who started the job that acted at the time $1; null if several may have. $2: its action.
+SELECT CASE WHEN count(DISTINCT operator) = 1 THEN min(operator) END
+FROM (
+    SELECT operator, finished_at FROM crossdock.jobs
+    WHERE created_at BETWEEN $1::timestamptz - interval '1 day' AND $1 AND action = $2
+    ORDER BY created_at DESC, id DESC
+    LIMIT 100
+) recent
+WHERE finished_at IS NULL OR finished_at >= $1
 
 -- name: lock
 -- The rows stay locked until the broker has confirmed the messages: one that fails again in the meantime is put back

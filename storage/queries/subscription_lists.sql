@@ -5,11 +5,12 @@
 -- name: overview
 -- Subscriptions, newest first, starting before ($1, $2), at most $3. $4: their subscriber; $5: whether they are enabled;
 -- null for all. $6: the limit of counting. $7: the number of outcomes. A delivery that waits has an outcome once it was
--- attempted; it is looked for among the newest 200. The newest outcome comes with its newest attempt.
+-- attempted; it is looked for among the newest 200. The newest outcome comes with its newest attempt, and with the first attempt
+-- of the oldest delivery after the last one that was delivered, since which nothing else was.
 SELECT s.id, s.subscriber, split_part(s.url, '?', 1) AS url, s.types, s.accounts, s.dialect, s.webhook_type,
        s.schedule, s.max_rate, s.max_in_flight, s.enabled, s.disabled_reason, s.disabled_at, s.enabled_at,
        s.paused_until, s.created_at, s.updated_at, w.waiting, due.next_attempt_at, strip.outcomes,
-       a.at, a.outcome, a.status_code, a.error, a.response
+       a.at, a.outcome, a.status_code, a.error, a.response, first.failing_since
 FROM (
     SELECT * FROM crossdock.subscribed
     WHERE deleted_at IS NULL AND (created_at, id) < ($1::timestamptz, $2::uuid)
@@ -31,6 +32,7 @@ LEFT JOIN LATERAL (
 ) due ON true
 CROSS JOIN LATERAL (
     SELECT array_agg(newest.status ORDER BY newest.created_at, newest.id) AS outcomes,
+           array_agg(newest.id ORDER BY newest.created_at, newest.id) AS ids,
            (array_agg(newest.id ORDER BY newest.created_at DESC, newest.id DESC))[1] AS newest_id
     FROM (
         (SELECT status, created_at, id FROM crossdock.finished
@@ -58,6 +60,15 @@ LEFT JOIN LATERAL (
     ORDER BY at DESC
     LIMIT 1
 ) a ON true
+LEFT JOIN LATERAL (
+    SELECT at AS failing_since
+    FROM crossdock.attempts
+    WHERE delivery_id = strip.ids[1 + coalesce(
+              (SELECT max(n) FROM unnest(strip.outcomes) WITH ORDINALITY AS o (status, n) WHERE status = 'delivered'), 0
+          )]
+    ORDER BY at
+    LIMIT 1
+) first ON true
 ORDER BY s.created_at DESC, s.id DESC
 
 -- name: one
@@ -82,9 +93,10 @@ SELECT (SELECT count(*) FROM (SELECT FROM crossdock.outbox
         WHERE subscription_id = $1
         ORDER BY next_attempt_at, id
         LIMIT 1) AS next_attempt_at,
-       strip.outcomes, a.at, a.outcome, a.status_code, a.error, a.response
+       strip.outcomes, a.at, a.outcome, a.status_code, a.error, a.response, first.failing_since
 FROM (
     SELECT array_agg(newest.status ORDER BY newest.created_at, newest.id) AS outcomes,
+           array_agg(newest.id ORDER BY newest.created_at, newest.id) AS ids,
            (array_agg(newest.id ORDER BY newest.created_at DESC, newest.id DESC))[1] AS newest_id
     FROM (
         (SELECT status, created_at, id FROM crossdock.finished
@@ -112,6 +124,15 @@ LEFT JOIN LATERAL (
     ORDER BY at DESC
     LIMIT 1
 ) a ON true
+LEFT JOIN LATERAL (
+    SELECT at AS failing_since
+    FROM crossdock.attempts
+    WHERE delivery_id = strip.ids[1 + coalesce(
+              (SELECT max(n) FROM unnest(strip.outcomes) WITH ORDINALITY AS o (status, n) WHERE status = 'delivered'), 0
+          )]
+    ORDER BY at
+    LIMIT 1
+) first ON true
 
 -- name: names
 -- At most $1 subscriptions, by subscriber and URL.

@@ -19,6 +19,7 @@ from ingress.console.visit import Page, Visit
 from storage import delivery_lists, replays, subscription_lists
 from storage.deliveries import Selection, Status
 from storage.delivery_lists import ListedDelivery, ShownAttempt
+from storage.subscription_lists import Settings
 
 PATH = "/console/deliveries"
 LARGEST_READ = 256 * 1024
@@ -67,6 +68,10 @@ class DeliveryLine(msgspec.Struct, frozen=True, kw_only=True):
     created_at: datetime
     finished_at: datetime | None
     error: str
+    enabled: bool
+    """Whether its subscription is enabled."""
+    paused_until: datetime | None
+    """Until when the subscriber's server asked for a pause."""
 
 
 class Choice(msgspec.Struct, frozen=True, kw_only=True):
@@ -100,6 +105,8 @@ class DeliveryView(msgspec.Struct, frozen=True, kw_only=True):
     version: int
     replay_id: UUID | None
     meaning: str
+    waits: str | None
+    """Why it waits although it is due; None if that is not known."""
     subscription_word: str
     subscription_kind: str
     subscription_sentence: str
@@ -176,6 +183,7 @@ async def show(visit: Visit) -> Page | web.StreamResponse:
         version=delivery.row["version"],
         replay_id=delivery.replay_id,
         meaning=words.meaning(delivery),
+        waits=None if subscription is None else await _why_due(visit, delivery, subscription),
         subscription_word=state[0],
         subscription_kind=state[1],
         subscription_sentence=state[2],
@@ -187,6 +195,21 @@ async def show(visit: Visit) -> Page | web.StreamResponse:
         may_act=visit.may_act,
     )
     return Page(template="delivery.html", view=view, title=f"Delivery of {words.short(delivery.row['key'], 80)}")
+
+
+async def _why_due(visit: Visit, delivery: ListedDelivery, subscription: Settings) -> str | None:
+    """Return why a delivery that is due is not sent at this moment; None if it is not due, or if that is not known."""
+    next_attempt_at, now = delivery.row["next_attempt_at"], datetime.now(UTC)
+    if next_attempt_at is None or next_attempt_at > now:
+        return None
+    backlog = await subscription_lists.backlog(visit.connection, subscription.id)
+    return words.why_due(
+        enabled=subscription.enabled,
+        is_configured=outbound.is_configured(visit.context.config, subscription.subscriber),
+        paused_until=subscription.paused_until,
+        last=backlog.last,
+        now=now,
+    )
 
 
 def line(delivery: ListedDelivery) -> DeliveryLine:
@@ -208,6 +231,8 @@ def line(delivery: ListedDelivery) -> DeliveryLine:
         created_at=row["created_at"],
         finished_at=row["finished_at"],
         error=words.error(delivery.last),
+        enabled=delivery.enabled,
+        paused_until=delivery.paused_until,
     )
 
 

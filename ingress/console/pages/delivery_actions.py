@@ -35,7 +35,8 @@ notices.NOTICES |= {
 async def retry(visit: Visit) -> Page | web.StreamResponse:
     """Send one delivery or several again."""
     if visit.field("all") != "1":
-        ids = many.ticked(visit)
+        if not (ids := many.ticked(visit)):
+            return many.nothing_ticked(visit, LIST)
         return await (_retry_one(visit, ids[0]) if len(ids) == 1 else _many(visit, RETRY, ids))
     return await _many(visit, RETRY, None)
 
@@ -43,7 +44,8 @@ async def retry(visit: Visit) -> Page | web.StreamResponse:
 async def cancel(visit: Visit) -> Page | web.StreamResponse:
     """Cancel deliveries that wait."""
     if visit.field("all") != "1":
-        ids = many.ticked(visit)
+        if not (ids := many.ticked(visit)):
+            return many.nothing_ticked(visit, LIST)
         return await (_cancel_one(visit, ids[0]) if len(ids) == 1 else _many(visit, CANCEL, ids))
     return await _many(visit, CANCEL, None)
 

@@ -9,16 +9,16 @@ from uuid import UUID
 import msgspec
 from aiohttp import hdrs, web
 
-from ingress.console import paging
+from ingress.console import links, paging
 from ingress.console.errors import not_found
 from ingress.console.excerpt import MOST_SHOWN, Excerpt, excerpt
-from ingress.console.pages.quarantine_actions import LIST, selection_from
+from ingress.console.pages.quarantine_actions import DISCARD_ACTION, LIST, REPLAY_ACTION, selection_from
 from ingress.console.paging import Rows
 from ingress.console.route import act, page
 from ingress.console.visit import Page, Visit
 from storage import quarantine_lists
 from storage.quarantine import STAGES
-from storage.quarantine_lists import Details, Groups, LastGood, Message
+from storage.quarantine_lists import ActedOn, Details, Groups, LastGood, Message, StoredAs
 
 DEALT_WITH = "dealt with"
 STATES = ("waiting", DEALT_WITH)
@@ -61,10 +61,18 @@ class MessageView(msgspec.Struct, frozen=True, kw_only=True):
 
     message: Details
     last_good: LastGood | None
+    """The newest document that the same event led to."""
     offset: int | None
     """The byte that the reason names."""
     body: Excerpt | None
     """None until an operator asks for it."""
+    by: str | None
+    """Who replayed or discarded it; None if that is not known, or if it waits."""
+    stored: StoredAs | None
+    """The document that it was stored in after its replay."""
+    came_back: ActedOn | None
+    """The replay after which it failed again."""
+    actions: Sequence[ActedOn]
     most_shown: int = MOST_SHOWN
     may_act: bool
     has_broker: bool
@@ -73,6 +81,12 @@ class MessageView(msgspec.Struct, frozen=True, kw_only=True):
     def is_waiting(self) -> bool:
         """Whether it was neither replayed nor discarded."""
         return self.message.replayed_at is None and self.message.discarded_at is None
+
+    @property
+    def document(self) -> str | None:
+        """Where the document that it was stored in is shown."""
+        stored = self.stored
+        return None if stored is None else links.document(stored.platform, stored.account, stored.type, stored.key)
 
 
 async def show_list(visit: Visit) -> Page | web.StreamResponse:
@@ -133,15 +147,36 @@ async def _message_page(visit: Visit, id_: UUID, *, with_body: bool) -> Page:
         start = 0 if offset is None or offset < MOST_SHOWN else offset - MOST_SHOWN // 2
         raw = await quarantine_lists.raw(visit.connection, id_, start=start, size=MOST_SHOWN)
         body = excerpt(raw, start=start, size=message.bytes, offset=offset)
+    actions = await quarantine_lists.acted_on(visit.connection, id_, message.stored_at)
+    replays = [action for action in actions if action.action == REPLAY_ACTION and action.outcome == "done"]
+    is_waiting = message.replayed_at is None and message.discarded_at is None
+    stored = None
+    if message.is_replayed:
+        stored = await quarantine_lists.stored_as(visit.connection, id_, message.received_at)
     view = MessageView(
         message=message,
-        last_good=await quarantine_lists.last_good(visit.connection, message.platform, message.account),
+        last_good=await quarantine_lists.last_good(visit.connection, message.platform, message.account, message.event),
         offset=offset,
         body=body,
+        by=None if is_waiting else await _who(visit, message, actions),
+        stored=stored,
+        came_back=replays[0] if replays and is_waiting else None,
+        actions=actions,
         may_act=visit.may_act,
         has_broker=visit.context.amqp_url is not None,
     )
-    return Page(template="quarantine_message.html", view=view, title="Message in quarantine")
+    template = "quarantine_message.html" if body is None else "quarantine_body.html"
+    return Page(template=template, view=view, title="Message in quarantine")
+
+
+async def _who(visit: Visit, message: Details, actions: Sequence[ActedOn]) -> str | None:
+    """Return who replayed or discarded a message: the action is recorded in the same transaction, or by a job."""
+    at = message.replayed_at if message.is_replayed else message.discarded_at
+    assert at is not None
+    for action in actions:
+        if action.at == at:
+            return action.operator
+    return await quarantine_lists.job_of(visit.connection, at, REPLAY_ACTION if message.is_replayed else DISCARD_ACTION)
 
 
 async def _details(visit: Visit, id_: UUID) -> Details:

@@ -9,11 +9,12 @@ from aiohttp import web
 from broker.connection import REMOTE_ERRORS
 from broker.outgoing import BrokerUnavailableError
 from ingress import quarantine as publishing
-from ingress.console import many, notices
-from ingress.console.confirm import Button
+from ingress.console import confirm, many, notices
+from ingress.console.confirm import Button, Confirmation
+from ingress.console.delivery_words import isolated
 from ingress.console.errors import PageError, invalid, not_found
 from ingress.console.many import Request
-from ingress.console.render import plural
+from ingress.console.render import plural, size
 from ingress.console.route import act
 from ingress.console.visit import Page, Visit, see_other
 from storage import bulk, quarantine, quarantine_lists
@@ -22,9 +23,12 @@ from storage.quarantine import STAGES, Counted, Selection
 
 LIST = "/console/quarantine"
 REPLAY, DISCARD = f"{LIST}/replay", f"{LIST}/discard"
+REPLAY_ACTION, DISCARD_ACTION = "quarantine.replay", "quarantine.discard"
+REASON = 500
+"""Characters of a reason that a confirmation shows."""
 
 notices.NOTICES |= {
-    "replayed": "It was published again. If it fails again, it comes back here with its new reason.",
+    "replayed": "It was published again.",
     "discarded": "It was taken off the list. Its bytes are kept.",
     "not_waiting": "It does not wait any more, so nothing was changed.",
 }
@@ -41,7 +45,8 @@ async def replay(visit: Visit) -> Page | web.StreamResponse:
         )
     if visit.field("all") == "1":
         return await _many(visit, REPLAY, None)
-    ids = many.ticked(visit)
+    if not (ids := many.ticked(visit)):
+        return many.nothing_ticked(visit, LIST)
     return await (_replay_one(visit, ids[0], visit.context.amqp_url) if len(ids) == 1 else _many(visit, REPLAY, ids))
 
 
@@ -49,7 +54,8 @@ async def discard(visit: Visit) -> Page | web.StreamResponse:
     """Take messages off the list."""
     if visit.field("all") == "1":
         return await _many(visit, DISCARD, None)
-    ids = many.ticked(visit)
+    if not (ids := many.ticked(visit)):
+        return many.nothing_ticked(visit, LIST)
     return await (_discard_one(visit, ids[0]) if len(ids) == 1 else _many(visit, DISCARD, ids))
 
 
@@ -67,23 +73,42 @@ async def _replay_one(visit: Visit, id_: UUID, amqp_url: str) -> Page | web.Stre
         return await _not_replayed(visit, id_, "RabbitMQ is unavailable", error)
     if id_ in published.refused:
         return await _not_replayed(visit, id_, "RabbitMQ did not take this message", published.refused[id_])
-    await visit.record("quarantine.replay", subject=str(id_), count=1)
+    await visit.record(REPLAY_ACTION, subject=str(id_), count=1)
     return see_other(notices.done(many.back(visit, f"{LIST}/{id_}"), "replayed"))
 
 
 async def _not_replayed(visit: Visit, id_: UUID, title: str, error: Exception) -> Page:
     reason = str(error) or type(error).__name__
-    await visit.record("quarantine.replay", subject=str(id_), note=f"{title}: {reason}", outcome="failed")
+    await visit.record(REPLAY_ACTION, subject=str(id_), note=f"{title}: {reason}", outcome="failed")
     return many.error_page(409, title, f"The message is still on the list. The reason: {reason}.")
 
 
 async def _discard_one(visit: Visit, id_: UUID) -> Page | web.StreamResponse:
     back = many.back(visit, f"{LIST}/{id_}")
-    if not await quarantine.discard_waiting(visit.connection, [id_]):
-        if await quarantine_lists.describe(visit.connection, id_) is None:
-            raise not_found(f"message {id_} in quarantine")
+    message = await quarantine_lists.describe(visit.connection, id_)
+    if message is None:
+        raise not_found(f"message {id_} in quarantine")
+    if message.replayed_at is not None or message.discarded_at is not None:
         return see_other(notices.done(back, "not_waiting"))
-    await visit.record("quarantine.discard", subject=str(id_), count=1)
+    if visit.field("confirmed") != "1":
+        return confirm.page(
+            Confirmation(
+                question="Discard this message?",
+                what=(
+                    f"It is the event {message.event} of {message.platform}/{message.account}, received "
+                    f"{message.received_at:%Y-%m-%d %H:%M:%S} UTC, {size(message.bytes)}. It waits because of this: "
+                    f"{isolated(message.reason[:REASON])}"
+                ),
+                consequence="It is taken off the list and not processed. Its bytes are kept, and it can be replayed.",
+                action=DISCARD,
+                fields=(("id", str(id_)), ("confirmed", "1"), ("back", back)),
+                buttons=(Button(label="Discard it"),),
+                back=back,
+            )
+        )
+    if not await quarantine.discard_waiting(visit.connection, [id_]):
+        return see_other(notices.done(back, "not_waiting"))
+    await visit.record(DISCARD_ACTION, subject=str(id_), count=1, note=visit.field("note"))
     return see_other(notices.done(back, "discarded"))
 
 
@@ -182,6 +207,6 @@ def in_words(selection: Selection) -> str:
 
 
 ROUTES = (
-    act(REPLAY, replay, "quarantine.replay"),
-    act(DISCARD, discard, "quarantine.discard"),
+    act(REPLAY, replay, REPLAY_ACTION),
+    act(DISCARD, discard, DISCARD_ACTION),
 )

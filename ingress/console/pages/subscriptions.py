@@ -164,7 +164,9 @@ def state_of(visit: Visit, settings: Settings, backlog: Backlog) -> State:
             is_configured=outbound.is_configured(visit.context.config, settings.subscriber),
         )
     )
-    trouble = words.trouble(backlog.last, backlog.next_attempt_at, now) if state.kind == "good" else None
+    if state.kind != "good":
+        return State(state.word, state.kind, state.sentence + words.newest_answer(backlog.last))
+    trouble = words.trouble(backlog.last, backlog.failing_since, backlog.next_attempt_at, now)
     return state if trouble is None else State("failing", "warn", trouble)
 
 

@@ -1,18 +1,21 @@
 """What waits in quarantine: found, shown when asked for, published again or taken off the list."""
 
+import re
+from urllib.parse import quote_plus
 from uuid import UUID
 
 import asyncpg
 import pytest
 
 from broker.connection import connect
+from schemas import registry
 from storage import quarantine_lists
 from storage.quarantine import Selection
-from tests.support.console import READ, console
+from tests.support.console import ACT, READ, console
 from tests.support.delivering import receipt, store
 from tests.support.many import finished, hidden
 from tests.support.pipeline import until
-from tests.support.storing import unreadable
+from tests.support.storing import incoming, unreadable
 from workers.store import isolate
 
 LIST = "/console/quarantine"
@@ -65,6 +68,12 @@ async def test_what_waits_is_grouped_filtered_and_paged(database_url: str, pool:
         assert "No message matches the filter" in none.text
         assert "No message was replayed or discarded" in (await client.get(f"{LIST}?state=dealt+with")).text
         assert (await client.get(f"{LIST}?stage=x")).status == 400
+        back = f"{LIST}?reason=ONERROR"
+        answer = await client.post(f"{LIST}/discard", {"back": back})
+        assert answer.headers["Location"] == f"{back}&done=nothing_ticked"
+        page = await client.get(answer.headers["Location"])
+        assert "Nothing is ticked, so nothing was changed" in page.text
+        assert 'value="ONERROR"' in page.html
 
 
 async def test_a_body_is_shown_and_sent_only_when_asked_for_and_that_is_recorded(
@@ -76,7 +85,7 @@ async def test_a_body_is_shown_and_sent_only_when_asked_for_and_that_is_recorded
     async with console(database_url) as client:
         page = await client.get(f"{LIST}/{UUID(int=1)}")
         assert "byte 7 of the body" in page.text
-        assert "This account has no stored document" in page.text
+        assert "No stored document of this account is from the event notification" in page.text
         assert "onerror" not in page.html
         page = await client.post(f"{LIST}/{UUID(int=1)}/show")
         assert "<mark>&lt;</mark>" in page.html
@@ -129,11 +138,51 @@ async def test_all_of_one_reason_are_published_and_nothing_else(
         await client.post(f"{LIST}/discard", hidden(page.html))
         await finished(database)
         assert await waiting(database) == {UUID(int=n + 1) for n in range(2000, 2003)}
-        answer = await client.post(f"{LIST}/discard", {"id": str(UUID(int=2001))})
+        page = await client.post(f"{LIST}/discard", {"id": str(UUID(int=2001))})
+        assert "Discard this message?" in page.text
+        assert "ecomnow/acme, received 2026-11-10 12:33:20 UTC, 8 B" in page.text
+        assert PLACE in page.text
+        assert UUID(int=2001) in await waiting(database)
+        form = [*hidden(page.html), ("note", "a test of theirs")]
+        answer = await client.post(f"{LIST}/discard", form)
         assert answer.headers["Location"].endswith("?done=discarded")
-        answer = await client.post(f"{LIST}/discard", {"id": str(UUID(int=2001))})
-        assert answer.headers["Location"].endswith("?done=not_waiting")
-        assert "discarded" in (await client.get(f"{LIST}/{UUID(int=2001)}")).text
+        assert (await client.post(f"{LIST}/discard", form)).headers["Location"].endswith("?done=not_waiting")
+        page = await client.get(f"{LIST}/{UUID(int=2001)}")
+        assert re.search(r"Discarded \S+ \S+ by " + ACT, page.text)
+        assert "a test of theirs" in page.text
+        assert "Replay again" not in page.text  # nothing was replayed
+
+
+async def test_a_replayed_message_says_what_became_of_it(
+    database_url: str, pool: asyncpg.Pool, database: asyncpg.Connection, amqp_url: str
+) -> None:
+    """The last good document is of the same event."""
+    await fill(pool, 2, "it fails for a while")
+    await database.execute("UPDATE crossdock.quarantined SET event = 'other' WHERE id = $1", UUID(int=2))
+    body = registry.example("ecomnow", "new_order")
+    good = incoming("ecomnow", "notification", body, seconds=-9, number=99)
+    await isolate.write_isolating(pool, [good])
+    path, other = f"{LIST}/{UUID(int=1)}", f"{LIST}/{UUID(int=2)}"
+    async with console(database_url, amqp_url=amqp_url) as client:
+        key = await database.fetchval("SELECT key FROM crossdock.documents WHERE account = 'acme'")
+        assert f"key={quote_plus(key)}" in (await client.get(path)).html
+        assert "No stored document of this account is from the event other" in (await client.get(other)).text
+        for id_ in (1, 2):
+            await client.post(f"{LIST}/replay", {"id": str(UUID(int=id_))})
+        page = await client.get(path)
+        assert re.search(r"Replayed \S+ \S+ by " + ACT + r"\. It is not stored yet", page.text)
+        assert "Replay again" in page.text
+        assert 'class="problem"' not in page.html
+        # A store worker stores one, and puts the other back.
+        stored = incoming("ecomnow", "notification", body, number=1)
+        await isolate.write_isolating(pool, [stored])
+        await fill(pool, 1, "it fails again", first=1)
+        page = await client.get(path)
+        assert re.search(r"Replayed \S+ \S+ by " + ACT + "; stored as ", page.text)
+        assert f"key={quote_plus(key)}" in page.html.partition("stored as")[2].partition("</p>")[0]
+        page = await client.get(other)
+        assert re.search(r"It was replayed \S+ \S+ by " + ACT + " and came back", page.text)
+        assert 'class="problem">it fails again' in page.html
 
 
 async def test_a_broker_that_is_gone_loses_nothing(

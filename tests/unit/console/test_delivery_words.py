@@ -10,6 +10,7 @@ from ingress.console import delivery_words as words
 from ingress.console.delivery_request import HIDDEN, describe_request
 from schemas.dialects import dialects
 from storage.delivery_lists import Content, Document, LastAttempt, ListedDelivery
+from workers.deliver import breaker
 
 NOW = datetime(2026, 11, 21, 9, 30, tzinfo=UTC)
 
@@ -82,10 +83,29 @@ def test_the_state_of_a_subscription_names_the_first_obstacle() -> None:
         )
     ]  # fmt: skip
     assert states == ["disabled", "unknown subscriber", "paused", "enabled", "enabled"]
-    assert words.trouble(last(), NOW + timedelta(minutes=3), NOW) == (
-        "Enabled, but \u2068its server answers 500\u2069. The next try is in 3 min."
+    failing = last(response='{"error":"warehouse database is down,\n ticket WMS-481"}')
+    assert words.trouble(failing, NOW, NOW + timedelta(minutes=3), NOW) == (
+        'Enabled, but \u2068its server answers 500: {"error":"warehouse database is down, ticket WMS-481"}\u2069, '
+        "since 2026-11-21 09:30:00 UTC. The next try is in 3 min."
     )
-    assert words.trouble(last(outcome="delivered"), None, NOW) is None
+    assert len(words.trouble(last(response="x" * 5000), None, None, NOW) or "") < 300
+    assert words.trouble(last(outcome="delivered"), None, None, NOW) is None
+    assert words.newest_answer(last(status_code=410, response="moved to /v2")) == (
+        " Its newest answer, at 2026-11-21 09:30:00 UTC: \u2068410: moved to /v2\u2069."
+    )
+
+
+def test_a_delivery_that_is_due_says_why_it_waits() -> None:
+    free: dict[str, Any] = {"enabled": True, "is_configured": True, "paused_until": None, "now": NOW}
+    assert words.why_due(**free, last=None) is None
+    assert words.why_due(**free, last=last(outcome="delivered", status_code=200)) is None
+    assert words.why_due(**free, last=last(status_code=400)) is None
+    assert "answered 500 10 s ago" in str(words.why_due(**free, last=last(at=NOW - timedelta(seconds=10))))
+    assert "could not be reached (timeout)" in str(words.why_due(**free, last=last(outcome="timeout", status_code=None)))
+    paused = words.why_due(**{**free, "paused_until": NOW + timedelta(seconds=70)}, last=None)
+    assert "asked for a pause; the next delivery is tried at 09:31:10 UTC" in str(paused)
+    assert "is disabled" in str(words.why_due(**{**free, "enabled": False}, last=last()))
+    assert words.LONGEST_PAUSE == breaker.LONGEST_PAUSE
 
 
 def test_a_document_is_linked_by_its_own_type_and_key() -> None:
