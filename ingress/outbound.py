@@ -12,6 +12,7 @@ from schemas.outbound import OPERATOR, Dialect, allowed_accounts
 from schemas.patterns import fits
 from storage import deliveries, sealed, subscriptions
 from storage.database import Connection
+from storage.deliveries import NewestEvent
 from storage.replays import Scope
 from storage.sealed import Sealed, Secret
 from storage.subscriptions import Subscription
@@ -111,6 +112,16 @@ async def rotate(connection: Connection, vault: Vault, old: Subscription) -> str
     fresh = sealed.seal(vault, old.id, rotated(dialect, secrets, secret))
     await subscriptions.update(connection, msgspec.structs.replace(old, sealed=fresh))
     return secret
+
+
+async def test_event(connection: Connection, config: Config, subscription: Subscription) -> NewestEvent:
+    """Return the event that `send_test` would send now. Raises ConflictError."""
+    if not subscription.enabled:
+        raise ConflictError("The subscription is disabled; enable it first.")
+    event = await deliveries.newest_for_test(connection, scope_of(config, subscription))
+    if event is None:
+        raise ConflictError("Nothing is stored yet that this subscription would get; send an event first.")
+    return event
 
 
 async def send_test(connection: Connection, config: Config, subscription: Subscription) -> UUID:

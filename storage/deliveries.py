@@ -161,6 +161,16 @@ async def cancel(connection: Connection, id_: UUID, subscriber: str | None) -> D
         return await get(connection, id_, subscriber)
 
 
+class NewestEvent(msgspec.Struct, frozen=True, kw_only=True):
+    """The stored event that a test sends once more."""
+
+    event_id: UUID
+    type: str
+    key: str
+    version: int
+    received_at: datetime
+
+
 async def test(connection: Connection, subscription: UUID, scope: Scope) -> UUID | None:
     """Create a delivery of the newest matching event and return its id; None if no stored event matches."""
     async with connection.transaction():
@@ -177,6 +187,15 @@ async def test(connection: Connection, subscription: UUID, scope: Scope) -> UUID
         if delivery_id is not None:
             await connection.execute(query("outbox", "wake"))
     return delivery_id
+
+
+async def newest_for_test(connection: Connection, scope: Scope) -> NewestEvent | None:
+    """Return the event that `test` sends now; None if no stored event matches."""
+    sources = await find_sources(connection, scope)
+    row = await connection.fetchrow(
+        query("deliveries", "newest_for_test"), sources.platforms, sources.accounts, sources.types, NEWEST_DOCUMENTS
+    )
+    return None if row is None else NewestEvent(**row)
 
 
 def plain(row: asyncpg.Record) -> DeliveryRow:

@@ -121,8 +121,8 @@ def why_due(
     if not is_configured:
         return "It waits, because the configuration has no such subscriber any more."
     if paused_until is not None and paused_until > now:
-        asked = f"; the next delivery is tried at {paused_until:%H:%M:%S} UTC"
-        return f"It waits, because the subscriber's server asked for a pause{asked}."
+        until = f"{paused_until:%H:%M:%S} UTC"
+        return f"It waits, because the subscriber's server asked for a pause; the next delivery is tried at {until}."
     if last is None or last.outcome in ("delivered", "blocked"):
         return None
     if last.status_code is not None and last.status_code != TOO_MANY and last.status_code < SERVER_ERROR:
@@ -130,8 +130,8 @@ def why_due(
     what = f"answered {last.status_code}" if last.status_code else f"could not be reached ({last.outcome})"
     seconds = max((now - last.at).total_seconds(), 0.0)
     return (
-        f"It waits, because the subscriber's server {what} {duration(seconds)} ago: one delivery at a time is tried, at "
-        f"least every {duration(LONGEST_PAUSE)}, and the others follow when one has arrived."
+        f"It waits, because the subscriber's server {what} {duration(seconds)} ago: one delivery at a time is tried, "
+        f"at least every {duration(LONGEST_PAUSE)}, and the others follow when one has arrived."
     )
 
 

@@ -4,6 +4,8 @@ from collections.abc import Mapping
 
 import msgspec
 
+NOT_VALID = "This request is not valid"
+
 
 class PageError(Exception):
     """A request that ends with an error page."""
@@ -21,6 +23,11 @@ class PageError(Exception):
         self.advice = advice
         self.headers = dict(headers or {})
         self.reloads = reloads
+
+    @property
+    def sentence(self) -> str:
+        """What is wrong, for a form that shows it beside what was entered."""
+        return self.advice if self.title == NOT_VALID else f"{self.title}. {self.advice}"
 
 
 class ErrorView(msgspec.Struct, frozen=True):
@@ -50,4 +57,4 @@ def not_found(what: str) -> PageError:
 
 def invalid(advice: str) -> PageError:
     """Return a 400 for a request that no form of ours sends, or for a value that was typed wrongly."""
-    return PageError(400, "This request is not valid", advice)
+    return PageError(400, NOT_VALID, advice)

@@ -8,7 +8,7 @@ from aiohttp import web
 
 from ingress.console import confirm, notices
 from ingress.console.confirm import Button, Confirmation
-from ingress.console.errors import ErrorView, PageError, invalid
+from ingress.console.errors import ErrorView, invalid
 from ingress.console.visit import Page, Visit, safe_path, see_other
 from storage import jobs
 from storage.jobs import Filter, Kind

@@ -104,6 +104,11 @@ class Visit:
         ids = [_uuid(text, name) for text in self._form.get(name, ())]
         return [id_ for id_ in ids if id_ is not None]
 
+    def entered(self, *names: str) -> dict[str, str]:
+        """Return what was typed into these fields of the form, to be shown in them again."""
+        texts = {name: self._form.get(name, ("",))[0] for name in names}
+        return {name: "" if value_problem(text) else text for name, text in texts.items()}
+
     def path_uuid(self, what: str) -> UUID:
         """Return the id in the path. Raises PageError (404) if it is not one. `what`: such as `delivery`."""
         text = self.request.match_info["id"]

@@ -107,6 +107,26 @@ FOR SHARE OF s
 -- Workers that have read the content of a cancelled delivery discard it.
 SELECT pg_notify('crossdock_outbox', 'cancelled')
 
+-- name: newest_for_test
+-- Which event `test` sends. $1, $2 and $3: the sources; $4: the number of newest documents of each.
+SELECT v.id AS event_id, d.type, d.key, v.version, v.received_at
+FROM unnest($1::text[], $2::text[], $3::text[]) AS s (platform, account, type)
+CROSS JOIN LATERAL (
+    SELECT d.id, d.version_id, d.received_at, d.type, d.key
+    FROM crossdock.documents d
+    WHERE d.platform = s.platform AND d.account = s.account AND d.type = s.type
+    ORDER BY d.id DESC
+    LIMIT $4
+) d
+CROSS JOIN LATERAL (
+    SELECT v.id, v.received_at, v.message_id, v.version
+    FROM crossdock.versions v
+    WHERE v.id = d.version_id AND v.received_at = d.received_at AND NOT 'erased' = ANY (v.flags)
+    OFFSET 0
+) v
+ORDER BY d.received_at DESC, d.id DESC
+LIMIT 1
+
 -- name: test
 -- The newest stored event that the subscription would receive, sent to it alone. It is the newest version among the $6
 -- newest documents of each source ($3, $4, $5).

@@ -5,8 +5,8 @@
 -- name: overview
 -- Subscriptions, newest first, starting before ($1, $2), at most $3. $4: their subscriber; $5: whether they are enabled;
 -- null for all. $6: the limit of counting. $7: the number of outcomes. A delivery that waits has an outcome once it was
--- attempted; it is looked for among the newest 200. The newest outcome comes with its newest attempt, and with the first attempt
--- of the oldest delivery after the last one that was delivered, since which nothing else was.
+-- attempted; it is looked for among the newest 200. The newest one comes with its newest attempt, and with the first
+-- attempt of those after the last that was delivered: since when nothing was.
 SELECT s.id, s.subscriber, split_part(s.url, '?', 1) AS url, s.types, s.accounts, s.dialect, s.webhook_type,
        s.schedule, s.max_rate, s.max_in_flight, s.enabled, s.disabled_reason, s.disabled_at, s.enabled_at,
        s.paused_until, s.created_at, s.updated_at, w.waiting, due.next_attempt_at, strip.outcomes,
@@ -33,14 +33,15 @@ LEFT JOIN LATERAL (
 CROSS JOIN LATERAL (
     SELECT array_agg(newest.status ORDER BY newest.created_at, newest.id) AS outcomes,
            array_agg(newest.id ORDER BY newest.created_at, newest.id) AS ids,
-           (array_agg(newest.id ORDER BY newest.created_at DESC, newest.id DESC))[1] AS newest_id
+           (array_agg(newest.id ORDER BY newest.created_at DESC, newest.id DESC)
+            FILTER (WHERE newest.attempts > 0))[1] AS newest_id
     FROM (
-        (SELECT status, created_at, id FROM crossdock.finished
+        (SELECT status, created_at, id, attempts FROM crossdock.finished
          WHERE subscription_id = s.id
          ORDER BY created_at DESC, id DESC
          LIMIT $7)
         UNION ALL
-        (SELECT 'retrying', created_at, id
+        (SELECT 'retrying', created_at, id, attempts
          FROM (
              SELECT attempts, created_at, id FROM crossdock.outbox
              WHERE subscription_id = s.id
@@ -61,12 +62,12 @@ LEFT JOIN LATERAL (
     LIMIT 1
 ) a ON true
 LEFT JOIN LATERAL (
-    SELECT at AS failing_since
-    FROM crossdock.attempts
-    WHERE delivery_id = strip.ids[1 + coalesce(
-              (SELECT max(n) FROM unnest(strip.outcomes) WITH ORDINALITY AS o (status, n) WHERE status = 'delivered'), 0
-          )]
-    ORDER BY at
+    SELECT b.at AS failing_since
+    FROM unnest(strip.ids) WITH ORDINALITY AS i (id, n)
+    CROSS JOIN LATERAL (SELECT at FROM crossdock.attempts WHERE delivery_id = i.id ORDER BY at LIMIT 1) b
+    WHERE i.n > (SELECT coalesce(max(o.n), 0) FROM unnest(strip.outcomes) WITH ORDINALITY AS o (status, n)
+                 WHERE o.status = 'delivered')
+    ORDER BY i.n
     LIMIT 1
 ) first ON true
 ORDER BY s.created_at DESC, s.id DESC
@@ -97,14 +98,15 @@ SELECT (SELECT count(*) FROM (SELECT FROM crossdock.outbox
 FROM (
     SELECT array_agg(newest.status ORDER BY newest.created_at, newest.id) AS outcomes,
            array_agg(newest.id ORDER BY newest.created_at, newest.id) AS ids,
-           (array_agg(newest.id ORDER BY newest.created_at DESC, newest.id DESC))[1] AS newest_id
+           (array_agg(newest.id ORDER BY newest.created_at DESC, newest.id DESC)
+            FILTER (WHERE newest.attempts > 0))[1] AS newest_id
     FROM (
-        (SELECT status, created_at, id FROM crossdock.finished
+        (SELECT status, created_at, id, attempts FROM crossdock.finished
          WHERE subscription_id = $1
          ORDER BY created_at DESC, id DESC
          LIMIT $3)
         UNION ALL
-        (SELECT 'retrying', created_at, id
+        (SELECT 'retrying', created_at, id, attempts
          FROM (
              SELECT attempts, created_at, id FROM crossdock.outbox
              WHERE subscription_id = $1
@@ -125,12 +127,12 @@ LEFT JOIN LATERAL (
     LIMIT 1
 ) a ON true
 LEFT JOIN LATERAL (
-    SELECT at AS failing_since
-    FROM crossdock.attempts
-    WHERE delivery_id = strip.ids[1 + coalesce(
-              (SELECT max(n) FROM unnest(strip.outcomes) WITH ORDINALITY AS o (status, n) WHERE status = 'delivered'), 0
-          )]
-    ORDER BY at
+    SELECT b.at AS failing_since
+    FROM unnest(strip.ids) WITH ORDINALITY AS i (id, n)
+    CROSS JOIN LATERAL (SELECT at FROM crossdock.attempts WHERE delivery_id = i.id ORDER BY at LIMIT 1) b
+    WHERE i.n > (SELECT coalesce(max(o.n), 0) FROM unnest(strip.outcomes) WITH ORDINALITY AS o (status, n)
+                 WHERE o.status = 'delivered')
+    ORDER BY i.n
     LIMIT 1
 ) first ON true
 

@@ -28,7 +28,9 @@ def test_a_valid_body_is_described_without_flags() -> None:
     assert document.digest == canonical.digest(EXAMPLE)
 
 
-@pytest.mark.parametrize("body", [b'{"lineItems": 3, "id": "', b'{"id": tru', b"[1, 2", b'{"id": 12.', b'{"id": [1], "x"'])
+@pytest.mark.parametrize(
+    "body", [b'{"lineItems": 3, "id": "', b'{"id": tru', b"[1, 2", b'{"id": 12.', b'{"id": [1], "x"']
+)
 def test_a_body_that_is_cut_off_is_said_to_be(body: bytes) -> None:
     """What it holds may have the wrong shape as well, but that is not what its sender has to mend."""
     with pytest.raises(UnreadableError, match=f"^not JSON: the text ends in the middle: it is {len(body)} bytes long$"):

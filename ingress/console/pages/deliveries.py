@@ -1,6 +1,6 @@
 """The deliveries to subscribers: the list, filtered, and one with its attempts."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, get_args
 from urllib.parse import urlencode
@@ -13,12 +13,12 @@ from ingress import outbound
 from ingress.console import delivery_words as words
 from ingress.console import paging
 from ingress.console.delivery_request import RequestView, describe_request
-from ingress.console.errors import not_found
+from ingress.console.errors import PageError, not_found
 from ingress.console.route import page
 from ingress.console.visit import Page, Visit
 from storage import delivery_lists, replays, subscription_lists
 from storage.deliveries import Selection, Status
-from storage.delivery_lists import ListedDelivery, ShownAttempt
+from storage.delivery_lists import Listed, ListedDelivery, ShownAttempt
 from storage.subscription_lists import Settings
 
 PATH = "/console/deliveries"
@@ -95,6 +95,10 @@ class DeliveriesView(msgspec.Struct, frozen=True, kw_only=True):
     may_act: bool
     back: str
     """Where an action returns to."""
+    problem: str
+    """What is wrong with the filter; empty if nothing is."""
+    entered: Mapping[str, str]
+    """The times as they were typed, if something is wrong."""
 
 
 class DeliveryView(msgspec.Struct, frozen=True, kw_only=True):
@@ -121,19 +125,12 @@ class DeliveryView(msgspec.Struct, frozen=True, kw_only=True):
 
 async def show_list(visit: Visit) -> Page | web.StreamResponse:
     """Show the deliveries that the filters select."""
-    filters = Filters(
-        selection=Selection(
-            status=_status(visit),
-            subscription=visit.query_uuid("subscription"),
-            type=visit.query("type"),
-            account=visit.query("account"),
-            key=visit.query("key"),
-            since=visit.query_time("since"),
-            until=visit.query_time("until"),
-        )
-    )
+    selection, problem = _selection(visit)
+    filters = Filters(selection=selection)
     before = paging.place(visit.query("after"))
-    listed = await delivery_lists.select(visit.connection, filters.selection, before=before, limit=paging.ROWS + 1)
+    listed = Listed([], None)
+    if not problem:
+        listed = await delivery_lists.select(visit.connection, selection, before=before, limit=paging.ROWS + 1)
     rows: paging.Rows[DeliveryLine] = paging.page(
         [line(row) for row in listed.rows], lambda row: (row.created_at, row.id)
     )
@@ -154,8 +151,28 @@ async def show_list(visit: Visit) -> Page | web.StreamResponse:
         looked_back_to=looked_back_to,
         may_act=visit.may_act,
         back=f"{PATH}?{filters.query()}",
+        problem=problem,
+        entered={name: visit.request.query.get(name, "")[:100] for name in ("since", "until")} if problem else {},
     )
-    return Page(template="deliveries.html", view=view, title="Deliveries")
+    return Page(template="deliveries.html", view=view, title="Deliveries", status=400 if problem else 200)
+
+
+def _selection(visit: Visit) -> tuple[Selection, str]:
+    """Return what the address selects without what is wrong in it, and the first thing that is, or an empty text."""
+    readers: dict[str, Callable[[str], Any]] = {
+        "status": lambda _: _status(visit),
+        "subscription": visit.query_uuid,
+        **dict.fromkeys(("type", "account", "key"), visit.query),
+        **dict.fromkeys(("since", "until"), visit.query_time),
+    }
+    values: dict[str, Any] = {}
+    problems = []
+    for name, read in readers.items():
+        try:
+            values[name] = read(name)
+        except PageError as error:
+            problems.append(error.sentence)
+    return Selection(**values), problems[0] if problems else ""
 
 
 async def show(visit: Visit) -> Page | web.StreamResponse:

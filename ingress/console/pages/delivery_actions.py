@@ -11,6 +11,7 @@ from aiohttp import web
 from ingress import outbound
 from ingress.console import many, notices
 from ingress.console.confirm import Button
+from ingress.console.delivery_words import isolated, short, subscriber
 from ingress.console.errors import PageError, invalid, not_found
 from ingress.console.many import Request
 from ingress.console.render import plural
@@ -23,6 +24,8 @@ from storage.jobs import Filter
 
 LIST = "/console/deliveries"
 RETRY, CANCEL = f"{LIST}/retry", f"{LIST}/cancel"
+LONGEST_URL = 200
+"""Characters of a URL that a confirmation shows."""
 STATUSES: tuple[Status, ...] = get_args(Status)
 
 notices.NOTICES |= {
@@ -88,12 +91,13 @@ async def _many(visit: Visit, path: str, ids: list[UUID] | None) -> Page | web.S
     number = counted.text if not counted.is_exact else plural(counted.count, "delivery", "deliveries")
     number = number if counted.is_exact else f"{number} deliveries"
     is_retry = path == RETRY
-    state = await _state(visit, filter_.deliveries) if is_retry else ""
+    whose, state = await _receiver(visit, filter_.deliveries)
+    shown = words if whose is None else words.replace(*whose)
     request = Request(
         kind="deliveries.retry" if is_retry else "deliveries.cancel",
         path=path,
         question=f"Send {number} again?" if is_retry else f"Cancel {number}?",
-        what=f"{number[0].upper()}{number[1:]}: {words}.{state}",
+        what=f"{number[0].upper()}{number[1:]}: {shown}.{state if is_retry else ''}",
         consequence=_consequence(is_retry=is_retry),
         filter=filter_,
         fields=fields,
@@ -155,14 +159,20 @@ def in_words(selection: Selection) -> str:
     return ", ".join(filter(None, parts))
 
 
-async def _state(visit: Visit, selection: Selection | None) -> str:
-    """Return what keeps the subscription from getting anything now, as a sentence; empty if nothing does."""
+async def _receiver(visit: Visit, selection: Selection | None) -> tuple[tuple[str, str] | None, str]:
+    """Return the words for the selected subscription with what people know it by, and what keeps it from being sent to.
+
+    Both are empty if no subscription is selected, or if it does not exist any more.
+    """
     if selection is None or selection.subscription is None:
-        return ""
+        return None, ""
     subscription = await subscriptions.get(visit.connection, selection.subscription, None)
-    if subscription is None or subscription.enabled:
-        return ""
-    return " The subscription is disabled: nothing is sent until it is enabled."
+    if subscription is None:
+        return None, ""
+    url = short(subscription.url.partition("?")[0], LONGEST_URL)
+    whose = f"to {subscriber(subscription.subscriber)} at {isolated(url)}"
+    state = "" if subscription.enabled else " The subscription is disabled: nothing is sent until it is enabled."
+    return (f"of subscription {subscription.id}", whose), state
 
 
 def _consequence(*, is_retry: bool) -> str:

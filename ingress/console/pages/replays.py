@@ -12,7 +12,7 @@ from ingress.console import confirm, notices
 from ingress.console import delivery_words as words
 from ingress.console.confirm import Button, Confirmation
 from ingress.console.errors import PageError, invalid, not_found
-from ingress.console.pages.subscriptions import PATH
+from ingress.console.pages.subscriptions import PATH, page_of
 from ingress.console.render import plural
 from ingress.console.route import act
 from ingress.console.visit import Page, Visit, see_other
@@ -23,6 +23,7 @@ from storage.subscriptions import Subscription
 
 MOST_REPLAYS = 1000
 """Number of newest replays of a subscription among which the one to stop is looked for."""
+DISABLED = "The subscription is disabled: what this writes waits, and is sent only after it is enabled. "
 notices.NOTICES |= {
     "replaying": "{count} events are sent again, as fast as the limits of the subscription allow.",
     "replaying_many": "The events are sent again, as fast as the limits of the subscription allow.",
@@ -50,8 +51,13 @@ class ReplayForm(msgspec.Struct, frozen=True, kw_only=True):
 async def replay(visit: Visit) -> Page | web.StreamResponse:
     """Count what would be sent again and ask, and then start it. Sent twice, the form starts one replay."""
     subscription = await _existing(visit)
-    form = _replay_form(visit)
-    scope = _scope(visit, subscription, form)
+    try:
+        form = _replay_form(visit)
+        scope = _scope(visit, subscription, form)
+    except PageError as error:
+        if error.status != 400:
+            raise
+        return await page_of(visit, error.sentence, visit.entered("from", "to", "types", "key"))
     counted = await _counted(visit, scope, form)
     back = f"{PATH}/{subscription.id}"
     if counted is not None and counted.is_exact and not counted.count:
@@ -105,6 +111,7 @@ def _replay_confirmation(
     whose = words.subscriber(subscription.subscriber)
     which = f", only {', '.join(form.types)}" if form.types else ""
     of_key = f", only those of {words.short(form.key, 80)}" if form.key else ""
+    disabled = "" if subscription.enabled else DISABLED
     return Confirmation(
         question=f"Send {how_many.lower()} again?",
         what=(
@@ -112,8 +119,8 @@ def _replay_confirmation(
             f"UTC{which}{of_key}, to {whose} at {subscription.url.partition('?')[0]}."
         ),
         consequence=(
-            "Each event becomes a delivery of its own, whether it was delivered before or not. The limits of the "
-            "subscription hold, and the replay can be stopped on its page."
+            f"{disabled}Each event becomes a delivery of its own, whether it was delivered before or not. The limits "
+            "of the subscription hold, and the replay can be stopped on its page."
         ),
         action=f"{PATH}/{subscription.id}/replay",
         fields=[*form.fields, ("replay", str(uuid4())), *([("expected", typed)] if typed else [])],

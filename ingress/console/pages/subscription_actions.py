@@ -9,12 +9,14 @@ from ingress import outbound
 from ingress.console import confirm, notices
 from ingress.console import delivery_words as words
 from ingress.console.confirm import Button, Confirmation
-from ingress.console.errors import PageError, invalid, not_found
-from ingress.console.pages.subscriptions import PATH
+from ingress.console.errors import PageError, not_found
+from ingress.console.links import type_words
+from ingress.console.pages.subscriptions import PATH, page_of
 from ingress.console.route import act
 from ingress.console.visit import Page, Visit, see_other
 from schemas.dialects import get_dialect
 from storage import subscriptions
+from storage.deliveries import NewestEvent
 from storage.subscriptions import Subscription
 
 LONGEST_REASON = 200
@@ -61,7 +63,7 @@ async def limit(visit: Visit) -> Page | web.StreamResponse:
         rate = outbound.parse_rate(visit.field("max_rate"))
         in_flight = outbound.parse_in_flight(visit.field("max_in_flight"))
     except ValueError as error:
-        raise invalid(str(error)) from None
+        return await page_of(visit, str(error), visit.entered("max_rate", "max_in_flight"))
     await subscriptions.update(visit.connection, msgspec.structs.replace(old, max_rate=rate, max_in_flight=in_flight))
     note = f"max_rate {'none' if rate is None else f'{rate:g}'}, max_in_flight {in_flight}"
     await visit.record("subscriptions.limit", subject=str(old.id), note=note)
@@ -69,14 +71,37 @@ async def limit(visit: Visit) -> Page | web.StreamResponse:
 
 
 async def test(visit: Visit) -> Page | web.StreamResponse:
-    """Send the newest event that a subscription receives to it."""
+    """Ask, and then send the newest event that a subscription receives to it."""
     subscription = await _shared(visit)
     try:
+        if visit.field("confirmed") != "1":
+            event = await outbound.test_event(visit.connection, visit.context.config, subscription)
+            return confirm.page(_test_question(subscription, event))
         delivery = await outbound.send_test(visit.connection, visit.context.config, subscription)
     except outbound.ConflictError as error:
         raise PageError(409, "No test was sent", str(error)) from None
-    await visit.record("subscriptions.test", subject=str(subscription.id))
+    await visit.record("subscriptions.test", subject=str(subscription.id), note=visit.field("note"))
     return see_other(notices.done(f"/console/deliveries/{delivery}", "tested"))
+
+
+def _test_question(subscription: Subscription, event: NewestEvent) -> Confirmation:
+    back = f"{PATH}/{subscription.id}"
+    return Confirmation(
+        question="Send this event once more?",
+        what=(
+            f"{type_words(event.type).capitalize()} {words.isolated(words.short(event.key, 80))}, version "
+            f"{event.version}, received {event.received_at:%Y-%m-%d %H:%M:%S} UTC, goes to "
+            f"{words.subscriber(subscription.subscriber)} at {words.short(subscription.url.partition('?')[0], 200)}."
+        ),
+        consequence=(
+            "It is a real event, sent as any other: the subscriber gets it again if it had it before. No other "
+            "subscription gets it. If a newer one comes in meanwhile, that one is sent."
+        ),
+        action=f"{back}/test",
+        fields=(("confirmed", "1"),),
+        buttons=(Button(label="Send it"),),
+        back=back,
+    )
 
 
 async def rotate(visit: Visit) -> Page | web.StreamResponse:

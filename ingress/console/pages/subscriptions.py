@@ -1,6 +1,6 @@
 """Who is told: the subscriptions with what waits for them, the consumers' queues, and one subscription."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from urllib.parse import urlencode
 from uuid import UUID
@@ -103,6 +103,10 @@ class SubscriptionView(msgspec.Struct, frozen=True, kw_only=True):
     missed: tuple[datetime, datetime | None] | None
     """From when to when it was disabled, for the last time: nothing was put into its queue then."""
     may_act: bool
+    problem: str
+    """What is wrong with a form that was sent; empty if none was."""
+    entered: Mapping[str, str]
+    """What that form held."""
 
 
 async def show_list(visit: Visit) -> Page | web.StreamResponse:
@@ -129,6 +133,11 @@ async def show_list(visit: Visit) -> Page | web.StreamResponse:
 
 async def show(visit: Visit) -> Page | web.StreamResponse:
     """Show one subscription with its replays."""
+    return await page_of(visit)
+
+
+async def page_of(visit: Visit, problem: str = "", entered: Mapping[str, str] | None = None) -> Page:
+    """Return the page of one subscription. `problem`: what is wrong with the form of it that was sent."""
     id_ = visit.path_uuid("subscription")
     settings = await subscription_lists.get(visit.connection, id_)
     if settings is None:
@@ -147,8 +156,16 @@ async def show(visit: Visit) -> Page | web.StreamResponse:
         has_secret=_has_secret(settings.dialect),
         missed=None if settings.disabled_at is None else (settings.disabled_at, settings.enabled_at),
         may_act=visit.may_act,
+        problem=problem,
+        entered=entered or {},
     )
-    return Page(template="subscription.html", view=view, title=f"Subscription of {view.subscriber}")
+    return Page(
+        template="subscription.html",
+        view=view,
+        title=f"Subscription of {view.subscriber}",
+        status=400 if problem else 200,
+        path=f"{PATH}/{id_}",
+    )
 
 
 def state_of(visit: Visit, settings: Settings, backlog: Backlog) -> State:

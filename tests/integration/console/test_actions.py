@@ -56,6 +56,7 @@ async def test_the_page_lists_what_was_done_and_refused(
         assert "Nothing is running" in page.text
         for text in ("refused", "jobs.stop", "log-in", ACT, READ, str(id_)):
             assert text in page.text
+        assert f'<a href="/console/deliveries/{id_}">{id_}</a>' in page.html
         assert page.text.index("deliveries.retry") < page.text.index("jobs.stop")  # the newest first
         only = await client.get(f"/console/actions?operator={READ}&action=deliveries.retry")
         assert only.html.count("<tr>") == 2

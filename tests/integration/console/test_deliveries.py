@@ -56,6 +56,11 @@ async def test_the_list_shows_each_status_with_its_newest_error(
         empty = await client.get("/console/deliveries?status=failed&key=unknown")
         assert "No delivery matches these filters" in empty.text
         assert (await client.get("/console/deliveries?status=none")).status == 400
+        wrong = await client.get("/console/deliveries?status=failed&key=R-2&since=yesterday")
+        assert wrong.status == 400
+        assert "entered for since is not a time" in wrong.text
+        assert all(f'value="{text}"' in wrong.html for text in ("failed", "R-2", "yesterday"))
+        assert ids(wrong.html) == []
         assert (await client.get("/console/deliveries?after=nonsense")).status == 400
     async with console(database_url, who=READ) as client:
         page = await client.get("/console/deliveries?status=failed")
@@ -98,6 +103,15 @@ async def test_one_delivery_shows_its_attempts_and_no_secret(database: asyncpg.C
         assert "asked for a pause" in page.text
         assert page.text.index("1. refused") < page.text.index("2. refused")
         assert "The event is older than what is kept" in page.text
+        await database.execute("UPDATE crossdock.outbox SET next_attempt_at = now() - interval '1 minute'")
+        assert (
+            "It waits, because the subscriber's server asked for a pause; the next delivery is tried at"
+            in (await client.get(f"/console/deliveries/{waiting}")).text
+        )
+        assert "its server asked for a pause until" in (await client.get("/console/deliveries")).text
+        await database.execute("UPDATE crossdock.subscribed SET paused_until = NULL")
+        page = await client.get(f"/console/deliveries/{waiting}")
+        assert "because the subscriber's server answered 500" in page.text
         page = await client.get(f"/console/deliveries/{superseded}")
         assert "A newer version of the same document was stored" in page.text
         await database.execute("UPDATE crossdock.subscribed SET deleted_at = now() WHERE id = $1", subscription)

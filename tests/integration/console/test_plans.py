@@ -24,7 +24,6 @@ INDEXES = {
     ("quarantine", "last_good"): "documents_account",
     ("quarantine", "acted_on"): "actions_newest",
     ("quarantine", "job_of"): "jobs_newest",
-    ("quarantine", "stored_as"): "receipts",
     ("actions", "listing"): "actions_newest",
     ("jobs", "open"): "jobs_open",
     ("jobs", "running"): "jobs_open",

@@ -143,10 +143,10 @@ async def test_all_of_one_reason_are_published_and_nothing_else(
         assert "ecomnow/acme, received 2026-11-10 12:33:20 UTC, 8 B" in page.text
         assert PLACE in page.text
         assert UUID(int=2001) in await waiting(database)
-        form = [*hidden(page.html), ("note", "a test of theirs")]
-        answer = await client.post(f"{LIST}/discard", form)
+        confirmed = [*hidden(page.html), ("note", "a test of theirs")]
+        answer = await client.post(f"{LIST}/discard", confirmed)
         assert answer.headers["Location"].endswith("?done=discarded")
-        assert (await client.post(f"{LIST}/discard", form)).headers["Location"].endswith("?done=not_waiting")
+        assert (await client.post(f"{LIST}/discard", confirmed)).headers["Location"].endswith("?done=not_waiting")
         page = await client.get(f"{LIST}/{UUID(int=2001)}")
         assert re.search(r"Discarded \S+ \S+ by " + ACT, page.text)
         assert "a test of theirs" in page.text

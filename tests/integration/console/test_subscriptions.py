@@ -53,7 +53,7 @@ async def test_the_list_says_who_is_told_and_who_is_not(database: asyncpg.Connec
         for text in (
             "boards",
             "due since",
-            "its server answers 500",
+            "its server answers 500: down for repairs\u2069, since 2026-11-10 12:03:00 UTC",
             "1 retrying, 2 delivered, 1 failed, 1 superseded",
             "unknown subscriber",
         ):
@@ -97,6 +97,9 @@ async def test_settings_are_changed_and_recorded(database: asyncpg.Connection, d
         for wrong in ("0", "-1", "nan", "inf", "1e9", "x"):
             answer = await client.post(f"{path}/limits", {"max_rate": wrong, "max_in_flight": "3"})
             assert answer.status == 400, wrong
+            assert "Nothing was changed. The rate must be a number above 0" in answer.text
+            assert f'name="max_rate" type="text" value="{wrong}"' in answer.html
+            assert f'data-hx-get="{path}"' in answer.html
         for wrong in ("", "0", "101", "1.5", "²"):
             answer = await client.post(f"{path}/limits", {"max_rate": "", "max_in_flight": wrong})
             assert answer.status == 400, wrong
@@ -144,13 +147,21 @@ async def test_a_replay_is_counted_confirmed_started_once_and_stopped(pool: asyn
     period = {"from": "2026-11-10 12:00:01", "to": "2026-11-10 12:00:04"}
     async with console(database_url) as client, pool.acquire() as database:
         for wrong in ({}, {**period, "to": "2026-11-10 12:00:00"}, {**period, "types": "nonsense"}):
-            assert (await client.post(f"{path}/replay", wrong)).status == 400
+            answer = await client.post(f"{path}/replay", wrong)
+            assert answer.status == 400
+            assert "Nothing was changed." in answer.text
+            assert all(f'value="{text}"' in answer.html for text in wrong.values())
         empty = await client.post(f"{path}/replay", {**period, "key": "R-99"})
         assert empty.headers["Location"] == f"{path}?done=replay_empty"
         question = await client.post(f"{path}/replay", period)
         assert "Send 3 events again?" in question.text
         assert "received from 2026-11-10 12:00:01 to 2026-11-10 12:00:04 UTC" in question.text
         assert "hidden-value" not in question.html
+        assert "The subscription is disabled" not in question.text
+        await pool.execute("UPDATE crossdock.subscribed SET enabled = false")
+        disabled = await client.post(f"{path}/replay", period)
+        assert "The subscription is disabled: what this writes waits" in disabled.text
+        await pool.execute("UPDATE crossdock.subscribed SET enabled = true")
         assert await pool.fetchval("SELECT count(*) FROM crossdock.replays") == 0
         for _ in range(2):
             answer = await client.post(f"{path}/replay", [*hidden_fields(question), ("note", "after the outage")])
@@ -198,7 +209,14 @@ async def test_a_test_event_goes_to_the_subscription_alone(pool: asyncpg.Pool, d
         await pool.execute("UPDATE crossdock.subscribed SET enabled = false")
         await store(pool, receipt("R-1"))
         await pool.execute("UPDATE crossdock.subscribed SET enabled = true")
-        answer = await client.post(f"/console/subscriptions/{id_}/test")
+        page = await client.post(f"/console/subscriptions/{id_}/test")
+        assert (
+            "Receipt confirmation \u2068R-1\u2069, version 1, received 2026-11-10 12:00:00 UTC, goes to boards"
+            in page.text
+        )
+        assert "hidden-value" not in page.html
+        assert await pool.fetchval("SELECT count(*) FROM crossdock.outbox") == 0
+        answer = await client.post(f"/console/subscriptions/{id_}/test", hidden_fields(page))
         delivery = UUID(await pool.fetchval("SELECT id::text FROM crossdock.outbox"))
         assert answer.headers["Location"] == f"/console/deliveries/{delivery}?done=tested"
         page = await client.get(answer.headers["Location"])

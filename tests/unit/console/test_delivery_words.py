@@ -101,7 +101,9 @@ def test_a_delivery_that_is_due_says_why_it_waits() -> None:
     assert words.why_due(**free, last=last(outcome="delivered", status_code=200)) is None
     assert words.why_due(**free, last=last(status_code=400)) is None
     assert "answered 500 10 s ago" in str(words.why_due(**free, last=last(at=NOW - timedelta(seconds=10))))
-    assert "could not be reached (timeout)" in str(words.why_due(**free, last=last(outcome="timeout", status_code=None)))
+    assert "could not be reached (timeout)" in str(
+        words.why_due(**free, last=last(outcome="timeout", status_code=None))
+    )
     paused = words.why_due(**{**free, "paused_until": NOW + timedelta(seconds=70)}, last=None)
     assert "asked for a pause; the next delivery is tried at 09:31:10 UTC" in str(paused)
     assert "is disabled" in str(words.why_due(**{**free, "enabled": False}, last=last()))
