@@ -86,7 +86,7 @@ def _decimals(value: Decimal) -> int:
 
 
 def line_disagreements(line: LineProgress) -> list[str]:
-    """Return what does not agree on a line, in words such as `6 short`; empty if everything does.
+    """Return what does not agree on a line, in words such as `6 missing of 100 shipped`; empty if everything does.
 
     Goods that are on their way disagree with nothing.
     """
@@ -102,7 +102,7 @@ def line_disagreements(line: LineProgress) -> list[str]:
         texts.append("received before shipped" if moved <= 0 else f"{quantity(line.received - moved)} never shipped")
     elif 0 < line.received < moved:
         verb = "shipped" if line.shipped >= line.announced else "announced"
-        texts.append(f"{quantity(moved - line.received)} short of {quantity(moved)} {verb}")
+        texts.append(f"{quantity(moved - line.received)} missing of {quantity(moved)} {verb}")
     if line.shipped > 0 and line.announced > 0 and line.shipped != line.announced:
         word = "fewer" if line.shipped < line.announced else "more"
         texts.append(f"{quantity(abs(line.shipped - line.announced))} {word} shipped than announced")

@@ -83,6 +83,22 @@ def _why_failed(delivery: ListedDelivery) -> str:
     return f"All {attempts} attempts of the schedule failed."
 
 
+def schedule(seconds: Sequence[float], repeat_seconds: float | None = None) -> str:
+    """Return when a delivery is attempted, such as `at once, then after 5 s, 5 min and 30 min`.
+
+    `seconds`: before each attempt, counted from the previous one. `repeat_seconds`: between attempts that are repeated
+    without end, for which `seconds` do not apply; None if they are not.
+    """
+    if repeat_seconds is not None:
+        return f"at once, then every {duration(repeat_seconds)} until it succeeds or is cancelled"
+    first, *others = seconds or (0.0,)
+    text = "at once" if first < 1 else f"after {duration(first)}"
+    if others:
+        waits = [duration(wait) for wait in others]
+        text += f", then after {', '.join(waits[:-1])}{' and ' if len(waits) > 1 else ''}{waits[-1]}"
+    return f"{text}: {'one attempt' if not others else f'{len(others) + 1} attempts'} in all"
+
+
 def trouble(
     last: LastAttempt | None, since: datetime | None, next_attempt_at: datetime | None, now: datetime
 ) -> str | None:

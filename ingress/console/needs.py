@@ -83,6 +83,11 @@ def _queues(depths: Mapping[str, tuple[int, int]], unknown: str | None) -> Itera
             yield msgspec.structs.replace(need, kind="warn", text=text, section=section)
 
 
+def _ended(text: str) -> str:
+    """Return a text with a full stop, because another sentence follows."""
+    return text if text.endswith((".", "!", "?")) else f"{text}."
+
+
 def _ago(now: datetime, seconds: float) -> datetime:
     """Return the time so many seconds ago, to the second, because it is measured anew for every page."""
     return (now - timedelta(seconds=round(seconds))).replace(microsecond=0)
@@ -165,7 +170,7 @@ def _subscriptions(stored: Overview) -> Iterator[Need]:
         yield Need(
             kind="warn",
             text=f"Nothing is sent to {_named(subscription.subscriber)} at {subscription.url}, "
-            f"because it was disabled: {subscription.reason}",
+            f"because it was disabled: {_ended(subscription.reason or '')}",
             href=f"/console/subscriptions/{subscription.id}",
             link="Subscription",
             section="CrossdockSubscriptionDisabled",
@@ -194,7 +199,7 @@ def _accounts(stored: Overview, hosts: Mapping[tuple[str, str], str]) -> Iterato
         error = poll.error or "no reason was given"
         yield Need(
             kind="warn",
-            text=f"{poll.platform}/{poll.account} could not be polled{where}{times}: {error}",
+            text=f"{poll.platform}/{poll.account} could not be polled{where}{times}: {_ended(error)}",
             href="#accounts",
             link="Accounts",
             section="CrossdockPollFailing",
@@ -202,7 +207,12 @@ def _accounts(stored: Overview, hosts: Mapping[tuple[str, str], str]) -> Iterato
             since=poll.last_ok_at,
             since_word="The last poll that succeeded:",
         )
-    quiet = [account for account in stored.accounts if account.quiet and account.limit_seconds is not None]
+    unpolled = {(poll.platform, poll.account) for poll in failing}  # of which it is clear why they are quiet
+    quiet = [
+        account
+        for account in stored.accounts
+        if account.quiet and account.limit_seconds is not None and (account.platform, account.account) not in unpolled
+    ]
     quiet.sort(key=lambda account: -account.since_seconds / (account.limit_seconds or 1.0))
     for account in quiet[:EACH]:
         yield Need(

@@ -116,6 +116,7 @@ def environment() -> jinja2.Environment:
     templates.filters |= {
         "moment": moment,
         "ago": ago,
+        "written_moment": written_moment,
         "duration": duration,
         "size": size,
         "number": number,
@@ -124,6 +125,7 @@ def environment() -> jinja2.Environment:
     }
     templates.filters |= words.FILTERS
     templates.globals["sections"] = SECTIONS
+    templates.globals["stages"] = words.STAGES
     templates.globals["asset"] = lambda name: assets()[name].url
     templates.globals["has_asset"] = lambda name: name in assets()
     return templates
@@ -140,6 +142,15 @@ def moment(at: datetime | None) -> str:
         return "–"
     at = at.astimezone(UTC)
     return Markup('<time datetime="{}">{}</time>').format(at.isoformat(), f"{at:%Y-%m-%d %H:%M:%S}")
+
+
+def written_moment(text: str) -> str:
+    """Return a time that a document has as text like others, if it is in ISO 8601; without a time zone it is UTC."""
+    try:
+        at = datetime.fromisoformat(text)
+    except ValueError:
+        return text
+    return moment(at if at.tzinfo is not None else at.replace(tzinfo=UTC))
 
 
 def ago(at: datetime | None, now: datetime) -> str:

@@ -106,7 +106,7 @@ def _progress(lines: Sequence[LineProgress]) -> str:
         max((line.ordered or Decimal(0)) - max(sent, line.received), Decimal(0))
         for line, sent in zip(lines, moving, strict=True)
     )
-    missing = [f"{quantity(short)} short"] if short else []
+    missing = [f"{quantity(short)} missing"] if short else []
     missing += [f"{quantity(unsent)} not shipped yet"] if unsent else []
     missing += [f"{quantity(damaged)} damaged"] if damaged else []
     if not received and not moved:

@@ -8,6 +8,12 @@ from storage.progress import quantity
 DELIVERY_KINDS = {"delivered": "good", "pending": "busy", "failed": "bad", "cancelled": "off", "superseded": "off"}
 """The shape of each status of a delivery (`macros.status`)."""
 
+STAGES = (
+    "Why it is here. unreadable: no worker can read it; refused: a rule refused it; failed: a worker failed on it "
+    "repeatedly; unrouted: no queue accepted it."
+)
+"""What the stages of quarantine mean."""
+
 
 def delivery_kind(status: str) -> str:
     """Return the shape of a delivery's status."""

@@ -97,6 +97,8 @@ class SubscriptionView(msgspec.Struct, frozen=True, kw_only=True):
     failed: str
     next_attempt_at: datetime | None
     is_due: bool
+    schedule: str
+    """When deliveries are attempted, in words."""
     strip: Strip
     replays: Sequence[ReplayState]
     has_secret: bool
@@ -149,6 +151,7 @@ async def page_of(visit: Visit, problem: str = "", entered: Mapping[str, str] | 
         state=state_of(visit, settings, backlog),
         waiting=capped(backlog.waiting),
         failed=capped(backlog.failed or 0),
+        schedule=_schedule(visit, settings),
         next_attempt_at=backlog.next_attempt_at,
         is_due=is_due(backlog),
         strip=strip_of(backlog),
@@ -220,6 +223,17 @@ def _line(visit: Visit, row: ListedSubscription) -> SubscriptionLine:
         is_due=is_due(row.backlog),
         strip=strip_of(row.backlog),
     )
+
+
+def _schedule(visit: Visit, settings: Settings) -> str:
+    """Return when deliveries are attempted, in words."""
+    delivery = visit.context.config.delivery
+    try:
+        is_forever = get_dialect(settings.dialect).forever
+    except LookupError:
+        is_forever = False
+    seconds = delivery.schedule if settings.schedule is None else settings.schedule
+    return words.schedule(seconds, delivery.channelape_interval if is_forever else None)
 
 
 def _has_secret(dialect: str) -> bool:

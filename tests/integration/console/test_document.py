@@ -71,11 +71,12 @@ async def test_a_transfer_shows_its_progress_and_what_disagrees(pool: asyncpg.Po
     async with console(database_url) as client:
         page = await client.get(await path_of(pool, "STO1"))
         assert re.search(
-            r"\d+ d late, partly received: 90 of 150.5, 10 short, 50.5 not shipped yet, 5 damaged. Received", page.text
+            r"\d+ d late, partly received: 90 of 150.5, 10 missing, 50.5 not shipped yet, 5 damaged. Received",
+            page.text,
         )
         assert "Progress of transfer STO1" in page.text
         assert 'href="/console/transfers/STO1?account=acme"' in page.html
-        assert "10 short of 100 shipped" in page.text
+        assert "10 missing of 100 shipped" in page.text
         assert "5 damaged" in page.text
         assert "90 of 100 received" in page.text
         related = page.text.partition("Related documents")[2].partition("Body of version")[0]

@@ -36,3 +36,16 @@ async def test_logging_out_ends_the_session(database_url: str) -> None:
     async with console(database_url) as client:
         assert (await client.post("/console/logout")).headers["Location"] == "/console/login"
         assert (await client.get("/console")).status == 303
+
+
+async def test_a_page_that_does_not_exist_has_the_search_box_for_those_who_are_logged_in(database_url: str) -> None:
+    async with console(database_url, who=READ) as client:
+        for path in ("/console/nothing", "/console/documents/1"):
+            answer = await client.get(path)
+            assert answer.status == 404
+            assert 'action="/console/find"' in answer.html
+            assert 'aria-label="Sections"' in answer.html
+            assert f"{READ} (read)" in answer.text
+    async with console(database_url, who=None) as client:
+        answer = await client.get("/console/nothing")
+        assert (answer.status, 'action="/console/find"' in answer.html) == (404, False)

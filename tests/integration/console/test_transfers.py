@@ -95,7 +95,7 @@ async def test_one_transfer_says_what_disagrees_and_links_each_line_to_its_docum
         assert page.status == 200
         for words in (
             "2 lines of 2 have something that disagrees",
-            "6 short of 100 shipped",
+            "6 missing of 100 shipped",
             "5 damaged",
             "received before shipped",
             "A shipment, notice or receipt has the two locations of the order the other way round.",

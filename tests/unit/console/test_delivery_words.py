@@ -139,3 +139,16 @@ def test_a_request_that_cannot_be_shown_says_why() -> None:
     ]
     assert all(problems)
     assert len(set(problems)) == 4
+
+
+@pytest.mark.parametrize(
+    ("seconds", "repeat", "text"),
+    [
+        ([0, 5, 300, 7200], None, "at once, then after 5 s, 5 min and 2 h: 4 attempts in all"),
+        ([30], None, "after 30 s: one attempt in all"),
+        ([], None, "at once: one attempt in all"),
+        ([0, 5], 900.0, "at once, then every 15 min until it succeeds or is cancelled"),
+    ],
+)
+def test_a_schedule_is_said_in_words(seconds: list[float], repeat: float | None, text: str) -> None:
+    assert words.schedule(seconds, repeat) == text

@@ -171,19 +171,22 @@ def test_a_sentence_says_since_when_it_is_so() -> None:
         accounts=[account(1)],
         failing_polls=[FailingAccount("apicbase", "0", 2, "401", NOW)],
     )
+    stored = msgspec.structs.replace(
+        stored, accounts=[*stored.accounts, msgspec.structs.replace(account(0), platform="apicbase", account="0")]
+    )
     late, off, poll, quiet = needs(stored)
     assert (late.since, off.since) == (NOW - timedelta(seconds=500), NOW)
-    assert poll.text == "apicbase/0 could not be polled at api.apicbase.com 2 times in a row: 401"
+    assert poll.text == "apicbase/0 could not be polled at api.apicbase.com 2 times in a row: 401."
     assert (poll.since_word, poll.since) == ("The last poll that succeeded:", NOW)
     assert (quiet.since_word, quiet.since) == ("The last message:", NOW)
 
 
 def test_what_concerns_more_comes_first() -> None:
-    one = RefusedSubscription(UUID(int=3), "wms", "http://wms.example", 3, 4, 9000.0, "refused", 500, None)
+    fewest = RefusedSubscription(UUID(int=3), "wms", "http://wms.example", 3, 4, 9000.0, "refused", 500, None)
     stored = msgspec.structs.replace(
         CALM,
         deliveries=DeliveryCounts(0, 0, None, 7, 2, 0),
-        refused=[one, msgspec.structs.replace(one, subscriber="shop", waiting=50, oldest_seconds=300.0)],
+        refused=[fewest, msgspec.structs.replace(fewest, subscriber="shop", waiting=50, oldest_seconds=300.0)],
         quarantine={"refused": StageCount(1, 5.0), "failed": StageCount(2, 5.0)},
     )
     numbers = [need.text.split()[0] for need in needs(stored)]

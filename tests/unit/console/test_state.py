@@ -161,7 +161,7 @@ def line(
 @pytest.mark.parametrize(
     ("lines", "more", "text"),
     [
-        ([line(100, 100, 0, 94), line(100, 100, 100, 100)], {}, "Partly received: 194 of 200, 6 short."),
+        ([line(100, 100, 0, 94), line(100, 100, 100, 100)], {}, "Partly received: 194 of 200, 6 missing."),
         ([line(100, 100, 0, 100, 2)], {}, "Completely received: 100 of 100, 2 damaged."),
         ([line(100, 60), line(20)], {}, "On its way: 60 of 120 shipped, 60 not shipped yet."),
         ([line(100, 0, 100)], {}, "On its way: 100 of 100 announced."),
