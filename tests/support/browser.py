@@ -78,14 +78,21 @@ class Opened:
         assert answer is not None
         assert answer.status == 200, f"{path} is answered with {answer.status}"
 
-    async def misdeeds(self) -> list[str]:
-        """Return what the page did that no page may do: forbidden content, errors, foreign requests, dialogs."""
+    def forget(self) -> None:
+        """Forget what was done so far."""
+        self.requests.clear()
+        self.dialogs.clear()
+        self._messages.clear()
+
+    async def misdeeds(self, *, runs_scripts: bool = True) -> list[str]:
+        """Return what the page did that no page may do: forbidden content, errors, foreign requests, dialogs.
+
+        Without scripts nothing listens for violations, but Chromium still logs each as an error.
+        """
         foreign = [request.url[:200] for request in self.requests if not request.url.startswith(self._base)]
+        violations = await self.page.evaluate("window.violations") if runs_scripts else []
         return [
-            *[
-                f"violates its content security policy: {text}"
-                for text in await self.page.evaluate("window.violations")
-            ],
+            *[f"violates its content security policy: {text}" for text in violations],
             *[f"logs an error: {text}" for text in self._messages],
             *[f"asks a third party: {url}" for url in foreign],
             *[f"shows a dialog: {text}" for text in self.dialogs],

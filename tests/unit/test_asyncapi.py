@@ -232,10 +232,10 @@ def test_every_header_is_described(document: Document) -> None:
         assert problems(document, name, wrong, "headers"), wrong
 
 
-def ask_the_parser(text: str) -> Document:
-    """What the official parser makes of a document."""
+def ask_the_parser(*texts: str) -> list[Document]:
+    """What the official parser makes of each document."""
     try:
-        parsed: Document = json.loads(node.run("validate.mjs", stdin=text))
+        parsed: list[Document] = json.loads(node.run("validate.mjs", stdin=json.dumps(texts)))
     except MissingToolError as why:
         pytest.skip(f"the official AsyncAPI parser can't be asked: {why}")
     return parsed
@@ -247,13 +247,13 @@ def errors(parsed: Document) -> list[Any]:
 
 @pytest.mark.timeout(PARSER_TIMEOUT)
 def test_the_official_parser_accepts_the_document(document: Document) -> None:
-    parsed = ask_the_parser(FILE.read_text())
+    broken = json.loads(FILE.read_text())
+    broken["operations"]["send.crossdock.events"]["action"] = "shout"
+    parsed, refused = ask_the_parser(FILE.read_text(), json.dumps(broken))
     assert errors(parsed) == []
     assert set(parsed["channels"]) == set(document["channels"])
     assert set(parsed["messages"]) == set(document["components"]["messages"])
-    broken = json.loads(FILE.read_text())
-    broken["operations"]["send.crossdock.events"]["action"] = "shout"
-    assert errors(ask_the_parser(json.dumps(broken)))
+    assert errors(refused)
 
 
 def test_a_new_platform_is_in_it_by_itself(fifth: str) -> None:

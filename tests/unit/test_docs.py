@@ -41,3 +41,15 @@ def test_the_threat_model_links_to_tests_that_exist() -> None:
     linked = re.findall(r"\]\((.+?)\)", (ROOT / "THREAT_MODEL.md").read_text())
     assert len(linked) > 20
     assert [link for link in linked if not (ROOT / link).is_file()] == []
+
+
+def test_every_picture_is_shown_somewhere_and_exists() -> None:
+    linked = {
+        (file.parent / path).resolve()
+        for file in (ROOT / "README.md", *(ROOT / "docs").glob("*.md"))
+        for path in re.findall(r'(?:src|srcset)="([^"]+\.png)"|!\[[^]]*]\(([^)]+\.png)\)', file.read_text())
+        for path in path
+        if path and "://" not in path
+    }
+    assert len(linked) >= 8
+    assert linked == {path.resolve() for path in (ROOT / "docs/images").glob("*.png")}
