@@ -77,14 +77,20 @@ async def reading(
         yield Reading(Site(chromium, client.base, jar), database, subscription, document)
 
 
+def _requests_of(page: Page) -> list[str]:
+    """Return a list to which the address of every request of the page is added."""
+    addresses: list[str] = []
+    page.on("request", lambda request: addresses.append(request.url))
+    return addresses
+
+
 async def test_a_page_does_not_change_under_a_reader(reading: Reading) -> None:
     window = await reading.site.window()
     for what, (path, begin, end) in HOLDS.items():
         page = await window.new_page()
         await page.clock.install()
         await page.goto(reading.site.base + path.format(document=reading.document))
-        requested: list[str] = []
-        page.on("request", lambda request, requested=requested: requested.append(request.url))  # type: ignore[misc]
+        requested = _requests_of(page)
         await page.evaluate(begin)
         before = await page.evaluate(LIVE)
         await reading.change()
