@@ -83,8 +83,7 @@ async def test_a_page_does_not_change_under_a_reader(reading: Reading) -> None:
         page = await window.new_page()
         await page.clock.install()
         await page.goto(reading.site.base + path.format(document=reading.document))
-        requested: list[str] = []
-        page.on("request", lambda request, requested=requested: requested.append(request.url))  # type: ignore[misc]
+        requested = _requested(page)
         await page.evaluate(begin)
         before = await page.evaluate(LIVE)
         await reading.change()
@@ -116,3 +115,10 @@ async def test_a_refresh_does_not_scroll_the_page(reading: Reading) -> None:
 async def _refresh(page: Page) -> None:
     async with page.expect_response(lambda response: response.request.headers.get("hx-request") == "true"):
         await page.clock.fast_forward(STEP_MS)
+
+
+def _requested(page: Page) -> list[str]:
+    """Return a list to which the URL of every request is added from now on."""
+    urls: list[str] = []
+    page.on("request", lambda request: urls.append(request.url))
+    return urls
