@@ -77,20 +77,13 @@ async def reading(
         yield Reading(Site(chromium, client.base, jar), database, subscription, document)
 
 
-def _requests_of(page: Page) -> list[str]:
-    """Return a list to which the address of every request of the page is added."""
-    addresses: list[str] = []
-    page.on("request", lambda request: addresses.append(request.url))
-    return addresses
-
-
 async def test_a_page_does_not_change_under_a_reader(reading: Reading) -> None:
     window = await reading.site.window()
     for what, (path, begin, end) in HOLDS.items():
         page = await window.new_page()
         await page.clock.install()
         await page.goto(reading.site.base + path.format(document=reading.document))
-        requested = _requests_of(page)
+        requested = _requested(page)
         await page.evaluate(begin)
         before = await page.evaluate(LIVE)
         await reading.change()
@@ -122,3 +115,10 @@ async def test_a_refresh_does_not_scroll_the_page(reading: Reading) -> None:
 async def _refresh(page: Page) -> None:
     async with page.expect_response(lambda response: response.request.headers.get("hx-request") == "true"):
         await page.clock.fast_forward(STEP_MS)
+
+
+def _requested(page: Page) -> list[str]:
+    """Return a list to which the URL of every request is added from now on."""
+    urls: list[str] = []
+    page.on("request", lambda request: urls.append(request.url))
+    return urls

@@ -27,7 +27,7 @@ class Shown(NamedTuple):
     source: str
     text: str
     titles: list[str]
-    """Of its times."""
+    """The titles of all times."""
     rows: int
 
 

@@ -15,7 +15,7 @@ class Walk:
 
     @property
     def page(self) -> Page:
-        """The tab."""
+        """The page that is shown in the tab."""
         return self._opened.page
 
     async def click(self, what: Locator) -> None:
