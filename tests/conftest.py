@@ -123,7 +123,7 @@ def servers() -> Iterator[Path]:
 def memory(servers: Path) -> Iterator[Path]:
     """A folder in memory if the machine has enough of it, for the servers that all tests share.
 
-    A database is cloned there in a tenth of the time, which is a quarter of the whole run. Tests of what survives have
+    A database is cloned there in a tenth of the time. Tests of what survives have
     servers of their own on the disk.
     """
     if not MEMORY.is_dir() or shutil.disk_usage(MEMORY).free < LEAST_MEMORY:

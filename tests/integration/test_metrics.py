@@ -28,15 +28,7 @@ TRACE = "4bf92f3577b34da6a3ce929d0e0e4736"
 OPENMETRICS = {"Accept": "application/openmetrics-text;version=1.0.0"}
 LABELS = {
     "account", "action", "dialect", "event", "kind", "le", "method", "outcome", "platform", "queue", "reason", "route",
-<<<<<<< HEAD
-    "stage",
-    "state", "status", "type", "process", "version",
-||||||| 1c2660c
-    "account", "action", "dialect", "event", "kind", "le", "method", "outcome", "platform", "queue", "reason", "route", "stage",
-    "state", "status", "type", "process", "version",
-=======
     "stage", "state", "status", "type", "process", "version",
->>>>>>> console-mend3
 }  # fmt: skip
 """Each has as many values as there are accounts, queues or types configured, or fixed texts; none is an id."""
 
