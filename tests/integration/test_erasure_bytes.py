@@ -55,7 +55,7 @@ def body(key: str, name: str, **more: object) -> bytes:
 
 
 async def test_no_byte_is_left_in_any_file(
-    servers: Path,
+    memory: Path,
     amqp_url: str,
     database_url: str,
     pool: asyncpg.Pool,
@@ -95,7 +95,7 @@ async def test_no_byte_is_left_in_any_file(
             await until(lambda: len(subscriber.got) > 100)
             await database.execute("ANALYZE")
             await database.execute("CHECKPOINT")
-            before = list(holding(servers / "postgres", [mark.encode()]))
+            before = list(holding(memory / "postgres", [mark.encode()]))
             assert len(before) > 3, "the search finds what is there"
 
             async def load() -> None:
@@ -146,5 +146,5 @@ async def test_no_byte_is_left_in_any_file(
     await database.execute("VACUUM FULL")
     await database.execute("CHECKPOINT")
     # In threads: on a busy machine, reading every file takes seconds, and the event loop must not stand still.
-    assert await asyncio.to_thread(list, holding(servers / "postgres", [mark.encode()])) == []
-    assert await asyncio.to_thread(list, holding(servers / "postgres", [other.encode()]))
+    assert await asyncio.to_thread(list, holding(memory / "postgres", [mark.encode()])) == []
+    assert await asyncio.to_thread(list, holding(memory / "postgres", [other.encode()]))

@@ -145,7 +145,7 @@ async def test_a_stranger_may_send_little(database_url: str) -> None:
 async def test_hostile_addresses_are_pages_that_explain(database_url: str, caplog: pytest.LogCaptureFixture) -> None:
     hostile = (
         "'", '"><script>alert(1)</script>', "%00", "%ff", "%f0%9f%92%a9", "a" * 3000, "../..", "-1", "1e999", "\u202e",
-        "9999999999999999999", "2026-99-99", "%", "{{ 7919 * 7 }}",
+        "9999999999999999999", "2026-99-99", "%", "{{ 7919 * 7919 }}",
     )  # fmt: skip
     names = ("q", "after", "next", "done", "status", "account", "since", "until", "id", "key", "type", "state")
     pages = {route.path for route in ROUTES if route.method == "GET"}
@@ -159,7 +159,7 @@ async def test_hostile_addresses_are_pages_that_explain(database_url: str, caplo
                     html = await answer.text()
                 assert answer.status in (200, 303, 400, 404), (path, text)
                 assert "<script>alert" not in html
-                assert "55433" not in html
+                assert "62710561" not in html
                 assert answer.headers.get("Location", "/console").startswith("/console")
     assert not [record for record in caplog.records if record.levelno >= logging.ERROR]
 
