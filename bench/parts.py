@@ -7,6 +7,7 @@ import msgspec
 
 from bench.answers import bench_answers
 from bench.common import Servers
+from bench.console import bench_console
 from bench.deliveries import bench_deliveries
 from bench.ingress import bench_ingress
 from bench.latency import bench_latency
@@ -50,6 +51,7 @@ PARTS = (
     Part("stored", "the store with 2,000,000 events stored beside none", bench_stored, "long"),
     Part("previous", "storing, and bytes on disk, beside commit 9a0120f", bench_previous, "long"),
     Part("questions", "the questions of docs/questions.md with 2,000,000 events stored", bench_questions, "long"),
+    Part("console", "the console's pages with 2,000,000 events stored", bench_console, "long"),
     Part("memory", "memory after 500,000 messages beside 50,000", bench_memory, "long"),
     Part("scale", "several ingress processes, store workers and inbound queues beside one", bench_scale, "long"),
     Part("profile", "where the time goes, and the capacity that follows: bench/README.md", bench_profile, "asked"),
