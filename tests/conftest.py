@@ -2,6 +2,7 @@
 virtual host for each test. Unit tests start neither."""
 
 import asyncio
+import gc
 import logging
 import os
 import shutil
@@ -53,6 +54,13 @@ def pytest_asyncio_loop_factories(config: pytest.Config, item: pytest.Item) -> d
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Put the long tests first, because one that began last would keep the other processes waiting for its end."""
     items.sort(key=lambda item: item.get_closest_marker("long") is None)
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_finish() -> None:
+    """Collected tests live as long as the run: the garbage collector need not examine them again and again."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(autouse=True)

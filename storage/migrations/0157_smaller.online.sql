@@ -1,6 +1,4 @@
--- Two indexes in fewer bytes. The type names its platform, so that the sources of documents do without the platform; and
--- order numbers are only ever compared, for which a hash index takes 37 bytes per row instead of 59.
+-- An index in fewer bytes: the type names its platform, so that the sources of documents do without the platform. (A hash
+-- index of order numbers would save 18 bytes per event more, and cost the store worker a tenth of its rate.)
 
 CREATE INDEX CONCURRENTLY documents_account ON crossdock.documents (account, type, id);
-CREATE INDEX CONCURRENTLY documents_number ON crossdock.documents USING hash (order_number)
-    WHERE order_number IS NOT NULL;

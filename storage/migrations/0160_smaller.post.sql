@@ -1,4 +1,3 @@
--- The indexes that those of 0157 replace.
+-- The index that the one of 0157 replaces.
 
 DROP INDEX crossdock.documents_source;
-DROP INDEX crossdock.documents_order_number;
