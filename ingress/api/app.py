@@ -7,18 +7,16 @@ from contextlib import asynccontextmanager
 from functools import partial
 
 import asyncpg
-import msgspec
 from aiohttp import hdrs, web
 from prometheus_client import Counter, Histogram
 
-from ingress import connections, sockets
+from ingress import connections, serving
 from ingress.api import idempotency, openapi, routes
 from ingress.api.auth import Authenticator
 from ingress.api.context import SUBSCRIBER, Context, check_query, read
 from ingress.api.errors import ProblemError, not_found, retry_later
 from ingress.api.limiter import SubscriberLimiter
 from ingress.database import BusyError, DatabaseWatch, NotOpenError
-from ingress.protocol import AppRunner
 from schemas.config import Config
 from storage import roles
 from storage.database import Connection, Database, is_row_error, is_unavailable
@@ -83,19 +81,14 @@ class ApiApp:
             _add_route(app, method, path, self._serve(plain))
             _add_route(app, method, f"{path}/", self._serve(plain))
         _add_route(app, hdrs.METH_GET, openapi.PATH, _document)
-        limits = msgspec.structs.replace(CLIENTS, connections=connections.raise_fd_limit(CLIENTS.connections))
-        self._runner = AppRunner(
+        self._runner = await serving.serve(
             app,
-            partial(connections.Server, limits=limits, on_refused=lambda reason: UNSEEN.labels(reason).inc()),
-            access_log=None,  # the library's would contain the query string
-            shutdown_timeout=self._config.process.drain_timeout,
-            auto_decompress=False,
-            keepalive_timeout=connections.KEEPALIVE,
-            lingering_time=connections.LINGER,
+            host=self._config.api.host,
+            port=self._port,
+            limits=CLIENTS,
+            refused=UNSEEN,
+            drain_timeout=self._config.process.drain_timeout,
         )
-        await self._runner.setup()
-        for listener in await sockets.bind(self._config.api.host, self._port):
-            await web.SockSite(self._runner, listener).start()
         await self._watch.check()
         self._background.start(self._watch.run(), name="api-database")
         log.info("listening", extra={"host": self._config.api.host, "port": self.port})

@@ -11,7 +11,7 @@ import msgspec
 from aiohttp import hdrs, web
 from prometheus_client import Counter, Histogram
 
-from ingress import connections, sockets
+from ingress import connections, serving
 from ingress.console import answers, audit, form, guard, refresh, render, trouble
 from ingress.console.context import Context
 from ingress.console.errors import ErrorView, ForbiddenError, PageError
@@ -24,7 +24,6 @@ from ingress.console.routes import ROUTES
 from ingress.console.session import Operator
 from ingress.console.visit import HOME, NOBODY, Page, Visit
 from ingress.database import BusyError, DatabaseWatch, NotOpenError
-from ingress.protocol import AppRunner
 from schemas.config import Config
 from schemas.destinations.addresses import is_loopback
 from storage import actions, roles
@@ -109,19 +108,14 @@ class ConsoleApp:
             if route.method == hdrs.METH_GET:
                 app.router.add_route(hdrs.METH_HEAD, route.path, self._serve(route))
         app.router.add_get(f"{render.STATIC}/{{hash}}/{{name}}", answers.asset)
-        limits = msgspec.structs.replace(CLIENTS, connections=connections.raise_fd_limit(CLIENTS.connections))
-        self._runner = AppRunner(
+        self._runner = await serving.serve(
             app,
-            partial(connections.Server, limits=limits, on_refused=lambda reason: UNSEEN.labels(reason).inc()),
-            access_log=None,  # the library's would contain the query string
-            shutdown_timeout=self._config.process.drain_timeout,
-            auto_decompress=False,
-            keepalive_timeout=connections.KEEPALIVE,
-            lingering_time=connections.LINGER,
+            host=self._config.console.host,
+            port=self._port,
+            limits=CLIENTS,
+            refused=UNSEEN,
+            drain_timeout=self._config.process.drain_timeout,
         )
-        await self._runner.setup()
-        for listener in await sockets.bind(self._config.console.host, self._port):
-            await web.SockSite(self._runner, listener).start()
         if not (is_loopback(self._config.console.host) or self._config.console.trusted_proxies):
             log.warning(
                 "the console can be reached without HTTPS: name the proxy that ends it in [console] trusted_proxies",
