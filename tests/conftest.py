@@ -169,6 +169,10 @@ async def rabbitmq(memory: Path) -> AsyncIterator[RabbitMQ]:
         await server.stop()
 
 
+connect, execute = asyncpg.connect, asyncpg.Connection.execute
+"""As they are imported: databases are cloned while tests run, and a test may replace these methods for its duration."""
+
+
 class Databases:
     """Fresh ones, cloned from the migrated one. A few are made ahead, while tests run: one takes half a second."""
 
@@ -180,7 +184,7 @@ class Databases:
 
     async def take(self) -> str:
         """URL of one that nobody has used. Raises what kept it from being made."""
-        if self._making is None:
+        if self._making is None or self._making.done():  # what failed once is tried again, for the next test
             self._making = asyncio.get_running_loop().create_task(self._make(), name="databases")
         ready = asyncio.ensure_future(self._ready.get())
         await asyncio.wait((ready, self._making), return_when=asyncio.FIRST_COMPLETED)
@@ -200,14 +204,14 @@ class Databases:
             await asyncio.gather(self._making, return_exceptions=True)
 
     async def _make(self) -> None:
-        connection = await asyncpg.connect(f"{self._base}/postgres")
+        connection = await connect(f"{self._base}/postgres")
         try:
             while True:
                 while self._used:
-                    await connection.execute(f"DROP DATABASE {self._used.pop()} WITH (FORCE)")
+                    await execute(connection, f"DROP DATABASE {self._used.pop()} WITH (FORCE)")
                 name = f"test_{uuid4().hex}"
                 # Files copied, and not their pages through the log: cheaper where nothing is synced.
-                await connection.execute(f"CREATE DATABASE {name} TEMPLATE crossdock STRATEGY FILE_COPY")
+                await execute(connection, f"CREATE DATABASE {name} TEMPLATE crossdock STRATEGY FILE_COPY")
                 await self._ready.put(name)
         finally:
             await connection.close()

@@ -28,7 +28,7 @@ def statements(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
             method = getattr(asyncpg.Connection, name)
 
             async def recorded(self: Any, sql: str, *values: Any, _method: Any = method, **more: Any) -> Any:
-                name = self._params.server_settings.get("application_name", "")
+                name = (self._params.server_settings or {}).get("application_name", "")
                 if name in ("crossdock console", "crossdock console (overview)") and not sql.startswith(FRAME):
                     executed.append(sql)
                 return await _method(self, sql, *values, **more)
