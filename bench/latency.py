@@ -49,7 +49,7 @@ async def bench_latency(servers: Servers, plan: Plan) -> list[Row]:
         hook = bodies.marked(bodies.webhook(servers.folder))
         url = f"http://127.0.0.1:{port}{hook.path}"
         order = Order(url, hook.headers, hook.raw.decode(), CONNECTIONS, plan.paced / 2)
-        rate = await _capacity(database, order) / SHARE
+        rate = await capacity(database, order) / SHARE
         paced = msgspec.structs.replace(order, rate=rate, seconds=plan.paced)
         ours: list[Times] = []
         theirs: list[Times] = []
@@ -62,7 +62,7 @@ async def bench_latency(servers: Servers, plan: Plan) -> list[Row]:
                 raise BenchmarkError(f"{loaded.result().failed} requests failed")
             done = loaded.result().done
             await until(lambda done=done: backlog.filed(database, done), "everything stored")  # type: ignore[misc]
-            ours.append(await _arrival_to_commit(database, since))
+            ours.append(await arrival_to_commit(database, since))
             wait = Store().batch_wait * 1000
             theirs.append(Times(wait + broker.p50 + rows.p50, wait + broker.p99 + rows.p99))
             await backlog.empty(database)
@@ -84,7 +84,7 @@ async def bench_latency(servers: Servers, plan: Plan) -> list[Row]:
     ]
 
 
-async def _capacity(database: asyncpg.Connection, order: Order) -> float:
+async def capacity(database: asyncpg.Connection, order: Order) -> float:
     """Return the messages stored per second, from the first one on, while posting as fast as answers arrive."""
     posting = asyncio.create_task(asyncio.to_thread(load.post, order))
     await until(lambda: backlog.filed(database, 1), "the first message stored")
@@ -97,7 +97,8 @@ async def _capacity(database: asyncpg.Connection, order: Order) -> float:
     return rate
 
 
-async def _arrival_to_commit(database: asyncpg.Connection, since: float) -> Times:
+async def arrival_to_commit(database: asyncpg.Connection, since: float) -> Times:
+    """Return the milliseconds of all messages that arrived since a time, in seconds of the epoch."""
     rows = await database.fetch(
         "SELECT extract(epoch FROM pg_xact_commit_timestamp(xmin) - received_at)::float8 * 1000 AS ms "
         "FROM crossdock.receipts WHERE received_at >= $1",

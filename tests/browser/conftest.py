@@ -63,7 +63,7 @@ async def full(chromium: Browser, databases: Any) -> AsyncIterator[Console]:
     try:
         base = f"http://127.0.0.1:{app.port}"
         async with aiohttp.ClientSession(cookie_jar=aiohttp.CookieJar(unsafe=True)) as session:
-            await console.Client(session, base, app).log_in(console.ACT)
+            await console.Client(session, base).log_in(console.ACT)
             cookies = {cookie.key: cookie.value for cookie in session.cookie_jar}
         anonymous = await Site(chromium, base, {}).window()
         yield Console(Site(chromium, base, cookies), seeds, bad, anonymous)

@@ -49,7 +49,7 @@ async def _take(database_url: str) -> None:
     await app.start()
     base = f"http://127.0.0.1:{app.port}"
     async with aiohttp.ClientSession(cookie_jar=aiohttp.CookieJar(unsafe=True)) as session, browser.chromium() as run:
-        await console.Client(session, base, app).log_in(console.ACT)
+        await console.Client(session, base).log_in(console.ACT)
         site = Site(run, base, {cookie.key: cookie.value for cookie in session.cookie_jar})
         for scheme in ("light", "dark"):
             window = await site.window(color_scheme=scheme, viewport=SIZE)

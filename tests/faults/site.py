@@ -199,13 +199,17 @@ class Site:
                 stack.push_async_callback(sql.stop)
                 proxy = await self._proxy(stack, (name, DATABASE), ("127.0.0.1", sql.port))
                 database = self.backing.database_through(proxy.port)
+        return self.variables(name, amqp, database)
+
+    def variables(self, name: str, amqp_url: str, database_url: str) -> dict[str, str]:
+        """Return the environment of a kind of process."""
         environment = {
             **os.environ,
             "PYTHONPATH": str(ROOT),
             "CROSSDOCK_CONFIG": str(self.config_file),
             "CROSSDOCK_ENCRYPTION_KEY": KEY,
-            "AMQP_URL": amqp,
-            "DATABASE_URL": database,  # of the administrator, from which each process changes to its role
+            "AMQP_URL": amqp_url,
+            "DATABASE_URL": database_url,  # of the administrator, from which each process changes to its role
         }
         return sections.environment(name, environment, {})
 

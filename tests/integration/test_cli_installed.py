@@ -10,12 +10,21 @@ import sys
 import zipfile
 from pathlib import Path
 
+import aiohttp
 import pytest
 
+from bench.common import answers
+from deploy.local.children import end, free_ports, spawn
+from ingress.console.routes import ROUTES
+from tests.support.console import Client
 from tests.support.image import ROOT, copied
+from tests.support.receiver import KEY
 
 PACKAGES = ("schemas", "telemetry", "broker", "storage", "ingress", "workers", "deploy")
 NOT_CODE = ("Dockerfile", ".sh")
+TOKEN = "a-token-for-the-installed-console"
+OTHER_ANSWERS = {"/console/login": 303, "/console/documents": 400}
+"""One is logged in already; and a document is asked for by its key, which is missing here."""
 OF_OPERATORS = ("docker", "grafana", "kubernetes", "prometheus")
 """Beside the code, and of no use to what runs."""
 
@@ -78,6 +87,37 @@ def test_the_wheel_runs_on_the_run_time_dependencies_alone(installed: Path, tmp_
     checked, _, exported = done.stdout.partition("{")
     assert checked.count(" ok") == 3
     assert "crossdock.store" in {queue["name"] for queue in json.loads("{" + exported)["queues"]}
+
+
+async def test_the_console_of_the_wheel_serves_its_pages_and_assets(
+    installed: Path, tmp_path: Path, database_url: str
+) -> None:
+    port, admin = free_ports(2)
+    arguments = ["console", "--port", str(port), "--admin-port", str(admin)]
+    script = (
+        f"import sys\nfor name in {only_for_developers()!r}: sys.modules[name] = None\n"
+        f"from deploy.cli.main import main\nsys.exit(main({arguments!r}))\n"
+    )
+    env = {"PATH": os.environ["PATH"], "PYTHONPATH": str(installed)}
+    env |= {"DATABASE_URL": database_url, "CROSSDOCK_ENCRYPTION_KEY": KEY, "CROSSDOCK_CONSOLE_TOKEN": TOKEN}
+    child = spawn([sys.executable, "-P", "-c", script], env=env, log=tmp_path / "console.log")
+    try:
+        await answers(f"http://127.0.0.1:{admin}/readyz", 200)
+        async with aiohttp.ClientSession(cookie_jar=aiohttp.CookieJar(unsafe=True)) as session:
+            client = Client(session, f"http://127.0.0.1:{port}")
+            await client.log_in_with(TOKEN)
+            assets: set[str] = set()
+            for path in {route.path for route in ROUTES if route.method == "GET" and "{" not in route.path}:
+                page = await client.get(path)
+                assert page.status == OTHER_ANSWERS.get(path, 200), path
+                assets.update(re.findall(r'(?:href|src)="(/console/static/[^"]+)"', page.html))
+            assert {name.rpartition("/")[2] for name in assets} >= {"console.css", "console.js", "htmx.min.js"}
+            for path in assets:
+                assert (await client.get(path)).status == 200, path
+                missing = await client.get(path.replace(path.split("/")[3], "0" * 12))
+                assert (missing.status, missing.headers["Content-Type"]) == (404, "text/plain; charset=utf-8"), path
+    finally:
+        await end(child, 15, 15)
 
 
 def only_for_developers() -> list[str]:

@@ -60,10 +60,9 @@ class _Text(HTMLParser):
 class Client:
     """Visits the console with the cookies of one browser."""
 
-    def __init__(self, session: aiohttp.ClientSession, base: str, app: ConsoleApp) -> None:
+    def __init__(self, session: aiohttp.ClientSession, base: str) -> None:
         self.session = session
         self.base = base
-        self.app = app
 
     async def get(self, path: str, *, headers: Mapping[str, str] = {}) -> Answer:
         """Return a page, without following redirects."""
@@ -85,21 +84,33 @@ class Client:
 
     async def log_in(self, name: str) -> None:
         """Log in as an operator."""
-        answer = await self.post("/console/login", {"token": TOKENS[name]})
+        await self.log_in_with(TOKENS[name])
+
+    async def log_in_with(self, token: str) -> None:
+        """Log in with a token."""
+        answer = await self.post("/console/login", {"token": token})
         assert answer.status == 303, answer.text
+
+
+class OwnClient(Client):
+    """Visits a console that runs in the test's own process."""
+
+    def __init__(self, session: aiohttp.ClientSession, app: ConsoleApp) -> None:
+        super().__init__(session, f"http://127.0.0.1:{app.port}")
+        self.app = app
 
 
 @asynccontextmanager
 async def console(
     database_url: str, settings: Config | None = None, *, who: str | None = ACT, amqp_url: str | None = None
-) -> AsyncIterator[Client]:
+) -> AsyncIterator[OwnClient]:
     """Run a console on a free port, and log in as `who`."""
     app = ConsoleApp(settings or config(), database_url=database_url, vault=VAULT, amqp_url=amqp_url)
     await app.start()
     try:
         # The console listens on an address, for which aiohttp keeps no cookies by default.
         async with aiohttp.ClientSession(cookie_jar=aiohttp.CookieJar(unsafe=True)) as session:
-            client = Client(session, f"http://127.0.0.1:{app.port}", app)
+            client = OwnClient(session, app)
             if who is not None:
                 await client.log_in(who)
             yield client

@@ -6,7 +6,18 @@ Begin with `connections`, the module with the simplest faults.
 
 import msgspec
 
-from tests.faults.catalogue import connections, errors, large, machine, pairs, poison, processes, servers, unavailable
+from tests.faults.catalogue import (
+    connections,
+    consoles,
+    errors,
+    large,
+    machine,
+    pairs,
+    poison,
+    processes,
+    servers,
+    unavailable,
+)
 from tests.faults.trial import Fault
 
 
@@ -17,7 +28,7 @@ class Group(msgspec.Struct, frozen=True):
     faults: tuple[Fault, ...]
 
 
-PROCESSES = Group("our processes killed, stopped, restarted, reloaded", processes.FAULTS)
+PROCESSES = Group("our processes killed, stopped, restarted, reloaded", (*processes.FAULTS, *consoles.FAULTS))
 SERVERS = Group("RabbitMQ and PostgreSQL killed, restarted, unavailable", servers.FAULTS)
 CONNECTIONS = Group("connections cut, stalled, delayed, half-closed; answers lost", connections.FAULTS)
 CLOCKS = Group("a clock that jumps", machine.FAULTS)

@@ -84,6 +84,11 @@ async def test_no_answer_and_no_line_of_the_log_has_a_secret(
         answers["subscription"] = await client.get(f"/console/subscriptions/{mine}")
         assert answers["subscription"].status == 200
         assert "https://a.example/hook" in answers["subscription"].text
+        rows = await database.fetch("SELECT message_id, received_at FROM crossdock.receipts")
+        files = {f"/console/events/{row['message_id']}/raw": {"at": row["received_at"].isoformat()} for row in rows}
+        for address, form in {**files, f"/console/quarantine/{seeds.quarantined}/raw": {}}.items():
+            answers[f"file {address}"] = await client.post(address, form)
+            assert answers[f"file {address}"].headers["Content-Disposition"].startswith("attachment"), address
         for route in ROUTES:  # a token where it does not belong is not sent back
             if route.method == "POST" and route.who == "act":
                 form = {"note": used["shared"], "id": used["act"], "back": f"/console?x={used['mine']}"}
