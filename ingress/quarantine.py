@@ -30,7 +30,7 @@ class Published(msgspec.Struct, frozen=True, kw_only=True):
     """What came of publishing some messages."""
 
     ids: Sequence[UUID]
-    """Those that the broker has confirmed, which are marked as replayed."""
+    """Those that the broker has confirmed."""
     refused: Mapping[UUID, Exception]
     """Those that the broker did not take, which stay on the list."""
 
@@ -64,6 +64,16 @@ async def publish(
     puts it back on the list. Raises the errors of a broker that is unavailable.
     """
     rows = await quarantine.lock(connection, ids, again=again)
+    published = await send(channel, rows, shards)
+    await quarantine.mark_all_replayed(connection, published.ids)
+    return published
+
+
+async def send(channel: AbstractChannel, rows: Sequence[Record], shards: int) -> Published:
+    """Publish messages that are locked, without the database; the caller marks those that are confirmed.
+
+    Raises the errors of a broker that is unavailable.
+    """
     results = await asyncio.gather(*(_send(channel, row, shards) for row in rows), return_exceptions=True)
     confirmed: list[UUID] = []
     refused: dict[UUID, Exception] = {}
@@ -74,7 +84,6 @@ async def publish(
             refused[row["id"]] = error
         else:
             raise error
-    await quarantine.mark_all_replayed(connection, confirmed)
     return Published(ids=confirmed, refused=refused)
 
 

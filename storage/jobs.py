@@ -140,6 +140,11 @@ async def take(connection: Connection, id_: UUID) -> Job | None:
     return _job(await connection.fetchrow(query("jobs", "take"), id_))
 
 
+async def is_stop_asked(connection: Connection, job: Job) -> bool:
+    """Return whether an operator has asked for the end of a job since it was taken."""
+    return bool(await connection.fetchval(query("jobs", "stop_asked"), job.id))
+
+
 async def running(connection: Connection) -> list[Job]:
     """Return the unfinished jobs, the oldest first."""
     return _jobs(await connection.fetch(query("jobs", "running"), MOST_OPEN))

@@ -12,6 +12,8 @@ from functools import partial
 from typing import Literal
 from uuid import UUID
 
+from asyncpg import Record
+
 from broker.connection import REMOTE_ERRORS
 from broker.outgoing import BrokerUnavailableError
 from ingress import outbound
@@ -35,12 +37,20 @@ WAIT = 5.0
 """Maximum seconds that a piece waits for a connection."""
 STATEMENT_TIMEOUT = 10.0
 """Seconds for one statement of a piece."""
+STOP_CHECK = 0.5
+"""Seconds between two looks at whether the job is to stop, while the broker does not answer."""
+UNCONFIRMED = "RabbitMQ had not confirmed the last ones, which stay in quarantine although it may have taken them."
+"""What is said of a job that is stopped then."""
 ANSWER_TIMEOUT = 120.0
 """Seconds to wait for the answer to the delivery that is tried first."""
 
 
 class _BrokerProblemError(Exception):
     """The broker did not take a piece, which is tried again."""
+
+
+class _StopAskedError(Exception):
+    """The operator stopped the job while the broker did not answer."""
 
 
 class Outcome(Enum):
@@ -64,6 +74,8 @@ class JobEngine:
         self._database = database
         self._finished: list[Recorded] = []
         """The jobs that ended, which are announced when their transaction is committed."""
+        self._abandoned: set[asyncio.Task[publishing.Published]] = set()
+        """Attempts to publish whose outcome nobody waits for any more; kept here until they end."""
 
     async def run(self) -> None:
         """Work until the task is cancelled."""
@@ -162,24 +174,52 @@ class JobEngine:
             discarded = await quarantine.discard_waiting(connection, things.ids)
             await jobs.advance(connection, job, done=len(discarded), failed=0, after=things.after)
             return await self._end(connection, job, is_last=things.is_last)
-        done, problems = await self._publish(connection, things.ids)
+        try:
+            done, problems = await self._publish(connection, job, things.ids)
+        except _StopAskedError:
+            await self._finish(connection, job, "stopped", UNCONFIRMED)
+            return WORKED
         problem = f"RabbitMQ did not take it: {problems[0]}" if problems else None
         await jobs.advance(connection, job, done=done, failed=len(problems), after=things.after, problem=problem)
         return await self._end(connection, job, is_last=things.is_last)
 
-    async def _publish(self, connection: Connection, ids: Sequence[UUID]) -> tuple[int, list[str]]:
-        """Publish messages; return how many were confirmed, and why others were not. Raises _BrokerProblemError."""
+    async def _publish(self, connection: Connection, job: Job, ids: Sequence[UUID]) -> tuple[int, list[str]]:
+        """Publish messages; return how many were confirmed, and why others were not.
+
+        Raises _BrokerProblemError, and _StopAskedError if the operator stops the job while the broker does not answer.
+        """
         if not ids:
             return 0, []
+        rows = await quarantine.lock(connection, ids, again=False)
+        sending = asyncio.create_task(self._send(rows), name="publish quarantined messages")
+        try:
+            while not (await asyncio.wait([sending], timeout=STOP_CHECK))[0]:
+                if await jobs.is_stop_asked(connection, job):
+                    raise _StopAskedError
+        finally:
+            if not sending.done():  # to end it may take as long as the broker does not answer
+                self._abandoned.add(sending)
+                sending.add_done_callback(self._forget)
+                sending.cancel()
+        published = sending.result()
+        await quarantine.mark_all_replayed(connection, published.ids)
+        return len(published.ids), [str(error) for error in published.refused.values()]
+
+    async def _send(self, rows: Sequence[Record]) -> publishing.Published:
+        """Publish messages that are locked. Raises _BrokerProblemError."""
         context = self._context
         if context.amqp_url is None:
             raise _BrokerProblemError("this console has no AMQP_URL")
         try:
             async with publishing.channel(context.amqp_url) as channel:
-                published = await publishing.publish(connection, channel, ids, context.config.store.shards)
+                return await publishing.send(channel, rows, context.config.store.shards)
         except (BrokerUnavailableError, *REMOTE_ERRORS, TimeoutError) as error:
             raise _BrokerProblemError(str(error) or type(error).__name__) from error
-        return len(published.ids), [str(error) for error in published.refused.values()]
+
+    def _forget(self, sending: "asyncio.Task[publishing.Published]") -> None:
+        self._abandoned.discard(sending)
+        if not sending.cancelled():
+            sending.exception()  # what became of it does not matter any more
 
     async def _end(self, connection: Connection, job: Job, *, is_last: bool) -> Outcome:
         if is_last:

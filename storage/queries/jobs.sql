@@ -51,6 +51,9 @@ UPDATE crossdock.jobs SET stop_asked = true
 WHERE id = $1 AND finished_at IS NULL
 RETURNING action
 
+-- name: stop_asked
+SELECT stop_asked FROM crossdock.jobs WHERE id = $1
+
 -- name: finish
 UPDATE crossdock.jobs
 SET finished_at = now(), touched_at = now(), outcome = $2, problem = coalesce($3, problem), waits = NULL

@@ -6,11 +6,14 @@ from uuid import UUID
 
 import asyncpg
 import pytest
+from yarl import URL
 
 from broker.connection import connect
+from ingress import quarantine as publishing
 from schemas import registry
 from storage import quarantine_lists
 from storage.quarantine import Selection
+from tests.faults.proxy import Proxy
 from tests.support.console import ACT, READ, console
 from tests.support.delivering import receipt, store
 from tests.support.many import finished, hidden
@@ -151,6 +154,42 @@ async def test_all_of_one_reason_are_published_and_nothing_else(
         assert re.search(r"Discarded \S+ \S+ by " + ACT, page.text)
         assert "a test of theirs" in page.text
         assert "Replay again" not in page.text  # nothing was replayed
+
+
+async def test_stop_ends_a_replay_that_a_frozen_broker_does_not_confirm(
+    database_url: str,
+    pool: asyncpg.Pool,
+    database: asyncpg.Connection,
+    amqp_url: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Time-outs are longer here than the test waits, so that it is the stop that ends the job."""
+    monkeypatch.setattr(publishing, "CONFIRM_TIMEOUT", 300.0)
+    monkeypatch.setattr(publishing, "CONNECT_TIMEOUT", 300.0)
+    await fill(pool, 3)
+    broker = URL(amqp_url)
+    proxy = Proxy(broker.host or "", broker.port or 0)
+    await proxy.start()
+    try:
+        async with console(database_url, amqp_url=str(broker.with_port(proxy.port))) as client:
+            proxy.stall()
+            page = await client.post(f"{LIST}/replay", {"all": "1", "reason": PLACE})
+            await client.post(f"{LIST}/replay", hidden(page.html))
+            locked = "SELECT true FROM crossdock.quarantined FOR UPDATE SKIP LOCKED"
+
+            async def is_sending() -> bool:
+                return not await database.fetch(locked)
+
+            await until(is_sending, what="the messages are being sent")
+            id_ = await database.fetchval("SELECT id FROM crossdock.jobs")
+            assert (await client.post(f"/console/jobs/{id_}/stop")).status == 303
+            job = await finished(database)
+            assert (job["outcome"], job["done"], job["failed"]) == ("stopped", 0, 0)
+            assert "had not confirmed the last ones" in (await client.get("/console/actions")).text
+            assert len(await waiting(database)) == 3
+            proxy.heal()
+    finally:
+        await proxy.stop()
 
 
 async def test_a_replayed_message_says_what_became_of_it(
