@@ -185,7 +185,9 @@ class RowChanges:
         await execute(connection, "copy_versions", self._copies)
         await execute(connection, "move_versions", self._moves)
         await execute(connection, "delete_versions", self._deletes)
-        await tables.copy(connection, "versions", VERSION_COLUMNS, [version_row(version) for version in self._inserts])
+        await tables.copy_flagged(
+            connection, "versions", VERSION_COLUMNS, [version_row(version) for version in self._inserts]
+        )
         await execute(connection, "newest_versions", self._newest)
         if self._empty:
             await connection.execute(query("store", "delete_documents"), self._empty)

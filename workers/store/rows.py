@@ -92,10 +92,10 @@ RECEIPT_COLUMNS = (
     "document_id",
     "digest",
     "event",
-    "flags",
     "content_type",
     "traceparent",
     "raw",
+    "flags",
 )
 
 
@@ -109,10 +109,10 @@ def receipt_row(document_id: int, message: Incoming) -> Row:
         document_id,
         document.digest,
         envelope.event,
-        document.flags,
         envelope.content_type,
         envelope.traceparent,
         message.raw,
+        document.flags,
     )
 
 
@@ -129,7 +129,6 @@ VERSION_COLUMNS = (
     "shipped_at",
     "goods_received_at",
     "due_at",
-    "flags",
     "order_number",
     "order_ref",
     "warehouse_ref",
@@ -142,6 +141,7 @@ VERSION_COLUMNS = (
     "platform",
     "account",
     "type",
+    "flags",
 )
 
 
@@ -162,7 +162,6 @@ def version_row(stored: StoredVersion) -> Row:
         reading.shipped_at,
         reading.goods_received_at,
         reading.due_at,
-        flags(document.flags, version, revisable=reading.flag_revised),
         reading.order_number,
         reading.order_ref,
         reading.warehouse_ref,
@@ -175,6 +174,7 @@ def version_row(stored: StoredVersion) -> Row:
         stored.message.envelope.platform,
         stored.message.envelope.account,
         reading.type,
+        flags(document.flags, version, revisable=reading.flag_revised),
     )
 
 

@@ -175,7 +175,7 @@ async def insert_receipts(connection: Connection, documents: Sequence[DocumentBa
             else document.messages
         )
     receipts = [receipt_row(id_, message) for id_, message in messages if message.message_id not in existing]
-    await tables.copy(connection, "receipts", RECEIPT_COLUMNS, receipts)
+    await tables.copy_flagged(connection, "receipts", RECEIPT_COLUMNS, receipts)
 
 
 async def append_versions(
@@ -210,7 +210,7 @@ async def append_versions(
             closed_rows.append((last.id, last.first.received_at, last.times_received, last.last_received_at))
         newest_rows.append(newest_version_row(id_, changes[-1]))
         new += document.stored(changes)
-    await tables.copy(connection, "versions", VERSION_COLUMNS, [version_row(version) for version in new])
+    await tables.copy_flagged(connection, "versions", VERSION_COLUMNS, [version_row(version) for version in new])
     await execute(connection, "add_repeats", repeat_rows)
     await execute(connection, "close_versions", closed_rows)
     await execute(connection, "newest_versions", newest_rows)

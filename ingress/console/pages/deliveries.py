@@ -16,6 +16,7 @@ from ingress.console.delivery_request import RequestView, describe_request
 from ingress.console.errors import PageError, not_found
 from ingress.console.route import page
 from ingress.console.visit import Page, Visit
+from schemas import registry
 from storage import delivery_lists, replays, subscription_lists
 from storage.deliveries import Selection, Status
 from storage.delivery_lists import Listed, ListedDelivery, ShownAttempt
@@ -142,7 +143,7 @@ async def show_list(visit: Visit) -> Page | web.StreamResponse:
     view = DeliveriesView(
         filters=filters,
         statuses=words.STATUSES,
-        types=sorted({*sources.types, *_given(filters.selection.type)})[:MOST_NAMES],
+        types=sorted({*sources.types, *registry.announced_types(), *_given(filters.selection.type)})[:MOST_NAMES],
         accounts=sorted(
             {*map("/".join, zip(sources.platforms, sources.accounts, strict=True)), *_given(filters.selection.account)}
         )[:MOST_NAMES],

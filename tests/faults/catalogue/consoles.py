@@ -1,7 +1,7 @@
 """The console killed while it works off what an operator started: exactly what was shown is done, once."""
 
 import signal
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from uuid import UUID
 
@@ -26,9 +26,8 @@ MATCHING, OTHERS, LATER = 1_234, 3_766, 50
 TYPE = "channelape.receipt_confirmation"
 PLACES = (300, 700, 1_100)
 """The deliveries at which the job is held and its process is killed, each in another piece of the job."""
-PLACE = """
-SELECT id FROM crossdock.finished WHERE subscription_id = $1 AND type = $2 ORDER BY created_at, id OFFSET $3 LIMIT 1
-"""
+IN_ORDER = "SELECT id FROM crossdock.finished WHERE subscription_id = $1 AND type = $2 ORDER BY created_at, id"
+"""The deliveries in the order in which the job takes them."""
 HELD = """
 SELECT done FROM crossdock.jobs
 WHERE id = $1 AND done > $2 AND EXISTS (
@@ -41,7 +40,7 @@ WHERE id = $1 AND done > $2 AND EXISTS (
 class _Order(msgspec.Struct, frozen=True):
     """What was started."""
 
-    job: int
+    job: UUID
     subscription: UUID
     ids: set[UUID]
     """The deliveries that were selected."""
@@ -61,11 +60,12 @@ async def killed_in_a_job(site: Site) -> AsyncIterator[None]:
         await ended(database, subscription, OTHERS, type_="channelape.other")
         ids = await ended(database, subscription, MATCHING, type_=TYPE)
         await console.start()
-        first = await _hold(holder, subscription, PLACES[0])
-        job = await _start(site, database, f"http://127.0.0.1:{port}", subscription)
-        order = _Order(job, subscription, ids)
+        in_order = [row["id"] for row in await database.fetch(IN_ORDER, subscription, TYPE)]
+        places = [in_order[place] for place in PLACES]
+        held = await _hold(holder, places[0])
+        order = _Order(await _start(database, site, f"http://127.0.0.1:{port}", subscription), subscription, ids)
         await ended(database, subscription, LATER, type_=TYPE)
-        await _kill(database, holder, console, order, first)
+        await _kill(database, holder, console, order.job, held, places[1:])
         yield
         await _judge(site, database, order)
     finally:
@@ -78,17 +78,17 @@ async def killed_in_a_job(site: Site) -> AsyncIterator[None]:
         await database.close()
 
 
-async def _hold(holder: asyncpg.Connection, subscription: UUID, place: int) -> asyncpg.transaction.Transaction:
+async def _hold(holder: asyncpg.Connection, id_: UUID) -> asyncpg.transaction.Transaction:
     """Keep the job from getting past a delivery until the transaction ends."""
-    id_ = await holder.fetchval(PLACE, subscription, TYPE, place)
     transaction = holder.transaction()
     await transaction.start()
     await holder.execute("SELECT FROM crossdock.finished WHERE id = $1 FOR UPDATE", id_)
     return transaction
 
 
-async def _start(site: Site, database: asyncpg.Connection, base: str, subscription: UUID) -> int:
+async def _start(database: asyncpg.Connection, site: Site, base: str, subscription: UUID) -> UUID:
     """Send again all that fail, as an operator does who presses twice; return the id of the job."""
+    jobs = await database.fetchval("SELECT count(*) FROM crossdock.jobs")
     async with aiohttp.ClientSession(cookie_jar=aiohttp.CookieJar(unsafe=True)) as session:
         client = Client(session, base)
         await client.log_in_with(TOKEN)
@@ -99,7 +99,7 @@ async def _start(site: Site, database: asyncpg.Connection, base: str, subscripti
         form = [*hidden(page.html), ("typed", str(MATCHING))]
         for _ in range(2):
             await client.post(RETRY, form)
-    id_: int = await database.fetchval("SELECT max(id) FROM crossdock.jobs")
+    id_: UUID = await database.fetchval("SELECT id FROM crossdock.jobs ORDER BY created_at LIMIT 1 OFFSET $1", jobs)
     return id_
 
 
@@ -107,15 +107,16 @@ async def _kill(
     database: asyncpg.Connection,
     holder: asyncpg.Connection,
     console: Process,
-    order: _Order,
+    job: UUID,
     held: asyncpg.transaction.Transaction,
+    places: Sequence[UUID],
 ) -> None:
-    """Kill the process at each place, and let the next one get as far as the following place."""
+    """Kill the process where the job is held, and let the next one get as far as the following place."""
     done = 0
-    for following in (*PLACES[1:], None):
+    for following in (*places, None):
 
         async def is_held(before: int = done) -> int | None:
-            number: int | None = await database.fetchval(HELD, order.job, before)
+            number: int | None = await database.fetchval(HELD, job, before)
             return number
 
         done = await until(is_held, what="the middle of the job")
@@ -123,7 +124,7 @@ async def _kill(
         console.send(signal.SIGKILL)
         await held.rollback()  # the statement of the process that is dead ends now, and its transaction with it
         if following is not None:
-            held = await _hold(holder, order.subscription, following)
+            held = await _hold(holder, following)
         await console.replaced(pid)
 
 
@@ -132,8 +133,8 @@ async def _judge(site: Site, database: asyncpg.Connection, order: _Order) -> Non
 
     async def job() -> asyncpg.Record | None:
         return await database.fetchrow(
-            "SELECT outcome, done, failed, (SELECT count(*) FROM crossdock.jobs WHERE id > $1) AS more "
-            "FROM crossdock.jobs WHERE id = $1 AND finished_at IS NOT NULL",
+            "SELECT outcome, done, failed, (SELECT count(*) FROM crossdock.jobs WHERE created_at > j.created_at) "
+            "FROM crossdock.jobs j WHERE id = $1 AND finished_at IS NOT NULL",
             order.job,
         )
 
