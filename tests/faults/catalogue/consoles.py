@@ -38,7 +38,7 @@ WHERE id = $1 AND done > $2 AND EXISTS (
 
 
 class _Order(msgspec.Struct, frozen=True):
-    """What was started."""
+    """A job that the console works off, and what it must do."""
 
     job: UUID
     subscription: UUID
