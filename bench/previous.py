@@ -32,19 +32,19 @@ SELECT sum(pg_total_relation_size(oid)) FROM pg_class WHERE relnamespace = 'cros
 async def bench_previous(servers: Servers, plan: Plan) -> list[Row]:
     """Measure both releases on a backlog, in turn, and then the size of each one's database."""
     admin = await asyncpg.connect(servers.database)
-    sides = [await _side(servers, admin, OURS, servers.root)]
-    sides.append(await _side(servers, admin, DATABASE, _checkout(servers.folder)))
+    sides = [await side(servers, admin, OURS, servers.root)]
+    sides.append(await side(servers, admin, DATABASE, checkout(servers.folder)))
     rates: list[list[float]] = [[], []]
     for turn in range(plan.runs):
         for number in (0, 1) if turn % 2 == 0 else (1, 0):
             await _fill(sides[number], plan.messages)
             rates[number].append(await _stored(sides[number], plan.messages))
     sizes = []
-    for side in sides:
+    for each in sides:
         count = plan.stored // PART
-        await _fill(side, count)
-        await _stored(side, count)
-        sizes.append(await _bytes_per_byte(side))
+        await _fill(each, count)
+        await _stored(each, count)
+        sizes.append(await _bytes_per_byte(each))
     for name in (OURS, DATABASE):
         await admin.execute(f"DROP DATABASE {name} WITH (FORCE)")
     await admin.close()
@@ -56,7 +56,7 @@ async def bench_previous(servers: Servers, plan: Plan) -> list[Row]:
     ]
 
 
-def _checkout(folder: Path) -> Path:
+def checkout(folder: Path) -> Path:
     """Return a folder with the files of COMMIT. Raises BenchmarkError if the repository does not have it."""
     root = folder / "previous"
     root.mkdir(exist_ok=True)
@@ -69,23 +69,28 @@ def _checkout(folder: Path) -> Path:
     return root
 
 
-async def _side(servers: Servers, admin: asyncpg.Connection, name: str, root: Path) -> Servers:
+async def side(servers: Servers, admin: asyncpg.Connection, name: str, root: Path) -> Servers:
     """Return the servers with the code of a folder and a database that it has migrated. Raises BenchmarkError."""
     await admin.execute(f"DROP DATABASE IF EXISTS {name}")
     await admin.execute(f"CREATE DATABASE {name}")
-    side = msgspec.structs.replace(servers, database=f"{servers.database.rpartition('/')[0]}/{name}", root=root)
-    async with process(side, "-m", "deploy.cli.main", "migrate", "--post") as child:
+    made = msgspec.structs.replace(servers, database=f"{servers.database.rpartition('/')[0]}/{name}", root=root)
+    async with process(made, "-m", "deploy.cli.main", "migrate", "--post") as child:
         if await asyncio.to_thread(child.wait):
             raise BenchmarkError(f"the code of {root.name} did not migrate its database")
-    return side
+    return made
 
 
 async def _fill(side: Servers, messages: int) -> None:
-    """Empty the database, and publish every example of every platform in turn, each time as another document."""
+    """Empty the database, and publish examples."""
     database = await asyncpg.connect(side.database)
     await backlog.empty(database)
     await database.close()
     await purge(side.amqp)
+    await publish(side, messages)
+
+
+async def publish(side: Servers, messages: int) -> None:
+    """Publish every example of every platform in turn, each time as another document."""
     examples = [
         (
             platform,
