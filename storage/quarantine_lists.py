@@ -12,8 +12,8 @@ from storage.sql import query
 
 LOOKED_AT = 10_000
 """Maximum number of messages that a page of a list examines."""
-GROUPED = 10_000
-"""Maximum number of messages that are grouped, the newest first."""
+GROUPED, MOST_GROUPED = 300, 10_000
+"""Number of messages that are grouped, the newest first, at once and where that is asked for; each is read for it."""
 MOST_GROUPS = 100
 """Maximum number of groups that are listed."""
 ACTIONS = 10
@@ -77,6 +77,8 @@ class Groups(msgspec.Struct, frozen=True, kw_only=True):
     """The newest messages that wait, in groups."""
 
     rows: Sequence[Group]
+    examined: int
+    """How many messages they have together."""
     is_complete: bool
     """Whether all messages that wait are among them."""
 
@@ -125,11 +127,12 @@ async def listing(
     return Listing(rows=messages, back_to=back_to if examined == most and len(messages) < limit else None)
 
 
-async def groups(connection: Connection) -> Groups:
+async def groups(connection: Connection, newest: int = GROUPED) -> Groups:
     """Return the newest messages that wait, grouped by what is wrong with them and where they come from."""
-    rows = await connection.fetch(query("quarantine", "groups"), list(STAGES), GROUPED, MOST_GROUPS)
+    rows = await connection.fetch(query("quarantine", "groups"), list(STAGES), newest, MOST_GROUPS)
     listed = [Group(**{field: row[field] for field in Group.__struct_fields__}) for row in rows]
-    return Groups(rows=listed, is_complete=not rows or (rows[0]["examined"] < GROUPED and len(rows) < MOST_GROUPS))
+    examined = rows[0]["examined"] if rows else 0
+    return Groups(rows=listed, examined=examined, is_complete=examined < newest and len(rows) < MOST_GROUPS)
 
 
 async def last_good(connection: Connection, platform: str, account: str, event: str) -> LastGood | None:

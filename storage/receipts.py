@@ -10,7 +10,7 @@ import msgspec
 from storage.database import Connection
 from storage.sql import query
 
-WINDOW = 5_000
+WINDOW = 1_000
 """Number of receipts that a filter looks through at once."""
 SENDERS = 200
 """Maximum number of accounts that a page offers."""

@@ -18,10 +18,12 @@ from ingress.console.route import act, page
 from ingress.console.visit import Page, Visit
 from storage import quarantine_lists
 from storage.quarantine import STAGES
-from storage.quarantine_lists import ActedOn, Details, Groups, LastGood, Message, StoredAs
+from storage.quarantine_lists import GROUPED, MOST_GROUPED, ActedOn, Details, Groups, LastGood, Message, StoredAs
 
 DEALT_WITH = "dealt with"
 STATES = ("waiting", DEALT_WITH)
+MORE = "more"
+"""Value of the parameter `groups` with which more messages are grouped."""
 _OFFSET = re.compile(r"\bbyte (\d{1,12})\b")
 
 
@@ -36,6 +38,7 @@ class QuarantineView(msgspec.Struct, frozen=True, kw_only=True):
     filters: dict[str, str]
     stages: Sequence[str] = STAGES
     states: Sequence[str] = STATES
+    most_grouped: int = MOST_GROUPED
     may_act: bool
     has_broker: bool
     path: str
@@ -101,8 +104,9 @@ async def show_list(visit: Visit) -> Page | web.StreamResponse:
     )
     filters = {name: text for name, text in {"state": state, "stage": stage, **texts}.items() if text}
     is_start = not filters and before is None
+    grouped = MOST_GROUPED if visit.query_choice("groups", (MORE,)) == MORE else GROUPED
     view = QuarantineView(
-        groups=await quarantine_lists.groups(visit.connection) if is_start else None,
+        groups=await quarantine_lists.groups(visit.connection, grouped) if is_start else None,
         rows=paging.page(listing.rows, lambda message: (message.received_at, message.id)),
         back_to=listing.back_to,
         filters=filters,

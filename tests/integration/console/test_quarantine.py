@@ -79,6 +79,20 @@ async def test_what_waits_is_grouped_filtered_and_paged(database_url: str, pool:
         assert 'value="ONERROR"' in page.html
 
 
+async def test_more_messages_are_grouped_if_that_is_asked_for(database_url: str, pool: asyncpg.Pool) -> None:
+    await fill(pool, quarantine_lists.GROUPED + 2)
+    await fill(pool, 1, "another", first=1000)
+    async with console(database_url) as client:
+        page = await client.get(LIST)
+        assert "Only the newest 300 messages are grouped here" in page.text
+        assert 'href="?groups=more"' in page.html
+        page = await client.get(f"{LIST}?groups=more")
+        assert f"{PLACE} ecomnow/acme" in page.text
+        assert " 302 " in page.text
+        assert "are grouped here" not in page.text
+        assert (await client.get(f"{LIST}?groups=x")).status == 400
+
+
 async def test_a_body_is_shown_and_sent_only_when_asked_for_and_that_is_recorded(
     database_url: str, pool: asyncpg.Pool, database: asyncpg.Connection
 ) -> None:
