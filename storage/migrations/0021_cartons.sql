@@ -103,10 +103,9 @@ $$;
 
 CREATE TEMPORARY TABLE whole ON COMMIT DROP AS
 SELECT c.platform, c.account, c.type, c.shipment, c.first, array_agg(DISTINCT c.id) AS ids,
-       (SELECT array_agg(DISTINCT one.alias ORDER BY one.alias)
-        FROM carton m CROSS JOIN LATERAL unnest(m.aliases) one (alias)
-        WHERE m.first = c.first) AS aliases
+       array_agg(DISTINCT one.alias ORDER BY one.alias) AS aliases
 FROM carton c
+CROSS JOIN LATERAL unnest(c.aliases) one (alias)
 GROUP BY c.platform, c.account, c.type, c.shipment, c.first;
 
 SELECT crossdock.merge_documents(

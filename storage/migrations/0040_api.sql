@@ -1,9 +1,5 @@
 -- What the API needs in order to answer any request in bounded time, and to say what a disabled subscription missed.
 
--- Few combinations of platform, account and type exist: they are found by jumping from one to the next, and so is the
--- newest document of each. All columns are fixed when a document is first stored: updates stay within their page.
-CREATE INDEX documents_source ON crossdock.documents (platform, account, type, id);
-
 ALTER TABLE crossdock.subscribed
     ADD COLUMN disabled_at timestamptz,  -- when it was last disabled; it stays when the subscription is enabled again
     ADD COLUMN enabled_at  timestamptz;  -- when it was last enabled again
@@ -40,7 +36,3 @@ WHERE deleted_at IS NULL;
 -- Retention looks for what is old by these, a few rows at a time.
 CREATE INDEX subscribed_deleted ON crossdock.subscribed (deleted_at) WHERE deleted_at IS NOT NULL;
 CREATE INDEX replays_subscription ON crossdock.replays (subscription_id);
-
--- A subscription's deliveries that were not delivered: few, and just what its subscriber asks for.
-CREATE INDEX finished_unsuccessful ON crossdock.finished (subscription_id, status, created_at, id)
-    WHERE status <> 'delivered';

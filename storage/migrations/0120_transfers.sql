@@ -44,11 +44,6 @@ CREATE INDEX transfer_states_outstanding ON crossdock.transfer_states (last_acti
 -- The late ones, by when they were due; with the account, so that counting them reads nothing else.
 CREATE INDEX transfer_states_late ON crossdock.transfer_states (due_at, account) WHERE missing > 0;
 
--- Documents that name the warehouse's number alone: few, while any number of orders may share it. As a function, the
--- condition leads to no other index.
-CREATE INDEX documents_warehouse_ref_alone ON crossdock.documents (warehouse_ref, account)
-    WHERE num_nulls(order_ref) = 1 AND warehouse_ref IS NOT NULL;
-
 -- Where the job that fills the table with what was stored before has got to, and when it last reached the end.
 CREATE TABLE crossdock.transfer_fill (
     next_id     bigint      NOT NULL,

@@ -1,3 +1,3 @@
 -- The index that the one of 0157 replaces.
 
-DROP INDEX crossdock.documents_source;
+DROP INDEX IF EXISTS crossdock.documents_source;

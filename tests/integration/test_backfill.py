@@ -1,6 +1,7 @@
 """An older release's versions are completed while the pipeline runs, and indexes are created while tables are used."""
 
 import asyncio
+import re
 
 import asyncpg
 import pytest
@@ -17,6 +18,9 @@ UPDATE crossdock.versions v SET platform = NULL, account = NULL, type = NULL, bo
 FROM crossdock.events e WHERE e.id = v.id
 """
 POST = "0159_sources.post"
+FIRST_RELEASE = "0009_new_document"
+SMALL = {"quarantined", "replays", "subscribed"}
+"""Tables that have few rows, however much is stored."""
 
 
 @pytest.fixture
@@ -166,6 +170,17 @@ async def test_migrating_processes_do_not_wait_in_a_statement(database_url: str)
 def test_an_online_migration_holds_nothing_but_indexes(text: str) -> None:
     with pytest.raises(ValueError, match="not CREATE INDEX CONCURRENTLY"):
         online.indexes(text)
+
+
+def test_no_upgrade_keeps_others_from_writing_while_an_index_is_created() -> None:
+    """Tables that the first release did not have are empty when their indexes are created."""
+    first = [migration for migration in migrate.files() if migration.name <= FIRST_RELEASE]
+    tables = {name for file in first for name in re.findall(r"CREATE TABLE crossdock\.(\w+)", file.text)} - SMALL
+    assert {"documents", "versions", "receipts", "outbox", "finished"} <= tables
+    for migration in migrate.files():
+        if migration.name > FIRST_RELEASE and not migration.is_online:
+            indexed = set(re.findall(r"CREATE (?:UNIQUE )?INDEX \w+ ON crossdock\.(\w+)", migration.text))
+            assert not indexed & tables, migration.name
 
 
 def test_every_statement_of_an_online_migration_is_an_index() -> None:

@@ -47,6 +47,31 @@ PERSON = [
 ]
 
 
+CARTONS = 40_000
+"""So many that comparing each with each takes minutes."""
+MANY_CARTONS = (
+    """
+    INSERT INTO crossdock.documents (
+        received_at, last_received_at, version_id, version, times_received, digest, platform, account, type, key
+    )
+    SELECT $1, $1, md5(n::text)::uuid, 1, 1, '', 'channelape', 'rothys', 'channelape.ship_confirmation',
+           'STO' || n / 10 || '/C' || n
+    FROM generate_series(1, $2::int) n
+    """,
+    """
+    INSERT INTO crossdock.versions (
+        id, document_id, received_at, last_received_at, message_id, version, times_received, occurrence, digest, flags,
+        lines, body
+    )
+    SELECT version_id, id, received_at, received_at, version_id, 1, 1, 0, '', '{}', '[]',
+           jsonb_build_object('additionalFields', jsonb_build_object(
+               'CartonNumber', split_part(key, '/', 2), 'Sscc', CASE WHEN id % 10 < 2 THEN 'S' || id / 10 END))
+    FROM crossdock.documents WHERE $1::timestamptz IS NOT NULL AND $2::int IS NOT NULL
+    """,
+)
+"""Ten cartons of each shipment, two of which are one."""
+
+
 @pytest_asyncio.fixture
 async def upgraded(databases: Databases) -> AsyncIterator[str]:
     """The URL of a second database."""
@@ -75,6 +100,17 @@ async def make_partitions(database: asyncpg.Connection, now: datetime) -> list[s
     return []
 
 
+async def make_older(connection: asyncpg.Connection, url: str, last: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Replace the schema by that of an earlier release, whose last migration is given."""
+    await connection.execute("DROP SCHEMA crossdock CASCADE")
+    with monkeypatch.context() as patched:
+        files = [file for file in migrate.files() if file.name <= last]
+        assert files[-1].name == last
+        patched.setattr(migrate, "files", lambda: files)
+        patched.setattr(maintenance, "make_partitions", make_partitions)
+        await migrate.migrate(url)
+
+
 async def events(database: asyncpg.Connection) -> list[dict[str, Any]]:
     return await rows(database, "events")
 
@@ -94,13 +130,7 @@ async def test_an_earlier_releases_database_is_upgraded(
     expected, late = await events(database), await computed(database)
     connection = await asyncpg.connect(upgraded)
     try:
-        await connection.execute("DROP SCHEMA crossdock CASCADE")
-        with monkeypatch.context() as patched:
-            files = [file for file in migrate.files() if file.name <= last]
-            assert files[-1].name == last
-            patched.setattr(migrate, "files", lambda: files)
-            patched.setattr(maintenance, "make_partitions", make_partitions)
-            await migrate.migrate(upgraded)
+        await make_older(connection, upgraded, last, monkeypatch)
         await copy_as_older(database, connection)
 
         applied = await migrate.migrate(upgraded, post=False)
@@ -131,6 +161,39 @@ async def test_an_earlier_releases_database_is_upgraded(
         assert await traces(connection) == {}
     finally:
         await connection.close()
+
+
+async def test_an_upgrade_of_many_cartons_compares_no_two_shipments(
+    database: asyncpg.Connection, database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await make_older(database, database_url, RELEASES["9a0120f"], monkeypatch)
+    for statement in MANY_CARTONS:
+        await database.execute(statement, START, CARTONS)
+    name = await database.fetchval("SELECT current_database()")
+    await database.execute(f"ALTER DATABASE {name} SET statement_timeout = '20s'")
+    with monkeypatch.context() as patched:
+        files = [file for file in migrate.files() if file.name <= "0021_cartons"]
+        patched.setattr(migrate, "files", lambda: files)
+        patched.setattr(maintenance, "make_partitions", make_partitions)
+        assert "0021_cartons" in await migrate.migrate(database_url)
+    cartons = "SELECT count(*), sum(jsonb_array_length(cartons)) FROM crossdock.shipments"
+    documents, known = (
+        await database.fetchval("SELECT count(*) FROM crossdock.documents"),
+        await database.fetchrow(cartons),
+    )
+    assert known is not None
+    assert known["sum"] == documents < CARTONS
+
+
+async def test_a_database_with_an_earlier_text_of_a_migration_is_upgraded(
+    database: asyncpg.Connection, database_url: str
+) -> None:
+    for name, checksum in migrate._EARLIER.items():
+        await database.execute("UPDATE crossdock.migrations SET checksum = $2 WHERE name = $1", name, checksum)
+    assert await migrate.migrate(database_url) == []
+    await database.execute("UPDATE crossdock.migrations SET checksum = 'x' WHERE name = '0021_cartons'")
+    with pytest.raises(migrate.MigrationError):
+        await migrate.migrate(database_url)
 
 
 @pytest.mark.parametrize("is_completed", [False, True])
