@@ -73,11 +73,11 @@ async def side(servers: Servers, admin: asyncpg.Connection, name: str, root: Pat
     """Return the servers with the code of a folder and a database that it has migrated. Raises BenchmarkError."""
     await admin.execute(f"DROP DATABASE IF EXISTS {name}")
     await admin.execute(f"CREATE DATABASE {name}")
-    made = msgspec.structs.replace(servers, database=f"{servers.database.rpartition('/')[0]}/{name}", root=root)
-    async with process(made, "-m", "deploy.cli.main", "migrate", "--post") as child:
+    result = msgspec.structs.replace(servers, database=f"{servers.database.rpartition('/')[0]}/{name}", root=root)
+    async with process(result, "-m", "deploy.cli.main", "migrate", "--post") as child:
         if await asyncio.to_thread(child.wait):
             raise BenchmarkError(f"the code of {root.name} did not migrate its database")
-    return made
+    return result
 
 
 async def _fill(side: Servers, messages: int) -> None:

@@ -20,7 +20,7 @@ from bench.row import Row, Times
 from schemas.topology import STORE
 
 RATE = 500.0
-"""Posts per second."""
+"""Posts per second while the database is upgraded."""
 CHUNK = 100_000
 """Messages that are published at a time while the database is filled."""
 MOST_DELAY = 2.0

@@ -36,7 +36,10 @@ STATUSES = """() => [...document.querySelectorAll('.status')].map((node) => ({
   kind: [...node.classList].filter((name) => !['status', 'dot'].includes(name)).join(' '),
 }))"""
 FOCUSABLE = """() => {
-  const nodes = [...document.querySelectorAll(
+  Object.defineProperty(document, 'hidden', { configurable: true, get: () => true });  // so that nothing is refreshed
+  window.walk?.abort();
+  window.walk = new AbortController();
+  const nodes = window.nodes = [...document.querySelectorAll(
     'a[href], button, input:not([type=hidden]), select, textarea, summary, [tabindex]:not([tabindex="-1"])')
   ].filter((node) => node.checkVisibility({ visibilityProperty: true }) && !node.disabled);
   window.reached = [];
@@ -44,7 +47,7 @@ FOCUSABLE = """() => {
   addEventListener('focusin', ({ target }) => {
     const style = getComputedStyle(target);
     window.reached.push([nodes.indexOf(target), style.outlineStyle !== 'none' && parseFloat(style.outlineWidth) >= 2]);
-  });
+  }, { signal: window.walk.signal });
   return nodes.map((node) => node.outerHTML.slice(0, 120));
 }"""
 
@@ -133,9 +136,12 @@ async def _widths(opened: Opened) -> list[str]:
 
 async def _keyboard(opened: Opened) -> list[str]:
     """Return what Tab does not reach, or reaches out of order or invisibly."""
-    nodes = await opened.page.evaluate(FOCUSABLE)
-    for _ in nodes[1:]:
-        await opened.page.keyboard.press("Tab")
+    are_there = False
+    while not are_there:  # a refresh that was under way may replace some once
+        nodes = await opened.page.evaluate(FOCUSABLE)
+        for _ in nodes[1:]:
+            await opened.page.keyboard.press("Tab")
+        are_there = await opened.page.evaluate("window.nodes.every((node) => node.isConnected)")
     reached = [(place, visible) for place, visible in await opened.page.evaluate("window.reached") if place >= 0]
     places = [place for place, _ in reached]
     problems = [f"the focus cannot be seen on {nodes[place]}" for place, visible in reached if not visible][:3]
