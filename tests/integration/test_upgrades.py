@@ -27,6 +27,14 @@ SELECT attname FROM pg_attribute
 WHERE attrelid = $1::text::regclass AND attnum > 0 AND NOT attisdropped AND attname <> 'due_at'
 ORDER BY attnum
 """
+IN_ONE_PIECE = (
+    "CREATE INDEX documents_source ON crossdock.documents (platform, account, type, id)",
+    "CREATE INDEX finished_unsuccessful ON crossdock.finished (subscription_id, status, created_at, id) "
+    "WHERE status <> 'delivered'",
+    "CREATE INDEX documents_warehouse_ref_alone ON crossdock.documents (warehouse_ref, account) "
+    "WHERE num_nulls(order_ref) = 1 AND warehouse_ref IS NOT NULL",
+)
+"""What the earlier texts of 0040 and 0120 created."""
 SAMPLED = ("quarantined_reason", "quarantined_open_reason")
 INCOMPLETE = "SELECT count(*) FROM crossdock.versions WHERE type IS NULL"
 OLDER = """
@@ -183,6 +191,16 @@ async def test_an_upgrade_of_many_cartons_compares_no_two_shipments(
     )
     assert known is not None
     assert known["sum"] == documents < CARTONS
+
+
+async def test_indexes_that_an_earlier_text_created_in_one_piece_are_kept_or_replaced(
+    database: asyncpg.Connection, database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await make_older(database, database_url, RELEASES["bodies twice"], monkeypatch)
+    for statement in IN_ONE_PIECE:
+        await database.execute(statement)
+    assert "0144_without_locks.online" in await migrate.migrate(database_url)
+    assert await schema(database) == GOLDEN.read_text()
 
 
 async def test_a_database_with_an_earlier_text_of_a_migration_is_upgraded(
