@@ -19,6 +19,15 @@ class ItemAllocation(msgspec.Struct, frozen=True):
     """How the rule decided, if that isn't obvious: distances, and what stood in for an unknown postal code."""
 
 
+class AllocationWords(msgspec.Struct, frozen=True):
+    """What the configuration of an account says of manufacturers and rules, in words for people."""
+
+    manufacturers: dict[str, str]
+    """Names of manufacturers by their IDs, of those that have one."""
+    rules: dict[str, str]
+    """Conditions and choice of each rule by its name, as `ItemAllocation.rule` has it."""
+
+
 class AllocationRecord(msgspec.Struct, frozen=True):
     """Body of a message of AMQP type `crossdock.allocation`."""
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Generic, Literal, Protocol, cast
 
 import msgspec
 
-from schemas.allocation import ItemAllocation
+from schemas.allocation import AllocationWords, ItemAllocation
 
 if TYPE_CHECKING:
     from typing_extensions import TypeVar
@@ -227,6 +227,8 @@ class Platform(msgspec.Struct, Generic[Account], frozen=True, kw_only=True):
     """(status, Accept-Language) -> content type and body of our own error responses; None: problem+json."""
     announcement: Announcement | None = None
     """Set if the recipients of an answered order's items get events of their own."""
+    allocation_words: Callable[[Account], AllocationWords] | None = None
+    """(account) -> its manufacturers and rules in words, for the page of an answered order."""
     personal_fields: tuple[str, ...] = ()
     """Names of the members of a body that hold what names, locates or reaches a person, at any depth, with all that is
     below them. Names are compared without regard to case, `@`, `_` and `-`. The console hides them until somebody asks

@@ -70,6 +70,20 @@ class Selection(msgspec.Struct, frozen=True, kw_only=True):
     until: datetime | None = None
     """Ended before this time; created, if it is pending."""
 
+    def in_words(self) -> str:
+        """Return what is selected, for people and for the list of actions."""
+        ended = "created" if self.status == "pending" else "ended"
+        parts = [
+            f"{self.status} deliveries",
+            f"of subscription {self.subscription}" if self.subscription else "of all subscriptions",
+            f"of type {self.type}" if self.type else "",
+            f"of account {self.account}" if self.account else "",
+            f"of key {self.key}" if self.key else "",
+            f"{ended} from {self.since:%Y-%m-%d %H:%M:%S}" if self.since else "",
+            f"{ended} before {self.until:%Y-%m-%d %H:%M:%S} UTC" if self.until else "",
+        ]
+        return ", ".join(filter(None, parts))
+
 
 async def listing(
     connection: Connection,

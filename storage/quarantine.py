@@ -56,6 +56,23 @@ class Selection(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
             self.until,
         )
 
+    @property
+    def whole_account(self) -> str | None:
+        """The account, as `channelape/rothys` or `rothys`."""
+        return f"{self.platform}/{self.account}" if self.platform else self.account
+
+    def in_words(self) -> str:
+        """Return what is selected, for people and for the list of actions."""
+        parts = [
+            f"stage {self.stage}" if self.stage else "",
+            f"account {self.whole_account}" if self.account else "",
+            f"event {self.event}" if self.event else "",
+            f"the reason “{self.same_reason}”" if self.same_reason else "",
+            f"a reason with “{self.reason}”" if self.reason else "",
+            f"in quarantine before {self.until:%Y-%m-%d %H:%M:%S} UTC" if self.until else "",
+        ]
+        return ", ".join(["messages that wait", *filter(None, parts)])
+
 
 EVERYTHING = Selection()
 Place = tuple[datetime, UUID]

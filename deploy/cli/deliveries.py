@@ -13,6 +13,7 @@ from deploy.cli.deliveries_many import STATUSES
 from deploy.cli.errors import CommandError
 from deploy.cli.options import AsJson, Limit, State, Yes, parse_key, parse_uuid
 from deploy.cli.output import moment, print_listing, print_result
+from deploy.cli.recording import record
 
 if TYPE_CHECKING:
     from ingress.api.shapes import Delivery, DeliveryWithAttempts
@@ -226,14 +227,15 @@ async def _act(state: Path | None, id_: UUID, action: str) -> "Delivery":
     from ingress.api.shapes import Delivery
     from storage import deliveries
 
-    async with servers.database(state) as connection:
+    async with servers.database(state) as connection, connection.transaction():
         act = deliveries.retry if action == "retry" else deliveries.cancel
         try:
             row = await act(connection, id_, None)
         except deliveries.RefusedError as error:
             raise CommandError(f"delivery {id_} cannot be sent again: {error}") from None
-    if row is None:
-        raise _missing(id_)
+        if row is None:
+            raise _missing(id_)
+        await record(connection, f"deliveries.{action}", subject=str(id_), count=1)
     return msgspec.convert(row, Delivery)
 
 

@@ -8,6 +8,7 @@ import typer
 from deploy.cli import servers
 from deploy.cli.errors import CommandError, explain
 from deploy.cli.options import confirm, parse_key, parse_time, parse_uuid
+from deploy.cli.recording import recorded
 from deploy.cli.selection import check_accounts
 
 if TYPE_CHECKING:
@@ -59,7 +60,6 @@ async def act(state: Path | None, action: str, chosen: "Selection", *, ask: bool
 
     from storage import bulk
 
-    done = failed = 0
     async with servers.database(state) as connection:
         now = await bulk.now(connection)
         until = now if chosen.until is None else min(now, chosen.until)
@@ -67,14 +67,19 @@ async def act(state: Path | None, action: str, chosen: "Selection", *, ask: bool
         counted = await bulk.count(connection, chosen)
         if ask and (counted.count or not counted.is_exact):
             confirm(f"{counted.text} deliveries", "sent again" if action == "retry" else "cancelled")
-        try:
-            async for piece in bulk.pieces(connection, chosen):
-                async with connection.transaction():
-                    if action == "retry":
-                        retried = await bulk.retry(connection, piece.ids, piece.ended, lambda subscriber, account: None)
-                        done, failed = done + len(retried.ids), failed + retried.failed
-                    else:
-                        done += len(await bulk.cancel(connection, piece.ids))
-        except Exception as error:
-            raise CommandError(f"{done} of {counted.text} done, then: {explain(error) or error}") from error
-    return {"retried": done, "failed": failed} if action == "retry" else {"cancelled": done}
+        kind, subject = f"deliveries.{action}", chosen.in_words()
+        async with recorded(connection, kind, subject=subject, count=counted.count) as tally:
+            try:
+                async for piece in bulk.pieces(connection, chosen):
+                    async with connection.transaction():
+                        if action == "retry":
+                            retried = await bulk.retry(
+                                connection, piece.ids, piece.ended, lambda subscriber, account: None
+                            )
+                            done, failed = len(retried.ids), retried.failed
+                        else:
+                            done, failed = len(await bulk.cancel(connection, piece.ids)), 0
+                    tally.done, tally.failed = tally.done + done, tally.failed + failed
+            except Exception as error:
+                raise CommandError(f"{tally.done} of {counted.text} done, then: {explain(error) or error}") from error
+    return {"retried": tally.done, "failed": tally.failed} if action == "retry" else {"cancelled": tally.done}

@@ -11,6 +11,7 @@ from deploy.cli import servers
 from deploy.cli.errors import CommandError
 from deploy.cli.options import AsJson, State, Yes, confirm, parse_key, parse_time
 from deploy.cli.output import print_json, print_table
+from deploy.cli.recording import recorded
 from deploy.cli.selection import warn_of_accounts
 
 if TYPE_CHECKING:
@@ -97,7 +98,11 @@ async def _erase(state: Path | None, selection: "Selection", *, dry_run: bool, a
             if total and ask:
                 confirm(f"{counts['documents']} documents ({total} rows)", "erased", " for good")
             # Also if nothing is left to count: an erasure that was interrupted is finished.
-            await erasure.run(connection, await erasure.start(connection, selection))
+            async with recorded(
+                connection, "documents.erase", subject=_subject(selection), count=counts["documents"]
+            ) as tally:
+                await erasure.run(connection, await erasure.start(connection, selection))
+                tally.done = counts["documents"]
         report["queues"] = queues = await _queues(state, connection)
     if as_json:
         print_json(report)
@@ -109,6 +114,18 @@ async def _erase(state: Path | None, selection: "Selection", *, dry_run: bool, a
         typer.echo("These queues hold messages, which may be about what is erased:")
         print_table(("queue", "messages"), list(queues.items()), right=("messages",))
     typer.echo(f"{LOG}.")
+
+
+def _subject(selection: "Selection") -> str:
+    """Return what is erased, as it is recorded."""
+    what = (
+        f"key {selection.key}"
+        if selection.key
+        else f"order number {selection.order_number}"
+        if selection.order_number
+        else f"received before {selection.before:%Y-%m-%d %H:%M:%S} UTC"
+    )
+    return f"{what} ({selection.platform}/{selection.account})"
 
 
 async def _check_selection(connection: "Connection", selection: "Selection") -> None:

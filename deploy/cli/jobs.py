@@ -12,14 +12,12 @@ from deploy.cli.commands import Commands
 from deploy.cli.errors import CommandError
 from deploy.cli.options import AsJson, Limit, State, parse_uuid
 from deploy.cli.output import moment, print_listing, print_result
+from deploy.cli.recording import record
 
 if TYPE_CHECKING:
     from storage.jobs import Job
 
 app = Commands(help="Show and stop actions on many things that operators started in the console.")
-
-COMMAND_LINE = ("command line", "act", "")
-"""The operator, role and address that are recorded for a command."""
 
 
 @app.command("list")
@@ -89,7 +87,6 @@ def actions(
 
 async def _stop(state: Path | None, id_: UUID) -> None:
     """Ask a job to stop, and record that. Raises CommandError."""
-    from storage import actions as recorded
     from storage import jobs
 
     async with servers.database(state) as connection, connection.transaction():
@@ -97,8 +94,7 @@ async def _stop(state: Path | None, id_: UUID) -> None:
         if action is None:
             problem = "has ended already" if await jobs.exists(connection, id_) else "does not exist"
             raise CommandError(f"job {id_} {problem}: `crossdock jobs list` shows them")
-        actor = recorded.Actor(*COMMAND_LINE)
-        await recorded.record(connection, actor, "jobs.stop", subject=str(id_), note=action)
+        await record(connection, "jobs.stop", subject=str(id_), note=action)
 
 
 def _progress(job: "Job") -> str:

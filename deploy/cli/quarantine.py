@@ -14,6 +14,7 @@ from deploy.cli.commands import Commands
 from deploy.cli.errors import CommandError
 from deploy.cli.options import AsJson, ConfigFile, Limit, State, Yes, confirm, parse_uuid
 from deploy.cli.output import moment, print_listing, print_result
+from deploy.cli.recording import record, recorded
 from deploy.cli.selection import warn_of_accounts
 
 if TYPE_CHECKING:
@@ -201,14 +202,22 @@ def _tries(attempts: int) -> str:
 
 async def _discard(state: Path | None, ids: list[UUID], selection: "Selection | None", *, ask: bool) -> list[UUID]:
     """Discard the named or the selected messages that wait, and return them."""
+    from deploy.cli.quarantine_replay import subject_of
     from storage import quarantine
 
     done: list[UUID] = []
     async with servers.database(state) as connection:
+        subject = subject_of(ids, selection)
         if selection is None:
-            return await quarantine.discard_all(connection, ids)
+            async with connection.transaction():
+                if done := await quarantine.discard_all(connection, ids):
+                    await record(connection, "quarantine.discard", subject=subject, count=len(done))
+            return done
+        count = await quarantine.count_open(connection, selection)
         if ask:
-            confirm(f"{await quarantine.count_open(connection, selection)} messages", "discarded")
-        async for page in quarantine.pages(connection, selection):
-            done += await quarantine.discard_all(connection, [id_ for id_, _ in page])
+            confirm(f"{count} messages", "discarded")
+        async with recorded(connection, "quarantine.discard", subject=subject, count=count) as tally:
+            async for page in quarantine.pages(connection, selection):
+                done += await quarantine.discard_all(connection, [id_ for id_, _ in page])
+                tally.done = len(done)
     return done

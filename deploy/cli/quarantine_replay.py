@@ -10,6 +10,7 @@ from broker import outgoing
 from deploy.cli import servers
 from deploy.cli.errors import CommandError, explain
 from deploy.cli.options import confirm
+from deploy.cli.recording import recorded
 from ingress import quarantine as publishing
 from storage import quarantine
 from storage.database import Connection
@@ -36,13 +37,23 @@ async def replay_messages(
             count = await quarantine.count_open(connection, selection)
             if ask:
                 confirm(f"{count} messages", "replayed")
-        try:
-            async for page in _pages(connection, ids, selection):
-                for piece in quarantine.pieces(page):
-                    done += await _publish(connection, channel, piece, shards, again=selection is None)
-        except Exception as error:
-            raise CommandError(f"{len(done)} of {count} replayed, then: {_reason(error)}") from error
+        subject = subject_of(ids, selection)
+        async with recorded(connection, "quarantine.replay", subject=subject, count=count) as tally:
+            try:
+                async for page in _pages(connection, ids, selection):
+                    for piece in quarantine.pieces(page):
+                        done += await _publish(connection, channel, piece, shards, again=selection is None)
+                        tally.done = len(done)
+            except Exception as error:
+                raise CommandError(f"{len(done)} of {count} replayed, then: {_reason(error)}") from error
     return done
+
+
+def subject_of(ids: Sequence[UUID], selection: Selection | None) -> str:
+    """Return what is acted on, as it is recorded."""
+    if selection is not None:
+        return selection.in_words()
+    return str(ids[0]) if len(ids) == 1 else f"{len(ids)} named messages"
 
 
 async def _pages(

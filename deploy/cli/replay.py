@@ -13,6 +13,7 @@ from deploy.cli import servers
 from deploy.cli.errors import CommandError
 from deploy.cli.options import AsJson, ConfigFile, State, parse_key, parse_time, parse_uuid
 from deploy.cli.output import print_result
+from deploy.cli.recording import record
 
 if TYPE_CHECKING:
     from schemas.config import Config
@@ -103,7 +104,15 @@ def _stop(id_: str, state: Path | None, as_json: bool) -> None:
     from storage import replays
 
     replay_id = parse_uuid(id_, "--stop", "`crossdock subscriptions show ID` shows them")
-    cancelled = servers.run_on_database(state, lambda connection: replays.stop(connection, replay_id))
+
+    async def stop(connection: "Connection") -> int | None:
+        async with connection.transaction():
+            cancelled = await replays.stop(connection, replay_id)
+            if cancelled is not None:
+                await record(connection, "replays.stop", subject=str(replay_id), count=cancelled)
+        return cancelled
+
+    cancelled = servers.run_on_database(state, stop)
     if cancelled is None:
         raise CommandError(f"there is no replay {replay_id}: `crossdock subscriptions show ID` shows them")
     payload = {"replay_id": replay_id, "cancelled": cancelled}
@@ -120,15 +129,18 @@ async def _replay(state: Path | None, loaded: "Config", request: Request, *, qui
         counted = await replays.count(connection, scope, begin=begin, end=end, key=request.key)
         if request.dry_run or (counted.is_exact and not counted.count):
             return Result(None, counted.count, counted.is_exact)
-        id_ = await replays.create(
-            connection,
-            request.subscription,
-            types=scope.types,
-            begin=begin,
-            end=end,
-            key=request.key,
-            count=counted.count,
-        )
+        async with connection.transaction():
+            id_ = await replays.create(
+                connection,
+                request.subscription,
+                types=scope.types,
+                begin=begin,
+                end=end,
+                key=request.key,
+                count=counted.count,
+            )
+            subject = str(request.subscription)
+            await record(connection, "subscriptions.replay", subject=subject, count=counted.count)
         if not quiet:
             await _watch(connection, id_, counted.count)
     return Result(id_, counted.count, counted.is_exact)

@@ -15,6 +15,7 @@ from deploy.cli.commands import Commands
 from deploy.cli.errors import CommandError
 from deploy.cli.options import AsJson, ConfigFile, Limit, State, parse_uuid
 from deploy.cli.output import moment, print_listing, print_result
+from deploy.cli.recording import record
 
 if TYPE_CHECKING:
     from storage.database import Connection
@@ -123,7 +124,7 @@ def enable(id: Id, state: State = None, as_json: AsJson = False) -> None:
     def enabled(old: "Subscription") -> "Subscription":
         return msgspec.structs.replace(old, enabled=True, disabled_reason=None)
 
-    _change(id, state, as_json, enabled, "is enabled")
+    _change("enable", id, state, as_json, enabled, "is enabled")
 
 
 @app.command()
@@ -141,7 +142,7 @@ def disable(
     def disabled(old: "Subscription") -> "Subscription":
         return msgspec.structs.replace(old, enabled=False, disabled_reason=reason)
 
-    _change(id, state, as_json, disabled, "is disabled")
+    _change("disable", id, state, as_json, disabled, "is disabled", note=reason)
 
 
 @app.command()
@@ -171,7 +172,8 @@ def limit(
             changes["max_in_flight"] = outbound.parse_in_flight(max_in_flight)
     except ValueError as error:
         raise typer.BadParameter(str(error)) from None
-    _change(id, state, as_json, lambda old: msgspec.structs.replace(old, **changes), "has new limits")
+    note = ", ".join(f"{name} {'none' if value is None else value}" for name, value in changes.items())
+    _change("limit", id, state, as_json, lambda old: msgspec.structs.replace(old, **changes), "has new limits", note)
 
 
 @app.command("test")
@@ -186,7 +188,9 @@ def send_test(id: Id, config: ConfigFile = None, state: State = None, as_json: A
 
     async def send(connection: "Connection") -> UUID:
         subscription = _existing(await subscriptions.get(connection, id_, None, share=True), id_)
-        return await outbound.send_test(connection, loaded, subscription)
+        delivery = await outbound.send_test(connection, loaded, subscription)
+        await record(connection, "subscriptions.test", subject=str(id_))
+        return delivery
 
     delivery = asyncio.run(_in_transaction(state, send))
     print_result({"delivery_id": delivery}, as_json, f"delivery {delivery} sends the newest event")
@@ -209,16 +213,24 @@ def rotate_secret(id: Id, state: State = None, as_json: AsJson = False) -> None:
 
     async def rotate(connection: "Connection") -> str:
         subscription = _existing(await subscriptions.get(connection, id_, None, lock=True), id_)
-        return await outbound.rotate(connection, vault, subscription)
+        secret = await outbound.rotate(connection, vault, subscription)
+        await record(connection, "subscriptions.rotate", subject=str(id_))
+        return secret
 
     secret = asyncio.run(_in_transaction(state, rotate))
     print_result({"secret": secret}, as_json, secret)
 
 
 def _change(
-    id_: str, state: Path | None, as_json: bool, changed: "Callable[[Subscription], Subscription]", done: str
+    action: str,
+    id_: str,
+    state: Path | None,
+    as_json: bool,
+    changed: "Callable[[Subscription], Subscription]",
+    done: str,
+    note: str | None = None,
 ) -> None:
-    """Change a subscription, and print it."""
+    """Change a subscription, record that, and print it."""
     from storage import subscription_lists, subscriptions
 
     uuid = parse_uuid(id_, "ID", HINT)
@@ -226,6 +238,7 @@ def _change(
     async def change(connection: "Connection") -> SubscriptionRow:
         old = _existing(await subscriptions.get(connection, uuid, None, lock=True), uuid)
         await subscriptions.update(connection, changed(old))
+        await record(connection, f"subscriptions.{action}", subject=str(uuid), note=note)
         settings = await subscription_lists.get(connection, uuid)
         assert settings is not None
         return _row(settings, await subscription_lists.backlog(connection, uuid))

@@ -16,6 +16,7 @@ from ingress.console.masking import Mask
 from ingress.console.progress import LineView
 from ingress.console.state import Recipient
 from ingress.console.timeline import Step
+from schemas.allocation import AllocationWords
 from storage import timeline as timeline_of
 from storage.document import (
     DELIVERIES,
@@ -69,6 +70,8 @@ class Surroundings(msgspec.Struct, frozen=True, kw_only=True):
     may_act: bool
     is_shown: bool
     """Whether personal data are shown."""
+    words: AllocationWords
+    """What the configuration says of the manufacturers and rules of the document's account."""
 
 
 class VersionsView(msgspec.Struct, frozen=True, kw_only=True):
@@ -89,7 +92,11 @@ class AllocationView(msgspec.Struct, frozen=True, kw_only=True):
     item: str
     line: OrderLine | None
     manufacturer: str
+    name: str
+    """The manufacturer's name in today's configuration; empty if it has none there."""
     rule: str
+    says: str
+    """What that rule says in today's configuration; empty if it is no longer there."""
     why: str
 
 
@@ -178,7 +185,7 @@ def view(parts: Parts, chosen: Choice, around: Surroundings) -> DocumentView:
         progress_of=document.order_ref or document.key,
         transfer=links.transfer(document.account, document.order_ref or document.key),
         lines=lines,
-        answers=_answers(past.records, lines),
+        answers=_answers(past.records, lines, around.words),
         steps=timeline.steps(moments, _Links(document, versions), hide),
         are_steps_cut=len(moments) > timeline.STEPS or len(parts.past.receipts) >= NEWEST,
         versions=versions,
@@ -262,7 +269,7 @@ def _without_places(past: History, mask: Mask) -> History:
     return msgspec.structs.replace(past, records=records)
 
 
-def _answers(records: Sequence[Record], lines: Sequence[OrderLine]) -> list[AnswerView]:
+def _answers(records: Sequence[Record], lines: Sequence[OrderLine], words: AllocationWords) -> list[AnswerView]:
     """Return the answers to an order, the newest first; repeats of the same answer are left out."""
     by_id = {line.line: line for line in lines}
 
@@ -271,7 +278,9 @@ def _answers(records: Sequence[Record], lines: Sequence[OrderLine]) -> list[Answ
             item=allocated.item,
             line=by_id.get(allocated.item),
             manufacturer=allocated.manufacturer,
+            name=words.manufacturers.get(allocated.manufacturer, ""),
             rule=allocated.rule,
+            says=words.rules.get(allocated.rule, ""),
             why=allocated.detail or "",
         )
 

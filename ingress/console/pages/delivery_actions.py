@@ -87,7 +87,7 @@ async def _many(visit: Visit, path: str, ids: list[UUID] | None) -> Page | web.S
     else:
         selection = await _selection(visit, path)
         counted = await bulk.count(visit.connection, selection)
-        filter_, fields, words = Filter(deliveries=selection), _fields(selection), in_words(selection)
+        filter_, fields, words = Filter(deliveries=selection), _fields(selection), selection.in_words()
     number = counted.text if not counted.is_exact else plural(counted.count, "delivery", "deliveries")
     number = number if counted.is_exact else f"{number} deliveries"
     is_retry = path == RETRY
@@ -142,21 +142,6 @@ def _fields(selection: Selection) -> list[tuple[str, str]]:
         if value is not None
     }
     return [("all", "1"), *texts.items()]
-
-
-def in_words(selection: Selection) -> str:
-    """Return a filter in words."""
-    ended = "created" if selection.status == "pending" else "ended"
-    parts = [
-        f"{selection.status} deliveries",
-        f"of subscription {selection.subscription}" if selection.subscription else "of all subscriptions",
-        f"of type {selection.type}" if selection.type else "",
-        f"of account {selection.account}" if selection.account else "",
-        f"of key {selection.key}" if selection.key else "",
-        f"{ended} from {selection.since:%Y-%m-%d %H:%M:%S}" if selection.since else "",
-        f"{ended} before {selection.until:%Y-%m-%d %H:%M:%S} UTC" if selection.until else "",
-    ]
-    return ", ".join(filter(None, parts))
 
 
 async def _receiver(visit: Visit, selection: Selection | None) -> tuple[tuple[str, str] | None, str]:

@@ -13,6 +13,8 @@ from ingress.console.render import plural
 from ingress.console.route import act, page
 from ingress.console.visit import Page, Visit, see_other
 from schemas import registry
+from schemas.allocation import AllocationWords
+from schemas.config import Config
 from storage import document as documents
 from storage import erasure
 from storage.document import DocumentRow
@@ -134,11 +136,21 @@ async def _page(visit: Visit, document: DocumentRow, numbers: dict[str, int | No
         api_url=config.api.public_url.rstrip("/") or f"http://{_url_host(config.api.host)}:{config.api.port}",
         may_act=visit.may_act,
         is_shown=is_shown,
+        words=_words(config, document),
     )
     # Large bodies take half a second, in which other requests are answered.
     view = await asyncio.to_thread(document_view.view, parts, chosen, around)
     template = "document_shown.html" if is_shown else "document.html"
     return Page(template=template, view=view, title=f"{view.name.capitalize()} {document.key}")
+
+
+def _words(config: Config, document: DocumentRow) -> AllocationWords:
+    """Return what the configuration says of manufacturers and rules; nothing if it has neither."""
+    platform = registry.platforms().get(document.platform)
+    account = config.accounts.get(document.platform, {}).get(document.account)
+    if platform is None or platform.allocation_words is None or account is None:
+        return AllocationWords({}, {})
+    return platform.allocation_words(account)
 
 
 def _query_number(visit: Visit) -> dict[str, int | None]:

@@ -123,7 +123,7 @@ async def _many(visit: Visit, path: str, ids: list[UUID] | None) -> Page | web.S
     else:
         selection = await _selection(visit)
         counted = await quarantine.count(visit.connection, selection)
-        filter_, fields, words = Filter(quarantine=selection), _fields(selection), in_words(selection)
+        filter_, fields, words = Filter(quarantine=selection), _fields(selection), selection.in_words()
     number = plural(counted.count, "message") if counted.is_exact else f"{counted.text} messages"
     since = f", the oldest received {counted.first_at:%Y-%m-%d %H:%M:%S} UTC" if counted.first_at else ""
     is_replay = path == REPLAY
@@ -178,32 +178,13 @@ def _fields(selection: Selection) -> list[tuple[str, str]]:
     """Return the hidden fields from which the same filter is read again."""
     texts = {
         "stage": selection.stage,
-        "account": account_of(selection),
+        "account": selection.whole_account,
         "event": selection.event,
         "reason": selection.reason,
         "same_reason": selection.same_reason,
         "until": None if selection.until is None else selection.until.isoformat(),
     }
     return [("all", "1"), *((name, text) for name, text in texts.items() if text is not None)]
-
-
-def account_of(selection: Selection) -> str | None:
-    """Return the account of a filter, as `channelape/rothys` or `rothys`."""
-    return f"{selection.platform}/{selection.account}" if selection.platform else selection.account
-
-
-def in_words(selection: Selection) -> str:
-    """Return a filter in words."""
-    account = account_of(selection)
-    parts = [
-        f"stage {selection.stage}" if selection.stage else "",
-        f"account {account}" if account else "",
-        f"event {selection.event}" if selection.event else "",
-        f"the reason “{selection.same_reason}”" if selection.same_reason else "",
-        f"a reason with “{selection.reason}”" if selection.reason else "",
-        f"in quarantine before {selection.until:%Y-%m-%d %H:%M:%S} UTC" if selection.until else "",
-    ]
-    return ", ".join(["messages that wait", *filter(None, parts)])
 
 
 ROUTES = (

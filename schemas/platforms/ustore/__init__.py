@@ -5,7 +5,7 @@ Begin with `wire` (the order), `config` (accounts and rules), then `manufacturer
 """
 
 from schemas.platform import Announcement, Event, Platform, Reply
-from schemas.platforms.ustore import identity, manufacturer_order, messages, signing
+from schemas.platforms.ustore import identity, manufacturer_order, messages, signing, words
 from schemas.platforms.ustore.config import Account
 
 
@@ -52,6 +52,7 @@ PLATFORM = Platform(
         payload=manufacturer_order.ManufacturerOrder,
         split=manufacturer_order.split,
     ),
+    allocation_words=words.describe,
     personal_fields=("ShippingAddress", "User", "PropertyValues", "DialValues", "Remark"),
     with_new_key=identity.with_new_key,
 )

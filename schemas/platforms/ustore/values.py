@@ -1,5 +1,7 @@
 """The meaning of values in JSON that was converted from XML: a text, an optional object, or a list in any form."""
 
+from collections.abc import Sequence
+from decimal import Decimal
 from typing import TypeVar
 
 import msgspec
@@ -7,6 +9,7 @@ from msgspec import UnsetType
 
 from schemas import lenient
 from schemas.lenient import Scalar
+from schemas.platforms.ustore.config import Values
 
 T = TypeVar("T", bound=msgspec.Struct)
 
@@ -39,3 +42,15 @@ def each(value: list[T | str | None] | T | str | UnsetType | None) -> list[T]:
     if isinstance(value, list):
         return [element for element in value if isinstance(element, msgspec.Struct)]
     return [value] if isinstance(value, msgspec.Struct) else []
+
+
+def texts(values: Values) -> Sequence[str]:
+    """Return a value, or the values of a list, as uStore would write them: everything is text there."""
+    listed = values if isinstance(values, list) else [values]
+    return [value if isinstance(value, str) else _written(value) for value in listed]
+
+
+def _written(value: float | bool) -> str:
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    return f"{Decimal(str(value)).normalize():f}"

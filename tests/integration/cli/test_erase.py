@@ -6,7 +6,7 @@ import pytest
 from broker import consumers as queues
 from deploy.cli.main import main
 from schemas.consumers import Consumer
-from storage import consumers
+from storage import actions, consumers
 from tests.support.erasing import NAME, traces, transfer
 from tests.support.shell import Shell
 from workers.store import isolate
@@ -46,6 +46,10 @@ async def test_erase_shows_the_counts_then_erases_and_lists_the_queues(
     keys = await database.fetch("SELECT key, 'erased' = ANY (flags) AS is_erased FROM crossdock.events ORDER BY key")
     assert [tuple(row) for row in keys] == [("STO1", True), ("STO2", False)]
     assert await traces(database, [NAME])
+    recorded = [(row.action, row.subject, row.count, row.outcome) for row in await actions.listing(database)]
+    assert recorded == [
+        ("documents.erase", "key STO1 (channelape/acme)", 1, outcome) for outcome in ("done", "started")
+    ]
 
     wrong = await shell("erase", "--platform", "channelape", "--account", "acme", "--key", "STO", "--yes")
     assert (wrong.code, "no document of channelape/acme has 'STO' as its business key" in wrong.err) == (1, True)

@@ -1,7 +1,9 @@
 """Deliveries that a filter selects, and what operators did, on the command line."""
 
 import asyncpg
+import pytest
 
+from deploy.cli import recording
 from storage import actions, jobs
 from storage.actions import Actor
 from tests.support.many import ended, event, pending
@@ -31,6 +33,25 @@ async def test_all_that_match_are_sent_again_or_cancelled(
     assert cancelled.json == {"cancelled": 300}
     for wrong in (("retry",), ("retry", "--all"), ("cancel", "--type", TYPE), ("retry", str(subscription), "--all")):
         assert (await shell("deliveries", *wrong)).code == 2
+    recorded = [(row.operator, row.action, row.count, row.outcome) for row in await actions.listing(database)]
+    assert recorded == [
+        ("command line", f"deliveries.{action}", 300, outcome)
+        for action in ("cancel", "retry")
+        for outcome in ("done", "started")
+    ]
+    assert f"of type {TYPE}" in (await actions.listing(database, action="deliveries.retry"))[0].subject
+
+
+async def test_a_command_that_fails_in_the_middle_is_recorded(database: asyncpg.Connection) -> None:
+    async def act() -> None:
+        async with recording.recorded(database, "quarantine.replay", subject="all", count=9) as tally:
+            tally.done = 4
+            raise ValueError("no")
+
+    with pytest.raises(ValueError, match="no"):
+        await act()
+    rows = [(row.count, row.outcome, row.note) for row in await actions.listing(database)]
+    assert rows == [(4, "failed", "ended early: ValueError"), (9, "started", None)]
 
 
 async def test_jobs_and_actions_are_listed_and_a_job_is_stopped(shell: Shell, database: asyncpg.Connection) -> None:

@@ -11,6 +11,7 @@ import pytest
 from broker import topology
 from schemas import registry
 from schemas import topology as names
+from storage import actions
 from tests.support import pipeline
 from tests.support.shell import Shell
 
@@ -52,6 +53,8 @@ async def test_quarantine_from_list_to_discard(shell: Shell, url: str, database:
     assert again.code == 1
     assert f"not waiting in quarantine: {first}" in again.err
     assert [entry["id"] for entry in await quarantined(shell, database, 1)] == [second]
+    (recorded,) = await actions.listing(database)
+    assert (recorded.action, recorded.subject, recorded.count) == ("quarantine.discard", first, 1)
     assert len((await shell("quarantine", "list", "--all", "--json")).json) == 2
 
 

@@ -5,7 +5,7 @@ from uuid import UUID
 
 import asyncpg
 
-from storage import replays, sealed, subscriptions
+from storage import actions, replays, sealed, subscriptions
 from tests.support.delivering import receipt, store
 from tests.support.ledger import deliver, document
 from tests.support.receiver import KEY, VAULT, subscribe
@@ -36,6 +36,8 @@ async def test_a_subscription_is_listed_shown_and_changed(shell: Shell, database
     assert (limited.json["max_rate"], limited.json["max_in_flight"]) == (None, 3)
     for wrong in (("--max-rate", "0"), ("--max-in-flight", "101"), ()):
         assert (await shell("subscriptions", "limit", str(id_), *wrong)).code == 2, wrong
+    recorded = [row.action.partition(".")[2] for row in await actions.listing(database)]
+    assert recorded == ["limit", "limit", "enable", "disable"]
     missing = await shell("subscriptions", "show", str(id_)[::-1])
     assert missing.code in (1, 2)
 

@@ -15,6 +15,7 @@ from storage import actions, erasure, sql
 from tests.contract import checks
 from tests.support import erasing, transfers
 from tests.support.console import READ, console
+from tests.support.console import config as console_config
 from tests.support.delivering import store
 from tests.support.receiver import config, subscribe
 from tests.support.storing import at, incoming
@@ -132,14 +133,22 @@ async def test_allocations_show_the_manufacturer_of_each_item_and_why(pool: asyn
 
     await isolate.write_isolating(pool, [answer("2", 1)])
     await isolate.write_isolating(pool, [answer("7", 2)])
-    async with console(database_url) as client:
+    ustore = registry.platforms()["ustore"]
+    account = msgspec.convert(
+        {**ustore.demo[1], "rules": [{"name": "nearest", "nearest": ["1", "2"], "when": {"property": {"Fit": [5]}}}]},
+        ustore.account,
+    )
+    settings = msgspec.structs.replace(console_config(), accounts={"ustore": {"acme": account}})
+    async with console(database_url, settings) as client:
         page = await client.get(await path_of(pool, "5295"))
         whole = page.text.partition("Who makes what, and why")[2].partition("Deliveries")[0]
         newest, earlier = whole.split("1 earlier answer")
         assert "Notified: 7." in newest
-        assert re.search(r"3087 .* 7 nearest 2 at 5 km \(••••\); 1 at 9 km", newest)
-        assert re.search(r"3088 .* 1 fallback: product The rule matched\.", newest)
-        assert re.search(r"3087 .* 2 nearest", earlier)
+        assert re.search(
+            r"3087 .* 7 nearest property Fit is 5: the nearest of 1, 2 2 at 5 km \(••••\); 1 at 9 km", newest
+        )
+        assert re.search(r"3088 .* 1 Hanover Annex fallback: product no rule matched: .* The rule matched\.", newest)
+        assert re.search(r"3087 .* 2 test2 Manufacturer nearest", earlier)
         assert "item 3087 to manufacturer 7 by nearest (2 at 5 km (••••); 1 at 9 km)" in page.text
 
 

@@ -5,12 +5,12 @@ as written only if one of the two is unknown to ISO. Postal prefixes are compare
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from decimal import Decimal
 from typing import Protocol
 
 from schemas.platforms.ustore.config import Conditions, Units, Values
-from schemas.platforms.ustore.values import text
+from schemas.platforms.ustore.values import text, texts
 from workers.route.ustore import addresses
 from workers.route.ustore.items import Destination, Item, comparable
 
@@ -235,18 +235,6 @@ _TEXTS: dict[str, Callable[[Item], str]] = {
     "delivery_method": lambda item: item.method,
     "currency": lambda item: item.currency,
 }
-
-
-def texts(values: Values) -> Sequence[str]:
-    """Return a value, or the values of a list, as uStore would write them: everything is text there."""
-    listed = values if isinstance(values, list) else [values]
-    return [value if isinstance(value, str) else _written(value) for value in listed]
-
-
-def _written(value: float | bool) -> str:
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    return f"{Decimal(str(value)).normalize():f}"
 
 
 def compile_when(when: Conditions) -> tuple[Condition, ...]:
