@@ -122,6 +122,8 @@ async def select(
         # What ended before a time was created before it, too.
         place = min(place, (selection.until, _FIRST_ID))
     filters = (selection.type, selection.account, selection.since, selection.until)
+    if selection.status != "delivered" and selection.key is None and all(value is None for value in filters):
+        examined = limit  # everything that is examined is shown
     rows = await connection.fetch(query("delivery_lists", name), *place, examined, *filters, limit, *own)
     examined_to: Place | None = None
     if len(rows) < limit and last_name is not None:
@@ -162,7 +164,7 @@ def _case(selection: Selection) -> tuple[str, str | None, tuple[object, ...]]:
 async def _described(connection: Connection, rows: Sequence[asyncpg.Record]) -> list[ListedDelivery]:
     if not rows:
         return []
-    columns = [[row[name] for row in rows] for name in ("id", "subscription_id", "document_id")]
+    columns = [[row[name] for row in rows] for name in ("id", "subscription_id", "document_id", "created_at")]
     details = {row["id"]: row for row in await connection.fetch(query("delivery_lists", "described"), *columns)}
     return [_listed(row, details[row["id"]]) for row in rows]
 

@@ -4,6 +4,7 @@ The command line and the API show the same result; `storage.trace` starts from t
 """
 
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, nullcontext
 from datetime import UTC, datetime, timedelta
 from typing import TypeVar
 from uuid import UUID
@@ -146,15 +147,30 @@ async def find(connection: Connection, text: str) -> FindResult:
     result = FindResult(normalized(text))
     if not result.text:
         return result
-    async with connection.transaction():
+    async with _transaction(connection):
         await connection.execute(query("find", "plan"))
         matches: dict[int, set[str]] = {}
         await _find_documents(connection, result.text, matches)
         if (id_ := _uuid(result.text)) is not None:
             await _find_ids(connection, id_, result, matches)
-        result.documents = _newest(await connection.fetch(query("find", "documents"), list(matches)), matches)
+        if matches:
+            result.documents = _newest(await connection.fetch(query("find", "documents"), list(matches)), matches)
         result.incomplete_before = await connection.fetchval(query("identifiers", "incomplete_before"))
     return result
+
+
+async def is_known(connection: Connection, text: str) -> bool:
+    """Return whether a document has this text as its key, its number or its article. Raises asyncpg's errors."""
+    async with _transaction(connection):
+        await connection.execute(query("find", "plan"))
+        return bool(await connection.fetch(query("find", "by_name"), text, 1)) or await identifiers.is_held(
+            connection, text
+        )
+
+
+def _transaction(connection: Connection) -> AbstractAsyncContextManager[object]:
+    """Return a transaction, which the settings of `plan` last for; it may have been begun already."""
+    return nullcontext() if connection.is_in_transaction() else connection.transaction()
 
 
 def normalized(text: str) -> str:
@@ -167,9 +183,9 @@ async def _find_documents(connection: Connection, text: str, matches: dict[int, 
     """Add what the text is of each document, by the document's row id."""
     for row in await connection.fetch(query("find", "by_name"), text, LIMIT):
         matches.setdefault(row["id"], set()).add(row["matched"])
-    for kind, name in ((identifiers.NUMBER, _NUMBER), (identifiers.ARTICLE, _ARTICLE)):
-        for id_ in await identifiers.newest_documents(connection, kind, text, LIMIT):
-            matches.setdefault(id_, set()).add(name)
+    for kind, ids in (await identifiers.newest_documents(connection, text, LIMIT)).items():
+        for id_ in ids:
+            matches.setdefault(id_, set()).add(_NUMBER if kind == identifiers.NUMBER else _ARTICLE)
 
 
 def _newest(rows: Sequence[asyncpg.Record], matches: Mapping[int, set[str]]) -> list[DocumentMatch]:

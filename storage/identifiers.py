@@ -75,26 +75,48 @@ def _array_head(count: int) -> bytes:
     return _ARRAY.pack(20 + 12 * count, 1, 0, _BIGINT, count, 1) + _KEY_LENGTH
 
 
-async def newest_documents(connection: Connection, kind: str, text: str, limit: int) -> list[int]:
-    """Return the ids of the newest documents that hold a text, which is a NUMBER or an ARTICLE, at most `limit`.
+async def newest_documents(connection: Connection, text: str, limit: int) -> dict[str, list[int]]:
+    """Return the ids of the newest documents that hold a text, at most `limit` as NUMBER and as many as ARTICLE.
 
     The newest are those of which a version with this text was received last. Raises asyncpg's errors.
     """
+    by_kind: dict[str, dict[int, datetime]] = {NUMBER: {}, ARTICLE: {}}
+    lowest, high = await _buckets(connection)
+    for window in (*WINDOWS, high - lowest + 1):
+        if high < lowest:
+            break
+        low = max(lowest, high - window + 1)
+        keys = (_keys(kind, text, low, high) if len(documents) < limit else () for kind, documents in by_kind.items())
+        for kind, id_, received_at in await connection.fetch(query("identifiers", "holding"), *keys, limit):
+            by_kind[kind][id_] = max(received_at, by_kind[kind].get(id_, received_at))
+        high = low - 1
+        if all(len(documents) >= limit for documents in by_kind.values()):
+            break
+    return {
+        kind: sorted(documents, key=lambda id_: documents[id_], reverse=True)[:limit]
+        for kind, documents in by_kind.items()
+    }
+
+
+async def is_held(connection: Connection, text: str) -> bool:
+    """Return whether any document holds a text as a number or as an article. Raises asyncpg's errors."""
+    low, high = await _buckets(connection)
+    keys = [key for kind in (NUMBER, ARTICLE) for key in _keys(kind, text, low, high)]
+    return bool(await connection.fetchval(query("identifiers", "is_held"), keys))
+
+
+async def _buckets(connection: Connection) -> tuple[int, int]:
+    """Return the lowest and the highest bucket that hold documents; the highest is lower if there are none."""
     bounds = await connection.fetchrow(query("identifiers", "bounds"))
     if bounds is None or bounds["last"] is None:
-        return []
-    high, lowest = bounds["last"] // BUCKET, max(0, bounds["first"] // BUCKET - MARGIN)
-    documents: dict[int, datetime] = {}
-    for window in (*WINDOWS, high - lowest + 1):
-        low = max(lowest, high - window + 1)
-        hashes = b"".join([_Hashes(f"{kind}{bucket}:")[text] for bucket in range(low, high + 1)])
-        numbers = unpack(f">{len(hashes) // 8}q", hashes)
-        for id_, received_at in await connection.fetch(query("identifiers", "holding"), numbers, limit):
-            documents[id_] = max(received_at, documents.get(id_, received_at))
-        high = low - 1
-        if len(documents) >= limit or high < lowest:
-            break
-    return sorted(documents, key=lambda id_: documents[id_], reverse=True)[:limit]
+        return 0, -1
+    return max(0, bounds["first"] // BUCKET - MARGIN), bounds["last"] // BUCKET
+
+
+def _keys(kind: str, text: str, low: int, high: int) -> tuple[int, ...]:
+    """Return the keys of a text in these buckets, the newest first."""
+    hashes = b"".join([_Hashes(f"{kind}{bucket}:")[text] for bucket in range(high, low - 1, -1)])
+    return unpack(f">{len(hashes) // 8}q", hashes)
 
 
 class _Hashes(dict[str, bytes]):

@@ -140,8 +140,9 @@ def moment(at: datetime | None) -> str:
     """Return a time in UTC, to the second."""
     if at is None:
         return "–"
-    at = at.astimezone(UTC)
-    return Markup('<time datetime="{}">{}</time>').format(at.isoformat(), f"{at:%Y-%m-%d %H:%M:%S}")
+    exact = at.astimezone(UTC).isoformat()
+    # Nothing in it needs escaping, which would take longer than all the rest: lists hold a hundred times.
+    return Markup(f'<time datetime="{exact}">{_seconds(exact)}</time>')  # noqa: S704
 
 
 def written_moment(text: str) -> str:
@@ -159,10 +160,13 @@ def ago(at: datetime | None, now: datetime) -> str:
         return "–"
     seconds = (now - at).total_seconds()
     text = f"{duration(seconds)} ago" if seconds >= 0 else f"in {duration(-seconds)}"
-    exact = at.astimezone(UTC)
-    return Markup('<time datetime="{}" title="{}">{}</time>').format(
-        exact.isoformat(), f"{exact:%Y-%m-%d %H:%M:%S} UTC", text
-    )
+    exact = at.astimezone(UTC).isoformat()
+    return Markup(f'<time datetime="{exact}" title="{_seconds(exact)} UTC">{text}</time>')  # noqa: S704
+
+
+def _seconds(exact: str) -> str:
+    """Return a time in ISO 8601 as people read it, such as `2026-11-21 09:30:00`."""
+    return exact[:19].replace("T", " ")
 
 
 def duration(seconds: float) -> str:

@@ -61,7 +61,7 @@ SELECT count(*) AS examined,
 FROM examined
 
 -- name: walk_unsuccessful
--- Deliveries that ended without success.
+-- Deliveries that ended without success. The status begins the place in the index, as in delivery_lists.sql.
 WITH examined AS MATERIALIZED (
     SELECT d.id, d.created_at, d.finished_at, d.subscription_id,
            ($2::uuid IS NULL OR d.subscription_id = $2)
@@ -72,10 +72,11 @@ WITH examined AS MATERIALIZED (
            AND ($6::timestamptz IS NULL OR d.finished_at >= $6)
            AND d.finished_at < $7 AS matches
     FROM crossdock.finished d
-    WHERE d.status = $1 AND d.status <> 'delivered'
+    WHERE (d.status, d.created_at, d.id) > ($1::text, coalesce($8::timestamptz, '-infinity'),
+                                            coalesce($9::uuid, '00000000-0000-0000-0000-000000000000'))
+      AND d.status <= $1 AND d.status <> 'delivered'
       AND d.created_at < $7
-      AND ($8::timestamptz IS NULL OR (d.created_at, d.id) > ($8, $9::uuid))
-    ORDER BY d.created_at, d.id
+    ORDER BY d.status, d.created_at, d.id
     LIMIT $10
 )
 SELECT count(*) AS examined,
@@ -99,10 +100,11 @@ WITH examined AS MATERIALIZED (
            AND d.finished_at < $7 AS matches
     FROM crossdock.finished d
     WHERE d.subscription_id = $2
-      AND d.status = $1 AND d.status <> 'delivered'
+      AND (d.status, d.created_at, d.id) > ($1::text, coalesce($8::timestamptz, '-infinity'),
+                                            coalesce($9::uuid, '00000000-0000-0000-0000-000000000000'))
+      AND d.status <= $1 AND d.status <> 'delivered'
       AND d.created_at < $7
-      AND ($8::timestamptz IS NULL OR (d.created_at, d.id) > ($8, $9::uuid))
-    ORDER BY d.created_at, d.id
+    ORDER BY d.status, d.created_at, d.id
     LIMIT $10
 )
 SELECT count(*) AS examined,

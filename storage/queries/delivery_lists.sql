@@ -43,13 +43,14 @@ ORDER BY o.created_at DESC, o.id DESC
 LIMIT $8
 
 -- name: unsuccessful
--- $9: the status, which is not `delivered`.
+-- $9: the status, which is not `delivered`. It is compared as the beginning of a place in the index: with `=`, PostgreSQL
+-- prefers the index of what failed today, and would read and sort all that ever failed.
 SELECT f.id, f.subscription_id, f.event_id, f.type, f.key, f.version, f.status, f.attempts,
        NULL::timestamptz AS next_attempt_at, f.created_at, f.finished_at, f.document_id, f.replay_id
 FROM (
     SELECT * FROM crossdock.finished
-    WHERE status = $9::text AND status <> 'delivered' AND (created_at, id) < ($1::timestamptz, $2::uuid)
-    ORDER BY created_at DESC, id DESC
+    WHERE (status, created_at, id) < ($9::text, $1::timestamptz, $2::uuid) AND status >= $9 AND status <> 'delivered'
+    ORDER BY status DESC, created_at DESC, id DESC
     LIMIT $3
 ) f
 WHERE ($4::text IS NULL OR f.type = $4)
@@ -66,9 +67,9 @@ SELECT f.id, f.subscription_id, f.event_id, f.type, f.key, f.version, f.status, 
        NULL::timestamptz AS next_attempt_at, f.created_at, f.finished_at, f.document_id, f.replay_id
 FROM (
     SELECT * FROM crossdock.finished
-    WHERE subscription_id = $9::uuid AND status = $10::text AND status <> 'delivered'
-      AND (created_at, id) < ($1::timestamptz, $2::uuid)
-    ORDER BY created_at DESC, id DESC
+    WHERE subscription_id = $9::uuid
+      AND (status, created_at, id) < ($10::text, $1::timestamptz, $2::uuid) AND status >= $10 AND status <> 'delivered'
+    ORDER BY status DESC, created_at DESC, id DESC
     LIMIT $3
 ) f
 WHERE ($4::text IS NULL OR f.type = $4)
@@ -185,15 +186,15 @@ OFFSET $3::bigint - 1 LIMIT 1
 
 -- name: last_unsuccessful
 SELECT created_at, id FROM crossdock.finished
-WHERE status = $4::text AND status <> 'delivered' AND (created_at, id) < ($1::timestamptz, $2::uuid)
-ORDER BY created_at DESC, id DESC
+WHERE (status, created_at, id) < ($4::text, $1::timestamptz, $2::uuid) AND status >= $4 AND status <> 'delivered'
+ORDER BY status DESC, created_at DESC, id DESC
 OFFSET $3::bigint - 1 LIMIT 1
 
 -- name: last_unsuccessful_of_subscription
 SELECT created_at, id FROM crossdock.finished
-WHERE subscription_id = $4::uuid AND status = $5::text AND status <> 'delivered'
-  AND (created_at, id) < ($1::timestamptz, $2::uuid)
-ORDER BY created_at DESC, id DESC
+WHERE subscription_id = $4::uuid
+  AND (status, created_at, id) < ($5::text, $1::timestamptz, $2::uuid) AND status >= $5 AND status <> 'delivered'
+ORDER BY status DESC, created_at DESC, id DESC
 OFFSET $3::bigint - 1 LIMIT 1
 
 -- name: last_delivered
@@ -221,11 +222,12 @@ ORDER BY created_at DESC, id DESC
 OFFSET $3::bigint - 1 LIMIT 1
 
 -- name: described
--- What a list shows of each delivery ($1, its subscription $2 and its document $3) beside its own row: its subscriber,
--- its account, and its newest attempt with the beginning of the answer.
-SELECT r.id, s.subscriber, s.url, s.is_gone, s.enabled, s.paused_until, d.platform, d.account, d.type AS document_type, d.key AS document_key,
-       a.at, a.outcome, a.status_code, a.error, a.response
-FROM unnest($1::uuid[], $2::uuid[], $3::bigint[]) AS r (id, subscription_id, document_id)
+-- What a list shows of each delivery ($1, its subscription $2, its document $3 and when it was created $4) beside its own
+-- row: its subscriber, its account, and its newest attempt with the beginning of the answer. Months before it was created
+-- have no attempt of it, by whatever clock.
+SELECT r.id, s.subscriber, s.url, s.is_gone, s.enabled, s.paused_until, d.platform, d.account,
+       d.type AS document_type, d.key AS document_key, a.at, a.outcome, a.status_code, a.error, a.response
+FROM unnest($1::uuid[], $2::uuid[], $3::bigint[], $4::timestamptz[]) AS r (id, subscription_id, document_id, created_at)
 LEFT JOIN LATERAL (
     SELECT subscriber, split_part(url, '?', 1) AS url, deleted_at IS NOT NULL AS is_gone, enabled, paused_until
     FROM crossdock.subscribed WHERE id = r.subscription_id OFFSET 0
@@ -236,7 +238,7 @@ LEFT JOIN LATERAL (
 LEFT JOIN LATERAL (
     SELECT at, outcome, status_code, left(error, 300) AS error, substr(response, 1, 200) AS response
     FROM crossdock.attempts
-    WHERE delivery_id = r.id
+    WHERE delivery_id = r.id AND at >= r.created_at - interval '1 day'
     ORDER BY at DESC
     LIMIT 1
 ) a ON true

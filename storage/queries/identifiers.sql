@@ -3,13 +3,27 @@
 SELECT min(id) AS first, max(id) AS last FROM crossdock.documents
 
 -- name: holding
--- The newest $2 documents that were filed under any of these keys.
-SELECT document_id, max(received_at) AS received_at
-FROM crossdock.identifiers
-WHERE keys && $1::bigint[]
-GROUP BY document_id
-ORDER BY max(received_at) DESC, document_id DESC
-LIMIT $2
+-- The newest $3 documents that were filed under any of the keys $1 of a number, and as many under $2 of an article.
+(SELECT 'n' AS kind, document_id, max(received_at) AS received_at
+ FROM crossdock.identifiers
+ WHERE keys && $1::bigint[]
+ GROUP BY document_id
+ ORDER BY max(received_at) DESC, document_id DESC
+ LIMIT $3)
+UNION ALL
+(SELECT 'a', document_id, max(received_at)
+ FROM crossdock.identifiers
+ WHERE keys && $2::bigint[]
+ GROUP BY document_id
+ ORDER BY max(received_at) DESC, document_id DESC
+ LIMIT $3)
+
+-- name: is_held
+-- Whether anything was filed under one of these keys, of which the first that is found ends the search.
+SELECT EXISTS (
+    SELECT FROM unnest($1::bigint[]) AS key
+    CROSS JOIN LATERAL (SELECT FROM crossdock.identifiers WHERE keys && ARRAY[key] LIMIT 1) one
+)
 
 -- name: move
 -- Files what documents were merged from under the document that they are now.

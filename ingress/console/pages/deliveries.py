@@ -19,7 +19,7 @@ from ingress.console.visit import Page, Visit
 from schemas import registry
 from storage import delivery_lists, replays, subscription_lists
 from storage.deliveries import Selection, Status
-from storage.delivery_lists import Listed, ListedDelivery, ShownAttempt
+from storage.delivery_lists import Document, Listed, ListedDelivery, ShownAttempt
 from storage.subscription_lists import Settings
 
 PATH = "/console/deliveries"
@@ -58,8 +58,8 @@ class DeliveryLine(msgspec.Struct, frozen=True, kw_only=True):
     kind: str
     type: str
     key: str
-    document: str | None
-    """Where its document is shown."""
+    document: Document | None
+    """None if it is no longer stored."""
     account: str
     subscriber: str
     url: str
@@ -73,6 +73,11 @@ class DeliveryLine(msgspec.Struct, frozen=True, kw_only=True):
     """Whether its subscription is enabled."""
     paused_until: datetime | None
     """Until when the subscriber's server asked for a pause."""
+
+    @property
+    def document_path(self) -> str | None:
+        """Where its document is shown."""
+        return words.document_path(self.document)
 
 
 class Choice(msgspec.Struct, frozen=True, kw_only=True):
@@ -239,7 +244,7 @@ def line(delivery: ListedDelivery) -> DeliveryLine:
         kind=words.kind(row["status"], row["attempts"]),
         type=row["type"],
         key=row["key"],
-        document=words.document_path(delivery.document),
+        document=delivery.document,
         account="–" if delivery.document is None else f"{delivery.document.platform}/{delivery.document.account}",
         subscriber=words.subscriber(delivery.subscriber),
         url=delivery.url or "–",

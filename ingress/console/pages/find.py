@@ -93,7 +93,7 @@ async def _other_cases(visit: Visit, text: str) -> list[OtherCase]:
     return [
         OtherCase(text=other, path=links.find(other))
         for other in texts
-        if other and other != text and not (await find.find(visit.connection, other)).is_empty
+        if other and other != text and await find.is_known(visit.connection, other)
     ]
 
 

@@ -12,8 +12,9 @@ import pytest
 import pytest_asyncio
 
 from bench import questions
-from storage import receipts, transfer_listing
+from storage import delivery_lists, receipts, transfer_listing
 from storage.database import plan_by_filters
+from storage.deliveries import Selection
 from storage.sql import query
 from tests.conftest import Databases
 from tests.integration.console.test_transfers import fill
@@ -119,6 +120,32 @@ async def test_where_a_filter_ended_is_read_from_the_index_alone(filled: asyncpg
         assert max(node["Actual Rows"] for node in plan) <= 2000
         await check(filled, query("receipts", "looked_back_to"), *place, MIDDLE, None, 2000)
     await check(filled, query("receipts", "senders"), receipts.SENDERS, blocks=200)
+
+
+async def test_the_newest_failed_deliveries_are_read_without_all_that_ever_failed(filled: asyncpg.Connection) -> None:
+    async with filled.transaction():
+        await filled.execute("UPDATE crossdock.finished SET status = 'failed'")
+        await filled.execute("ANALYZE crossdock.finished")
+        subscription = await filled.fetchval("SELECT subscription_id FROM crossdock.finished LIMIT 1")
+        for chosen in (Selection(status="failed"), Selection(status="failed", subscription=subscription)):
+            recorder = Recorder(filled)
+            listed = await delivery_lists.select(recorder, chosen, limit=51)  # type: ignore[arg-type]
+            assert len(listed.rows) == 51
+            plan = await explain(filled, *recorder.first)
+            assert max(node["Actual Rows"] for node in plan) <= 60, chosen
+
+
+class Recorder:
+    """Executes queries, and remembers the first with its parameters."""
+
+    def __init__(self, connection: asyncpg.Connection) -> None:
+        self._connection = connection
+        self.first: tuple[Any, ...] = ()
+
+    async def fetch(self, *query_and_values: Any) -> list[asyncpg.Record]:
+        self.first = self.first or query_and_values
+        rows: list[asyncpg.Record] = await self._connection.fetch(*query_and_values)
+        return rows
 
 
 async def test_a_page_takes_at_most_six_statements(
