@@ -15,12 +15,12 @@ from storage.database import Connection
 from storage.online import Report, without_lock_timeout
 from storage.sql import query
 
-PIECE_SECONDS = 0.05
+PIECE_SECONDS = 0.02
 """Aimed duration of one piece: rows of a piece are locked for as long, and commits wait for the disk behind it."""
 FIRST_PIECE = 16
 """Pages of the first piece; the following ones are as large as PIECE_SECONDS allows."""
 MAX_PIECE = 512
-REST = 1.0
+REST = 2.0
 """Pause after each piece, as a share of its duration, so that the pipeline has its share of the database."""
 VACUUM_SHARE = 10
 """A partition is vacuumed after each of so many parts, so that it does not grow."""
