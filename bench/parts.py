@@ -9,6 +9,7 @@ from bench.answers import bench_answers
 from bench.common import Servers
 from bench.console import bench_console
 from bench.deliveries import bench_deliveries
+from bench.filtering import bench_filters
 from bench.ingress import bench_ingress
 from bench.latency import bench_latency
 from bench.plan import Plan
@@ -44,6 +45,7 @@ PARTS = (
     Part("publish", "our publisher beside a raw socket", bench_publish),
     Part("store", "events stored, beside FastStream and COPY", bench_store),
     Part("events", "what announcing every event costs", bench_events),
+    Part("filters", "what a thousand subscriptions with filters cost the store worker", bench_filters),
     Part("latency", "arrival to commit at a third of capacity", bench_latency),
     Part("answers", "uStore's answers", bench_answers),
     Part("deliveries", "webhooks out, beside a bare client", bench_deliveries),

@@ -6,13 +6,16 @@ from uuid import UUID
 
 import msgspec
 
+from schemas import filters
 from schemas.config import Config
 from schemas.dialects import get_dialect
+from schemas.filters import TooManyStepsError
 from schemas.outbound import OPERATOR, Dialect, allowed_accounts
 from schemas.patterns import fits
-from storage import deliveries, sealed, subscriptions
+from storage import deliveries, matching, sealed, subscriptions
 from storage.database import Connection
 from storage.deliveries import NewestEvent
+from storage.events import StoredEvent
 from storage.replays import Scope
 from storage.sealed import Sealed, Secret
 from storage.subscriptions import Subscription
@@ -54,6 +57,7 @@ def scope_of(config: Config, subscription: Subscription) -> Scope:
         list(subscription.accounts),
         allowed_accounts(subscription.subscriber, config),
         None if types is None else sorted(types),
+        filters.stored(subscription.filter),
     )
 
 
@@ -120,7 +124,7 @@ async def test_event(connection: Connection, config: Config, subscription: Subsc
         raise ConflictError("The subscription is disabled; enable it first.")
     event = await deliveries.newest_for_test(connection, scope_of(config, subscription))
     if event is None:
-        raise ConflictError("Nothing is stored yet that this subscription would get; send an event first.")
+        raise ConflictError(_nothing_to_test(subscription))
     return event
 
 
@@ -133,5 +137,56 @@ async def send_test(connection: Connection, config: Config, subscription: Subscr
         raise ConflictError("The subscription is disabled; enable it first.")
     delivery_id = await deliveries.test(connection, subscription.id, scope_of(config, subscription))
     if delivery_id is None:
-        raise ConflictError("Nothing is stored yet that this subscription would get; send an event first.")
+        raise ConflictError(_nothing_to_test(subscription))
     return delivery_id
+
+
+class Decision(msgspec.Struct, frozen=True, kw_only=True):
+    """The condition that decided that an event does not match."""
+
+    path: str
+    condition: object
+    value: object
+
+
+class Match(msgspec.Struct, frozen=True, kw_only=True):
+    """Whether an event matches a subscription."""
+
+    matches: bool
+    decided_by: Decision | None
+    """None if it matches."""
+    compared: bool
+    """False if its arrays are too long to be compared: such an event is sent."""
+
+
+def match(scope: Scope, event: StoredEvent) -> Match:
+    """Return whether an event matches a subscription with this scope, as the store worker decides it."""
+    account = f"{event.platform}/{event.account}"
+    if not fits(account, scope.accounts):
+        return _no_match("accounts", scope.accounts, account)
+    if not scope.covers(account, event.type):
+        return _no_match("types", scope.types, event.type)
+    if scope.filter is None:
+        return Match(matches=True, decided_by=None, compared=True)
+    try:
+        reason = scope.filter.why_not(matching.view(event, with_data=scope.filter.reads_data))
+    except TooManyStepsError:
+        return Match(matches=True, decided_by=None, compared=False)
+    if reason is None:
+        return Match(matches=True, decided_by=None, compared=True)
+    return _no_match(reason.path, reason.condition, reason.value)
+
+
+def _no_match(path: str, condition: object, value: object) -> Match:
+    decision = Decision(path=path, condition=condition, value=value)
+    return Match(matches=False, decided_by=decision, compared=True)
+
+
+def _nothing_to_test(subscription: Subscription) -> str:
+    """Return why there is no event that a test could send."""
+    if subscription.filter is None:
+        return "Nothing is stored yet that this subscription would get; send an event first."
+    return (
+        f"None of the newest {deliveries.MOST_FILTERED} events that this subscription would get otherwise matches its "
+        "filter; send an event that does first."
+    )

@@ -9,6 +9,7 @@ import asyncpg
 import msgspec
 
 from schemas.lenient import normalized
+from storage import matching
 from storage.database import Connection
 from storage.replays import Scope, find_sources
 from storage.sql import query
@@ -16,6 +17,8 @@ from storage.sql import query
 UNSUCCESSFUL = ("failed", "cancelled", "superseded")
 NEWEST_DOCUMENTS = 100
 """Number of newest documents per platform, account and type in which a test delivery looks for an event."""
+MOST_FILTERED = 200
+"""Maximum number of newest events among which it looks for one that matches a filter."""
 
 Status = Literal["pending", "delivered", "failed", "cancelled", "superseded"]
 
@@ -188,28 +191,47 @@ class NewestEvent(msgspec.Struct, frozen=True, kw_only=True):
 async def test(connection: Connection, subscription: UUID, scope: Scope) -> UUID | None:
     """Create a delivery of the newest matching event and return its id; None if no stored event matches."""
     async with connection.transaction():
-        sources = await find_sources(connection, scope)
-        delivery_id: UUID | None = await connection.fetchval(
-            query("deliveries", "test"),
-            uuid4(),
-            subscription,
-            sources.platforms,
-            sources.accounts,
-            sources.types,
-            NEWEST_DOCUMENTS,
-        )
-        if delivery_id is not None:
-            await connection.execute(query("outbox", "wake"))
+        if (row := await _newest(connection, scope)) is None:
+            return None
+        delivery_id = uuid4()
+        names = ("received_at", "id", "message_id", "document_id", "version", "type", "key")
+        await connection.execute(query("deliveries", "test"), delivery_id, subscription, *(row[name] for name in names))
+        await connection.execute(query("outbox", "wake"))
     return delivery_id
 
 
 async def newest_for_test(connection: Connection, scope: Scope) -> NewestEvent | None:
     """Return the event that `test` sends now; None if no stored event matches."""
-    sources = await find_sources(connection, scope)
-    row = await connection.fetchrow(
-        query("deliveries", "newest_for_test"), sources.platforms, sources.accounts, sources.types, NEWEST_DOCUMENTS
+    row = await _newest(connection, scope)
+    if row is None:
+        return None
+    return NewestEvent(
+        event_id=row["id"],
+        type=row["type"],
+        key=row["key"],
+        version=row["version"],
+        received_at=row["received_at"],
     )
-    return None if row is None else NewestEvent(**row)
+
+
+async def _newest(connection: Connection, scope: Scope) -> asyncpg.Record | None:
+    """Return the newest event of a scope; with a filter, the newest of MOST_FILTERED that matches."""
+    sources = await find_sources(connection, scope)
+    limit = 1 if scope.filter is None else MOST_FILTERED
+    rows = await connection.fetch(
+        query("deliveries", "newest_for_test"),
+        sources.platforms,
+        sources.accounts,
+        sources.types,
+        max(NEWEST_DOCUMENTS, limit),
+        limit,
+    )
+    if scope.filter is None:
+        return rows[0] if rows else None
+    for row in rows:
+        if await matching.matching(connection, scope.filter, [row]):
+            return row
+    return None
 
 
 def plain(row: asyncpg.Record) -> DeliveryRow:

@@ -5,6 +5,8 @@ from uuid import UUID
 
 import msgspec
 
+from schemas import documents, registry
+from schemas.platform import UnreadableError
 from storage.database import Connection
 from storage.sql import query
 
@@ -34,3 +36,12 @@ async def get(connection: Connection, id_: UUID) -> StoredEvent | None:
     """
     row = await connection.fetchrow(query("events", "one"), id_)
     return None if row is None else StoredEvent(**row)
+
+
+def data(event: StoredEvent) -> bytes | None:
+    """Return the JSON that is sent on for an event; None if its body cannot be expressed as interoperable JSON."""
+    try:
+        platform = registry.platforms()[event.platform]
+        return documents.describe(platform, event.event, event.raw, event.content_type).data
+    except (KeyError, UnreadableError):  # stored by a version that could read it
+        return None

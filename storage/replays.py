@@ -12,8 +12,11 @@ from uuid import UUID, uuid4
 import asyncpg
 import msgspec
 
+from schemas import filters
+from schemas.filters import Filter
 from schemas.lenient import normalized
 from schemas.patterns import fits
+from storage import matching
 from storage.database import Connection
 from storage.sql import query
 
@@ -31,6 +34,8 @@ class Scope(msgspec.Struct, frozen=True):
     """Patterns of the accounts that its subscriber may see."""
     supported: list[str] | None
     """Event types that its dialect supports; None for all."""
+    filter: Filter | None = None
+    """What their content must be; None for anything."""
 
     def covers(self, account: str, type_: str) -> bool:
         """Return whether events of an account (`platform/account`) and a type are in the scope."""
@@ -60,6 +65,8 @@ class Counted(msgspec.Struct, frozen=True):
 
 MOST_COUNTED = 10_000
 """Maximum number of events that are counted."""
+MOST_READ = 1_000
+"""Maximum number of events that are read in order to count those that match a filter."""
 FEW_DOCUMENTS = 5_000
 """Up to this many documents, each is looked up individually, so that a count over any period is exact."""
 EXAMINED = 50_000
@@ -114,6 +121,8 @@ async def count(connection: Connection, scope: Scope, *, begin: datetime, end: d
     """
     sources = await find_sources(connection, scope)
     where = (sources.platforms, sources.accounts, sources.types)
+    if scope.filter is not None:
+        return await _count_matching(connection, scope.filter, where, (begin, end), key)
     limit = MOST_COUNTED + 1
     if key is not None:
         events: int = await connection.fetchval(
@@ -126,6 +135,23 @@ async def count(connection: Connection, scope: Scope, *, begin: datetime, end: d
         assert row is not None
         return Counted(min(row["found"], MOST_COUNTED), row["found"] < limit and row["examined"] < EXAMINED)
     return Counted(min(events, MOST_COUNTED), events < limit)
+
+
+async def _count_matching(
+    connection: Connection,
+    filter_: Filter,
+    sources: tuple[list[str], list[str], list[str]],
+    period: tuple[datetime, datetime],
+    key: str | None,
+) -> Counted:
+    """Count the events that match a filter among the first MOST_READ of a period."""
+    key = None if key is None else normalized(key)
+    rows = await connection.fetch(
+        query("replays", "piece"), *sources, *period, None, None, key, MOST_READ, EXAMINED_PER_PIECE
+    )
+    events = [row for row in rows if row["id"] is not None]
+    is_all = len(events) < MOST_READ and (not rows or rows[0]["examined"] < EXAMINED_PER_PIECE)
+    return Counted(len(await matching.matching(connection, filter_, events)), is_all)
 
 
 async def count_open(connection: Connection, subscriber: str) -> int:
@@ -185,13 +211,16 @@ async def write_piece(
             limit,
             EXAMINED_PER_PIECE,
         )
-        events = [event for event in rows if event["id"] is not None]
+        events = read = [event for event in rows if event["id"] is not None]
+        if (filter_ := filters.stored(row["filter"])) is not None:
+            matching_ids = await matching.matching(connection, filter_, read)
+            events = [event for event in read if event["id"] in matching_ids]
         ids = [delivery_id(row["subscription_id"], event["id"], replay) for event in events]
         names = ("id", "received_at", "message_id", "document_id", "version", "type", "key")
         columns = [[event[name] for event in events] for name in names]
         await connection.execute(query("replays", "write"), row["subscription_id"], replay, ids, *columns)
-        if len(events) == limit:
-            after_at, after_id, done = events[-1]["received_at"], events[-1]["message_id"], False
+        if len(read) == limit:
+            after_at, after_id, done = read[-1]["received_at"], read[-1]["message_id"], False
         elif rows:
             after_at, after_id = rows[0]["last_at"], rows[0]["last_id"]
             done = rows[0]["examined"] < EXAMINED_PER_PIECE

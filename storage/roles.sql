@@ -42,8 +42,8 @@ GRANT SELECT, INSERT, UPDATE (document_id, payload) ON crossdock.finished TO cro
 GRANT SELECT, INSERT, UPDATE (response, error) ON crossdock.attempts TO crossdock_store;
 GRANT SELECT, INSERT, UPDATE (count, first_at, last_at), DELETE ON crossdock.arrivals TO crossdock_store;
 GRANT SELECT ON crossdock.consumers TO crossdock_store;
-GRANT SELECT (id, subscriber, types, accounts, dialect, schedule, enabled, deleted_at), DELETE ON crossdock.subscribed
-    TO crossdock_store;
+GRANT SELECT (id, subscriber, types, accounts, dialect, schedule, enabled, deleted_at, filter), DELETE
+    ON crossdock.subscribed TO crossdock_store;
 GRANT SELECT (id, created_at, finished_at), DELETE ON crossdock.replays TO crossdock_store;
 GRANT SELECT (subscriber, name, asked_at), DELETE ON crossdock.idempotent TO crossdock_store;
 GRANT SELECT (platform, account, due_at, leased_until) ON crossdock.polls TO crossdock_store;

@@ -32,6 +32,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     schedule: Sequence[float] | None
     max_rate: float | None
     max_in_flight: int
+    filter: str | None
+    """JSON of the filter; None if it has none."""
     enabled: bool
     disabled_reason: str | None
     disabled_at: datetime | None

@@ -35,6 +35,8 @@ class Subscription(msgspec.Struct, frozen=True, kw_only=True):
     max_in_flight: int
     enabled: bool = True
     disabled_reason: str | None = None
+    filter: str | None = None
+    """JSON of the filter (`schemas.filters`)."""
     sealed: bytes
     created_at: datetime | None = None
     updated_at: datetime | None = None
@@ -64,6 +66,7 @@ async def create(connection: Connection, subscription: Subscription) -> Subscrip
         subscription.max_in_flight,
         subscription.enabled,
         subscription.sealed,
+        subscription.filter,
     )
     assert row is not None
     return _of(row)
@@ -121,6 +124,7 @@ async def update(connection: Connection, subscription: Subscription) -> Subscrip
         subscription.enabled,
         subscription.disabled_reason,
         subscription.sealed,
+        subscription.filter,
     )
     await connection.execute(query("subscriptions", "changed"))
     assert row is not None

@@ -15,6 +15,7 @@ from deploy.cli.output import printable_json
 
 if TYPE_CHECKING:
     from broker.eventlog import Entry, EventLog, Start
+    from schemas.filters import Filter
 
 PATIENCE = 10.0
 """Seconds to reach the broker before the command fails, unless it follows the log."""
@@ -42,6 +43,12 @@ def consume(
             help="Print only events of this account, such as rothys or channelape/*; repeatable.",
         ),
     ] = None,
+    filter_: Annotated[
+        str | None,
+        typer.Option(
+            "--filter", metavar="JSON", help='Print only events that match, such as {"data": {"n": {"$gt": 1}}}.'
+        ),
+    ] = None,
     count: Annotated[
         int | None, typer.Option("--count", metavar="N", min=1, max=LARGEST, help="Stop after N events.")
     ] = None,
@@ -57,7 +64,7 @@ def consume(
     selection.check_types(types, "--type")
     selection.check_accounts(accounts, "--account")
     place = _place(start or ("next" if follow else "first"))
-    reader = _Reader(types or ["*"], accounts or ["*"], count, follow=follow)
+    reader = _Reader(types or ["*"], accounts or ["*"], _filter(filter_), count, follow=follow)
     asyncio.run(reader.run(servers.amqp_url(state), place))
 
 
@@ -69,14 +76,29 @@ def _place(text: str) -> "Start":
     return parse_time(text, "--from", others="first, next, an offset, or ")
 
 
+def _filter(text: str | None) -> "Filter | None":
+    """Return the filter that was typed. Raises BadParameter."""
+    from schemas import filters
+
+    if text is None:
+        return None
+    try:
+        return filters.from_json(text)
+    except filters.FilterError as error:
+        raise typer.BadParameter(str(error), param_hint="--filter") from None
+
+
 class _Reader:
     """Prints the events that match."""
 
-    def __init__(self, types: list[str], accounts: list[str], count: int | None, *, follow: bool) -> None:
+    def __init__(
+        self, types: list[str], accounts: list[str], filter_: "Filter | None", count: int | None, *, follow: bool
+    ) -> None:
         from schemas.selection import with_platform
 
         self._types = types
         self._accounts = [with_platform(name) for name in accounts]
+        self._filter = filter_
         self._count = count
         self._follow = follow
         self._next: int | None = None
@@ -137,6 +159,16 @@ class _Reader:
                 sys.stdout.buffer.flush()
 
     def _fits(self, entry: "Entry") -> bool:
+        from schemas import filters
+
+        if not self._is_selected(entry):
+            return False
+        try:
+            return self._filter is None or self._filter.matches(filters.of_log(entry.body))
+        except filters.TooManyStepsError:
+            return True  # as the store worker decides it
+
+    def _is_selected(self, entry: "Entry") -> bool:
         from schemas import cloudevents
         from schemas.patterns import fits
 

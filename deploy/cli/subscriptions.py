@@ -46,6 +46,8 @@ class SubscriptionRow:
     schedule: list[float] | None
     max_rate: float | None
     max_in_flight: int
+    filter: str | None
+    """JSON."""
     enabled: bool
     disabled_reason: str | None
     disabled_at: datetime | None

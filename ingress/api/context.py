@@ -45,7 +45,7 @@ SUBSCRIBER = web.RequestKey("subscriber", str)
 _RAW = web.RequestKey("raw", bytes)
 
 T = TypeVar("T")
-_encode = msgspec.json.Encoder().encode
+_encode = msgspec.json.Encoder(decimal_format="number").encode
 
 
 class Context:

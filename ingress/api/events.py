@@ -5,10 +5,9 @@ from aiohttp import web
 from ingress.api.auth import Caller
 from ingress.api.context import Context, path_uuid
 from ingress.api.errors import ProblemError, not_found
-from schemas import cloudevents, documents, registry
+from schemas import cloudevents
 from schemas.outbound import allowed_accounts
 from schemas.patterns import fits
-from schemas.platform import UnreadableError
 from storage import events
 from storage.database import Connection
 
@@ -28,11 +27,6 @@ async def show(context: Context, connection: Connection, request: web.Request, c
 
 
 def _encode(event: events.StoredEvent) -> bytes:
-    try:
-        platform = registry.platforms()[event.platform]
-        data = documents.describe(platform, event.event, event.raw, event.content_type).data
-    except (KeyError, UnreadableError):  # stored by a version that could read it
-        data = None
     return cloudevents.encode(
         id=str(event.id),
         platform=event.platform,
@@ -42,6 +36,6 @@ def _encode(event: events.StoredEvent) -> bytes:
         received_at=event.received_at,
         version=event.version,
         traceparent=event.traceparent,
-        data=data,
+        data=events.data(event),
         raw=event.raw,
     )

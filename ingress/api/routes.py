@@ -107,6 +107,16 @@ V1 = (
     ),
     Route(
         method="POST",
+        path=f"{SUBSCRIPTION}/match",
+        serve=subscriptions.match,
+        expensive=True,
+        summary="Whether an event matches a subscription, and which condition decided",
+        takes=shapes.EventId,
+        gives={200: shapes.Match},
+        refuses=(*BODY, 404, 410),
+    ),
+    Route(
+        method="POST",
         path=f"{SUBSCRIPTION}/replay",
         serve=subscriptions.replay,
         expensive=True,

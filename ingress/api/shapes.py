@@ -25,6 +25,15 @@ FORMATS = {_KEY: "1 to 64 visible ASCII characters without blanks, such as @auth
 Key = Annotated[str, Meta(pattern=_KEY, examples=["@authtoken"])]
 """Visible ASCII of any kind, because it is percent-encoded in the URL."""
 
+Filter = Annotated[
+    msgspec.Raw,
+    Meta(
+        description="Conditions on the CloudEvent, in docs/filters.md; null for none",
+        examples=[{"data": {"locationId": "819"}}],
+    ),
+]
+NO_FILTER = msgspec.Raw(b"null")
+
 AtLeast = Annotated[
     bool,
     Meta(description="true if there are too many to count: `count` is where counting stopped; else absent"),
@@ -56,6 +65,7 @@ class NewSubscription(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     max_rate: Rate | None = None
     """Maximum number of deliveries per second."""
     max_in_flight: InFlight = 10
+    filter: Filter = NO_FILTER
     enabled: bool = True
 
     def __post_init__(self) -> None:
@@ -75,6 +85,7 @@ class Changes(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     schedule: Schedule | UnsetType | None = UNSET
     max_rate: Rate | UnsetType | None = UNSET
     max_in_flight: InFlight | UnsetType = UNSET
+    filter: Filter | UnsetType = UNSET
     enabled: bool | UnsetType = UNSET
 
     def __post_init__(self) -> None:
@@ -103,6 +114,7 @@ class Subscription(msgspec.Struct, kw_only=True):
     schedule: list[float] | None
     max_rate: float | None
     max_in_flight: int
+    filter: Annotated[msgspec.Raw | None, Meta(description="Conditions on the CloudEvent, as they were sent")]
     enabled: bool
     disabled_reason: str | None
     disabled_at: Annotated[
@@ -173,6 +185,31 @@ class DeliveryId(msgspec.Struct):
     """The delivery that was created."""
 
     delivery_id: UUID
+
+
+class EventId(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
+    """The event to compare."""
+
+    event_id: UUID
+
+
+class Decision(msgspec.Struct, kw_only=True):
+    """The condition that decided that an event does not match."""
+
+    path: str
+    """Where it is in the event, such as `data.locationId`; `accounts` and `types` are those of the subscription."""
+    condition: object
+    value: object
+    """What the event has there, shortened; null if it has nothing."""
+
+
+class Match(msgspec.Struct, kw_only=True):
+    """Whether an event matches a subscription."""
+
+    matches: bool
+    decided_by: Annotated[Decision | None, Meta(description="null if it matches")]
+    compared: bool
+    """False if the event's arrays are too long to be compared: such an event is sent."""
 
 
 class NewReplay(msgspec.Struct, kw_only=True, forbid_unknown_fields=True, rename={"begin": "from", "end": "to"}):

@@ -22,10 +22,12 @@ from ingress.api.context import (
 )
 from ingress.api.errors import ProblemError, invalid, not_found, retry_later
 from ingress.api.shapes import (
+    NO_FILTER,
     Changes,
     Count,
     CreatedSubscription,
     DeliveryId,
+    EventId,
     Missed,
     NewReplay,
     NewSubscription,
@@ -34,9 +36,12 @@ from ingress.api.shapes import (
     Secret,
 )
 from ingress.api.shapes import Subscription as SubscriptionView
+from schemas import filters
+from schemas.filters import FilterError
 from schemas.lenient import normalized
 from schemas.outbound import Dialect
-from storage import replays, subscriptions
+from schemas.patterns import fits
+from storage import events, replays, subscriptions
 from storage.database import Connection
 from storage.sealed import Sealed
 from storage.sealed import Secret as SealedSecret
@@ -61,6 +66,7 @@ async def create(context: Context, connection: Connection, request: web.Request,
     if new.accounts is not None:
         patterns.check_accounts(new.accounts)
     patterns.check_selection(new.types, granted, dialect)
+    filter_ = _filter_of(new.filter)
     await context.check_quota(connection, caller)
     id_ = uuid4()
     sealed_secrets = () if secret is None else (SealedSecret(secret=secret),)
@@ -79,6 +85,7 @@ async def create(context: Context, connection: Connection, request: web.Request,
             max_rate=new.max_rate,
             max_in_flight=new.max_in_flight,
             enabled=new.enabled,
+            filter=filter_,
             sealed=context.seal(id_, secrets),
         ),
     )
@@ -117,6 +124,8 @@ async def change(context: Context, connection: Connection, request: web.Request,
     if "types" in new or "accounts" in new:
         patterns.check_selection(new.get("types", old.types), new.get("accounts", old.accounts), dialect)
     _check_credentials(dialect, None if authorization is UNSET else authorization, new.get("query_key"))
+    if "filter" in new:
+        new["filter"] = _filter_of(new["filter"])
     if new.get("enabled"):
         new["disabled_reason"] = None
     if authorization is not UNSET:
@@ -155,6 +164,20 @@ async def test(context: Context, connection: Connection, request: web.Request, c
     except outbound.ConflictError as error:
         raise ProblemError(409, str(error)) from None
     return json_response(DeliveryId(delivery_id), 202)
+
+
+async def match(context: Context, connection: Connection, request: web.Request, caller: Caller) -> web.Response:
+    """200: whether an event matches, and the condition that decided if it does not."""
+    asked = await body(request, EventId)
+    subscription = await _get(connection, request, caller)
+    event = await events.get(connection, asked.event_id)
+    account = "" if event is None else f"{event.platform}/{event.account}"
+    scope = outbound.scope_of(context.config, subscription)
+    if event is None or not fits(account, scope.allowed):
+        raise ProblemError(404, "There is no such event, or it is not yours.")
+    if event.is_erased:
+        raise ProblemError(410, "The content of this event was erased.")
+    return json_response(outbound.match(scope, event))
 
 
 async def replay(context: Context, connection: Connection, request: web.Request, caller: Caller) -> web.Response:
@@ -197,6 +220,17 @@ async def _get(
     return subscription
 
 
+def _filter_of(written: msgspec.Raw) -> str | None:
+    """Return the JSON of a filter; None for null. Raises ProblemError (400) with the place of what is wrong."""
+    if written == NO_FILTER:
+        return None
+    try:
+        filters.from_json(bytes(written))
+    except FilterError as error:
+        raise invalid({f"filter.{error.path}" if error.path else "filter": error.problem}) from None
+    return bytes(written).decode()
+
+
 def _check_url(context: Context, url: str) -> None:
     problem = context.check_url(url)
     if problem is not None:
@@ -233,6 +267,7 @@ def _view(context: Context, subscription: Subscription) -> SubscriptionView:
         schedule=None if subscription.schedule is None else list(subscription.schedule),
         max_rate=subscription.max_rate,
         max_in_flight=subscription.max_in_flight,
+        filter=None if subscription.filter is None else msgspec.Raw(subscription.filter.encode()),
         enabled=subscription.enabled,
         disabled_reason=subscription.disabled_reason,
         disabled_at=None if subscription.enabled else subscription.disabled_at,

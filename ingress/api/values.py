@@ -1,7 +1,6 @@
 """Checks a request for values that no field may hold, because PostgreSQL or the calendar cannot represent them."""
 
 from collections.abc import Iterator, Mapping
-from datetime import datetime
 
 import msgspec
 
@@ -11,15 +10,17 @@ from schemas.values import value_problem
 
 def check(decoded: object) -> None:
     """Check every text and every time of a decoded body. Raises ProblemError that names each wrong field."""
-    builtins: object = msgspec.to_builtins(decoded, builtin_types=(datetime,))
-    errors = {path: problem for path, value in _leaves(builtins, "") if (problem := value_problem(value)) is not None}
+    errors = {path: problem for path, value in _leaves(decoded, "") if (problem := value_problem(value)) is not None}
     if errors:
         raise invalid(errors)
 
 
 def _leaves(value: object, path: str) -> Iterator[tuple[str, object]]:
     """Yield the values that are neither objects nor lists, each with its path."""
-    if isinstance(value, Mapping):
+    if isinstance(value, msgspec.Struct):
+        for field, name in zip(value.__struct_fields__, value.__struct_encode_fields__, strict=True):
+            yield from _leaves(getattr(value, field), f"{path}.{name}" if path else name)
+    elif isinstance(value, Mapping):
         for name, inner in value.items():
             yield from _leaves(inner, f"{path}.{name}" if path else str(name))
     elif isinstance(value, list):

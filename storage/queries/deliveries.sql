@@ -108,8 +108,9 @@ FOR SHARE OF s
 SELECT pg_notify('crossdock_outbox', 'cancelled')
 
 -- name: newest_for_test
--- Which event `test` sends. $1, $2 and $3: the sources; $4: the number of newest documents of each.
-SELECT v.id AS event_id, d.type, d.key, v.version, v.received_at
+-- The newest $5 events that `test` may send: the newest versions among the $4 newest documents of each source ($1, $2,
+-- $3).
+SELECT v.id, d.id AS document_id, d.type, d.key, v.version, v.received_at, v.message_id
 FROM unnest($1::text[], $2::text[], $3::text[]) AS s (platform, account, type)
 CROSS JOIN LATERAL (
     SELECT d.id, d.version_id, d.received_at, d.type, d.key
@@ -125,29 +126,11 @@ CROSS JOIN LATERAL (
     OFFSET 0
 ) v
 ORDER BY d.received_at DESC, d.id DESC
-LIMIT 1
+LIMIT $5
 
 -- name: test
--- The newest stored event that the subscription would receive, sent to it alone. It is the newest version among the $6
--- newest documents of each source ($3, $4, $5).
+-- A delivery of one stored event, sent to one subscription alone.
 INSERT INTO crossdock.outbox (
     id, subscription_id, next_attempt_at, received_at, event_id, message_id, document_id, version, type, key
 )
-SELECT $1, $2, now(), v.received_at, v.id, v.message_id, d.id, v.version, d.type, d.key
-FROM unnest($3::text[], $4::text[], $5::text[]) AS s (platform, account, type)
-CROSS JOIN LATERAL (
-    SELECT d.id, d.version_id, d.received_at, d.type, d.key
-    FROM crossdock.documents d
-    WHERE d.platform = s.platform AND d.account = s.account AND d.type = s.type
-    ORDER BY d.id DESC
-    LIMIT $6
-) d
-CROSS JOIN LATERAL (
-    SELECT v.id, v.received_at, v.message_id, v.version
-    FROM crossdock.versions v
-    WHERE v.id = d.version_id AND v.received_at = d.received_at AND NOT 'erased' = ANY (v.flags)
-    OFFSET 0
-) v
-ORDER BY d.received_at DESC, d.id DESC
-LIMIT 1
-RETURNING id
+VALUES ($1, $2, now(), $3, $4, $5, $6, $7, $8, $9)

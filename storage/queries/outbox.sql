@@ -1,7 +1,7 @@
 -- name: active_subscriptions
 -- Read with every batch that produces deliveries: there are few subscriptions, and each one takes effect as soon as it
 -- exists.
-SELECT id, subscriber, types, accounts, dialect, now() AS now,
+SELECT id, subscriber, types, accounts, dialect, filter, now() AS now,
        now() + coalesce(schedule[1], $1) * interval '1 second' AS first
 FROM crossdock.subscribed
 WHERE enabled AND deleted_at IS NULL

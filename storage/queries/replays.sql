@@ -121,7 +121,8 @@ ORDER BY r.created_at
 LIMIT 100
 
 -- name: take
-SELECT r.subscription_id, r.from_at, r.to_at, r.types, r.key, r.after_at, r.after_id, s.accounts, s.subscriber, s.dialect
+SELECT r.subscription_id, r.from_at, r.to_at, r.types, r.key, r.after_at, r.after_id, s.accounts,
+       s.subscriber, s.dialect, s.filter
 FROM crossdock.replays r
 JOIN crossdock.subscribed s ON s.id = r.subscription_id
 WHERE r.id = $1 AND r.finished_at IS NULL AND s.deleted_at IS NULL

@@ -12,6 +12,7 @@ from uuid import UUID
 import asyncpg
 import msgspec
 
+from schemas import filters
 from schemas.config import Subscriber
 from schemas.dialects import dialects
 from schemas.outbound import OPERATOR, Dialect
@@ -21,6 +22,7 @@ from storage.database import Connection
 from storage.sql import query
 from workers.store import announce
 from workers.store.allocations import ManufacturerNotice
+from workers.store.filtering import Selection, select
 from workers.store.ids import delivery_id
 from workers.store.rows import Row, columns
 from workers.store.versions import StoredVersion
@@ -53,6 +55,23 @@ class OutboxEvent(msgspec.Struct, frozen=True):
     message_id: UUID
     payload: bytes | None = None
     """The event's data, if they are not those of a stored version."""
+    data: bytes | None = None
+    """What filters look into: the JSON that is sent; None if the body is not JSON."""
+
+    def view(self, *, with_data: bool) -> dict[str, object]:
+        """Return the event as filters see it."""
+        shown = filters.attributes(
+            id=str(self.id),
+            platform=self.platform,
+            account=self.account,
+            type=self.type,
+            key=self.key,
+            received_at=self.received_at,
+            version=self.version,
+        )
+        if with_data:
+            filters.add_data(shown, self.data)
+        return shown
 
 
 class DeliveryRow(NamedTuple):
@@ -104,13 +123,14 @@ async def enqueue_deliveries(
         return 0
     rows: list[DeliveryRow] = []
     replaced: dict[tuple[UUID, int], None] = {}
-    matches: dict[tuple[str, ...], list[asyncpg.Record]] = {}
+    selections: dict[tuple[str, ...], tuple[Selection, list[asyncpg.Record]]] = {}
     for event in _events(new, new_notices):
         group = (event.platform, event.account, *event.names)
-        matching = matches.get(group)
-        if matching is None:
-            matching = matches[group] = [row for row in subscriptions if _matches(row, event, outbound.subscribers)]
-        for subscription in matching:
+        if group not in selections:
+            covering = [row for row in subscriptions if _covers(row, event, outbound.subscribers)]
+            selections[group] = select(group, covering), covering
+        selection, covering = selections[group]
+        for subscription in selection.matching(event, covering):
             dialect = dialects()[subscription["dialect"]]
             rows.append(_delivery_row(subscription, event, dialect))
             if dialect.newest and event.payload is None:
@@ -137,6 +157,7 @@ def _events(new: Iterable[StoredVersion], notices: Iterable[ManufacturerNotice])
             document_id=stored.document_id,
             received_at=first.received_at,
             message_id=first.message_id,
+            data=stored.document.data,
         )
     for notice in notices:
         message = notice.message
@@ -155,10 +176,11 @@ def _events(new: Iterable[StoredVersion], notices: Iterable[ManufacturerNotice])
                 received_at=envelope.received_at,
                 message_id=message.message_id,
                 payload=share.data,
+                data=share.data,
             )
 
 
-def _matches(subscription: asyncpg.Record, event: OutboxEvent, subscribers: Mapping[str, Subscriber]) -> bool:
+def _covers(subscription: asyncpg.Record, event: OutboxEvent, subscribers: Mapping[str, Subscriber]) -> bool:
     """Return whether a subscription covers an event, and its subscriber may see the account."""
     account = f"{event.platform}/{event.account}"
     if subscription["subscriber"] != OPERATOR:

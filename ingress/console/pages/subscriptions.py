@@ -16,12 +16,14 @@ from ingress.console.errors import not_found
 from ingress.console.route import page
 from ingress.console.visit import Page, Visit
 from schemas.dialects import get_dialect
-from storage import replays, subscription_lists
+from storage import events, replays, subscription_lists, subscriptions
 from storage.replays import ReplayState
 from storage.subscription_lists import Backlog, ListedSubscription, Settings
 
 PATH = "/console/subscriptions"
 STATES = ("enabled", "disabled")
+LONGEST_CONDITION = 300
+"""Characters of a condition that are shown."""
 NEWEST_REPLAYS = 20
 """Number of replays that the page of a subscription shows."""
 
@@ -57,6 +59,7 @@ class SubscriptionLine(msgspec.Struct, frozen=True, kw_only=True):
     url: str
     types: Sequence[str]
     accounts: Sequence[str]
+    is_filtered: bool
     dialect: str
     state: State
     waiting: str
@@ -87,6 +90,14 @@ class SubscriptionsView(msgspec.Struct, frozen=True, kw_only=True):
         return urlencode({name: value for name, value in values.items() if value})
 
 
+class Compared(msgspec.Struct, frozen=True, kw_only=True):
+    """Whether an event matches a subscription."""
+
+    event: UUID
+    kind: str
+    sentence: str
+
+
 class SubscriptionView(msgspec.Struct, frozen=True, kw_only=True):
     """One subscription with its replays."""
 
@@ -104,6 +115,8 @@ class SubscriptionView(msgspec.Struct, frozen=True, kw_only=True):
     has_secret: bool
     missed: tuple[datetime, datetime | None] | None
     """From when to when it was disabled, for the last time: nothing was put into its queue then."""
+    compared: Compared | None
+    """An event that was compared with it; None if none was."""
     may_act: bool
     problem: str
     """What is wrong with a form that was sent; empty if none was."""
@@ -158,6 +171,7 @@ async def page_of(visit: Visit, problem: str = "", entered: Mapping[str, str] | 
         replays=await replays.listing(visit.connection, id_, NEWEST_REPLAYS),
         has_secret=_has_secret(settings.dialect),
         missed=None if settings.disabled_at is None else (settings.disabled_at, settings.enabled_at),
+        compared=await _compare(visit),
         may_act=visit.may_act,
         problem=problem,
         entered=entered or {},
@@ -169,6 +183,33 @@ async def page_of(visit: Visit, problem: str = "", entered: Mapping[str, str] | 
         status=400 if problem else 200,
         path=f"{PATH}/{id_}",
     )
+
+
+async def _compare(visit: Visit) -> Compared | None:
+    """Compare the event that the address names with the subscription. Raises PageError: 400."""
+    id_ = visit.query_uuid("event")
+    if id_ is None:
+        return None
+    event = await events.get(visit.connection, id_)
+    subscription = await subscriptions.get(visit.connection, visit.path_uuid("subscription"), None)
+    if event is None or event.is_erased or subscription is None:
+        return Compared(
+            event=id_, kind="neutral", sentence="No event with this id is stored, or its content was erased."
+        )
+    match = outbound.match(outbound.scope_of(visit.context.config, subscription), event)
+    if match.decided_by is not None:
+        # What the event has there may be personal data.
+        condition = render_json(match.decided_by.condition)
+        return Compared(
+            event=id_, kind="off", sentence=f"It does not match: {match.decided_by.path} is not {condition}."
+        )
+    why = "" if match.compared else " Its arrays are too long to be compared, so it is sent."
+    return Compared(event=id_, kind="good", sentence=f"It matches.{why}")
+
+
+def render_json(value: object) -> str:
+    """Return a part of a filter as JSON, shortened."""
+    return words.short(msgspec.json.Encoder(decimal_format="number").encode(value).decode(), LONGEST_CONDITION)
 
 
 def state_of(visit: Visit, settings: Settings, backlog: Backlog) -> State:
@@ -216,6 +257,7 @@ def _line(visit: Visit, row: ListedSubscription) -> SubscriptionLine:
         url=settings.url,
         types=settings.types,
         accounts=settings.accounts,
+        is_filtered=settings.filter is not None,
         dialect=settings.dialect,
         state=state_of(visit, settings, row.backlog),
         waiting=capped(row.backlog.waiting),
