@@ -425,19 +425,19 @@ def _shown(value: object) -> object:
     return value
 
 
-def same(one: object, other: object) -> bool:
+def same(left: object, right: object) -> bool:
     """Return whether two JSON values are equal. Numbers are compared as such, and never equal a truth value."""
-    if is_number(one):
-        return is_number(other) and one == other
-    if type(one) is not type(other):
+    if is_number(left):
+        return is_number(right) and left == right
+    if type(left) is not type(right):
         return False
-    if type(one) is list:
-        assert type(other) is list
-        return len(one) == len(other) and all(map(same, one, other))
-    if type(one) is dict:
-        assert type(other) is dict
-        return one.keys() == other.keys() and all(same(value, other[name]) for name, value in one.items())
-    return one == other
+    if type(left) is list:
+        assert type(right) is list
+        return len(left) == len(right) and all(map(same, left, right))
+    if type(left) is dict:
+        assert type(right) is dict
+        return left.keys() == right.keys() and all(same(value, right[name]) for name, value in left.items())
+    return left == right
 
 
 def is_number(value: object) -> bool:

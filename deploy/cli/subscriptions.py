@@ -47,7 +47,7 @@ class SubscriptionRow:
     max_rate: float | None
     max_in_flight: int
     filter: str | None
-    """JSON."""
+    """The filter as JSON; None if it has none."""
     enabled: bool
     disabled_reason: str | None
     disabled_at: datetime | None

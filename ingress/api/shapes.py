@@ -30,6 +30,7 @@ Filter = Annotated[
     Meta(
         description="Conditions on the CloudEvent, in docs/filters.md; null for none",
         examples=[{"data": {"locationId": "819"}}],
+        extra_json_schema={"type": ["object", "null"], "minProperties": 1},
     ),
 ]
 NO_FILTER = msgspec.Raw(b"null")
@@ -65,7 +66,7 @@ class NewSubscription(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     max_rate: Rate | None = None
     """Maximum number of deliveries per second."""
     max_in_flight: InFlight = 10
-    filter: Filter = NO_FILTER
+    filter: Filter = msgspec.field(default_factory=lambda: NO_FILTER)
     enabled: bool = True
 
     def __post_init__(self) -> None:
@@ -198,9 +199,10 @@ class Decision(msgspec.Struct, kw_only=True):
 
     path: str
     """Where it is in the event, such as `data.locationId`; `accounts` and `types` are those of the subscription."""
-    condition: object
-    value: object
-    """What the event has there, shortened; null if it has nothing."""
+    condition: Annotated[object, Meta(description="What must hold there", extra_json_schema={})]
+    value: Annotated[
+        object, Meta(description="What the event has there, shortened; null if it has nothing", extra_json_schema={})
+    ]
 
 
 class Match(msgspec.Struct, kw_only=True):

@@ -168,9 +168,9 @@ async def test(context: Context, connection: Connection, request: web.Request, c
 
 async def match(context: Context, connection: Connection, request: web.Request, caller: Caller) -> web.Response:
     """200: whether an event matches, and the condition that decided if it does not."""
-    asked = await body(request, EventId)
+    named = await body(request, EventId)
     subscription = await _get(connection, request, caller)
-    event = await events.get(connection, asked.event_id)
+    event = await events.get(connection, named.event_id)
     account = "" if event is None else f"{event.platform}/{event.account}"
     scope = outbound.scope_of(context.config, subscription)
     if event is None or not fits(account, scope.allowed):

@@ -48,10 +48,10 @@ async def test_only_events_that_match_are_sent(
 ) -> None:
     by_key, absent = {"subject": {"$startsWith": "R-"}}, {"data": {"x": {"$exist": True}}}
     chosen: list[object] = [None, LOCATION, LATER, by_key, absent]
-    registered = [await client.subscribe(filter=one, types=["channelape.receipt_confirmation"]) for one in chosen]
+    registered = [await client.subscribe(filter=entry, types=["channelape.receipt_confirmation"]) for entry in chosen]
     batch = (at_location("R-1", "819"), at_location("R-2", "820", quantity=12.5), at_location("S-3", "819"))
     await store(pool, *batch, settings=config())
-    got = [await keys_of(database, one["id"]) for one in registered]
+    got = [await keys_of(database, entry["id"]) for entry in registered]
     assert got == [{"R-1", "R-2", "S-3"}, {"R-1", "S-3"}, {"R-2"}, {"R-1", "R-2"}, set()]
 
 

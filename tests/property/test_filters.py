@@ -19,7 +19,7 @@ ORDERED = (-1, 0, 1, Decimal("0.5"), Decimal("1.0"), "a", "b")
 
 
 class Maker:
-    """Makes random filters and events, the same for one seed."""
+    """Makes random filters and events, the same for each seed."""
 
     def __init__(self, seed: int) -> None:
         self._random = random.Random(seed)
@@ -83,15 +83,15 @@ class Maker:
 ABSENT = object()
 
 
-def equal(one: Any, other: Any) -> bool:
-    if isinstance(one, bool) or isinstance(other, bool):
-        return one is other
-    if isinstance(one, list) and isinstance(other, list):
-        return len(one) == len(other) and all(equal(*pair) for pair in zip(one, other, strict=True))
-    if isinstance(one, dict) and isinstance(other, dict):
-        return set(one) == set(other) and all(equal(one[name], other[name]) for name in one)
-    return type(one).__name__.replace("Decimal", "int") == type(other).__name__.replace("Decimal", "int") and bool(
-        one == other
+def equal(left: Any, right: Any) -> bool:
+    if isinstance(left, bool) or isinstance(right, bool):
+        return left is right
+    if isinstance(left, list) and isinstance(right, list):
+        return len(left) == len(right) and all(equal(*pair) for pair in zip(left, right, strict=True))
+    if isinstance(left, dict) and isinstance(right, dict):
+        return set(left) == set(right) and all(equal(left[name], right[name]) for name in left)
+    return type(left).__name__.replace("Decimal", "int") == type(right).__name__.replace("Decimal", "int") and bool(
+        left == right
     )
 
 
@@ -119,7 +119,7 @@ def operator_holds(name: str, constant: Any, value: Any) -> bool:
     if name == "$eq":
         return equal(value, constant)
     if name == "$in":
-        return any(equal(value, one) for one in constant)
+        return any(equal(value, element) for element in constant)
     if name in ("$startsWith", "$endsWith"):
         affixes = constant if isinstance(constant, list) else [constant]
         at = str.startswith if name == "$startsWith" else str.endswith
@@ -128,7 +128,7 @@ def operator_holds(name: str, constant: Any, value: Any) -> bool:
 
 
 def whole_holds(name: str, constant: Any, value: Any) -> bool | None:
-    """Whether an operator about the whole value holds; None for one that is about single elements."""
+    """Whether an operator about the whole value holds; None for an operator that is about single elements."""
     if name == "$exist":
         return (value is not ABSENT) is constant
     if name == "$not":
@@ -139,7 +139,7 @@ def whole_holds(name: str, constant: Any, value: Any) -> bool | None:
         return value is not ABSENT and not part_holds({"$in": constant}, value)
     if name == "$eq" and isinstance(constant, list | dict):
         return value is not ABSENT and (
-            equal(value, constant) or (isinstance(value, list) and any(equal(one, constant) for one in value))
+            equal(value, constant) or (isinstance(value, list) and any(equal(element, constant) for element in value))
         )
     if name == "$in" and isinstance(constant, str):
         if isinstance(value, list):
@@ -149,7 +149,7 @@ def whole_holds(name: str, constant: Any, value: Any) -> bool | None:
 
 
 def entry_holds(name: str, constant: Any, value: Any) -> bool:
-    """Whether an entry of an object holds for a value that is no array."""
+    """Whether an entry of an object holds for a value other than an array."""
     if name == "$or":
         return any(part_holds(part, value) for part in constant)
     if name == "$and":
@@ -163,9 +163,9 @@ def entry_holds(name: str, constant: Any, value: Any) -> bool:
 def part_holds(part: Any, value: Any) -> bool:
     """Whether a part of a filter holds for a value."""
     if isinstance(part, list):
-        return isinstance(value, list) and all(any(part_holds(inner, one) for one in value) for inner in part)
+        return isinstance(value, list) and all(any(part_holds(inner, element) for element in value) for inner in part)
     if not isinstance(part, dict):
-        return any(equal(one, part) for one in elements(value) if one is not ABSENT)
+        return any(equal(element, part) for element in elements(value) if element is not ABSENT)
     entries = []
     for name, constant in part.items():
         holds = whole_holds(name, constant, value)
@@ -175,7 +175,7 @@ def part_holds(part: Any, value: Any) -> bool:
             entries.append((name, constant))
     if not entries:
         return True
-    return any(all(entry_holds(name, constant, one) for name, constant in entries) for one in elements(value))
+    return any(all(entry_holds(name, constant, element) for name, constant in entries) for element in elements(value))
 
 
 class Shown:
@@ -207,6 +207,6 @@ def test_many_filters_together_decide_as_each_alone() -> None:
         texts: list[str | None] = [_encode(maker.filter()).decode() for _ in range(8)]
         rows: Any = [{"number": number, "subscriber": "boards"} for number in range(len(texts))]
         event = maker.event()
-        found = {row["number"] for row in Selection(texts).matching(Shown(event), rows)}
+        selected = {row["number"] for row in Selection(texts).matching(Shown(event), rows)}
         alone = {number for number, text in enumerate(texts) if filters.from_json(text or "").matches(event)}
-        assert found == alone, (seed, texts, event)
+        assert selected == alone, (seed, texts, event)

@@ -210,10 +210,10 @@ def test_long_arrays_end_the_comparison() -> None:
     with pytest.raises(TooManyStepsError):
         two.matches(event)
     steps = Steps()
-    one = compiled({"data": {"lines": {"sku": "B"}}})
-    assert not one.matches(event, steps)
+    single = compiled({"data": {"lines": {"sku": "B"}}})
+    assert not single.matches(event, steps)
     with pytest.raises(TooManyStepsError):
-        one.matches(event, steps)
+        single.matches(event, steps)
 
 
 def test_whether_a_filter_reads_the_body() -> None:
