@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from deploy.cli import selection, servers
+from deploy.cli import servers
 from deploy.cli.errors import CommandError
+from deploy.cli.log_events import Accounts, Chosen, FilterText, Types
 from deploy.cli.options import LARGEST, State, parse_time
 from deploy.cli.output import printable_json
 
 if TYPE_CHECKING:
     from broker.eventlog import Entry, EventLog, Start
-    from schemas.filters import Filter
 
 PATIENCE = 10.0
 """Seconds to reach the broker before the command fails, unless it follows the log."""
@@ -31,24 +31,9 @@ def consume(
             show_default="first; next with --follow",
         ),
     ] = None,
-    types: Annotated[
-        list[str] | None,
-        typer.Option("--type", metavar="P", help="Print only events of this type, such as channelape.*; repeatable."),
-    ] = None,
-    accounts: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--account",
-            metavar="A",
-            help="Print only events of this account, such as rothys or channelape/*; repeatable.",
-        ),
-    ] = None,
-    filter_: Annotated[
-        str | None,
-        typer.Option(
-            "--filter", metavar="JSON", help='Print only events that match, such as {"data": {"n": {"$gt": 1}}}.'
-        ),
-    ] = None,
+    types: Types = None,
+    accounts: Accounts = None,
+    filter_: FilterText = None,
     count: Annotated[
         int | None, typer.Option("--count", metavar="N", min=1, max=LARGEST, help="Stop after N events.")
     ] = None,
@@ -59,12 +44,9 @@ def consume(
 
     Stops at the event that was the newest when it started, unless --follow is given, and prints where to continue.
     """
-
-    types, accounts = [entry.strip() for entry in types or ()], [entry.strip() for entry in accounts or ()]
-    selection.check_types(types, "--type")
-    selection.check_accounts(accounts, "--account")
+    chosen = Chosen(types, accounts, filter_)
     place = _place(start or ("next" if follow else "first"))
-    reader = _Reader(types or ["*"], accounts or ["*"], _filter(filter_), count, follow=follow)
+    reader = _Reader(chosen, count, follow=follow)
     asyncio.run(reader.run(servers.amqp_url(state), place))
 
 
@@ -76,29 +58,11 @@ def _place(text: str) -> "Start":
     return parse_time(text, "--from", others="first, next, an offset, or ")
 
 
-def _filter(text: str | None) -> "Filter | None":
-    """Return the filter that was typed. Raises BadParameter."""
-    from schemas import filters
-
-    if text is None:
-        return None
-    try:
-        return filters.from_json(text)
-    except filters.FilterError as error:
-        raise typer.BadParameter(str(error), param_hint="--filter") from None
-
-
 class _Reader:
     """Prints the events that match."""
 
-    def __init__(
-        self, types: list[str], accounts: list[str], filter_: "Filter | None", count: int | None, *, follow: bool
-    ) -> None:
-        from schemas.selection import with_platform
-
-        self._types = types
-        self._accounts = [with_platform(name) for name in accounts]
-        self._filter = filter_
+    def __init__(self, chosen: Chosen, count: int | None, *, follow: bool) -> None:
+        self._chosen = chosen
         self._count = count
         self._follow = follow
         self._next: int | None = None
@@ -151,31 +115,12 @@ class _Reader:
                 for entry in entries:
                     if last is not None and entry.offset > last:
                         return
-                    if self._fits(entry):
+                    if self._chosen.has(entry.body):
                         self._write(entry)
                     self._next = entry.offset + 1
                     if self._written == self._count or entry.offset == last:
                         return
                 sys.stdout.buffer.flush()
-
-    def _fits(self, entry: "Entry") -> bool:
-        from schemas import filters
-
-        if not self._is_selected(entry):
-            return False
-        try:
-            return self._filter is None or self._filter.matches(filters.of_log(entry.body))
-        except filters.TooManyStepsError:
-            return True  # as the store worker decides it
-
-    def _is_selected(self, entry: "Entry") -> bool:
-        from schemas import cloudevents
-        from schemas.patterns import fits
-
-        if self._types == ["*"] and self._accounts == ["*"]:
-            return True
-        event = cloudevents.decode(entry.body)
-        return fits(event.type, self._types) and fits(event.source.removeprefix("/"), self._accounts)
 
     def _write(self, entry: "Entry") -> None:
         # Line breaks in JSON can only stand between values, so a body of several lines becomes one line.

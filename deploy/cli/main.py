@@ -18,6 +18,7 @@ from deploy.cli import (
     errors,
     find,
     jobs,
+    listen,
     migrate,
     processes,
     quarantine,
@@ -58,6 +59,7 @@ app.command("actions")(jobs.actions)
 app.command("replay")(replay.replay)
 app.command("erase")(erase.erase)
 app.command("consume")(consume.consume)
+app.command("listen")(listen.listen)
 app.add_typer(consumers.app, name="consumers")
 app.add_typer(route.app, name="route")
 app.command("asyncapi")(topology.asyncapi)
