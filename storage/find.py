@@ -159,13 +159,15 @@ async def find(connection: Connection, text: str) -> FindResult:
     return result
 
 
-async def is_known(connection: Connection, text: str) -> bool:
-    """Return whether a document has this text as its key, its number or its article. Raises asyncpg's errors."""
+async def other_cases(connection: Connection, text: str) -> list[str]:
+    """Return the text in upper and in lower case, as far as a document has it and it differs.
+
+    Raises asyncpg's errors.
+    """
+    texts = dict.fromkeys(normalized(other) for other in (text.upper(), text.lower()))
     async with _transaction(connection):
         await connection.execute(query("find", "plan"))
-        return bool(await connection.fetch(query("find", "by_name"), text, 1)) or await identifiers.is_held(
-            connection, text
-        )
+        return [other for other in texts if other and other != text and await identifiers.is_known(connection, other)]
 
 
 def _transaction(connection: Connection) -> AbstractAsyncContextManager[object]:

@@ -6,6 +6,7 @@ stored. A search goes through the buckets, the newest first, and ends when it ha
 for an article that every document holds, and few keys for a number that a single document has.
 """
 
+from collections import Counter
 from collections.abc import Collection, Iterable, Sequence
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
@@ -23,7 +24,7 @@ BUCKET = 1 << 14
 """Documents per bucket. A search reads all rows of a bucket that hold the text, so buckets must be small, and looks up
 a key per bucket, so they must be few."""
 WINDOWS = (1, 16)
-"""Buckets that are searched at once, the newest first; after these, all others."""
+"""Buckets of the windows that are searched one after the other, the newest first; after these, all others."""
 MARGIN = 8
 """Buckets that are searched below the oldest document: it may have been merged with one that was older."""
 MAX_REMEMBERED = 10_000
@@ -80,29 +81,40 @@ async def newest_documents(connection: Connection, text: str, limit: int) -> dic
 
     The newest are those of which a version with this text was received last. Raises asyncpg's errors.
     """
-    by_kind: dict[str, dict[int, datetime]] = {NUMBER: {}, ARTICLE: {}}
-    lowest, high = await _buckets(connection)
-    for window in (*WINDOWS, high - lowest + 1):
-        if high < lowest:
+    keys = [
+        _keys(kind, text, *window) for window in _windows(*await _buckets(connection)) for kind in (NUMBER, ARTICLE)
+    ]
+    rows_at_most = limit
+    while True:
+        newest: dict[str, dict[int, datetime]] = {NUMBER: {}, ARTICLE: {}}
+        rows = await connection.fetch(query("identifiers", "holding"), *keys, rows_at_most)
+        for kind, id_, received_at in rows:
+            newest[kind][id_] = max(received_at, newest[kind].get(id_, received_at))
+        counts = Counter(row["kind"] for row in rows)
+        if all(counts[kind] < rows_at_most or len(newest[kind]) >= limit for kind in newest):
             break
-        low = max(lowest, high - window + 1)
-        keys = (_keys(kind, text, low, high) if len(documents) < limit else () for kind, documents in by_kind.items())
-        for kind, id_, received_at in await connection.fetch(query("identifiers", "holding"), *keys, limit):
-            by_kind[kind][id_] = max(received_at, by_kind[kind].get(id_, received_at))
-        high = low - 1
-        if all(len(documents) >= limit for documents in by_kind.values()):
-            break
+        rows_at_most *= 2  # a document that moved on was counted in several windows
     return {
         kind: sorted(documents, key=lambda id_: documents[id_], reverse=True)[:limit]
-        for kind, documents in by_kind.items()
+        for kind, documents in newest.items()
     }
 
 
-async def is_held(connection: Connection, text: str) -> bool:
-    """Return whether any document holds a text as a number or as an article. Raises asyncpg's errors."""
+def _windows(lowest: int, highest: int) -> list[tuple[int, int]]:
+    """Return the buckets that are searched one window after the other, as the lowest and the highest of each."""
+    windows = []
+    for size in (*WINDOWS, highest - lowest + 1):
+        low = max(lowest, highest - size + 1)
+        windows.append((low, highest))
+        highest = low - 1
+    return windows
+
+
+async def is_known(connection: Connection, text: str) -> bool:
+    """Return whether any document has a text as its key, as a number or as an article. Raises asyncpg's errors."""
     low, high = await _buckets(connection)
     keys = [key for kind in (NUMBER, ARTICLE) for key in _keys(kind, text, low, high)]
-    return bool(await connection.fetchval(query("identifiers", "is_held"), keys))
+    return bool(await connection.fetchval(query("identifiers", "is_known"), text, keys))
 
 
 async def _buckets(connection: Connection) -> tuple[int, int]:
@@ -115,8 +127,12 @@ async def _buckets(connection: Connection) -> tuple[int, int]:
 
 def _keys(kind: str, text: str, low: int, high: int) -> tuple[int, ...]:
     """Return the keys of a text in these buckets, the newest first."""
-    hashes = b"".join([_Hashes(f"{kind}{bucket}:")[text] for bucket in range(high, low - 1, -1)])
+    hashes = b"".join([_hash(f"{kind}{bucket}:{text}") for bucket in range(high, low - 1, -1)])
     return unpack(f">{len(hashes) // 8}q", hashes)
+
+
+def _hash(text: str) -> bytes:
+    return blake2s(text.encode("utf-8", "surrogatepass"), digest_size=8).digest()
 
 
 class _Hashes(dict[str, bytes]):
@@ -133,8 +149,7 @@ class _Hashes(dict[str, bytes]):
     def __missing__(self, text: str) -> bytes:
         if len(self) >= MAX_REMEMBERED:
             self.clear()
-        encoded = (self._prefix + text).encode("utf-8", "surrogatepass")
-        self[text] = result = blake2s(encoded, digest_size=8).digest()
+        self[text] = result = _hash(self._prefix + text)
         return result
 
 

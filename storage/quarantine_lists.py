@@ -14,7 +14,7 @@ LOOKED_AT = 10_000
 """Maximum number of messages that a page of a list examines."""
 GROUPED, MOST_GROUPED = 300, 10_000
 """Number of messages that are grouped, the newest first, at once and where that is asked for; each is read for it."""
-MOST_GROUPS = 100
+MOST_GROUPS = 50
 """Maximum number of groups that are listed."""
 ACTIONS = 10
 """Maximum number of actions on one message that its page shows."""

@@ -3,27 +3,69 @@
 SELECT min(id) AS first, max(id) AS last FROM crossdock.documents
 
 -- name: holding
--- The newest $3 documents that were filed under any of the keys $1 of a number, and as many under $2 of an article.
-(SELECT 'n' AS kind, document_id, max(received_at) AS received_at
- FROM crossdock.identifiers
- WHERE keys && $1::bigint[]
- GROUP BY document_id
- ORDER BY max(received_at) DESC, document_id DESC
- LIMIT $3)
+-- The newest $7 documents that were filed under keys of a number, and as many under those of an article. $1 and $2 are the
+-- keys of both in the newest bucket, $3 and $4 in some before it, and $5 and $6 in all others: the later ones are looked
+-- up only where the earlier ones have led to fewer.
+(SELECT 'n' AS kind, document_id, received_at
+ FROM (
+    (SELECT document_id, max(received_at) AS received_at
+     FROM crossdock.identifiers
+     WHERE keys && $1::bigint[]
+     GROUP BY document_id
+     ORDER BY max(received_at) DESC, document_id DESC
+     LIMIT $7)
+    UNION ALL
+    (SELECT document_id, max(received_at) AS received_at
+     FROM crossdock.identifiers
+     WHERE keys && $3::bigint[]
+     GROUP BY document_id
+     ORDER BY max(received_at) DESC, document_id DESC
+     LIMIT $7)
+    UNION ALL
+    (SELECT document_id, max(received_at) AS received_at
+     FROM crossdock.identifiers
+     WHERE keys && $5::bigint[]
+     GROUP BY document_id
+     ORDER BY max(received_at) DESC, document_id DESC
+     LIMIT $7)
+ ) windows
+ LIMIT $7)
 UNION ALL
-(SELECT 'a', document_id, max(received_at)
- FROM crossdock.identifiers
- WHERE keys && $2::bigint[]
- GROUP BY document_id
- ORDER BY max(received_at) DESC, document_id DESC
- LIMIT $3)
+(SELECT 'a' AS kind, document_id, received_at
+ FROM (
+    (SELECT document_id, max(received_at) AS received_at
+     FROM crossdock.identifiers
+     WHERE keys && $2::bigint[]
+     GROUP BY document_id
+     ORDER BY max(received_at) DESC, document_id DESC
+     LIMIT $7)
+    UNION ALL
+    (SELECT document_id, max(received_at) AS received_at
+     FROM crossdock.identifiers
+     WHERE keys && $4::bigint[]
+     GROUP BY document_id
+     ORDER BY max(received_at) DESC, document_id DESC
+     LIMIT $7)
+    UNION ALL
+    (SELECT document_id, max(received_at) AS received_at
+     FROM crossdock.identifiers
+     WHERE keys && $6::bigint[]
+     GROUP BY document_id
+     ORDER BY max(received_at) DESC, document_id DESC
+     LIMIT $7)
+ ) windows
+ LIMIT $7)
 
--- name: is_held
--- Whether anything was filed under one of these keys, of which the first that is found ends the search.
-SELECT EXISTS (
-    SELECT FROM unnest($1::bigint[]) AS key
-    CROSS JOIN LATERAL (SELECT FROM crossdock.identifiers WHERE keys && ARRAY[key] LIMIT 1) one
-)
+-- name: is_known
+-- Whether a document has the text $1 as its key or as a number in its own row, or was filed under one of the keys $2, of
+-- which the first that is found ends the search.
+SELECT EXISTS (SELECT FROM crossdock.documents WHERE key = $1)
+    OR EXISTS (SELECT FROM crossdock.documents WHERE order_number = $1)
+    OR EXISTS (SELECT FROM crossdock.documents WHERE order_ref = $1)
+    OR EXISTS (
+        SELECT FROM unnest($2::bigint[]) AS key
+        CROSS JOIN LATERAL (SELECT FROM crossdock.identifiers WHERE keys && ARRAY[key] LIMIT 1) found
+    )
 
 -- name: move
 -- Files what documents were merged from under the document that they are now.

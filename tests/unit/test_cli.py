@@ -187,8 +187,19 @@ def test_all_but_processes_print_json() -> None:
         if "--json" not in {name for param in command.params for name in param.opts}
     }
     workers = {f"worker {kind}" for kind in ("store", "route", "deliver", "poll")}
-    # `listen` is for eyes; `topology export`, `consume` and `asyncapi` print nothing but JSON, and `roles` nothing but SQL.
-    assert without == {"up", "ingress", "api", "console", *workers, "roles", "topology export", "consume", "listen", "asyncapi"}
+    # The last three print nothing but JSON, `roles` nothing but SQL, and `listen` is for eyes.
+    assert without == {
+        "up",
+        "ingress",
+        "api",
+        "console",
+        *workers,
+        "roles",
+        "topology export",
+        "consume",
+        "listen",
+        "asyncapi",
+    }
 
 
 def test_every_command_says_what_it_does() -> None:

@@ -64,6 +64,7 @@ async def show(visit: Visit) -> Page | web.StreamResponse:
     result = await find.find(visit.connection, text) if text else None
     if result is not None and not is_deep and (target := _only(result)) is not None:
         return see_other(target)
+    others = await find.other_cases(visit.connection, text) if result is not None and result.is_empty else ()
     groups: dict[tuple[str, str], list[DocumentMatch]] = {}
     for match in result.documents if result is not None else ():
         groups.setdefault((match.platform, match.account), []).append(match)
@@ -79,22 +80,12 @@ async def show(visit: Visit) -> Page | web.StreamResponse:
             for match in (() if result is None else result.documents)
             if match.type in registry.transfer_order_types()
         ],
-        other_cases=await _other_cases(visit, text) if result is not None and result.is_empty else (),
+        other_cases=[OtherCase(text=other, path=links.find(other)) for other in others],
         quarantined=await documents.quarantined(visit.connection, text) if is_deep and text else None,
         look_into_quarantine=links.find(text, quarantined="1"),
         retention_days=visit.context.config.storage.retention_days,
     )
     return Page(template="find.html", view=view, title=f"Find {text[:60]}" if text else "Find")
-
-
-async def _other_cases(visit: Visit, text: str) -> list[OtherCase]:
-    """Return the text in upper and in lower case, as far as something has it."""
-    texts = dict.fromkeys(find.normalized(other) for other in (text.upper(), text.lower()))
-    return [
-        OtherCase(text=other, path=links.find(other))
-        for other in texts
-        if other and other != text and await find.is_known(visit.connection, other)
-    ]
 
 
 def _only(result: FindResult) -> str | None:
