@@ -56,10 +56,12 @@ def encode(
     traceparent: str | None,
     data: bytes | None,
     raw: bytes,
+    dataref: str | None = None,
 ) -> bytes:
     """Return the event as encoded JSON. `received_at` must be timezone-aware.
 
-    `data` must be valid JSON or None; if it is None, `raw`, the body as received, is included in base64.
+    `data` must be valid JSON or None; if it is None, `raw`, the body as received, is included in base64. With `dataref`,
+    the reference to the whole event, neither is included.
     """
     # msgspec formats a time in UTC the same way at a sixth of the cost, but omits microseconds that are zero.
     moment: Any = received_at if received_at.tzinfo is UTC and received_at.microsecond else rfc3339(received_at)
@@ -73,10 +75,16 @@ def encode(
             datacontenttype=OCTETS if data is None else JSON,
             version=version,
             traceparent=traceparent or UNSET,
-            data=UNSET if data is None else msgspec.Raw(data),
-            data_base64=base64.b64encode(raw).decode() if data is None else UNSET,
+            dataref=dataref or UNSET,
+            data=UNSET if data is None or dataref else msgspec.Raw(data),
+            data_base64=base64.b64encode(raw).decode() if data is None and not dataref else UNSET,
         )
     )
+
+
+def reference(public_url: str, event_id: object) -> str:
+    """Return the URL of a whole event at the API; without a public URL it is relative."""
+    return f"{public_url.rstrip('/')}/v1/events/{event_id}"
 
 
 def refer(body: bytes, dataref: str) -> bytes:

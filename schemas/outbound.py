@@ -38,6 +38,8 @@ class Event(msgspec.Struct, frozen=True, kw_only=True):
     """The body exactly as received."""
     data: bytes | None
     """The body as interoperable JSON, as received or repaired; None if it is not JSON."""
+    dataref: str | None = None
+    """Where the whole event can be read, if its data are not to be sent."""
 
     def as_received(self) -> bytes:
         """Return the body as received, in valid Unicode, because strict receivers reject anything else every time."""
@@ -107,6 +109,8 @@ class Dialect(msgspec.Struct, frozen=True, kw_only=True):
     """Whether a request carries the signatures of two secrets, so that the old one stays valid after a rotation."""
     uses_authorization: bool = False
     uses_query_key: bool = False
+    can_be_thin: bool = False
+    """Whether it can refer to an event's data instead of sending them (`Event.dataref`)."""
 
     def supports(self, type_: str) -> bool:
         """Return whether an event of this type can be sent in this dialect."""

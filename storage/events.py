@@ -22,6 +22,7 @@ class StoredEvent(msgspec.Struct, frozen=True):
     type: str
     key: str
     event: str
+    """The webhook that it came with; empty for a part of an order that was announced on its own."""
     content_type: str | None
     traceparent: str | None
     raw: bytes
@@ -35,11 +36,15 @@ async def get(connection: Connection, id_: UUID) -> StoredEvent | None:
     Raises asyncpg's errors.
     """
     row = await connection.fetchrow(query("events", "one"), id_)
+    if row is None:
+        row = await connection.fetchrow(query("events", "share"), id_)
     return None if row is None else StoredEvent(**row)
 
 
 def data(event: StoredEvent) -> bytes | None:
     """Return the JSON that is sent on for an event; None if its body cannot be expressed as interoperable JSON."""
+    if not event.event:  # a part of an order, which we have written
+        return event.raw
     try:
         platform = registry.platforms()[event.platform]
         return documents.describe(platform, event.event, event.raw, event.content_type).data

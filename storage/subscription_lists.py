@@ -34,6 +34,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     max_in_flight: int
     filter: str | None
     """JSON of the filter; None if it has none."""
+    payload: str
+    """`full`, or `thin`: events are sent without their data, with a reference to them."""
     enabled: bool
     disabled_reason: str | None
     disabled_at: datetime | None

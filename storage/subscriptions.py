@@ -37,6 +37,8 @@ class Subscription(msgspec.Struct, frozen=True, kw_only=True):
     disabled_reason: str | None = None
     filter: str | None = None
     """JSON of the filter (`schemas.filters`)."""
+    payload: str = "full"
+    """`thin`: events are sent without their data, with a reference to them."""
     sealed: bytes
     created_at: datetime | None = None
     updated_at: datetime | None = None
@@ -67,6 +69,7 @@ async def create(connection: Connection, subscription: Subscription) -> Subscrip
         subscription.enabled,
         subscription.sealed,
         subscription.filter,
+        subscription.payload,
     )
     assert row is not None
     return _of(row)
@@ -125,6 +128,7 @@ async def update(connection: Connection, subscription: Subscription) -> Subscrip
         subscription.disabled_reason,
         subscription.sealed,
         subscription.filter,
+        subscription.payload,
     )
     await connection.execute(query("subscriptions", "changed"))
     assert row is not None

@@ -48,6 +48,8 @@ class SubscriptionRow:
     max_in_flight: int
     filter: str | None
     """The filter as JSON; None if it has none."""
+    payload: str
+    """`full`, or `thin`: events are sent without their data, with a reference to them."""
     enabled: bool
     disabled_reason: str | None
     disabled_at: datetime | None

@@ -33,6 +33,10 @@ Filter = Annotated[
         extra_json_schema={"type": ["object", "null"], "minProperties": 1},
     ),
 ]
+Payload = Annotated[
+    Literal["full", "thin"],
+    Meta(description="thin: without `data`, and with `dataref`, the URL of the whole event; for dialect standard"),
+]
 NO_FILTER = msgspec.Raw(b"null")
 
 AtLeast = Annotated[
@@ -67,6 +71,7 @@ class NewSubscription(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     """Maximum number of deliveries per second."""
     max_in_flight: InFlight = 10
     filter: Filter = msgspec.field(default_factory=lambda: NO_FILTER)
+    payload: Payload = "full"
     enabled: bool = True
 
     def __post_init__(self) -> None:
@@ -87,6 +92,7 @@ class Changes(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     max_rate: Rate | UnsetType | None = UNSET
     max_in_flight: InFlight | UnsetType = UNSET
     filter: Filter | UnsetType = UNSET
+    payload: Payload | UnsetType = UNSET
     enabled: bool | UnsetType = UNSET
 
     def __post_init__(self) -> None:
@@ -116,6 +122,7 @@ class Subscription(msgspec.Struct, kw_only=True):
     max_rate: float | None
     max_in_flight: int
     filter: Annotated[msgspec.Raw | None, Meta(description="Conditions on the CloudEvent, as they were sent")]
+    payload: Payload
     enabled: bool
     disabled_reason: str | None
     disabled_at: Annotated[

@@ -67,6 +67,7 @@ async def create(context: Context, connection: Connection, request: web.Request,
         patterns.check_accounts(new.accounts)
     patterns.check_selection(new.types, granted, dialect)
     filter_ = _filter_of(new.filter)
+    _check_payload(dialect, new.payload)
     await context.check_quota(connection, caller)
     id_ = uuid4()
     sealed_secrets = () if secret is None else (SealedSecret(secret=secret),)
@@ -86,6 +87,7 @@ async def create(context: Context, connection: Connection, request: web.Request,
             max_in_flight=new.max_in_flight,
             enabled=new.enabled,
             filter=filter_,
+            payload=new.payload,
             sealed=context.seal(id_, secrets),
         ),
     )
@@ -126,6 +128,8 @@ async def change(context: Context, connection: Connection, request: web.Request,
     _check_credentials(dialect, None if authorization is UNSET else authorization, new.get("query_key"))
     if "filter" in new:
         new["filter"] = _filter_of(new["filter"])
+    if "payload" in new:
+        _check_payload(dialect, new["payload"])
     if new.get("enabled"):
         new["disabled_reason"] = None
     if authorization is not UNSET:
@@ -231,6 +235,12 @@ def _filter_of(written: msgspec.Raw) -> str | None:
     return bytes(written).decode()
 
 
+def _check_payload(dialect: Dialect, payload: str) -> None:
+    """Raise ProblemError (400) if the dialect cannot leave out the data."""
+    if payload == "thin" and not dialect.can_be_thin:
+        raise invalid({"payload": f"dialect {dialect.name} has no place for a reference; only standard has"})
+
+
 def _check_url(context: Context, url: str) -> None:
     problem = context.check_url(url)
     if problem is not None:
@@ -268,6 +278,7 @@ def _view(context: Context, subscription: Subscription) -> SubscriptionView:
         max_rate=subscription.max_rate,
         max_in_flight=subscription.max_in_flight,
         filter=None if subscription.filter is None else msgspec.Raw(subscription.filter.encode()),
+        payload=subscription.payload,  # type: ignore[arg-type]  # one of the literals
         enabled=subscription.enabled,
         disabled_reason=subscription.disabled_reason,
         disabled_at=None if subscription.enabled else subscription.disabled_at,

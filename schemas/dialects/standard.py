@@ -27,6 +27,7 @@ def request(event: Event, credentials: Credentials, now: int) -> Request:
         traceparent=event.traceparent,
         data=event.data,
         raw=event.raw,
+        dataref=event.dataref,
     )
     content = b"%b.%d.%b" % (event.id.encode(), now, body)
     signatures = [base64.b64encode(_sign(secret, content)) for secret in credentials.secrets]
@@ -78,4 +79,5 @@ DIALECT = Dialect(
     make_secret=make_secret,
     check_secret=check_secret,
     two_secrets=True,
+    can_be_thin=True,
 )

@@ -52,7 +52,7 @@ SET leased_by = $1, leased_until = now() + $2 * interval '1 second'
 FROM due
 WHERE s.id = due.id
 RETURNING s.id, s.subscriber, s.url, s.dialect, s.query_key, s.schedule, s.max_rate, s.max_in_flight, s.sealed,
-          s.updated_at
+          s.updated_at, s.payload
 
 -- name: waiting_subscriptions
 -- The number of subscriptions per subscriber that wait for a worker with a free place, as `lease` would find them. $1:
@@ -71,7 +71,7 @@ UPDATE crossdock.subscribed s
 SET leased_until = now() + $2 * interval '1 second'
 WHERE s.leased_by = $1 AND s.id = ANY ($3::uuid[]) AND s.enabled AND s.deleted_at IS NULL
 RETURNING s.id, s.subscriber, s.url, s.dialect, s.query_key, s.schedule, s.max_rate, s.max_in_flight, s.sealed,
-          s.updated_at
+          s.updated_at, s.payload
 
 -- name: release
 UPDATE crossdock.subscribed SET leased_by = NULL, leased_until = NULL

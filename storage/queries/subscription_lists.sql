@@ -8,7 +8,7 @@
 -- attempted: those wait for a time to come, or were due before all others. The newest one comes with its newest attempt,
 -- and with the first attempt of those after the last that was delivered: since when nothing was.
 SELECT s.id, s.subscriber, split_part(s.url, '?', 1) AS url, s.types, s.accounts, s.dialect, s.webhook_type,
-       s.schedule, s.max_rate, s.max_in_flight, s.filter, s.enabled, s.disabled_reason, s.disabled_at, s.enabled_at,
+       s.schedule, s.max_rate, s.max_in_flight, s.filter, s.payload, s.enabled, s.disabled_reason, s.disabled_at, s.enabled_at,
        s.paused_until, s.created_at, s.updated_at, w.waiting, due.next_attempt_at, strip.outcomes,
        a.at, a.outcome, a.status_code, a.error, a.response, first.failing_since
 FROM (
@@ -85,7 +85,7 @@ ORDER BY s.created_at DESC, s.id DESC
 -- name: one
 -- A subscription as in `overview`, without what is counted.
 SELECT id, subscriber, split_part(url, '?', 1) AS url, types, accounts, dialect, webhook_type, schedule, max_rate,
-       max_in_flight, filter, enabled, disabled_reason, disabled_at, enabled_at, paused_until, created_at, updated_at
+       max_in_flight, filter, payload, enabled, disabled_reason, disabled_at, enabled_at, paused_until, created_at, updated_at
 FROM crossdock.subscribed
 WHERE id = $1 AND deleted_at IS NULL
 

@@ -1,9 +1,9 @@
 -- name: create
 INSERT INTO crossdock.subscribed (
     id, subscriber, url, types, accounts, dialect, webhook_type, query_key, schedule, max_rate, max_in_flight, enabled,
-    sealed, filter
+    sealed, filter, payload
 )
-VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15)
 RETURNING *
 
 -- name: get
@@ -42,7 +42,7 @@ LIMIT $4
 -- name: update
 UPDATE crossdock.subscribed
 SET url = $2, types = $3, accounts = $4, dialect = $5, webhook_type = $6, query_key = $7, schedule = $8, max_rate = $9,
-    max_in_flight = $10, enabled = $11, disabled_reason = $12, sealed = $13, filter = $14, updated_at = now()
+    max_in_flight = $10, enabled = $11, disabled_reason = $12, sealed = $13, filter = $14, payload = $15, updated_at = now()
 WHERE id = $1
 RETURNING *
 

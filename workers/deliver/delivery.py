@@ -30,7 +30,7 @@ async def send(sender: Sender, due: LoadedDelivery, settings: SubscriptionSettin
         is_final = due.error in (None, ERASED_REASON)
         return AttemptResult(outcome="blocked", duration_ms=0.0, error=error), is_final
     try:
-        request = settings.dialect.request(due.event, settings.credentials, int(time.time()))
+        request = settings.dialect.request(settings.sent(due.event), settings.credentials, int(time.time()))
     except UntranslatableError as why:
         error = f"cannot be expressed in dialect {settings.dialect.name}: {why}"
         return AttemptResult(outcome="blocked", duration_ms=0.0, error=error), True

@@ -8,9 +8,10 @@ from uuid import UUID
 import asyncpg
 import msgspec
 
+from schemas import cloudevents
 from schemas.config import Config
 from schemas.dialects import get_dialect
-from schemas.outbound import OPERATOR, Credentials, Dialect
+from schemas.outbound import OPERATOR, Credentials, Dialect, Event
 from storage import sealed
 from storage.vault import UndecryptableError, Vault
 from workers.deliver.schedule import RetryPolicy
@@ -30,6 +31,14 @@ class SubscriptionSettings(msgspec.Struct, frozen=True):
     retry_policy: RetryPolicy
     max_rate: float | None
     max_in_flight: int
+    refers_to: str | None = None
+    """The API's public URL, if events are sent without their data and with a reference to them."""
+
+    def sent(self, event: Event) -> Event:
+        """Return an event as this subscription is sent it."""
+        if self.refers_to is None:
+            return event
+        return msgspec.structs.replace(event, dataref=cloudevents.reference(self.refers_to, event.id))
 
 
 def read(row: asyncpg.Record, config: Config, vault: Vault) -> SubscriptionSettings | None:
@@ -56,6 +65,7 @@ def read(row: asyncpg.Record, config: Config, vault: Vault) -> SubscriptionSetti
         retry_policy=RetryPolicy(tuple(schedule), delivery.channelape_interval if dialect.forever else None),
         max_rate=row["max_rate"],
         max_in_flight=row["max_in_flight"],
+        refers_to=config.api.public_url if row["payload"] == "thin" else None,
     )
 
 

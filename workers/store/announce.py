@@ -33,8 +33,7 @@ def events_by_version(
 
 def without_data(event: Outgoing, version_id: UUID, public_url: str) -> Outgoing:
     """Return an event that is too large for the broker with a reference to its data instead of the data itself."""
-    dataref = f"{public_url.rstrip('/')}/v1/events/{version_id}"
-    return event._replace(body=cloudevents.refer(event.body, dataref))
+    return event._replace(body=cloudevents.refer(event.body, cloudevents.reference(public_url, version_id)))
 
 
 def _version_event(stored: StoredVersion) -> Outgoing:

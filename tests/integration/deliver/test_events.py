@@ -13,6 +13,7 @@ from standardwebhooks.webhooks import Webhook
 from schemas import registry
 from schemas.allocation import ItemAllocation
 from telemetry.logs import LineWriter
+from tests.support.api import BOARDS, OTHER, api
 from tests.support.delivering import QUICK, SECRET, all_are, answering, fetch_one, none_is, receipt, store, worker
 from tests.support.pipeline import running, until
 from tests.support.receiver import Receiver, config, statuses, subscribe
@@ -253,3 +254,38 @@ async def test_each_manufacturer_gets_its_part_of_an_order(
     event = Webhook(SECRET).verify(got.body, got.headers)
     assert event["type"] == "ustore.manufacturer_order"
     assert (event["data"]["manufacturerId"], [item["@id"] for item in event["data"]["items"]]) == ("2", items[:1])
+
+
+async def test_a_thin_subscription_is_sent_references_that_it_can_follow(
+    pool: asyncpg.Pool, database_url: str, subscriber: Receiver
+) -> None:
+    id_ = await subscribe(pool, subscriber.url)
+    await pool.execute("UPDATE crossdock.subscribed SET payload = 'thin' WHERE id = $1", id_)
+    raw = registry.example("ustore", "manufacturer_allocation")
+    items = [item["@id"] for item in json.loads(raw)["Order"]["OrderProducts"]["OrderProduct"]]
+    chosen = [ItemAllocation(item, "2", "rule") for item in items]
+    message = incoming("ustore", "manufacturer_allocation", raw, account="printshop", allocations=chosen)
+    await store(pool, message, receipt("R-1"))
+    async with running(worker(database_url)):
+        await until(lambda: all_are(pool, "delivered"), what="delivered")
+    sent = {event["type"]: event for event in (Webhook(SECRET).verify(got.body, got.headers) for got in subscriber.got)}
+    assert len(sent) == 3
+    async with api(database_url) as client:
+        for event in sent.values():
+            assert {"data", "data_base64"}.isdisjoint(event)
+            status, whole, _ = await client.ask("GET", event["dataref"], who=OTHER)
+            assert (status, whole["id"], whole["type"]) == (200, event["id"], event["type"])
+            assert whole["data"]
+        share = sent["ustore.manufacturer_order"]
+        assert (await client.ask("GET", share["dataref"], who=BOARDS))[0] == 404
+
+
+async def test_only_a_dialect_with_references_can_be_thin(database_url: str) -> None:
+    async with api(database_url) as client:
+        body = {"url": "https://a.example/", "dialect": "ecomnow", "payload": "thin"}
+        status, answer, _ = await client.ask("POST", "/v1/subscriptions", body)
+        assert (status, answer["errors"][0]["field"]) == (400, "payload")
+        created = await client.subscribe(payload="thin")
+        path = f"/v1/subscriptions/{created['id']}"
+        assert created["payload"] == "thin"
+        assert (await client.ask("PATCH", path, {"payload": "full"}))[1]["payload"] == "full"
