@@ -47,8 +47,8 @@ LIKEWISE = (
     CROSS JOIN generate_series(1, 1100)
     """,
 )
-"""Makes the lists of the small database as long as those of the large one, because what is to be compared is how much is
-stored, and not how much is shown."""
+"""Makes the lists of the small database as long as those of the large one, because the comparison is about how much is
+stored, and not about how much is shown."""
 GOALS_MS = {"p95": 50.0, "p99": 150.0}
 MOST_LONGER = 1.5
 """A page of the large database takes at most so many times as long as the same page of the small one."""

@@ -60,8 +60,8 @@ def encode(
 ) -> bytes:
     """Return the event as encoded JSON. `received_at` must be timezone-aware.
 
-    `data` must be valid JSON or None; if it is None, `raw`, the body as received, is included in base64. With `dataref`,
-    the reference to the whole event, neither is included.
+    `data` must be valid JSON or None; if it is None, `raw`, the body as received, is included in base64. Neither is
+    included if there is a `dataref`, the reference to the whole event.
     """
     # msgspec formats a time in UTC the same way at a sixth of the cost, but omits microseconds that are zero.
     moment: Any = received_at if received_at.tzinfo is UTC and received_at.microsecond else rfc3339(received_at)

@@ -5,8 +5,9 @@ from collections.abc import Awaitable, Callable, Mapping
 import msgspec
 from aiohttp import web
 
-from ingress.api import basic, deliveries, events, search, shapes, subscriptions
+from ingress.api import basic, catalogue, deliveries, events, search, shapes, subscriptions
 from ingress.api.auth import Caller
+from ingress.api.catalogue import EventTypes
 from ingress.api.context import Context
 from ingress.api.shapes import Page
 from schemas import cloudevents
@@ -143,6 +144,13 @@ V1 = (
         summary="One whole event; `dataref` of an event without data is this URL",
         gives={200: cloudevents.CloudEvent},
         refuses=(404, 410),
+    ),
+    Route(
+        method="GET",
+        path="/v1/event-types",
+        serve=catalogue.listing,
+        summary="Every event type with the JSON Schema of its data and an example",
+        gives={200: EventTypes},
     ),
     Route(
         method="GET",
