@@ -106,7 +106,7 @@ async def test_no_request_reads_a_whole_table(
     plans = {
         "sources": await explain(full, ("replays", "sources")),
         "documents": await explain(full, ("replays", "count_documents"), *where, replays.FEW_DOCUMENTS + 1),
-        "test": await explain(full, ("deliveries", "test"), uuid4(), uuid4(), *where, deliveries.NEWEST_DOCUMENTS),
+        "test": await explain(full, ("deliveries", "newest_for_test"), *where, deliveries.NEWEST_DOCUMENTS, 1),
         "key": await explain(full, ("replays", "count_of_key"), *where, BEGIN, END, 10_001, "K77"),
         "piece": await explain(
             full, ("replays", "piece"), *where, BEGIN, END, BEGIN + timedelta(days=1), UUID(int=0), None, 500, 2_000

@@ -67,7 +67,7 @@ async def test_the_list_says_who_is_told_and_who_is_not(database: asyncpg.Connec
         assert "No subscription matches" in (await client.get("/console/subscriptions?subscriber=none")).text
         page = await client.get(f"/console/subscriptions/{first}")
         assert "hidden-value" not in page.html
-        assert "<button" not in page.html.partition("<main")[2]
+        assert 'method="post"' not in page.html.partition("<main")[2]
         for action in ("enable", "disable", "limits", "test", "rotate", "replay", "replays/stop"):
             assert (await client.post(f"/console/subscriptions/{first}/{action}")).status == 403
 
