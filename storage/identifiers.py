@@ -112,9 +112,11 @@ def _windows(lowest: int, highest: int) -> list[tuple[int, int]]:
 
 async def is_known(connection: Connection, text: str) -> bool:
     """Return whether any document has a text as its key, as a number or as an article. Raises asyncpg's errors."""
-    low, high = await _buckets(connection)
-    keys = [key for kind in (NUMBER, ARTICLE) for key in _keys(kind, text, low, high)]
-    return bool(await connection.fetchval(query("identifiers", "is_known"), text, keys))
+    keys = [
+        [key for kind in (NUMBER, ARTICLE) for key in _keys(kind, text, *window)]
+        for window in _windows(*await _buckets(connection))
+    ]
+    return bool(await connection.fetchval(query("identifiers", "is_known"), text, *keys))
 
 
 async def _buckets(connection: Connection) -> tuple[int, int]:

@@ -1,6 +1,10 @@
 """One Chromium and one console for all tests of a process, on a database that is filled once."""
 
+import asyncio
+import fcntl
+import tempfile
 from collections.abc import AsyncIterator
+from pathlib import Path
 from typing import Any
 
 import aiohttp
@@ -15,6 +19,14 @@ from tests.support.browser import Site
 from tests.support.receiver import VAULT
 from tests.support.seeding import Seeds
 from tests.support.tools import MissingToolError
+
+
+@pytest_asyncio.fixture(autouse=True)
+async def _alone(testrun_uid: str) -> AsyncIterator[None]:
+    """Let one process at a time use Chromium: several at once leave the other tests too little of two cores."""
+    with (Path(tempfile.gettempdir()) / f"crossdock-browser-{testrun_uid}").open("w") as lock:
+        await asyncio.to_thread(fcntl.flock, lock, fcntl.LOCK_EX)
+        yield
 
 
 @pytest_asyncio.fixture(scope="session")
