@@ -9,6 +9,7 @@ import asyncpg
 import msgspec
 import pytest
 
+from ingress.database import CHECK
 from schemas import registry
 from schemas.allocation import ItemAllocation
 from storage import actions, erasure, sql
@@ -380,9 +381,12 @@ async def test_a_page_takes_six_statements(
         monkeypatch.setattr(asyncpg.pool.PoolConnectionProxy, name, counted)
     async with console(database_url) as client:
         path = await path_of(pool, "STO1")
+        await client.get(path)  # also computes what is cached for all pages
         statements.clear()
         assert (await client.get(path)).status == 200
-        assert 1 <= len(statements) <= 6
+        beside = {CHECK, sql.query("jobs", "open")}  # by the tasks that always run
+        own = [statement for statement in statements if statement not in beside]
+        assert 1 <= len(own) <= 6, own
 
 
 BIG = {"receipts", "versions", "documents", "outbox", "finished", "attempts", "quarantined", "allocation_records"}

@@ -12,6 +12,7 @@ import pytest
 import pytest_asyncio
 
 from bench import questions
+from ingress.database import CHECK
 from storage import delivery_lists, receipts, transfer_listing
 from storage.database import plan_by_filters
 from storage.deliveries import Selection
@@ -166,5 +167,6 @@ async def test_a_page_takes_at_most_six_statements(
             await client.get(f"/console/{path}")  # also computes what is cached for all pages
             statements.clear()
             assert (await client.get(f"/console/{path}")).status == 200
-            own = [sql for sql in statements if "SET LOCAL" not in sql]
+            beside = {CHECK, query("jobs", "open")}  # by the tasks that always run
+            own = [sql for sql in statements if "SET LOCAL" not in sql and sql not in beside]
             assert 1 <= len(own) <= 6, (path, own)
