@@ -111,11 +111,12 @@ def _windows(lowest: int, highest: int) -> list[tuple[int, int]]:
 
 
 async def is_known(connection: Connection, text: str) -> bool:
-    """Return whether any document has a text as its key, as a number or as an article. Raises asyncpg's errors."""
-    keys = [
-        [key for kind in (NUMBER, ARTICLE) for key in _keys(kind, text, *window)]
-        for window in _windows(*await _buckets(connection))
-    ]
+    """Return whether a document has a text as its key or order number, or one of the newest as a number or an article.
+
+    Those are the documents of the first two windows, because this is asked only for a hint. Raises asyncpg's errors.
+    """
+    newest, others, _ = _windows(*await _buckets(connection))
+    keys = [[key for kind in (NUMBER, ARTICLE) for key in _keys(kind, text, *window)] for window in (newest, others)]
     return bool(await connection.fetchval(query("identifiers", "is_known"), text, *keys))
 
 
@@ -129,12 +130,14 @@ async def _buckets(connection: Connection) -> tuple[int, int]:
 
 def _keys(kind: str, text: str, low: int, high: int) -> tuple[int, ...]:
     """Return the keys of a text in these buckets, the newest first."""
-    hashes = b"".join([_hash(f"{kind}{bucket}:{text}") for bucket in range(high, low - 1, -1)])
+    encoded = f":{text}".encode("utf-8", "surrogatepass")
+    hashes = b"".join(
+        [
+            blake2s(b"%b%d%b" % (kind.encode(), bucket, encoded), digest_size=8).digest()
+            for bucket in range(high, low - 1, -1)
+        ]
+    )
     return unpack(f">{len(hashes) // 8}q", hashes)
-
-
-def _hash(text: str) -> bytes:
-    return blake2s(text.encode("utf-8", "surrogatepass"), digest_size=8).digest()
 
 
 class _Hashes(dict[str, bytes]):
@@ -151,7 +154,8 @@ class _Hashes(dict[str, bytes]):
     def __missing__(self, text: str) -> bytes:
         if len(self) >= MAX_REMEMBERED:
             self.clear()
-        self[text] = result = _hash(self._prefix + text)
+        encoded = (self._prefix + text).encode("utf-8", "surrogatepass")
+        self[text] = result = blake2s(encoded, digest_size=8).digest()
         return result
 
 

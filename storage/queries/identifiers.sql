@@ -58,13 +58,12 @@ UNION ALL
 
 -- name: is_known
 -- Whether a document has the text $1 as its key or as a number in its own row, or was filed under one of its keys in the
--- newest bucket ($2), in some before it ($3), or in the others ($4). What is found first ends the search.
+-- newest bucket ($2) or in some before it ($3). What is found first ends the search.
 SELECT EXISTS (SELECT FROM crossdock.documents WHERE key = $1)
     OR EXISTS (SELECT FROM crossdock.documents WHERE order_number = $1)
     OR EXISTS (SELECT FROM crossdock.documents WHERE order_ref = $1)
     OR EXISTS (SELECT FROM crossdock.identifiers WHERE keys && $2::bigint[])
     OR EXISTS (SELECT FROM crossdock.identifiers WHERE keys && $3::bigint[])
-    OR EXISTS (SELECT FROM crossdock.identifiers WHERE keys && $4::bigint[])
 
 -- name: move
 -- Files what documents were merged from under the document that they are now.
