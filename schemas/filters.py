@@ -10,7 +10,7 @@ Numbers are Decimals or ints, so that 0.1 is 0.1, and 1 is 1.0. Texts, numbers a
 
 import operator
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from datetime import datetime
 from decimal import Decimal, InvalidOperation
 from functools import lru_cache
@@ -55,7 +55,7 @@ class FilterError(ValueError):
 
 
 class TooManyStepsError(Exception):
-    """Raised if arrays are so long that comparing all their elements would take too long."""
+    """Raised if arrays are so long, or nested so deeply, that comparing all their elements would take too much."""
 
 
 class Reason(msgspec.Struct, frozen=True):
@@ -351,11 +351,13 @@ class Filter:
         """
         steps = steps or Steps()
         steps.take(self._root.weight)
-        return self._root.holds(event, steps)
+        with _bounded():
+            return self._root.holds(event, steps)
 
     def why_not(self, event: Mapping[str, object]) -> Reason | None:
         """Return the condition that decided that an event does not match; None if it does. Raises TooManyStepsError."""
-        return _why_not(self._root, event, "", Steps())
+        with _bounded():
+            return _why_not(self._root, event, "", Steps())
 
     def required(self) -> Iterator[tuple[tuple[str, ...], frozenset[object]]]:
         """Yield fields, each with the keys (`scalar_key`) of the values of which an event must have one there."""
@@ -455,9 +457,22 @@ def scalar_key(value: object) -> object:
     return (value,) if type(value) is bool or value is None else value
 
 
-def scalars_at(event: Mapping[str, object], path: Sequence[str], steps: Steps) -> Iterator[object]:
-    """Yield the keys (`scalar_key`) of all values of a field, which are several if there are arrays on the way."""
-    yield from _scalars(event, path, 0, steps)
+@contextmanager
+def _bounded() -> Iterator[None]:
+    """Turn the end of Python's stack into TooManyStepsError: a body may have arrays in arrays in arrays."""
+    try:
+        yield
+    except RecursionError:
+        raise TooManyStepsError from None
+
+
+def scalars_at(event: Mapping[str, object], path: Sequence[str], steps: Steps) -> set[object]:
+    """Return the keys (`scalar_key`) of all values of a field, which are several if there are arrays on the way.
+
+    Raises TooManyStepsError.
+    """
+    with _bounded():
+        return set(_scalars(event, path, 0, steps))
 
 
 def _scalars(value: object, path: Sequence[str], depth: int, steps: Steps) -> Iterator[object]:

@@ -131,6 +131,31 @@ async def test_an_event_that_takes_too_long_to_compare_is_sent(
     assert filtering.UNFILTERED.labels("boards")._value.get() == before + 1
 
 
+async def test_an_event_with_deeply_nested_arrays_is_compared(pool: asyncpg.Pool, database: asyncpg.Connection) -> None:
+    id_ = await subscribe(database, "https://a.example/hook", subscriber="boards")
+    await database.execute("""UPDATE crossdock.subscribed SET filter = '{"data": {"x": "A"}}' WHERE id = $1""", id_)
+    nested: object = "A"
+    for _ in range(300):
+        nested = [nested]
+    await store(pool, receipt("R-1", x=nested), receipt("R-2", x="B"), settings=config())
+    assert await keys_of(database, str(id_)) == {"R-1"}
+
+
+async def test_a_mistake_in_a_filter_keeps_nothing_from_being_stored(
+    pool: asyncpg.Pool, database: asyncpg.Connection, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    id_ = await subscribe(database, "https://a.example/hook", subscriber="boards")
+    await database.execute("""UPDATE crossdock.subscribed SET filter = '{"subject": "R-1"}' WHERE id = $1""", id_)
+
+    def broken(*_: object) -> bool:
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(filters.Filter, "matches", broken)
+    await store(pool, receipt("R-1"), settings=config())
+    assert await keys_of(database, str(id_)) == {"R-1"}
+    assert "ZeroDivisionError" in [record.__dict__.get("error", "")[:17] for record in caplog.records]
+
+
 async def test_a_filter_of_a_later_release_leaves_nothing_out(pool: asyncpg.Pool, database: asyncpg.Connection) -> None:
     id_ = await subscribe(database, "https://a.example/hook", subscriber="boards")
     await database.execute("""UPDATE crossdock.subscribed SET filter = '{"data": {"$later": 1}}' WHERE id = $1""", id_)

@@ -216,6 +216,20 @@ def test_long_arrays_end_the_comparison() -> None:
         single.matches(event, steps)
 
 
+def test_deeply_nested_arrays_end_the_comparison() -> None:
+    nested: Any = "A"
+    for _ in range(3_000):
+        nested = [nested]
+    event = {"data": {"x": nested}}
+    for written in ({"data": {"x": "A"}}, {"data": {"x": {"y": 1}}}, {"data": {"x": {"$not": {"$in": ["B"]}}}}):
+        with pytest.raises(TooManyStepsError):
+            compiled(written).matches(event)
+        with pytest.raises(TooManyStepsError):
+            compiled(written).why_not(event)
+    with pytest.raises(TooManyStepsError):
+        filters.scalars_at(event, ("data", "x"), Steps())
+
+
 def test_whether_a_filter_reads_the_body() -> None:
     for written, reads in (
         ({"type": "a"}, False),

@@ -88,7 +88,11 @@ class Selection:
             try:
                 if filtered.filter.matches(shown, steps[subscriber]):
                     matching.append(subscription)
-            except TooManyStepsError:
+            except Exception as error:
+                # Also after a mistake of ours: it must not keep everybody's events from being stored.
+                if not isinstance(error, TooManyStepsError):
+                    names = {"subscription": str(subscription["id"]), "error": repr(error)}
+                    log.error("an event was sent without comparing it with a filter", extra=names)
                 UNFILTERED.labels(subscriber).inc()
                 matching.append(subscription)
         return matching
@@ -98,7 +102,7 @@ class Selection:
         candidates: dict[int, _Filtered] = {}
         for path, by_value in self._by_value.items():
             try:
-                values = set(filters.scalars_at(shown, path, Steps()))
+                values = filters.scalars_at(shown, path, Steps())
             except TooManyStepsError:
                 values = set(by_value)
             for value in values & by_value.keys():
