@@ -9,7 +9,7 @@ import msgspec
 from schemas import filters
 from schemas.config import Config
 from schemas.dialects import get_dialect
-from schemas.filters import TooManyStepsError
+from schemas.filter_conditions import TooManyStepsError
 from schemas.outbound import OPERATOR, Dialect, allowed_accounts
 from schemas.patterns import fits
 from storage import deliveries, matching, sealed, subscriptions

@@ -5,8 +5,9 @@ from datetime import datetime
 from typing import Protocol
 from uuid import UUID
 
-from schemas import filters
-from schemas.filters import Filter, TooManyStepsError
+from schemas import filter_events
+from schemas.filter_conditions import TooManyStepsError
+from schemas.filters import Filter
 from storage import events
 from storage.database import Connection
 from storage.events import StoredEvent
@@ -50,7 +51,7 @@ def view(event: StoredEvent, *, with_data: bool) -> dict[str, object]:
     """Return a stored event as filters see it."""
     shown = attributes(event.id, event.platform, event.account, event.type, event.key, event.received_at, event.version)
     if with_data:
-        filters.add_data(shown, events.data(event))
+        filter_events.add_data(shown, events.data(event))
     return shown
 
 
@@ -58,6 +59,6 @@ def attributes(
     id_: UUID, platform: str, account: str, type_: str, key: str, received_at: datetime, version: int
 ) -> dict[str, object]:
     """Return the attributes of an event as filters see them."""
-    return filters.attributes(
+    return filter_events.attributes(
         id=str(id_), platform=platform, account=account, type=type_, key=key, received_at=received_at, version=version
     )

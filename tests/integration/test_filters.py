@@ -10,6 +10,7 @@ import pytest
 import pytest_asyncio
 
 from schemas import filters
+from schemas.filter_conditions import Steps
 from storage import replays
 from tests.support import console as operators
 from tests.support.api import OTHER, Client, api, config
@@ -123,7 +124,7 @@ async def test_an_event_that_takes_too_long_to_compare_is_sent(
     await database.execute(
         "UPDATE crossdock.subscribed SET filter = $2 WHERE id = $1", id_, msgspec.json.encode(LATER).decode()
     )
-    monkeypatch.setattr(filters.Steps.__init__, "__defaults__", (5,))
+    monkeypatch.setattr(Steps.__init__, "__defaults__", (5,))
     before = filtering.UNFILTERED.labels("boards")._value.get()
     lines = [{"id": str(number), "sku": "A", "quantity": 1} for number in range(10)]
     await store(pool, receipt("R-1", lineItems=lines), receipt("R-2", lineItems=lines[:2]), settings=config())

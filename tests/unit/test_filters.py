@@ -6,8 +6,9 @@ from typing import Any
 
 import pytest
 
-from schemas import filters
-from schemas.filters import FilterError, Steps, TooManyStepsError
+from schemas import filter_conditions, filter_events, filters
+from schemas.filter_conditions import Steps, TooManyStepsError
+from schemas.filters import FilterError
 
 ORDER = {
     "type": "channelape.stock_transfer_order",
@@ -111,7 +112,7 @@ def compiled(written: object) -> filters.Filter:
 
 
 def seen(event: object) -> dict[str, Any]:
-    decoded = filters.decode(json.dumps(event))
+    decoded = filter_events.decode(json.dumps(event))
     assert isinstance(decoded, dict)
     return decoded
 
@@ -167,7 +168,7 @@ def test_the_condition_that_decided_is_named_with_what_the_event_has() -> None:
 
 
 def test_numbers_are_exact_however_they_are_written() -> None:
-    event = filters.decode(
+    event = filter_events.decode(
         '{"a": 0.30000000000000000000000001, "b": 1e2, "c": 1e999999999999999999999, '
         '"d": 12345678901234567890, "e": 0.1}'
     )
@@ -193,19 +194,19 @@ def test_numbers_are_exact_however_they_are_written() -> None:
 )
 def test_data_that_cannot_be_read_are_absent(encoded: bytes | None, added: dict[str, object]) -> None:
     event: dict[str, object] = {}
-    filters.add_data(event, encoded)
+    filter_events.add_data(event, encoded)
     assert event == added
 
 
 def test_an_event_of_the_log_shows_the_same_attributes() -> None:
     body = b'{"specversion":"1.0","type":"a","traceparent":"00","dataref":"b","data":{"price":0.10}}'
-    assert filters.of_log(body) == {"specversion": "1.0", "type": "a", "data": {"price": Decimal("0.1")}}
+    assert filter_events.of_log(body) == {"specversion": "1.0", "type": "a", "data": {"price": Decimal("0.1")}}
     with pytest.raises(ValueError, match="not an object"):
-        filters.of_log(b"[]")
+        filter_events.of_log(b"[]")
 
 
 def test_long_arrays_end_the_comparison() -> None:
-    event = {"data": {"lines": [{"sku": "A"}] * (filters.MAX_STEPS // 2)}}
+    event = {"data": {"lines": [{"sku": "A"}] * (filter_conditions.MAX_STEPS // 2)}}
     two = compiled({"data": {"lines": {"sku": "B", "quantity": 1}}})
     with pytest.raises(TooManyStepsError):
         two.matches(event)
@@ -227,7 +228,7 @@ def test_deeply_nested_arrays_end_the_comparison() -> None:
         with pytest.raises(TooManyStepsError):
             compiled(written).why_not(event)
     with pytest.raises(TooManyStepsError):
-        filters.scalars_at(event, ("data", "x"), Steps())
+        filter_conditions.scalars_at(event, ("data", "x"), Steps())
 
 
 def test_whether_a_filter_reads_the_body() -> None:

@@ -13,7 +13,8 @@ import asyncpg
 from prometheus_client import Counter
 
 from schemas import filters
-from schemas.filters import Filter, Steps, TooManyStepsError
+from schemas.filter_conditions import Steps, TooManyStepsError, scalars_at
+from schemas.filters import Filter
 
 log = logging.getLogger("crossdock.store")
 
@@ -102,7 +103,7 @@ class Selection:
         candidates: dict[int, _Filtered] = {}
         for path, by_value in self._by_value.items():
             try:
-                values = filters.scalars_at(shown, path, Steps())
+                values = scalars_at(shown, path, Steps())
             except TooManyStepsError:
                 values = set(by_value)
             for value in values & by_value.keys():

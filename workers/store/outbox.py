@@ -12,7 +12,7 @@ from uuid import UUID
 import asyncpg
 import msgspec
 
-from schemas import filters
+from schemas import filter_events
 from schemas.config import Subscriber
 from schemas.dialects import dialects
 from schemas.outbound import OPERATOR, Dialect
@@ -60,7 +60,7 @@ class OutboxEvent(msgspec.Struct, frozen=True):
 
     def view(self, *, with_data: bool) -> dict[str, object]:
         """Return the event as filters see it."""
-        shown = filters.attributes(
+        shown = filter_events.attributes(
             id=str(self.id),
             platform=self.platform,
             account=self.account,
@@ -70,7 +70,7 @@ class OutboxEvent(msgspec.Struct, frozen=True):
             version=self.version,
         )
         if with_data:
-            filters.add_data(shown, self.data)
+            filter_events.add_data(shown, self.data)
         return shown
 
 
