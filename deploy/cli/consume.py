@@ -1,7 +1,6 @@
 """`crossdock consume`: prints the log of events as JSON lines; also an example of how to write a consumer."""
 
 import asyncio
-import signal
 import sys
 from contextlib import aclosing
 from typing import TYPE_CHECKING, Annotated
@@ -10,15 +9,12 @@ import typer
 
 from deploy.cli import servers
 from deploy.cli.errors import CommandError
-from deploy.cli.log_events import Accounts, Chosen, FilterText, Types
+from deploy.cli.log_events import PATIENCE, Accounts, Chosen, FilterText, Types, opened, until_stopped
 from deploy.cli.options import LARGEST, State, parse_time
 from deploy.cli.output import printable_json
 
 if TYPE_CHECKING:
     from broker.eventlog import Entry, EventLog, Start
-
-PATIENCE = 10.0
-"""Seconds to reach the broker before the command fails, unless it follows the log."""
 
 
 def consume(
@@ -83,22 +79,9 @@ class _Reader:
         self._next = place if isinstance(place, int) else None
         if self._follow or _is_before(place, last):
             async with EventLog(url, place) as log:
-                await self._until_stopped(log, last)
+                await until_stopped(log, self._read(log, last))
         more = "" if self._next is None else f"; continue with `--from {self._next}`"
         typer.echo(f"crossdock: {self._written} events{more}", err=True)
-
-    async def _until_stopped(self, log: "EventLog", last: int | None) -> None:
-        loop = asyncio.get_running_loop()
-        stop = asyncio.Event()
-        for number in (signal.SIGINT, signal.SIGTERM):
-            loop.add_signal_handler(number, stop.set)
-        tasks = [loop.create_task(job) for job in (self._read(log, last), stop.wait(), report_problems(log))]
-        await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
-        for task in tasks:
-            task.cancel()
-        for ended in await asyncio.gather(*tasks, return_exceptions=True):
-            if isinstance(ended, Exception):
-                raise ended
 
     async def _read(self, log: "EventLog", last: int | None) -> None:
         """Read to the end, or for ever with --follow."""
@@ -136,23 +119,3 @@ def _is_before(place: "Start", last: int | None) -> bool:
     if last is None or place == "next":
         return False
     return not isinstance(place, int) or place <= last
-
-
-async def opened(log: "EventLog") -> None:
-    """Wait until the log can be read. Raises CommandError if that takes longer than PATIENCE."""
-    try:
-        async with asyncio.timeout(PATIENCE):
-            await log.opened()
-    except TimeoutError:
-        raise CommandError(f"RabbitMQ does not return its log: {log.problem}; check AMQP_URL") from None
-
-
-async def report_problems(log: "EventLog") -> None:
-    """Print from time to time why no events arrive. Raises an error of our own, which waiting does not mend."""
-    await asyncio.sleep(PATIENCE / 4)
-    while True:
-        if log.defect is not None:
-            raise log.defect
-        if log.problem is not None:
-            typer.echo(f"crossdock: waiting for RabbitMQ: {log.problem}", err=True)
-        await asyncio.sleep(PATIENCE)

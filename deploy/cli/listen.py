@@ -1,7 +1,6 @@
 """`crossdock listen`: shows events as they are stored, and posts them to a server under development."""
 
 import asyncio
-import signal
 import time
 from contextlib import AsyncExitStack, aclosing
 from typing import TYPE_CHECKING, Annotated
@@ -10,9 +9,8 @@ from urllib.parse import urlsplit
 import typer
 
 from deploy.cli import servers
-from deploy.cli.consume import opened, report_problems
 from deploy.cli.errors import CommandError
-from deploy.cli.log_events import Accounts, Chosen, FilterText, Types
+from deploy.cli.log_events import Accounts, Chosen, FilterText, Types, opened, until_stopped
 from deploy.cli.options import State
 from deploy.cli.output import printable
 
@@ -175,21 +173,12 @@ async def _listen(url: str, chosen: Chosen, forwarder: Forwarder | None) -> None
     """Show and forward events until a signal. Raises CommandError and aiormq's errors."""
     from broker.eventlog import EventLog
 
-    loop, stop = asyncio.get_running_loop(), asyncio.Event()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(number, stop.set)
     async with AsyncExitStack() as stack:
         if forwarder is not None:
             await stack.enter_async_context(forwarder)
             typer.echo(f"crossdock: {forwarder.introduction()}", err=True)
         log = await stack.enter_async_context(EventLog(url, "next"))
-        tasks = [loop.create_task(job) for job in (_follow(log, chosen, forwarder), stop.wait(), report_problems(log))]
-        await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
-        for task in tasks:
-            task.cancel()
-        for ended in await asyncio.gather(*tasks, return_exceptions=True):
-            if isinstance(ended, Exception):
-                raise ended
+        await until_stopped(log, _follow(log, chosen, forwarder))
 
 
 async def _follow(log: "EventLog", chosen: Chosen, forwarder: Forwarder | None) -> None:

@@ -21,7 +21,7 @@ from pamqp import encode
 from broker.connection import BrokerConnection, connect
 from broker.eventlog import EPOCH, EventLog
 from deploy import config as configuration
-from deploy.cli import consume, errors, main
+from deploy.cli import errors, log_events, main
 from deploy.cli.errors import CommandError
 from deploy.cli.options import parse_time
 from deploy.config import ConfigError
@@ -192,13 +192,13 @@ def test_a_virtual_host_that_amqp_cannot_name_is_refused(
 
 async def test_an_error_of_our_own_ends_a_reader(monkeypatch: pytest.MonkeyPatch) -> None:
     """`consume --follow` ends with it instead of waiting; without --follow, waiting has an end, too."""
-    monkeypatch.setattr(consume, "PATIENCE", 0.05)
+    monkeypatch.setattr(log_events, "PATIENCE", 0.05)
     log = Mock(defect=OverflowError("int too large"), problem="OverflowError: int too large")
     with pytest.raises(OverflowError):
-        await consume.report_problems(log)
+        await log_events.report_problems(log)
     log.opened = asyncio.Event().wait
     with pytest.raises(CommandError, match="does not return its log: OverflowError"):
-        await consume.opened(log)
+        await log_events.opened(log)
 
 
 CLOSED = [
